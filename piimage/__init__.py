@@ -1,0 +1,1 @@
+"""piimage: one YAML file becomes a Raspberry Pi that runs your containers."""

@@ -1,0 +1,190 @@
+"""The only place that starts a process.
+
+Every command gets an argv list, a scrubbed environment, a closed standard input unless one is
+given, and an event that shows it in a form that can be pasted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Final
+
+from piimage import events, tools
+from piimage.errors import MissingTool, PiimageError
+
+_KEPT: Final = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
+_SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TAIL_LINES: Final = 20
+
+
+def clean_environment(outer: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for host tools: no locale, no time zone, no user's settings."""
+    outer = os.environ if outer is None else outer
+    kept = {name: outer[name] for name in _KEPT if name in outer}
+    # Debian's users have no sbin on PATH, where mkfs and sfdisk live.
+    kept["PATH"] = f"{kept['PATH']}:{_SYSTEM_PATH}" if "PATH" in kept else _SYSTEM_PATH
+    return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished command left: exit status and what it wrote to both streams."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Starts host programs."""
+
+    emit: events.Listener = events.ignore
+    environment: Mapping[str, str] = field(default_factory=clean_environment)
+
+    def with_environment(self, **extra: str) -> Runner:
+        """Return a runner whose commands see `extra` as well."""
+        return replace(self, environment={**self.environment, **extra})
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: bytes | IO[bytes] | None = None,
+        cwd: Path | None = None,
+        timeout: float | None = None,
+        accept: Sequence[int] = (0,),
+    ) -> Completed:
+        """Run `argv` to its end and return what it wrote.
+
+        Raises MissingTool when the program is not there, and PiimageError ``run.failed`` (with the
+        last lines that it wrote) when its exit status is not in `accept`, ``run.timeout`` when it
+        takes more than `timeout` seconds.
+        """
+        data = stdin if isinstance(stdin, bytes) else None
+        source = (
+            subprocess.DEVNULL if stdin is None else subprocess.PIPE if data is not None else stdin
+        )
+        with self.start(argv, stdin=source, cwd=cwd) as process:
+            try:
+                stdout, stderr = process.communicate(data, timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise PiimageError(
+                    "run.timeout",
+                    f"{argv[0]} did not end within {timeout:g} s",
+                    hint=f"the command was: {paste(argv)}",
+                ) from None
+        done = Completed(process.returncode, stdout or b"", stderr or b"")
+        if done.status not in accept:
+            raise failure(argv, done)
+        return done
+
+    def feed(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        chunks: Iterable[bytes],
+        *,
+        cwd: Path | None = None,
+    ) -> Completed:
+        """Run `argv` with `chunks` as its standard input; errors as `run`.
+
+        An exception of `chunks` ends the command at once and passes through.
+        """
+        with self.start(argv, stdin=subprocess.PIPE, cwd=cwd) as process:
+            assert process.stdin is not None  # noqa: S101  # asked for above
+            try:
+                for chunk in chunks:
+                    process.stdin.write(chunk)
+            except BrokenPipeError:
+                pass  # the command has ended: its own message is the better one
+            except BaseException:
+                process.kill()
+                raise
+            stdout, stderr = process.communicate()
+        done = Completed(process.returncode, stdout or b"", stderr or b"")
+        if done.status != 0:
+            raise failure(argv, done)
+        return done
+
+    @contextmanager
+    def start(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start `argv` for the caller to talk to; it has ended when the block is left."""
+        self.emit(events.CommandStarted(paste(argv)))
+        program = os.fspath(argv[0])
+        try:
+            process = subprocess.Popen(
+                [os.fspath(word) for word in argv],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                pass_fds=tuple(pass_fds),
+                env=dict(self.environment),
+                umask=0o022,
+            )
+        except FileNotFoundError as error:
+            if cwd is not None and not cwd.is_dir():
+                raise
+            raise MissingTool(
+                "run.missing-tool",
+                f"the program {program} is not installed",
+                hint=tools.install_hint(program),
+            ) from error
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave no process and no pipe behind."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None and not stream.closed:
+            try:
+                stream.close()
+            except BrokenPipeError:
+                continue
+
+
+def paste(argv: Sequence[str | os.PathLike[str]]) -> str:
+    """Return `argv` as one line for a shell."""
+    return shlex.join(os.fspath(word) for word in argv)
+
+
+def failure(argv: Sequence[str | os.PathLike[str]], done: Completed) -> PiimageError:
+    """Return the error for a command that ended with a status that nobody expected."""
+    tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    said = "\n  ".join(["", *tail[-_TAIL_LINES:]]) if tail else " and said nothing"
+    return PiimageError(
+        "run.failed",
+        f"{os.fspath(argv[0])} ended with status {done.status}:{said}",
+        hint=f"the command was: {paste(argv)}",
+    )
