@@ -73,9 +73,9 @@ class Runner:
         takes more than `timeout` seconds.
         """
         data = stdin if isinstance(stdin, bytes) else None
-        source = (
-            subprocess.DEVNULL if stdin is None else subprocess.PIPE if data is not None else stdin
-        )
+        source: int | IO[bytes] = subprocess.PIPE
+        if not isinstance(stdin, bytes):
+            source = subprocess.DEVNULL if stdin is None else stdin
         with self.start(argv, stdin=source, cwd=cwd) as process:
             try:
                 stdout, stderr = process.communicate(data, timeout=timeout)

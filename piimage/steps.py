@@ -51,7 +51,7 @@ class Step:
         fields = {
             field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)
         }
-        described = {"step": type(self).__qualname__, "code": _code(type(self)), "fields": fields}
+        described = {"step": type(self).__qualname__, "code": _code(type(self).__module__, self.uses), "fields": fields}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def needs(self) -> tuple[Step, ...]:
@@ -115,10 +115,10 @@ def _steps(value: object) -> Iterator[Step]:
 
 
 @functools.cache
-def _code(step: type[Step]) -> str:
-    """Return the digest of the code that a step's class is made of: its package and its `uses`."""
-    own = step.__module__.rpartition(".")[0] if step.__module__.count(".") > 1 else step.__module__
-    return hashlib.sha256("".join(_source(name) for name in (own, *step.uses)).encode()).hexdigest()
+def _code(module: str, uses: tuple[str, ...]) -> str:
+    """Return the digest of the code that a step is made of: its package and its `uses`."""
+    own = module.rpartition(".")[0] if module.count(".") > 1 else module
+    return hashlib.sha256("".join(_source(name) for name in (own, *uses)).encode()).hexdigest()
 
 
 @functools.cache
