@@ -1,0 +1,361 @@
+"""File trees as streams of entries: read from tar, placed safely, written as tar or cpio.
+
+A tree never lies on the build host's disk, so ownership, modes, devices and links survive without
+root, and no link of a hostile archive is ever followed there. `Entry.content` of a tree that is
+read from a stream is valid only until the next entry is taken.
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import IO, Final
+
+from piimage.clock import EPOCH
+from piimage.errors import PiimageError
+from piimage.store import CHUNK
+
+_MAX_ENTRIES: Final = 1_000_000
+_MAX_LINKS: Final = 40  # what the kernel allows in one path
+_PAX_XATTR: Final = "SCHILY.xattr."
+_BLOCK: Final = tarfile.BLOCKSIZE
+
+
+class Kind(Enum):
+    """What an entry is; the value is its file type in st_mode (0 for a hard link)."""
+
+    FILE = stat.S_IFREG
+    DIRECTORY = stat.S_IFDIR
+    SYMLINK = stat.S_IFLNK
+    CHARACTER = stat.S_IFCHR
+    BLOCK = stat.S_IFBLK
+    FIFO = stat.S_IFIFO
+    HARD_LINK = 0
+
+
+Content = Callable[[], Iterable[bytes]]
+
+
+def no_content() -> Iterable[bytes]:
+    """Give no bytes."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, folder, link or device of a tree.
+
+    `path` is relative to the tree's root, without ``.`` or ``..``; `link` is a symbolic link's
+    text, or the path in the tree of the file that a hard link shares.
+    """
+
+    path: str
+    kind: Kind
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    link: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+    content: Content = no_content
+
+
+Tree = Iterable[Entry]
+
+
+def folder(path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Entry:
+    """Return a folder's entry."""
+    return Entry(clean_path(path), Kind.DIRECTORY, mode, uid, gid)
+
+
+def file(path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> Entry:
+    """Return the entry of a file that holds `data`."""
+    return Entry(
+        clean_path(path), Kind.FILE, mode, uid, gid, size=len(data), content=lambda: (data,)
+    )
+
+
+def symlink(path: str, target: str) -> Entry:
+    """Return a symbolic link's entry."""
+    return Entry(clean_path(path), Kind.SYMLINK, 0o777, link=target)
+
+
+def clean_path(path: str) -> str:
+    """Return `path` without leading ``/`` or ``./`` and doubled slashes; "" is the root.
+
+    Raises PiimageError ``trees.escape`` when it has a ``..`` part or a NUL.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in path:
+        raise PiimageError(
+            "trees.escape",
+            f"the path {path!r} leaves its root",
+            hint="do not use this archive: no honest tool writes such a path",
+        )
+    return "/".join(parts)
+
+
+def read_tar(stream: IO[bytes], origin: str) -> Iterator[Entry]:
+    """Read the entries of an uncompressed tar from `stream`, in its order, the root left out.
+
+    `origin` names the archive in errors: PiimageError ``trees.damaged`` when it is cut short or no
+    tar, ``trees.escape`` for a path out of the root, ``trees.too-many`` past a million entries.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
+            for count, member in enumerate(archive):
+                if count >= _MAX_ENTRIES:
+                    raise PiimageError(
+                        "trees.too-many",
+                        f"more than {_MAX_ENTRIES} entries",
+                        place=origin,
+                        hint="do not use this archive: it is made to exhaust the machine",
+                    )
+                entry = _entry(archive, member)
+                if entry is not None:
+                    yield entry
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
+        raise PiimageError(
+            "trees.damaged",
+            f"damaged archive ({error})",
+            place=origin,
+            hint="fetch it again; if it stays so, the source itself is damaged",
+        ) from error
+    except PiimageError as error:
+        if error.place is None:
+            error.place = origin
+        raise
+
+
+def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Entry | None:
+    path = clean_path(member.name)
+    if not path:
+        return None
+    kind = _kind(member)
+    xattrs = {
+        name.removeprefix(_PAX_XATTR): value.encode("utf-8", "surrogateescape")
+        for name, value in member.pax_headers.items()
+        if name.startswith(_PAX_XATTR)
+    }
+    return Entry(
+        path,
+        kind,
+        mode=member.mode & 0o7777,
+        uid=member.uid,
+        gid=member.gid,
+        size=member.size if kind is Kind.FILE else 0,
+        link=clean_path(member.linkname) if kind is Kind.HARD_LINK else member.linkname,
+        device=(member.devmajor, member.devminor),
+        xattrs=xattrs,
+        content=lambda: _content(archive, member) if kind is Kind.FILE else (),
+    )
+
+
+def _kind(member: tarfile.TarInfo) -> Kind:
+    kinds = {
+        tarfile.DIRTYPE: Kind.DIRECTORY,
+        tarfile.SYMTYPE: Kind.SYMLINK,
+        tarfile.LNKTYPE: Kind.HARD_LINK,
+        tarfile.CHRTYPE: Kind.CHARACTER,
+        tarfile.BLKTYPE: Kind.BLOCK,
+        tarfile.FIFOTYPE: Kind.FIFO,
+    }
+    if member.isreg():
+        return Kind.FILE
+    if member.type not in kinds:
+        raise ValueError(f"{member.name} is of an unknown type")
+    return kinds[member.type]
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    reader = archive.extractfile(member)
+    if reader is None:
+        raise ValueError(f"{member.name} has no content")
+    left = member.size
+    while left:
+        data = reader.read(min(CHUNK, left))
+        if not data:
+            raise EOFError(f"{member.name} is cut short")
+        left -= len(data)
+        yield data
+
+
+class Placement:
+    """Lays trees over one another as unpacking them in turn into one root would.
+
+    A path through a symbolic link goes where the link leads, inside the root; a folder that is
+    missing is made; a folder given twice is kept as first given. A file given twice is an error
+    unless `replace` says that the later one wins, which a stream cannot undo and so is refused:
+    drop the loser with a rule instead.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Kind] = {}
+        self._links: dict[str, str] = {}
+
+    def place(self, entries: Tree) -> Iterator[Entry]:
+        """Give `entries` with their true paths, and the folders that they lack before them."""
+        for entry in entries:
+            path = self._real(entry.path)
+            known = self._kinds.get(path)
+            if known is not None:
+                if entry.kind is Kind.DIRECTORY and self._is_folder(path):
+                    continue
+                if entry.kind is Kind.SYMLINK and self._links.get(path) == entry.link:
+                    continue
+                raise PiimageError(
+                    "trees.conflict",
+                    f"/{path} comes twice, and not as the same folder or link",
+                    hint="drop one of the two with a `drop:` rule",
+                )
+            yield from self._parents(path)
+            self._kinds[path] = entry.kind
+            if entry.kind is Kind.SYMLINK:
+                self._links[path] = entry.link
+            link = self._real(entry.link) if entry.kind is Kind.HARD_LINK else entry.link
+            yield replace(entry, path=path, link=link)
+
+    def has(self, path: str) -> bool:
+        """Say whether something was placed at `path`."""
+        return self._real(path) in self._kinds
+
+    def _is_folder(self, path: str) -> bool:
+        # A package may ship /lib/x as a folder where /lib is a link: both are the same folder.
+        if self._kinds[path] is Kind.SYMLINK:
+            target = self._follow(path)
+            return self._kinds.get(target, Kind.DIRECTORY) is Kind.DIRECTORY
+        return self._kinds[path] is Kind.DIRECTORY
+
+    def _parents(self, path: str) -> Iterator[Entry]:
+        parts = path.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            parent = "/".join(parts[:depth])
+            if parent not in self._kinds:
+                self._kinds[parent] = Kind.DIRECTORY
+                yield folder(parent)
+            elif self._kinds[parent] is not Kind.DIRECTORY:
+                raise PiimageError(
+                    "trees.conflict",
+                    f"/{path} lies under /{parent}, which is not a folder",
+                    hint="drop one of the two with a `drop:` rule",
+                )
+
+    def _real(self, path: str) -> str:
+        """Return `path` with the links among its parents followed."""
+        parent, slash, name = path.rpartition("/")
+        return f"{self._follow(parent)}{slash}{name}".lstrip("/") if slash else path
+
+    def _follow(self, path: str) -> str:
+        for _ in range(_MAX_LINKS):
+            hit = next((p for p in _prefixes(path) if p in self._links), None)
+            if hit is None:
+                return path
+            path = _join(hit, self._links[hit], path[len(hit) + 1 :])
+        raise PiimageError(
+            "trees.link-loop",
+            f"/{path} leads through a loop of links",
+            hint="do not use this archive: no honest tool writes such links",
+        )
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+    yield path
+
+
+def _join(link: str, target: str, rest: str) -> str:
+    """Return where `rest` below the link leads, staying inside the root as chroot does."""
+    parts = [] if target.startswith("/") else link.split("/")[:-1]
+    for part in [*target.split("/"), *rest.split("/")]:
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def tar_chunks(entries: Tree) -> Iterator[bytes]:
+    """Write `entries` as a PAX tar with the one time stamp, numeric owners and no names."""
+    for entry in entries:
+        yield _tar_header(entry)
+        if entry.kind is Kind.FILE:
+            yield from _exactly(entry)
+            yield bytes(-entry.size % _BLOCK)
+    yield bytes(2 * _BLOCK)
+
+
+def _exactly(entry: Entry) -> Iterator[bytes]:
+    left = entry.size
+    for chunk in entry.content():
+        left -= len(chunk)
+        yield chunk
+    if left:
+        raise ValueError(f"{entry.path}: its content has not the {entry.size} bytes that it says")
+
+
+def _tar_header(entry: Entry) -> bytes:
+    types = {
+        Kind.FILE: tarfile.REGTYPE,
+        Kind.DIRECTORY: tarfile.DIRTYPE,
+        Kind.SYMLINK: tarfile.SYMTYPE,
+        Kind.HARD_LINK: tarfile.LNKTYPE,
+        Kind.CHARACTER: tarfile.CHRTYPE,
+        Kind.BLOCK: tarfile.BLKTYPE,
+        Kind.FIFO: tarfile.FIFOTYPE,
+    }
+    info = tarfile.TarInfo(entry.path)
+    info.type = types[entry.kind]
+    info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.gid
+    info.size, info.linkname, info.mtime = entry.size, entry.link, EPOCH
+    info.devmajor, info.devminor = entry.device
+    info.pax_headers = {
+        f"{_PAX_XATTR}{name}": value.decode("utf-8", "surrogateescape")
+        for name, value in sorted(entry.xattrs.items())
+    }
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def cpio_chunks(entries: Tree) -> Iterator[bytes]:
+    """Write `entries` as a newc cpio, the initramfs format of the kernel.
+
+    Source: Documentation/driver-api/early-userspace/buffer-format.rst.
+    """
+    for number, entry in enumerate(entries, start=1):
+        yield _cpio_header(number, entry)
+        if entry.kind is Kind.FILE:
+            yield from _exactly(entry)
+            yield bytes(-entry.size % 4)
+        elif entry.kind is Kind.SYMLINK:
+            target = entry.link.encode()
+            yield target + bytes(-len(target) % 4)
+    yield _cpio_header(0, Entry("TRAILER!!!", Kind.HARD_LINK, mode=0))
+
+
+def _cpio_header(number: int, entry: Entry) -> bytes:
+    name = entry.path.encode() + b"\0"
+    links = 2 if entry.kind is Kind.DIRECTORY else 1
+    size = len(entry.link.encode()) if entry.kind is Kind.SYMLINK else entry.size
+    when = EPOCH if number else 0
+    numbers = (
+        number,
+        entry.kind.value | entry.mode,
+        entry.uid,
+        entry.gid,
+        links,
+        when,
+        size,
+        0,
+        0,
+        *entry.device,
+        len(name),
+        0,
+    )
+    header = b"070701" + b"".join(b"%08X" % value for value in numbers) + name
+    return header + bytes(-len(header) % 4)
