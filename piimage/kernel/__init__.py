@@ -1,0 +1,1 @@
+"""A Debian kernel package becomes what a board boots: image, device trees, modules, initramfs."""

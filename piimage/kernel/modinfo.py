@@ -1,0 +1,85 @@
+"""What a kernel module says about itself: the ``.modinfo`` section of its ELF file.
+
+Source: System V ABI, "Sections"; include/linux/module.h of the kernel (MODULE_INFO).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from piimage.errors import PiimageError
+
+_HEADER: Final = struct.Struct("<16xHHIQQQIHHHHHH")
+_SECTION: Final = struct.Struct("<IIQQQQIIQQ")
+_AARCH64: Final = 183
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """Name, version magic, and what must or should be loaded before and after it."""
+
+    name: str
+    vermagic: str
+    depends: tuple[str, ...]
+    soft_before: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+
+def normal_name(name: str) -> str:
+    """Return a module's name as the kernel knows it: without endings, ``-`` as ``_``."""
+    return name.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
+
+
+def read_modinfo(module: bytes, place: str) -> ModuleInfo:
+    """Read an uncompressed arm64 ``.ko``.
+
+    Raises PiimageError ``kernel.bad-module`` when it is not one.
+    """
+    try:
+        section = _section(module, b".modinfo")
+        pairs = [item.decode().partition("=")[::2] for item in section.split(b"\0") if item]
+    except (struct.error, ValueError, IndexError) as error:
+        raise PiimageError(
+            "kernel.bad-module",
+            f"not a kernel module for arm64 ({error})",
+            place=place,
+            hint="build it with: piimage module build",
+        ) from error
+    values = [value for name, value in pairs if name == "depends"]
+    soft = [
+        value.partition("pre:")[2].partition("post:")[0] for n, value in pairs if n == "softdep"
+    ]
+    first = dict(reversed(pairs))
+    return ModuleInfo(
+        name=first.get("name", normal_name(place)),
+        vermagic=first.get("vermagic", ""),
+        depends=tuple(normal_name(n) for value in values for n in value.split(",") if n),
+        soft_before=tuple(normal_name(n) for value in soft for n in value.split()),
+        parameters=tuple(value.partition(":")[0] for n, value in pairs if n == "parmtype"),
+    )
+
+
+def _section(elf: bytes, wanted: bytes) -> bytes:
+    if elf[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("no 64-bit little-endian ELF file")
+    header = _HEADER.unpack_from(elf)
+    machine, table, size, count, names_at = header[1], header[5], header[9], header[10], header[11]
+    if machine != _AARCH64:
+        raise ValueError(f"it is for ELF machine {machine}, not for AArch64 ({_AARCH64})")
+    if size != _SECTION.size:
+        raise ValueError("its section headers have an unknown size")
+    sections = [_SECTION.unpack_from(elf, table + number * size) for number in range(count)]
+    names = _bytes(elf, sections[names_at])
+    for section in sections:
+        if names[section[0] : names.index(b"\0", section[0])] == wanted:
+            return _bytes(elf, section)
+    raise ValueError(f"it has no section {wanted.decode()}")
+
+
+def _bytes(elf: bytes, section: tuple[int, ...]) -> bytes:
+    offset, length = section[4], section[5]
+    if offset + length > len(elf):
+        raise ValueError("it is cut short")
+    return elf[offset : offset + length]

@@ -1,0 +1,117 @@
+"""The kernel's Debian packages, taken apart once: image, device trees, and all modules."""
+
+from __future__ import annotations
+
+import fnmatch
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import ClassVar, Final
+
+from piimage.debian.deb import data_stream
+from piimage.errors import InputError, PiimageError
+from piimage.steps import Job, Step
+from piimage.store import Blob
+from piimage.trees import Entry, Kind, read_tar, tar_chunks
+
+_IMAGES: Final = ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz")
+_MODULES: Final = "usr/lib/modules/"
+_MAGIC: Final = (0x38, b"ARM\x64")
+_MAX_IMAGE: Final = 256 << 20
+
+
+@dataclass(frozen=True)
+class UnpackedKernel(Step):
+    """The parts of a kernel.
+
+    Outputs: ``image`` (gzip of the arm64 Image), ``modules`` (a tar of usr/lib/modules/RELEASE),
+    ``release`` (its name, as text), and one output for each name in `device_trees`.
+    """
+
+    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
+
+    packages: tuple[Blob, ...]
+    device_trees: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return "unpack the kernel"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Read every package once."""
+        found: dict[str, Blob] = {}
+        with job.store.writing() as (writer, keep):
+            for chunk in tar_chunks(self._modules(job, found)):
+                writer.write(chunk)
+            found["modules"] = keep(None)
+        self._check(found)
+        return found
+
+    def _modules(self, job: Job, found: dict[str, Blob]) -> Iterator[Entry]:
+        """Give the module files; keep image and device trees in `found` on the way."""
+        for package in self.packages:
+            path = job.store.verified(package)
+            with data_stream(job.runner, path) as stream:
+                for entry in read_tar(stream, str(path)):
+                    name = self._output(entry)
+                    if name == "image":
+                        found[name] = job.store.add_stream(_gzip(_image(entry)))
+                    elif name:
+                        found[name] = job.store.add_stream(entry.content())
+                    elif _is_module_file(entry):
+                        if "release" not in found:
+                            release = entry.path.split("/")[3]
+                            found["release"] = job.store.add_bytes(release.encode())
+                        yield entry
+
+    def _output(self, entry: Entry) -> str:
+        if entry.kind is not Kind.FILE:
+            return ""
+        if any(fnmatch.fnmatchcase(entry.path, pattern) for pattern in _IMAGES):
+            return "image"
+        name = PurePosixPath(entry.path).name
+        return name if name in self.device_trees else ""
+
+    def _check(self, found: Mapping[str, Blob]) -> None:
+        missing = [n for n in ("image", "release", *self.device_trees) if n not in found]
+        if missing:
+            raise InputError(
+                "kernel.incomplete",
+                f"the kernel packages have no {', '.join(missing)}",
+                hint="name another kernel package or suite in the board's file",
+            )
+
+
+def _is_module_file(entry: Entry) -> bool:
+    """Tell modules and their lists (``modules.builtin``) from other files of the folder."""
+    parts = entry.path.split("/")
+    if entry.kind is not Kind.FILE or not entry.path.startswith(_MODULES) or len(parts) < 5:
+        return False
+    return parts[4] == "kernel" or parts[4].startswith("modules.")
+
+
+def _image(entry: Entry) -> bytes:
+    """Return the arm64 Image, unpacked if it is a gzip.
+
+    Source: Documentation/arch/arm64/booting.rst, "Call the kernel image".
+    """
+    data = b"".join(entry.content())
+    if data[:2] == b"\x1f\x8b":
+        data = zlib.decompressobj(wbits=31).decompress(data, _MAX_IMAGE)
+    offset, magic = _MAGIC
+    if data[offset : offset + 4] != magic:
+        raise PiimageError(
+            "kernel.not-arm64",
+            f"{entry.path} is not an arm64 kernel image",
+            hint="name an arm64 kernel package in the board's file",
+        )
+    return data
+
+
+def _gzip(data: bytes) -> Iterable[bytes]:
+    """Compress as the Pi's firmware and QEMU accept it: gzip without name and time."""
+    packer = zlib.compressobj(level=6, wbits=31)
+    yield packer.compress(data)
+    yield packer.flush()
