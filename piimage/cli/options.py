@@ -1,0 +1,26 @@
+"""The options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Print each external command, ready to paste.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what the store has.")]
+Mirror = Annotated[
+    str | None,
+    typer.Option("--mirror", envvar="PIIMAGE_MIRROR", help="Debian archive to fetch from."),
+]
+Snapshot = Annotated[
+    str | None,
+    typer.Option("--snapshot", help="Archive that still has packages which left the mirror."),
+]
+Sets = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the file.")
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files, merged in turn.")]
