@@ -1,0 +1,114 @@
+"""An I2C adapter and an SPI controller as Linux presents those of a Raspberry Pi.
+
+What the real ones refuse, these refuse with the same errno: a test that passes here must not
+fail on the board.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chipmodels.target import I2cTarget, Nack, SpiTarget
+
+I2C_MESSAGES_MAX = 42  # I2C_RDWR_IOCTL_MAX_MSGS of linux/i2c-dev.h
+I2C_MESSAGE_BYTES_MAX = 8192  # i2cdev_ioctl_rdwr of drivers/i2c/i2c-dev.c
+SPI_BUFFER_BYTES = 4096  # the bufsiz parameter of drivers/spi/spidev.c
+SPI_MODES = 0x3 | 0x4 | 0x40 | 0x10  # CPHA CPOL CS_HIGH NO_CS 3WIRE of spi-bcm2835.c
+
+
+@dataclass(frozen=True)
+class Message:
+    """One I2C message: a write of `data`, or a read of `length` bytes."""
+
+    address: int
+    data: bytes = b""
+    length: int = 0
+    read: bool = False
+
+
+@dataclass(frozen=True)
+class I2cTransfer:
+    """One transfer as the log keeps it: from start to stop, and what came of it."""
+
+    messages: tuple[Message, ...]
+    error: int = 0
+
+
+@dataclass(frozen=True)
+class SpiTransfer:
+    """One held chip select as the log keeps it."""
+
+    sent: bytes
+    received: bytes
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+@dataclass
+class I2cAdapter:
+    """A bus with chips at 7-bit addresses, driven by a bcm2835 controller.
+
+    drivers/i2c/busses/i2c-bcm2835.c takes one read, last in a transfer (else EOPNOTSUPP), and
+    reports an address that nobody answers as EREMOTEIO.
+    """
+
+    chips: Mapping[int, I2cTarget]
+    log: list[I2cTransfer] = field(default_factory=list)
+
+    def transfer(self, messages: Sequence[Message]) -> list[bytes]:
+        """Run one transfer; the bytes of its reads, in order. Raises OSError as the kernel."""
+        try:
+            self._check(messages)
+            received = [self._run(message) for message in messages]
+        except OSError as error:
+            self.log.append(I2cTransfer(tuple(messages), error.errno or 0))
+            raise
+        self.log.append(I2cTransfer(tuple(messages)))
+        return [data for data, message in zip(received, messages, strict=True) if message.read]
+
+    def _check(self, messages: Sequence[Message]) -> None:
+        if not 0 < len(messages) <= I2C_MESSAGES_MAX:
+            raise _error(errno.EINVAL)
+        if any(max(len(m.data), m.length) > I2C_MESSAGE_BYTES_MAX for m in messages):
+            raise _error(errno.EINVAL)
+        if any(message.read for message in messages[:-1]):
+            raise _error(errno.EOPNOTSUPP)
+
+    def _run(self, message: Message) -> bytes:
+        chip = self.chips.get(message.address)
+        if chip is None:
+            raise _error(errno.EREMOTEIO)
+        try:
+            if message.read:
+                return chip.i2c_read(message.length)
+            chip.i2c_write(message.data)
+        except Nack:
+            raise _error(errno.EREMOTEIO) from None
+        return b""
+
+
+@dataclass
+class SpiController:
+    """A controller with chips at chip selects, as drivers/spi/spi-bcm2835.c behaves."""
+
+    chips: Mapping[int, SpiTarget]
+    log: list[SpiTransfer] = field(default_factory=list)
+
+    def check(self, mode: int, bits_per_word: int) -> None:
+        """Raises EINVAL for a mode or word size that the controller does not have."""
+        if mode & ~SPI_MODES or bits_per_word not in (0, 8):
+            raise _error(errno.EINVAL)
+
+    def transfer(self, chip_select: int, data: bytes, mode: int) -> bytes:
+        """Hold one chip select while `data` goes out; what comes back (0xFF from nobody)."""
+        if len(data) > SPI_BUFFER_BYTES:
+            raise _error(errno.EMSGSIZE)
+        chip = self.chips.get(chip_select)
+        received = b"\xff" * len(data) if chip is None else chip.spi_transfer(data, mode & 3)
+        self.log.append(SpiTransfer(data, received))
+        return received

@@ -1,0 +1,148 @@
+"""The models behind the faces of smbus2 and spidev, inside the process that tests.
+
+Only the calls are reproduced, not the packages: neither needs to be installed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Protocol
+
+from chipmodels.adapter import I2cAdapter, Message, SpiController
+from chipmodels.smbus import Size, process_call, smbus_read, smbus_write
+
+I2C_M_RD = 1
+
+
+class RdwrMessage(Protocol):
+    """The fields of struct i2c_msg that ``smbus2.i2c_msg`` has."""
+
+    addr: int
+    flags: int
+    len: int
+    buf: ctypes._Pointer[ctypes.c_char]
+
+
+class ModelSMBus:
+    """``smbus2.SMBus`` in front of an adapter."""
+
+    def __init__(self, adapter: I2cAdapter) -> None:
+        self.adapter = adapter
+        self.closed = False
+
+    def close(self) -> None:
+        """Nothing to release; remembered for tests."""
+        self.closed = True
+
+    def write_quick(self, i2c_addr: int) -> None:
+        """Address only."""
+        smbus_write(self.adapter, i2c_addr, Size.QUICK, 0, b"")
+
+    def read_byte(self, i2c_addr: int) -> int:
+        """One byte without a command."""
+        return smbus_read(self.adapter, i2c_addr, Size.BYTE, 0, 1)[0]
+
+    def write_byte(self, i2c_addr: int, value: int) -> None:
+        """One byte without a command."""
+        smbus_write(self.adapter, i2c_addr, Size.BYTE, value, b"")
+
+    def read_byte_data(self, i2c_addr: int, register: int) -> int:
+        """One byte of a register."""
+        return smbus_read(self.adapter, i2c_addr, Size.BYTE_DATA, register, 1)[0]
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
+        """One byte to a register."""
+        smbus_write(self.adapter, i2c_addr, Size.BYTE_DATA, register, bytes([value]))
+
+    def read_word_data(self, i2c_addr: int, register: int) -> int:
+        """A word, low byte first on the wire."""
+        data = smbus_read(self.adapter, i2c_addr, Size.WORD_DATA, register, 2)
+        return int.from_bytes(data, "little")
+
+    def write_word_data(self, i2c_addr: int, register: int, value: int) -> None:
+        """A word, low byte first on the wire."""
+        word = value.to_bytes(2, "little")
+        smbus_write(self.adapter, i2c_addr, Size.WORD_DATA, register, word)
+
+    def process_call(self, i2c_addr: int, register: int, value: int) -> int:
+        """A word out, a word in."""
+        word = value.to_bytes(2, "little")
+        return int.from_bytes(process_call(self.adapter, i2c_addr, register, word), "little")
+
+    def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
+        """Up to 32 bytes from a register on."""
+        if length > 32:
+            raise ValueError("Desired block length over 32 bytes")
+        return list(smbus_read(self.adapter, i2c_addr, Size.I2C_BLOCK_DATA, register, length))
+
+    def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
+        """Up to 32 bytes after a register."""
+        smbus_write(self.adapter, i2c_addr, Size.I2C_BLOCK_DATA, register, bytes(data))
+
+    def i2c_rdwr(self, *i2c_msgs: RdwrMessage) -> None:
+        """Messages in one transfer; what is read lands in the messages' own buffers."""
+        received = self.adapter.transfer([_message(m) for m in i2c_msgs])
+        reads = [m for m in i2c_msgs if m.flags & I2C_M_RD]
+        for message, data in zip(reads, received, strict=True):
+            ctypes.memmove(message.buf, data, len(data))
+
+
+def _message(m: RdwrMessage) -> Message:
+    if m.flags & I2C_M_RD:
+        return Message(m.addr, length=m.len, read=True)
+    return Message(m.addr, ctypes.string_at(m.buf, m.len))
+
+
+class ModelSpiDev:
+    """``spidev.SpiDev`` opened at one chip select of a controller."""
+
+    def __init__(self, controller: SpiController, chip_select: int = 0) -> None:
+        self.controller = controller
+        self.chip_select = chip_select
+        self.max_speed_hz = 500_000
+        self._mode = 0
+        self._bits_per_word = 8
+
+    @property
+    def mode(self) -> int:
+        """SPI mode 0..3."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: int) -> None:
+        self.controller.check(mode, self._bits_per_word)
+        self._mode = mode
+
+    @property
+    def bits_per_word(self) -> int:
+        """Word size; the controller has 8."""
+        return self._bits_per_word
+
+    @bits_per_word.setter
+    def bits_per_word(self, bits: int) -> None:
+        self.controller.check(self._mode, bits)
+        self._bits_per_word = bits
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def xfer2(self, values: Sequence[int]) -> list[int]:
+        """Full duplex under one chip select."""
+        return list(self.controller.transfer(self.chip_select, bytes(values), self._mode))
+
+    def xfer(self, values: Sequence[int]) -> list[int]:
+        """As `xfer2`: a Pi holds the chip select through one message."""
+        return self.xfer2(values)
+
+    def xfer3(self, values: Sequence[int]) -> tuple[int, ...]:
+        """As `xfer2`, as a tuple."""
+        return tuple(self.xfer2(values))
+
+    def writebytes(self, values: Sequence[int]) -> None:
+        """Out only."""
+        self.xfer2(values)
+
+    def readbytes(self, length: int) -> list[int]:
+        """In only."""
+        return self.xfer2([0] * length)
