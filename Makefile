@@ -1,0 +1,37 @@
+# The front door: `make image` and `make test`. Works as root or through sudo, as often as you like.
+PIIMAGE := .venv/bin/piimage
+WORKERS ?= 2
+
+.PHONY: setup image test check format docs bench clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml scripts/setup-host.sh
+	scripts/setup-host.sh
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	.venv/bin/python -m pip install -q --editable . --group dev
+	touch $@
+
+image: setup
+	$(PIIMAGE) build examples/pi4.yml -o out
+	@echo
+	@echo "Next: boot it here    $(PIIMAGE) run out/pi4.img"
+	@echo "      see your cards  $(PIIMAGE) devices"
+	@echo "      write a card    $(PIIMAGE) flash /dev/sdX examples/pi4.yml"
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check -q .
+	.venv/bin/mypy
+	.venv/bin/pytest tests/unit -n $(WORKERS)
+
+test: check
+	.venv/bin/pytest tests/system
+
+format: setup
+	.venv/bin/ruff check --fix -q .
+	.venv/bin/ruff format -q .
+
+clean:
+	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs the host packages that building and testing need, on Debian 12 or 13; run it as often as
+# you like. QEMU must be 9 or newer, which on Debian 12 comes from its backports.
+set -euo pipefail
+
+build_packages=(
+  ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk git gpgv kmod
+  debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
+)
+emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
+# What only the tests use: independent checks and real counterparts.
+test_packages=(bmap-tools busybox-static docker-registry gnupg apache2-utils openssl runc shellcheck)
+
+packages=("${build_packages[@]}" "${emulator_packages[@]}" "${test_packages[@]}")
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
+
+qemu_is_new() {
+  local version
+  version=$(qemu-system-aarch64 --version 2>/dev/null | sed -nE '1s/.*version ([0-9]+).*/\1/p')
+  [ "${version:-0}" -ge 9 ]
+}
+
+# The archive that this host already uses, for its backports.
+archive_root() {
+  apt-get indextargets --format '$(SITE) $(RELEASE) $(REPO_URI)' 'Identifier: Packages' |
+    awk -v suite="$1" '$2 == suite { print $3; exit }'
+}
+
+add_backports() {
+  local suite=$1 root
+  [ -z "$(archive_root "$suite-backports")" ] || return 0
+  root=$(archive_root "$suite")
+  [ -n "$root" ] || { echo "setup: apt has no source for $suite: add one" >&2; exit 1; }
+  printf 'Types: deb\nURIs: %s\nSuites: %s-backports\nComponents: main\nSigned-By: %s\n' \
+    "$root" "$suite" /usr/share/keyrings/debian-archive-keyring.gpg |
+    as_root tee /etc/apt/sources.list.d/piimage-backports.sources >/dev/null
+  as_root apt-get update -qq
+}
+
+missing=()
+for package in "${packages[@]}"; do installed "$package" || missing+=("$package"); done
+if [ ${#missing[@]} = 0 ] && qemu_is_new; then exit 0; fi
+
+command -v apt-get >/dev/null || {
+  echo "setup: this is not Debian: install by hand: ${packages[*]}" >&2
+  exit 3
+}
+export DEBIAN_FRONTEND=noninteractive
+as_root apt-get update -qq
+. /etc/os-release
+release=()
+if [ "${VERSION_ID:-}" = 12 ]; then
+  add_backports "$VERSION_CODENAME"
+  release=(-t "$VERSION_CODENAME-backports")
+fi
+# The registry's package starts a service by itself, which nobody asked for.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+  as_root chmod 755 /usr/sbin/policy-rc.d
+  trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  "${release[@]}" "${emulator_packages[@]}" >/dev/null
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  "${packages[@]}" >/dev/null
+qemu_is_new || { echo "setup: QEMU 9 or newer is needed; found $(qemu-system-aarch64 --version | head -1)" >&2; exit 3; }
