@@ -51,16 +51,21 @@ class Step:
         fields = {
             field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)
         }
-        described = {"step": type(self).__qualname__, "code": _code(type(self).__module__, self.uses), "fields": fields}
+        described = {
+            "step": type(self).__qualname__,
+            "code": _code(type(self).__module__, self.uses),
+            "fields": fields,
+        }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def needs(self) -> tuple[Step, ...]:
         """Return the steps among the fields."""
-        found: dict[str, Step] = {}
-        for field in dataclasses.fields(self):
-            for step in _steps(getattr(self, field.name)):
-                found.setdefault(step.key, step)
+        found = {leaf.key: leaf for leaf in _fields(self) if isinstance(leaf, Step)}
         return tuple(found.values())
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return the blobs among the fields: what must be in the store before `make`."""
+        return tuple(dict.fromkeys(leaf for leaf in _fields(self) if isinstance(leaf, Blob)))
 
 
 @dataclass(frozen=True)
@@ -100,18 +105,23 @@ def plain(value: object) -> Any:  # noqa: ANN401  # JSON has no better type
     raise TypeError(f"a step cannot have a field of type {type(value).__name__}")
 
 
-def _steps(value: object) -> Iterator[Step]:
-    if isinstance(value, Step):
-        yield value
-    elif isinstance(value, tuple | list):
+def _leaves(value: object) -> Iterator[object]:
+    """Give the steps, blobs and plain values that `value` is made of; steps are not looked into."""
+    if isinstance(value, tuple | list):
         for item in value:
-            yield from _steps(item)
+            yield from _leaves(item)
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _steps(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from _steps(getattr(value, field.name))
+            yield from _leaves(item)
+    elif isinstance(value, Step | Blob) or not dataclasses.is_dataclass(value):
+        yield value
+    else:
+        yield from _fields(value)
+
+
+def _fields(value: Any) -> Iterator[object]:  # noqa: ANN401  # any dataclass
+    for field in dataclasses.fields(value):
+        yield from _leaves(getattr(value, field.name))
 
 
 @functools.cache
@@ -142,6 +152,13 @@ class Builder:
     runner: Runner
     emit: events.Listener = events.ignore
     workers: int = 2
+
+    def pending(self, *targets: Step) -> tuple[Step, ...]:
+        """Return the steps that `build` would make."""
+        waiting: dict[str, Step] = {}
+        for target in targets:
+            self._plan(target, {}, waiting)
+        return tuple(waiting.values())
 
     def build(self, *targets: Step) -> Job:
         """Make `targets` and what they need; the returned job gives their outputs."""

@@ -175,7 +175,7 @@ class Store:
         path = self._memo(key)
         try:
             outputs = {name: Blob(*pair) for name, pair in json.loads(path.read_bytes()).items()}
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return None
         if not all(self.has(blob) for blob in outputs.values()):
             return None

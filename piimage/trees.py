@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import IO, Final
@@ -105,19 +106,27 @@ def read_tar(stream: IO[bytes], origin: str) -> Iterator[Entry]:
     `origin` names the archive in errors: PiimageError ``trees.damaged`` when it is cut short or no
     tar, ``trees.escape`` for a path out of the root, ``trees.too-many`` past a million entries.
     """
+    with (
+        _blaming(origin),
+        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive,
+    ):
+        for count, member in enumerate(archive):
+            if count >= _MAX_ENTRIES:
+                raise PiimageError(
+                    "trees.too-many",
+                    f"more than {_MAX_ENTRIES} entries",
+                    hint="do not use this archive: it is made to exhaust the machine",
+                )
+            entry = _entry(archive, member, origin)
+            if entry is not None:
+                yield entry
+
+
+@contextmanager
+def _blaming(origin: str) -> Iterator[None]:
+    """Turn what tarfile says of bad bytes into one error that names the archive."""
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
-            for count, member in enumerate(archive):
-                if count >= _MAX_ENTRIES:
-                    raise PiimageError(
-                        "trees.too-many",
-                        f"more than {_MAX_ENTRIES} entries",
-                        place=origin,
-                        hint="do not use this archive: it is made to exhaust the machine",
-                    )
-                entry = _entry(archive, member)
-                if entry is not None:
-                    yield entry
+        yield
     except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
         raise PiimageError(
             "trees.damaged",
@@ -131,7 +140,7 @@ def read_tar(stream: IO[bytes], origin: str) -> Iterator[Entry]:
         raise
 
 
-def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Entry | None:
+def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, origin: str) -> Entry | None:
     path = clean_path(member.name)
     if not path:
         return None
@@ -151,7 +160,7 @@ def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Entry | None:
         link=clean_path(member.linkname) if kind is Kind.HARD_LINK else member.linkname,
         device=(member.devmajor, member.devminor),
         xattrs=xattrs,
-        content=lambda: _content(archive, member) if kind is Kind.FILE else (),
+        content=lambda: _content(archive, member, origin) if kind is Kind.FILE else (),
     )
 
 
@@ -171,15 +180,15 @@ def _kind(member: tarfile.TarInfo) -> Kind:
     return kinds[member.type]
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    reader = archive.extractfile(member)
-    if reader is None:
-        raise ValueError(f"{member.name} has no content")
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, origin: str) -> Iterator[bytes]:
     left = member.size
     while left:
-        data = reader.read(min(CHUNK, left))
-        if not data:
-            raise EOFError(f"{member.name} is cut short")
+        with _blaming(origin):
+            if left == member.size:
+                reader = archive.extractfile(member)
+            data = reader.read(min(CHUNK, left)) if reader else b""
+            if not data:
+                raise EOFError(f"{member.name} is cut short")
         left -= len(data)
         yield data
 

@@ -1,0 +1,50 @@
+"""What all tests share: marks by folder, and the check that `provokes` tells the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from piimage.errors import PiimageError
+from piimage.run import Runner
+from piimage.store import Store
+
+SYSTEM = Path(__file__).parent / "system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(SYSTEM):
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(autouse=True)
+def _provoked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that says it provokes an error must have made piimage raise it."""
+    marks = list(request.node.iter_markers("provokes"))
+    if not marks:
+        yield
+        return
+    raised: set[str] = set()
+    original = PiimageError.__init__
+
+    def noting(self: PiimageError, code: str, *args: object, **options: object) -> None:
+        raised.add(code)
+        original(self, code, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PiimageError, "__init__", noting)
+    yield
+    missing = {code for mark in marks for code in mark.args} - raised
+    assert not missing, f"the test says that it provokes {missing}, and did not"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def runner() -> Runner:
+    return Runner()

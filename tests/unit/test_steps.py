@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from piimage import events
+from piimage.run import Runner
+from piimage.steps import Builder, Job, Step
+from piimage.store import Blob, Store
+
+
+@dataclass(frozen=True)
+class Text(Step):
+    text: str
+
+    @property
+    def title(self) -> str:
+        return f"text {self.text}"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        if self.text == "fail":
+            raise ValueError(self.text)
+        return {"text": job.store.add_bytes(self.text.encode())}
+
+
+@dataclass(frozen=True)
+class Joined(Step):
+    parts: tuple[Text, ...]
+    by: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        return "joined"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        texts = [job.file(part).read_text() for part in self.parts]
+        return {"joined": job.store.add_bytes(self.by["with"].join(texts).encode())}
+
+
+def builder(store: Store, heard: list[events.Event]) -> Builder:
+    return Builder(store, Runner(), heard.append)
+
+
+def made_titles(heard: list[events.Event]) -> list[str]:
+    return sorted(event.title for event in heard if isinstance(event, events.StepFinished))
+
+
+def test_a_step_is_made_after_what_it_needs(store: Store) -> None:
+    target = Joined((Text("a"), Text("b")), {"with": "-"})
+    job = builder(store, []).build(target)
+    assert job.file(target).read_text() == "a-b"
+
+
+def test_what_has_not_changed_is_not_made_again(store: Store) -> None:
+    builder(store, []).build(Joined((Text("a"), Text("b")), {"with": "-"}))
+    heard: list[events.Event] = []
+    builder(store, heard).build(Joined((Text("a"), Text("c")), {"with": "-"}))
+    assert made_titles(heard) == ["joined", "text c"]
+    heard.clear()
+    builder(store, heard).build(Joined((Text("a"), Text("c")), {"with": "-"}))
+    assert heard == []
+
+
+def test_a_step_that_two_others_need_is_made_once(store: Store) -> None:
+    heard: list[events.Event] = []
+    shared = Text("a")
+    builder(store, heard).build(Joined((shared,), {"with": "1"}), Joined((shared,), {"with": "2"}))
+    assert made_titles(heard) == ["joined", "joined", "text a"]
+
+
+def test_inputs_of_a_made_step_are_not_needed(store: Store) -> None:
+    target = Joined((Text("a"),), {"with": "-"})
+    job = builder(store, []).build(target)
+    store.path(store.add_bytes(b"a")).chmod(0o644)
+    assert builder(store, []).pending(target) == ()
+    assert job.blob(target).size == 1
+
+
+def test_a_failure_passes_through_and_is_not_remembered(store: Store) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="fail"):
+            builder(store, []).build(Joined((Text("fail"),), {"with": "-"}))
+
+
+def test_the_key_depends_on_every_field_and_the_class() -> None:
+    keys = {Text("a").key, Text("b").key, Joined((Text("a"),), {"with": "-"}).key}
+    keys |= {Joined((Text("a"),), {"with": "+"}).key, Joined((), {"with": "-"}).key}
+    assert len(keys) == 5
+    assert Text("a").key == Text("a").key
+
+
+def test_a_field_that_cannot_be_hashed_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Odd(Step):
+        thing: object
+
+    with pytest.raises(TypeError, match="field of type"):
+        _ = Odd(object()).key  # type: ignore[abstract]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from piimage.errors import PiimageError
+from piimage.store import Blob, Store, default_root
+
+
+def test_a_blob_is_named_by_its_digest(store: Store) -> None:
+    blob = store.add_bytes(b"hello")
+    assert blob == Blob(hashlib.sha256(b"hello").hexdigest(), 5)
+    assert store.path(blob).read_bytes() == b"hello"
+    assert store.path(blob).relative_to(store.root) == Path("blobs/sha256", blob.sha256)
+
+
+def test_stored_blobs_are_read_only(store: Store) -> None:
+    assert store.path(store.add_stream([b"a", b"b"])).stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.provokes("store.mismatch")
+def test_other_bytes_than_expected_are_refused_and_nothing_is_kept(store: Store) -> None:
+    with pytest.raises(PiimageError, match="nothing of it was kept"):
+        store.add_stream([b"other"], expected=Blob("0" * 64, 5))
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+def test_an_interrupted_write_leaves_nothing(store: Store) -> None:
+    def broken():
+        yield b"half"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.add_stream(broken())
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.provokes("store.altered")
+def test_an_altered_blob_is_refused_named_and_removed(store: Store) -> None:
+    blob = store.add_bytes(b"hello")
+    store.path(blob).chmod(0o644)
+    store.path(blob).write_bytes(b"hallo")
+    with pytest.raises(PiimageError, match=blob.sha256):
+        store.verified(blob)
+    assert not store.has(blob)
+
+
+@pytest.mark.provokes("store.absent")
+def test_an_absent_blob_says_how_to_get_it(store: Store) -> None:
+    with pytest.raises(PiimageError, match="without --offline"):
+        store.verified(Blob("1" * 64, 1))
+
+
+def test_a_step_is_remembered_until_one_of_its_blobs_is_gone(store: Store) -> None:
+    blob = store.add_bytes(b"made")
+    store.remember("ab" * 32, {"out": blob})
+    assert store.recall("ab" * 32) == {"out": blob}
+    store.path(blob).unlink()
+    assert store.recall("ab" * 32) is None
+
+
+@pytest.mark.parametrize("memo", [b"", b"{", b"[]", b'{"out": 1}', b'{"out": [1]}', b"\xff"])
+def test_a_damaged_memory_counts_as_none(store: Store, memo: bytes) -> None:
+    store.remember("ab" * 32, {})
+    (path,) = (store.root / "memo").rglob("*.json")
+    path.write_bytes(memo)
+    assert store.recall("ab" * 32) is None
+
+
+def test_the_store_lies_where_the_environment_says() -> None:
+    assert default_root({"PIIMAGE_STORE": "/s"}) == Path("/s")
+    assert default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/piimage")

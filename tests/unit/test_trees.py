@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.errors import PiimageError
+from piimage.trees import (
+    Entry,
+    Kind,
+    Placement,
+    clean_path,
+    cpio_chunks,
+    file,
+    folder,
+    read_tar,
+    symlink,
+    tar_chunks,
+)
+
+
+def written(*entries: Entry) -> bytes:
+    return b"".join(tar_chunks(entries))
+
+
+def contents(data: bytes) -> dict[str, bytes]:
+    return {e.path: b"".join(e.content()) for e in read_tar(io.BytesIO(data), "test")}
+
+
+def placed(*entries: Entry) -> list[str]:
+    return [entry.path for entry in Placement().place(entries)]
+
+
+def foreign_tar(name: str, **fields: object) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        for field, value in fields.items():
+            setattr(info, field, value)
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    return out.getvalue()
+
+
+def test_what_is_written_is_read_back() -> None:
+    entries = [
+        folder("etc", 0o750, 1, 2),
+        file("etc/motd", b"hello", 0o640, 3, 4),
+        symlink("etc/link", "../x"),
+        Entry("dev/null", Kind.CHARACTER, 0o666, device=(1, 3)),
+        Entry("bin/ping", Kind.FILE, 0o755, xattrs={"security.capability": b"\x01\xff\x00"}),
+        Entry("etc/again", Kind.HARD_LINK, 0o640, link="etc/motd"),
+        file("long/" + "n" * 200, b""),
+    ]
+    read = list(read_tar(io.BytesIO(written(*entries)), "test"))
+
+    def described(entry: Entry) -> tuple[object, ...]:
+        return (
+            entry.path, entry.kind, entry.mode, entry.uid, entry.gid, entry.size, entry.link,
+            entry.device, dict(entry.xattrs),
+        )  # fmt: skip
+
+    assert [described(entry) for entry in read] == [described(entry) for entry in entries]
+
+
+def test_gnu_tar_agrees_with_what_is_written(tmp_path) -> None:
+    (tmp_path / "t.tar").write_bytes(written(folder("a", 0o700), file("a/b", b"x", 0o4755, 7, 8)))
+    listing = subprocess.run(
+        ["tar", "--numeric-owner", "--utc", "-tvf", tmp_path / "t.tar"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert listing.splitlines() == [
+        "drwx------ 0/0               0 2025-01-01 00:00 a/",
+        "-rwsr-xr-x 7/8               1 2025-01-01 00:00 a/b",
+    ]
+
+
+def test_cpio_agrees_with_what_is_written(tmp_path) -> None:
+    archive = b"".join(cpio_chunks([folder("a"), file("a/b", b"hello"), symlink("a/c", "b")]))
+    listing = subprocess.run(["cpio", "-itv"], input=archive, capture_output=True, check=True)
+    text = listing.stdout.decode()
+    assert [line.split()[0] for line in text.splitlines()] == [
+        "drwxr-xr-x", "-rw-r--r--", "lrwxrwxrwx",
+    ]  # fmt: skip
+    assert "a/c -> b" in text
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "..", "/../etc/passwd", "a\0b"])
+@pytest.mark.provokes("trees.escape")
+def test_a_path_out_of_the_root_is_refused(path: str) -> None:
+    with pytest.raises(PiimageError, match="leaves its root"):
+        clean_path(path)
+
+
+def test_an_escape_in_an_archive_names_the_archive() -> None:
+    with pytest.raises(PiimageError, match=r"^test: the path '\.\./x' leaves its root"):
+        contents(foreign_tar("../x"))
+
+
+def test_a_hard_link_out_of_the_root_is_refused() -> None:
+    with pytest.raises(PiimageError, match="leaves its root"):
+        contents(foreign_tar("x", type=tarfile.LNKTYPE, linkname="../../etc/shadow"))
+
+
+def test_leading_slashes_and_dots_are_taken_off() -> None:
+    assert list(contents(foreign_tar("/./etc//motd"))) == ["etc/motd"]
+
+
+@pytest.mark.provokes("trees.damaged")
+@pytest.mark.parametrize("size", [1, 100, 511, 512, 700, 1030])
+def test_a_tar_that_is_cut_short_is_refused(size: int) -> None:
+    data = written(file("a", b"x" * 1000))[:size]
+    with pytest.raises(PiimageError, match="damaged archive"):
+        contents(data)
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=2000))
+def test_random_bytes_give_entries_or_one_clear_error(data: bytes) -> None:
+    try:
+        contents(data)
+    except PiimageError as error:
+        assert error.place == "test"
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2500), st.binary(min_size=1, max_size=8))
+def test_a_damaged_tar_gives_entries_or_one_clear_error(at: int, noise: bytes) -> None:
+    data = bytearray(written(folder("a"), file("a/b", b"x" * 700), symlink("l", "a/b")))
+    data[at : at + len(noise)] = noise
+    try:
+        contents(bytes(data))
+    except PiimageError as error:
+        assert error.place == "test"
+
+
+def test_missing_folders_are_made_before_what_lies_in_them() -> None:
+    assert placed(file("a/b/c", b"")) == ["a", "a/b", "a/b/c"]
+
+
+def test_a_folder_given_twice_is_kept_once() -> None:
+    assert placed(folder("a"), file("a/b", b""), folder("a"), file("a/c", b"")) == [
+        "a", "a/b", "a/c",
+    ]  # fmt: skip
+
+
+def test_a_path_through_a_link_goes_where_the_link_leads() -> None:
+    entries = (folder("usr/lib"), symlink("lib", "usr/lib"), folder("lib"), file("lib/x.so", b""))
+    assert placed(*entries) == ["usr", "usr/lib", "lib", "usr/lib/x.so"]
+
+
+def test_a_link_out_of_the_root_leads_inside_it() -> None:
+    assert placed(symlink("out", "../../../etc"), file("out/passwd", b"")) == [
+        "out", "etc", "etc/passwd",
+    ]  # fmt: skip
+
+
+def test_a_hard_link_follows_the_links_of_its_own_path() -> None:
+    entries = (
+        symlink("lib", "usr/lib"),
+        file("lib/a", b""),
+        Entry("b", Kind.HARD_LINK, link="lib/a"),
+    )
+    assert [e.link for e in Placement().place(entries)][-1] == "usr/lib/a"
+
+
+@pytest.mark.provokes("trees.conflict")
+def test_two_files_of_one_path_are_refused() -> None:
+    with pytest.raises(PiimageError, match="/etc/motd comes twice"):
+        placed(file("etc/motd", b"a"), file("etc/motd", b"b"))
+
+
+@pytest.mark.provokes("trees.conflict")
+def test_a_file_below_a_file_is_refused() -> None:
+    with pytest.raises(PiimageError, match="/a, which is not a folder"):
+        placed(file("a", b""), file("a/b", b""))
+
+
+@pytest.mark.provokes("trees.link-loop")
+def test_a_loop_of_links_is_refused() -> None:
+    with pytest.raises(PiimageError, match="loop of links"):
+        placed(symlink("a", "b"), symlink("b", "a"), file("a/x", b""))
+
+
+@pytest.mark.provokes("trees.too-many")
+def test_an_archive_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piimage.trees._MAX_ENTRIES", 2)
+    with pytest.raises(PiimageError, match="more than 2 entries"):
+        contents(written(folder("a"), folder("b"), folder("c")))
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "..", ".", "", "etc"]), min_size=1, max_size=6)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(PATHS, st.sampled_from(["dir", "file", "link"]), PATHS), max_size=6))
+def test_no_path_ever_leaves_the_root(described: list[tuple[list[str], str, list[str]]]) -> None:
+    def entry(path: str, kind: str, target: str) -> Entry:
+        if kind == "link":
+            return symlink(path, target or "x")
+        return folder(path) if kind == "dir" else file(path, b"")
+
+    try:
+        entries = [entry("/".join(p), kind, "/".join(t)) for p, kind, t in described]
+        for path in placed(*(e for e in entries if e.path)):
+            assert ".." not in path.split("/")
+            assert not path.startswith("/")
+    except PiimageError as error:
+        assert error.code.startswith("trees.")
