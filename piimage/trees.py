@@ -206,10 +206,14 @@ class Placement:
         self._kinds: dict[str, Kind] = {}
         self._links: dict[str, str] = {}
 
+    def assume(self, links: Mapping[str, str]) -> None:
+        """Take `links` (path to target) as there already, in a layer below."""
+        self._links.update(links)
+
     def place(self, entries: Tree) -> Iterator[Entry]:
         """Give `entries` with their true paths, and the folders that they lack before them."""
         for entry in entries:
-            path = self._real(entry.path)
+            path = self.real(entry.path)
             known = self._kinds.get(path)
             if known is not None:
                 if entry.kind is Kind.DIRECTORY and self._is_folder(path):
@@ -225,12 +229,12 @@ class Placement:
             self._kinds[path] = entry.kind
             if entry.kind is Kind.SYMLINK:
                 self._links[path] = entry.link
-            link = self._real(entry.link) if entry.kind is Kind.HARD_LINK else entry.link
+            link = self.real(entry.link) if entry.kind is Kind.HARD_LINK else entry.link
             yield replace(entry, path=path, link=link)
 
     def has(self, path: str) -> bool:
         """Say whether something was placed at `path`."""
-        return self._real(path) in self._kinds
+        return self.real(path) in self._kinds
 
     def _is_folder(self, path: str) -> bool:
         # A package may ship /lib/x as a folder where /lib is a link: both are the same folder.
@@ -253,8 +257,8 @@ class Placement:
                     hint="drop one of the two with a `drop:` rule",
                 )
 
-    def _real(self, path: str) -> str:
-        """Return `path` with the links among its parents followed."""
+    def real(self, path: str) -> str:
+        """Return `path` with the links among its parents followed, inside the root."""
         parent, slash, name = path.rpartition("/")
         return f"{self._follow(parent)}{slash}{name}".lstrip("/") if slash else path
 

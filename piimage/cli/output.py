@@ -117,7 +117,11 @@ def listening(*, verbose: bool, as_json: bool) -> Iterator[events.Listener]:
 def _progress() -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415  # costs 0.1 s, and only a terminal needs it
     from rich.progress import (  # noqa: PLC0415
-        BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn,
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
     )  # fmt: skip
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

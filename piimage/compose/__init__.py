@@ -1,0 +1,1 @@
+"""Root file systems composed of Debian packages and files, without running foreign code."""

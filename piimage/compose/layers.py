@@ -1,0 +1,192 @@
+"""Layers: each a tree, and one squashfs file (or one tar) of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from piimage.card.squashfs import write_squashfs
+from piimage.compose.rules import MERGED, File, Matcher, Rules, added
+from piimage.debian.deb import data_stream
+from piimage.errors import PiimageError
+from piimage.kernel.modules import ModuleTree
+from piimage.steps import Job, Step
+from piimage.store import CHUNK, Blob
+from piimage.trees import Entry, Kind, Placement, Tree, file, read_tar, tar_chunks
+
+
+@dataclass(frozen=True)
+class Layer(Step):
+    """A tree that can be written as a layer; the output ``squashfs`` is that layer."""
+
+    uses: ClassVar[tuple[str, ...]] = (
+        "piimage.card.squashfs", "piimage.debian.deb", "piimage.trees",
+    )  # fmt: skip
+
+    @abstractmethod
+    def tree(self, job: Job) -> Tree:
+        """Give the entries, in an order that depends on the fields alone."""
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Write the squashfs."""
+        with job.store.scratch() as folder:
+            target = folder / "layer"
+            write_squashfs(job.runner, tar_chunks(self.tree(job)), target)
+            return {"squashfs": job.store.add_file(target)}
+
+
+@dataclass(frozen=True)
+class LayerTar(Step):
+    """The same tree as an uncompressed tar, for image formats that want one; output ``tar``."""
+
+    layer: Layer
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"{self.layer.title} (tar)"
+
+    def needs(self) -> tuple[Step, ...]:
+        """Return what the layer needs: its tree is written here, not its squashfs."""
+        return self.layer.needs()
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return the blobs of the layer's tree."""
+        return self.layer.blobs()
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Write the tar."""
+        return {"tar": job.store.add_stream(tar_chunks(self.layer.tree(job)))}
+
+
+@dataclass(frozen=True)
+class Package:
+    """A locked package: its name, for messages, and its .deb."""
+
+    name: str
+    deb: Blob
+
+
+@dataclass(frozen=True)
+class PackagesLayer(Layer):
+    """Packages unpacked over one another in turn, under the rules."""
+
+    name: str
+    packages: tuple[Package, ...]
+    rules: Rules
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"unpack {len(self.packages)} packages for {self.name}"
+
+    def tree(self, job: Job) -> Tree:
+        """Give what the rules add, then each package's files."""
+        placement = Placement()
+        placement.assume(MERGED)
+        yield from placement.place(added(self.rules))
+        yield from placement.place(_files(self.rules.files, job))
+        joined = [(Matcher([bundle.pattern]), bytearray()) for bundle in self.rules.bundles]
+        for package in self.packages:
+            path = job.store.verified(package.deb)
+            with data_stream(job.runner, path) as stream:
+                entries = _joining(read_tar(stream, package.name), joined, placement)
+                yield from self._unpacked(package.name, entries, placement)
+        for bundle, (_, data) in zip(self.rules.bundles, joined, strict=True):
+            yield from placement.place([file(bundle.path, bytes(data))])
+
+    def _unpacked(self, package: str, entries: Tree, placement: Placement) -> Iterator[Entry]:
+        for entry in entries:
+            if not self.rules.wants(placement.real(entry.path)):
+                continue
+            if entry.kind is Kind.HARD_LINK and not placement.has(entry.link):
+                raise PiimageError(
+                    "compose.dropped-link",
+                    f"/{entry.path} is a hard link to /{entry.link}, which was dropped",
+                    place=package,
+                    hint="add the one to `drop:` or the other to `keep:`",
+                )
+            yield from self._one(entry, placement)
+
+    def _one(self, entry: Entry, placement: Placement) -> Iterator[Entry]:
+        # What the rules say of a path stands; a package does not overrule it.
+        stated = {*self.rules.links, *(one.path for one in self.rules.files), *_ACCOUNTS}
+        if placement.has(entry.path) and placement.real(entry.path) in stated:
+            return
+        yield from placement.place([entry])
+
+
+_ACCOUNTS = ("etc/passwd", "etc/group", "etc/shadow")
+
+
+@dataclass(frozen=True)
+class FilesLayer(Layer):
+    """Files, links and folders that no package brings."""
+
+    name: str
+    rules: Rules
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"lay out the files of {self.name}"
+
+    def tree(self, job: Job) -> Tree:
+        """Give what the rules add."""
+        placement = Placement()
+        placement.assume(MERGED)
+        yield from placement.place(added(self.rules))
+        yield from placement.place(_files(self.rules.files, job))
+
+
+@dataclass(frozen=True)
+class ModulesLayer(Layer):
+    """The kernel's modules under /usr/lib/modules."""
+
+    modules: ModuleTree
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return "lay out the kernel modules"
+
+    def tree(self, job: Job) -> Tree:
+        """Give the modules and depmod's indexes."""
+        with job.file(self.modules, "tree").open("rb") as stream:
+            yield from Placement().place(read_tar(stream, "the modules"))
+
+
+def _files(files: tuple[File, ...], job: Job) -> Iterator[Entry]:
+    for one in sorted(files, key=lambda f: f.path):
+        if isinstance(one.content, bytes):
+            yield file(one.path, one.content, one.mode, one.uid, one.gid)
+        else:
+            yield _stored(one, one.content, job)
+
+
+def _joining(
+    entries: Tree, joined: Sequence[tuple[Matcher, bytearray]], placement: Placement
+) -> Iterator[Entry]:
+    """Pass `entries` on, and append the files that match to what they are joined into."""
+    for entry in entries:
+        real = placement.real(entry.path)
+        hits = [data for matches, data in joined if entry.kind is Kind.FILE and matches(real)]
+        if not hits:
+            yield entry
+            continue
+        content = b"".join(entry.content())
+        for data in hits:
+            data.extend(content.rstrip(b"\n") + b"\n")
+        # A stream is read once; the layer may want the file as well.
+        yield replace(entry, content=lambda content=content: (content,))
+
+
+def _stored(one: File, blob: Blob, job: Job) -> Entry:
+    def content() -> Iterator[bytes]:
+        with job.store.verified(blob).open("rb") as stream:
+            while data := stream.read(CHUNK):
+                yield data
+
+    return Entry(one.path, Kind.FILE, one.mode, one.uid, one.gid, size=blob.size, content=content)

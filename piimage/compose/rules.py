@@ -1,0 +1,147 @@
+"""What a root file system keeps of its packages, and what their maintainer scripts would have done.
+
+Rules are data beside the list of packages: no maintainer script ever runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from piimage.store import Blob
+from piimage.trees import Entry, file, folder, symlink
+
+MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+"""The folders that a merged /usr makes links of, and where they lead."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A line of /etc/passwd, and a locked one of /etc/shadow."""
+
+    name: str
+    uid: int
+    gid: int
+    gecos: str = ""
+    home: str = "/nonexistent"
+    shell: str = "/usr/sbin/nologin"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A line of /etc/group."""
+
+    name: str
+    gid: int
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that must be there, empty if no package fills it."""
+
+    path: str
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class File:
+    """A file whose content is known: a small one as bytes, another as a blob of the store."""
+
+    path: str
+    content: bytes | Blob
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One file that is several others joined, in the order of their paths (certificates)."""
+
+    path: str
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is done to the packages of one root.
+
+    A path that matches a `drop` and no `keep` does not reach the layer. In both, ``*`` stays within
+    one folder and ``**`` does not; a folder that is dropped takes what is in it along.
+    """
+
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[Folder, ...] = ()
+    files: tuple[File, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
+    users: tuple[User, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    def wants(self, path: str) -> bool:
+        """Say whether a package's `path` reaches the layer."""
+        dropped = matcher(self.drop)(f"{path}")
+        return not dropped or bool(matcher(self.keep)(path))
+
+
+@functools.cache
+def matcher(patterns: tuple[str, ...]) -> Matcher:
+    """Return the one test for all `patterns`."""
+    return Matcher(patterns)
+
+
+class Matcher:
+    """Tells whether a path, or a folder above it, matches one of the patterns."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        alternatives = "|".join(_expression(pattern.strip("/")) for pattern in patterns)
+        self._match = re.compile(f"(?:{alternatives})(?:/.*)?", re.DOTALL).fullmatch
+        self._empty = not alternatives
+
+    def __call__(self, path: str) -> bool:
+        """Test `path`."""
+        return not self._empty and self._match(path) is not None
+
+
+def _expression(pattern: str) -> str:
+    translated = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*|\*|\?)", pattern)
+    return "".join(translated.get(part, re.escape(part)) for part in parts)
+
+
+def added(rules: Rules) -> Iterator[Entry]:
+    """Give what `rules` put beside the packages, apart from files that blobs hold."""
+    for path, target in sorted(rules.links.items()):
+        yield symlink(path, target)
+    for one in rules.folders:
+        yield folder(one.path, one.mode, one.uid, one.gid)
+    yield from accounts(rules.users, rules.groups)
+
+
+def accounts(users: Iterable[User], groups: Iterable[Group]) -> Iterator[Entry]:
+    """Give /etc/passwd, /etc/group and /etc/shadow; nobody has a password."""
+    users, groups = tuple(users), tuple(groups)
+    if users:
+        yield file("etc/passwd", _lines(_passwd(user) for user in users))
+        yield file("etc/shadow", _lines(f"{user.name}:*:::::::" for user in users), 0o600)
+    if groups:
+        yield file("etc/group", _lines(_group(group) for group in groups))
+
+
+def _passwd(user: User) -> str:
+    return f"{user.name}:x:{user.uid}:{user.gid}:{user.gecos}:{user.home}:{user.shell}"
+
+
+def _group(group: Group) -> str:
+    return f"{group.name}:x:{group.gid}:{','.join(group.members)}"
+
+
+def _lines(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
