@@ -1,0 +1,228 @@
+"""Images out of the store as an OCI layout folder or oci-archive, and from one into the store.
+
+Source: OCI image-spec 1.1, image-layout.md; an oci-archive is the tar of a layout.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Final
+
+from piimage.errors import InputError, PiimageError
+from piimage.oci import models
+from piimage.oci.layout import MARKER, Layout, top_index
+from piimage.oci.models import Descriptor, Index, Manifest
+from piimage.store import CHUNK, Blob, BlobWriter
+from piimage.trees import Entry, Kind, file, folder, read_tar, tar_chunks
+
+_BLOBS: Final = "blobs/sha256"
+_MAX_NESTING: Final = 4
+_MAX_BLOBS: Final = 10_000
+
+
+def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
+    """Write `images` (by name) as an OCI layout into the new folder `target`."""
+    if target.exists():
+        raise InputError(
+            "oci.exists",
+            "the folder is already there",
+            place=str(target),
+            hint="name a new folder, or remove this one",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        for entry in _layout_tree(layout, images):
+            path = beside / entry.path
+            if entry.kind is Kind.DIRECTORY:
+                path.mkdir()
+                path.chmod(0o755)
+            else:
+                with path.open("wb") as out:
+                    out.writelines(entry.content())
+                path.chmod(0o644)
+        beside.chmod(0o755)
+        beside.rename(target)
+    except BaseException:
+        shutil.rmtree(beside)
+        raise
+
+
+def export_archive(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
+    """Write `images` (by name) as an oci-archive; the same images give the same bytes."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.writelines(tar_chunks(_layout_tree(layout, images)))
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[Entry]:
+    blobs: dict[str, Blob] = {}
+    entries = []
+    for name, descriptor in images.items():
+        notes = {**(descriptor.annotations or {}), models.REF_NAME: name}
+        entries.append(descriptor.model_copy(update={"annotations": notes}))
+        for referrer in layout.referrers(descriptor):
+            entries.append(referrer)
+            blobs |= _reachable(layout, referrer)
+        blobs |= _reachable(layout, descriptor)
+    yield file("oci-layout", MARKER)
+    yield file("index.json", models.encode(top_index(entries)))
+    yield folder("blobs")
+    yield folder(_BLOBS)
+    for digest in sorted(blobs):
+        blob = blobs[digest]
+        path = layout.store.verified(blob)
+        yield Entry(
+            f"{_BLOBS}/{blob.sha256}",
+            Kind.FILE,
+            size=blob.size,
+            content=lambda path=path: _chunks(path),  # type: ignore[misc]
+        )
+
+
+def _reachable(layout: Layout, descriptor: Descriptor, depth: int = 0) -> dict[str, Blob]:
+    found = {descriptor.digest: descriptor.blob}
+    if descriptor.media_type in models.INDEXES and depth < _MAX_NESTING:
+        for entry in layout.index(descriptor).manifests:
+            # An index may list platforms that were never fetched.
+            if layout.store.has(entry.blob):
+                found |= _reachable(layout, entry, depth + 1)
+    elif descriptor.media_type in models.MANIFESTS:
+        manifest = layout.manifest(descriptor)
+        for part in (manifest.config, *manifest.layers):
+            found[part.digest] = part.blob
+    return found
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
+
+
+def import_folder(layout: Layout, source: Path) -> tuple[Descriptor, ...]:
+    """Take every image of an OCI layout folder into the store; return its index's entries.
+
+    Blobs are compared with their names before anything is kept: PiimageError ``oci.layout`` when
+    the folder is none, ``oci.blob`` when a blob is missing or not what its name says.
+    """
+    if not (source / "index.json").is_file():
+        raise _no_layout(str(source))
+    with layout.store.scratch() as scratch:
+        for path in sorted((source / _BLOBS).glob("*")):
+            if path.is_file() and len(path.name) == 64:
+                _stage(scratch / path.name, _chunks(path), str(path))
+        with (source / "index.json").open("rb") as index:
+            top = index.read(models.MAX_DOCUMENT + 1)
+        return _adopt(layout, scratch, top, str(source))
+
+
+def import_archive(layout: Layout, stream: IO[bytes], origin: str) -> tuple[Descriptor, ...]:
+    """Take every image of an oci-archive into the store; errors as `import_folder`."""
+    top: bytes | None = None
+    staged = 0
+    with layout.store.scratch() as scratch:
+        for entry in read_tar(stream, origin):
+            if entry.kind is not Kind.FILE:
+                continue
+            parent, _, name = entry.path.rpartition("/")
+            if entry.path == "index.json":
+                top = _bounded(entry, origin)
+            elif parent == _BLOBS and len(name) == 64 and staged < _MAX_BLOBS:
+                staged += 1
+                _stage(scratch / name, entry.content(), f"{origin}:{entry.path}")
+        if top is None:
+            raise _no_layout(origin)
+        return _adopt(layout, scratch, top, origin)
+
+
+def _bounded(entry: Entry, origin: str) -> bytes:
+    if entry.size > models.MAX_DOCUMENT:
+        raise _no_layout(origin)
+    return b"".join(entry.content())
+
+
+def _stage(target: Path, chunks: Iterable[bytes], place: str) -> None:
+    with target.open("wb") as out:
+        writer = BlobWriter(out)
+        for chunk in chunks:
+            writer.write(chunk)
+    if writer.blob().sha256 != target.name:
+        raise PiimageError(
+            "oci.blob",
+            f"a blob hashes to {writer.blob().sha256}, which is not its name",
+            place=place,
+            hint="the copy was damaged or altered; make or fetch it again",
+        )
+
+
+def _adopt(layout: Layout, scratch: Path, top: bytes, place: str) -> tuple[Descriptor, ...]:
+    """Check the whole graph in `scratch`, then move it into the store."""
+    entries = models.decode(Index, top, place).manifests
+    wanted: dict[str, Blob] = {}
+    for entry in entries:
+        _walk(scratch, entry, wanted, place, 0)
+    for sha256 in wanted:
+        layout.store.add_file(scratch / sha256)
+    for entry in entries:
+        name = (entry.annotations or {}).get(models.REF_NAME)
+        if name:
+            layout.set_name(name, entry)
+    return entries
+
+
+def _walk(
+    scratch: Path, descriptor: Descriptor, wanted: dict[str, Blob], place: str, depth: int
+) -> None:
+    _require(scratch, descriptor, place)
+    wanted[descriptor.blob.sha256] = descriptor.blob
+    data = scratch / descriptor.blob.sha256
+    if descriptor.media_type in models.INDEXES and depth < _MAX_NESTING:
+        for entry in models.decode(Index, _document(data, place), place).manifests:
+            if entry.blob.sha256 not in wanted:
+                _walk(scratch, entry, wanted, place, depth + 1)
+    elif descriptor.media_type in models.MANIFESTS:
+        manifest = models.decode(Manifest, _document(data, place), place)
+        for part in (manifest.config, *manifest.layers):
+            _require(scratch, part, place)
+            wanted[part.blob.sha256] = part.blob
+
+
+def _document(path: Path, place: str) -> bytes:
+    if path.stat().st_size > models.MAX_DOCUMENT:
+        raise _no_layout(place)
+    return path.read_bytes()
+
+
+def _require(scratch: Path, descriptor: Descriptor, place: str) -> None:
+    path = scratch / descriptor.blob.sha256
+    size = path.stat().st_size if path.exists() else None
+    if size != descriptor.size:
+        found = "is missing" if size is None else f"has {size} bytes, not {descriptor.size}"
+        raise PiimageError(
+            "oci.blob",
+            f"the blob {descriptor.digest} {found}",
+            place=place,
+            hint="the copy was damaged or altered; make or fetch it again",
+        )
+
+
+def _no_layout(place: str) -> PiimageError:
+    return InputError(
+        "oci.layout",
+        "this is no OCI image layout (it has no usable index.json)",
+        place=place,
+        hint="make one with `skopeo copy … oci:FOLDER` or `docker buildx build --output type=oci`",
+    )
