@@ -94,6 +94,7 @@ class Store:
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
+            os.utime(path)  # the time of last use, for the cache's collection
         except FileNotFoundError:
             raise PiimageError(
                 "store.absent",

@@ -1,0 +1,121 @@
+"""The store seen as a cache: what is in it, what may go, and carrying it to another machine."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage.errors import InputError, PiimageError
+from piimage.store import Blob, Store
+from piimage.trees import Entry, Kind, read_tar
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many blobs and remembered steps, and how many bytes the blobs have."""
+
+    blobs: int
+    steps: int
+    size: int
+
+
+def summary(store: Store) -> Summary:
+    """Count what the store holds."""
+    sizes = [path.stat().st_size for path in _blob_files(store)]
+    return Summary(len(sizes), len(list(_memo_files(store))), sum(sizes))
+
+
+def collect(store: Store, unused_days: float) -> Summary:
+    """Remove what no step or command has used for `unused_days`; return what went."""
+    oldest = time.time() - unused_days * _DAY
+    stale = [path for path in _memo_files(store) if path.stat().st_mtime < oldest]
+    for path in stale:
+        path.unlink()
+    live = {digest for path in _memo_files(store) for digest in _outputs(path)}
+    gone = [
+        (path, stat.st_size)
+        for path in _blob_files(store)
+        if path.name not in live and (stat := path.stat()).st_mtime < oldest
+    ]
+    for path, _ in gone:
+        path.unlink()
+    return Summary(len(gone), len(stale), sum(size for _, size in gone))
+
+
+def export(store: Store, target: Path) -> Summary:
+    """Write all blobs and memories to the tar `target`, beside it first."""
+    beside = target.with_name(target.name + ".part")
+    try:
+        with tarfile.open(beside, "w") as archive:
+            for path in (*_blob_files(store), *_memo_files(store)):
+                archive.add(path, str(path.relative_to(store.root)))
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return summary(store)
+
+
+def merge(store: Store, source: Path) -> Summary:
+    """Add what `export` wrote; each blob is checked against its name before it is kept.
+
+    Raises InputError ``cache.no-export`` when the file is none, ``store.mismatch`` for a blob that
+    was altered.
+    """
+    before = summary(store)
+    try:
+        with source.open("rb") as stream:
+            for entry in read_tar(stream, str(source)):
+                _take(store, entry)
+    except FileNotFoundError:
+        raise InputError(
+            "cache.no-export",
+            "there is no such file",
+            place=str(source),
+            hint="write one with: piimage cache export FILE",
+        ) from None
+    after = summary(store)
+    return Summary(after.blobs - before.blobs, after.steps - before.steps, after.size - before.size)
+
+
+def _take(store: Store, entry: Entry) -> None:
+    match entry.path.split("/"):
+        case ["blobs", "sha256", digest] if entry.kind is Kind.FILE:
+            store.add_stream(entry.content(), expected=Blob(digest, entry.size))
+        case ["memo", first, rest] if entry.kind is Kind.FILE and rest.endswith(".json"):
+            outputs = _parsed(b"".join(entry.content()))
+            if outputs is not None:
+                store.remember(first + rest.removesuffix(".json"), outputs)
+        case ["blobs"] | ["blobs", "sha256"] | ["memo"] | ["memo", _]:
+            pass
+        case _:
+            raise PiimageError(
+                "cache.foreign-entry",
+                f"{entry.path} does not belong into a store",
+                hint="import only what piimage cache export wrote",
+            )
+
+
+def _parsed(memo: bytes) -> dict[str, Blob] | None:
+    try:
+        return {name: Blob(*pair) for name, pair in json.loads(memo).items()}
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _outputs(memo: Path) -> Iterator[str]:
+    for blob in (_parsed(memo.read_bytes()) or {}).values():
+        yield blob.sha256
+
+
+def _blob_files(store: Store) -> list[Path]:
+    return sorted((store.root / "blobs" / "sha256").iterdir())
+
+
+def _memo_files(store: Store) -> list[Path]:
+    return sorted((store.root / "memo").glob("*/*.json"))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+
+from piimage import cli
+from piimage.errors import ErrorGroup, InputError, PiimageError
+
+
+def test_without_arguments_the_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 0
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in cli.VERBS)
+
+
+def test_an_unknown_verb_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["bild"]) == 2
+    assert "no command 'bild'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", list(cli.VERBS))
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"piimage {verb}" in out
+    assert "Example" in out or "Commands" in out
+
+
+def test_a_wrong_option_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--wrong"]) == 2
+    assert "--wrong" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(PiimageError("a.b", "x"), 1), (InputError("a.b", "x"), 2), (KeyboardInterrupt(), 130)],
+)
+def test_the_exit_status_says_what_kind_of_failure_it_was(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "command", lambda verb: failing)
+    assert cli.run(["doctor"]) == status
+
+
+def test_a_group_prints_every_error_and_exits_as_the_worst(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ErrorGroup(
+            [PiimageError("a.b", "one", place="f:1:2"), InputError("a.c", "two", hint="do this")]
+        )
+
+    monkeypatch.setattr(cli, "command", lambda verb: failing)
+    assert cli.run(["doctor"]) == 2
+    assert capsys.readouterr().err == "f:1:2: one\npiimage: two; do this\n"
+
+
+def test_a_defect_is_one_sentence_and_a_file_never_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(cli, "command", lambda verb: failing)
+    assert cli.run(["doctor"]) == 1
+    err = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError: boom" in err
+    assert "Traceback" not in err
+    (kept,) = tmp_path.glob("*.traceback")
+    assert "ZeroDivisionError" in kept.read_text()
+
+
+@pytest.mark.provokes("doctor.missing-tools")
+def test_doctor_names_what_is_missing_and_the_one_command_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, path: None if name == "mcopy" else name)
+    assert cli.run(["doctor"]) == 3
+    said = capsys.readouterr()
+    assert "missing  mcopy" in said.out
+    assert "apt-get install mtools" in said.err
