@@ -65,7 +65,8 @@ def _section(elf: bytes, wanted: bytes) -> bytes:
     if elf[:6] != b"\x7fELF\x02\x01":
         raise ValueError("no 64-bit little-endian ELF file")
     header = _HEADER.unpack_from(elf)
-    machine, table, size, count, names_at = header[1], header[5], header[9], header[10], header[11]
+    machine, table = header[1], header[5]
+    size, count, names_at = header[10], header[11], header[12]
     if machine != _AARCH64:
         raise ValueError(f"it is for ELF machine {machine}, not for AArch64 ({_AARCH64})")
     if size != _SECTION.size:
