@@ -281,7 +281,7 @@ class BoschModel:
 
     def _conversion_seconds(self) -> float:
         temperature, pressure, humidity = self._oversampling()
-        ms = 1 + 2 * temperature
+        ms = 1.0 + 2 * temperature
         ms += 2 * pressure + 0.5 if pressure else 0
         ms += 2 * humidity + 0.5 if humidity else 0
         return ms / 1000

@@ -1,0 +1,1 @@
+"""Buses: what drivers ask of them, and how Linux gives it."""

@@ -1,0 +1,1 @@
+"""Chips: one module each, from registers to measurements."""

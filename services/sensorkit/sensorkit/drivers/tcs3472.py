@@ -1,0 +1,166 @@
+"""TCS3472 colour and light sensor (ams TCS3472 data sheet v1-10, design note DN40).
+
+One burst a sample, from ENABLE to the last data byte: settings, identity, status and colours in
+one transfer, so that a reset or a bus fault cannot pass for darkness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sensorkit.bus.registers import Registers
+from sensorkit.clock import Clock
+from sensorkit.errors import InvalidReading, LostSettings, NotReady, WrongChip
+from sensorkit.measurement import (
+    COLOR,
+    COLOR_TEMPERATURE,
+    ILLUMINANCE,
+    Channel,
+    Measurement,
+    Sample,
+)
+
+ILLUMINANCE_CHANNEL = Channel(ILLUMINANCE, "Illuminance")
+COLOR_TEMPERATURE_CHANNEL = Channel(COLOR_TEMPERATURE, "Colour temperature")
+COLOR_CHANNELS = tuple(
+    Channel(COLOR, f"{name.capitalize()} share", (("color", name),))
+    for name in ("red", "green", "blue")
+)
+
+# Command byte: bit 7 always, 0x20 runs on through the registers (data sheet "Command register").
+_COMMAND = 0xA0
+_ENABLE, _ATIME, _CONTROL, _ID, _STATUS, _DATA = 0x00, 0x01, 0x0F, 0x12, 0x13, 0x14
+_BURST = _DATA + 8
+_POWER_ON, _ACTIVE = 0x01, 0x03
+_VALID = 0x01
+_IDS = frozenset({0x44, 0x4D})
+_CYCLE_MS = 2.4
+_POLLS = 5
+GAINS = (1, 4, 16, 60)
+
+# Coefficients of DN40 table 1 for this chip.
+_DEVICE_FACTOR = 310.0
+_RED, _GREEN, _BLUE = 0.136, 1.0, -0.444
+_CT_COEFFICIENT, _CT_OFFSET = 3810.0, 1391.0
+
+
+@dataclass(frozen=True)
+class Tcs3472Settings:
+    """Integration time in milliseconds (2.4..614.4), gain (1, 4, 16, 60), glass attenuation."""
+
+    integration_ms: float = 153.6
+    gain: int = 4
+    glass_attenuation: float = 1.0
+
+    @property
+    def cycles(self) -> int:
+        """Integration cycles of 2.4 ms, 1..256."""
+        return min(256, max(1, round(self.integration_ms / _CYCLE_MS)))
+
+    @property
+    def full_scale(self) -> int:
+        """The highest count (data sheet, "RGBC timing register")."""
+        return min(65535, 1024 * self.cycles)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counts of the four photodiodes."""
+
+    clear: int
+    red: int
+    green: int
+    blue: int
+
+
+class Tcs3472:
+    """A TCS34725 or TCS34727."""
+
+    model = "TCS3472"
+
+    def __init__(
+        self, registers: Registers, clock: Clock, settings: Tcs3472Settings | None = None
+    ) -> None:
+        self._registers = registers
+        self._clock = clock
+        self._settings = settings or Tcs3472Settings()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Illuminance, colour temperature, shares of red, green and blue."""
+        return (ILLUMINANCE_CHANNEL, COLOR_TEMPERATURE_CHANNEL, *COLOR_CHANNELS)
+
+    def start(self) -> None:
+        """Identify, set up with the converters off, then power on and start them."""
+        identity = self._registers.read(_COMMAND | _ID, 1)[0]
+        if identity not in _IDS:
+            raise WrongChip(f"id 0x{identity:02x} is no TCS3472 (0x44 or 0x4d)")
+        write = self._registers.write
+        write(_COMMAND | _ENABLE, 0)
+        write(_COMMAND | _ATIME, 256 - self._settings.cycles)
+        write(_COMMAND | _CONTROL, GAINS.index(self._settings.gain))
+        write(_COMMAND | _ENABLE, _POWER_ON)
+        self._clock.sleep(_CYCLE_MS / 1000)  # PON to AEN, "Enable register"
+        write(_COMMAND | _ENABLE, _ACTIVE)
+        self._clock.sleep((self._settings.cycles + 1) * _CYCLE_MS / 1000 * 1.05)
+
+    def sample(self) -> Sample:
+        """One burst. Raises `InvalidReading` when a photodiode saturates."""
+        counts = self._counts()
+        now = self._clock.time()
+        full_scale = self._settings.full_scale
+        if max(counts.clear, counts.red, counts.green, counts.blue) >= full_scale:
+            raise InvalidReading(f"light saturates the sensor at {full_scale} counts; lower gain")
+        values = {ILLUMINANCE_CHANNEL: illuminance(counts, self._settings)}
+        kelvins = color_temperature(counts)
+        if kelvins is not None:
+            values[COLOR_TEMPERATURE_CHANNEL] = kelvins
+        total = counts.red + counts.green + counts.blue
+        if total:
+            shares = (counts.red / total, counts.green / total, counts.blue / total)
+            values |= dict(zip(COLOR_CHANNELS, shares, strict=True))
+        return tuple(Measurement(c, v, now) for c, v in values.items())
+
+    def _counts(self) -> Counts:
+        for _ in range(_POLLS):
+            block = self._registers.read(_COMMAND | _ENABLE, _BURST)
+            self._check(block)
+            if block[_STATUS] & _VALID:
+                words = (
+                    int.from_bytes(block[_DATA + i : _DATA + i + 2], "little")
+                    for i in range(0, 8, 2)
+                )
+                return Counts(*words)
+            self._clock.sleep(self._settings.cycles * _CYCLE_MS / 1000 / 2)
+        raise NotReady(f"no light conversion finished in {_POLLS} polls")
+
+    def _check(self, block: bytes) -> None:
+        s = self._settings
+        expected = (_ACTIVE, 256 - s.cycles, GAINS.index(s.gain))
+        found = (block[_ENABLE], block[_ATIME], block[_CONTROL])
+        if found != expected or block[_ID] not in _IDS or block[_STATUS] & 0xEE:
+            raise LostSettings(f"{self.model} holds {found}, not {expected}")
+
+
+def illuminance(counts: Counts, settings: Tcs3472Settings) -> float:
+    """Lux (DN40 section 3, with the infrared share taken off); never below zero."""
+    infrared = _infrared(counts)
+    r, g, b = counts.red - infrared, counts.green - infrared, counts.blue - infrared
+    per_lux = settings.cycles * _CYCLE_MS * settings.gain
+    per_lux /= settings.glass_attenuation * _DEVICE_FACTOR
+    return max(0.0, (_RED * r + _GREEN * g + _BLUE * b) / per_lux)
+
+
+def color_temperature(counts: Counts) -> float | None:
+    """Kelvins (DN40 section 4); None where the light is too dim or too coloured to have one."""
+    infrared = _infrared(counts)
+    red, blue = counts.red - infrared, counts.blue - infrared
+    if red <= 0 or blue <= 0:
+        return None
+    kelvins = _CT_COEFFICIENT * blue / red + _CT_OFFSET
+    return kelvins if kelvins <= COLOR_TEMPERATURE.high else None
+
+
+def _infrared(counts: Counts) -> float:
+    """Infrared in each colour's count (DN40 section 2)."""
+    return max(0.0, (counts.red + counts.green + counts.blue - counts.clear) / 2)

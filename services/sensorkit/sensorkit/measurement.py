@@ -1,0 +1,142 @@
+"""Measured values: what was measured, in which unit, when.
+
+A `Measurement` is finite and inside its quantity's range, or it does not exist: the constructor
+raises. Whatever holds one may publish it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sensorkit.errors import InvalidReading
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAssistantForm:
+    """How Home Assistant wants a quantity: device class and unit, and the factor to that unit."""
+
+    device_class: str | None
+    unit: str
+    factor: float = 1.0
+    digits: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A physical quantity in its SI unit (degrees Celsius for temperatures).
+
+    `name` and `unit_name` make the metric's name by Prometheus' convention, such as
+    ``temperature_celsius``. `low` and `high` bound what is plausible. `jump` is the step between
+    two samples above which the value must be confirmed by a second sample; None where the
+    quantity may change at once.
+    """
+
+    name: str
+    unit_name: str
+    unit: str
+    low: float
+    high: float
+    digits: int
+    home_assistant: HomeAssistantForm
+    jump: float | None = None
+
+    @property
+    def metric(self) -> str:
+        """The name with its unit."""
+        return f"{self.name}_{self.unit_name}" if self.unit_name else self.name
+
+
+TEMPERATURE = Quantity(
+    "temperature", "celsius", "°C", -40, 85, 2, HomeAssistantForm("temperature", "°C"), 1.0
+)
+PRESSURE = Quantity(
+    *("pressure", "pascals", "Pa", 30_000, 110_000, 2),
+    HomeAssistantForm("atmospheric_pressure", "hPa", 0.01),
+    jump=100.0,
+)
+SEA_LEVEL_PRESSURE = Quantity(
+    *("sea_level_pressure", "pascals", "Pa", 80_000, 110_000, 2),
+    HomeAssistantForm("atmospheric_pressure", "hPa", 0.01),
+)
+ALTITUDE = Quantity("altitude", "meters", "m", -1000, 10_000, 2, HomeAssistantForm("distance", "m"))
+HUMIDITY = Quantity(
+    *("humidity", "ratio", "1", 0, 1, 4),
+    HomeAssistantForm("humidity", "%", 100.0),
+    jump=0.05,
+)
+ILLUMINANCE = Quantity(
+    "illuminance", "lux", "lx", 0, 200_000, 2, HomeAssistantForm("illuminance", "lx")
+)
+COLOR_TEMPERATURE = Quantity(
+    "color_temperature", "kelvins", "K", 1000, 40_000, 0, HomeAssistantForm(None, "K", digits=0)
+)
+COLOR = Quantity("color", "ratio", "1", 0, 1, 4, HomeAssistantForm(None, "%", 100.0))
+ACCELERATION = Quantity(
+    *("acceleration", "meters_per_second_squared", "m/s²", -160, 160, 4),
+    HomeAssistantForm(None, "m/s²", digits=3),
+)
+MAGNETIC_FIELD = Quantity(
+    *("magnetic_flux_density", "teslas", "T", -0.0013, 0.0013, 9),
+    HomeAssistantForm(None, "µT", 1e6),
+)
+HEADING = Quantity("heading", "degrees", "°", 0, 360, 1, HomeAssistantForm(None, "°", digits=1))
+VOLTAGE = Quantity(
+    "voltage", "volts", "V", -6.5, 6.5, 4, HomeAssistantForm("voltage", "V", digits=3), 0.05
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One series of measurements of a chip: a quantity, and which of several it is.
+
+    `labels` tell siblings apart, as ``(("axis", "x"),)``. `title` is for people.
+    """
+
+    quantity: Quantity
+    title: str
+    labels: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """A name that is unique in its station, without the unit: ``acceleration_x``."""
+        return "_".join([self.quantity.name, *(value for _, value in self.labels)])
+
+    @property
+    def metric_key(self) -> str:
+        """A name that is unique in its station, with the unit at its end: ``voltage_0_volts``."""
+        return "_".join(filter(None, [self.key, self.quantity.unit_name]))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A value of a channel in its quantity's unit, at a time in seconds since 1970.
+
+    Raises `InvalidReading` for a value that is not finite or not plausible.
+    """
+
+    channel: Channel
+    value: float
+    time: float
+
+    def __post_init__(self) -> None:
+        quantity = self.channel.quantity
+        if not math.isfinite(self.value) or not quantity.low <= self.value <= quantity.high:
+            raise InvalidReading(
+                f"{self.channel.key} {self.value:g} {quantity.unit} is not between "
+                f"{quantity.low:g} and {quantity.high:g}"
+            )
+
+    @property
+    def rounded(self) -> float:
+        """The value with the digits that mean something."""
+        return round(self.value, self.channel.quantity.digits)
+
+
+Sample = tuple[Measurement, ...]
+
+
+def find(sample: Iterable[Measurement], channel: Channel) -> Measurement | None:
+    """The measurement of a channel in a sample, if it is there."""
+    return next((m for m in sample if m.channel == channel), None)
