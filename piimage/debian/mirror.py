@@ -1,0 +1,223 @@
+"""Which archives packages come from: the user's choice, else this host's own apt sources.
+
+No archive's address is written down in piimage. Credentials in an address are used, never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from piimage.debian.deb822 import paragraph
+from piimage.errors import InputError
+
+_SCHEMES: Final = ("http", "https", "file")
+_USAGE: Final = (
+    "give the root of a Debian archive (the folder that has dists and pool), and after a comma "
+    "that of the security archive: --mirror URL[,URL] or PIIMAGE_MIRROR"
+)
+
+
+@dataclass(frozen=True)
+class Root:
+    """The root of an archive, without a slash at its end; printed without its credentials."""
+
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return shown(self.url)
+
+    def at(self, path: str) -> str:
+        """Return the address of `path` below the root."""
+        return f"{self.url}/{path}"
+
+
+@dataclass(frozen=True)
+class Mirrors:
+    """Where the main archive and the security archive are fetched from."""
+
+    main: Root
+    security: Root
+
+    def of(self, suite: str) -> Root:
+        """Return the archive that holds `suite`: Debian keeps NAME-security in its own."""
+        return self.security if is_security(suite) else self.main
+
+
+def is_security(suite: str) -> bool:
+    """Say whether `suite` lies in the security archive."""
+    return suite.endswith("-security")
+
+
+def shown(url: str) -> str:
+    """Return `url` without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def choose(explicit: str | None, host: Path = Path("/")) -> Mirrors:
+    """Return the archives to use: `explicit` (``MAIN[,SECURITY]``), else those of this host.
+
+    `host` is the root folder of the host's file system. Without SECURITY, the sibling folder
+    ``debian-security`` of a MAIN that ends in ``debian`` is meant, and MAIN itself otherwise.
+    Raises InputError ``debian.bad-mirror`` for what is no address, and ``debian.no-mirror`` when
+    nothing is said and the host is not Debian or has no usable source.
+    """
+    if explicit:
+        return _explicit(explicit)
+    found = _of_host(host)
+    if found is None:
+        raise InputError(
+            "debian.no-mirror",
+            "this host's apt sources name no Debian archive to fetch packages from",
+            hint=_USAGE,
+        )
+    return found
+
+
+def root(url: str) -> Root:
+    """Return the archive root at `url`, an address or a local folder.
+
+    Raises InputError ``debian.bad-mirror``.
+    """
+    text = url.strip().rstrip("/")
+    if text.startswith("/"):
+        return Root(f"file://{text}")
+    try:
+        parts = urlsplit(text)
+        usable = _usable(parts)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(
+            "debian.bad-mirror",
+            f"{_guarded(text)!r} is not the address of an archive",
+            hint=_USAGE,
+        )
+    return Root(text)
+
+
+def _usable(parts: SplitResult) -> bool:
+    if parts.scheme not in _SCHEMES or parts.query or parts.fragment:
+        return False
+    _ = parts.port  # raises ValueError when it is no number
+    return bool(parts.path) if parts.scheme == "file" else bool(parts.hostname)
+
+
+def _guarded(text: str) -> str:
+    """Hide what could be a password in text that is no proper address."""
+    return re.sub(r"[^/]*@", "***@", text)
+
+
+def _explicit(text: str) -> Mirrors:
+    main, comma, security = text.partition(",")
+    archive = root(main)
+    if comma:
+        return Mirrors(archive, root(security))
+    parent, _, name = archive.url.rpartition("/")
+    return Mirrors(archive, Root(f"{parent}/debian-security") if name == "debian" else archive)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One root and suite of the host's apt sources."""
+
+    url: str
+    suite: str
+    signed_by: str
+
+
+def _of_host(host: Path) -> Mirrors | None:
+    release = _os_release(host / "etc/os-release")
+    codename = release.get("VERSION_CODENAME", "")
+    if release.get("ID") != "debian" or not codename:
+        return None
+    sources = [source for source in _sources(host) if urlsplit(source.url).scheme in _SCHEMES]
+    main = _best(sources, (codename, f"{codename}-updates", f"{codename}-backports"), codename)
+    if main is None:
+        return None
+    security = _best(sources, (f"{codename}-security",), codename)
+    sibling = _explicit(main)
+    return Mirrors(sibling.main, root(security) if security else sibling.security)
+
+
+def _best(sources: list[_Source], suites: tuple[str, ...], codename: str) -> str | None:
+    """Return the root most likely to be Debian's own among those that have one of `suites`.
+
+    Others (vendors, the Raspberry Pi archive) use Debian's code names too, but neither have
+    CODENAME-updates nor are signed by Debian's keyring. A wrong guess is refused by gpgv later.
+    """
+    updated = {source.url for source in sources if source.suite == f"{codename}-updates"}
+
+    def score(source: _Source) -> int:
+        named = urlsplit(source.url).path.rstrip("/").endswith(("/debian", "/debian-security"))
+        return 4 * (source.url in updated) + 2 * ("debian-archive" in source.signed_by) + 1 * named
+
+    fitting = [source for source in sources if source.suite in suites]
+    return max(fitting, key=score).url.rstrip("/") if fitting else None
+
+
+def _os_release(path: Path) -> Mapping[str, str]:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def _sources(host: Path) -> Iterator[_Source]:
+    apt = host / "etc/apt"
+    for path in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]:
+        yield from _one_line(_text(path), host)
+    for path in sorted((apt / "sources.list.d").glob("*.sources")):
+        yield from _deb822(_text(path), host)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _one_line(text: str, host: Path) -> Iterator[_Source]:
+    """Read sources.list(5)'s one-line style: ``deb [ options ] uri suite component...``."""
+    line_form = re.compile(r"deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s+(.*)")
+    for line in text.splitlines():
+        if match := line_form.match(line.strip()):
+            options, uri, suite, components = match.groups()
+            if "main" in components.partition("#")[0].split():
+                for url in _addresses(uri, host):
+                    yield _Source(url, suite, options or "")
+
+
+def _deb822(text: str, host: Path) -> Iterator[_Source]:
+    """Read sources.list(5)'s deb822 style."""
+    for block in re.split(r"\n\s*\n", text):
+        try:
+            fields = paragraph(block)
+        except ValueError:
+            continue  # apt itself will have complained
+        enabled = fields.get("enabled", "yes").lower() not in ("no", "false", "off", "0")
+        wanted = "deb" in fields.get("types", "").split()
+        if enabled and wanted and "main" in fields.get("components", "").split():
+            for uri in fields.get("uris", "").split():
+                for suite in fields.get("suites", "").split():
+                    for url in _addresses(uri, host):
+                        yield _Source(url, suite, fields.get("signed-by", ""))
+
+
+def _addresses(uri: str, host: Path) -> Iterator[str]:
+    """Give the address in `uri`, or those in the list that ``mirror+file:`` points to."""
+    if not uri.startswith(("mirror+file:", "mirror:file:")):
+        yield uri
+        return
+    path = urlsplit(uri.partition(":")[2] if uri.startswith("mirror:") else uri).path
+    for line in _text(host / path.lstrip("/")).splitlines():
+        if words := line.partition("#")[0].split():
+            yield words[0]
