@@ -1,0 +1,128 @@
+# Shared by the programs in this folder; sourced, starts no process of its own.
+# shellcheck shell=dash
+RUN=/run/piimage
+CONSOLE=/dev/console
+NAMESPACE=services.linuxkit
+export PATH=/usr/sbin:/usr/bin
+
+say() { echo "piimage: $*" >"$CONSOLE"; }
+
+# Seconds since boot, in REPLY.
+now() {
+	read -r REPLY _ </proc/uptime
+	REPLY=${REPLY%.*}
+}
+
+# What the initramfs found out, and the board's settings.
+load_boot_facts() {
+	CONSOLE_LOGS=0
+	# shellcheck source=/dev/null
+	[ ! -r /etc/piimage/settings ] || . /etc/piimage/settings
+	# shellcheck source=/dev/null
+	. "$RUN/boot"
+}
+
+# Mounts a layer unless it is. Only boot, onboot and switch call it, never two at a time.
+mount_layer() {
+	[ ! -d "$RUN/layers/$1" ] || return 0
+	for place in /data/piimage/layers "$PIIMAGE_SLOT/layers"; do
+		[ -f "$place/$1.squashfs" ] || continue
+		mkdir "$RUN/layers/$1"
+		mount -t squashfs -o ro,loop "$place/$1.squashfs" "$RUN/layers/$1" && return 0
+		rmdir "$RUN/layers/$1"
+	done
+	say "layer $1 is missing or broken"
+	return 1
+}
+
+# Mounts the layers that the container folders below a containers layer name.
+mount_layers_of() {
+	failed=0
+	for list in "$1"/*/*/layers; do
+		[ -f "$list" ] || continue
+		while read -r digest; do
+			mount_layer "$digest" || failed=1
+		done <"$list"
+	done
+	return "$failed"
+}
+
+load_container() {
+	READONLY=1
+	POINTS=
+	MKDIR=
+	REQUIRED=0
+	TIMEOUT=0
+	RESTART=always
+	BACKOFF_MIN=1
+	BACKOFF_MAX=60
+	STOP_TIMEOUT=10
+	AFTER=
+	HEALTH_KIND=
+	HEALTH_TARGET=
+	HEALTH_EVERY=30
+	HEALTH_TIMEOUT=5
+	HEALTH_RETRIES=3
+	HEALTH_START=0
+	HEALTH_NETNS=0
+	LOG_SIZE=262144
+	LOG_COUNT=4
+	UPPER_OWNER=
+	# shellcheck source=/dev/null
+	[ ! -f "$1/container.env" ] || . "$1/container.env"
+}
+
+# The container's root file system at $RUN/rootfs/KIND/NAME, as config.json's root.path says.
+# $1: the container's folder, $2: KIND/NAME.
+mount_rootfs() {
+	rootfs=$RUN/rootfs/$2
+	upper=$RUN/upper/$2
+	mkdir -p "$rootfs"
+	lower=
+	several=
+	while read -r digest; do
+		[ -d "$RUN/layers/$digest" ] || return 1
+		several=${lower:+1}
+		lower=$RUN/layers/$digest${lower:+:$lower}
+	done <"$1/layers"
+	if [ -n "$POINTS" ]; then
+		make_points "$RUN/points/$2"
+		lower=$lower:$RUN/points/$2
+		several=1
+	fi
+	if [ "$READONLY" != 1 ]; then
+		mkdir -p "$upper/upper" "$upper/work"
+		[ -z "$UPPER_OWNER" ] || chown "$UPPER_OWNER" "$upper/upper"
+		mount -t overlay -o "lowerdir=$lower,upperdir=$upper/upper,workdir=$upper/work" \
+			overlay "$rootfs"
+	elif [ -n "$several" ]; then
+		mount -t overlay -o "ro,lowerdir=$lower" overlay "$rootfs"
+	else
+		mount -o bind,ro "$lower" "$rootfs"
+	fi
+}
+
+# Places that config.json mounts on and that no layer has: a folder ends in /, the rest are files.
+make_points() {
+	for point in $POINTS; do
+		case $point in
+		*/) mkdir -p "$1/$point" ;;
+		*)
+			mkdir -p "$1/${point%/*}"
+			: >"$1/$point"
+			;;
+		esac
+	done
+}
+
+unmount_rootfs() {
+	umount "$RUN/rootfs/$1" 2>/dev/null
+	rm -rf "$RUN/upper/$1" "$RUN/points/$1"
+}
+
+# Host folders, then what LinuxKit's `runtime` section asks for before the start.
+prepare_host() {
+	for folder in $MKDIR; do mkdir -p "$folder" || return 1; done
+	# shellcheck source=/dev/null
+	[ ! -f "$1/prestart" ] || (set -e; . "$1/prestart")
+}
