@@ -1,0 +1,50 @@
+"""One line a sample on standard output: JSON, or InfluxDB's line protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TextIO
+
+from sensorkit.measurement import Sample
+from sensorkit.station import ChipState
+
+Form = Callable[[str, str, Sample], str]
+
+
+def json_line(service: str, chip: str, sample: Sample) -> str:
+    """``{"time": 1700000000.0, "service": …, "sensor": …, "temperature_celsius": 25.08}``."""
+    head = {"time": round(sample[0].time, 3), "service": service, "sensor": chip}
+    return json.dumps(head | {m.channel.metric_key: m.rounded for m in sample})
+
+
+def influx_line(service: str, chip: str, sample: Sample) -> str:
+    """``bmp280,sensor=bmp280 temperature_celsius=25.08 1700000000000000000`` (line protocol)."""
+    fields = ",".join(f"{m.channel.metric_key}={m.rounded!r}" for m in sample)
+    return f"{_escaped(service)},sensor={_escaped(chip)} {fields} {round(sample[0].time * 1e9)}"
+
+
+def _escaped(text: str) -> str:
+    for special in ("\\", ",", "=", " "):
+        text = text.replace(special, f"\\{special}")
+    return text
+
+
+class LineOutput:
+    """Writes lines to a stream; stops writing when nobody reads it any more."""
+
+    def __init__(self, service: str, stream: TextIO, form: Form) -> None:
+        self._service = service
+        self._stream = stream
+        self._form = form
+        self._open = True
+
+    def publish(self, state: ChipState) -> None:
+        """One line for a sample; nothing for a failed one."""
+        if not state.sample or not self._open:
+            return
+        try:
+            self._stream.write(self._form(self._service, state.name, state.sample) + "\n")
+            self._stream.flush()
+        except OSError:
+            self._open = False

@@ -1,0 +1,168 @@
+"""The HTTP side: ``/metrics``, ``/healthz``, ``/api/current``, ``/api/history``, and a page.
+
+Read-only, for the local network. A few connections at a time, each with a time limit: a phone
+that fell asleep must not hold the service.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from typing import Any
+
+from sensorkit.outputs.documents import Documents
+from sensorkit.outputs.prometheus import CONTENT_TYPE, Exposition
+
+_CONNECTIONS = 8
+_TIMEOUT_SECONDS = 10
+_COMPRESS_FROM_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    body: bytes
+    content_type: str = "application/json"
+    status: int = 200
+    policy: str = "default-src 'none'"
+
+
+Routes = dict[str, Callable[[], Answer]]
+
+
+def routes(documents: Documents, exposition: Exposition) -> Routes:
+    """Each path and what it answers."""
+    page = _page()
+    return {
+        "/": lambda: page,
+        "/metrics": lambda: Answer(exposition.text(), CONTENT_TYPE),
+        "/healthz": lambda: _health(documents),
+        "/api/current": lambda: Answer(_json(documents.current())),
+        "/api/history": lambda: Answer(_json(documents.plots())),
+    }
+
+
+def _page() -> Answer:
+    """The page, allowed to run its own script and style and to ask only this service."""
+    body = resources.files("sensorkit.outputs").joinpath("page.html").read_bytes()
+    script, style = (_hash(body, rb"<%b>(.*?)</%b>" % (tag, tag)) for tag in (b"script", b"style"))
+    policy = f"default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'"
+    return Answer(body, "text/html; charset=utf-8", policy=policy)
+
+
+def _hash(body: bytes, pattern: bytes) -> str:
+    match = re.search(pattern, body, re.DOTALL)
+    digest = hashlib.sha256(match[1] if match else b"").digest()
+    return "sha256-" + base64.b64encode(digest).decode()
+
+
+def _health(documents: Documents) -> Answer:
+    healthy, document = documents.health()
+    return Answer(_json(document), status=200 if healthy else 503)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+class WebServer:
+    """Serves routes on a thread of its own until it is stopped.
+
+    `port` 0 lets the kernel choose; `address` tells. Raises OSError when the port is taken.
+    """
+
+    def __init__(self, host: str, port: int, paths: Routes) -> None:
+        self._server = _Server((host, port), _handler(paths))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on."""
+        host, port = self._server.server_address[:2]
+        return str(host), int(port)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more, and release the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 16
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- a socket
+        """A thread for the connection, or an end to it when too many are open."""
+        if not self._free.acquire(timeout=0.5):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """One connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """A client that went away is no news."""
+
+
+def _handler(paths: Routes) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _TIMEOUT_SECONDS
+        server_version = "sensorkit"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
+        def _answer(self, *, with_body: bool) -> None:
+            route = paths.get(self.path.partition("?")[0])
+            answer = route() if route else Answer(b'{"error":"no such path"}', status=404)
+            body, packed = self._packed(answer.body)
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Security-Policy", answer.policy)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("Cache-Control", "no-store")
+            if packed:
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            if with_body:
+                self.wfile.write(body)
+
+        def _packed(self, body: bytes) -> tuple[bytes, bool]:
+            wanted = "gzip" in self.headers.get("Accept-Encoding", "")
+            if not wanted or len(body) < _COMPRESS_FROM_BYTES:
+                return body, False
+            return gzip.compress(body, 1, mtime=0), True
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- its name there
+            """Standard output is for measurements."""
+
+    return Handler

@@ -1,0 +1,171 @@
+"""Keeping one chip alive: retry, start again, count, and say whether it is well.
+
+Nothing that a chip or a bus does ends the service. A failed transfer is tried again at once; a
+chip that lost its settings is started again; one that stays away is tried at growing intervals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sensorkit.clock import Clock
+from sensorkit.drivers.driver import Driver
+from sensorkit.errors import BusError, InvalidReading, SensorError, Unconfirmed
+from sensorkit.measurement import Channel, Measurement, Sample, find
+
+Correction = Callable[[Sample], Sample]
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how soon to try again; times in seconds.
+
+    `attempts` within one sample, `pause` between them; then from `backoff_min`, doubled each
+    time, to `backoff_max`. `invalid_before_restart` samples without a valid value in a row make
+    the chip start again.
+    """
+
+    attempts: int = 3
+    pause: float = 0.005
+    backoff_min: float = 0.5
+    backoff_max: float = 30.0
+    invalid_before_restart: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A chip's state at a moment. `age` is the time since its last valid sample, in seconds."""
+
+    healthy: bool
+    reason: str
+    age: float | None
+    last_success: float | None
+    samples: int
+    starts: int
+    errors: Mapping[str, int]
+
+
+class Supervised:
+    """A driver that may be asked for a sample at any time, and never raises for one."""
+
+    def __init__(
+        self,
+        name: str,
+        driver: Driver,
+        clock: Clock,
+        *,
+        max_age: float,
+        policy: RetryPolicy | None = None,
+        corrections: tuple[Correction, ...] = (),
+    ) -> None:
+        self.name = name
+        self.driver = driver
+        self.max_age = max_age
+        self._clock = clock
+        self._policy = policy or RetryPolicy()
+        self._corrections = corrections
+        self._started = False
+        self._retry_at = 0.0
+        self._backoff = self._policy.backoff_min
+        self._invalid = 0
+        self._last: dict[Channel, Measurement] = {}
+        self._success_at: float | None = None
+        self._success_time: float | None = None
+        self._reason = "not sampled yet"
+        self._samples = 0
+        self._starts = 0
+        self._errors: Counter[str] = Counter()
+
+    def poll(self) -> Sample:
+        """A valid sample, or an empty one when there is none now."""
+        if not self._started and self._clock.monotonic() < self._retry_at:
+            return ()
+        for attempt in range(self._policy.attempts):
+            if attempt:
+                self._clock.sleep(self._policy.pause)
+            try:
+                return self._succeed(self._take())
+            except InvalidReading as error:
+                self._count(error)
+                self._note_invalid()
+                return ()
+            except SensorError as error:
+                self._count(error)
+                # A failed transfer alone does not mean that the chip has lost anything.
+                self._started = self._started and isinstance(error, BusError | Unconfirmed)
+        self._give_up()
+        return ()
+
+    def health(self) -> Health:
+        """The state now: healthy means a valid sample not older than `max_age`."""
+        age = None if self._success_at is None else self._clock.monotonic() - self._success_at
+        healthy = age is not None and age <= self.max_age
+        return Health(
+            healthy,
+            "" if healthy else self._reason,
+            age,
+            self._success_time,
+            self._samples,
+            self._starts,
+            dict(self._errors),
+        )
+
+    def _take(self) -> Sample:
+        if not self._started:
+            self.driver.start()
+            self._started = True
+            self._starts += 1
+        sample = self._confirmed(self.driver.sample())
+        for correction in self._corrections:
+            sample = correction(sample)
+        return sample
+
+    def _confirmed(self, sample: Sample) -> Sample:
+        """The sample less what jumped without a second sample agreeing."""
+        if not any(self._jumps(m) for m in sample):
+            return self._remember(sample)
+        second = self.driver.sample()
+        kept = tuple(m for m in sample if not self._jumps(m) or _agree(m, second))
+        if not kept:
+            raise Unconfirmed(f"{sample[0].channel.key} jumped and a second sample disagreed")
+        return self._remember(kept)
+
+    def _jumps(self, m: Measurement) -> bool:
+        last, limit = self._last.get(m.channel), m.channel.quantity.jump
+        return limit is not None and (last is None or abs(m.value - last.value) > limit)
+
+    def _remember(self, sample: Sample) -> Sample:
+        self._last.update({m.channel: m for m in sample})
+        return sample
+
+    def _succeed(self, sample: Sample) -> Sample:
+        self._backoff = self._policy.backoff_min
+        self._invalid = 0
+        self._samples += 1
+        self._success_at = self._clock.monotonic()
+        self._success_time = self._clock.time()
+        return sample
+
+    def _count(self, error: SensorError) -> None:
+        self._errors[error.kind] += 1
+        self._reason = str(error)
+
+    def _note_invalid(self) -> None:
+        """A chip that answers but has nothing valid is started again after a while."""
+        self._invalid += 1
+        if self._invalid >= self._policy.invalid_before_restart:
+            self._invalid = 0
+            self._started = False
+
+    def _give_up(self) -> None:
+        """Start from the beginning later, and later each time."""
+        self._started = False
+        self._retry_at = self._clock.monotonic() + self._backoff
+        self._backoff = min(self._policy.backoff_max, self._backoff * 2)
+
+
+def _agree(m: Measurement, second: Sample) -> bool:
+    other, limit = find(second, m.channel), m.channel.quantity.jump
+    return other is not None and limit is not None and abs(m.value - other.value) <= limit
