@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,14 +14,15 @@ from piimage.store import Blob
 from piimage.trees import Entry, Kind, Placement, cpio_chunks, file, folder, read_tar
 
 _DEVICES = (("dev/console", 0o600, (5, 1)), ("dev/null", 0o666, (1, 3)))
+_PACK = ("zstd", "-q", "-T1", "-c")
 _FOLDERS = ("bin", "dev", "etc/piimage", "proc", "run", "sys", "root")
 
 
 @dataclass(frozen=True)
-class Initramfs(Step):
-    """The cpio that the boot loader hands to the kernel; output ``initramfs`` (zstd).
+class InitramfsBase(Step):
+    """The part of an initramfs that services do not change: output ``cpio`` (zstd).
 
-    `busybox` is the package busybox-static, `files` what lies beside it, by path.
+    `busybox` is the package busybox-static.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
@@ -30,31 +30,29 @@ class Initramfs(Step):
     busybox: Blob
     modules: ModuleTree
     init: bytes
-    files: Mapping[str, bytes]
+    board: bytes
 
     @property
     def title(self) -> str:
         """What is being made."""
-        return "write the initramfs"
+        return "pack the initramfs"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Write and compress the cpio."""
         entries = Placement().place(self._entries(job))
-        packed = job.runner.feed(["zstd", "-q", "-15", "-T1", "-c"], cpio_chunks(entries))
-        return {"initramfs": job.store.add_bytes(packed.stdout)}
+        packed = job.runner.feed([*_PACK, "-12"], cpio_chunks(entries))
+        return {"cpio": job.store.add_bytes(packed.stdout)}
 
     def _entries(self, job: Job) -> Iterator[Entry]:
         for path in _FOLDERS:
             yield folder(path)
         for path, mode, device in _DEVICES:
             yield Entry(path, Kind.CHARACTER, mode, device=device)
-        yield file("bin/busybox", self._busybox(job), stat.S_IRWXU | 0o055)
+        yield file("bin/busybox", self._busybox(job), 0o755)
         yield file("init", self.init, 0o755)
-        for path, data in sorted(self.files.items()):
-            yield file(path, data)
+        yield file("etc/piimage/board", self.board)
         yield file("etc/piimage/modules", job.file(self.modules, "boot-order").read_bytes())
-        boot = job.file(self.modules, "boot")
-        with boot.open("rb") as stream:
+        with job.file(self.modules, "boot").open("rb") as stream:
             yield from read_tar(stream, "the boot modules")
 
     def _busybox(self, job: Job) -> bytes:
@@ -68,3 +66,36 @@ class Initramfs(Step):
             "the package busybox-static holds no busybox",
             hint="lock again with: piimage lock",
         )
+
+
+@dataclass(frozen=True)
+class Initramfs(Step):
+    """The whole initramfs: the base, and the digests of the layers that this version consists of.
+
+    The kernel unpacks archives that follow one another as one, so a changed service costs only the
+    second. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
+    """
+
+    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
+
+    base: InitramfsBase
+    system: tuple[Step, ...]
+    containers: Step
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return "write the initramfs"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Append the list of layers to the base; output ``initramfs``."""
+        system = "".join(f"{job.blob(layer).sha256}\n" for layer in self.system)
+        containers = f"{job.blob(self.containers).sha256}\n"
+        entries = [
+            file("etc/piimage/system-layers", system.encode()),
+            file("etc/piimage/containers-layer", containers.encode()),
+        ]
+        base = job.file(self.base).read_bytes()
+        # An archive begins at a multiple of four bytes; zeros between two are skipped.
+        whole = base + bytes(-len(base) % 4) + b"".join(cpio_chunks(entries))
+        return {"initramfs": job.store.add_bytes(whole)}
