@@ -1,0 +1,353 @@
+"""A foreign image layer as the entries of one overlayfs layer.
+
+Sources: OCI image-spec 1.1, layer.md (whiteouts, opaque whiteouts); the kernel's
+Documentation/filesystems/overlayfs.rst (a whiteout is a character device 0:0, an opaque folder has
+the xattr ``trusted.overlay.opaque`` = ``y``). mksquashfs takes both from a PAX tar, without root.
+
+A layer is read twice: `scan` checks all of it before `layer_tree` gives the first entry, because a
+stream cannot take back what a later member of the tar replaces or hides.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from piimage.errors import PiimageError
+from piimage.oci.stream import MAX_UNPACKED, layer_bomb, layer_damaged, layer_stream
+from piimage.run import Runner
+from piimage.trees import Entry, Kind, Placement, read_tar
+
+WHITEOUT_PREFIX: Final = ".wh."
+OPAQUE_MARK: Final = ".wh..wh..opq"
+OPAQUE_XATTR: Final = "trusted.overlay.opaque"
+_AUFS_PREFIX: Final = ".wh..wh."
+_OVERLAY_XATTRS: Final = ("trusted.overlay.", "user.overlay.")
+_KEPT_XATTRS: Final = ("user.", "trusted.", "security.capability")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A folder's mode, owner and extended attributes."""
+
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one layer holds and removes; its paths are as the tar has them.
+
+    `files` are what is neither folder nor link, `implied` folders that are used without being
+    stated, and `superseded` the numbers of tar members that a later one of the same path replaces.
+    """
+
+    folders: Mapping[str, Owner]
+    links: Mapping[str, str]
+    files: frozenset[str]
+    implied: frozenset[str]
+    removed: frozenset[str]
+    opaque: frozenset[str]
+    superseded: frozenset[int]
+
+    def encode(self) -> bytes:
+        """Return the scan as JSON, to be kept in the store."""
+        fields = {
+            "folders": {path: _encode_owner(owner) for path, owner in self.folders.items()},
+            "links": dict(self.links),
+            "files": sorted(self.files),
+            "implied": sorted(self.implied),
+            "removed": sorted(self.removed),
+            "opaque": sorted(self.opaque),
+            "superseded": sorted(self.superseded),
+        }
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> Scan:
+        """Read what `encode` wrote."""
+        fields: Mapping[str, Any] = json.loads(data)
+        return Scan(
+            {path: _decode_owner(owner) for path, owner in fields["folders"].items()},
+            fields["links"],
+            frozenset(fields["files"]),
+            frozenset(fields["implied"]),
+            frozenset(fields["removed"]),
+            frozenset(fields["opaque"]),
+            frozenset(fields["superseded"]),
+        )
+
+
+def _encode_owner(owner: Owner) -> list[object]:
+    xattrs = {name: base64.b64encode(data).decode() for name, data in owner.xattrs.items()}
+    return [owner.mode, owner.uid, owner.gid, xattrs]
+
+
+def _decode_owner(fields: Sequence[Any]) -> Owner:
+    mode, uid, gid, xattrs = fields
+    return Owner(mode, uid, gid, {name: base64.b64decode(text) for name, text in xattrs.items()})
+
+
+def scan(runner: Runner, path: Path, diff_id: str, origin: str) -> Scan:
+    """Read the layer at `path` to its end and check all of it.
+
+    Raises PiimageError ``oci.diff-id`` when it does not unpack to `diff_id`,
+    ``oci.layer-damaged``, ``oci.layer-bomb``, ``oci.whiteout`` for a whiteout of no file, and
+    what `piimage.trees.read_tar` raises.
+    """
+    reader = _Scanner(origin)
+    with layer_stream(runner, path, origin) as stream:
+        for number, entry in enumerate(read_tar(cast("IO[bytes]", stream), origin)):
+            reader.take(number, entry)
+        found = stream.diff_id()
+    if found != diff_id:
+        raise PiimageError(
+            "oci.diff-id",
+            f"the layer unpacks to {found}, and the image says {diff_id}",
+            place=origin,
+            hint="the image itself is broken or was altered; build and push it again",
+        )
+    return reader.result()
+
+
+class _Scanner:
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._size = 0
+        self._folders: dict[str, Owner] = {}
+        self._links: dict[str, str] = {}
+        self._removed: set[str] = set()
+        self._opaque: set[str] = set()
+        self._used: set[str] = set()
+        self._last: dict[str, int] = {}
+        self._superseded: set[int] = set()
+
+    def take(self, number: int, entry: Entry) -> None:
+        self._size += entry.size
+        if self._size > MAX_UNPACKED:
+            raise layer_bomb(self._origin)
+        parent, _, name = entry.path.rpartition("/")
+        self._used.add(parent)
+        if name == OPAQUE_MARK:
+            self._opaque.add(parent)
+        elif name.startswith(_AUFS_PREFIX):
+            return  # bookkeeping of aufs, which has no meaning in an image
+        elif name.startswith(WHITEOUT_PREFIX):
+            self._removed.add(_hidden(parent, name, self._origin))
+        elif is_whiteout(entry):
+            self._removed.add(entry.path)
+        else:
+            self._keep(number, entry)
+
+    def _keep(self, number: int, entry: Entry) -> None:
+        path = entry.path
+        if path in self._last:
+            self._superseded.add(self._last[path])
+        self._last[path] = number
+        self._folders.pop(path, None)
+        self._links.pop(path, None)
+        if entry.kind is Kind.DIRECTORY:
+            self._folders[path] = Owner(entry.mode, entry.uid, entry.gid, kept_xattrs(entry))
+        elif entry.kind is Kind.SYMLINK:
+            self._links[path] = entry.link
+
+    def result(self) -> Scan:
+        used = {folder for path in self._used for folder in _ancestors(f"{path}/x") if folder}
+        implied = used - self._folders.keys() - self._links.keys()
+        return Scan(
+            self._folders,
+            self._links,
+            frozenset(self._last.keys() - self._folders.keys() - self._links.keys()),
+            frozenset(implied),
+            frozenset(self._removed),
+            frozenset(self._opaque),
+            frozenset(self._superseded),
+        )
+
+
+def is_whiteout(entry: Entry) -> bool:
+    """Say whether `entry` is overlayfs's own sign for a removed file."""
+    return entry.kind is Kind.CHARACTER and entry.device == (0, 0)
+
+
+def kept_xattrs(entry: Entry) -> dict[str, bytes]:
+    """Return the attributes that an image may set: none of overlayfs, none of the build host."""
+    return {
+        name: data
+        for name, data in entry.xattrs.items()
+        if name.startswith(_KEPT_XATTRS) and not name.startswith(_OVERLAY_XATTRS)
+    }
+
+
+def _hidden(parent: str, name: str, origin: str) -> str:
+    hidden = name.removeprefix(WHITEOUT_PREFIX)
+    if hidden in ("", ".", ".."):
+        raise PiimageError(
+            "oci.whiteout",
+            f"the whiteout {name!r} hides no file",
+            place=origin,
+            hint="do not use this image: no honest tool writes such a name",
+        )
+    return f"{parent}/{hidden}" if parent else hidden
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    """Give the folders above `path`, outermost first, the root ("") included."""
+    yield ""
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+
+
+@dataclass(frozen=True)
+class Below:
+    """What the layers under one show: folders, links, and the names in the root."""
+
+    folders: Mapping[str, Owner] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    tops: frozenset[str] = frozenset()
+
+
+class _Lens:
+    """The paths of one layer as they truly are on top of what lies below."""
+
+    def __init__(self, below: Below, layer: Scan) -> None:
+        seen = {
+            path: target
+            for path, target in below.links.items()
+            if path not in layer.folders and not _hides(layer.removed, layer.opaque, path)
+        }
+        self._placement = Placement()
+        self._placement.assume(seen | dict(layer.links))
+        self.folders = {self.real(path): owner for path, owner in layer.folders.items()}
+        self.links = {self.real(path): target for path, target in layer.links.items()}
+        self.files = {self.real(path) for path in layer.files}
+        self.implied = {self.inside(path) for path in layer.implied} - self.folders.keys()
+        self.removed = {self.real(path) for path in layer.removed}
+        self.opaque = {self.inside(path) for path in layer.opaque}
+
+    def real(self, path: str) -> str:
+        """Return `path` with the links among its parents followed."""
+        return self._placement.real(path)
+
+    def inside(self, path: str) -> str:
+        """Return the folder that `path` leads to."""
+        return self.real(f"{path}/x").rpartition("/")[0] if path else ""
+
+
+def _hides(removed: Iterable[str], opaque: Iterable[str], path: str) -> bool:
+    return path in removed or any(a in removed or a in opaque for a in _ancestors(path))
+
+
+def below(layers: Iterable[Scan]) -> Below:
+    """Return what `layers`, lowest first, show together."""
+    shown = Below()
+    for layer in layers:
+        lens = _Lens(shown, layer)
+        hidden = lens.removed | lens.links.keys() | lens.files
+        folders = {
+            path: owner
+            for path, owner in shown.folders.items()
+            if not _hides(hidden, lens.opaque, path)
+        }
+        links = {
+            path: target
+            for path, target in shown.links.items()
+            if path not in lens.folders and not _hides(hidden, lens.opaque, path)
+        }
+        implied = {path: folders.get(path, Owner()) for path in lens.implied}
+        tops = frozenset() if "" in lens.opaque else shown.tops - lens.removed
+        here = (*lens.folders, *lens.links, *lens.files, *lens.implied)
+        tops |= {path.partition("/")[0] for path in here}
+        shown = Below(folders | implied | lens.folders, links | lens.links, tops)
+    return shown
+
+
+def layer_tree(
+    runner: Runner, path: Path, layer: Scan, shown: Below, origin: str
+) -> Iterator[Entry]:
+    """Give the entries of one overlayfs layer for the image layer at `path`, which was scanned.
+
+    `shown` is what the layers below show: a path through one of their links goes where the link
+    leads, a folder that this layer does not state keeps its owner and mode from there. Raises
+    PiimageError ``oci.layer-damaged`` for a file under a file, or a hard link to nothing.
+    """
+    with layer_stream(runner, path, origin) as stream:
+        entries = read_tar(cast("IO[bytes]", stream), origin)
+        kept = (e for number, e in enumerate(entries) if number not in layer.superseded)
+        yield from _Writer(layer, shown, origin).entries(kept)
+
+
+class _Writer:
+    def __init__(self, layer: Scan, shown: Below, origin: str) -> None:
+        self._lens = _Lens(shown, layer)
+        self._shown = shown
+        self._origin = origin
+        self._given: dict[str, Kind] = {}
+        stated = self._lens.folders.keys() | self._lens.implied
+        self._removed = set(self._lens.removed)
+        if "" in self._lens.opaque:
+            # The root's own attributes are not the layer's: hide what is in it one by one.
+            self._removed |= shown.tops
+        self._opaque = self._lens.opaque | (self._removed & stated)
+
+    def entries(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            name = entry.path.rpartition("/")[2]
+            if name.startswith(WHITEOUT_PREFIX) or is_whiteout(entry):
+                continue
+            yield from self._one(entry)
+        used = self._opaque | self._lens.implied
+        for path in sorted(used - self._given.keys() - {""}):
+            yield from self._folders(f"{path}/x")
+        for path in sorted(self._removed - self._given.keys()):
+            yield from self._whiteout(path)
+
+    def _one(self, entry: Entry) -> Iterator[Entry]:
+        path = self._lens.real(entry.path)
+        yield from self._folders(path)
+        if entry.kind is Kind.DIRECTORY:
+            yield from self._folders(f"{path}/x")
+            return
+        if path in self._given:
+            raise layer_damaged(f"/{path} comes twice", self._origin)
+        link = entry.link
+        if entry.kind is Kind.HARD_LINK:
+            link = self._lens.real(entry.link)
+            if self._given.get(link, Kind.DIRECTORY) is Kind.DIRECTORY:
+                raise layer_damaged(f"/{path} is a link to /{link}, which is no file", self._origin)
+        self._given[path] = entry.kind
+        yield replace(entry, path=path, link=link, xattrs=kept_xattrs(entry))
+
+    def _folders(self, path: str) -> Iterator[Entry]:
+        """Give the folders above `path` that were not given yet."""
+        for folder in _ancestors(path):
+            kind = self._given.get(folder)
+            if kind not in (None, Kind.DIRECTORY):
+                raise layer_damaged(f"/{folder} is a file and a folder", self._origin)
+            if folder and kind is None:
+                self._given[folder] = Kind.DIRECTORY
+                yield self._folder(folder)
+
+    def _folder(self, path: str) -> Entry:
+        known = {} if _hides(self._removed, self._lens.opaque, path) else self._shown.folders
+        owner = self._lens.folders.get(path) or known.get(path) or Owner()
+        xattrs = dict(owner.xattrs)
+        if path in self._opaque:
+            xattrs[OPAQUE_XATTR] = b"y"
+        return Entry(path, Kind.DIRECTORY, owner.mode, owner.uid, owner.gid, xattrs=xattrs)
+
+    def _whiteout(self, path: str) -> Iterator[Entry]:
+        parent = path.rpartition("/")[0]
+        # In a folder that is in no layer below, overlayfs would show the device itself.
+        shared = parent in self._shown.folders if parent else path in self._shown.tops
+        if shared and not _hides(self._removed - {path}, self._opaque - {""}, path):
+            yield from self._folders(path)
+            yield Entry(path, Kind.CHARACTER, 0)

@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piimage.errors import PiimageError
+from piimage.oci import layers
+from piimage.oci.layers import OPAQUE_XATTR, Scan, below, layer_tree, scan
+from piimage.oci.pack import image_entries, pack_layer
+from piimage.run import Runner
+from piimage.store import Store
+from piimage.trees import Entry, Kind, file, folder, read_tar, symlink, tar_chunks
+
+RUNNER = Runner()
+TREE = [folder("etc"), file("etc/motd", b"hello")]
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def unpacked(path: Path, *tars: bytes) -> list[list[Entry]]:
+    """The overlay layers for image layers whose tars are `tars`, contents read."""
+    scans: list[Scan] = []
+    result = []
+    for tar in tars:
+        path.write_bytes(gzip.compress(tar))
+        scans.append(Scan.decode(scan(RUNNER, path, digest(tar), "test").encode()))
+        tree = layer_tree(RUNNER, path, scans[-1], below(scans[:-1]), "test")
+        result.append([_held(entry) for entry in tree])
+    return result
+
+
+def _held(entry: Entry) -> Entry:
+    data = b"".join(entry.content())
+    return Entry(
+        entry.path, entry.kind, entry.mode, entry.uid, entry.gid, len(data), entry.link,
+        entry.device, entry.xattrs, lambda: (data,),
+    )  # fmt: skip
+
+
+def tar_of(*entries: Entry) -> bytes:
+    return b"".join(tar_chunks(entries))
+
+
+def paths(entries: Sequence[Entry]) -> list[str]:
+    return [entry.path for entry in entries]
+
+
+def mark(path: str) -> Entry:
+    return file(path, b"")
+
+
+@pytest.mark.parametrize("packer", [None, ["gzip", "-n"], ["zstd", "-q"], ["pigz", "-n"]])
+def test_a_layer_of_any_compression_is_read(tmp_path: Path, packer: list[str] | None) -> None:
+    tar = tar_of(*TREE)
+    data = tar
+    if packer:
+        data = subprocess.run(packer, input=tar, capture_output=True, check=True).stdout
+    path = tmp_path / "layer"
+    path.write_bytes(data)
+    found = scan(RUNNER, path, digest(tar), "test")
+    tree = layer_tree(RUNNER, path, found, below([]), "test")
+    assert [(e.path, b"".join(e.content())) for e in tree] == [("etc", b""), ("etc/motd", b"hello")]
+
+
+def test_whiteouts_become_those_of_overlayfs(tmp_path: Path) -> None:
+    lower = tar_of(folder("a"), file("a/x", b""), folder("b"), file("b/y", b""), file("c", b""))
+    upper = tar_of(mark(".wh.c"), folder("a"), mark("a/.wh.x"), folder("b"), mark("b/.wh..wh..opq"))
+    _, tree = unpacked(tmp_path / "l", lower, upper)
+    found = {e.path: (e.kind, e.device, dict(e.xattrs)) for e in tree}
+    assert found == {
+        "a": (Kind.DIRECTORY, (0, 0), {}),
+        "b": (Kind.DIRECTORY, (0, 0), {OPAQUE_XATTR: b"y"}),
+        "a/x": (Kind.CHARACTER, (0, 0), {}),
+        "c": (Kind.CHARACTER, (0, 0), {}),
+    }
+
+
+def test_a_whiteout_in_a_folder_that_nothing_below_has_is_left_out(tmp_path: Path) -> None:
+    (tree,) = unpacked(tmp_path / "l", tar_of(folder("a"), mark("a/.wh.x"), mark(".wh.y")))
+    assert paths(tree) == ["a"]
+
+
+def test_a_folder_removed_and_made_again_is_opaque(tmp_path: Path) -> None:
+    lower = tar_of(folder("a"), file("a/old", b""))
+    upper = tar_of(mark(".wh.a"), folder("a"), file("a/new", b""))
+    _, tree = unpacked(tmp_path / "l", lower, upper)
+    assert [(e.path, OPAQUE_XATTR in e.xattrs) for e in tree] == [("a", True), ("a/new", False)]
+
+
+def test_a_path_through_a_lower_link_goes_where_it_leads(tmp_path: Path) -> None:
+    lower = tar_of(folder("usr"), folder("usr/lib"), symlink("lib", "usr/lib"))
+    _, tree = unpacked(tmp_path / "l", lower, tar_of(file("lib/libx.so", b"")))
+    assert paths(tree) == ["usr", "usr/lib", "usr/lib/libx.so"]
+
+
+def test_a_folder_stated_over_a_lower_link_replaces_it(tmp_path: Path) -> None:
+    lower = tar_of(folder("usr"), folder("usr/lib"), symlink("lib", "usr/lib"))
+    _, tree = unpacked(tmp_path / "l", lower, tar_of(folder("lib"), file("lib/x", b"")))
+    assert paths(tree) == ["lib", "lib/x"]
+
+
+def test_a_folder_that_is_only_used_keeps_its_mode_from_below(tmp_path: Path) -> None:
+    lower = tar_of(folder("tmp", 0o1777), folder("home", 0o700, 5, 6))
+    _, tree = unpacked(tmp_path / "l", lower, tar_of(file("tmp/x", b""), file("home/y", b"")))
+    found = {e.path: (e.mode, e.uid, e.gid) for e in tree if e.kind is Kind.DIRECTORY}
+    assert found == {"tmp": (0o1777, 0, 0), "home": (0o700, 5, 6)}
+
+
+def test_the_last_of_two_members_counts(tmp_path: Path) -> None:
+    tar = tar_of(file("a", b"1"), folder("b", 0o700), file("a", b"2"), folder("b", 0o711))
+    (tree,) = unpacked(tmp_path / "l", tar)
+    assert [(e.path, e.mode, b"".join(e.content())) for e in tree] == [
+        ("a", 0o644, b"2"),
+        ("b", 0o711, b""),
+    ]
+
+
+def test_an_opaque_root_hides_all_that_is_below(tmp_path: Path) -> None:
+    lower = tar_of(folder("a"), file("a/x", b""), file("b", b""))
+    upper = tar_of(mark(".wh..wh..opq"), folder("a"), file("n", b""))
+    _, tree = unpacked(tmp_path / "l", lower, upper)
+    assert [(e.path, e.kind, OPAQUE_XATTR in e.xattrs) for e in tree] == [
+        ("a", Kind.DIRECTORY, True),
+        ("n", Kind.FILE, False),
+        ("b", Kind.CHARACTER, False),
+    ]
+
+
+def test_an_image_sets_no_attribute_of_overlayfs(tmp_path: Path) -> None:
+    xattrs = {
+        "trusted.overlay.redirect": b"/etc",
+        "user.overlay.opaque": b"y",
+        "security.capability": b"\x01",
+        "security.selinux": b"x",
+        "user.mime": b"m",
+    }
+    tar = tar_of(
+        Entry("d", Kind.DIRECTORY, 0o755, xattrs=xattrs), Entry("f", Kind.FILE, xattrs=xattrs)
+    )
+    (tree,) = unpacked(tmp_path / "l", tar)
+    kept = {"security.capability": b"\x01", "user.mime": b"m"}
+    assert [dict(e.xattrs) for e in tree] == [kept, kept]
+
+
+@pytest.mark.provokes("oci.diff-id")
+def test_a_layer_that_is_not_its_diff_id_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "l").write_bytes(gzip.compress(tar_of(*TREE)))
+    with pytest.raises(PiimageError, match="unpacks to sha256:"):
+        scan(RUNNER, tmp_path / "l", digest(b""), "test")
+
+
+@pytest.mark.provokes("oci.whiteout")
+@pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "a/.wh..."])
+def test_a_whiteout_of_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PiimageError) as caught:
+        unpacked(tmp_path / "l", tar_of(mark(name)))
+    assert caught.value.code == "oci.whiteout"
+
+
+@pytest.mark.provokes("oci.layer-damaged")
+@pytest.mark.parametrize(
+    "tar",
+    [
+        tar_of(file("a", b""), file("a/b", b"")),
+        tar_of(Entry("a", Kind.HARD_LINK, link="b")),
+        tar_of(folder("b"), Entry("a", Kind.HARD_LINK, link="b")),
+        tar_of(symlink("l", "d"), folder("d"), file("d/x", b"1"), file("l/x", b"2")),
+    ],
+)
+def test_a_tree_that_cannot_be_is_refused(tmp_path: Path, tar: bytes) -> None:
+    with pytest.raises(PiimageError) as caught:
+        unpacked(tmp_path / "l", tar)
+    assert caught.value.code == "oci.layer-damaged"
+
+
+def test_a_path_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../etc/passwd"))
+    with pytest.raises(PiimageError) as caught:
+        unpacked(tmp_path / "l", out.getvalue())
+    assert caught.value.code == "trees.escape"
+
+
+def test_a_link_out_of_the_root_is_followed_inside_it(tmp_path: Path) -> None:
+    tar = tar_of(symlink("up", "../../../.."), file("up/etc/passwd", b""))
+    (tree,) = unpacked(tmp_path / "l", tar)
+    assert paths(tree) == ["up", "etc", "etc/passwd"]
+
+
+@pytest.mark.provokes("oci.layer-bomb")
+@pytest.mark.parametrize("packer", [["gzip", "-9n"], ["zstd", "-q"]])
+def test_a_bomb_is_refused(tmp_path: Path, packer: list[str]) -> None:
+    info = tarfile.TarInfo("zeros")
+    info.size = 200 << 20
+    data = info.tobuf() + bytes(info.size) + bytes(1024)
+    packed = subprocess.run(packer, input=data, capture_output=True, check=True).stdout
+    (tmp_path / "l").write_bytes(packed)
+    with pytest.raises(PiimageError) as caught:
+        scan(RUNNER, tmp_path / "l", digest(data), "test")
+    assert caught.value.code == "oci.layer-bomb"
+
+
+@pytest.mark.parametrize("packer", [["gzip", "-n"], ["zstd", "-q"]])
+def test_a_layer_cut_short_is_refused(tmp_path: Path, packer: list[str]) -> None:
+    tar = tar_of(*(file(f"f{n}", hashlib.sha256(b"%d" % n).digest() * 9) for n in range(99)))
+    packed = subprocess.run(packer, input=tar, capture_output=True, check=True).stdout
+    (tmp_path / "l").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(PiimageError) as caught:
+        scan(RUNNER, tmp_path / "l", digest(tar), "test")
+    assert caught.value.code == "oci.layer-damaged"
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_mangled_layer_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    whole = bytearray(tar_of(*TREE, mark("etc/.wh.x"), symlink("l", "etc")))
+    if data.draw(st.booleans()):
+        whole = bytearray(gzip.compress(bytes(whole)))
+    for _ in range(data.draw(st.integers(1, 5))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "l").write_bytes(whole)
+    try:
+        scan(RUNNER, tmp_path / "l", digest(b""), "fuzz")
+    except PiimageError as error:
+        assert error.code.partition(".")[0] in ("oci", "trees")
+
+
+# --- random layers, against a model of unpacking and a model of overlayfs
+
+NAMES = st.sampled_from("abc")
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@st.composite
+def members(draw: st.DrawFn) -> Entry:
+    path = draw(PATHS)
+    kind = draw(st.sampled_from(["file", "file", "folder", "folder", "whiteout", "opaque"]))
+    parent, slash, name = path.rpartition("/")
+    if kind == "file":
+        return file(path, draw(st.binary(min_size=1, max_size=2)))
+    if kind == "folder":
+        return folder(path, draw(st.sampled_from([0o755, 0o700, 0o711])))
+    if kind == "whiteout":
+        return mark(f"{parent}{slash}.wh.{name}")
+    return mark(f"{path}/.wh..wh..opq")
+
+
+def unpack(root: dict[str, object], tar: Sequence[Entry]) -> dict[str, object]:
+    """What an engine has on disk after it unpacked one more layer: removals first, then files."""
+    state = dict(root)
+
+    def drop(path: str) -> None:
+        for known in [k for k in state if k == path or k.startswith(f"{path}/")]:
+            del state[known]
+
+    def parents(path: str) -> None:
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            parent = "/".join(parts[:depth])
+            if not isinstance(state.get(parent), int):
+                drop(parent)
+                state[parent] = 0o755
+
+    for entry in tar:
+        parent, slash, name = entry.path.rpartition("/")
+        if name == ".wh..wh..opq":
+            for known in [k for k in state if k.startswith(f"{parent}/")]:
+                del state[known]
+        elif name.startswith(".wh."):
+            drop(f"{parent}{slash}{name[4:]}")
+    for entry in tar:
+        name = entry.path.rpartition("/")[2]
+        if name == ".wh..wh..opq" or name.startswith(".wh."):
+            parents(entry.path)
+        elif entry.kind is Kind.DIRECTORY:
+            parents(entry.path)
+            if not isinstance(state.get(entry.path), int):
+                drop(entry.path)
+            state[entry.path] = entry.mode
+        else:
+            parents(entry.path)
+            drop(entry.path)
+            state[entry.path] = b"".join(entry.content())
+    return state
+
+
+def overlay(stack: Sequence[Sequence[Entry]]) -> dict[str, object]:
+    """What the kernel shows of `stack`, lowest first."""
+    state: dict[str, object] = {}
+    for tree in stack:
+        for entry in tree:
+            hides = entry.kind is not Kind.DIRECTORY or OPAQUE_XATTR in entry.xattrs
+            if hides or not isinstance(state.get(entry.path), int):
+                for known in [k for k in state if k.startswith(f"{entry.path}/")]:
+                    del state[known]
+            if entry.kind is Kind.CHARACTER:
+                state.pop(entry.path, None)
+            elif entry.kind is Kind.DIRECTORY:
+                state[entry.path] = entry.mode
+            else:
+                state[entry.path] = b"".join(entry.content())
+    return state
+
+
+def consistent(tar: Sequence[Entry]) -> bool:
+    """Whether no member lies under a file of the same layer."""
+    files = {e.path for e in tar if e.kind is Kind.FILE and ".wh." not in e.path}
+    used = [e.path.replace(".wh..wh..opq", "x") for e in tar]
+    under = any(p.startswith(f"{f}/") for f in files for p in used)
+    twice = len({e.path for e in tar}) < len(tar)
+    return not under and not twice
+
+
+@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@given(st.lists(st.lists(members(), max_size=6).filter(consistent), min_size=1, max_size=3))
+def test_overlayfs_shows_what_unpacking_gives(tmp_path: Path, stack: list[list[Entry]]) -> None:
+    expected: dict[str, object] = {}
+    for tar in stack:
+        expected = unpack(expected, tar)
+    made = unpacked(tmp_path / "l", *(tar_of(*tar) for tar in stack))
+    for tree in made:
+        assert len(set(paths(tree))) == len(tree)
+    assert overlay(made) == expected
+
+
+# --- and the other way round
+
+
+def test_a_tree_becomes_a_layer_and_comes_back(store: Store) -> None:
+    tree = [
+        Entry("a", Kind.DIRECTORY, 0o750, 1, 2, xattrs={OPAQUE_XATTR: b"y"}),
+        file("a/f", b"f"),
+        Entry("gone", Kind.CHARACTER, 0),
+        folder("d"),
+        Entry("d/gone", Kind.CHARACTER, 0),
+    ]
+    packed = pack_layer(store, tree)
+    path = store.verified(packed.descriptor.blob)
+    with gzip.open(path) as stream:
+        names = [entry.path for entry in read_tar(stream, "test")]  # type: ignore[arg-type]
+    assert names == ["a", "a/.wh..wh..opq", "a/f", ".wh.gone", "d", "d/.wh.gone"]
+    lower = layers.below([_scanned(store, [folder("a"), folder("d"), file("gone", b"")])])
+    found = scan(RUNNER, path, packed.diff_id, "test")
+    back = list(layer_tree(RUNNER, path, found, lower, "test"))
+    assert sorted(paths(back)) == ["a", "a/f", "d", "d/gone", "gone"]
+    assert dict(back[0].xattrs) == {OPAQUE_XATTR: b"y"}
+    assert (back[0].mode, back[0].uid, back[0].gid) == (0o750, 1, 2)
+
+
+def _scanned(store: Store, tree: list[Entry]) -> Scan:
+    packed = pack_layer(store, tree)
+    return scan(RUNNER, store.path(packed.descriptor.blob), packed.diff_id, "test")
+
+
+def test_equal_trees_are_equal_layers_without_time_or_name(store: Store) -> None:
+    one, two = pack_layer(store, TREE), pack_layer(store, TREE)
+    assert one == two
+    header = store.path(one.descriptor.blob).read_bytes()[:10]
+    assert header[:4] == b"\x1f\x8b\x08\x00"
+    assert header[4:8] == bytes(4)
+
+
+def test_entries_without_whiteouts_are_left_as_they_are() -> None:
+    assert list(image_entries(TREE)) == TREE
