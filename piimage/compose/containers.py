@@ -1,4 +1,4 @@
-"""The containers layer: one folder a container, with what runs it and which layers it consists of."""
+"""The containers layer: a folder a container, with what runs it and the layers it consists of."""
 
 from __future__ import annotations
 

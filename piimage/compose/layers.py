@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from piimage.card.squashfs import write_squashfs
+from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import MERGED, File, Matcher, Rules, added
 from piimage.debian.deb import data_stream
 from piimage.errors import PiimageError
@@ -25,6 +25,11 @@ class Layer(Step):
         "piimage.card.squashfs", "piimage.debian.deb", "piimage.trees",
     )  # fmt: skip
 
+    @property
+    def compression(self) -> Compression:
+        """How the squashfs is packed: quick, for what changes often."""
+        return Compression(level=3)
+
     @abstractmethod
     def tree(self, job: Job) -> Tree:
         """Give the entries, in an order that depends on the fields alone."""
@@ -33,7 +38,7 @@ class Layer(Step):
         """Write the squashfs."""
         with job.store.scratch() as folder:
             target = folder / "layer"
-            write_squashfs(job.runner, tar_chunks(self.tree(job)), target)
+            write_squashfs(job.runner, tar_chunks(self.tree(job)), target, self.compression)
             return {"squashfs": job.store.add_file(target)}
 
 
@@ -176,11 +181,16 @@ def _joining(
         if not hits:
             yield entry
             continue
-        content = b"".join(entry.content())
+        twice = _in_memory(entry)
         for data in hits:
-            data.extend(content.rstrip(b"\n") + b"\n")
-        # A stream is read once; the layer may want the file as well.
-        yield replace(entry, content=lambda content=content: (content,))
+            data.extend(b"".join(twice.content()).rstrip(b"\n") + b"\n")
+        yield twice
+
+
+def _in_memory(entry: Entry) -> Entry:
+    """Return `entry` with a content that can be read twice; a stream can be read once."""
+    data = b"".join(entry.content())
+    return replace(entry, content=lambda: (data,))
 
 
 def _stored(one: File, blob: Blob, job: Job) -> Entry:
