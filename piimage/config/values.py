@@ -1,0 +1,303 @@
+"""What the fields of the YAML hold: durations, sizes, names, paths; and how each is checked.
+
+A check that fails says what is wrong and what to write instead; the loader adds the position.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+PROBLEM: Final = "piimage"
+"""The type of a validation error that carries ``what`` and ``instead``."""
+
+_ACRONYMS: Final = {
+    "bind_ns": "bindNS",
+    "host_id": "hostID",
+    "container_id": "containerID",
+    "class_id": "classID",
+    "kernel_tcp": "kernelTCP",
+    "disable_oom_killer": "disableOOMKiller",
+    "throttle_read_iops_device": "throttleReadIOPSDevice",
+    "throttle_write_iops_device": "throttleWriteIOPSDevice",
+    "capabilities_add": "capabilities.add",
+    "binds_add": "binds.add",
+}
+# Keys of piimage's own, which LinuxKit does not have, are written as in Python.
+_OWN: Final = frozenset(
+    {"authorized_keys", "psk_file", "accept_password", "stop_timeout", "host_keys", "exit_code"}
+)
+
+
+def key_of(name: str) -> str:
+    """Return the key in the YAML of the attribute `name`: LinuxKit's camel case, piimage's own."""
+    if name in _OWN:
+        return name
+    first, *rest = name.split("_")
+    return _ACRONYMS.get(name) or first + "".join(part.title() for part in rest)
+
+
+class Part(BaseModel):
+    """A mapping of the YAML: immutable, and no key that is not named here."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        defer_build=True,
+        alias_generator=key_of,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        hide_input_in_errors=True,
+    )
+
+
+def problem(what: str, instead: str) -> PydanticCustomError:
+    """Return the error that a check raises: what is wrong, and what to write instead."""
+    # Braces are pydantic's place holders; the two texts travel in the context as they are.
+    return PydanticCustomError(PROBLEM, "{what}; instead: {instead}", _context(what, instead))
+
+
+def _context(what: str, instead: str) -> dict[str, Any]:
+    return {"what": what, "instead": instead}
+
+
+def quoted(value: object) -> str:
+    """Return `value` as a message shows it: one line, not too long."""
+    text = value if isinstance(value, str) else str(value)
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    return repr(shown)
+
+
+def closest(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that was likely meant by `wrong`, if any comes close."""
+    by_lower = {name.lower(): name for name in known}
+    found = get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(wrong: str, known: Iterable[str], what: str = "one of") -> str:
+    """Return what to write instead of `wrong`: the closest of `known`, and the list."""
+    names = sorted(known)
+    close = closest(wrong, names)
+    listed = f"{what} {', '.join(names)}" if names else "nothing: there is none"
+    return f"{close} (did you mean that?), or {listed}" if close else listed
+
+
+# Durations and sizes ------------------------------------------------------------------------
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST_SECONDS: Final = 366 * 86400
+_BYTES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_duration(value: object) -> int:
+    """Return the seconds that `value` says: their number, or such as ``90s``, ``1m30s``, ``2h``.
+
+    Raises PydanticCustomError.
+    """
+    instead = "whole seconds, or a text such as 10s, 5m, 1m30s, 2h, 1d"
+    if isinstance(value, int) and not isinstance(value, bool):
+        seconds = int(value)
+    elif isinstance(value, str) and re.fullmatch(r"([0-9]{1,9}[smhd])+", value, re.ASCII):
+        pairs = re.findall(r"([0-9]+)([smhd])", value)
+        seconds = sum(int(number) * _SECONDS[unit] for number, unit in pairs)
+    elif isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+        seconds = int(value)
+    else:
+        raise problem(f"{quoted(value)} is no duration", instead)
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise problem(f"{quoted(value)} is not between 0 and a year", instead)
+    return seconds
+
+
+def parse_size(value: object) -> int:
+    """Return the bytes that `value` says: a number of them, or such as ``64M``, ``2GiB``.
+
+    Raises PydanticCustomError.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    match = isinstance(value, str) and re.fullmatch(
+        r"([0-9]{1,15}) ?([KMGT]?)(?:i?B)?", value, re.ASCII | re.IGNORECASE
+    )
+    if not match:
+        raise problem(
+            f"{quoted(value)} is no size", "bytes, or a text such as 64M or 2G (powers of 1024)"
+        )
+    return int(match[1]) * _BYTES[match[2].upper()]
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Seconds to wait before a restart: the first time, and at most (doubled in between)."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.least}s..{self.most}s"
+
+
+def parse_backoff(value: object) -> Backoff:
+    """Return what ``1s..60s`` says. Raises PydanticCustomError."""
+    if isinstance(value, Backoff):
+        return value
+    least, dots, most = value.partition("..") if isinstance(value, str) else ("", "", "")
+    if not dots:
+        raise problem(f"{quoted(value)} is no range of durations", "FIRST..MOST, such as 1s..60s")
+    backoff = Backoff(parse_duration(least), parse_duration(most))
+    if not 1 <= backoff.least <= backoff.most:
+        raise problem(
+            f"{quoted(value)} does not grow from 1s or more", "FIRST..MOST, such as 1s..60s"
+        )
+    return backoff
+
+
+def _positive(kind: str, value: int) -> int:
+    if value < 1:
+        raise problem(f"{kind} of {value} is not positive", f"{kind} above zero")
+    return value
+
+
+_DURATION_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": "^([0-9]+[smhd])+$"},
+    ],
+    "examples": ["10s", "1m30s"],
+}
+_SIZE_SCHEMA: Final = {
+    "anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+ ?[KMGTkmgt]?(i?B)?$"}],
+    "examples": ["64M", "2G"],
+}
+_BACKOFF_SCHEMA: Final = {
+    "type": "string",
+    "pattern": r"^([0-9]+[smhd])+\.\.([0-9]+[smhd])+$",
+    "examples": ["1s..60s"],
+}
+
+Duration = Annotated[int, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Interval = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    AfterValidator(partial(_positive, "a duration")),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+BackoffRange = Annotated[
+    Backoff, PlainValidator(parse_backoff), PlainSerializer(str), WithJsonSchema(_BACKOFF_SCHEMA)
+]
+
+
+# Text ---------------------------------------------------------------------------------------
+
+
+class Written(int):
+    """A whole number that remembers how it was written (``0x77``, ``0644``)."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> Self:
+        """Make the number `value`, written as `text`."""
+        made = super().__new__(cls, value)
+        made.text = text
+        return made
+
+
+def as_text(value: object) -> object:
+    """Return a scalar of the YAML as its author wrote it; anything else unchanged."""
+    if isinstance(value, Written):
+        return value.text
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else value
+
+
+Scalar = Annotated[
+    str,
+    BeforeValidator(as_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]}),
+]
+"""Text that may also be written as a number or truth value: 1, 0x77, true."""
+Strings = tuple[str, ...]
+Texts = dict[str, Scalar]
+
+
+def form(pattern: str, kind: str, instead: str, **schema: object) -> tuple[Any, Any]:
+    """Return the annotations of a text that must match `pattern` as a whole."""
+    expression = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not expression.fullmatch(value):
+            raise problem(f"{quoted(value)} is no {kind}", instead)
+        return value
+
+    return AfterValidator(check), WithJsonSchema(
+        {"type": "string", "pattern": f"^(?:{pattern})$", **schema}
+    )
+
+
+def checked(check: Callable[[str], str]) -> AfterValidator:
+    """Return the annotation of a text that `check` returns, or raises a problem about."""
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    *form(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}",
+        "name",
+        "letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 63",
+    ),
+]
+HostName = Annotated[
+    str,
+    *form(
+        r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*",
+        "host name",
+        "letters, digits and '-' (RFC 1123), such as greenhouse",
+    ),
+]
+AbsolutePath = Annotated[
+    str, *form(r"/[^\0]*", "absolute path", "a path that begins with /", examples=["/data"])
+]
+PackageName = Annotated[
+    str,
+    *form(
+        r"[a-z0-9][a-z0-9+.-]+([=/][A-Za-z0-9.+:~-]+)?",
+        "Debian package",
+        "its name in lower case, such as busybox-static",
+    ),
+]
+Mode = Annotated[
+    str,
+    BeforeValidator(as_text),
+    *form("[0-7]{3,4}", "file mode", 'octal digits, such as "0644"', examples=["0644"]),
+]
+
+
+def _inside(value: str) -> str:
+    parts = value.split("/")
+    if ".." in parts or "\0" in value:
+        raise problem(f"{quoted(value)} leaves the root", "a path without '..' parts")
+    if not value.strip("/."):
+        raise problem(f"{quoted(value)} names the root itself", "a path below the root")
+    return value.strip("/")
+
+
+PathInRoot = Annotated[str, AfterValidator(_inside)]
+"""A path in an image's root, with or without its leading slash; kept without."""
