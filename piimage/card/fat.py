@@ -1,0 +1,180 @@
+"""FAT volumes inside a card image, written by mkfs.fat and mtools, without root."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Final
+
+from piimage.card import partitions
+from piimage.card.extents import Extent
+from piimage.card.fat_layout import Layout, clusters_of_folder, sectors_per_cluster
+from piimage.clock import EPOCH
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.run import Runner
+
+_FORBIDDEN: Final = frozenset('"*/:<>?\\|[]') | {chr(code) for code in range(32)} | {"\x7f"}
+_MAX_NAME: Final = 255
+_MAX_FILE: Final = (1 << 32) - 1
+_BATCH: Final = 1000  # files in one mcopy: well below the kernel's limit on arguments
+
+
+@dataclass(frozen=True)
+class FatVolume:
+    """A FAT file system of `size` bytes with `files` (path to a file on the host, or bytes).
+
+    `name` is what messages call it (``slot A``), `label` what a PC shows (at most 11 letters),
+    `serial` its 32-bit number; `bits` is 32, or 16 for a small one. Folders come from the paths.
+    """
+
+    kind: ClassVar[int] = partitions.FAT
+    name: str
+    label: str
+    serial: int
+    size: int
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    bits: int = 32
+
+    def write(self, runner: Runner, image: Path, offset: int) -> tuple[Extent, ...]:
+        """Write the volume into the existing file `image` at `offset`, where it is all zeros.
+
+        The bytes follow from the fields alone. Returns the parts that must reach a medium, in
+        bytes from the volume's start. Raises InputError ``card.bad-name``, ``card.volume-size``,
+        PiimageError ``card.slot-full``.
+        """
+        raise_all(_name_errors(self))
+        self._format(runner, image, offset)
+        with image.open("rb") as file:
+            file.seek(offset)
+            layout = Layout.read(file.read(partitions.SECTOR))
+            _check_space(self, layout)
+            self._fill(runner, image, offset)
+            return tuple(layout.used(file, offset))
+
+    def _format(self, runner: Runner, image: Path, offset: int) -> None:
+        cluster = sectors_per_cluster(self.size, self.bits)
+        if cluster is None:
+            raise InputError(
+                "card.volume-size",
+                f"{self.name}: a FAT{self.bits} of {self.size >> 20} MiB does not exist",
+                hint="a FAT32 takes 40 MiB or more, a FAT16 from 4 MiB to 2 GiB",
+            )
+        sector = str(offset // partitions.SECTOR)
+        what = ["-F", str(self.bits), "-s", str(cluster), "-S", str(partitions.SECTOR)]
+        who = ["-n", self.label, "-i", f"{self.serial:08x}"]
+        where: list[str | Path] = ["--offset", sector, "-h", sector, image, str(self.size // 1024)]
+        runner.run(["mkfs.fat", "--invariant", *what, *who, *where])
+
+    def _fill(self, runner: Runner, image: Path, offset: int) -> None:
+        if not self.files:
+            return
+        contents = by_folder(self.files)
+        with tempfile.TemporaryDirectory(dir=image.parent, prefix=".fat-") as scratch:
+            # A user's or a host's mtools settings must not decide what a card holds.
+            mtools = runner.with_environment(
+                HOME=scratch,
+                MTOOLSRC="/dev/null",
+                MTOOLS_SKIP_CHECK="1",
+                SOURCE_DATE_EPOCH=str(EPOCH),
+            )
+            drive = ["-i", f"{image.name}@@{offset}"]
+            if folders := [f"::{folder}" for folder in contents if folder != "."]:
+                mtools.run(["mmd", *drive, *folders], cwd=image.parent)
+            for number, (folder, files) in enumerate(contents.items()):
+                staged = _staged(Path(scratch) / str(number), files)
+                for some in _batches(staged):
+                    target = "::" if folder == "." else f"::{folder}/"
+                    mtools.run(["mcopy", "-Q", *drive, *some, target], cwd=image.parent)
+
+
+def by_folder(files: Mapping[str, Path | bytes]) -> dict[str, dict[str, Path | bytes]]:
+    """Return name to content for each folder (``.`` is the root), parents first, all sorted."""
+    folders: dict[PurePosixPath, dict[str, Path | bytes]] = defaultdict(dict)
+    for text, content in sorted(files.items()):
+        path = PurePosixPath(text)
+        for parent in path.parents:
+            folders[parent] = folders[parent]
+        folders[path.parent][path.name] = content
+    order = sorted(folders, key=lambda folder: (len(folder.parts), str(folder)))
+    return {str(folder): folders[folder] for folder in order}
+
+
+def _staged(scratch: Path, files: Mapping[str, Path | bytes]) -> list[Path]:
+    """Give each content a host file of the right name: mcopy takes names from there."""
+    scratch.mkdir()
+    for name, content in files.items():
+        if isinstance(content, bytes):
+            (scratch / name).write_bytes(content)
+        else:
+            (scratch / name).symlink_to(content.absolute())
+    return [scratch / name for name in files]
+
+
+def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    for at in range(0, len(paths), _BATCH):
+        yield paths[at : at + _BATCH]
+
+
+def _name_errors(volume: FatVolume) -> Iterator[InputError]:
+    seen: dict[str, str] = {}
+    for path, content in sorted(volume.files.items()):
+        if why := _path_fault(path):
+            yield _bad_name(volume, path, why)
+        elif _size(content) > _MAX_FILE:
+            yield _bad_name(volume, path, "a FAT holds files of less than 4 GiB")
+        elif any(str(parent) in volume.files for parent in PurePosixPath(path).parents):
+            yield _bad_name(volume, path, "a file cannot be a folder too")
+        other = seen.setdefault(path.casefold(), path)
+        if other != path:
+            yield _bad_name(volume, path, f"a FAT cannot tell it from {other!r}")
+    if not 1 <= len(volume.label) <= 11 or not volume.label.isascii():
+        yield _bad_name(volume, volume.label, "a label has 1 to 11 ASCII letters")
+
+
+def _path_fault(path: str) -> str | None:
+    for part in path.split("/"):
+        if part in {"", ".", ".."}:
+            return "it must be relative, without empty or dotted parts"
+        if _FORBIDDEN & set(part) or part[-1] in " ." or part[0] == " ":
+            return "it has a character that a FAT or mtools takes for something else"
+        if len(part.encode("utf-16-le", "surrogatepass")) // 2 > _MAX_NAME:
+            return "a part of it is longer than 255 characters"
+    return None
+
+
+def _bad_name(volume: FatVolume, path: str, why: str) -> InputError:
+    return InputError(
+        "card.bad-name", f"{volume.name} cannot hold {path!r}: {why}", hint="name it otherwise"
+    )
+
+
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _check_space(volume: FatVolume, layout: Layout) -> None:
+    """Raise ``card.slot-full`` before a file is written that would not find its place."""
+    contents = by_folder(volume.files)
+    clusters = sum(-(-_size(content) // layout.cluster) for content in volume.files.values())
+    clusters += sum(
+        clusters_of_folder(_children(folder, contents), layout.cluster) for folder in contents
+    )
+    if clusters > layout.clusters:
+        needed, there = (-(-n * layout.cluster >> 20) for n in (clusters, layout.clusters))
+        raise PiimageError(
+            "card.slot-full",
+            f"{volume.name} needs {clusters * layout.cluster / 2**20:.1f} MiB for its files, "
+            f"and {there} MiB are there",
+            hint=f"enlarge it to {needed + 8} MiB or more, or take something out",
+        )
+
+
+def _children(folder: str, contents: Mapping[str, Mapping[str, object]]) -> Iterable[str]:
+    yield from contents[folder]
+    for other in contents:
+        path = PurePosixPath(other)
+        if other != "." and str(path.parent) == folder:
+            yield path.name

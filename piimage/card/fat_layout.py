@@ -1,0 +1,115 @@
+"""Where things lie in a FAT volume, and how many clusters files and folders take.
+
+Source: Microsoft FAT specification (fatgen103), "Boot Sector and BPB".
+"""
+
+from __future__ import annotations
+
+import array
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from piimage.card.extents import Extent
+
+SECTOR: Final = 512
+_ENTRY: Final = 32  # bytes of one folder entry
+_NAME_PART: Final = 13  # UTF-16 units of a long name in one entry
+_MIN_CLUSTERS: Final = {16: 4085, 32: 65525}
+_MAX_CLUSTERS: Final = {16: 65524, 32: 0x0FFF_FFF5}
+_RESERVED: Final = 64  # sectors: a bound for what mkfs.fat leaves before the tables
+
+
+def sectors_per_cluster(size: int, bits: int) -> int | None:
+    """Return the cluster size for a volume of `size` bytes; None when no such FAT exists.
+
+    4 KiB where the number of clusters allows it, since that is a page of the card; less in a small
+    volume, more in a large one.
+    """
+    for wanted in (8, 4, 2, 1, 16, 32, 64):
+        sectors = size // SECTOR - _RESERVED
+        tables = 2 * sectors // wanted * (bits // 8) // SECTOR
+        clusters = (sectors - tables) // wanted
+        # A margin on both sides keeps the count on the right side whatever mkfs.fat aligns.
+        if _MIN_CLUSTERS[bits] + 64 <= clusters <= _MAX_CLUSTERS[bits] - 64:
+            return wanted
+    return None
+
+
+def entries_of(name: str) -> int:
+    """Return how many folder entries a name takes at most: its long parts and the short one."""
+    units = len(name.encode("utf-16-le")) // 2
+    return 1 - (-units // _NAME_PART)
+
+
+def clusters_of_folder(names: Iterable[str], cluster: int) -> int:
+    """Return how many clusters of `cluster` bytes a folder with `names` takes at most."""
+    entries = 2 + sum(entries_of(name) for name in names)
+    return -(-entries * _ENTRY // cluster)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A FAT volume's measures, in bytes unless the name says otherwise."""
+
+    bits: int
+    cluster: int
+    tables_at: int
+    table_size: int
+    tables: int
+    root_size: int
+    clusters: int
+
+    @property
+    def data_at(self) -> int:
+        """Where the first cluster (number 2) begins."""
+        return self.tables_at + self.tables * self.table_size + self.root_size
+
+    @classmethod
+    def read(cls, sector: bytes) -> Layout:
+        """Read the boot sector that mkfs.fat wrote."""
+        size, per_cluster, reserved, tables, roots, small, _, table16 = struct.unpack_from(
+            "<HBHBHHBH", sector, 11
+        )
+        (large,) = struct.unpack_from("<I", sector, 32)
+        (table32,) = struct.unpack_from("<I", sector, 36)
+        table, sectors = table16 or table32, small or large
+        root = -(-roots * _ENTRY // size)
+        clusters = (sectors - reserved - tables * table - root) // per_cluster
+        return cls(
+            bits=16 if table16 else 32,
+            cluster=per_cluster * size,
+            tables_at=reserved * size,
+            table_size=table * size,
+            tables=tables,
+            root_size=root * size,
+            clusters=clusters,
+        )
+
+    def used(self, volume: BinaryIO, offset: int) -> Iterator[Extent]:
+        """Give what of the volume at `offset` in the file must be on the medium.
+
+        That is everything before the first cluster, zeros too (an old card's table would claim
+        clusters otherwise), and each cluster that a table entry claims.
+        """
+        yield Extent(0, self.data_at)
+        volume.seek(offset + self.tables_at)
+        width = self.bits // 8
+        raw = volume.read(self.table_size)[: (self.clusters + 2) * width].rstrip(b"\0")
+        table = array.array("H" if self.bits == 16 else "I", raw + bytes(-len(raw) % width))
+        if sys.byteorder == "big":
+            table.byteswap()
+        first: int | None = None
+        for number, value in enumerate(table[2:]):
+            if value and first is None:
+                first = number
+            elif not value and first is not None:
+                yield self._clusters(first, number)
+                first = None
+        if first is not None:
+            yield self._clusters(first, len(table) - 2)
+
+    def _clusters(self, first: int, end: int) -> Extent:
+        return Extent(self.data_at + first * self.cluster, self.data_at + end * self.cluster)

@@ -1,0 +1,143 @@
+"""The partition table of a card: MBR with up to four primary partitions.
+
+Source: UEFI specification 2.10, section 5.2 (legacy MBR).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from piimage.errors import InputError, PiimageError
+
+SECTOR: Final = 512
+ALIGNMENT: Final = 1 << 20
+FAT: Final = 0x0C  # FAT addressed by sector number, whatever its width
+LINUX: Final = 0x83
+_ENTRY: Final = struct.Struct("<B3sB3sII")
+_ENTRIES_AT: Final = 446
+_DISK_ID_AT: Final = 440
+_SIGNATURE: Final = b"\x55\xaa"
+_MAX_SECTOR: Final = 0xFFFF_FFFF
+_HEADS: Final = 255
+_TRACK: Final = 63
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition of the MBR type `kind`: bytes from `start` on, `size` of them."""
+
+    kind: int
+    start: int
+    size: int
+    active: bool = False
+
+    @property
+    def end(self) -> int:
+        """The first byte after it."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True)
+class Table:
+    """The disk's 32-bit id and its primary partitions by number (1 to 4)."""
+
+    disk_id: int
+    partitions: dict[int, Partition]
+
+    @property
+    def end(self) -> int:
+        """The first byte after the last partition."""
+        return max((partition.end for partition in self.partitions.values()), default=ALIGNMENT)
+
+
+def lay_out(wanted: Iterable[tuple[int, int]]) -> tuple[Partition, ...]:
+    """Place partitions, given as type and size in bytes, one behind the other from 1 MiB on.
+
+    Raises InputError ``card.partitions`` for more than four, a size that is no multiple of 1 MiB,
+    or an end past 2 TiB.
+    """
+    placed: list[Partition] = []
+    at = ALIGNMENT
+    for kind, size in wanted:
+        if size <= 0 or size % ALIGNMENT:
+            raise _unplaceable(f"a partition of {size} bytes is not a whole number of MiB")
+        placed.append(Partition(kind, at, size))
+        at += size
+    if len(placed) > 4:
+        raise _unplaceable(f"{len(placed)} partitions, and an MBR holds four")
+    if at > _MAX_SECTOR * SECTOR:
+        raise _unplaceable("the partitions end past 2 TiB, where an MBR ends")
+    return tuple(placed)
+
+
+def _unplaceable(message: str) -> InputError:
+    return InputError(
+        "card.partitions", message, hint="change the sizes of the slots or of `data:`"
+    )
+
+
+def encode(table: Table) -> bytes:
+    """Return the first sector of a disk with `table`, without boot code."""
+    sector = bytearray(SECTOR)
+    struct.pack_into("<I", sector, _DISK_ID_AT, table.disk_id)
+    for number, partition in table.partitions.items():
+        first, count = partition.start // SECTOR, partition.size // SECTOR
+        _ENTRY.pack_into(
+            sector,
+            _ENTRIES_AT + (number - 1) * _ENTRY.size,
+            0x80 if partition.active else 0,
+            _chs(first),
+            partition.kind,
+            _chs(first + count - 1),
+            first,
+            count,
+        )
+    sector[-2:] = _SIGNATURE
+    return bytes(sector)
+
+
+def _chs(sector: int) -> bytes:
+    """Return cylinder, head and sector as old tools want to see them, or the mark for "beyond"."""
+    cylinder, rest = divmod(sector, _HEADS * _TRACK)
+    if cylinder > 1023:
+        return b"\xfe\xff\xff"
+    head, track_sector = divmod(rest, _TRACK)
+    return bytes([head, (cylinder >> 2 & 0xC0) | (track_sector + 1), cylinder & 0xFF])
+
+
+def decode(sector: bytes, disk_size: int, origin: str) -> Table:
+    """Read the partition table in the first `sector` of a disk of `disk_size` bytes.
+
+    Raises PiimageError ``card.no-table`` when there is none, or when partitions overlap or leave
+    the disk. `origin` names the disk in the message.
+    """
+    if len(sector) < SECTOR or sector[SECTOR - 2 : SECTOR] != _SIGNATURE:
+        raise _unreadable("it has no MBR", origin)
+    found: dict[int, Partition] = {}
+    for number in range(1, 5):
+        status, _, kind, _, first, count = _ENTRY.unpack_from(
+            sector, _ENTRIES_AT + (number - 1) * _ENTRY.size
+        )
+        if status & 0x7F:
+            raise _unreadable(f"entry {number} of its MBR is none", origin)
+        if kind and count:
+            found[number] = Partition(kind, first * SECTOR, count * SECTOR, bool(status))
+    at = SECTOR
+    for partition in sorted(found.values(), key=lambda p: p.start):
+        if partition.start < at or partition.end > disk_size:
+            raise _unreadable("its partitions overlap or leave the disk", origin)
+        at = partition.end
+    (disk_id,) = struct.unpack_from("<I", sector, _DISK_ID_AT)
+    return Table(disk_id, found)
+
+
+def _unreadable(what: str, origin: str) -> PiimageError:
+    return PiimageError(
+        "card.no-table",
+        f"this is no card image: {what}",
+        place=origin,
+        hint="give a card that `piimage build` made, uncompressed",
+    )
