@@ -1,0 +1,204 @@
+"""A Packages index as a small database, so that a few hundred of its packages are quickly found.
+
+Made once for each index; holds what resolution needs and no more.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_FIELD: Final = re.compile(
+    rb"^(Package|Version|Architecture|Filename|Size|SHA256|Source|Depends|Pre-Depends|Conflicts"
+    rb"|Breaks|Provides|Priority):[ \t]*(.*(?:\n[ \t].*)*)$",
+    re.MULTILINE,
+)
+_SOURCE: Final = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
+_PROVIDED: Final = re.compile(r"(?:^|,)\s*([^\s,(:]+)")
+_PATH: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[!-~]+")
+_BLOCK: Final = 1 << 17  # of compressed index: some 800 kB of text at a time
+_PRIORITIES: Final = ("required", "important", "standard", "optional", "extra")
+_SCHEMA: Final = """
+CREATE TABLE package (
+  id INTEGER PRIMARY KEY, name TEXT, version TEXT, architecture TEXT, path TEXT, size INTEGER,
+  sha256 TEXT, source TEXT, source_version TEXT, depends TEXT, conflicts TEXT, provides TEXT,
+  priority INTEGER);
+CREATE TABLE provided (name TEXT, package INTEGER);
+"""
+_INDEXES: Final = """
+CREATE INDEX package_name ON package (name);
+CREATE INDEX provided_name ON provided (name);
+"""
+
+
+class Row(NamedTuple):
+    """One package of an index; relations are still text. `priority`: 0 required ... 4 extra."""
+
+    name: str
+    version: str
+    architecture: str
+    path: str
+    size: int
+    sha256: str
+    source: str
+    source_version: str
+    depends: str
+    conflicts: str
+    provides: str
+    priority: int
+
+
+_COLUMNS: Final = ", ".join(Row._fields)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The database at `path`."""
+
+    path: Path
+
+    def read(self) -> Reader:
+        """Open it; the reader belongs to one thread."""
+        # immutable: nobody changes a file of the store, so no locks are needed.
+        database = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
+        return Reader(database)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An open catalogue."""
+
+    database: sqlite3.Connection
+
+    def named(self, name: str) -> list[Row]:
+        """Return all packages called `name`."""
+        query = f"SELECT {_COLUMNS} FROM package WHERE name = ? ORDER BY id"  # noqa: S608
+        return [Row(*found) for found in self.database.execute(query, (name,))]
+
+    def providers(self, name: str) -> list[Row]:
+        """Return all packages that provide the virtual package `name`."""
+        query = (
+            f"SELECT {_COLUMNS} FROM package WHERE id IN "  # noqa: S608
+            "(SELECT package FROM provided WHERE name = ?) ORDER BY id"
+        )
+        return [Row(*found) for found in self.database.execute(query, (name,))]
+
+    def names(self, beginning: str) -> list[str]:
+        """Return the names that begin with `beginning`, sorted."""
+        query = "SELECT DISTINCT name FROM package WHERE name >= ? AND name < ? ORDER BY name"
+        return [name for (name,) in self.database.execute(query, (beginning, beginning + "~"))]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def build(packages: Path, compression: str, target: Path) -> None:
+    """Write the catalogue of the index file `packages` to `target`.
+
+    `compression` is ``.xz``, ``.gz`` or empty. Raises ValueError with the reason when the index is
+    damaged.
+    """
+    try:
+        with packages.open("rb") as file, closing(sqlite3.connect(target)) as database:
+            database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
+            chunks = iter(lambda: file.read(_BLOCK), b"")
+            with database:
+                _fill(database, _rows(_decompressed(chunks, compression)))
+            database.executescript(_INDEXES)
+    except (lzma.LZMAError, zlib.error, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _fill(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    marks = ", ".join("?" * (len(Row._fields) + 1))
+    insert = f"INSERT INTO package (id, {_COLUMNS}) VALUES ({marks})"  # noqa: S608
+    virtual: list[tuple[str, int]] = []
+
+    def numbered() -> Iterator[tuple[object, ...]]:
+        for number, row in enumerate(rows):
+            if row.provides:
+                virtual.extend((name, number) for name in _PROVIDED.findall(row.provides))
+            yield (number, *row)
+
+    database.executemany(insert, numbered())
+    database.executemany("INSERT INTO provided VALUES (?, ?)", virtual)
+
+
+def _decompressed(chunks: Iterable[bytes], compression: str) -> Iterator[bytes]:
+    if not compression:
+        yield from chunks
+        return
+    if compression == ".xz":
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        yield from (_all(chunks, decoder.decompress, lambda: decoder.eof))
+    else:
+        gunzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        yield from (_all(chunks, gunzip.decompress, lambda: gunzip.eof))
+
+
+def _all(
+    chunks: Iterable[bytes], decompress: Callable[[bytes], bytes], ended: Callable[[], bool]
+) -> Iterator[bytes]:
+    for chunk in chunks:
+        if ended():
+            return
+        yield decompress(chunk)
+    if not ended():
+        raise EOFError("the index ends too early")
+
+
+def _rows(chunks: Iterable[bytes]) -> Iterator[Row]:
+    rest = b""
+    for chunk in chunks:
+        whole, _, rest = (rest + chunk).rpartition(b"\n\n")
+        yield from _paragraphs(whole)
+    yield from _paragraphs(rest)
+
+
+def _paragraphs(data: bytes) -> Iterator[Row]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in _FIELD.findall(data):
+        if name == b"Package" and fields:
+            yield _row(fields)
+            fields = {}
+        fields[name] = value
+    if fields:
+        yield _row(fields)
+
+
+def _row(fields: dict[bytes, bytes]) -> Row:
+    get = fields.get
+    try:
+        name = fields[b"Package"].decode()
+        version = fields[b"Version"].decode()
+        path = fields[b"Filename"].decode()
+        sha256 = fields[b"SHA256"].decode()
+        size = int(fields[b"Size"])
+        architecture = fields[b"Architecture"].decode()
+    except KeyError as error:
+        raise ValueError(f"a package has no field {error.args[0].decode()}") from error
+    if len(sha256) != 64 or _PATH.fullmatch(path) is None:
+        raise ValueError(f"the package {name} has no proper digest or path")
+    source, source_version = name, ""
+    if match := _SOURCE.match(get(b"Source", b"").decode()):
+        source, source_version = match.group(1), match.group(2) or ""
+    priority = get(b"Priority", b"optional").decode()
+    return Row(
+        name, version, architecture, path, size, sha256, source, source_version or version,
+        _joined(get(b"Pre-Depends", b""), get(b"Depends", b"")),
+        _joined(get(b"Conflicts", b""), get(b"Breaks", b"")),
+        get(b"Provides", b"").decode(),
+        _PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES),
+    )  # fmt: skip
+
+
+def _joined(first: bytes, second: bytes) -> str:
+    return b", ".join(part for part in (first, second) if part).decode()

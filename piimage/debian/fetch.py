@@ -1,0 +1,123 @@
+"""Packages from an archive into the store, several at a time, each checked while it streams."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from piimage import events
+from piimage.debian.mirror import Mirrors, Root
+from piimage.debian.package import Package
+from piimage.debian.transport import Absent, Transport
+from piimage.errors import PiimageError, raise_all
+from piimage.store import Store
+
+_STEP: Final = "debian-packages"
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Brings packages into the store.
+
+    Without `mirrors` nothing is fetched (--offline). `snapshot` is asked for what has left the
+    mirror.
+    """
+
+    store: Store
+    mirrors: Mirrors | None
+    snapshot: Mirrors | None = None
+    transport: Transport = field(default_factory=Transport)
+    emit: events.Listener = events.ignore
+    workers: int = 4
+
+    def fetch(self, packages: Iterable[Package]) -> None:
+        """Have all of `packages` in the store; what is there is not fetched again.
+
+        Nothing of a refused file is kept. Raises PiimageError ``debian.package-absent`` (offline),
+        ``debian.package-gone``, ``debian.package-altered``, and what the transport raises; all at
+        once.
+        """
+        missing = {
+            package.sha256: package for package in packages if not self.store.has(package.blob)
+        }
+        if not missing:
+            return
+        progress = _Meter(self.emit, len(missing), sum(p.size for p in missing.values()))
+        # The largest first, so that it is not the last one alone.
+        ordered = sorted(missing.values(), key=lambda package: (-package.size, package.key))
+        with ThreadPoolExecutor(self.workers) as pool:
+            errors = list(pool.map(lambda package: self._try(package, progress), ordered))
+        raise_all(error for error in errors if error is not None)
+
+    def _try(self, package: Package, progress: _Meter) -> PiimageError | None:
+        try:
+            self._one(package, progress)
+        except PiimageError as error:
+            return error
+        return None
+
+    def _one(self, package: Package, progress: _Meter) -> None:
+        if self.mirrors is None and self.snapshot is None:
+            raise PiimageError(
+                "debian.package-absent",
+                "not in the store",
+                place=str(package),
+                hint="run it once without --offline",
+            )
+        for mirrors in (self.mirrors, self.snapshot):
+            if mirrors is not None:
+                try:
+                    self._stream(package, mirrors.of(package.suite), progress)
+                except Absent:
+                    continue
+                return
+        raise PiimageError(
+            "debian.package-gone",
+            f"no longer in the archive ({package.path})",
+            place=str(package),
+            hint=f"move the pin with piimage lock --update {package.name}, or name an archive that "
+            "still has it with --snapshot",
+        )
+
+    def _stream(self, package: Package, root: Root, progress: _Meter) -> None:
+        done = 0
+        with self.store.writing() as (writer, keep):
+            for chunk in self.transport.chunks(root.at(package.path)):
+                done += writer.write(chunk)
+                if done > package.size:
+                    raise _altered(package, root, f"it is longer than {package.size} bytes")
+                progress.add(len(chunk))
+            if writer.blob() != package.blob:
+                found = writer.blob()
+                raise _altered(package, root, f"{found.size} bytes that hash to {found.sha256}")
+            keep(package.blob)
+
+
+@dataclass
+class _Meter:
+    """Adds up what all threads have fetched."""
+
+    emit: events.Listener
+    count: int
+    total: int
+    done: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self.done += size
+            title = f"fetch {self.count} packages" if self.count > 1 else "fetch a package"
+            self.emit(events.Progress(_STEP, title, self.done, self.total))
+
+
+def _altered(package: Package, root: Root, why: str) -> PiimageError:
+    return PiimageError(
+        "debian.package-altered",
+        f"what {root} has is not the package that was pinned: {why}",
+        place=str(package),
+        hint="nothing of it was kept; use another mirror, or move the pin with "
+        f"piimage lock --update {package.name}",
+    )

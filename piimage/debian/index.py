@@ -1,0 +1,208 @@
+"""Verified package indexes of suites: fetched, checked down to each digest, kept in the store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from piimage import events
+from piimage.debian import catalogue, release
+from piimage.debian.catalogue import Catalogue
+from piimage.debian.mirror import Mirrors
+from piimage.debian.release import Release
+from piimage.debian.transport import Transport
+from piimage.errors import InputError, PiimageError
+from piimage.run import Runner
+from piimage.store import Blob, Store
+
+_COMPRESSIONS: Final = (".xz", ".gz", "")
+_FORMAT: Final = "2"  # of catalogues kept in the store: raise it when their making changes
+_STEP: Final = "debian-indexes"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite and the components of it that may be used.
+
+    `automatic` is false for a suite like backports: its packages are taken only when they are
+    named (``name/suite``), or when such a package cannot do without them.
+    """
+
+    name: str
+    components: tuple[str, ...] = ("main",)
+    automatic: bool = True
+
+
+@dataclass(frozen=True)
+class Index:
+    """What one suite offers for one architecture."""
+
+    suite: Suite
+    architecture: str
+    release: Release
+    catalogues: tuple[Catalogue, ...]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where indexes come from and how they are verified.
+
+    Without `mirrors` the indexes that the store has are used (--offline). `now` gives the time in
+    seconds; no output depends on it.
+    """
+
+    store: Store
+    runner: Runner
+    mirrors: Mirrors | None
+    keyring: Path
+    now: Callable[[], float]
+    transport: Transport = field(default_factory=Transport)
+    emit: events.Listener = events.ignore
+
+    def indexes(
+        self,
+        suites: Iterable[Suite],
+        architectures: Sequence[str],
+        known: Mapping[str, datetime] = MappingProxyType({}),
+    ) -> tuple[Index, ...]:
+        """Return the verified indexes of `suites` for each of `architectures`.
+
+        `known` gives the date of each suite's index that was seen before (by a lock file): an
+        older one is refused, as is one older than the store's. Nothing that is refused is kept.
+        Raises PiimageError ``debian.index-*``, ``debian.no-such-component``,
+        ``debian.no-such-architecture``, ``debian.not-stored``, and what fetching raises.
+        """
+        found: list[Index] = []
+        for suite in suites:
+            self.emit(events.Note(f"reading the index of {suite.name}"))
+            signed = self._release(suite, known.get(suite.name))
+            found += [self._index(suite, name, signed) for name in architectures]
+        return tuple(found)
+
+    def _release(self, suite: Suite, known: datetime | None) -> Release:
+        if self.mirrors is None:
+            return self._stored_release(suite)
+        url = self.mirrors.of(suite.name).at(f"dists/{suite.name}/InRelease")
+        place = f"{self.mirrors.of(suite.name)} {suite.name}"
+        data = self.transport.read(url, release.MAX_RELEASE)
+        signed = release.verify(self.runner, self.store, data, self.keyring, place)
+        release.check_suite(signed, suite.name, place)
+        dates = [date for date in (known, self._seen(suite)) if date is not None]
+        now = datetime.fromtimestamp(self.now(), UTC)
+        release.check_dates(signed, now, max(dates, default=None), place)
+        self.store.remember(_memo("InRelease", suite.name), {"": self.store.add_bytes(data)})
+        return signed
+
+    def _stored_release(self, suite: Suite) -> Release:
+        outputs = self.store.recall(_memo("InRelease", suite.name))
+        if outputs is None:
+            raise _not_stored(f"the index of {suite.name}")
+        data = self.store.verified(outputs[""]).read_bytes()
+        signed = release.verify(self.runner, self.store, data, self.keyring, suite.name)
+        if signed.valid_until and signed.valid_until.timestamp() < self.now():
+            date = f"{signed.valid_until:%Y-%m-%d}"
+            self.emit(
+                events.Warning(f"the stored index of {suite.name} was valid until {date} only")
+            )
+        return signed
+
+    def _seen(self, suite: Suite) -> datetime | None:
+        """Return the date of the suite's index in the store."""
+        outputs = self.store.recall(_memo("InRelease", suite.name))
+        if outputs is None:
+            return None
+        data = self.store.verified(outputs[""]).read_bytes()
+        return release.verify(self.runner, self.store, data, self.keyring, suite.name).date
+
+    def _index(self, suite: Suite, architecture: str, signed: Release) -> Index:
+        if architecture not in signed.architectures:
+            raise InputError(
+                "debian.no-such-architecture",
+                f"{suite.name} has no packages for {architecture}",
+                hint=f"it has: {', '.join(signed.architectures)}",
+            )
+        parts = (self._catalogue(suite, part, architecture, signed) for part in suite.components)
+        return Index(suite, architecture, signed, tuple(parts))
+
+    def _catalogue(
+        self, suite: Suite, component: str, architecture: str, signed: Release
+    ) -> Catalogue:
+        stem = f"{component}/binary-{architecture}/Packages"
+        compression = next((end for end in _COMPRESSIONS if stem + end in signed.files), None)
+        if compression is None:
+            raise InputError(
+                "debian.no-such-component",
+                f"{suite.name} has no component {component} for {architecture}",
+                hint=f"it has: {', '.join(signed.components)}",
+            )
+        blob = signed.files[stem + compression]
+        memo = _memo("catalogue", _FORMAT, blob.sha256)
+        outputs = self.store.recall(memo)
+        if outputs is None:
+            self._fetch(suite, stem + compression, blob, signed)
+            outputs = {"": self._build(suite, blob, compression)}
+            self.store.remember(memo, outputs)
+        return Catalogue(self.store.verified(outputs[""]))
+
+    def _fetch(self, suite: Suite, name: str, blob: Blob, signed: Release) -> None:
+        if self.store.has(blob):
+            return
+        if self.mirrors is None:
+            raise _not_stored(f"the index {name} of {suite.name}")
+        root = self.mirrors.of(suite.name)
+        folder = name.rpartition("/")[0]
+        path = f"{folder}/by-hash/SHA256/{blob.sha256}" if signed.by_hash else name
+        url = root.at(f"dists/{suite.name}/{path}")
+        done = 0
+        with self.store.writing() as (writer, keep):
+            for chunk in self.transport.chunks(url):
+                done += writer.write(chunk)
+                if done > blob.size:
+                    raise _altered(suite, name, f"it is longer than {blob.size} bytes")
+                title = f"fetch the index of {suite.name}"
+                self.emit(events.Progress(_STEP, title, done, blob.size))
+            if writer.blob() != blob:
+                raise _altered(suite, name, f"it hashes to {writer.blob().sha256}")
+            keep(blob)
+
+    def _build(self, suite: Suite, blob: Blob, compression: str) -> Blob:
+        with self.store.scratch() as folder:
+            target = folder / "catalogue"
+            try:
+                catalogue.build(self.store.verified(blob), compression, target)
+            except ValueError as error:
+                self.store.path(blob).unlink(missing_ok=True)
+                raise PiimageError(
+                    "debian.index-damaged",
+                    f"the archive's index cannot be read: {error}",
+                    place=suite.name,
+                    hint="nothing of it was kept; use another mirror",
+                ) from error
+            return self.store.add_file(target)
+
+
+def _memo(*words: str) -> str:
+    return hashlib.sha256("\0".join(("debian", *words)).encode()).hexdigest()
+
+
+def _altered(suite: Suite, name: str, why: str) -> PiimageError:
+    return PiimageError(
+        "debian.index-altered",
+        f"{name} is not the file that the signed index names: {why}",
+        place=suite.name,
+        hint="nothing of it was kept; try again in some minutes, and if it stays so, use another "
+        "mirror",
+    )
+
+
+def _not_stored(what: str) -> PiimageError:
+    return PiimageError(
+        "debian.not-stored",
+        f"{what} is not in the store",
+        hint="run it once without --offline",
+    )

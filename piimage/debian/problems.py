@@ -1,0 +1,62 @@
+"""Why packages cannot be installed together, in one readable paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import solv
+
+from piimage.debian.universe import Candidate
+from piimage.errors import PiimageError
+
+
+def explain(
+    found: Iterable[Any], of_id: Mapping[int, Candidate], texts: Mapping[int, str], root: str
+) -> PiimageError:
+    """Return the error for what libsolv found.
+
+    `of_id` gives the candidate of each solvable, `texts` each dependency as Debian writes it.
+    """
+    sentences = dict.fromkeys(
+        sentence for problem in found for sentence in _sentences(problem, of_id, texts)
+    )
+    return PiimageError(
+        "debian.conflict",
+        f"these packages cannot be installed together: {'; '.join(sentences)}",
+        place=root,
+        hint="leave one of them out, or ask for another version (name=version, name/suite)",
+    )
+
+
+def _sentences(
+    problem: Any,  # noqa: ANN401  # the bindings have no types
+    of_id: Mapping[int, Candidate],
+    texts: Mapping[int, str],
+) -> Iterator[str]:
+    for rule in problem.findallproblemrules():
+        info = rule.info()
+        one = str(of_id[info.solvable.id]) if info.solvable else "the root"
+        other = str(of_id[info.othersolvable.id]) if info.othersolvable else "another"
+        what = texts.get(info.dep_id, str(info.dep) if info.dep else "")
+        kind = info.type
+        if kind == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
+            yield f"{one} depends on {what}, which nothing in the archive satisfies"
+        elif kind == solv.Solver.SOLVER_RULE_PKG_REQUIRES:
+            yield f"{one} depends on {what}"
+        elif kind in (
+            solv.Solver.SOLVER_RULE_PKG_CONFLICTS,
+            solv.Solver.SOLVER_RULE_PKG_SELF_CONFLICT,
+        ):
+            yield f"{one} conflicts with {what} ({other})"
+        elif kind == solv.Solver.SOLVER_RULE_PKG_SAME_NAME:
+            yield f"{one} and {other} are two versions of one package"
+        elif kind == solv.Solver.SOLVER_RULE_JOB:
+            yield f"{what or root_word(info)} is asked for"
+        else:
+            yield str(info.problemstr())
+
+
+def root_word(info: Any) -> str:  # noqa: ANN401
+    """Return what a job asked for, in libsolv's own words."""
+    return str(info.problemstr())

@@ -1,0 +1,399 @@
+"""The lock file: every input of a build, pinned; readable, and the same text for the same pins."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NoReturn, Protocol, TypeVar
+
+import yaml
+
+from piimage.debian.package import Package
+from piimage.errors import InputError
+
+VERSION: Final = 1
+_HEADER: Final = """\
+# Written by `piimage lock`: every input of a build, pinned. Paths are relative to the root of an
+# archive, so any mirror will do. Keep this file under version control.
+"""
+_PLAIN: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9/_.+~@%=-]*(?::[A-Za-z0-9/_.+~@%=-]+)*")
+_WORDS: Final = {"y", "n", "yes", "no", "true", "false", "on", "off", "null"}
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_RELATIVE: Final = re.compile(r"(?!/)(?!.*://)(?!(?:.*/)?\.\.(?:/|$))[!-~]+")
+_NAME: Final = re.compile(r"[!-~]+")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class LockedSuite:
+    """A suite whose index was used: its date, and the SHA-256 of its InRelease file."""
+
+    name: str
+    components: tuple[str, ...]
+    date: datetime
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LockedRoot:
+    """What one root asked for, and the packages (``name:architecture``) that this gave."""
+
+    name: str
+    asks: tuple[str, ...]
+    without: tuple[str, ...]
+    architecture: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LockedImage:
+    """A container image: the digest that its reference had, and that of its arm64 manifest."""
+
+    reference: str
+    digest: str
+    manifest: str
+
+
+@dataclass(frozen=True)
+class LockedWheel:
+    """A Python wheel; `path` is relative to the index's file host."""
+
+    name: str
+    version: str
+    filename: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """All pins of one appliance, each part sorted by name."""
+
+    suites: tuple[LockedSuite, ...] = ()
+    roots: tuple[LockedRoot, ...] = ()
+    packages: tuple[Package, ...] = ()
+    images: tuple[LockedImage, ...] = ()
+    wheels: tuple[LockedWheel, ...] = ()
+
+    @functools.cached_property
+    def by_key(self) -> Mapping[str, Package]:
+        """The packages by ``name:architecture``."""
+        return {package.key: package for package in self.packages}
+
+    def of_root(self, name: str) -> tuple[Package, ...]:
+        """Return the packages of the root `name`, sorted; KeyError if there is no such root."""
+        for root in self.roots:
+            if root.name == name:
+                return tuple(self.by_key[key] for key in root.packages)
+        raise KeyError(name)
+
+    def image(self, reference: str) -> LockedImage:
+        """Return the pin of the image `reference`; KeyError if there is none."""
+        return {image.reference: image for image in self.images}[reference]
+
+
+class Request(Protocol):
+    """What a root asks for, as `piimage.debian.solver.Request` says it."""
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def packages(self) -> tuple[str, ...]: ...
+
+    @property
+    def without(self) -> tuple[str, ...]: ...
+
+    @property
+    def architecture(self) -> str: ...
+
+
+def render_lock(lock: Lock) -> str:
+    """Return the text of `lock`."""
+    return "".join(_lines(lock))
+
+
+def _lines(lock: Lock) -> Iterator[str]:
+    yield _HEADER
+    yield f"version: {VERSION}\n"
+    yield from _section("suites", lock.suites, lambda suite: suite.name, _suite_fields)
+    yield from _section("roots", lock.roots, lambda root: root.name, _root_fields)
+    yield from _section("packages", lock.packages, lambda package: package.key, _package_fields)
+    yield from _section("images", lock.images, lambda image: image.reference, _image_fields)
+    yield from _section("wheels", lock.wheels, lambda wheel: wheel.name, _wheel_fields)
+
+
+def _section(
+    title: str,
+    items: Iterable[_T],
+    name: Callable[[_T], str],
+    fields: Callable[[_T], Mapping[str, str]],
+) -> Iterator[str]:
+    ordered = sorted(items, key=name)
+    yield f"\n{title}:\n" if ordered else f"\n{title}: {{}}\n"
+    for item in ordered:
+        yield f"  {_scalar(name(item))}:\n"
+        for field, value in fields(item).items():
+            yield f"    {field}: {value}\n"
+
+
+def _suite_fields(suite: LockedSuite) -> Mapping[str, str]:
+    return {
+        "components": _flow(suite.components),
+        "date": _scalar(f"{suite.date.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"),
+        "sha256": _scalar(suite.sha256),
+    }
+
+
+def _root_fields(root: LockedRoot) -> Mapping[str, str]:
+    return {
+        "architecture": root.architecture,
+        "asks": _flow(root.asks),
+        "without": _flow(root.without),
+        "packages": "".join(f"\n      - {_scalar(key)}" for key in root.packages) or "[]",
+    }
+
+
+def _package_fields(package: Package) -> Mapping[str, str]:
+    return {
+        "version": _scalar(package.version),
+        "suite": _scalar(package.suite),
+        "source": _scalar(package.source),
+        "source_version": _scalar(package.source_version),
+        "path": _scalar(package.path),
+        "size": str(package.size),
+        "sha256": _scalar(package.sha256),
+    }
+
+
+def _image_fields(image: LockedImage) -> Mapping[str, str]:
+    return {"digest": _scalar(image.digest), "manifest": _scalar(image.manifest)}
+
+
+def _wheel_fields(wheel: LockedWheel) -> Mapping[str, str]:
+    return {
+        "version": _scalar(wheel.version),
+        "filename": _scalar(wheel.filename),
+        "path": _scalar(wheel.path),
+        "size": str(wheel.size),
+        "sha256": _scalar(wheel.sha256),
+    }
+
+
+def _flow(words: Sequence[str]) -> str:
+    return f"[{', '.join(_scalar(word) for word in words)}]"
+
+
+def _scalar(text: str) -> str:
+    """Write `text` so that every YAML parser reads it as the same string."""
+    plain = _PLAIN.fullmatch(text) is not None and text.lower() not in _WORDS
+    return text if plain else json.dumps(text)
+
+
+def read_lock(path: Path) -> Lock:
+    """Read the lock file at `path`.
+
+    Raises InputError, each with ``file:line:column``: ``lock.absent``, ``lock.syntax`` for what is
+    no YAML, ``lock.version`` for a format of another piimage, ``lock.field`` for a value that
+    cannot be, ``lock.duplicate`` for a key that stands twice, ``lock.dangling`` for a root that
+    names a package that is not pinned.
+    """
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise InputError(
+            "lock.absent", "there is no lock file", place=str(path), hint="make it: piimage lock"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "lock.syntax", f"cannot be read: {error}", place=str(path), hint=_REMAKE
+        ) from error
+    return parse_lock(text, str(path))
+
+
+_REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
+
+
+def parse_lock(text: str, place: str) -> Lock:
+    """Read the lock in `text`; `place` names it in errors, which are those of `read_lock`."""
+    return _Reader(place).lock(text)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns YAML nodes into a lock; nodes know their line and column."""
+
+    place: str
+
+    def lock(self, text: str) -> Lock:
+        try:
+            node = yaml.compose(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        except yaml.YAMLError as error:
+            self._syntax(error)
+        except RecursionError:
+            raise InputError("lock.syntax", "nested too deeply", place=self.place) from None
+        top = self._mapping(node)
+        self._version(node, top)
+        lock = Lock(
+            suites=self._items(top, "suites", self._suite),
+            roots=self._items(top, "roots", self._root),
+            packages=self._items(top, "packages", self._package),
+            images=self._items(top, "images", self._image),
+            wheels=self._items(top, "wheels", self._wheel),
+        )
+        self._check_roots(lock, top["roots"])
+        return lock
+
+    def _syntax(self, error: yaml.YAMLError) -> NoReturn:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(
+            "lock.syntax", f"not YAML: {reason}", place=f"{self.place}{where}", hint=_REMAKE
+        ) from error
+
+    def _version(self, node: yaml.Node | None, top: Mapping[str, yaml.Node]) -> None:
+        if self._text(self._field(node, top, "version")) != str(VERSION):
+            raise InputError(
+                "lock.version",
+                f"this lock is of another version than {VERSION}",
+                place=self._at(top["version"]),
+                hint="use the piimage that wrote it, or make it anew with piimage lock --update",
+            )
+
+    def _items(
+        self,
+        top: Mapping[str, yaml.Node],
+        section: str,
+        read: Callable[[str, yaml.Node, Mapping[str, yaml.Node]], _T],
+    ) -> tuple[_T, ...]:
+        if section not in top:
+            return ()
+        return tuple(
+            read(name, node, self._mapping(node))
+            for name, node in self._mapping(top[section]).items()
+        )
+
+    def _suite(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedSuite:
+        date = self._field(node, fields, "date")
+        try:
+            moment = datetime.strptime(self._text(date), "%Y-%m-%dT%H:%M:%SZ")
+        except ValueError:
+            self._refuse(date, "a date such as 2026-01-31T12:00:00Z")
+        return LockedSuite(
+            name,
+            self._words(self._field(node, fields, "components")),
+            moment.replace(tzinfo=UTC),
+            self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
+        )
+
+    def _root(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedRoot:
+        return LockedRoot(
+            name,
+            self._words(self._field(node, fields, "asks")),
+            self._words(self._field(node, fields, "without")),
+            self._matching(self._field(node, fields, "architecture"), _NAME, "an architecture"),
+            self._words(self._field(node, fields, "packages")),
+        )
+
+    def _package(self, key: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> Package:
+        name, colon, architecture = key.partition(":")
+        if not (name and colon and architecture):
+            self._refuse(node, "a key name:architecture")
+        text = {
+            field: self._matching(self._field(node, fields, field), _NAME, f"a {field}")
+            for field in ("version", "suite", "source", "source_version")
+        }
+        return Package(
+            name=name,
+            architecture=architecture,
+            path=self._path(node, fields),
+            size=self._size(node, fields),
+            sha256=self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
+            **text,
+        )
+
+    def _image(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedImage:
+        return LockedImage(
+            name,
+            self._matching(self._field(node, fields, "digest"), _DIGEST, "a digest"),
+            self._matching(self._field(node, fields, "manifest"), _DIGEST, "a digest"),
+        )
+
+    def _wheel(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedWheel:
+        return LockedWheel(
+            name,
+            self._matching(self._field(node, fields, "version"), _NAME, "a version"),
+            self._matching(self._field(node, fields, "filename"), _NAME, "a file name"),
+            self._path(node, fields),
+            self._size(node, fields),
+            self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
+        )
+
+    def _path(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> str:
+        return self._matching(self._field(node, fields, "path"), _RELATIVE, "a relative path")
+
+    def _size(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> int:
+        digits = re.compile(r"[0-9]{1,15}")
+        return int(self._matching(self._field(node, fields, "size"), digits, "a number of bytes"))
+
+    def _check_roots(self, lock: Lock, node: yaml.Node) -> None:
+        for root in lock.roots:
+            for key in root.packages:
+                if key not in lock.by_key:
+                    raise InputError(
+                        "lock.dangling",
+                        f"the root {root.name} names {key}, which is not pinned",
+                        place=self._at(self._mapping(node)[root.name]),
+                        hint=_REMAKE,
+                    )
+
+    def _mapping(self, node: yaml.Node | None) -> dict[str, yaml.Node]:
+        if not isinstance(node, yaml.MappingNode):
+            self._refuse(node, "a mapping")
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name = self._text(key)
+            if name in found:
+                raise InputError(
+                    "lock.duplicate", f"{name} stands twice", place=self._at(key), hint=_REMAKE
+                )
+            found[name] = value
+        return found
+
+    def _field(
+        self, node: yaml.Node | None, fields: Mapping[str, yaml.Node], name: str
+    ) -> yaml.Node:
+        if name not in fields:
+            self._refuse(node, f"a field {name}")
+        return fields[name]
+
+    def _words(self, node: yaml.Node) -> tuple[str, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            self._refuse(node, "a list")
+        return tuple(self._text(item) for item in node.value)
+
+    def _text(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            self._refuse(node, "a text")
+        return str(node.value)
+
+    def _matching(self, node: yaml.Node, form: re.Pattern[str], what: str) -> str:
+        text = self._text(node)
+        if form.fullmatch(text) is None:
+            self._refuse(node, what)
+        return text
+
+    def _refuse(self, node: yaml.Node | None, what: str) -> NoReturn:
+        raise InputError("lock.field", f"here belongs {what}", place=self._at(node), hint=_REMAKE)
+
+    def _at(self, node: yaml.Node | None) -> str:
+        mark = node.start_mark if node is not None else None
+        return f"{self.place}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.place}:1:1"
