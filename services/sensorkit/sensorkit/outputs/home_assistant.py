@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sensorkit.measurement import Channel, Measurement
+from sensorkit.measurement import Channel, Sample
 from sensorkit.station import Identity
+
+ChannelsByChip = Mapping[str, tuple[Channel, ...]]
 
 
 def discovery(
-    identity: Identity, node: str, base: str, channels: tuple[Channel, ...], expire_after: int
+    identity: Identity, node: str, base: str, chips: ChannelsByChip, expire_after: int
 ) -> dict[str, Any]:
     """The payload of ``homeassistant/device/<node>/config`` (device-based discovery).
 
@@ -26,18 +29,23 @@ def discovery(
         },
         "o": {"name": "piimage sensorkit", "sw": identity.version},
         "availability_topic": f"{base}/availability",
-        "cmps": {c.key: _component(c, node, base, expire_after) for c in channels},
+        "cmps": {
+            channel.key: _component(channel, node, f"{base}/{chip}", expire_after)
+            for chip, channels in chips.items()
+            for channel in channels
+        },
     }
 
 
-def _component(channel: Channel, node: str, base: str, expire_after: int) -> dict[str, Any]:
+def _component(channel: Channel, node: str, topic: str, expire_after: int) -> dict[str, Any]:
     form = channel.quantity.home_assistant
-    component = {
+    component: dict[str, Any] = {
         "p": "sensor",
         "name": channel.title,
         "unique_id": f"{node}_{channel.key}",
-        "state_topic": f"{base}/state/{channel.key}",
-        "value_template": "{{ value_json.value }}",
+        "state_topic": topic,
+        # A channel without a valid value is absent; "None" is how a sensor is told so.
+        "value_template": f"{{{{ value_json.{channel.key} | default('None') }}}}",
         "unit_of_measurement": form.unit,
         "state_class": "measurement",
         "suggested_display_precision": min(form.digits, 2),
@@ -48,8 +56,12 @@ def _component(channel: Channel, node: str, base: str, expire_after: int) -> dic
     return component
 
 
-def state(m: Measurement) -> dict[str, Any]:
-    """The payload of a state topic: value and unit as Home Assistant wants them, and the time."""
-    form = m.channel.quantity.home_assistant
-    value = round(m.value * form.factor, form.digits)
-    return {"value": value, "unit": form.unit, "time": round(m.time, 3)}
+def state(sample: Sample) -> dict[str, float]:
+    """The payload of a chip's state topic: values in Home Assistant's units, and the time."""
+    values = {m.channel.key: _value(m.channel, m.value) for m in sample}
+    return {"time": round(sample[0].time, 3)} | values
+
+
+def _value(channel: Channel, value: float) -> float:
+    form = channel.quantity.home_assistant
+    return round(value * form.factor, form.digits)

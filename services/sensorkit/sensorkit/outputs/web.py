@@ -162,7 +162,7 @@ def _handler(paths: Routes) -> type[BaseHTTPRequestHandler]:
                 return body, False
             return gzip.compress(body, 1, mtime=0), True
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- its name there
+        def log_message(self, format: str, *args: object) -> None:
             """Standard output is for measurements."""
 
     return Handler

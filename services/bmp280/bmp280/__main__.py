@@ -1,0 +1,19 @@
+"""``python3 -m bmp280``: the command line of the service."""
+
+from __future__ import annotations
+
+import sys
+
+from sensorkit import cli
+from sensorkit.chips import Buses
+
+from bmp280 import service
+
+
+def main() -> int:
+    """Run the command line; the exit status."""
+    return cli.main(service(Buses()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""MQTT: states, availability with a last will, and discovery by Home Assistant.
+
+Topics under ``<prefix>/<node>``: ``availability`` (online, offline; retained) and one state topic
+a chip. A broker that is away costs its messages only: the last ones wait in a bounded buffer.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from sensorkit.outputs.home_assistant import ChannelsByChip, discovery, state
+from sensorkit.station import ChipState, Identity
+
+_ONLINE, _OFFLINE = "online", "offline"
+_RECONNECT_SECONDS = (1, 60)
+_KEEPALIVE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """Files in PEM; without `ca_file` the system's authorities count."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class MqttSettings:
+    """Where the broker is and how to speak to it. `node` must be unique at the broker."""
+
+    host: str
+    node: str
+    port: int = 1883
+    username: str | None = None
+    password: str | None = None
+    tls: TlsSettings | None = None
+    prefix: str = "sensorkit"
+    discovery_prefix: str = "homeassistant"
+    expire_after: int = 60
+    buffer: int = 120
+
+
+class MqttOutput:
+    """Publishes to a broker from paho's own thread; `publish` never waits for it."""
+
+    def __init__(self, settings: MqttSettings, identity: Identity, chips: ChannelsByChip) -> None:
+        self._settings = settings
+        self._base = f"{settings.prefix}/{settings.node}"
+        self._discovery = json.dumps(
+            discovery(identity, settings.node, self._base, chips, settings.expire_after)
+        )
+        self._waiting: deque[tuple[str, str]] = deque(maxlen=settings.buffer)
+        self._lock = threading.Lock()
+        self._client = self._make_client()
+
+    def _make_client(self) -> paho.Client:
+        s = self._settings
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=s.node)
+        client.will_set(f"{self._base}/availability", _OFFLINE, qos=1, retain=True)
+        client.reconnect_delay_set(*_RECONNECT_SECONDS)
+        client.max_queued_messages_set(s.buffer)
+        if s.username is not None:
+            client.username_pw_set(s.username, s.password)
+        if s.tls is not None:
+            ca, cert, key = (_path(f) for f in (s.tls.ca_file, s.tls.cert_file, s.tls.key_file))
+            client.tls_set(ca, cert, key)
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        return client
+
+    def start(self) -> None:
+        """Begin to connect, and to connect again whenever that fails."""
+        self._client.connect_async(self._settings.host, self._settings.port, _KEEPALIVE_SECONDS)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Say goodbye: the last will is for those who cannot."""
+        if self._client.is_connected():
+            self._announce(_OFFLINE).wait_for_publish(2)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, chip: ChipState) -> None:
+        """Send a sample, or keep it until the broker is back; the oldest goes first."""
+        if chip.sample:
+            message = (f"{self._base}/{chip.name}", json.dumps(state(chip.sample)))
+            with self._lock:
+                self._waiting.append(message)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        with self._lock:
+            while self._waiting and self._client.is_connected():
+                topic, payload = self._waiting[0]
+                if self._client.publish(topic, payload, qos=1).rc != paho.MQTT_ERR_SUCCESS:
+                    return
+                self._waiting.popleft()
+
+    def _announce(self, availability: str) -> paho.MQTTMessageInfo:
+        return self._client.publish(f"{self._base}/availability", availability, qos=1, retain=True)
+
+    def _introduce(self) -> None:
+        s = self._settings
+        topic = f"{s.discovery_prefix}/device/{s.node}/config"
+        self._client.publish(topic, self._discovery, qos=1, retain=True)
+        self._announce(_ONLINE)
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            return
+        client.subscribe(f"{self._settings.discovery_prefix}/status", qos=1)
+        self._introduce()
+        self._send_waiting()
+
+    def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
+        """Home Assistant has started: it wants to hear everything again."""
+        if message.payload == _ONLINE.encode():
+            self._introduce()
+
+
+def _path(file: Path | None) -> str | None:
+    return None if file is None else str(file)

@@ -1,0 +1,49 @@
+"""Step by step through each chip, in words: for the person with the wires in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from sensorkit.errors import SensorError
+from sensorkit.measurement import Sample
+from sensorkit.station import Plan
+
+_SAMPLES = 3
+
+
+def selftest(plans: Sequence[Plan], out: TextIO) -> bool:
+    """Start and sample each chip, writing ``ok`` or ``FAIL`` lines; whether all went well."""
+    results = [_check_chip(plan, out) for plan in plans]
+    return all(results)
+
+
+def _check_chip(plan: Plan, out: TextIO) -> bool:
+    driver, name = plan.chip.driver, plan.chip.name
+    try:
+        driver.start()
+        out.write(f"ok    {name}: {driver.model} answers and is set up\n")
+        samples = [driver.sample() for _ in range(_SAMPLES)]
+    except SensorError as error:
+        out.write(f"FAIL  {name}: {error}\n")
+        return False
+    return all([_steady(name, samples, out), _complete(plan, samples[-1], out)])
+
+
+def _steady(name: str, samples: Sequence[Sample], out: TextIO) -> bool:
+    first, last = samples[0], samples[-1]
+    for m in last:
+        other = next((o for o in first if o.channel == m.channel), m)
+        limit = m.channel.quantity.jump
+        if limit is not None and abs(m.value - other.value) > limit:
+            out.write(f"FAIL  {name}: {m.channel.key} jumps between samples; check the wiring\n")
+            return False
+    return True
+
+
+def _complete(plan: Plan, sample: Sample, out: TextIO) -> bool:
+    for m in sample:
+        out.write(
+            f"ok    {plan.chip.name}: {m.channel.key} {m.rounded} {m.channel.quantity.unit}\n"
+        )
+    return bool(sample)
