@@ -190,14 +190,18 @@ def _row(fields: dict[bytes, bytes]) -> Row:
     source, source_version = name, ""
     if match := _SOURCE.match(get(b"Source", b"").decode()):
         source, source_version = match.group(1), match.group(2) or ""
-    priority = get(b"Priority", b"optional").decode()
     return Row(
         name, version, architecture, path, size, sha256, source, source_version or version,
         _joined(get(b"Pre-Depends", b""), get(b"Depends", b"")),
         _joined(get(b"Conflicts", b""), get(b"Breaks", b"")),
         get(b"Provides", b"").decode(),
-        _PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES),
+        standing(get(b"Priority", b"optional").decode()),
     )  # fmt: skip
+
+
+def standing(priority: str) -> int:
+    """Return where `priority` stands: 0 required to 4 extra, 5 unknown."""
+    return _PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES)
 
 
 def _joined(first: bytes, second: bytes) -> str:

@@ -79,24 +79,29 @@ class Archive:
         """
         found: list[Index] = []
         for suite in suites:
-            self.emit(events.Note(f"reading the index of {suite.name}"))
-            signed = self._release(suite, known.get(suite.name))
+            if self.mirrors is None:
+                signed = self._stored_release(suite)
+                found += [self._index(suite, name, signed) for name in architectures]
+                continue
+            data, signed = self._fetched_release(suite, self.mirrors, known.get(suite.name))
             found += [self._index(suite, name, signed) for name in architectures]
+            # Only now, so that an offline run never finds a release without its indexes.
+            memo = _memo("InRelease", suite.name)
+            self.store.remember(memo, {"": self.store.add_bytes(data)})
         return tuple(found)
 
-    def _release(self, suite: Suite, known: datetime | None) -> Release:
-        if self.mirrors is None:
-            return self._stored_release(suite)
-        url = self.mirrors.of(suite.name).at(f"dists/{suite.name}/InRelease")
-        place = f"{self.mirrors.of(suite.name)} {suite.name}"
+    def _fetched_release(
+        self, suite: Suite, mirrors: Mirrors, known: datetime | None
+    ) -> tuple[bytes, Release]:
+        url = mirrors.of(suite.name).at(f"dists/{suite.name}/InRelease")
+        place = f"{mirrors.of(suite.name)} {suite.name}"
         data = self.transport.read(url, release.MAX_RELEASE)
         signed = release.verify(self.runner, self.store, data, self.keyring, place)
         release.check_suite(signed, suite.name, place)
         dates = [date for date in (known, self._seen(suite)) if date is not None]
         now = datetime.fromtimestamp(self.now(), UTC)
         release.check_dates(signed, now, max(dates, default=None), place)
-        self.store.remember(_memo("InRelease", suite.name), {"": self.store.add_bytes(data)})
-        return signed
+        return data, signed
 
     def _stored_release(self, suite: Suite) -> Release:
         outputs = self.store.recall(_memo("InRelease", suite.name))
@@ -116,8 +121,7 @@ class Archive:
         outputs = self.store.recall(_memo("InRelease", suite.name))
         if outputs is None:
             return None
-        data = self.store.verified(outputs[""]).read_bytes()
-        return release.verify(self.runner, self.store, data, self.keyring, suite.name).date
+        return release.date_of(self.store.verified(outputs[""]).read_bytes())
 
     def _index(self, suite: Suite, architecture: str, signed: Release) -> Index:
         if architecture not in signed.architectures:

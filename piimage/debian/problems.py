@@ -52,11 +52,6 @@ def _sentences(
         elif kind == solv.Solver.SOLVER_RULE_PKG_SAME_NAME:
             yield f"{one} and {other} are two versions of one package"
         elif kind == solv.Solver.SOLVER_RULE_JOB:
-            yield f"{what or root_word(info)} is asked for"
+            yield f"{what or info.problemstr()} is asked for"
         else:
             yield str(info.problemstr())
-
-
-def root_word(info: Any) -> str:  # noqa: ANN401
-    """Return what a job asked for, in libsolv's own words."""
-    return str(info.problemstr())

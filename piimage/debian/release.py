@@ -25,8 +25,9 @@ MAX_RELEASE: Final = 4 << 20
 # A host's clock may be wrong by a time zone, an archive's Date by a few seconds.
 _CLOCK_SKEW: Final = timedelta(days=1)
 _ENTRY: Final = re.compile(r"([0-9a-f]{64})\s+(\d+)\s+(\S+)")
-_GOOD: Final = "[GNUPG:] GOODSIG "
-_SPOILT: Final = ("BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG")
+_DATE: Final = re.compile(rb"^Date: *(.+)$", re.MULTILINE)
+_STATUS: Final = "[GNUPG:] "
+_SPOILT: Final = frozenset({"BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG"})
 
 
 @dataclass(frozen=True)
@@ -94,18 +95,16 @@ def verify(runner: Runner, store: Store, data: bytes, keys: Path, place: str) ->
 
 
 def _judge(status: str, said: str, place: str) -> None:
-    """Accept one good signature; others may be by keys that this host does not know yet."""
-    lines = [line.removeprefix("[GNUPG:] ").split() for line in status.splitlines()]
+    """Accept one good signature if none is bad.
+
+    Others may be by keys that this host does not know yet, or that have expired since.
+    """
+    lines = [line.removeprefix(_STATUS).split() for line in status.splitlines()]
     words = {line[0] for line in lines if line}
-    if words & {*_SPOILT} or ("GOODSIG" not in words and "NO_PUBKEY" not in words):
-        raise PiimageError(
-            "debian.index-signature",
-            f"the signature of the archive's index is not good: {_last(said)}",
-            place=place,
-            hint="nothing of it was kept; try again, and if it stays so, use another mirror",
-        )
-    if "GOODSIG" not in words or "VALIDSIG" not in words:
-        unknown = sorted({line[1] for line in lines if line and line[0] == "NO_PUBKEY"})
+    if "BADSIG" not in words and {"GOODSIG", "VALIDSIG"} <= words:
+        return
+    unknown = sorted({line[1] for line in lines if len(line) > 1 and line[0] == "NO_PUBKEY"})
+    if unknown and not words & _SPOILT:
         raise PiimageError(
             "debian.index-unknown-key",
             f"the archive's index is signed with keys that this host does not know: "
@@ -114,6 +113,12 @@ def _judge(status: str, said: str, place: str) -> None:
             hint="bring the keyring up to date (apt-get install debian-archive-keyring), or name "
             "one that has them with --keyring",
         )
+    raise PiimageError(
+        "debian.index-signature",
+        f"the signature of the archive's index is not good: {_last(said)}",
+        place=place,
+        hint="nothing of it was kept; try again, and if it stays so, use another mirror",
+    )
 
 
 def _last(said: str) -> str:
@@ -143,6 +148,12 @@ def _parse(text: str, sha256: str, place: str) -> Release:
 def _date(text: str) -> datetime:
     date = parsedate_to_datetime(text)
     return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def date_of(data: bytes) -> datetime | None:
+    """Return the date of `data`, an InRelease file that was verified when it was stored."""
+    match = _DATE.search(data)
+    return _date(match.group(1).decode()) if match else None
 
 
 def _files(text: str) -> dict[str, Blob]:

@@ -19,6 +19,7 @@ from piimage.debian import problems, versions
 from piimage.debian.index import Index
 from piimage.debian.package import Package
 from piimage.debian.relations import Alternatives, Relation
+from piimage.debian.request import Request
 from piimage.debian.universe import (
     Candidate,
     Choice,
@@ -38,21 +39,6 @@ _SIGNS: Final = {
     "<=": solv.REL_LT | solv.REL_EQ,
     ">=": solv.REL_GT | solv.REL_EQ,
 }
-
-
-@dataclass(frozen=True)
-class Request:
-    """The packages that one root asks for.
-
-    `root` names it ("system", "kernel", "service/hello_world"). Each of `packages` is ``name``,
-    ``name=version`` or ``name/suite``. Those in `without` are taken as satisfied and left out,
-    with what only they would need.
-    """
-
-    root: str
-    packages: tuple[str, ...]
-    without: tuple[str, ...] = ()
-    architecture: str = "arm64"
 
 
 @dataclass(frozen=True)
@@ -208,7 +194,7 @@ def _wish(text: str, root: str) -> _Wish:
     if not equals:
         name, slash, suite = text.partition("/")
         equals = slash
-    if not name or (equals and not (version or suite)) or set(text) & set(" \t,|():"[:6]):
+    if not name or (equals and not (version or suite)) or set(text) & set(" \t,|()"):
         raise InputError(
             "debian.bad-request",
             f"{text!r} does not name a package",
@@ -349,7 +335,7 @@ def _favored(closure: Closure) -> list[str]:
             first.add(ordered[0].package.name)
             beaten.update(found.package.name for found in ordered[1:])
             standing |= {found.package.name: found.standing for found in ordered}
-    return sorted(first, key=lambda name: (-beaten[name], -standing[name], name), reverse=False)
+    return sorted(first, key=lambda name: (beaten[name], standing[name], name), reverse=True)
 
 
 def _by_preference(closure: Closure, group: Alternatives) -> Iterator[Candidate]:

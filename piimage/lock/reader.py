@@ -1,200 +1,26 @@
-"""The lock file: every input of a build, pinned; readable, and the same text for the same pins."""
+"""Reading a lock file; every error says at which line and column."""
 
 from __future__ import annotations
 
-import functools
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NoReturn, Protocol, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import yaml
 
 from piimage.debian.package import Package
 from piimage.errors import InputError
+from piimage.lock.model import VERSION, Lock, LockedImage, LockedRoot, LockedSuite, LockedWheel
 
-VERSION: Final = 1
-_HEADER: Final = """\
-# Written by `piimage lock`: every input of a build, pinned. Paths are relative to the root of an
-# archive, so any mirror will do. Keep this file under version control.
-"""
-_PLAIN: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9/_.+~@%=-]*(?::[A-Za-z0-9/_.+~@%=-]+)*")
-_WORDS: Final = {"y", "n", "yes", "no", "true", "false", "on", "off", "null"}
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _RELATIVE: Final = re.compile(r"(?!/)(?!.*://)(?!(?:.*/)?\.\.(?:/|$))[!-~]+")
 _NAME: Final = re.compile(r"[!-~]+")
+_REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class LockedSuite:
-    """A suite whose index was used: its date, and the SHA-256 of its InRelease file."""
-
-    name: str
-    components: tuple[str, ...]
-    date: datetime
-    sha256: str
-
-
-@dataclass(frozen=True)
-class LockedRoot:
-    """What one root asked for, and the packages (``name:architecture``) that this gave."""
-
-    name: str
-    asks: tuple[str, ...]
-    without: tuple[str, ...]
-    architecture: str
-    packages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LockedImage:
-    """A container image: the digest that its reference had, and that of its arm64 manifest."""
-
-    reference: str
-    digest: str
-    manifest: str
-
-
-@dataclass(frozen=True)
-class LockedWheel:
-    """A Python wheel; `path` is relative to the index's file host."""
-
-    name: str
-    version: str
-    filename: str
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Lock:
-    """All pins of one appliance, each part sorted by name."""
-
-    suites: tuple[LockedSuite, ...] = ()
-    roots: tuple[LockedRoot, ...] = ()
-    packages: tuple[Package, ...] = ()
-    images: tuple[LockedImage, ...] = ()
-    wheels: tuple[LockedWheel, ...] = ()
-
-    @functools.cached_property
-    def by_key(self) -> Mapping[str, Package]:
-        """The packages by ``name:architecture``."""
-        return {package.key: package for package in self.packages}
-
-    def of_root(self, name: str) -> tuple[Package, ...]:
-        """Return the packages of the root `name`, sorted; KeyError if there is no such root."""
-        for root in self.roots:
-            if root.name == name:
-                return tuple(self.by_key[key] for key in root.packages)
-        raise KeyError(name)
-
-    def image(self, reference: str) -> LockedImage:
-        """Return the pin of the image `reference`; KeyError if there is none."""
-        return {image.reference: image for image in self.images}[reference]
-
-
-class Request(Protocol):
-    """What a root asks for, as `piimage.debian.solver.Request` says it."""
-
-    @property
-    def root(self) -> str: ...
-
-    @property
-    def packages(self) -> tuple[str, ...]: ...
-
-    @property
-    def without(self) -> tuple[str, ...]: ...
-
-    @property
-    def architecture(self) -> str: ...
-
-
-def render_lock(lock: Lock) -> str:
-    """Return the text of `lock`."""
-    return "".join(_lines(lock))
-
-
-def _lines(lock: Lock) -> Iterator[str]:
-    yield _HEADER
-    yield f"version: {VERSION}\n"
-    yield from _section("suites", lock.suites, lambda suite: suite.name, _suite_fields)
-    yield from _section("roots", lock.roots, lambda root: root.name, _root_fields)
-    yield from _section("packages", lock.packages, lambda package: package.key, _package_fields)
-    yield from _section("images", lock.images, lambda image: image.reference, _image_fields)
-    yield from _section("wheels", lock.wheels, lambda wheel: wheel.name, _wheel_fields)
-
-
-def _section(
-    title: str,
-    items: Iterable[_T],
-    name: Callable[[_T], str],
-    fields: Callable[[_T], Mapping[str, str]],
-) -> Iterator[str]:
-    ordered = sorted(items, key=name)
-    yield f"\n{title}:\n" if ordered else f"\n{title}: {{}}\n"
-    for item in ordered:
-        yield f"  {_scalar(name(item))}:\n"
-        for field, value in fields(item).items():
-            yield f"    {field}: {value}\n"
-
-
-def _suite_fields(suite: LockedSuite) -> Mapping[str, str]:
-    return {
-        "components": _flow(suite.components),
-        "date": _scalar(f"{suite.date.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"),
-        "sha256": _scalar(suite.sha256),
-    }
-
-
-def _root_fields(root: LockedRoot) -> Mapping[str, str]:
-    return {
-        "architecture": root.architecture,
-        "asks": _flow(root.asks),
-        "without": _flow(root.without),
-        "packages": "".join(f"\n      - {_scalar(key)}" for key in root.packages) or "[]",
-    }
-
-
-def _package_fields(package: Package) -> Mapping[str, str]:
-    return {
-        "version": _scalar(package.version),
-        "suite": _scalar(package.suite),
-        "source": _scalar(package.source),
-        "source_version": _scalar(package.source_version),
-        "path": _scalar(package.path),
-        "size": str(package.size),
-        "sha256": _scalar(package.sha256),
-    }
-
-
-def _image_fields(image: LockedImage) -> Mapping[str, str]:
-    return {"digest": _scalar(image.digest), "manifest": _scalar(image.manifest)}
-
-
-def _wheel_fields(wheel: LockedWheel) -> Mapping[str, str]:
-    return {
-        "version": _scalar(wheel.version),
-        "filename": _scalar(wheel.filename),
-        "path": _scalar(wheel.path),
-        "size": str(wheel.size),
-        "sha256": _scalar(wheel.sha256),
-    }
-
-
-def _flow(words: Sequence[str]) -> str:
-    return f"[{', '.join(_scalar(word) for word in words)}]"
-
-
-def _scalar(text: str) -> str:
-    """Write `text` so that every YAML parser reads it as the same string."""
-    plain = _PLAIN.fullmatch(text) is not None and text.lower() not in _WORDS
-    return text if plain else json.dumps(text)
 
 
 def read_lock(path: Path) -> Lock:
@@ -216,9 +42,6 @@ def read_lock(path: Path) -> Lock:
             "lock.syntax", f"cannot be read: {error}", place=str(path), hint=_REMAKE
         ) from error
     return parse_lock(text, str(path))
-
-
-_REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
 
 
 def parse_lock(text: str, place: str) -> Lock:

@@ -1,0 +1,144 @@
+"""Making and moving pins: from suites and requests to a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from piimage import events
+from piimage.debian import catalogue, deb, solver, universe
+from piimage.debian.fetch import Fetcher
+from piimage.debian.index import Archive, Index, Suite
+from piimage.debian.package import Package
+from piimage.debian.request import Request
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.lock import Lock, LockedRoot, LockedSuite
+
+EVERYTHING = frozenset({"*"})
+"""As `moving`: no pin is kept."""
+
+
+@dataclass(frozen=True)
+class Pinning:
+    """Resolves requests to a lock; `fetcher` finds packages that left the archive."""
+
+    archive: Archive
+    fetcher: Fetcher
+    suites: tuple[Suite, ...]
+
+    def lock(
+        self,
+        requests: Sequence[Request],
+        old: Lock | None = None,
+        moving: Collection[str] = (),
+    ) -> Lock:
+        """Return the lock of `requests`.
+
+        Pins of `old` stay where they are as far as the dependencies permit, but for the packages
+        named in `moving` (all of them: EVERYTHING). A pinned package that has left the archive
+        stays if the store or the snapshot archive still has it; else it moves, with a warning.
+        Images and wheels are taken over from `old` as they are. Raises InputError
+        ``debian.unknown-pin`` for a name in `moving` that `old` does not have, and the errors of
+        `Archive.indexes` and `solver.resolve`.
+        """
+        old = old or Lock()
+        kept = _kept(old, moving)
+        architectures = list(dict.fromkeys(request.architecture for request in requests))
+        known = {suite.name: suite.date for suite in old.suites}
+        indexes = self.archive.indexes(self.suites, architectures, known)
+        departed = self._departed(kept, indexes, architectures)
+        preferred = {package.key: package.version for package in kept}
+        resolution = solver.resolve(indexes, requests, preferred, departed)
+        return replace(
+            old,
+            suites=tuple(_suites(indexes)),
+            roots=tuple(
+                _root(request, resolution.roots[request.root])
+                for request in sorted(requests, key=lambda request: request.root)
+            ),
+            packages=resolution.packages,
+        )
+
+    def _departed(
+        self, kept: Iterable[Package], indexes: Sequence[Index], architectures: Sequence[str]
+    ) -> list[universe.Candidate]:
+        """Return the kept packages that no index has, with the relations in their own .debs."""
+        gone = _missing(kept, indexes)
+        found: list[universe.Candidate] = []
+        for package in gone:
+            try:
+                self.fetcher.fetch([package])
+                found += [self._candidate(package, name) for name in architectures]
+            except PiimageError as error:
+                text = f"{package} has left the archive, so its pin moves ({error.message})"
+                self.archive.emit(events.Warning(text))
+        return found
+
+    def _candidate(self, package: Package, architecture: str) -> universe.Candidate:
+        path = self.fetcher.store.verified(package.blob)
+        deb.check_identity(self.archive.runner, path, package)
+        fields = deb.control_fields(self.archive.runner, path, str(package))
+        row = catalogue.Row(
+            name=package.name,
+            version=package.version,
+            architecture=package.architecture,
+            path=package.path,
+            size=package.size,
+            sha256=package.sha256,
+            source=package.source,
+            source_version=package.source_version,
+            depends=_joined(fields, "pre-depends", "depends"),
+            conflicts=_joined(fields, "conflicts", "breaks"),
+            provides=fields.get("provides", ""),
+            priority=catalogue.standing(fields.get("priority", "optional")),
+        )
+        return universe.candidate(row, package.suite, architecture, level=2)
+
+
+def _kept(old: Lock, moving: Collection[str]) -> list[Package]:
+    if moving is EVERYTHING:
+        return []
+    names = {package.name for package in old.packages}
+    raise_all(
+        InputError(
+            "debian.unknown-pin",
+            f"the lock has no package {name}",
+            hint="name one of the packages in the lock file, or none to move them all",
+        )
+        for name in moving
+        if name not in names
+    )
+    return [package for package in old.packages if package.name not in moving]
+
+
+def _missing(kept: Iterable[Package], indexes: Sequence[Index]) -> list[Package]:
+    left = {package.key: package for package in kept}
+    for index in indexes:
+        for part in index.catalogues:
+            with closing(part.read()) as reader:
+                for key, package in tuple(left.items()):
+                    if any(row.sha256 == package.sha256 for row in reader.named(package.name)):
+                        del left[key]
+    return list(left.values())
+
+
+def _joined(fields: Mapping[str, str], *names: str) -> str:
+    return ", ".join(fields[name] for name in names if name in fields)
+
+
+def _suites(indexes: Iterable[Index]) -> Iterable[LockedSuite]:
+    found = {index.suite.name: index for index in indexes}
+    for name, index in sorted(found.items()):
+        release = index.release
+        yield LockedSuite(name, index.suite.components, release.date, release.sha256)
+
+
+def _root(request: Request, packages: Iterable[Package]) -> LockedRoot:
+    return LockedRoot(
+        request.root,
+        request.packages,
+        request.without,
+        request.architecture,
+        tuple(package.key for package in packages),
+    )

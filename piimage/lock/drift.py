@@ -1,0 +1,98 @@
+"""What differs: between two locks, and between a lock and what is asked for now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from piimage.debian.request import Request
+from piimage.errors import InputError
+from piimage.lock.model import Lock, LockedRoot
+
+_FEW = 8
+
+
+def changes(old: Lock, new: Lock) -> tuple[str, ...]:
+    """Return one line for each pin that moved, came or went, sorted by kind and name.
+
+    ``~ name old -> new``, ``+ name version``, ``- name version``; nothing when all is the same.
+    """
+    return (
+        *_moved("", _versions(old), _versions(new)),
+        *_moved("image ", _images(old), _images(new)),
+        *_moved("wheel ", _wheels(old), _wheels(new)),
+    )
+
+
+def _moved(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before is None:
+            yield f"+ {kind}{name} {after}"
+        elif after is None:
+            yield f"- {kind}{name} {before}"
+        elif before != after:
+            yield f"~ {kind}{name} {before} -> {after}"
+
+
+def _versions(lock: Lock) -> Mapping[str, str]:
+    # A file that changed under an unchanged version must show as well.
+    twice = {package.key: package for package in lock.packages}
+    return {key: f"{package.version} [{package.sha256[:8]}]" for key, package in twice.items()}
+
+
+def _images(lock: Lock) -> Mapping[str, str]:
+    return {image.reference: image.digest for image in lock.images}
+
+
+def _wheels(lock: Lock) -> Mapping[str, str]:
+    return {wheel.name: f"{wheel.version} [{wheel.sha256[:8]}]" for wheel in lock.wheels}
+
+
+def outgrown(
+    lock: Lock, requests: Sequence[Request], images: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return one line for each thing that is asked for otherwise than when `lock` was made.
+
+    `images` are the references of all container images that are asked for.
+    """
+    roots = {root.name: root for root in lock.roots}
+    asked = {request.root: request for request in requests}
+    lines: list[str] = []
+    for name in sorted(roots.keys() | asked.keys()):
+        lines += _differences(name, roots.get(name), asked.get(name))
+    pinned, wanted = {image.reference for image in lock.images}, set(images)
+    lines += [f"+ image {reference}" for reference in sorted(wanted - pinned)]
+    lines += [f"- image {reference}" for reference in sorted(pinned - wanted)]
+    return tuple(lines)
+
+
+def _differences(name: str, root: LockedRoot | None, request: Request | None) -> Iterator[str]:
+    if root is None and request is not None:
+        yield f"+ {name}: {', '.join(request.packages)}"
+    elif request is None:
+        yield f"- {name}"
+    elif root is not None:
+        yield from _listed(name, "", root.asks, request.packages)
+        yield from _listed(name, "without ", root.without, request.without)
+        if root.architecture != request.architecture:
+            yield f"~ {name}: for {root.architecture} -> for {request.architecture}"
+
+
+def _listed(name: str, kind: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    yield from (f"+ {name}: {kind}{word}" for word in sorted({*new} - {*old}))
+    yield from (f"- {name}: {kind}{word}" for word in sorted({*old} - {*new}))
+
+
+def require_current(
+    lock: Lock, requests: Sequence[Request], images: Iterable[str] = (), *, place: str
+) -> None:
+    """Refuse a lock that was made for something else than is asked for now (``lock.outgrown``)."""
+    lines = outgrown(lock, requests, images)
+    if lines:
+        more = [f"... and {len(lines) - _FEW} more"] if len(lines) > _FEW else []
+        raise InputError(
+            "lock.outgrown",
+            "\n  ".join(["what is asked for is not what was locked:", *lines[:_FEW], *more]),
+            place=place,
+            hint="run piimage lock, which keeps all other pins where they are",
+        )
