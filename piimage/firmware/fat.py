@@ -1,0 +1,219 @@
+"""A read-only FAT12, FAT16 or FAT32 file system: what a boot loader can read of a partition.
+
+Source: Microsoft FAT specification (2005), sections 3 to 7.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Final
+
+from piimage.errors import PiimageError
+
+_ENTRY: Final = 32
+_ATTRIBUTE_VOLUME: Final = 0x08
+_ATTRIBUTE_FOLDER: Final = 0x10
+_ATTRIBUTE_LONG: Final = 0x0F
+_MAX_FOLDER: Final = 1 << 21
+_MAX_FILE: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Node:
+    """A file or folder: where its clusters begin, and its size in bytes (0 for folders)."""
+
+    name: str
+    first: int
+    size: int
+    folder: bool
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    cluster: int  # bytes
+    fat_at: int
+    fat_size: int
+    root_at: int
+    root_size: int
+    data_at: int
+    clusters: int
+    bits: int
+    root_cluster: int
+
+
+class FatReader:
+    """Reads files of the FAT file system in `data[start:start + size]`.
+
+    Names are compared without regard to case, as FAT has it. Every method raises PiimageError
+    ``firmware.damaged-fat`` when the file system contradicts itself.
+    """
+
+    def __init__(self, data: bytes | mmap, start: int, size: int, origin: str) -> None:
+        self._view = memoryview(data)[start : start + size]
+        self._origin = origin
+        self._geometry = self._read_geometry()
+
+    def close(self) -> None:
+        """Let go of the data."""
+        self._view.release()
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file at `path`."""
+        node = self._find(path)
+        return node is not None and not node.folder
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of the file at `path`, or None when there is none."""
+        node = self._find(path)
+        if node is None or node.folder:
+            return None
+        if node.size > min(_MAX_FILE, len(self._view)):
+            raise self._damaged(f"{path} is larger than the file system")
+        content = bytearray()
+        if node.size:
+            for cluster in self._chain(node.first):
+                content += self._cluster(cluster)
+                if len(content) >= node.size:
+                    break
+        if len(content) < node.size:
+            raise self._damaged(f"{path} ends after {len(content)} of {node.size} bytes")
+        return bytes(content[: node.size])
+
+    def names(self, path: str = "") -> tuple[str, ...]:
+        """Return the names in the folder at `path` ("" is the root), as they lie there."""
+        node = self._find(path)
+        return tuple(child.name for child in self._children(node)) if node is not None else ()
+
+    def _find(self, path: str) -> Node | None:
+        node: Node | None = Node("", 0, 0, folder=True)
+        for part in path.split("/"):
+            if part in ("", "."):
+                continue
+            if node is None or not node.folder:
+                return None
+            wanted = part.casefold()
+            node = next((n for n in self._children(node) if n.name.casefold() == wanted), None)
+        return node
+
+    def _children(self, folder: Node) -> Iterator[Node]:
+        if not folder.folder:
+            return
+        long_name: dict[int, str] = {}
+        for entry in self._entries(self._folder_bytes(folder)):
+            attributes = entry[11]
+            if attributes & 0x3F == _ATTRIBUTE_LONG:
+                long_name[entry[0] & 0x3F] = _long_part(entry)
+                continue
+            if not attributes & _ATTRIBUTE_VOLUME and entry[0] != 0x2E:
+                joined = "".join(long_name[number] for number in sorted(long_name))
+                yield _node(entry, joined.partition("\0")[0])
+            long_name = {}
+
+    def _entries(self, content: bytes) -> Iterator[bytes]:
+        for at in range(0, len(content) - _ENTRY + 1, _ENTRY):
+            if content[at] == 0:
+                return
+            if content[at] != 0xE5:
+                yield content[at : at + _ENTRY]
+
+    def _folder_bytes(self, folder: Node) -> bytes:
+        layout = self._geometry
+        if folder.first == 0 and layout.bits != 32:
+            return bytes(self._view[layout.root_at : layout.root_at + layout.root_size])
+        content = bytearray()
+        for cluster in self._chain(folder.first or layout.root_cluster):
+            content += self._cluster(cluster)
+            if len(content) > _MAX_FOLDER:
+                raise self._damaged("a folder is larger than FAT allows")
+        return bytes(content)
+
+    def _chain(self, cluster: int) -> Iterator[int]:
+        for _ in range(self._geometry.clusters):
+            if not 2 <= cluster < self._geometry.clusters + 2:
+                raise self._damaged(f"a chain leads to cluster {cluster}, which is not there")
+            yield cluster
+            cluster = self._next(cluster)
+            if cluster >= (0x0FFFFFF8 & (1 << self._geometry.bits) - 1):
+                return
+        raise self._damaged("a chain of clusters runs in a circle")
+
+    def _next(self, cluster: int) -> int:
+        layout = self._geometry
+        at = cluster * layout.bits // 8
+        width = 4 if layout.bits == 32 else 2
+        if at + width > layout.fat_size:
+            raise self._damaged("its table of clusters is too short")
+        at += layout.fat_at
+        value = int.from_bytes(self._view[at : at + width], "little")
+        if layout.bits == 12:
+            return value >> 4 if cluster & 1 else value & 0xFFF
+        return value & 0x0FFFFFFF
+
+    def _cluster(self, cluster: int) -> memoryview:
+        at = self._geometry.data_at + (cluster - 2) * self._geometry.cluster
+        return self._view[at : at + self._geometry.cluster]
+
+    def _read_geometry(self) -> _Geometry:
+        if len(self._view) < 512 or bytes(self._view[510:512]) != b"\x55\xaa":
+            raise self._damaged("it has no boot sector")
+        sector, per_cluster, reserved, fats, root_entries, small_count = struct.unpack_from(
+            "<HBHBHH", self._view, 11
+        )
+        (small_fat,) = struct.unpack_from("<H", self._view, 22)
+        large_count, large_fat, _, _, root_cluster = struct.unpack_from("<IIHHI", self._view, 32)
+        count, fat = small_count or large_count, small_fat or large_fat
+        if sector not in (512, 1024, 2048, 4096) or per_cluster.bit_count() != 1:
+            raise self._damaged("its boot sector gives impossible sizes")
+        if not fats or not reserved or not fat or count * sector > len(self._view):
+            raise self._damaged("its boot sector contradicts the partition")
+        fat_at, fat_size = reserved * sector, fat * sector
+        root_at = fat_at + fats * fat_size
+        root_size = -(-root_entries * _ENTRY // sector) * sector
+        data_at = root_at + root_size
+        clusters = (count * sector - data_at) // (per_cluster * sector)
+        if clusters < 1:
+            raise self._damaged("it has no room for files")
+        bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
+        return _Geometry(
+            per_cluster * sector,
+            fat_at,
+            fat_size,
+            root_at,
+            root_size,
+            data_at,
+            clusters,
+            bits,
+            root_cluster,
+        )
+
+    def _damaged(self, what: str) -> PiimageError:
+        return PiimageError(
+            "firmware.damaged-fat",
+            f"the FAT file system cannot be read: {what}",
+            place=self._origin,
+            hint="build the image again, or write the card again",
+        )
+
+
+def _long_part(entry: bytes) -> str:
+    """Return the thirteen characters of a long name that `entry` holds."""
+    return (entry[1:11] + entry[14:26] + entry[28:32]).decode("utf-16-le", errors="replace")
+
+
+def _node(entry: bytes, long_name: str) -> Node:
+    high, low, size = struct.unpack("<H4xHI", entry[20:32])
+    folder = bool(entry[11] & _ATTRIBUTE_FOLDER)
+    name = long_name or _short_name(entry)
+    return Node(name, high << 16 | low, 0 if folder else size, folder)
+
+
+def _short_name(entry: bytes) -> str:
+    base = entry[:8].decode("cp437").rstrip()
+    extension = entry[8:11].decode("cp437").rstrip()
+    # Windows' and mtools' mark that a part of the name is in lower case.
+    base = base.lower() if entry[12] & 0x08 else base
+    extension = extension.lower() if entry[12] & 0x10 else extension
+    return f"{base}.{extension}" if extension else base

@@ -1,0 +1,181 @@
+"""What the build writes for the firmware: autoboot.txt, config.txt, tryboot.txt, cmdline.txt.
+
+All of it is text with lines that end in a line feed, and depends on nothing but the arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from piimage.boards import Board, PrefixLayout, overlay_sources
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.firmware.config import MAX_AUTOBOOT, MAX_LINE
+
+KERNEL: Final = "kernel.img"
+INITRAMFS: Final = "initramfs.img"
+MAX_CMDLINE: Final = 1024
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
+_OWN: Final = frozenset(
+    {"kernel", "device_tree", "os_prefix", "cmdline", "initramfs", "include", "dtoverlay"}
+)
+# What the first stage reads before it can follow an `include` (documentation of "include").
+_EARLY: Final = frozenset(
+    {
+        "bootcode_delay",
+        "fixup_file",
+        "gpu_mem",
+        "gpu_mem_256",
+        "gpu_mem_512",
+        "gpu_mem_1024",
+        "sdram_freq",
+        "start_cd",
+        "start_db",
+        "start_debug",
+        "start_file",
+        "start_x",
+        "total_mem",
+        "uart_2ndstage",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What the user adds to a board's boot: the `boot:` section of the YAML."""
+
+    config: Mapping[str, str | int] = field(default_factory=dict)
+    overlays: tuple[str, ...] = ()
+    """Overlays to apply; ``-NAME`` leaves out one that the board always applies."""
+    cmdline: tuple[str, ...] = ()
+
+
+def autoboot(active: int, other: int) -> str:
+    """Return autoboot.txt: partition `active` is booted, `other` is tried on ``tryboot``."""
+    text = f"[all]\ntryboot_a_b=1\nboot_partition={active}\n[tryboot]\nboot_partition={other}\n"
+    if len(text) > MAX_AUTOBOOT:
+        raise ValueError("partition numbers have one digit")
+    return text
+
+
+def config(board: Board, boot: Boot) -> str:
+    """Return a slot's config.txt.
+
+    Raises InputError for everything in `boot` that the firmware would not understand:
+    ``firmware.bad-setting``, ``firmware.unknown-overlay``, ``firmware.line-too-long``.
+    """
+    raise_all(_faults(board, boot))
+    lines = ["# Written by piimage; add to boot: in the YAML.", "[all]", *board.config]
+    lines += [f"kernel={KERNEL}", f"initramfs {INITRAMFS} followkernel"]
+    lines += _device_trees(board)
+    lines += [f"dtoverlay={name}" for name in applied_overlays(board, boot)]
+    lines += [f"{key}={value}" for key, value in boot.config.items()]
+    raise_all(_long(line) for line in lines if len(line) > MAX_LINE)
+    return "\n".join(lines) + "\n"
+
+
+def prefix_config(board: Board, boot: Boot, prefix: str) -> str:
+    """Return the config.txt or tryboot.txt beside the slots' folders, which chooses `prefix`."""
+    raise_all(_faults(board, boot))
+    settings = [line.partition("=")[::2] for line in board.config]
+    early = {key: value for key, value in settings if key in _EARLY}
+    early |= {key: str(value) for key, value in boot.config.items() if key in _EARLY}
+    lines = ["[all]", f"os_prefix={prefix}", *(f"{key}={early[key]}" for key in early)]
+    return "\n".join([*lines, f"include {prefix}config.txt"]) + "\n"
+
+
+def root_files(board: Board, boot: Boot) -> dict[str, str]:
+    """Return the text files on the card's first partition that choose slot A and try slot B."""
+    layout = board.layout
+    first, second = layout.slots
+    if isinstance(layout, PrefixLayout):
+        return {
+            "config.txt": prefix_config(board, boot, str(first)),
+            "tryboot.txt": prefix_config(board, boot, str(second)),
+        }
+    return {"autoboot.txt": autoboot(int(first), int(second))}
+
+
+def cmdline(board: Board, boot: Boot, *, prefix: str = "") -> str:
+    """Return a slot's cmdline.txt: one line; `prefix` is the slot's folder where there is one.
+
+    Raises InputError ``firmware.bad-cmdline`` for words that would break the line.
+    """
+    words = [*board.cmdline, *([f"piimage.prefix={prefix}"] if prefix else []), *boot.cmdline]
+    raise_all(_bad_word(word) for word in boot.cmdline if not re.fullmatch(r"[!-~]+", word))
+    line = " ".join(words)
+    if len(line) > MAX_CMDLINE:
+        raise InputError(
+            "firmware.bad-cmdline",
+            f"the kernel's command line has {len(line)} characters; {MAX_CMDLINE} fit",
+            place="boot.cmdline",
+            hint="leave something out",
+        )
+    return line + "\n"
+
+
+def applied_overlays(board: Board, boot: Boot) -> tuple[str, ...]:
+    """Return the names of the overlays that the card's config.txt applies, in order."""
+    dropped = {name[1:] for name in boot.overlays if name.startswith("-")}
+    wanted = [*board.overlays.always, *(n for n in boot.overlays if not n.startswith("-"))]
+    return tuple(dict.fromkeys(name for name in wanted if name not in dropped))
+
+
+def _device_trees(board: Board) -> Iterator[str]:
+    """Yield the lines that name the device tree: the general one, then each model's own."""
+    for tree in sorted(board.device_trees, key=lambda tree: tree.filter is not None):
+        if tree.filter is not None:
+            # Filters of different kinds add up: start afresh for each.
+            yield "[all]"
+            yield f"[{tree.filter}]"
+        yield f"device_tree={tree.name}"
+    if len(board.device_trees) > 1:
+        yield "[all]"
+
+
+def _faults(board: Board, boot: Boot) -> Iterator[PiimageError]:
+    for key, value in boot.config.items():
+        if not _KEY.fullmatch(key) or key in _OWN:
+            yield InputError(
+                "firmware.bad-setting",
+                f"{key!r} cannot be set in config.txt",
+                place="boot.config",
+                hint="piimage sets it itself" if key in _OWN else "write name: value",
+            )
+        elif not re.fullmatch(r"[ -~]*", str(value)):
+            yield InputError(
+                "firmware.bad-setting",
+                f"the value of {key} has characters that config.txt cannot hold",
+                place="boot.config",
+                hint="write one line of ASCII",
+            )
+    known = overlay_sources(board)
+    for name in boot.overlays:
+        if name.removeprefix("-") not in known:
+            have = ", ".join(known) or "none"
+            yield InputError(
+                "firmware.unknown-overlay",
+                f"there is no overlay {name.removeprefix('-')!r} for the board {board.name}",
+                place="boot.overlays",
+                hint=f"it has: {have}",
+            )
+
+
+def _long(line: str) -> InputError:
+    return InputError(
+        "firmware.line-too-long",
+        f"the firmware reads {MAX_LINE} characters of a line of config.txt: {line[:40]}…",
+        place="boot.config",
+        hint="shorten the value",
+    )
+
+
+def _bad_word(word: str) -> InputError:
+    return InputError(
+        "firmware.bad-cmdline",
+        f"{word!r} is no word of a kernel command line",
+        place="boot.cmdline",
+        hint="write each parameter as an item of its own, in ASCII and without blanks",
+    )
