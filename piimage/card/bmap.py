@@ -54,7 +54,7 @@ def measure(image: BinaryIO, size: int, extents: Iterable[Extent]) -> BlockMap:
     ranges = tuple(
         MappedRange(piece, _hash(image, piece))
         for extent in union(extents, BLOCK)
-        for piece in extent.pieces(PIECE)
+        for piece in Extent(extent.start, min(extent.end, size)).pieces(PIECE)
     )
     return BlockMap(size, ranges)
 

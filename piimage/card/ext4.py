@@ -153,7 +153,7 @@ def existing(runner: Runner, target: Path, offset: int, paths: Sequence[str]) ->
     """Return which of `paths` are in the unmounted ext4 at `offset` of `target`."""
     script = "".join(f"testi /{path}\n" for path in paths).encode()
     # `testi` says for each inode whether it is in use; an absent path is a complaint instead.
-    done = runner.run(["debugfs", "-f", "-", _at(target, offset)], stdin=script)
+    done = runner.run(["debugfs", "-f", "-", _at(target, offset)], stdin=script, accept=(0, 1))
     absent = set(re.findall(r"^/(\S+): File not found", done.stderr.decode(), re.MULTILINE))
     if len(re.findall(r"marked in use", done.text)) + len(absent) != len(paths):
         raise _no_file_system(target, _complaints(done.stderr) or done.text)

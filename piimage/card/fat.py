@@ -50,8 +50,10 @@ class FatVolume:
         with image.open("rb") as file:
             file.seek(offset)
             layout = Layout.read(file.read(partitions.SECTOR))
-            _check_space(self, layout)
-            self._fill(runner, image, offset)
+        _check_space(self, layout)
+        self._fill(runner, image, offset)
+        # Opened anew: a buffer filled before mcopy ran would show the volume as it was then.
+        with image.open("rb") as file:
             return tuple(layout.used(file, offset))
 
     def _format(self, runner: Runner, image: Path, offset: int) -> None:

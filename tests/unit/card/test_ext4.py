@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from piimage.card.ext4 import DataFile, Ext4Volume, existing, put_files, used
+from piimage.card.extents import total
+from piimage.errors import InputError, PiimageError
+from piimage.run import Runner
+from tests.unit.card.volumes import OFFSET, flashed, tool, written
+
+MIB = 1 << 20
+ID = uuid.UUID("12345678-9abc-8def-8123-456789abcdef")
+
+
+def data(files: dict[str, DataFile], size: int = 128 * MIB) -> Ext4Volume:
+    return Ext4Volume("data", "data", ID, ID, size, files)
+
+
+def checked(image: Path) -> None:
+    tool("e2fsck", "-fn", image)
+
+
+def content(image: Path, path: str) -> bytes:
+    return tool("debugfs", "-R", f"cat {path}", image).encode()
+
+
+FILES = {
+    "piimage/provision/hostname": DataFile(b"greenhouse\n", 0o600),
+    "piimage/secret": DataFile(None, 0o700),
+    "state/owned": DataFile(b"x" * 10_000, 0o640, uid=1000, gid=1001),
+}
+
+
+def test_it_holds_what_was_put_in_with_owners_and_modes(tmp_path: Path) -> None:
+    image, _ = written(data(FILES), tmp_path)
+    checked(image)
+    assert content(image, "/piimage/provision/hostname") == b"greenhouse\n"
+    assert content(image, "/state/owned") == b"x" * 10_000
+    stat = tool("debugfs", "-R", "stat /state/owned", image)
+    assert "Mode:  0640" in stat and "User:  1000" in stat and "Group:  1001" in stat
+    assert "Mode:  0700" in tool("debugfs", "-R", "stat /piimage/secret", image)
+    root = tool("debugfs", "-R", "stat /", image)
+    assert "User:     0" in root and "2025" in root
+
+
+def test_the_same_files_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first, _ = written(data(FILES), tmp_path / "one")
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    monkeypatch.setenv("E2FSPROGS_FAKE_TIME", "1")
+    monkeypatch.setenv("MKE2FS_CONFIG", "/nonexistent")
+    old = os.umask(0o077)
+    try:
+        second, _ = written(data(dict(reversed(FILES.items()))), tmp_path / "two")
+    finally:
+        os.umask(old)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_only_its_extents_make_it_whole_on_a_used_card(tmp_path: Path) -> None:
+    image, extents = written(data(FILES), tmp_path)
+    card = tmp_path / "card"
+    card.write_bytes(flashed(image, extents))
+    checked(card)
+    assert content(card, "/piimage/provision/hostname") == b"greenhouse\n"
+    assert total(extents) < 7 * MIB
+    # The journal is there as zeros: blocks of an old one would be replayed after a crash.
+    journal = tool("debugfs", "-R", "cat <8>", card).encode("utf-8", "surrogateescape")
+    assert b"\xa5\x5a" not in journal
+
+
+def test_it_can_grow_to_the_end_of_a_large_card(tmp_path: Path) -> None:
+    image, _ = written(data(FILES), tmp_path)
+    with image.open("r+b") as file:
+        file.truncate(1 << 40)
+    tool("resize2fs", image)
+    checked(image)
+    text = tool("dumpe2fs", "-h", image)
+    assert f"Block count:              {(1 << 40) // 4096}" in text
+    assert "meta_bg" not in text
+
+
+def test_the_image_stays_sparse(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(1 << 30)
+    data({}, 1 << 30).write(Runner(), image, 0)
+    assert image.stat().st_blocks * 512 < 8 * MIB
+
+
+def test_files_are_put_over_what_is_there(tmp_path: Path) -> None:
+    image, _ = written(data(FILES), tmp_path)
+    put_files(
+        Runner(),
+        image,
+        0,
+        {
+            "piimage/provision/hostname": DataFile(b"shed\n", 0o644),
+            "piimage/secret": DataFile(None, 0o750),
+            "piimage/provision/new": DataFile(b""),
+        },
+    )
+    checked(image)
+    assert content(image, "/piimage/provision/hostname") == b"shed\n"
+    assert content(image, "/state/owned") == b"x" * 10_000
+    assert "Mode:  0750" in tool("debugfs", "-R", "stat /piimage/secret", image)
+
+
+def test_it_says_which_paths_are_there(tmp_path: Path) -> None:
+    image, _ = written(data(FILES), tmp_path)
+    paths = ["state", "state/owned", "state/other", "nothing/here"]
+    assert existing(Runner(), image, 0, paths) == {"state", "state/owned"}
+
+
+@pytest.mark.provokes("card.data-full")
+def test_files_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PiimageError, match="did not take the files"):
+        written(data({"big": DataFile(bytes(range(256)) * 4096 * 60)}, 16 * MIB), tmp_path)
+
+
+@pytest.mark.provokes("card.bad-name")
+@pytest.mark.parametrize("path", ["/abs", "a b", "a/../b", "", 'q"', "line\nbreak", "a//b", "ü"])
+def test_a_path_that_could_be_taken_for_a_command_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match="takes no file named"):
+        written(data({path: DataFile(b"")}), tmp_path)
+
+
+@pytest.mark.provokes("card.volume-size")
+def test_a_data_partition_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="too few"):
+        written(data({}, 8 * MIB), tmp_path)
+
+
+@pytest.mark.provokes("card.no-data")
+def test_a_partition_without_a_file_system_is_told(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(16 * MIB))
+    with pytest.raises(PiimageError, match="no healthy ext4"):
+        put_files(Runner(), image, OFFSET, {"a": DataFile(b"")})
+
+
+def test_what_it_uses_is_what_dumpe2fs_does_not_call_free(tmp_path: Path) -> None:
+    image, extents = written(data(FILES), tmp_path)
+    free = int(tool("dumpe2fs", "-h", image).split("Free blocks:")[1].split()[0])
+    assert used(Runner(), image, 0) == extents
+    assert total(extents) == 64 * MIB - free * 4096

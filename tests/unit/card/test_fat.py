@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.card.extents import total
+from piimage.card.fat import FatVolume, by_folder
+from piimage.card.fat_layout import Layout, entries_of, sectors_per_cluster
+from piimage.errors import ErrorGroup, InputError, PiimageError
+from piimage.run import Runner
+from tests.unit.card.volumes import OFFSET, flashed, tool, written
+
+MIB = 1 << 20
+LAYER = f"layers/{'0a' * 32}.squashfs"
+
+
+def slot(files: dict[str, Path | bytes], size: int = 40 * MIB, bits: int = 32) -> FatVolume:
+    return FatVolume("slot A", "SLOTA", 0x1234ABCD, size, files, bits)
+
+
+def listing(image: Path) -> list[str]:
+    return tool("mdir", "-i", image, "-/", "-b", "::").split()
+
+
+def test_it_holds_what_was_put_in(tmp_path: Path) -> None:
+    layer = tmp_path / "stored-under-another-name"
+    layer.write_bytes(os.urandom(3 * MIB + 17))
+    files: dict[str, Path | bytes] = {
+        "config.txt": b"enable_uart=1\n",
+        "empty": b"",
+        LAYER: layer,
+        "overlays/vc4-kms-v3d-pi5.dtbo": b"x" * 5000,
+        "overlays/README": b"read me",
+        "a/b/c/deep.txt": b"deep",
+    }
+    image, _ = written(slot(files), tmp_path)
+    tool("fsck.vfat", "-n", image)
+    for path, content in files.items():
+        expected = content if isinstance(content, bytes) else content.read_bytes()
+        got = tmp_path / "got"
+        tool("mcopy", "-n", "-o", "-i", image, f"::{path}", got)
+        assert got.read_bytes() == expected
+    assert {line.removeprefix("::/") for line in listing(image)} == {
+        *files,
+        "layers/",
+        "overlays/",
+        "a/",
+        "a/b/",
+        "a/b/c/",
+    }
+    assert "1234-ABCD" in tool("mdir", "-i", image, "::")
+
+
+def test_the_same_files_give_the_same_bytes_wherever_and_whenever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(folder: Path, names: list[str]) -> bytes:
+        folder.mkdir()
+        layer = folder / "layer"
+        layer.write_bytes(b"layer" * 9999)
+        os.utime(layer, (len(names), len(names)))
+        every = {"b.txt": b"b", "a.txt": b"a", LAYER: layer, "overlays/z.dtbo": b"z"}
+        return written(slot({name: every[name] for name in names}), folder)[0].read_bytes()
+
+    order = ["b.txt", "a.txt", LAYER, "overlays/z.dtbo"]
+    first = one(tmp_path / "one", order)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".mtoolsrc").write_text("mtools_lower_case=1\nMTOOLS_NO_VFAT=1\n")
+    old = os.umask(0o077)
+    try:
+        assert one(tmp_path / "two", order[::-1]) == first
+    finally:
+        os.umask(old)
+
+
+def test_a_small_selector_is_a_fat16(tmp_path: Path) -> None:
+    image, extents = written(slot({"autoboot.txt": b"[all]\n"}, 16 * MIB, bits=16), tmp_path)
+    tool("fsck.vfat", "-n", image)
+    assert image.read_bytes()[54:62] == b"FAT16   "
+    assert total(extents) < 128 << 10
+
+
+@pytest.mark.parametrize(("size", "bits"), [(16, 16), (64, 32)])
+def test_only_its_extents_make_it_whole_on_a_used_card(
+    tmp_path: Path, size: int, bits: int
+) -> None:
+    files: dict[str, Path | bytes] = {f"d{n % 7}/f{n}": os.urandom(n * 997) for n in range(60)}
+    volume = slot(files, size * MIB, bits)
+    image, extents = written(volume, tmp_path)
+    card = tmp_path / "card"
+    card.write_bytes(flashed(image, extents))
+    tool("fsck.vfat", "-n", card)
+    for path, content in files.items():
+        got = tmp_path / "got"
+        tool("mcopy", "-n", "-o", "-i", card, f"::{path}", got)
+        assert got.read_bytes() == content
+    used = sum(len(content) for content in files.values() if isinstance(content, bytes))
+    assert total(extents) < used + 2 * MIB
+
+
+@pytest.mark.provokes("card.slot-full")
+def test_a_full_slot_says_what_is_needed_before_writing(tmp_path: Path) -> None:
+    layer = tmp_path / "layer"
+    with layer.open("wb") as file:
+        file.truncate(41 * MIB)
+    with pytest.raises(PiimageError) as caught:
+        written(slot({LAYER: layer}), tmp_path)
+    assert str(caught.value) == (
+        "slot A needs 41.0 MiB for its files, and 40 MiB are there; "
+        "enlarge it to 50 MiB or more, or take something out"
+    )
+
+
+def test_a_slot_takes_all_the_files_that_it_was_said_to_have_room_for(tmp_path: Path) -> None:
+    probe, _ = written(slot({}), tmp_path)
+    layout = Layout.read(probe.read_bytes()[:512])
+    room = (layout.clusters - 2) * layout.cluster  # two go to the root and the folder
+    image, extents = written(slot({"layers/x": bytes(room)}), tmp_path)
+    tool("fsck.vfat", "-n", image)
+    assert total(extents) == layout.data_at + layout.clusters * layout.cluster
+    with pytest.raises(PiimageError, match="slot A needs"):
+        written(slot({"layers/x": bytes(room + 1)}), tmp_path)
+
+
+@pytest.mark.provokes("card.bad-name")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/abs",
+        "a//b",
+        "../up",
+        "a/./b",
+        "a:b",
+        "what?",
+        "tab\t",
+        "end.",
+        "end ",
+        "[x]",
+        "x" * 256,
+        "",
+    ],
+)
+def test_a_name_that_a_fat_cannot_hold_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match="cannot hold"):
+        written(slot({path: b""}), tmp_path)
+
+
+def test_all_bad_names_are_told_at_once(tmp_path: Path) -> None:
+    files: dict[str, Path | bytes] = {
+        "a:": b"",
+        "b:": b"",
+        "X": b"",
+        "x": b"",
+        "y": b"",
+        "y/z": b"",
+    }
+    with pytest.raises(ErrorGroup) as caught:
+        written(slot(files), tmp_path)
+    said = str(caught.value)
+    assert len(caught.value.errors) == 4
+    assert "cannot tell it from 'X'" in said
+    assert "a file cannot be a folder too" in said
+
+
+def test_a_label_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 to 11"):
+        written(FatVolume("slot A", "TWELVELETTERS", 1, 40 * MIB), tmp_path)
+
+
+@pytest.mark.provokes("card.volume-size")
+def test_a_size_that_no_fat_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="FAT32 of 20 MiB does not exist"):
+        written(slot({}, 20 * MIB), tmp_path)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("size", [4, 8, 40, 64, 256, 260, 300, 512, 1024, 2047, 8192, 65536])
+def test_every_size_that_it_offers_is_one_that_fsck_takes(
+    tmp_path: Path, size: int, bits: int
+) -> None:
+    if sectors_per_cluster(size * MIB, bits) is None:
+        assert (bits == 32 and size < 40) or (bits == 16 and size >= 2047)
+        return
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(size * MIB)
+    FatVolume("x", "X", 1, size * MIB, {"f": b"x"}, bits).write(Runner(), image, 0)
+    tool("fsck.vfat", "-n", image)
+    with image.open("rb") as file:
+        assert Layout.read(file.read(512)).bits == bits
+
+
+@given(st.text(min_size=1, max_size=255))
+def test_a_long_name_takes_an_entry_for_thirteen_units(name: str) -> None:
+    units = len(name.encode("utf-16-le", "surrogatepass")) // 2
+    assert (entries_of(name) - 2) * 13 < units <= (entries_of(name) - 1) * 13
+
+
+PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=50)
+@given(st.sets(PATHS))
+def test_folders_come_before_what_is_in_them(paths: set[str]) -> None:
+    folders = by_folder(dict.fromkeys(paths, b""))
+    assert {f"{d}/{n}".removeprefix("./") for d, names in folders.items() for n in names} == paths
+    order = list(folders)
+    for folder in order[1:]:
+        parent = folder.rpartition("/")[0] or "."
+        assert order.index(parent) < order.index(folder)
+
+
+def test_a_volume_at_an_offset_says_so_in_its_boot_sector(tmp_path: Path) -> None:
+    image, _ = written(slot({}), tmp_path)
+    assert int.from_bytes(image.read_bytes()[28:32], "little") == OFFSET // 512

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from piimage.card import bmap, partitions
+from piimage.card.ext4 import DataFile, Ext4Volume
+from piimage.card.fat import FatVolume
+from piimage.card.image import Card, CardPlan, write_card
+from piimage.errors import PiimageError
+from piimage.run import Runner
+from tests.unit.card.volumes import old_card, tool
+
+MIB = 1 << 20
+ID = uuid.UUID("12345678-9abc-8def-8123-456789abcdef")
+
+
+def plan(identity: str = "one", layer: bytes = b"layer" * 99_999) -> CardPlan:
+    files: dict[str, Path | bytes] = {"config.txt": b"x=1\n", "layers/a.squashfs": layer}
+    return CardPlan(
+        identity,
+        (
+            FatVolume("selector", "SELECTOR", 1, 8 * MIB, {"autoboot.txt": b"[all]\n"}, bits=16),
+            FatVolume("slot A", "SLOT-A", 2, 40 * MIB, files),
+            FatVolume("slot B", "SLOT-B", 3, 40 * MIB),
+            Ext4Volume("data", "data", ID, ID, 32 * MIB, {"piimage/x": DataFile(b"x")}),
+        ),
+    )
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    return write_card(Runner(), plan(), tmp_path / "pi4.img")
+
+
+def parts(image: Path, folder: Path) -> list[Path]:
+    data = image.read_bytes()
+    table = partitions.decode(data[:512], len(data), "x")
+    found = []
+    for number, partition in table.partitions.items():
+        found.append(folder / f"p{number}")
+        found[-1].write_bytes(data[partition.start : partition.end])
+    return found
+
+
+def healthy(image: Path, folder: Path) -> None:
+    """What independent tools say of a card."""
+    assert "No errors detected" in tool("sfdisk", "--verify", image)
+    selector, slot, empty, data = parts(image, folder)
+    for fat in (selector, slot, empty):
+        tool("fsck.vfat", "-n", fat)
+    tool("e2fsck", "-fn", data)
+    assert tool("mtype", "-i", slot, "::config.txt") == "x=1\n"
+    assert tool("debugfs", "-R", "cat /piimage/x", data) == "x"
+
+
+def test_independent_tools_find_a_healthy_card(card: Card, tmp_path: Path) -> None:
+    healthy(card.image, tmp_path)
+    assert card.image.stat().st_size == 121 * MIB
+
+
+def test_the_map_makes_a_used_medium_a_healthy_card(card: Card, tmp_path: Path) -> None:
+    image = card.image.read_bytes()
+    medium = old_card(len(image))
+    for mapped in bmap.decode(card.map_file.read_bytes(), "x").ranges:
+        piece = image[mapped.extent.start : mapped.extent.end]
+        assert hashlib.sha256(piece).hexdigest() == mapped.checksum
+        medium[mapped.extent.start : mapped.extent.end] = piece
+    (tmp_path / "medium").write_bytes(medium)
+    healthy(tmp_path / "medium", tmp_path)
+    assert medium[512:MIB].count(0) == MIB - 512  # no old GPT or boot code stays behind
+
+
+def test_every_byte_that_is_not_zero_is_mapped(card: Card) -> None:
+    image = bytearray(card.image.read_bytes())
+    for mapped in card.map.ranges:
+        image[mapped.extent.start : mapped.extent.end] = bytes(mapped.extent.size)
+    assert image.count(0) == len(image)
+
+
+def test_bmaptool_takes_the_map(card: Card, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    tool("bmaptool", "copy", "--bmap", card.map_file, card.image, copy)
+    assert copy.read_bytes() == card.image.read_bytes()
+    damaged = card.image.read_bytes().replace(b"x=1\n", b"x=2\n")
+    (tmp_path / "damaged.img").write_bytes(damaged)
+    with pytest.raises(AssertionError, match="checksum mismatch"):
+        tool("bmaptool", "copy", "--bmap", card.map_file, tmp_path / "damaged.img", copy)
+
+
+def test_a_map_by_bmaptool_reads_as_ours(card: Card, tmp_path: Path) -> None:
+    tool("bmaptool", "create", "-o", tmp_path / "foreign.bmap", card.image)
+    foreign = bmap.decode((tmp_path / "foreign.bmap").read_bytes(), "x")
+    assert foreign.image_size == card.map.image_size
+
+
+def test_two_cards_of_one_plan_are_the_same_bytes(
+    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/St_Johns")
+    monkeypatch.setenv("LC_ALL", "C")
+    (tmp_path / "elsewhere").mkdir()
+    old = os.umask(0o077)
+    try:
+        again = write_card(Runner(), plan(), tmp_path / "elsewhere" / "other.img")
+    finally:
+        os.umask(old)
+    assert again.image.read_bytes() == card.image.read_bytes()
+    assert again.map_file.read_bytes() == card.map_file.read_bytes()
+    assert again.image.stat().st_mode == card.image.stat().st_mode
+
+
+def test_another_identity_is_another_disk(card: Card, tmp_path: Path) -> None:
+    other = write_card(Runner(), plan("two"), tmp_path / "other.img")
+    assert other.image.read_bytes()[440:444] != card.image.read_bytes()[440:444]
+
+
+def test_the_image_is_sparse(card: Card) -> None:
+    assert card.image.stat().st_blocks * 512 <= card.map.mapped + MIB
+
+
+def test_a_card_that_fails_leaves_what_was_there(card: Card, tmp_path: Path) -> None:
+    before = card.image.read_bytes()
+    with pytest.raises(PiimageError, match="slot A needs"):
+        write_card(Runner(), plan(layer=bytes(41 * MIB)), card.image)
+    assert card.image.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pi4.bmap", "pi4.img"]

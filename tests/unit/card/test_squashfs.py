@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from piimage import trees
+from piimage.card.squashfs import Compression, write_squashfs
+from piimage.clock import EPOCH
+from piimage.errors import PiimageError
+from piimage.run import Runner
+from piimage.trees import Entry, Kind
+from tests.unit.card.volumes import tool
+
+QUICK = Compression(level=1)
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
+
+
+def tree(size: int = 300_000) -> list[Entry]:
+    return [
+        trees.folder("bin", 0o750, uid=5, gid=6),
+        trees.file("bin/tool", bytes(range(256)) * (size // 256), 0o4755),
+        Entry("bin/same", Kind.HARD_LINK, link="bin/tool"),
+        trees.symlink("bin/sh", "tool"),
+        replace(trees.file("bin/ping", b"p", 0o755), xattrs={"security.capability": CAPABILITY}),
+        trees.folder("dev"),
+        Entry("dev/null", Kind.CHARACTER, 0o666, device=(1, 3)),
+        Entry("dev/big", Kind.BLOCK, 0o600, device=(259, 70)),
+        Entry("dev/pipe", Kind.FIFO, 0o600),
+        trees.file("dev/ümlaut", b""),
+    ]
+
+
+def packed(target: Path, entries: list[Entry], processors: int = 2) -> Path:
+    write_squashfs(Runner(), trees.tar_chunks(entries), target, QUICK, processors)
+    return target
+
+
+def test_ownership_modes_links_and_devices_survive(tmp_path: Path) -> None:
+    image = packed(tmp_path / "image", tree())
+    text = tool("unsquashfs", "-no-progress", "-llnumeric", image)
+    shown = {line.split("squashfs-root")[-1].split(" -> ")[0]: line for line in text.splitlines()}
+    assert shown["/bin"].startswith("drwxr-x--- 5/6")
+    assert shown["/bin/tool"].startswith("-rwsr-xr-x 0/0")
+    assert shown["/bin/sh"].endswith("sh -> tool")
+    assert shown["/dev/null"].startswith("crw-rw-rw- 0/0") and "1,  3" in shown["/dev/null"]
+    assert shown["/dev/big"].startswith("brw-------") and "259, 70" in shown["/dev/big"]
+    assert shown["/dev/pipe"].startswith("prw-------")
+    assert "/dev/ümlaut" in shown
+    assert shown[""].startswith("drwxr-xr-x 0/0")
+    assert all("2025-01-01" in line for line in shown.values() if "squashfs-root" in line)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set a capability when unpacking")
+def test_extended_attributes_and_hard_links_survive(tmp_path: Path) -> None:
+    image = packed(tmp_path / "image", tree())
+    tool("unsquashfs", "-no-progress", "-d", tmp_path / "out", image)
+    assert os.getxattr(tmp_path / "out/bin/ping", "security.capability") == CAPABILITY
+    assert (tmp_path / "out/bin/tool").stat().st_ino == (tmp_path / "out/bin/same").stat().st_ino
+    assert stat.S_ISCHR((tmp_path / "out/dev/null").stat().st_mode)
+
+
+def test_content_is_what_went_in(tmp_path: Path) -> None:
+    image = packed(tmp_path / "image", [trees.file("f", b"content\n" * 99)])
+    assert tool("unsquashfs", "-cat", image, "f") == "content\n" * 99
+
+
+def test_the_bytes_do_not_depend_on_processors_or_surroundings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = packed(tmp_path / "one", tree(3_000_000), processors=1).read_bytes()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    old = os.umask(0o077)
+    try:
+        second = packed(tmp_path / "two", tree(3_000_000), processors=5).read_bytes()
+    finally:
+        os.umask(old)
+    assert first == second
+    assert int.from_bytes(first[8:12], "little") == EPOCH
+
+
+@pytest.mark.provokes("run.failed")
+def test_what_is_no_tar_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(PiimageError, match="mksquashfs ended"):
+        write_squashfs(Runner(), [b"this is no tar" * 100], tmp_path / "image", QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield next(iter(trees.tar_chunks([trees.file("f", b"x" * 99)])))
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError, match="the source broke"):
+        write_squashfs(Runner(), chunks(), tmp_path / "image", QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_file_is_replaced_not_appended_to(tmp_path: Path) -> None:
+    target = tmp_path / "image"
+    packed(target, tree())
+    assert (
+        packed(target, [trees.file("f", b"x")]).read_bytes()
+        == packed(tmp_path / "other", [trees.file("f", b"x")]).read_bytes()
+    )
+
+
+@pytest.mark.parametrize(("level", "block"), [(0, 4096), (23, 4096), (3, 5000), (3, 2 << 20)])
+def test_a_compression_that_does_not_exist_is_no_compression(level: int, block: int) -> None:
+    with pytest.raises(ValueError, match="no"):
+        Compression(level, block)
