@@ -160,8 +160,8 @@ class Emulator(_Part):
     """Sources in boards/emulator of overlays that fit the device tree to the machine, in order."""
     cmdline: tuple[Word, ...] = ()
     """Words added to the kernel's command line."""
-    chosen: Literal["device-tree", "command-line"]
-    """How the kernel learns which partition was booted: as from the firmware, or by a word."""
+    chosen: Literal["device-tree", "command-line", "nothing"]
+    """How the kernel learns which partition was booted: as from the firmware, by a word, or not."""
 
 
 class Board(_Part):

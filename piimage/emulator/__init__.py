@@ -1,0 +1,1 @@
+"""A card image in QEMU, booted as the board's firmware would boot it."""

@@ -1,0 +1,33 @@
+"""The device tree of a card, fitted to what the emulator models: data in boards/emulator."""
+
+from __future__ import annotations
+
+from piimage import resources
+from piimage.boards import Emulator
+from piimage.firmware import devicetree
+from piimage.firmware.reader import BootFiles
+from piimage.run import Runner
+
+
+def fitted_tree(boot: BootFiles, emulator: Emulator, runner: Runner) -> bytes | None:
+    """Return the device tree for the machine, or None when the machine brings its own."""
+    if boot.device_tree is None:
+        return None
+    folder = resources.path("boards") / "emulator"
+    overlays = [
+        (name, devicetree.compile_overlay(runner, folder / f"{name}.dtso")) for name in emulator.fit
+    ]
+    tree = devicetree.apply_overlays(runner, boot.device_tree, overlays, origin="the emulator")
+    if emulator.chosen != "device-tree":
+        return tree
+    # What the boot loader tells: documentation of "Device Tree", /chosen/bootloader.
+    told = {"partition": boot.partition, "tryboot": int(boot.tryboot)}
+    return devicetree.with_cells(runner, tree, "/chosen/bootloader", told, origin="the emulator")
+
+
+def kernel_words(boot: BootFiles, emulator: Emulator) -> str:
+    """Return the kernel's command line in the emulator."""
+    words = [boot.cmdline, *emulator.cmdline]
+    if emulator.chosen == "command-line":
+        words.append(f"piimage.partition={boot.partition}")
+    return " ".join(word for word in words if word)

@@ -1,0 +1,91 @@
+"""What QEMU is told: a board's machine, its boot files, card and network, as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage.boards import Board, Emulator, Range
+from piimage.emulator import qemu
+from piimage.emulator.drive import Drive
+from piimage.emulator.ports import Forward, netdev_option
+from piimage.errors import InputError, PiimageError, raise_all
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An emulated board that is ready to be switched on."""
+
+    emulator: Emulator
+    cpus: int
+    memory_mib: int
+    kernel: Path
+    initramfs: Path | None
+    device_tree: Path | None
+    cmdline: str
+    drive: Drive
+    forwards: tuple[Forward, ...] = ()
+
+    def argv(self) -> list[str]:
+        """Return the command that starts QEMU, with the console on standard input and output."""
+        emulator = self.emulator
+        words = [qemu.PROGRAM, "-nodefaults", "-machine", emulator.machine]
+        words += _option("-cpu", emulator.cpu)
+        words += ["-accel", "tcg,thread=multi"]
+        words += ["-smp", str(self.cpus), "-m", str(self.memory_mib)]
+        words += ["-kernel", str(self.kernel)]
+        words += _option("-initrd", self.initramfs)
+        words += _option("-dtb", self.device_tree)
+        words += ["-append", self.cmdline]
+        words += ["-drive", self.drive.option(emulator.disk)]
+        words += ["-netdev", netdev_option(self.forwards)]
+        words += ["-device", f"{emulator.network},netdev=net0"]
+        for device in emulator.devices:
+            words += ["-device", device]
+        words += ["-display", "none", "-monitor", "none", "-no-reboot"]
+        return [*words, "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+
+
+def emulator_of(board: Board) -> Emulator:
+    """Return the board's emulator; InputError ``emulator.no-machine`` when it has none."""
+    if board.emulator is None:
+        raise InputError(
+            "emulator.no-machine",
+            f"QEMU has no machine that could stand in for {board.title}",
+            hint="try the same file with board: pi4 or board: qemu-virt",
+        )
+    return board.emulator
+
+
+def within_limits(emulator: Emulator, cpus: int | None, memory_mib: int | None) -> tuple[int, int]:
+    """Return processors and memory (MiB) of the machine, by default or as asked for.
+
+    Raises InputError ``emulator.beyond-machine`` for each that the machine cannot have.
+    """
+    wishes = (("--cpus", cpus, emulator.cpus), ("--mem", memory_mib, emulator.memory_mib))
+    raise_all(_faults(emulator.machine, wishes))
+    return cpus or emulator.cpus.default, memory_mib or emulator.memory_mib.default
+
+
+def _faults(machine: str, wishes: Sequence[tuple[str, int | None, Range]]) -> list[PiimageError]:
+    return [
+        InputError(
+            "emulator.beyond-machine",
+            f"the machine {machine} cannot have {wish}",
+            place=option,
+            hint=_allowed(limits),
+        )
+        for option, wish, limits in wishes
+        if wish is not None and not limits.least <= wish <= limits.most
+    ]
+
+
+def _allowed(limits: Range) -> str:
+    if limits.least == limits.most:
+        return f"it always has {limits.least}; leave the option out"
+    return f"give {limits.least} to {limits.most}"
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]

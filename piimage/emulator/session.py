@@ -1,0 +1,298 @@
+"""A booted card: switched on, watched, talked to, and always switched off."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from subprocess import PIPE, Popen, TimeoutExpired
+from typing import Final
+
+from piimage import events
+from piimage.boards import Board
+from piimage.emulator import qemu
+from piimage.emulator.console import Console, Line, Phase, phases
+from piimage.emulator.drive import Drive, flattened, make_drive
+from piimage.emulator.fitting import fitted_tree, kernel_words
+from piimage.emulator.machine import Machine, emulator_of, within_limits
+from piimage.emulator.ports import SSH, Forward, check_free, free_port
+from piimage.errors import PiimageError
+from piimage.firmware.reader import BootFiles, read_card
+from piimage.run import Runner
+
+_SHOWN_LINES: Final = 25
+_PANIC: Final = re.compile(r"Kernel panic - not syncing[^\n]*")
+_RESET: Final = re.compile(r"reboot: Restarting system")
+_OFF: Final = re.compile(r"reboot: (Power down|System halted|Power off not available)")
+_BYTES: Final = 65536
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a card is booted; what is None is the board's default."""
+
+    cpus: int | None = None
+    memory_mib: int | None = None
+    disk_size: int | None = None
+    """The size of the card in bytes, to see the data partition grow."""
+    disk_file: Path | None = None
+    """Where what the board writes is kept."""
+    ssh_port: int | None = None
+    """The port of this host that leads to the board's SSH; 0 takes a free one."""
+    forwards: tuple[Forward, ...] = ()
+    tryboot: bool = False
+    """Boot what the firmware tries once."""
+
+    def all_forwards(self) -> tuple[Forward, ...]:
+        """Return the forwards, the one to SSH included."""
+        if self.ssh_port is None:
+            return self.forwards
+        return (Forward(self.ssh_port or free_port(), SSH), *self.forwards)
+
+
+class Session:
+    """A board that is switched on.
+
+    Everything is safe to be called after the machine has ended.
+    """
+
+    def __init__(
+        self, machine: Machine, boot_files: BootFiles, process: Popen[bytes], errors: Path
+    ) -> None:
+        self.machine = machine
+        self.boot_files = boot_files
+        self._process = process
+        self._errors = errors
+        self._started = time.monotonic()
+        self._cpu = 0.0
+        self.console = Console(lambda: (self.seconds(), self.cpu_seconds()))
+
+    @property
+    def ssh_port(self) -> int | None:
+        """The port of this host that leads to the board's SSH."""
+        return next((f.host for f in self.machine.forwards if f.guest == SSH), None)
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._process.pid
+
+    def seconds(self) -> float:
+        """Return the wall seconds since QEMU was started."""
+        return time.monotonic() - self._started
+
+    def cpu_seconds(self) -> float:
+        """Return the processor seconds that QEMU has used, user and system, all threads."""
+        # proc(5): utime and stime are fields 14 and 15; the second, in brackets, may hold blanks.
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+            self._cpu = max(self._cpu, ticks / os.sysconf("SC_CLK_TCK"))
+        return self._cpu
+
+    def wait_for(self, text: str | re.Pattern[str], timeout: float) -> str:
+        """Wait until the console shows `text` (or what matches), and return what matched.
+
+        What came before it is not looked at again. Raises PiimageError ``emulator.timeout`` after
+        `timeout` seconds, ``emulator.panic`` when the kernel gives up first, ``emulator.ended``
+        when the machine does; each shows the last lines.
+        """
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
+        found = self.console.wait((pattern, _PANIC), timeout)
+        if found is not None and found.re is pattern:
+            return found[0]
+        raise self._disappointed(pattern.pattern if found is None else None, timeout)
+
+    def wait_end(self, timeout: float) -> str:
+        """Wait until the board switches itself off or resets; return ``off`` or ``reset``.
+
+        Raises as `wait_for`. QEMU is left to end by itself where the machine can.
+        """
+        found = self.console.wait((_RESET, _OFF, _PANIC), timeout)
+        if found is None and self.console.ended:
+            return "off"
+        if found is None or found.re is _PANIC:
+            raise self._disappointed("the end" if found is None else None, timeout)
+        return "reset" if found.re is _RESET else "off"
+
+    def send(self, data: str | bytes) -> None:
+        """Type `data` on the console; nothing happens when the machine has ended."""
+        assert self._process.stdin is not None  # noqa: S101  # asked for at its start
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(data.encode() if isinstance(data, str) else data)
+            self._process.stdin.flush()
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return what the console showed, with times."""
+        return self.console.lines()
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return the parts of the boot so far."""
+        return phases(self.lines())
+
+    def pump(self, listen: Callable[[bytes], None]) -> None:
+        """Feed the console until QEMU closes it, and show each piece to `listen`."""
+        assert self._process.stdout is not None  # noqa: S101  # asked for at its start
+        source = self._process.stdout.fileno()
+        try:
+            while data := os.read(source, _BYTES):
+                self.console.feed(data)
+                listen(data)
+        except OSError:
+            return
+        finally:
+            self.console.end()
+
+    def _disappointed(self, wanted: str | None, timeout: float) -> PiimageError:
+        """Return the error for a wait: `wanted` did not come, or, if None, the kernel panicked."""
+        shown = "\n  ".join(["", *(line.text for line in self.lines()[-_SHOWN_LINES:])])
+        if wanted is None:
+            return PiimageError(
+                "emulator.panic",
+                f"the kernel gave up after {self.seconds():.1f} s; the last lines:{shown}",
+                hint="the first error above is usually the cause",
+            )
+        if self.console.ended:
+            said = self._errors.read_text(errors="replace").strip()
+            return PiimageError(
+                "emulator.ended",
+                f"the machine ended after {self.seconds():.1f} s without {wanted!r}; "
+                f"the console's last lines:{shown}" + (f"\nQEMU said:\n  {said}" if said else ""),
+                hint="-v shows the command that started it",
+            )
+        return PiimageError(
+            "emulator.timeout",
+            f"{wanted!r} did not appear within {timeout:g} s; the console's last lines:{shown}",
+            hint="give it more time with --timeout, or boot it without --until and look",
+        )
+
+
+@contextlib.contextmanager
+def boot(
+    image: Path,
+    board: Board,
+    runner: Runner,
+    options: Options | None = None,
+    *,
+    listen: Callable[[bytes], None] = lambda data: None,
+) -> Iterator[Session]:
+    """Boot the card `image` as `board`; the machine is switched off when the block is left.
+
+    `listen` is shown the console's output, from another thread. Raises what `read_card` raises, and
+    ``emulator.no-machine``, ``emulator.old-qemu``, ``emulator.beyond-machine``,
+    ``emulator.disk-size``, ``emulator.port-taken``.
+    """
+    options = options or Options()
+    emulator_of(board)
+    qemu.require_qemu(runner)
+    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
+        scratch = Path(folder)
+        drive = make_drive(runner, image, scratch, size=options.disk_size, kept=options.disk_file)
+        with _card(runner, image, drive) as card:
+            files = read_card(card, board, runner, tryboot=options.tryboot)
+        for remark in files.remarks:
+            runner.emit(events.Warning(remark))
+        machine = _machine(files, board, runner, options, drive, scratch=scratch)
+        with _switched_on(machine, files, runner, listen, errors=scratch / "qemu.log") as session:
+            yield session
+
+
+@contextlib.contextmanager
+def reboot(
+    session: Session,
+    board: Board,
+    runner: Runner,
+    *,
+    tryboot: bool = False,
+    listen: Callable[[bytes], None] = lambda data: None,
+) -> Iterator[Session]:
+    """Boot the card of `session`, whose machine is off, again with all that was written to it."""
+    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
+        scratch = Path(folder)
+        old = session.machine
+        with flattened(runner, old.drive) as card:
+            files = read_card(card, board, runner, tryboot=tryboot)
+        options = Options(old.cpus, old.memory_mib, forwards=old.forwards)
+        machine = _machine(files, board, runner, options, old.drive, scratch=scratch)
+        with _switched_on(machine, files, runner, listen, errors=scratch / "qemu.log") as again:
+            yield again
+
+
+@contextlib.contextmanager
+def _card(runner: Runner, image: Path, drive: Drive) -> Iterator[Path]:
+    """Give what the firmware would read: a kept drive may hold other boot files than its image."""
+    if not drive.kept:
+        yield image
+        return
+    with flattened(runner, drive) as path:
+        yield path
+
+
+def _machine(
+    files: BootFiles, board: Board, runner: Runner, options: Options, drive: Drive, *, scratch: Path
+) -> Machine:
+    emulator = emulator_of(board)
+    cpus, memory_mib = within_limits(emulator, options.cpus, options.memory_mib)
+    forwards = options.all_forwards()
+    check_free(forwards)
+    return Machine(
+        emulator=emulator,
+        cpus=cpus,
+        memory_mib=memory_mib,
+        kernel=_saved(scratch / "kernel", files.kernel),
+        initramfs=None if files.initramfs is None else _saved(scratch / "initrd", files.initramfs),
+        device_tree=_saved_tree(scratch / "tree.dtb", fitted_tree(files, emulator, runner)),
+        cmdline=kernel_words(files, emulator),
+        drive=drive,
+        forwards=forwards,
+    )
+
+
+def _saved(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def _saved_tree(path: Path, data: bytes | None) -> Path | None:
+    return None if data is None else _saved(path, data)
+
+
+@contextlib.contextmanager
+def _switched_on(
+    machine: Machine,
+    files: BootFiles,
+    runner: Runner,
+    listen: Callable[[bytes], None],
+    *,
+    errors: Path,
+) -> Iterator[Session]:
+    # The boot files are on their way to QEMU: this process need not hold them as well.
+    light = replace(files, kernel=b"", initramfs=None, device_tree=None)
+    with (
+        errors.open("wb") as log,
+        runner.start(machine.argv(), stdin=PIPE, stdout=PIPE, stderr=log) as process,
+    ):
+        session = Session(machine, light, process, errors)
+        reader = threading.Thread(target=session.pump, args=(listen,), daemon=True)
+        reader.start()
+        try:
+            yield session
+        finally:
+            session.cpu_seconds()
+            _switch_off(process)
+            reader.join(timeout=30)
+
+
+def _switch_off(process: Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except TimeoutExpired:
+        process.kill()
+        process.wait()
