@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NoReturn
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.fields import CAPABILITIES
 from piimage.config.resources import Resources
-from piimage.errors import InputError
+from piimage.errors import InputError, PiimageError
 from piimage.oci.models import Execution, decode_json
 from piimage.oci.mounts import (
     FoundDevice,
@@ -286,7 +286,8 @@ def _resources(resources: Resources | None, rules: list[dict[str, Any]]) -> dict
     if "blockio" in fields:
         fields["blockIO"] = fields.pop("blockio")
     # The file's own rules come last: of several that match, the last one counts.
-    return fields | {"devices": [*rules, *fields.get("devices", [])]}
+    own = [{"access": "rwm"} | rule for rule in fields.get("devices", [])]
+    return fields | {"devices": [*rules, *own]}
 
 
 def _seccomp(container: Container, architecture: str) -> Mapping[str, Any] | None:
@@ -296,12 +297,19 @@ def _seccomp(container: Container, architecture: str) -> Mapping[str, Any] | Non
     if chosen == "default":
         names = capabilities_of(container.config.capabilities)
         return default_profile({*names, *capabilities_of(container.config.ambient)}, architecture)
-    profile = decode_json(container.profile or b"", f"{container.place} ({chosen})")
+    try:
+        profile = decode_json(container.profile or b"", chosen)
+    except PiimageError as error:
+        _refuse_profile(container, error.message)
     if not isinstance(profile.get("defaultAction"), str):
-        _refuse(
-            "oci.seccomp",
-            f"{chosen} is no seccomp profile: it has no defaultAction",
-            container,
-            "give the `linux.seccomp` object of the OCI runtime specification",
-        )
+        _refuse_profile(container, "it has no defaultAction")
     return profile
+
+
+def _refuse_profile(container: Container, why: str) -> NoReturn:
+    _refuse(
+        "oci.seccomp",
+        f"{container.config.seccomp} is no seccomp profile: {why}",
+        container,
+        "give the `linux.seccomp` object of the OCI runtime specification",
+    )

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.errors import ErrorGroup, InputError
+from piimage.oci.bundle import (
+    bundle,
+    containers_tree,
+    environment,
+    folder_name,
+    poststart,
+    prestart,
+    quote,
+    stanza,
+)
+from piimage.oci.models import Execution
+from piimage.oci.rootfs import Root, User, notes_of
+from piimage.oci.spec import Container, runtime_spec
+from piimage.trees import Entry, folder, symlink
+
+ROOT = Root([notes_of([folder(name) for name in ("dev", "proc", "sys", "etc")])])
+SHELLS = [["dash"], ["busybox", "sh"]]
+
+
+def container(
+    kind: Any = "services", name: str = "web", root: Root = ROOT, **fields: Any
+) -> Container:
+    config = merge(secure_defaults(), ContainerConfig.model_validate(fields))
+    at = folder_name(kind, 2, name)
+    image = Execution(cmd=("/bin/x",))
+    return Container(name, kind, at, config, image, root, ("aa", "bb"), "pi4.yml:9:5")
+
+
+def env_of(root: Root = ROOT, **fields: Any) -> dict[str, str]:
+    one = container(root=root, **fields)
+    text = environment(one, runtime_spec(one, {}))
+    script = f"{text}\nset | grep -E '^[A-Z_]+='"
+    said = subprocess.run(
+        ["busybox", "env", "-i", "dash", "-c", script], capture_output=True, check=True, text=True
+    ).stdout
+    names = {line.partition("=")[0] for line in text.splitlines() if "='" in line}
+    values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return {name: values[name][1:-1] for name in names}
+
+
+def texts(entries: list[Entry]) -> dict[str, str]:
+    return {entry.path: b"".join(entry.content()).decode() for entry in entries}
+
+
+def test_a_containers_folder_holds_what_the_contract_says() -> None:
+    made = texts(list(bundle(container("onboot", "dhcp"), {})))
+    at = "onboot/002-dhcp"
+    assert list(made) == [at, f"{at}/config.json", f"{at}/layers", f"{at}/container.env"]
+    assert made[f"{at}/layers"] == "aa\nbb\n"
+    spec = json.loads(made[f"{at}/config.json"])
+    assert spec["root"]["path"] == "/run/piimage/rootfs/onboot/002-dhcp"
+    assert made[f"{at}/container.env"] == "READONLY='1'\n"
+
+
+def test_the_containers_layer_has_the_stanzas_of_the_services() -> None:
+    tree = [container("onboot", "dhcp"), container(), container("onshutdown", "bye")]
+    made = texts(list(containers_tree(tree, {})))
+    assert made["finit.d/web.conf"] == (
+        "service [2345] name:web restart:always restart_sec:1 kill:20 log:null "
+        "/usr/lib/piimage/service web -- web\n"
+    )
+    assert [path for path in made if path.startswith("finit.d/")] == ["finit.d/web.conf"]
+    assert {"onboot", "services", "onshutdown", "finit.d"} <= set(made)
+
+
+def test_process_1_waits_longer_than_the_runner() -> None:
+    assert " kill:40 " in stanza(container(stop_timeout="30s"))
+
+
+def test_the_errors_of_all_containers_come_together() -> None:
+    bad = [container(name=name, userns="new") for name in ("a", "b")]
+    with pytest.raises(ErrorGroup) as caught:
+        list(containers_tree(bad, {}))
+    assert [error.code for error in caught.value.errors] == ["oci.userns", "oci.userns"]
+
+
+def test_lifecycle_becomes_variables() -> None:
+    found = env_of(
+        restart={"policy": "on-failure", "backoff": "2s..30s"},
+        after=["a", "b"],
+        required=True,
+        timeout="1m",
+        stop_timeout=3,
+        log={"size": "8K", "count": 2},
+        health={"http": "http://127.0.0.1:80/x?a=b&c", "every": "10s", "timeout": 2, "start": 0},
+        net="new",
+    )
+    assert found == {
+        "READONLY": "1",
+        "RESTART": "on-failure",
+        "BACKOFF_MIN": "2",
+        "BACKOFF_MAX": "30",
+        "AFTER": "a b",
+        "REQUIRED": "1",
+        "TIMEOUT": "60",
+        "STOP_TIMEOUT": "3",
+        "LOG_SIZE": "8192",
+        "LOG_COUNT": "2",
+        "HEALTH_KIND": "http",
+        "HEALTH_TARGET": "http://127.0.0.1:80/x?a=b&c",
+        "HEALTH_EVERY": "10",
+        "HEALTH_TIMEOUT": "2",
+        "HEALTH_RETRIES": "3",
+        "HEALTH_START": "0",
+        "HEALTH_NETNS": "1",
+    }
+
+
+def test_a_writable_root_of_a_user_namespace_is_owned_by_its_root() -> None:
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    found = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)
+    assert found["UPPER_OWNER"] == "100000:100000"
+    assert found["READONLY"] == "0"
+
+
+def test_mount_points_that_the_image_lacks_are_named() -> None:
+    root = Root([notes_of([folder("etc"), folder("dev"), symlink("data", "srv/data")])])
+    found = env_of(
+        root=root,
+        binds=["/etc/resolv.conf:/etc/resolv.conf", "/data/web:/data", "/run/x.sock:/run/x.sock"],
+        tmpfs=["/tmp"],
+        mounts=[{"type": "tmpfs", "destination": "/tmp/inner"}],
+    )
+    points = "etc/resolv.conf proc/ run/x.sock srv/data/ sys/ tmp/"
+    assert sorted(found["POINTS"].split()) == points.split()
+    assert found["MKDIR"] == "/data/web"
+    assert "POINTS" not in env_of(root=root, tmpfs=["/tmp"], readonly=False)
+
+
+@pytest.mark.provokes("oci.mount-point")
+def test_a_missing_mount_point_that_no_list_can_hold_is_refused() -> None:
+    with pytest.raises(InputError, match="mounts on '/a b', which its image does not have"):
+        env_of(tmpfs=["/a b"])
+
+
+@pytest.mark.provokes("oci.unsupported")
+def test_another_namespace_of_containerd_is_refused() -> None:
+    with pytest.raises(InputError, match="containerd's namespace other"):
+        poststart(container(runtime={"namespace": "other"}))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30))
+def test_what_is_quoted_arrives_in_every_shell(value: str) -> None:
+    for shell in SHELLS:
+        said = subprocess.run(
+            [*shell, "-c", f'X={quote(value)}\nprintf %s "$X"'], capture_output=True, check=True
+        ).stdout
+        assert said == value.encode()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_health_command_arrives_word_by_word(words: list[str]) -> None:
+    one = container(health={"command": words})
+    text = environment(one, runtime_spec(one, {}))
+    script = f'{text}\neval "set -- $HEALTH_TARGET"\nfor w; do printf \'%s\\0\' "$w"; done'
+    for shell in SHELLS:
+        said = subprocess.run([*shell, "-c", script], capture_output=True, check=True).stdout
+        assert said.decode().split("\0")[:-1] == words
+
+
+def run_with_stubs(script: str, *names: str) -> list[str]:
+    """What `script` would do: each program of `names` prints its arguments instead."""
+    stubs = "".join(f'{name}() {{ printf "%s|" {name} "$@"; echo; }}\n' for name in names)
+    said = subprocess.run(
+        ["busybox", "sh", "-euc", f"PID=42\n{stubs}{script}"],
+        capture_output=True, check=True, text=True,
+    ).stdout  # fmt: skip
+    return [line.removesuffix("|") for line in said.splitlines()]
+
+
+def test_the_runtime_section_becomes_scripts() -> None:
+    one = container(
+        runtime={
+            "mkdir": ["/run/it's", "/data/a"],
+            "cgroups": ["/pods"],
+            "mounts": [
+                {"type": "overlay", "source": "overlay", "destination": "/run/o",
+                 "options": ["lowerdir=/l", "upperdir=/run/u u", "workdir=/run/w"]}
+            ],
+            "interfaces": [
+                {"name": "veth0", "peer": "veth1"},
+                {"name": "wg0", "add": "wireguard", "createInRoot": True},
+                {"name": "dummy0", "add": "dummy"},
+                {"name": "eth1"},
+            ],
+            "bindNS": {"net": "/run/netns/web"},
+        }
+    )  # fmt: skip
+    before = prestart(one, User()).replace("mountpoint -q", "false")
+    assert run_with_stubs(before, "mkdir", "mount") == [
+        "mkdir|-p|/run/o",
+        "mkdir|-p|/run/u u",
+        "mkdir|-p|/run/w",
+        "mount|-t|overlay|-o|lowerdir=/l,upperdir=/run/u u,workdir=/run/w|overlay|/run/o",
+        "mkdir|-p|/sys/fs/cgroup/piimage/pods",
+        "mkdir|-p|/run/it's",
+        "mkdir|-p|/data/a",
+    ]
+    after = poststart(one).replace(": >", ": ")
+    assert run_with_stubs(after, "ip", "nsenter", "mkdir", "mount") == [
+        "ip|link|add|name|veth0|type|veth|peer|name|veth1",
+        "ip|link|set|dev|veth0|netns|42",
+        "ip|link|add|name|wg0|type|wireguard",
+        "ip|link|set|dev|wg0|netns|42",
+        "nsenter|-t|42|-n|ip|link|add|name|dummy0|type|dummy",
+        "ip|link|set|dev|eth1|netns|42",
+        "mkdir|-p|/run/netns",
+        "mount|-o|bind|/proc/42/ns/net|/run/netns/web",
+    ]
+
+
+def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
+    script = prestart(container(devices=["/dev/null"]), User(110, 120))
+    assert run_with_stubs(script, "mkdir", "rm", "mknod", "chown") == [
+        "mkdir|-p|/dev/piimage/services/web",
+        "rm|-f|/dev/piimage/services/web/null",
+        "mknod|-m|0600|/dev/piimage/services/web/null|c|1|3",
+        "chown|110:120|/dev/piimage/services/web/null",
+    ]
+
+
+def test_a_device_that_is_missing_is_named() -> None:
+    script = prestart(container(devices=["/dev/i2c-77"]), User())
+    done = subprocess.run(
+        ["dash", "-c", f"say() {{ echo \"$*\"; }}\n{script}"], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "web: the device /dev/i2c-77 is missing\n")
