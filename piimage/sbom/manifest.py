@@ -1,0 +1,33 @@
+"""The manifest of a card: each of its files, and from what it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from piimage.sbom.model import Bill
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file `path` on the card (``slot A/kernel.img``, ``layers/base: /usr/bin/runc``).
+
+    `source` says where it came from: the package URL of a component, or ``file:PATH`` for one of
+    the user's, or ``piimage:PART`` for what piimage generated.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    source: str
+
+
+def encode(bill: Bill, origins: Iterable[Origin]) -> bytes:
+    """Return the manifest as JSON, in the order of paths."""
+    files = {
+        origin.path: {"size": origin.size, "sha256": origin.sha256, "from": origin.source}
+        for origin in sorted(origins, key=lambda origin: origin.path)
+    }
+    document = {"card": bill.name, "identity": bill.identity, "files": files}
+    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
