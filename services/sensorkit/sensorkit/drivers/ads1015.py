@@ -1,8 +1,9 @@
 """ADS1015 four-input converter (TI SBAS473E).
 
-Three transfers an input: start, read the result, read back the configuration. The last one
-proves that the chip is still set up and had finished; without it a chip that has reset itself
-gives a plausible 0 V.
+Four transfers an input: start, read the result, read back the configuration, read the result
+again. The configuration proves that the chip is still set up and had finished; without it a chip
+that has reset itself gives a plausible 0 V. The result has no redundancy of its own, and rests
+until the next start: two equal reads are what tells it from noise on the bus.
 """
 
 from __future__ import annotations
@@ -99,9 +100,10 @@ class Ads1015:
         for _ in range(_POLLS):
             word = self._registers.read_word(_CONVERSION)
             state = self._registers.read_word(_CONFIG)
+            again = self._registers.read_word(_CONVERSION)
             if state | _START != command or word & 0xF:
                 raise LostSettings(f"config is 0x{state:04x}, not 0x{command:04x}")
-            if state & _START:
+            if state & _START and again == word:
                 return (word - 0x10000 if word & 0x8000 else word) >> 4
             self._clock.sleep(1 / self._settings.rate)
         raise NotReady(f"input {pin} still converts after {_POLLS} polls")

@@ -142,26 +142,23 @@ def _scaled(data: bytes, scale: float, what: str) -> Vector:
 
 
 def heading(acceleration: Vector, field: Vector) -> float | None:
-    """Tilt-compensated compass angle of the x axis, 0..360 degrees (ST AN3192 section 3).
+    """Tilt-compensated compass angle of the x axis, 0..360 degrees.
 
-    None in free fall or where there is no horizontal field.
+    The roll is undone, then the pitch, both taken from gravity. (The formula of ST AN3192
+    undoes them in the other order with the same angles, and errs when both are large.) None in
+    free fall, with the x axis upright, or where there is no horizontal field.
     """
     length = math.hypot(*acceleration)
     if not 0.5 <= length <= 1.5:
         return None
-    ax, ay, _ = (a / length for a in acceleration)
-    pitch = math.asin(max(-1.0, min(1.0, -ax)))
-    cos_pitch = math.cos(pitch)
-    if abs(cos_pitch) < 1e-6:
+    ax, ay, az = (a / length for a in acceleration)
+    pitch, roll = math.asin(max(-1.0, min(1.0, -ax))), math.atan2(ay, az)
+    if math.cos(pitch) < 1e-3:
         return None
-    roll = math.asin(max(-1.0, min(1.0, ay / cos_pitch)))
     mx, my, mz = field
-    x = mx * cos_pitch + mz * math.sin(pitch)
-    y = (
-        mx * math.sin(roll) * math.sin(pitch)
-        + my * math.cos(roll)
-        - mz * math.sin(roll) * cos_pitch
-    )
+    x = mx * math.cos(pitch) + (my * math.sin(roll) + mz * math.cos(roll)) * math.sin(pitch)
+    y = my * math.cos(roll) - mz * math.sin(roll)
     if x == 0 and y == 0:
         return None
-    return math.degrees(math.atan2(y, x)) % 360.0
+    # Just below zero, the remainder rounds to 360 itself.
+    return math.degrees(math.atan2(y, x)) % 360.0 % 360.0

@@ -1,0 +1,43 @@
+"""A Pi's I2C bus and SPI controller with chip models, in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chipmodels.adapter import I2cAdapter, SpiController
+from chipmodels.clock import VirtualClock
+from chipmodels.inprocess import ModelSMBus, ModelSpiDev
+from chipmodels.target import I2cTarget, SpiTarget
+from sensorkit.bus.registers import (
+    I2cBus,
+    Line,
+    RdwrRegisters,
+    SmbusRegisters,
+    SpiDevice,
+    SpiRegisters,
+)
+
+EXAMPLE_CALIBRATION = bytes.fromhex("706b436718fc7d8e43d6d00b270b8c00f9ff8c3cf8c67017")
+EXAMPLE_DATA = bytes.fromhex("655ac07eed00")
+
+
+@dataclass
+class Rig:
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    chips: dict[int, I2cTarget] = field(default_factory=dict)
+    selects: dict[int, SpiTarget] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.adapter = I2cAdapter(self.chips)
+        self.controller = SpiController(self.selects)
+        self.line: Line[I2cBus] = Line("i2c1", lambda: ModelSMBus(self.adapter))
+        self.spi_line: Line[SpiDevice] = Line("spi0.0", lambda: ModelSpiDev(self.controller, 0))
+
+    def smbus(self, address: int) -> SmbusRegisters:
+        return SmbusRegisters(self.line, address)
+
+    def rdwr(self, address: int) -> RdwrRegisters:
+        return RdwrRegisters(self.line, address)
+
+    def spi(self) -> SpiRegisters:
+        return SpiRegisters(self.spi_line)
