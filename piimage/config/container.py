@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from piimage.config.deferred import Deferred
 from piimage.config.fields import (
@@ -21,6 +21,7 @@ from piimage.config.fields import (
     NetworkNamespace,
     Rlimit,
     TmpfsMount,
+    UserName,
     Variable,
 )
 from piimage.config.values import (
@@ -32,10 +33,10 @@ from piimage.config.values import (
     Interval,
     Name,
     Part,
+    ShortPart,
     Size,
     Strings,
     Texts,
-    as_text,
     form,
     problem,
     quoted,
@@ -53,8 +54,10 @@ else:  # few files need them, and every class costs time when it is made
     Runtime = Annotated[Any, Deferred("piimage.config.runtime", "Runtime")]
 
 
-class Device(Part):
+class Device(ShortPart):
     """A device node; its type and numbers are read on the Pi if only the path is given."""
+
+    short_key = "path"
 
     path: str = Field(description="The node, such as /dev/i2c-1; `all` allows a whole type.")
     type: Literal["a", "b", "c", "u", "p"] | None = Field(
@@ -67,11 +70,6 @@ class Device(Part):
     ) = Field(
         default=None, description="Octal permission bits of the node; with path all: r, w, m."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: object) -> object:
-        return {"path": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -90,8 +88,10 @@ class IdMapping(Part):
     size: int = Field(ge=1, description="How many.")
 
 
-class Restart(Part):
+class Restart(ShortPart):
     """Whether and how fast a service is started again."""
+
+    short_key = "policy"
 
     policy: Literal["always", "on-failure", "no"] = Field(
         default="always", description="When a service that has ended is started again."
@@ -99,11 +99,6 @@ class Restart(Part):
     backoff: BackoffRange = Field(
         default=Backoff(1, 60), description="Wait before a restart, FIRST..MOST; doubled each time."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: object) -> object:
-        return {"policy": value} if isinstance(value, str) else value
 
 
 class Health(Part):
@@ -240,18 +235,9 @@ class ContainerConfig(Part):
     seccomp: str | None = Field(
         default=None, description="default, unconfined, or a profile file in the OCI's JSON form."
     )
-    user: (
-        Annotated[
-            str,
-            BeforeValidator(as_text),
-            *form(
-                r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?",
-                "user",
-                "USER or USER:GROUP",
-            ),
-        ]
-        | None
-    ) = Field(default=None, description="USER[:GROUP], by name in the image or by number.")
+    user: UserName | None = Field(
+        default=None, description="USER[:GROUP], by name in the image or by number."
+    )
     required: bool | None = Field(
         default=None, description="onboot: a failure stops the boot (default false)."
     )
@@ -312,9 +298,10 @@ def merge(*places: ContainerConfig | None) -> ContainerConfig:
     return ContainerConfig.model_construct(**merged)
 
 
-def _said(part: Part) -> Iterator[tuple[str, Any]]:
+def _said(part: BaseModel) -> Iterator[tuple[str, Any]]:
     """Give the fields that say something, plain lists before what extends them, uid before user."""
-    for name in type(part).model_fields:
+    whole = ContainerConfig if isinstance(part, ContainerConfig) else type(part)
+    for name in whole.model_fields:
         value = getattr(part, name)
         if value is not None:
             yield name, value
@@ -337,5 +324,5 @@ def _merge_runtime(below: Runtime | None, above: Runtime) -> Runtime:
 
 def to_label(config: ContainerConfig) -> str:
     """Return `config` as the JSON that the label carries: what was said, in a fixed order."""
-    said = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    said = config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
     return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator
 
-from piimage.config.values import closest, did_you_mean, problem, quoted
+from piimage.config.values import as_text, closest, did_you_mean, form, problem, quoted
 
 _CAPABILITIES: Final = """
 AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE
@@ -31,7 +31,7 @@ def _capability(value: str) -> str:
         close = closest(value if value.upper().startswith("CAP_") else f"CAP_{value}", CAPABILITIES)
         raise problem(
             f"{quoted(value)} is no capability",
-            f"{close} (did you mean that?)" if close else "a name of capabilities(7), or all, none",
+            close or "a name of capabilities(7), or all, none",
         )
     return value
 
@@ -109,4 +109,11 @@ Variable = Annotated[str, AfterValidator(_variable)]
 Rlimit = Annotated[str, AfterValidator(_rlimit)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
 NetworkNamespace = Annotated[str, AfterValidator(_network)]
+UserName = Annotated[
+    str,
+    BeforeValidator(as_text),
+    *form(
+        r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", "user", "USER or USER:GROUP"
+    ),
+]
 Identity = Annotated[int | str, BeforeValidator(_identity)]

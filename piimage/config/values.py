@@ -4,22 +4,25 @@ A check that fails says what is wrong and what to write instead; the loader adds
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import CoreSchema
 
 PROBLEM: Final = "piimage"
 """The type of a validation error that carries ``what`` and ``instead``."""
@@ -37,9 +40,7 @@ _ACRONYMS: Final = {
     "binds_add": "binds.add",
 }
 # Keys of piimage's own, which LinuxKit does not have, are written as in Python.
-_OWN: Final = frozenset(
-    {"authorized_keys", "psk_file", "accept_password", "stop_timeout", "host_keys", "exit_code"}
-)
+_OWN: Final = frozenset({"accept_any", "authorized_keys", "exit_code", "psk_file", "stop_timeout"})
 
 
 def key_of(name: str) -> str:
@@ -63,6 +64,28 @@ class Part(BaseModel):
         serialize_by_alias=True,
         hide_input_in_errors=True,
     )
+
+
+class ShortPart(Part):
+    """A mapping that may also be written as the text of its one important key."""
+
+    short_key: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        return {cls.short_key: value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler(schema)
+        whole = handler.resolve_ref_schema(made)
+        mapping = dict(whole)
+        whole.clear()
+        whole["anyOf"] = [{"type": "string", "description": f"Its {cls.short_key} alone."}, mapping]
+        return made
 
 
 def problem(what: str, instead: str) -> PydanticCustomError:
@@ -89,12 +112,10 @@ def closest(wrong: str, known: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def did_you_mean(wrong: str, known: Iterable[str], what: str = "one of") -> str:
-    """Return what to write instead of `wrong`: the closest of `known`, and the list."""
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return what to write instead of `wrong`: the closest of `known`, or all of them."""
     names = sorted(known)
-    close = closest(wrong, names)
-    listed = f"{what} {', '.join(names)}" if names else "nothing: there is none"
-    return f"{close} (did you mean that?), or {listed}" if close else listed
+    return closest(wrong, names) or (f"one of {', '.join(names)}" if names else "nothing")
 
 
 # Durations and sizes ------------------------------------------------------------------------
@@ -249,11 +270,6 @@ def form(pattern: str, kind: str, instead: str, **schema: object) -> tuple[Any, 
     return AfterValidator(check), WithJsonSchema(
         {"type": "string", "pattern": f"^(?:{pattern})$", **schema}
     )
-
-
-def checked(check: Callable[[str], str]) -> AfterValidator:
-    """Return the annotation of a text that `check` returns, or raises a problem about."""
-    return AfterValidator(check)
 
 
 Name = Annotated[

@@ -1,0 +1,104 @@
+"""What is on the card beside the containers: firmware settings, partitions."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from piimage.config.values import (
+    AbsolutePath,
+    Part,
+    Size,
+    Strings,
+    as_text,
+    form,
+    parse_size,
+    problem,
+    quoted,
+)
+
+# What piimage writes into config.txt itself: a second value would make a card that does not boot.
+RESERVED_SETTINGS: Final = frozenset(
+    {"os_prefix", "overlay_prefix", "kernel", "initramfs", "ramfsfile", "ramfsaddr", "cmdline",
+     "device_tree", "include", "tryboot_a_b", "boot_partition", "upstream_kernel", "arm_64bit"}
+)  # fmt: skip
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str | int) else value
+
+
+def _free(settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for key in settings:
+        if key in RESERVED_SETTINGS:
+            raise problem(
+                f"{key} is piimage's to set", "nothing: the board and the slots decide it"
+            )
+        if not key.replace("_", "").replace("-", "").isalnum():
+            raise problem(f"{quoted(key)} is no setting of config.txt", "KEY: VALUE")
+    return settings
+
+
+Setting = Annotated[
+    str,
+    BeforeValidator(as_text),
+    *form(r"[^\r\n]{0,96}", "setting", "one line of at most 98 characters with its key"),
+]
+Settings = Annotated[
+    dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple)]], AfterValidator(_free)
+]
+Overlay = Annotated[
+    str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*(,[^\s,]+)*", "overlay", "NAME or NAME,PARAM=VALUE")
+]
+
+
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+def _options(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value or value.split() != [value]:
+            raise problem(f"{quoted(value)} is no option", "one word each: [quiet, panic=10]")
+        if value.startswith("piimage."):
+            raise problem(f"{value} is piimage's to set", "nothing: the slots decide it")
+    return values
+
+
+class Boot(Part):
+    """What the firmware and the kernel are told, beside what the board says."""
+
+    config: Settings = Field(
+        default={}, description="Settings of config.txt: KEY: VALUE, or a list for several lines."
+    )
+    overlays: tuple[Overlay, ...] = Field(
+        default=(), description="Device tree overlays: NAME or NAME,PARAM=VALUE."
+    )
+    cmdline: Annotated[Strings, BeforeValidator(_words), AfterValidator(_options)] = Field(
+        default=(), description="Options added to the kernel's command line."
+    )
+
+
+def _data_size(value: object) -> object:
+    if value == "rest":
+        return value
+    size = parse_size(value)
+    if size < 16 << 20:
+        raise problem(f"{quoted(value)} is too small for a file system", "16M or more, or rest")
+    return size
+
+
+class Data(Part):
+    """The partition that persists."""
+
+    size: Annotated[int | Literal["rest"], BeforeValidator(_data_size)] = Field(
+        default="rest", description="rest: grows to the card's end at first boot; or such as 2G."
+    )
+    mount: AbsolutePath = Field(default="/data", description="Where it is mounted.")
+
+
+class Slots(Part):
+    """The two partitions (or folders) that hold a complete version each."""
+
+    size: Annotated[Size, Field(ge=64 << 20, le=16 << 30)] | None = Field(
+        default=None, description="Of each slot; the board's default if left out."
+    )

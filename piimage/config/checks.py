@@ -1,0 +1,310 @@
+"""What no single value shows: names that must be there, be unique, or exclude one another.
+
+The checks look at the document, not at the models, so that they speak even if some value is wrong.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from piimage import resources
+from piimage.config.document import Document
+from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
+from piimage.config.paths import PACKAGE, SECTIONS
+from piimage.config.values import did_you_mean, quoted
+from piimage.errors import InputError
+
+_WAYS: Final = ("image", "build", "use", "packages")
+_MEANT_FOR: Final = {
+    "restart": ("services",),
+    "after": ("services",),
+    "health": ("services",),
+    "stop_timeout": ("services",),
+    "log": ("services",),
+    "required": ("onboot",),
+    "timeout": ("onboot", "onshutdown"),
+}
+
+
+def appliance_errors(document: Document) -> Iterator[InputError]:
+    """Give what is wrong in an appliance beside its single values."""
+    root = document.root
+    for section in SECTIONS:
+        for entry in _maps(root, section):
+            yield from _entry_errors(section, entry)
+            yield from _bind_errors(root, entry)
+    yield from chain(
+        _board_errors(root),
+        _duplicates(root, "services", "service"),
+        _duplicates(root, "volumes", "volume"),
+        _duplicates(root, "modules", "module"),
+        _after_errors(root),
+        _file_errors(root),
+        _module_errors(root),
+        _wifi_errors(root),
+        _check_errors(root),
+    )
+
+
+def folder_errors(document: Document) -> Iterator[InputError]:
+    """Give what is wrong in a tree's description (service.yml) beside its single values."""
+    for file in _maps(document.root, "files"):
+        source = _scalar(file, "source")
+        if source and not Path(source.text).exists():
+            yield _no_file(source, "a path beside this file")
+    for one in _scalars(document.root.items.get("python")):
+        if not (Path(one.text) / "pyproject.toml").is_file():
+            yield InputError(
+                "config.no-folder",
+                f"{quoted(one.text)} is no Python project",
+                place=str(one.at),
+                hint="instead: a folder with a pyproject.toml",
+            )
+    yield from _seccomp_errors(document.root.items.get("config"))
+
+
+# Reading nodes that may be anything ---------------------------------------------------------
+
+
+def _maps(root: MapNode, section: str) -> Iterator[MapNode]:
+    node = root.items.get(section)
+    if isinstance(node, ListNode):
+        yield from (item for item in node.items if isinstance(item, MapNode))
+
+
+def _scalar(node: Node | None, *path: str) -> ScalarNode | None:
+    for key in path:
+        node = node.items.get(key) if isinstance(node, MapNode) else None
+    return node if isinstance(node, ScalarNode) and node.text else None
+
+
+def _scalars(node: Node | None) -> Iterator[ScalarNode]:
+    if isinstance(node, ListNode):
+        yield from (item for item in node.items if isinstance(item, ScalarNode))
+
+
+def _said(node: MapNode, key: str) -> bool:
+    value = node.items.get(key)
+    return value is not None and not (isinstance(value, ScalarNode) and not value.text)
+
+
+def _name_of(entry: MapNode) -> str:
+    name = _scalar(entry, "name")
+    return name.text if name else "this container"
+
+
+# The checks ---------------------------------------------------------------------------------
+
+
+def _board_errors(root: MapNode) -> Iterator[InputError]:
+    board = _scalar(root, "board")
+    known = sorted(path.stem for path in resources.path("boards").glob("*.yml"))
+    if board and board.text not in known:
+        yield InputError(
+            "config.unknown-board",
+            f"there is no board {quoted(board.text)}",
+            place=str(board.at),
+            hint=f"instead: {did_you_mean(board.text, known)}",
+        )
+
+
+def _entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
+    ways = [way for way in _WAYS if _said(entry, way)]
+    if len(ways) != 1:
+        what = f"has {' and '.join(ways)}" if ways else "has no root file system"
+        yield InputError(
+            "config.root-file-system",
+            f"{_name_of(entry)} {what}",
+            place=str(entry.keys[ways[1]] if ways else entry.at),
+            hint=f"instead: exactly one of {', '.join(_WAYS)}",
+        )
+    for key, sections in _MEANT_FOR.items():
+        if section not in sections and _said(entry, key):
+            yield _misplaced(entry.keys[key], f"{key} means nothing in {section}", sections)
+    if _said(entry, "entrypoint") and not _said(entry, "packages"):
+        yield _misplaced(
+            entry.keys["entrypoint"], "entrypoint means nothing without packages", ("command",)
+        )
+    yield from _folder_errors(entry)
+    yield from _seccomp_errors(entry)
+
+
+def _misplaced(at: Position, what: str, where: Iterable[str]) -> InputError:
+    hint = f"instead: leave it out, or use {' or '.join(where)}"
+    return InputError("config.misplaced", what, place=str(at), hint=hint)
+
+
+def _folder_errors(entry: MapNode) -> Iterator[InputError]:
+    image = _scalar(entry, "image")
+    build = _scalar(entry, "build") or (image if image and image.text.startswith(PACKAGE) else None)
+    if build:
+        folder = Path(build.text.removeprefix(PACKAGE))
+        if not any((folder / name).is_file() for name in ("service.yml", "Dockerfile")):
+            what = "has neither service.yml nor Dockerfile" if folder.is_dir() else "is no folder"
+            yield InputError(
+                "config.no-folder",
+                f"{quoted(str(folder))} {what}",
+                place=str(build.at),
+                hint="instead: a container folder, relative to this file",
+            )
+    use = _scalar(entry, "use")
+    shipped = sorted(file.parent.name for file in resources.path("services").glob("*/service.yml"))
+    if use and use.text not in shipped:
+        yield InputError(
+            "config.no-folder",
+            f"piimage ships no container folder {quoted(use.text)}",
+            place=str(use.at),
+            hint=f"instead: {did_you_mean(use.text, shipped)}; build: for a folder of your own",
+        )
+
+
+def _seccomp_errors(node: Node | None) -> Iterator[InputError]:
+    seccomp = _scalar(node, "seccomp")
+    if seccomp and seccomp.text.startswith("/") and not Path(seccomp.text).is_file():
+        yield _no_file(seccomp, "default, unconfined, or a profile's path relative to this file")
+
+
+def _no_file(node: ScalarNode, instead: str) -> InputError:
+    return InputError(
+        "config.no-file",
+        f"there is no file {quoted(node.text)}",
+        place=str(node.at),
+        hint=f"instead: {instead}",
+    )
+
+
+def _bind_errors(root: MapNode, entry: MapNode) -> Iterator[InputError]:
+    volumes = {name.text for node in _maps(root, "volumes") if (name := _scalar(node, "name"))}
+    for key in ("binds", "binds.add"):
+        for bind in _scalars(entry.items.get(key)):
+            source, colon, _ = bind.text.partition(":")
+            if colon and source and not source.startswith("/") and source not in volumes:
+                yield InputError(
+                    "config.no-volume",
+                    f"there is no volume {quoted(source)}",
+                    place=str(bind.at),
+                    hint=f"instead: a path that begins with /, or {did_you_mean(source, volumes)}",
+                )
+
+
+def _duplicates(root: MapNode, section: str, kind: str) -> Iterator[InputError]:
+    first: dict[str, Position] = {}
+    for entry in _maps(root, section):
+        name = _scalar(entry, "name")
+        if name is None:
+            continue
+        if name.text in first:
+            yield InputError(
+                "config.duplicate-name",
+                f"a second {kind} is called {quoted(name.text)}",
+                place=str(name.at),
+                hint=f"instead: another name; the first is at {first[name.text]}",
+            )
+        first.setdefault(name.text, name.at)
+
+
+def _after_errors(root: MapNode) -> Iterator[InputError]:
+    places: dict[str, dict[str, Position]] = {}
+    for entry in _maps(root, "services"):
+        waits = {one.text: one.at for one in _scalars(entry.items.get("after"))}
+        places.setdefault(_name_of(entry), waits)
+    for name, waits in places.items():
+        for other, at in waits.items():
+            if other not in places:
+                yield InputError(
+                    "config.unknown-service",
+                    f"{name} waits for {quoted(other)}, which is no service",
+                    place=str(at),
+                    hint=f"instead: {did_you_mean(other, set(places) - {name})}",
+                )
+    yield from _cycle_errors(places)
+
+
+def _cycle_errors(places: Mapping[str, Mapping[str, Position]]) -> Iterator[InputError]:
+    done: set[str] = set()
+    for start in places:
+        cycle = _cycle(start, places, done)
+        if cycle:
+            yield InputError(
+                "config.cycle",
+                f"these services wait for one another: {' -> '.join((*cycle, cycle[0]))}",
+                place=str(places[cycle[-1]][cycle[0]]),
+                hint="instead: leave out one of these `after:`",
+            )
+
+
+def _cycle(
+    start: str, places: Mapping[str, Mapping[str, Position]], done: set[str]
+) -> tuple[str, ...]:
+    """Return a cycle that `start` leads to, and mark all that was looked at in `done`."""
+    trail: list[str] = []
+    waiting = [(start, 0)]
+    while waiting:
+        name, depth = waiting.pop()
+        del trail[depth:]
+        if name in trail:
+            return tuple(trail[trail.index(name) :])
+        if name in done or name not in places:
+            continue
+        done.add(name)
+        trail.append(name)
+        waiting += [(other, depth + 1) for other in places[name]]
+    return ()
+
+
+def _file_errors(root: MapNode) -> Iterator[InputError]:
+    for file in _maps(root, "files"):
+        source, optional = _scalar(file, "source"), _scalar(file, "optional")
+        wanted = optional is None or optional.text.lower() != "true"
+        if source and wanted and not Path(source.text).is_file():
+            yield _no_file(source, "a path relative to this file, or optional: true beside it")
+    for key in _scalars(_node(root, "ssh", "authorized_keys")):
+        if key.text.startswith("/") and not Path(key.text).is_file():
+            yield _no_file(key, "a public key's file (ssh-keygen makes one), or the key itself")
+
+
+def _node(node: Node | None, *path: str) -> Node | None:
+    for key in path:
+        node = node.items.get(key) if isinstance(node, MapNode) else None
+    return node
+
+
+def _module_errors(root: MapNode) -> Iterator[InputError]:
+    for module in _maps(root, "modules"):
+        build = _scalar(module, "build")
+        if build and not (Path(build.text) / "module.yml").is_file():
+            yield InputError(
+                "config.no-folder",
+                f"{quoted(build.text)} has no module.yml",
+                place=str(build.at),
+                hint="instead: a module folder, relative to this file",
+            )
+
+
+def _wifi_errors(root: MapNode) -> Iterator[InputError]:
+    wifi = _node(root, "network", "wifi")
+    secret = _scalar(wifi, "psk_file")
+    if secret and not Path(secret.text).is_file():
+        yield _no_file(secret, "a file whose first line is the passphrase")
+    if isinstance(wifi, MapNode) and not _scalar(root, "network", "country"):
+        yield InputError(
+            "config.no-country",
+            "wifi without a country: the radio would stay off",
+            place=str(wifi.at),
+            hint="instead: country: beside wifi:, two capitals such as JP",
+        )
+
+
+def _check_errors(root: MapNode) -> Iterator[InputError]:
+    services = {_name_of(entry) for entry in _maps(root, "services")}
+    checks = _node(root, "test", "checks")
+    for check in checks.items if isinstance(checks, ListNode) else ():
+        service = _scalar(check, "service")
+        if service and service.text not in services:
+            yield InputError(
+                "config.unknown-service",
+                f"the check looks into {quoted(service.text)}, which is no service",
+                place=str(service.at),
+                hint=f"instead: {did_you_mean(service.text, services)}",
+            )

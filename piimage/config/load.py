@@ -1,0 +1,105 @@
+"""Files to models: every error of an input at once, each as ``file:line:column: what; instead``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from piimage.config.checks import appliance_errors, folder_errors
+from piimage.config.container import ContainerConfig
+from piimage.config.document import Document, parse_document, read_document, with_paths
+from piimage.config.models import Appliance
+from piimage.config.paths import APPLIANCE_PATHS, FOLDER_PATHS, packages_built
+from piimage.config.values import Part
+from piimage.errors import PiimageError, raise_all
+
+if TYPE_CHECKING:
+    from piimage.config.service import Service
+    from piimage.config.system import SystemLayer
+
+Model = TypeVar("Model", bound=Part)
+
+
+def load(
+    files: Sequence[Path],
+    sets: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Appliance:
+    """Read `files`, merged in turn, with `sets` (``a.b=VALUE`` or ``NAME=VALUE``) applied.
+
+    `environment` gives the values of ``${NAME}``. Paths in the result are absolute: each was
+    resolved against the file that says it.
+
+    Raises InputError (or an ErrorGroup of them) with everything that is wrong.
+    """
+    document, errors = read_document(files, sets, environment or {})
+    document = with_paths(document, APPLIANCE_PATHS)
+    checks = appliance_errors(document)
+    return _validated(Appliance, packages_built(document.data()), document, [*errors, *checks])
+
+
+def load_folder(folder: Path) -> "Service":
+    """Read the service.yml of a container folder; the paths in it are made absolute.
+
+    Raises InputError or ErrorGroup as `load` does.
+    """
+    from piimage.config.service import Service  # noqa: PLC0415  # `load` does without it
+
+    return _load_one(folder / "service.yml", Service)
+
+
+def load_system(file: Path) -> "SystemLayer":
+    """Read a layer of the system (appliance/system/NAME.yml).
+
+    Raises InputError or ErrorGroup as `load` does.
+    """
+    from piimage.config.system import SystemLayer  # noqa: PLC0415
+
+    return _load_one(file, SystemLayer)
+
+
+def parse_label(text: str, image: str) -> ContainerConfig:
+    """Return what the label ``org.mobyproject.config`` of `image` says: JSON, or YAML as LinuxKit.
+
+    Raises InputError or ErrorGroup, the image as the place.
+    """
+    source = f"{image} (label org.mobyproject.config)"
+    document, errors = parse_document(text.encode("utf-8", "surrogateescape"), source)
+    return _validated(ContainerConfig, document.data(), document, errors)
+
+
+def _load_one(file: Path, model: type[Model]) -> Model:
+    document, errors = read_document([file], (), {})
+    document = with_paths(document, FOLDER_PATHS)
+    return _validated(model, document.data(), document, [*errors, *folder_errors(document)])
+
+
+def _validated(
+    model: type[Model],
+    data: Mapping[str, Any],
+    document: Document,
+    errors: Iterable[PiimageError],
+) -> Model:
+    """Return `data` as a `model`, or raise everything that is wrong, in the order of the places."""
+    found = list(errors)
+    try:
+        made = model.model_validate(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        from piimage.config.report import input_errors  # noqa: PLC0415  # only errors need it
+
+        found.extend(input_errors(error, model, document))
+    raise_all(_sorted(found))
+    return made
+
+
+def _sorted(errors: Iterable[PiimageError]) -> list[PiimageError]:
+    """Sort by place and drop repetitions: an alias shows the same error at each of its uses."""
+    unique = {(error.place, error.code, error.message): error for error in errors}
+    return sorted(unique.values(), key=lambda error: _order(error.place or ""))
+
+
+def _order(place: str) -> tuple[str, int, int]:
+    file, _, rest = place.partition(":")
+    line, _, column = rest.partition(":")
+    return (file, int(line), int(column)) if line.isdigit() and column.isdigit() else (file, 0, 0)

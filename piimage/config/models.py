@@ -1,0 +1,187 @@
+"""The YAML file: LinuxKit's sections with LinuxKit's meanings, and piimage's own."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from piimage.config.boot import Boot, Data, Slots
+from piimage.config.container import ContainerConfig, Log
+from piimage.config.fields import Identity
+from piimage.config.network import Network, Ssh
+from piimage.config.testing import TestPlan
+from piimage.config.values import (
+    HostName,
+    Mode,
+    Name,
+    PackageName,
+    Part,
+    PathInRoot,
+    ShortPart,
+    Strings,
+    Texts,
+    form,
+    problem,
+    quoted,
+)
+
+ImageName = Annotated[
+    str, *form(r"[^\s]{1,512}", "image", "REGISTRY/NAME:TAG or NAME@sha256:DIGEST")
+]
+ModuleName = Annotated[
+    str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*", "kernel module", "its name, such as i2c-dev")
+]
+
+
+class Kernel(Part):
+    """The kernel; the board's own unless an image is named."""
+
+    image: ImageName | None = Field(
+        default=None, description="Image with the kernel, instead of the board's Debian kernel."
+    )
+    cmdline: str | None = Field(default=None, description="Options added to the command line.")
+    binary: PathInRoot | None = Field(
+        default=None, description="The kernel's path in `image` (default kernel)."
+    )
+    tar: str | None = Field(
+        default=None,
+        description="Tar of modules in `image` (default kernel.tar); none for no modules.",
+    )
+    ucode: str | None = Field(default=None, description="Accepted; ARM has no microcode.")
+
+
+class Entry(ContainerConfig):
+    """One container: a name, one way to its root file system, and how it runs."""
+
+    name: Name = Field(description="Its name; unique among services.")
+    image: ImageName | None = Field(
+        default=None,
+        description="From a registry, by tag or digest; @pkg:PATH is LinuxKit's word for build.",
+    )
+    build: str | None = Field(
+        default=None, description="A container folder with service.yml or Dockerfile."
+    )
+    use: Name | None = Field(default=None, description="A container folder that piimage ships.")
+    packages: tuple[PackageName, ...] | None = Field(
+        default=None, description="Debian packages; what they depend on comes along."
+    )
+    entrypoint: Strings | None = Field(
+        default=None, description="With packages: the program that runs."
+    )
+
+
+class Volume(Part):
+    """A folder that containers share, filled from an image."""
+
+    name: Name = Field(description="Its name, a possible source of binds.")
+    image: ImageName | None = Field(default=None, description="What fills it; empty if left out.")
+    readonly: bool = Field(default=False, description="Nobody may write to it.")
+    format: Literal["filesystem", "oci"] = Field(
+        default="filesystem", description="Unpacked, or an OCI layout."
+    )
+    platforms: Strings = Field(default=(), description="With format oci: the platforms to take.")
+
+
+class File(Part):
+    """A file, folder or link of the system's root."""
+
+    path: PathInRoot = Field(description="Where it lies, such as etc/motd.")
+    contents: str | None = Field(default=None, description="The file's text.")
+    source: str | None = Field(
+        default=None, description="A file of this computer that is copied; ~ is allowed."
+    )
+    directory: bool = Field(default=False, description="It is a folder.")
+    symlink: str | None = Field(default=None, description="It is a link to this.")
+    metadata: Literal["yaml", "json"] | None = Field(
+        default=None, description="Its content is this configuration, in this form."
+    )
+    optional: bool = Field(default=False, description="No error if the source is not there.")
+    mode: Mode | None = Field(
+        default=None, description='Octal text, such as "0644"; 0600 if left out, folders 0700.'
+    )
+    uid: Identity = Field(default=0, description="User id, or the name of a container.")
+    gid: Identity = Field(default=0, description="Group id, or the name of a container.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = {
+            "contents": self.contents is not None,
+            "source": bool(self.source),
+            "directory": self.directory,
+            "symlink": bool(self.symlink),
+            "metadata": self.metadata is not None,
+        }
+        said = [kind for kind, given in kinds.items() if given]
+        if len(said) != 1:
+            what = " and ".join(said) if said else "nothing that says what it is"
+            raise problem(f"{quoted(self.path)} has {what}", f"exactly one of {', '.join(kinds)}")
+        return self
+
+    @property
+    def permissions(self) -> int:
+        """The mode as a number, with LinuxKit's defaults."""
+        return int(self.mode or ("0700" if self.directory else "0600"), 8)
+
+
+class Module(ShortPart):
+    """A kernel module that is loaded at boot."""
+
+    short_key = "name"
+
+    name: ModuleName | None = Field(default=None, description="A module of the kernel.")
+    build: str | None = Field(default=None, description="A module folder with module.yml.")
+    params: Texts = Field(default={}, description="Parameters: NAME: VALUE.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.name is None) == (self.build is None):
+            raise problem("a module with name and build, or neither", "name: or build:")
+        return self
+
+
+class Logging(Log):
+    """What services print: a ring each, and the console."""
+
+    console: bool = Field(default=False, description="Mirror all of it to the console.")
+
+
+class Trust(Part):
+    """LinuxKit's content trust: accepted and ignored; digests and the lock file pin images."""
+
+    image: Strings = Field(default=(), description="Ignored.")
+    org: Strings = Field(default=(), description="Ignored.")
+
+
+class Appliance(Part):
+    """The whole file."""
+
+    board: Name = Field(
+        default="qemu-virt", description="The board; a LinuxKit file has none and gets qemu-virt."
+    )
+    hostname: HostName = Field(default="piimage", description="Its name on the network.")
+    kernel: Kernel = Field(default=Kernel.model_construct(), description="The kernel.")
+    init: tuple[ImageName, ...] = Field(
+        default=(), description="Images unpacked into the root, in turn."
+    )
+    onboot: tuple[Entry, ...] = Field(default=(), description="Run once, in order, at boot.")
+    onshutdown: tuple[Entry, ...] = Field(default=(), description="Run once, in order, at the end.")
+    services: tuple[Entry, ...] = Field(default=(), description="Kept running.")
+    volumes: tuple[Volume, ...] = Field(default=(), description="Folders that containers share.")
+    files: tuple[File, ...] = Field(default=(), description="Files of the system's root.")
+    modules: tuple[Module, ...] = Field(
+        default=(), description="Kernel modules loaded at boot, in order."
+    )
+    ssh: Ssh = Field(default=Ssh.model_construct(), description="Who may log in.")
+    network: Network = Field(default=Network.model_construct(), description="Networks.")
+    boot: Boot = Field(default=Boot.model_construct(), description="Firmware and command line.")
+    data: Data = Field(default=Data.model_construct(), description="The persistent partition.")
+    slots: Slots = Field(default=Slots.model_construct(), description="The two versions' places.")
+    console: bool = Field(default=True, description="Kernel and boot messages on the console.")
+    log: Logging = Field(default=Logging.model_construct(), description="What services print.")
+    timezone: Annotated[
+        str, *form(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone", "such as Europe/Berlin")
+    ] = Field(default="UTC", description="Time zone by its name in the tz database.")
+    sysctl: Texts = Field(default={}, description="Kernel settings: KEY: VALUE.")
+    test: TestPlan = Field(
+        default=TestPlan.model_construct(), description="Checks for `piimage test`."
+    )
+    trust: Trust = Field(default=Trust.model_construct(), description="Ignored.")

@@ -1,0 +1,129 @@
+"""Trees as data: what appliance/system/*.yml and each container folder's service.yml share.
+
+The words and their order are described in appliance/README.md, "Trees as data".
+"""
+
+from typing import Annotated, Final, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from piimage.config.values import (
+    AbsolutePath,
+    Mode,
+    PackageName,
+    Part,
+    PathInRoot,
+    Strings,
+    form,
+    problem,
+)
+
+_MOST: Final = 2**32 - 2
+
+Number = Annotated[int, Field(ge=0, le=_MOST)]
+AccountName = Annotated[
+    str, *form(r"[a-z_][a-z0-9_-]{0,31}", "account", "lower case, such as sensor")
+]
+PasswordField = Annotated[
+    str, *form(r"[^:\s]+", "password field", "* or a hash of crypt(5), never a password")
+]
+Gecos = Annotated[str, *form(r"[^:\n]*", "comment", "text without ':'")]
+
+
+class User(Part):
+    """A user: a line of /etc/passwd and one of /etc/shadow."""
+
+    name: AccountName = Field(description="Login name.")
+    uid: Number = Field(description="User id.")
+    gid: Number = Field(description="Group id.")
+    gecos: Gecos = Field(default="", description="Comment.")
+    home: AbsolutePath = Field(default="/nonexistent", description="Home folder; it is not made.")
+    shell: AbsolutePath = Field(default="/usr/sbin/nologin", description="Login shell.")
+    password: PasswordField = Field(
+        default="*", description="Field of /etc/shadow: * for none, or a hash."
+    )
+
+
+class Group(Part):
+    """A group: a line of /etc/group."""
+
+    name: AccountName = Field(description="Group name.")
+    gid: Number = Field(description="Group id.")
+    members: tuple[AccountName, ...] = Field(default=(), description="Members by name.")
+
+
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+class Applets(Part):
+    """Links to one program that does many things by the name it is called."""
+
+    program: PathInRoot = Field(description="The program, such as usr/bin/busybox.")
+    folder: PathInRoot = Field(description="Where the links lie.")
+    names: Annotated[Strings, BeforeValidator(_words)] = Field(
+        description="Names, separated by blanks or as a list."
+    )
+
+
+class Folder(Part):
+    """A folder that is there even if nothing lies in it."""
+
+    path: PathInRoot = Field(description="Path in the tree.")
+    mode: Mode = Field(default="0755", description="Permission bits, octal.")
+    uid: Number = Field(default=0, description="Owner.")
+    gid: Number = Field(default=0, description="Group.")
+
+    @property
+    def permissions(self) -> int:
+        """The mode as a number."""
+        return int(self.mode, 8)
+
+
+class TreeFile(Part):
+    """A file, or a folder of files, laid into the tree."""
+
+    path: PathInRoot = Field(description="Path in the tree.")
+    source: str | None = Field(
+        default=None, description="File or folder beside this YAML file that is copied."
+    )
+    contents: str | None = Field(default=None, description="The file's text.")
+    mode: Mode | None = Field(default=None, description="Permission bits, octal; 0644 if left out.")
+    uid: Number = Field(default=0, description="Owner.")
+    gid: Number = Field(default=0, description="Group.")
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        if (self.source is None) == (self.contents is None):
+            raise problem("a file with source and contents, or neither", "one of the two")
+        return self
+
+    @property
+    def permissions(self) -> int:
+        """The mode as a number."""
+        return int(self.mode or "0644", 8)
+
+
+class RootFileSystem(Part):
+    """A tree: packages unpacked and pruned, and what is laid over them."""
+
+    base: str | None = Field(default=None, description="A shared lower tree, by name.")
+    packages: tuple[PackageName, ...] = Field(
+        default=(), description="Debian packages; what they depend on comes along."
+    )
+    without: tuple[PackageName, ...] = Field(
+        default=(), description="Packages cut out, with what only they need."
+    )
+    drop: Strings = Field(
+        default=(), description="Globs of paths left out: * within one folder, ** across."
+    )
+    keep: Strings = Field(default=(), description="Globs of paths kept although dropped.")
+    users: tuple[User, ...] = Field(default=(), description="Users of /etc/passwd.")
+    groups: tuple[Group, ...] = Field(default=(), description="Groups of /etc/group.")
+    links: dict[str, str] = Field(default={}, description="Symbolic links: PATH: TARGET.")
+    applets: Applets | None = Field(default=None, description="Links to one program.")
+    folders: tuple[Folder, ...] = Field(default=(), description="Folders to make.")
+    files: tuple[TreeFile, ...] = Field(default=(), description="Files to lay over the packages.")
+    certificates: bool = Field(
+        default=False, description="Join the certificates of ca-certificates into one bundle."
+    )
