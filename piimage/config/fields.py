@@ -117,3 +117,6 @@ UserName = Annotated[
     ),
 ]
 Identity = Annotated[int | str, BeforeValidator(_identity)]
+ImageName = Annotated[
+    str, *form(r"[^\s]{1,512}", "image", "REGISTRY/NAME:TAG or NAME@sha256:DIGEST")
+]

@@ -1,14 +1,13 @@
 """The YAML file: LinuxKit's sections with LinuxKit's meanings, and piimage's own."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from piimage.config.boot import Boot, Data, Slots
 from piimage.config.container import ContainerConfig, Log
-from piimage.config.fields import Identity
-from piimage.config.network import Network, Ssh
-from piimage.config.testing import TestPlan
+from piimage.config.deferred import Deferred
+from piimage.config.fields import Identity, ImageName
 from piimage.config.values import (
     HostName,
     Mode,
@@ -24,9 +23,16 @@ from piimage.config.values import (
     quoted,
 )
 
-ImageName = Annotated[
-    str, *form(r"[^\s]{1,512}", "image", "REGISTRY/NAME:TAG or NAME@sha256:DIGEST")
-]
+if TYPE_CHECKING:
+    from piimage.config.network import Network
+    from piimage.config.rare import Trust, Volume
+    from piimage.config.testing import TestPlan
+else:  # few files need them, and every class costs time when it is made
+    Network = Annotated[Any, Deferred("piimage.config.network", "Network")]
+    TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
+    Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
+    Volume = Annotated[Any, Deferred("piimage.config.rare", "Volume")]
+
 ModuleName = Annotated[
     str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*", "kernel module", "its name, such as i2c-dev")
 ]
@@ -67,18 +73,6 @@ class Entry(ContainerConfig):
     entrypoint: Strings | None = Field(
         default=None, description="With packages: the program that runs."
     )
-
-
-class Volume(Part):
-    """A folder that containers share, filled from an image."""
-
-    name: Name = Field(description="Its name, a possible source of binds.")
-    image: ImageName | None = Field(default=None, description="What fills it; empty if left out.")
-    readonly: bool = Field(default=False, description="Nobody may write to it.")
-    format: Literal["filesystem", "oci"] = Field(
-        default="filesystem", description="Unpacked, or an OCI layout."
-    )
-    platforms: Strings = Field(default=(), description="With format oci: the platforms to take.")
 
 
 class File(Part):
@@ -138,17 +132,18 @@ class Module(ShortPart):
         return self
 
 
+class Ssh(Part):
+    """Who may log in over SSH (with a service that uses sshd)."""
+
+    authorized_keys: Strings = Field(
+        default=(), description="Public keys, or files that hold them; ~ is allowed."
+    )
+
+
 class Logging(Log):
     """What services print: a ring each, and the console."""
 
     console: bool = Field(default=False, description="Mirror all of it to the console.")
-
-
-class Trust(Part):
-    """LinuxKit's content trust: accepted and ignored; digests and the lock file pin images."""
-
-    image: Strings = Field(default=(), description="Ignored.")
-    org: Strings = Field(default=(), description="Ignored.")
 
 
 class Appliance(Part):
@@ -171,7 +166,7 @@ class Appliance(Part):
         default=(), description="Kernel modules loaded at boot, in order."
     )
     ssh: Ssh = Field(default=Ssh.model_construct(), description="Who may log in.")
-    network: Network = Field(default=Network.model_construct(), description="Networks.")
+    network: Network | None = Field(default=None, description="How it reaches the network.")
     boot: Boot = Field(default=Boot.model_construct(), description="Firmware and command line.")
     data: Data = Field(default=Data.model_construct(), description="The persistent partition.")
     slots: Slots = Field(default=Slots.model_construct(), description="The two versions' places.")
@@ -181,7 +176,5 @@ class Appliance(Part):
         str, *form(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone", "such as Europe/Berlin")
     ] = Field(default="UTC", description="Time zone by its name in the tz database.")
     sysctl: Texts = Field(default={}, description="Kernel settings: KEY: VALUE.")
-    test: TestPlan = Field(
-        default=TestPlan.model_construct(), description="Checks for `piimage test`."
-    )
-    trust: Trust = Field(default=Trust.model_construct(), description="Ignored.")
+    test: TestPlan | None = Field(default=None, description="Checks for `piimage test`.")
+    trust: Trust | None = Field(default=None, description="Accepted and ignored.")

@@ -1,18 +1,10 @@
-"""How the appliance is reached: SSH keys, WiFi, Ethernet."""
+"""How the appliance is reached: WiFi, Ethernet."""
 
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from piimage.config.values import Part, Strings, form, problem
-
-
-class Ssh(Part):
-    """Who may log in over SSH (with a service that uses sshd)."""
-
-    authorized_keys: Strings = Field(
-        default=(), description="Public keys, or files that hold them; ~ is allowed."
-    )
+from piimage.config.values import Part, form, problem
 
 
 class Wifi(Part):

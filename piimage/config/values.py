@@ -6,7 +6,6 @@ A check that fails says what is wrong and what to write instead; the loader adds
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -107,6 +106,8 @@ def quoted(value: object) -> str:
 
 def closest(wrong: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that was likely meant by `wrong`, if any comes close."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only errors need it
+
     by_lower = {name.lower(): name for name in known}
     found = get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
@@ -260,10 +261,10 @@ Texts = dict[str, Scalar]
 
 def form(pattern: str, kind: str, instead: str, **schema: object) -> tuple[Any, Any]:
     """Return the annotations of a text that must match `pattern` as a whole."""
-    expression = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
-        if not expression.fullmatch(value):
+        # Compiled at the first use: most fields are not in most files.
+        if not re.fullmatch(pattern, value, re.ASCII):
             raise problem(f"{quoted(value)} is no {kind}", instead)
         return value
 

@@ -1,0 +1,27 @@
+"""Sections of LinuxKit's that few files have."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from piimage.config.fields import ImageName
+from piimage.config.values import Name, Part, Strings
+
+
+class Volume(Part):
+    """A folder that containers share, filled from an image."""
+
+    name: Name = Field(description="Its name, a possible source of binds.")
+    image: ImageName | None = Field(default=None, description="What fills it; empty if left out.")
+    readonly: bool = Field(default=False, description="Nobody may write to it.")
+    format: Literal["filesystem", "oci"] = Field(
+        default="filesystem", description="Unpacked, or an OCI layout."
+    )
+    platforms: Strings = Field(default=(), description="With format oci: the platforms to take.")
+
+
+class Trust(Part):
+    """LinuxKit's content trust: accepted and ignored; digests and the lock file pin images."""
+
+    image: Strings = Field(default=(), description="Ignored.")
+    org: Strings = Field(default=(), description="Ignored.")
