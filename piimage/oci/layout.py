@@ -67,9 +67,7 @@ class Layout:
     def write_image(self, config: ImageConfig, layers: Sequence[Descriptor]) -> Image:
         """Store an image of `layers` (already in the store) and describe it by its platform."""
         manifest = Manifest(config=self.write_config(config), layers=tuple(layers))
-        described = self.write_manifest(manifest)
-        platform = described.model_copy(update={"platform": config.platform})
-        return self.image(platform)
+        return self.image(self.write_manifest(manifest))
 
     def document(self, descriptor: Descriptor) -> bytes:
         """Return the verified bytes of a document; PiimageError ``store.absent`` when not there."""
@@ -107,7 +105,8 @@ class Layout:
                 f"its configuration {len(config.rootfs.diff_ids)}",
                 descriptor.digest,
             )
-        return Image(descriptor, manifest, config)
+        described = descriptor.model_copy(update={"platform": config.platform})
+        return Image(described, manifest, config)
 
     def complete(self, image: Image) -> Image:
         """Return `image` after reading every blob of it and comparing digests and sizes."""

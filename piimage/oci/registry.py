@@ -1,0 +1,294 @@
+"""Images from registries and to them, through skopeo; every byte is checked again on this side.
+
+Login is the standard one (``skopeo login``, ``docker login``): skopeo finds its own auth file. What
+a pull brings lands in the store as the registry has it, so digests stay what they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from piimage.errors import PiimageError
+from piimage.oci import models
+from piimage.oci.complaints import explain
+from piimage.oci.layout import (
+    MARKER,
+    Image,
+    Layout,
+    choose_manifest,
+    fits,
+    require_platform,
+    top_index,
+    wrong_platform,
+)
+from piimage.oci.models import ARM64, Descriptor, Index, Manifest, Platform
+from piimage.oci.reference import Reference
+from piimage.run import Completed, Runner
+from piimage.store import Blob
+
+_MAX_NESTING: Final = 4
+_TAG_OF_REFERRERS: Final = "sha256-{}"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How registries are reached, where the host's own settings do not do.
+
+    `insecure` are registries (host or host:port) whose certificate is not checked, and that may
+    speak plain HTTP; `certificates` a folder with a CA (``*.crt``); `auth_file` the login.
+    """
+
+    insecure: frozenset[str] = field(default_factory=frozenset)
+    certificates: Path | None = None
+    auth_file: Path | None = None
+
+    def options(self, reference: Reference, side: str = "") -> list[str]:
+        """Return skopeo's options for `reference`; `side` is "", "src-" or "dest-"."""
+        options = []
+        if reference.registry in self.insecure:
+            options.append(f"--{side}tls-verify=false")
+        if self.certificates is not None:
+            options.append(f"--{side}cert-dir={self.certificates}")
+        if self.auth_file is not None:
+            options.append(f"--{side}authfile={self.auth_file}")
+        return options
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a reference means now: the digests that a lock file pins.
+
+    `reference` has the digest of what was asked for (an index or a manifest); `manifest` is the
+    image for `platform` in it, of which `layers` are the compressed layers, lowest first.
+    """
+
+    reference: Reference
+    manifest: Descriptor
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    platform: Platform
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Transfers between registries and a layout."""
+
+    layout: Layout
+    runner: Runner
+    access: Access = field(default_factory=Access)
+
+    def resolve(self, reference: Reference, platform: Platform = ARM64) -> Resolved:
+        """Ask the registry what `reference` is for `platform`; only documents are fetched.
+
+        Raises PiimageError ``oci.no-image``, ``oci.unreachable``, ``oci.refused``, ``oci.tls``,
+        ``oci.plain-http``, ``oci.rate-limit``, ``oci.digest-mismatch``, ``oci.registry``,
+        ``oci.wrong-platform``, ``oci.not-an-image``, ``oci.document``.
+        """
+        top = self._fetch_document(reference)
+        manifest = top
+        for _ in range(_MAX_NESTING):
+            if manifest.media_type not in models.INDEXES:
+                break
+            index = self.layout.index(manifest)
+            chosen = choose_manifest(index, platform, str(reference))
+            manifest = self._fetch_document(reference.at(chosen.digest))
+        image = self._with_config(reference.at(manifest.digest), manifest)
+        if not fits(image.config.platform, platform):
+            raise wrong_platform(platform, [str(image.config.platform)], str(reference))
+        return Resolved(
+            reference.at(top.digest),
+            image.descriptor,
+            image.manifest.config,
+            image.manifest.layers,
+            image.config.platform,
+        )
+
+    def pull(self, reference: Reference, platform: Platform = ARM64) -> Image:
+        """Bring the image that `reference` names by digest into the layout, and check all of it.
+
+        The digest is that of the image, or of an index that holds it. What the store has already
+        is not fetched. Raises what `resolve` raises, ``store.altered`` for a damaged blob.
+        """
+        if reference.digest is None:
+            raise ValueError(f"{reference} has no digest to be pulled by")
+        resolved = self.resolve(reference, platform)
+        exact = reference.at(resolved.manifest.digest)
+        image = self.layout.image(resolved.manifest)
+        if not all(self.layout.store.has(blob) for blob in image.blobs):
+            self._copy_layers(exact, image)
+        return self.layout.complete(require_platform(image, platform))
+
+    def stored(self, reference: Reference, platform: Platform = ARM64) -> Image | None:
+        """Return the image if the store has all of it, without asking anybody."""
+        if reference.digest is None:
+            return None
+        blob = self._known(reference.digest)
+        if blob is None:
+            return None
+        data = self.layout.store.verified(blob).read_bytes()
+        described = Descriptor.of(_media_type(data, str(reference)), blob)
+        try:
+            image = self.layout.choose(described, platform)
+        except PiimageError as error:
+            if error.code == "store.absent":
+                return None
+            raise
+        missing = [one for one in image.blobs if not self.layout.store.has(one)]
+        return None if missing else self.layout.complete(image)
+
+    def push(self, reference: Reference, descriptor: Descriptor) -> Reference:
+        """Send what `descriptor` names, with all platforms of an index and its referrers.
+
+        Referrers go under the tag that clients look for where a registry has no referrers API
+        (distribution-spec 1.1, "Referrers Tag Schema"). Returns the reference with the digest.
+        """
+        self._push_one(reference, descriptor)
+        pushed = reference.at(descriptor.digest)
+        subjects = [descriptor]
+        if descriptor.media_type in models.INDEXES:
+            subjects += self.layout.index(descriptor).manifests
+        for subject in subjects:
+            self._push_referrers(reference, subject)
+        return pushed
+
+    # --- documents
+
+    def _fetch_document(self, reference: Reference) -> Descriptor:
+        """Fetch a manifest or index into the store; what was there already is not asked for."""
+        if reference.digest is not None:
+            known = self._known(reference.digest)
+            if known is not None:
+                data = self.layout.store.verified(known).read_bytes()
+                return Descriptor.of(_media_type(data, str(reference)), known)
+        data = self._skopeo(reference, ["inspect", "--raw", *self.access.options(reference)])
+        found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if reference.digest not in (None, found):
+            raise mismatch(reference, found)
+        media_type = _media_type(data, str(reference))
+        return Descriptor.of(media_type, self.layout.store.add_bytes(data))
+
+    def _known(self, digest: str) -> Blob | None:
+        sha256 = digest.removeprefix("sha256:")
+        path = self.layout.store.path(Blob(sha256, 0))
+        if not path.exists() or path.stat().st_size > models.MAX_DOCUMENT:
+            return None
+        return Blob(sha256, path.stat().st_size)
+
+    def _with_config(self, exact: Reference, described: Descriptor) -> Image:
+        config = self.layout.manifest(described).config
+        if not self.layout.store.has(config.blob) and config.media_type in models.CONFIGS:
+            options = ["inspect", "--config", "--raw", *self.access.options(exact)]
+            data = self._skopeo(exact, options)
+            if f"sha256:{hashlib.sha256(data).hexdigest()}" != config.digest:
+                raise mismatch(exact, f"another configuration than {config.digest}")
+            self.layout.store.add_bytes(data)
+        return self.layout.image(described)
+
+    def _skopeo(self, reference: Reference, words: Sequence[str]) -> bytes:
+        return self._run([*words, f"docker://{reference.transport}"], reference).stdout
+
+    def _run(self, words: Sequence[str], reference: Reference) -> Completed:
+        # Exit codes above 1 are skopeo's too; none of them is fine.
+        done = self.runner.run(["skopeo", *words], accept=range(256))
+        if done.status != 0:
+            raise explain(done.stderr.decode(errors="replace"), reference)
+        return done
+
+    # --- layers
+
+    def _copy_layers(self, exact: Reference, image: Image) -> None:
+        """Fetch the blobs that the store lacks.
+
+        An image in OCI form is copied with the store as its blob folder, so that skopeo skips what
+        is there; one in Docker's form has to go through a folder that keeps it as it is.
+        """
+        options = ["copy", "-q", *self.access.options(exact, "src-")]
+        source = f"docker://{exact.transport}"
+        with self.layout.store.scratch() as scratch:
+            if image.manifest.media_type == models.MANIFEST and _is_oci(image.manifest):
+                target = [f"--dest-shared-blob-dir={self.layout.store.root / 'blobs'}"]
+                words = [*options, "--preserve-digests", *target, source, f"oci:{scratch}:image"]
+                self._run(words, exact)
+            else:
+                self._run([*options, source, f"dir:{scratch}"], exact)
+                self._adopt(scratch, image)
+
+    def _adopt(self, folder: Path, image: Image) -> None:
+        for blob in image.blobs:
+            path = folder / blob.sha256
+            if path.exists() and not self.layout.store.has(blob):
+                self.layout.store.add_file(path)
+
+    # --- the other way
+
+    def _push_referrers(self, reference: Reference, subject: Descriptor) -> None:
+        referrers = self.layout.referrers(subject)
+        if not referrers:
+            return
+        listed = self.layout.write_index(Index(manifests=referrers))
+        tag = _TAG_OF_REFERRERS.format(subject.blob.sha256)
+        target = Reference(reference.registry, reference.repository, tag)
+        try:
+            self._push_one(target, listed)
+        except PiimageError as error:
+            if error.code != "oci.registry":
+                raise
+            # An older skopeo (1.9) drops artifactType from the list; the artifacts have it too.
+            self._push_one(target, listed, ())
+
+    def _push_one(
+        self,
+        reference: Reference,
+        descriptor: Descriptor,
+        care: Sequence[str] = ("--preserve-digests",),
+    ) -> None:
+        with self._offered(descriptor) as scratch:
+            words = ["copy", "-q", *care, *self.access.options(reference, "dest-")]
+            if descriptor.media_type in models.INDEXES:
+                words.append("--all")
+            words.append(f"--src-shared-blob-dir={self.layout.store.root / 'blobs'}")
+            target = f"docker://{reference.name}:{reference.tag or 'latest'}"
+            self._run([*words, f"oci:{scratch}", target], reference)
+
+    @contextmanager
+    def _offered(self, descriptor: Descriptor) -> Iterator[Path]:
+        """Give a layout that holds nothing but `descriptor`, its blobs being the store's."""
+        with self.layout.store.scratch() as scratch:
+            (scratch / "oci-layout").write_bytes(MARKER)
+            plain = Descriptor.of(descriptor.media_type, descriptor.blob)
+            (scratch / "index.json").write_bytes(models.encode(top_index([plain])))
+            yield scratch
+
+
+def _is_oci(manifest: Manifest) -> bool:
+    return manifest.config.media_type == models.CONFIG
+
+
+def _media_type(data: bytes, place: str) -> str:
+    """Return the media type of a manifest or index: as it says, else by what it holds."""
+    fields = models.decode_json(data, place)
+    stated = fields.get("mediaType")
+    if stated in models.MANIFESTS | models.INDEXES:
+        return str(stated)
+    if stated is None and "manifests" in fields:
+        return models.INDEX
+    if stated is None and "layers" in fields:
+        return models.MANIFEST
+    if fields.get("schemaVersion") == 1:
+        raise models.damaged("it has the first schema of 2014, which nobody writes any more", place)
+    raise models.damaged(f"{stated!r} is no kind of image", place)
+
+
+def mismatch(reference: Reference, found: str) -> PiimageError:
+    """Return the error for a registry that sent something else than was asked for."""
+    return PiimageError(
+        "oci.digest-mismatch",
+        f"the registry sent {found} for {reference}",
+        place=str(reference),
+        hint="the registry, or something on the way to it, altered the image; nothing was kept",
+    )
