@@ -7,42 +7,68 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from piimage.compose.layers import Layer
+from piimage.config.container import ContainerConfig
+from piimage.oci.bundle import containers_tree
+from piimage.oci.models import Execution
+from piimage.oci.rootfs import LayerNotes, Root
+from piimage.oci.spec import Container, ContainerKind
 from piimage.steps import Job
-from piimage.trees import Entry, Placement, Tree, file
+from piimage.trees import Entry, Tree
 
 
 @dataclass(frozen=True)
-class Container:
-    """One container: its folder (``services/NAME``, ``onboot/000-NAME``), files, and layers."""
+class ContainerPlan:
+    """A container before its layers are made; `config` and `execution` are JSON of their models.
 
+    `folder` is its folder in the containers layer (``NAME``, or ``NNN-NAME``), `place` says where
+    the file names it, `profile` is the seccomp profile if the entry names a file.
+    """
+
+    name: str
+    kind: ContainerKind
     folder: str
-    files: Mapping[str, bytes]
+    config: str
+    execution: str
     layers: tuple[Layer, ...]
+    place: str
+    profile: bytes | None = None
 
 
 @dataclass(frozen=True)
 class ContainersLayer(Layer):
-    """All containers of one version; appliance/README.md is the contract."""
+    """All containers of one version; appliance/README.md is the contract.
 
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.oci")
+    `ids` are the numbers that a container's name stands for in `uid` and `gid`.
+    """
 
-    containers: tuple[Container, ...]
-    stanzas: Mapping[str, bytes]
+    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.oci", "piimage.config")
+
+    containers: tuple[ContainerPlan, ...]
+    ids: Mapping[str, int]
 
     @property
     def title(self) -> str:
         """What is being made."""
-        return f"list {len(self.containers)} containers"
+        return f"configure {len(self.containers)} containers"
 
     def tree(self, job: Job) -> Tree:
         """Give each container's folder, and process 1's stanzas."""
-        yield from Placement().place(self._entries(job))
+        return self._entries(job)
 
     def _entries(self, job: Job) -> Iterator[Entry]:
-        for container in self.containers:
-            for name, data in sorted(container.files.items()):
-                yield file(f"{container.folder}/{name}", data)
-            digests = "".join(f"{job.blob(layer).sha256}\n" for layer in container.layers)
-            yield file(f"{container.folder}/layers", digests.encode())
-        for name, data in sorted(self.stanzas.items()):
-            yield file(f"finit.d/{name}.conf", data)
+        yield from containers_tree([_decided(one, job) for one in self.containers], self.ids)
+
+
+def _decided(plan: ContainerPlan, job: Job) -> Container:
+    notes = [LayerNotes.decode(job.file(one, "notes").read_bytes()) for one in plan.layers]
+    return Container(
+        name=plan.name,
+        kind=plan.kind,
+        folder=plan.folder,
+        config=ContainerConfig.model_validate_json(plan.config),
+        image=Execution.model_validate_json(plan.execution),
+        root=Root(notes),
+        layers=tuple(job.blob(one, "squashfs").sha256 for one in plan.layers),
+        place=plan.place,
+        profile=plan.profile,
+    )

@@ -11,7 +11,9 @@ from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import MERGED, File, Matcher, Rules, added
 from piimage.debian.deb import data_stream
 from piimage.errors import PiimageError
+from piimage.kernel.modinfo import normal_name
 from piimage.kernel.modules import ModuleTree
+from piimage.oci.rootfs import Notebook
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
 from piimage.trees import Entry, Kind, Placement, Tree, file, read_tar, tar_chunks
@@ -19,10 +21,14 @@ from piimage.trees import Entry, Kind, Placement, Tree, file, read_tar, tar_chun
 
 @dataclass(frozen=True)
 class Layer(Step):
-    """A tree that can be written as a layer; the output ``squashfs`` is that layer."""
+    """A tree that can be written as a layer.
+
+    Outputs: ``squashfs``, the layer; ``notes``, what of it a container's configuration depends on
+    (`piimage.oci.rootfs.LayerNotes`).
+    """
 
     uses: ClassVar[tuple[str, ...]] = (
-        "piimage.card.squashfs", "piimage.debian.deb", "piimage.trees",
+        "piimage.card.squashfs", "piimage.debian.deb", "piimage.oci.rootfs", "piimage.trees",
     )  # fmt: skip
 
     @property
@@ -35,11 +41,16 @@ class Layer(Step):
         """Give the entries, in an order that depends on the fields alone."""
 
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Write the squashfs."""
+        """Write the squashfs, and note the tree that passes by."""
+        book = Notebook()
         with job.store.scratch() as folder:
             target = folder / "layer"
-            write_squashfs(job.runner, tar_chunks(self.tree(job)), target, self.compression)
-            return {"squashfs": job.store.add_file(target)}
+            chunks = tar_chunks(book.noting(self.tree(job)))
+            write_squashfs(job.runner, chunks, target, self.compression)
+            return {
+                "squashfs": job.store.add_file(target),
+                "notes": job.store.add_bytes(book.notes().encode()),
+            }
 
 
 @dataclass(frozen=True)
@@ -148,9 +159,13 @@ class FilesLayer(Layer):
 
 @dataclass(frozen=True)
 class ModulesLayer(Layer):
-    """The kernel's modules under /usr/lib/modules."""
+    """The kernel's modules, and the list of those that the system loads, with parameters.
+
+    `parameters` are by the module's name, each ``NAME=VALUE`` and so on, separated by blanks.
+    """
 
     modules: ModuleTree
+    parameters: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -158,9 +173,14 @@ class ModulesLayer(Layer):
         return "lay out the kernel modules"
 
     def tree(self, job: Job) -> Tree:
-        """Give the modules and depmod's indexes."""
+        """Give the modules, depmod's indexes, and the list."""
+        placement = Placement()
+        paths = job.file(self.modules, "late-order").read_text().splitlines()
+        lines = [f"{path} {self.parameters.get(normal_name(path), '')}".rstrip() for path in paths]
+        text = "".join(f"{line}\n" for line in lines)
+        yield from placement.place([file("etc/piimage/modules-late", text.encode())])
         with job.file(self.modules, "tree").open("rb") as stream:
-            yield from Placement().place(read_tar(stream, "the modules"))
+            yield from placement.place(read_tar(stream, "the modules"))
 
 
 def _files(files: tuple[File, ...], job: Job) -> Iterator[Entry]:

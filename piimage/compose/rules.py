@@ -20,7 +20,7 @@ MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64"
 
 @dataclass(frozen=True)
 class User:
-    """A line of /etc/passwd, and a locked one of /etc/shadow."""
+    """A line of /etc/passwd and one of /etc/shadow; ``*`` is a password that nobody can type."""
 
     name: str
     uid: int
@@ -28,6 +28,7 @@ class User:
     gecos: str = ""
     home: str = "/nonexistent"
     shell: str = "/usr/sbin/nologin"
+    password: str = "*"
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,13 @@ def added(rules: Rules) -> Iterator[Entry]:
 
 
 def accounts(users: Iterable[User], groups: Iterable[Group]) -> Iterator[Entry]:
-    """Give /etc/passwd, /etc/group and /etc/shadow; nobody has a password."""
+    """Give /etc/passwd, /etc/group and /etc/shadow."""
     users, groups = tuple(users), tuple(groups)
     if users:
         yield file("etc/passwd", _lines(_passwd(user) for user in users))
-        yield file("etc/shadow", _lines(f"{user.name}:*:::::::" for user in users), 0o600)
+        yield file(
+            "etc/shadow", _lines(f"{user.name}:{user.password}:::::::" for user in users), 0o600
+        )
     if groups:
         yield file("etc/group", _lines(_group(group) for group in groups))
 

@@ -1,0 +1,79 @@
+"""The verb `build`: from YAML files to a card image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage import events
+from piimage.boards import Board, load_board
+from piimage.card.image import Card, write_card
+from piimage.config.models import Appliance, Entry
+from piimage.errors import InputError
+from piimage.lock import Lock, require_current
+from piimage.locking import Sources, asked, existing_lock, lock_path, make_lock, write_lock
+from piimage.plan.containers import Made, plan_containers
+from piimage.plan.slot import Version, card_plan
+from piimage.plan.system import plan_system
+from piimage.steps import Builder, Job
+
+
+@dataclass(frozen=True)
+class Project:
+    """An appliance with its board and its lock: everything that a build depends on."""
+
+    appliance: Appliance
+    board: Board
+    lock: Lock
+    name: str
+
+
+def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) -> Project:
+    """Return the project of `appliance`, read from `files`; its lock is made if it has none.
+
+    Raises InputError ``lock.outgrown`` when the file asks for other things than were locked.
+    """
+    board = load_board(appliance.board, [files[-1].parent / "boards"])
+    path = lock_path(files)
+    lock = existing_lock(path)
+    if lock is None:
+        lock = make_lock(appliance, board, sources, None)
+        write_lock(lock, path)
+        sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
+    require_current(lock, asked(appliance, board), place=str(path))
+    return Project(appliance, board, lock, files[-1].stem)
+
+
+def plan(project: Project) -> Version:
+    """Return the version to be made."""
+    return Version(
+        project.appliance,
+        project.board,
+        plan_system(project.appliance, project.board, project.lock),
+        plan_containers(project.appliance, project.lock, _no_image),
+    )
+
+
+def _no_image(entry: Entry) -> Made:
+    raise InputError(
+        "build.image", f"{entry.name}: images are not supported yet", hint="use packages:"
+    )
+
+
+def make(version: Version, project: Project, sources: Sources) -> Job:
+    """Make everything that the version consists of, after fetching what that takes."""
+    builder = Builder(sources.store, sources.runner, sources.emit)
+    waiting = builder.pending(*version.steps())
+    wanted = {blob.sha256 for step in waiting for blob in step.blobs()}
+    packages = [one for one in project.lock.packages if one.sha256 in wanted]
+    sources.fetcher().fetch(packages)
+    return builder.build(*version.steps())
+
+
+def build_card(project: Project, sources: Sources, out: Path) -> Card:
+    """Build the card image ``OUT/NAME.img``."""
+    version = plan(project)
+    job = make(version, project, sources)
+    out.mkdir(parents=True, exist_ok=True)
+    return write_card(sources.runner, card_plan(version, job), out / f"{project.name}.img")

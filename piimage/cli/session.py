@@ -1,0 +1,37 @@
+"""What every verb that builds sets up first: store, runner, listener, sources."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from piimage.build import Project, open_project
+from piimage.cli.output import listening
+from piimage.config.load import load
+from piimage.locking import Sources
+from piimage.run import Runner
+from piimage.store import Store, default_root
+
+
+@contextmanager
+def sources(
+    *,
+    verbose: bool = False,
+    as_json: bool = False,
+    mirror: str | None = None,
+    snapshot: str | None = None,
+    offline: bool = False,
+) -> Iterator[Sources]:
+    """Give where inputs come from, with the listener that fits the output."""
+    with listening(verbose=verbose, as_json=as_json) as emit:
+        yield Sources(
+            Store(default_root()), Runner(emit), emit, time.time, mirror, snapshot, offline
+        )
+
+
+def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
+    """Read the YAML files and their lock."""
+    return open_project(files, load(files, sets, os.environ), found)

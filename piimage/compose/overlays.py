@@ -1,0 +1,35 @@
+"""Device tree overlays that the card carries, compiled from piimage's own sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from piimage.firmware.devicetree import compile_overlay
+from piimage.steps import Job, Step
+from piimage.store import Blob
+
+
+@dataclass(frozen=True)
+class CompiledOverlays(Step):
+    """Each source (by the overlay's name) as a blob; outputs by name."""
+
+    uses: ClassVar[tuple[str, ...]] = ("piimage.firmware.devicetree",)
+
+    sources: Mapping[str, bytes]
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return "compile the device tree overlays"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Compile each."""
+        made = {}
+        with job.store.scratch() as folder:
+            for name, text in sorted(self.sources.items()):
+                source = folder / f"{name}.dtso"
+                source.write_bytes(text)
+                made[name] = job.store.add_bytes(compile_overlay(job.runner, source))
+        return made

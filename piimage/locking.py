@@ -1,0 +1,91 @@
+"""The verb `lock`: what an appliance asks for, resolved and written down."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage import events
+from piimage.boards import Board
+from piimage.config.models import Appliance
+from piimage.debian import mirror, release
+from piimage.debian.fetch import Fetcher
+from piimage.debian.index import Archive
+from piimage.debian.mirror import Mirrors
+from piimage.debian.pinning import Pinning
+from piimage.debian.request import Request
+from piimage.lock import Lock, read_lock, render_lock
+from piimage.plan.folders import entries, folder_of
+from piimage.plan.requests import requests, suites
+from piimage.run import Runner
+from piimage.store import Store
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where inputs come from: the archive, or the store alone when `offline`."""
+
+    store: Store
+    runner: Runner
+    emit: events.Listener
+    now: Callable[[], float]
+    mirror: str | None = None
+    snapshot: str | None = None
+    offline: bool = False
+
+    def mirrors(self) -> Mirrors | None:
+        """Return the archives to fetch from; None when offline."""
+        return None if self.offline else mirror.choose(self.mirror)
+
+    def fetcher(self) -> Fetcher:
+        """Return what brings packages into the store."""
+        old = mirror.choose(self.snapshot) if self.snapshot else None
+        return Fetcher(self.store, self.mirrors(), old, emit=self.emit)
+
+    def archive(self) -> Archive:
+        """Return the verified indexes of the archive."""
+        return Archive(
+            self.store, self.runner, self.mirrors(), release.keyring(), self.now, emit=self.emit
+        )
+
+
+def lock_path(files: Sequence[Path]) -> Path:
+    """Return where the lock of the YAML `files` lies: beside the last, which names the whole."""
+    return files[-1].with_suffix(".lock")
+
+
+def asked(appliance: Appliance, board: Board) -> tuple[Request, ...]:
+    """Return what the lock has to answer."""
+    folders = [folder for entry in entries(appliance) if (folder := folder_of(entry)) is not None]
+    return requests(appliance, board, folders)
+
+
+def make_lock(
+    appliance: Appliance,
+    board: Board,
+    sources: Sources,
+    old: Lock | None,
+    moving: Collection[str] = (),
+) -> Lock:
+    """Resolve everything; pins of `old` stay but for the packages in `moving`."""
+    pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
+    return pinning.lock(asked(appliance, board), old, moving)
+
+
+def write_lock(lock: Lock, path: Path) -> None:
+    """Write `lock` to `path`, whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "w") as file:
+        file.write(render_lock(lock))
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(0o644)
+    Path(name).replace(path)
+
+
+def existing_lock(path: Path) -> Lock | None:
+    """Return the lock at `path`; None if there is none."""
+    return read_lock(path) if path.exists() else None

@@ -1,0 +1,48 @@
+"""Container folders that entries of the file name, read once each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage import resources
+from piimage.config.load import load_folder, load_system
+from piimage.config.models import Appliance, Entry
+from piimage.config.rootfs import RootFileSystem
+from piimage.config.service import Service
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A container folder, or what stands for one in an entry with `packages:`."""
+
+    root: str
+    """The name of its packages in the lock."""
+    path: Path
+    service: Service
+
+
+def entries(appliance: Appliance) -> tuple[Entry, ...]:
+    """Return all entries in LinuxKit's order: onboot, onshutdown, services."""
+    return (*appliance.onboot, *appliance.onshutdown, *appliance.services)
+
+
+def folder_of(entry: Entry) -> Folder | None:
+    """Return the folder that `entry` is made from; None if it is an image."""
+    if entry.packages is not None:
+        service = Service(
+            name=entry.name, packages=entry.packages, entrypoint=entry.entrypoint or ()
+        )
+        return Folder(f"container/{entry.name}", Path(), service)
+    if entry.use is not None:
+        path = resources.path("services") / entry.use
+    elif entry.build is not None:
+        path = Path(entry.build)
+    else:
+        return None
+    return Folder(f"container/{path.name}", path, load_folder(path))
+
+
+def base_tree(name: str) -> RootFileSystem:
+    """Return the shared lower tree `name`, which `base:` of a container folder names."""
+    return load_system(resources.path("services") / "bases" / f"{name}.yml")

@@ -1,0 +1,81 @@
+"""What is asked of the archive: the packages of the system, the kernel, and each container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from piimage import resources
+from piimage.boards import Board
+from piimage.config.load import load_system
+from piimage.config.models import Appliance
+from piimage.config.system import SystemLayer
+from piimage.debian.index import Suite
+from piimage.debian.request import Request
+from piimage.plan.folders import Folder, base_tree
+
+RELEASE = "trixie"
+"""The Debian release that appliances are made from."""
+
+_COMPONENTS = ("main", "contrib", "non-free-firmware")
+# The kernel's packages want these for their maintainer scripts; nothing here runs those.
+_KERNEL_WITHOUT = (
+    "apparmor", "dracut", "initramfs-tools", "kmod", "linux-base", "linux-initramfs-tool",
+)  # fmt: skip
+
+
+def suites(board: Board) -> tuple[Suite, ...]:
+    """Return the suites that are looked in; backports only where the board names them."""
+    found = [
+        Suite(RELEASE, _COMPONENTS),
+        Suite(f"{RELEASE}-updates", _COMPONENTS),
+        Suite(f"{RELEASE}-security", _COMPONENTS),
+    ]
+    if board.kernel.suite not in {suite.name for suite in found}:
+        found.append(Suite(board.kernel.suite, _COMPONENTS, automatic=False))
+    return tuple(found)
+
+
+def system_tree() -> SystemLayer:
+    """Return the description of the system's base layer."""
+    return load_system(resources.path("appliance") / "system" / "base.yml")
+
+
+def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> tuple[Request, ...]:
+    """Return what the lock has to answer, each root once, sorted by name."""
+    system = system_tree()
+    found = [
+        Request("system", system.packages, system.without),
+        Request("kernel", _from(board.kernel.suite, board.kernel.packages), _KERNEL_WITHOUT),
+        *_firmware(appliance, board),
+        *_containers(folders),
+    ]
+    return tuple(sorted({one.root: one for one in found}.values(), key=lambda one: one.root))
+
+
+def _from(suite: str, packages: Sequence[str]) -> tuple[str, ...]:
+    if suite == RELEASE:
+        return tuple(packages)
+    return tuple(f"{name}/{suite}" for name in packages)
+
+
+def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
+    if board.firmware.packages:
+        yield Request("firmware", board.firmware.packages, _FIRMWARE_WITHOUT)
+    if board.wifi is not None and appliance.network and appliance.network.wifi:
+        yield Request("wifi", board.wifi.packages)
+    if appliance.timezone != "UTC":
+        yield Request("timezone", ("tzdata",), ("debconf",))
+
+
+# raspi-firmware is a folder of files and a kernel hook; only the files are wanted.
+_FIRMWARE_WITHOUT = ("dosfstools", "grep", "initramfs-tools", "util-linux")
+
+
+def _containers(folders: Iterable[Folder]) -> Iterator[Request]:
+    for folder in folders:
+        tree = folder.service
+        if tree.packages:
+            yield Request(folder.root, tree.packages, tree.without)
+        if tree.base is not None:
+            base = base_tree(tree.base)
+            yield Request(f"base/{tree.base}", base.packages, base.without)

@@ -1,0 +1,202 @@
+"""The files of a slot and the partitions of the card, once everything is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from piimage.boards import Board, PrefixLayout, SelectorLayout
+from piimage.card import ids
+from piimage.card.ext4 import DataFile, Ext4Volume
+from piimage.card.fat import FatVolume
+from piimage.card.image import CardPlan, Volume
+from piimage.compose.containers import ContainersLayer
+from piimage.compose.layers import Layer
+from piimage.config.models import Appliance
+from piimage.firmware import writer
+from piimage.plan.system import System
+from piimage.steps import Job, Step
+from piimage.store import Blob
+
+MANIFEST = "appliance.json"
+_MIB = 1 << 20
+_GROWING = 64 * _MIB
+_README = b"Device tree overlays of this version; config.txt names those that are applied.\n"
+
+Content = bytes | Blob
+
+
+@dataclass(frozen=True)
+class Version:
+    """One complete version of an appliance: what a slot holds."""
+
+    appliance: Appliance
+    board: Board
+    system: System
+    containers: ContainersLayer
+
+    @property
+    def initramfs(self) -> Step:
+        """The initramfs that names this version's layers."""
+        return self.system.initramfs(self.containers)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer once: the system's, the containers', and the one that lists those."""
+        found = [*self.system.layers]
+        found += [layer for one in self.containers.containers for layer in one.layers]
+        found.append(self.containers)
+        return tuple({layer.key: layer for layer in found}.values())
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return what has to be made."""
+        system = self.system
+        extra = [step for step in (system.firmware,) if step is not None]
+        return (system.kernel, system.overlays, self.initramfs, *self.layers, *extra)
+
+
+def boot_of(appliance: Appliance) -> writer.Boot:
+    """Return what the file adds to the board's boot."""
+    boot = appliance.boot
+    kernel = tuple((appliance.kernel.cmdline or "").split())
+    config = [(key, value) for key, values in boot.config.items() for value in values]
+    return writer.Boot(dict(config), boot.overlays, (*boot.cmdline, *kernel))
+
+
+def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
+    """Return the files of one slot, by path within it; `prefix` is its folder where it has one."""
+    board, system, boot = version.board, version.system, boot_of(version.appliance)
+    files: dict[str, Content] = {
+        writer.KERNEL: job.blob(system.kernel, "image"),
+        writer.INITRAMFS: job.blob(version.initramfs),
+        "config.txt": writer.config(board, boot).encode(),
+        "cmdline.txt": writer.cmdline(board, boot, prefix=prefix).encode(),
+    }
+    files |= {tree.name: job.blob(system.kernel, tree.name) for tree in board.device_trees}
+    overlays = job.made[system.overlays.key]
+    files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
+    # The firmware uses a prefix's overlays only where it finds this file.
+    files["overlays/README"] = _README
+    for layer in version.layers:
+        blob = job.blob(layer, "squashfs")
+        files[f"layers/{blob.sha256}.squashfs"] = blob
+    files[MANIFEST] = _manifest(version, job, files)
+    return files
+
+
+def firmware_files(version: Version, job: Job) -> dict[str, Content]:
+    """Return the boot firmware's files by name."""
+    if version.system.firmware is None:
+        return {}
+    outputs = job.made[version.system.firmware.key]
+    return {PurePosixPath(path).name: blob for path, blob in outputs.items()}
+
+
+def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes:
+    """Return appliance.json: which layers the version consists of, and the digest of each file."""
+    document = {
+        "version": 1,
+        "board": version.board.name,
+        "kernel": job.file(version.system.kernel, "release").read_text(),
+        "system": [job.blob(layer, "squashfs").sha256 for layer in version.system.layers],
+        "containers": job.blob(version.containers, "squashfs").sha256,
+        "services": {
+            f"{one.kind}/{one.folder}": [job.blob(la, "squashfs").sha256 for la in one.layers]
+            for one in version.containers.containers
+        },
+        "files": {name: digest(content) for name, content in sorted(files.items())},
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def digest(content: Content) -> str:
+    """Return the SHA-256 of a file's content."""
+    if isinstance(content, Blob):
+        return content.sha256
+    return hashlib.sha256(content).hexdigest()
+
+
+def card_plan(version: Version, job: Job) -> CardPlan:
+    """Return the partitions of the card with the version in slot A."""
+    layout = version.board.layout
+    if isinstance(layout, SelectorLayout):
+        fats = _selector_volumes(version, job, layout)
+    else:
+        fats = _prefix_volumes(version, job, layout)
+    identity = _identity(fats)
+    volumes: list[Volume] = [
+        FatVolume(
+            name,
+            label,
+            ids.number(identity, name),
+            size,
+            {path: _source(content, job) for path, content in files.items()},
+            bits,
+        )
+        for name, label, size, files, bits in fats
+    ]
+    return CardPlan(identity, (*volumes, _data(version, identity)))
+
+
+Described = tuple[str, str, int, Mapping[str, Content], int]
+
+
+def _selector_volumes(version: Version, job: Job, layout: SelectorLayout) -> list[Described]:
+    boot = boot_of(version.appliance)
+    selector = {n: t.encode() for n, t in writer.root_files(version.board, boot).items()}
+    slot = {**firmware_files(version, job), **slot_files(version, job)}
+    size = version.appliance.slots.size or layout.slot_mib * _MIB
+    return [
+        ("selector", "SELECTOR", layout.selector_mib * _MIB, selector, 16),
+        ("slot A", "SLOT-A", size, slot, 32),
+        ("slot B", "SLOT-B", size, {}, 32),
+    ]
+
+
+def _prefix_volumes(version: Version, job: Job, layout: PrefixLayout) -> list[Described]:
+    boot = boot_of(version.appliance)
+    prefix = layout.slots[0]
+    files: dict[str, Content] = {
+        n: t.encode() for n, t in writer.root_files(version.board, boot).items()
+    }
+    files |= firmware_files(version, job)
+    files |= {prefix + n: c for n, c in slot_files(version, job, prefix).items()}
+    size = version.appliance.slots.size
+    total = 2 * size if size is not None else layout.firmware_mib * _MIB
+    return [("the boot partition", "PIIMAGE", total, files, 32)]
+
+
+def _data(version: Version, identity: str) -> Ext4Volume:
+    size = version.appliance.data.size
+    return Ext4Volume(
+        "data",
+        "data",
+        ids.unique_id(identity, "data"),
+        ids.unique_id(identity, "data folders"),
+        _GROWING if size == "rest" else size,
+        dict(_data_files()),
+    )
+
+
+def _data_files() -> Iterable[tuple[str, DataFile]]:
+    yield "piimage", DataFile(None, 0o755)
+    yield "piimage/state", DataFile(None, 0o755)
+
+
+def _identity(volumes: Iterable[Described]) -> str:
+    lines = "\n".join(_described_lines(volumes))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _described_lines(volumes: Iterable[Described]) -> Iterator[str]:
+    for name, _, size, files, _ in volumes:
+        yield f"{name} {size}"
+        for path, content in sorted(files.items()):
+            yield f"{path} {digest(content)}"
+
+
+def _source(content: Content, job: Job) -> Path | bytes:
+    return job.store.verified(content) if isinstance(content, Blob) else content

@@ -1,0 +1,187 @@
+"""The steps of the system below the containers: kernel, initramfs, layers, files of the slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage import resources
+from piimage.boards import Board, overlay_sources
+from piimage.clock import EPOCH
+from piimage.compose.described import files_layer, folder_files, package, packages_layer
+from piimage.compose.extract import Extracted
+from piimage.compose.layers import Layer, ModulesLayer, PackagesLayer
+from piimage.compose.overlays import CompiledOverlays
+from piimage.compose.rules import File, Folder, Rules
+from piimage.config.models import Appliance
+from piimage.errors import InputError
+from piimage.kernel.initramfs import Initramfs, InitramfsBase
+from piimage.kernel.modinfo import normal_name
+from piimage.kernel.modules import ModuleTree
+from piimage.kernel.package import UnpackedKernel
+from piimage.lock import Lock
+from piimage.plan.requests import system_tree
+from piimage.steps import Step
+
+
+@dataclass(frozen=True)
+class System:
+    """What a version consists of, beside its containers."""
+
+    kernel: UnpackedKernel
+    layers: tuple[Layer, ...]
+    initramfs_base: InitramfsBase
+    firmware: Extracted | None
+    overlays: CompiledOverlays
+
+    def initramfs(self, containers: Step) -> Initramfs:
+        """Return the initramfs that boots this system with `containers`."""
+        return Initramfs(self.initramfs_base, self.layers, containers)
+
+
+def plan_system(appliance: Appliance, board: Board, lock: Lock) -> System:
+    """Return the steps; nothing is made yet."""
+    kernel = UnpackedKernel(
+        tuple(one.blob for one in lock.of_root("kernel")),
+        tuple(tree.name for tree in board.device_trees),
+    )
+    modules = _modules(appliance, board, kernel)
+    appliance_folder = resources.path("appliance")
+    base = InitramfsBase(
+        next(one.blob for one in lock.of_root("system") if one.name == "busybox-static"),
+        modules,
+        (appliance_folder / "initramfs" / "init").read_bytes(),
+        _board_settings(appliance, board).encode(),
+    )
+    layers = [*_base_layers(lock), _modules_layer(appliance, modules)]
+    if (wifi := _wifi_layer(appliance, board, lock)) is not None:
+        layers.append(wifi)
+    layers.append(_config_layer(appliance, appliance_folder))
+    sources = {name: path.read_bytes() for name, path in overlay_sources(board).items()}
+    return System(kernel, tuple(layers), base, _firmware(board, lock), CompiledOverlays(sources))
+
+
+def _modules(appliance: Appliance, board: Board, kernel: UnpackedKernel) -> ModuleTree:
+    wifi = board.wifi.modules if board.wifi and _wants_wifi(appliance) else ()
+    named = [module.name for module in appliance.modules if module.name]
+    return ModuleTree(kernel, board.modules.boot, (*board.modules.late, *wifi, *named))
+
+
+def _wants_wifi(appliance: Appliance) -> bool:
+    return appliance.network is not None and appliance.network.wifi is not None
+
+
+def _modules_layer(appliance: Appliance, modules: ModuleTree) -> ModulesLayer:
+    parameters = {
+        normal_name(module.name): " ".join(f"{k}={v}" for k, v in module.params.items())
+        for module in appliance.modules
+        if module.name
+    }
+    return ModulesLayer(modules, {name: text for name, text in parameters.items() if text})
+
+
+def _base_layers(lock: Lock) -> Iterator[Layer]:
+    tree = system_tree()
+    yield packages_layer("the system", tree, lock.of_root("system"), lowest=True)
+
+
+def _wifi_layer(appliance: Appliance, board: Board, lock: Lock) -> PackagesLayer | None:
+    if board.wifi is None or not _wants_wifi(appliance):
+        return None
+    packages = tuple(package(one) for one in lock.of_root("wifi"))
+    return PackagesLayer("WiFi", packages, Rules(drop=("**",), keep=board.wifi.files))
+
+
+def _firmware(board: Board, lock: Lock) -> Extracted | None:
+    if not board.firmware.files:
+        return None
+    named = [one for one in lock.of_root("firmware") if one.name in board.firmware.packages]
+    patterns = tuple(f"{board.firmware.root}/{name}" for name in board.firmware.files)
+    return Extracted("the boot firmware", tuple(package(one) for one in named), patterns)
+
+
+def _config_layer(appliance: Appliance, folder: Path) -> Layer:
+    """Return the layer of what piimage and the file lay over the packages."""
+    own = [*folder_files(folder / "rootfs", ""), *_generated(appliance)]
+    stated, folders, links = _stated(appliance)
+    replaced = {one.path for one in stated}
+    files = [one for one in own if one.path not in replaced]
+    layer = files_layer("the appliance", [system_tree()], folder, (*files, *stated))
+    assert layer is not None  # noqa: S101  # there are always files
+    return type(layer)(
+        layer.name,
+        Rules(
+            files=layer.rules.files,
+            users=layer.rules.users,
+            groups=layer.rules.groups,
+            folders=tuple(folders),
+            links=links,
+        ),
+    )
+
+
+def _generated(appliance: Appliance) -> Iterator[File]:
+    yield File("etc/hostname", f"{appliance.hostname}\n".encode())
+    yield File("etc/piimage/clock", f"{EPOCH}\n".encode())
+    yield File("etc/piimage/settings", f"CONSOLE_LOGS={int(appliance.log.console)}\n".encode())
+    if appliance.sysctl:
+        lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
+        yield File("etc/sysctl.d/60-piimage.conf", lines.encode())
+    keys = [line for text in appliance.ssh.authorized_keys for line in _keys(text)]
+    if keys:
+        yield File("etc/piimage/authorized_keys", "".join(f"{k}\n" for k in keys).encode(), 0o600)
+
+
+def _keys(text: str) -> Iterator[str]:
+    """Give the public keys that `text` is, or that the file of that name holds."""
+    if not text.startswith("/"):
+        yield text.strip()
+        return
+    for line in Path(text).read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield line.strip()
+
+
+def _stated(appliance: Appliance) -> tuple[list[File], list[Folder], Mapping[str, str]]:
+    """Return the files, folders and links of the `files:` section."""
+    files: list[File] = []
+    folders: list[Folder] = []
+    links: dict[str, str] = {}
+    for one in appliance.files:
+        uid, gid = _id(one.uid), _id(one.gid)
+        path = one.path.strip("/")
+        if one.directory:
+            folders.append(Folder(path, one.permissions, uid, gid))
+        elif one.symlink:
+            links[path] = one.symlink
+        elif one.contents is not None:
+            files.append(File(path, one.contents.encode(), one.permissions, uid, gid))
+        elif one.metadata is not None:
+            text = appliance.model_dump_json(by_alias=True, exclude_defaults=True)
+            files.append(File(path, text.encode(), one.permissions, uid, gid))
+        elif one.source is not None and (Path(one.source).is_file() or not one.optional):
+            files.append(File(path, Path(one.source).read_bytes(), one.permissions, uid, gid))
+    return files, folders, links
+
+
+def _id(value: int | str) -> int:
+    if isinstance(value, int):
+        return value
+    raise InputError(
+        "plan.unknown-owner", f"{value!r} is no number", place="files",
+        hint="write a user or group id",
+    )  # fmt: skip
+
+
+def _board_settings(appliance: Appliance, board: Board) -> str:
+    """Return what the initramfs has to know; appliance/README.md lists the keys."""
+    selector = board.layout.kind == "selector"
+    values = {
+        "DISK": f"/dev/{board.disk}",
+        "SELECTOR": int(selector),
+        "BOOT": board.layout.slots[0] if selector else 1,
+        "DATA": board.layout.data,
+        "GROW": int(appliance.data.size == "rest"),
+    }
+    return "".join(f"{key}='{value}'\n" for key, value in values.items())
