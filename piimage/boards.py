@@ -148,6 +148,9 @@ class Emulator(_Part):
 
     machine: Name
     cpu: Name | None = None
+    accelerator: Word = "tcg,thread=multi"
+    """As ``-accel`` takes it. Processors that spin until they are woken, as those of a Pi do, want
+    ``thread=single``: on threads of their own they would take the host's processors."""
     cpus: Range
     memory_mib: Range
     disk: Literal["sd", "virtio"]

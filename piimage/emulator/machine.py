@@ -32,7 +32,7 @@ class Machine:
         emulator = self.emulator
         words = [qemu.PROGRAM, "-nodefaults", "-machine", emulator.machine]
         words += _option("-cpu", emulator.cpu)
-        words += ["-accel", "tcg,thread=multi"]
+        words += ["-accel", emulator.accelerator]
         words += ["-smp", str(self.cpus), "-m", str(self.memory_mib)]
         words += ["-kernel", str(self.kernel)]
         words += _option("-initrd", self.initramfs)

@@ -136,6 +136,11 @@ class Session:
         """Return the parts of the boot so far."""
         return phases(self.lines())
 
+    def switch_off(self) -> None:
+        """Pull the plug."""
+        self.cpu_seconds()
+        _switch_off(self._process)
+
     def pump(self, listen: Callable[[bytes], None]) -> None:
         """Feed the console until QEMU closes it, and show each piece to `listen`."""
         assert self._process.stdout is not None  # noqa: S101  # asked for at its start
@@ -212,7 +217,11 @@ def reboot(
     tryboot: bool = False,
     listen: Callable[[bytes], None] = lambda data: None,
 ) -> Iterator[Session]:
-    """Boot the card of `session`, whose machine is off, again with all that was written to it."""
+    """Switch `session` off, and boot its card again with all that was written to it.
+
+    `session` must not have left its block: its card is gone afterwards. Raises as `boot`.
+    """
+    session.switch_off()
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         scratch = Path(folder)
         old = session.machine
@@ -284,8 +293,7 @@ def _switched_on(
         try:
             yield session
         finally:
-            session.cpu_seconds()
-            _switch_off(process)
+            session.switch_off()
             reader.join(timeout=30)
 
 
