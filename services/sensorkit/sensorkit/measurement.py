@@ -69,8 +69,9 @@ HUMIDITY = Quantity(
 ILLUMINANCE = Quantity(
     "illuminance", "lux", "lx", 0, 200_000, 2, HomeAssistantForm("illuminance", "lx")
 )
+# promtool knows kelvins only as a mistake for degrees Celsius: the name goes without its unit.
 COLOR_TEMPERATURE = Quantity(
-    "color_temperature", "kelvins", "K", 1000, 40_000, 0, HomeAssistantForm(None, "K", digits=0)
+    "color_temperature", "", "K", 1000, 40_000, 0, HomeAssistantForm(None, "K", digits=0)
 )
 COLOR = Quantity("color", "ratio", "1", 0, 1, 4, HomeAssistantForm(None, "%", 100.0))
 ACCELERATION = Quantity(

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from sensorkit.outputs.documents import Documents
@@ -53,7 +53,7 @@ def routes(documents: Documents, exposition: Exposition) -> Routes:
 
 def _page() -> Answer:
     """The page, allowed to run its own script and style and to ask only this service."""
-    body = resources.files("sensorkit.outputs").joinpath("page.html").read_bytes()
+    body = Path(__file__).with_name("page.html").read_bytes()
     script, style = (_hash(body, rb"<%b>(.*?)</%b>" % (tag, tag)) for tag in (b"script", b"style"))
     policy = f"default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'"
     return Answer(body, "text/html; charset=utf-8", policy=policy)

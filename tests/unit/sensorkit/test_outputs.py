@@ -1,0 +1,258 @@
+"""Outputs by each ecosystem's conventions, and never an old value."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+from chipmodels.bosch import Air, BoschModel
+from prometheus_client.parser import text_string_to_metric_families
+from sensorkit.corrections import (
+    Altitude,
+    CpuHeat,
+    CpuThermometer,
+    Offset,
+    SeaLevelPressure,
+)
+from sensorkit.drivers.bosch import PRESSURE_CHANNEL, TEMPERATURE_CHANNEL, Bosch280
+from sensorkit.errors import InvalidReading
+from sensorkit.measurement import ACCELERATION, Channel, Measurement
+from sensorkit.outputs.documents import Documents
+from sensorkit.outputs.history import History
+from sensorkit.outputs.home_assistant import discovery, state
+from sensorkit.outputs.lines import LineOutput, influx_line, json_line
+from sensorkit.outputs.prometheus import Exposition
+from sensorkit.outputs.web import WebServer, routes
+from sensorkit.station import ChipState, Identity, Plan, Station
+from sensorkit.supervise import Supervised
+
+from tests.unit.sensorkit.rig import Rig
+
+IDENTITY = Identity("bmp280", "BMP280", "0.1.0")
+SAMPLE = (
+    Measurement(TEMPERATURE_CHANNEL, 25.0824, 1_700_000_000.25),
+    Measurement(PRESSURE_CHANNEL, 100653.2539, 1_700_000_000.25),
+)
+
+
+class Bench:
+    """A station with one BMP280 in planted air."""
+
+    def __init__(self) -> None:
+        self.rig = Rig()
+        self.air = Air(21.5, 98_765.0)
+        self.rig.chips[0x77] = BoschModel(self.rig.clock, source=self.air)
+        self.rig.clock.sleep(1)
+        driver = Bosch280(self.rig.smbus(0x77), self.rig.clock)
+        chip = Supervised("bmp280", driver, self.rig.clock, max_age=5)
+        self.history = History(driver.channels, seconds=3600, slots=60)
+        self.station = Station([Plan(chip, 1.0, driver.channels)], [self.history], self.rig.clock)
+        self.documents = Documents(IDENTITY, self.station, self.history, self.rig.clock)
+        self.exposition = Exposition(IDENTITY, self.station.states)
+
+    def run(self, seconds: float) -> None:
+        end = self.rig.clock.monotonic() + seconds
+        while self.rig.clock.monotonic() < end:
+            self.rig.clock.sleep(self.station.step())
+
+    def metrics(self) -> dict[str, float]:
+        text = self.exposition.text().decode()
+        return {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+class TestLines:
+    def test_json(self) -> None:
+        assert json.loads(json_line("bmp280", "bmp280", SAMPLE)) == {
+            "time": 1_700_000_000.25,
+            "service": "bmp280",
+            "sensor": "bmp280",
+            "temperature_celsius": 25.08,
+            "pressure_pascals": 100653.25,
+        }
+
+    def test_influx(self) -> None:
+        line = influx_line("my pi", "b=1", SAMPLE)
+        fields = "temperature_celsius=25.08,pressure_pascals=100653.25"
+        assert line == f"my\\ pi,sensor=b\\=1 {fields} 1700000000250000000"
+
+    def test_a_reader_that_went_away_does_not_end_the_service(self) -> None:
+        class Closed(io.StringIO):
+            def write(self, text: str) -> int:
+                raise BrokenPipeError
+
+        bench = Bench()
+        bench.run(2)
+        output = LineOutput("bmp280", Closed(), json_line)
+        output.publish(bench.station.states()["bmp280"])
+        output.publish(bench.station.states()["bmp280"])
+
+
+class TestPrometheus:
+    def test_names_and_values(self) -> None:
+        bench = Bench()
+        bench.run(3)
+        metrics = bench.metrics()
+        assert metrics["bmp280_temperature_celsius"] == 21.5
+        assert metrics["bmp280_pressure_pascals"] == pytest.approx(98_765, abs=1)
+        assert metrics["bmp280_samples_total"] == 3
+        assert metrics["bmp280_sensor_healthy"] == 1
+        assert metrics["bmp280_info"] == 1
+        assert "bmp280_last_success_timestamp_seconds" in metrics
+
+    def test_an_old_value_is_left_out_and_errors_are_counted(self) -> None:
+        bench = Bench()
+        bench.run(3)
+        del bench.rig.chips[0x77]
+        bench.run(10)
+        metrics = bench.metrics()
+        assert "bmp280_temperature_celsius" not in metrics
+        assert metrics["bmp280_sensor_healthy"] == 0
+        assert metrics["bmp280_read_errors_total"] >= 3
+
+    def test_siblings_are_labels_of_one_metric(self) -> None:
+        channels = [Channel(ACCELERATION, axis, (("axis", axis),)) for axis in "xyz"]
+        bench = Bench()
+        bench.run(1)
+        sample = tuple(Measurement(c, 1.0, 0.0) for c in channels)
+        health = bench.station.states()["bmp280"].health
+        states = {"lsm303d": ChipState("lsm303d", "LSM303D", sample, health)}
+        text = Exposition(Identity("e", "E", "1"), lambda: states).text().decode()
+        assert text.count("# TYPE e_acceleration_meters_per_second_squared gauge") == 1
+        assert 'e_acceleration_meters_per_second_squared{axis="z"} 1.0' in text
+
+
+class TestHistory:
+    def test_slots_are_means_and_gaps_stay_gaps(self) -> None:
+        history = History((TEMPERATURE_CHANNEL,), seconds=100, slots=10)
+        bench = Bench()
+        bench.run(1)
+        health = bench.station.states()["bmp280"].health
+        for time, value in [(5, 10.0), (8, 20.0), (35, 30.0)]:
+            sample = (Measurement(TEMPERATURE_CHANNEL, value, time),)
+            history.publish(ChipState("t", "T", sample, health))
+        assert history.points(TEMPERATURE_CHANNEL, 40) == [(0.0, 15.0), (30.0, 30.0)]
+        assert history.points(TEMPERATURE_CHANNEL, 105) == [(30.0, 30.0)]
+
+    def test_memory_is_bounded_over_days(self) -> None:
+        bench = Bench()
+        bench.run(3 * 3600)
+        points = bench.history.points(TEMPERATURE_CHANNEL, bench.rig.clock.time())
+        assert 59 <= len(points) <= 60
+
+
+class TestHomeAssistant:
+    def test_discovery_names_what_home_assistant_wants(self) -> None:
+        channels = {"bmp280": (TEMPERATURE_CHANNEL, PRESSURE_CHANNEL)}
+        payload = discovery(IDENTITY, "n", "sensorkit/n", channels, 60)
+        assert payload["availability_topic"] == "sensorkit/n/availability"
+        pressure = payload["cmps"]["pressure"]
+        assert pressure["p"] == "sensor"
+        assert pressure["device_class"] == "atmospheric_pressure"
+        assert pressure["unit_of_measurement"] == "hPa"
+        assert pressure["state_class"] == "measurement"
+        assert pressure["unique_id"] == "n_pressure"
+        assert pressure["expire_after"] == 60
+
+    def test_states_are_in_those_units(self) -> None:
+        assert state(SAMPLE) == {
+            "time": 1_700_000_000.25, "temperature": 25.08, "pressure": 1006.53
+        }  # fmt: skip
+
+
+class TestCorrections:
+    def test_offset(self) -> None:
+        corrected = Offset("temperature", -1.5)(SAMPLE)
+        assert [m.value for m in corrected] == pytest.approx([23.5824, 100653.2539])
+
+    def test_cpu_heat(self) -> None:
+        corrected = CpuHeat(2.0, lambda: 55.0)(SAMPLE)
+        assert corrected[0].value == pytest.approx(25.0824 - (55 - 25.0824) / 2)
+
+    def test_no_cpu_thermometer_changes_nothing(self, tmp_path) -> None:  # type: ignore[no-untyped-def]
+        assert CpuHeat(2.0, CpuThermometer(tmp_path / "none"))(SAMPLE) == SAMPLE
+
+    def test_sea_level_and_altitude_are_inverse(self) -> None:
+        at_sea = SeaLevelPressure(540.0)((SAMPLE[1],))[-1]
+        assert at_sea.channel.key == "sea_level_pressure"
+        assert at_sea.value == pytest.approx(107_334, abs=40)
+        back = Altitude(at_sea.value)((SAMPLE[1],))[-1]
+        assert back.value == pytest.approx(540.0, abs=0.01)
+
+    def test_a_wrong_altitude_is_an_error_not_a_value(self) -> None:
+        with pytest.raises(InvalidReading):
+            SeaLevelPressure(8000.0)(SAMPLE)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -41.0, 85.1])
+    def test_a_measurement_cannot_hold_an_impossible_value(self, value: float) -> None:
+        with pytest.raises(InvalidReading):
+            Measurement(TEMPERATURE_CHANNEL, value, 0.0)
+
+
+class TestWeb:
+    @pytest.fixture
+    def bench(self) -> Bench:
+        return Bench()
+
+    @pytest.fixture
+    def port(self, bench: Bench) -> Iterator[int]:
+        server = WebServer("127.0.0.1", 0, routes(bench.documents, bench.exposition))
+        server.start()
+        yield server.address[1]
+        server.stop()
+
+    def get(self, port: int, path: str, method: str = "GET") -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), dict(answer.getheaders())
+
+    def test_health_follows_the_sensor(self, bench: Bench, port: int) -> None:
+        assert self.get(port, "/healthz")[0] == 503
+        bench.run(2)
+        status, body, _ = self.get(port, "/healthz")
+        assert (status, json.loads(body)["healthy"]) == (200, True)
+        del bench.rig.chips[0x77]
+        bench.run(10)
+        status, body, _ = self.get(port, "/healthz")
+        assert status == 503
+        assert "no chip answers" in json.loads(body)["sensors"]["bmp280"]["reason"]
+
+    def test_current_and_history(self, bench: Bench, port: int) -> None:
+        bench.run(600)
+        current = json.loads(self.get(port, "/api/current")[1])
+        assert current["measurements"][0]["value"] == 21.5
+        series = json.loads(self.get(port, "/api/history")[1])["series"]
+        assert [s["key"] for s in series] == ["temperature_celsius", "pressure_pascals"]
+        assert len(series[0]["points"]) >= 10
+
+    def test_the_page_may_run_only_its_own_script(self, port: int) -> None:
+        status, body, headers = self.get(port, "/")
+        assert status == 200
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
+        assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"https://" not in body
+
+    def test_unknown_paths_and_heads(self, port: int) -> None:
+        assert self.get(port, "/etc/passwd")[0] == 404
+        assert self.get(port, "/../../x")[0] == 404
+        status, body, headers = self.get(port, "/", "HEAD")
+        assert (status, body) == (200, b"")
+        assert int(headers["Content-Length"]) > 1000
+        assert self.get(port, "/", "POST")[0] == 501
+
+    def test_idle_connections_do_not_stop_the_service(self, bench: Bench, port: int) -> None:
+        import socket
+
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(7)]
+        bench.run(2)
+        assert self.get(port, "/healthz")[0] == 200
+        for connection in idle:
+            connection.close()
