@@ -1,0 +1,66 @@
+"""`piimage run`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from piimage.build import build_card
+from piimage.cli.options import Files, Mirror, Offline, Sets, Verbose
+from piimage.cli.session import project, sources
+from piimage.emulator.session import Options, boot
+from piimage.firmware.manifest import board_of
+from piimage.locking import Sources
+
+EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
+
+
+def run(
+    files: Files,
+    until: Annotated[str | None, typer.Option(help="End well when the console shows this.")] = None,
+    timeout: Annotated[float, typer.Option(help="With --until: seconds to wait.")] = 300,
+    ssh_port: Annotated[int | None, typer.Option(help="Port here that leads to its SSH.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Processors.")] = None,
+    mem: Annotated[int | None, typer.Option(help="Memory in MiB.")] = None,
+    disk: Annotated[int | None, typer.Option(help="Size of the card in MiB.")] = None,
+    disk_file: Annotated[
+        Path | None, typer.Option(help="Keep what it writes in this file, for the next run.")
+    ] = None,
+    sets: Sets = [],
+    mirror: Mirror = None,
+    offline: Offline = False,
+    verbose: Verbose = False,
+) -> None:
+    """Boot an image (or build a file and boot that) in QEMU; Ctrl-C ends it."""
+    with sources(verbose=verbose, mirror=mirror, offline=offline) as found:
+        options = Options(cpus, mem, disk and disk << 20, disk_file, ssh_port)
+        with card_image(files, sets, found) as image:
+            board = board_of(image)
+            with boot(image, board, found.runner, options, listen=_show) as machine:
+                if machine.ssh_port is not None:
+                    print(f"ssh: ssh -p {machine.ssh_port} root@localhost", file=sys.stderr)
+                if until is None:
+                    machine.wait_end(float("inf"))
+                else:
+                    machine.wait_for(until, timeout)
+
+
+@contextmanager
+def card_image(files: list[Path], sets: list[str], found: Sources) -> Iterator[Path]:
+    """Give the image that is named, or the one that the YAML files build to."""
+    if files[0].suffix not in (".yml", ".yaml"):
+        yield files[0]
+        return
+    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
+        yield build_card(project(files, sets, found), found, Path(folder)).image
+
+
+def _show(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()

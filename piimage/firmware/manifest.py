@@ -1,0 +1,32 @@
+"""What a card says of itself: appliance.json, beside the kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from piimage.boards import Board, load_board
+from piimage.errors import InputError
+from piimage.firmware.card import find_manifest
+
+
+def board_of(image: Path, search: Sequence[Path] = ()) -> Board:
+    """Return the board that the card `image` was built for.
+
+    Raises InputError ``firmware.no-manifest`` when the image does not say, and the errors of
+    `open_card` and `load_board`.
+    """
+    content = find_manifest(image)
+    try:
+        name = json.loads(content or b"")["board"]
+    except (ValueError, KeyError, TypeError):
+        name = None
+    if not isinstance(name, str):
+        raise InputError(
+            "firmware.no-manifest",
+            "the image does not say for which board it was built (no appliance.json)",
+            place=str(image),
+            hint="give an image that `piimage build` wrote",
+        )
+    return load_board(name, search)
