@@ -2,9 +2,10 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from piimage.config.values import (
+    TEXT_OR_LIST,
     AbsolutePath,
     Part,
     Size,
@@ -43,8 +44,13 @@ Setting = Annotated[
     BeforeValidator(as_text),
     *form(r"[^\r\n]{0,96}", "setting", "one line of at most 98 characters with its key"),
 ]
+_SCALARS: Final = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
+_SETTING_SCHEMA: Final = WithJsonSchema(
+    {"anyOf": [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}]}
+)
 Settings = Annotated[
-    dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple)]], AfterValidator(_free)
+    dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple), _SETTING_SCHEMA]],
+    AfterValidator(_free),
 ]
 Overlay = Annotated[
     str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*(,[^\s,]+)*", "overlay", "NAME or NAME,PARAM=VALUE")
@@ -73,8 +79,8 @@ class Boot(Part):
     overlays: tuple[Overlay, ...] = Field(
         default=(), description="Device tree overlays: NAME or NAME,PARAM=VALUE."
     )
-    cmdline: Annotated[Strings, BeforeValidator(_words), AfterValidator(_options)] = Field(
-        default=(), description="Options added to the kernel's command line."
+    cmdline: Annotated[Strings, BeforeValidator(_words), AfterValidator(_options), TEXT_OR_LIST] = (
+        Field(default=(), description="Options added to the kernel's command line.")
     )
 
 

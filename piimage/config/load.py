@@ -1,6 +1,6 @@
 """Files to models: every error of an input at once, each as ``file:line:column: what; instead``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,7 @@ from piimage.config.document import Document, parse_document, read_document, wit
 from piimage.config.models import Appliance
 from piimage.config.paths import APPLIANCE_PATHS, FOLDER_PATHS, packages_built
 from piimage.config.values import Part
-from piimage.errors import PiimageError, raise_all
+from piimage.errors import ErrorGroup, PiimageError, raise_all
 
 if TYPE_CHECKING:
     from piimage.config.service import Service
@@ -37,6 +37,34 @@ def load(
     document = with_paths(document, APPLIANCE_PATHS)
     checks = appliance_errors(document)
     return _validated(Appliance, packages_built(document.data()), document, [*errors, *checks])
+
+
+def load_all(
+    files: Sequence[Path],
+    sets: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Appliance:
+    """Read `files` as `load` does, and the service.yml of every container folder that they name.
+
+    Raises InputError (or an ErrorGroup of them) with everything that is wrong in any of them.
+    """
+    appliance = load(files, sets, environment)
+    errors: list[PiimageError] = []
+    for folder in sorted(set(_folders(appliance))):
+        try:
+            load_folder(folder)
+        except ErrorGroup as group:
+            errors.extend(group.errors)
+        except PiimageError as error:
+            errors.append(error)
+    raise_all(errors)
+    return appliance
+
+
+def _folders(appliance: Appliance) -> Iterator[Path]:
+    for entry in (*appliance.onboot, *appliance.services, *appliance.onshutdown):
+        if entry.folder and (entry.folder / "service.yml").is_file():
+            yield entry.folder
 
 
 def load_folder(folder: Path) -> "Service":

@@ -1,9 +1,11 @@
 """The YAML file: LinuxKit's sections with LinuxKit's meanings, and piimage's own."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from piimage import resources
 from piimage.config.boot import Boot, Data, Slots
 from piimage.config.container import ContainerConfig, Log
 from piimage.config.deferred import Deferred
@@ -73,6 +75,13 @@ class Entry(ContainerConfig):
     entrypoint: Strings | None = Field(
         default=None, description="With packages: the program that runs."
     )
+
+    @property
+    def folder(self) -> Path | None:
+        """The container folder, if `build` or `use` names one."""
+        if self.use is not None:
+            return resources.path("services") / self.use
+        return Path(self.build) if self.build is not None else None
 
 
 class File(Part):

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from piimage.config.values import (
+    TEXT_OR_LIST,
     AbsolutePath,
     Mode,
     PackageName,
@@ -39,6 +40,7 @@ class User(Part):
     gecos: Gecos = Field(default="", description="Comment.")
     home: AbsolutePath = Field(default="/nonexistent", description="Home folder; it is not made.")
     shell: AbsolutePath = Field(default="/usr/sbin/nologin", description="Login shell.")
+    shadow: bool = Field(default=True, description="false: no line in /etc/shadow.")
     password: PasswordField = Field(
         default="*", description="Field of /etc/shadow: * for none, or a hash."
     )
@@ -61,7 +63,7 @@ class Applets(Part):
 
     program: PathInRoot = Field(description="The program, such as usr/bin/busybox.")
     folder: PathInRoot = Field(description="Where the links lie.")
-    names: Annotated[Strings, BeforeValidator(_words)] = Field(
+    names: Annotated[Strings, BeforeValidator(_words), TEXT_OR_LIST] = Field(
         description="Names, separated by blanks or as a list."
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from piimage.config.values import Interval, Name, Part, Strings, form, problem
+from piimage.config.values import TEXT_OR_LIST, Interval, Name, Part, Strings, form, problem
 
 
 def _command(value: object) -> object:
@@ -15,7 +15,7 @@ class Check(Part):
     """One check of `piimage test`: a program, an address, or a text on the console."""
 
     name: str | None = Field(default=None, description="Its name in the report.")
-    run: Annotated[Strings, BeforeValidator(_command)] | None = Field(
+    run: Annotated[Strings, BeforeValidator(_command), TEXT_OR_LIST] | None = Field(
         default=None, description="A program, or a line for sh, run on the appliance."
     )
     service: Name | None = Field(default=None, description="With run: inside this service.")

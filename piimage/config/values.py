@@ -256,6 +256,10 @@ Scalar = Annotated[
 ]
 """Text that may also be written as a number or truth value: 1, 0x77, true."""
 Strings = tuple[str, ...]
+TEXT_OR_LIST: Final = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+)
+"""The annotation of a list that may also be written as text."""
 Texts = dict[str, Scalar]
 
 
@@ -289,9 +293,7 @@ HostName = Annotated[
         "letters, digits and '-' (RFC 1123), such as greenhouse",
     ),
 ]
-AbsolutePath = Annotated[
-    str, *form(r"/[^\0]*", "absolute path", "a path that begins with /", examples=["/data"])
-]
+AbsolutePath = Annotated[str, *form(r"/[^\0]*", "absolute path", "a path that begins with /")]
 PackageName = Annotated[
     str,
     *form(

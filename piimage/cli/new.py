@@ -1,0 +1,53 @@
+"""`piimage new`: a commented starting file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from piimage.errors import InputError, PiimageError
+
+EXAMPLE = "Example: piimage new pi4.yml --board pi4"
+
+
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    board: Annotated[str, typer.Option("--board", "-b", help="The board, such as pi4.")],
+) -> None:
+    """Write a commented starting file FILE for a board; an existing file is never overwritten."""
+    from piimage.boards import load_board  # noqa: PLC0415  # slow, and --help does without
+    from piimage.config.starting import starting_file  # noqa: PLC0415
+
+    known = load_board(board)
+    emulated = known.emulator is not None
+    text = starting_file(known.name, known.title, str(file), emulated=emulated)
+    _write_new(file, text.encode())
+    print(f"{file}: written; next: piimage build {file}")
+
+
+def _write_new(file: Path, data: bytes) -> None:
+    """Write `data` to `file`, whole or not at all, if there is nothing of that name."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        try:
+            beside.write_bytes(data)
+            os.link(beside, file)  # unlike a rename, this never replaces anything
+        finally:
+            beside.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise InputError(
+            "config.exists",
+            "the file is there already",
+            place=str(file),
+            hint="instead: another name, or remove it first",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise PiimageError(
+            "config.unwritable",
+            f"cannot be written ({getattr(error, 'strerror', None) or error})",
+            place=str(file),
+            hint="write to a folder that is there and yours",
+        ) from error

@@ -1,0 +1,79 @@
+"""The file that `piimage new` writes: it passes `piimage check`, and shows what else there is."""
+
+from typing import Final
+
+_TEMPLATE: Final = """\
+# An appliance for {title}.
+#   piimage check {file}             what is wrong, if anything
+#   piimage build {file} -o out      makes out/{stem}.img
+#   piimage run out/{stem}.img       boots it in an emulator{emulated}
+#   piimage flash /dev/sdX {file}    writes it to a card, and verifies
+# Every key: docs/reference/yaml.md, or `piimage schema` for your editor.
+
+board: {board}
+hostname: {board}
+
+# Who may log in (add the service sshd below):
+# ssh:
+#   authorized_keys: [~/.ssh/id_ed25519.pub]
+
+# network:
+#   country: JP                       # where the radio is; WiFi is off without it
+#   wifi: {{ ssid: shed, psk_file: secrets/shed.psk }}
+
+# What the firmware and the kernel are told, beside what the board says:
+# boot:
+#   config: {{ dtparam: audio=off }}    # lines of config.txt
+#   cmdline: [panic=10]
+
+# Kernel modules, loaded at boot in this order:
+# modules:
+#   - i2c-dev
+#   - build: kernel-modules/mine      # a folder of yours, cross-built
+
+# Run once, one after another, before the services:
+# onboot:
+#   - {{ name: dhcp, use: dhcp }}
+
+# Kept running. Each names its root file system in one way: use (ready-made), build (a folder of
+# yours), image (from a registry), packages (from Debian).
+services:
+  - name: hello_world
+    use: hello_world
+  # - {{ name: sshd, use: sshd }}
+  # - name: bmp280
+  #   use: bmp280
+  #   devices: [/dev/i2c-1]
+  #   env: [BMP280_ADDRESS=0x77]
+  #   health: {{ http: "http://127.0.0.1:9280/healthz", every: 10s }}
+  #   restart: {{ policy: always, backoff: 1s..60s }}
+  # - name: web
+  #   image: nginx:1.27-alpine        # for linux/arm64; the lock file pins its digest
+  #   capabilities: [CAP_NET_BIND_SERVICE, CAP_CHOWN, CAP_SETUID, CAP_SETGID]
+  #   readonly: false
+
+log:
+  console: true                       # what services print appears on the console as well
+
+# The partition that persists; it grows to the card's end at the first boot:
+# data: {{ size: rest, mount: /data }}
+
+# files:
+#   - {{ path: etc/motd, contents: "hello\\n", mode: "0644" }}
+
+# What `piimage test {file}` checks once every service is healthy:
+# test:
+#   checks:
+#     - {{ run: "ctr -n services.linuxkit tasks ls", expect: hello_world }}
+"""
+
+
+def starting_file(board: str, title: str, file: str, *, emulated: bool) -> str:
+    """Return the text of a file named `file` for `board`, whose full name is `title`."""
+    return _TEMPLATE.format(
+        board=board,
+        title=title,
+        file=file,
+        stem=file.rpartition("/")[2].rsplit(".", 1)[0],
+        emulated="" if emulated else " (not this board: it has none)",
+    )
