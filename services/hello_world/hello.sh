@@ -1,7 +1,9 @@
 #!/bin/sh
 # The line that shows that the whole chain works, then a quiet life.
-line="HELLO from $(hostname): Linux $(uname -r) on $(uname -m)"
+read -r name </proc/sys/kernel/hostname
+read -r release </proc/sys/kernel/osrelease
+read -r arch </proc/sys/kernel/arch
 while :; do
-	echo "$line"
+	echo "HELLO from $name: Linux $release on $arch"
 	sleep 3600
 done

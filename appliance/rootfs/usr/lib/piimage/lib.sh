@@ -7,6 +7,9 @@ export PATH=/usr/sbin:/usr/bin
 
 say() { echo "piimage: $*" >"$CONSOLE"; }
 
+# For benchmarks: how far the boot has come.
+phase() { echo "piimage: phase $1" >"$CONSOLE"; }
+
 # Seconds since boot, in REPLY.
 now() {
 	read -r REPLY _ </proc/uptime

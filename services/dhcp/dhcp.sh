@@ -1,0 +1,49 @@
+#!/bin/sh
+# dhcp once|renew. DHCP_INTERFACES names the interfaces; without it, all that are hardware.
+# once: DHCP_TIMEOUT (20) seconds at most; fails if no interface got a lease.
+set -u
+
+interfaces() {
+	if [ -n "${DHCP_INTERFACES:-}" ]; then
+		echo "$DHCP_INTERFACES"
+		return
+	fi
+	for path in /sys/class/net/*; do
+		[ ! -e "$path/device" ] || [ -e "$path/wireless" ] || echo "${path##*/}"
+	done
+}
+
+# A driver or a USB adapter may be late.
+wait_for_interfaces() {
+	waited=0
+	until list=$(interfaces) && [ -n "$list" ] || [ "$waited" -ge "${DHCP_TIMEOUT:-20}" ]; do
+		sleep 1
+		waited=$((waited + 1))
+	done
+}
+
+client() {
+	name=$1
+	shift
+	ip link set "$name" up || return 1
+	udhcpc -i "$name" -s /usr/bin/use-lease "$@"
+}
+
+wait_for_interfaces
+if [ -z "$list" ]; then
+	echo "dhcp: no network interface" >&2
+	exit 1
+fi
+clients=
+for interface in $list; do
+	case $1 in
+	once) client "$interface" -n -q -f -t $((${DHCP_TIMEOUT:-20} / 2)) -T 2 & ;;
+	renew) client "$interface" -f & ;;
+	esac
+	clients="$clients $!"
+done
+status=1
+for client in $clients; do
+	if wait "$client"; then status=0; fi
+done
+exit "$status"
