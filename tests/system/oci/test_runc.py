@@ -1,0 +1,243 @@
+"""Bundles as they are produced, run by a real runc on this host; as root."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.oci.bundle import bundle, prestart
+from piimage.oci.models import Execution
+from piimage.oci.rootfs import Root, notes_of
+from piimage.oci.spec import Container, run_as
+from piimage.trees import file, folder
+
+APPLETS = ("sh", "cat", "id", "ls", "echo", "touch", "mount", "hostname", "grep", "stat", "dd",
+           "mknod")  # fmt: skip
+FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "usr", "data")
+PASSWD = b"root:x:0:0::/:/bin/sh\nsensor:x:110:120::/:/bin/sh\n"
+ROOT = Root([notes_of([folder(name) for name in FOLDERS] + [file("etc/passwd", PASSWD)])])
+# Debian's own: it lies below /usr, which the container is lent.
+PYTHON = "/usr/bin/python3"
+MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """Runs containers whose root is a small busybox one."""
+
+    tmp: Path
+    root: Path
+
+    def run(self, script: str, **fields: Any) -> Result:
+        return self.run_words("/bin/sh", "-c", script, **fields)
+
+    def run_words(self, *words: str, **fields: Any) -> Result:
+        said = ContainerConfig.model_validate({"command": list(words), **fields})
+        config = merge(secure_defaults(), said)
+        one = Container("t", "services", "t", config, Execution(), ROOT, ("aa",), "test")
+        name = f"piimage-test-{self.tmp.name}"
+        folder = self.tmp / "bundle"
+        self._write(one, folder)
+        subprocess.run(["sh", "-euc", prestart(one, run_as(one, {}))], check=True)
+        command = ["runc", "--root", self.tmp / "runc", "run", "--bundle", folder, name]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
+        )
+        return Result(done.returncode, done.stdout.decode())
+
+    def _write(self, one: Container, target: Path) -> None:
+        target.mkdir(exist_ok=True)
+        for entry in bundle(one, {}, "amd64"):
+            if entry.path.endswith("config.json"):
+                spec = json.loads(b"".join(entry.content()))
+                # On the Pi the root is mounted where this says.
+                spec["root"]["path"] = str(self.root)
+                (target / "config.json").write_text(json.dumps(spec))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    root = tmp_path / "root"
+    for name in FOLDERS:
+        (root / name).mkdir(parents=True)
+    (root / "tmp").chmod(0o1777)
+    busybox = shutil.which("busybox")
+    assert busybox, "install busybox-static"
+    shutil.copy(busybox, root / "bin/busybox")
+    for applet in APPLETS:
+        (root / "bin" / applet).symlink_to("busybox")
+    (root / "lib64").symlink_to("usr/lib64")
+    (root / "lib").symlink_to("usr/lib")
+    (root / "etc/passwd").write_bytes(PASSWD)
+    # pytest's folders are closed to others, and a user namespace has to get through them.
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    yield Host(tmp_path, root)
+    shutil.rmtree("/dev/piimage/services/t", ignore_errors=True)
+
+
+def call(host: Host, number: int, *arguments: int, **fields: Any) -> str:
+    """The errno name (or "ok") of a system call that a program in the container makes."""
+    code = (
+        "import ctypes, errno\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        f"words = [ctypes.c_long(w) for w in {[number, *arguments]}]\n"
+        "done = libc.syscall(*words)\n"
+        "print('ok' if done >= 0 else errno.errorcode[ctypes.get_errno()])\n"
+    )
+    result = host.run_words(PYTHON, "-I", "-c", code, binds=["/usr:/usr:ro"], **fields)
+    return result.out.strip()
+
+
+# System call numbers of x86_64.
+KEYCTL, UNSHARE, MOUNT, CLONE, CLONE3, BPF, IO_URING, REBOOT = 250, 272, 165, 56, 435, 321, 425, 169
+NEW_USER = 0x10000000
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "expected"),
+    [
+        (KEYCTL, (0, -3, 1), "EPERM"),
+        (UNSHARE, (NEW_USER,), "EPERM"),
+        (MOUNT, (0, 0, 0, 0, 0), "EPERM"),
+        (CLONE, (NEW_USER | 17, 0, 0, 0, 0), "EPERM"),
+        (CLONE3, (0, 0), "ENOSYS"),
+        (BPF, (0, 0, 0), "EPERM"),
+        (IO_URING, (1, 0), "EPERM"),
+        (REBOOT, (0, 0, 0, 0), "EPERM"),
+        (39, (), "ok"),  # getpid
+        (135, (0xFFFFFFFF,), "ok"),  # personality: which one is it
+        (135, (0x0040000,), "EPERM"),  # personality: no address randomisation
+        (41, (40, 1, 0), "EPERM"),  # socket of AF_VSOCK
+        (41, (2, 2, 0), "ok"),  # socket of AF_INET
+    ],
+)
+def test_the_default_profile_refuses_and_allows(
+    host: Host, number: int, arguments: tuple[int, ...], expected: str
+) -> None:
+    assert call(host, number, *arguments) == expected
+
+
+def test_it_is_the_profile_that_refuses(host: Host) -> None:
+    assert call(host, KEYCTL, 0, -3, 1, seccomp="unconfined") == "ok"
+    assert call(host, UNSHARE, NEW_USER, seccomp="unconfined") == "ok"
+
+
+def test_a_capability_brings_its_calls(host: Host) -> None:
+    said = host.run("mount -t tmpfs none /tmp && touch /tmp/x && echo MOUNTED",
+                    capabilities=["CAP_SYS_ADMIN"])  # fmt: skip
+    assert (said.status, said.out) == (0, "MOUNTED\n")
+    assert host.run("mount -t tmpfs none /tmp").status != 0
+
+
+def test_ordinary_programs_run(host: Host) -> None:
+    code = (
+        "import threading, subprocess, tempfile, socket, multiprocessing.dummy, ssl, sqlite3\n"
+        "t = threading.Thread(target=print, args=('thread',)); t.start(); t.join()\n"
+        "print(subprocess.run(['/bin/echo', 'child'], capture_output=True).stdout)\n"
+        "a, b = socket.socketpair(); a.send(b'x'); print(b.recv(1))\n"
+        "tempfile.TemporaryFile().write(b'x'); print('DONE')\n"
+    )
+    said = host.run_words(
+        PYTHON, "-I", "-c", code, binds=["/usr:/usr:ro"], tmpfs=["/tmp:mode=1777"]
+    )
+    assert said.out.endswith("DONE\n"), said.out
+
+
+def test_the_defaults_hold_inside(host: Host) -> None:
+    said = host.run(
+        "cat /proc/self/status; touch /x || echo READONLY; echo 1 >/proc/sys/vm/swappiness"
+    )
+    assert "CapEff:\t0000000000000000" in said.out
+    assert "CapBnd:\t0000000000000000" in said.out
+    assert "NoNewPrivs:\t1" in said.out
+    assert "Seccomp:\t2" in said.out
+    assert "READONLY" in said.out
+    assert said.status != 0
+    assert not (host.root / "x").exists()
+
+
+def test_the_hosts_devices_are_closed(host: Host) -> None:
+    said = host.run("mknod /tmp/m c 1 1 && cat /tmp/m", tmpfs=["/tmp:dev"],
+                    capabilities=["CAP_MKNOD"])  # fmt: skip
+    assert "not permitted" in said.out
+
+
+def test_a_device_of_the_host_belongs_to_the_containers_user(host: Host) -> None:
+    said = host.run(
+        "stat -c '%t:%T %u:%g %a' /dev/kmsg; "
+        "dd if=/dev/kmsg bs=8192 count=1 >/dev/null && echo OPEN",
+        devices=["/dev/kmsg"], user="sensor", capabilities=["CAP_SYSLOG"], ambient=["CAP_SYSLOG"],
+    )  # fmt: skip
+    assert said.out.splitlines()[0] == "1:b 110:120 600"
+    assert "OPEN" in said.out
+
+
+def test_a_device_with_numbers_is_there(host: Host) -> None:
+    device = {"path": "/dev/my-null", "type": "c", "major": 1, "minor": 3, "mode": "0600"}
+    said = host.run("echo x >/dev/my-null && stat -c '%t:%T %u %a' /dev/my-null",
+                    devices=[device], user="sensor")  # fmt: skip
+    assert said.out == "1:3 110 600\n"
+
+
+def test_a_user_namespace_maps_root_to_nobody_special(host: Host) -> None:
+    said = host.run(
+        "id -u; cat /proc/self/uid_map; ls /sys/class >/dev/null && echo SYS; ls /sys/fs/cgroup",
+        uidMappings=MAPPING, gidMappings=MAPPING,
+    )  # fmt: skip
+    lines = said.out.split()
+    assert lines[:5] == ["0", "0", "100000", "65536", "SYS"], said.out
+    assert said.status == 0
+
+
+def test_a_writable_root_is_an_overlay_in_memory(host: Host) -> None:
+    upper, merged = host.tmp / "upper", host.tmp / "merged"
+    upper.mkdir()
+    merged.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", upper], check=True)
+    try:
+        for name in ("up", "work"):
+            (upper / name).mkdir()
+        options = f"lowerdir={host.root},upperdir={upper}/up,workdir={upper}/work"
+        subprocess.run(["mount", "-t", "overlay", "-o", options, "none", merged], check=True)
+        try:
+            said = replace(host, root=merged).run("echo y >/written && cat /written", readonly=False,
+                            binds=["/etc/hostname:/new/point"])  # fmt: skip
+        finally:
+            subprocess.run(["umount", merged], check=True)
+        assert (said.status, said.out) == (0, "y\n")
+        assert (upper / "up/written").read_text() == "y\n"
+    finally:
+        subprocess.run(["umount", upper], check=True)
+
+
+def test_limits_sysctl_hostname_and_environment_arrive(host: Host) -> None:
+    said = host.run(
+        "hostname; echo $A:$PATH; cat /proc/sys/kernel/shm_rmid_forced; "
+        "grep 'open files' /proc/self/limits; cat /proc/self/oom_score_adj; "
+        "grep Groups /proc/self/status",
+        hostname="box", ipc="new", env=["A=b c"], rlimits=["nofile,100,200"], oomScoreAdj=77,
+        sysctl={"kernel.shm_rmid_forced": 1}, uid=5, gid=6, additionalGids=[7, 8],
+    )  # fmt: skip
+    lines = said.out.splitlines()
+    assert lines[0] == "box"
+    assert lines[1].startswith("b c:/usr/local/sbin:")
+    assert lines[2] == "1"
+    assert lines[3].split()[3:5] == ["100", "200"]
+    assert lines[4] == "77"
+    assert lines[5].split()[1:] == ["7", "8"]
