@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +216,13 @@ def test_a_writable_root_is_an_overlay_in_memory(host: Host) -> None:
         options = f"lowerdir={host.root},upperdir={upper}/up,workdir={upper}/work"
         subprocess.run(["mount", "-t", "overlay", "-o", options, "none", merged], check=True)
         try:
-            said = replace(host, root=merged).run("echo y >/written && cat /written", readonly=False,
-                            binds=["/etc/hostname:/new/point"])  # fmt: skip
+            merged_host = replace(host, root=merged)
+            binds = ["/etc/hostname:/new/point"]
+            said = merged_host.run("echo y >/f && cat /f", readonly=False, binds=binds)
         finally:
             subprocess.run(["umount", merged], check=True)
         assert (said.status, said.out) == (0, "y\n")
-        assert (upper / "up/written").read_text() == "y\n"
+        assert (upper / "up/f").read_text() == "y\n"
     finally:
         subprocess.run(["umount", upper], check=True)
 
