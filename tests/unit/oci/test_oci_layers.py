@@ -60,7 +60,7 @@ def mark(path: str) -> Entry:
     return file(path, b"")
 
 
-@pytest.mark.parametrize("packer", [None, ["gzip", "-n"], ["zstd", "-q"], ["pigz", "-n"]])
+@pytest.mark.parametrize("packer", [None, ["gzip", "-n"], ["zstd", "-q"]])
 def test_a_layer_of_any_compression_is_read(tmp_path: Path, packer: list[str] | None) -> None:
     tar = tar_of(*TREE)
     data = tar
@@ -203,7 +203,7 @@ def test_a_link_out_of_the_root_is_followed_inside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("packer", [["gzip", "-9n"], ["zstd", "-q"]])
 def test_a_bomb_is_refused(tmp_path: Path, packer: list[str]) -> None:
     info = tarfile.TarInfo("zeros")
-    info.size = 200 << 20
+    info.size = 96 << 20
     data = info.tobuf() + bytes(info.size) + bytes(1024)
     packed = subprocess.run(packer, input=data, capture_output=True, check=True).stdout
     (tmp_path / "l").write_bytes(packed)
@@ -323,7 +323,7 @@ def consistent(tar: Sequence[Entry]) -> bool:
     return not under and not twice
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.lists(st.lists(members(), max_size=6).filter(consistent), min_size=1, max_size=3))
 def test_overlayfs_shows_what_unpacking_gives(tmp_path: Path, stack: list[list[Entry]]) -> None:
     expected: dict[str, object] = {}

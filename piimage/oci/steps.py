@@ -1,0 +1,47 @@
+"""Steps of a build that read foreign image layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from piimage.oci.layers import Scan, below, layer_tree, scan
+from piimage.steps import Job, Step
+from piimage.store import Blob
+from piimage.trees import Entry
+
+
+@dataclass(frozen=True)
+class ScanLayer(Step):
+    """Checks one image layer and notes what the layers above it have to know; output ``scan``."""
+
+    layer: Blob
+    diff_id: str
+
+    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"check layer {self.layer.sha256[:12]}"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Read the layer to its end; raises what `piimage.oci.layers.scan` raises."""
+        path = job.store.verified(self.layer)
+        noted = scan(job.runner, path, self.diff_id, self.layer.digest)
+        return {"scan": job.store.add_bytes(noted.encode())}
+
+
+def image_layer_tree(job: Job, layer: ScanLayer, lower: Sequence[ScanLayer]) -> Iterator[Entry]:
+    """Give the overlayfs entries of a layer of an image over its `lower` layers, lowest first.
+
+    For the tree of a step that has `layer` and `lower` among its fields.
+    """
+    shown = below(_noted(job, one) for one in lower)
+    path = job.store.path(layer.layer)
+    return layer_tree(job.runner, path, _noted(job, layer), shown, layer.layer.digest)
+
+
+def _noted(job: Job, step: ScanLayer) -> Scan:
+    return Scan.decode(job.file(step).read_bytes())
