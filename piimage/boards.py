@@ -210,9 +210,9 @@ def load_board(name: str, search: Sequence[Path] = ()) -> Board:
     YAML, and ``boards.invalid`` for each fault in it.
     """
     for folder in _folders(search):
-        path = folder / f"{name}.yml"
-        if path.name in {entry.name for entry in folder.glob("*.yml")}:
-            return _read(name, path)
+        # Compared as text: a name is no path.
+        if name in {entry.stem for entry in folder.glob("*.yml")}:
+            return _read(name, folder / f"{name}.yml")
     known = board_names(search)
     near = difflib.get_close_matches(name, known, 1)
     meant = f"did you mean {near[0]}? The boards are" if near else "the boards are"

@@ -83,12 +83,13 @@ def with_cells(
     with tempfile.TemporaryDirectory(prefix="piimage-") as scratch:
         file = Path(scratch) / "tree"
         file.write_bytes(blob)
-        for name, value in properties.items():
-            done = runner.run(
-                ["fdtput", "-p", "-t", "u", file, node, name, str(value)], accept=range(256)
-            )
-            if done.status:
-                raise _no_blob("the device tree", origin)
+        try:
+            for name, value in properties.items():
+                runner.run(["fdtput", "-p", "-t", "u", file, node, name, str(value)])
+        except PiimageError as error:
+            if error.code != "run.failed":
+                raise
+            raise _no_blob("the device tree", origin) from None
         return file.read_bytes()
 
 

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage import resources
+from piimage.boards import board_names, load_board, overlay_sources, parse_board
+from piimage.errors import InputError, PiimageError
+from piimage.firmware import devicetree
+from piimage.run import Runner
+
+SHIPPED = ("pi3", "pi4", "pi5", "qemu-virt", "zero2w")
+
+
+def data_of(name: str) -> dict[str, Any]:
+    loaded = yaml.safe_load((resources.path("boards") / f"{name}.yml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_the_shipped_boards_are_all_there() -> None:
+    assert board_names() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_board_is_valid_and_named(name: str) -> None:
+    board = load_board(name)
+    assert board.name == name
+    assert len(set(board.modules.boot)) == len(board.modules.boot)
+    assert not set(board.modules.boot) & set(board.modules.late)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_overlay_of_a_board_compiles(name: str, runner: Runner) -> None:
+    for source in overlay_sources(load_board(name)).values():
+        assert devicetree.is_blob(devicetree.compile_overlay(runner, source))
+
+
+@pytest.mark.parametrize("name", ["pi3", "pi4", "zero2w"])
+def test_every_fitting_of_an_emulator_compiles(name: str, runner: Runner) -> None:
+    emulator = load_board(name).emulator
+    assert emulator is not None
+    for fit in emulator.fit:
+        source = resources.path("boards") / "emulator" / f"{fit}.dtso"
+        assert devicetree.is_blob(devicetree.compile_overlay(runner, source))
+
+
+def test_only_the_pi_5_takes_the_backports_kernel() -> None:
+    suites = {name: load_board(name).kernel.suite for name in SHIPPED}
+    assert {name for name, suite in suites.items() if suite == "trixie-backports"} == {"pi5"}
+
+
+def test_boards_that_choose_a_partition_have_four_and_the_others_two() -> None:
+    data = {name: load_board(name).layout.data for name in SHIPPED}
+    assert data == {"pi3": 2, "zero2w": 2, "pi4": 4, "pi5": 4, "qemu-virt": 4}
+
+
+def test_a_folder_of_ones_own_comes_before_the_shipped_boards(tmp_path: Path) -> None:
+    mine = data_of("pi4") | {"title": "My Pi"}
+    (tmp_path / "pi4.yml").write_text(yaml.safe_dump(mine))
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(mine))
+    assert load_board("pi4", [tmp_path]).title == "My Pi"
+    assert "mine" in board_names([tmp_path])
+    assert load_board("pi3", [tmp_path, tmp_path / "absent"]).name == "pi3"
+
+
+@pytest.mark.provokes("boards.unknown")
+@pytest.mark.parametrize("name", ["pi44", "../boards/pi4", "", "a\0b"])
+def test_an_unknown_board_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(InputError, match="qemu-virt") as caught:
+        load_board(name)
+    assert caught.value.code == "boards.unknown"
+
+
+@pytest.mark.provokes("boards.unreadable")
+@pytest.mark.parametrize(
+    "text", [b"a: [", b"\xff\xfe\x00", b"? [a]\n: {b}\n- c", b"x: !!python/none 1", b"[" * 5000]
+)
+def test_a_file_that_is_no_yaml_is_refused(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_bytes(text)
+    with pytest.raises(PiimageError) as caught:
+        load_board("bad", [tmp_path])
+    assert caught.value.code == "boards.unreadable"
+    assert str(tmp_path) in str(caught.value)
+
+
+BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("an unknown key", {"titel": "x"}, "titel"),
+    ("a path that escapes", {"firmware.files": ["../../etc/passwd"]}, "firmware.files.0"),
+    ("an absolute path", {"device_trees": [{"file": "/boot/x.dtb"}]}, "device_trees.0.file"),
+    ("no default device tree", {"device_trees": [{"file": "x.dtb", "filter": "pi4"}]}, "no filter"),
+    ("two defaults", {"device_trees": [{"file": "x.dtb"}, {"file": "y.dtb"}]}, "no filter"),
+    ("a word with a blank", {"cmdline": ["a b"]}, "cmdline.0"),
+    ("a line with a line feed", {"config": ["a=1\nb=2"]}, "config.0"),
+    ("an unknown layout", {"layout.kind": "gpt"}, "layout"),
+    ("a layout that the firmware cannot", {"firmware.selects_partition": False}, "layout.kind"),
+    ("an empty slot", {"layout.slot_mib": 0}, "slot_mib"),
+    ("an overlay that is not there", {"overlays.always": ["nonesuch"]}, "nonesuch"),
+    ("limits upside down", {"emulator.cpus": {"default": 1, "least": 2, "most": 4}}, "least"),
+    ("an option for QEMU", {"emulator.machine": "virt -hda /dev/sda"}, "emulator.machine"),
+    ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
+)
+
+
+@pytest.mark.provokes("boards.invalid")
+@pytest.mark.parametrize(("_why", "change", "said"), BAD, ids=[bad[0] for bad in BAD])
+def test_a_contradictory_board_is_refused(_why: str, change: dict[str, Any], said: str) -> None:
+    data = copy.deepcopy(data_of("pi4"))
+    for key, value in change.items():
+        *folders, last = key.split(".")
+        place = data
+        for folder in folders:
+            place = place[folder]
+        place[last] = value
+    with pytest.raises(PiimageError, match=said) as caught:
+        parse_board("pi4", data, origin="pi4.yml")
+    assert caught.value.code == "boards.invalid"
+    assert caught.value.exit_code == 2
+
+
+def test_all_faults_of_a_board_are_reported_at_once() -> None:
+    data = data_of("pi4") | {"disk": "a/b", "console": "tty 0", "title": ""}
+    with pytest.raises(PiimageError) as caught:
+        parse_board("pi4", data, origin="pi4.yml")
+    assert [word in str(caught.value) for word in ("disk", "console", "title")] == [True] * 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+        max_leaves=12,
+    ),
+    st.sampled_from(sorted(data_of("pi4"))),
+)
+def test_any_yaml_is_a_board_or_an_error(value: object, key: str) -> None:
+    for data in (value, data_of("pi4") | {key: value}):
+        try:
+            parse_board("x", data, origin="x.yml")
+        except PiimageError as error:
+            assert error.code == "boards.invalid"

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piimage.errors import PiimageError
+from piimage.firmware import devicetree
+from piimage.run import Runner
+from tests.unit.firmware.cards import BASE, GOOD, blob, prop
+
+
+def test_cells_are_written_as_the_boot_loader_does(runner: Runner, tmp_path: Path) -> None:
+    tree = devicetree.with_cells(
+        runner,
+        blob(runner, BASE),
+        "/chosen/bootloader",
+        {"partition": 2, "tryboot": 1},
+        origin="test",
+    )
+    assert prop(runner, tree, tmp_path, "/chosen/bootloader", "partition") == "2"
+    assert b"\x00\x00\x00\x02" in tree
+    assert prop(runner, tree, tmp_path, "/chosen/bootloader", "tryboot") == "1"
+
+
+def test_an_overlay_compiles_to_the_same_bytes_anywhere(runner: Runner, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.dtso").write_text(GOOD)
+    one, two = (devicetree.compile_overlay(runner, tmp_path / n / f"{n}.dtso") for n in ("a", "b"))
+    assert one == two
+
+
+@pytest.mark.provokes("firmware.bad-overlay")
+@pytest.mark.parametrize("source", ["", "/dts-v1/; /plugin/; &i2c1 { status = ", "\0"])
+def test_a_source_that_does_not_compile_is_refused(
+    runner: Runner, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "x.dtso").write_text(source)
+    with pytest.raises(PiimageError) as caught:
+        devicetree.compile_overlay(runner, tmp_path / "x.dtso")
+    assert caught.value.code == "firmware.bad-overlay"
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_a_damaged_tree_is_read_or_refused(runner: Runner, data: st.DataObject) -> None:
+    tree = bytearray(blob(runner, BASE))
+    overlay = bytearray(blob(runner, GOOD))
+    for target in (tree, overlay):
+        for at in data.draw(st.lists(st.integers(8, len(target) - 1), max_size=4)):
+            target[at] ^= data.draw(st.integers(1, 255))
+    try:
+        result = devicetree.apply_overlays(
+            runner, bytes(tree), [("x", bytes(overlay))], origin="test"
+        )
+        devicetree.with_cells(runner, result, "/chosen/bootloader", {"partition": 2}, origin="test")
+    except PiimageError as error:
+        assert error.code in ("firmware.bad-device-tree", "firmware.overlay-refused")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piimage.errors import PiimageError
+from piimage.firmware.fat import FatReader
+from piimage.run import Runner
+
+FILES = {
+    "config.txt": b"a=1\n",
+    "EMPTY.BIN": b"",
+    "overlays/i2c1.dtbo": bytes(range(256)) * 40,
+    "layers/" + "0123456789abcdef" * 4 + ".squashfs": b"\x5a" * 150_000,
+    "Grüße aus dem Süden.txt": b"umlauts",
+}
+
+
+def volume(runner: Runner, folder: Path, *, kib: int, bits: int) -> bytes:
+    """A file system made by mkfs.fat and mtools alone."""
+    image = folder / "fat.img"
+    with image.open("wb") as file:
+        file.truncate(kib << 10)
+    runner.run(["mkfs.fat", "-F", str(bits), "-s", "1", image])
+    for name in ("overlays", "layers"):
+        runner.run(["mmd", "-i", image, f"::{name}"])
+    for name, content in FILES.items():
+        runner.run(["mcopy", "-i", image, "-", f"::{name}"], stdin=content)
+    return image.read_bytes()
+
+
+@pytest.mark.parametrize(("kib", "bits"), [(1500, 12), (6000, 16), (40_000, 32)])
+def test_what_mtools_wrote_is_read(runner: Runner, tmp_path: Path, kib: int, bits: int) -> None:
+    data = volume(runner, tmp_path, kib=kib, bits=bits)
+    fat = FatReader(data, 0, len(data), "image")
+    assert {name: fat.read(name) for name in FILES} == FILES
+    assert fat.read("OVERLAYS/I2C1.DTBO") == FILES["overlays/i2c1.dtbo"]
+    assert sorted(name.casefold() for name in fat.names("overlays")) == ["i2c1.dtbo"]
+    assert fat.read("overlays") is None
+    assert fat.read("config.txt/x") is None
+    assert fat.read("absent") is None
+    assert fat.exists("./config.txt")
+    assert not fat.exists("overlays")
+
+
+def test_a_file_system_within_a_disk_is_read(runner: Runner, tmp_path: Path) -> None:
+    data = volume(runner, tmp_path, kib=1500, bits=12)
+    fat = FatReader(b"\xff" * 4096 + data + b"\xff" * 512, 4096, len(data), "image")
+    assert fat.read("config.txt") == b"a=1\n"
+
+
+@pytest.mark.provokes("firmware.damaged-fat")
+@pytest.mark.parametrize(
+    ("at", "change"),
+    [
+        (510, b"\0\0"),  # no signature
+        (11, b"\x01\x00"),  # bytes per sector
+        (13, b"\x03"),  # sectors per cluster
+        (16, b"\x00"),  # no table of clusters
+        (19, b"\xff\xff"),  # more sectors than there are
+        (22, b"\xff\xff"),  # a table larger than the partition
+    ],
+)
+def test_an_impossible_boot_sector_is_refused(
+    runner: Runner, tmp_path: Path, at: int, change: bytes
+) -> None:
+    data = bytearray(volume(runner, tmp_path, kib=1500, bits=12))
+    data[at : at + len(change)] = change
+    with pytest.raises(PiimageError) as caught:
+        FatReader(bytes(data), 0, len(data), "image").read("config.txt")
+    assert caught.value.code == "firmware.damaged-fat"
+
+
+@pytest.mark.provokes("firmware.damaged-fat")
+def test_a_chain_in_a_circle_is_refused(runner: Runner, tmp_path: Path) -> None:
+    data = bytearray(volume(runner, tmp_path, kib=6000, bits=16))
+    reserved = int.from_bytes(data[14:16], "little") * 512
+    for cluster in range(2, 2000):  # every cluster leads to itself
+        at = reserved + cluster * 2
+        if data[at : at + 2] != b"\0\0":
+            data[at : at + 2] = cluster.to_bytes(2, "little")
+    with pytest.raises(PiimageError, match=r"circle|ends after|larger"):
+        FatReader(bytes(data), 0, len(data), "image").read("overlays/i2c1.dtbo")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return volume(Runner(), tmp_path_factory.mktemp("fat"), kib=300, bits=12)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(st.integers(0, 0x4000), st.binary(min_size=1, max_size=8)), max_size=8))
+def test_a_damaged_file_system_gives_content_or_an_error(
+    sound: bytes, changes: list[tuple[int, bytes]]
+) -> None:
+    data = bytearray(sound)
+    for at, change in changes:
+        data[at : at + len(change)] = change
+    try:
+        fat = FatReader(bytes(data), 0, len(data), "image")
+        for name in (*FILES, "layers/x"):
+            fat.read(name)
+        fat.names("layers")
+    except PiimageError as error:
+        assert error.code == "firmware.damaged-fat"
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.binary(max_size=2048))
+def test_random_bytes_are_no_file_system_or_an_empty_one(data: bytes) -> None:
+    try:
+        FatReader(data, 0, len(data), "image").read("config.txt")
+    except PiimageError as error:
+        assert error.code == "firmware.damaged-fat"

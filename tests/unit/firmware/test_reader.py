@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piimage.boards import load_board
+from piimage.errors import PiimageError
+from piimage.firmware.card import find_manifest, open_card
+from piimage.firmware.reader import BootFiles, read_card
+from piimage.run import Runner
+from tests.unit.firmware.cards import BASE, FOREIGN, GOOD, KERNEL, blob, card, prop
+
+AUTOBOOT = b"[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
+CONFIG = b"arm_64bit=1\nkernel=kernel.img\ninitramfs initramfs.img followkernel\n"
+DTB = b"device_tree=board.dtb\n"
+SLOT: Mapping[str, bytes] = {
+    "config.txt": CONFIG,
+    "cmdline.txt": b"console=ttyAMA0 quiet\n",
+    "kernel.img": KERNEL,
+    "initramfs.img": b"initramfs A",
+}
+
+
+def read(
+    runner: Runner,
+    folder: Path,
+    *partitions: Mapping[str, bytes],
+    board: str = "qemu-virt",
+    tryboot: bool = False,
+) -> BootFiles:
+    image = card(runner, folder / "card.img", *partitions)
+    return read_card(image, load_board(board), runner, tryboot=tryboot)
+
+
+def test_autoboot_leads_to_the_active_slot(runner: Runner, tmp_path: Path) -> None:
+    other = {**SLOT, "initramfs.img": b"initramfs B"}
+    files = read(runner, tmp_path, {"autoboot.txt": AUTOBOOT}, SLOT, other)
+    assert (files.partition, files.kernel, files.initramfs) == (2, KERNEL, b"initramfs A")
+    assert files.cmdline == "console=ttyAMA0 quiet"
+    assert files.device_tree is None
+    assert files.remarks == ()
+    image = tmp_path / "card.img"
+    tried = read_card(image, load_board("qemu-virt"), runner, tryboot=True)
+    assert (tried.partition, tried.initramfs, tried.tryboot) == (3, b"initramfs B", True)
+
+
+def test_without_autoboot_the_first_partition_is_booted(runner: Runner, tmp_path: Path) -> None:
+    assert read(runner, tmp_path, SLOT).partition == 1
+
+
+def test_without_ab_tryboot_reads_tryboot_txt(runner: Runner, tmp_path: Path) -> None:
+    files = {**SLOT, "tryboot.txt": CONFIG + b"cmdline=other.txt\n", "other.txt": b"other"}
+    assert read(runner, tmp_path, files, tryboot=True).cmdline == "other"
+    assert read(runner, tmp_path, files).cmdline == "console=ttyAMA0 quiet"
+
+
+def test_a_board_without_partition_choice_ignores_autoboot(runner: Runner, tmp_path: Path) -> None:
+    tree = blob(runner, BASE)
+    slot = {**SLOT, "config.txt": CONFIG + DTB, "board.dtb": tree, "autoboot.txt": AUTOBOOT}
+    assert read(runner, tmp_path, slot, SLOT, board="pi3").partition == 1
+
+
+def test_folders_are_chosen_by_prefix_and_include(runner: Runner, tmp_path: Path) -> None:
+    tree = blob(runner, BASE)
+    files = {
+        "config.txt": b"[all]\nos_prefix=a/\ninclude a/config.txt\n",
+        "tryboot.txt": b"[all]\nos_prefix=b/\ninclude b/config.txt\n",
+    }
+    for name in ("a", "b"):
+        files |= {f"{name}/{path}": content for path, content in SLOT.items()}
+        files |= {f"{name}/board.dtb": tree, f"{name}/config.txt": CONFIG + DTB}
+        files |= {f"{name}/cmdline.txt": f"piimage.prefix={name}/".encode()}
+    booted = read(runner, tmp_path, files, board="zero2w")
+    assert (booted.prefix, booted.cmdline) == ("a/", "piimage.prefix=a/")
+    assert booted.kernel_path == "a/kernel.img"
+    tried = read(runner, tmp_path, files, board="zero2w", tryboot=True)
+    assert (tried.prefix, tried.cmdline) == ("b/", "piimage.prefix=b/")
+
+
+def test_a_prefix_without_a_kernel_is_dropped(runner: Runner, tmp_path: Path) -> None:
+    slot = {**SLOT, "config.txt": CONFIG + b"os_prefix=gone/\n"}
+    assert read(runner, tmp_path, slot).prefix == ""
+
+
+def test_overlays_are_applied_in_order(runner: Runner, tmp_path: Path) -> None:
+    off = '/dts-v1/; /plugin/; &i2c1 { status = "fail"; };'
+    slot = {
+        **SLOT,
+        "config.txt": CONFIG + DTB + b"dtoverlay=on\ndtoverlay=off\ndtoverlay=on\ndtparam=x=1\n",
+        "board.dtb": blob(runner, BASE),
+        "overlays/on.dtbo": blob(runner, GOOD),
+        "overlays/off.dtbo": blob(runner, off),
+    }
+    files = read(runner, tmp_path, slot, board="pi4")
+    assert files.overlays == ("on", "off", "on")
+    assert files.device_tree is not None
+    assert prop(runner, files.device_tree, tmp_path, "/soc/i2c@2", "status") == "okay"
+    assert "parameter x" in files.remarks[0]
+
+
+@pytest.mark.parametrize(("readme", "status"), [(True, "okay"), (False, "fail")])
+def test_overlays_of_a_prefix_need_a_readme(
+    runner: Runner, tmp_path: Path, readme: bool, status: str
+) -> None:
+    other = '/dts-v1/; /plugin/; &i2c1 { status = "fail"; };'
+    files = {f"a/{path}": content for path, content in SLOT.items()} | {
+        "config.txt": b"os_prefix=a/\n" + CONFIG + DTB + b"dtoverlay=x\n",
+        "a/board.dtb": blob(runner, BASE),
+        "a/overlays/x.dtbo": blob(runner, GOOD),
+        "overlays/x.dtbo": blob(runner, other),
+    }
+    if readme:
+        files["a/overlays/README"] = b"overlays"
+    booted = read(runner, tmp_path, files, board="pi4")
+    assert booted.device_tree is not None
+    assert prop(runner, booted.device_tree, tmp_path, "/soc/i2c@2", "status") == status
+
+
+def test_an_initramfs_can_be_found_by_itself(runner: Runner, tmp_path: Path) -> None:
+    slot = {
+        "config.txt": b"auto_initramfs=1\n",
+        "kernel8.img": b"\x1f\x8b" + bytes(64),
+        "initramfs8": b"found",
+    }
+    files = read(runner, tmp_path, slot)
+    assert files.initramfs == b"found"
+    assert "no command line" in files.remarks[0]
+
+
+def test_only_the_first_line_of_the_command_line_counts(runner: Runner, tmp_path: Path) -> None:
+    files = read(runner, tmp_path, {**SLOT, "cmdline.txt": b" a b \n\nc\n"})
+    assert files.cmdline == "a b"
+    assert "first line" in files.remarks[0]
+
+
+REFUSED: tuple[tuple[str, str, dict[str, bytes | None]], ...] = (
+    ("firmware.missing-file", "kernel kernel.img", {"kernel.img": None}),
+    ("firmware.missing-file", "initramfs initramfs.img", {"initramfs.img": None}),
+    ("firmware.missing-file", "config.txt", {"config.txt": None}),
+    ("firmware.missing-file", "device tree board.dtb", {"board.dtb": None}),
+    ("firmware.missing-file", "overlay overlays/x.dtbo", {"overlays/x.dtbo": None}),
+    ("firmware.bad-kernel", "kernel.img", {"kernel.img": b"MZ" + bytes(100)}),
+    ("firmware.bad-kernel", "kernel.img", {"kernel.img": b""}),
+    ("firmware.kernel-32bit", "arm_64bit=1", {"config.txt": CONFIG + b"arm_64bit=0\n"}),
+    ("firmware.bad-device-tree", "damaged", {"board.dtb": b"\xd0\x0d\xfe\xed" + bytes(60)}),
+    ("firmware.bad-device-tree", "overlay x", {"overlays/x.dtbo": b"nothing"}),
+)
+
+
+@pytest.mark.provokes("firmware.overlay-refused")
+def test_an_overlay_for_another_tree_is_refused(runner: Runner, tmp_path: Path) -> None:
+    slot = {
+        **SLOT,
+        "config.txt": CONFIG + DTB + b"dtoverlay=x\n",
+        "board.dtb": blob(runner, BASE),
+        "overlays/x.dtbo": blob(runner, FOREIGN),
+    }
+    with pytest.raises(PiimageError, match="overlay x does not apply") as caught:
+        read(runner, tmp_path, slot, board="pi4")
+    assert caught.value.code == "firmware.overlay-refused"
+
+
+@pytest.mark.provokes(
+    "firmware.missing-file",
+    "firmware.bad-kernel",
+    "firmware.kernel-32bit",
+    "firmware.bad-device-tree",
+)
+def test_what_would_leave_a_pi_dark_is_refused(runner: Runner, tmp_path: Path) -> None:
+    whole: dict[str, bytes] = {
+        **SLOT,
+        "config.txt": CONFIG + DTB + b"dtoverlay=x\n",
+        "board.dtb": blob(runner, BASE),
+        "overlays/x.dtbo": blob(runner, GOOD),
+    }
+    for code, said, changes in REFUSED:
+        slot = {name: text for name, text in whole.items() if name not in changes}
+        slot |= {name: text for name, text in changes.items() if text is not None}
+        with pytest.raises(PiimageError) as caught:
+            read(runner, tmp_path, slot, board="pi4")
+        assert (caught.value.code, said in str(caught.value)) == (code, True), changes
+        assert "partition 1" in str(caught.value.place)
+
+
+@pytest.mark.provokes("firmware.kernel-32bit")
+def test_a_pi_3_starts_in_32_bit_mode_unless_told(runner: Runner, tmp_path: Path) -> None:
+    with pytest.raises(PiimageError, match="arm_64bit=1"):
+        read(runner, tmp_path, {**SLOT, "config.txt": b"kernel=kernel.img\n"}, board="pi3")
+
+
+@pytest.mark.provokes("firmware.no-boot-partition", "firmware.autoboot-too-long")
+@pytest.mark.parametrize(
+    ("autoboot", "code"),
+    [
+        (b"boot_partition=4\n", "firmware.no-boot-partition"),
+        (b"boot_partition=99999999999999999999\n", "firmware.no-boot-partition"),
+        (AUTOBOOT + b"#" * 500, "firmware.autoboot-too-long"),
+    ],
+)
+def test_an_autoboot_that_leads_nowhere_is_refused(
+    runner: Runner, tmp_path: Path, autoboot: bytes, code: str
+) -> None:
+    # Both codes, so that each case provokes what the mark says.
+    for text in (b"boot_partition=4\n", AUTOBOOT + b"#" * 500):
+        with pytest.raises(PiimageError):
+            read(runner, tmp_path, {"autoboot.txt": text}, SLOT)
+    with pytest.raises(PiimageError) as caught:
+        read(runner, tmp_path, {"autoboot.txt": autoboot}, SLOT)
+    assert caught.value.code == code
+
+
+@pytest.mark.provokes("firmware.no-image")
+def test_an_image_that_cannot_be_read_is_refused(runner: Runner, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for path in (tmp_path / "absent.img", tmp_path, tmp_path / "empty"):
+        with pytest.raises(PiimageError) as caught:
+            read_card(path, load_board("pi4"), runner)
+        assert caught.value.code == "firmware.no-image"
+
+
+@pytest.mark.provokes("firmware.no-boot-partition")
+def test_a_card_without_fat_is_refused(runner: Runner, tmp_path: Path) -> None:
+    image = card(runner, tmp_path / "card.img", SLOT)
+    data = bytearray(image.read_bytes())
+    data[446 + 4] = 0x83
+    image.write_bytes(data)
+    with pytest.raises(PiimageError, match="no FAT"):
+        read_card(image, load_board("pi4"), runner)
+
+
+def test_the_manifest_is_found_wherever_the_slot_is(runner: Runner, tmp_path: Path) -> None:
+    selector = card(runner, tmp_path / "1.img", {"x": b""}, {"appliance.json": b"{}"})
+    assert find_manifest(selector) == b"{}"
+    folders = card(runner, tmp_path / "2.img", {"b/appliance.json": b"[]"})
+    assert find_manifest(folders) == b"[]"
+    assert find_manifest(card(runner, tmp_path / "3.img", {"x": b""})) is None
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runner = Runner()
+    folder = tmp_path_factory.mktemp("card")
+    return card(runner, folder / "card.img", {"autoboot.txt": AUTOBOOT}, SLOT, SLOT)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_a_damaged_card_boots_or_is_refused(sound: Path, data: st.DataObject) -> None:
+    places = st.one_of(*(st.integers(start, start + 0x3000) for start in (0, 1 << 20, 5 << 20)))
+    changes = data.draw(st.lists(st.tuples(places, st.binary(min_size=1, max_size=4)), max_size=6))
+    original = sound.read_bytes()
+    changed = bytearray(original)
+    for at, change in changes:
+        changed[at : at + len(change)] = change
+    broken = sound.with_suffix(".broken")
+    broken.write_bytes(changed)
+    try:
+        read_card(broken, load_board("qemu-virt"), Runner())
+    except PiimageError as error:
+        assert error.code.startswith(("firmware.", "card."))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=1500))
+def test_random_bytes_are_no_card(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        with pytest.raises(PiimageError), open_card(Path(file.name)) as opened:
+            opened.fat(opened.fat_numbers[0])

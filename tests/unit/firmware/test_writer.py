@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.boards import load_board
+from piimage.errors import InputError, PiimageError
+from piimage.firmware import writer
+from piimage.firmware.config import Conditions, parse
+from piimage.firmware.reader import read_card
+from piimage.firmware.writer import Boot
+from piimage.run import Runner
+from tests.unit.firmware.cards import BASE, KERNEL, blob, card
+
+PLAIN = Boot()
+
+
+def test_autoboot_is_golden_and_short() -> None:
+    expected = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
+    assert writer.autoboot(2, 3) == expected
+
+
+def test_the_config_of_a_pi_4_is_golden() -> None:
+    boot = Boot({"dtparam": "watchdog=on", "hdmi_blanking": 2}, ("i2c1", "spi0"))
+    assert writer.config(load_board("pi4"), boot).splitlines() == [
+        "# Written by piimage; add to boot: in the YAML.",
+        "[all]",
+        "arm_64bit=1",
+        "enable_uart=1",
+        "disable_splash=1",
+        "gpu_mem=16",
+        "kernel=kernel.img",
+        "initramfs initramfs.img followkernel",
+        "device_tree=bcm2711-rpi-4-b.dtb",
+        "[all]",
+        "[pi400]",
+        "device_tree=bcm2711-rpi-400.dtb",
+        "[all]",
+        "[cm4]",
+        "device_tree=bcm2711-rpi-cm4-io.dtb",
+        "[all]",
+        "dtoverlay=disable-bt",
+        "dtoverlay=i2c1",
+        "dtoverlay=spi0",
+        "dtparam=watchdog=on",
+        "hdmi_blanking=2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("board", "models", "tree"),
+    [
+        ("pi4", {"pi4"}, "bcm2711-rpi-4-b.dtb"),
+        ("pi4", {"pi4", "pi400"}, "bcm2711-rpi-400.dtb"),
+        ("pi4", {"pi4", "cm4"}, "bcm2711-rpi-cm4-io.dtb"),
+        ("pi3", {"pi3"}, "bcm2837-rpi-3-b.dtb"),
+        ("pi3", {"pi3", "pi3+"}, "bcm2837-rpi-3-b-plus.dtb"),
+        ("zero2w", {"pi0", "pi02"}, "bcm2837-rpi-zero-2-w.dtb"),
+        ("pi5", {"pi5"}, "bcm2712-rpi-5-b.dtb"),
+    ],
+)
+def test_each_model_gets_its_device_tree(board: str, models: set[str], tree: str) -> None:
+    text = writer.config(load_board(board), PLAIN).encode()
+    found = parse(text, "config.txt", Conditions(frozenset(models)))
+    assert found.text("device_tree") == tree
+    assert found.number("arm_64bit", 0) == 1
+    assert found.remarks == ()
+
+
+def test_an_overlay_of_the_board_can_be_left_out_and_none_comes_twice() -> None:
+    pi4 = load_board("pi4")
+    assert writer.applied_overlays(pi4, PLAIN) == ("disable-bt",)
+    assert writer.applied_overlays(pi4, Boot(overlays=("-disable-bt", "i2c1", "i2c1"))) == ("i2c1",)
+    assert writer.applied_overlays(pi4, Boot(overlays=("disable-bt",))) == ("disable-bt",)
+
+
+def test_boards_that_choose_a_partition_get_autoboot_alone() -> None:
+    assert writer.root_files(load_board("pi5"), PLAIN) == {"autoboot.txt": writer.autoboot(2, 3)}
+
+
+def test_the_other_boards_get_two_files_that_choose_a_folder() -> None:
+    # What the first stage reads cannot be in an included file.
+    files = writer.root_files(load_board("pi3"), Boot({"start_x": 1, "gpu_mem": 32}))
+    assert files == {
+        "config.txt": "[all]\nos_prefix=a/\ngpu_mem=32\nstart_x=1\ninclude a/config.txt\n",
+        "tryboot.txt": "[all]\nos_prefix=b/\ngpu_mem=32\nstart_x=1\ninclude b/config.txt\n",
+    }
+
+
+def test_the_command_line_is_the_boards_then_the_slots_then_the_users() -> None:
+    line = writer.cmdline(load_board("pi3"), Boot(cmdline=("panic=5",)), prefix="a/")
+    assert line == "console=ttyAMA0,115200 quiet loglevel=3 piimage.prefix=a/ panic=5\n"
+
+
+@pytest.mark.parametrize("tryboot", [False, True])
+def test_what_is_written_is_read_back(runner: Runner, tmp_path: Path, tryboot: bool) -> None:
+    board = load_board("zero2w")
+    files = {name: text.encode() for name, text in writer.root_files(board, PLAIN).items()}
+    for prefix in ("a/", "b/"):
+        files |= {
+            f"{prefix}config.txt": writer.config(board, Boot(overlays=("-disable-bt",))).encode(),
+            f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, prefix=prefix).encode(),
+            f"{prefix}{writer.KERNEL}": KERNEL,
+            f"{prefix}{writer.INITRAMFS}": b"initramfs",
+            f"{prefix}bcm2837-rpi-zero-2-w.dtb": blob(runner, BASE),
+        }
+    image = card(runner, tmp_path / "card.img", files)
+    booted = read_card(image, board, runner, tryboot=tryboot)
+    assert booted.prefix == ("b/" if tryboot else "a/")
+    assert f"piimage.prefix={booted.prefix}" in booted.cmdline
+    assert booted.remarks == ()
+
+
+@pytest.mark.provokes("firmware.bad-setting")
+@pytest.mark.parametrize(
+    "config",
+    [{"Kernel": "x"}, {"kernel": "x"}, {"os_prefix": "x"}, {"a b": 1}, {"a": "1\nb=2"}, {"a": "ü"}],
+)
+def test_a_setting_that_config_txt_cannot_hold_is_refused(config: dict[str, str | int]) -> None:
+    with pytest.raises(InputError) as caught:
+        writer.config(load_board("pi4"), Boot(config))
+    assert caught.value.code == "firmware.bad-setting"
+
+
+@pytest.mark.provokes("firmware.unknown-overlay")
+@pytest.mark.parametrize("name", ["i2c_arm", "-nonesuch", "../x", ""])
+def test_an_unknown_overlay_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(InputError, match="spi0") as caught:
+        writer.config(load_board("pi4"), Boot(overlays=(name,)))
+    assert caught.value.code == "firmware.unknown-overlay"
+
+
+@pytest.mark.provokes("firmware.unknown-overlay")
+def test_a_board_without_overlays_says_so() -> None:
+    with pytest.raises(InputError, match="it has: none"):
+        writer.config(load_board("qemu-virt"), Boot(overlays=("spi0",)))
+
+
+@pytest.mark.provokes("firmware.line-too-long")
+def test_a_line_that_the_firmware_would_cut_is_refused() -> None:
+    assert writer.config(load_board("pi4"), Boot({"a": "x" * 96}))
+    with pytest.raises(InputError) as caught:
+        writer.config(load_board("pi4"), Boot({"a": "x" * 97}))
+    assert caught.value.code == "firmware.line-too-long"
+
+
+@pytest.mark.provokes("firmware.bad-cmdline")
+@pytest.mark.parametrize("words", [("a b",), ("a\nb",), ("",), ("ü",), ("x" * 2000,)])
+def test_a_word_that_breaks_the_command_line_is_refused(words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as caught:
+        writer.cmdline(load_board("pi4"), Boot(cmdline=words))
+    assert caught.value.code == "firmware.bad-cmdline"
+
+
+def test_all_faults_come_at_once() -> None:
+    with pytest.raises(PiimageError) as caught:
+        writer.config(load_board("pi4"), Boot({"kernel": 1, "a b": 2}, ("x",)))
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(st.text(max_size=8), st.text(max_size=100) | st.integers(), max_size=4),
+    st.lists(st.text(max_size=6), max_size=2),
+)
+def test_what_is_accepted_means_the_same_to_the_firmware(
+    config: dict[str, str | int], overlays: list[str]
+) -> None:
+    try:
+        text = writer.config(load_board("pi4"), Boot(config, tuple(overlays)))
+    except PiimageError as error:
+        assert error.exit_code == 2
+        return
+    found = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
+    assert found.remarks == ()
+    assert {key: found.text(key) for key in config} == {
+        key: str(value).strip() for key, value in config.items()
+    }
