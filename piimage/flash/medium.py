@@ -1,0 +1,185 @@
+"""An open card: direct reads and writes at offsets, with errors that say where."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from piimage.errors import DeviceRefused, PiimageError
+from piimage.flash import blockdev
+
+BUFFER: Final = 4 << 20
+_GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM})
+_Call = Callable[[int, Sequence[memoryview], int], int]
+_FLAGS: Final = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
+
+
+def buffer(size: int = BUFFER) -> memoryview:
+    """Return memory that begins on a page, as direct I/O wants it."""
+    return memoryview(mmap.mmap(-1, size))
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A block device (or a file, in tests) that is open for writing by nobody else.
+
+    `sector` is what offsets and sizes are multiples of.
+    """
+
+    path: str
+    descriptor: int
+    size: int
+    sector: int
+    sequence: int | None
+
+    def read(self, offset: int, into: memoryview) -> None:
+        """Fill `into` from the medium itself, not from a cache of the kernel's."""
+        self._all("read", os.preadv, offset, into)
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write `data` past the kernel's cache."""
+        self._all("written", os.pwritev, offset, data)
+
+    def flush(self) -> None:
+        """Have the device put on its medium what it took so far."""
+        try:
+            os.fdatasync(self.descriptor)
+        except OSError as error:
+            raise self._failure(error, "written", 0, self.size) from error
+
+    def same(self) -> None:
+        """Raise DeviceRefused ``flash.changed`` if another card was put in meanwhile."""
+        try:
+            now = (blockdev.size(self.descriptor), blockdev.sequence(self.descriptor))
+        except OSError as error:
+            raise self._failure(error, "read", 0, self.size) from error
+        if now != (self.size, self.sequence):
+            raise DeviceRefused(
+                "flash.changed",
+                "another card was put in while this one was being written",
+                place=self.path,
+                hint="leave the card in until it is done; begin again",
+            )
+
+    def _all(self, what: str, call: _Call, offset: int, data: memoryview) -> None:
+        done = 0
+        while done < len(data):
+            try:
+                count = call(self.descriptor, [data[done:]], offset + done)
+            except OSError as error:
+                raise self._failure(error, what, offset + done, offset + len(data)) from error
+            if count <= 0:
+                short = OSError(errno.EIO, "the device ends there")
+                raise self._failure(short, what, offset + done, offset + len(data))
+            done += count
+
+    def _failure(self, error: OSError, what: str, start: int, end: int) -> PiimageError:
+        if error.errno in _GONE:
+            return PiimageError(
+                "flash.gone",
+                "the card was taken out, or its reader was unplugged",
+                place=self.path,
+                hint="put it back and continue with --resume",
+            )
+        return PiimageError(
+            "flash.io-error",
+            f"bytes {start} to {end - 1} could not be {what}: {error.strerror}",
+            place=self.path,
+            hint="the card or its reader is faulty: try another reader, then another card",
+        )
+
+
+@contextmanager
+def opened(path: str, number: int, sequence: int | None) -> Iterator[Medium]:
+    """Open the device with the device `number` that was asked about, for this process alone.
+
+    The exclusive open keeps it from being mounted meanwhile and fails when it is in use in a way
+    that sysfs does not show; the lock keeps udev from looking at half a partition table. Raises
+    DeviceRefused ``flash.held``, ``flash.changed``, ``flash.no-permission``, ``flash.read-only``.
+    """
+    descriptor = _open(path)
+    try:
+        _check_same(descriptor, path, number, sequence)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield medium_of(path, descriptor)
+    except BlockingIOError as error:
+        raise _held(path) from error
+    finally:
+        os.close(descriptor)
+
+
+def medium_of(path: str, descriptor: int) -> Medium:
+    """Return the medium behind an open descriptor."""
+    return Medium(
+        path,
+        descriptor,
+        blockdev.size(descriptor),
+        blockdev.sector(descriptor),
+        blockdev.sequence(descriptor),
+    )
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, _FLAGS | os.O_DIRECT)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return os.open(path, _FLAGS | os.O_SYNC)
+        raise _refused(path, error) from error
+
+
+def _refused(path: str, error: OSError) -> DeviceRefused:
+    if error.errno == errno.EBUSY:
+        return _held(path)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return DeviceRefused(
+            "flash.no-permission",
+            "you may not write to it",
+            place=path,
+            hint="run the command as root, or let it ask sudo for the device",
+        )
+    if error.errno == errno.EROFS:
+        return DeviceRefused(
+            "flash.read-only",
+            "it is write-protected",
+            place=path,
+            hint="move the card's lock switch, or lift it with `blockdev --setrw`",
+        )
+    return DeviceRefused(
+        "flash.no-device",
+        f"it cannot be opened: {error.strerror}",
+        place=path,
+        hint="`piimage devices` lists the cards that are there",
+    )
+
+
+def _held(path: str) -> DeviceRefused:
+    return DeviceRefused(
+        "flash.held",
+        "the kernel says that it is in use, perhaps mounted by another container or user",
+        place=path,
+        hint="unmount it there; `lsof` shows who has it open",
+    )
+
+
+def _check_same(descriptor: int, path: str, number: int, sequence: int | None) -> None:
+    now = blockdev.sequence(descriptor)
+    if os.fstat(descriptor).st_rdev != number or (None not in (sequence, now) and now != sequence):
+        raise DeviceRefused(
+            "flash.changed",
+            "it is another device now than the one that was asked about",
+            place=path,
+            hint="run `piimage devices` again, and then this command",
+        )
+
+
+def device_number(path: str) -> int:
+    """Return the device number of a device file."""
+    return Path(path).stat().st_rdev

@@ -1,0 +1,224 @@
+"""Writing an image to a card so that it is all there, or does not boot.
+
+The order is what makes it safe: the start of the card is overwritten with a stamp that no boot
+loader takes; then everything else is written, and read back from the medium; then the start goes
+on, its first block, which holds the partition table, last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from piimage import events
+from piimage.card.extents import Extent
+from piimage.errors import DeviceRefused, PiimageError
+from piimage.flash import stamp, verify
+from piimage.flash.medium import Medium, buffer
+from piimage.flash.source import HEAD, Buffers, Image, Piece, Stopped, pieces
+from piimage.flash.verify import Written
+from piimage.run import Runner
+
+_BUFFERS: Final = 6
+_FIRST: Final = 4096  # of the head, what goes last of all
+
+
+@dataclass(frozen=True)
+class Flashed:
+    """What a flash did: bytes mapped, written (less when resumed), read back; seconds of each.
+
+    `digest` is that of all pieces and their places: equal cards have equal ones.
+    """
+
+    mapped: int
+    written: int
+    verified: int
+    write_seconds: float
+    verify_seconds: float
+    digest: str
+
+
+def flash(
+    medium: Medium,
+    image: Image,
+    runner: Runner,
+    emit: events.Listener = events.ignore,
+    *,
+    resume: bool = False,
+) -> Flashed:
+    """Write `image` to `medium` and read all of it back.
+
+    With `resume`, what is there already from an interrupted flash of the same image is kept. The
+    card is not bootable unless this returns. Raises PiimageError ``flash.bad-image``,
+    ``flash.io-error``, ``flash.gone``, ``flash.mismatch``, ``flash.fake-card``,
+    ``flash.ignores-writes``, ``flash.no-resume``, DeviceRefused ``flash.too-small``.
+    """
+    began = time.monotonic()
+    if resume:
+        _check_resumable(medium, image)
+    else:
+        stamp.put(medium, image.identity)
+    head = buffer(HEAD)
+    with _step(emit, "flash-write", f"writing {image.path.name}"):
+        writer = _Writer(medium, image, head, emit, resume=resume)
+        writer.run(runner)
+        medium.flush()
+    medium.same()
+    between = time.monotonic()
+    with _step(emit, "flash-verify", "reading back"):
+        verify.check(medium, writer.written, image, runner, emit)
+        if not stamp.is_there(medium, image.identity):
+            # Something that was written far behind has landed here.
+            raise verify.mismatch(medium, Extent(0, HEAD), "it was overwritten by later data")
+        _finish(medium, image, head)
+    medium.same()
+    mapped = sum(written.extent.size for written in writer.written) + writer.head_bytes
+    return Flashed(
+        mapped,
+        writer.bytes_written + HEAD,
+        mapped,
+        between - began,
+        time.monotonic() - between,
+        _digest(writer.written, head),
+    )
+
+
+@contextmanager
+def _step(emit: events.Listener, name: str, title: str) -> Iterator[None]:
+    began = time.monotonic()
+    emit(events.StepStarted(name, title))
+    yield
+    emit(events.StepFinished(name, title, time.monotonic() - began))
+
+
+def _check_resumable(medium: Medium, image: Image) -> None:
+    if not stamp.is_there(medium, image.identity):
+        raise PiimageError(
+            "flash.no-resume",
+            "there is no interrupted flash of this image on the card",
+            place=medium.path,
+            hint="begin anew, without --resume",
+        )
+
+
+def _finish(medium: Medium, image: Image, head: memoryview) -> None:
+    """Make the card bootable, as the very last thing, and see that it is."""
+    data = head[: min(HEAD, medium.size)]
+    try:
+        medium.write(_FIRST, data[_FIRST:])
+        medium.flush()
+        medium.write(0, data[:_FIRST])
+        medium.flush()
+        found = buffer(HEAD)[: len(data)]
+        medium.read(0, found)
+        if found != data:
+            raise verify.mismatch(medium, Extent(0, len(data)), "the card did not keep it")
+    except BaseException:
+        _unmark(medium, image)
+        raise
+
+
+def _unmark(medium: Medium, image: Image) -> None:
+    try:
+        medium.write(0, stamp.stamp(image.identity, medium.size))
+        medium.flush()
+    except PiimageError:
+        return  # the card does not even take this; the first error says so
+
+
+def _digest(written: list[Written], head: memoryview) -> str:
+    digest = hashlib.sha256(hashlib.sha256(head).digest())
+    for piece in written:
+        digest.update(f"{piece.extent.start} {piece.extent.end} ".encode() + piece.checksum)
+    return digest.hexdigest()
+
+
+class _Writer:
+    """Takes pieces from a thread that reads and hashes, and writes them meanwhile."""
+
+    def __init__(
+        self,
+        medium: Medium,
+        image: Image,
+        head: memoryview,
+        emit: events.Listener,
+        *,
+        resume: bool,
+    ) -> None:
+        self.written: list[Written] = []
+        self.head_bytes = 0
+        self.bytes_written = 0
+        self._done = 0
+        self._medium = medium
+        self._image = image
+        self._head = head
+        self._emit = emit
+        self._put: Callable[[int, memoryview], None] = self._renew if resume else self._write
+        self._buffers = Buffers(_BUFFERS)
+        self._ready: queue.Queue[Piece | BaseException | None] = queue.Queue()
+        self._old = buffer() if resume else buffer(_FIRST)
+
+    def run(self, runner: Runner) -> None:
+        """Write all pieces but the head's, which are kept."""
+        reader = threading.Thread(target=self._read, args=(runner,), daemon=True)
+        reader.start()
+        try:
+            while (piece := self._ready.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                self._take(piece)
+                self._buffers.give(piece.whole)
+        finally:
+            self._buffers.stop()
+            reader.join()
+
+    def _read(self, runner: Runner) -> None:
+        try:
+            for piece in pieces(self._image, runner, self._buffers):
+                self._ready.put(piece)
+            self._ready.put(None)
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001  # raised again by the writer
+            self._ready.put(error)
+
+    def _take(self, piece: Piece) -> None:
+        extent = piece.extent
+        if extent.end <= HEAD:
+            self._head[extent.start : extent.end] = piece.data
+            self.head_bytes += extent.size
+        else:
+            data = piece.padded(self._medium.sector)
+            if extent.start + len(data) > self._medium.size:
+                raise _too_small(self._medium, extent.end)
+            self._put(extent.start, data)
+            self.written.append(Written(extent, piece.checksum))
+        self._done += extent.size
+        title = f"writing {self._image.path.name}"
+        self._emit(events.Progress("flash-write", title, self._done, self._image.mapped))
+
+    def _write(self, offset: int, data: memoryview) -> None:
+        self._medium.write(offset, data)
+        self.bytes_written += len(data)
+
+    def _renew(self, offset: int, data: memoryview) -> None:
+        """Write what is not there yet."""
+        old = self._old[: len(data)]
+        self._medium.read(offset, old)
+        if old != data:
+            self._write(offset, data)
+
+
+def _too_small(medium: Medium, needed: int) -> DeviceRefused:
+    return DeviceRefused(
+        "flash.too-small",
+        f"it has {medium.size} bytes, and the image needs {needed} or more",
+        place=medium.path,
+        hint="take a larger card; this one was left unbootable",
+    )
