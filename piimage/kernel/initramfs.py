@@ -89,8 +89,9 @@ class Initramfs(Step):
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Append the list of layers to the base; output ``initramfs``."""
-        system = "".join(f"{job.blob(layer).sha256}\n" for layer in self.system)
-        containers = f"{job.blob(self.containers).sha256}\n"
+        digests = [job.blob(layer, "squashfs").sha256 for layer in self.system]
+        system = "".join(f"{digest}\n" for digest in digests)
+        containers = f"{job.blob(self.containers, 'squashfs').sha256}\n"
         entries = [
             file("etc/piimage/system-layers", system.encode()),
             file("etc/piimage/containers-layer", containers.encode()),
