@@ -57,7 +57,7 @@ def folder_errors(document: Document) -> Iterator[InputError]:
         if not (Path(one.text) / "pyproject.toml").is_file():
             yield InputError(
                 "config.no-folder",
-                f"{quoted(one.text)} is no Python project",
+                f"{one.text!r} is no Python project",
                 place=str(one.at),
                 hint="instead: a folder with a pyproject.toml",
             )
@@ -144,7 +144,7 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
             what = "has neither service.yml nor Dockerfile" if folder.is_dir() else "is no folder"
             yield InputError(
                 "config.no-folder",
-                f"{quoted(str(folder))} {what}",
+                f"{str(folder)!r} {what}",
                 place=str(build.at),
                 hint="instead: a container folder, relative to this file",
             )
@@ -168,7 +168,7 @@ def _seccomp_errors(node: Node | None) -> Iterator[InputError]:
 def _no_file(node: ScalarNode, instead: str) -> InputError:
     return InputError(
         "config.no-file",
-        f"there is no file {quoted(node.text)}",
+        f"there is no file {node.text!r}",
         place=str(node.at),
         hint=f"instead: {instead}",
     )
@@ -208,7 +208,7 @@ def _after_errors(root: MapNode) -> Iterator[InputError]:
     places: dict[str, dict[str, Position]] = {}
     for entry in _maps(root, "services"):
         waits = {one.text: one.at for one in _scalars(entry.items.get("after"))}
-        places.setdefault(_name_of(entry), waits)
+        places.setdefault(_name_of(entry), {}).update(waits)
     for name, waits in places.items():
         for other, at in waits.items():
             if other not in places:
@@ -276,7 +276,7 @@ def _module_errors(root: MapNode) -> Iterator[InputError]:
         if build and not (Path(build.text) / "module.yml").is_file():
             yield InputError(
                 "config.no-folder",
-                f"{quoted(build.text)} has no module.yml",
+                f"{build.text!r} has no module.yml",
                 place=str(build.at),
                 hint="instead: a module folder, relative to this file",
             )

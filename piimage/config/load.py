@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,6 +17,8 @@ from piimage.errors import ErrorGroup, PiimageError, raise_all
 if TYPE_CHECKING:
     from piimage.config.service import Service
     from piimage.config.system import SystemLayer
+
+_VARIABLE_CODES: Final = ("config.unset-variable", "config.bad-variable")
 
 Model = TypeVar("Model", bound=Part)
 
@@ -122,9 +124,19 @@ def _validated(
 
 
 def _sorted(errors: Iterable[PiimageError]) -> list[PiimageError]:
-    """Sort by place and drop repetitions: an alias shows the same error at each of its uses."""
+    """Sort by place and drop what says nothing new.
+
+    An alias shows the same error at each of its uses, and a variable without a value makes the
+    value that it is part of wrong as well.
+    """
     unique = {(error.place, error.code, error.message): error for error in errors}
-    return sorted(unique.values(), key=lambda error: _order(error.place or ""))
+    variables = {error.place for error in unique.values() if error.code in _VARIABLE_CODES}
+    kept = (
+        error
+        for error in unique.values()
+        if error.place not in variables or error.code in _VARIABLE_CODES
+    )
+    return sorted(kept, key=lambda error: _order(error.place or ""))
 
 
 def _order(place: str) -> tuple[str, int, int]:

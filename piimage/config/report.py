@@ -104,7 +104,7 @@ def _shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    return quoted(value) if isinstance(value, str) else str(value)
+    return quoted(value)
 
 
 # The schema, to find what is known at a place ------------------------------------------------

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import CoreSchema
 
+_QUOTES: Final = "'\""
 PROBLEM: Final = "piimage"
 """The type of a validation error that carries ``what`` and ``instead``."""
 
@@ -98,10 +99,11 @@ def _context(what: str, instead: str) -> dict[str, Any]:
 
 
 def quoted(value: object) -> str:
-    """Return `value` as a message shows it: one line, not too long."""
-    text = value if isinstance(value, str) else str(value)
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return repr(shown)
+    """Return `value` as a message shows it: text in quotes, one line, not too long."""
+    if isinstance(value, Written):
+        return value.text
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:56]}...{text[0] if text[0] in _QUOTES else ''}"
 
 
 def closest(wrong: str, known: Iterable[str]) -> str | None:
