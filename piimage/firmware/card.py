@@ -39,12 +39,6 @@ class Card:
             self._open[number] = FatReader(self._data, entry.start, entry.size, place)
         return self._open[number]
 
-    def close(self) -> None:
-        """Let go of all file systems."""
-        for reader in self._open.values():
-            reader.close()
-        self._open.clear()
-
 
 @contextlib.contextmanager
 def open_card(image: Path) -> Iterator[Card]:
@@ -65,11 +59,7 @@ def open_card(image: Path) -> Iterator[Card]:
             hint="give the .img file that `piimage build` wrote",
         ) from None
     with data:
-        card = Card(data, str(image))
-        try:
-            yield card
-        finally:
-            card.close()
+        yield Card(data, str(image))
 
 
 def find_manifest(image: Path) -> bytes | None:

@@ -52,13 +52,11 @@ class FatReader:
     """
 
     def __init__(self, data: bytes | mmap, start: int, size: int, origin: str) -> None:
-        self._view = memoryview(data)[start : start + size]
+        self._data = data
+        self._start = start
+        self._size = max(0, min(size, len(data) - start))
         self._origin = origin
         self._geometry = self._read_geometry()
-
-    def close(self) -> None:
-        """Let go of the data."""
-        self._view.release()
 
     def exists(self, path: str) -> bool:
         """Say whether there is a file at `path`."""
@@ -70,7 +68,7 @@ class FatReader:
         node = self._find(path)
         if node is None or node.folder:
             return None
-        if node.size > min(_MAX_FILE, len(self._view)):
+        if node.size > min(_MAX_FILE, self._size):
             raise self._damaged(f"{path} is larger than the file system")
         content = bytearray()
         if node.size:
@@ -122,7 +120,7 @@ class FatReader:
     def _folder_bytes(self, folder: Node) -> bytes:
         layout = self._geometry
         if folder.first == 0 and layout.bits != 32:
-            return bytes(self._view[layout.root_at : layout.root_at + layout.root_size])
+            return self._bytes(layout.root_at, layout.root_size)
         content = bytearray()
         for cluster in self._chain(folder.first or layout.root_cluster):
             content += self._cluster(cluster)
@@ -147,27 +145,32 @@ class FatReader:
         if at + width > layout.fat_size:
             raise self._damaged("its table of clusters is too short")
         at += layout.fat_at
-        value = int.from_bytes(self._view[at : at + width], "little")
+        value = int.from_bytes(self._bytes(at, width), "little")
         if layout.bits == 12:
             return value >> 4 if cluster & 1 else value & 0xFFF
         return value & 0x0FFFFFFF
 
-    def _cluster(self, cluster: int) -> memoryview:
+    def _cluster(self, cluster: int) -> bytes:
         at = self._geometry.data_at + (cluster - 2) * self._geometry.cluster
-        return self._view[at : at + self._geometry.cluster]
+        return self._bytes(at, self._geometry.cluster)
+
+    def _bytes(self, at: int, count: int) -> bytes:
+        """Return up to `count` bytes at `at`, none of them beyond the file system."""
+        return bytes(self._data[self._start + at : self._start + min(at + count, self._size)])
 
     def _read_geometry(self) -> _Geometry:
-        if len(self._view) < 512 or bytes(self._view[510:512]) != b"\x55\xaa":
+        boot = self._bytes(0, 512)
+        if len(boot) < 512 or boot[510:] != b"\x55\xaa":
             raise self._damaged("it has no boot sector")
         sector, per_cluster, reserved, fats, root_entries, small_count = struct.unpack_from(
-            "<HBHBHH", self._view, 11
+            "<HBHBHH", boot, 11
         )
-        (small_fat,) = struct.unpack_from("<H", self._view, 22)
-        large_count, large_fat, _, _, root_cluster = struct.unpack_from("<IIHHI", self._view, 32)
+        (small_fat,) = struct.unpack_from("<H", boot, 22)
+        large_count, large_fat, _, _, root_cluster = struct.unpack_from("<IIHHI", boot, 32)
         count, fat = small_count or large_count, small_fat or large_fat
         if sector not in (512, 1024, 2048, 4096) or per_cluster.bit_count() != 1:
             raise self._damaged("its boot sector gives impossible sizes")
-        if not fats or not reserved or not fat or count * sector > len(self._view):
+        if not fats or not reserved or not fat or count * sector > self._size:
             raise self._damaged("its boot sector contradicts the partition")
         fat_at, fat_size = reserved * sector, fat * sector
         root_at = fat_at + fats * fat_size
