@@ -13,6 +13,7 @@ from typing import Final
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\^_=>78]|[\r\0]")
 _UNFINISHED: Final = re.compile(r"\x1b(\[[0-9;?]*[ -/]*)?$")
 _MAX_LINES: Final = 20_000
+_MAX_LINE: Final = 1 << 16
 _MAX_PENDING: Final = 1 << 20
 _PHASE: Final = "piimage: phase "
 
@@ -111,10 +112,8 @@ class Console:
             self._open = self._extended(rest, seconds, cpu_seconds)
 
     def _extended(self, text: str, seconds: float, cpu_seconds: float) -> Line:
-        begun = self._open
-        if begun is None:
-            return Line(text, seconds, cpu_seconds)
-        return Line((begun.text + text)[-_MAX_PENDING:], begun.seconds, begun.cpu_seconds)
+        begun = self._open or Line("", seconds, cpu_seconds)
+        return Line((begun.text + text)[-_MAX_LINE:], begun.seconds, begun.cpu_seconds)
 
 
 def phases(lines: Sequence[Line]) -> tuple[Phase, ...]:

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from piimage.boards import load_board, overlay_sources
+from piimage.firmware.writer import Boot
+from piimage.run import Runner
+from piimage.store import Store
+from tests.system.emulator.cards import Parts, make_card, make_parts
+
+TinyCard = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def parts_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Parts]:
+    """Kernel, initramfs and device trees for a board, from the archive."""
+    kept = os.environ.get("PIIMAGE_TEST_STORE")
+    store = Store(Path(kept) if kept else tmp_path_factory.mktemp("store"))
+    return cache(lambda name: make_parts(store, Runner(), load_board(name)))
+
+
+@pytest.fixture(scope="session")
+def tiny_card(
+    tmp_path_factory: pytest.TempPathFactory, parts_of: Callable[[str], Parts]
+) -> TinyCard:
+    """A card for a board that boots to a shell."""
+    folder = tmp_path_factory.mktemp("cards")
+
+    @cache
+    def make(name: str) -> Path:
+        board = load_board(name)
+        wanted = [overlay for overlay in ("i2c1", "spi0") if overlay in overlay_sources(board)]
+        target = folder / f"{name}.img"
+        return make_card(target, board, parts_of(name), Runner(), Boot(overlays=tuple(wanted)))
+
+    return make

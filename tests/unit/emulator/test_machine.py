@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piimage.boards import load_board
+from piimage.emulator.drive import Drive
+from piimage.emulator.fitting import fitted_tree, kernel_words
+from piimage.emulator.machine import Machine, emulator_of, within_limits
+from piimage.emulator.ports import Forward
+from piimage.errors import InputError, PiimageError
+from piimage.firmware.reader import BootFiles
+from piimage.run import Runner
+from tests.unit.firmware.cards import BASE, blob
+
+
+def machine(board: str, **other: object) -> Machine:
+    emulator = emulator_of(load_board(board))
+    fields: dict[str, object] = {
+        "emulator": emulator,
+        "cpus": emulator.cpus.default,
+        "memory_mib": emulator.memory_mib.default,
+        "kernel": Path("/t/kernel"),
+        "initramfs": Path("/t/initrd"),
+        "device_tree": Path("/t/tree.dtb"),
+        "cmdline": "console=ttyAMA0,115200 quiet",
+        "drive": Drive(Path("/t/card.qcow2"), kept=False),
+    }
+    return Machine(**{**fields, **other})  # type: ignore[arg-type]
+
+
+def boot_files(tree: bytes | None, *, partition: int = 2, cmdline: str = "quiet") -> BootFiles:
+    return BootFiles(partition, "", False, "kernel.img", b"", None, tree, (), cmdline, ())
+
+
+def test_the_arguments_of_a_pi_4_are_golden() -> None:
+    assert machine("pi4", forwards=(Forward(2222, 22),)).argv() == [
+        "qemu-system-aarch64",
+        "-nodefaults",
+        *("-machine", "raspi4b"),
+        *("-accel", "tcg,thread=single"),
+        *("-smp", "4"),
+        *("-m", "2048"),
+        *("-kernel", "/t/kernel"),
+        *("-initrd", "/t/initrd"),
+        *("-dtb", "/t/tree.dtb"),
+        *("-append", "console=ttyAMA0,115200 quiet"),
+        *("-drive", "if=sd,format=qcow2,cache=unsafe,discard=unmap,file=/t/card.qcow2"),
+        *("-netdev", "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22"),
+        *("-device", "usb-net,netdev=net0"),
+        *("-display", "none"),
+        *("-monitor", "none"),
+        "-no-reboot",
+        *("-chardev", "stdio,id=console,signal=off"),
+        *("-serial", "chardev:console"),
+    ]
+
+
+def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
+    words = machine("qemu-virt", device_tree=None, initramfs=None).argv()
+    assert "-dtb" not in words
+    assert "-initrd" not in words
+    assert words[words.index("-cpu") + 1] == "cortex-a72"
+    devices = [words[at + 1] for at, word in enumerate(words) if word == "-device"]
+    assert devices == ["virtio-net-pci,netdev=net0", "virtio-rng-pci", "i6300esb"]
+
+
+def test_a_comma_in_a_path_does_not_end_the_option() -> None:
+    option = Drive(Path("/a,b/x,readonly=on"), kept=True).option("virtio")
+    assert option.endswith("cache=writeback,discard=unmap,file=/a,,b/x,,readonly=on")
+
+
+@pytest.mark.provokes("emulator.no-machine")
+def test_a_pi_5_has_no_emulator() -> None:
+    with pytest.raises(InputError, match="Raspberry Pi 5") as caught:
+        emulator_of(load_board("pi5"))
+    assert caught.value.code == "emulator.no-machine"
+
+
+@pytest.mark.provokes("emulator.beyond-machine")
+def test_a_machine_has_limits() -> None:
+    virt, pi4 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi4"))
+    assert within_limits(virt, None, None) == (2, 1024)
+    assert within_limits(virt, 8, 2048) == (8, 2048)
+    assert within_limits(pi4, 4, 2048) == (4, 2048)
+    with pytest.raises(PiimageError) as caught:
+        within_limits(pi4, 2, 512)
+    assert "--cpus" in str(caught.value)
+    assert "--mem" in str(caught.value)
+    assert "always has 2048" in str(caught.value)
+    with pytest.raises(InputError, match="give 1 to 8") as one:
+        within_limits(virt, 0, None)
+    assert one.value.code == "emulator.beyond-machine"
+
+
+def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
+    virt, pi3 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi3"))
+    assert kernel_words(boot_files(None, partition=3), virt) == "quiet piimage.partition=3"
+    assert kernel_words(boot_files(None), pi3) == "quiet"
+    assert kernel_words(boot_files(None, cmdline=""), pi3) == ""
+
+
+def test_the_tree_is_fitted_and_told_the_partition(runner: Runner, tmp_path: Path) -> None:
+    pi4 = emulator_of(load_board("pi4")).model_copy(update={"fit": ()})
+    tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner)
+    assert tree is not None
+    file = tmp_path / "tree.dtb"
+    file.write_bytes(tree)
+    told = ["fdtget", file, "/chosen/bootloader", "partition"]
+    assert runner.run(told).text.strip() == "3"
+    assert fitted_tree(boot_files(None), pi4, runner) is None
+
+
+@pytest.mark.provokes("firmware.overlay-refused")
+def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> None:
+    with pytest.raises(PiimageError, match="raspi4b"):
+        fitted_tree(boot_files(blob(runner, BASE)), emulator_of(load_board("pi4")), runner)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from piimage import events
+from piimage.boards import load_board
+from piimage.emulator import qemu
+from piimage.emulator.ports import Forward
+from piimage.emulator.session import Options, boot, reboot
+from piimage.errors import MissingTool, PiimageError
+from piimage.run import Runner, clean_environment
+from tests.unit.firmware.cards import KERNEL, card
+
+VIRT = load_board("qemu-virt")
+SLOT = {
+    "config.txt": b"kernel=kernel.img\nwhat is this\n",
+    "cmdline.txt": b"quiet\n",
+    "kernel.img": KERNEL,
+}
+Stand = Callable[[str], Runner]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Stand:
+    """Give a runner that finds a script in QEMU's place."""
+
+    def make(script: str, version: str = "10.0.2") -> Runner:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        program = folder / qemu.PROGRAM
+        told = shlex.quote(f"QEMU emulator version {version} (a stand-in)")
+        program.write_text(
+            f'#!/bin/sh\n[ "$1" = --version ] && {{ echo {told}; exit; }}\n{script}\n'
+        )
+        program.chmod(0o755)
+        environment = clean_environment()
+        environment["PATH"] = f"{folder}:{environment['PATH']}"
+        return Runner(environment=environment)
+
+    return make
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return card(Runner(), tmp_path / "card.img", SLOT)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_text_is_awaited_and_the_machine_always_ends(stand_in: Stand, image: Path) -> None:
+    heard: list[bytes] = []
+    runner = stand_in("echo one; echo HELLO world; exec sleep 100")
+    with boot(image, VIRT, runner, listen=heard.append) as session:
+        assert session.wait_for("HELLO", 20) == "HELLO"
+        assert session.cpu_seconds() >= 0
+        assert alive(session.pid)
+    assert not alive(session.pid)
+    assert b"".join(heard) == b"one\nHELLO world\n"
+    assert [line.text for line in session.lines()] == ["one", "HELLO world"]
+    session.send("too late")
+
+
+def test_an_exception_ends_the_machine_too(stand_in: Stand, image: Path) -> None:
+    runner = stand_in("trap '' TERM; echo up; while :; do sleep 0.1; done")
+    with pytest.raises(KeyboardInterrupt), boot(image, VIRT, runner) as session:
+        session.wait_for("up", 20)
+        raise KeyboardInterrupt
+    assert not alive(session.pid)
+
+
+def test_what_is_typed_reaches_the_machine(stand_in: Stand, image: Path) -> None:
+    with boot(image, VIRT, stand_in("read line; echo got $line; exec sleep 100")) as session:
+        session.send("this\n")
+        session.wait_for("got this", 20)
+
+
+@pytest.mark.provokes("emulator.timeout")
+def test_a_text_that_does_not_come_is_an_error_with_the_last_lines(
+    stand_in: Stand, image: Path
+) -> None:
+    runner = stand_in("echo the last line; exec sleep 100")
+    with boot(image, VIRT, runner) as session:
+        session.wait_for("the last", 20)
+        began = time.monotonic()
+        with pytest.raises(PiimageError, match="the last line") as caught:
+            session.wait_for("HELLO", 0.2)
+    assert time.monotonic() - began < 10
+    assert caught.value.code == "emulator.timeout"
+
+
+@pytest.mark.provokes("emulator.ended")
+def test_a_machine_that_ends_early_says_what_qemu_said(stand_in: Stand, image: Path) -> None:
+    runner = stand_in("echo on the console; echo no such device >&2; exit 1")
+    with boot(image, VIRT, runner) as session, pytest.raises(PiimageError) as caught:
+        session.wait_for("HELLO", 20)
+    assert caught.value.code == "emulator.ended"
+    assert "on the console" in str(caught.value)
+    assert "no such device" in str(caught.value)
+
+
+@pytest.mark.provokes("emulator.panic")
+def test_a_panic_ends_the_wait_at_once(stand_in: Stand, image: Path) -> None:
+    runner = stand_in('echo "[1.0] Kernel panic - not syncing: no init"; exec sleep 100')
+    with boot(image, VIRT, runner) as session, pytest.raises(PiimageError) as caught:
+        session.wait_for("HELLO", 60)
+    assert caught.value.code == "emulator.panic"
+
+
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [
+        ('echo "reboot: Restarting system"; exec sleep 100', "reset"),
+        ('echo "reboot: Power down"; exec sleep 100', "off"),
+        ('echo "reboot: Power off not available: System halted instead"; exec sleep 100', "off"),
+        ("exit 0", "off"),
+    ],
+)
+def test_the_end_is_seen(stand_in: Stand, image: Path, script: str, how: str) -> None:
+    with boot(image, VIRT, stand_in(script)) as session:
+        assert session.wait_end(20) == how
+
+
+def test_a_reboot_finds_what_was_written(stand_in: Stand, image: Path) -> None:
+    runner = stand_in('echo "$@"; exec sleep 100')
+    with boot(image, VIRT, runner, Options(cpus=3, ssh_port=0)) as first:
+        first.wait_for("-chardev", 20)
+        with reboot(first, VIRT, runner) as again:
+            assert not alive(first.pid)
+            again.wait_for("-chardev", 20)
+            assert again.machine.drive == first.machine.drive
+            assert again.machine.cpus == 3
+            assert again.ssh_port == first.ssh_port
+
+
+def test_the_ssh_port_is_chosen_or_given(stand_in: Stand, image: Path) -> None:
+    runner = stand_in("exec sleep 100")
+    with boot(image, VIRT, runner, Options(ssh_port=0, forwards=(Forward(18099, 80),))) as session:
+        assert session.ssh_port is not None
+        assert session.ssh_port > 1023
+        assert Forward(18099, 80) in session.machine.forwards
+    with boot(image, VIRT, runner) as session:
+        assert session.ssh_port is None
+
+
+def test_what_the_firmware_passes_over_is_a_warning(stand_in: Stand, image: Path) -> None:
+    seen: list[events.Event] = []
+    base = stand_in("exec sleep 100")
+    with boot(image, VIRT, Runner(seen.append, base.environment)):
+        pass
+    assert any(isinstance(e, events.Warning) and "not understood" in e.text for e in seen)
+
+
+@pytest.mark.provokes("emulator.old-qemu")
+@pytest.mark.parametrize("version", ["8.2.4", "7.2", "nonsense"])
+def test_an_old_qemu_is_refused(
+    stand_in: Callable[[str, str], Runner], image: Path, version: str
+) -> None:
+    runner = stand_in("exit 1", version)
+    with pytest.raises(MissingTool, match="backports") as caught, boot(image, VIRT, runner):
+        pass
+    assert caught.value.code == "emulator.old-qemu"
+
+
+def test_versions_are_read() -> None:
+    assert qemu.version_of("QEMU emulator version 10.0.2 (Debian 1:10.0.2)") == (10, 0)
+    assert qemu.version_of("QEMU emulator version 9.2") == (9, 2)
+    assert qemu.version_of("") is None
