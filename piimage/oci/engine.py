@@ -1,0 +1,314 @@
+"""Dockerfiles built by buildx for arm64, with their base images pinned, into the layout.
+
+What the SDK does goes through the SDK: reaching the engine, loading base images, taking out what
+was built, registering the emulator. Building is buildx's. The result is written anew as an image of
+this project's own form: one time stamp, no history, base layers as they were pulled, so that the
+same content is the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from piimage import events
+from piimage.clock import EPOCH
+from piimage.errors import MissingTool, PiimageError
+from piimage.oci import models
+from piimage.oci.archive import export_folder, import_archive
+from piimage.oci.dockerfile import pin_images
+from piimage.oci.layout import Image, Layout
+from piimage.oci.models import ARM64, Descriptor, ImageConfig, Platform
+from piimage.oci.pack import pack_tar
+from piimage.run import Runner
+from piimage.store import CHUNK
+from piimage.trees import read_tar, tar_chunks
+
+PLUGIN_FOLDERS: Final = (
+    Path("~/.docker/cli-plugins"),
+    Path("/usr/local/libexec/docker/cli-plugins"),
+    Path("/usr/local/lib/docker/cli-plugins"),
+    Path("/usr/libexec/docker/cli-plugins"),
+    Path("/usr/lib/docker/cli-plugins"),
+)
+_BASE_NAME: Final = "piimage/base"
+_TAIL_LINES: Final = 12
+_TIMEOUT: Final = 600
+_MAX_MANIFEST: Final = 1 << 20
+
+
+def find_buildx(folders: Sequence[Path] = PLUGIN_FOLDERS) -> Path:
+    """Return the buildx program, which runs by itself as well as under the docker command.
+
+    Raises MissingTool ``oci.no-buildx``.
+    """
+    for folder in folders:
+        program = folder.expanduser() / "docker-buildx"
+        if program.is_file():
+            return program
+    raise MissingTool(
+        "oci.no-buildx",
+        "a Dockerfile needs buildx, which is not installed",
+        hint="Debian 13: apt-get install docker-buildx; Debian 12 has no package: put the program "
+        "docker-buildx of Debian 13's package into ~/.docker/cli-plugins. Or write a service.yml: "
+        "it needs no engine",
+    )
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build of a Dockerfile.
+
+    `bases` are the images behind its references, as pulled; `arguments` its build arguments.
+    """
+
+    folder: Path
+    bases: Mapping[str, Image]
+    dockerfile: str = "Dockerfile"
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform = ARM64
+
+    @property
+    def place(self) -> str:
+        """The Dockerfile's path."""
+        return str(self.folder / self.dockerfile)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Docker engine, and buildx beside it.
+
+    `host` is the engine's address as DOCKER_HOST has it (None: the standard socket); `builder`
+    names another BuildKit that buildx knows, several machines included.
+    """
+
+    layout: Layout
+    runner: Runner
+    buildx: Path
+    host: str | None = None
+    builder: str | None = None
+    emit: events.Listener = events.ignore
+
+    def build(self, build: Build) -> Image:
+        """Build and return the image, stored in the layout.
+
+        Raises PiimageError ``oci.no-engine``, ``oci.no-emulation``, ``oci.build-failed`` (with the
+        last lines of the step that failed), ``oci.dockerfile``.
+        """
+        driver, platforms = self._builder()
+        if build.platform.architecture not in {one.split("/")[1] for one in platforms}:
+            self.register_emulation(build.platform)
+        with self.layout.store.scratch() as scratch:
+            if driver == "docker":
+                return self._build_in_engine(build, scratch)
+            return self._build_elsewhere(build, scratch)
+
+    # --- the engine itself
+
+    @contextmanager
+    def client(self) -> Iterator[docker.DockerClient]:
+        """Give the SDK's client; PiimageError ``oci.no-engine`` when nothing answers."""
+        try:
+            client = docker.DockerClient(
+                base_url=self.host or "unix:///var/run/docker.sock", timeout=_TIMEOUT
+            )
+            client.ping()
+        except DockerException as error:
+            raise no_engine(self.host, str(error)) from error
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _builder(self) -> tuple[str, tuple[str, ...]]:
+        """Return the builder's driver and the platforms that it runs."""
+        words = ["inspect", *([self.builder] if self.builder else [])]
+        done = self._runner().run([self.buildx, *words], accept=range(256))
+        driver = re.search(r"^Driver:\s*(\S+)", done.text, re.MULTILINE)
+        platforms = re.findall(r"^Platforms:\s*(.+)$", done.text, re.MULTILINE)
+        if done.status != 0 or driver is None or "Error:" in done.text:
+            said = (done.stderr.decode(errors="replace") or done.text).strip().splitlines()
+            raise no_engine(self.builder or self.host, said[-1] if said else "it does not answer")
+        found = {one.strip(" *") for line in platforms for one in line.split(",")}
+        return driver[1], tuple(sorted(one for one in found if "/" in one))
+
+    def register_emulation(self, platform: Platform = ARM64) -> str:
+        """Let the engine's kernel run `platform`'s programs, and say how it was done.
+
+        First by the engine's own binfmt container, where its image can be had, else by this host's
+        qemu-user-static. Raises PiimageError ``oci.no-emulation``.
+        """
+        with self.client() as client:
+            try:
+                client.containers.run(
+                    "tonistiigi/binfmt",
+                    ["--install", platform.architecture],
+                    privileged=True,
+                    remove=True,
+                )
+                how = "the engine's binfmt container"
+            except (APIError, ImageNotFound, DockerException) as error:
+                how = self._register_on_host(platform, str(error))
+        self.emit(events.Note(f"{platform} is emulated by qemu-user, registered by {how}"))
+        return how
+
+    def _register_on_host(self, platform: Platform, why_not: str) -> str:
+        name = {"arm64": "qemu-aarch64", "arm": "qemu-arm"}.get(platform.architecture, "")
+        table = Path("/proc/sys/fs/binfmt_misc")
+        steps: list[list[str]] = []
+        if not (table / "register").exists():
+            steps.append(["mount", "-t", "binfmt_misc", "binfmt_misc", str(table)])
+        steps.append(["update-binfmts", "--enable", name])
+        try:
+            for step in steps:
+                self.runner.run(step)
+        except PiimageError as error:
+            raise PiimageError(
+                "oci.no-emulation",
+                f"the engine cannot run {platform} programs: its binfmt container is not to be "
+                f"had ({_first_line(why_not)}), and this host has no emulator ({error.message})",
+                hint="apt-get install qemu-user-static binfmt-support, and run this as root once; "
+                "or give a builder of that architecture with --builder",
+            ) from error
+        return "this host's qemu-user-static"
+
+    def _runner(self) -> Runner:
+        return self.runner.with_environment(DOCKER_HOST=self.host) if self.host else self.runner
+
+    # --- building
+
+    def _build_in_engine(self, build: Build, scratch: Path) -> Image:
+        """Build with the engine's own BuildKit, which sees the images that the engine has."""
+        with self.client() as client:
+            names = {text: self._load(client, base, scratch) for text, base in build.bases.items()}
+            pinned = self._pinned(build, names, scratch)
+            number = scratch / "image-id"
+            output = ["--output", "type=docker", "--iidfile", str(number)]
+            self._run(build, [*output, "--file", str(pinned)])
+            image = client.images.get(number.read_text().strip())
+            archive = scratch / "image.tar"
+            with archive.open("wb") as out:
+                out.writelines(image.save(chunk_size=CHUNK))
+        return self._take(archive, tuple(build.bases.values()))
+
+    def _build_elsewhere(self, build: Build, scratch: Path) -> Image:
+        """Build with another BuildKit, which gets the base images from an OCI layout."""
+        names: dict[str, str] = {}
+        contexts: list[str] = []
+        for number, (text, base) in enumerate(build.bases.items()):
+            folder = scratch / f"base-{number}"
+            export_folder(self.layout, {"base": base.descriptor}, folder)
+            names[text] = f"piimage-base-{number}"
+            layout = f"oci-layout://{folder}@{base.descriptor.digest}"
+            contexts += ["--build-context", f"{names[text]}={layout}"]
+        pinned = self._pinned(build, names, scratch)
+        archive = scratch / "image.tar"
+        output = ["--output", f"type=oci,dest={archive},rewrite-timestamp=true"]
+        self._run(build, [*output, *contexts, "--file", str(pinned)])
+        with archive.open("rb") as stream:
+            (top, *_) = import_archive(self.layout, stream, str(archive))
+        return self.layout.complete(self.layout.choose(top, build.platform))
+
+    def _pinned(self, build: Build, names: Mapping[str, str], scratch: Path) -> Path:
+        text = Path(build.place).read_text()
+        pinned = scratch / "Dockerfile"
+        pin = names.__getitem__
+        pinned.write_text(pin_images(text, build.arguments, pin, build.place))
+        return pinned
+
+    def _run(self, build: Build, words: Sequence[str]) -> None:
+        command = [str(self.buildx), "build", "--progress", "plain", "--provenance=false"]
+        if self.builder:
+            command += ["--builder", self.builder]
+        command += ["--platform", f"{build.platform.os}/{build.platform.architecture}"]
+        for name, value in sorted(build.arguments.items()):
+            command += ["--build-arg", f"{name}={value}"]
+        command += ["--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}"]
+        done = self._runner().run([*command, *words, str(build.folder)], accept=range(256))
+        if done.status != 0:
+            raise build_failed(done.stderr.decode(errors="replace"), build.place)
+
+    def _load(self, client: docker.DockerClient, base: Image, scratch: Path) -> str:
+        """Load a base image into the engine, unless it is there, and return its name there."""
+        name = f"{_BASE_NAME}:{base.descriptor.blob.sha256}"
+        try:
+            client.images.get(name)
+        except ImageNotFound:
+            folder, archive = scratch / "base", scratch / "base.tar"
+            export_folder(self.layout, {"base": base.descriptor}, folder)
+            source, target = f"oci:{folder}:base", f"docker-archive:{archive}:{name}"
+            self.runner.run(["skopeo", "copy", "-q", source, target])
+            with archive.open("rb") as stream:
+                client.images.load(stream)
+            archive.unlink()
+        return name
+
+    def _take(self, archive: Path, bases: Sequence[Image]) -> Image:
+        """Store the image of `archive` (``docker save``), base layers as they were pulled."""
+        known = {diff_id: layer for base in bases for layer, diff_id in base.layers}
+        place = "the engine's image"
+        with tarfile.open(archive) as saved:
+            listed = models.decode_json(
+                b'{"images":' + _member(saved, "manifest.json") + b"}", place
+            )["images"][0]
+            config = models.decode(ImageConfig, _member(saved, listed["Config"]), place)
+            layers: list[Descriptor] = []
+            diff_ids: list[str] = []
+            for path, diff_id in zip(listed["Layers"], config.rootfs.diff_ids, strict=True):
+                if diff_id in known:
+                    layers.append(known[diff_id])
+                    diff_ids.append(diff_id)
+                    continue
+                stream = saved.extractfile(path)
+                if stream is None:
+                    raise models.damaged(f"{path} is no file", place)
+                packed = pack_tar(self.layout.store, tar_chunks(read_tar(stream, place)))
+                layers.append(packed.descriptor)
+                diff_ids.append(packed.diff_id)
+        root = config.rootfs.model_copy(update={"diff_ids": tuple(diff_ids)})
+        ours = config.model_copy(update={"rootfs": root, "created": None})
+        return self.layout.write_image(ours, layers)
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    return stream.read(_MAX_MANIFEST) if stream else b""
+
+
+def no_engine(host: str | None, why: str) -> PiimageError:
+    """Return the error for an engine that does not answer."""
+    return PiimageError(
+        "oci.no-engine",
+        f"no Docker engine answers at {host or 'the standard socket'}: {_first_line(why)}",
+        hint="start it (systemctl start docker) and be in the group docker, or set DOCKER_HOST, or "
+        "write a service.yml: it needs no engine",
+    )
+
+
+def build_failed(said: str, place: str) -> PiimageError:
+    """Return the error for a build that failed, with the last lines of the step at fault."""
+    lines = [line for line in said.splitlines() if line.strip() and line.strip() != "------"]
+    step = next((i for i in range(len(lines) - 1, -1, -1) if " ERROR: " in lines[i]), None)
+    shown = lines[-_TAIL_LINES:]
+    if step is not None:
+        number = lines[step].split(" ", 1)[0]
+        own = [line for line in lines[: step + 1] if line.split(" ", 1)[0] == number]
+        shown = own[-_TAIL_LINES:]
+    return PiimageError(
+        "oci.build-failed",
+        "\n  ".join(["the build failed:", *shown]),
+        place=place,
+        hint="mend the step, and build again: what came before it is kept",
+    )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
