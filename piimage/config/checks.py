@@ -149,8 +149,9 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
                 hint="instead: a container folder, relative to this file",
             )
     use = _scalar(entry, "use")
-    shipped = sorted(file.parent.name for file in resources.path("services").glob("*/service.yml"))
-    if use and use.text not in shipped:
+    services = resources.path("services")
+    if use and not (services / Path(use.text).name / "service.yml").is_file():
+        shipped = sorted(file.parent.name for file in services.glob("*/service.yml"))
         yield InputError(
             "config.no-folder",
             f"piimage ships no container folder {quoted(use.text)}",

@@ -38,6 +38,7 @@ from piimage.config.values import (
     Strings,
     Texts,
     form,
+    key_of,
     problem,
     quoted,
 )
@@ -255,6 +256,9 @@ class ContainerConfig(Part):
             raise problem("user and uid or gid", "user: alone, or uid and gid")
         return self
 
+
+CONFIG_KEYS: Final = tuple(key_of(name) for name in ContainerConfig.model_fields)
+"""The keys of a ContainerConfig, as they are written."""
 
 # Lists that `.add` extends, and what it extends.
 _EXTENSIONS: Final = {"capabilities_add": "capabilities", "binds_add": "binds"}

@@ -37,4 +37,4 @@ class Deferred:
 
 
 def _dump(part: BaseModel) -> dict[str, Any]:
-    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

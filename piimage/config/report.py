@@ -1,5 +1,6 @@
 """Validation errors as errors of the input: positions, plain words, what to write instead."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -37,9 +38,14 @@ def input_errors(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> Iterator[PiimageError]:
     """Give the errors in `error` with their places in `document`."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     for detail in error.errors(include_url=False):
         yield _input_error(detail, schema, document)
+
+
+@functools.cache
+def _schema(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema()
 
 
 def _input_error(detail: ErrorDetails, schema: Schema, document: Document) -> PiimageError:

@@ -157,14 +157,16 @@ def test_paths_start_at_the_file_that_says_them(
 
 # Random bytes and structures ----------------------------------------------------------------
 
-FRAGMENTS = st.lists(
-    st.sampled_from(
-        "a: b - [ ] { } , & * ! | > ' \" % @ ` \n # ? << ${X} ${ $${ --- ... \t \\ ~ \0 ü 0x1 &a *a"
-        " services: name: image: health: http: restart: files: path: boot: config: modules: params:"
-        .split(" ")
-    ),
-    max_size=30,
-)  # fmt: skip
+SYNTAX = r"""a: b - [ ] { } , & * ! | > ' " % @ ` # ? << ${X} ${ $${ --- ... \ ~ ü 0x1 &a *a"""
+KEYS = """
+services onboot name image build use packages after health http tcp command restart policy backoff
+files path contents source mode boot config overlays cmdline modules params data size mount network
+wifi ssid country ethernet address resources memory limit devices env runtime interfaces bindNS test
+checks run volumes binds capabilities board uid
+"""
+SECTIONS = "services onboot files boot modules data network test volumes kernel ssh log slots board"
+PIECES = [*SYNTAX.split(), *(f"{key}:" for key in KEYS.split()), "\n", "\n  ", "\t", "\0"]
+FRAGMENTS = st.lists(st.sampled_from(PIECES), max_size=30)
 
 
 @settings(max_examples=150, deadline=None)
@@ -177,13 +179,7 @@ def test_any_bytes_are_read_or_refused_never_a_traceback(data: bytes) -> None:
 
 def near_miss() -> st.SearchStrategy[object]:
     """Structures made of the file's own words, so that every branch of the models is reached."""
-    words = st.sampled_from(
-        "services onboot name image build use packages after health http tcp command restart policy"
-        " backoff files path contents source mode boot config overlays cmdline modules params data"
-        " size mount network wifi ssid country ethernet address resources memory limit devices env"
-        " runtime interfaces bindNS test checks run volumes binds capabilities board uid"
-        .split(" ")
-    )  # fmt: skip
+    words = st.sampled_from(KEYS.split())
     scalars = st.one_of(
         st.none(), st.booleans(), st.integers(-5, 2**40), words, st.text(max_size=8),
         st.sampled_from(["1s..60s", "/dev/i2c-1", "../x", "~nobody/x", "CAP_CHOWN", "64M", "a\0b"]),
@@ -198,9 +194,7 @@ def near_miss() -> st.SearchStrategy[object]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(structure=st.dictionaries(st.sampled_from(
-    "services onboot files boot modules data network test volumes kernel ssh log slots init board"
-    .split(" ")), near_miss(), max_size=4))  # fmt: skip
+@given(structure=st.dictionaries(st.sampled_from(SECTIONS.split()), near_miss(), max_size=4))
 def test_any_structure_is_loaded_or_refused_with_places(
     tmp_path_factory: pytest.TempPathFactory, structure: dict[str, object]
 ) -> None:
