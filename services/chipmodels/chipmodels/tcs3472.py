@@ -56,7 +56,11 @@ class Tcs3472Model:
             self._step()
 
     def i2c_read(self, length: int) -> bytes:
-        """Bytes from the command's register on, or the same one again without type 01."""
+        """Bytes from the command's register on.
+
+        The data sheet has type 00 repeat one register; chips run on all the same, as drivers in
+        wide use show that read eight bytes so.
+        """
         self._advance()
         out = bytearray()
         for _ in range(length):
@@ -69,7 +73,7 @@ class Tcs3472Model:
         return self._command >> 5 & 3
 
     def _step(self) -> None:
-        if self._kind == 1:
+        if self._kind in (0, 1):
             self._command = self._command & 0xE0 | (self._command + 1) & 0x1F
 
     def reg_read(self, register: int) -> int:

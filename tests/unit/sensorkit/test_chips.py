@@ -74,6 +74,12 @@ class TestTcs3472:
         with pytest.raises(InvalidReading, match="saturates"):
             driver.sample()
 
+    def test_ripple_saturation_counts_below_150_ms(self) -> None:
+        driver = tcs(Rig(), Light(clear=6.0), Tcs3472Settings(50.4, 60))
+        assert 0.75 < 6.0 * 50.4 * 60 / (1024 * 21) < 1
+        with pytest.raises(InvalidReading, match="saturates the sensor at 16128"):
+            driver.sample()
+
     def test_darkness_is_zero_lux_without_a_colour(self) -> None:
         values = by_key(tcs(Rig(), Light(0, 0, 0, 0)).sample())
         assert values == {"illuminance": 0.0}

@@ -59,8 +59,13 @@ class Tcs3472Settings:
 
     @property
     def full_scale(self) -> int:
-        """The highest count (data sheet, "RGBC timing register")."""
-        return min(65535, 1024 * self.cycles)
+        """The lowest count that is saturated (data sheet, "RGBC timing"; DN40 section 3.7).
+
+        Below 150 ms the ripple of mains light can saturate the converter between the counts:
+        a quarter is taken off.
+        """
+        highest = min(65535, 1024 * self.cycles)
+        return highest if self.cycles * _CYCLE_MS >= 150 else highest * 3 // 4
 
 
 @dataclass(frozen=True, slots=True)
