@@ -10,6 +10,7 @@ import lzma
 import os
 import subprocess
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -159,10 +160,17 @@ def _source(
         yield _Inflated(raw, _Gunzip()).read
     elif compression == ".xz" and member.size < _BIG:
         yield _Inflated(raw, lzma.LZMADecompressor(lzma.FORMAT_XZ, _MAX_LZMA)).read
-    elif compression in (".xz", ".zst"):
-        argv = _XZ if compression == ".xz" else _ZSTD
-        with runner.start(argv, stdin=file) as process:
+    elif compression == ".xz":
+        with runner.start(_XZ, stdin=file) as process:
             yield _Piped(process).read
+    elif compression == ".zst":
+        # zstd cannot be told to stop at the end of the member; Debian's own packages have none.
+        with tempfile.TemporaryFile() as alone:
+            while chunk := raw.read(CHUNK):
+                alone.write(chunk)
+            alone.seek(0)
+            with runner.start(_ZSTD, stdin=alone) as process:
+                yield _Piped(process).read
     else:
         raise PiimageError(
             "debian.deb-compression",

@@ -9,7 +9,7 @@ from typing import Final
 
 _FORM: Final = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9+.-]*)(?::([a-z0-9-]+))?"
-    r"\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^\s()]+)\s*\))?"
+    r"\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([A-Za-z0-9][^\s()]*)\s*\))?"
 )
 _OLD: Final = {"<": "<=", ">": ">="}  # what the two obsolete signs always meant
 _SAME: Final = ("", "any", "native")

@@ -26,7 +26,6 @@ from piimage.debian.universe import (
     Closure,
     Universe,
     assumed_names,
-    newest,
 )
 from piimage.errors import InputError, PiimageError, raise_all
 
@@ -115,21 +114,33 @@ class _Resolver:
             request.root: [_wish(text, request.root) for text in request.packages]
             for request in self._requests
         }
-        choices = self._choices(wishes)
         raise_all(
             error
             for root, asked in wishes.items()
             for wish in asked
             if (error := self._refusal(wish, root)) is not None
         )
-        for _ in range(_ROUNDS):
-            found = self._each(wishes, choices)
-            split = _split(found)
-            if not split:
-                return {root: _sorted(packages) for root, packages in found.items()}
-            for name, candidates in split.items():
-                choices[name] = Choice(newest(candidates).package.version)
-        raise _two_versions(*split)
+        choices: Mapping[str, Choice] = self._choices(wishes)
+        found = self._each(wishes, choices)
+        while split := _split(found):
+            choices, found = self._joined(wishes, choices, *min(split.items()))
+        return {root: _sorted(packages) for root, packages in found.items()}
+
+    def _joined(
+        self,
+        wishes: Mapping[str, list[_Wish]],
+        choices: Mapping[str, Choice],
+        name: str,
+        chosen: Iterable[str],
+    ) -> tuple[Mapping[str, Choice], dict[str, list[Candidate]]]:
+        """Settle on one of the `chosen` versions of the package `name` for all roots."""
+        for version in sorted(chosen, key=versions.key, reverse=True):
+            settled = {**choices, name: Choice(version)}
+            try:
+                return settled, self._each(wishes, settled)
+            except PiimageError:
+                continue
+        raise _two_versions(name)
 
     def _each(
         self, wishes: Mapping[str, list[_Wish]], choices: Mapping[str, Choice]
@@ -204,19 +215,19 @@ def _wish(text: str, root: str) -> _Wish:
     return _Wish(name, Choice(version, suite))
 
 
-def _split(found: Mapping[str, Iterable[Candidate]]) -> dict[str, set[Candidate]]:
-    """Return the packages of which several versions were chosen."""
-    chosen: dict[str, set[Candidate]] = defaultdict(set)
+def _split(found: Mapping[str, Iterable[Candidate]]) -> dict[str, list[str]]:
+    """Return the packages of which several versions were chosen, with these."""
+    chosen: dict[str, set[str]] = defaultdict(set)
     for candidates in found.values():
         for candidate in candidates:
-            chosen[candidate.package.name].add(candidate)
-    return {name: several for name, several in chosen.items() if len(several) > 1}
+            chosen[candidate.package.name].add(candidate.package.version)
+    return {name: sorted(several) for name, several in chosen.items() if len(several) > 1}
 
 
-def _two_versions(*names: str) -> PiimageError:
+def _two_versions(name: str) -> PiimageError:
     return InputError(
         "debian.two-versions",
-        f"the roots need different versions of {', '.join(sorted(names))}",
+        f"the roots need different versions of {name}",
         hint="ask for the same version (name=version or name/suite) everywhere",
     )
 
@@ -226,13 +237,25 @@ def _sorted(candidates: Iterable[Candidate]) -> tuple[Package, ...]:
 
 
 def _solve(closure: Closure, names: Sequence[str], root: str) -> list[Candidate]:
+    """Solve again until the preferences are those of the packages that are chosen.
+
+    At first all candidates have a say; but what a package that is not taken would prefer (another
+    version of the kernel, say) must not count.
+    """
     problem = _Problem(closure)
-    solver = problem.pool.Solver()
-    solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 1)
-    found = solver.solve(problem.jobs(names))
-    if found:
-        raise problems.explain(found, problem.of_id, problem.texts, root)
-    return [problem.of_id[solvable.id] for solvable in solver.transaction().newsolvables()]
+    chosen = list(closure.candidates)
+    favored: list[str] | None = None
+    for _ in range(_ROUNDS):
+        before, favored = favored, _favored(closure, chosen)
+        if before == favored:
+            break
+        solver = problem.pool.Solver()
+        solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 1)
+        found = solver.solve(problem.jobs(names, favored))
+        if found:
+            raise problems.explain(found, problem.of_id, problem.texts, root)
+        chosen = [problem.of_id[solvable.id] for solvable in solver.transaction().newsolvables()]
+    return chosen
 
 
 class _Problem:
@@ -250,12 +273,11 @@ class _Problem:
             self._add(candidate)
         self.pool.createwhatprovides()
 
-    def jobs(self, names: Sequence[str]) -> list[Any]:
-        """Ask for `names`, and say what is preferred: in libsolv the last favour weighs most."""
+    def jobs(self, names: Sequence[str], favored: Sequence[str]) -> list[Any]:
+        """Ask for `names`, and favour some; in libsolv the last favour weighs most."""
         install = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_SOLVABLE_NAME
         favor = solv.Job.SOLVER_FAVOR | solv.Job.SOLVER_SOLVABLE_NAME
         wanted = [self.pool.Job(install, self.pool.str2id(name)) for name in names]
-        favored = _favored(self.closure)
         return wanted + [self.pool.Job(favor, self.pool.str2id(name)) for name in favored]
 
     def _repo(self, level: int) -> Any:  # noqa: ANN401  # the bindings have no types
@@ -270,15 +292,15 @@ class _Problem:
         solvable.name = package.name
         solvable.evr = self._rank(package.name, package.version)
         solvable.arch = "noarch"
-        solvable.add_provides(self._dep(Relation(package.name, "=", package.version)))
-        for provided in candidate.provides:
-            solvable.add_provides(self._dep(provided))
+        for provided in (Relation(package.name, "=", package.version), *candidate.provides):
+            solvable.add_provides(self._dep(Relation(provided.name)))
+            if provided.sign:
+                solvable.add_provides(self._dep(provided))
         for group in self.closure.groups(candidate):
             solvable.add_requires(self._any(group))
         for conflict in candidate.conflicts:
             # Nothing conflicts with itself, even by a name that it provides (Policy 7.6.2).
-            if conflict.name in self.closure.names:
-                solvable.add_conflicts(self._dep(conflict))
+            solvable.add_conflicts(self._dep(conflict))
 
     def _any(self, group: Alternatives) -> Any:  # noqa: ANN401
         dep = self._dep(group[-1])
@@ -288,7 +310,9 @@ class _Problem:
         return dep
 
     def _dep(self, relation: Relation) -> Any:  # noqa: ANN401
-        dep = self.pool.Dep(relation.name)
+        # RPM lets what is provided without a version satisfy any version, Debian none: a name
+        # without a version is therefore another name than one with.
+        dep = self.pool.Dep(relation.name if relation.sign else f"{relation.name} (any)")
         if relation.sign:
             rank = self.pool.Dep(self._rank(relation.name, relation.version))
             dep = dep.Rel(_SIGNS[relation.sign], rank)
@@ -321,14 +345,12 @@ def _mentioned(candidate: Candidate) -> Iterator[Relation]:
         yield from group
 
 
-def _favored(closure: Closure) -> list[str]:
-    """Return the names that are first choices somewhere, the most preferred last."""
+def _favored(closure: Closure, candidates: Iterable[Candidate]) -> list[str]:
+    """Return the names that `candidates` choose first somewhere, the most preferred last."""
     first: set[str] = set()
     beaten: Counter[str] = Counter()
     standing: dict[str, int] = {}
-    groups = dict.fromkeys(
-        group for candidate in closure.candidates for group in closure.groups(candidate)
-    )
+    groups = dict.fromkeys(group for candidate in candidates for group in closure.groups(candidate))
     for group in groups:
         ordered = list(dict.fromkeys(_by_preference(closure, group)))
         if len(ordered) > 1:

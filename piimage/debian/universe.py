@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from piimage.debian import relations, versions
+from piimage.debian import relations
 from piimage.debian.catalogue import Reader, Row
 from piimage.debian.index import Index
 from piimage.debian.package import Package
@@ -214,8 +214,3 @@ def assumed_names(universe: Universe, without: Iterable[str]) -> frozenset[str]:
         for found in universe.named(name):
             names |= {provided.name for provided in found.provides}
     return frozenset(names)
-
-
-def newest(candidates: Iterable[Candidate]) -> Candidate:
-    """Return the one of the highest version."""
-    return max(candidates, key=lambda found: versions.key(found.package.version))

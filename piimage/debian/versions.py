@@ -26,11 +26,11 @@ def key(version: str) -> Key:
 
 
 def _part(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
-    # The empty piece that the pattern finds at the end makes 1 = 1.0 impossible and "a" < "a1"
-    # right, for it compares as the end of the text with the number 0.
+    # No text counts as the number 0. The empty piece that the pattern finds at the end stands for
+    # the end of the text, which ~ sorts before and all else after.
     return tuple(
         ((*(_order(char) for char in letters), _END), int(digits or "0"))
-        for letters, digits in _PIECES.findall(text)
+        for letters, digits in _PIECES.findall(text or "0")
     )
 
 

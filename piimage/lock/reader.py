@@ -14,6 +14,9 @@ import yaml
 from piimage.debian.package import Package
 from piimage.errors import InputError
 from piimage.lock.model import VERSION, Lock, LockedImage, LockedRoot, LockedSuite, LockedWheel
+from piimage.lock.nodes import Mapping as MappingNode
+from piimage.lock.nodes import Node, Scalar, compose
+from piimage.lock.nodes import Sequence as SequenceNode
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -57,11 +60,9 @@ class _Reader:
 
     def lock(self, text: str) -> Lock:
         try:
-            node = yaml.compose(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+            node = compose(text)
         except yaml.YAMLError as error:
             self._syntax(error)
-        except RecursionError:
-            raise InputError("lock.syntax", "nested too deeply", place=self.place) from None
         top = self._mapping(node)
         self._version(node, top)
         lock = Lock(
@@ -82,7 +83,7 @@ class _Reader:
             "lock.syntax", f"not YAML: {reason}", place=f"{self.place}{where}", hint=_REMAKE
         ) from error
 
-    def _version(self, node: yaml.Node | None, top: Mapping[str, yaml.Node]) -> None:
+    def _version(self, node: Node | None, top: Mapping[str, Node]) -> None:
         if self._text(self._field(node, top, "version")) != str(VERSION):
             raise InputError(
                 "lock.version",
@@ -93,9 +94,9 @@ class _Reader:
 
     def _items(
         self,
-        top: Mapping[str, yaml.Node],
+        top: Mapping[str, Node],
         section: str,
-        read: Callable[[str, yaml.Node, Mapping[str, yaml.Node]], _T],
+        read: Callable[[str, Node, Mapping[str, Node]], _T],
     ) -> tuple[_T, ...]:
         if section not in top:
             return ()
@@ -104,7 +105,7 @@ class _Reader:
             for name, node in self._mapping(top[section]).items()
         )
 
-    def _suite(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedSuite:
+    def _suite(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedSuite:
         date = self._field(node, fields, "date")
         try:
             moment = datetime.strptime(self._text(date), "%Y-%m-%dT%H:%M:%SZ")
@@ -117,7 +118,7 @@ class _Reader:
             self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
         )
 
-    def _root(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedRoot:
+    def _root(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedRoot:
         return LockedRoot(
             name,
             self._words(self._field(node, fields, "asks")),
@@ -126,7 +127,7 @@ class _Reader:
             self._words(self._field(node, fields, "packages")),
         )
 
-    def _package(self, key: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> Package:
+    def _package(self, key: str, node: Node, fields: Mapping[str, Node]) -> Package:
         name, colon, architecture = key.partition(":")
         if not (name and colon and architecture):
             self._refuse(node, "a key name:architecture")
@@ -143,14 +144,14 @@ class _Reader:
             **text,
         )
 
-    def _image(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedImage:
+    def _image(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedImage:
         return LockedImage(
             name,
             self._matching(self._field(node, fields, "digest"), _DIGEST, "a digest"),
             self._matching(self._field(node, fields, "manifest"), _DIGEST, "a digest"),
         )
 
-    def _wheel(self, name: str, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> LockedWheel:
+    def _wheel(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedWheel:
         return LockedWheel(
             name,
             self._matching(self._field(node, fields, "version"), _NAME, "a version"),
@@ -160,14 +161,14 @@ class _Reader:
             self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
         )
 
-    def _path(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> str:
+    def _path(self, node: Node, fields: Mapping[str, Node]) -> str:
         return self._matching(self._field(node, fields, "path"), _RELATIVE, "a relative path")
 
-    def _size(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> int:
+    def _size(self, node: Node, fields: Mapping[str, Node]) -> int:
         digits = re.compile(r"[0-9]{1,15}")
         return int(self._matching(self._field(node, fields, "size"), digits, "a number of bytes"))
 
-    def _check_roots(self, lock: Lock, node: yaml.Node) -> None:
+    def _check_roots(self, lock: Lock, node: Node) -> None:
         for root in lock.roots:
             for key in root.packages:
                 if key not in lock.by_key:
@@ -178,11 +179,11 @@ class _Reader:
                         hint=_REMAKE,
                     )
 
-    def _mapping(self, node: yaml.Node | None) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
+    def _mapping(self, node: Node | None) -> dict[str, Node]:
+        if not isinstance(node, MappingNode):
             self._refuse(node, "a mapping")
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
+        found: dict[str, Node] = {}
+        for key, value in node.pairs:
             name = self._text(key)
             if name in found:
                 raise InputError(
@@ -191,32 +192,30 @@ class _Reader:
             found[name] = value
         return found
 
-    def _field(
-        self, node: yaml.Node | None, fields: Mapping[str, yaml.Node], name: str
-    ) -> yaml.Node:
+    def _field(self, node: Node | None, fields: Mapping[str, Node], name: str) -> Node:
         if name not in fields:
             self._refuse(node, f"a field {name}")
         return fields[name]
 
-    def _words(self, node: yaml.Node) -> tuple[str, ...]:
-        if not isinstance(node, yaml.SequenceNode):
+    def _words(self, node: Node) -> tuple[str, ...]:
+        if not isinstance(node, SequenceNode):
             self._refuse(node, "a list")
-        return tuple(self._text(item) for item in node.value)
+        return tuple(self._text(item) for item in node.items)
 
-    def _text(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
+    def _text(self, node: Node) -> str:
+        if not isinstance(node, Scalar):
             self._refuse(node, "a text")
-        return str(node.value)
+        return node.text
 
-    def _matching(self, node: yaml.Node, form: re.Pattern[str], what: str) -> str:
+    def _matching(self, node: Node, form: re.Pattern[str], what: str) -> str:
         text = self._text(node)
         if form.fullmatch(text) is None:
             self._refuse(node, what)
         return text
 
-    def _refuse(self, node: yaml.Node | None, what: str) -> NoReturn:
+    def _refuse(self, node: Node | None, what: str) -> NoReturn:
         raise InputError("lock.field", f"here belongs {what}", place=self._at(node), hint=_REMAKE)
 
-    def _at(self, node: yaml.Node | None) -> str:
-        mark = node.start_mark if node is not None else None
-        return f"{self.place}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.place}:1:1"
+    def _at(self, node: Node | None) -> str:
+        line, column = (node.line, node.column) if node is not None else (1, 1)
+        return f"{self.place}:{line}:{column}"

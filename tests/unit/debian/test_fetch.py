@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from piimage import events
+from piimage.debian.fetch import Fetcher
+from piimage.debian.mirror import Mirrors, choose
+from piimage.errors import ErrorGroup, PiimageError
+from piimage.store import Store
+from tests.unit.debian.makers import ArchiveFolder, Deb
+
+DEBS = [Deb(f"p{number}", files={"./x": bytes([number]) * 5000}) for number in range(12)]
+
+
+@pytest.fixture
+def fetcher(store: Store, folder: ArchiveFolder, mirrors: Mirrors) -> Fetcher:
+    folder.publish(DEBS)
+    return Fetcher(store, mirrors)
+
+
+def blobs(store: Store) -> list[Path]:
+    return [path for name in ("blobs", "tmp") for path in (store.root / name).rglob("*")
+            if path.is_file()]  # fmt: skip
+
+
+def test_all_packages_come_into_the_store(fetcher: Fetcher) -> None:
+    seen: list[events.Event] = []
+    packages = [made.package() for made in DEBS]
+    replace(fetcher, emit=seen.append).fetch([*packages, packages[0]])
+    assert all(fetcher.store.verified(package.blob) for package in packages)
+    last = seen[-1]
+    assert isinstance(last, events.Progress)
+    assert last.done == last.total == sum(package.size for package in packages)
+
+
+def test_what_is_stored_is_not_fetched_again(fetcher: Fetcher, folder: ArchiveFolder) -> None:
+    package = DEBS[0].package()
+    fetcher.fetch([package])
+    (folder.root / package.path).unlink()
+    fetcher.fetch([package])
+    replace(fetcher, mirrors=None).fetch([package])
+
+
+@pytest.mark.provokes("debian.package-absent")
+def test_offline_a_package_that_is_not_stored_is_an_error(fetcher: Fetcher) -> None:
+    with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): not in the store"):
+        replace(fetcher, mirrors=None).fetch([DEBS[0].package()])
+
+
+@pytest.mark.provokes("debian.package-altered")
+@pytest.mark.parametrize("spoil", [lambda d: d[:-1] + b"X", lambda d: d + b"X", lambda d: d[:-1]])
+def test_an_altered_package_is_refused_and_not_kept(
+    fetcher: Fetcher, folder: ArchiveFolder, spoil: object
+) -> None:
+    assert callable(spoil)
+    package = DEBS[0].package()
+    file = folder.root / package.path
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): what .* is not the package"):
+        fetcher.fetch([package])
+    assert blobs(fetcher.store) == []
+
+
+@pytest.mark.provokes("debian.package-gone")
+def test_a_package_that_left_the_archive_says_how_to_move_its_pin(
+    fetcher: Fetcher, folder: ArchiveFolder
+) -> None:
+    package = DEBS[0].package()
+    (folder.root / package.path).unlink()
+    with pytest.raises(PiimageError, match=r"piimage lock --update p0.*--snapshot"):
+        fetcher.fetch([package])
+
+
+def test_a_package_that_left_comes_from_the_snapshot(
+    fetcher: Fetcher, folder: ArchiveFolder, tmp_path: Path
+) -> None:
+    package = DEBS[0].package()
+    old = tmp_path / "old" / package.path
+    old.parent.mkdir(parents=True)
+    (folder.root / package.path).rename(old)
+    snapshot = choose(str(tmp_path / "old"))
+    replace(fetcher, snapshot=snapshot).fetch([package])
+    assert fetcher.store.has(package.blob)
+
+
+@pytest.mark.provokes("debian.package-altered")
+def test_an_altered_snapshot_is_refused_too(
+    fetcher: Fetcher, folder: ArchiveFolder, tmp_path: Path
+) -> None:
+    package = DEBS[0].package()
+    (folder.root / package.path).unlink()
+    evil = tmp_path / "old" / package.path
+    evil.parent.mkdir(parents=True)
+    evil.write_bytes(DEBS[1].content)
+    with pytest.raises(PiimageError, match="is not the package"):
+        replace(fetcher, snapshot=choose(str(tmp_path / "old"))).fetch([package])
+
+
+@pytest.mark.provokes("debian.package-gone")
+def test_all_failures_are_reported_together_and_the_rest_is_kept(
+    fetcher: Fetcher, folder: ArchiveFolder
+) -> None:
+    packages = [made.package() for made in DEBS[:3]]
+    for package in packages[:2]:
+        (folder.root / package.path).unlink()
+    with pytest.raises(ErrorGroup) as caught:
+        fetcher.fetch(packages)
+    assert len(caught.value.errors) == 2
+    assert fetcher.store.has(packages[2].blob)
+
+
+def test_packages_of_the_security_suite_come_from_its_archive(
+    store: Store, folder: ArchiveFolder, tmp_path: Path
+) -> None:
+    folder.publish(DEBS)
+    fetcher = Fetcher(store, choose(f"{tmp_path / 'empty'},{folder.root}"))
+    fetcher.fetch([DEBS[0].package("trixie-security")])
+    assert store.has(DEBS[0].package().blob)

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from piimage import events
+from piimage.debian import catalogue
+from piimage.debian.index import Archive, Index, Suite
+from piimage.errors import InputError, PiimageError
+from piimage.store import Store
+from tests.unit.debian.makers import NOW, ArchiveFolder, Deb
+
+TRIXIE = Suite("trixie")
+
+
+def names(indexes: tuple[Index, ...], beginning: str = "") -> list[str]:
+    found: list[str] = []
+    for index in indexes:
+        for part in index.catalogues:
+            with closing(part.read()) as reader:
+                found += reader.names(beginning)
+    return found
+
+
+def kept(store: Store) -> list[Path]:
+    return [path for path in store.root.rglob("*") if path.is_file() and "locks" not in path.parts]
+
+
+@pytest.mark.parametrize("by_hash", [True, False])
+@pytest.mark.parametrize("compression", [".xz", ".gz", ""])
+def test_the_packages_of_a_suite_are_listed(
+    archive: Archive, folder: ArchiveFolder, by_hash: bool, compression: str
+) -> None:
+    debs = [Deb("hello"), Deb("world", architecture="all")]
+    folder.publish(debs, by_hash=by_hash, compression=compression)
+    (index,) = archive.indexes([TRIXIE], ["arm64"])
+    with closing(index.catalogues[0].read()) as reader:
+        (row,) = reader.named("hello")
+    made = Deb("hello").package()
+    assert row[:8] == (made.name, made.version, made.architecture, made.path, made.size,
+                       made.sha256, made.source, made.source_version)  # fmt: skip
+    assert names((index,)) == ["hello", "world"]
+
+
+def test_each_architecture_has_its_own_index(archive: Archive, folder: ArchiveFolder) -> None:
+    debs = [Deb("hello"), Deb("tool", architecture="amd64")]
+    folder.publish(debs, architectures=("arm64", "amd64"))
+    found = archive.indexes([TRIXIE], ["arm64", "amd64"])
+    assert [(index.architecture, names((index,))) for index in found] == [
+        ("arm64", ["hello"]),
+        ("amd64", ["tool"]),
+    ]
+
+
+def test_an_unchanged_index_is_not_fetched_again(archive: Archive, folder: ArchiveFolder) -> None:
+    folder.publish([Deb("hello")])
+    archive.indexes([TRIXIE], ["arm64"])
+    for file in folder.root.rglob("by-hash/SHA256/*"):
+        file.unlink()
+    assert names(archive.indexes([TRIXIE], ["arm64"])) == ["hello"]
+
+
+@pytest.mark.provokes("debian.not-stored")
+def test_offline_uses_what_is_stored_and_nothing_else(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    offline = replace(archive, mirrors=None)
+    with pytest.raises(PiimageError, match="without --offline"):
+        offline.indexes([TRIXIE], ["arm64"])
+    folder.publish([Deb("hello")], architectures=("arm64", "amd64"))
+    archive.indexes([TRIXIE], ["arm64"])
+    folder.release().unlink()
+    assert names(offline.indexes([TRIXIE], ["arm64"])) == ["hello"]
+    with pytest.raises(PiimageError, match=r"amd64.* is not in the store"):
+        offline.indexes([TRIXIE], ["amd64"])
+
+
+def test_offline_an_index_past_its_time_gives_a_warning(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello")])
+    archive.indexes([TRIXIE], ["arm64"])
+    said: list[events.Event] = []
+    later = (NOW + timedelta(days=30)).timestamp
+    replace(archive, mirrors=None, now=later, emit=said.append).indexes([TRIXIE], ["arm64"])
+    assert any(isinstance(event, events.Warning) for event in said)
+
+
+def alter_release(folder: ArchiveFolder) -> None:
+    folder.release().write_bytes(folder.release().read_bytes().replace(b"Origin: T", b"Origin: X"))
+
+
+def unsign(folder: ArchiveFolder) -> None:
+    folder.release().write_bytes(b"Suite: stable\nCodename: trixie\n")
+
+
+def alter_packages(folder: ArchiveFolder) -> None:
+    (file,) = folder.root.rglob("by-hash/SHA256/*")
+    file.write_bytes(lzma.compress(b"Package: evil\n"))
+
+
+def lengthen_packages(folder: ArchiveFolder) -> None:
+    (file,) = folder.root.rglob("by-hash/SHA256/*")
+    file.write_bytes(file.read_bytes() + bytes(100))
+
+
+def remove_packages(folder: ArchiveFolder) -> None:
+    (file,) = folder.root.rglob("by-hash/SHA256/*")
+    file.unlink()
+
+
+def expire(folder: ArchiveFolder) -> None:
+    folder.publish([Deb("hello")], valid_until=NOW - timedelta(seconds=1))
+
+
+def date_ahead(folder: ArchiveFolder) -> None:
+    folder.publish([Deb("hello")], date=NOW + timedelta(days=3))
+
+
+def swap_suites(folder: ArchiveFolder) -> None:
+    folder.publish([Deb("hello")], codename="bookworm")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(
+            alter_release,
+            "debian.index-signature",
+            marks=pytest.mark.provokes("debian.index-signature"),
+        ),
+        pytest.param(
+            unsign, "debian.index-unsigned", marks=pytest.mark.provokes("debian.index-unsigned")
+        ),
+        pytest.param(
+            alter_packages,
+            "debian.index-altered",
+            marks=pytest.mark.provokes("debian.index-altered"),
+        ),
+        pytest.param(
+            lengthen_packages,
+            "debian.index-altered",
+            marks=pytest.mark.provokes("debian.index-altered"),
+        ),
+        pytest.param(
+            remove_packages, "debian.not-found", marks=pytest.mark.provokes("debian.not-found")
+        ),
+        pytest.param(
+            expire, "debian.index-expired", marks=pytest.mark.provokes("debian.index-expired")
+        ),
+        pytest.param(
+            date_ahead, "debian.index-future", marks=pytest.mark.provokes("debian.index-future")
+        ),
+        pytest.param(
+            swap_suites, "debian.index-suite", marks=pytest.mark.provokes("debian.index-suite")
+        ),
+    ],
+)
+def test_what_is_not_right_is_refused_and_nothing_of_it_kept(
+    archive: Archive, folder: ArchiveFolder, spoil: Callable[[ArchiveFolder], None], code: str
+) -> None:
+    folder.publish([Deb("hello")])
+    spoil(folder)
+    with pytest.raises(PiimageError) as caught:
+        archive.indexes([TRIXIE], ["arm64"])
+    assert caught.value.code == code
+    assert kept(archive.store) == []
+
+
+@pytest.mark.provokes("debian.index-rollback")
+def test_an_older_index_than_the_stored_one_is_refused(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello", "2.0")])
+    archive.indexes([TRIXIE], ["arm64"])
+    folder.publish([Deb("hello", "1.0")], date=NOW - timedelta(hours=2))
+    with pytest.raises(PiimageError, match="older than"):
+        archive.indexes([TRIXIE], ["arm64"])
+    offline = replace(archive, mirrors=None).indexes([TRIXIE], ["arm64"])
+    with closing(offline[0].catalogues[0].read()) as reader:
+        assert [row.version for row in reader.named("hello")] == ["2.0"]
+
+
+@pytest.mark.provokes("debian.index-rollback")
+def test_an_older_index_than_the_locked_one_is_refused(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello")])
+    with pytest.raises(PiimageError, match="older than"):
+        archive.indexes([TRIXIE], ["arm64"], {"trixie": NOW})
+    assert kept(archive.store) == []
+
+
+@pytest.mark.provokes("debian.no-such-component", "debian.no-such-architecture")
+def test_what_a_suite_does_not_have_is_said_with_what_it_has(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello")])
+    with pytest.raises(InputError, match="it has: main"):
+        archive.indexes([Suite("trixie", ("nonfree",))], ["arm64"])
+    with pytest.raises(InputError, match="it has: arm64"):
+        archive.indexes([TRIXIE], ["amd64"])
+
+
+@pytest.mark.provokes("debian.index-damaged")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Package: a\nVersion: 1\n", "no field"),
+        (Deb("a").stanza.replace("SHA256: ", "SHA256: x"), "digest or path"),
+        (Deb("a").stanza.replace("Filename: ", "Filename: ../"), "digest or path"),
+        (Deb("a").stanza.replace("Filename: ", "Filename: /"), "digest or path"),
+        (Deb("a").stanza.replace("Size: ", "Size: x"), "invalid literal"),
+    ],
+)
+def test_a_signed_index_that_makes_no_sense_is_refused(
+    archive: Archive, folder: ArchiveFolder, text: str, why: str
+) -> None:
+    folder.publish([], packages=text)
+    with pytest.raises(PiimageError, match=why):
+        archive.indexes([TRIXIE], ["arm64"])
+    assert kept(archive.store) == []
+
+
+def test_a_damaged_compression_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "Packages.xz"
+    for data in (b"garbage", lzma.compress(b"Package: a\n")[:-9]):
+        file.write_bytes(data)
+        with pytest.raises(ValueError, match=r"."):
+            catalogue.build(file, ".xz", tmp_path / "catalogue")
+        (tmp_path / "catalogue").unlink()
+
+
+def test_folded_fields_and_sources_are_understood(archive: Archive, folder: ArchiveFolder) -> None:
+    extra = {
+        "Source": "greeting (3.0-1)",
+        "Pre-Depends": "a (>= 1)",
+        "Depends": "b,\n c",
+        "Provides": "greeter (= 1.0), salute",
+        "Priority": "important",
+        "Description": "x\n Depends: not this",
+    }
+    folder.publish([Deb("hello", fields=extra)])
+    (index,) = archive.indexes([TRIXIE], ["arm64"])
+    with closing(index.catalogues[0].read()) as reader:
+        (row,) = reader.providers("salute")
+        assert reader.providers("greeter") == [row]
+    assert (row.source, row.source_version, row.priority) == ("greeting", "3.0-1", 1)
+    assert row.depends.replace("\n", "") == "a (>= 1), b, c"

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piimage.debian import mirror
+from piimage.errors import InputError
+
+DEBIAN = 'ID=debian\nVERSION_CODENAME="bookworm"\n'
+DEB822 = """\
+# comment
+Types: deb
+URIs: http://mirror.example/debian/
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+"""
+
+
+def host(tmp_path: Path, release: str = DEBIAN, **files: str) -> Path:
+    apt = tmp_path / "etc/apt"
+    (apt / "sources.list.d").mkdir(parents=True)
+    (tmp_path / "etc/os-release").write_text(release)
+    for name, text in files.items():
+        place = apt if name == "sources_list" else apt / "sources.list.d"
+        (place / name.replace("_", ".")).write_text(text)
+    return tmp_path
+
+
+def urls(found: mirror.Mirrors) -> tuple[str, str]:
+    return found.main.url, found.security.url
+
+
+def test_both_archives_are_found_in_deb822_sources(tmp_path: Path) -> None:
+    found = mirror.choose(None, host(tmp_path, debian_sources=DEB822))
+    assert urls(found) == ("http://mirror.example/debian", "http://mirror.example/debian-security")
+
+
+def test_both_archives_are_found_in_one_line_sources(tmp_path: Path) -> None:
+    text = (
+        "# deb http://old.example/debian bookworm main\n"
+        "deb-src http://src.example/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian bookworm main contrib # here\n"
+        "deb http://s.example/security/ bookworm-security main\n"
+    )
+    found = mirror.choose(None, host(tmp_path, sources_list=text))
+    assert urls(found) == ("http://a.example/debian", "http://s.example/security")
+
+
+def test_a_vendors_archive_under_debians_code_name_is_not_taken(tmp_path: Path) -> None:
+    vendor = "deb http://vendor.example/debian bookworm main\n"
+    found = mirror.choose(None, host(tmp_path, sources_list=vendor, debian_sources=DEB822))
+    assert found.main.url == "http://mirror.example/debian"
+
+
+def test_a_disabled_source_is_not_taken(tmp_path: Path) -> None:
+    text = "Enabled: no\n" + DEB822.replace("# comment\n", "").replace("mirror", "off")
+    found = mirror.choose(None, host(tmp_path, a_sources=text, b_sources=DEB822))
+    assert found.main.url == "http://mirror.example/debian"
+
+
+def test_the_list_of_a_mirror_method_is_followed(tmp_path: Path) -> None:
+    text = DEB822.replace("http://mirror.example/debian/", "mirror+file:///etc/apt/mirrors.list")
+    root = host(tmp_path, debian_sources=text)
+    (root / "etc/apt/mirrors.list").write_text("# ours\nhttps://cloud.example/debian priority:1\n")
+    assert mirror.choose(None, root).main.url == "https://cloud.example/debian"
+
+
+def test_the_security_archive_is_the_sibling_when_no_source_names_it(tmp_path: Path) -> None:
+    text = DEB822.partition("\n\n")[0]
+    found = mirror.choose(None, host(tmp_path, debian_sources=text))
+    assert found.security.url == "http://mirror.example/debian-security"
+
+
+@pytest.mark.provokes("debian.no-mirror")
+@pytest.mark.parametrize("release", ["ID=fedora\n", "ID=ubuntu\nVERSION_CODENAME=noble\n", ""])
+def test_a_host_that_is_not_debian_must_name_a_mirror(tmp_path: Path, release: str) -> None:
+    with pytest.raises(InputError, match="--mirror"):
+        mirror.choose(None, host(tmp_path, release, debian_sources=DEB822))
+
+
+@pytest.mark.provokes("debian.no-mirror")
+def test_a_debian_host_without_sources_must_name_a_mirror(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name no Debian archive"):
+        mirror.choose(None, host(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "main", "security"),
+    [
+        ("http://m.example/debian/", "http://m.example/debian", "http://m.example/debian-security"),
+        ("http://m.example/d", "http://m.example/d", "http://m.example/d"),
+        ("http://a.example/x, https://b.example/y", "http://a.example/x", "https://b.example/y"),
+        ("/srv/mirror", "file:///srv/mirror", "file:///srv/mirror"),
+    ],
+)
+def test_what_the_user_says_comes_first(
+    tmp_path: Path, given: str, main: str, security: str
+) -> None:
+    found = mirror.choose(given, host(tmp_path, debian_sources=DEB822))
+    assert urls(found) == (main, security)
+
+
+def test_a_suite_of_the_security_archive_is_told_by_its_name() -> None:
+    found = mirror.choose("http://a.example/x,http://b.example/y")
+    assert found.of("trixie-security").url == "http://b.example/y"
+    assert found.of("trixie-updates").url == "http://a.example/x"
+
+
+@pytest.mark.provokes("debian.bad-mirror")
+@pytest.mark.parametrize(
+    "given", ["ftp://a.example/debian", "debian", "http://", "http://a:b/debian", "http://a/?x=y"]
+)
+def test_what_is_no_address_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="is not the address"):
+        mirror.choose(given)
+
+
+@pytest.mark.provokes("debian.bad-mirror")
+def test_a_password_is_never_shown() -> None:
+    archive = mirror.root("https://me:secret@a.example/debian")
+    assert str(archive) == "https://a.example/debian"
+    assert "secret" not in repr(archive)
+    with pytest.raises(InputError) as caught:
+        mirror.root("htps://me:secret@a.example/debian")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piimage.debian import release
+from piimage.errors import PiimageError
+from piimage.run import Runner
+from piimage.store import Store
+from tests.unit.debian.makers import NOW, Deb, Signer, control, signer
+
+SHA = "ab" * 32
+TEXT = (
+    control(
+        {
+            "Suite": "stable",
+            "Codename": "trixie",
+            "Date": "Sun, 17 May 2026 11:00:00 UTC",
+            "Valid-Until": "Sun, 24 May 2026 11:00:00 +0200",
+            "Components": "main non-free-firmware",
+            "Architectures": "all arm64",
+            "Acquire-By-Hash": "yes",
+        }
+    ).decode()
+    + f"MD5Sum:\n 00 1 x\nSHA256:\n {SHA} 12 main/binary-arm64/Packages.xz\n"
+)
+
+
+def verified(store: Store, key: Signer, data: bytes) -> release.Release:
+    return release.verify(Runner(), store, data, key.keyring, "mirror trixie")
+
+
+def kept(store: Store) -> list[Path]:
+    return [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_a_signed_release_is_read(store: Store, key: Signer) -> None:
+    found = verified(store, key, key.sign(TEXT))
+    assert found.names == ("trixie", "stable")
+    assert found.date == NOW - timedelta(hours=1)
+    assert found.valid_until == NOW + timedelta(days=6, hours=21)
+    assert found.components == ("main", "non-free-firmware")
+    assert found.by_hash
+    assert found.files["main/binary-arm64/Packages.xz"].sha256 == SHA
+    assert list(found.files) == ["main/binary-arm64/Packages.xz"]
+
+
+def test_what_stands_outside_of_the_signature_is_not_read(store: Store, key: Signer) -> None:
+    evil = f"SHA256:\n {'00' * 32} 1 evil\n".encode()
+    found = verified(store, key, evil + key.sign(TEXT) + evil)
+    assert list(found.files) == ["main/binary-arm64/Packages.xz"]
+
+
+@pytest.mark.provokes("debian.index-unsigned")
+def test_an_unsigned_release_is_refused(store: Store, key: Signer) -> None:
+    with pytest.raises(PiimageError, match="not signed"):
+        verified(store, key, TEXT.encode())
+    assert kept(store) == []
+
+
+@pytest.mark.provokes("debian.index-signature")
+def test_a_changed_release_is_refused(store: Store, key: Signer) -> None:
+    with pytest.raises(PiimageError, match="BAD signature"):
+        verified(store, key, key.sign(TEXT).replace(b"trixie", b"trixiE"))
+    assert kept(store) == []
+
+
+@pytest.mark.provokes("debian.index-unknown-key")
+def test_a_release_by_an_unknown_key_says_how_to_get_it(store: Store, key: Signer) -> None:
+    with signer() as other, pytest.raises(PiimageError, match="debian-archive-keyring"):
+        verified(store, key, other.sign(TEXT))
+    assert kept(store) == []
+
+
+def test_one_known_key_of_several_is_enough(store: Store, key: Signer, tmp_path: Path) -> None:
+    with signer() as other:
+        secret = subprocess.run(
+            ["gpg", "--homedir", other.home, "--batch", "--export-secret-keys"],
+            capture_output=True, check=True,
+        ).stdout  # fmt: skip
+        with signer() as both:
+            both._gpg("--import", data=secret)
+            listed = both._gpg("--list-secret-keys", "--with-colons").decode().splitlines()
+            prints = [line.split(":")[9] for line in listed if line.startswith("fpr")]
+            users = [word for name in prints for word in ("--local-user", name)]
+            data = both._gpg(*users, "--clearsign", data=TEXT.encode())
+        assert len(prints) == 2
+        assert verified(store, other, data).names == ("trixie", "stable")
+
+
+@pytest.mark.provokes("debian.index-signature")
+@pytest.mark.parametrize(
+    "mangle",
+    [
+        lambda data: data.replace(b"-----BEGIN PGP SIGNED MESSAGE-----", b""),
+        lambda data: data[: data.index(b"-----BEGIN PGP SIGNATURE-----") + 60],
+    ],
+)
+def test_a_mangled_signature_is_refused(store: Store, key: Signer, mangle: object) -> None:
+    assert callable(mangle)
+    with pytest.raises(PiimageError):
+        verified(store, key, mangle(key.sign(TEXT)))
+
+
+@pytest.mark.provokes("debian.index-damaged")
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("SHA256:", "SHA512:", "no field sha256"),
+        ("Date: ", "Day: ", "no field date"),
+        ("Sun, 17 May", "Someday", "Someday|date"),
+        ("Suite: stable", "nonsense", "no field name"),
+    ],
+)
+def test_a_signed_text_that_is_no_release_is_refused(
+    store: Store, key: Signer, old: str, new: str, why: str
+) -> None:
+    with pytest.raises(PiimageError, match=why):
+        verified(store, key, key.sign(TEXT.replace(old, new)))
+
+
+@pytest.mark.provokes("debian.index-suite")
+def test_an_index_of_another_suite_is_refused(store: Store, key: Signer) -> None:
+    found = verified(store, key, key.sign(TEXT))
+    release.check_suite(found, "trixie", "m")
+    release.check_suite(found, "stable", "m")
+    with pytest.raises(PiimageError, match="of trixie or stable, not of bookworm"):
+        release.check_suite(found, "bookworm", "m")
+
+
+@pytest.mark.provokes("debian.index-expired", "debian.index-future", "debian.index-rollback")
+def test_an_index_out_of_its_time_is_refused(store: Store, key: Signer) -> None:
+    found = verified(store, key, key.sign(TEXT))
+    release.check_dates(found, NOW, found.date, "m")
+    with pytest.raises(PiimageError, match="valid until 2026-05-24 09:00"):
+        release.check_dates(found, NOW + timedelta(days=8), None, "m")
+    with pytest.raises(PiimageError, match="yet to come"):
+        release.check_dates(found, NOW - timedelta(days=2), None, "m")
+    with pytest.raises(PiimageError, match="older than"):
+        release.check_dates(found, NOW, found.date + timedelta(seconds=1), "m")
+
+
+@pytest.mark.provokes("debian.no-keyring")
+def test_a_host_without_the_keys_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(PiimageError, match="apt-get install debian-archive-keyring"):
+        release.keyring(host=tmp_path)
+    with pytest.raises(PiimageError, match="nowhere"):
+        release.keyring(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", release.KEYRINGS)
+def test_the_keyring_is_found_under_its_old_and_new_name(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"keys")
+    assert release.keyring(host=tmp_path) == place
+
+
+QUICK = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@QUICK
+@given(text=st.text(alphabet="SHA256:Date \n\té-", max_size=60))
+def test_any_signed_text_is_read_or_refused(store: Store, key: Signer, text: str) -> None:
+    try:
+        verified(store, key, key.sign(text))
+    except PiimageError as error:
+        assert error.code.startswith("debian.index-")
+
+
+@QUICK
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_refused(store: Store, key: Signer, data: bytes) -> None:
+    armor = b"-----BEGIN PGP SIGNED MESSAGE-----\n" + data + b"\n-----BEGIN PGP SIGNATURE-----\n"
+    with pytest.raises(PiimageError):
+        verified(store, key, armor + data)
+
+
+def test_the_date_of_a_stored_release_is_read_without_gpgv(key: Signer) -> None:
+    assert release.date_of(key.sign(TEXT)) == NOW - timedelta(hours=1)
+    assert release.date_of(Deb("x").content) is None

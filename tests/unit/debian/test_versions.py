@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from debian.debian_support import NativeVersion
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.debian import versions
+
+ORDERED = [
+    "1.0~~", "1.0~~a", "1.0~", "1.0~rc1-1", "1.0-0~bpo1", "1.0", "1.0-1~deb13u1", "1.0-1",
+    "1.0-1+b1", "1.0-1+b9", "1.0-1+b10", "1.0-1.1", "1.0a", "1.0+dfsg-1", "1.0.1", "1.10",
+    "1:0.1", "2:0~", "10:0",
+]  # fmt: skip
+
+
+def test_versions_sort_as_the_policy_says() -> None:
+    mixed = random.Random(1).sample(ORDERED, len(ORDERED))
+    assert sorted(mixed, key=versions.key) == ORDERED
+
+
+@pytest.mark.parametrize(("one", "other"), [("1.0", "1.0-0"), ("0:1", "1"), ("1.01", "1.1")])
+def test_versions_that_are_equal_have_equal_keys(one: str, other: str) -> None:
+    assert versions.key(one) == versions.key(other)
+
+
+VERSIONS = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "0:", "1:"]),
+    st.from_regex(r"[0-9][0-9a-zA-Z.+~]{0,6}", fullmatch=True),
+    st.one_of(st.just(""), st.from_regex(r"-[0-9a-z.+~]{1,5}", fullmatch=True)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(VERSIONS, VERSIONS)
+def test_the_order_is_that_of_python_debian(one: str, other: str) -> None:
+    ours = (versions.key(one) > versions.key(other)) - (versions.key(one) < versions.key(other))
+    a, b = NativeVersion(one), NativeVersion(other)
+    assert ours == (a > b) - (a < b)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_any_text_has_a_place_in_the_order(one: str, other: str) -> None:
+    assert versions.key(one) <= versions.key(other) or versions.key(one) > versions.key(other)

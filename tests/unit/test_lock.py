@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.debian.package import Package
+from piimage.debian.request import Request
+from piimage.errors import InputError
+from piimage.lock import (
+    Lock,
+    LockedImage,
+    LockedRoot,
+    LockedSuite,
+    LockedWheel,
+    changes,
+    outgrown,
+    parse_lock,
+    read_lock,
+    render_lock,
+    require_current,
+)
+
+SHA = "0123456789abcdef" * 4
+
+
+def package(name: str, version: str = "1.10", sha256: str = SHA) -> Package:
+    path = f"pool/main/{name[0]}/{name}/{name}_{version}_arm64.deb"
+    return Package(name, version, "arm64", path, 1234, sha256, name, version, "trixie")
+
+
+LOCK = Lock(
+    suites=(LockedSuite("trixie", ("main",), datetime(2026, 5, 17, 9, 15, 44, tzinfo=UTC), SHA),),
+    roots=(
+        LockedRoot("service/no", ("app=1.10",), (), "arm64", ("app:arm64",)),
+        LockedRoot("system", ("app", "lib"), ("perl-base",), "arm64", ("app:arm64", "lib:arm64")),
+    ),
+    packages=(package("app"), package("lib", "1:2e5-1~x+y")),
+    images=(LockedImage("example.org:5000/x:1", f"sha256:{SHA}", f"sha256:{SHA[::-1]}"),),
+    wheels=(LockedWheel("smbus2", "0.6", "smbus2-0.6-py3-none-any.whl", "aa/bb/x.whl", 9, SHA),),
+)
+TEXT = render_lock(LOCK)
+REQUESTS = [
+    Request("system", ("app", "lib"), ("perl-base",)),
+    Request("service/no", ("app=1.10",)),
+]
+
+
+def test_a_lock_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "pi.lock"
+    path.write_text(TEXT)
+    assert read_lock(path) == LOCK
+    assert render_lock(read_lock(path)) == TEXT
+
+
+def test_the_text_does_not_depend_on_the_order_of_the_parts() -> None:
+    turned = replace(LOCK, packages=LOCK.packages[::-1], roots=LOCK.roots[::-1])
+    assert render_lock(turned) == TEXT
+
+
+def test_any_yaml_parser_reads_versions_as_text() -> None:
+    data = yaml.safe_load(TEXT)
+    assert data["packages"]["app:arm64"]["version"] == "1.10"
+    assert data["packages"]["lib:arm64"]["version"] == "1:2e5-1~x+y"
+    assert data["suites"]["trixie"]["date"] == "2026-05-17T09:15:44Z"
+    assert list(data["roots"]) == ["service/no", "system"]
+
+
+def test_an_empty_lock_reads_back() -> None:
+    assert parse_lock(render_lock(Lock()), "x") == Lock()
+
+
+def test_the_packages_of_a_root_are_found() -> None:
+    assert [found.name for found in LOCK.of_root("system")] == ["app", "lib"]
+    assert LOCK.image("example.org:5000/x:1").manifest == f"sha256:{SHA[::-1]}"
+    with pytest.raises(KeyError):
+        LOCK.of_root("other")
+
+
+def test_two_hundred_packages_are_read_in_little_time() -> None:
+    many = replace(LOCK, packages=tuple(package(f"p{number}") for number in range(200)), roots=())
+    text = render_lock(many)
+    best = min(_seconds(lambda: parse_lock(text, "x")) for _ in range(5))
+    assert best < 0.1  # 0.02 s on an idle machine
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+@pytest.mark.provokes("lock.absent")
+def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="make it: piimage lock"):
+        read_lock(tmp_path / "pi.lock")
+
+
+def spot(text: str, what: str) -> str:
+    """Return line and column of `what` as an editor counts them."""
+    before = text[: text.index(what)]
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
+@pytest.mark.provokes("lock.field")
+@pytest.mark.parametrize(
+    ("old", "new", "at", "what"),
+    [
+        (f'sha256: "{SHA}"', "sha256: abc", "abc", "a SHA-256"),
+        ("size: 1234", "size: -1", "-1\n", "a number of bytes"),
+        ("path: pool/main/a", "path: /pool/main/a", "/pool", "a relative path"),
+        ("path: pool/main/a", "path: pool/../../a", "pool/..", "a relative path"),
+        ("path: pool/main/a", "path: http://a.example/a", "http", "a relative path"),
+        ("app:arm64:\n", "app:\n", "version: \"1.10\"\n    suite", "a key name:architecture"),
+        ("asks: [app, lib]", "asks: app", "app\n    without", "a list"),
+        ("asks: [app, lib]", "asks: [app, [lib]]", "[lib]]", "a text"),
+        ('date: "2026-05-17T09:15:44Z"', "date: yesterday", "yesterday", "a date"),
+        (f"digest: sha256:{SHA}", "digest: md5:00", "md5", "a digest"),
+        ("images:\n", "images: []\nx:\n", "[]\nx", "a mapping"),
+        ("    suite: trixie\n", "", 'version: "1.10"', "a field suite"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_refused_where_it_stands(
+    old: str, new: str, at: str, what: str
+) -> None:
+    text = TEXT.replace(old, new, 1)
+    assert text != TEXT
+    with pytest.raises(InputError, match=what) as caught:
+        parse_lock(text, "pi.lock")
+    assert caught.value.place == f"pi.lock:{spot(text, at)}"
+
+
+@pytest.mark.provokes("lock.field")
+@pytest.mark.parametrize("text", ["", "just text", "[1, 2]"])
+def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="a mapping"):
+        parse_lock(text, "pi.lock")
+
+
+@pytest.mark.provokes("lock.syntax")
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "a: b: c", "\t- x", "a: *b", "%YAML 9", "[" * 99_999, "--- a\n--- b\n", "\0"],
+)
+def test_what_is_no_yaml_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="not YAML"):
+        parse_lock(text, "pi.lock")
+
+
+@pytest.mark.provokes("lock.syntax")
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pi.lock").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_lock(tmp_path / "pi.lock")
+
+
+@pytest.mark.provokes("lock.version")
+def test_a_lock_of_another_version_is_refused() -> None:
+    with pytest.raises(InputError, match="another version"):
+        parse_lock(TEXT.replace("version: 1\n", "version: 2\n", 1), "x")
+
+
+@pytest.mark.provokes("lock.duplicate")
+def test_a_key_that_stands_twice_is_refused() -> None:
+    text = TEXT.replace("  lib:arm64:\n", "  app:arm64:\n")
+    with pytest.raises(InputError, match="app:arm64 stands twice") as caught:
+        parse_lock(text, "pi.lock")
+    assert caught.value.place is not None
+
+
+@pytest.mark.provokes("lock.dangling")
+def test_a_root_that_names_what_is_not_pinned_is_refused() -> None:
+    with pytest.raises(InputError, match="system names gone:arm64"):
+        parse_lock(TEXT.replace("      - lib:arm64", "      - gone:arm64"), "x")
+
+
+def test_what_moved_is_listed_line_by_line() -> None:
+    new = replace(
+        LOCK,
+        packages=(package("app", "1.11", "ff" * 32), package("more")),
+        images=(replace(LOCK.images[0], digest="sha256:" + "1" * 64),),
+        wheels=(),
+    )
+    assert changes(LOCK, LOCK) == ()
+    assert changes(LOCK, new) == (
+        "~ app:arm64 1.10 [01234567] -> 1.11 [ffffffff]",
+        "- lib:arm64 1:2e5-1~x+y [01234567]",
+        "+ more:arm64 1.10 [01234567]",
+        f"~ image example.org:5000/x:1 sha256:{SHA} -> sha256:{'1' * 64}",
+        "- wheel smbus2 0.6 [01234567]",
+    )
+
+
+@pytest.mark.provokes("lock.outgrown")
+def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
+    image = "example.org:5000/x:1"
+    assert outgrown(LOCK, REQUESTS, [image]) == ()
+    require_current(LOCK, REQUESTS, [image], place="pi.lock")
+    new = [Request("system", ("app", "new"), (), "amd64"), Request("service/yes", ("a", "b"))]
+    lines = outgrown(LOCK, new, ["other"])
+    assert lines == (
+        "- service/no",
+        "+ service/yes: a, b",
+        "+ system: new",
+        "- system: lib",
+        "- system: without perl-base",
+        "~ system: for arm64 -> for amd64",
+        "+ image other",
+        f"- image {image}",
+    )
+    with pytest.raises(
+        InputError, match=r"pi\.lock: what is asked for.*\n  - service/no\n"
+    ) as error:
+        require_current(LOCK, new, ["other"], place="pi.lock")
+    assert error.value.exit_code == 2
+    assert "piimage lock" in str(error.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    place=st.integers(0, len(TEXT)), cut=st.integers(0, 30),
+    insert=st.text(alphabet="ab:-[]{}\"'&*!#\n\t 09", max_size=6),
+)  # fmt: skip
+def test_an_edited_lock_is_read_or_refused(place: int, cut: int, insert: str) -> None:
+    try:
+        parse_lock(TEXT[:place] + insert + TEXT[place + cut :], "pi.lock")
+    except InputError as error:
+        assert error.code.startswith("lock.")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_lock(text, "pi.lock")
+
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9+.-]{1,8}", fullmatch=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(NAMES, st.from_regex(r"[0-9][0-9A-Za-z.+~:-]{0,8}", fullmatch=True)))
+def test_any_names_and_versions_read_back(versions: dict[str, str]) -> None:
+    lock = Lock(packages=tuple(package(name, versions[name]) for name in sorted(versions)))
+    assert parse_lock(render_lock(lock), "x") == lock
+    assert len(yaml.safe_load(render_lock(lock))["packages"]) == len(versions)
