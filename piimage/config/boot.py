@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from piimage.config.values import (
+    SIZE_SCHEMA,
     TEXT_OR_LIST,
     AbsolutePath,
     Part,
@@ -96,7 +97,11 @@ def _data_size(value: object) -> object:
 class Data(Part):
     """The partition that persists."""
 
-    size: Annotated[int | Literal["rest"], BeforeValidator(_data_size)] = Field(
+    size: Annotated[
+        int | Literal["rest"],
+        BeforeValidator(_data_size),
+        WithJsonSchema({"anyOf": [{"const": "rest"}, *SIZE_SCHEMA["anyOf"]]}),
+    ] = Field(
         default="rest", description="rest: grows to the card's end at first boot; or such as 2G."
     )
     mount: AbsolutePath = Field(default="/data", description="Where it is mounted.")

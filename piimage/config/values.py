@@ -204,7 +204,7 @@ _DURATION_SCHEMA: Final = {
     ],
     "examples": ["10s", "1m30s"],
 }
-_SIZE_SCHEMA: Final = {
+SIZE_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+ ?[KMGTkmgt]?(i?B)?$"}],
     "examples": ["64M", "2G"],
 }
@@ -221,7 +221,7 @@ Interval = Annotated[
     AfterValidator(partial(_positive, "a duration")),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
-Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(SIZE_SCHEMA)]
 BackoffRange = Annotated[
     Backoff, PlainValidator(parse_backoff), PlainSerializer(str), WithJsonSchema(_BACKOFF_SCHEMA)
 ]

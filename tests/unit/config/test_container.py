@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -199,6 +199,7 @@ def test_a_label_may_be_yaml_as_linuxkit_s_may() -> None:
 KEYS = st.sampled_from(sorted(LINUXKIT))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(KEYS), max_size=4))
 def test_merging_is_associative_from_below(places: list[set[str]]) -> None:
     said = [config(**{key: LINUXKIT[key] for key in sorted(place)}) for place in places]

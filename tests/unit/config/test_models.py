@@ -116,6 +116,11 @@ def test_the_schema_refuses_what_is_wrong(text: str) -> None:
         jsonschema.validate(yaml.safe_load(text), json_schema())
 
 
+@pytest.mark.parametrize("size", ["rest", "2G", 1 << 30])
+def test_the_schema_takes_every_form_of_a_size(size: object) -> None:
+    jsonschema.validate({"data": {"size": size}}, json_schema())
+
+
 def test_every_key_has_a_description() -> None:
     parts = [json_schema(), *json_schema()["$defs"].values()]
     wholes = [one for part in parts for one in part.get("anyOf", (part,)) if "properties" in one]
