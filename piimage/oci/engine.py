@@ -8,6 +8,7 @@ same content is the same bytes.
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +27,8 @@ from piimage.oci import models
 from piimage.oci.archive import export_folder, import_archive
 from piimage.oci.dockerfile import pin_images
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import ARM64, Descriptor, ImageConfig, Platform
-from piimage.oci.pack import pack_tar
+from piimage.oci.models import ARM64, ImageConfig, Platform, RootFileSystem
+from piimage.oci.pack import PackedLayer, pack_tar
 from piimage.run import Runner
 from piimage.store import CHUNK
 from piimage.trees import read_tar, tar_chunks
@@ -255,27 +256,28 @@ class Engine:
         """Store the image of `archive` (``docker save``), base layers as they were pulled."""
         known = {diff_id: layer for base in bases for layer, diff_id in base.layers}
         place = "the engine's image"
-        with tarfile.open(archive) as saved:
-            listed = models.decode_json(
-                b'{"images":' + _member(saved, "manifest.json") + b"}", place
-            )["images"][0]
-            config = models.decode(ImageConfig, _member(saved, listed["Config"]), place)
-            layers: list[Descriptor] = []
-            diff_ids: list[str] = []
-            for path, diff_id in zip(listed["Layers"], config.rootfs.diff_ids, strict=True):
-                if diff_id in known:
-                    layers.append(known[diff_id])
-                    diff_ids.append(diff_id)
-                    continue
-                stream = saved.extractfile(path)
-                if stream is None:
-                    raise models.damaged(f"{path} is no file", place)
-                packed = pack_tar(self.layout.store, tar_chunks(read_tar(stream, place)))
-                layers.append(packed.descriptor)
-                diff_ids.append(packed.diff_id)
-        root = config.rootfs.model_copy(update={"diff_ids": tuple(diff_ids)})
+        try:
+            with tarfile.open(archive) as saved:
+                (listed,) = json.loads(_member(saved, "manifest.json"))
+                config = models.decode(ImageConfig, _member(saved, listed["Config"]), place)
+                pairs = zip(listed["Layers"], config.rootfs.diff_ids, strict=True)
+                packed = [
+                    PackedLayer(known[diff_id], diff_id)
+                    if diff_id in known
+                    else self._pack(saved, path, place)
+                    for path, diff_id in pairs
+                ]
+        except (tarfile.TarError, ValueError, KeyError, TypeError) as error:
+            raise models.damaged(f"not what `docker save` writes ({error})", place) from error
+        root = RootFileSystem(diff_ids=tuple(layer.diff_id for layer in packed))
         ours = config.model_copy(update={"rootfs": root, "created": None})
-        return self.layout.write_image(ours, layers)
+        return self.layout.write_image(ours, [layer.descriptor for layer in packed])
+
+    def _pack(self, saved: tarfile.TarFile, path: str, place: str) -> PackedLayer:
+        stream = saved.extractfile(path)
+        if stream is None:
+            raise models.damaged(f"{path} is no file", place)
+        return pack_tar(self.layout.store, tar_chunks(read_tar(stream, place)))
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

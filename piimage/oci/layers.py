@@ -3,6 +3,8 @@
 Sources: OCI image-spec 1.1, layer.md (whiteouts, opaque whiteouts); the kernel's
 Documentation/filesystems/overlayfs.rst (a whiteout is a character device 0:0, an opaque folder has
 the xattr ``trusted.overlay.opaque`` = ``y``). mksquashfs takes both from a PAX tar, without root.
+Seen on Linux 6.18: an overlay mounted inside a user namespace honours the whiteouts but not this
+xattr (there it would have to be ``user.overlay.opaque``); the Pi mounts as root.
 
 A layer is read twice: `scan` checks all of it before `layer_tree` gives the first entry, because a
 stream cannot take back what a later member of the tar replaces or hides.

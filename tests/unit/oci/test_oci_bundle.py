@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,3 +248,23 @@ def test_a_device_that_is_missing_is_named() -> None:
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "web: the device /dev/i2c-77 is missing\n")
+
+
+def test_the_pi_knows_every_variable_that_is_written() -> None:
+    library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/lib.sh"
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    one = container(
+        readonly=True, tmpfs=["/t"], binds=["/data/x:/t/x"], after=["a"], required=True,
+        timeout=5, stop_timeout=3, restart="no", log={}, health={"tcp": "h:1"}, net="new",
+        uidMappings=mapping, gidMappings=mapping,
+    )  # fmt: skip
+    writable = container(readonly=False, uidMappings=mapping, gidMappings=mapping)
+    written = {
+        line.partition("=")[0]
+        for each in (one, writable)
+        for line in environment(each, runtime_spec(each, {})).splitlines()
+    }
+    assert len(written) == 20
+    defaults = re.search(r"^load_container\(\) \{(.*?)^\}", library.read_text(), re.S | re.M)
+    assert defaults
+    assert written - set(re.findall(r"^\t([A-Z_]+)=", defaults[1], re.M)) == set()

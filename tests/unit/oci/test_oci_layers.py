@@ -222,7 +222,7 @@ def test_a_layer_cut_short_is_refused(tmp_path: Path, packer: list[str]) -> None
     assert caught.value.code == "oci.layer-damaged"
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_mangled_layer_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     whole = bytearray(tar_of(*TREE, mark("etc/.wh.x"), symlink("l", "etc")))
@@ -323,7 +323,7 @@ def consistent(tar: Sequence[Entry]) -> bool:
     return not under and not twice
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.lists(st.lists(members(), max_size=6).filter(consistent), min_size=1, max_size=3))
 def test_overlayfs_shows_what_unpacking_gives(tmp_path: Path, stack: list[list[Entry]]) -> None:
     expected: dict[str, object] = {}
