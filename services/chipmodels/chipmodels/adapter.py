@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 
 from chipmodels.target import I2cTarget, Nack, SpiTarget
@@ -58,7 +58,7 @@ class I2cAdapter:
     """
 
     chips: Mapping[int, I2cTarget]
-    log: list[I2cTransfer] = field(default_factory=list)
+    log: MutableSequence[I2cTransfer] = field(default_factory=list)
 
     def transfer(self, messages: Sequence[Message]) -> list[bytes]:
         """Run one transfer; the bytes of its reads, in order. Raises OSError as the kernel."""
@@ -97,7 +97,7 @@ class SpiController:
     """A controller with chips at chip selects, as drivers/spi/spi-bcm2835.c behaves."""
 
     chips: Mapping[int, SpiTarget]
-    log: list[SpiTransfer] = field(default_factory=list)
+    log: MutableSequence[SpiTransfer] = field(default_factory=list)
 
     def check(self, mode: int, bits_per_word: int) -> None:
         """Raises EINVAL for a mode or word size that the controller does not have."""

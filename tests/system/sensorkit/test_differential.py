@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import adafruit_ads1x15.ads1015 as adafruit_ads1015
 import adafruit_bmp280
@@ -122,7 +122,7 @@ def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
 # -- transfers and time a sample ---------------------------------------------------------------
 
 
-def bus_milliseconds(log: list[I2cTransfer], hertz: int = 100_000) -> float:
+def bus_milliseconds(log: Sequence[I2cTransfer], hertz: int = 100_000) -> float:
     """Time on a bus at 100 kHz: nine clocks a byte and one an address; start and stop."""
     clocks = 0
     for transfer in log:

@@ -21,9 +21,8 @@ def json_line(service: str, chip: str, sample: Sample) -> str:
 def influx_line(service: str, chip: str, sample: Sample) -> str:
     """``bmp280,sensor=bmp280 temperature_celsius=25.08 1700000000000000000`` (line protocol)."""
     fields = ",".join(f"{m.channel.metric_key}={m.rounded!r}" for m in sample)
-    return (
-        f"{_escaped(service)},sensor={_escaped(chip)} {fields} {round(sample[0].time * 1000)}000000"
-    )
+    nanoseconds = round(sample[0].time * 1000) * 1_000_000
+    return f"{_escaped(service)},sensor={_escaped(chip)} {fields} {nanoseconds}"
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,142 @@
+"""``/dev/i2c-N`` over CUSE, as drivers/i2c/i2c-dev.c presents a bus."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass
+
+from chipmodels.adapter import I2C_MESSAGES_MAX, I2cAdapter, Message
+from chipmodels.cuse import Call, Done, Need, Range
+from chipmodels.smbus import Size, process_call, smbus_read, smbus_write
+
+# linux/i2c-dev.h and linux/i2c.h
+_RETRIES, _TIMEOUT, _SLAVE, _TENBIT, _FUNCS = 0x0701, 0x0702, 0x0703, 0x0704, 0x0705
+_SLAVE_FORCE, _RDWR, _PEC, _SMBUS = 0x0706, 0x0707, 0x0708, 0x0720
+_M_RD = 0x0001
+_FUNC_I2C = 0x00000001
+_FUNC_SMBUS_EMUL = 0x0EFF0008
+_RDWR_DATA = struct.Struct("<QI4x")
+_MSG = struct.Struct("<HHH2xQ")
+_SMBUS_DATA = struct.Struct("<BB2xIQ")
+_UNION_BYTES = 34
+
+
+@dataclass(frozen=True)
+class I2cNode:
+    """Bus `number` in front of an adapter."""
+
+    adapter: I2cAdapter
+    number: int
+
+    @property
+    def name(self) -> str:
+        """As udev names it."""
+        return f"i2c-{self.number}"
+
+    def open(self) -> I2cFile:
+        """A new open, with no address chosen."""
+        return I2cFile(self.adapter)
+
+
+class I2cFile:
+    """One open of the bus."""
+
+    def __init__(self, adapter: I2cAdapter) -> None:
+        self._adapter = adapter
+        self._address = 0
+
+    def read(self, length: int) -> bytes:
+        """One read message to the chosen address."""
+        return self._adapter.transfer([Message(self._address, length=length, read=True)])[0]
+
+    def write(self, data: bytes) -> None:
+        """One write message to the chosen address."""
+        self._adapter.transfer([Message(self._address, data)])
+
+    def ioctl(self, call: Call) -> Need | Done:
+        """The requests of i2c-dev. Raises OSError as it does."""
+        if call.command in (_SLAVE, _SLAVE_FORCE):
+            if call.argument > 0x7F:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            self._address = call.argument
+            return Done()
+        if call.command in (_RETRIES, _TIMEOUT, _TENBIT, _PEC):
+            return Done()
+        if call.command == _FUNCS:
+            need = Need((), (Range(call.argument, 8),))
+            return Done(struct.pack("<Q", _FUNC_I2C | _FUNC_SMBUS_EMUL)) if call.has(need) else need
+        if call.command == _SMBUS:
+            return self._smbus(call)
+        if call.command == _RDWR:
+            return self._rdwr(call)
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    def _smbus(self, call: Call) -> Need | Done:
+        head = Range(call.argument, _SMBUS_DATA.size)
+        if len(call.data) < head.length:
+            return Need((head,))
+        reading, command, size, pointer = _SMBUS_DATA.unpack_from(call.data)
+        if size > Size.I2C_BLOCK_DATA:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if pointer == 0:
+            return self._smbus_without_data(bool(reading), command, Size(size))
+        union = Range(pointer, _UNION_BYTES)
+        back = (union,) if reading or size == Size.PROC_CALL else ()
+        need = Need((head, union), back)
+        if not call.has(need):
+            return need
+        data = call.data[head.length :]
+        if size == Size.PROC_CALL:
+            answer = process_call(self._adapter, self._address, command, data[:2])
+            return Done(answer + data[2:])
+        if not reading:
+            smbus_write(self._adapter, self._address, Size(size), command, _payload(size, data))
+            return Done()
+        answer = smbus_read(self._adapter, self._address, Size(size), command, data[0])
+        if size == Size.I2C_BLOCK_DATA:
+            answer = bytes([len(answer)]) + answer
+        return Done(answer + data[len(answer) :])
+
+    def _smbus_without_data(self, reading: bool, command: int, size: Size) -> Done:
+        """Quick transactions, and the byte that is sent as a command."""
+        if size not in (Size.QUICK, Size.BYTE) or (reading and size is Size.BYTE):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        smbus_write(self._adapter, self._address, size, command, b"")
+        return Done()
+
+    def _rdwr(self, call: Call) -> Need | Done:
+        head = Range(call.argument, _RDWR_DATA.size)
+        if len(call.data) < head.length:
+            return Need((head,))
+        pointer, count = _RDWR_DATA.unpack_from(call.data)
+        if not 0 < count <= I2C_MESSAGES_MAX:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        table = Range(pointer, _MSG.size * count)
+        end = head.length + table.length
+        if len(call.data) < end:
+            return Need((head, table))
+        entries = [_MSG.unpack_from(call.data, head.length + _MSG.size * i) for i in range(count)]
+        read = tuple(Range(p, n) for _, flags, n, p in entries if not flags & _M_RD and n)
+        write = tuple(Range(p, n) for _, flags, n, p in entries if flags & _M_RD and n)
+        need = Need((head, table, *read), write)
+        if not call.has(need):
+            return need
+        messages, position = [], end
+        for address, flags, length, _ in entries:
+            if flags & _M_RD:
+                messages.append(Message(address, length=length, read=True))
+            else:
+                messages.append(Message(address, call.data[position : position + length]))
+                position += length
+        return Done(b"".join(self._adapter.transfer(messages)), count)
+
+
+def _payload(size: int, data: bytes) -> bytes:
+    """The bytes of union i2c_smbus_data that go over the wire."""
+    if size == Size.BYTE_DATA:
+        return data[:1]
+    if size == Size.WORD_DATA:
+        return data[:2]
+    return data[1 : 1 + data[0]]

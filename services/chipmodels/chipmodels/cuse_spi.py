@@ -1,0 +1,108 @@
+"""``/dev/spidevB.C`` over CUSE, as drivers/spi/spidev.c presents a chip select."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass
+
+from chipmodels.adapter import SpiController
+from chipmodels.cuse import Call, Done, Need, Range
+
+# linux/spi/spidev.h: type 'k', numbers 0..5; the size is in the command, as in any _IOC.
+_TYPE = ord("k")
+_MESSAGE, _MODE, _LSB_FIRST, _BITS, _SPEED, _MODE32 = range(6)
+_WRITE = 1
+_TRANSFER = struct.Struct("<QQIIHBBBBBx")
+
+
+@dataclass(frozen=True)
+class SpiNode:
+    """Chip select `chip_select` of controller `bus`."""
+
+    controller: SpiController
+    bus: int
+    chip_select: int
+
+    @property
+    def name(self) -> str:
+        """As udev names it."""
+        return f"spidev{self.bus}.{self.chip_select}"
+
+    def open(self) -> SpiFile:
+        """A new open in mode 0."""
+        return SpiFile(self.controller, self.chip_select)
+
+
+class SpiFile:
+    """One open of the chip select."""
+
+    def __init__(self, controller: SpiController, chip_select: int) -> None:
+        self._controller = controller
+        self._chip_select = chip_select
+        self._settings = {_MODE: 0, _LSB_FIRST: 0, _BITS: 8, _SPEED: 500_000}
+
+    def read(self, length: int) -> bytes:
+        """Clock bytes in."""
+        return self._exchange(bytes(length))
+
+    def write(self, data: bytes) -> None:
+        """Clock bytes out."""
+        self._exchange(data)
+
+    def _exchange(self, data: bytes) -> bytes:
+        return self._controller.transfer(self._chip_select, data, self._settings[_MODE])
+
+    def ioctl(self, call: Call) -> Need | Done:
+        """The requests of spidev. Raises OSError as it does."""
+        number, kind = call.command & 0xFF, call.command >> 8 & 0xFF
+        size, direction = call.command >> 16 & 0x3FFF, call.command >> 30
+        if kind != _TYPE or number > _MODE32:
+            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+        argument = Range(call.argument, size)
+        if number == _MESSAGE:
+            return self._message(call, argument)
+        key = _MODE if number == _MODE32 else number
+        if direction == _WRITE:
+            if len(call.data) < size:
+                return Need((argument,))
+            self._set(key, int.from_bytes(call.data[:size], "little"))
+            return Done()
+        need = Need((), (argument,))
+        value = self._settings[key]
+        return Done(value.to_bytes(size, "little")) if call.has(need) else need
+
+    def _set(self, key: int, value: int) -> None:
+        if key == _LSB_FIRST and value:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        changed = self._settings | {key: value}
+        self._controller.check(changed[_MODE], changed[_BITS])
+        self._settings = changed
+
+    def _message(self, call: Call, table: Range) -> Need | Done:
+        if table.length % _TRANSFER.size:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if len(call.data) < table.length:
+            return Need((table,))
+        entries = list(_TRANSFER.iter_unpack(call.data[: table.length]))
+        read = tuple(Range(tx, length) for tx, _, length, *_ in entries if tx and length)
+        write = tuple(Range(rx, length) for _, rx, length, *_ in entries if rx and length)
+        need = Need((table, *read), write)
+        if not call.has(need):
+            return need
+        return self._run(entries, call.data[table.length :])
+
+    def _run(self, entries: list[tuple[int, ...]], sent: bytes) -> Done:
+        """All transfers under one chip select, but for those that ask to release it."""
+        out, held, position = b"", b"", 0
+        wanted: list[bool] = []
+        for tx, rx, length, _, _, _, release, *_ in entries:
+            held += sent[position : position + length] if tx else bytes(length)
+            position += length if tx else 0
+            wanted += [bool(rx)] * length
+            if release:
+                out, held = out + self._exchange(held), b""
+        out += self._exchange(held) if held else b""
+        kept = bytes(byte for byte, keep in zip(out, wanted, strict=True) if keep)
+        return Done(kept, len(out))
