@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from piimage import events
+from piimage.debian import deb
 from piimage.debian.mirror import Mirrors, Root
 from piimage.debian.package import Package
 from piimage.debian.transport import Absent, Transport
 from piimage.errors import PiimageError, raise_all
+from piimage.run import Runner
 from piimage.store import Store
 
 _STEP: Final = "debian-packages"
@@ -31,36 +34,46 @@ class Fetcher:
     snapshot: Mirrors | None = None
     transport: Transport = field(default_factory=Transport)
     emit: events.Listener = events.ignore
+    runner: Runner = field(default_factory=Runner)
     workers: int = 4
 
     def fetch(self, packages: Iterable[Package]) -> None:
-        """Have all of `packages` in the store; what is there is not fetched again.
+        """Have all of `packages` in the store, each proven to be the package that it should be.
 
-        Nothing of a refused file is kept. Raises PiimageError ``debian.package-absent`` (offline),
-        ``debian.package-gone``, ``debian.package-altered``, and what the transport raises; all at
-        once.
+        What is there is not fetched again, and what was proven once is not read again. Nothing of
+        a refused file is kept. Raises PiimageError ``debian.package-absent`` (offline),
+        ``debian.package-gone``, ``debian.package-altered``, ``debian.deb-swapped``,
+        ``debian.deb-damaged``, and what the transport raises; all at once.
         """
-        missing = {
-            package.sha256: package for package in packages if not self.store.has(package.blob)
+        unproven = {
+            package: None for package in packages if self.store.recall(_proof(package)) is None
         }
-        if not missing:
-            return
-        progress = _Meter(self.emit, len(missing), sum(p.size for p in missing.values()))
+        missing = [package for package in unproven if not self.store.has(package.blob)]
+        progress = _Meter(self.emit, len(missing), sum(package.size for package in missing))
         # The largest first, so that it is not the last one alone.
-        ordered = sorted(missing.values(), key=lambda package: (-package.size, package.key))
-        with ThreadPoolExecutor(self.workers) as pool:
-            errors = list(pool.map(lambda package: self._try(package, progress), ordered))
-        raise_all(error for error in errors if error is not None)
+        ordered = sorted(unproven, key=lambda package: (-package.size, package.key))
+        if ordered:
+            with ThreadPoolExecutor(self.workers) as pool:
+                errors = list(pool.map(lambda package: self._try(package, progress), ordered))
+            raise_all(error for error in errors if error is not None)
 
     def _try(self, package: Package, progress: _Meter) -> PiimageError | None:
+        fresh = not self.store.has(package.blob)
         try:
-            self._one(package, progress)
+            if fresh:
+                self._one(package, progress)
+            # What was just written was hashed on the way.
+            path = self.store.path(package.blob) if fresh else self.store.verified(package.blob)
+            deb.check_identity(self.runner, path, package)
+            self.store.remember(_proof(package), {"": package.blob})
         except PiimageError as error:
+            if fresh:
+                self.store.path(package.blob).unlink(missing_ok=True)
             return error
         return None
 
     def _one(self, package: Package, progress: _Meter) -> None:
-        if self.mirrors is None and self.snapshot is None:
+        if self.mirrors is None:
             raise PiimageError(
                 "debian.package-absent",
                 "not in the store",
@@ -111,6 +124,12 @@ class _Meter:
             self.done += size
             title = f"fetch {self.count} packages" if self.count > 1 else "fetch a package"
             self.emit(events.Progress(_STEP, title, self.done, self.total))
+
+
+def _proof(package: Package) -> str:
+    """Return the key under which the store remembers that a file is this package."""
+    words = ("debian-package", package.key, package.version, package.sha256, str(package.size))
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
 def _altered(package: Package, root: Root, why: str) -> PiimageError:

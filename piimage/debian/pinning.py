@@ -77,7 +77,6 @@ class Pinning:
 
     def _candidate(self, package: Package, architecture: str) -> universe.Candidate:
         path = self.fetcher.store.verified(package.blob)
-        deb.check_identity(self.archive.runner, path, package)
         fields = deb.control_fields(self.archive.runner, path, str(package))
         row = catalogue.Row(
             name=package.name,
@@ -97,7 +96,7 @@ class Pinning:
 
 
 def _kept(old: Lock, moving: Collection[str]) -> list[Package]:
-    if moving is EVERYTHING:
+    if set(moving) >= EVERYTHING:
         return []
     names = {package.name for package in old.packages}
     raise_all(

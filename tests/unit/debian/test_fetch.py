@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,35 @@ def test_what_is_stored_is_not_fetched_again(fetcher: Fetcher, folder: ArchiveFo
 def test_offline_a_package_that_is_not_stored_is_an_error(fetcher: Fetcher) -> None:
     with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): not in the store"):
         replace(fetcher, mirrors=None).fetch([DEBS[0].package()])
+
+
+@pytest.mark.provokes("debian.package-absent")
+def test_offline_the_snapshot_is_not_asked_either(fetcher: Fetcher, mirrors: Mirrors) -> None:
+    with pytest.raises(PiimageError, match="not in the store"):
+        replace(fetcher, mirrors=None, snapshot=mirrors).fetch([DEBS[0].package()])
+
+
+@pytest.mark.provokes("debian.deb-swapped")
+def test_another_package_under_the_right_digest_is_refused(fetcher: Fetcher) -> None:
+    swapped = replace(DEBS[1].package(), name="p0")
+    with pytest.raises(PiimageError, match=r"the file is p1 1\.0 \(arm64\), not the package"):
+        fetcher.fetch([swapped])
+    assert blobs(fetcher.store) == []
+    fetcher.fetch([DEBS[1].package()])
+    with pytest.raises(PiimageError, match="the file is p1"):
+        fetcher.fetch([swapped])
+
+
+@pytest.mark.provokes("debian.deb-damaged")
+def test_a_file_with_the_right_digest_that_is_no_package_is_refused(
+    fetcher: Fetcher, folder: ArchiveFolder
+) -> None:
+    data = b"no package at all"
+    asked = replace(DEBS[0].package(), size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (folder.root / asked.path).write_bytes(data)
+    with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): damaged package"):
+        fetcher.fetch([asked])
+    assert blobs(fetcher.store) == []
 
 
 @pytest.mark.provokes("debian.package-altered")
