@@ -164,15 +164,14 @@ def pieces(image: Image, runner: Runner, buffers: Buffers) -> Iterator[Piece]:
         for mapped in image.ranges():
             at = _skip(stream, at, mapped.extent.start, image, buffers)
             check = hashlib.new(image.map.algorithm if image.map else "sha256")
-            parts = tuple(_cut(mapped.extent))
-            for extent in parts:
+            for extent in _cut(mapped.extent):
                 whole = buffers.take()
                 count = _read(stream, extent, whole, image)
                 data = whole[:count]
                 if mapped.checksum is not None:
                     check.update(data)
                 # Our own maps have a sum for each piece: then nothing is hashed twice.
-                own = mapped.checksum is not None and len(parts) == 1 and check.name == "sha256"
+                own = mapped.checksum and mapped.extent == extent and check.name == "sha256"
                 checksum = check.digest() if own else hashlib.sha256(data).digest()
                 at = extent.start + count
                 yield Piece(Extent(extent.start, at), whole, checksum)
