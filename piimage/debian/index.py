@@ -15,7 +15,7 @@ from piimage.debian import catalogue, release
 from piimage.debian.catalogue import Catalogue
 from piimage.debian.mirror import Mirrors
 from piimage.debian.release import Release
-from piimage.debian.transport import Transport
+from piimage.debian.transport import Absent, Transport
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Blob, Store
@@ -158,10 +158,18 @@ class Archive:
             return
         if self.mirrors is None:
             raise _not_stored(f"the index {name} of {suite.name}")
-        root = self.mirrors.of(suite.name)
-        folder = name.rpartition("/")[0]
-        path = f"{folder}/by-hash/SHA256/{blob.sha256}" if signed.by_hash else name
-        url = root.at(f"dists/{suite.name}/{path}")
+        root = self.mirrors.of(suite.name).at(f"dists/{suite.name}")
+        plain, folder = f"{root}/{name}", name.rpartition("/")[0]
+        if not signed.by_hash:
+            self._download(suite, name, blob, plain)
+            return
+        try:
+            self._download(suite, name, blob, f"{root}/{folder}/by-hash/SHA256/{blob.sha256}")
+        except Absent:
+            # Some partial mirrors leave the by-hash folders out.
+            self._download(suite, name, blob, plain)
+
+    def _download(self, suite: Suite, name: str, blob: Blob, url: str) -> None:
         done = 0
         with self.store.writing() as (writer, keep):
             for chunk in self.transport.chunks(url):

@@ -66,6 +66,13 @@ def test_an_unchanged_index_is_not_fetched_again(archive: Archive, folder: Archi
     assert names(archive.indexes([TRIXIE], ["arm64"])) == ["hello"]
 
 
+def test_a_mirror_without_by_hash_folders_will_do(archive: Archive, folder: ArchiveFolder) -> None:
+    folder.publish([Deb("hello")])
+    (file,) = folder.root.rglob("by-hash/SHA256/*")
+    file.rename(folder.root / "dists/trixie/main/binary-arm64/Packages.xz")
+    assert names(archive.indexes([TRIXIE], ["arm64"])) == ["hello"]
+
+
 @pytest.mark.provokes("debian.not-stored")
 def test_offline_uses_what_is_stored_and_nothing_else(
     archive: Archive, folder: ArchiveFolder
