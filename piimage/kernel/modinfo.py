@@ -40,7 +40,7 @@ def read_modinfo(module: bytes, place: str) -> ModuleInfo:
     try:
         section = _section(module, b".modinfo")
         pairs = [item.decode().partition("=")[::2] for item in section.split(b"\0") if item]
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
         raise PiimageError(
             "kernel.bad-module",
             f"not a kernel module for arm64 ({error})",

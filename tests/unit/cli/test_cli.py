@@ -2,31 +2,31 @@ from __future__ import annotations
 
 import pytest
 
-from piimage import cli
+from piimage.cli import main as cli
 from piimage.errors import ErrorGroup, InputError, PiimageError
 
 
 def test_without_arguments_the_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([]) == 0
+    assert cli.execute([]) == 0
     out = capsys.readouterr().out
     assert all(verb in out for verb in cli.VERBS)
 
 
 def test_an_unknown_verb_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["bild"]) == 2
+    assert cli.execute(["bild"]) == 2
     assert "no command 'bild'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([verb, "--help"]) == 0
+    assert cli.execute([verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert f"piimage {verb}" in out
     assert "Example" in out or "Commands" in out
 
 
 def test_a_wrong_option_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["doctor", "--wrong"]) == 2
+    assert cli.execute(["doctor", "--wrong"]) == 2
     assert "--wrong" in capsys.readouterr().err
 
 
@@ -41,7 +41,7 @@ def test_the_exit_status_says_what_kind_of_failure_it_was(
         raise error
 
     monkeypatch.setattr(cli, "command", lambda verb: failing)
-    assert cli.run(["doctor"]) == status
+    assert cli.execute(["doctor"]) == status
 
 
 def test_a_group_prints_every_error_and_exits_as_the_worst(
@@ -53,7 +53,7 @@ def test_a_group_prints_every_error_and_exits_as_the_worst(
         )
 
     monkeypatch.setattr(cli, "command", lambda verb: failing)
-    assert cli.run(["doctor"]) == 2
+    assert cli.execute(["doctor"]) == 2
     assert capsys.readouterr().err == "f:1:2: one\npiimage: two; do this\n"
 
 
@@ -66,7 +66,7 @@ def test_a_defect_is_one_sentence_and_a_file_never_a_traceback(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(cli, "command", lambda verb: failing)
-    assert cli.run(["doctor"]) == 1
+    assert cli.execute(["doctor"]) == 1
     err = capsys.readouterr().err
     assert "internal error: ZeroDivisionError: boom" in err
     assert "Traceback" not in err
@@ -79,7 +79,7 @@ def test_doctor_names_what_is_missing_and_the_one_command_that_brings_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name, path: None if name == "mcopy" else name)
-    assert cli.run(["doctor"]) == 3
+    assert cli.execute(["doctor"]) == 3
     said = capsys.readouterr()
     assert "missing  mcopy" in said.out
     assert "apt-get install mtools" in said.err

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from piimage.boards import board_names
-from piimage.cli import run
+from piimage.cli.main import execute
 
 
 def test_check_says_that_a_file_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.yml"
     file.write_text("board: ${BOARD:-pi4}\nservices: [{name: a, image: x}]")
-    assert run(["check", str(file), "--set", "BOARD=pi5", "--set", "hostname=b"]) == 0
+    assert execute(["check", str(file), "--set", "BOARD=pi5", "--set", "hostname=b"]) == 0
     assert capsys.readouterr().out == f"{file}: good: pi5, 1 service\n"
 
 
@@ -23,7 +23,7 @@ def test_check_prints_every_error_and_exits_with_2(
 ) -> None:
     file = tmp_path / "a.yml"
     file.write_text("bord: pi4\nhostname: a_b\n")
-    assert run(["check", str(file)]) == 2
+    assert execute(["check", str(file)]) == 2
     assert capsys.readouterr().err == (
         f"{file}:1:1: unknown key 'bord'; instead: board\n"
         f"{file}:2:11: 'a_b' is no host name; instead: letters, digits and '-' (RFC 1123), such as "
@@ -37,7 +37,7 @@ def test_check_reads_the_container_folders_as_well(
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "service.yml").write_text("name: f\nentrypont: [a]")
     (tmp_path / "a.yml").write_text("services: [{name: f, build: f}]")
-    assert run(["check", str(tmp_path / "a.yml")]) == 2
+    assert execute(["check", str(tmp_path / "a.yml")]) == 2
     assert capsys.readouterr().err == (
         f"{tmp_path}/f/service.yml:2:1: unknown key 'entrypont'; instead: entrypoint\n"
     )
@@ -46,8 +46,8 @@ def test_check_reads_the_container_folders_as_well(
 @pytest.mark.parametrize("board", board_names())
 def test_new_writes_a_file_that_check_likes(board: str, tmp_path: Path) -> None:
     file = tmp_path / f"{board}.yml"
-    assert run(["new", str(file), "--board", board]) == 0
-    assert run(["check", str(file)]) == 0
+    assert execute(["new", str(file), "--board", board]) == 0
+    assert execute(["check", str(file)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
@@ -55,25 +55,25 @@ def test_new_writes_a_file_that_check_likes(board: str, tmp_path: Path) -> None:
 def test_new_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.yml"
     file.write_text("precious")
-    assert run(["new", str(file), "--board", "pi4"]) == 2
+    assert execute(["new", str(file), "--board", "pi4"]) == 2
     assert file.read_text() == "precious"
     assert "is there already; instead:" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("config.unwritable")
 def test_new_says_where_it_cannot_write(tmp_path: Path) -> None:
-    assert run(["new", str(tmp_path / "none" / "a.yml"), "--board", "pi4"]) == 1
+    assert execute(["new", str(tmp_path / "none" / "a.yml"), "--board", "pi4"]) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_new_refuses_an_unknown_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["new", str(tmp_path / "a.yml"), "--board", "pi44"]) == 2
+    assert execute(["new", str(tmp_path / "a.yml"), "--board", "pi44"]) == 2
     assert "pi4" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_schema_prints_json_or_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["schema"]) == 0
+    assert execute(["schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "piimage"
-    assert run(["schema", "--markdown"]) == 0
+    assert execute(["schema", "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("# The YAML file\n")

@@ -1,0 +1,113 @@
+"""The command line: one module a verb, imported only when that verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, Final
+
+import typer
+
+from piimage.cli.output import show_error
+from piimage.errors import PiimageError
+
+VERBS: Final = {
+    "new": "write a commented starting file for a board",
+    "check": "validate a file; every error at once",
+    "lock": "resolve packages and images to a lock file",
+    "build": "build the card image (or kernel+initrd, tar, oci)",
+    "run": "boot a file or an image in QEMU as its board",
+    "test": "boot, wait until all services are healthy, run the file's checks",
+    "cache": "look at the store, empty it, carry it elsewhere",
+    "doctor": "say which host tools are missing and how to get them",
+    "schema": "print the JSON schema of the YAML file, for editors",
+    "diff": "say what changed between two images",
+}
+_INTERRUPTED: Final = 130
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 input, 3 host tool, 4 device refused."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status."""
+    match list(arguments):
+        case [] | ["--help"] | ["-h"] | ["help"]:
+            print(overview())
+            return 0
+        case ["--version"]:
+            from importlib.metadata import version  # noqa: PLC0415  # slow, and only used here
+
+            print(f"piimage {version('piimage-builder')}")
+            return 0
+        case [verb, *rest] if verb in VERBS:
+            return _guarded(lambda: command(verb)(rest, prog_name=f"piimage {verb}"))
+        case [unknown, *_]:
+            print(f"piimage: no command {unknown!r}\n\n{overview()}", file=sys.stderr)
+            return 2
+        case _:
+            raise AssertionError(arguments)
+
+
+def overview() -> str:
+    """Return the list of verbs."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:{width}}  {what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        [
+            "One YAML file becomes a Raspberry Pi that runs your containers.",
+            "",
+            "usage: piimage COMMAND [OPTIONS] (COMMAND --help says more)",
+            "",
+            *lines,
+        ]
+    )
+
+
+def command(verb: str) -> Callable[..., Any]:
+    """Return the verb's command: its module's `app`, or its function of the same name."""
+    module: ModuleType = importlib.import_module(f"piimage.cli.{verb}")
+    app: typer.Typer | None = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(verb, epilog=getattr(module, "EXAMPLE", None))(getattr(module, verb))
+    return typer.main.get_command(app)
+
+
+def _guarded(call: Callable[[], object]) -> int:
+    """Run `call` and turn whatever ends it into an exit status and at most one message."""
+    try:
+        call()
+    except PiimageError as error:
+        show_error(error)
+        return error.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+    except KeyboardInterrupt:
+        print("piimage: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # noqa: BLE001  # the last resort: no traceback for the user
+        _report(error)
+        return 1
+    return 0
+
+
+def _report(error: Exception) -> None:
+    """Keep the traceback of a defect in a file, and say one sentence."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="piimage-", suffix=".traceback", delete=False
+    ) as file:
+        traceback.print_exception(error, file=file)
+    print(
+        f"piimage: internal error: {type(error).__name__}: {error}\n"
+        f"  this is a defect of piimage; please report it with the file {file.name}",
+        file=sys.stderr,
+    )
