@@ -248,6 +248,7 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9+.-]{1,8}", fullmatch=True)
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(NAMES, st.from_regex(r"[0-9][0-9A-Za-z.+~:-]{0,8}", fullmatch=True)))
 def test_any_names_and_versions_read_back(versions: dict[str, str]) -> None:
-    lock = Lock(packages=tuple(package(name, versions[name]) for name in sorted(versions)))
+    made = (package(name, version) for name, version in versions.items())
+    lock = Lock(packages=tuple(sorted(made, key=lambda found: found.key)))
     assert parse_lock(render_lock(lock), "x") == lock
     assert len(yaml.safe_load(render_lock(lock))["packages"]) == len(versions)
