@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import envirophat
 import pytest
@@ -110,6 +114,57 @@ def test_leds_without_a_gpio_are_a_bus_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "native")
     with pytest.raises(BusError):
         open_leds(4)
+
+
+class FakeGpiod:
+    """libgpiod 2 as the LEDs use it."""
+
+    class line:
+        Value = SimpleNamespace(ACTIVE=1, INACTIVE=0)
+        Direction = SimpleNamespace(OUTPUT="out")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.values: list[int] = []
+
+    def Chip(self, path: str) -> object:
+        info = SimpleNamespace(label=self.label if path.endswith("4") else "other")
+        return nullcontext(SimpleNamespace(get_info=lambda: info))
+
+    def LineSettings(self, **settings: object) -> object:
+        return settings
+
+    def request_lines(self, path: str, **options: object) -> object:
+        self.path = path
+        return SimpleNamespace(set_value=lambda pin, value: self.values.append(value))
+
+
+def gpiod_only(monkeypatch: pytest.MonkeyPatch, gpiod: FakeGpiod | None) -> None:
+    monkeypatch.setitem(sys.modules, "gpiozero", None)
+    monkeypatch.setitem(sys.modules, "gpiod", gpiod)
+
+
+def test_leds_through_libgpiod_on_the_headers_chip(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = FakeGpiod("pinctrl-rp1")
+    gpiod_only(monkeypatch, fake)
+    (tmp_path / "gpiochip0").touch()
+    (tmp_path / "gpiochip4").touch()
+    leds = open_leds(4, tmp_path)
+    leds.on()
+    leds.off()
+    assert (fake.path, fake.values) == (str(tmp_path / "gpiochip4"), [1, 0])
+
+
+@pytest.mark.parametrize("gpiod", [None, FakeGpiod("something else")])
+def test_leds_without_library_or_chip_are_a_bus_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpiod: FakeGpiod | None
+) -> None:
+    gpiod_only(monkeypatch, gpiod)
+    (tmp_path / "gpiochip4").touch()
+    with pytest.raises(BusError):
+        open_leds(4, tmp_path)
 
 
 def test_selftest_covers_every_chip() -> None:
