@@ -28,6 +28,8 @@ from piimage.run import Runner
 
 _SHOWN_LINES: Final = 25
 _PANIC: Final = re.compile(r"Kernel panic - not syncing[^\n]*")
+# The whole line: what is awaited may be the rest of it.
+_GIVEN_UP: Final = re.compile(r"piimage: (BOOT (?:FAILED|STOPPED)[^\n]*)\n")
 _RESET: Final = re.compile(r"reboot: Restarting system")
 _OFF: Final = re.compile(r"reboot: (Power down|System halted|Power off not available)")
 _BYTES: Final = 65536
@@ -100,14 +102,17 @@ class Session:
         """Wait until the console shows `text` (or what matches), and return what matched.
 
         What came before it is not looked at again. Raises PiimageError ``emulator.timeout`` after
-        `timeout` seconds, ``emulator.panic`` when the kernel gives up first, ``emulator.ended``
-        when the machine does; each shows the last lines.
+        `timeout` seconds, ``emulator.panic`` when the kernel gives up first,
+        ``emulator.boot-failed`` when the boot does, ``emulator.ended`` when the machine does; each
+        shows the last lines.
         """
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
-        found = self.console.wait((pattern, _PANIC), timeout)
-        if found is not None and found.re is pattern:
+        found = self.console.wait((pattern, _PANIC, _GIVEN_UP), timeout)
+        if found is None:
+            raise self._missed(pattern.pattern, timeout)
+        if found.re is pattern:
             return found[0]
-        raise self._disappointed(pattern.pattern if found is None else None, timeout)
+        raise self._given_up(found)
 
     def wait_end(self, timeout: float) -> str:
         """Wait until the board switches itself off or resets; return ``off`` or ``reset``.
@@ -117,8 +122,10 @@ class Session:
         found = self.console.wait((_RESET, _OFF, _PANIC), timeout)
         if found is None and self.console.ended:
             return "off"
-        if found is None or found.re is _PANIC:
-            raise self._disappointed("the end" if found is None else None, timeout)
+        if found is None:
+            raise self._missed("the end", timeout)
+        if found.re is _PANIC:
+            raise self._given_up(found)
         return "reset" if found.re is _RESET else "off"
 
     def send(self, data: str | bytes) -> None:
@@ -154,15 +161,24 @@ class Session:
         finally:
             self.console.end()
 
-    def _disappointed(self, wanted: str | None, timeout: float) -> PiimageError:
-        """Return the error for a wait: `wanted` did not come, or, if None, the kernel panicked."""
-        shown = "\n  ".join(["", *(line.text for line in self.lines()[-_SHOWN_LINES:])])
-        if wanted is None:
+    def _given_up(self, found: re.Match[str]) -> PiimageError:
+        """Return the error for a kernel that panicked, or a boot that ended with its own words."""
+        after = f"after {self.seconds():.1f} s; the last lines:{self._last_lines()}"
+        if found.re is _PANIC:
             return PiimageError(
                 "emulator.panic",
-                f"the kernel gave up after {self.seconds():.1f} s; the last lines:{shown}",
+                f"the kernel gave up {after}",
                 hint="the first error above is usually the cause",
             )
+        return PiimageError(
+            "emulator.boot-failed",
+            f"{found[1].strip()}, {after}",
+            hint="mend what it names, or boot it without --until and look",
+        )
+
+    def _missed(self, wanted: str, timeout: float) -> PiimageError:
+        """Return the error for a text that did not come."""
+        shown = self._last_lines()
         if self.console.ended:
             said = self._errors.read_text(errors="replace").strip()
             return PiimageError(
@@ -176,6 +192,9 @@ class Session:
             f"{wanted!r} did not appear within {timeout:g} s; the console's last lines:{shown}",
             hint="give it more time with --timeout, or boot it without --until and look",
         )
+
+    def _last_lines(self) -> str:
+        return "\n  ".join(["", *(line.text for line in self.lines()[-_SHOWN_LINES:])])
 
 
 @contextlib.contextmanager
