@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from piimage.errors import DeviceRefused, PiimageError
@@ -96,15 +95,32 @@ class Medium:
         )
 
 
+def open_device(path: str) -> int:
+    """Open a device for direct I/O and for this process alone.
+
+    Raises DeviceRefused ``flash.held``, ``flash.no-permission``, ``flash.read-only``,
+    ``flash.no-device``.
+    """
+    try:
+        return os.open(path, _FLAGS | os.O_DIRECT)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
 @contextmanager
-def opened(path: str, number: int, sequence: int | None) -> Iterator[Medium]:
+def opened(
+    path: str,
+    number: int,
+    sequence: int | None,
+    open_it: Callable[[str], int] = open_device,
+) -> Iterator[Medium]:
     """Open the device with the device `number` that was asked about, for this process alone.
 
     The exclusive open keeps it from being mounted meanwhile and fails when it is in use in a way
     that sysfs does not show; the lock keeps udev from looking at half a partition table. Raises
     DeviceRefused ``flash.held``, ``flash.changed``, ``flash.no-permission``, ``flash.read-only``.
     """
-    descriptor = _open(path)
+    descriptor = open_it(path)
     try:
         _check_same(descriptor, path, number, sequence)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,15 +140,6 @@ def medium_of(path: str, descriptor: int) -> Medium:
         blockdev.sector(descriptor),
         blockdev.sequence(descriptor),
     )
-
-
-def _open(path: str) -> int:
-    try:
-        return os.open(path, _FLAGS | os.O_DIRECT)
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            return os.open(path, _FLAGS | os.O_SYNC)
-        raise _refused(path, error) from error
 
 
 def _refused(path: str, error: OSError) -> DeviceRefused:
@@ -178,8 +185,3 @@ def _check_same(descriptor: int, path: str, number: int, sequence: int | None) -
             place=path,
             hint="run `piimage devices` again, and then this command",
         )
-
-
-def device_number(path: str) -> int:
-    """Return the device number of a device file."""
-    return Path(path).stat().st_rdev

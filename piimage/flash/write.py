@@ -26,6 +26,7 @@ from piimage.flash.verify import Written
 from piimage.run import Runner
 
 _BUFFERS: Final = 6
+Amendment = Callable[[Medium, bytes], None]
 _FIRST: Final = 4096  # of the head, what goes last of all
 
 
@@ -51,14 +52,37 @@ def flash(
     emit: events.Listener = events.ignore,
     *,
     resume: bool = False,
+    amend: Amendment | None = None,
 ) -> Flashed:
     """Write `image` to `medium` and read all of it back.
 
-    With `resume`, what is there already from an interrupted flash of the same image is kept. The
-    card is not bootable unless this returns. Raises PiimageError ``flash.bad-image``,
-    ``flash.io-error``, ``flash.gone``, ``flash.mismatch``, ``flash.fake-card``,
-    ``flash.ignores-writes``, ``flash.no-resume``, DeviceRefused ``flash.too-small``.
+    With `resume`, what is there already from an interrupted flash of the same image is kept.
+    `amend`, if given, may alter the card behind its first MiB once it was read back; it gets the
+    bytes of that MiB, which are not on the card yet. The card is not bootable unless this returns.
+    Raises PiimageError ``flash.bad-image``, ``flash.io-error``, ``flash.gone``, ``flash.mismatch``,
+    ``flash.fake-card``, ``flash.ignores-writes``, ``flash.no-resume``, ``flash.interrupted``,
+    DeviceRefused ``flash.too-small``.
     """
+    try:
+        return _flash(medium, image, runner, emit, resume=resume, amend=amend)
+    except KeyboardInterrupt:
+        raise PiimageError(
+            "flash.interrupted",
+            "it was interrupted; the card does not boot",
+            place=medium.path,
+            hint="continue with --resume, or begin anew",
+        ) from None
+
+
+def _flash(
+    medium: Medium,
+    image: Image,
+    runner: Runner,
+    emit: events.Listener,
+    *,
+    resume: bool,
+    amend: Amendment | None,
+) -> Flashed:
     began = time.monotonic()
     if resume:
         _check_resumable(medium, image)
@@ -76,6 +100,8 @@ def flash(
         if not stamp.is_there(medium, image.identity):
             # Something that was written far behind has landed here.
             raise verify.mismatch(medium, Extent(0, HEAD), "it was overwritten by later data")
+        if amend is not None:
+            amend(medium, bytes(head))
         _finish(medium, image, head)
     medium.same()
     mapped = sum(written.extent.size for written in writer.written) + writer.head_bytes

@@ -75,8 +75,9 @@ def packed(image: Path, suffix: str) -> Path:
     return target
 
 
-@pytest.mark.parametrize("suffix", [".xz", ".gz", ".zst"])
-@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize(
+    ("suffix", "mapped"), [(".xz", True), (".gz", True), (".zst", True), (".zst", False)]
+)
 def test_compressed_images_are_streamed(tmp_path: Path, suffix: str, mapped: bool) -> None:
     disk = card()
     done = flashed(disk, packed(image_file(tmp_path, mapped=mapped), suffix))
@@ -84,14 +85,15 @@ def test_compressed_images_are_streamed(tmp_path: Path, suffix: str, mapped: boo
     assert done.mapped == (total(MAPPED) if mapped else SIZE)
 
 
-@pytest.mark.parametrize("suffix", [".xz", ".gz", ".zst"])
-@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize(
+    ("suffix", "mapped"), [(".xz", True), (".gz", True), (".zst", True), (".zst", False)]
+)
 @pytest.mark.provokes("flash.bad-image")
 def test_a_compressed_image_that_is_cut_short_is_no_success(
     tmp_path: Path, suffix: str, mapped: bool
 ) -> None:
     path = packed(image_file(tmp_path, mapped=mapped), suffix)
-    path.write_bytes(path.read_bytes()[:-5000])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     disk = card()
     with pytest.raises(PiimageError, match="the image is damaged"):
         flashed(disk, path)
@@ -289,13 +291,14 @@ def test_an_error_of_the_card_is_no_success(image: Path, what: str, number: int)
         assert next(count) <= number
 
 
+@pytest.mark.provokes("flash.interrupted")
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_a_resumed_flash_writes_only_what_is_missing(image: Path, number: int) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     disk = card(fault=at_write(number, stop))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(PiimageError, match="it was interrupted; the card does not boot"):
         flashed(disk, image)
     assert not bootable(disk.bytes)
     again = Card("card", -1, disk.size, 512, None, disk.bytes)

@@ -1,0 +1,115 @@
+"""`piimage provision`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from getpass import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from piimage.cli.options import Verbose
+from piimage.cli.output import listening
+from piimage.errors import InputError
+from piimage.events import Note
+from piimage.flash import guard, medium
+from piimage.flash import provision as made
+from piimage.flash.provision import Settings, Wifi
+from piimage.flash.sysfs import System
+from piimage.run import Runner
+
+EXAMPLE = "Example: piimage provision /dev/sdX --hostname shed --wifi garden"
+
+Hostname = Annotated[str | None, typer.Option("--hostname", help="Name of this Pi.")]
+SshKey = Annotated[
+    list[str], typer.Option("--ssh-key", help="Public key: a .pub file, or its line.")
+]
+WifiName = Annotated[
+    str | None, typer.Option("--wifi", metavar="SSID", help="Network; its passphrase is asked.")
+]
+WifiFile = Annotated[
+    Path | None, typer.Option("--wifi-passphrase-file", help="File with the passphrase.")
+]
+Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Vienna.")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting for the services.")
+]
+
+
+def provision(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="A card that was flashed.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Allow a disk that is not removable.")
+    ] = False,
+    hostname: Hostname = None,
+    ssh_key: SshKey = [],
+    wifi: WifiName = None,
+    wifi_passphrase_file: WifiFile = None,
+    timezone: Timezone = None,
+    values: Set = [],
+    verbose: Verbose = False,
+) -> None:
+    """Tell a card that is already flashed its name, keys, network and settings."""
+    system = System()
+    disk = guard.disk_of(device, system)
+    guard.check(disk, system, 0, force=force)
+    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values).files()
+    with listening(verbose=verbose, as_json=False) as emit:
+        number = Path(device).stat().st_rdev
+        with medium.opened(device, number, disk.sequence) as card:
+            first = medium.buffer(1 << 12)
+            card.read(0, first)
+            data = made.data_partition(bytes(first), card.size, device)
+        made.provision(device, data, Runner(emit), told)
+        emit(Note(f"{device}: {', '.join(sorted(told)) or 'nothing to do'}"))
+
+
+def settings(
+    hostname: str | None,
+    ssh_keys: Sequence[str],
+    wifi: str | None,
+    passphrase_file: Path | None,
+    timezone: str | None,
+    values: Sequence[str],
+) -> Settings:
+    """Return what the options say, with files read and the passphrase asked for."""
+    pairs = [value.partition("=") for value in values]
+    return Settings(
+        hostname,
+        tuple(line for key in ssh_keys for line in _keys(key)),
+        None if wifi is None else Wifi(wifi, _passphrase(wifi, passphrase_file)),
+        timezone,
+        {key: value for key, _, value in pairs},
+    )
+
+
+def _keys(text: str) -> list[str]:
+    if len(text.split()) > 1:
+        return [text]
+    return [line for line in _read(Path(text).expanduser()).splitlines() if line.strip()]
+
+
+def _passphrase(ssid: str, file: Path | None) -> str | None:
+    if file is not None:
+        return _read(file).rstrip("\n") or None
+    if not sys.stdin.isatty():
+        raise InputError(
+            "flash.no-passphrase",
+            f"nobody can be asked for the passphrase of {ssid!r}",
+            hint="give it with --wifi-passphrase-file (an empty file for an open network)",
+        )
+    return getpass(f"passphrase of {ssid} (empty if it has none): ") or None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "flash.bad-setting",
+            f"the file cannot be read: {error}",
+            place=str(path),
+            hint="give a text file that you may read",
+        ) from None

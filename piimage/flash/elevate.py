@@ -1,0 +1,49 @@
+"""Asking sudo for one device, once; nothing else runs as root."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import Final
+
+from piimage.errors import DeviceRefused, MissingTool
+from piimage.run import Runner
+
+_MESSAGE: Final = 4096
+_TERMINAL: Final = 2  # sudo asks, and complains, where the user looks
+
+
+def open_by_sudo(runner: Runner, path: str) -> int:
+    """Return a descriptor of the device `path` that sudo opened, asking for the user's password.
+
+    Raises DeviceRefused ``flash.no-permission`` when sudo is not there or does not allow it, else
+    what opening it raises.
+    """
+    here, there = socket.socketpair()
+    words = ["sudo", "--", sys.executable, "-m", "piimage.flash.opener", path]
+    with here, there:
+        try:
+            with runner.start(
+                words, stdin=there.fileno(), stdout=subprocess.DEVNULL, stderr=_TERMINAL
+            ) as process:
+                there.close()
+                said, descriptors, _, _ = socket.recv_fds(here, _MESSAGE, 1)
+                process.wait()
+        except MissingTool as error:
+            raise _denied(path) from error
+    if descriptors:
+        return descriptors[0]
+    if not said:
+        raise _denied(path)
+    code, message, hint = said.decode().split("\0")
+    raise DeviceRefused(code, message, place=path, hint=hint)
+
+
+def _denied(path: str) -> DeviceRefused:
+    return DeviceRefused(
+        "flash.no-permission",
+        "you may not write to it, and sudo did not open it",
+        place=path,
+        hint="run the command as root, or have an administrator give you the device",
+    )

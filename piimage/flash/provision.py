@@ -1,0 +1,219 @@
+"""Settings for one card, put onto its data partition without a rebuild.
+
+The Pi reads them from /data/piimage/provision at boot (appliance/README.md): `hostname` and
+`timezone` (one line each), `authorized_keys`, `wifi.conf` (a network block of wpa_supplicant) and
+`settings` (sh assignments). All but the host name are for root's eyes only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+from piimage.card import ext4, partitions
+from piimage.card.ext4 import DataFile
+from piimage.card.extents import Extent, union
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.flash import verify
+from piimage.flash.medium import BUFFER, Medium, buffer
+from piimage.run import Runner
+
+FOLDER: Final = "piimage/provision"
+_HOSTNAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
+_TIMEZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)*\Z")
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_KEY_TYPES: Final = re.compile(r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+\Z")
+
+
+@dataclass(frozen=True)
+class Wifi:
+    """A network to join; without a passphrase it is open."""
+
+    ssid: str
+    passphrase: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one card is told; what is None or empty is left as the image has it."""
+
+    hostname: str | None = None
+    ssh_keys: tuple[str, ...] = ()
+    wifi: Wifi | None = None
+    timezone: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def files(self) -> dict[str, DataFile]:
+        """Return the files of the data partition that say so.
+
+        Raises InputError ``flash.bad-setting``, all faults at once.
+        """
+        raise_all(_faults(self))
+        found: dict[str, DataFile] = {}
+        if self.hostname is not None:
+            found["hostname"] = DataFile(f"{self.hostname}\n".encode())
+        if self.ssh_keys:
+            lines = "".join(f"{key.strip()}\n" for key in self.ssh_keys)
+            found["authorized_keys"] = DataFile(lines.encode(), 0o600)
+        if self.wifi is not None:
+            found["wifi.conf"] = DataFile(_network(self.wifi).encode(), 0o600)
+        if self.timezone is not None:
+            found["timezone"] = DataFile(f"{self.timezone}\n".encode(), 0o600)
+        if self.values:
+            lines = "".join(f"{k}={shlex.quote(v)}\n" for k, v in sorted(self.values.items()))
+            found["settings"] = DataFile(lines.encode(), 0o600)
+        return {f"{FOLDER}/{name}": file for name, file in found.items()}
+
+
+def _network(wifi: Wifi) -> str:
+    """Return wpa_supplicant's block; it holds the derived key, never the passphrase.
+
+    Name and key are hexadecimal, so that nothing in them can be taken for syntax. The derivation
+    is that of IEEE 802.11-2020, J.4.1.
+    """
+    ssid = wifi.ssid.encode()
+    if wifi.passphrase is None:
+        return f"network={{\n\tssid={ssid.hex()}\n\tkey_mgmt=NONE\n}}\n"
+    key = hashlib.pbkdf2_hmac("sha1", wifi.passphrase.encode(), ssid, 4096, 32).hex()
+    return f"network={{\n\tssid={ssid.hex()}\n\tpsk={key}\n}}\n"
+
+
+def _faults(settings: Settings) -> Iterator[InputError]:
+    if settings.hostname is not None and not _HOSTNAME.match(settings.hostname):
+        yield _bad("--hostname", settings.hostname, "letters, digits and hyphens, 63 at most")
+    for key in settings.ssh_keys:
+        if not _is_public_key(key):
+            # What is no public key might be the private one: it is not shown.
+            yield _bad("--ssh-key", "this text", "the line of a public key (a .pub file)")
+    if settings.wifi is not None:
+        if not 1 <= len(settings.wifi.ssid.encode()) <= 32:
+            yield _bad("--wifi", settings.wifi.ssid, "a network name of 1 to 32 bytes")
+        phrase = settings.wifi.passphrase
+        if phrase is not None and not (8 <= len(phrase) <= 63 and phrase.isascii()):
+            yield _bad("--wifi", "the passphrase", "8 to 63 ASCII characters")
+    if settings.timezone is not None and not _TIMEZONE.match(settings.timezone):
+        yield _bad("--timezone", settings.timezone, "a name such as Europe/Vienna")
+    for key, value in settings.values.items():
+        if not _KEY.match(key) or "\0" in value or "\n" in value:
+            yield _bad("--set", key, "KEY=VALUE on one line, KEY of letters, digits and _")
+
+
+def _bad(option: str, what: str, wanted: str) -> InputError:
+    return InputError(
+        "flash.bad-setting", f"{what!r} is not possible", place=option, hint=f"give {wanted}"
+    )
+
+
+def _is_public_key(line: str) -> bool:
+    words = line.split()
+    if len(words) < 2 or "\n" in line.strip() or not _KEY_TYPES.match(words[0]):
+        return False
+    try:
+        blob = base64.b64decode(words[1], validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    size = int.from_bytes(blob[:4], "big")
+    return blob[4 : 4 + size] == words[0].encode()
+
+
+def data_partition(first: bytes, size: int, origin: str) -> partitions.Partition:
+    """Return the last partition of a card of `size` bytes by its `first` sector.
+
+    Raises PiimageError ``card.no-table``, ``card.no-data``.
+    """
+    table = partitions.decode(first[: partitions.SECTOR], size, origin)
+    last = table.partitions.get(max(table.partitions, default=0))
+    if last is None or last.kind != partitions.LINUX:
+        raise PiimageError(
+            "card.no-data",
+            "the card has no data partition",
+            place=origin,
+            hint="give a card that `piimage flash` wrote",
+        )
+    return last
+
+
+def amend(
+    medium: Medium,
+    first: bytes,
+    mapped: Iterable[Extent],
+    runner: Runner,
+    files: Mapping[str, DataFile],
+) -> None:
+    """Put `files` onto the data partition of a card that was just written.
+
+    `first` is the sector that will hold its partition table, `mapped` what was written. The file
+    system is altered in a private copy of its used blocks, and what changed is written back: the
+    open medium is all that it takes, no root. Raises PiimageError ``card.no-data``,
+    ``card.data-full``, ``flash.mismatch``.
+    """
+    data = data_partition(first, medium.size, medium.path)
+    inside = [
+        Extent(max(e.start, data.start), min(e.end, data.end))
+        for e in mapped
+        if e.start < data.end and data.start < e.end
+    ]
+    with tempfile.TemporaryDirectory(prefix="piimage-") as scratch:
+        copy = Path(scratch) / "data"
+        with copy.open("xb") as file:
+            file.truncate(data.size)
+            for piece in _pieces(inside):
+                found = buffer()[: piece.size]
+                medium.read(piece.start, found)
+                os.pwrite(file.fileno(), found, piece.start - data.start)
+        ext4.put_files(runner, copy, 0, files)
+        with copy.open("rb") as file:
+            for piece in _pieces(e.moved(data.start) for e in ext4.used(runner, copy, 0)):
+                file.seek(piece.start - data.start)
+                _renew(medium, piece, file)
+
+
+def _pieces(extents: Iterable[Extent]) -> Iterator[Extent]:
+    for extent in union(extents, ext4.BLOCK):
+        yield from extent.pieces(BUFFER)
+
+
+def _renew(medium: Medium, piece: Extent, file: BufferedReader) -> None:
+    """Write the piece if the medium has other bytes there, and read it again."""
+    wanted, found = buffer()[: piece.size], buffer()[: piece.size]
+    file.readinto(wanted)
+    medium.read(piece.start, found)
+    if found == wanted:
+        return
+    medium.write(piece.start, wanted)
+    medium.flush()
+    medium.read(piece.start, found)
+    if found != wanted:
+        raise verify.mismatch(medium, piece, "the card did not keep the settings")
+
+
+def provision(
+    device: str, data: partitions.Partition, runner: Runner, files: Mapping[str, DataFile]
+) -> None:
+    """Put `files` onto the data partition of a card that may have been used since it was flashed.
+
+    Its journal is replayed first. This needs the right to open the device by its name. Raises
+    PiimageError ``card.no-data``, ``card.data-full``.
+    """
+    where = Path(device)
+    name = f"{device}?offset={data.start}"
+    # 0: clean, 1: repaired; more is beyond an automatic repair.
+    done = runner.run(["e2fsck", "-p", name], accept=range(256))
+    if done.status > 1:
+        raise PiimageError(
+            "card.no-data",
+            f"the data partition's file system is damaged: {done.text.strip()}",
+            place=device,
+            hint="flash the card anew; it will not keep its data",
+        )
+    ext4.put_files(runner, where, data.start, files)
