@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from chipmodels.clock import TimeSource
 from chipmodels.target import Nack
@@ -115,10 +116,15 @@ def humidity_of(raw: int, celsius: float, c: Calibration) -> float:
 
 def raw_for(air: Air, c: Calibration) -> RawSample:
     """The raw values that a chip with this trimming would give in this air."""
-    t = _invert(lambda r: temperature_of(r, c), air.temperature_celsius, 0xFFFFF)
-    celsius = temperature_of(t, c)
-    p = _invert(lambda r: pressure_of(r, celsius, c), air.pressure_pascals, 0xFFFFF)
-    h = _invert(lambda r: humidity_of(r, celsius, c), air.humidity_percent, 0xFFFF)
+    return _raw_for(air.temperature_celsius, air.pressure_pascals, air.humidity_percent, c)
+
+
+@lru_cache(maxsize=64)  # air that does not change is measured again and again
+def _raw_for(celsius: float, pascals: float, percent: float, c: Calibration) -> RawSample:
+    t = _invert(lambda r: temperature_of(r, c), celsius, 0xFFFFF)
+    chip = temperature_of(t, c)
+    p = _invert(lambda r: pressure_of(r, chip, c), pascals, 0xFFFFF)
+    h = _invert(lambda r: humidity_of(r, chip, c), percent, 0xFFFF)
     return RawSample(t, p, h)
 
 
