@@ -50,7 +50,8 @@ class Entry:
     """One file, folder, link or device of a tree.
 
     `path` is relative to the tree's root, without ``.`` or ``..``; `link` is a symbolic link's
-    text, or the path in the tree of the file that a hard link shares.
+    text, or the path in the tree of the file that a hard link shares; `origin` names the package
+    that it is from, if any.
     """
 
     path: str
@@ -63,6 +64,7 @@ class Entry:
     device: tuple[int, int] = (0, 0)
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
     content: Content = no_content
+    origin: str = ""
 
 
 Tree = Iterable[Entry]

@@ -14,6 +14,7 @@ from piimage.errors import PiimageError
 from piimage.kernel.modinfo import normal_name
 from piimage.kernel.modules import ModuleTree
 from piimage.oci.rootfs import Notebook
+from piimage.sbom.ledger import Ledger
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
 from piimage.trees import Entry, Kind, Placement, Tree, file, read_tar, tar_chunks
@@ -24,11 +25,13 @@ class Layer(Step):
     """A tree that can be written as a layer.
 
     Outputs: ``squashfs``, the layer; ``notes``, what of it a container's configuration depends on
-    (`piimage.oci.rootfs.LayerNotes`).
+    (`piimage.oci.rootfs.LayerNotes`); ``files``, from what each file came
+    (`piimage.sbom.ledger.Ledger`).
     """
 
     uses: ClassVar[tuple[str, ...]] = (
-        "piimage.card.squashfs", "piimage.debian.deb", "piimage.oci.rootfs", "piimage.trees",
+        "piimage.card.squashfs", "piimage.debian.deb", "piimage.oci.rootfs", "piimage.sbom",
+        "piimage.trees",
     )  # fmt: skip
 
     @property
@@ -42,14 +45,15 @@ class Layer(Step):
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Write the squashfs, and note the tree that passes by."""
-        book = Notebook()
+        book, ledger = Notebook(), Ledger()
         with job.store.scratch() as folder:
             target = folder / "layer"
-            chunks = tar_chunks(book.noting(self.tree(job)))
+            chunks = tar_chunks(ledger.noting(book.noting(self.tree(job))))
             write_squashfs(job.runner, chunks, target, self.compression)
             return {
                 "squashfs": job.store.add_file(target),
                 "notes": job.store.add_bytes(book.notes().encode()),
+                "files": job.store.add_bytes(ledger.encode()),
             }
 
 
@@ -124,14 +128,14 @@ class PackagesLayer(Layer):
                     place=package,
                     hint="add the one to `drop:` or the other to `keep:`",
                 )
-            yield from self._one(entry, placement)
+            yield from self._one(package, entry, placement)
 
-    def _one(self, entry: Entry, placement: Placement) -> Iterator[Entry]:
+    def _one(self, package: str, entry: Entry, placement: Placement) -> Iterator[Entry]:
         # What the rules say of a path stands; a package does not overrule it.
         stated = {*self.rules.links, *(one.path for one in self.rules.files), *_ACCOUNTS}
         if placement.has(entry.path) and placement.real(entry.path) in stated:
             return
-        yield from placement.place([entry])
+        yield from placement.place([replace(entry, origin=package)])
 
 
 _ACCOUNTS = ("etc/passwd", "etc/group", "etc/shadow")
@@ -188,7 +192,8 @@ def _files(files: tuple[File, ...], job: Job) -> Iterator[Entry]:
         if isinstance(one.content, bytes):
             yield file(one.path, one.content, one.mode, one.uid, one.gid)
         else:
-            yield _stored(one, one.content, job)
+            entry = stored_file(one.path, one.content, job, one.mode)
+            yield replace(entry, uid=one.uid, gid=one.gid)
 
 
 def _joining(
@@ -213,10 +218,12 @@ def _in_memory(entry: Entry) -> Entry:
     return replace(entry, content=lambda: (data,))
 
 
-def _stored(one: File, blob: Blob, job: Job) -> Entry:
+def stored_file(path: str, blob: Blob, job: Job, mode: int = 0o644) -> Entry:
+    """Return the entry of a file whose content is a blob of the store, root's."""
+
     def content() -> Iterator[bytes]:
         with job.store.verified(blob).open("rb") as stream:
             while data := stream.read(CHUNK):
                 yield data
 
-    return Entry(one.path, Kind.FILE, one.mode, one.uid, one.gid, size=blob.size, content=content)
+    return Entry(path, Kind.FILE, mode, size=blob.size, content=content)
