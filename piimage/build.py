@@ -9,11 +9,12 @@ from pathlib import Path
 from piimage import events
 from piimage.boards import Board, load_board
 from piimage.card.image import Card, write_card
-from piimage.config.models import Appliance, Entry
-from piimage.errors import InputError
+from piimage.config.models import Appliance
+from piimage.images import references_of
 from piimage.lock import Lock, require_current
 from piimage.locking import Sources, asked, existing_lock, lock_path, make_lock, write_lock
-from piimage.plan.containers import Made, plan_containers
+from piimage.plan.containers import plan_containers
+from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
 from piimage.steps import Builder, Job
@@ -41,23 +42,20 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
         lock = make_lock(appliance, board, sources, None)
         write_lock(lock, path)
         sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
-    require_current(lock, asked(appliance, board), place=str(path))
+    images = references_of(appliance)
+    require_current(lock, asked(appliance, board), images, place=str(path))
     return Project(appliance, board, lock, files[-1].stem)
 
 
-def plan(project: Project) -> Version:
-    """Return the version to be made."""
+def plan(project: Project, sources: Sources) -> Version:
+    """Return the version to be made; images that it needs are pulled first."""
+    refuse_unsupported(project.appliance)
+    images = sources.images().have(project.lock.images)
     return Version(
         project.appliance,
         project.board,
-        plan_system(project.appliance, project.board, project.lock),
-        plan_containers(project.appliance, project.lock, _no_image),
-    )
-
-
-def _no_image(entry: Entry) -> Made:
-    raise InputError(
-        "build.image", f"{entry.name}: images are not supported yet", hint="use packages:"
+        plan_system(project.appliance, project.board, project.lock, images),
+        plan_containers(project.appliance, project.lock, images),
     )
 
 
@@ -73,7 +71,7 @@ def make(version: Version, project: Project, sources: Sources) -> Job:
 
 def build_card(project: Project, sources: Sources, out: Path) -> Card:
     """Build the card image ``OUT/NAME.img``."""
-    version = plan(project)
+    version = plan(project, sources)
     job = make(version, project, sources)
     out.mkdir(parents=True, exist_ok=True)
     return write_card(sources.runner, card_plan(version, job), out / f"{project.name}.img")

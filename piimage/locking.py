@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from piimage import events
@@ -17,7 +17,10 @@ from piimage.debian.index import Archive
 from piimage.debian.mirror import Mirrors
 from piimage.debian.pinning import Pinning
 from piimage.debian.request import Request
+from piimage.images import Images, references_of
 from piimage.lock import Lock, read_lock, render_lock
+from piimage.oci.layout import Layout
+from piimage.oci.registry import Access, Registry
 from piimage.plan.folders import entries, folder_of
 from piimage.plan.requests import requests, suites
 from piimage.run import Runner
@@ -35,6 +38,11 @@ class Sources:
     mirror: str | None = None
     snapshot: str | None = None
     offline: bool = False
+    access: Access = field(default_factory=Access)
+
+    def images(self) -> Images:
+        """Return where container images come from."""
+        return Images(Registry(Layout(self.store), self.runner, self.access), self.offline)
 
     def mirrors(self) -> Mirrors | None:
         """Return the archives to fetch from; None when offline."""
@@ -71,8 +79,11 @@ def make_lock(
     moving: Collection[str] = (),
 ) -> Lock:
     """Resolve everything; pins of `old` stay but for the packages in `moving`."""
+    references = references_of(appliance)
+    packages = frozenset(moving) - set(references)
     pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
-    return pinning.lock(asked(appliance, board), old, moving)
+    lock = pinning.lock(asked(appliance, board), old, packages)
+    return replace(lock, images=sources.images().lock(references, lock, moving))
 
 
 def write_lock(lock: Lock, path: Path) -> None:

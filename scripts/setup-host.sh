@@ -9,9 +9,15 @@ build_packages=(
 )
 emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
 # What only the tests use: independent checks and real counterparts.
-test_packages=(bmap-tools busybox-static docker-registry gnupg apache2-utils openssl runc shellcheck)
+test_packages=(
+  apache2-utils bmap-tools busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
+  mosquitto openssl prometheus runc shellcheck umoci user-mode-linux
+)
+# Container folders with a Dockerfile: an engine, and arm64 programs under emulation.
+engine_packages=(binfmt-support docker.io iptables qemu-user-static)
 
-packages=("${build_packages[@]}" "${emulator_packages[@]}" "${test_packages[@]}")
+packages=("${build_packages[@]}" "${emulator_packages[@]}" "${test_packages[@]}"
+  "${engine_packages[@]}")
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
@@ -56,7 +62,7 @@ if [ "${VERSION_ID:-}" = 12 ]; then
   add_backports "$VERSION_CODENAME"
   release=(-t "$VERSION_CODENAME-backports")
 fi
-# The registry's package starts a service by itself, which nobody asked for.
+# Some packages start a service by themselves, which nobody asked for.
 if [ ! -e /usr/sbin/policy-rc.d ]; then
   printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
   as_root chmod 755 /usr/sbin/policy-rc.d

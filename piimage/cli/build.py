@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from piimage.build import build_card
-from piimage.cli.options import Files, Json, Mirror, Offline, Sets, Snapshot, Verbose
+from piimage.cli.options import (
+    Certificates,
+    Files,
+    Insecure,
+    Json,
+    Mirror,
+    Offline,
+    Sets,
+    Snapshot,
+    Verbose,
+)
 from piimage.cli.session import project, sources
 from piimage.events import Note
 
@@ -22,12 +32,20 @@ def build(
     mirror: Mirror = None,
     snapshot: Snapshot = None,
     offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
     with sources(
-        verbose=verbose, as_json=json, mirror=mirror, snapshot=snapshot, offline=offline
+        verbose=verbose,
+        as_json=json,
+        mirror=mirror,
+        snapshot=snapshot,
+        offline=offline,
+        insecure=insecure,
+        certificates=certificates,
     ) as found:
         card = build_card(project(files, sets, found), found, out)
         mapped = card.map.mapped / 1e6

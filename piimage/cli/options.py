@@ -24,3 +24,10 @@ Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the file.")
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files, merged in turn.")]
+Insecure = Annotated[
+    list[str],
+    typer.Option("--insecure-registry", metavar="HOST", help="Registry that may speak plain HTTP."),
+]
+Certificates = Annotated[
+    Path | None, typer.Option("--registry-certs", help="Folder with a registry's CA (*.crt).")
+]

@@ -12,6 +12,7 @@ from piimage.build import Project, open_project
 from piimage.cli.output import listening
 from piimage.config.load import load
 from piimage.locking import Sources
+from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
@@ -24,12 +25,14 @@ def sources(
     mirror: str | None = None,
     snapshot: str | None = None,
     offline: bool = False,
+    insecure: Sequence[str] = (),
+    certificates: Path | None = None,
 ) -> Iterator[Sources]:
     """Give where inputs come from, with the listener that fits the output."""
     with listening(verbose=verbose, as_json=as_json) as emit:
-        yield Sources(
-            Store(default_root()), Runner(emit), emit, time.time, mirror, snapshot, offline
-        )
+        access = Access(frozenset(insecure), certificates)
+        store = Store(default_root())
+        yield Sources(store, Runner(emit), emit, time.time, mirror, snapshot, offline, access)
 
 
 def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:

@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.kernel.modinfo import ModuleInfo, normal_name, read_modinfo
-from piimage.kernel.package import UnpackedKernel
+from piimage.kernel.package import KernelParts
 from piimage.run import Runner
 from piimage.steps import Job, Step
 from piimage.store import Blob
@@ -37,7 +37,7 @@ class ModuleTree(Step):
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
-    kernel: UnpackedKernel
+    kernel: KernelParts
     boot: tuple[str, ...]
     late: tuple[str, ...]
     extra: tuple[tuple[str, Step], ...] = ()

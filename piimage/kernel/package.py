@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -22,8 +23,8 @@ _MAX_IMAGE: Final = 256 << 20
 
 
 @dataclass(frozen=True)
-class UnpackedKernel(Step):
-    """The parts of a kernel.
+class KernelParts(Step):
+    """The parts of a kernel, wherever it comes from.
 
     Outputs: ``image`` (gzip of the arm64 Image), ``modules`` (a tar of usr/lib/modules/RELEASE),
     ``release`` (its name, as text), and one output for each name in `device_trees`.
@@ -31,7 +32,6 @@ class UnpackedKernel(Step):
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
 
-    packages: tuple[Blob, ...]
     device_trees: tuple[str, ...]
 
     @property
@@ -39,32 +39,42 @@ class UnpackedKernel(Step):
         """What is being made."""
         return "unpack the kernel"
 
+    @abstractmethod
+    def entries(self, job: Job) -> Iterator[Entry]:
+        """Give all files of the kernel, laid out as Debian does."""
+
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Read every package once."""
+        """Read every file once.
+
+        Raises InputError ``kernel.incomplete`` when a part is missing.
+        """
         found: dict[str, Blob] = {}
         with job.store.writing() as (writer, keep):
             for chunk in tar_chunks(self._modules(job, found)):
                 writer.write(chunk)
             found["modules"] = keep(None)
-        self._check(found)
+        missing = [n for n in ("image", "release", *self.device_trees) if n not in found]
+        if missing:
+            raise InputError(
+                "kernel.incomplete",
+                f"the kernel has no {', '.join(missing)}",
+                hint="name another kernel package or suite in the board's file",
+            )
         return found
 
     def _modules(self, job: Job, found: dict[str, Blob]) -> Iterator[Entry]:
         """Give the module files; keep image and device trees in `found` on the way."""
-        for package in self.packages:
-            path = job.store.verified(package)
-            with data_stream(job.runner, path) as stream:
-                for entry in read_tar(stream, str(path)):
-                    name = self._output(entry)
-                    if name == "image":
-                        found[name] = job.store.add_stream(_gzip(_image(entry)))
-                    elif name:
-                        found[name] = job.store.add_stream(entry.content())
-                    elif _is_module_file(entry):
-                        if "release" not in found:
-                            release = entry.path.split("/")[3]
-                            found["release"] = job.store.add_bytes(release.encode())
-                        yield entry
+        for entry in self.entries(job):
+            name = self._output(entry)
+            if name == "image":
+                found[name] = job.store.add_stream(_gzip(_image(entry)))
+            elif name:
+                found[name] = job.store.add_stream(entry.content())
+            elif _is_module_file(entry):
+                if "release" not in found:
+                    release = entry.path.split("/")[3]
+                    found["release"] = job.store.add_bytes(release.encode())
+                yield entry
 
     def _output(self, entry: Entry) -> str:
         if entry.kind is not Kind.FILE:
@@ -74,14 +84,19 @@ class UnpackedKernel(Step):
         name = PurePosixPath(entry.path).name
         return name if name in self.device_trees else ""
 
-    def _check(self, found: Mapping[str, Blob]) -> None:
-        missing = [n for n in ("image", "release", *self.device_trees) if n not in found]
-        if missing:
-            raise InputError(
-                "kernel.incomplete",
-                f"the kernel packages have no {', '.join(missing)}",
-                hint="name another kernel package or suite in the board's file",
-            )
+
+@dataclass(frozen=True)
+class UnpackedKernel(KernelParts):
+    """A kernel out of Debian packages."""
+
+    packages: tuple[Blob, ...]
+
+    def entries(self, job: Job) -> Iterator[Entry]:
+        """Give the files of each package."""
+        for package in self.packages:
+            path = job.store.verified(package)
+            with data_stream(job.runner, path) as stream:
+                yield from read_tar(stream, str(path))
 
 
 def _is_module_file(entry: Entry) -> bool:

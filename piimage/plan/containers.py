@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from piimage.compose.containers import ContainerPlan, ContainersLayer
 from piimage.compose.described import container_layers
+from piimage.compose.image import image_layers
 from piimage.compose.layers import Layer
-from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.config.container import (
+    LABEL,
+    ContainerConfig,
+    linuxkit_defaults,
+    merge,
+    secure_defaults,
+)
+from piimage.config.load import parse_label
 from piimage.config.models import Appliance, Entry
 from piimage.lock import Lock
 from piimage.oci.bundle import folder_name
+from piimage.oci.layout import Image
 from piimage.oci.models import Execution
 from piimage.oci.spec import ContainerKind, container_ids
 from piimage.plan.folders import Folder, base_tree, entries, folder_of
@@ -20,9 +29,10 @@ Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
 
 
 def plan_containers(
-    appliance: Appliance, lock: Lock, image: Callable[[Entry], Made]
+    appliance: Appliance, lock: Lock, images: Mapping[str, Image]
 ) -> ContainersLayer:
-    """Return the containers layer; `image` gives what an entry by `image:` is made of."""
+    """Return the containers layer; `images` are by reference."""
+    volumes = {volume.name for volume in appliance.volumes}
     ids = container_ids([entry.name for entry in entries(appliance)])
     sections: tuple[tuple[ContainerKind, Sequence[Entry]], ...] = (
         ("onboot", appliance.onboot),
@@ -30,7 +40,7 @@ def plan_containers(
         ("services", appliance.services),
     )
     plans = tuple(
-        _plan(entry, kind, number, lock, image)
+        _plan(entry, kind, number, lock, images, volumes)
         for kind, section in sections
         for number, entry in enumerate(section)
     )
@@ -38,11 +48,16 @@ def plan_containers(
 
 
 def _plan(
-    entry: Entry, kind: ContainerKind, number: int, lock: Lock, image: Callable[[Entry], Made]
+    entry: Entry,
+    kind: ContainerKind,
+    number: int,
+    lock: Lock,
+    images: Mapping[str, Image],
+    volumes: Collection[str],
 ) -> ContainerPlan:
     folder = folder_of(entry)
-    layers, execution, below = image(entry) if folder is None else _composed(folder, lock)
-    config = merge(below, entry)
+    layers, execution, below = _composed(folder, lock) if folder else _pulled(entry, images)
+    config = _with_volumes(merge(below, entry), volumes)
     return ContainerPlan(
         name=entry.name,
         kind=kind,
@@ -53,6 +68,31 @@ def _plan(
         place=f"{kind}.{entry.name}",
         profile=_profile(config),
     )
+
+
+def _pulled(entry: Entry, images: Mapping[str, Image]) -> Made:
+    """Return what an entry by `image:` is made of; its label gives the defaults."""
+    assert entry.image is not None  # noqa: S101  # an entry without a folder has an image
+    image = images[entry.image]
+    execution = image.config.execution
+    label = (execution.labels or {}).get(LABEL)
+    if label is None:
+        return image_layers(image), execution, secure_defaults()
+    below = merge(linuxkit_defaults(), parse_label(label, entry.image))
+    return image_layers(image), execution, below
+
+
+def _with_volumes(config: ContainerConfig, volumes: Collection[str]) -> ContainerConfig:
+    """Return `config` with the names of volumes in its binds replaced by their folders."""
+    if not volumes or not config.binds:
+        return config
+    binds = tuple(
+        f"{_VOLUMES}/{bind}" if bind.partition(":")[0] in volumes else bind for bind in config.binds
+    )
+    return config.model_copy(update={"binds": binds})
+
+
+_VOLUMES = "/var/lib/piimage/volumes"
 
 
 def _composed(folder: Folder, lock: Lock) -> Made:

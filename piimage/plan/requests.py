@@ -45,11 +45,17 @@ def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> t
     system = system_tree()
     found = [
         Request("system", system.packages, system.without),
-        Request("kernel", _from(board.kernel.suite, board.kernel.packages), _KERNEL_WITHOUT),
+        *_kernel(appliance, board),
         *_firmware(appliance, board),
         *_containers(folders),
     ]
     return tuple(sorted({one.root: one for one in found}.values(), key=lambda one: one.root))
+
+
+def _kernel(appliance: Appliance, board: Board) -> Iterator[Request]:
+    if appliance.kernel.image is None:
+        packages = _from(board.kernel.suite, board.kernel.packages)
+        yield Request("kernel", packages, _KERNEL_WITHOUT)
 
 
 def _from(suite: str, packages: Sequence[str]) -> tuple[str, ...]:

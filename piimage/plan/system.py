@@ -11,6 +11,7 @@ from piimage.boards import Board, overlay_sources
 from piimage.clock import EPOCH
 from piimage.compose.described import files_layer, folder_files, package, packages_layer
 from piimage.compose.extract import Extracted
+from piimage.compose.image import ImageKernel, image_layers, scans
 from piimage.compose.layers import Layer, ModulesLayer, PackagesLayer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
@@ -19,8 +20,9 @@ from piimage.errors import InputError
 from piimage.kernel.initramfs import Initramfs, InitramfsBase
 from piimage.kernel.modinfo import normal_name
 from piimage.kernel.modules import ModuleTree
-from piimage.kernel.package import UnpackedKernel
+from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
+from piimage.oci.layout import Image
 from piimage.plan.requests import system_tree
 from piimage.steps import Step
 
@@ -29,7 +31,7 @@ from piimage.steps import Step
 class System:
     """What a version consists of, beside its containers."""
 
-    kernel: UnpackedKernel
+    kernel: KernelParts
     layers: tuple[Layer, ...]
     initramfs_base: InitramfsBase
     firmware: Extracted | None
@@ -40,12 +42,11 @@ class System:
         return Initramfs(self.initramfs_base, self.layers, containers)
 
 
-def plan_system(appliance: Appliance, board: Board, lock: Lock) -> System:
-    """Return the steps; nothing is made yet."""
-    kernel = UnpackedKernel(
-        tuple(one.blob for one in lock.of_root("kernel")),
-        tuple(tree.name for tree in board.device_trees),
-    )
+def plan_system(
+    appliance: Appliance, board: Board, lock: Lock, images: Mapping[str, Image]
+) -> System:
+    """Return the steps; nothing is made yet. `images` are by reference."""
+    kernel = _kernel(appliance, board, lock, images)
     modules = _modules(appliance, board, kernel)
     appliance_folder = resources.path("appliance")
     base = InitramfsBase(
@@ -54,7 +55,9 @@ def plan_system(appliance: Appliance, board: Board, lock: Lock) -> System:
         (appliance_folder / "initramfs" / "init").read_bytes(),
         _board_settings(appliance, board).encode(),
     )
-    layers = [*_base_layers(lock), _modules_layer(appliance, modules)]
+    # The system's own files win over those of `init:` images: it is the system that boots.
+    layers: list[Layer] = [one for name in appliance.init for one in image_layers(images[name])]
+    layers += [*_base_layers(lock), _modules_layer(appliance, modules)]
     if (wifi := _wifi_layer(appliance, board, lock)) is not None:
         layers.append(wifi)
     layers.append(_config_layer(appliance, appliance_folder))
@@ -62,7 +65,18 @@ def plan_system(appliance: Appliance, board: Board, lock: Lock) -> System:
     return System(kernel, tuple(layers), base, _firmware(board, lock), CompiledOverlays(sources))
 
 
-def _modules(appliance: Appliance, board: Board, kernel: UnpackedKernel) -> ModuleTree:
+def _kernel(
+    appliance: Appliance, board: Board, lock: Lock, images: Mapping[str, Image]
+) -> KernelParts:
+    trees = tuple(tree.name for tree in board.device_trees)
+    own = appliance.kernel
+    if own.image is None:
+        return UnpackedKernel(trees, tuple(one.blob for one in lock.of_root("kernel")))
+    tar = "" if own.tar == "none" else own.tar or "kernel.tar"
+    return ImageKernel(trees, scans(images[own.image]), own.binary or "kernel", tar)
+
+
+def _modules(appliance: Appliance, board: Board, kernel: KernelParts) -> ModuleTree:
     wifi = board.wifi.modules if board.wifi and _wants_wifi(appliance) else ()
     named = [module.name for module in appliance.modules if module.name]
     return ModuleTree(kernel, board.modules.boot, (*board.modules.late, *wifi, *named))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from piimage.compose.containers import Container, ContainersLayer
+from piimage.compose.containers import ContainerPlan, ContainersLayer
 from piimage.compose.layers import FilesLayer, Layer, LayerTar, PackagesLayer
 from piimage.compose.rules import Bundle, File, Folder, Rules, User
+from piimage.config.container import secure_defaults
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.steps import Builder, Job
@@ -18,7 +20,7 @@ from .debs import package
 
 def built(store: Store, layer: Layer) -> tuple[Job, Path]:
     job = Builder(store, Runner()).build(layer)
-    return job, job.file(layer)
+    return job, job.file(layer, "squashfs")
 
 
 def listing(squashfs: Path) -> dict[str, str]:
@@ -130,10 +132,21 @@ def test_a_layer_can_be_written_as_a_tar_without_its_squashfs(store: Store) -> N
 def test_the_containers_layer_names_the_layers_of_each_container(store: Store) -> None:
     upper = FilesLayer("upper", Rules(files=(File("a", b"x"),)))
     lower = FilesLayer("lower", Rules(files=(File("b", b"y"),)))
-    hello = Container("services/hello", {"config.json": b"{}"}, (lower, upper))
-    layer = ContainersLayer((hello,), {"hello": b"service hello\n"})
-    job, path = built(store, layer)
-    digests = [job.blob(one).sha256 for one in (lower, upper)]
+    config = secure_defaults().model_dump_json(by_alias=True, exclude_none=True)
+    hello = ContainerPlan(
+        name="hello",
+        kind="services",
+        folder="hello",
+        config=config,
+        execution='{"Entrypoint": ["/b"]}',
+        layers=(lower, upper),
+        place="services.hello",
+    )
+    job, path = built(store, ContainersLayer((hello,), {"hello": 100}))
+    digests = [job.blob(one, "squashfs").sha256 for one in (lower, upper)]
     assert content(path, "services/hello/layers").split() == digests
-    assert content(path, "services/hello/config.json") == "{}"
-    assert content(path, "finit.d/hello.conf") == "service hello\n"
+    spec = json.loads(content(path, "services/hello/config.json"))
+    assert spec["process"]["args"] == ["/b"]
+    assert spec["process"]["noNewPrivileges"] is True
+    assert spec["root"] == {"path": "/run/piimage/rootfs/services/hello", "readonly": True}
+    assert content(path, "finit.d/hello.conf").startswith("service [2345] name:hello ")

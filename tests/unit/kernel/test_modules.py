@@ -28,8 +28,12 @@ def supply(builtin: str = "", **depends: str) -> Supply:
             info = tarfile.TarInfo(f"{FOLDER}/{name}")
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    out.seek(0)
-    return Supply(tarfile.open(fileobj=out), RELEASE)
+    return supply_of(out)
+
+
+def supply_of(archive: io.BytesIO) -> Supply:
+    archive.seek(0)
+    return Supply(tarfile.open(fileobj=archive), RELEASE)  # noqa: SIM115  # it reads later on
 
 
 def test_modules_come_after_what_they_depend_on() -> None:
@@ -83,6 +87,5 @@ def test_a_damaged_module_is_named() -> None:
         info = tarfile.TarInfo(f"{FOLDER}/kernel/loop.ko.xz")
         info.size = 4
         archive.addfile(info, io.BytesIO(b"junk"))
-    out.seek(0)
     with pytest.raises(PiimageError, match=r"loop\.ko\.xz: damaged module"):
-        Supply(tarfile.open(fileobj=out), RELEASE).load_order(["loop"])
+        supply_of(out).load_order(["loop"])

@@ -1,0 +1,66 @@
+"""`piimage lock`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from piimage.boards import load_board
+from piimage.cli.options import (
+    Certificates,
+    Files,
+    Insecure,
+    Json,
+    Mirror,
+    Offline,
+    Sets,
+    Snapshot,
+    Verbose,
+)
+from piimage.cli.session import sources
+from piimage.config.load import load
+from piimage.events import Note
+from piimage.lock import Lock, changes
+from piimage.locking import existing_lock, lock_path, make_lock, write_lock
+
+EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
+
+
+def lock(
+    files: Files,
+    update: Annotated[
+        list[str],
+        typer.Option("--update", metavar="NAME", help="Move the pin of this package or image."),
+    ] = [],
+    update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
+    sets: Sets = [],
+    mirror: Mirror = None,
+    snapshot: Snapshot = None,
+    offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Resolve packages and images to a lock file beside the last YAML file; say what moved."""
+    with sources(
+        verbose=verbose,
+        as_json=json,
+        mirror=mirror,
+        snapshot=snapshot,
+        offline=offline,
+        insecure=insecure,
+        certificates=certificates,
+    ) as found:
+        appliance = load(files, sets, os.environ)
+        board = load_board(appliance.board, [Path(files[-1]).parent / "boards"])
+        path = lock_path(files)
+        old = existing_lock(path)
+        new = make_lock(appliance, board, found, old, {"*"} if update_all else set(update))
+        write_lock(new, path)
+        for line in changes(old or Lock(), new):
+            found.emit(Note(line))
+        found.emit(Note(f"{path}: {len(new.packages)} packages, {len(new.images)} images"))

@@ -1,0 +1,87 @@
+"""Container images from registries: pinned in the lock, and pulled once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from piimage.config.models import Appliance
+from piimage.errors import PiimageError, raise_all
+from piimage.lock import Lock, LockedImage
+from piimage.oci import reference as references
+from piimage.oci.layout import Image
+from piimage.oci.registry import Registry
+
+LOCAL = "@pkg:"
+"""LinuxKit's word for an image that is built from a folder."""
+
+
+def references_of(appliance: Appliance) -> tuple[str, ...]:
+    """Return every image that the file names, once, in order."""
+    sections = (*appliance.onboot, *appliance.onshutdown, *appliance.services)
+    named = [appliance.kernel.image, *appliance.init, *(entry.image for entry in sections)]
+    return tuple(dict.fromkeys(one for one in named if one and not one.startswith(LOCAL)))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where images come from; with `offline` only what was pulled before is used."""
+
+    registry: Registry
+    offline: bool = False
+
+    def lock(
+        self, wanted: Iterable[str], old: Lock, moving: Collection[str]
+    ) -> tuple[LockedImage, ...]:
+        """Return the pin of each of `wanted`; those of `old` stay unless named in `moving`."""
+        known = {one.reference: one for one in old.images}
+        found: list[LockedImage] = []
+        errors: list[PiimageError] = []
+        for name in wanted:
+            if name in known and name not in moving and "*" not in moving:
+                found.append(known[name])
+                continue
+            try:
+                found.append(self._resolved(name))
+            except PiimageError as error:
+                errors.append(error)
+        raise_all(errors)
+        return tuple(sorted(found, key=lambda one: one.reference))
+
+    def _resolved(self, name: str) -> LockedImage:
+        if self.offline:
+            raise PiimageError(
+                "images.not-locked",
+                "the lock does not pin it, and with --offline no registry may be asked",
+                place=name,
+                hint="run piimage lock once without --offline",
+            )
+        resolved = self.registry.resolve(references.parse(name))
+        digest = resolved.reference.digest or resolved.manifest.digest
+        return LockedImage(name, digest, resolved.manifest.digest)
+
+    def have(self, pins: Iterable[LockedImage]) -> Mapping[str, Image]:
+        """Return the images by reference, pulled if the store lacks them; all errors at once."""
+        found: dict[str, Image] = {}
+        errors: list[PiimageError] = []
+        for pin in pins:
+            try:
+                found[pin.reference] = self._pulled(pin)
+            except PiimageError as error:
+                errors.append(error)
+        raise_all(errors)
+        return found
+
+    def _pulled(self, pin: LockedImage) -> Image:
+        exact = references.parse(pin.reference).at(pin.manifest)
+        stored = self.registry.stored(exact)
+        if stored is not None:
+            return stored
+        if self.offline:
+            raise PiimageError(
+                "images.not-stored",
+                "the store has not all of it, and --offline forbids to pull it",
+                place=pin.reference,
+                hint="run it once without --offline",
+            )
+        return self.registry.pull(exact)

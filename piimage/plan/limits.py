@@ -1,0 +1,56 @@
+"""What the file may say and this version of piimage cannot do: refused, never passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from piimage.config.models import Appliance
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.images import LOCAL
+from piimage.plan.folders import entries, folder_of
+
+
+def refuse_unsupported(appliance: Appliance) -> None:
+    """Raise InputError ``plan.unsupported`` for each thing that would silently be left out."""
+    raise_all(_unsupported(appliance))
+
+
+def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
+    yield from _of_network(appliance)
+    if appliance.data.mount != "/data":
+        yield _no("data.mount", "another place than /data", "bind /data/x into the container")
+    if appliance.timezone != "UTC":
+        yield _no("timezone", "a time zone but UTC", "set TZ in the containers that need one")
+    for volume in appliance.volumes:
+        if volume.image is not None:
+            yield _no(f"volumes.{volume.name}", "a volume filled from an image", "an empty volume")
+    for number, module in enumerate(appliance.modules):
+        if module.build is not None:
+            yield _no(f"modules.{number}", "a module built out of tree", "a module of the kernel")
+    images = (appliance.kernel.image, *appliance.init)
+    for name in images:
+        if name is not None and name.startswith(LOCAL):
+            yield _no("init", f"{name} here", "push it to a registry and name it by that")
+    for entry in entries(appliance):
+        folder = folder_of(entry)
+        if folder is not None and (folder.service.wheels or folder.service.python):
+            yield _no(entry.name, "wheels: and python: in service.yml", "packages: and files:")
+
+
+def _of_network(appliance: Appliance) -> Iterator[PiimageError]:
+    network = appliance.network
+    if network is None:
+        return
+    if network.wifi is not None:
+        yield _no("network.wifi", "WiFi", "use the wired network")
+    if network.ethernet is not None and network.ethernet.address is not None:
+        yield _no("network.ethernet", "a fixed address", "leave it out: use: dhcp asks for one")
+
+
+def _no(place: str, what: str, instead: str) -> InputError:
+    return InputError(
+        "plan.unsupported",
+        f"this version cannot do {what}",
+        place=place,
+        hint=f"instead: {instead}",
+    )
