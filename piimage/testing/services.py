@@ -1,0 +1,66 @@
+"""Services as the console tells of them (appliance/README.md, "What is printed on the console")."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from piimage.emulator.console import Line
+from piimage.emulator.session import Session
+from piimage.errors import PiimageError
+from piimage.testing.report import Outcome
+
+# The whole line, so that half a word is never taken for one.
+_TOLD: Final = re.compile(r"piimage: service (\S+): ([^\n]*)\n")
+_UP: Final = re.compile(r"(healthy|running)\b")
+_STARTING: Final = re.compile(r"(waiting for|restarting in)\b")
+_BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
+
+
+def wait_for_services(session: Session, names: Iterable[str], timeout: float) -> list[Outcome]:
+    """Wait until all services `names` are up at once: healthy, or running without a health check.
+
+    Returns one outcome each, the service's place in time in `seconds`. A boot that ends early
+    fails those that were not up.
+    """
+    wanted = set(names)
+    up: dict[str, float] = {}
+    last: dict[str, str] = {}
+    end = time.monotonic() + timeout
+    why = f"not within {timeout:g} s"
+    try:
+        while wanted - set(up):
+            told = session.wait_for(_TOLD, max(0.0, end - time.monotonic()))
+            name, what = _TOLD.fullmatch(told).groups()  # type: ignore[union-attr]
+            last[name] = what
+            if _UP.match(what):
+                up[name] = session.seconds()
+            elif not _STARTING.match(what):
+                up.pop(name, None)
+    except PiimageError as error:
+        if error.code != "emulator.timeout":
+            why = error.message
+        elif lines := session.lines():
+            why += "; the console's last line: " + lines[-1].text
+    return [_outcome(name, up, last, why, session.seconds()) for name in sorted(wanted)]
+
+
+def _outcome(
+    name: str, up: dict[str, float], last: dict[str, str], why: str, now: float
+) -> Outcome:
+    title = f"service {name} is up"
+    if name in up:
+        return Outcome(title, up[name])
+    said = f"; the last that was told of it: {last[name]}" if name in last else ""
+    return Outcome(title, now, failure=f"{name} is not up{said}\n{why}")
+
+
+def broken(lines: Sequence[Line], name: str) -> str | None:
+    """Return the first of `lines` that tells that the service failed."""
+    for line in lines:
+        told = _TOLD.search(line.text + "\n")
+        if told and told[1] == name and _BROKEN.match(told[2]):
+            return told[2]
+    return None

@@ -1,0 +1,105 @@
+"""A shell on the emulated board: over SSH, with a key that lives as long as the test."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from piimage.boards import Board
+from piimage.card import partitions
+from piimage.card.ext4 import DataFile, put_files
+from piimage.config.models import Appliance
+from piimage.emulator.ports import LOCAL
+from piimage.errors import InputError, PiimageError
+from piimage.run import Completed, Runner
+
+_KEYS: Final = "piimage/provision/authorized_keys"
+_LOST: Final = 255  # ssh(1), "EXIT STATUS": it never reached the program
+_PAUSE: Final = 1.0
+_OPTIONS: Final = (
+    "BatchMode=yes",
+    "ConnectTimeout=20",
+    "IdentitiesOnly=yes",
+    "LogLevel=ERROR",
+    "StrictHostKeyChecking=no",  # the board made its host key a moment ago
+    "UserKnownHostsFile=/dev/null",
+)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Root's shell of the board behind `port` of this host."""
+
+    runner: Runner
+    key: Path
+    port: int
+
+    def run(self, argv: Sequence[str], timeout: float) -> Completed:
+        """Run `argv` on the board's own system.
+
+        Raises PiimageError ``testing.no-answer`` when nobody answers, ``run.timeout``.
+        """
+        options = [word for option in _OPTIONS for word in ("-o", option)]
+        where = ["-p", str(self.port), "-i", str(self.key), f"root@{LOCAL}"]
+        command = ["ssh", "-F", "/dev/null", *options, *where, "--", shlex.join(argv)]
+        done = self.runner.run(command, timeout=timeout, accept=range(256))
+        if done.status == _LOST:
+            said = done.stderr.decode(errors="replace").strip()
+            raise PiimageError(
+                "testing.no-answer",
+                f"nobody answers over SSH ({said})",
+                hint="has it an address ({name: dhcp, use: dhcp} under onboot:), and sshd a port?",
+            )
+        return done
+
+    def wait(self, timeout: float) -> None:
+        """Wait until somebody answers; errors as `run`."""
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                self.run(["true"], max(left, _PAUSE))
+            except PiimageError:
+                if left <= _PAUSE:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
+
+
+def require_shell(appliance: Appliance, board: Board) -> None:
+    """Raise InputError ``testing.no-shell`` when nobody could log in to the emulated board."""
+    if board.emulator is None or not board.emulator.network:
+        raise InputError(
+            "testing.no-shell",
+            f"checks with run or http need a network, and {board.name} has none in the emulator",
+            place="test",
+            hint="use checks with console:",
+        )
+    if not any(entry.folder and entry.folder.name == "sshd" for entry in appliance.services):
+        raise InputError(
+            "testing.no-shell",
+            "checks with run or http are made over SSH, and the file has no sshd",
+            place="test",
+            hint="add {name: sshd, use: sshd} to services: (and {name: dhcp, use: dhcp} to "
+            "onboot:), or use checks with console:",
+        )
+
+
+def card_with_key(runner: Runner, image: Path, board: Board, folder: Path) -> tuple[Path, Path]:
+    """Return a copy of the card `image` that lets a new key in, and that key; both in `folder`."""
+    key, card = folder / "key", folder / "card.img"
+    runner.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "piimage test", "-f", key])
+    runner.run(["cp", "--sparse=always", "--reflink=auto", image, card])
+    with card.open("rb") as file:
+        table = partitions.decode(
+            file.read(partitions.SECTOR), card.stat().st_size, str(image)
+        ).partitions
+    public = key.with_suffix(".pub").read_bytes()
+    data = table[board.layout.data]
+    put_files(runner, card, data.start, {_KEYS: DataFile(public, 0o600)})
+    return card, key

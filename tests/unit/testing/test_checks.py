@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from piimage.config.testing import Check
+from piimage.emulator.console import Line
+from piimage.run import Runner, clean_environment
+from piimage.testing.checks import answer_fault, make_check
+from piimage.testing.report import Outcome
+from piimage.testing.shell import Shell
+
+
+def lines(*texts: str) -> tuple[Line, ...]:
+    return tuple(Line(text, 0.0, 0.0) for text in texts)
+
+
+def shell(tmp_path: Path, script: str) -> Shell:
+    """A shell whose ssh is a script; the words for the board are its last argument."""
+    program = tmp_path / "ssh"
+    program.write_text(f'#!/bin/sh\nfor command; do :; done\necho "$command" >>{tmp_path}/log\n')
+    with program.open("a") as file:
+        file.write(script)
+    program.chmod(0o755)
+    environment = clean_environment()
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    return Shell(Runner(environment=environment), tmp_path / "key", 2222)
+
+
+def run(check: Check, there: Shell | None = None, *console: str) -> Outcome:
+    return make_check(check, there, lambda: lines(*console))
+
+
+def test_a_text_that_the_console_has_shown_passes() -> None:
+    outcome = run(Check(console="HELLO"), None, "boot", "HELLO from pi4")
+    assert (outcome.name, outcome.failure) == ("HELLO", None)
+
+
+def test_a_text_that_never_came_fails_with_the_last_lines() -> None:
+    outcome = run(Check(console="HELLO", timeout=1), None, "the last line")
+    assert "the last line" in str(outcome.failure)
+    assert "tried for 1 s" in str(outcome.failure)
+
+
+def test_a_check_is_tried_again_until_it_passes() -> None:
+    tries: list[None] = []
+
+    def console() -> tuple[Line, ...]:
+        tries.append(None)
+        return lines("HELLO") if len(tries) > 1 else ()
+
+    assert make_check(Check(console="HELLO", timeout=20), None, console).failure is None
+    assert len(tries) == 2
+
+
+def test_a_program_is_judged_by_its_exit_code(tmp_path: Path) -> None:
+    there = shell(tmp_path, "echo said; exit 3")
+    assert run(Check(run=("true",), exit_code=3), there).failure is None
+    failure = run(Check(run=("true",), timeout=1), there).failure
+    assert "exited with 3, not 0" in str(failure)
+    assert "said" in str(failure)
+
+
+def test_a_program_is_judged_by_what_it_says(tmp_path: Path) -> None:
+    there = shell(tmp_path, "echo one; echo two >&2")
+    assert run(Check(run=("x",), expect="two", matches="^one$"), there).failure is None
+    assert run(Check(run=("x",), expect="three", timeout=1), there).failure is not None
+
+
+def test_words_reach_the_board_as_they_are(tmp_path: Path) -> None:
+    there = shell(tmp_path, "exit 0")
+    run(Check.model_validate({"run": "echo 'a  b' | cat"}), there)
+    run(Check(run=("ls", "a b"), service="web"), there)
+    first, second = (tmp_path / "log").read_text().splitlines()
+    assert shlex.split(first) == ["sh", "-c", "echo 'a  b' | cat"]
+    assert shlex.split(second)[-4:] == ["exec", "web", "ls", "a b"]
+
+
+@pytest.mark.provokes("testing.no-answer")
+def test_nobody_who_answers_is_a_failure_and_not_an_exit_code(tmp_path: Path) -> None:
+    there = shell(tmp_path, "echo refused >&2; exit 255")
+    failure = run(Check(run=("x",), exit_code=255, timeout=1), there).failure
+    assert "nobody answers over SSH (refused)" in str(failure)
+
+
+def test_an_address_is_judged_by_status_and_body(tmp_path: Path) -> None:
+    there = shell(tmp_path, "echo '  HTTP/1.1 302 Found\n  HTTP/1.1 200 OK' >&2; echo body")
+    assert run(Check(http="http://127.0.0.1/", expect="body"), there).failure is None
+    missing = shell(
+        tmp_path, "echo 'wget: server returned error: HTTP/1.1 404 Not Found' >&2; exit 1"
+    )
+    assert run(Check(http="http://127.0.0.1/", status=404), missing).failure is None
+    failure = run(Check(http="http://127.0.0.1/", timeout=1), missing).failure
+    assert "status is 404, not 200" in str(failure)
+    closed = shell(tmp_path, "echo 'connection refused' >&2; exit 1")
+    assert "no answer" in str(run(Check(http="http://127.0.0.1/", timeout=1), closed).failure)
+
+
+def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
+    there = shell(tmp_path, "exec sleep 60")
+    assert "did not end" in str(run(Check(run=("x",), timeout=1), there).failure)
+
+
+def test_an_answer_without_expectation_is_good() -> None:
+    assert answer_fault(Check(run=("x",)), "anything") is None
+    assert "matches" in str(answer_fault(Check(run=("x",), matches="^a"), "ba"))

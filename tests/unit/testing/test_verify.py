@@ -1,0 +1,113 @@
+"""The verb, with a script in QEMU's place that prints what a board would."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from piimage.boards import load_board
+from piimage.card import partitions
+from piimage.card.ext4 import existing
+from piimage.config.models import Appliance
+from piimage.emulator import qemu
+from piimage.errors import InputError
+from piimage.run import Runner, clean_environment
+from piimage.testing.report import Outcome
+from piimage.testing.shell import card_with_key
+from piimage.testing.verify import require_testable, verify
+from tests.unit.firmware.cards import KERNEL, card
+
+VIRT = load_board("qemu-virt")
+SLOT = {"config.txt": b"kernel=kernel.img\n", "cmdline.txt": b"quiet\n", "kernel.img": KERNEL}
+HELLO = {"name": "hello", "use": "hello_world"}
+
+
+def appliance(*checks: dict[str, object], **more: object) -> Appliance:
+    test = {"checks": list(checks), "timeout": "20s"}
+    return Appliance.model_validate({"services": [HELLO], "test": test} | more)
+
+
+def outcomes(tmp_path: Path, script: str, what: Appliance, **options: float) -> tuple[Outcome, ...]:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / qemu.PROGRAM
+    told = shlex.quote("QEMU emulator version 10.0.2")
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {{ echo {told}; exit; }}\n{script}\n')
+    program.chmod(0o755)
+    environment = clean_environment()
+    environment["PATH"] = f"{folder}:{environment['PATH']}"
+    image = card(Runner(), tmp_path / "card.img", SLOT)
+    return verify(what, VIRT, image, Runner(environment=environment), **options)
+
+
+def test_services_are_awaited_and_checks_see_the_whole_console(tmp_path: Path) -> None:
+    script = "echo HELLO; echo piimage: service hello: running; exec sleep 100"
+    found = outcomes(tmp_path, script, appliance({"console": "HELLO"}))
+    assert [(one.name, one.failure) for one in found] == [
+        ("service hello is up", None), ("HELLO", None),
+    ]  # fmt: skip
+
+
+def test_a_service_that_does_not_come_up_fails_and_skips_the_checks(tmp_path: Path) -> None:
+    script = (
+        "echo piimage: service hello: running; echo piimage: service hello: exited with code 1;"
+        "exec sleep 100"
+    )
+    two = [HELLO, {"name": "late", "use": "hello_world"}]
+    found = outcomes(tmp_path, script, appliance({"console": "x"}, services=two), timeout=1)
+    assert "exited with code 1" in str(found[0].failure)
+    assert "late is not up" in str(found[1].failure)
+    assert found[2].skipped == "a service is not up"
+
+
+def test_a_panic_fails_the_services_with_its_words(tmp_path: Path) -> None:
+    script = 'echo "Kernel panic - not syncing: no init"; exec sleep 100'
+    (found,) = outcomes(tmp_path, script, appliance())
+    assert "no init" in str(found.failure)
+
+
+def test_a_service_that_breaks_during_the_checks_has_failed(tmp_path: Path) -> None:
+    script = (
+        "echo piimage: service hello: healthy; sleep 2;"
+        "echo 'piimage: service hello: unhealthy (3 checks failed)'; echo DONE; exec sleep 100"
+    )
+    found = outcomes(tmp_path, script, appliance({"console": "DONE"}))
+    assert "unhealthy" in str(found[0].failure)
+    assert found[1].failure is None
+
+
+@pytest.mark.provokes("testing.no-shell")
+def test_a_program_cannot_be_run_without_sshd() -> None:
+    what = appliance({"run": ["true"]})
+    with pytest.raises(InputError, match="use: sshd") as caught:
+        require_testable(what, VIRT)
+    assert caught.value.code == "testing.no-shell"
+    with_sshd = [HELLO, {"name": "sshd", "use": "sshd"}]
+    require_testable(appliance({"run": ["true"]}, services=with_sshd), VIRT)
+
+
+@pytest.mark.provokes("emulator.no-machine")
+def test_a_board_without_emulator_is_refused_before_anything_is_built() -> None:
+    with pytest.raises(InputError):
+        require_testable(appliance(), load_board("pi5"))
+
+
+def test_the_key_is_put_onto_a_copy_of_the_card(tmp_path: Path, runner: Runner) -> None:
+    image = tmp_path / "card.img"
+    start = 2 << 20
+    whole = {4: partitions.Partition(partitions.LINUX, start, 16 << 20)}
+    with image.open("wb") as file:
+        file.write(partitions.encode(partitions.Table(1, whole)))
+        file.truncate(18 << 20)
+    runner.run(["mke2fs", "-q", "-F", "-E", f"offset={start}", image, "16M"])
+    before = image.read_bytes()
+    folder = tmp_path / "new"
+    folder.mkdir()
+    copy, key = card_with_key(runner, image, VIRT, folder)
+    assert image.read_bytes() == before
+    path = "piimage/provision/authorized_keys"
+    assert existing(runner, copy, start, [path]) == {path}
+    assert "PRIVATE KEY" in key.read_text()
+    assert key.stat().st_mode & 0o077 == 0
