@@ -10,6 +10,7 @@ from piimage import events
 from piimage.boards import Board, load_board
 from piimage.card.image import Card, write_card
 from piimage.config.models import Appliance
+from piimage.formats.chosen import Chosen
 from piimage.images import references_of
 from piimage.lock import Lock, require_current
 from piimage.locking import Sources, asked, existing_lock, lock_path, make_lock, write_lock
@@ -17,7 +18,8 @@ from piimage.plan.containers import plan_containers
 from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
-from piimage.steps import Builder, Job
+from piimage.results import results
+from piimage.steps import Builder, Job, Step
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,43 @@ def plan(project: Project, sources: Sources) -> Version:
     )
 
 
-def make(version: Version, project: Project, sources: Sources) -> Job:
-    """Make everything that the version consists of, after fetching what that takes."""
+def make(version: Version, project: Project, sources: Sources, more: Sequence[Step] = ()) -> Job:
+    """Make the version and the steps `more`, after fetching what that takes."""
     builder = Builder(sources.store, sources.runner, sources.emit)
-    waiting = builder.pending(*version.steps())
+    steps = (*version.steps(), *more)
+    waiting = builder.pending(*steps)
     wanted = {blob.sha256 for step in waiting for blob in step.blobs()}
     packages = [one for one in project.lock.packages if one.sha256 in wanted]
     sources.fetcher().fetch(packages)
-    return builder.build(*version.steps())
+    return builder.build(*steps)
 
 
 def build_card(project: Project, sources: Sources, out: Path) -> Card:
-    """Build the card image ``OUT/NAME.img``."""
+    """Build the card image ``OUT/NAME.img``, and beside it what `results` says of it."""
+    card = build(project, sources, out, Chosen()).card
+    assert card is not None  # noqa: S101  # it was asked for
+    return card
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a build wrote: all files, and the card if one was asked for."""
+
+    paths: tuple[Path, ...]
+    card: Card | None
+
+
+def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outputs:
+    """Write the `chosen` forms, the bills of materials and the manifest into the folder `out`."""
     version = plan(project, sources)
-    job = make(version, project, sources)
+    job = make(version, project, sources, chosen.steps(version))
     out.mkdir(parents=True, exist_ok=True)
-    return write_card(sources.runner, card_plan(version, job), out / f"{project.name}.img")
+    layout = card_plan(version, job)
+    target = out / f"{project.name}.img"
+    card = write_card(sources.runner, layout, target) if chosen.card else None
+    paths = (
+        *((card.image, card.map_file) if card else ()),
+        *chosen.write(version, job, project.name, out),
+        *results(project.name, layout.identity, version, project.lock, job, out).write(),
+    )
+    return Outputs(paths, card)

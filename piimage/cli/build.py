@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from piimage.build import build_card
+from piimage.build import Outputs
+from piimage.build import build as build_all
 from piimage.cli.options import (
     Certificates,
     Files,
@@ -21,6 +22,7 @@ from piimage.cli.options import (
 )
 from piimage.cli.session import project, sources
 from piimage.events import Note
+from piimage.formats.chosen import parse
 
 EXAMPLE = "Example: piimage build pi4.yml -o out"
 
@@ -28,6 +30,10 @@ EXAMPLE = "Example: piimage build pi4.yml -o out"
 def build(
     files: Files,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results.")] = Path("out"),
+    form: Annotated[
+        str,
+        typer.Option("--format", help="One or more of card, kernel+initrd, tar, oci; by commas."),
+    ] = "card",
     sets: Sets = [],
     mirror: Mirror = None,
     snapshot: Snapshot = None,
@@ -38,15 +44,16 @@ def build(
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
+    chosen = parse(form)
     with sources(
-        verbose=verbose,
-        as_json=json,
-        mirror=mirror,
-        snapshot=snapshot,
-        offline=offline,
-        insecure=insecure,
-        certificates=certificates,
+        verbose=verbose, as_json=json, mirror=mirror, snapshot=snapshot, offline=offline
     ) as found:
-        card = build_card(project(files, sets, found), found, out)
-        mapped = card.map.mapped / 1e6
-        found.emit(Note(f"{card.image}: {mapped:.1f} MB to write, next: piimage run {card.image}"))
+        made = build_all(project(files, sets, found), found, out, chosen)
+        found.emit(Note(_summary(made)))
+
+
+def _summary(made: Outputs) -> str:
+    if made.card is None:
+        return f"wrote {', '.join(map(str, made.paths))}"
+    image, mapped = made.card.image, made.card.map.mapped / 1e6
+    return f"{image}: {mapped:.1f} MB to write, next: piimage run {image}"

@@ -1,0 +1,81 @@
+"""Which forms a build writes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from piimage.errors import InputError, raise_all
+from piimage.formats.images import Images
+from piimage.formats.kernel import KernelAndInitramfs
+from piimage.formats.tree import RootTar
+from piimage.plan.slot import Version
+from piimage.steps import Job, Step
+
+CARD: Final = "card"
+
+
+class Format(Protocol):
+    """A form of a version."""
+
+    def steps(self, version: Version) -> Sequence[Step]:
+        """Return what has to be made beside the version itself."""
+        ...
+
+    def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
+        """Write it into the folder `out`, each file whole or not at all."""
+        ...
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "kernel+initrd": KernelAndInitramfs(),
+    "tar": RootTar(),
+    "oci": Images(),
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The forms that were asked for; the card is one of them, made elsewhere."""
+
+    names: tuple[str, ...] = (CARD,)
+
+    @property
+    def card(self) -> bool:
+        """Whether the card image is among them."""
+        return CARD in self.names
+
+    def steps(self, version: Version) -> tuple[Step, ...]:
+        """Return what has to be made beside the version itself."""
+        return tuple(step for one in self._others() for step in one.steps(version))
+
+    def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
+        """Write all but the card; return what was written."""
+        return tuple(p for one in self._others() for p in one.write(version, job, name, out))
+
+    def _others(self) -> Iterable[Format]:
+        return (FORMATS[name] for name in self.names if name != CARD)
+
+
+def parse(text: str) -> Chosen:
+    """Read ``card,tar`` and the like.
+
+    Raises InputError ``formats.unknown`` for each name that is none.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    raise_all(_unknown(name) for name in names or ("",) if name not in (CARD, *FORMATS))
+    return Chosen(names)
+
+
+def _unknown(name: str) -> InputError:
+    known = (CARD, *FORMATS)
+    near = difflib.get_close_matches(name, known, 1)
+    return InputError(
+        "formats.unknown",
+        f"there is no format {name!r}",
+        place="--format",
+        hint=f"did you mean {near[0]}?" if near else f"it is one or more of {', '.join(known)}",
+    )

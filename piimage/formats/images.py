@@ -1,0 +1,83 @@
+"""Each container as an OCI image, all in one archive, for any registry or engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from piimage.compose.containers import ContainerPlan
+from piimage.compose.layers import Layer, LayerTar
+from piimage.config.container import LABEL
+from piimage.oci.archive import export_archive
+from piimage.oci.layout import Image, Layout
+from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, Execution, ImageConfig, RootFileSystem
+from piimage.oci.pack import pack_layer
+from piimage.plan.slot import Version
+from piimage.steps import Job, Step
+from piimage.store import Blob
+from piimage.trees import read_tar
+
+
+@dataclass(frozen=True)
+class ImageLayerArchive(Step):
+    """A layer as images have it: outputs ``gzip``, and ``diff-id``, the digest of its tar."""
+
+    uses: ClassVar[tuple[str, ...]] = ("piimage.oci", "piimage.trees")
+
+    tar: LayerTar
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"{self.tar.layer.title} (OCI layer)"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Pack the tar."""
+        with job.file(self.tar, "tar").open("rb") as stream:
+            packed = pack_layer(job.store, read_tar(stream, self.tar.layer.title))
+        note = job.store.add_bytes(packed.diff_id.encode())
+        return {"gzip": packed.descriptor.blob, "diff-id": note}
+
+
+@dataclass(frozen=True)
+class Images:
+    """``NAME.oci.tar``: an OCI archive with an image for each container, by its name."""
+
+    def steps(self, version: Version) -> tuple[Step, ...]:
+        """Return each layer of the containers as an archive."""
+        layers = {la.key: la for one in version.containers.containers for la in one.layers}
+        return tuple(_archive(layer) for layer in layers.values())
+
+    def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
+        """Write the archive."""
+        layout = Layout(job.store)
+        images = {
+            one.name: image(one, layout, job).descriptor for one in version.containers.containers
+        }
+        target = out / f"{name}.oci.tar"
+        export_archive(layout, images, target)
+        return (target,)
+
+
+def _archive(layer: Layer) -> ImageLayerArchive:
+    return ImageLayerArchive(LayerTar(layer))
+
+
+def image(plan: ContainerPlan, layout: Layout, job: Job) -> Image:
+    """Put the image of a container into the store; its label says how the file has it run."""
+    steps = [_archive(layer) for layer in plan.layers]
+    execution = Execution.model_validate_json(plan.execution)
+    labels = {**(execution.labels or {}), LABEL: plan.config}
+    config = ImageConfig(
+        os=ARM64.os,
+        architecture=ARM64.architecture,
+        variant=ARM64.variant,
+        config=execution.model_copy(update={"labels": labels}),
+        rootfs=RootFileSystem(
+            diff_ids=tuple(job.file(step, "diff-id").read_text() for step in steps)
+        ),
+    )
+    layers = [Descriptor.of(LAYER_GZIP, job.blob(step, "gzip")) for step in steps]
+    return layout.write_image(config, layers)

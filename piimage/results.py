@@ -1,0 +1,162 @@
+"""What lies beside a finished card: two bills of materials, and from what each file came."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+
+from piimage.compose.layers import Layer
+from piimage.debian.package import Package
+from piimage.formats.writing import write_chunks
+from piimage.lock import Lock
+from piimage.plan.slot import Version, firmware_files, slot_files
+from piimage.sbom import cyclonedx, manifest, spdx
+from piimage.sbom.ledger import Page
+from piimage.sbom.manifest import Origin
+from piimage.sbom.model import Bill, Component, Kind, bill
+from piimage.steps import Job
+from piimage.store import Blob
+
+DISTRIBUTION = "piimage-builder"
+_MODULES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files beside the card: their content by path."""
+
+    files: Mapping[Path, bytes]
+
+    def write(self) -> tuple[Path, ...]:
+        """Write each beside its place, then move it there; return their paths."""
+        return tuple(write_chunks(path, [data]) for path, data in self.files.items())
+
+
+def results(name: str, identity: str, made: Version, lock: Lock, job: Job, out: Path) -> Results:
+    """Return the bills and the manifest of the card `name` whose content has `identity`."""
+    pages = layer_pages(made, job)
+    parts = bill(name, identity, components(lock, pages.values()))
+    kernel = _source(lock, "kernel", made.board.kernel.packages)
+    origins = [*slot_origins(made, lock, job), *layer_origins(pages, parts, kernel)]
+    return Results(
+        {
+            out / f"{name}.sbom.spdx.json": spdx.encode(parts, tool_version()),
+            out / f"{name}.sbom.cdx.json": cyclonedx.encode(parts, tool_version()),
+            out / f"{name}.manifest.json": manifest.encode(parts, origins),
+        }
+    )
+
+
+def tool_version() -> str:
+    """Return piimage's own version; "0" when it runs without being installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "0"
+
+
+def layer_pages(made: Version, job: Job) -> Mapping[str, Page]:
+    """Return what each layer's ledger says, by a name that is the same in the next version."""
+    found: dict[str, Page] = {}
+    for layer in made.layers:
+        label = layer_label(layer)
+        if label in found:
+            label = f"{label} {layer.key[:8]}"
+        found[label] = Page.decode(job.file(layer, "files").read_bytes())
+    return found
+
+
+def layer_label(layer: Layer) -> str:
+    """Return what the manifest calls a layer: what it is made for, and how."""
+    kind = type(layer).__name__.removesuffix("Layer").lower()
+    name = getattr(layer, "name", "")
+    return f"{name} ({kind})" if isinstance(name, str) and name else kind
+
+
+def components(lock: Lock, pages: Iterable[Page]) -> Iterator[Component]:
+    """Give every package, image and wheel of `lock`, with the licences that its files state."""
+    licences: dict[str, str] = {}
+    for page in pages:
+        licences |= page.licences
+    for root in lock.roots:
+        for one in lock.of_root(root.name):
+            part = _debian(one, licences.get(one.name))
+            yield replace(part, used_by=(root.name,))
+    for image in lock.images:
+        name, _, tag = image.reference.partition("@")[0].rpartition(":")
+        known = bool(name) and "/" not in tag
+        yield Component(
+            Kind.IMAGE,
+            name if known else image.reference.partition("@")[0],
+            tag if known else image.digest,
+            image.manifest.removeprefix("sha256:"),
+            "arm64",
+            path=image.reference,
+        )
+    for wheel in lock.wheels:
+        yield Component(Kind.WHEEL, wheel.name, wheel.version, wheel.sha256, path=wheel.path)
+
+
+def _debian(one: Package, licence: str | None) -> Component:
+    return Component(
+        Kind.DEBIAN,
+        one.name,
+        one.version,
+        one.sha256,
+        one.architecture,
+        one.source,
+        one.source_version,
+        one.path,
+        licence,
+    )
+
+
+def layer_origins(pages: Mapping[str, Page], parts: Bill, kernel: str) -> Iterator[Origin]:
+    """Give each file within the layers; modules are from where the `kernel` is."""
+    purls = {
+        f"{one.name}_{one.version}": one.purl for one in parts.components if one.kind is Kind.DEBIAN
+    }
+    for label, page in pages.items():
+        for path, record in page.files.items():
+            made = kernel if path.endswith(_MODULES) else f"piimage:{label}"
+            source = purls.get(record.origin, made)
+            yield Origin(f"{label}: /{path}", record.size, record.sha256, source)
+
+
+def slot_origins(made: Version, lock: Lock, job: Job) -> Iterator[Origin]:
+    """Give each file of the slot and of the firmware."""
+    firmware = _source(lock, "firmware", made.board.firmware.packages)
+    kernel = _source(lock, "kernel", made.board.kernel.packages)
+    for name, blob in firmware_files(made, job).items():
+        yield _origin(name, blob, firmware)
+    kernels = {*(tree.name for tree in made.board.device_trees), "kernel.img"}
+    names = {
+        f"layers/{job.blob(layer, 'squashfs').sha256}.squashfs": layer_label(layer)
+        for layer in made.layers
+    }
+    for name, content in slot_files(made, job).items():
+        generated = f"layer:{names[name]}" if name in names else f"piimage:{_part(name)}"
+        yield _origin(name, content, kernel if name in kernels else generated)
+
+
+def _part(name: str) -> str:
+    return "overlays" if name.startswith("overlays/") else PurePosixPath(name).name
+
+
+def _source(lock: Lock, root: str, packages: Iterable[str]) -> str:
+    """Return the package URLs that the files of a root came from."""
+    named = set(packages)
+    if root not in {one.name for one in lock.roots}:
+        return "piimage:image"
+    found = [_debian(one, None).purl for one in lock.of_root(root) if one.name in named]
+    return " ".join(found or [_debian(one, None).purl for one in lock.of_root(root)])
+
+
+def _origin(name: str, content: Blob | bytes, source: str) -> Origin:
+    if isinstance(content, Blob):
+        return Origin(f"slot: {name}", content.size, content.sha256, source)
+
+    return Origin(f"slot: {name}", len(content), hashlib.sha256(content).hexdigest(), source)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from piimage.errors import ErrorGroup, InputError
+from piimage.formats.chosen import FORMATS, parse
+
+
+def test_several_formats_are_separated_by_commas() -> None:
+    chosen = parse("tar, card,tar")
+    assert chosen.names == ("tar", "card")
+    assert chosen.card
+
+
+def test_a_build_without_the_card_writes_none() -> None:
+    assert not parse("oci").card
+
+
+def test_every_format_of_the_documentation_is_there() -> None:
+    assert {*FORMATS, "card"} == {"card", "kernel+initrd", "tar", "oci"}
+
+
+@pytest.mark.provokes("formats.unknown")
+def test_an_unknown_format_is_named_with_what_was_meant() -> None:
+    with pytest.raises(InputError, match="did you mean card") as caught:
+        parse("cards")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.provokes("formats.unknown")
+def test_all_unknown_formats_are_named_at_once() -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        parse("iso,qcow2")
+    assert len(caught.value.errors) == 2
+
+
+@pytest.mark.provokes("formats.unknown")
+def test_no_format_at_all_is_refused() -> None:
+    with pytest.raises(InputError):
+        parse(" , ")
