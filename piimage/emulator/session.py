@@ -109,7 +109,7 @@ class Session:
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         found = self.console.wait((pattern, _PANIC, _GIVEN_UP), timeout)
         if found is None:
-            raise self._missed(pattern.pattern, timeout)
+            raise self._missed(text if isinstance(text, str) else text.pattern, timeout)
         if found.re is pattern:
             return found[0]
         raise self._given_up(found)

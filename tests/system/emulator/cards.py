@@ -30,7 +30,7 @@ export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 echo "piimage: phase initramfs"
 while read -r module; do insmod $module || echo "FAILED $module"; done < /etc/piimage/modules
-. /etc/piimage/board
+. /etc/piimage/board; export DISK
 for i in $(seq 100); do [ -b /dev/$DISK ] && break; sleep 0.1; done
 echo "MODEL $(cat /proc/device-tree/model 2>/dev/null || echo none)"
 echo "CMDLINE $(cat /proc/cmdline)"
@@ -59,8 +59,8 @@ def make_parts(store: Store, runner: Runner, board: Board) -> Parts:
     packages = _packages(store, runner, board)
     busybox = next(package for package in packages if package.name == "busybox-static")
     kernel = UnpackedKernel(
-        tuple(package.blob for package in packages if package.name.startswith("linux-")),
-        tuple(tree.name for tree in board.device_trees),
+        packages=tuple(p.blob for p in packages if p.name.startswith("linux-")),
+        device_trees=tuple(tree.name for tree in board.device_trees),
     )
     modules = ModuleTree(kernel, (*board.modules.boot, *NETWORK), ())
     initramfs = InitramfsBase(busybox.blob, modules, INIT, f"DISK={board.disk}\n".encode())

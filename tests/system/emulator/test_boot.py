@@ -88,9 +88,7 @@ def test_the_overlays_bring_i2c_and_spi(name: str, tiny_card: TinyCard, runner: 
         session.wait_for(SHELL, BOOT_SECONDS)
         session.send("until ls /dev/spidev0.0 /dev/spidev0.1; do sleep 0.5; done; echo spi''ed\n")
         session.wait_for("spied", 60)
-        session.send(
-            "ls -d /sys/bus/i2c/devices/*/of_node; readlink -f /sys/bus/i2c/devices/*/of_node\n"
-        )
+        session.send("for bus in /sys/bus/i2c/devices/*/of_node; do readlink -f $bus; done\n")
         session.wait_for("i2c@7e804000", 60)
 
 
@@ -113,7 +111,8 @@ def test_every_overlay_applies_to_every_device_tree(
 def test_a_pi_5_would_find_what_it_starts(tiny_card: TinyCard, runner: Runner) -> None:
     image: Path = tiny_card("pi5")
     files = read_card(image, load_board("pi5"), runner)
-    assert (files.partition, files.kernel_path, files.overlays) == (2, "kernel.img", ("i2c1",))
+    assert (files.partition, files.kernel_path) == (2, "kernel.img")
+    assert "i2c1" in files.overlays
     assert files.device_tree is not None
     assert b"raspberrypi,5-model-b" in files.device_tree
     assert files.remarks == ()
