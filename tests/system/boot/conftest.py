@@ -1,0 +1,83 @@
+"""Card images of the appliances beside this file, built by the command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from piimage.boards import Board
+from piimage.emulator.session import Options, Session, boot
+from piimage.firmware.manifest import board_of
+from piimage.run import Runner
+from piimage.testing.shell import Shell, card_with_key
+
+PIIMAGE = Path(sys.executable).with_name("piimage")
+APPLIANCES = Path(__file__).parent / "appliances"
+PATIENCE = 600.0  # seconds; a machine that tests on two busy processors is slow
+
+Command = Callable[[Sequence[str | Path]], "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Pi:
+    """A board that is up, and a shell on it."""
+
+    session: Session
+    board: Board
+    shell: Shell
+
+    def say(self, script: str) -> str:
+        """Run `script` by sh on the board, and return what it printed; it must exit with 0."""
+        done = self.shell.run(["sh", "-c", script], PATIENCE)
+        assert done.status == 0, (script, done)
+        return done.text
+
+
+@pytest.fixture(scope="session")
+def appliances(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the appliances, so that their locks do not land in the repository."""
+    folder = tmp_path_factory.mktemp("boot") / "appliances"
+    shutil.copytree(APPLIANCES, folder, ignore=shutil.ignore_patterns("*.lock"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def piimage(piimage_store: Path, appliances: Path) -> Command:
+    """The command, run in the folder of the appliances."""
+
+    def run(arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PIIMAGE, *arguments],
+            env={**os.environ, "PIIMAGE_STORE": str(piimage_store)},
+            cwd=appliances, capture_output=True, text=True, timeout=850, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def virt(piimage: Command, appliances: Path) -> Path:
+    done = piimage(["build", "virt.yml", "-o", "out"])
+    assert done.returncode == 0, done.stderr
+    return appliances / "out" / "virt.img"
+
+
+@pytest.fixture(scope="module")
+def pi(virt: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    """The virt machine with all services up, on a card of 2 GiB."""
+    runner = Runner()
+    board = board_of(virt)
+    card, key = card_with_key(runner, virt, board, tmp_path_factory.mktemp("card"))
+    with boot(card, board, runner, Options(disk_size=2 << 30, ssh_port=0)) as session:
+        assert session.ssh_port is not None
+        session.wait_for("piimage: service sshd: running", PATIENCE)
+        shell = Shell(runner, key, session.ssh_port)
+        shell.wait(PATIENCE)
+        yield Pi(session, board, shell)

@@ -1,0 +1,42 @@
+"""The examples, booted as their boards from the finished card."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.system.boot.conftest import Command
+from tests.system.conftest import Built
+
+
+@pytest.mark.parametrize(
+    ("example", "slot"),
+    [
+        ("pi4", "/dev/mmcblk0p2,"),
+        ("pi3", "/dev/mmcblk0p1 folder a/,"),
+        ("zero2w", "/dev/mmcblk0p1 folder a/,"),
+    ],
+)
+def test_a_pi_boots_its_own_slot_a_and_says_hello(
+    piimage: Command, built: Built, example: str, slot: str
+) -> None:
+    done = piimage(["run", built(example), "--until", "HELLO from", "--timeout", "600"])
+    assert done.returncode == 0, done.stderr
+    assert f"piimage: slot {slot} containers from slot" in done.stdout
+    assert f"HELLO from {example}" in done.stdout
+
+
+def test_the_verb_test_logs_in_to_a_pi_and_reports(
+    piimage: Command, project_folder: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.xml"
+    file = project_folder / "examples" / "pi4.yml"
+    done = piimage(["test", file, "login.yml", "--junit", report, "--timeout", "600"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed   tasks" in done.stdout
+    suite = ET.parse(report).getroot()
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "0")
+    names = {case.get("name") for case in suite}
+    assert {"service hello_world is up", "service sshd is up", "tasks"} <= names

@@ -1,0 +1,126 @@
+"""One boot of the virt machine from its finished card, looked at over SSH."""
+
+from __future__ import annotations
+
+import re
+
+from piimage.emulator.session import reboot
+from piimage.testing.shell import Shell
+from tests.system.boot.conftest import PATIENCE, Pi
+
+SLEEPING = "until [ -s /run/piimage/services/{0}/pid ]; do sleep 1; done"
+
+
+def console(pi: Pi) -> str:
+    return "\n".join(line.text for line in pi.session.lines())
+
+
+def test_the_service_runs_from_slot_a(pi: Pi) -> None:
+    pi.say(SLEEPING.format("hello_world"))
+    assert re.search(r"hello_world +\d+ +RUNNING", pi.say("ctr -n services.linuxkit tasks ls"))
+    assert "HELLO from greenhouse: Linux " in console(pi)
+    assert "piimage: slot /dev/vda2, containers from slot" in console(pi)
+    facts = pi.say(". /run/piimage/boot; echo $PIIMAGE_SLOT_PARTITION; ls $PIIMAGE_SLOT")
+    assert facts.split()[0] == "2"
+    assert {"appliance.json", "layers", "config.txt"} <= set(facts.split())
+
+
+def test_the_root_is_read_only_and_nothing_else_lasts_but_data(pi: Pi) -> None:
+    script = """
+    for path in /x /etc/x /usr/bin/x /containers/x /root/x; do
+        if touch $path 2>/dev/null; then echo wrote $path; fi
+    done
+    touch /run/x /tmp/x /var/x /data/x
+    awk '{print $2, $3}' /proc/mounts | grep -E '^/(run|tmp|var|data)? '
+    """
+    lines = pi.say(script).split("\n")
+    assert not [line for line in lines if line.startswith("wrote")]
+    kinds = dict(line.split() for line in lines if line)
+    assert kinds == {
+        "/": "overlay", "/run": "tmpfs", "/tmp": "tmpfs", "/var": "tmpfs", "/data": "ext4",
+    }  # fmt: skip
+
+
+def test_no_port_but_that_of_ssh_listens(pi: Pi) -> None:
+    # proc_pid_net(5): local address, state; 0A listens. UDP has no such state: any socket counts.
+    tcp = pi.say("cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\" {print $2}'").split()
+    assert {int(address.rpartition(":")[2], 16) for address in tcp} == {22}
+    assert pi.say("cat /proc/net/udp /proc/net/udp6 | grep -c : || :").strip() in ("0", "")
+
+
+def test_a_service_has_no_privilege(pi: Pi) -> None:
+    pi.say(SLEEPING.format("hello_world"))
+    status = pi.say("cat /proc/$(cat /run/piimage/services/hello_world/pid)/status")
+    found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    capabilities = [found[f"Cap{which}"].strip() for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+    assert {int(one, 16) for one in capabilities} == {0}
+    assert found["Seccomp"].strip() == "2"
+    assert found["NoNewPrivs"].strip() == "1"
+    own = "/proc/$(cat /run/piimage/services/hello_world/pid)/ns"
+    for kind in ("mnt", "pid", "ipc", "uts"):
+        assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
+
+
+def test_what_maintainer_scripts_would_have_made_is_there(pi: Pi) -> None:
+    script = """
+    for link in bin sbin lib containers etc/resolv.conf etc/finit.d/enabled usr/sbin/init; do
+        echo "$link=$(readlink /$link)"
+    done
+    stat -c '%n=%a:%u:%g' /etc/passwd /etc/shadow /etc/group /root /tmp
+    grep -q '^root:\\*:' /etc/shadow && echo locked
+    id -u nobody; id -g nobody
+    cat /etc/group /etc/motd /proc/sys/kernel/panic /proc/sys/kernel/hostname
+    """
+    said = pi.say(script)
+    expected = [
+        "bin=usr/bin", "sbin=usr/sbin", "lib=usr/lib", "etc/resolv.conf=../run/resolv.conf",
+        "usr/sbin/init=finit", "/etc/passwd=644:0:0", "/etc/shadow=600:0:0", "/etc/group=644:0:0",
+        "/root=700:0:0", "/tmp=1777:0:0", "locked", "65534", "i2c:x:990:", "Mind the plants.",
+        "17", "greenhouse",
+    ]  # fmt: skip
+    assert [line for line in expected if line not in said.splitlines()] == []
+
+
+def test_a_container_has_its_user_and_its_certificates(pi: Pi) -> None:
+    pi.say(SLEEPING.format("trusting"))
+    inside = "runc --root /run/containerd/runc/services.linuxkit exec trusting "
+    assert "uid=1234(keeper) gid=1235(keeper)" in pi.say(inside + "id")
+    count = pi.say(inside + "grep -c 'BEGIN CERTIFICATE' /etc/ssl/certs/ca-certificates.crt")
+    assert int(count) > 100
+    assert pi.say(inside + "stat -c %u:%g:%a /home/keeper || :").strip() in ("1234:1235:700", "")
+
+
+def test_the_data_partition_fills_the_card(pi: Pi) -> None:
+    assert "piimage: data partition grown from " in console(pi)
+    mebibytes = int(pi.say("df -m /data | tail -n 1 | awk '{print $2}'"))
+    # 2 GiB less selector (16 MiB), two slots (512 MiB each) and what ext4 takes for itself.
+    assert 850 < mebibytes < 1008
+
+
+def test_a_service_that_crashes_comes_back_later_and_later(pi: Pi) -> None:
+    pi.say("until [ $(cat /run/piimage/services/crashing/restarts) -ge 3 ]; do sleep 1; done")
+    told = re.findall(r"piimage: service crashing: restarting in (\d+) s", console(pi))
+    assert told[:3] == ["1", "2", "4"]
+    assert "piimage: service crashing: exited with code 7" in console(pi)
+
+
+def test_a_service_that_ended_well_stays_down_on_failure_only(pi: Pi) -> None:
+    pi.say("until [ -s /run/piimage/services/failing-once/exit ]; do sleep 1; done")
+    assert pi.say("cat /run/piimage/services/failing-once/exit").strip() == "0"
+    assert "failing-once: restarting" not in console(pi)
+
+
+def test_data_survives_a_reboot_and_the_host_key_stays(pi: Pi) -> None:
+    pi.say("mkdir /data/mine; echo kept >/data/mine/file")
+    key = pi.say("sha256sum /data/ssh/dropbear_ed25519_host_key")
+    pi.shell.run(["initctl", "reboot"], PATIENCE)
+    assert pi.session.wait_end(PATIENCE) == "reset"
+    with reboot(pi.session, pi.board, pi.shell.runner) as session:
+        assert session.ssh_port is not None
+        session.wait_for("piimage: service sshd: running", PATIENCE)
+        again = Pi(session, pi.board, Shell(pi.shell.runner, pi.shell.key, session.ssh_port))
+        again.shell.wait(PATIENCE)
+        assert again.say("cat /data/mine/file") == "kept\n"
+        assert again.say("sha256sum /data/ssh/dropbear_ed25519_host_key") == key
+        assert "data partition grown" not in console(again)
+        assert "DATA LOST" not in console(again)
