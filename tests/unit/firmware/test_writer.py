@@ -98,10 +98,11 @@ def test_the_command_line_is_the_boards_then_the_slots_then_the_users() -> None:
 @pytest.mark.parametrize("tryboot", [False, True])
 def test_what_is_written_is_read_back(runner: Runner, tmp_path: Path, tryboot: bool) -> None:
     board = load_board("zero2w")
+    bare = Boot(overlays=tuple(f"-{name}" for name in board.overlays.always))
     files = {name: text.encode() for name, text in writer.root_files(board, PLAIN).items()}
     for prefix in ("a/", "b/"):
         files |= {
-            f"{prefix}config.txt": writer.config(board, Boot(overlays=("-disable-bt",))).encode(),
+            f"{prefix}config.txt": writer.config(board, bare).encode(),
             f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, prefix=prefix).encode(),
             f"{prefix}{writer.KERNEL}": KERNEL,
             f"{prefix}{writer.INITRAMFS}": b"initramfs",
