@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piimage.build import Outputs
-from piimage.build import build as build_all
 from piimage.cli.options import (
     Certificates,
     Files,
@@ -20,9 +19,13 @@ from piimage.cli.options import (
     Snapshot,
     Verbose,
 )
-from piimage.cli.session import project, sources
+from piimage.cli.output import listening
 from piimage.events import Note
-from piimage.formats.chosen import parse
+from piimage.store import Store, default_root
+from piimage.unchanged import Memory
+
+if TYPE_CHECKING:
+    from piimage.build import Outputs
 
 EXAMPLE = "Example: piimage build pi4.yml -o out"
 
@@ -44,12 +47,34 @@ def build(
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
+    memory = Memory(Store(default_root()), tuple(files), out, (form, *sets))
+    if (said := memory.unchanged(os.environ)) is not None:
+        with listening(verbose=verbose, as_json=json) as emit:
+            emit(Note(f"nothing changed; {said}"))
+        return
+    # All that builds is imported only now: a third of a second that "nothing changed" goes without.
+    from piimage.build import build as build_all  # noqa: PLC0415
+    from piimage.cli.session import project, sources  # noqa: PLC0415
+    from piimage.formats.chosen import parse  # noqa: PLC0415
+
     chosen = parse(form)
-    with sources(
-        verbose=verbose, as_json=json, mirror=mirror, snapshot=snapshot, offline=offline
-    ) as found:
+    witness = memory.witness()
+    with (
+        witness.watching(),
+        sources(
+            verbose=verbose,
+            as_json=json,
+            mirror=mirror,
+            snapshot=snapshot,
+            offline=offline,
+            insecure=insecure,
+            certificates=certificates,
+        ) as found,
+    ):
         made = build_all(project(files, sets, found), found, out, chosen)
-        found.emit(Note(_summary(made)))
+        said = _summary(made)
+        memory.remember(witness, made.paths, said, os.environ)
+        found.emit(Note(said))
 
 
 def _summary(made: Outputs) -> str:
