@@ -20,7 +20,7 @@ def board_of(image: Path, search: Sequence[Path] = ()) -> Board:
     content = find_manifest(image)
     try:
         name = json.loads(content or b"")["board"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         name = None
     if not isinstance(name, str):
         raise InputError(

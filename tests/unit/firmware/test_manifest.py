@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piimage.errors import InputError
+from piimage.firmware.manifest import board_of
+from piimage.run import Runner
+from tests.unit.firmware.cards import card
+
+
+def test_a_card_says_for_which_board_it_is(runner: Runner, tmp_path: Path) -> None:
+    image = card(runner, tmp_path / "card.img", {}, {"appliance.json": b'{"board": "pi5"}'})
+    assert board_of(image).name == "pi5"
+
+
+@pytest.mark.provokes("firmware.no-manifest")
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\xff", b"[]", b'"pi4"', b'{"board": 4}', b"[" * 20_000]
+)
+def test_a_card_that_does_not_say_is_refused(
+    runner: Runner, tmp_path: Path, content: bytes | None
+) -> None:
+    files = {} if content is None else {"appliance.json": content}
+    image = card(runner, tmp_path / "card.img", files)
+    with pytest.raises(InputError) as caught:
+        board_of(image)
+    assert caught.value.code == "firmware.no-manifest"
