@@ -1,0 +1,150 @@
+"""A file for LinuxKit, its images in a registry: locked, pulled, built, booted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from piimage.config.load import load
+from piimage.emulator.ports import free_port
+from piimage.images import references_of
+from piimage.lock import read_lock
+from tests.system.linuxkit.conftest import MULTI, Published, Workshop
+from tests.system.linuxkit.images import GETTY
+
+MINIMAL, SSHD = "linuxkit-minimal", "linuxkit-sshd"
+BOOT = 420
+"""Seconds for a boot on a busy machine without virtualisation."""
+
+
+@pytest.fixture(scope="session")
+def minimal(workshop: Workshop) -> Path:
+    """The image of the minimal example, locked and built the way a user does it."""
+    workshop.does("lock", workshop.file(MINIMAL), *workshop.insecure())
+    workshop.does("build", workshop.file(MINIMAL), "-o", "out", *workshop.insecure())
+    return workshop.folder / "out" / f"{MINIMAL}.img"
+
+
+def named(workshop: Workshop, name: str) -> tuple[str, ...]:
+    return references_of(load([workshop.file(name)], [], workshop.environment))
+
+
+def test_the_lock_names_the_digest_of_every_image(
+    workshop: Workshop, published: Published, minimal: Path
+) -> None:
+    lock = read_lock(workshop.folder / f"{MINIMAL}.lock")
+    expected = {one: published.digests[one] for one in named(workshop, MINIMAL)}
+    assert {one.reference: one.digest for one in lock.images} == expected
+    assert len(expected) == 6
+    multi = lock.image(published.reference(MULTI))
+    assert multi.manifest != multi.digest
+
+
+def test_images_are_pulled_by_digest_from_that_registry(
+    workshop: Workshop, published: Published, minimal: Path
+) -> None:
+    lock = read_lock(workshop.folder / f"{MINIMAL}.lock")
+    asked = published.server.asked()
+    for pin in lock.images:
+        name = pin.reference.removeprefix(f"{workshop.address}/").partition(":")[0]
+        manifests = [one for one in asked if one == f"/v2/{name}/manifests/{pin.manifest}"]
+        blobs = [one for one in asked if one.startswith(f"/v2/{name}/blobs/sha256:")]
+        assert manifests, name
+        assert len(blobs) >= 2, name  # the configuration and a layer at least
+
+
+def test_it_boots_and_runs_its_containers(workshop: Workshop, minimal: Path) -> None:
+    shown = workshop.does("run", minimal, "--until", f"{GETTY} is here", "--timeout", BOOT)
+    assert "piimage: onboot 000-dhcpcd: done" in shown
+    assert f"{GETTY} is here for " in shown
+    # The environment of the entry reached the program.
+    after = shown[shown.index(f"{GETTY} is here") :]
+    assert "insecure: true" in after or "\n" not in after
+
+
+def test_a_second_build_needs_no_registry(workshop: Workshop, minimal: Path) -> None:
+    before = minimal.read_bytes()
+    workshop.does("build", workshop.file(MINIMAL), "-o", "again", "--offline")
+    assert (workshop.folder / "again" / minimal.name).read_bytes() == before
+
+
+def test_a_tag_that_moved_changes_nothing_until_its_pin_is_moved(
+    workshop: Workshop, published: Published, minimal: Path
+) -> None:
+    before = minimal.read_bytes()
+    lock = workshop.folder / f"{MINIMAL}.lock"
+    pinned = lock.read_text()
+    reference = published.reference(MULTI)
+    file = workshop.file(MINIMAL)
+    try:
+        moved = published.push(MULTI, published.publisher.moved_getty().descriptor)
+        workshop.does("build", file, "-o", "moved", *workshop.insecure())
+        assert (workshop.folder / "moved" / minimal.name).read_bytes() == before
+        workshop.does("lock", file, *workshop.insecure())
+        assert lock.read_text() == pinned
+
+        said = workshop.call("lock", file, "--update", reference, *workshop.insecure())
+        assert said.returncode == 0, said.stderr
+        assert reference in said.stderr + said.stdout
+        assert read_lock(lock).image(reference).digest == moved
+        changed = set(lock.read_text().splitlines()) ^ set(pinned.splitlines())
+        assert all(moved[7:] in line or "sha256" in line for line in changed), changed
+        workshop.does("build", file, "-o", "moved", *workshop.insecure())
+        assert (workshop.folder / "moved" / minimal.name).read_bytes() != before
+    finally:
+        lock.write_text(pinned)
+
+
+@contextmanager
+def running(workshop: Workshop, image: Path, port: int) -> Iterator[Path]:
+    """Run `image` until the block ends, then as Ctrl-C ends it; give what the console shows."""
+    console = workshop.folder / "console"
+    process = workshop.start(console, "run", image, "--ssh-port", port)
+    try:
+        yield console
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+
+
+def over_ssh(workshop: Workshop, port: int, console: Path, script: str) -> str:
+    """Run `script` there as soon as it can be reached."""
+    key = Path(workshop.environment["HOME"]) / ".ssh/id_ed25519"
+    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
+               "ConnectTimeout=30", "LogLevel=ERROR"]  # fmt: skip
+    words = ["ssh", "-p", str(port), "-i", str(key), *(f"-o{one}" for one in options)]
+    deadline = time.monotonic() + BOOT
+    while True:
+        done = subprocess.run(
+            [*words, "root@127.0.0.1", script],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        if done.returncode != 255 or time.monotonic() > deadline:
+            assert done.returncode == 0, done.stderr + console.read_text(errors="replace")[-6000:]
+            return done.stdout
+        time.sleep(2)
+
+
+def test_the_machine_of_the_sshd_example_takes_the_key(workshop: Workshop) -> None:
+    file = workshop.file(SSHD)
+    workshop.does("build", file, "-o", "out", *workshop.insecure())
+    port = free_port()
+    with running(workshop, workshop.folder / "out" / f"{SSHD}.img", port) as console:
+        said = over_ssh(
+            workshop, port, console,
+            "cat /proc/sys/net/ipv4/ip_forward; ulimit -n; echo kept >/shared/x && cat /shared/x; "
+            "grep -c . /root/.ssh/authorized_keys; cat /proc/1/comm",
+        )  # fmt: skip
+    forward, files, kept, keys, first = said.split()
+    assert (forward, files, kept, keys) == ("1", "1024", "kept", "1")
+    assert first == "finit"  # label: pid: host
