@@ -16,7 +16,7 @@ from piimage.testing.shell import Shell
 _RUNC: Final = ("runc", "--root", "/run/containerd/runc/services.linuxkit", "exec")
 _STATUS: Final = re.compile(r"HTTP/\d(?:\.\d)? (\d{3})")
 _PAUSE: Final = 1.0
-_LEAST: Final = 1.0  # seconds that even the last try gets
+_LEAST: Final = 2.0  # seconds that even the last try gets
 _SHOWN: Final = 2000
 
 Lines = Callable[[], Sequence[Line]]
@@ -31,15 +31,18 @@ def make_check(check: Check, shell: Shell | None, console: Lines) -> Outcome:
     """
     began = time.monotonic()
     attempt = _attempt(check, shell, console)
+    reason = ""
     while True:
         left = began + check.timeout - time.monotonic()
         try:
             why = attempt(max(left, _LEAST))
         except PiimageError as error:
-            why = str(error)
+            # A last try that was cut short says less than the one before it.
+            why = reason if reason and error.code == "run.timeout" else str(error)
         seconds = time.monotonic() - began
         if why is None:
             return Outcome(check.title, seconds)
+        reason = why
         if seconds + _PAUSE >= check.timeout:
             return Outcome(check.title, seconds, failure=f"{why}\n(tried for {check.timeout:g} s)")
         time.sleep(_PAUSE)

@@ -103,6 +103,12 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
     assert "did not end" in str(run(Check(run=("x",), timeout=1), there).failure)
 
 
+def test_a_last_try_that_is_cut_short_leaves_the_better_reason(tmp_path: Path) -> None:
+    there = shell(tmp_path, f"[ -e {tmp_path}/again ] && exec sleep 60; : >{tmp_path}/again; exit 3")
+    failure = run(Check(run=("x",), timeout=2), there).failure
+    assert "exited with 3, not 0" in str(failure)
+
+
 def test_an_answer_without_expectation_is_good() -> None:
     assert answer_fault(Check(run=("x",)), "anything") is None
     assert "matches" in str(answer_fault(Check(run=("x",), matches="^a"), "ba"))

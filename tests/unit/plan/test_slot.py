@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from piimage import events
+from piimage.boards import load_board
+from piimage.card.ext4 import Ext4Volume
+from piimage.config.models import Appliance
+from piimage.errors import InputError
+from piimage.plan.containers import plan_containers
+from piimage.plan.limits import refuse_unsupported
+from piimage.plan.slot import Version, boot_of, card_plan, slot_files
+from piimage.plan.system import plan_system
+from piimage.run import Runner
+from piimage.steps import Job, Step
+from piimage.store import Blob, Store
+
+from .locks import lock_of
+
+BOARDS = ("pi3", "pi4", "pi5", "qemu-virt", "zero2w")
+SERVICES = {"services": [{"name": "hello", "use": "hello_world"}]}
+
+
+def planned(board_name: str, **sections: object) -> Version:
+    appliance = Appliance.model_validate(SERVICES | sections)
+    board = load_board(board_name)
+    lock = lock_of(appliance, board)
+    system = plan_system(appliance, board, lock, {})
+    return Version(appliance, board, system, plan_containers(appliance, lock, {}))
+
+
+def made(version: Version, store: Store) -> Job:
+    """A job in which every step has left a blob under each name that the slot asks for."""
+    outputs: dict[str, dict[str, Blob]] = {}
+    for step in version.steps():
+        names = {"squashfs": "", "initramfs": "", "image": "", "release": ""}
+        if step is version.system.kernel:
+            names |= {tree.name: "" for tree in version.board.device_trees}
+        if step is version.system.overlays:
+            names = {"i2c1": ""}
+        if step is version.system.firmware:
+            names = {f"usr/lib/raspi-firmware/{n}": "" for n in version.board.firmware.files}
+        outputs[step.key] = {name: _blob(store, step, name) for name in names}
+    return Job(store, Runner(), events.ignore, outputs)
+
+
+def _blob(store: Store, step: Step, name: str) -> Blob:
+    return store.add_bytes(f"{step.key} {name}".encode())
+
+
+def settings(version: Version) -> dict[str, str]:
+    lines = version.system.initramfs_base.board.decode().splitlines()
+    return {key: value.strip("'") for key, _, value in (line.partition("=") for line in lines)}
+
+
+def test_a_board_whose_loader_chooses_tells_the_initramfs_so() -> None:
+    assert settings(planned("pi4")) == {
+        "DISK": "/dev/mmcblk0", "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1",
+    }  # fmt: skip
+    assert settings(planned("qemu-virt"))["DISK"] == "/dev/vda"
+
+
+def test_a_board_with_folders_tells_the_initramfs_so() -> None:
+    assert settings(planned("pi3")) == {
+        "DISK": "/dev/mmcblk0", "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1",
+    }  # fmt: skip
+
+
+def test_a_data_partition_of_a_size_is_not_grown() -> None:
+    version = planned("pi4", data={"size": "32M"})
+    assert settings(version)["GROW"] == "0"
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_slot_holds_what_the_firmware_and_the_initramfs_ask_for(board: str, store: Store) -> None:
+    version = planned(board)
+    files = slot_files(version, made(version, store))
+    trees = {tree.name for tree in version.board.device_trees}
+    fixed = {
+        "kernel.img", "initramfs.img", "config.txt", "cmdline.txt", "appliance.json",
+        "overlays/README", "overlays/i2c1.dtbo",
+    }  # fmt: skip
+    layers = set(files) - fixed - trees
+    assert fixed | trees <= set(files)
+    assert len(layers) == len(version.layers)
+    assert all(name.startswith("layers/") and name.endswith(".squashfs") for name in layers)
+
+
+def test_the_manifest_names_every_file_by_its_digest(store: Store) -> None:
+    version = planned("pi4")
+    files = slot_files(version, made(version, store))
+    manifest = files.pop("appliance.json")
+    assert isinstance(manifest, bytes)
+    document = json.loads(manifest)
+    assert document["board"] == "pi4"
+    assert set(document["files"]) == set(files)
+    text = files["config.txt"]
+    assert isinstance(text, bytes)
+    assert document["files"]["config.txt"] == hashlib.sha256(text).hexdigest()
+    named = {f"layers/{digest}.squashfs" for digest in document["system"]}
+    named |= {f"layers/{digest}.squashfs" for digest in document["services"]["services/hello"]}
+    named.add(f"layers/{document['containers']}.squashfs")
+    assert named == {name for name in files if name.startswith("layers/")}
+
+
+def test_services_of_one_folder_share_its_layers() -> None:
+    twice = planned("pi4", services=[{"name": n, "use": "hello_world"} for n in ("a", "b")])
+    assert len(twice.layers) == len(planned("pi4").layers)
+
+
+def test_the_partitions_of_both_layouts(store: Store) -> None:
+    four = planned("pi4")
+    assert [v.name for v in card_plan(four, made(four, store)).volumes] == [
+        "selector", "slot A", "slot B", "data",
+    ]  # fmt: skip
+    two = planned("zero2w")
+    plan = card_plan(two, made(two, store))
+    assert [v.name for v in plan.volumes] == ["the boot partition", "data"]
+    data = plan.volumes[-1]
+    assert isinstance(data, Ext4Volume)
+    assert set(data.files) >= {"piimage", "piimage/state"}
+
+
+def test_a_slot_in_a_folder_says_so_on_its_command_line(store: Store) -> None:
+    version = planned("zero2w")
+    text = slot_files(version, made(version, store), "a/")["cmdline.txt"]
+    assert isinstance(text, bytes)
+    assert "piimage.prefix=a/" in text.decode().split()
+
+
+def test_cards_are_equal_when_their_content_is(store: Store) -> None:
+    one, same, other = planned("pi4"), planned("pi4"), planned("pi4", hostname="other")
+    identity = card_plan(one, made(one, store)).identity
+    assert card_plan(same, made(same, store)).identity == identity
+    assert card_plan(other, made(other, store)).identity != identity
+
+
+def test_the_files_boot_section_reaches_config_and_command_line() -> None:
+    boot = boot_of(
+        Appliance.model_validate(
+            {
+                "boot": {"config": {"gpu_mem": 32}, "overlays": ["i2c1"], "cmdline": ["one"]},
+                "kernel": {"cmdline": "two three"},
+            }
+        )
+    )
+    assert boot.cmdline == ("one", "two", "three")
+    assert tuple(boot.overlays) == ("i2c1",)
+    assert str(boot.config["gpu_mem"]) == "32"
+
+
+@pytest.mark.provokes("plan.unknown-owner")
+def test_an_owner_that_is_no_number_is_refused() -> None:
+    file = {"path": "etc/x", "contents": "x", "uid": "hello"}
+    with pytest.raises(InputError) as caught:
+        planned("pi4", files=[file])
+    assert caught.value.code == "plan.unknown-owner"
+
+
+@pytest.mark.provokes("plan.unsupported")
+def test_what_would_silently_be_left_out_is_refused() -> None:
+    refuse_unsupported(Appliance.model_validate(SERVICES))
+    with pytest.raises(InputError) as caught:
+        refuse_unsupported(Appliance.model_validate({"timezone": "Europe/Berlin"}))
+    assert caught.value.code == "plan.unsupported"
