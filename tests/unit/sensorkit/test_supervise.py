@@ -222,7 +222,12 @@ ALLOWED_AWAY_SECONDS = 61.0  # one back-off at its longest, a second failure rig
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_ten_thousand_samples_with_faults(name: str) -> None:
+def test_a_thousand_samples_with_faults(name: str) -> None:
+    """The ten thousand of tests/system/sensorkit/test_faults.py, in little."""
+    sample_with_faults(name, 1_000)
+
+
+def sample_with_faults(name: str, samples: int) -> None:
     """5 % of messages are not acknowledged, meet a reset, or come back as garbage."""
     make, make_driver, truth, tolerance = CASES[name]
     rig = Rig()
@@ -232,7 +237,7 @@ def test_ten_thousand_samples_with_faults(name: str) -> None:
     chip = Supervised(name, make_driver(rig), rig.clock, max_age=5)
     good = 0
     last_good = 0.0
-    for _ in range(10_000):
+    for _ in range(samples):
         sample = chip.poll()
         for m in sample:
             expected = truth.get(m.channel.key)
@@ -243,5 +248,5 @@ def test_ten_thousand_samples_with_faults(name: str) -> None:
         assert rig.clock.monotonic() - last_good < ALLOWED_AWAY_SECONDS
         rig.clock.sleep(1)
     # An ADS1015 sample is 28 messages: three in four samples meet a fault at the first attempt.
-    assert good > (7_000 if name == "ads1015" else 9_000), f"only {good} of 10,000 samples"
-    assert min(faulty.counts[kind] for kind in ("nack", "reset", "garbage")) > 100
+    assert good > samples * (0.6 if name == "ads1015" else 0.9), f"only {good} of {samples}"
+    assert min(faulty.counts[kind] for kind in ("nack", "reset", "garbage")) > samples / 200
