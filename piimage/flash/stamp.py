@@ -61,6 +61,17 @@ def is_there(medium: Medium, identity: str) -> bool:
     return found == data
 
 
+def begun(medium: Medium, identity: str) -> bool:
+    """Say whether a flash of the image `identity` was begun on the card and not ended.
+
+    Only the first block counts: the others may not have been written yet, or be the image's
+    already.
+    """
+    found = buffer(_BLOCK)
+    medium.read(0, found)
+    return found == stamp(identity, medium.size)[:_BLOCK]
+
+
 def fake(medium: Medium, real: int) -> PiimageError:
     """Return the error for a card that goes round after `real` bytes."""
     return PiimageError(

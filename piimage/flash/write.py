@@ -86,8 +86,7 @@ def _flash(
     began = time.monotonic()
     if resume:
         _check_resumable(medium, image)
-    else:
-        stamp.put(medium, image.identity)
+    stamp.put(medium, image.identity)
     head = buffer(HEAD)
     with _step(emit, "flash-write", f"writing {image.path.name}"):
         writer = _Writer(medium, image, head, emit, resume=resume)
@@ -124,7 +123,7 @@ def _step(emit: events.Listener, name: str, title: str) -> Iterator[None]:
 
 
 def _check_resumable(medium: Medium, image: Image) -> None:
-    if not stamp.is_there(medium, image.identity):
+    if not stamp.begun(medium, image.identity):
         raise PiimageError(
             "flash.no-resume",
             "there is no interrupted flash of this image on the card",

@@ -1,0 +1,90 @@
+"""Whole flashes onto loop devices."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from piimage.card.image import write_card
+from piimage.cli.flash import flash
+from piimage.cli.provision import provision
+from piimage.run import Runner
+from tests.system.flash.conftest import MIB, sh
+from tests.unit.card.test_image import plan
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_card(Runner(), plan(), tmp_path_factory.mktemp("card") / "pi4.img").image
+
+
+@pytest.mark.parametrize("size", [121, 128, 200, 1024])
+def test_a_flashed_device_is_a_healthy_card(
+    disk: Callable[..., str], image: Path, tmp_path: Path, size: int
+) -> None:
+    device = disk(size * MIB)
+    flash(device, [image], force=True, yes=device, hostname="shed", timezone="Asia/Tokyo")
+    assert "No errors detected" in sh("sfdisk", "--verify", device)
+    whole = Path(device).read_bytes()
+    data = image.read_bytes()
+    assert whole[:MIB] == data[:MIB]
+    for number, (start, length) in enumerate([(1, 8), (9, 40), (49, 40), (89, 32)], start=1):
+        part = tmp_path / f"p{number}"
+        part.write_bytes(whole[start * MIB : (start + length) * MIB])
+        check = ["e2fsck", "-fn"] if number == 4 else ["fsck.vfat", "-n"]
+        sh(*check, part)
+    p4 = tmp_path / "p4"
+    assert sh("debugfs", "-R", "cat /piimage/provision/hostname", p4) == "shed"
+    provision(device, force=True, hostname="other")
+    p4.write_bytes(Path(device).read_bytes()[89 * MIB : 121 * MIB])
+    sh("e2fsck", "-fn", p4)
+    assert sh("debugfs", "-R", "cat /piimage/provision/hostname", p4) == "other"
+    assert sh("debugfs", "-R", "cat /piimage/provision/timezone", p4) == "Asia/Tokyo"
+
+
+def test_a_card_that_was_in_use_keeps_its_data_when_told_more(
+    disk: Callable[..., str], image: Path, tmp_path: Path
+) -> None:
+    device = disk(128 * MIB, "--partscan")
+    flash(device, [image], force=True, yes=device)
+    sh("blockdev", "--rereadpt", device)
+    point = tmp_path / "point"
+    point.mkdir()
+    sh("mount", "-o", f"loop,offset={89 * MIB},sizelimit={32 * MIB}", device, point)
+    (point / "mine").write_text("kept")
+    sh("umount", point)
+    provision(device, force=True, hostname="shed")
+    sh("mount", "-o", f"loop,offset={89 * MIB},sizelimit={32 * MIB}", device, point)
+    assert (point / "mine").read_text() == "kept"
+    assert (point / "piimage/provision/hostname").read_text() == "shed\n"
+    assert (point / "piimage/provision").stat().st_uid == 0
+    sh("umount", point)
+
+
+MEASURED = """
+import re, sys
+from piimage.cli.flash import flash
+from pathlib import Path
+flash(sys.argv[1], [Path(sys.argv[2])], force=True, yes=sys.argv[1])
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.parametrize("megabytes", [64, 700])
+def test_memory_does_not_grow_with_the_image(
+    disk: Callable[..., str], tmp_path: Path, megabytes: int
+) -> None:
+    image = tmp_path / "big.img.gz"
+    with gzip.open(image, "wb", compresslevel=1) as file:
+        for number in range(megabytes):
+            file.write(bytes([number % 251]) * MIB)
+    device = disk((megabytes + 1) * MIB)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, device, image], check=True, capture_output=True
+    )
+    assert int(done.stdout) < 100_000  # KiB
