@@ -68,7 +68,8 @@ def make(version: Version, project: Project, sources: Sources, more: Sequence[St
     waiting = builder.pending(*steps)
     wanted = {blob.sha256 for step in waiting for blob in step.blobs()}
     packages = [one for one in project.lock.packages if one.sha256 in wanted]
-    sources.fetcher().fetch(packages)
+    if not all(sources.store.has(one.blob) for one in packages):
+        sources.fetcher().fetch(packages)
     return builder.build(*steps)
 
 
