@@ -104,7 +104,9 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_last_try_that_is_cut_short_leaves_the_better_reason(tmp_path: Path) -> None:
-    there = shell(tmp_path, f"[ -e {tmp_path}/again ] && exec sleep 60; : >{tmp_path}/again; exit 3")
+    there = shell(
+        tmp_path, f"[ -e {tmp_path}/again ] && exec sleep 60; : >{tmp_path}/again; exit 3"
+    )
     failure = run(Check(run=("x",), timeout=2), there).failure
     assert "exited with 3, not 0" in str(failure)
 

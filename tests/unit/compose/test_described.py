@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piimage.compose.described import container_layers, tree_files
+from piimage.config.rootfs import RootFileSystem, TreeFile
+from piimage.errors import InputError
+
+
+def test_a_folder_as_source_brings_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "web" / "sub").mkdir(parents=True)
+    (tmp_path / "web" / "page").write_text("p")
+    (tmp_path / "web" / "sub" / "run").write_text("r")
+    (tmp_path / "web" / "sub" / "run").chmod(0o700)
+    described = TreeFile(path="srv", source="web", uid=7)
+    found = {one.path: (one.content, one.mode, one.uid) for one in tree_files(described, tmp_path)}
+    assert found == {"srv/page": (b"p", 0o644, 7), "srv/sub/run": (b"r", 0o755, 7)}
+
+
+@pytest.mark.provokes("compose.no-source")
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        list(tree_files(TreeFile(path="a", source="missing"), tmp_path))
+    assert caught.value.code == "compose.no-source"
+    assert "missing" in str(caught.value)
+
+
+def test_a_tree_of_nothing_has_no_layer(tmp_path: Path) -> None:
+    assert container_layers("empty", RootFileSystem(), (), None, tmp_path) == ()
