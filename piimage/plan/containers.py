@@ -22,7 +22,7 @@ from piimage.lock import Lock
 from piimage.oci.bundle import folder_name
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
-from piimage.oci.spec import ContainerKind, container_ids
+from piimage.oci.spec import READ_ONLY, ContainerKind, container_ids
 from piimage.plan.folders import Folder, base_tree, entries, folder_of
 
 Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
@@ -79,7 +79,20 @@ def _pulled(entry: Entry, images: Mapping[str, Image]) -> Made:
     if label is None:
         return image_layers(image), execution, secure_defaults()
     below = merge(linuxkit_defaults(), parse_label(label, entry.image))
-    return image_layers(image), execution, below
+    return image_layers(image), execution, _with_net_settings(below, entry)
+
+
+def _with_net_settings(below: ContainerConfig, entry: Entry) -> ContainerConfig:
+    """Return `below` with /proc/sys/net writable for who may set up the network.
+
+    LinuxKit leaves all of /proc writable; its dhcpcd, for one, gives an interface up otherwise.
+    """
+    said = merge(below, entry)
+    if said.readonly_paths is not None or "CAP_NET_ADMIN" not in (said.capabilities or ()):
+        return below
+    if "CAP_SYS_ADMIN" in (said.capabilities or ()):
+        return below
+    return below.model_copy(update={"readonly_paths": _READ_ONLY_BUT_NET})
 
 
 def _with_volumes(config: ContainerConfig, volumes: Collection[str]) -> ContainerConfig:
@@ -93,6 +106,11 @@ def _with_volumes(config: ContainerConfig, volumes: Collection[str]) -> Containe
 
 
 _VOLUMES = "/var/lib/piimage/volumes"
+_SYS = ("abi", "crypto", "debug", "dev", "fs", "kernel", "sunrpc", "user", "vm")
+_READ_ONLY_BUT_NET = (
+    *(path for path in READ_ONLY if path != "/proc/sys"),
+    *(f"/proc/sys/{name}" for name in _SYS),
+)
 
 
 def _composed(folder: Folder, lock: Lock) -> Made:

@@ -38,7 +38,8 @@ _APPLETS = ("sh", "cat", "chmod", "cp", "echo", "grep", "head", "hostname", "id"
             "ls", "mkdir", "mktemp", "mount", "mv", "od", "rm", "sed", "sleep", "sysctl", "touch",
             "tr", "uname", "wc")  # fmt: skip
 _DROP = ("usr/share/**", "usr/lib/systemd/**", "usr/lib/*/gconv/**", "usr/lib/locale/**")
-_DHCPCD_CONF = b"ipv4only\nnoarp\npersistent\nallowinterfaces eth* en*\ntimeout 120\n"
+# No udev runs there, and the address has to stay when the container ends.
+_DHCPCD_CONF = b"nodev\nipv4only\nnoarp\npersistent\nallowinterfaces eth* en*\ntimeout 120\n"
 _GETTY = f"""#!/bin/sh
 echo "{GETTY} %s for $(uname -n), insecure: ${{INSECURE:-no}}" >/dev/console
 while :; do sleep 3600; done
@@ -79,8 +80,8 @@ RECIPES: Mapping[str, Recipe] = {
         packages=("busybox-static", "dhcpcd-base"),
         files=(File("dhcpcd.conf", _DHCPCD_CONF),),
         folders=("run/dhcpcd", "var/lib/dhcpcd", "tmp"),
-        users=(User("root", 0, 0), User("_dhcpcd", 100, 100, "", "/usr/lib/dhcpcd")),
-        groups=(Group("root", 0), Group("_dhcpcd", 100)),
+        users=(User("root", 0, 0), User("dhcpcd", 100, 100, "", "/usr/lib/dhcpcd")),
+        groups=(Group("root", 0), Group("dhcpcd", 100)),
     ),
     "linuxkit/getty": _getty("is here"),
     "linuxkit/sysctl": Recipe(

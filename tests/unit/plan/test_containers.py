@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piimage.config.container import LABEL
+from piimage.config.models import Appliance
+from piimage.lock import Lock
+from piimage.oci.layout import Image, Layout
+from piimage.oci.models import Execution, ImageConfig, RootFileSystem
+from piimage.oci.pack import pack_layer
+from piimage.plan.containers import plan_containers
+from piimage.store import Store
+from piimage.trees import file
+
+
+def image(folder: Path, label: Mapping[str, object] | None) -> Image:
+    layout = Layout(Store(folder))
+    packed = pack_layer(layout.store, [file("bin/x", b"x", 0o755)])
+    labels = None if label is None else {LABEL: json.dumps(label)}
+    config = ImageConfig(
+        os="linux",
+        architecture="arm64",
+        config=Execution(cmd=("/bin/x",), labels=labels),
+        rootfs=RootFileSystem(diff_ids=(packed.diff_id,)),
+    )
+    return layout.write_image(config, [packed.descriptor])
+
+
+def planned(folder: Path, label: Mapping[str, object] | None, **entry: object) -> Mapping[str, Any]:
+    appliance = Appliance.model_validate(
+        {"services": [{"name": "net", "image": "r/net:1", **entry}], "volumes": [{"name": "v"}]}
+    )
+    made = plan_containers(appliance, Lock(), {"r/net:1": image(folder, label)})
+    found: Mapping[str, Any] = json.loads(made.containers[0].config)
+    return found
+
+
+NET = {"capabilities": ["CAP_NET_ADMIN"]}
+
+
+def test_a_labelled_image_that_sets_up_the_network_may_write_its_settings(tmp_path: Path) -> None:
+    closed = planned(tmp_path, NET)["readonlyPaths"]
+    assert "/proc/sys/kernel" in closed
+    assert not [one for one in closed if "/proc/sys/net".startswith(one)]
+    by_entry = planned(tmp_path, {}, **{"capabilities.add": ["CAP_NET_ADMIN"]})
+    assert by_entry["readonlyPaths"] == closed
+
+
+@pytest.mark.parametrize(
+    ("label", "entry"),
+    [
+        (None, NET),
+        ({"capabilities": ["CAP_CHOWN"]}, {}),
+        (NET, {"capabilities": ["none"]}),
+        ({"capabilities": ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]}, {}),
+    ],
+)
+def test_for_all_others_the_default_stands(
+    tmp_path: Path, label: Mapping[str, object] | None, entry: dict[str, object]
+) -> None:
+    assert "readonlyPaths" not in planned(tmp_path, label, **entry)
+
+
+def test_what_is_said_of_read_only_paths_stands(tmp_path: Path) -> None:
+    said = planned(tmp_path, {**NET, "readonlyPaths": ["/proc/fs"]})
+    assert said["readonlyPaths"] == ["/proc/fs"]
+
+
+def test_a_label_makes_the_root_writable_and_an_unlabelled_image_keeps_it_closed(
+    tmp_path: Path,
+) -> None:
+    assert planned(tmp_path, {})["readonly"] is False
+    assert planned(tmp_path, None)["readonly"] is True
+
+
+def test_a_volume_by_name_is_bound_from_its_folder(tmp_path: Path) -> None:
+    said = planned(tmp_path, None, binds=["v:/shared", "/etc/x:/x"])
+    assert said["binds"] == ["/var/lib/piimage/volumes/v:/shared", "/etc/x:/x"]
