@@ -14,9 +14,20 @@ from piimage.testing.report import Outcome
 
 # The whole line, so that half a word is never taken for one.
 _TOLD: Final = re.compile(r"piimage: service (\S+): ([^\n]*)\n")
+_BOOTED: Final = "piimage: phase services"
 _UP: Final = re.compile(r"(healthy|running)\b")
 _STARTING: Final = re.compile(r"(waiting for|restarting in)\b")
 _BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
+
+
+def wait_for_boot(session: Session, timeout: float) -> Outcome:
+    """Wait until the onboot containers are through and the services' turn has come."""
+    title = "the system boots"
+    try:
+        session.wait_for(_BOOTED, timeout)
+    except PiimageError as error:
+        return Outcome(title, session.seconds(), failure=error.message)
+    return Outcome(title, session.seconds())
 
 
 def wait_for_services(session: Session, names: Iterable[str], timeout: float) -> list[Outcome]:

@@ -17,7 +17,7 @@ from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.testing.checks import make_check
 from piimage.testing.report import Outcome, failures
-from piimage.testing.services import broken, wait_for_services
+from piimage.testing.services import broken, wait_for_boot, wait_for_services
 from piimage.testing.shell import Shell, card_with_key, require_shell
 
 
@@ -72,15 +72,17 @@ def _watched(
     appliance: Appliance, plan: TestPlan, session: Session, shell: Shell | None, limit: float
 ) -> tuple[Outcome, ...]:
     names = [entry.name for entry in appliance.services]
-    services = wait_for_services(session, names, limit)
+    found = [wait_for_boot(session, limit)]
+    why = "it did not boot" if failures(found) else None
+    if why is None:
+        found += wait_for_services(session, names, max(0.0, limit - session.seconds()))
+        why = "a service is not up" if failures(found) else None
     seen = len(session.lines())
-    why = "a service is not up" if failures(services) else None
     if why is None and shell is not None:
-        entrance = _entered(shell, limit)
-        services.append(entrance)
-        why = "nobody can log in" if entrance.failure else None
+        found.append(_entered(shell, limit))
+        why = "nobody can log in" if failures(found) else None
     checks = tuple(_checked(plan.checks, shell, session, why))
-    return (*_still_up(services, names, session, seen), *checks)
+    return (*_still_up(found, names, session, seen), *checks)
 
 
 def _entered(shell: Shell, limit: float) -> Outcome:
@@ -103,12 +105,12 @@ def _checked(
 
 
 def _still_up(
-    services: list[Outcome], names: list[str], session: Session, seen: int
+    found: list[Outcome], names: list[str], session: Session, seen: int
 ) -> Iterator[Outcome]:
-    """Give the outcomes of the services; one that broke while the checks were made has failed."""
+    """Give what was `found`; a service that broke while the checks were made has failed."""
     titles = {f"service {name} is up": name for name in names}
     later = session.lines()[seen:]
-    for one in services:
+    for one in found:
         told = broken(later, titles[one.name]) if one.name in titles else None
         if told is not None and one.failure is None:
             yield replace(one, failure=f"it was up, and then: {told}")

@@ -21,6 +21,7 @@ from tests.unit.firmware.cards import KERNEL, card
 
 VIRT = load_board("qemu-virt")
 SLOT = {"config.txt": b"kernel=kernel.img\n", "cmdline.txt": b"quiet\n", "kernel.img": KERNEL}
+UP = "echo piimage: phase services"
 HELLO = {"name": "hello", "use": "hello_world"}
 
 
@@ -43,39 +44,51 @@ def outcomes(tmp_path: Path, script: str, what: Appliance, **options: float) -> 
 
 
 def test_services_are_awaited_and_checks_see_the_whole_console(tmp_path: Path) -> None:
-    script = "echo HELLO; echo piimage: service hello: running; exec sleep 100"
+    script = f"{UP}; echo HELLO; echo piimage: service hello: running; exec sleep 100"
     found = outcomes(tmp_path, script, appliance({"console": "HELLO"}))
     assert [(one.name, one.failure) for one in found] == [
-        ("service hello is up", None), ("HELLO", None),
+        ("the system boots", None), ("service hello is up", None), ("HELLO", None),
     ]  # fmt: skip
 
 
 def test_a_service_that_does_not_come_up_fails_and_skips_the_checks(tmp_path: Path) -> None:
     script = (
-        "echo piimage: service hello: running; echo piimage: service hello: exited with code 1;"
+        f"{UP}; echo piimage: service hello: running;"
+        "echo piimage: service hello: exited with code 1;"
         "exec sleep 100"
     )
     two = [HELLO, {"name": "late", "use": "hello_world"}]
     found = outcomes(tmp_path, script, appliance({"console": "x"}, services=two), timeout=1)
-    assert "exited with code 1" in str(found[0].failure)
-    assert "late is not up" in str(found[1].failure)
-    assert found[2].skipped == "a service is not up"
+    assert "exited with code 1" in str(found[1].failure)
+    assert "late is not up" in str(found[2].failure)
+    assert found[3].skipped == "a service is not up"
 
 
-def test_a_panic_fails_the_services_with_its_words(tmp_path: Path) -> None:
-    script = 'echo "Kernel panic - not syncing: no init"; exec sleep 100'
-    (found,) = outcomes(tmp_path, script, appliance())
-    assert "no init" in str(found.failure)
+@pytest.mark.parametrize(
+    "said", ["Kernel panic - not syncing: no init", "piimage: BOOT STOPPED: onboot x failed"]
+)
+def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) -> None:
+    script = f'echo "{said}"; exec sleep 100'
+    found = outcomes(tmp_path, script, appliance({"console": "x"}))
+    assert said.partition(": ")[2] in str(found[0].failure)
+    assert found[1].skipped == "it did not boot"
+
+
+def test_a_panic_after_the_boot_fails_the_services(tmp_path: Path) -> None:
+    script = f'{UP}; echo "Kernel panic - not syncing: oops"; exec sleep 100'
+    found = outcomes(tmp_path, script, appliance())
+    assert [one.failure is None for one in found] == [True, False]
+    assert "oops" in str(found[1].failure)
 
 
 def test_a_service_that_breaks_during_the_checks_has_failed(tmp_path: Path) -> None:
     script = (
-        "echo piimage: service hello: healthy; sleep 2;"
+        f"{UP}; echo piimage: service hello: healthy; sleep 2;"
         "echo 'piimage: service hello: unhealthy (3 checks failed)'; echo DONE; exec sleep 100"
     )
     found = outcomes(tmp_path, script, appliance({"console": "DONE"}))
-    assert "unhealthy" in str(found[0].failure)
-    assert found[1].failure is None
+    assert "unhealthy" in str(found[1].failure)
+    assert found[2].failure is None
 
 
 @pytest.mark.provokes("testing.no-shell")
