@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,15 @@ def write_squashfs(
         raise
 
 
+def _as_root() -> list[str]:
+    """Return what lets mksquashfs believe that it is root, in a user namespace of its own.
+
+    Of a tar, mksquashfs 4.5 gives the root folder to whoever runs it, whatever -root-uid says;
+    nothing else of the result depends on the user.
+    """
+    return [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--"]
+
+
 def _command(target: Path, compression: Compression, processors: int) -> list[str | Path]:
     times = [word for name in ("all", "mkfs", "root") for word in (f"-{name}-time", str(EPOCH))]
     root = ["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0"]
@@ -60,6 +70,7 @@ def _command(target: Path, compression: Compression, processors: int) -> list[st
     bounds = ["-b", str(compression.block), "-processors", str(processors), "-mem", _MEMORY]
     quiet = ["-quiet", "-no-progress"]
     return [
+        *_as_root(),
         "mksquashfs",
         "-",
         target,

@@ -56,9 +56,9 @@ def test_another_user_folder_store_umask_locale_and_time_zone_give_the_same_byte
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         second = home / "results" / first.name
-        subprocess.run(["cmp", first, second], check=True)
-        for suffix in (".bmap", ".manifest.json", ".sbom.spdx.json", ".sbom.cdx.json"):
+        for suffix in (".manifest.json", ".sbom.spdx.json", ".sbom.cdx.json", ".bmap"):
             assert first.with_suffix(suffix).read_bytes() == second.with_suffix(suffix).read_bytes()
+        subprocess.run(["cmp", first, second], check=True)
     finally:
         shutil.rmtree(home)
 
@@ -67,11 +67,16 @@ def test_nothing_is_written_when_nothing_changed(
     built: Built, piimage_store: Path, project_folder: Path
 ) -> None:
     image = built("pi4")
+
+    def again() -> str:
+        done = subprocess.run(
+            [PIIMAGE, "build", project_folder / "examples" / "pi4.yml", "-o", image.parent],
+            env={**os.environ, "PIIMAGE_STORE": str(piimage_store)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stderr
+
+    again()  # other tests may have touched the folder since it was built
     before = image.stat()
-    done = subprocess.run(
-        [PIIMAGE, "build", project_folder / "examples" / "pi4.yml", "-o", image.parent],
-        env={**os.environ, "PIIMAGE_STORE": str(piimage_store)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "nothing changed" in done.stderr
+    assert "nothing changed" in again()
     assert (image.stat().st_ino, image.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
