@@ -1,0 +1,31 @@
+"""`piimage diff`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as encoder
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from piimage.cli.options import Json
+from piimage.differences import differences, manifest_path, read_manifest
+
+EXAMPLE = "Example: piimage diff old/pi4.img out/pi4.img"
+
+
+def diff(
+    before: Annotated[Path, typer.Argument(help="An image, or its .manifest.json.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+    json: Json = False,
+) -> None:
+    """Say which packages, layers and files changed between two builds (+ new, - gone, ~ other)."""
+    old, new = (read_manifest(manifest_path(path)) for path in (before, after))
+    changes = differences(old, new)
+    for change in changes:
+        line = encoder.dumps(dataclasses.asdict(change)) if json else str(change)
+        typer.echo(line)
+    if not changes and not json:
+        same = old.identity == new.identity
+        typer.echo("the same" if same else "the same files, laid out differently")
