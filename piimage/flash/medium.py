@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from piimage.flash import blockdev
 BUFFER: Final = 4 << 20
 _GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM})
 _Call = Callable[[int, Sequence[memoryview], int], int]
+_LOCK_SECONDS: Final = 5
 _FLAGS: Final = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -123,12 +125,24 @@ def opened(
     descriptor = open_it(path)
     try:
         _check_same(descriptor, path, number, sequence)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, path)
         yield medium_of(path, descriptor)
-    except BlockingIOError as error:
-        raise _held(path) from error
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: str) -> None:
+    """Take the lock that udev respects; it holds it for a moment itself when a card was put in."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise _held(path) from error
+            time.sleep(0.05)
+        else:
+            return
 
 
 def medium_of(path: str, descriptor: int) -> Medium:

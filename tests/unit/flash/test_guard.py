@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.errors import DeviceRefused, ErrorGroup
+from piimage.flash import guard
+from piimage.flash.sysfs import System
+
+GB = 10**9
+SD = "devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sdb"
+NVME = "devices/pci0000:00/0000:00:1d.0/0000:3d:00.0/nvme/nvme0/nvme0n1"
+MMC = "devices/pci0000:00/0000:00:1a.0/mmc_host/mmc0/mmc0:aaaa/block/mmcblk0"
+SATA = "devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0/block/sda"
+
+
+@dataclass
+class Machine:
+    """A made-up machine: its /sys and /proc."""
+
+    root: Path
+
+    @property
+    def system(self) -> System:
+        return System(self.root / "sys", self.root / "proc")
+
+    def write(self, path: str, text: str) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(f"{text}\n")
+
+    def disk(
+        self, where: str, number: str, size: int = 32 * GB, files: Mapping[str, str] | None = None
+    ) -> None:
+        name = Path(where).name
+        given = {"dev": number, "size": str(size // 512), "removable": "0", "ro": "0"}
+        for file, text in (given | dict(files or {})).items():
+            self.write(f"sys/{where}/{file}", text)
+        (self.root / "sys/block").mkdir(parents=True, exist_ok=True)
+        (self.root / "sys/block" / name).symlink_to(self.root / "sys" / where)
+        self._number(number, where)
+
+    def partition(self, where: str, name: str, number: str) -> None:
+        self.write(f"sys/{where}/{name}/dev", number)
+        self.write(f"sys/{where}/{name}/partition", "1")
+        self._number(number, f"{where}/{name}")
+
+    def holder(self, where: str, holder: str) -> None:
+        self.write(f"sys/{where}/holders/{holder}", "")
+
+    def mounts(self, *lines: str) -> None:
+        self.write("proc/self/mountinfo", "\n".join(lines))
+
+    def said(self, name: str, needed: int = 0) -> list[tuple[str, str]]:
+        found = guard.refusals(self.system.disk(name), self.system, needed)
+        return [(refusal.code, refusal.reason) for refusal in found]
+
+    def _number(self, number: str, where: str) -> None:
+        link = self.root / "sys/dev/block" / number
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(self.root / "sys" / where)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path)
+    made.disk(SD, "8:16", files={"device/vendor": "Generic ", "device/model": "SD Reader"})
+    made.write("sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/idVendor", "0bda")
+    made.write("sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/serial", "20090516")
+    made.partition(SD, "sdb1", "8:17")
+    made.mounts("30 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw")
+    made.write("proc/swaps", "Filename Type Size Used Priority")
+    return made
+
+
+def test_a_card_in_a_usb_reader_can_be_flashed(machine: Machine) -> None:
+    assert machine.said("sdb", 4 * GB) == []
+    disk = machine.system.disk("sdb")
+    assert (disk.bus, disk.model, disk.serial) == ("usb", "Generic SD Reader", "20090516")
+    assert disk.partitions == ("sdb1",)
+
+
+def test_a_card_in_a_slot_can_be_flashed(machine: Machine) -> None:
+    machine.disk(MMC, "179:0", files={"device/name": "SD32G", "device/cid": "0353"})
+    assert machine.said("mmcblk0") == []
+    assert machine.system.disk("mmcblk0").model == "SD32G"
+
+
+IN_USE = "flash.in-use"
+
+
+def test_a_volume_group_in_use_is_named(machine: Machine) -> None:
+    machine.holder(f"{SD}/sdb1", "dm-3")
+    machine.disk("devices/virtual/block/dm-3", "253:3")
+    machine.write("sys/block/dm-3/dm/name", "vg0-home")
+    machine.write("sys/block/dm-3/dm/uuid", "LVM-abc")
+    assert machine.said("sdb") == [(IN_USE, "sdb1 is part of the LVM volume vg0-home")]
+
+
+def test_an_open_luks_volume_is_named(machine: Machine) -> None:
+    machine.holder(SD, "dm-0")
+    machine.disk("devices/virtual/block/dm-0", "253:0")
+    machine.write("sys/block/dm-0/dm/name", "secret")
+    machine.write("sys/block/dm-0/dm/uuid", "CRYPT-LUKS2-abc")
+    assert machine.said("sdb") == [(IN_USE, "sdb is part of the LUKS volume secret")]
+
+
+def test_a_raid_member_is_named(machine: Machine) -> None:
+    machine.holder(f"{SD}/sdb1", "md0")
+    machine.disk("devices/virtual/block/md0", "9:0")
+    machine.write("sys/block/md0/md/level", "raid1")
+    assert machine.said("sdb") == [(IN_USE, "sdb1 is part of the RAID array md0 (raid1)")]
+
+
+def test_what_is_mounted_far_above_is_found(machine: Machine) -> None:
+    """/home on LVM on LUKS on RAID on the card."""
+    for below, name, number in [
+        (f"{SD}/sdb1", "md0", "9:0"),
+        ("devices/virtual/block/md0", "dm-0", "253:0"),
+        ("devices/virtual/block/dm-0", "dm-1", "253:1"),
+    ]:
+        machine.holder(below, name)
+        machine.disk(f"devices/virtual/block/{name}", number)
+    machine.mounts("31 1 253:1 / /home rw - ext4 /dev/mapper/vg-home rw")
+    said = machine.said("sdb")
+    assert said[0] == ("flash.system-disk", "this computer runs from it: dm-1 is /home")
+
+
+def test_a_second_member_of_a_btrfs_is_found(machine: Machine) -> None:
+    machine.write("sys/fs/btrfs/1234/devices/sdb1", "")
+    machine.write("sys/fs/btrfs/1234/label", "pool")
+    assert machine.said("sdb") == [(IN_USE, "sdb1 is a member of the mounted btrfs pool")]
+
+
+@pytest.mark.provokes("flash.system-disk")
+@pytest.mark.parametrize("point", ["/", "/boot", "/boot/efi", "/usr", "/home"])
+def test_what_this_computer_runs_from_is_refused(machine: Machine, point: str) -> None:
+    machine.mounts(f"30 1 8:17 / {point} rw shared:1 - ext4 /dev/sdb1 rw")
+    with pytest.raises(DeviceRefused, match="this computer runs from it") as caught:
+        guard.check(machine.system.disk("sdb"), machine.system, 0, force=True)
+    assert caught.value.code == "flash.system-disk"
+
+
+def test_swap_is_refused(machine: Machine) -> None:
+    machine.write("proc/swaps", "Filename Type Size Used Priority\n/dev/sdb1 partition 9 0 -2")
+    assert machine.said("sdb") == [("flash.system-disk", "this computer swaps to /dev/sdb1")]
+
+
+@pytest.mark.provokes("flash.in-use", "flash.read-only", "flash.too-small")
+def test_all_reasons_are_told_at_once(machine: Machine) -> None:
+    machine.write(f"sys/{SD}/ro", "1")
+    machine.mounts(r"31 1 8:17 / /media/my\040card rw - vfat /dev/sdb1 rw")
+    with pytest.raises(ErrorGroup) as caught:
+        guard.check(machine.system.disk("sdb"), machine.system, 64 * GB)
+    assert [error.code for error in caught.value.errors] == [
+        "flash.too-small",
+        "flash.read-only",
+        "flash.in-use",
+    ]
+    assert "/media/my card" in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.provokes("flash.no-medium")
+def test_an_empty_reader_is_refused(machine: Machine) -> None:
+    machine.write(f"sys/{SD}/size", "0")
+    with pytest.raises(DeviceRefused, match="there is no card in it"):
+        guard.check(machine.system.disk("sdb"), machine.system, 1)
+
+
+@pytest.mark.provokes("flash.not-removable")
+@pytest.mark.parametrize("where", [NVME, SATA, "devices/virtual/block/loop9"])
+def test_a_fixed_disk_takes_force(machine: Machine, where: str) -> None:
+    machine.disk(where, "7:9")
+    disk = machine.system.disk(Path(where).name)
+    with pytest.raises(DeviceRefused, match="neither removable"):
+        guard.check(disk, machine.system, 0)
+    guard.check(disk, machine.system, 0, force=True)
+
+
+@pytest.mark.provokes("flash.not-a-card")
+@pytest.mark.parametrize("name", ["sr0", "zram0", "ram3", "mmcblk0boot0", "mmcblk1rpmb"])
+def test_what_is_no_card_is_refused_even_with_force(machine: Machine, name: str) -> None:
+    machine.disk(f"devices/virtual/block/{name}", "1:1")
+    with pytest.raises(DeviceRefused, match="it is no card or disk"):
+        guard.check(machine.system.disk(name), machine.system, 0, force=True)
+
+
+@pytest.mark.provokes("flash.no-device", "flash.not-a-device")
+def test_what_is_no_device_is_refused(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(DeviceRefused, match="no such device"):
+        guard.disk_of(str(tmp_path / "nothing"), machine.system)
+    with pytest.raises(DeviceRefused, match="not a block device"):
+        guard.disk_of(str(tmp_path), machine.system)
+
+
+@pytest.mark.provokes("flash.partition", "flash.no-device")
+def test_a_partition_is_answered_with_its_disk(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        values = [0o060600, *[0] * 9]
+        number = {"/dev/sdb1": os.makedev(8, 17), "/dev/sdz": os.makedev(8, 99)}[str(self)]
+        return os.stat_result(values, {"st_rdev": number})
+
+    system = machine.system
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", stat)
+        patch.setattr(System, "whole_disk", lambda _, n: ("sdb", True) if n == "8:17" else None)
+        with pytest.raises(DeviceRefused, match="give the whole card, /dev/sdb"):
+            guard.disk_of("/dev/sdb1", system)
+        with pytest.raises(DeviceRefused, match="knows no disk"):
+            guard.disk_of("/dev/sdz", system)
+
+
+def test_disks_come_in_the_order_of_their_numbers(machine: Machine) -> None:
+    for number in (10, 2, 1):
+        machine.disk(f"devices/virtual/block/loop{number}", f"7:{number}")
+    assert [disk.name for disk in machine.system.disks()] == ["loop1", "loop2", "loop10", "sdb"]
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=200))
+def test_any_mount_table_is_read(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    proc = tmp_path_factory.mktemp("proc")
+    (proc / "self").mkdir()
+    (proc / "self/mountinfo").write_text(text, errors="replace")
+    (proc / "swaps").write_text(text, errors="replace")
+    found = System(proc, proc)
+    found.mounts()
+    found.swaps()

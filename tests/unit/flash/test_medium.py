@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from piimage.cli.flash import _confirm
+from piimage.cli.provision import settings
+from piimage.errors import DeviceRefused, InputError, PiimageError
+from piimage.flash import elevate, medium
+from piimage.flash.medium import Medium
+from piimage.flash.sysfs import Disk
+from piimage.run import Runner
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, number: int) -> Medium:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "pwritev", fail)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    return Medium("/dev/sdx", -1, 1 << 20, 512, None)
+
+
+@pytest.mark.provokes("flash.gone")
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM])
+def test_a_card_that_was_pulled_is_called_gone(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    card = failing(monkeypatch, number)
+    with pytest.raises(PiimageError, match="taken out"):
+        card.write(0, medium.buffer(512))
+    with pytest.raises(PiimageError, match="taken out"):
+        card.flush()
+
+
+@pytest.mark.provokes("flash.io-error")
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EREMOTEIO])
+def test_an_error_names_the_bytes(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    with pytest.raises(PiimageError, match="bytes 4096 to 4607 could not be written"):
+        failing(monkeypatch, number).write(4096, medium.buffer(512))
+
+
+def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(8192))
+    real = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda d, b, o: real(d, [b[0][:1000]], o))
+    descriptor = os.open(file, os.O_RDWR)
+    data = medium.buffer(8192)
+    data[:] = os.urandom(8192)
+    Medium("card", descriptor, 8192, 512, None).write(0, data)
+    os.close(descriptor)
+    assert file.read_bytes() == bytes(data)
+
+
+def test_a_device_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(4096))
+    descriptor = os.open(file, os.O_RDWR)
+    with pytest.raises(PiimageError, match="the device ends there"):
+        Medium("card", descriptor, 1 << 20, 512, None).read(4096, medium.buffer(512))
+    os.close(descriptor)
+
+
+@pytest.mark.provokes("flash.changed")
+def test_another_size_is_another_card(tmp_path: Path) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(4096))
+    descriptor = os.open(file, os.O_RDWR)
+    with pytest.raises(DeviceRefused, match="another card was put in"):
+        Medium("card", descriptor, 8192, 512, None).same()
+    os.close(descriptor)
+
+
+@pytest.mark.provokes("flash.changed")
+def test_another_device_than_asked_about_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(4096))
+    with (
+        pytest.raises(DeviceRefused, match="another device now"),
+        medium.opened(str(file), 12345, None),
+    ):
+        raise AssertionError("it was opened")
+
+
+@pytest.mark.provokes("flash.held", "flash.no-permission", "flash.read-only", "flash.no-device")
+def test_why_it_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {
+        errno.EBUSY: "flash.held",
+        errno.EACCES: "flash.no-permission",
+        errno.EROFS: "flash.read-only",
+        errno.ENOENT: "flash.no-device",
+    }
+    todo = iter(numbers)
+
+    def fail(*_: object) -> int:
+        raise OSError(next(todo), "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        said = []
+        for _ in numbers:
+            with pytest.raises(DeviceRefused) as caught:
+                medium.open_device("/dev/sdx")
+            said.append(caught.value.code)
+    assert said == list(numbers.values())
+
+
+def fake_sudo(folder: Path, script: str) -> Runner:
+    sudo = folder / "sudo"
+    sudo.write_text(f"#!/bin/sh\n{script}\n")
+    sudo.chmod(0o755)
+    return Runner().with_environment(PATH=f"{folder}:/usr/bin:/bin")
+
+
+def test_sudo_is_asked_for_the_device_alone(tmp_path: Path) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(4096))
+    runner = fake_sudo(tmp_path, 'echo "$@" > ' + str(tmp_path / "asked") + '\nshift\nexec "$@"')
+    descriptor = elevate.open_by_sudo(runner, str(file))
+    assert os.fstat(descriptor).st_ino == file.stat().st_ino
+    os.close(descriptor)
+    asked = (tmp_path / "asked").read_text().strip()
+    assert asked == f"-- {sys.executable} -m piimage.flash.opener {file}"
+
+
+@pytest.mark.provokes("flash.no-permission")
+@pytest.mark.parametrize("script", ["exit 1", "exit 0"])
+def test_a_sudo_that_refuses_is_said(tmp_path: Path, script: str) -> None:
+    with pytest.raises(DeviceRefused, match="sudo did not open it"):
+        elevate.open_by_sudo(fake_sudo(tmp_path, script), "/dev/sdx")
+
+
+def test_without_sudo_it_is_said(tmp_path: Path) -> None:
+    runner = Runner().with_environment(PATH=str(tmp_path))
+    with pytest.raises(DeviceRefused, match="sudo did not open it"):
+        elevate.open_by_sudo(runner, "/dev/sdx")
+
+
+@pytest.mark.provokes("flash.no-device")
+def test_what_sudo_cannot_open_is_said(tmp_path: Path) -> None:
+    runner = fake_sudo(tmp_path, 'shift\nexec "$@"')
+    with pytest.raises(DeviceRefused, match="cannot be opened") as caught:
+        elevate.open_by_sudo(runner, str(tmp_path / "nothing"))
+    assert caught.value.code == "flash.no-device"
+
+
+SDB = Disk("sdb", "8:16", 32 * 10**9, "usb", removable=True, read_only=False)
+
+
+@pytest.mark.provokes("flash.unconfirmed")
+def test_without_a_person_the_name_must_be_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    _confirm(SDB, "/dev/sdb", "/dev/sdb")
+    with pytest.raises(InputError, match="--yes says /dev/sdc"):
+        _confirm(SDB, "/dev/sdb", "/dev/sdc")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    with pytest.raises(DeviceRefused, match="nobody can be asked"):
+        _confirm(SDB, "/dev/sdb", None)
+
+
+@pytest.mark.provokes("flash.unconfirmed")
+def test_a_person_types_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    answers = iter(["sdb", "/dev/sdb", "y"])
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    _confirm(SDB, "/dev/sdb", None)
+    _confirm(SDB, "/dev/sdb", None)
+    with pytest.raises(DeviceRefused, match="its name was not typed"):
+        _confirm(SDB, "/dev/sdb", None)
+
+
+@pytest.mark.provokes("flash.no-passphrase")
+def test_a_passphrase_that_nobody_can_type_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    with pytest.raises(InputError, match="nobody can be asked for the passphrase"):
+        settings(None, [], "garden", None, None, [])
+
+
+@pytest.mark.provokes("flash.bad-setting")
+def test_options_become_settings(tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA me\n\nssh-rsa BBBB you\n")
+    (tmp_path / "psk").write_text("correct horse\n")
+    told = settings(
+        "shed", [str(tmp_path / "key.pub")], "garden", tmp_path / "psk", None, ["A=b=c"]
+    )
+    assert told.ssh_keys == ("ssh-ed25519 AAAA me", "ssh-rsa BBBB you")
+    assert told.wifi is not None
+    assert told.wifi.passphrase == "correct horse"
+    assert told.values == {"A": "b=c"}
+    with pytest.raises(InputError, match="cannot be read"):
+        settings(None, [str(tmp_path / "nothing.pub")], None, None, None, [])
