@@ -1,0 +1,104 @@
+"""Runs the appliance's scripts here: under busybox ash, with the Pi's paths led into a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from piimage import resources
+
+APPLIANCE = resources.path("appliance")
+# Where a path begins: not behind a variable or a folder.
+_ABSOLUTE = re.compile(
+    r"(?<![\w}])/(usr/lib/piimage|run/piimage|run/containerd|var/log|containers|data|etc/"
+    r"|dev/console|dev/[vms][dm])"
+)
+_LONG_ENOUGH_S = 20.0
+
+
+@dataclass(frozen=True)
+class Pi:
+    """A folder that stands for the Pi's root."""
+
+    root: Path
+
+    def install(self, name: str) -> Path:
+        """Copy a script of usr/lib/piimage with its absolute paths led into the folder."""
+        return self._copy(APPLIANCE / "rootfs/usr/lib/piimage" / name, f"usr/lib/piimage/{name}")
+
+    def initramfs_functions(self) -> Path:
+        """Copy the functions of the initramfs's script; what it does at once is left out."""
+        target = self._copy(APPLIANCE / "initramfs/init", "init")
+        functions, _, _ = target.read_text().partition("\nbb mount -t devtmpfs")
+        target.write_text(functions)
+        return target
+
+    def program(self, name: str, text: str) -> None:
+        """Put a stand-in for a program first on the scripts' PATH."""
+        path = self.path(f"bin/{name}")
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def path(self, name: str) -> Path:
+        """Return a path in the folder whose parent exists."""
+        path = self.root / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file."""
+        path = self.path(name)
+        path.write_text(text)
+        return path
+
+    def console(self) -> list[str]:
+        """Return what was printed on the console."""
+        path = self.path("dev/console")
+        return path.read_text().splitlines() if path.exists() else []
+
+    def sh(self, script: str) -> str:
+        """Run a few lines of shell; return what they print."""
+        done = subprocess.run(
+            ["busybox", "sh", "-c", script],
+            capture_output=True, text=True, check=True, timeout=_LONG_ENOUGH_S,
+        )  # fmt: skip
+        return done.stdout
+
+    def _copy(self, source: Path, name: str) -> Path:
+        text = source.read_text()
+        text = _ABSOLUTE.sub(f"{self.root}\\g<0>", text)
+        text = text.replace("PATH=/usr/sbin:/usr/bin", f"PATH={self.root}/bin:$PATH")
+        # busybox prefers its own programs to those on PATH.
+        text = text.replace("wget -q", f"{self.root}/bin/wget -q")
+        self.path("dev/console")
+        # The console is a file here: what is written to it must not replace what is there.
+        text = text.replace('>"$CONSOLE"', '>>"$CONSOLE"').replace("/bin/busybox", "busybox")
+        target = self.path(name)
+        target.write_text(text)
+        target.chmod(0o755)
+        return target
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    """Wait for something that a script does by itself."""
+    deadline = time.monotonic() + _LONG_ENOUGH_S
+    while not true():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """Ask a script to end as process 1 does; return its exit code."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=_LONG_ENOUGH_S)
+
+
+def environment() -> dict[str, str]:
+    """Return an environment that does not depend on who runs the tests."""
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}

@@ -1,0 +1,141 @@
+"""The initramfs's script: slot, growth of the data partition, choice of the containers layer."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.unit.appliance.scripts import Pi
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Pi:
+    return Pi(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("disk", "number", "expected"),
+    [
+        ("/dev/vda", 4, "/dev/vda4"),
+        ("/dev/mmcblk0", 2, "/dev/mmcblk0p2"),
+        ("/dev/nvme0n1", 1, "/dev/nvme0n1p1"),
+        ("sda", 3, "sda3"),
+    ],
+)
+def test_partitions_of_disks_whose_names_end_in_a_digit_take_a_p(
+    pi: Pi, disk: str, number: int, expected: str
+) -> None:
+    init = pi.initramfs_functions()
+    assert pi.sh(f'. {init}; partition_of {disk} {number}; echo "$REPLY"').strip() == expected
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 0x01020304])
+def test_the_boot_loaders_partition_is_read_as_big_endian(pi: Pi, number: int) -> None:
+    init = pi.initramfs_functions()
+    cell = pi.path("partition")
+    cell.write_bytes(struct.pack(">I", number))
+    assert pi.sh(f'. {init}; device_tree_number {cell}; echo "$REPLY"').strip() == str(number)
+
+
+def test_a_property_that_is_not_there_or_too_short_says_nothing(pi: Pi) -> None:
+    init = pi.initramfs_functions()
+    pi.path("short").write_bytes(b"\0\2")
+    for name in ("missing", "short"):
+        script = f'. {init}; device_tree_number {pi.path(name)}; echo "[$REPLY]"'
+        assert pi.sh(script).strip() == "[]"
+
+
+def _grow(pi: Pi, disk_sectors: int, start: int, sectors: int, extra: str = "") -> tuple[int, int]:
+    """Run the growth on an MBR whose entry 4 is `start`, `sectors`; return that entry after it."""
+    init = pi.initramfs_functions()
+    text = init.read_text().replace("/sys/class/block", f"{pi.root}/sys/class/block")
+    init.write_text(text)
+    disk = pi.path("dev/vda")
+    entry = struct.pack("<4x B 3x I I", 0x83, start, sectors)
+    disk.write_bytes(bytes(446) + bytes(48) + entry + b"\x55\xaa" + b"beyond")
+    pi.write("sys/class/block/vda/size", f"{disk_sectors}\n")
+    pi.write("sys/class/block/vda4/start", f"{start}\n")
+    pi.write("sys/class/block/vda4/size", f"{sectors}\n")
+    # Paths below /sys are by the disk's name, as the script takes it off /dev/.
+    pi.sh(
+        f". {init}; load_settings; {extra} disk={disk}; SLOT_PARTITION=2; find_disk() {{ :; }};"
+        f' eval "$(sed -n "/^grow_data_partition/,/^}}/p" {init} | sed "s,#/dev/,##*/,g")";'
+        " grow_data_partition"
+    )
+    data = disk.read_bytes()
+    assert data[510:] == b"\x55\xaabeyond"
+    assert data[:494] == bytes(494)
+    kept, low, high = data[494:502], *struct.unpack("<II", data[502:510])
+    assert kept == entry[:8]
+    return low, high
+
+
+def test_the_data_partition_grows_to_the_end_of_the_disk(pi: Pi) -> None:
+    assert _grow(pi, 0x7654321, 534528, 65536) == (534528, 0x7654321 - 534528)
+
+
+def test_a_partition_that_ends_within_a_mebibyte_of_the_end_is_left_alone(pi: Pi) -> None:
+    assert _grow(pi, 600000, 534528, 600000 - 534528 - 2047) == (534528, 600000 - 534528 - 2047)
+
+
+def test_growth_stops_at_what_an_mbr_can_say(pi: Pi) -> None:
+    assert _grow(pi, 1 << 33, 534528, 65536) == (534528, 0xFFFFFFFF)
+
+
+def test_a_data_partition_of_fixed_size_is_left_alone(pi: Pi) -> None:
+    assert _grow(pi, 0x7654321, 534528, 65536, extra="GROW=0;") == (534528, 65536)
+
+
+def _choose(pi: Pi, generations: dict[str, dict[str, str]], links: dict[str, str]) -> list[str]:
+    """Return the chosen containers layer and where it comes from."""
+    init = pi.initramfs_functions()
+    init.write_text(init.read_text().replace("ROOT=/root", f"ROOT={pi.root}/root"))
+    store = "root/data/piimage"
+    for name, files in generations.items():
+        for file, text in files.items():
+            pi.write(f"{store}/generations/{name}/{file}", text)
+    for link, name in links.items():
+        pi.path(f"{store}/{link}").symlink_to(f"generations/{name}")
+    pi.write("etc/piimage/containers-layer", "aaa\n")
+    pi.path("run/piimage/layers/x").touch()
+    for layer in ("bbb", "ccc"):
+        pi.write(f"{store}/layers/{layer}.squashfs", "")
+    out = pi.sh(
+        f'. {init}; SLOT={pi.root}/slot; mount_layer() {{ [ "$1" = aaa ] || layer_file "$1"; }};'
+        ' choose_containers; echo "$chosen $source"'
+    )
+    return out.split()
+
+
+GOOD = {"containers": "bbb\n", "base": "aaa\n", "good": ""}
+
+
+def test_without_a_deploy_the_slots_own_containers_run(pi: Pi) -> None:
+    assert _choose(pi, {}, {}) == ["aaa", "slot"]
+
+
+def test_a_good_generation_is_preferred(pi: Pi) -> None:
+    assert _choose(pi, {"g1": GOOD}, {"current": "g1"}) == ["bbb", "current"]
+
+
+def test_a_generation_that_was_never_found_good_gives_way_to_the_one_before(pi: Pi) -> None:
+    bad = {"containers": "ccc\n", "base": "aaa\n"}
+    chosen = _choose(pi, {"g1": GOOD, "g2": bad}, {"current": "g2", "previous": "g1"})
+    assert chosen == ["bbb", "previous"]
+
+
+def test_a_generation_for_another_slots_containers_is_left_alone(pi: Pi) -> None:
+    assert _choose(pi, {"g1": {**GOOD, "base": "fff\n"}}, {"current": "g1"}) == ["aaa", "slot"]
+
+
+def test_a_generation_whose_layer_is_gone_is_left_alone_and_named(pi: Pi) -> None:
+    chosen = _choose(pi, {"g1": {**GOOD, "containers": "ddd\n"}}, {"current": "g1"})
+    assert chosen == ["aaa", "slot"]
+    assert any("layer ddd is missing" in line for line in pi.console())
+
+
+def test_the_slots_choice_reaches_the_rest_of_the_system_as_a_link(pi: Pi) -> None:
+    _choose(pi, {"g1": GOOD}, {"current": "g1"})
+    assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")

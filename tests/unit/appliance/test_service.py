@@ -1,0 +1,168 @@
+"""The service runner, with a stand-in for containerd's client that starts a process of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.appliance.scripts import Pi, end, environment, wait_until
+
+CTR = """
+shift 2
+case $1$2 in
+run*)
+    while [ $# -gt 1 ]; do [ "$1" != --pid-file ] || pid_file=$2; shift; done
+    [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
+    {
+        sh -c "$(cat "$TASK")" &
+        echo $! >"$pid_file"
+        wait $!
+        echo exit 1<>"${pid_file%pid}events"
+    } >/dev/null 2>&1 </dev/null &
+    until [ -s "$pid_file" ]; do :; done ;;
+tasksdelete) exit "$(cat "$CODE")" ;;
+esac
+"""
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Iterator[Pi]:
+    pi = Pi(tmp_path)
+    pi.install("service")
+    library = pi.install("lib.sh")
+    library.write_text(f"{library.read_text()}\nmount() {{ :; }}\numount() {{ :; }}\n")
+    text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CTR}"
+    pi.program("ctr", text)
+    pi.write("task", "exec sleep 1000")
+    pi.write("code", "0")
+    pi.write("run/piimage/services/none", "")
+    pi.write("run/piimage/health/none", "")
+    pi.write("run/piimage/boot", "")
+    pi.path("run/containerd/x")
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.chdir(tmp_path / "run/containerd"):
+        listener.bind("containerd.sock")
+    yield pi
+    listener.close()
+
+
+@contextlib.contextmanager
+def running(pi: Pi, settings: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service ``one`` until the block ends."""
+    pi.write("containers/services/one/container.env", settings)
+    pi.write("containers/services/one/layers", "")
+    process = subprocess.Popen(
+        ["busybox", "sh", pi.root / "usr/lib/piimage/service", "one"], env=environment()
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            end(process)
+
+
+def health(pi: Pi, name: str = "one") -> str:
+    path = pi.root / "run/piimage/health" / name
+    return path.read_text().strip() if path.exists() else ""
+
+
+def state(pi: Pi) -> str:
+    path = pi.root / "run/piimage/services/one/state"
+    return path.read_text().strip() if path.exists() else ""
+
+
+def said(pi: Pi, text: str) -> bool:
+    return any(text in line for line in pi.console())
+
+
+def test_a_service_without_health_check_counts_as_running(pi: Pi) -> None:
+    with running(pi):
+        wait_until(lambda: health(pi) == "running", "the service")
+        assert state(pi) == "running"
+
+
+def test_a_service_is_stopped_with_its_task_when_process_1_says_so(pi: Pi) -> None:
+    with running(pi) as process:
+        wait_until(lambda: state(pi) == "running", "the service")
+        task = int((pi.root / "run/piimage/services/one/pid").read_text())
+        assert end(process) == 0
+    assert state(pi) == "stopped"
+    assert health(pi) == ""
+    status = Path(f"/proc/{task}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
+    assert said(pi, "piimage: service one: stopped")
+
+
+def test_a_service_that_ends_is_restarted_later_and_later(pi: Pi) -> None:
+    pi.write("task", "exit 0")
+    with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=2\n"):
+        wait_until(lambda: said(pi, "restarting in 1 s"), "the first restart")
+        wait_until(lambda: said(pi, "restarting in 2 s"), "the second restart")
+        wait_until(
+            lambda: (pi.root / "run/piimage/services/one/restarts").read_text() == "2\n", "two"
+        )
+
+
+@pytest.mark.parametrize(("policy", "code"), [("no", "1"), ("on-failure", "0")])
+def test_a_service_stays_down_if_its_policy_says_so(pi: Pi, policy: str, code: str) -> None:
+    pi.write("task", "exit 0")
+    pi.write("code", code)
+    with running(pi, f"RESTART={policy}\n"):
+        wait_until(lambda: state(pi) == "exited", "the end")
+        assert said(pi, f"service one: exited with code {code}")
+        assert not said(pi, "restarting")
+
+
+def test_a_failure_is_a_reason_to_restart_where_success_is_not(pi: Pi) -> None:
+    pi.write("task", "exit 0")
+    pi.write("code", "3")
+    with running(pi, "RESTART=on-failure\n"):
+        wait_until(lambda: said(pi, "exited with code 3"), "the end")
+        wait_until(lambda: said(pi, "restarting in 1 s"), "the restart")
+
+
+def test_what_containerd_says_of_a_failed_start_reaches_the_console(pi: Pi) -> None:
+    pi.write("fail", "")
+    with running(pi):
+        wait_until(lambda: said(pi, "service one: FAILED to start: no such thing"), "the message")
+        wait_until(lambda: said(pi, "restarting in 1 s"), "another try")
+
+
+def test_a_service_becomes_healthy_when_its_check_succeeds(pi: Pi) -> None:
+    pi.program("wget", f"[ -e {pi.root}/fine ]")
+    with running(pi, "HEALTH_KIND=http\nHEALTH_TARGET=http://x\nHEALTH_START=30\n"):
+        wait_until(lambda: health(pi) == "starting", "the start")
+        pi.write("fine", "")
+        wait_until(lambda: health(pi) == "healthy", "health")
+        assert said(pi, "piimage: service one: healthy")
+
+
+def test_an_unhealthy_service_is_restarted(pi: Pi) -> None:
+    pi.program("wget", f"[ -e {pi.root}/fine ]")
+    pi.write("fine", "")
+    checks = "HEALTH_KIND=http\nHEALTH_TARGET=http://x\nHEALTH_EVERY=1\nHEALTH_RETRIES=2\n"
+    with running(pi, checks):
+        wait_until(lambda: health(pi) == "healthy", "health")
+        pi.path("fine").unlink()
+        wait_until(lambda: said(pi, "service one: unhealthy (2 checks failed)"), "bad health")
+        wait_until(lambda: said(pi, "restarting in 1 s"), "the restart")
+
+
+def test_a_service_waits_for_what_it_comes_after(pi: Pi) -> None:
+    pi.write("run/piimage/health/other", "starting\n")
+    with running(pi, "AFTER=other\n"):
+        wait_until(lambda: state(pi) == "waiting", "the wait")
+        assert health(pi) == ""
+        pi.write("run/piimage/health/other", "healthy\n")
+        wait_until(lambda: state(pi) == "running", "the service")
+
+
+def test_a_turn_whose_holder_died_is_over(pi: Pi) -> None:
+    pi.write("run/piimage/services/.turn", "999999999\n")
+    with running(pi):
+        wait_until(lambda: state(pi) == "running", "the service")
