@@ -15,7 +15,6 @@ from tests.system.conftest import Built
     ("example", "slot"),
     [
         ("pi4", "/dev/mmcblk0p2,"),
-        ("pi3", "/dev/mmcblk0p1 folder a/,"),
         ("zero2w", "/dev/mmcblk0p1 folder a/,"),
     ],
 )
@@ -28,13 +27,18 @@ def test_a_pi_boots_its_own_slot_a_and_says_hello(
     assert f"HELLO from {example}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("example", "slot"), [("pi4", "/dev/mmcblk0p2,"), ("pi3", "/dev/mmcblk0p1 folder a/,")]
+)
 def test_the_verb_test_logs_in_to_a_pi_and_reports(
-    piimage: Command, project_folder: Path, tmp_path: Path
+    piimage: Command, project_folder: Path, tmp_path: Path, example: str, slot: str
 ) -> None:
     report = tmp_path / "report.xml"
-    file = project_folder / "examples" / "pi4.yml"
-    done = piimage(["test", file, "login.yml", "--junit", report, "--timeout", "600"])
+    file = project_folder / "examples" / f"{example}.yml"
+    done = piimage(["test", "-v", file, "login.yml", "--junit", report, "--timeout", "600"])
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"piimage: slot {slot} containers from slot" in done.stderr
+    assert f"HELLO from {example}" in done.stderr
     assert "passed   tasks" in done.stdout
     suite = ET.parse(report).getroot()
     assert (suite.get("failures"), suite.get("skipped")) == ("0", "0")
