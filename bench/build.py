@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -22,18 +23,20 @@ from pathlib import Path
 from piimage.lock import read_lock
 from piimage.store import Store, default_root
 
-PIIMAGE = Path(__file__).parents[1] / ".venv" / "bin" / "piimage"
+ROOT = Path(__file__).parents[1]
+PIIMAGE = ROOT / ".venv" / "bin" / "piimage"
 PEER_PACKAGES = ("mmdebstrap", "genimage", "dpkg-dev")
+RELATION = re.compile(r"(Pre-Depends|Depends|Conflicts|Breaks):")
 GENIMAGE = """
-image boot.vfat {{
-  vfat {{ files = {{ {boot} }} }}
+image boot.vfat {
+  vfat { files = { @boot@ } }
   size = 512M
-}}
-image card.img {{
-  hdimage {{ }}
-  partition boot {{ partition-type = 0xC  image = "boot.vfat" }}
-  partition root {{ partition-type = 0x83  image = "root.squashfs" }}
-}}
+}
+image card.img {
+  hdimage { }
+  partition boot { partition-type = 0xC  image = "boot.vfat" }
+  partition root { partition-type = 0x83  image = "root.squashfs" }
+}
 """
 
 
@@ -85,6 +88,7 @@ def ours(yml: Path, work: Path) -> dict[str, Cost]:
     script = yml.parent / "services" / "hello_world" / "hello.sh"
     script.write_text(script.read_text() + f"# {time.time()}\n")
     changed = measure(*build, cwd=work, env=env)
+    time.sleep(0.1)
     same = measure(*build, cwd=work, env=env)
     return {"empty store": cold, "one file changed": changed, "nothing changed": same}
 
@@ -92,28 +96,27 @@ def ours(yml: Path, work: Path) -> dict[str, Cost]:
 def peer(debs: list[Path], work: Path) -> Cost:
     """The same packages through mmdebstrap, mksquashfs and genimage."""
     repository = work / "debs"
-    with (repository / "Packages").open("wb") as index:
-        subprocess.run(["dpkg-scanpackages", "-m", "."], cwd=repository, stdout=index, check=True,
-                       stderr=subprocess.DEVNULL)  # fmt: skip
+    listed = subprocess.run(["dpkg-scanpackages", "-m", "."], cwd=repository, check=True,
+                            capture_output=True, text=True).stdout  # fmt: skip
+    # Exactly the locked packages: what their scripts alone would need is not among them.
+    lines = [line for line in listed.splitlines(keepends=True) if not RELATION.match(line)]
+    (repository / "Packages").write_text("".join(lines))
     names = ",".join(sorted({deb.name.partition("_")[0] for deb in debs}))
     kernel = "$(ls root/boot/vmlinuz-* root/usr/lib/modules/*/vmlinuz 2>/dev/null | head -1)"
     script = work / "peer.sh"
     script.write_text(f"""set -e
-mmdebstrap -q --mode=root --variant=custom --architectures=arm64 --include={names} \\
-  --hook-dir=/nonexistent --format=directory --skip=update,setup,essential/unlink \\
-  --aptopt='Acquire::Languages "none"' '' root 'deb [trusted=yes] file:{repository} ./' \\
-  || mmdebstrap -q --mode=root --variant=extract --architectures=arm64 --include={names} \\
-  --format=directory trixie root 'deb [trusted=yes] file:{repository} ./'
+mmdebstrap -q --mode=root --variant=extract --architectures=arm64 --skip=check/qemu \\
+  --include={names} --format=directory '' root 'deb [trusted=yes] copy:{repository} ./'
 mkdir -p input images tmp
 gzip -c {kernel} > input/kernel.img
 cp root/usr/lib/raspi-firmware/*.elf root/usr/lib/raspi-firmware/*.dat input/ 2>/dev/null || true
 find root -name 'bcm27*-rpi-*.dtb' -exec cp -t input {{}} +
 mksquashfs root input/root.squashfs -comp zstd -Xcompression-level 3 -quiet -no-progress
 (cd input; ls | grep -v squashfs | sed 's/.*/"&",/' | tr -d '\\n' | sed 's/,$//') > list
-sed "s|{{boot}}|$(cat list)|" genimage.template > genimage.cfg
+sed "s|@boot@|$(cat list)|" genimage.template > genimage.cfg
 genimage --rootpath input --inputpath input --outputpath images --tmppath tmp --config genimage.cfg
 """)
-    (work / "genimage.template").write_text(GENIMAGE.replace("{{", "{").replace("}}", "}"))
+    (work / "genimage.template").write_text(GENIMAGE)
     return measure("bash", script, cwd=work, env={})
 
 
@@ -128,19 +131,26 @@ def main() -> None:
         examples = work / "examples"
         shutil.copytree(source.parent, examples, symlinks=True)
         yml = examples / source.name
+        # As a folder of the user's own, so that a file of it can be changed.
+        shutil.copytree(ROOT / "services" / "hello_world", examples / "services" / "hello_world")
+        yml.write_text(yml.read_text().replace("use: hello_world", "build: services/hello_world"))
         setup = {"PIIMAGE_STORE": str(default_root())}
         (work / "setup").mkdir()
         measure(PIIMAGE, "build", yml, "-o", work / "setup", cwd=work, env=setup)
         debs = packages_only(yml.with_suffix(".lock"), work / "store")
         results = ours(yml, work)
         other = peer(debs, work)
-    print(f"load before: {load:.2f}; processors: {os.cpu_count()}; "
-          f"own peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(
+        f"load before: {load:.2f}; processors: {os.cpu_count()}; "
+        f"own peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+    )
     for name, cost in results.items():
         print(f"piimage, {name:17} {cost}")
     print(f"mmdebstrap and genimage    {other}")
     cold = results["empty store"]
-    print(f"ratio peer / piimage: {other.wall / cold.wall:.1f} wall, {other.cpu / cold.cpu:.1f} CPU")
+    print(
+        f"ratio peer / piimage: {other.wall / cold.wall:.1f} wall, {other.cpu / cold.cpu:.1f} CPU"
+    )
 
 
 if __name__ == "__main__":
