@@ -16,7 +16,7 @@ MIB = 1 << 20
 ID = uuid.UUID("12345678-9abc-8def-8123-456789abcdef")
 
 
-def data(files: dict[str, DataFile], size: int = 128 * MIB) -> Ext4Volume:
+def data(files: dict[str, DataFile], size: int = 66 * MIB) -> Ext4Volume:
     return Ext4Volume("data", "data", ID, ID, size, files)
 
 

@@ -180,7 +180,7 @@ def test_a_size_that_no_fat_has_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [16, 32])
-@pytest.mark.parametrize("size", [4, 8, 40, 64, 256, 260, 300, 512, 1024, 2047, 8192, 65536])
+@pytest.mark.parametrize("size", [4, 8, 40, 64, 256, 260, 300, 512, 1024, 2047, 16384])
 def test_every_size_that_it_offers_is_one_that_fsck_takes(
     tmp_path: Path, size: int, bits: int
 ) -> None:
