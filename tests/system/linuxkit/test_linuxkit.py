@@ -64,7 +64,7 @@ def test_it_boots_and_runs_its_containers(workshop: Workshop, minimal: Path) -> 
     line = f"{GETTY} is here for piimage, insecure: true"
     shown = workshop.does("run", minimal, "--until", line, "--timeout", BOOT)
     # QEMU's own network gives this address.
-    assert "leased 10.0.2.15" in shown
+    assert "leased 10.0.2.15" in shown, shown
     assert shown.index("piimage: onboot 000-dhcpcd: done") < shown.index(line)
 
 
