@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import threading
 from collections import deque
@@ -97,7 +98,8 @@ class Console:
             return found is not None or self._ended
 
         with self._changed:
-            self._changed.wait_for(look, timeout)
+            # An infinite time is too long for the lock below.
+            self._changed.wait_for(look, None if math.isinf(timeout) else timeout)
             if found is not None:
                 self._pending = self._pending[found.end() :]
             return found

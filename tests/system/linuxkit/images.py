@@ -39,7 +39,7 @@ _APPLETS = ("sh", "cat", "chmod", "cp", "echo", "grep", "head", "hostname", "id"
             "tr", "uname", "wc")  # fmt: skip
 _DROP = ("usr/share/**", "usr/lib/systemd/**", "usr/lib/*/gconv/**", "usr/lib/locale/**")
 # No udev runs there, and the address has to stay when the container ends.
-_DHCPCD_CONF = b"nodev\nipv4only\nnoarp\npersistent\nwaitip 4\nallowinterfaces eth* en*\ntimeout 120\n"
+_DHCPCD_CONF = b"nodev\nipv4only\nnoarp\npersistent\nwaitip 4\nallowinterfaces eth*\ntimeout 120\n"
 _GETTY = f"""#!/bin/sh
 echo "{GETTY} %s for $(uname -n), insecure: ${{INSECURE:-no}}" >/dev/console
 while :; do sleep 3600; done

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.system.linuxkit.conftest import MULTI, Published, Workshop
 from tests.system.linuxkit.images import GETTY
 
 MINIMAL, SSHD = "linuxkit-minimal", "linuxkit-sshd"
-BOOT = 420
+BOOT = 300
 """Seconds for a boot on a busy machine without virtualisation."""
 
 
@@ -101,13 +102,24 @@ def test_a_tag_that_moved_changes_nothing_until_its_pin_is_moved(
         lock.write_text(pinned)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A `piimage run` under way, and the file that takes what it prints."""
+
+    process: subprocess.Popen[bytes]
+    console: Path
+
+    def shown(self) -> str:
+        return self.console.read_text(errors="replace")[-6000:]
+
+
 @contextmanager
-def running(workshop: Workshop, image: Path, port: int) -> Iterator[Path]:
+def running(workshop: Workshop, image: Path, port: int) -> Iterator[Machine]:
     """Run `image` until the block ends, then as Ctrl-C ends it; give what the console shows."""
     console = workshop.folder / "console"
     process = workshop.start(console, "run", image, "--ssh-port", port)
     try:
-        yield console
+        yield Machine(process, console)
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGINT)
@@ -117,7 +129,7 @@ def running(workshop: Workshop, image: Path, port: int) -> Iterator[Path]:
             process.kill()
 
 
-def over_ssh(workshop: Workshop, port: int, console: Path, script: str) -> str:
+def over_ssh(workshop: Workshop, port: int, machine: Machine, script: str) -> str:
     """Run `script` there as soon as it can be reached."""
     key = Path(workshop.environment["HOME"]) / ".ssh/id_ed25519"
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
@@ -130,8 +142,9 @@ def over_ssh(workshop: Workshop, port: int, console: Path, script: str) -> str:
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode != 255 or time.monotonic() > deadline:
-            assert done.returncode == 0, done.stderr + console.read_text(errors="replace")[-6000:]
+            assert done.returncode == 0, done.stderr + machine.shown()
             return done.stdout
+        assert machine.process.poll() is None, machine.shown()
         time.sleep(2)
 
 
@@ -139,9 +152,9 @@ def test_the_machine_of_the_sshd_example_takes_the_key(workshop: Workshop) -> No
     file = workshop.file(SSHD)
     workshop.does("build", file, "-o", "out", *workshop.insecure())
     port = free_port()
-    with running(workshop, workshop.folder / "out" / f"{SSHD}.img", port) as console:
+    with running(workshop, workshop.folder / "out" / f"{SSHD}.img", port) as machine:
         said = over_ssh(
-            workshop, port, console,
+            workshop, port, machine,
             "cat /proc/sys/net/ipv4/ip_forward; ulimit -n; echo kept >/shared/x && cat /shared/x; "
             "grep -c . /root/.ssh/authorized_keys; cat /proc/1/comm",
         )  # fmt: skip

@@ -82,6 +82,12 @@ def test_a_wait_ends_when_the_text_comes_or_the_console_ends() -> None:
     assert console.ended
 
 
+def test_a_wait_may_have_no_end() -> None:
+    console = fed()
+    threading.Timer(0.05, console.feed, [b"ready\n"]).start()
+    assert console.wait([re.compile("ready")], float("inf")) is not None
+
+
 def test_memory_is_bounded() -> None:
     console = fed(*(b"x" * 4096 + b"\n" for _ in range(600)))
     console.feed(b"y" * (3 << 20))
