@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import uuid
@@ -21,6 +22,7 @@ _MADE: Final = 64 << 20  # bytes of the file system as made; the Pi grows it to 
 _MIN: Final = 16 << 20
 _GROWN: Final = (1 << 40) // BLOCK  # blocks: descriptors are set aside for 1 TiB
 _INODES: Final = 4096  # in each group of 128 MiB: one for 32 KiB
+_PIECE: Final = 1 << 20
 _JOURNAL: Final = 4  # MiB; all of it is written when a card is flashed
 # Named in full: what "ext4" means differs between releases of e2fsprogs.
 _FEATURES: Final = (
@@ -84,14 +86,29 @@ class Ext4Volume:
                 f"{self.name}: {self.size >> 20} MiB are too few for an ext4 that can grow",
                 hint=f"give it {_MIN >> 20} MiB or more",
             )
-        _format(self, runner, image, offset)
-        put_files(runner, image, offset, self.files)
-        return used(runner, image, offset)
+        # A file of its own first: not every release of every tool takes an offset.
+        with tempfile.TemporaryDirectory(dir=image.parent, prefix=".ext4-") as scratch:
+            alone = Path(scratch) / "data"
+            alone.touch()
+            os.truncate(alone, min(self.size, _MADE))
+            _format(self, runner, alone)
+            put_files(runner, alone, 0, self.files)
+            extents = used(runner, alone)
+            _copy(alone, extents, image, offset)
+            return extents
 
 
-def _format(volume: Ext4Volume, runner: Runner, image: Path, offset: int) -> None:
+def _copy(source: Path, extents: Sequence[Extent], target: Path, offset: int) -> None:
+    with source.open("rb") as read, target.open("r+b") as write:
+        for extent in extents:
+            read.seek(extent.start)
+            write.seek(offset + extent.start)
+            for piece in extent.pieces(_PIECE):
+                write.write(read.read(piece.size))
+
+
+def _format(volume: Ext4Volume, runner: Runner, image: Path) -> None:
     options = [
-        f"offset={offset}",
         f"hash_seed={volume.seed}",
         f"resize={_GROWN}",
         "root_owner=0:0",
@@ -160,9 +177,9 @@ def existing(runner: Runner, target: Path, offset: int, paths: Sequence[str]) ->
     return frozenset(paths) - absent
 
 
-def used(runner: Runner, target: Path, offset: int) -> tuple[Extent, ...]:
-    """Return what the ext4 at `offset` of `target` has allocated, in bytes from its start."""
-    text = _dated(runner).run(["dumpe2fs", _at(target, offset)]).text
+def used(runner: Runner, target: Path) -> tuple[Extent, ...]:
+    """Return what the ext4 that `target` is has allocated, in bytes from its start."""
+    text = _dated(runner).run(["dumpe2fs", target]).text
     count = _COUNT.search(text)
     if count is None:
         raise _no_file_system(target, "dumpe2fs does not say how large it is")

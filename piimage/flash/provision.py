@@ -173,7 +173,7 @@ def amend(
                 os.pwrite(file.fileno(), found, piece.start - data.start)
         ext4.put_files(runner, copy, 0, files)
         with copy.open("rb") as file:
-            for piece in _pieces(e.moved(data.start) for e in ext4.used(runner, copy, 0)):
+            for piece in _pieces(e.moved(data.start) for e in ext4.used(runner, copy)):
                 file.seek(piece.start - data.start)
                 _renew(medium, piece, file)
 

@@ -149,5 +149,5 @@ def test_a_partition_without_a_file_system_is_told(tmp_path: Path) -> None:
 def test_what_it_uses_is_what_dumpe2fs_does_not_call_free(tmp_path: Path) -> None:
     image, extents = written(data(FILES), tmp_path)
     free = int(tool("dumpe2fs", "-h", image).split("Free blocks:")[1].split()[0])
-    assert used(Runner(), image, 0) == extents
+    assert used(Runner(), image) == extents
     assert total(extents) == 64 * MIB - free * 4096

@@ -114,3 +114,11 @@ def test_an_older_file_is_replaced_not_appended_to(tmp_path: Path) -> None:
 def test_a_compression_that_does_not_exist_is_no_compression(level: int, block: int) -> None:
     with pytest.raises(ValueError, match="no"):
         Compression(level, block)
+
+
+def test_a_user_who_is_not_root_packs_in_a_namespace_where_he_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    as_root = packed(tmp_path / "root", tree()).read_bytes()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert packed(tmp_path / "user", tree()).read_bytes() == as_root
