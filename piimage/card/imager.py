@@ -1,0 +1,56 @@
+"""The repository file that puts an image onto Raspberry Pi Imager's list of systems.
+
+Source: ``doc/json-schema/os-list-schema.json`` of rpi-imager. Imager checks the SHA-256 of the
+whole image, holes as zeros, and takes .img, .img.xz, .img.gz and .img.zst.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from piimage.clock import EPOCH
+
+
+@dataclass(frozen=True)
+class Listing:
+    """How an image is shown: `devices` are tags of models (``pi4-64bit``), `icon` is a URL."""
+
+    name: str
+    description: str
+    icon: str = ""
+    devices: Sequence[str] = ()
+
+
+def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> bytes:
+    """Return the repository JSON for `image`, offered as `download` below `folder_url`.
+
+    `download` is the image itself or its compressed form; its file name ends the URL.
+    """
+    with image.open("rb") as file:
+        unpacked = hashlib.file_digest(file, "sha256").hexdigest()
+    entry = {
+        "name": listing.name,
+        "description": listing.description,
+        "icon": listing.icon,
+        "url": f"{folder_url.rstrip('/')}/{quote(download.name)}",
+        "extract_size": image.stat().st_size,
+        "extract_sha256": unpacked,
+        "image_download_size": download.stat().st_size,
+        "image_download_sha256": _digest(download) if download != image else unpacked,
+        "release_date": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%d"),
+        # Imager's own settings would change files that this image has not.
+        "init_format": "none",
+        "devices": list(listing.devices),
+    }
+    return json.dumps({"os_list": [entry]}, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
