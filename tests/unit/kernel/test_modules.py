@@ -33,7 +33,7 @@ def supply(builtin: str = "", **depends: str) -> Supply:
 
 def supply_of(archive: io.BytesIO) -> Supply:
     archive.seek(0)
-    return Supply(tarfile.open(fileobj=archive), RELEASE)  # noqa: SIM115  # it reads later on
+    return Supply(tarfile.open(fileobj=archive), RELEASE)
 
 
 def test_modules_come_after_what_they_depend_on() -> None:
