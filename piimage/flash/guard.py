@@ -69,7 +69,10 @@ def disk_of(path: str, system: System) -> Disk:
 
 def refusals(disk: Disk, system: System, needed: int = 0) -> list[Refusal]:
     """Return every reason against writing `needed` bytes to `disk`, the gravest first."""
-    return [*_unfit(disk, needed), *_in_use(disk, system), *_doubtful(disk)]
+    grave = [*_unfit(disk, needed), *_in_use(disk, system)]
+    if any(found.code == "flash.system-disk" for found in grave):
+        return grave  # that --force helps against another reason must not be read there
+    return [*grave, *_doubtful(disk)]
 
 
 def check(disk: Disk, system: System, needed: int, *, force: bool = False) -> None:

@@ -163,6 +163,24 @@ def amend(
         for e in mapped
         if e.start < data.end and data.start < e.end
     ]
+    try:
+        _amend(medium, data, inside, runner, files)
+    except OSError as error:
+        raise PiimageError(
+            "flash.no-scratch",
+            f"the settings could not be prepared on this computer: {error.strerror}",
+            place=error.filename and str(error.filename),
+            hint="free some 70 MB where TMPDIR points, then continue with --resume",
+        ) from error
+
+
+def _amend(
+    medium: Medium,
+    data: partitions.Partition,
+    inside: Iterable[Extent],
+    runner: Runner,
+    files: Mapping[str, DataFile],
+) -> None:
     with tempfile.TemporaryDirectory(prefix="piimage-") as scratch:
         copy = Path(scratch) / "data"
         with copy.open("xb") as file:

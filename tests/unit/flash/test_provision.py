@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import uuid
 from pathlib import Path
 
@@ -174,3 +176,13 @@ def test_a_damaged_file_system_is_not_touched(image: Image) -> None:
     with pytest.raises(PiimageError, match="damaged"):
         provision.provision(str(image.image), data, Runner(), Settings("shed").files())
     assert image.image.read_bytes() == before
+
+
+@pytest.mark.provokes("flash.no-scratch")
+def test_a_full_host_disk_is_no_success(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(PiimageError, match="No space left"):
+        provisioned(image, Settings("shed"))
