@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from piimage.cli.main import VERBS
+from piimage.cli.reference import cli_reference
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
+
+
+def test_the_page_is_what_the_commands_say() -> None:
+    again = "python -m piimage.cli.reference > docs/reference/cli.md"
+    assert PAGE.read_text() == cli_reference(), f"make it anew: {again}"
+
+
+def test_every_verb_is_in_it_with_an_example() -> None:
+    page = cli_reference()
+    for verb in VERBS:
+        assert f"## piimage {verb}" in page
+        assert f"`piimage {verb}" in page
