@@ -1,0 +1,44 @@
+"""The guides' own examples."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from piimage.config.load import load_all
+from piimage.plan.folders import entries, folder_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page: Path, languages: str) -> list[str]:
+    return re.findall(rf"```(?:{languages})\n(.*?)```", page.read_text(), re.S)
+
+
+def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
+    service, script, appliance = blocks(ROOT / "docs" / "containers.md", "yaml|sh")
+    folder = tmp_path / "thermometer"
+    folder.mkdir()
+    (folder / "service.yml").write_text(service)
+    (folder / "thermometer.sh").write_text(script)
+    (tmp_path / "greenhouse.yml").write_text(appliance)
+    loaded = load_all([tmp_path / "greenhouse.yml"])
+    (entry,) = entries(loaded)
+    found = folder_of(entry)
+    assert found is not None
+    assert found.service.name == "thermometer"
+
+
+def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "README.md", "yaml")
+    (tmp_path / "greenhouse.yml").write_text(text)
+    assert load_all([tmp_path / "greenhouse.yml"]).board == "pi4"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
