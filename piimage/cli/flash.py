@@ -14,7 +14,16 @@ from typing import Annotated
 import typer
 
 from piimage.cli.options import Json, Mirror, Offline, Verbose
-from piimage.cli.provision import Hostname, Set, SshKey, Timezone, WifiFile, WifiName, settings
+from piimage.cli.provision import (
+    Hostname,
+    Set,
+    SshKey,
+    Timezone,
+    WifiFile,
+    WifiName,
+    settings,
+    warn_unapplied,
+)
 from piimage.cli.run import card_image
 from piimage.cli.session import sources
 from piimage.errors import DeviceRefused, InputError
@@ -71,6 +80,7 @@ def flash(
         with _ended_by_signals(), medium.opened(device, number, disk.sequence, open_it) as card:
             amend = None
             if told:
+                warn_unapplied(told, found.emit)
                 amend = lambda m, head: provision.amend(m, head, mapped, found.runner, told)  # noqa: E731
             done = write.flash(card, image, found.runner, found.emit, resume=resume, amend=amend)
             _summarize(done, device, found.emit)

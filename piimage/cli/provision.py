@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ import typer
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening
 from piimage.errors import InputError
-from piimage.events import Note
+from piimage.events import Listener, Note, Warning
 from piimage.flash import guard, medium
 from piimage.flash import provision as made
 from piimage.flash.provision import Settings, Wifi
@@ -62,8 +62,19 @@ def provision(
             first = medium.buffer(1 << 12)
             card.read(0, first)
             data = made.data_partition(bytes(first), card.size, device)
+        warn_unapplied(told, emit)
         made.provision(device, data, Runner(emit), told)
         emit(Note(f"{device}: {', '.join(sorted(told)) or 'nothing to do'}"))
+
+
+_APPLIED = {"hostname", "authorized_keys"}
+
+
+def warn_unapplied(told: Iterable[str], emit: Listener) -> None:
+    """Say which of what is put on the card this version's system does not look at."""
+    names = {path.rpartition("/")[2] for path in told}
+    for name in sorted(names - _APPLIED - {"provision"}):
+        emit(Warning(f"{name} is put on the card, but the system of this version does not use it"))
 
 
 def settings(
