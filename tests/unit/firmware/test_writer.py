@@ -91,8 +91,9 @@ def test_the_other_boards_get_two_files_that_choose_a_folder() -> None:
 
 
 def test_the_command_line_is_the_boards_then_the_slots_then_the_users() -> None:
-    line = writer.cmdline(load_board("pi3"), Boot(cmdline=("panic=5",)), prefix="a/")
-    assert line == "console=ttyAMA0,115200 quiet loglevel=3 piimage.prefix=a/ panic=5\n"
+    board = load_board("pi3").model_copy(update={"cmdline": ("console=ttyAMA0,115200", "quiet")})
+    line = writer.cmdline(board, Boot(cmdline=("panic=5",)), prefix="a/")
+    assert line == "console=ttyAMA0,115200 quiet piimage.prefix=a/ panic=5\n"
 
 
 @pytest.mark.parametrize("tryboot", [False, True])
