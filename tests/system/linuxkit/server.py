@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.system.ports import free_port, wait_for
 
 _REQUEST = re.compile(r'"(GET|HEAD) (/v2/[^ ]*) HTTP/1\.1" (\d+)')
 
@@ -30,7 +30,7 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     settings = {
         "version": "0.1",
         "log": {"level": "error"},
@@ -42,25 +42,8 @@ def serving(folder: Path) -> Iterator[Server]:
         words = ["docker-registry", "serve", folder / "config.yml"]
         process = subprocess.Popen(words, stdout=log, stderr=log)
         try:
-            _wait_for(port, process)
+            wait_for(port, process)
             yield Server(f"127.0.0.1:{port}", folder / "log")
         finally:
             process.terminate()
             process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the registry ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the registry does not listen")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from piimage.oci.registry import Access, Registry
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.trees import Entry, file
+from tests.system.ports import free_port, wait_for
 
 USER, PASSWORD = "builder", "s3cret word"
 
@@ -39,23 +38,6 @@ class Server:
 
     def reference(self, name: str) -> Reference:
         return parse(f"{self.address}/{name}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the registry ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the registry does not listen")
 
 
 def make_certificate(folder: Path) -> None:
