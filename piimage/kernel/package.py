@@ -6,6 +6,7 @@ import fnmatch
 import zlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
@@ -49,10 +50,13 @@ class KernelParts(Step):
         Raises InputError ``kernel.incomplete`` when a part is missing.
         """
         found: dict[str, Blob] = {}
-        with job.store.writing() as (writer, keep):
-            for chunk in tar_chunks(self._modules(job, found)):
+        # The image is packed on another processor while the modules behind it are read.
+        with ThreadPoolExecutor(1) as pool, job.store.writing() as (writer, keep):
+            packing: list[Future[Blob]] = []
+            for chunk in tar_chunks(self._modules(job, found, pool, packing)):
                 writer.write(chunk)
             found["modules"] = keep(None)
+            found.update(("image", image.result()) for image in packing)
         missing = [n for n in ("image", "release", *self.device_trees) if n not in found]
         if missing:
             raise InputError(
@@ -62,12 +66,14 @@ class KernelParts(Step):
             )
         return found
 
-    def _modules(self, job: Job, found: dict[str, Blob]) -> Iterator[Entry]:
-        """Give the module files; keep image and device trees in `found` on the way."""
+    def _modules(
+        self, job: Job, found: dict[str, Blob], pool: Executor, packing: list[Future[Blob]]
+    ) -> Iterator[Entry]:
+        """Give the modules; on the way keep device trees in `found` and the image in `packing`."""
         for entry in self.entries(job):
             name = self._output(entry)
             if name == "image":
-                found[name] = job.store.add_stream(_gzip(_image(entry)))
+                packing.append(pool.submit(job.store.add_stream, _gzip(_image(entry))))
             elif name:
                 found[name] = job.store.add_stream(entry.content())
             elif _is_module_file(entry):
@@ -127,6 +133,6 @@ def _image(entry: Entry) -> bytes:
 
 def _gzip(data: bytes) -> Iterable[bytes]:
     """Compress as the Pi's firmware and QEMU accept it: gzip without name and time."""
-    packer = zlib.compressobj(level=6, wbits=31)
+    packer = zlib.compressobj(level=4, wbits=31)
     yield packer.compress(data)
     yield packer.flush()
