@@ -80,8 +80,10 @@ _FIRMWARE_WITHOUT = ("dosfstools", "grep", "initramfs-tools", "util-linux")
 def _containers(folders: Iterable[Folder]) -> Iterator[Request]:
     for folder in folders:
         tree = folder.service
+        base = base_tree(tree.base) if tree.base is not None else None
+        # What the base goes without, its containers go without, unless they name it.
+        left_out = [name for name in base.without if name not in tree.packages] if base else []
         if tree.packages:
-            yield Request(folder.root, tree.packages, tree.without)
-        if tree.base is not None:
-            base = base_tree(tree.base)
+            yield Request(folder.root, tree.packages, (*tree.without, *left_out))
+        if base is not None:
             yield Request(f"base/{tree.base}", base.packages, base.without)
