@@ -8,8 +8,10 @@ build_packages=(
   debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
 )
 emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
-# What only the tests use: independent checks and real counterparts.
+# What only the tests use: independent checks and real counterparts; a compiler and Python's headers
+# for spidev, which comes as source.
 test_packages=(
+  gcc libc6-dev python3-dev
   apache2-utils bmap-tools busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
   mosquitto openssl prometheus runc shellcheck umoci user-mode-linux
 )
