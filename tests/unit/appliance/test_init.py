@@ -139,3 +139,22 @@ def test_a_generation_whose_layer_is_gone_is_left_alone_and_named(pi: Pi) -> Non
 def test_the_slots_choice_reaches_the_rest_of_the_system_as_a_link(pi: Pi) -> None:
     _choose(pi, {"g1": GOOD}, {"current": "g1"})
     assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")
+
+
+def _mount_data(pi: Pi, disk: str) -> list[str]:
+    """Run the mounting of /data, where nothing can be mounted; return what the console shows."""
+    init = pi.initramfs_functions()
+    pi.path("run/piimage/x")
+    pi.sh(f". {init}; load_settings; bb() {{ [ $1 = mount ]; }}; disk={disk}; mount_data")
+    assert pi.path("run/piimage/data-is-temporary").exists()
+    # Absolute paths are led into the folder, also those in messages.
+    return [line.replace(str(pi.root), "") for line in pi.console()]
+
+
+def test_an_image_without_a_disk_has_lost_nothing(pi: Pi) -> None:
+    assert _mount_data(pi, "''") == ["piimage: /data is temporary: this image has no disk"]
+
+
+def test_a_data_partition_that_is_missing_is_named(pi: Pi) -> None:
+    told = "piimage: DATA LOST: /nowhere/mmcblk7p4 does not exist; /data is temporary"
+    assert _mount_data(pi, "/nowhere/mmcblk7") == [told]
