@@ -56,7 +56,7 @@ def _plan(
     volumes: Collection[str],
 ) -> ContainerPlan:
     folder = folder_of(entry)
-    layers, execution, below = _composed(folder, lock) if folder else _pulled(entry, images)
+    layers, execution, below = composed(folder, lock) if folder else _pulled(entry, images)
     config = _with_volumes(merge(below, entry), volumes)
     return ContainerPlan(
         name=entry.name,
@@ -113,7 +113,8 @@ _READ_ONLY_BUT_NET = (
 )
 
 
-def _composed(folder: Folder, lock: Lock) -> Made:
+def composed(folder: Folder, lock: Lock) -> Made:
+    """Return the layers of a container folder (lowest first), its program, and its defaults."""
     service = folder.service
     base = None
     if service.base is not None:
