@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from piimage.config.load import load_folder, load_system
 from piimage.config.models import Appliance, Entry
 from piimage.config.rootfs import RootFileSystem
 from piimage.config.service import Service
+from piimage.debian.request import Request
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,16 @@ def folder_of(entry: Entry) -> Folder | None:
 def base_tree(name: str) -> RootFileSystem:
     """Return the shared lower tree `name`, which `base:` of a container folder names."""
     return load_system(resources.path("services") / "bases" / f"{name}.yml")
+
+
+def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:
+    """Give what the archive is asked for: each folder's packages, and those of its base."""
+    for folder in folders:
+        tree = folder.service
+        base = base_tree(tree.base) if tree.base is not None else None
+        # What the base goes without, its containers go without, unless they name it.
+        left_out = [name for name in base.without if name not in tree.packages] if base else []
+        if tree.packages:
+            yield Request(folder.root, tree.packages, (*tree.without, *left_out))
+        if base is not None:
+            yield Request(f"base/{tree.base}", base.packages, base.without)

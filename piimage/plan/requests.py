@@ -11,7 +11,7 @@ from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
-from piimage.plan.folders import Folder, base_tree
+from piimage.plan.folders import Folder, folder_requests
 
 RELEASE = "trixie"
 """The Debian release that appliances are made from."""
@@ -47,7 +47,7 @@ def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> t
         Request("system", system.packages, system.without),
         *_kernel(appliance, board),
         *_firmware(appliance, board),
-        *_containers(folders),
+        *folder_requests(folders),
     ]
     return tuple(sorted({one.root: one for one in found}.values(), key=lambda one: one.root))
 
@@ -75,15 +75,3 @@ def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
 
 # raspi-firmware is a folder of files and a kernel hook; only the files are wanted.
 _FIRMWARE_WITHOUT = ("dosfstools", "grep", "initramfs-tools", "util-linux")
-
-
-def _containers(folders: Iterable[Folder]) -> Iterator[Request]:
-    for folder in folders:
-        tree = folder.service
-        base = base_tree(tree.base) if tree.base is not None else None
-        # What the base goes without, its containers go without, unless they name it.
-        left_out = [name for name in base.without if name not in tree.packages] if base else []
-        if tree.packages:
-            yield Request(folder.root, tree.packages, (*tree.without, *left_out))
-        if base is not None:
-            yield Request(f"base/{tree.base}", base.packages, base.without)
