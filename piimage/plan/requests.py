@@ -11,6 +11,7 @@ from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
+from piimage.plan.agent import agent_requests
 from piimage.plan.folders import Folder, folder_requests
 
 RELEASE = "trixie"
@@ -47,6 +48,7 @@ def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> t
         Request("system", system.packages, system.without),
         *_kernel(appliance, board),
         *_firmware(appliance, board),
+        *agent_requests(appliance),
         *folder_requests(folders),
     ]
     return tuple(sorted({one.root: one for one in found}.values(), key=lambda one: one.root))

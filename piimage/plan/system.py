@@ -23,6 +23,7 @@ from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
 from piimage.oci.layout import Image
+from piimage.plan.agent import agent_layers
 from piimage.plan.requests import system_tree
 from piimage.steps import Step
 
@@ -57,6 +58,7 @@ def plan_system(
     )
     # The system's own files win over those of `init:` images: it is the system that boots.
     layers: list[Layer] = [one for name in appliance.init for one in image_layers(images[name])]
+    layers += agent_layers(appliance, lock)
     layers += [*_base_layers(lock), _modules_layer(appliance, modules)]
     if (wifi := _wifi_layer(appliance, board, lock)) is not None:
         layers.append(wifi)

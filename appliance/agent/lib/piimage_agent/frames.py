@@ -1,0 +1,68 @@
+"""Frames on a byte stream: a JSON object, and raw bytes that belong to it.
+
+``B1 1A``, then two big-endian u32: the lengths of the JSON and of the raw bytes that follow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+
+MAGIC = b"\xb1\x1a"
+HEADER = struct.Struct(">2sII")
+MAX_JSON = 1 << 20
+MAX_BODY = 1 << 18
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class BadFrame(Exception):
+    """What came is no frame; nothing after it can be understood."""
+
+
+class Ended(Exception):
+    """The other side has closed the stream."""
+
+
+def read_frame(fd: int) -> tuple[dict[str, Any], bytes]:
+    """Return the next frame's object and raw bytes; raises BadFrame, Ended."""
+    first = os.read(fd, HEADER.size)
+    if not first:
+        raise Ended
+    magic, words, body = HEADER.unpack(first + _exactly(fd, HEADER.size - len(first)))
+    if magic != MAGIC:
+        raise BadFrame("this is not a frame of piimage's protocol")
+    if words > MAX_JSON or body > MAX_BODY:
+        raise BadFrame(f"a frame of {words} + {body} bytes is larger than allowed")
+    try:
+        value = json.loads(_exactly(fd, words))
+    except (ValueError, RecursionError):
+        raise BadFrame("a frame's header is not JSON") from None
+    if not isinstance(value, dict):
+        raise BadFrame("a frame's header is not a JSON object")
+    return value, _exactly(fd, body)
+
+
+def write_frame(fd: int, value: dict[str, Any], body: bytes = b"") -> None:
+    """Write one frame; raises Ended when nobody reads."""
+    words = json.dumps(value, separators=(",", ":")).encode()
+    data = memoryview(HEADER.pack(MAGIC, len(words), len(body)) + words + body)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        raise Ended from None
+
+
+def _exactly(fd: int, count: int) -> bytes:
+    parts = []
+    while count:
+        data = os.read(fd, count)
+        if not data:
+            raise BadFrame("the stream ended in the middle of a frame")
+        parts.append(data)
+        count -= len(data)
+    return b"".join(parts)

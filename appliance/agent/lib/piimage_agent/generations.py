@@ -1,0 +1,124 @@
+"""Generations: what a deploy leaves under /data/piimage (appliance/README.md, "Generations")."""
+
+from __future__ import annotations
+
+import os
+
+from piimage_agent.layers import drop_parts, find
+from piimage_agent.refusal import is_name
+from piimage_agent.root import (
+    Root,
+    make_folders,
+    names,
+    read_line,
+    read_text,
+    remove,
+    remove_folder,
+    sync_folder,
+    write_file,
+)
+
+SLOT = "slot"
+
+
+def running(root: Root) -> str:
+    """Return the digest of the containers layer in use."""
+    return _target(f"{root.run}/containers")
+
+
+def linked(root: Root, link: str) -> str:
+    """Return the generation that `current` or `previous` leads to; empty if none."""
+    name = _target(f"{root.store}/{link}")
+    return name if is_name(name) and os.path.isdir(f"{root.generations}/{name}") else ""
+
+
+def _target(link: str) -> str:
+    try:
+        return os.path.basename(os.readlink(link))
+    except OSError:
+        return ""
+
+
+def is_good(root: Root, generation: str) -> bool:
+    """Tell whether a generation was found healthy once."""
+    return os.path.exists(f"{root.generations}/{generation}/good")
+
+
+def containers_of(root: Root, generation: str) -> str:
+    """Return the digest of a generation's containers layer."""
+    return read_line(f"{root.generations}/{generation}/containers")
+
+
+def layers_of(root: Root, generation: str) -> list[str]:
+    """Return the digests of all layers of a generation, its containers layer included."""
+    listed = read_text(f"{root.generations}/{generation}/layers").split()
+    return [*listed, containers_of(root, generation)]
+
+
+def create(root: Root, containers: str, layers: list[str], note: str) -> str:
+    """Write a generation, and return its name. It counts for nothing until it is linked."""
+    make_folders(root.generations)
+    numbers = [int(name[:6]) for name in names(root.generations) if name[:6].isdigit()]
+    name = f"{max(numbers, default=0) + 1:06}-{containers[:12]}"
+    folder = f"{root.generations}/{name}"
+    beside = f"{root.generations}/new"
+    if os.path.isdir(beside):
+        remove_folder(beside)
+    os.mkdir(beside, 0o755)
+    write_file(f"{beside}/containers", f"{containers}\n".encode())
+    write_file(f"{beside}/base", f"{root.facts().get('PIIMAGE_SLOT_CONTAINERS', '')}\n".encode())
+    write_file(f"{beside}/layers", "".join(f"{one}\n" for one in layers).encode())
+    write_file(f"{beside}/note", f"{note}\n".encode())
+    os.rename(beside, folder)
+    sync_folder(root.generations)
+    return name
+
+
+def before(root: Root) -> str:
+    """Return where `rollback` leads: the good one before, the slot's own, or nowhere (empty)."""
+    now, slot = running(root), root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
+    previous = linked(root, "previous")
+    if previous and _usable(root, previous, slot) and containers_of(root, previous) != now:
+        return previous
+    return SLOT if slot and slot != now else ""
+
+
+def _usable(root: Root, generation: str, slot: str) -> bool:
+    return (
+        is_good(root, generation)
+        and read_line(f"{root.generations}/{generation}/base") == slot
+        and all(find(root, layer) for layer in layers_of(root, generation))
+    )
+
+
+def collect(root: Root) -> tuple[int, int]:
+    """Remove the generations and layers that nothing uses; return how many layers and bytes.
+
+    Nothing goes while a generation that is kept does not say what it consists of.
+    """
+    now = running(root)
+    kept = {linked(root, "current"), linked(root, "previous")}
+    every = [name for name in names(root.generations) if is_name(name)]
+    kept |= {name for name in every if containers_of(root, name) == now}
+    used = {now}
+    for name in sorted(kept - {""}):
+        if not os.path.exists(f"{root.generations}/{name}/layers"):
+            return 0, 0
+        used.update(layers_of(root, name))
+    for name in every:
+        if name not in kept:
+            remove_folder(f"{root.generations}/{name}")
+    drop_parts(root)
+    return _remove_layers(root, used)
+
+
+def _remove_layers(root: Root, used: set[str]) -> tuple[int, int]:
+    count = size = 0
+    for name in names(root.layers):
+        digest, _, kind = name.partition(".")
+        if kind != "squashfs" or digest in used:
+            continue
+        size += os.lstat(f"{root.layers}/{name}").st_size
+        count += 1
+        remove(f"{root.layers}/{name}")
+    return count, size

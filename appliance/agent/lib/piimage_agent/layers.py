@@ -1,0 +1,150 @@
+"""Layers: which ones are there, and how one comes in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zlib
+
+from piimage_agent.refusal import Refused
+from piimage_agent.root import Root, is_file, make_folders, names, remove, sync_folder
+
+MAX_SIZE = 1 << 32
+_MARGIN = 16 << 20  # of /data, that is left to the services
+_SQUASHFS = b"hsqs"
+_CHUNK = 1 << 18
+
+
+def find(root: Root, digest: str) -> str | None:
+    """Return the file of a layer: what was deployed, else the slot's."""
+    for folder in (root.layers, f"{root.slot()}/layers"):
+        path = f"{folder}/{digest}.squashfs"
+        if is_file(path):
+            return path
+    return None
+
+
+def partial(root: Root, digest: str) -> int:
+    """Return how many bytes of a layer came before the connection was lost."""
+    path = _part(root, digest)
+    return os.lstat(path).st_size if is_file(path) else 0
+
+
+def drop_parts(root: Root) -> None:
+    """Remove what came of layers that were never finished."""
+    for name in names(root.layers):
+        if name.endswith(".part"):
+            remove(f"{root.layers}/{name}")
+
+
+def _part(root: Root, digest: str) -> str:
+    return f"{root.layers}/{digest}.part"
+
+
+class Incoming:
+    """A layer on its way in: beside its place until it is whole and is what its name says."""
+
+    def __init__(self, root: Root, digest: str, size: int) -> None:
+        if not 0 < size <= MAX_SIZE:
+            raise Refused("too-large", f"a layer of {size} bytes is larger than allowed")
+        make_folders(root.layers)
+        self.digest = digest
+        self.size = size
+        self._folder = root.layers
+        self._path = _part(root, digest)
+        self._hash = hashlib.sha256()
+        self._inflate = zlib.decompressobj()
+        self._fd = self._open()
+        try:
+            self.offset = self._take_up()
+            self._check_room()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(self._path, flags, 0o600)
+        except OSError:
+            raise Refused("bad-store", f"{self._path} cannot be written") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise Refused("bad-store", f"{self._path} is no file", "remove it")
+        return fd
+
+    def _take_up(self) -> int:
+        """Hash what is there already, and return its length."""
+        offset = 0
+        while data := os.read(self._fd, _CHUNK):
+            self._hash.update(data)
+            offset += len(data)
+        if offset <= self.size:
+            return offset
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._hash = hashlib.sha256()
+        return 0
+
+    def _check_room(self) -> None:
+        found = os.statvfs(self._folder)
+        free = found.f_bavail * found.f_frsize
+        if self.size - self.offset + _MARGIN > free:
+            raise Refused(
+                "no-space",
+                f"a layer of {self.size} bytes does not fit: /data has {free} bytes left",
+                "free some space on /data, or use a larger card",
+            )
+
+    def add(self, data: bytes) -> None:
+        """Append bytes of the layer; more than announced is refused."""
+        if self.offset + len(data) > self.size:
+            self._discard()
+            raise Refused("bad-layer", f"layer {self.digest} is longer than was announced")
+        self._hash.update(data)
+        self.offset += len(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+    def add_packed(self, data: bytes) -> None:
+        """Append bytes of a zlib stream of the layer, never more than the layer can have."""
+        try:
+            plain = self._inflate.decompress(data, self.size - self.offset + 1)
+        except zlib.error:
+            self._discard()
+            raise Refused("bad-layer", f"layer {self.digest} cannot be unpacked") from None
+        self.add(plain)
+
+    def finish(self) -> None:
+        """Give the layer its name, if it is whole and right; else nothing of it stays."""
+        if self.offset != self.size:
+            # What came is kept: the rest may follow.
+            os.fsync(self._fd)
+            self.close()
+            raise Refused(
+                "short-layer", f"layer {self.digest} ended after {self.offset} of {self.size} bytes"
+            )
+        if self._hash.hexdigest() != self.digest:
+            self._discard()
+            raise Refused(
+                "wrong-digest", f"what came for layer {self.digest} has another digest", "try again"
+            )
+        if os.pread(self._fd, 4, 0) != _SQUASHFS:
+            self._discard()
+            raise Refused("bad-layer", f"layer {self.digest} is no squashfs")
+        os.fsync(self._fd)
+        self.close()
+        os.rename(self._path, f"{self._folder}/{self.digest}.squashfs")
+        sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Stop; what came is kept, so that the rest may follow."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _discard(self) -> None:
+        self.close()
+        remove(self._path)

@@ -1,0 +1,66 @@
+"""The agent's command line: ``serve`` over SSH, and ``exec`` for a person."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from piimage_agent import FEATURES, PROTOCOLS, VERSION
+from piimage_agent.refusal import Refused
+from piimage_agent.root import Root
+from piimage_agent.services import require
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = """usage: piimage-agent serve [--root FOLDER]    answer piimage on standard input and output
+       piimage-agent exec SERVICE PROGRAM...  run a program in a service's container
+       piimage-agent version
+"""
+_RUNC = ("usr/sbin/runc", "run/containerd/runc/services.linuxkit")
+
+
+def main(words: Sequence[str]) -> int:
+    """Do what the words say; return the exit status."""
+    match list(words):
+        case ["serve", *rest]:
+            return _serve(rest)
+        case ["exec", name, program, *arguments]:
+            return _exec(Root(), name, [program, *arguments])
+        case ["version"]:
+            low, high = PROTOCOLS
+            sys.stdout.write(f"{VERSION}, protocol {low} to {high}: {' '.join(FEATURES)}\n")
+            return 0
+    sys.stderr.write(USAGE)
+    return 2
+
+
+def _serve(rest: list[str]) -> int:
+    from piimage_agent.session import Session  # noqa: PLC0415  # `exec` goes without
+
+    match rest:
+        case []:
+            root = Root()
+        case ["--root", folder]:
+            root = Root(folder)
+        case _:
+            sys.stderr.write(USAGE)
+            return 2
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    os.umask(0o022)
+    return Session(root, 0, 1).serve()
+
+
+def _exec(root: Root, name: str, argv: list[str]) -> int:
+    """Become runc, which runs the program as the container's own processes run."""
+    try:
+        require(root, name)
+    except Refused as refused:
+        sys.stderr.write(f"piimage-agent: {refused.message} ({refused.hint})\n")
+        return 1
+    program, state = (root.at(path) for path in _RUNC)
+    terminal = ["-t"] if sys.stdin.isatty() else []
+    os.execv(program, ["runc", "--root", state, "exec", *terminal, name, *argv])  # noqa: S606
+    return 1

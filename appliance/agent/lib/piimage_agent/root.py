@@ -1,0 +1,142 @@
+"""The Pi's file system as the agent sees it, and writes that a power cut leaves whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from piimage_agent.refusal import Refused
+
+_TEXT_LIMIT = 1 << 20
+
+
+class Root:
+    """Paths below one folder: ``/`` on a Pi, a scratch folder in tests."""
+
+    def __init__(self, path: str = "/") -> None:
+        self.path = path.rstrip("/")
+        self.run = self.at("run/piimage")
+        self.store = self.at("data/piimage")
+        self.layers = self.at("data/piimage/layers")
+        self.generations = self.at("data/piimage/generations")
+        self.runs = self.at("run/piimage/agent")
+
+    def at(self, path: str) -> str:
+        """Return where `path` (relative to the root) lies."""
+        return f"{self.path}/{path}"
+
+    def facts(self) -> dict[str, str]:
+        """Return what the initramfs found out: run/piimage/boot, lines of KEY='VALUE'."""
+        return assignments(read_text(f"{self.run}/boot"))
+
+    def slot(self) -> str:
+        """Return the folder of the slot that was booted."""
+        slot = self.facts().get("PIIMAGE_SLOT", "")
+        return slot if not self.path or slot.startswith(self.path) else self.path + slot
+
+    def lock(self) -> int:
+        """Return a descriptor that holds the one lock of whoever changes something.
+
+        Raises Refused ``busy``.
+        """
+        os.makedirs(self.runs, mode=0o700, exist_ok=True)
+        fd = os.open(f"{self.runs}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise Refused(
+                "busy", "another deploy is at work on this Pi", "wait until it is done"
+            ) from None
+        return fd
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Return the KEY='VALUE' lines of `text`; nothing is executed or expanded."""
+    found = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            found[key] = value.strip().strip("'\"")
+    return found
+
+
+def read_text(path: str, limit: int = _TEXT_LIMIT) -> str:
+    """Return at most `limit` bytes of a file as text; empty if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def read_line(path: str) -> str:
+    """Return a small file's first line; empty if it cannot be read."""
+    return read_text(path, 4096).partition("\n")[0].strip()
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file that is there whole after a power cut, or not at all."""
+    beside = f"{path}.new"
+    remove(beside)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(beside, flags, 0o644)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(beside, path)
+    sync_folder(os.path.dirname(path))
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder last."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and those above it, and make them last."""
+    if os.path.isdir(path):
+        return
+    make_folders(os.path.dirname(path))
+    os.mkdir(path, 0o755)
+    sync_folder(os.path.dirname(path))
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder of plain files."""
+    for name in names(path):
+        remove(f"{path}/{name}")
+    os.rmdir(path)
+
+
+def names(path: str) -> list[str]:
+    """Return what lies in a folder, sorted; nothing if it is not there."""
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def is_file(path: str) -> bool:
+    """Tell whether `path` is a file itself, not a link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,235 @@
+"""The services: their state, their control by process 1, and what they printed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+from piimage_agent.refusal import Refused, is_name
+from piimage_agent.root import Root, assignments, names, read_line, read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+_FILES = ("config.json", "layers", "container.env", "prestart", "poststart")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAUSE = 0.1
+
+
+def folder_of(root: Root, digest: str) -> str:
+    """Return where a containers layer is mounted."""
+    return f"{root.run}/layers/{digest}"
+
+
+def services_in(folder: str) -> list[str]:
+    """Return the names of the services of a mounted containers layer."""
+    return [name for name in names(f"{folder}/services") if is_name(name)]
+
+
+def changed(old: str, new: str) -> list[str]:
+    """Return the services of `new` that `old` has not, or has otherwise."""
+    return [name for name in services_in(new) if _content(old, name) != _content(new, name)]
+
+
+def _content(folder: str, name: str) -> list[str]:
+    return [read_text(f"{folder}/services/{name}/{file}") for file in _FILES]
+
+
+def require(root: Root, name: object) -> str:
+    """Return `name` if there is such a service; raises Refused ``no-service``."""
+    known = services_in(f"{root.run}/containers")
+    if isinstance(name, str) and name in known:
+        return name
+    shown = name[:80] if isinstance(name, str) else "that"
+    raise Refused("no-service", f"there is no service {shown!r}", f"there are: {', '.join(known)}")
+
+
+def state(root: Root, name: str) -> dict[str, Any]:
+    """Return one service's row of `ps`."""
+    folder = f"{root.run}/services/{name}"
+    pid = _number(f"{folder}/pid")
+    seconds = None if pid is None else _age(pid)
+    return {
+        "name": name,
+        "state": read_line(f"{folder}/state") or "stopped",
+        "health": read_line(f"{root.run}/health/{name}"),
+        "restarts": _number(f"{folder}/restarts") or 0,
+        "exit": _number(f"{folder}/exit"),
+        "pid": pid if seconds is not None else None,
+        "seconds": seconds,
+        "memory": _number(root.at(f"sys/fs/cgroup/piimage/services/{name}/memory.current")),
+    }
+
+
+def states(root: Root) -> list[dict[str, Any]]:
+    """Return all rows of `ps`."""
+    return [state(root, name) for name in services_in(f"{root.run}/containers")]
+
+
+def _number(path: str) -> int | None:
+    text = read_line(path)
+    return int(text) if text.isdigit() else None
+
+
+def _age(pid: int) -> float | None:
+    """Return the seconds since a process began; proc_pid_stat(5), field 22."""
+    fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if len(fields) < 20:
+        return None
+    now = float(read_line("/proc/uptime").split()[0])
+    return round(now - int(fields[19]) / _TICKS, 1)
+
+
+def is_up(row: dict[str, Any]) -> bool:
+    """Tell whether a service does its work: healthy, or running without a health check."""
+    if row["state"] == "exited":
+        done: bool = row["exit"] == 0
+        return done
+    running: bool = row["state"] == "running" and row["health"] in ("healthy", "running")
+    return running
+
+
+def trouble(row: dict[str, Any]) -> str:
+    """Return what is wrong with a service that was started a moment ago; empty while it may be."""
+    if row["health"] == "unhealthy":
+        return "its health check failed"
+    if row["exit"] not in (None, 0):
+        return f"it exited with code {row['exit']}"
+    if row["state"] == "back-off":
+        return "it ended and is to be started again"
+    return ""
+
+
+def patience(root: Root, name: str) -> int:
+    """Return the seconds in which a service's failing health checks do not count."""
+    text = read_text(f"{root.run}/containers/services/{name}/container.env")
+    start = assignments(text).get("HEALTH_START", "")
+    return int(start) if start.isdigit() else 0
+
+
+def wait_up(root: Root, name: str, seconds: float) -> str:
+    """Wait until a service is up; return what is wrong with it, or nothing."""
+    end = time.monotonic() + seconds + patience(root, name)
+    while True:
+        row = state(root, name)
+        if is_up(row):
+            return ""
+        if said := trouble(row):
+            return said
+        if time.monotonic() > end:
+            return f"it is not up after {seconds:g} s"
+        time.sleep(_PAUSE)
+
+
+def start(root: Root, name: str, wait: float) -> str:
+    """Have process 1 start a service, and wait until it is up."""
+    initctl(root, "start", name)
+    return wait_up(root, name, wait)
+
+
+def stop(root: Root, name: str) -> None:
+    """Have process 1 stop a service, and wait until it is down; raises Refused ``not-stopped``."""
+    initctl(root, "stop", name)
+    end = time.monotonic() + 90
+    while state(root, name)["state"] != "stopped":
+        if time.monotonic() > end:
+            raise Refused("not-stopped", f"{name} does not stop")
+        time.sleep(_PAUSE)
+
+
+def initctl(root: Root, *words: str) -> None:
+    """Tell process 1 something; raises Refused ``initctl``."""
+    call(["initctl", *words], root.at("usr/sbin/initctl"), 60, "initctl")
+
+
+def call(argv: Sequence[str], program: str, timeout: float, code: str) -> str:
+    """Run a program of the system and return what it printed; raises Refused `code`."""
+    try:
+        done = subprocess.run(
+            argv, executable=program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=timeout, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Refused(code, f"{argv[0]}: {error}") from None
+    said = done.stdout.decode(errors="replace").strip()
+    if done.returncode != 0:
+        raise Refused(code, f"{' '.join(argv)} failed: {said[-500:]}")
+    return said
+
+
+# --- what they printed
+
+
+def log_tail(root: Root, name: str, lines: int) -> list[str]:
+    """Return the last lines of a service's log."""
+    folder = root.at(f"var/log/services/{name}")
+    text = b"".join(_read(f"{folder}/{file}") for file in ("log.1", "log"))
+    return [line.decode(errors="replace")[:500] for line in text.splitlines()[-lines:]]
+
+
+def ring(root: Root, name: str) -> list[str]:
+    """Return the files of a service's log, oldest first."""
+    folder = root.at(f"var/log/services/{name}")
+    numbers = [int(file[4:]) for file in names(folder) if file[:4] == "log." and file[4:].isdigit()]
+    files = [f"{folder}/log.{number}" for number in sorted(numbers, reverse=True)]
+    return [*files, f"{folder}/log"]
+
+
+def printed(root: Root, name: str, lines: int | None, since: int | None) -> bytes:
+    """Return what a service printed: the last `lines`, from the second `since` (of 1970) on."""
+    text = b"".join(_since(path, since) for path in ring(root, name))
+    if lines is None:
+        return text
+    return b"".join(text.splitlines(keepends=True)[-lines:]) if lines else b""
+
+
+def _since(path: str, since: int | None) -> bytes:
+    """Return a log file from the offset on that its list of times gives for `since`.
+
+    The list lies in ``times`` beside it: lines of ``SECOND OFFSET``, for the first line that was
+    printed in each second.
+    """
+    data = _read(path)
+    if since is None:
+        return data
+    folder, _, name = path.rpartition("/")
+    for line in read_text(f"{folder}/times/{name}").splitlines():
+        second, _, offset = line.partition(" ")
+        if second.isdigit() and offset.isdigit() and int(second) >= since:
+            return data[int(offset) :]
+    return b""
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 26)
+    except OSError:
+        return b""
+
+
+def follow(root: Root, name: str, show: Callable[[bytes], None], ended: Callable[[], bool]) -> None:
+    """Show what a service prints from now on, until `ended`; a new file of the ring is noticed."""
+    path = ring(root, name)[-1]
+    at = os.stat(path) if os.path.exists(path) else None
+    inode, offset = (at.st_ino, at.st_size) if at else (0, 0)
+    while not ended():
+        try:
+            with open(path, "rb") as file:
+                if (now := os.fstat(file.fileno()).st_ino) != inode:
+                    if inode and os.path.exists(f"{path}.1"):
+                        show(_rest(f"{path}.1", offset))
+                    inode, offset = now, 0
+                file.seek(offset)
+                if data := file.read(1 << 17):
+                    show(data)
+                    offset += len(data)
+        except FileNotFoundError:
+            continue
+
+
+def _rest(path: str, offset: int) -> bytes:
+    return _read(path)[offset:]

@@ -1,0 +1,291 @@
+"""One SSH session: requests in, replies out."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from piimage_agent import FEATURES, PROTOCOLS, VERSION, change, generations, services, status
+from piimage_agent.frames import BadFrame, Ended, read_frame, write_frame
+from piimage_agent.layers import Incoming, find, partial
+from piimage_agent.refusal import Refused, digest_of, digests_of, number_of, text_of
+from piimage_agent.root import Root, read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_IDLE = 600  # seconds without a request after which a session that nobody uses ends
+_FOLDER_LIMIT = 1 << 19  # bytes of the containers' folders, as `folders` gives them
+
+
+class Session:
+    """Reads requests on one descriptor and answers on another."""
+
+    def __init__(self, root: Root, source: int, sink: int) -> None:
+        self.root = root
+        self._source = source
+        self._sink = sink
+        self._greeted = False
+        self._last = 0
+        self._lock = -1
+
+    def serve(self) -> int:
+        """Answer until the other side goes; return the exit status."""
+        try:
+            while True:
+                if not self._asked_within(_IDLE):
+                    return 1
+                request, body = read_frame(self._source)
+                self._answer(request, body)
+        except Ended:
+            return 0
+        except BadFrame as error:
+            self._try_to_say(Refused("bad-frame", str(error)))
+            return 1
+        finally:
+            self._unlock()
+
+    def _asked_within(self, seconds: float) -> bool:
+        return bool(select.select([self._source], [], [], seconds)[0])
+
+    def _try_to_say(self, refused: Refused) -> None:
+        try:
+            write_frame(self._sink, refused.as_reply())
+        except (Ended, OSError):
+            return
+
+    def _answer(self, request: dict[str, Any], body: bytes) -> None:
+        try:
+            reply = self._dispatch(request, body)
+        except Refused as refused:
+            reply = refused.as_reply()
+        except OSError as error:
+            reply = Refused(
+                "io-error", f"{error.filename or 'the Pi'}: {error.strerror}"
+            ).as_reply()
+        write_frame(self._sink, reply)
+
+    def _dispatch(self, request: dict[str, Any], body: bytes) -> dict[str, Any]:
+        operation = text_of(request, "op", 40)
+        number = number_of(request, "id", 1, 1 << 53)
+        if number != self._last + 1:
+            raise Refused("replayed", f"request {number} came after request {self._last}")
+        self._last = number
+        if body:
+            raise Refused("bad-request", "only `data` has bytes behind it")
+        if operation == "hello":
+            return self._hello(request)
+        if not self._greeted:
+            raise Refused("no-hello", "the first request has to be `hello`")
+        found = self._operations().get(operation)
+        if found is None:
+            raise Refused(
+                "unknown-operation", f"this agent cannot do {operation[:40]!r}",
+                "build the file anew and flash it: the agent is part of the system",
+            )  # fmt: skip
+        return {"ok": True, **found(request)}
+
+    def _operations(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        return {
+            "slot": lambda request: status.slot(self.root),
+            "status": lambda request: status.status(self.root),
+            "ps": lambda request: {"services": services.states(self.root)},
+            "have": self._have,
+            "put": self._put,
+            "folders": self._folders,
+            "switch": self._switch,
+            "rollback": self._rollback,
+            "watch": self._watch,
+            "gc": self._collect,
+            "logs": self._logs,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+        }
+
+    def _hello(self, request: dict[str, Any]) -> dict[str, Any]:
+        low, high = PROTOCOLS
+        asked = request.get("protocols")
+        if not isinstance(asked, list) or len(asked) != 2:
+            raise Refused("bad-request", "hello names no protocols")
+        newest = min(high, number_of({"newest": asked[1]}, "newest", 0, 1 << 30))
+        if newest < max(low, number_of({"oldest": asked[0]}, "oldest", 0, 1 << 30)):
+            raise Refused(
+                "protocol",
+                f"the agent speaks protocol {low} to {high}, piimage {asked[0]} to {asked[1]}",
+                "update piimage" if asked[1] < low else "build the file anew and flash it",
+            )
+        self._greeted = True
+        return {
+            "ok": True, "protocol": newest, "protocols": list(PROTOCOLS), "agent": VERSION,
+            "features": list(FEATURES),
+        }  # fmt: skip
+
+    # --- layers
+
+    def _have(self, request: dict[str, Any]) -> dict[str, Any]:
+        asked = digests_of(request, "layers")
+        there = [digest for digest in asked if find(self.root, digest)]
+        begun = {one: size for one in asked if (size := partial(self.root, one))}
+        return {"have": there, "partial": begun}
+
+    def _put(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Take one layer: say from which offset, then read `data` frames until `last`."""
+        digest = digest_of(request.get("layer"))
+        size = number_of(request, "size", 1, 1 << 40)
+        packed = request.get("packing") == "zlib"
+        if find(self.root, digest):
+            return {"stored": True, "offset": size}
+        self._take_lock()
+        incoming = Incoming(self.root, digest, size)
+        try:
+            write_frame(self._sink, {"ok": True, "stored": False, "offset": incoming.offset})
+            add = incoming.add_packed if packed else incoming.add
+            self._receive(add)
+            incoming.finish()
+        finally:
+            incoming.close()
+        return {"stored": True, "offset": size}
+
+    def _receive(self, add: Callable[[bytes], None]) -> None:
+        """Hand over what comes; after a refusal the rest is read and forgotten."""
+        refused: Refused | OSError | None = None
+        while True:
+            header, body = read_frame(self._source)
+            if header.get("op") != "data":
+                raise BadFrame("a layer was followed by something else")
+            try:
+                if refused is None:
+                    add(body)
+            except (Refused, OSError) as error:
+                refused = error
+            if header.get("last"):
+                break
+        if refused is not None:
+            raise refused
+
+    def _folders(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the files of the containers layer in use, so that one of them can be replaced."""
+        top = f"{self.root.run}/containers"
+        found = {}
+        size = 0
+        for folder, _, files in os.walk(top + "/"):
+            for name in sorted(files):
+                path = f"{folder}/{name}"
+                text = read_text(path)
+                size += len(text)
+                if size > _FOLDER_LIMIT:
+                    raise Refused("too-large", "the containers' folders are larger than allowed")
+                found[os.path.relpath(path, top)] = text
+        return {"files": found}
+
+    # --- what runs
+
+    def _switch(self, request: dict[str, Any]) -> dict[str, Any]:
+        containers = digest_of(request.get("containers"))
+        layers = digests_of(request, "layers")
+        machine = os.uname().machine
+        if (arch := text_of(request, "arch")) != machine:
+            raise Refused(
+                "architecture", f"these containers are for {arch}, and this is {machine}",
+                "deploy a file whose board has this architecture",
+            )  # fmt: skip
+        slot = self.root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
+        if text_of(request, "base") != slot:
+            raise Refused("base", "the slot was changed in between", "deploy again")
+        if containers == generations.running(self.root):
+            return {"run": "", "running": containers}
+        if missing := [one for one in (*layers, containers) if not find(self.root, one)]:
+            raise Refused("incomplete", f"{len(missing)} layers are missing: {missing[0]}")
+        note = text_of(request, "note")
+        if not note.isprintable():
+            raise Refused("bad-request", "the note is not printable")
+        self._take_lock()
+        target = generations.create(self.root, containers, layers, note)
+        return self._change(request, target, undo=True)
+
+    def _rollback(self, request: dict[str, Any]) -> dict[str, Any]:
+        target = generations.before(self.root)
+        if not target:
+            raise Refused("nothing-before", "there is nothing to go back to")
+        self._take_lock()
+        return {"target": target, **self._change(request, target, undo=False)}
+
+    def _change(self, request: dict[str, Any], target: str, *, undo: bool) -> dict[str, Any]:
+        wait = number_of(request, "wait", 1, 3600, 60)
+        confirm = number_of(request, "confirm", 1, 3600, 30)
+        run = change.begin(self.root, target, wait, confirm, undo=undo, lock=self._lock)
+        # The change has it now.
+        self._unlock()
+        return {"run": run, "target": target}
+
+    def _watch(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Show what a change tells, and pass the tool's word to keep it on."""
+        run = text_of(request, "run", 20)
+        folder = change.require(self.root, run)
+        shown = number_of(request, "from", 0, 1 << 20, 0)
+        while True:
+            told = change.events(folder)
+            for event in told[shown:]:
+                write_frame(self._sink, event)
+                if event["event"] == "end":
+                    return {"run": run}
+            shown = max(shown, len(told))
+            if self._asked_within(0.1):
+                word, _ = read_frame(self._source)
+                if word.get("op") != "keep":
+                    raise BadFrame("only `keep` can be said while a change is watched")
+                change.keep(self.root, run)
+
+    def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._take_lock()
+        try:
+            count, size = generations.collect(self.root)
+        finally:
+            self._unlock()
+        return {"collected": count, "freed": size}
+
+    # --- services
+
+    def _logs(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = services.require(self.root, request.get("service"))
+        lines = None if request.get("lines") is None else number_of(request, "lines", 0, 1 << 20)
+        since = None if request.get("since") is None else number_of(request, "since", 0, 1 << 40)
+        self._show(services.printed(self.root, name, lines, since))
+        if request.get("follow") is True:
+            services.follow(self.root, name, self._show, lambda: self._asked_within(0.3))
+        return {}
+
+    def _show(self, data: bytes) -> None:
+        for at in range(0, len(data), 1 << 16):
+            write_frame(self._sink, {"event": "log"}, data[at : at + (1 << 16)])
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = services.require(self.root, request.get("service"))
+        wait = number_of(request, "wait", 1, 3600, 60)
+        return self._row(name, services.start(self.root, name, wait))
+
+    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = services.require(self.root, request.get("service"))
+        services.stop(self.root, name)
+        return self._row(name, "")
+
+    def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = services.require(self.root, request.get("service"))
+        wait = number_of(request, "wait", 1, 3600, 60)
+        services.stop(self.root, name)
+        return self._row(name, services.start(self.root, name, wait))
+
+    def _row(self, name: str, trouble: str) -> dict[str, Any]:
+        return {"service": services.state(self.root, name), "trouble": trouble}
+
+    def _take_lock(self) -> None:
+        if self._lock < 0:
+            self._lock = self.root.lock()
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

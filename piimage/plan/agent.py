@@ -1,0 +1,45 @@
+"""The far side of `piimage deploy` in the system: Python and the agent, where SSH is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from piimage import resources
+from piimage.compose.described import folder_files, packages_layer
+from piimage.compose.layers import FilesLayer, Layer
+from piimage.compose.rules import Rules
+from piimage.config.models import Appliance
+from piimage.debian.request import Request
+from piimage.lock import Lock
+from piimage.plan.folders import base_tree
+
+_BASE: Final = "python"
+_ROOT: Final = f"base/{_BASE}"
+_SSHD: Final = "sshd"
+_LIBRARY: Final = "usr/lib/piimage/agent"
+
+
+def wants_agent(appliance: Appliance) -> bool:
+    """Tell whether anybody could reach the agent: the ready-made sshd is among the services."""
+    return any(entry.use == _SSHD for entry in appliance.services)
+
+
+def agent_requests(appliance: Appliance) -> Iterator[Request]:
+    """Give what the archive is asked for: the Python that services share."""
+    if wants_agent(appliance):
+        tree = base_tree(_BASE)
+        yield Request(_ROOT, tree.packages, tree.without)
+
+
+def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
+    """Give the agent's layers, which go below the system's own: of two files the system's counts.
+
+    The first is the very layer that services with ``base: python`` have.
+    """
+    if not wants_agent(appliance):
+        return
+    yield packages_layer(f"base {_BASE}", base_tree(_BASE), lock.of_root(_ROOT), lowest=True)
+    source = resources.path("appliance") / "agent"
+    files = (*folder_files(source / "lib", _LIBRARY), *folder_files(source / "bin", "usr/bin"))
+    yield FilesLayer("the agent", Rules(files=files))
