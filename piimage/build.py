@@ -45,7 +45,7 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
         write_lock(lock, path)
         sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
     images = references_of(appliance)
-    require_current(lock, asked(appliance, board), images, place=str(path))
+    require_current(lock, asked(appliance, board, lock), images, place=str(path))
     return Project(appliance, board, lock, files[-1].stem)
 
 

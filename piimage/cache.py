@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import time
 from collections.abc import Iterator
@@ -45,6 +46,9 @@ def collect(store: Store, unused_days: float) -> Summary:
     ]
     for path, _ in gone:
         path.unlink()
+    for tree in _trees(store):
+        if tree.stat().st_mtime < oldest:
+            shutil.rmtree(tree)
     return Summary(len(gone), len(stale), sum(size for _, size in gone))
 
 
@@ -115,6 +119,11 @@ def _outputs(memo: Path) -> Iterator[str]:
 
 def _blob_files(store: Store) -> list[Path]:
     return sorted((store.root / "blobs" / "sha256").iterdir())
+
+
+def _trees(store: Store) -> list[Path]:
+    """Return the unpacked toolchains, which are made again from their packages when needed."""
+    return sorted((store.root / "trees").glob("*"))
 
 
 def _memo_files(store: Store) -> list[Path]:

@@ -15,10 +15,12 @@ from piimage.debian import mirror, release
 from piimage.debian.fetch import Fetcher
 from piimage.debian.index import Archive
 from piimage.debian.mirror import Mirrors
-from piimage.debian.pinning import Pinning
+from piimage.debian.pinning import EVERYTHING, Pinning
 from piimage.debian.request import Request
 from piimage.images import Images, references_of
 from piimage.lock import Lock, read_lock, render_lock
+from piimage.modules.folder import module_folders
+from piimage.modules.requests import locked_kernel, module_requests
 from piimage.oci.layout import Layout
 from piimage.oci.registry import Access, Registry
 from piimage.plan.folders import entries, folder_of
@@ -65,10 +67,17 @@ def lock_path(files: Sequence[Path]) -> Path:
     return files[-1].with_suffix(".lock")
 
 
-def asked(appliance: Appliance, board: Board) -> tuple[Request, ...]:
-    """Return what the lock has to answer."""
+def asked(appliance: Appliance, board: Board, lock: Lock | None = None) -> tuple[Request, ...]:
+    """Return what the lock has to answer.
+
+    What module builds ask for depends on the kernel of `lock`; without that it is left out.
+    """
     folders = [folder for entry in entries(appliance) if (folder := folder_of(entry)) is not None]
-    return requests(appliance, board, folders)
+    found = requests(appliance, board, folders)
+    kernel = locked_kernel(lock) if lock is not None else None
+    if kernel is None or not any(module.build for module in appliance.modules):
+        return found
+    return (*found, *module_requests(module_folders(appliance), kernel))
 
 
 def make_lock(
@@ -82,8 +91,40 @@ def make_lock(
     references = references_of(appliance)
     packages = frozenset(moving) - set(references)
     pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
-    lock = pinning.lock(asked(appliance, board), old, packages)
+    first = _first(old, asked(appliance, board)) if old is not None else None
+    late = _names(old) - _names(first)
+    lock = pinning.lock(asked(appliance, board), first, packages - late)
+    more = asked(appliance, board, lock)
+    if len(more) > len(lock.roots):
+        lock = pinning.lock(more, _before(lock, old, packages))
     return replace(lock, images=sources.images().lock(references, lock, moving))
+
+
+def _first(old: Lock, requests: Sequence[Request]) -> Lock:
+    """Return `old` without what was asked for once the kernel was known."""
+    wanted = {request.root for request in requests}
+    roots = tuple(root for root in old.roots if root.name in wanted)
+    keys = {key for root in roots for key in root.packages}
+    return replace(old, roots=roots, packages=tuple(p for p in old.packages if p.key in keys))
+
+
+def _names(lock: Lock | None) -> set[str]:
+    return {package.name for package in lock.packages} if lock is not None else set()
+
+
+def _before(lock: Lock, old: Lock | None, moving: frozenset[str]) -> Lock:
+    """Return `lock` with those pins of `old` that may stay: not of another kernel, not `moving`."""
+    if old is None or moving >= EVERYTHING:
+        return lock
+    same = locked_kernel(old) == locked_kernel(lock)
+    kept = [
+        package
+        for package in old.packages
+        if package.key not in lock.by_key
+        and package.name not in moving
+        and (same or not package.source.startswith("linux"))
+    ]
+    return replace(lock, packages=(*lock.packages, *kept))
 
 
 def write_lock(lock: Lock, path: Path) -> None:

@@ -19,6 +19,7 @@ from piimage.sbom.manifest import Origin
 from piimage.sbom.model import Bill, Component, Kind, bill
 from piimage.steps import Job
 from piimage.store import Blob
+from piimage.toolchain.roots import is_for_building
 
 DISTRIBUTION = "piimage-builder"
 _MODULES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
@@ -77,12 +78,12 @@ def layer_label(layer: Layer) -> str:
 
 
 def components(lock: Lock, pages: Iterable[Page]) -> Iterator[Component]:
-    """Give every package, image and wheel of `lock`, with the licences that its files state."""
+    """Give every package, image and wheel of the card, with the licences that its files state."""
     licences: dict[str, str] = {}
     for page in pages:
         licences |= page.licences
     for root in lock.roots:
-        for one in lock.of_root(root.name):
+        for one in lock.of_root(root.name) if not is_for_building(root.name) else ():
             part = _debian(one, licences.get(one.name))
             yield replace(part, used_by=(root.name,))
     for image in lock.images:
@@ -121,7 +122,8 @@ def layer_origins(pages: Mapping[str, Page], parts: Bill, kernel: str) -> Iterat
     }
     for label, page in pages.items():
         for path, record in page.files.items():
-            made = kernel if path.endswith(_MODULES) else f"piimage:{label}"
+            own = "/updates/" in path  # modules built out of tree
+            made = kernel if path.endswith(_MODULES) and not own else f"piimage:{label}"
             source = purls.get(record.origin, made)
             yield Origin(f"{label}: /{path}", record.size, record.sha256, source)
 

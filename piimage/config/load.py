@@ -15,6 +15,7 @@ from piimage.config.values import Part
 from piimage.errors import ErrorGroup, PiimageError, raise_all
 
 if TYPE_CHECKING:
+    from piimage.config.module import KernelModule
     from piimage.config.service import Service
     from piimage.config.system import SystemLayer
 
@@ -77,6 +78,16 @@ def load_folder(folder: Path) -> "Service":
     from piimage.config.service import Service  # noqa: PLC0415  # `load` does without it
 
     return _load_one(folder / "service.yml", Service)
+
+
+def load_module(folder: Path) -> "KernelModule":
+    """Read the module.yml of a module folder.
+
+    Raises InputError or ErrorGroup as `load` does.
+    """
+    from piimage.config.module import KernelModule  # noqa: PLC0415  # few files name one
+
+    return _load_one(folder / "module.yml", KernelModule)
 
 
 def load_system(file: Path) -> "SystemLayer":

@@ -37,16 +37,11 @@ def read_modinfo(module: bytes, place: str) -> ModuleInfo:
 
     Raises PiimageError ``kernel.bad-module`` when it is not one.
     """
+    raw = section(module, ".modinfo", place)
     try:
-        section = _section(module, b".modinfo")
-        pairs = [item.decode().partition("=")[::2] for item in section.split(b"\0") if item]
-    except (struct.error, ValueError, IndexError, OverflowError) as error:
-        raise PiimageError(
-            "kernel.bad-module",
-            f"not a kernel module for arm64 ({error})",
-            place=place,
-            hint="build it with: piimage module build",
-        ) from error
+        pairs = [item.decode().partition("=")[::2] for item in raw.split(b"\0") if item]
+    except ValueError as error:
+        raise _bad(place, error) from error
     values = [value for name, value in pairs if name == "depends"]
     soft = [
         value.partition("pre:")[2].partition("post:")[0] for n, value in pairs if n == "softdep"
@@ -58,6 +53,26 @@ def read_modinfo(module: bytes, place: str) -> ModuleInfo:
         depends=tuple(normal_name(n) for value in values for n in value.split(",") if n),
         soft_before=tuple(normal_name(n) for value in soft for n in value.split()),
         parameters=tuple(value.partition(":")[0] for n, value in pairs if n == "parmtype"),
+    )
+
+
+def section(module: bytes, name: str, place: str) -> bytes:
+    """Return the content of the section `name` of an uncompressed arm64 ``.ko``.
+
+    Raises PiimageError ``kernel.bad-module`` when it is not one, or has no such section.
+    """
+    try:
+        return _section(module, name.encode())
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
+        raise _bad(place, error) from error
+
+
+def _bad(place: str, error: Exception) -> PiimageError:
+    return PiimageError(
+        "kernel.bad-module",
+        f"not a kernel module for arm64 ({error})",
+        place=place,
+        hint="build it with: piimage module build",
     )
 
 
@@ -73,9 +88,9 @@ def _section(elf: bytes, wanted: bytes) -> bytes:
         raise ValueError("its section headers have an unknown size")
     sections = [_SECTION.unpack_from(elf, table + number * size) for number in range(count)]
     names = _bytes(elf, sections[names_at])
-    for section in sections:
-        if names[section[0] : names.index(b"\0", section[0])] == wanted:
-            return _bytes(elf, section)
+    for one in sections:
+        if names[one[0] : names.index(b"\0", one[0])] == wanted:
+            return _bytes(elf, one)
     raise ValueError(f"it has no section {wanted.decode()}")
 
 

@@ -17,6 +17,7 @@ from typing import ClassVar, Final
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.kernel.modinfo import ModuleInfo, normal_name, read_modinfo
 from piimage.kernel.package import KernelParts
+from piimage.kernel.symbols import exported_symbols, require_symbols
 from piimage.run import Runner
 from piimage.steps import Job, Step
 from piimage.store import Blob
@@ -30,9 +31,11 @@ _MAX_MODULE: Final = 64 << 20
 class ModuleTree(Step):
     """The closure of `boot` (loaded by the initramfs), `late` (loaded by the system) and `extra`.
 
-    `extra` are modules built out of tree: for each its path under ``updates/`` and its ``.ko``.
-    Outputs: ``tree`` (a tar with usr/lib/modules/RELEASE and what depmod makes), ``boot`` (a tar
-    with the initramfs's modules), ``boot-order`` and ``late-order`` (paths, one a line).
+    `extra` are modules built out of tree: for each its path under ``updates/``, which depmod and
+    modprobe search before ``kernel/``, and its ``.ko``; `symbols` gives the Module.symvers that
+    they have to fit. `params` names the parameters that are set, by module. Outputs: ``tree`` (a
+    tar with usr/lib/modules/RELEASE and what depmod makes), ``boot`` (a tar with the initramfs's
+    modules), ``boot-order`` and ``late-order`` (paths, one a line).
     """
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
@@ -41,6 +44,8 @@ class ModuleTree(Step):
     boot: tuple[str, ...]
     late: tuple[str, ...]
     extra: tuple[tuple[str, Step], ...] = ()
+    symbols: Step | None = None
+    params: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def title(self) -> str:
@@ -54,6 +59,9 @@ class ModuleTree(Step):
             supply = Supply(archive, release)
             for name, step in self.extra:
                 supply.add_extra(name, job.file(step).read_bytes())
+            if self.symbols is not None:
+                supply.check_symbols(job.file(self.symbols).read_text())
+            raise_all(error for name, given in self.params for error in supply.refused(name, given))
             boot = supply.load_order(self.boot)
             late = [name for name in supply.load_order(self.late) if name not in boot]
             files = {**supply.files((*boot, *late)), **supply.lists()}
@@ -100,7 +108,35 @@ class Supply:
                 place=path,
                 hint="build it again with: piimage module build",
             )
+        if normal_name(path) in self._builtin:
+            raise InputError(
+                "kernel.built-in",
+                f"the kernel {self.release} has {normal_name(path)} built in",
+                place=path,
+                hint="use that, or give the module another name",
+            )
         self._extra[normal_name(path)] = (f"usr/lib/modules/{self.release}/updates/{path}", module)
+
+    def check_symbols(self, symvers: str) -> None:
+        """Refuse modules out of tree that want other symbols than those in `symvers`."""
+        exported = exported_symbols(symvers)
+        others = frozenset(self._extra)
+        for path, module in self._extra.values():
+            require_symbols(module, path, exported, self.release, others)
+
+    def refused(self, name: str, given: Iterable[str]) -> Iterator[PiimageError]:
+        """Give an InputError ``kernel.unknown-parameter`` for each parameter not of the module."""
+        if normal_name(name) not in {*self._extra, *self._members}:
+            return  # the kernel's own, or an error of `load_order`
+        known = self._info(normal_name(name))[0].parameters
+        for parameter in given:
+            if normal_name(parameter) not in map(normal_name, known):
+                yield InputError(
+                    "kernel.unknown-parameter",
+                    f"the module {name} has no parameter {parameter}",
+                    place=f"modules.{name}",
+                    hint=f"it has: {', '.join(known)}" if known else "it has none",
+                )
 
     def load_order(self, names: Iterable[str]) -> Sequence[str]:
         """Return `names` and all that they need, each after what it depends on.

@@ -24,9 +24,6 @@ def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
     for volume in appliance.volumes:
         if volume.image is not None:
             yield _no(f"volumes.{volume.name}", "a volume filled from an image", "an empty volume")
-    for number, module in enumerate(appliance.modules):
-        if module.build is not None:
-            yield _no(f"modules.{number}", "a module built out of tree", "a module of the kernel")
     images = (appliance.kernel.image, *appliance.init)
     for name in images:
         if name is not None and name.startswith(LOCAL):

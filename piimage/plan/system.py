@@ -12,18 +12,17 @@ from piimage.clock import EPOCH
 from piimage.compose.described import files_layer, folder_files, package, packages_layer
 from piimage.compose.extract import Extracted
 from piimage.compose.image import ImageKernel, image_layers, scans
-from piimage.compose.layers import Layer, ModulesLayer, PackagesLayer
+from piimage.compose.layers import Layer, PackagesLayer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
 from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.kernel.initramfs import Initramfs, InitramfsBase
-from piimage.kernel.modinfo import normal_name
-from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
+from piimage.plan.modules import modules_layer, plan_modules, wants_wifi
 from piimage.plan.requests import system_tree
 from piimage.steps import Step
 
@@ -48,7 +47,7 @@ def plan_system(
 ) -> System:
     """Return the steps; nothing is made yet. `images` are by reference."""
     kernel = _kernel(appliance, board, lock, images)
-    modules = _modules(appliance, board, kernel)
+    modules = plan_modules(appliance, board, kernel, lock)
     appliance_folder = resources.path("appliance")
     base = InitramfsBase(
         next(one.blob for one in lock.of_root("system") if one.name == "busybox-static"),
@@ -59,7 +58,7 @@ def plan_system(
     # The system's own files win over those of `init:` images: it is the system that boots.
     layers: list[Layer] = [one for name in appliance.init for one in image_layers(images[name])]
     layers += agent_layers(appliance, lock)
-    layers += [*_base_layers(lock), _modules_layer(appliance, modules)]
+    layers += [*_base_layers(lock), modules_layer(appliance, modules)]
     if (wifi := _wifi_layer(appliance, board, lock)) is not None:
         layers.append(wifi)
     layers.append(_config_layer(appliance, appliance_folder))
@@ -78,32 +77,13 @@ def _kernel(
     return ImageKernel(trees, scans(images[own.image]), own.binary or "kernel", tar)
 
 
-def _modules(appliance: Appliance, board: Board, kernel: KernelParts) -> ModuleTree:
-    wifi = board.wifi.modules if board.wifi and _wants_wifi(appliance) else ()
-    named = [module.name for module in appliance.modules if module.name]
-    return ModuleTree(kernel, board.modules.boot, (*board.modules.late, *wifi, *named))
-
-
-def _wants_wifi(appliance: Appliance) -> bool:
-    return appliance.network is not None and appliance.network.wifi is not None
-
-
-def _modules_layer(appliance: Appliance, modules: ModuleTree) -> ModulesLayer:
-    parameters = {
-        normal_name(module.name): " ".join(f"{k}={v}" for k, v in module.params.items())
-        for module in appliance.modules
-        if module.name
-    }
-    return ModulesLayer(modules, {name: text for name, text in parameters.items() if text})
-
-
 def _base_layers(lock: Lock) -> Iterator[Layer]:
     tree = system_tree()
     yield packages_layer("the system", tree, lock.of_root("system"), lowest=True)
 
 
 def _wifi_layer(appliance: Appliance, board: Board, lock: Lock) -> PackagesLayer | None:
-    if board.wifi is None or not _wants_wifi(appliance):
+    if board.wifi is None or not wants_wifi(appliance):
         return None
     packages = tuple(package(one) for one in lock.of_root("wifi"))
     return PackagesLayer("WiFi", packages, Rules(drop=("**",), keep=board.wifi.files))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 
-def module(machine: int = 183, **fields: str) -> bytes:
-    """An ELF file of `machine` (183 is AArch64) whose .modinfo has `fields`."""
+def module(machine: int = 183, versions: Mapping[str, int] | None = None, **fields: str) -> bytes:
+    """An ELF file of `machine` (183 is AArch64) whose .modinfo has `fields`.
+
+    With `versions` it has a section __versions of these symbols.
+    """
     modinfo = b"".join(f"{name}={value}".encode() + b"\0" for name, value in fields.items())
-    names = b"\0.modinfo\0.shstrtab\0"
-    start = 64
-    table = start + len(modinfo) + len(names)
+    table = b"".join(
+        struct.pack("<Q56s", version, name.encode()) for name, version in (versions or {}).items()
+    )
+    parts = {".modinfo": modinfo, "__versions": table, ".shstrtab": b""}
+    if versions is None:
+        del parts["__versions"]
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in parts)
+    parts[".shstrtab"] = names
+    body, rows = b"", bytes(64)
+    for name, data in parts.items():
+        at = names.index(b"\0" + name.encode()) + 1
+        rows += struct.pack("<IIQQQQIIQQ", at, 1, 0, 0, 64 + len(body), len(data), 0, 0, 1, 0)
+        body += data
     header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 1, machine, 1, 0, 0, table, 0, 64, 0, 0, 64, 3, 2)
-    sections = bytes(64)
-    sections += struct.pack("<IIQQQQIIQQ", 1, 1, 0, 0, start, len(modinfo), 0, 0, 1, 0)
-    at = start + len(modinfo)
-    sections += struct.pack("<IIQQQQIIQQ", 10, 3, 0, 0, at, len(names), 0, 0, 1, 0)
-    return header + modinfo + names + sections
+    count = len(parts) + 1
+    numbers = (1, machine, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, count, count - 1)
+    return header + struct.pack("<HHIQQQIHHHHHH", *numbers) + body + rows

@@ -89,3 +89,55 @@ def test_a_damaged_module_is_named() -> None:
         archive.addfile(info, io.BytesIO(b"junk"))
     with pytest.raises(PiimageError, match=r"loop\.ko\.xz: damaged module"):
         supply_of(out).load_order(["loop"])
+
+
+@pytest.mark.provokes("kernel.built-in")
+def test_a_module_that_the_kernel_has_built_in_is_refused() -> None:
+    kernel = supply("kernel/drivers/spi/spidev.ko\n", loop="")
+    with pytest.raises(InputError, match="has spidev built in"):
+        kernel.add_extra("spidev.ko", module(name="spidev", vermagic=MAGIC))
+
+
+def test_a_module_built_out_of_tree_wins_over_the_kernels_own() -> None:
+    kernel = supply(loop="")
+    own = module(name="loop", vermagic=MAGIC, depends="")
+    kernel.add_extra("loop.ko", own)
+    assert kernel.files(["loop"]) == {f"{FOLDER}/updates/loop.ko": own}
+
+
+@pytest.mark.provokes("kernel.symbol-version")
+def test_a_module_built_against_other_symbols_is_refused_with_both_versions() -> None:
+    kernel = supply(loop="")
+    versions = {"module_layout": 0x1234, "gone": 1, "printk": 2}
+    kernel.add_extra("x.ko", module(versions=versions, name="x", vermagic=MAGIC))
+    with pytest.raises(InputError) as caught:
+        kernel.check_symbols("0x00005678\tmodule_layout\tvmlinux\tE\n0x2\tprintk\tvmlinux\tE\n")
+    assert caught.value.message.splitlines() == [
+        "built for 6.12.1, it does not fit the kernel 6.12.1:",
+        "  gone: the kernel does not export it",
+        "  module_layout: built with version 0x00001234, the kernel has 0x00005678",
+    ]
+
+
+def test_symbols_of_another_module_out_of_tree_are_not_the_kernels() -> None:
+    kernel = supply(loop="")
+    kernel.add_extra("a.ko", module(versions={}, name="a", vermagic=MAGIC))
+    kernel.add_extra("b.ko", module(versions={"a_do": 7}, name="b", vermagic=MAGIC, depends="a"))
+    kernel.check_symbols("")
+    assert kernel.load_order(["b"]) == ("a", "b")
+
+
+@pytest.mark.provokes("kernel.bad-symbols")
+def test_a_list_of_symbols_that_is_none_is_told() -> None:
+    with pytest.raises(PiimageError, match="line 1 is no symbol"):
+        supply(loop="").check_symbols("junk")
+
+
+@pytest.mark.provokes("kernel.unknown-parameter")
+def test_a_parameter_that_a_module_does_not_have_is_named() -> None:
+    kernel = supply(loop="")
+    own = module(name="x", vermagic=MAGIC, parmtype="whom:charp")
+    kernel.add_extra("x.ko", own)
+    assert list(kernel.refused("x", ["whom"])) == []
+    (error,) = kernel.refused("x", ["who"])
+    assert str(error) == "modules.x: the module x has no parameter who; it has: whom"

@@ -18,7 +18,6 @@ from piimage.plan.limits import refuse_unsupported
         ({"network": {"wifi": {"ssid": "shed"}}}, "network.wifi"),
         ({"network": {"ethernet": {"address": "10.0.0.2/24"}}}, "network.ethernet"),
         ({"volumes": [{"name": "v", "image": "x"}]}, "volumes.v"),
-        ({"modules": [{"build": "/x"}]}, "modules.0"),
         ({"init": ["@pkg:/x"]}, "init"),
     ],
 )

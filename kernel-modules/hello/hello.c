@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The smallest module that is worth copying: one parameter, one line when it comes and goes. */
+
+#include <linux/init.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+
+static char *whom = "world";
+module_param(whom, charp, 0444);
+MODULE_PARM_DESC(whom, "Whom it greets");
+
+static int __init hello_init(void)
+{
+	pr_info("hello, %s\n", whom);
+	return 0;
+}
+
+static void __exit hello_exit(void)
+{
+	pr_info("good-bye, %s\n", whom);
+}
+
+module_init(hello_init);
+module_exit(hello_exit);
+
+MODULE_DESCRIPTION("Greets in the kernel's log");
+MODULE_LICENSE("GPL");

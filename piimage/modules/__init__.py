@@ -1,0 +1,1 @@
+"""Kernel modules out of tree, cross-built against the locked kernel."""

@@ -1,0 +1,160 @@
+"""Building a module folder for the locked kernel, as steps."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import ClassVar, Final
+
+from piimage.compose.extract import Extracted
+from piimage.compose.layers import Package as UnpackedPackage
+from piimage.debian.deb import data_stream
+from piimage.debian.package import Package
+from piimage.errors import InputError
+from piimage.lock import Lock
+from piimage.modules.folder import ModuleFolder
+from piimage.modules.requests import LockedKernel, locked_kernel
+from piimage.steps import Job, Step
+from piimage.store import Blob
+from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN
+from piimage.toolchain.sandbox import WORK
+from piimage.toolchain.steps import Compiled, Made, Source
+from piimage.toolchain.tree import Tool, Tools, build_architecture
+
+PREFIX: Final = "aarch64-linux-gnu-"
+
+
+@dataclass(frozen=True)
+class KernelFiles(Step):
+    """Files of the kernel's source, out of Debian's package of it; an output each, by path."""
+
+    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb",)
+
+    package: Blob
+    files: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"take {', '.join(PurePosixPath(name).name for name in self.files)} of the kernel"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Read the archive of the source as far as needed.
+
+        Raises InputError ``modules.no-kernel-file``.
+        """
+        left = set(self.files)
+        found: dict[str, Blob] = {}
+        path = job.store.verified(self.package)
+        with data_stream(job.runner, path) as outer, tarfile.open(fileobj=outer, mode="r|") as deb:
+            for member in deb:
+                if not member.name.endswith(".tar.xz"):
+                    continue
+                inner = deb.extractfile(member)
+                with tarfile.open(fileobj=inner, mode="r|xz") as archive:
+                    for entry in archive:
+                        name = entry.name.partition("/")[2]
+                        if name in left and (reader := archive.extractfile(entry)) is not None:
+                            found[name] = job.store.add_bytes(reader.read())
+                            left.remove(name)
+                        if not left:
+                            return found
+        raise InputError(
+            "modules.no-kernel-file",
+            f"the kernel's source has no file {', '.join(sorted(left))}",
+            hint="mend `source:` in module.yml: paths begin at the top of the kernel's source",
+        )
+
+
+@dataclass(frozen=True)
+class Prebuilt(Step):
+    """A module that the user brings finished; output ``NAME.ko``."""
+
+    file: str
+    content: bytes
+
+    @property
+    def title(self) -> str:
+        """What is being made."""
+        return f"take {self.file}"
+
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        """Store it."""
+        return {self.file: job.store.add_bytes(self.content)}
+
+
+def module_step(folder: ModuleFolder, lock: Lock, machine: str = "") -> Step:
+    """Return the step that makes the module of `folder` for the kernel of `lock`.
+
+    Its only output is the ``.ko``. `machine` is the build machine's kind (uname -m).
+    """
+    finished = folder.prebuilt()
+    if finished is not None:
+        return Prebuilt(folder.file, finished)
+    kernel = required_kernel(lock, str(folder.path))
+    files: dict[str, Source] = dict(folder.sources())
+    files |= _kernel_files(folder, lock)
+    return Compiled(
+        folder.module.name,
+        module_tools(lock, machine),
+        files,
+        tuple(commands(folder.file, kernel)),
+        (folder.file,),
+    )
+
+
+def required_kernel(lock: Lock, place: str) -> LockedKernel:
+    """Return the lock's kernel; InputError ``modules.no-kernel`` if it is not Debian's."""
+    kernel = locked_kernel(lock)
+    if kernel is None:
+        raise InputError(
+            "modules.no-kernel",
+            "a module is built for Debian's kernel, and the lock has none",
+            place=place,
+            hint="leave `kernel: image:` out, or let that image carry the module",
+        )
+    return kernel
+
+
+def module_tools(lock: Lock, machine: str = "") -> Tools:
+    """Return the toolchain of the build machine, with the kernel's headers."""
+    roots = (f"{TOOLCHAIN}/{build_architecture(machine)}", HEADERS)
+    packages = {package.key: package for root in roots for package in lock.of_root(root)}
+    return Tools(tuple(_tool(package) for package in packages.values()))
+
+
+def _tool(package: Package) -> Tool:
+    return Tool(f"{package.name}_{package.version}", package.blob)
+
+
+def commands(file: str, kernel: LockedKernel) -> tuple[tuple[str, ...], ...]:
+    """Return what makes `file` in /work: kbuild, and a strip as Debian does it."""
+    kbuild = (
+        "make", "-s", "-C", f"/usr/src/linux-headers-{kernel.release}", f"M={WORK}", "ARCH=arm64",
+        f"CROSS_COMPILE={PREFIX}", f"CC={PREFIX}{COMPILER}",
+        f"KCFLAGS=-ffile-prefix-map={WORK}/=",
+        # Type information for tracing: it takes pahole, and is not needed to load.
+        "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
+    )  # fmt: skip
+    return (kbuild, (f"{PREFIX}strip", "--strip-debug", file))
+
+
+def _kernel_files(folder: ModuleFolder, lock: Lock) -> dict[str, Source]:
+    if not folder.module.source:
+        return {}
+    (package,) = lock.of_root(SOURCE)
+    step = KernelFiles(package.blob, folder.module.source)
+    return {PurePosixPath(name).name: Made(step, name) for name in folder.module.source}
+
+
+def symbols(lock: Lock, kernel: LockedKernel) -> Extracted:
+    """Return the step that takes Module.symvers: the version of each symbol of the kernel."""
+    name = f"linux-headers-{kernel.release}"
+    packages = tuple(
+        UnpackedPackage(f"{one.name}_{one.version}", one.blob)
+        for one in lock.of_root(HEADERS)
+        if one.name == name
+    )
+    return Extracted("the kernel's headers", packages, (f"usr/src/{name}/Module.symvers",))

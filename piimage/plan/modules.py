@@ -1,0 +1,91 @@
+"""The modules of the kernel and those built out of tree: which, in which order, with what set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from piimage.boards import Board
+from piimage.compose.layers import ModulesLayer
+from piimage.config.models import Appliance
+from piimage.errors import InputError, raise_all
+from piimage.kernel.modinfo import normal_name
+from piimage.kernel.modules import ModuleTree
+from piimage.kernel.package import KernelParts
+from piimage.lock import Lock
+from piimage.modules.folder import ModuleFolder, module_folders
+from piimage.modules.steps import module_step, required_kernel, symbols
+from piimage.steps import Step
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A module of the file: its name, and the parameters that are set."""
+
+    name: str
+    params: Mapping[str, str]
+
+
+def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: Lock) -> ModuleTree:
+    """Return the step that lays out the modules; those built out of tree are made before it.
+
+    Raises InputError ``modules.bad-parameter``.
+    """
+    wifi = board.wifi.modules if board.wifi and wants_wifi(appliance) else ()
+    folders = module_folders(appliance)
+    named = tuple(_named(appliance, folders))
+    raise_all(_bad_parameters(named))
+    extra = tuple((folder.file, module_step(folder, lock)) for folder in folders)
+    return ModuleTree(
+        kernel,
+        board.modules.boot,
+        (*board.modules.late, *wifi, *(module.name for module in named)),
+        extra,
+        _symbols(folders, lock),
+        tuple((module.name, tuple(module.params)) for module in named if module.params),
+    )
+
+
+def modules_layer(appliance: Appliance, modules: ModuleTree) -> ModulesLayer:
+    """Return the layer of the modules, and of the list of those that are loaded."""
+    named = _named(appliance, module_folders(appliance))
+    parameters = {normal_name(module.name): _line(module.params) for module in named}
+    return ModulesLayer(modules, {name: text for name, text in parameters.items() if text})
+
+
+def wants_wifi(appliance: Appliance) -> bool:
+    """Say whether the file asks for WiFi."""
+    return appliance.network is not None and appliance.network.wifi is not None
+
+
+def _named(appliance: Appliance, folders: tuple[ModuleFolder, ...]) -> Iterator[_Named]:
+    built = iter(folders)
+    for module in appliance.modules:
+        name = module.name if module.build is None else next(built).module.name
+        assert name is not None  # noqa: S101  # the model has one of the two
+        yield _Named(name, module.params)
+
+
+def _symbols(folders: tuple[ModuleFolder, ...], lock: Lock) -> Step | None:
+    if not folders:
+        return None
+    return symbols(lock, required_kernel(lock, str(folders[0].path)))
+
+
+def _line(params: Mapping[str, str]) -> str:
+    # The kernel takes values with blanks in double quotes (Documentation/admin-guide/
+    # kernel-parameters.rst).
+    quoted = {name: f'"{text}"' if " " in text else text for name, text in params.items()}
+    return " ".join(f"{name}={text}" for name, text in quoted.items())
+
+
+def _bad_parameters(named: tuple[_Named, ...]) -> Iterator[InputError]:
+    for module in named:
+        for name, text in module.params.items():
+            if any(letter in text for letter in "\"'*?[\\\n\t") or "  " in text:
+                yield InputError(
+                    "modules.bad-parameter",
+                    f"the value {text!r} cannot be given to a module",
+                    place=f"modules.{module.name}.{name}",
+                    hint="leave out quotes, wildcards, backslashes, tabs and double blanks",
+                )

@@ -1,0 +1,1 @@
+"""Compilers out of locked Debian packages, run apart from the host: modules and C extensions."""

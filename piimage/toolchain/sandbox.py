@@ -1,0 +1,96 @@
+"""Running a command within an unpacked toolchain, apart from the host, by bubblewrap.
+
+The command sees the toolchain as its root, a folder `/work`, and nothing else: no network, no home,
+no user, no clock that counts. bubblewrap needs no root, but user namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from piimage.clock import EPOCH
+from piimage.errors import PiimageError
+from piimage.run import Runner
+
+WORK: Final = "/work"
+"""Where the files of a build lie, by bubblewrap and by Docker alike: paths get into outputs."""
+
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PATH": "/usr/bin:/usr/sbin",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C",
+    "TZ": "UTC",
+    "SOURCE_DATE_EPOCH": str(EPOCH),
+    "KBUILD_BUILD_TIMESTAMP": f"{datetime.fromtimestamp(EPOCH, UTC):%Y-%m-%d %H:%M:%S} UTC",
+    "KBUILD_BUILD_USER": "piimage",
+    "KBUILD_BUILD_HOST": "piimage",
+    "KBUILD_BUILD_VERSION": "1",
+}
+"""What every command sees; a build adds to it."""
+
+_TAIL: Final = 20
+_NAMESPACE_COMPLAINTS: Final = ("namespace", "Operation not permitted", "setting up uid map")
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A toolchain's folder as the root of commands."""
+
+    runner: Runner
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, argv: Sequence[str], work: Path, name: str) -> str:
+        """Run `argv` with the folder `work` as /work, and return what it wrote.
+
+        `name` says what is built, for errors: PiimageError ``toolchain.failed`` with the last lines
+        of a command that failed, ``toolchain.no-sandbox`` where the host permits no namespaces;
+        MissingTool without bubblewrap.
+        """
+        command = [*self._bubblewrap(work), *argv]
+        done = self.runner.run(command, accept=range(256))
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        if done.status == 0:
+            return said
+        if said.startswith("bwrap: "):
+            raise _no_sandbox(said)
+        raise failed(name, said)
+
+    def _bubblewrap(self, work: Path) -> list[str]:
+        variables = {**ENVIRONMENT, **self.environment}
+        settings = [w for key, value in variables.items() for w in ("--setenv", key, value)]
+        return [
+            "bwrap", "--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0",
+            "--die-with-parent", "--new-session", "--hostname", "piimage", "--clearenv", *settings,
+            "--ro-bind", os.fspath(self.root), "/", "--proc", "/proc", "--dev", "/dev",
+            "--tmpfs", "/tmp",  # noqa: S108  # its own
+            "--bind", os.fspath(work), WORK, "--chdir", WORK,
+        ]  # fmt: skip
+
+
+def failed(name: str, said: str) -> PiimageError:
+    """Return the error of a build that failed, with the last lines of what it said."""
+    # The paths of the user's own folder, not those of the sandbox.
+    lines = said.replace(f"{WORK}/", "").strip().splitlines()[-_TAIL:]
+    return PiimageError(
+        "toolchain.failed",
+        "\n  ".join(["it does not build:", *lines]),
+        place=name,
+        hint="mend the source, and build it again",
+    )
+
+
+def _no_sandbox(said: str) -> PiimageError:
+    allowed = any(complaint in said for complaint in _NAMESPACE_COMPLAINTS)
+    permit = "permit user namespaces to ordinary users (sysctl kernel.unprivileged_userns_clone=1, \
+or kernel.apparmor_restrict_unprivileged_userns=0), or use --with docker"
+    return PiimageError(
+        "toolchain.no-sandbox",
+        f"bubblewrap cannot set a build apart from this host ({said.strip().splitlines()[-1]})",
+        hint=permit if allowed else "install a newer bubblewrap, or use --with docker",
+    )
