@@ -24,16 +24,18 @@ _KERNEL_WITHOUT = (
 )  # fmt: skip
 
 
+def release_suites() -> tuple[Suite, ...]:
+    """Return the release with its updates."""
+    names = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
+    return tuple(Suite(name, _COMPONENTS) for name in names)
+
+
 def suites(board: Board) -> tuple[Suite, ...]:
     """Return the suites that are looked in; backports only where the board names them."""
-    found = [
-        Suite(RELEASE, _COMPONENTS),
-        Suite(f"{RELEASE}-updates", _COMPONENTS),
-        Suite(f"{RELEASE}-security", _COMPONENTS),
-    ]
-    if board.kernel.suite not in {suite.name for suite in found}:
-        found.append(Suite(board.kernel.suite, _COMPONENTS, automatic=False))
-    return tuple(found)
+    found = release_suites()
+    if board.kernel.suite in {suite.name for suite in found}:
+        return found
+    return (*found, Suite(board.kernel.suite, _COMPONENTS, automatic=False))
 
 
 def system_tree() -> SystemLayer:
