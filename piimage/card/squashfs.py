@@ -77,6 +77,7 @@ def _command(target: Path, compression: Compression, processors: int) -> list[st
         "-tar",
         "-noappend",
         "-xattrs",
+        "-no-exports",  # 4.5 has no table for NFS of a tar, 4.6 has one
         *packing,
         *bounds,
         *times,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from piimage.errors import InputError, PiimageError, raise_all
+from piimage.kernel.kmodindex import canonical
 from piimage.kernel.modinfo import ModuleInfo, normal_name, read_modinfo
 from piimage.kernel.package import KernelParts
 from piimage.kernel.symbols import exported_symbols, require_symbols
@@ -24,6 +25,7 @@ from piimage.store import Blob
 from piimage.trees import Entry, file, tar_chunks
 
 _LISTS: Final = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+_NEW_INDEX: Final = "modules.weakdep"  # since kmod 33; nothing on the Pi reads it
 _MAX_MODULE: Final = 64 << 20
 
 
@@ -227,8 +229,12 @@ def _depmod(
     (folder / "lib").symlink_to("usr/lib")
     runner.run(["depmod", "-b", folder, release])
     made = (folder / "usr/lib/modules" / release).glob("modules.*")
-    paths = {str(path.relative_to(folder)): path for path in made}
-    return {name: path.read_bytes() for name, path in paths.items() if name not in files}
+    paths = {str(path.relative_to(folder)): path for path in made if path.name != _NEW_INDEX}
+    return {
+        name: canonical(path.read_bytes(), name) if name.endswith(".bin") else path.read_bytes()
+        for name, path in paths.items()
+        if name not in files
+    }
 
 
 def _entries(files: Iterable[tuple[str, bytes]]) -> Iterator[Entry]:
