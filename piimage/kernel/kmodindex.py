@@ -36,8 +36,11 @@ class Node:
 def canonical(data: bytes, place: str) -> bytes:
     """Return the index `data` with its nodes from the root to the leaves, depth first.
 
-    Raises PiimageError ``kernel.bad-index`` when it is no such index; `place` names it.
+    Without a list of built-in modules depmod leaves an empty file, which stays one. Raises
+    PiimageError ``kernel.bad-index`` when it is no such index; `place` names it.
     """
+    if not data:
+        return data
     try:
         magic, version, root = struct.unpack_from(">III", data)
         if (magic, version) != (_MAGIC, _VERSION):
