@@ -18,6 +18,7 @@ from piimage.errors import PiimageError
 VERBS: Final = {
     "new": "write a commented starting file for a board",
     "check": "validate a file; every error at once",
+    "module": "cross-build a kernel module for the locked kernel",
     "lock": "resolve packages and images to a lock file",
     "build": "build the card image (or kernel+initrd, tar, oci)",
     "devices": "list the cards that could be flashed, and why the others are refused",

@@ -14,7 +14,7 @@ from piimage.errors import InputError
 
 _MAKERS: Final = ("Kbuild", "Makefile")
 # What a build in the folder itself leaves behind.
-_MADE: Final = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".order", ".symvers")
+_MADE: Final = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".order", ".symvers", ".lock")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""`piimage module`: kernel modules."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from piimage.boards import load_board
+from piimage.cli.options import Json, Mirror, Offline, Sets, Snapshot, Verbose
+from piimage.cli.session import sources
+from piimage.config.load import load
+from piimage.events import Note
+from piimage.locking import lock_path
+from piimage.modules.build import alone, build_module, locked
+from piimage.toolchain.docker import DockerBuild
+
+EXAMPLE = "Example: piimage module build kernel-modules/hello --board pi4"
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Kernel modules."
+)
+
+
+class With(Enum):
+    """What sets a build apart from the host."""
+
+    bubblewrap = "bubblewrap"
+    docker = "docker"
+
+
+@app.callback()
+def _module() -> None:
+    """Kernel modules."""
+
+
+@app.command(epilog=EXAMPLE)
+def build(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a module.yml.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="YAML files whose locked kernel it is for."),
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", help="Without a FILE: the board (DIR/BOARD.lock).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).")
+    ] = None,
+    by: Annotated[
+        With, typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST): the same bytes.")
+    ] = With.bubblewrap,
+    sets: Sets = [],
+    mirror: Mirror = None,
+    snapshot: Snapshot = None,
+    offline: Offline = False,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Cross-build a kernel module for the locked kernel of a file, or of a board."""
+    if (files is None or not files) == (board is None):
+        raise typer.BadParameter("name a FILE, or a board with --board")
+    with sources(
+        verbose=verbose, as_json=json, mirror=mirror, snapshot=snapshot, offline=offline
+    ) as found:
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
+        appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
+        beside = files[-1].parent if files else folder
+        machine = load_board(appliance.board, [beside / "boards"])
+        path = lock_path(files) if files else folder / f"{board}.lock"
+        lock = locked(appliance, machine, folder, path, found)
+        engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
+        built = build_module(folder, lock, found, out or folder, engine)
+        release = built.info.vermagic.partition(" ")[0]
+        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}"))
