@@ -55,6 +55,11 @@ else:  # few files need them, and every class costs time when it is made
     Runtime = Annotated[Any, Deferred("piimage.config.runtime", "Runtime")]
 
 
+SettingName = Annotated[
+    str, *form(r"[A-Za-z_][A-Za-z0-9_]*", "setting", "a name of letters, digits and _")
+]
+
+
 class Device(ShortPart):
     """A device node; its type and numbers are read on the Pi if only the path is given."""
 
@@ -173,6 +178,11 @@ class ContainerConfig(Part):
     )
     env: tuple[Variable, ...] | None = Field(
         default=None, description="NAME=VALUE, instead of the image's environment."
+    )
+    settings: tuple[SettingName, ...] | None = Field(
+        default=None,
+        description="Settings of the card (`piimage flash --set NAME=VALUE`) that it gets as "
+        "environment variables, instead of what `env` says.",
     )
     cwd: AbsolutePath | None = Field(default=None, description="Working directory.")
     net: NetworkNamespace | None = Field(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from piimage import resources
 from piimage.config.boot import Boot, Data, Slots
@@ -20,6 +20,7 @@ from piimage.config.values import (
     ShortPart,
     Strings,
     Texts,
+    closest,
     form,
     problem,
     quoted,
@@ -155,6 +156,19 @@ class Logging(Log):
     console: bool = Field(default=False, description="Mirror all of it to the console.")
 
 
+def _known_zone(name: str) -> str:
+    if name == "UTC":
+        return name
+    from piimage.zones import zone_names  # noqa: PLC0415  # most files leave it at UTC
+
+    if name not in zone_names():
+        raise problem(
+            f"there is no time zone {quoted(name)}",
+            closest(name, zone_names()) or "such as Europe/Berlin",
+        )
+    return name
+
+
 class Appliance(Part):
     """The whole file."""
 
@@ -182,8 +196,29 @@ class Appliance(Part):
     console: bool = Field(default=True, description="Kernel and boot messages on the console.")
     log: Logging = Field(default=Logging.model_construct(), description="What services print.")
     timezone: Annotated[
-        str, *form(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone", "such as Europe/Berlin")
+        str,
+        *form(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone", "such as Europe/Berlin"),
+        AfterValidator(_known_zone),
     ] = Field(default="UTC", description="Time zone by its name in the tz database.")
     sysctl: Texts = Field(default={}, description="Kernel settings: KEY: VALUE.")
     test: TestPlan | None = Field(default=None, description="Checks for `piimage test`.")
     trust: Trust | None = Field(default=None, description="Accepted and ignored.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_wifi(cls, data: Any) -> Any:  # noqa: ANN401  # whatever the YAML holds
+        """Add the ready-made service that joins the wireless network, unless there is one."""
+        network = data.get("network") if isinstance(data, dict) else None
+        if not isinstance(network, dict) or network.get("wifi") is None:
+            return data
+        services = data.get("services") or []
+        if not isinstance(services, (list, tuple)) or any(_is_wifi(one) for one in services):
+            return data
+        return {**data, "services": [*services, {"name": _WIFI, "use": _WIFI}]}
+
+
+def _is_wifi(entry: object) -> bool:
+    return isinstance(entry, dict) and _WIFI in (entry.get("name"), entry.get("use"))
+
+
+_WIFI = "wifi"

@@ -99,6 +99,7 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     values: dict[str, str] = {"READONLY": "1" if config.readonly else "0"}
     values["POINTS"] = " ".join(mount_points(container, spec))
     values["MKDIR"] = " ".join(path for path in _folders(container) if _PLAIN.fullmatch(path))
+    values["SETTINGS"] = " ".join(config.settings or ())
     values |= _lifecycle(config) | _health(config)
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))

@@ -23,6 +23,7 @@ from piimage.oci.bundle import folder_name
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
 from piimage.oci.spec import READ_ONLY, ContainerKind, container_ids
+from piimage.plan.localtime import with_local_time
 from piimage.plan.folders import Folder, base_tree, entries, folder_of
 
 Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
@@ -57,7 +58,7 @@ def _plan(
 ) -> ContainerPlan:
     folder = folder_of(entry)
     layers, execution, below = composed(folder, lock) if folder else _pulled(entry, images)
-    config = _with_volumes(merge(below, entry), volumes)
+    config = with_local_time(_with_volumes(merge(below, entry), volumes))
     return ContainerPlan(
         name=entry.name,
         kind=kind,

@@ -16,11 +16,8 @@ def refuse_unsupported(appliance: Appliance) -> None:
 
 
 def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
-    yield from _of_network(appliance)
     if appliance.data.mount != "/data":
         yield _no("data.mount", "another place than /data", "bind /data/x into the container")
-    if appliance.timezone != "UTC":
-        yield _no("timezone", "a time zone but UTC", "set TZ in the containers that need one")
     for volume in appliance.volumes:
         if volume.image is not None:
             yield _no(f"volumes.{volume.name}", "a volume filled from an image", "an empty volume")
@@ -32,16 +29,6 @@ def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
         folder = folder_of(entry)
         if folder is not None and (folder.service.wheels or folder.service.python):
             yield _no(entry.name, "wheels: and python: in service.yml", "packages: and files:")
-
-
-def _of_network(appliance: Appliance) -> Iterator[PiimageError]:
-    network = appliance.network
-    if network is None:
-        return
-    if network.wifi is not None:
-        yield _no("network.wifi", "WiFi", "use the wired network")
-    if network.ethernet is not None and network.ethernet.address is not None:
-        yield _no("network.ethernet", "a fixed address", "leave it out: use: dhcp asks for one")
 
 
 def _no(place: str, what: str, instead: str) -> InputError:

@@ -15,6 +15,7 @@ from piimage.kernel.package import KernelParts
 from piimage.lock import Lock
 from piimage.modules.folder import ModuleFolder, module_folders
 from piimage.modules.steps import module_step, required_kernel, symbols
+from piimage.plan.network import wants_wifi
 from piimage.steps import Step
 
 
@@ -51,11 +52,6 @@ def modules_layer(appliance: Appliance, modules: ModuleTree) -> ModulesLayer:
     named = _named(appliance, module_folders(appliance))
     parameters = {normal_name(module.name): _line(module.params) for module in named}
     return ModulesLayer(modules, {name: text for name, text in parameters.items() if text})
-
-
-def wants_wifi(appliance: Appliance) -> bool:
-    """Say whether the file asks for WiFi."""
-    return appliance.network is not None and appliance.network.wifi is not None
 
 
 def _named(appliance: Appliance, folders: tuple[ModuleFolder, ...]) -> Iterator[_Named]:

@@ -13,6 +13,7 @@ from piimage.debian.index import Suite
 from piimage.debian.request import Request
 from piimage.plan.agent import agent_requests
 from piimage.plan.folders import Folder, folder_requests
+from piimage.plan.network import wifi_requests
 
 RELEASE = "trixie"
 """The Debian release that appliances are made from."""
@@ -71,10 +72,7 @@ def _from(suite: str, packages: Sequence[str]) -> tuple[str, ...]:
 def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
     if board.firmware.packages:
         yield Request("firmware", board.firmware.packages, _FIRMWARE_WITHOUT)
-    if board.wifi is not None and appliance.network and appliance.network.wifi:
-        yield Request("wifi", board.wifi.packages)
-    if appliance.timezone != "UTC":
-        yield Request("timezone", ("tzdata",), ("debconf",))
+    yield from wifi_requests(appliance, board)
 
 
 # raspi-firmware is a folder of files and a kernel hook; only the files are wanted.

@@ -17,6 +17,7 @@ from piimage.compose.containers import ContainersLayer
 from piimage.compose.layers import Layer
 from piimage.config.models import Appliance
 from piimage.firmware import writer
+from piimage.plan.network import wants_wifi
 from piimage.plan.system import System
 from piimage.steps import Job, Step
 from piimage.store import Blob
@@ -107,9 +108,19 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
             f"{one.kind}/{one.folder}": [job.blob(la, "squashfs").sha256 for la in one.layers]
             for one in version.containers.containers
         },
+        "provision": {
+            "wifi": wants_wifi(version.appliance),
+            "settings": sorted(_settings(version)),
+        },
         "files": {name: digest(content) for name, content in sorted(files.items())},
     }
     return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def _settings(version: Version) -> set[str]:
+    """Return the settings of a card that some container asks for."""
+    configs = (json.loads(one.config) for one in version.containers.containers)
+    return {name for config in configs for name in config.get("settings", ())}
 
 
 def digest(content: Content) -> str:

@@ -12,7 +12,7 @@ from piimage.clock import EPOCH
 from piimage.compose.described import files_layer, folder_files, package, packages_layer
 from piimage.compose.extract import Extracted
 from piimage.compose.image import ImageKernel, image_layers, scans
-from piimage.compose.layers import Layer, PackagesLayer
+from piimage.compose.layers import Layer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
 from piimage.config.models import Appliance
@@ -22,7 +22,8 @@ from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
-from piimage.plan.modules import modules_layer, plan_modules, wants_wifi
+from piimage.plan.modules import modules_layer, plan_modules
+from piimage.plan.network import network_files, wifi_layers
 from piimage.plan.requests import system_tree
 from piimage.steps import Step
 
@@ -59,8 +60,7 @@ def plan_system(
     layers: list[Layer] = [one for name in appliance.init for one in image_layers(images[name])]
     layers += agent_layers(appliance, lock)
     layers += [*_base_layers(lock), modules_layer(appliance, modules)]
-    if (wifi := _wifi_layer(appliance, board, lock)) is not None:
-        layers.append(wifi)
+    layers += wifi_layers(appliance, board, lock)
     layers.append(_config_layer(appliance, appliance_folder))
     sources = {name: path.read_bytes() for name, path in overlay_sources(board).items()}
     return System(kernel, tuple(layers), base, _firmware(board, lock), CompiledOverlays(sources))
@@ -120,7 +120,9 @@ def _config_layer(appliance: Appliance, folder: Path) -> Layer:
 def _generated(appliance: Appliance) -> Iterator[File]:
     yield File("etc/hostname", f"{appliance.hostname}\n".encode())
     yield File("etc/piimage/clock", f"{EPOCH}\n".encode())
-    yield File("etc/piimage/settings", f"CONSOLE_LOGS={int(appliance.log.console)}\n".encode())
+    settings = f"CONSOLE_LOGS={int(appliance.log.console)}\nTIMEZONE='{appliance.timezone}'\n"
+    yield File("etc/piimage/settings", settings.encode())
+    yield from network_files(appliance)
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())

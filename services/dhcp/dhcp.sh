@@ -1,5 +1,6 @@
 #!/bin/sh
-# dhcp once|renew. DHCP_INTERFACES names the interfaces; without it, all that are hardware.
+# dhcp once|renew. DHCP_INTERFACES names the interfaces; without it, all that are hardware, wired, and
+# have no fixed address of the file's.
 # once: DHCP_TIMEOUT (20) seconds at most; fails if no interface got a lease.
 set -u
 
@@ -9,14 +10,18 @@ interfaces() {
 		return
 	fi
 	for path in /sys/class/net/*; do
-		[ ! -e "$path/device" ] || [ -e "$path/wireless" ] || echo "${path##*/}"
+		if [ ! -e "$path/device" ] || [ -e "$path/phy80211" ]; then continue; fi
+		[ "${path##*/}" = "$fixed" ] || echo "${path##*/}"
 	done
 }
+
+fixed=
+[ ! -r /run/piimage/network/fixed ] || read -r fixed </run/piimage/network/fixed
 
 # A driver or a USB adapter may be late.
 wait_for_interfaces() {
 	waited=0
-	until list=$(interfaces) && [ -n "$list" ] || [ "$waited" -ge "${DHCP_TIMEOUT:-20}" ]; do
+	until list=$(interfaces) && [ -n "$list$fixed" ] || [ "$waited" -ge "${DHCP_TIMEOUT:-20}" ]; do
 		sleep 1
 		waited=$((waited + 1))
 	done
@@ -30,7 +35,11 @@ client() {
 }
 
 wait_for_interfaces
-if [ -z "$list" ]; then
+if [ -z "$list" ] && [ -n "$fixed" ]; then
+	echo "dhcp: nothing to do: $fixed has a fixed address"
+	[ "$1" = once ] || exec sleep 2147483647
+	exit 0
+elif [ -z "$list" ]; then
 	echo "dhcp: no network interface" >&2
 	exit 1
 fi

@@ -196,7 +196,8 @@ def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> 
     file = tmp_path / "a.yml"
     file.write_text("\n".join(uncommented).replace("~/", f"{tmp_path}/"))
     appliance = load([file])
-    assert [entry.name for entry in appliance.services] == ["hello_world", "sshd", "bmp280", "web"]
+    names = ["hello_world", "sshd", "bmp280", "web", "wifi"]
+    assert [entry.name for entry in appliance.services] == names
     assert appliance.network
     assert appliance.test
 

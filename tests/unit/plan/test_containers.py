@@ -80,4 +80,18 @@ def test_a_label_makes_the_root_writable_and_an_unlabelled_image_keeps_it_closed
 
 def test_a_volume_by_name_is_bound_from_its_folder(tmp_path: Path) -> None:
     said = planned(tmp_path, None, binds=["v:/shared", "/etc/x:/x"])
-    assert said["binds"] == ["/var/lib/piimage/volumes/v:/shared", "/etc/x:/x"]
+    zone = "/run/piimage/localtime.tzif:/etc/localtime:ro,bind"
+    assert said["binds"] == ["/var/lib/piimage/volumes/v:/shared", "/etc/x:/x", zone]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"env": ["TZ=Asia/Tokyo"]},
+        {"binds": ["/data/zone:/etc/localtime"]},
+        {"binds": ["/data/etc:/etc"]},
+        {"mounts": [{"type": "bind", "source": "/x", "destination": "/etc/localtime"}]},
+    ],
+)
+def test_a_container_with_a_time_of_its_own_keeps_it(tmp_path: Path, own: dict[str, Any]) -> None:
+    assert "localtime.tzif" not in str(planned(tmp_path, None, **own).get("binds"))

@@ -14,9 +14,6 @@ from piimage.plan.limits import refuse_unsupported
     ("said", "named"),
     [
         ({"data": {"mount": "/x"}}, "data.mount"),
-        ({"timezone": "Asia/Tokyo"}, "timezone"),
-        ({"network": {"wifi": {"ssid": "shed"}}}, "network.wifi"),
-        ({"network": {"ethernet": {"address": "10.0.0.2/24"}}}, "network.ethernet"),
         ({"volumes": [{"name": "v", "image": "x"}]}, "volumes.v"),
         ({"init": ["@pkg:/x"]}, "init"),
     ],

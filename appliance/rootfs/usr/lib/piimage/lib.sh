@@ -71,6 +71,7 @@ load_container() {
 	LOG_SIZE=262144
 	LOG_COUNT=4
 	UPPER_OWNER=
+	SETTINGS=
 	# shellcheck source=/dev/null
 	[ ! -f "$1/container.env" ] || . "$1/container.env"
 }
@@ -128,4 +129,21 @@ prepare_host() {
 	for folder in $MKDIR; do mkdir -p "$folder" || return 1; done
 	# shellcheck source=/dev/null
 	[ ! -f "$1/prestart" ] || (set -e; . "$1/prestart")
+}
+
+# The folder whose config.json is to be used, in REPLY: the container's own, or a copy that has in it
+# what this card was told (`piimage flash --set`). $1: the container's folder, $2: KIND/NAME.
+configure() {
+	REPLY=$1
+	told=/data/piimage/provision/settings
+	if [ -z "$SETTINGS" ] || [ ! -r $told ]; then return 0; fi
+	REPLY=$RUN/configured/$2
+	# The settings are for root's eyes only. No other variable can be mistaken for one of them.
+	(
+		umask 077
+		mkdir -p "$REPLY"
+		# shellcheck disable=SC2016 # for the shell without an environment
+		env -i /bin/sh -c 'set -a; . "$3"; exec /usr/lib/piimage/with-settings -v "names=$1" "$2"' \
+			sh "$SETTINGS" "$1/config.json" $told >"$REPLY/config.json"
+	)
 }

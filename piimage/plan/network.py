@@ -1,0 +1,100 @@
+"""How the appliance reaches the network: what of it is settled when the image is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from piimage.boards import Board
+from piimage.compose.described import package
+from piimage.compose.layers import Layer, PackagesLayer
+from piimage.compose.rules import File, Rules
+from piimage.compose.secret import SecretLayer
+from piimage.config.models import Appliance
+from piimage.config.network import Ethernet, Network, Wifi
+from piimage.debian.request import Request
+from piimage.errors import InputError
+from piimage.lock import Lock
+from piimage.oci.bundle import quote
+from piimage.wifi import WANTED, is_passphrase, network
+
+# Debian's kernel loads the radio rules that Debian or the kernel's own people signed; an
+# alternative chooses. These are Debian's.
+_RULES_PACKAGE = "wireless-regdb"
+_RULES_KEEP = ("usr/lib/firmware/regulatory.db-debian", "usr/lib/firmware/regulatory.db.p7s-debian")
+_RULES_LINKS = {
+    "usr/lib/firmware/regulatory.db": "regulatory.db-debian",
+    "usr/lib/firmware/regulatory.db.p7s": "regulatory.db.p7s-debian",
+}
+
+
+def wants_wifi(appliance: Appliance) -> bool:
+    """Say whether the file asks for WiFi, be it only that a card can be told a network."""
+    return appliance.network is not None and appliance.network.wifi is not None
+
+
+def wifi_requests(appliance: Appliance, board: Board) -> Iterator[Request]:
+    """Give what the radio needs of the archive: the board's firmware, and the countries' rules."""
+    if board.wifi is not None and wants_wifi(appliance):
+        yield Request("wifi", (*board.wifi.packages, _RULES_PACKAGE))
+
+
+def wifi_layers(appliance: Appliance, board: Board, lock: Lock) -> Iterator[Layer]:
+    """Give the layer of the radio's firmware, and the one that holds the network's key."""
+    if board.wifi is None or not wants_wifi(appliance):
+        return
+    packages = tuple(package(one) for one in lock.of_root("wifi"))
+    rules = Rules(
+        drop=("**",), keep=(*board.wifi.files, *_RULES_KEEP, *_COPYRIGHTS), links=_RULES_LINKS
+    )
+    yield PackagesLayer("WiFi", packages, rules)
+    assert appliance.network is not None  # noqa: S101  # it asks for WiFi
+    text = wifi_configuration(appliance.network).encode()
+    yield SecretLayer(
+        "the WiFi network", Rules(files=(File("etc/piimage/wifi.conf", text, 0o600),))
+    )
+
+
+_COPYRIGHTS = ("usr/share/doc/*/copyright",)
+
+
+def wifi_configuration(said: Network) -> str:
+    """Return etc/piimage/wifi.conf: the country, and the network if the file names one.
+
+    Raises InputError ``plan.bad-passphrase`` when the passphrase's file holds none.
+    """
+    country = f"country={said.country}\n" if said.country else ""
+    if said.wifi is None or said.wifi.ssid is None:
+        return country
+    return country + network(said.wifi.ssid, _secret(said.wifi), hidden=said.wifi.hidden)
+
+
+def _secret(wifi: Wifi) -> str | None:
+    if wifi.psk_file is None:
+        return wifi.psk
+    lines = Path(wifi.psk_file).read_text(errors="replace").splitlines()
+    if not lines or not is_passphrase(lines[0]):
+        raise InputError(
+            "plan.bad-passphrase",
+            "the first line of the file is no passphrase",
+            place=wifi.psk_file,
+            hint=f"write {WANTED}; for an open network leave psk_file out",
+        )
+    return lines[0]
+
+
+def network_files(appliance: Appliance) -> Iterator[File]:
+    """Give etc/piimage/network where the wired network has a fixed address."""
+    ethernet = appliance.network.ethernet if appliance.network else None
+    if ethernet is not None and ethernet.address is not None:
+        yield File("etc/piimage/network", _fixed(ethernet).encode())
+
+
+def _fixed(ethernet: Ethernet) -> str:
+    values = {
+        "INTERFACE": ethernet.interface,
+        "ADDRESS": ethernet.address or "",
+        "GATEWAY": ethernet.gateway or "",
+        "DNS": " ".join(ethernet.dns),
+    }
+    return "".join(f"{key}={quote(value)}\n" for key, value in values.items())

@@ -1,0 +1,36 @@
+"""Wireless networks as wpa_supplicant is told of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+WANTED: Final = "8 to 63 ASCII characters, or 64 hex digits"
+_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
+_PHRASE: Final = re.compile(r"[ -~]{8,63}")
+
+
+def is_passphrase(secret: str) -> bool:
+    """Say whether `secret` is a passphrase, or the key itself in hexadecimal."""
+    return bool(_PHRASE.fullmatch(secret) or _KEY.fullmatch(secret))
+
+
+def network(ssid: str, secret: str | None, *, hidden: bool = False) -> str:
+    """Return wpa_supplicant's block of a network; without a secret it is open.
+
+    It holds the derived key, never the passphrase. Name and key are hexadecimal, so that nothing in
+    them can be taken for syntax. The derivation is that of IEEE 802.11-2020, J.4.1.
+    """
+    name = ssid.encode()
+    lines = [f"ssid={name.hex()}"]
+    if hidden:
+        lines.append("scan_ssid=1")
+    if secret is None:
+        lines.append("key_mgmt=NONE")
+    elif _KEY.fullmatch(secret):
+        lines.append(f"psk={secret.lower()}")
+    else:
+        key = hashlib.pbkdf2_hmac("sha1", secret.encode(), name, 4096, 32).hex()
+        lines.append(f"psk={key}")
+    return "network={\n" + "".join(f"\t{line}\n" for line in lines) + "}\n"

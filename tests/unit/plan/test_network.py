@@ -1,0 +1,109 @@
+"""What the file says of the network, as files of the system."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from piimage import events
+from piimage.boards import board_names, load_board
+from piimage.compose.secret import SecretLayer
+from piimage.config.models import Appliance
+from piimage.errors import InputError
+from piimage.plan.network import (
+    network_files,
+    wifi_configuration,
+    wifi_layers,
+    wifi_requests,
+)
+from piimage.run import Runner
+from piimage.sbom.ledger import Page
+from piimage.steps import Job
+from piimage.store import Store
+from tests.unit.plan.locks import lock_of
+
+
+def appliance(**network: object) -> Appliance:
+    return Appliance.model_validate({"network": network})
+
+
+def wifi(**said: object) -> str:
+    found = appliance(country="JP", wifi=said).network
+    assert found is not None
+    return wifi_configuration(found)
+
+
+def test_a_fixed_address_is_a_file_that_sh_reads() -> None:
+    ethernet = {"address": "10.0.0.2/24", "gateway": "10.0.0.1", "dns": ["10.0.0.1", "::1"]}
+    (file,) = network_files(appliance(ethernet=ethernet))
+    assert file.path == "etc/piimage/network"
+    assert file.content == (
+        b"INTERFACE='eth0'\nADDRESS='10.0.0.2/24'\nGATEWAY='10.0.0.1'\nDNS='10.0.0.1 ::1'\n"
+    )
+
+
+def test_without_an_address_nothing_is_fixed() -> None:
+    assert list(network_files(appliance(ethernet={"interface": "eth1"}))) == []
+    assert list(network_files(Appliance())) == []
+
+
+def test_the_passphrase_comes_from_its_file_and_only_the_key_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "psk").write_text("password\nfurther lines do not count\n")
+    text = wifi(ssid="IEEE", psk_file=str(tmp_path / "psk"))
+    assert text.startswith("country=JP\nnetwork={\n\tssid=49454545\n\tpsk=f42c6fc5")
+    assert "password" not in text
+
+
+def test_wifi_without_a_network_has_its_country_alone() -> None:
+    assert wifi() == "country=JP\n"
+
+
+@pytest.mark.provokes("plan.bad-passphrase")
+@pytest.mark.parametrize("content", ["", "short\n", "x" * 65])
+def test_a_file_without_a_passphrase_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
+    (tmp_path / "psk").write_text(content)
+    with pytest.raises(InputError, match="no passphrase") as caught:
+        wifi(ssid="x", psk_file=str(tmp_path / "psk"))
+    assert caught.value.code == "plan.bad-passphrase"
+    assert "short" not in str(caught.value)
+
+
+def test_a_passphrase_is_in_no_dump_of_the_file() -> None:
+    said = appliance(country="JP", wifi={"ssid": "x", "psk": "correct horse"})
+    assert "correct" not in said.model_dump_json() + repr(said)
+
+
+@pytest.mark.parametrize("board", board_names())
+def test_every_board_can_have_wifi_and_asks_for_the_countries_rules(board: str) -> None:
+    said = appliance(country="JP", wifi={"ssid": "x"})
+    (request,) = wifi_requests(said, load_board(board))
+    assert "wireless-regdb" in request.packages
+    assert list(wifi_requests(Appliance(), load_board(board))) == []
+
+
+def test_the_key_lies_in_a_layer_of_its_own_that_the_manifest_is_silent_on(tmp_path: Path) -> None:
+    said = appliance(country="JP", wifi={"ssid": "x", "psk": "correct horse"})
+    board = load_board("pi4")
+    firmware, secret = wifi_layers(said, board, lock_of(said, board))
+    assert "regulatory.db" in str(firmware)
+    assert isinstance(secret, SecretLayer)
+    assert [(file.path, file.mode) for file in secret.rules.files] == [
+        ("etc/piimage/wifi.conf", 0o600)
+    ]
+    store = Store(tmp_path)
+    outputs = secret.make(Job(store, Runner(), events.ignore, {}))
+    assert not Page.decode(store.path(outputs["files"]).read_bytes()).files
+    assert json.loads(store.path(outputs["notes"]).read_bytes())["files"] == [
+        "etc/piimage/wifi.conf"
+    ]
+
+
+def test_the_service_that_joins_comes_along_once() -> None:
+    network = {"country": "JP", "wifi": {}}
+    own = {"name": "radio", "use": "wifi"}
+    assert [s.name for s in appliance(**network).services] == ["wifi"]
+    said = Appliance.model_validate({"network": network, "services": [own]})
+    assert [s.name for s in said.services] == ["radio"]
+    assert Appliance.model_validate({"network": {}}).services == ()
