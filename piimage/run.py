@@ -18,6 +18,21 @@ from typing import IO, Final
 from piimage import events, tools
 from piimage.errors import MissingTool, PiimageError
 
+NETWORK: Final = (
+    *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""Variables that lead a program to the network from behind a proxy."""
+
+REGISTRIES: Final = (*NETWORK, "REGISTRY_AUTH_FILE", "DOCKER_CONFIG")
+"""Variables that a program needs which talks to container registries."""
+
+ENGINE: Final = (
+    *REGISTRIES,
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "BUILDX_CONFIG"),
+)
+"""Variables that a client of a container engine needs."""
+
 _KEPT: Final = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES: Final = 20
@@ -56,6 +71,12 @@ class Runner:
     def with_environment(self, **extra: str) -> Runner:
         """Return a runner whose commands see `extra` as well."""
         return replace(self, environment={**self.environment, **extra})
+
+    def passing(self, names: Sequence[str], outer: Mapping[str, str] | None = None) -> Runner:
+        """Return a runner whose commands also see the user's own variables `names`, where set."""
+        outer = os.environ if outer is None else outer
+        found = {name: outer[name] for name in names if name in outer}
+        return self.with_environment(**{**found, **self.environment})
 
     def run(
         self,

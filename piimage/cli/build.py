@@ -13,6 +13,7 @@ from piimage.cli.options import (
     Files,
     Insecure,
     Json,
+    Keyring,
     Mirror,
     Offline,
     Sets,
@@ -43,6 +44,7 @@ def build(
     offline: Offline = False,
     insecure: Insecure = [],
     certificates: Certificates = None,
+    keyring: Keyring = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -69,6 +71,7 @@ def build(
             offline=offline,
             insecure=insecure,
             certificates=certificates,
+            keyring=keyring,
         ) as found,
     ):
         made = build_all(project(files, sets, found), found, out, chosen)

@@ -13,7 +13,16 @@ from typing import Annotated
 
 import typer
 
-from piimage.cli.options import Json, Mirror, Offline, Verbose
+from piimage.cli.options import (
+    Certificates,
+    Insecure,
+    Json,
+    Keyring,
+    Mirror,
+    Offline,
+    Snapshot,
+    Verbose,
+)
 from piimage.cli.provision import (
     Hostname,
     Set,
@@ -22,13 +31,14 @@ from piimage.cli.provision import (
     WifiFile,
     WifiName,
     settings,
-    warn_unapplied,
+    warn_unheard,
 )
 from piimage.cli.run import card_image
 from piimage.cli.session import sources
 from piimage.errors import DeviceRefused, InputError
 from piimage.events import Listener, Note
-from piimage.flash import elevate, guard, medium, provision, source, write
+from piimage.flash import blockdev, elevate, guard, medium, provision, source, write
+from piimage.flash.able import able, check
 from piimage.flash.sysfs import Disk, System
 
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
@@ -56,7 +66,11 @@ def flash(
     timezone: Timezone = None,
     values: Set = [],
     mirror: Mirror = None,
+    snapshot: Snapshot = None,
     offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
+    keyring: Keyring = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -64,12 +78,25 @@ def flash(
     system = System()
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
-    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values).files()
+    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
+    settled = told.files()
     with (
-        sources(verbose=verbose, as_json=json, mirror=mirror, offline=offline) as found,
+        sources(
+            verbose=verbose,
+            as_json=json,
+            mirror=mirror,
+            snapshot=snapshot,
+            offline=offline,
+            insecure=insecure,
+            certificates=certificates,
+            keyring=keyring,
+        ) as found,
         card_image(files, [], found) as path,
     ):
         image = source.find(path)
+        known = None if image.packing else able(path)
+        check(told, known, str(files[-1]))
+        warn_unheard(told, known, found.emit)
         guard.check(disk, system, image.size or 0, force=force)
         _confirm(disk, device, yes)
         mapped = [mapped.extent for mapped in image.ranges()]
@@ -79,10 +106,10 @@ def flash(
         number = Path(device).stat().st_rdev
         with _ended_by_signals(), medium.opened(device, number, disk.sequence, open_it) as card:
             amend = None
-            if told:
-                warn_unapplied(told, found.emit)
-                amend = lambda m, head: provision.amend(m, head, mapped, found.runner, told)  # noqa: E731
+            if settled:
+                amend = lambda m, head: provision.amend(m, head, mapped, found.runner, settled)  # noqa: E731
             done = write.flash(card, image, found.runner, found.emit, resume=resume, amend=amend)
+            blockdev.reread_table(card.descriptor)  # refused to users; udev then does it at the end
             _summarize(done, device, found.emit)
 
 

@@ -14,6 +14,7 @@ from piimage.cli.options import (
     Files,
     Insecure,
     Json,
+    Keyring,
     Mirror,
     Offline,
     Sets,
@@ -42,6 +43,7 @@ def lock(
     offline: Offline = False,
     insecure: Insecure = [],
     certificates: Certificates = None,
+    keyring: Keyring = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -54,6 +56,7 @@ def lock(
         offline=offline,
         insecure=insecure,
         certificates=certificates,
+        keyring=keyring,
     ) as found:
         appliance = load(files, sets, os.environ)
         board = load_board(appliance.board, [Path(files[-1]).parent / "boards"])

@@ -20,6 +20,9 @@ Snapshot = Annotated[
     str | None,
     typer.Option("--snapshot", help="Archive that still has packages which left the mirror."),
 ]
+Keyring = Annotated[
+    Path | None, typer.Option("--keyring", help="Keys that sign the archive; else Debian's.")
+]
 Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the file.")
 ]

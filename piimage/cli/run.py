@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 
 from piimage.build import build_card
-from piimage.cli.options import Files, Mirror, Offline, Sets, Verbose
+from piimage.cli.options import (
+    Certificates,
+    Files,
+    Insecure,
+    Keyring,
+    Mirror,
+    Offline,
+    Sets,
+    Snapshot,
+    Verbose,
+)
 from piimage.cli.session import project, sources
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
@@ -34,11 +44,23 @@ def run(
     ] = None,
     sets: Sets = [],
     mirror: Mirror = None,
+    snapshot: Snapshot = None,
     offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
+    keyring: Keyring = None,
     verbose: Verbose = False,
 ) -> None:
     """Boot an image (or build a file and boot that) in QEMU; Ctrl-C ends it."""
-    with sources(verbose=verbose, mirror=mirror, offline=offline) as found:
+    with sources(
+        verbose=verbose,
+        mirror=mirror,
+        snapshot=snapshot,
+        offline=offline,
+        insecure=insecure,
+        certificates=certificates,
+        keyring=keyring,
+    ) as found:
         options = Options(cpus, mem, disk and disk << 20, disk_file, ssh_port)
         with card_image(files, sets, found) as image:
             board = board_of(image)

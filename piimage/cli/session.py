@@ -27,12 +27,15 @@ def sources(
     offline: bool = False,
     insecure: Sequence[str] = (),
     certificates: Path | None = None,
+    keyring: Path | None = None,
 ) -> Iterator[Sources]:
     """Give where inputs come from, with the listener that fits the output."""
     with listening(verbose=verbose, as_json=as_json) as emit:
         access = Access(frozenset(insecure), certificates)
         store = Store(default_root())
-        yield Sources(store, Runner(emit), emit, time.time, mirror, snapshot, offline, access)
+        yield Sources(
+            store, Runner(emit), emit, time.time, mirror, snapshot, offline, access, keyring=keyring
+        )
 
 
 def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from piimage.build import build_card
-from piimage.cli.options import Files, Mirror, Offline, Sets, Verbose
+from piimage.cli.options import (
+    Certificates,
+    Files,
+    Insecure,
+    Keyring,
+    Mirror,
+    Offline,
+    Sets,
+    Snapshot,
+    Verbose,
+)
 from piimage.cli.session import project, sources
 from piimage.errors import PiimageError
 from piimage.testing.report import failures, junit, save
@@ -29,11 +39,23 @@ def test(
     ] = None,
     sets: Sets = [],
     mirror: Mirror = None,
+    snapshot: Snapshot = None,
     offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
+    keyring: Keyring = None,
     verbose: Verbose = False,
 ) -> None:
     """Boot a file in the emulator, wait for its services, and make the checks of `test:`."""
-    with sources(verbose=verbose, mirror=mirror, offline=offline) as found:
+    with sources(
+        verbose=verbose,
+        mirror=mirror,
+        snapshot=snapshot,
+        offline=offline,
+        insecure=insecure,
+        certificates=certificates,
+        keyring=keyring,
+    ) as found:
         built = project(files, sets, found)
         require_testable(built.appliance, built.board)
         with tempfile.TemporaryDirectory(prefix="piimage-") as folder:

@@ -29,7 +29,7 @@ from piimage.oci.dockerfile import pin_images
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import ARM64, ImageConfig, Platform, RootFileSystem
 from piimage.oci.pack import PackedLayer, pack_tar
-from piimage.run import Runner
+from piimage.run import ENGINE, Runner
 from piimage.store import CHUNK
 from piimage.trees import read_tar, tar_chunks
 
@@ -182,7 +182,8 @@ class Engine:
         return "this host's qemu-user-static"
 
     def _runner(self) -> Runner:
-        return self.runner.with_environment(DOCKER_HOST=self.host) if self.host else self.runner
+        runner = self.runner.passing(ENGINE)
+        return runner.with_environment(DOCKER_HOST=self.host) if self.host else runner
 
     # --- building
 

@@ -28,7 +28,7 @@ from piimage.oci.layout import (
 )
 from piimage.oci.models import ARM64, Descriptor, Index, Manifest, Platform
 from piimage.oci.reference import Reference
-from piimage.run import Completed, Runner
+from piimage.run import REGISTRIES, Completed, Runner
 from piimage.store import Blob
 
 _MAX_NESTING: Final = 4
@@ -194,7 +194,7 @@ class Registry:
 
     def _run(self, words: Sequence[str], reference: Reference) -> Completed:
         # Exit codes above 1 are skopeo's too; none of them is fine.
-        done = self.runner.run(["skopeo", *words], accept=range(256))
+        done = self.runner.passing(REGISTRIES).run(["skopeo", *words], accept=range(256))
         if done.status != 0:
             raise explain(done.stderr.decode(errors="replace"), reference)
         return done

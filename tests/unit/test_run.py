@@ -6,7 +6,7 @@ import pytest
 
 from piimage import events
 from piimage.errors import MissingTool, PiimageError
-from piimage.run import Runner, clean_environment
+from piimage.run import ENGINE, REGISTRIES, Runner, clean_environment
 
 
 def test_run_returns_what_the_command_wrote(runner: Runner) -> None:
@@ -31,6 +31,17 @@ def test_commands_see_neither_locale_nor_time_zone_nor_secrets_of_the_user() -> 
     assert "LANG" not in environment
     assert environment["PATH"].startswith("/bin:")
     assert "/usr/sbin" in environment["PATH"]
+
+
+def test_a_command_that_needs_the_network_sees_the_users_proxies_and_nothing_else() -> None:
+    outer = {"https_proxy": "http://p:1", "TOKEN": "secret", "DOCKER_HOST": "tcp://elsewhere"}
+    runner = Runner(environment=clean_environment({"PATH": "/bin"}))
+    assert set(runner.passing(REGISTRIES, outer).environment) - set(runner.environment) == {
+        "https_proxy"
+    }
+    chosen = runner.with_environment(DOCKER_HOST="unix:///here").passing(ENGINE, outer)
+    assert chosen.environment["DOCKER_HOST"] == "unix:///here"
+    assert runner.passing(ENGINE, outer).environment["DOCKER_HOST"] == "tcp://elsewhere"
 
 
 def test_files_are_made_with_the_same_umask_whatever_the_users(
