@@ -41,6 +41,7 @@ class Sources:
     snapshot: str | None = None
     offline: bool = False
     access: Access = field(default_factory=Access)
+    keyring: Path | None = None
 
     def images(self) -> Images:
         """Return where container images come from."""
@@ -58,7 +59,12 @@ class Sources:
     def archive(self) -> Archive:
         """Return the verified indexes of the archive."""
         return Archive(
-            self.store, self.runner, self.mirrors(), release.keyring(), self.now, emit=self.emit
+            self.store,
+            self.runner,
+            self.mirrors(),
+            release.keyring(self.keyring),
+            self.now,
+            emit=self.emit,
         )
 
 
