@@ -63,8 +63,12 @@ def plan(project: Project, sources: Sources) -> Version:
 
 def make(version: Version, project: Project, sources: Sources, more: Sequence[Step] = ()) -> Job:
     """Make the version and the steps `more`, after fetching what that takes."""
+    return make_steps((*version.steps(), *more), project, sources)
+
+
+def make_steps(steps: Sequence[Step], project: Project, sources: Sources) -> Job:
+    """Make `steps`, after fetching the project's packages that they need."""
     builder = Builder(sources.store, sources.runner, sources.emit)
-    steps = (*version.steps(), *more)
     waiting = builder.pending(*steps)
     wanted = {blob.sha256 for step in waiting for blob in step.blobs()}
     packages = [one for one in project.lock.packages if one.sha256 in wanted]

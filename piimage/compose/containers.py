@@ -56,10 +56,11 @@ class ContainersLayer(Layer):
         return self._entries(job)
 
     def _entries(self, job: Job) -> Iterator[Entry]:
-        yield from containers_tree([_decided(one, job) for one in self.containers], self.ids)
+        yield from containers_tree([decided(one, job) for one in self.containers], self.ids)
 
 
-def _decided(plan: ContainerPlan, job: Job) -> Container:
+def decided(plan: ContainerPlan, job: Job) -> Container:
+    """Return the container of `plan`, whose layers are made."""
     notes = [LayerNotes.decode(job.file(one, "notes").read_bytes()) for one in plan.layers]
     return Container(
         name=plan.name,

@@ -1,9 +1,15 @@
-"""What the engine's tests need from the Debian mirror: buildx, and a program for arm64."""
+"""A Docker engine of the tests' own, and what it needs from the Debian mirror."""
 
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import docker
+from docker.errors import DockerException
 
 from piimage.errors import MissingTool
 from piimage.oci.engine import find_buildx
@@ -49,3 +55,44 @@ def buildx(folder: Path) -> Path:
     except MissingTool:
         root = fetch(folder, "docker-buildx", "amd64")
         return find_buildx([root / "usr/libexec/docker/cli-plugins"])
+
+
+# Its own, so that an engine of this host is left alone.
+_BRIDGE = "piimage-test"
+
+
+@contextmanager
+def running_engine(folder: Path, *options: str) -> Iterator[str]:
+    """Start a Docker engine that keeps everything in `folder`; give its address."""
+    subprocess.run(["ip", "link", "add", _BRIDGE, "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "address", "add", "172.31.250.1/24", "dev", _BRIDGE], check=True)
+        process, host = _start(folder, options)
+        try:
+            yield host
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+    finally:
+        subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
+
+
+def _start(folder: Path, options: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], str]:
+    host = f"unix://{folder}/docker.sock"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["dockerd", "--data-root", folder / "data", "--exec-root", folder / "exec",
+             "-p", folder / "pid", "-H", host, f"--bridge={_BRIDGE}", "--iptables=false", *options],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            docker.DockerClient(base_url=host).close()
+            docker.DockerClient(base_url=host).ping()
+        except DockerException:
+            time.sleep(0.3)
+        else:
+            return process, host
+    process.kill()
+    raise AssertionError((folder / "log").read_text()[-2000:])

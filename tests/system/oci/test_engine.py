@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import docker
 import engines
 import pytest
-from docker.errors import DockerException
 
 from piimage import events
 from piimage.errors import MissingTool, PiimageError
@@ -33,10 +31,6 @@ CMD ["/bin/cat", "/arch"]
 """
 
 
-# Its own, so that an engine of this host is left alone.
-BRIDGE = "piimage-test"
-
-
 @dataclass(frozen=True)
 class Parts:
     """A running engine's address, buildx, and a busybox for arm64."""
@@ -46,43 +40,13 @@ class Parts:
     busybox: bytes
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    host = f"unix://{folder}/docker.sock"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["dockerd", "--data-root", folder / "data", "--exec-root", folder / "exec",
-             "-p", folder / "pid", "-H", host, f"--bridge={BRIDGE}", "--iptables=false"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            docker.DockerClient(base_url=host).close()
-            docker.DockerClient(base_url=host).ping()
-        except DockerException:
-            time.sleep(0.3)
-        else:
-            return process, host
-    process.kill()
-    raise AssertionError((folder / "log").read_text()[-2000:])
-
-
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     folder = tmp_path_factory.mktemp("engine")
     buildx = engines.buildx(folder / "buildx")
     root = engines.fetch(folder / "busybox", "busybox-static", "arm64")
-    subprocess.run(["ip", "link", "add", BRIDGE, "type", "bridge"], check=True)
-    try:
-        subprocess.run(["ip", "address", "add", "172.31.250.1/24", "dev", BRIDGE], check=True)
-        process, host = start(folder)
-        try:
-            yield Parts(host, buildx, (root / "usr/bin/busybox").read_bytes())
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-    finally:
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
+    with engines.running_engine(folder) as host:
+        yield Parts(host, buildx, (root / "usr/bin/busybox").read_bytes())
 
 
 @pytest.fixture

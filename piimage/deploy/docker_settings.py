@@ -1,0 +1,197 @@
+"""What a Docker engine is told of a service: the body of ``POST /containers/create``.
+
+The same limits as on piimage's own system: no capability, the default seccomp profile, a read-only
+root, unless the file says otherwise. Source: Docker Engine API 1.41, ContainerCreate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from piimage.config.container import ContainerConfig, Health
+from piimage.deploy.workloads import Workload, beyond, refusals
+from piimage.errors import PiimageError
+from piimage.oci.mounts import complete_mount
+from piimage.oci.seccomp import default_profile
+from piimage.oci.spec import MASKED, READ_ONLY, capabilities_of
+
+TARGET: Final = "a Docker engine"
+_UNKNOWN: Final = (
+    "ambient", "annotations", "cgroups_path", "gid_mappings", "rootfs_propagation", "runtime",
+    "uid_mappings", "userns",
+)  # fmt: skip
+_SECOND: Final = 1_000_000_000  # in nanoseconds, as the engine counts
+_BIND_WORDS: Final = frozenset(
+    {"ro", "rw", "shared", "slave", "private", "rshared", "rslave", "rprivate"}
+)
+_NEW: Final = {"network": "none", "ipc": "private", "uts": "", "pid": ""}
+
+
+def cannot(workload: Workload) -> Iterator[PiimageError]:
+    """Give an error for each thing of `workload` that an engine has no setting for."""
+    yield from refusals(workload, _UNKNOWN, TARGET)
+    config = workload.config
+    for name in ("net", "ipc", "uts", "pid"):
+        if (getattr(config, name) or "").startswith("/"):
+            yield beyond(workload, f"{name}: a path", TARGET)
+    for device in config.devices or ():
+        if device.path == "all" or device.major is not None:
+            yield beyond(workload, f"devices: {device.path} by number", TARGET)
+    for mount in config.mounts or ():
+        if complete_mount(mount)["type"] not in ("bind", "tmpfs"):
+            yield beyond(workload, f"mounts: type {mount.type}", TARGET)
+
+
+def create_body(
+    workload: Workload, image: str, groups: Sequence[int], architecture: str = "arm64"
+) -> dict[str, Any]:
+    """Return the request for a container of `image`.
+
+    `groups` are those that own the devices on the far side: the engine leaves device nodes as they
+    are there, so a service that is not root needs their groups.
+    """
+    config, user = workload.config, workload.user
+    body: dict[str, Any] = {
+        "Image": image,
+        "User": f"{user.uid}:{user.gid}",
+        "Labels": {},
+        "HostConfig": _host(workload, groups, architecture),
+    }
+    if config.command is not None:
+        body |= {"Entrypoint": list(config.command), "Cmd": []}
+    if config.env is not None:
+        body["Env"] = list(config.env)
+    if config.cwd:
+        body["WorkingDir"] = config.cwd
+    if config.hostname:
+        body["Hostname"] = config.hostname
+    if config.stop_timeout is not None:
+        body["StopTimeout"] = config.stop_timeout
+    if config.health is not None and config.health.command is not None:
+        body["Healthcheck"] = _check(config.health, config.health.command)
+    return body
+
+
+def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[str, Any]:
+    config = workload.config
+    powerful = "CAP_SYS_ADMIN" in capabilities_of(config.capabilities)
+    hidden = config.masked_paths if config.masked_paths is not None else () if powerful else MASKED
+    only = config.readonly_paths
+    only = only if only is not None else () if powerful else READ_ONLY
+    host: dict[str, Any] = {
+        "NetworkMode": _namespace(config.net, "network"),
+        "IpcMode": _namespace(config.ipc, "ipc"),
+        "UTSMode": "" if config.hostname else _namespace(config.uts, "uts"),
+        "PidMode": _namespace(config.pid or "new", "pid"),
+        "ReadonlyRootfs": bool(config.readonly),
+        "CapDrop": ["ALL"],
+        "CapAdd": [name.removeprefix("CAP_") for name in capabilities_of(config.capabilities)],
+        "SecurityOpt": list(_security(workload, architecture)),
+        "MaskedPaths": list(hidden),
+        "ReadonlyPaths": list(only),
+        "GroupAdd": [str(one) for one in sorted({*workload.user.groups, *groups})],
+        "Devices": [
+            {"PathOnHost": one.path, "PathInContainer": one.path, "CgroupPermissions": "rw"}
+            for one in config.devices or ()
+        ],
+        "Binds": [_bind(text) for text in config.binds or ()],
+        "Mounts": [
+            {"Type": "bind", "Source": mount["source"], "Target": mount["destination"],
+             "ReadOnly": "ro" in mount.get("options", ())}
+            for mount in map(complete_mount, config.mounts or ()) if mount["type"] == "bind"
+        ],
+        "Tmpfs": _tmpfs(config),
+        "RestartPolicy": {"Name": _restart(config)},
+        "LogConfig": _log(config),
+        "Sysctls": dict(config.sysctl or {}),
+        "Ulimits": [_ulimit(text) for text in config.rlimits or ()],
+    }  # fmt: skip
+    if config.oom_score_adj is not None:
+        host["OomScoreAdj"] = config.oom_score_adj
+    return host | _limits(workload)
+
+
+def _namespace(said: str | None, kind: str) -> str:
+    return "host" if said in (None, "host", "root") else _NEW[kind]
+
+
+def _security(workload: Workload, architecture: str) -> Iterator[str]:
+    config = workload.config
+    if config.no_new_privileges:
+        yield "no-new-privileges:true"
+    if config.seccomp == "default":
+        names = set(capabilities_of(config.capabilities))
+        yield f"seccomp={json.dumps(default_profile(names, architecture))}"
+    elif config.seccomp in (None, "unconfined"):
+        yield "seccomp=unconfined"
+    else:
+        yield f"seccomp={(workload.container.profile or b'').decode()}"
+
+
+def _bind(text: str) -> str:
+    """Return a bind with those of its options that an engine knows; the others are its defaults."""
+    source, target, *options = text.split(":")
+    words = [word for word in (options[0].split(",") if options else ()) if word in _BIND_WORDS]
+    return ":".join([source, target, *([",".join(words)] if words else [])])
+
+
+def _tmpfs(config: ContainerConfig) -> dict[str, str]:
+    found = {}
+    for text in config.tmpfs or ():
+        destination, _, options = text.partition(":")
+        found[destination] = options
+    for mount in map(complete_mount, config.mounts or ()):
+        if mount["type"] == "tmpfs":
+            found[mount["destination"]] = ",".join(mount.get("options", ()))
+    return found
+
+
+def _restart(config: ContainerConfig) -> str:
+    policy = config.restart.policy if config.restart else "always"
+    # `always` would start a service again that somebody stopped, at the engine's next start.
+    return {"always": "unless-stopped"}.get(policy, policy)
+
+
+def _log(config: ContainerConfig) -> dict[str, Any]:
+    size, count = (config.log.size, config.log.count) if config.log else (256 * 1024, 4)
+    return {"Type": "json-file", "Config": {"max-size": str(size), "max-file": str(count)}}
+
+
+def _ulimit(text: str) -> dict[str, Any]:
+    name, soft, hard = (part.strip() for part in text.split(","))
+    number = {"unlimited": -1}
+    return {
+        "Name": name.lower().removeprefix("rlimit_"),
+        "Soft": int(number.get(soft.lower(), soft)),
+        "Hard": int(number.get(hard.lower(), hard)),
+    }
+
+
+def _limits(workload: Workload) -> dict[str, Any]:
+    resources = workload.config.resources
+    if resources is None:
+        return {}
+    memory, cpu = resources.memory, resources.cpu
+    wanted: Mapping[str, Any] = {
+        "Memory": memory and memory.limit,
+        "MemoryReservation": memory and memory.reservation,
+        "MemorySwap": memory and memory.swap,
+        "CpuShares": cpu and cpu.shares,
+        "CpuQuota": cpu and cpu.quota,
+        "CpuPeriod": cpu and cpu.period,
+        "CpusetCpus": cpu and cpu.cpus,
+        "PidsLimit": resources.pids and resources.pids.limit,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _check(health: Health, command: Sequence[str]) -> dict[str, Any]:
+    return {
+        "Test": ["CMD", *command],
+        "Interval": health.every * _SECOND,
+        "Timeout": health.timeout * _SECOND,
+        "Retries": health.retries,
+        "StartPeriod": health.start * _SECOND,
+    }

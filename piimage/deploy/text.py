@@ -1,0 +1,8 @@
+"""Text from machines that are not trusted, made fit for a terminal."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Return `text` with whatever could steer a terminal written out as an escape."""
+    return "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in text)

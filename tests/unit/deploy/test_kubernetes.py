@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from piimage.deploy.kubernetes import Cluster, daemon_set, image_name, render
+from piimage.errors import PiimageError
+from piimage.oci.rootfs import User
+from tests.unit.deploy.services import digest, workload
+
+CLUSTER = Cluster("pi4", "greenhouse", "registry.example:5000/greenhouse/")
+FULL: dict[str, Any] = {
+    "devices": ["/dev/i2c-1"],
+    "env": ["A=1", "B=$(A)"],
+    "command": ["/bin/x", "--loud"],
+    "cwd": "/w",
+    "binds": ["/data/x:/x:ro"],
+    "tmpfs": ["/run:size=1m"],
+    "health": {"http": "http://127.0.0.1:9280/healthz?full=1", "every": "10s", "start": "25s"},
+    "resources": {"memory": {"limit": "64M"}, "cpu": {"quota": 50000}},
+    "stop_timeout": "3s",
+}
+
+
+def pod(cluster: Cluster = CLUSTER, user: User | None = None, **fields: Any) -> dict[str, Any]:
+    made = daemon_set(workload(user=user, **fields), cluster)
+    found: dict[str, Any] = made["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        FULL,
+        {"health": {"command": ["/bin/ok"]}},
+        {"health": {"tcp": "[::1]:80"}},
+        {"sysctl": {"a.b": "1"}},
+    ],
+)
+def test_manifests_pass_the_schema_of_kubernetes(fields: dict[str, Any]) -> None:
+    text = render([workload(**fields), workload("hello_world")], CLUSTER)
+    documents = list(yaml.safe_load_all(text))
+    assert [one["metadata"]["name"] for one in documents] == ["bmp280", "hello-world"]
+    for document in documents:
+        kubernetes_validate.validate(document, "1.31", strict=True)
+
+
+def test_the_schema_would_notice_a_wrong_manifest() -> None:
+    broken = daemon_set(workload(), CLUSTER)
+    broken["spec"]["template"]["spec"]["hostNetwork"] = "yes"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, "1.31", strict=True)
+
+
+def test_an_image_is_named_by_digest() -> None:
+    assert image_name(workload("hello_world"), CLUSTER) == (
+        f"registry.example:5000/greenhouse/hello-world@{digest('d')}"
+    )
+
+
+def test_only_nodes_with_the_boards_label_run_it() -> None:
+    assert pod()["nodeSelector"] == {"kubernetes.io/arch": "arm64", "piimage.board": "pi4"}
+
+
+def test_nothing_said_is_as_secure_as_on_our_own_system() -> None:
+    made = pod(user=User(10001, 10001))
+    assert made["automountServiceAccountToken"] is False
+    assert made["hostIPC"] is False and made["hostPID"] is False
+    assert made["containers"][0]["securityContext"] == {
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "runAsNonRoot": True,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "allowPrivilegeEscalation": False,
+    }
+
+
+def test_a_device_is_mounted_and_takes_a_privileged_container() -> None:
+    made = pod(devices=["/dev/i2c-1"])
+    assert made["volumes"] == [
+        {"name": "device-0", "hostPath": {"path": "/dev/i2c-1", "type": "CharDevice"}}
+    ]
+    context = made["containers"][0]["securityContext"]
+    assert context["privileged"] is True and "allowPrivilegeEscalation" not in context
+
+
+def test_with_a_device_plugin_nothing_is_privileged() -> None:
+    made = pod(Cluster("pi4", "g", "r", "squat.example"), devices=["/dev/i2c-1"])
+    assert "volumes" not in made
+    container = made["containers"][0]
+    assert container["resources"]["limits"] == {"squat.example/i2c-1": "1"}
+    assert "privileged" not in container["securityContext"]
+
+
+def test_health_becomes_probes_that_leave_time_to_start() -> None:
+    container = pod(**FULL)["containers"][0]
+    assert container["readinessProbe"] == {
+        "httpGet": {"host": "127.0.0.1", "port": 9280, "path": "/healthz?full=1"},
+        "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 1,
+    }  # fmt: skip
+    assert container["livenessProbe"]["failureThreshold"] == 3
+    assert container["startupProbe"]["failureThreshold"] == 3 + 3
+
+
+def test_program_environment_limits_and_mounts() -> None:
+    made = pod(**FULL)
+    container = made["containers"][0]
+    assert container["command"] == ["/bin/x", "--loud"]
+    assert container["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "$$(A)"}]
+    assert container["resources"]["limits"] == {"memory": str(64 << 20), "cpu": "500m"}
+    assert container["volumeMounts"][0] == {"name": "bind-0", "mountPath": "/x", "readOnly": True}
+    assert made["terminationGracePeriodSeconds"] == 3
+
+
+@pytest.mark.provokes("deploy.beyond-target")
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
+        ({"net": "none"}, "net: none"),
+        ({"restart": "no"}, "restart: no"),
+        ({"seccomp": "profile.json"}, "seccomp: a file"),
+        ({"devices": [{"path": "all", "type": "c"}]}, "devices: all"),
+        ({"health": {"http": "http://127.0.0.1:port/"}}, "no usable address"),
+    ],
+)
+def test_what_a_pod_cannot_be_told_is_refused(fields: dict[str, Any], what: str) -> None:
+    with pytest.raises(PiimageError) as caught:
+        render([workload(**fields)], CLUSTER)
+    assert what in str(caught.value)
