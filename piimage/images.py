@@ -10,6 +10,7 @@ from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
 from piimage.oci import reference as references
 from piimage.oci.layout import Image
+from piimage.oci.models import ARM64, Platform
 from piimage.oci.registry import Registry
 
 LOCAL = "@pkg:"
@@ -60,21 +61,24 @@ class Images:
         digest = resolved.reference.digest or resolved.manifest.digest
         return LockedImage(name, digest, resolved.manifest.digest)
 
-    def have(self, pins: Iterable[LockedImage]) -> Mapping[str, Image]:
+    def have(self, pins: Iterable[LockedImage], platform: Platform = ARM64) -> Mapping[str, Image]:
         """Return the images by reference, pulled if the store lacks them; all errors at once."""
         found: dict[str, Image] = {}
         errors: list[PiimageError] = []
         for pin in pins:
             try:
-                found[pin.reference] = self._pulled(pin)
+                found[pin.reference] = self._pulled(pin, platform)
             except PiimageError as error:
                 errors.append(error)
         raise_all(errors)
         return found
 
-    def _pulled(self, pin: LockedImage) -> Image:
-        exact = references.parse(pin.reference).at(pin.manifest)
-        stored = self.registry.stored(exact)
+    def _pulled(self, pin: LockedImage, platform: Platform) -> Image:
+        # The manifest is the one for arm64; another is found in what the reference itself names.
+        exact = references.parse(pin.reference).at(
+            pin.manifest if platform == ARM64 else pin.digest
+        )
+        stored = self.registry.stored(exact, platform)
         if stored is not None:
             return stored
         if self.offline:
@@ -84,4 +88,4 @@ class Images:
                 place=pin.reference,
                 hint="run it once without --offline",
             )
-        return self.registry.pull(exact)
+        return self.registry.pull(exact, platform)

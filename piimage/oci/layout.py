@@ -141,6 +141,39 @@ class Layout:
         entry = descriptor.model_copy(update={"annotations": notes})
         self._change(lambda known: [*_without(known, name), entry])
 
+    def rename(self, name: str, descriptor: Descriptor, outdated: Callable[[str], bool]) -> None:
+        """Let `name` mean `descriptor`, and forget `outdated` names and what is loose.
+
+        Loose are artifacts whose subject nothing names any more; their blobs stay until the store
+        is cleaned.
+        """
+        notes = {**(descriptor.annotations or {}), models.REF_NAME: name}
+        entry = descriptor.model_copy(update={"annotations": notes})
+
+        def change(known: Iterable[Descriptor]) -> list[Descriptor]:
+            kept = [one for one in known if _name(one) != name and not outdated(_name(one))]
+            return self._attached([*kept, entry])
+
+        self._change(change)
+
+    def _attached(self, entries: Sequence[Descriptor]) -> list[Descriptor]:
+        """Return `entries` without artifacts of a subject that none of them names."""
+        subjects: set[str | None] = {None}
+        for one in entries:
+            subjects |= self._means(one) if _name(one) else set()
+        return [one for one in entries if _name(one) or self._subject(one) in subjects]
+
+    def _means(self, entry: Descriptor) -> set[str | None]:
+        if entry.media_type not in models.INDEXES or not self.store.has(entry.blob):
+            return {entry.digest}
+        return {entry.digest, *(inner.digest for inner in self.index(entry).manifests)}
+
+    def _subject(self, entry: Descriptor) -> str | None:
+        if entry.media_type not in models.MANIFESTS or not self.store.has(entry.blob):
+            return None
+        subject = self.manifest(entry).subject
+        return subject.digest if subject else None
+
     def drop_name(self, name: str) -> None:
         """Forget `name`; its blobs stay until the store is cleaned."""
         self._change(lambda known: _without(known, name))
@@ -186,10 +219,8 @@ class Layout:
         """Return the artifacts attached to `subject`, in the order of their digests."""
         found = {}
         for entry in self._top().manifests:
-            if entry.media_type in models.MANIFESTS and self.store.has(entry.blob):
-                manifest = self.manifest(entry)
-                if manifest.subject is not None and manifest.subject.digest == subject.digest:
-                    found[entry.digest] = entry
+            if self._subject(entry) == subject.digest:
+                found[entry.digest] = entry
         return tuple(found[digest] for digest in sorted(found))
 
     # --- platforms
@@ -210,7 +241,7 @@ def top_index(entries: Iterable[Descriptor]) -> Index:
     """Return a layout's ``index.json``, in an order that does not tell when what was added."""
 
     def order(entry: Descriptor) -> tuple[str, str]:
-        return (entry.annotations or {}).get(models.REF_NAME, ""), entry.digest
+        return _name(entry), entry.digest
 
     return Index(manifests=tuple(sorted(entries, key=order)))
 
@@ -268,4 +299,8 @@ def _is_known(platform: Platform | None) -> bool:
 
 
 def _without(entries: Iterable[Descriptor], name: str) -> list[Descriptor]:
-    return [e for e in entries if (e.annotations or {}).get(models.REF_NAME) != name]
+    return [entry for entry in entries if _name(entry) != name]
+
+
+def _name(entry: Descriptor) -> str:
+    return (entry.annotations or {}).get(models.REF_NAME, "")

@@ -64,11 +64,13 @@ class Component:
 
 @dataclass(frozen=True)
 class Bill:
-    """All parts of the card `name`, whose content has the digest `identity`."""
+    """All parts of the card (or image) `name`, whose content has the digest `identity`."""
 
     name: str
     identity: str
     components: tuple[Component, ...]
+    purpose: str = "OPERATING-SYSTEM"
+    """What it is, in SPDX's words (primaryPackagePurpose)."""
 
     @property
     def id(self) -> uuid.UUID:

@@ -50,7 +50,7 @@ def _card(bill: Bill) -> dict[str, Any]:
         "SPDXID": _ROOT,
         "name": bill.name,
         "versionInfo": bill.identity,
-        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        "primaryPackagePurpose": bill.purpose,
         **_unstated(None),
     }
 

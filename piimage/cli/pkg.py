@@ -1,0 +1,315 @@
+"""`piimage pkg`: container folders to OCI images."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from piimage.cli.options import (
+    Certificates,
+    Insecure,
+    Json,
+    Keyring,
+    Mirror,
+    Offline,
+    Snapshot,
+    Verbose,
+)
+from piimage.cli.output import listening
+from piimage.events import Listener, Note
+from piimage.run import Runner
+from piimage.store import Store, default_root
+
+# What composes is imported where it is used: that is most of the time that a small change takes.
+if TYPE_CHECKING:
+    from piimage.locking import Sources
+    from piimage.oci.registry import Access
+    from piimage.pkg.image import Built
+    from piimage.pkg.listing import Row
+    from piimage.pkg.source import Source
+    from piimage.pkg.workshop import Workshop
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The container folder.")]
+Org = Annotated[
+    str, typer.Option("--org", help="What stands before the name: TEAM, or HOST:PORT/TEAM.")
+]
+Tag = Annotated[
+    str, typer.Option("--tag", help="The tag; {{.Hash}} in it is the hash of the content.")
+]
+Platforms = Annotated[
+    list[str],
+    typer.Option("--platform", help="linux/amd64: for that as well as for linux/arm64."),
+]
+LockFile = Annotated[
+    Path | None,
+    typer.Option("--lock", metavar="FILE", help="The lock, instead of DIR/service.lock."),
+]
+Locked = Annotated[bool, typer.Option("--locked", help="Fail where the lock would have to change.")]
+Recipe = Annotated[
+    Path | None,
+    typer.Option("--dockerfile", help="Build this, even where there is a service.yml."),
+]
+Context = Annotated[
+    Path | None, typer.Option("--context", help="What a Dockerfile may copy from; else DIR.")
+]
+Arguments = Annotated[
+    list[str],
+    typer.Option("--build-arg", metavar="NAME=VALUE", help="Argument of a Dockerfile."),
+]
+Builder = Annotated[
+    str | None, typer.Option("--builder", help="Another BuildKit that buildx knows, by name.")
+]
+Credentials = Annotated[
+    Path | None,
+    typer.Option("--creds-file", help="File with USER:PASSWORD, instead of `skopeo login`."),
+]
+AuthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry-auth", envvar="REGISTRY_AUTH_FILE", help="The file that `skopeo login` wrote."
+    ),
+]
+_ORG: Final = "piimage"
+_HASH: Final = "{{.Hash}}"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be built: the folder, how, for what, and under which name."""
+
+    folder: Path
+    org: str
+    tag: str
+    platforms: tuple[str, ...] = ()
+    lock: Path | None = None
+    locked: bool = False
+    moving: frozenset[str] = frozenset()
+    dockerfile: Path | None = None
+    context: Path | None = None
+    arguments: tuple[str, ...] = ()
+
+    def source(self) -> Source:
+        from piimage.pkg.source import open_source  # noqa: PLC0415
+
+        pairs = (argument.partition("=") for argument in self.arguments)
+        # As docker does: a name alone has its value from the environment.
+        values = {name: text if sign else os.environ.get(name, "") for name, sign, text in pairs}
+        return open_source(self.folder, self.dockerfile, self.context, values)
+
+    def build(self, workshop: Workshop) -> Built:
+        from piimage.pkg.build import build as build_image  # noqa: PLC0415
+        from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
+        from piimage.pkg.source import platforms  # noqa: PLC0415
+
+        wanted = platforms(self.platforms)
+        source = self.source()
+        pins = Pins(self.lock or lock_path(source), self.moving, self.locked)
+        return build_image(source, wanted, pins, workshop, self.org, self.tag)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How archive, registries and engine are reached."""
+
+    mirror: str | None = None
+    snapshot: str | None = None
+    keyring: Path | None = None
+    offline: bool = False
+    insecure: tuple[str, ...] = ()
+    certificates: Path | None = None
+    credentials: Path | None = None
+    auth_file: Path | None = None
+    builder: str | None = None
+    docker_host: str | None = field(default_factory=lambda: os.environ.get("DOCKER_HOST"))
+
+    @contextmanager
+    def access(self, registry: str | None, store: Store) -> Iterator[Access]:
+        from piimage.oci.registry import Access  # noqa: PLC0415
+        from piimage.pkg.delivery import login_file  # noqa: PLC0415
+
+        with ExitStack() as stack:
+            auth_file = self.auth_file
+            if self.credentials is not None:
+                scratch = stack.enter_context(store.scratch())
+                auth_file = stack.enter_context(login_file(self.credentials, registry, scratch))
+            yield Access(frozenset(self.insecure), self.certificates, auth_file)
+
+    def workshop(self, emit: Listener) -> Workshop:
+        from piimage.pkg.workshop import Workshop  # noqa: PLC0415
+
+        store, runner = Store(default_root()), Runner(emit)
+
+        def sources() -> Sources:
+            from piimage.locking import Sources  # noqa: PLC0415
+            from piimage.oci.registry import Access  # noqa: PLC0415
+
+            access = Access(frozenset(self.insecure), self.certificates, self.auth_file)
+            return Sources(
+                store,
+                runner,
+                emit,
+                time.time,
+                self.mirror,
+                self.snapshot,
+                self.offline,
+                access,
+                keyring=self.keyring,
+            )
+
+        return Workshop(store, runner, emit, sources, self.docker_host, self.builder)
+
+
+@app.command("build", epilog="Example: piimage pkg build services/hello_world --load")
+def build(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write an archive as well.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="The archive's: oci or docker.")] = "oci",
+    load: Annotated[bool, typer.Option("--load", help="Load it into the Docker engine.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Send it to its registry.")] = False,
+    org: Org = _ORG,
+    tag: Tag = _HASH,
+    platform: Platforms = [],
+    lock: LockFile = None,
+    locked: Locked = False,
+    update: Annotated[
+        list[str],
+        typer.Option("--update", metavar="NAME", help="Move the pin of this package or image."),
+    ] = [],
+    update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
+    dockerfile: Recipe = None,
+    context: Context = None,
+    build_arg: Arguments = [],
+    builder: Builder = None,
+    mirror: Mirror = None,
+    snapshot: Snapshot = None,
+    keyring: Keyring = None,
+    offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
+    credentials: Credentials = None,
+    auth_file: AuthFile = None,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Build the image of a container folder: composed, or by buildx where it has a Dockerfile."""
+    moving = frozenset({"*"} if update_all else update)
+    asked = _Asked(
+        folder, org, tag, tuple(platform), lock, locked, moving, dockerfile, context,
+        tuple(build_arg),
+    )  # fmt: skip
+    reach = _Reach(
+        mirror, snapshot, keyring, offline, tuple(insecure), certificates, credentials, auth_file,
+        builder,
+    )  # fmt: skip
+    with listening(verbose=verbose, as_json=json) as emit:
+        workshop = reach.workshop(emit)
+        made = asked.build(workshop)
+        emit(Note(f"{made.reference}: {made.descriptor.digest}, {made.size / 1e6:.2f} MB"))
+        if out is not None:
+            from piimage.pkg.delivery import write_file  # noqa: PLC0415
+
+            write_file(made, out, form, workshop)
+            emit(Note(f"wrote {out}"))
+        if load:
+            from piimage.pkg.delivery import load as load_image  # noqa: PLC0415
+
+            emit(Note(f"the engine has it as {load_image(made, workshop)}"))
+        if push:
+            _push(made, reach, workshop)
+
+
+@app.command("push", epilog="Example: piimage pkg push services/bmp280 --org localhost:5000/team")
+def push(
+    folder: Folder,
+    org: Org = _ORG,
+    tag: Tag = _HASH,
+    platform: Platforms = [],
+    lock: LockFile = None,
+    locked: Locked = False,
+    dockerfile: Recipe = None,
+    context: Context = None,
+    build_arg: Arguments = [],
+    builder: Builder = None,
+    mirror: Mirror = None,
+    snapshot: Snapshot = None,
+    keyring: Keyring = None,
+    offline: Offline = False,
+    insecure: Insecure = [],
+    certificates: Certificates = None,
+    credentials: Credentials = None,
+    auth_file: AuthFile = None,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Build what is not built yet, and send it to its registry; only missing blobs travel."""
+    asked = _Asked(
+        folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
+        tuple(build_arg),
+    )  # fmt: skip
+    reach = _Reach(
+        mirror, snapshot, keyring, offline, tuple(insecure), certificates, credentials, auth_file,
+        builder,
+    )  # fmt: skip
+    with listening(verbose=verbose, as_json=json) as emit:
+        workshop = reach.workshop(emit)
+        _push(asked.build(workshop), reach, workshop)
+
+
+def _push(made: Built, reach: _Reach, workshop: Workshop) -> None:
+    from piimage.pkg.delivery import push as push_image  # noqa: PLC0415
+
+    with reach.access(made.reference.registry, workshop.store) as access:
+        pushed = push_image(made, access, workshop)
+    workshop.emit(Note(f"pushed {pushed}"))
+
+
+@app.command("show-tag", epilog="Example: piimage pkg show-tag services/hello_world")
+def show_tag(
+    folder: Folder,
+    org: Org = _ORG,
+    tag: Tag = _HASH,
+    dockerfile: Recipe = None,
+    context: Context = None,
+) -> None:
+    """Print what the image of a container folder is called as the folder is now."""
+    from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
+
+    asked = _Asked(folder, org, tag, dockerfile=dockerfile, context=context)
+    print(reference_of(asked.source(), Runner(), org, tag))
+
+
+@app.command("ls", epilog="Example: piimage pkg ls --json")
+def list_images(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List the images that were built: name, tag, digest, platforms, size, what is attached."""
+    from piimage.oci.layout import Layout  # noqa: PLC0415
+    from piimage.pkg.listing import rows  # noqa: PLC0415
+
+    found = rows(Layout(Store(default_root())))
+    if json:
+        import json as format_json  # noqa: PLC0415
+
+        print(format_json.dumps([dataclasses.asdict(row) for row in found], indent=1))
+        return
+    for row in found:
+        print(_line(row))
+
+
+def _line(row: Row) -> str:
+    platforms = ",".join(row.platforms)
+    attached = ",".join(one.type for one in row.referrers) or "-"
+    size = f"{row.size / 1e6:.2f} MB"
+    return f"{row.name}:{row.tag}  {row.digest}  {platforms}  {size}  {attached}"

@@ -1,0 +1,1 @@
+"""One container folder to an OCI image: its tag, its lock, building, sending, listing."""

@@ -1,0 +1,41 @@
+"""The verbs ``pkg build``, ``pkg push`` and ``pkg show-tag``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from piimage.oci.models import Platform
+from piimage.oci.reference import Reference
+from piimage.pkg.image import Built, put_together
+from piimage.pkg.locking import Pins, current_lock
+from piimage.pkg.source import ORG, Dockerfile, Source, reference
+from piimage.pkg.tag import HASH, content_hash
+from piimage.pkg.workshop import Workshop
+from piimage.run import Runner
+
+
+def show_tag(source: Source, runner: Runner, org: str = ORG, tag: str = HASH) -> Reference:
+    """Return what the image of `source` is called as it is now."""
+    content = content_hash(runner, source.inputs) if HASH in tag else ""
+    return reference(source, content, org, tag)
+
+
+def build(
+    source: Source,
+    platforms: Sequence[Platform],
+    pins: Pins,
+    workshop: Workshop,
+    org: str = ORG,
+    tag: str = HASH,
+) -> Built:
+    """Build the image of `source` for `platforms` and name it in the store's layout."""
+    lock = current_lock(source, platforms, pins, workshop)
+    if isinstance(source.recipe, Dockerfile):
+        from piimage.pkg.dockerfiles import build as build_parts  # noqa: PLC0415  # needs the SDK
+    else:
+        from piimage.pkg.composing import compose as build_parts  # noqa: PLC0415
+    parts = [build_parts(source, platform, lock, workshop) for platform in platforms]
+    # The lock is part of the content, so it is hashed when it is as it stays.
+    content = content_hash(workshop.runner, source.inputs)
+    name = reference(source, content, org, tag)
+    return put_together(source, content, name, parts, workshop.layout)

@@ -1,0 +1,115 @@
+"""A container folder with a service.yml, composed for one platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from piimage import events
+from piimage.config.container import LABEL, ContainerConfig, to_label
+from piimage.lock import Lock
+from piimage.oci.models import Execution, Platform
+from piimage.oci.pack import PackedLayer
+from piimage.pkg.layers import ImageLayer, packed
+from piimage.pkg.locking import folder, for_platform
+from piimage.pkg.source import AMD64, Source
+from piimage.pkg.workshop import Workshop
+from piimage.plan.containers import composed
+from piimage.plan.folders import Folder
+from piimage.sbom.ledger import Page
+from piimage.steps import Builder, Job
+
+if TYPE_CHECKING:
+    from piimage.config.service import Service
+
+# What base-files would bring: the loader's path that every amd64 program names.
+_AMD64_LINKS: Mapping[str, str] = {"lib64": "usr/lib64"}
+_BUILT_IN_PROFILES = (None, "default", "unconfined")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an image for `platform` is put together from.
+
+    `lock` and `pages` say what it contains: its pins, and what its layers noted of their files.
+    """
+
+    platform: Platform
+    layers: tuple[PackedLayer, ...]
+    execution: Execution
+    labels: Mapping[str, str]
+    lock: Lock
+    pages: tuple[Page, ...]
+
+
+def compose(source: Source, platform: Platform, lock: Lock, workshop: Workshop) -> Parts:
+    """Compose `source` from the packages of `lock`, fetched where the store lacks them.
+
+    Raises what the folder's tree and the packages deserve.
+    """
+    whole = folder(source)
+    assert whole is not None  # noqa: S101  # a Dockerfile is built, not composed
+    own = for_platform(lock, platform)
+    layers, execution, config = composed(_fitted(whole, platform), own)
+    steps = tuple(ImageLayer(layer) for layer in layers)
+    job = _made(steps, own, workshop)
+    label = _portable(_said(config, execution), workshop)
+    return Parts(
+        platform,
+        tuple(packed(step, job) for step in steps),
+        _complete(execution, config),
+        {LABEL: to_label(label)},
+        own,
+        tuple(Page.decode(job.file(step, "files").read_bytes()) for step in steps),
+    )
+
+
+def _fitted(whole: Folder, platform: Platform) -> Folder:
+    if platform != AMD64:
+        return whole
+    service: Service = whole.service
+    links = {**_AMD64_LINKS, **service.links}
+    return replace(whole, service=service.model_copy(update={"links": links}))
+
+
+def _made(steps: tuple[ImageLayer, ...], lock: Lock, workshop: Workshop) -> Job:
+    builder = Builder(workshop.store, workshop.runner, workshop.emit)
+    wanted = {blob.sha256 for step in builder.pending(*steps) for blob in step.blobs()}
+    missing = [one for one in lock.packages if one.sha256 in wanted]
+    if not all(workshop.store.has(one.blob) for one in missing):
+        workshop.sources().fetcher().fetch(missing)
+    return builder.build(*steps)
+
+
+def _complete(execution: Execution, config: ContainerConfig) -> Execution:
+    """Return `execution` with what `config:` says of the program, for engines that read no label.
+
+    There `env:` and `command:` replace, as they do here.
+    """
+    said: dict[str, object] = {}
+    if config.env is not None:
+        said["env"] = config.env
+    if config.cwd is not None:
+        said["working_dir"] = config.cwd
+    if config.user is not None:
+        said["user"] = config.user
+    if config.command is not None:
+        said |= {"entrypoint": config.command, "cmd": None}
+    return execution.model_copy(update=said)
+
+
+def _said(config: ContainerConfig, execution: Execution) -> ContainerConfig:
+    """Return `config` with the user, which counts only in the label of an image that has one."""
+    if execution.user is None or config.user is not None or config.uid is not None:
+        return config
+    return config.model_copy(update={"user": execution.user})
+
+
+def _portable(config: ContainerConfig, workshop: Workshop) -> ContainerConfig:
+    """Return `config` without the path of a file on this machine."""
+    if config.seccomp in _BUILT_IN_PROFILES:
+        return config
+    text = "a label cannot carry a seccomp profile: name it again where the image is used"
+    workshop.emit(events.Warning(text))
+    return config.model_copy(update={"seccomp": "default"})

@@ -1,0 +1,79 @@
+"""The verb ``pkg ls``: the images that the store's layout names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from piimage.errors import PiimageError
+from piimage.oci import models
+from piimage.oci.layout import Layout
+from piimage.oci.models import Descriptor, Manifest
+from piimage.oci.reference import parse
+
+
+@dataclass(frozen=True)
+class Attached:
+    """An artifact that refers to an image: its type, its digest, and that of its subject."""
+
+    type: str
+    digest: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A named image; `size` is the bytes of its compressed layers, a shared one counted once."""
+
+    name: str
+    tag: str
+    digest: str
+    platforms: tuple[str, ...]
+    size: int
+    referrers: tuple[Attached, ...]
+
+
+def rows(layout: Layout) -> tuple[Row, ...]:
+    """Return what is named, by name; what was cleaned away is left out."""
+    found = (_row(layout, name, entry) for name, entry in sorted(layout.names().items()))
+    return tuple(row for row in found if row is not None)
+
+
+def _row(layout: Layout, name: str, entry: Descriptor) -> Row | None:
+    try:
+        manifests = list(_manifests(layout, entry))
+    except PiimageError as error:
+        if error.code == "store.absent":
+            return None
+        raise
+    reference = parse(name)
+    subjects = [entry, *(one for one, _ in manifests if one.digest != entry.digest)]
+    return Row(
+        reference.name,
+        reference.tag or "",
+        entry.digest,
+        tuple(_platform(layout, one, manifest) for one, manifest in manifests),
+        sum({part.digest: part.size for _, m in manifests for part in m.layers}.values()),
+        tuple(one for subject in subjects for one in _attached(layout, subject)),
+    )
+
+
+def _manifests(layout: Layout, entry: Descriptor) -> Iterator[tuple[Descriptor, Manifest]]:
+    if entry.media_type in models.INDEXES:
+        for inner in layout.index(entry).manifests:
+            yield inner, layout.manifest(inner)
+    else:
+        yield entry, layout.manifest(entry)
+
+
+def _platform(layout: Layout, entry: Descriptor, manifest: Manifest) -> str:
+    if entry.platform is not None:
+        return str(entry.platform)
+    if manifest.config.media_type not in models.CONFIGS:
+        return manifest.config.media_type
+    return str(layout.image(entry).config.platform)
+
+
+def _attached(layout: Layout, subject: Descriptor) -> Iterator[Attached]:
+    for one in layout.referrers(subject):
+        yield Attached(one.artifact_type or one.media_type, one.digest, subject.digest)

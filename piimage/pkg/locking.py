@@ -1,0 +1,155 @@
+"""The lock of one container folder: ``service.lock`` beside its service.yml or Dockerfile.
+
+What is asked for anew is added by itself, pins stay; with `locked` the lock has to answer as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from piimage import events
+from piimage.debian.request import Request
+from piimage.errors import InputError
+from piimage.formats.writing import write_chunks
+from piimage.lock import Lock, changes, outgrown, read_lock, render_lock
+from piimage.oci.models import ARM64, Platform
+from piimage.pkg.source import LOCK, Dockerfile, Source
+from piimage.pkg.workshop import Workshop
+from piimage.plan.folders import Folder, folder_requests
+
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Where the lock lies, and what may be done to it.
+
+    `moving` are packages and images whose pins move (``*``: all).
+    """
+
+    path: Path
+    moving: frozenset[str] = frozenset()
+    locked: bool = False
+
+
+def lock_path(source: Source) -> Path:
+    """Return where the lock of `source` lies."""
+    return source.path / LOCK
+
+
+def folder(source: Source) -> Folder | None:
+    """Return `source` as plans have it; None for a Dockerfile."""
+    if isinstance(source.recipe, Dockerfile):
+        return None
+    return Folder(f"container/{source.path.name}", source.path, source.recipe)
+
+
+def current_lock(
+    source: Source, platforms: Sequence[Platform], pins: Pins, workshop: Workshop
+) -> Lock:
+    """Return the lock that answers all that `source` asks for, made or moved where it has to be.
+
+    Raises InputError ``lock.outgrown`` when `pins` forbid that, ``pkg.lock-place`` when it cannot
+    be written, and what reading and resolving raise.
+    """
+    old = read_lock(pins.path) if pins.path.exists() else None
+    wanted = tuple(_requests(source, _architectures(platforms, old)))
+    images = base_images(source)
+    missing = outgrown(old or Lock(), wanted, images)
+    if old is not None and not missing and not pins.moving:
+        return old
+    if pins.locked:
+        raise _outgrown(missing, pins)
+    new = _resolved(wanted, images, old, pins.moving, workshop)
+    _write(new, pins.path)
+    for line in changes(old or Lock(), new) if old is not None else ():
+        workshop.emit(events.Note(line))
+    count = f"{len(new.packages)} packages, {len(new.images)} images"
+    workshop.emit(events.Note(f"locked {count} in {pins.path}"))
+    return new
+
+
+def base_images(source: Source) -> tuple[str, ...]:
+    """Return the images that the Dockerfile of `source` builds on."""
+    if not isinstance(source.recipe, Dockerfile):
+        return ()
+    from piimage.oci import dockerfile  # noqa: PLC0415  # composing goes without
+
+    place = source.recipe.path
+    return dockerfile.base_images(place.read_text(), source.recipe.arguments, str(place))
+
+
+def for_platform(lock: Lock, platform: Platform) -> Lock:
+    """Return the part of `lock` that is for `platform`, its roots named as plans name them."""
+    mark = _mark(platform.architecture)
+    roots = tuple(
+        replace(root, name=root.name.removesuffix(mark))
+        for root in lock.roots
+        if root.architecture == platform.architecture
+    )
+    keys = {key for root in roots for key in root.packages}
+    packages = tuple(package for package in lock.packages if package.key in keys)
+    return replace(lock, roots=roots, packages=packages)
+
+
+def _mark(architecture: str) -> str:
+    return "" if architecture == ARM64.architecture else f"@{architecture}"
+
+
+def _architectures(platforms: Sequence[Platform], old: Lock | None) -> list[str]:
+    """Return whose packages are asked for: what an earlier build locked stays in the lock."""
+    known = [root.architecture for root in old.roots] if old is not None else []
+    return sorted({*known, *(one.architecture for one in platforms)})
+
+
+def _requests(source: Source, architectures: Sequence[str]) -> Iterator[Request]:
+    whole = folder(source)
+    for architecture in architectures if whole is not None else ():
+        for one in folder_requests([whole] if whole else ()):
+            root = one.root + _mark(architecture)
+            yield replace(one, root=root, architecture=architecture)
+
+
+def _resolved(
+    wanted: Sequence[Request],
+    images: Sequence[str],
+    old: Lock | None,
+    moving: Collection[str],
+    workshop: Workshop,
+) -> Lock:
+    lock = old or Lock()
+    if not wanted and not images:
+        return Lock()
+    sources = workshop.sources()
+    if wanted:
+        from piimage.debian.pinning import Pinning  # noqa: PLC0415  # a current lock does without
+        from piimage.plan.requests import release_suites  # noqa: PLC0415
+
+        packages = frozenset(moving) - set(images)
+        pinning = Pinning(sources.archive(), sources.fetcher(), release_suites())
+        lock = pinning.lock(wanted, old, packages)
+    return replace(lock, images=sources.images().lock(images, lock, moving))
+
+
+def _write(lock: Lock, path: Path) -> None:
+    try:
+        write_chunks(path, [render_lock(lock).encode()])
+    except OSError as error:
+        raise InputError(
+            "pkg.lock-place",
+            f"the lock cannot be written: {error.strerror}",
+            place=str(path),
+            hint="name a place where it can: --lock FILE",
+        ) from error
+
+
+def _outgrown(missing: Sequence[str], pins: Pins) -> InputError:
+    more = [f"... and {len(missing) - _FEW} more"] if len(missing) > _FEW else []
+    return InputError(
+        "lock.outgrown",
+        "\n  ".join(["what is asked for is not what was locked:", *missing[:_FEW], *more]),
+        place=str(pins.path),
+        hint="build it once without --locked, and commit the lock",
+    )

@@ -1,0 +1,239 @@
+"""Folders composed to images, read back with the project's reader and as plain JSON and tar."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import stat
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piimage import events
+from piimage.errors import InputError
+from piimage.oci.layout import Layout
+from piimage.oci.models import Descriptor
+from piimage.pkg.build import build, show_tag
+from piimage.pkg.delivery import login_file, write_file
+from piimage.pkg.image import Built
+from piimage.pkg.listing import rows
+from piimage.pkg.locking import Pins, lock_path
+from piimage.pkg.source import open_source, platforms
+from piimage.pkg.workshop import Workshop
+from piimage.run import Runner
+from piimage.store import Store
+
+SERVICE = """
+name: thermo
+license: MIT
+files:
+  - {path: usr/bin/thermo, source: thermo.sh, mode: "0755"}
+users: [{name: sensor, uid: 990, gid: 990}]
+groups: [{name: sensor, gid: 990}]
+entrypoint: [/usr/bin/thermo]
+user: sensor
+config:
+  capabilities: [CAP_SYS_NICE]
+  env: [A=1]
+"""
+
+
+def no_sources() -> Any:
+    raise AssertionError("nothing has to be fetched")
+
+
+@pytest.fixture
+def workshop(store: Store, runner: Runner) -> Workshop:
+    return Workshop(store, runner, events.ignore, no_sources)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "thermo"
+    found.mkdir()
+    (found / "service.yml").write_text(SERVICE)
+    (found / "thermo.sh").write_text("#!/bin/sh\necho warm\n")
+    return found
+
+
+Make = Callable[..., Built]
+
+
+@pytest.fixture
+def make(folder: Path, workshop: Workshop) -> Make:
+    def made(*words: str, locked: bool = False, tag: str = "{{.Hash}}") -> Built:
+        source = open_source(folder)
+        pins = Pins(lock_path(source), locked=locked)
+        return build(source, platforms(words), pins, workshop, tag=tag)
+
+    return made
+
+
+def document(store: Store, descriptor: Descriptor) -> Any:
+    data = store.path(descriptor.blob).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == descriptor.blob.sha256
+    return json.loads(data)
+
+
+def test_the_image_says_what_the_folder_says(make: Make, store: Store, folder: Path) -> None:
+    made = make()
+    manifest = document(store, made.descriptor)
+    config = json.loads(store.path(made.images[0].manifest.config.blob).read_bytes())
+    assert (config["os"], config["architecture"], config["variant"]) == ("linux", "arm64", "v8")
+    assert config["config"]["Entrypoint"] == ["/usr/bin/thermo"]
+    assert config["config"]["User"] == "sensor"
+    assert config["config"]["Env"] == ["A=1"]
+    labels = config["config"]["Labels"]
+    assert labels["org.opencontainers.image.title"] == "thermo"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert labels["org.opencontainers.image.revision"] == made.reference.tag
+    ours = json.loads(labels["org.mobyproject.config"])
+    assert ours["capabilities"] == ["CAP_SYS_NICE"]
+    assert (ours["readonly"], ours["user"]) == (True, "sensor")
+    (layer,) = manifest["layers"]
+    unpacked = gzip.decompress((store.root / "blobs/sha256" / layer["digest"][7:]).read_bytes())
+    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(unpacked).hexdigest()}"]
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
+        program = archive.getmember("usr/bin/thermo")
+        assert (program.mode, program.uid) == (0o755, 0)
+
+
+def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
+    made = make()
+    (referrer,) = Layout(store).referrers(made.descriptor)
+    artifact = document(store, referrer)
+    assert artifact["artifactType"] == "application/spdx+json"
+    assert artifact["subject"]["digest"] == made.descriptor.digest
+    (part,) = artifact["layers"]
+    bill = json.loads((store.root / "blobs/sha256" / part["digest"][7:]).read_bytes())
+    assert bill["spdxVersion"] == "SPDX-2.3"
+    (top,) = [one for one in bill["packages"] if one["SPDXID"] == "SPDXRef-card"]
+    assert top["versionInfo"] == made.descriptor.digest
+    assert top["primaryPackagePurpose"] == "CONTAINER"
+
+
+def test_the_same_folder_gives_the_same_bytes_elsewhere(
+    make: Make, folder: Path, tmp_path: Path, runner: Runner
+) -> None:
+    first = make()
+    other = Workshop(Store(tmp_path / "other"), runner, events.ignore, no_sources)
+    source = open_source(folder)
+    again = build(source, platforms(()), Pins(lock_path(source)), other)
+    assert again == first
+    one, two = tmp_path / "one.tar", tmp_path / "two.tar"
+    write_file(first, one, "oci", replace(other, store=other.store))
+    write_file(again, two, "oci", other)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_changed_file_leaves_no_trace_of_the_old_state(
+    make: Make, folder: Path, store: Store
+) -> None:
+    old = make(tag="{{.Hash}}-dirty-0000000")
+    (folder / "thermo.sh").write_text("#!/bin/sh\necho hot\n")
+    new = make(tag="{{.Hash}}-dirty-1111111")
+    assert new.descriptor != old.descriptor
+    layout = Layout(store)
+    assert list(layout.names()) == [str(new.reference)]
+    assert layout.referrers(old.descriptor) == ()
+    assert len(layout.referrers(new.descriptor)) == 1
+    kept = make(tag="v1")
+    assert sorted(layout.names()) == sorted([str(kept.reference)])
+
+
+def test_several_platforms_make_an_index(make: Make, store: Store) -> None:
+    made = make("linux/amd64")
+    index = document(store, made.descriptor)
+    assert [one["platform"] for one in index["manifests"]] == [
+        {"os": "linux", "architecture": "arm64", "variant": "v8"},
+        {"os": "linux", "architecture": "amd64"},
+    ]
+    (row,) = rows(Layout(store))
+    assert row.platforms == ("linux/arm64/v8", "linux/amd64")
+    assert {one.subject for one in row.referrers} == {o["digest"] for o in index["manifests"]}
+
+
+def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
+    make: Make, store: Store
+) -> None:
+    made = make(tag="v1")
+    (row,) = rows(Layout(store))
+    assert (row.name, row.tag, row.digest) == ("piimage/thermo", "v1", made.descriptor.digest)
+    assert row.size == made.images[0].manifest.layers[0].size == made.size
+    assert [one.type for one in row.referrers] == ["application/spdx+json"]
+    store.path(made.descriptor.blob).unlink()
+    assert rows(Layout(store)) == ()
+
+
+def test_the_tag_is_that_of_the_folder_with_its_lock(make: Make, folder: Path) -> None:
+    made = make()
+    assert show_tag(open_source(folder), Runner()) == made.reference
+
+
+def test_a_lock_that_has_to_change_fails_when_locked(make: Make, folder: Path) -> None:
+    make()
+    assert make(locked=True) == make()
+    (folder / "service.yml").write_text(SERVICE + "packages: [busybox-static]\n")
+    with pytest.raises(InputError, match="busybox-static") as caught:
+        make(locked=True)
+    assert caught.value.code == "lock.outgrown"
+    assert "--locked" in str(caught.value)
+
+
+@pytest.mark.provokes("pkg.lock-place")
+def test_a_lock_that_cannot_be_written_is_said(folder: Path, workshop: Workshop) -> None:
+    with pytest.raises(InputError, match="--lock FILE") as caught:
+        build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), workshop)
+    assert caught.value.code == "pkg.lock-place"
+
+
+def test_a_profile_of_the_folder_does_not_become_a_path_in_the_label(
+    make: Make, folder: Path, store: Store
+) -> None:
+    (folder / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    (folder / "service.yml").write_text(SERVICE.replace("env: [A=1]", "seccomp: profile.json"))
+    labels = make().images[0].config.execution.labels or {}
+    assert str(folder) not in labels["org.mobyproject.config"]
+
+
+@pytest.mark.provokes("pkg.form", "pkg.target")
+def test_an_archive_that_cannot_be_written_is_refused(
+    make: Make, workshop: Workshop, tmp_path: Path
+) -> None:
+    made = make()
+    with pytest.raises(InputError) as form:
+        write_file(made, tmp_path / "a.tar", "zip", workshop)
+    with pytest.raises(InputError) as target:
+        write_file(made, tmp_path / "absent/a.tar", "oci", workshop)
+    assert (form.value.code, target.value.code) == ("pkg.form", "pkg.target")
+
+
+def test_a_password_is_in_a_file_that_nobody_else_reads(tmp_path: Path) -> None:
+    (tmp_path / "creds").write_text("me:pass:word\n")
+    with login_file(tmp_path / "creds", "localhost:5000", tmp_path) as path:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        login = json.loads(path.read_text())["auths"]["localhost:5000"]["auth"]
+    assert base64.b64decode(login) == b"me:pass:word"
+    assert not path.exists()
+
+
+@pytest.mark.provokes("pkg.credentials")
+@pytest.mark.parametrize("text", [None, "", "me", "me:", ":word", "me:word\nmore", b"\xff:\xfe"])
+def test_a_file_without_a_login_is_refused(tmp_path: Path, text: str | bytes | None) -> None:
+    if text is not None:
+        data = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / "creds").write_bytes(data)
+    with (
+        pytest.raises(InputError, match="USER:PASSWORD") as caught,
+        login_file(tmp_path / "creds", "localhost:5000", tmp_path),
+    ):
+        pass
+    assert caught.value.code == "pkg.credentials"
+    assert "word" not in caught.value.message
