@@ -26,6 +26,7 @@ VERBS: Final = {
     "provision": "put hostname, SSH key or WiFi on a card that was flashed",
     "run": "boot a file or an image in QEMU as its board",
     "test": "boot, wait until all services are healthy, run the file's checks",
+    "pkg": "build, push and list the image of one container folder",
     "cache": "look at the store, empty it, carry it elsewhere",
     "doctor": "say which host tools are missing and how to get them",
     "schema": "print the JSON schema of the YAML file, for editors",
