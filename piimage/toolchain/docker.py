@@ -90,7 +90,7 @@ def _image(client: docker.DockerClient, step: Compiled, job: Job, scratch: Path)
     """Return the name of the toolchain's image; it is built if the engine does not have it."""
     from docker.errors import ImageNotFound  # noqa: PLC0415
 
-    name = f"piimage-cross:{step.tools.key[:16]}"
+    name = f"piimage-cross:{step.toolchain.key[:16]}"
     try:
         client.images.get(name)
     except ImageNotFound:
@@ -98,7 +98,7 @@ def _image(client: docker.DockerClient, step: Compiled, job: Job, scratch: Path)
         context.mkdir()
         shutil.copy(recipe(), context / _RECIPE)
         with (context / "toolchain.tar").open("wb") as target:
-            target.writelines(step.tools.tar(job.store, job.runner))
+            target.writelines(step.toolchain.tar(job.store, job.runner))
         client.images.build(
             path=str(context), dockerfile=_RECIPE, target="locked", tag=name, rm=True
         )

@@ -30,7 +30,7 @@ Source = bytes | Blob | Made
 
 @dataclass(frozen=True)
 class Compiled(Step):
-    """What `commands` make of `files` in the folder /work of the toolchain `tools`.
+    """What `commands` make of `files` in the folder /work of the `toolchain`.
 
     `files` are by their path in /work; `outputs` are patterns (fnmatch) of the paths in /work that
     are kept: an output each, named by its path. Commands run in turn, in /work, with the fixed
@@ -40,7 +40,7 @@ class Compiled(Step):
     uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     name: str
-    tools: Tools
+    toolchain: Tools
     files: Mapping[str, Source]
     commands: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...]
@@ -57,7 +57,7 @@ class Compiled(Step):
         Raises PiimageError ``toolchain.no-output`` when a pattern of `outputs` matches nothing, and
         the errors of `Sandbox.run`.
         """
-        root = self.tools.folder(job.store, job.runner)
+        root = self.toolchain.folder(job.store, job.runner)
         sandbox = Sandbox(job.runner, root, self.environment)
         with job.store.scratch() as work:
             self.lay_out(job, work)
