@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
+from piimage import packers
 from piimage.compose.layers import Layer
 from piimage.debian.package import Package
 from piimage.formats.writing import write_chunks
@@ -46,7 +47,7 @@ def results(name: str, identity: str, made: Version, lock: Lock, job: Job, out: 
         {
             out / f"{name}.sbom.spdx.json": spdx.encode(parts, tool_version()),
             out / f"{name}.sbom.cdx.json": cyclonedx.encode(parts, tool_version()),
-            out / f"{name}.manifest.json": manifest.encode(parts, origins),
+            out / f"{name}.manifest.json": manifest.encode(parts, origins, packers.identities()),
         }
     )
 

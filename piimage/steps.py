@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from piimage import events
+from piimage.packers import identity
 from piimage.run import Runner
 from piimage.store import Blob, Store
 
@@ -31,10 +32,11 @@ class Step:
 
     A subclass is a frozen dataclass: its fields are plain data (str, int, bool, None, bytes, Blob,
     tuples, mappings, frozen dataclasses) and other steps. `uses` names further modules or packages
-    whose code decides what comes out.
+    whose code decides what comes out, `tools` the programs of this host that decide its bytes.
     """
 
     uses: ClassVar[tuple[str, ...]] = ()
+    tools: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -55,6 +57,7 @@ class Step:
             "step": type(self).__qualname__,
             "code": _code(type(self).__module__, self.uses),
             "fields": fields,
+            "tools": [identity(name) for name in self.tools],
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from piimage import packers
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import MERGED, File, Matcher, Rules, added
 from piimage.debian.deb import data_stream
@@ -33,6 +34,7 @@ class Layer(Step):
         "piimage.card.squashfs", "piimage.debian.deb", "piimage.oci.rootfs", "piimage.sbom",
         "piimage.trees",
     )  # fmt: skip
+    tools: ClassVar[tuple[str, ...]] = packers.LAYERS
 
     @property
     def compression(self) -> Compression:

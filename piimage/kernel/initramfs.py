@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from piimage import packers
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError
 from piimage.kernel.modules import ModuleTree
@@ -26,6 +27,7 @@ class InitramfsBase(Step):
     """
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
+    tools: ClassVar[tuple[str, ...]] = packers.INITRAMFS
 
     busybox: Blob
     modules: ModuleTree

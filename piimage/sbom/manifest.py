@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from piimage.sbom.model import Bill
@@ -23,11 +23,19 @@ class Origin:
     source: str
 
 
-def encode(bill: Bill, origins: Iterable[Origin]) -> bytes:
-    """Return the manifest as JSON, in the order of paths."""
+def encode(bill: Bill, origins: Iterable[Origin], packers: Mapping[str, str]) -> bytes:
+    """Return the manifest as JSON, in the order of paths.
+
+    `packers` are the programs of the host that decided the bytes of layers, and which they were.
+    """
     files = {
         origin.path: {"size": origin.size, "sha256": origin.sha256, "from": origin.source}
         for origin in sorted(origins, key=lambda origin: origin.path)
     }
-    document = {"card": bill.name, "identity": bill.identity, "files": files}
+    document = {
+        "card": bill.name,
+        "identity": bill.identity,
+        "packers": dict(packers),
+        "files": files,
+    }
     return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"

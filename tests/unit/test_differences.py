@@ -18,7 +18,7 @@ RUNC = "pkg:deb/debian/runc@{}?arch=arm64"
 
 def written(folder: Path, name: str, *origins: Origin) -> Path:
     path = folder / f"{name}.manifest.json"
-    path.write_bytes(encode(bill("pi4", name, ()), origins))
+    path.write_bytes(encode(bill("pi4", name, ()), origins, {}))
     return path
 
 

@@ -98,3 +98,18 @@ def test_a_field_that_cannot_be_hashed_is_refused() -> None:
 
     with pytest.raises(TypeError, match="field of type"):
         _ = Odd(object()).key  # type: ignore[abstract]
+
+
+@dataclass(frozen=True)
+class Packed(Text):
+    tools = ("packer",)
+
+
+def test_another_program_that_packs_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Text("a").key
+    keys = []
+    for version in ("1", "2", "1"):
+        monkeypatch.setattr("piimage.steps.identity", lambda name, it=version: f"{name} {it}")
+        keys.append(Packed("a").key)
+        assert Text("a").key == plain
+    assert keys[0] == keys[2] != keys[1]

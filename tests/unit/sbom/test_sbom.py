@@ -150,6 +150,6 @@ def test_a_copyright_file_for_people_only_says_nothing() -> None:
 
 def test_the_manifest_says_from_what_each_file_came() -> None:
     origins = [Origin("b", 2, DIGEST, "file:b.txt"), Origin("a", 1, DIGEST, BUSYBOX.purl)]
-    read = json.loads(manifest.encode(bill("pi4", "one", PARTS), origins))
+    read = json.loads(manifest.encode(bill("pi4", "one", PARTS), origins, {"zstd": "1"}))
     assert list(read["files"]) == ["a", "b"]
     assert read["files"]["a"] == {"size": 1, "sha256": DIGEST, "from": BUSYBOX.purl}
