@@ -86,8 +86,8 @@ def _image(parts: Parts, labels: Mapping[str, str], layout: Layout) -> Image:
 
 
 def _attach_bill(reference: Reference, image: Image, parts: Parts, layout: Layout) -> None:
-    from piimage.results import components, tool_version  # noqa: PLC0415  # slow to import
     from piimage.sbom import spdx  # noqa: PLC0415
+    from piimage.sbom.locked import components, tool_version  # noqa: PLC0415  # not for a tag
     from piimage.sbom.model import bill  # noqa: PLC0415
 
     found = bill(reference.name, image.descriptor.digest, components(parts.lock, parts.pages))
