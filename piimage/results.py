@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from piimage import packers
 from piimage.compose.layers import Layer
-from piimage.debian.package import Package
 from piimage.formats.writing import write_chunks
 from piimage.lock import Lock
 from piimage.plan.slot import Version, firmware_files, slot_files
 from piimage.sbom import cyclonedx, manifest, spdx
 from piimage.sbom.ledger import Page
+from piimage.sbom.locked import components, debian_component, tool_version
 from piimage.sbom.manifest import Origin
-from piimage.sbom.model import Bill, Component, Kind, bill
+from piimage.sbom.model import Bill, Kind, bill
 from piimage.steps import Job
 from piimage.store import Blob
-from piimage.toolchain.roots import is_for_building
 
-DISTRIBUTION = "piimage-builder"
 _MODULES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 
@@ -47,17 +43,9 @@ def results(name: str, identity: str, made: Version, lock: Lock, job: Job, out: 
         {
             out / f"{name}.sbom.spdx.json": spdx.encode(parts, tool_version()),
             out / f"{name}.sbom.cdx.json": cyclonedx.encode(parts, tool_version()),
-            out / f"{name}.manifest.json": manifest.encode(parts, origins, packers.identities()),
+            out / f"{name}.manifest.json": manifest.encode(parts, origins),
         }
     )
-
-
-def tool_version() -> str:
-    """Return piimage's own version; "0" when it runs without being installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "0"
 
 
 def layer_pages(made: Version, job: Job) -> Mapping[str, Page]:
@@ -76,44 +64,6 @@ def layer_label(layer: Layer) -> str:
     kind = type(layer).__name__.removesuffix("Layer").lower()
     name = getattr(layer, "name", "")
     return f"{name} ({kind})" if isinstance(name, str) and name else kind
-
-
-def components(lock: Lock, pages: Iterable[Page]) -> Iterator[Component]:
-    """Give every package, image and wheel of the card, with the licences that its files state."""
-    licences: dict[str, str] = {}
-    for page in pages:
-        licences |= page.licences
-    for root in lock.roots:
-        for one in lock.of_root(root.name) if not is_for_building(root.name) else ():
-            part = _debian(one, licences.get(one.name))
-            yield replace(part, used_by=(root.name,))
-    for image in lock.images:
-        name, _, tag = image.reference.partition("@")[0].rpartition(":")
-        known = bool(name) and "/" not in tag
-        yield Component(
-            Kind.IMAGE,
-            name if known else image.reference.partition("@")[0],
-            tag if known else image.digest,
-            image.manifest.removeprefix("sha256:"),
-            "arm64",
-            path=image.reference,
-        )
-    for wheel in lock.wheels:
-        yield Component(Kind.WHEEL, wheel.name, wheel.version, wheel.sha256, path=wheel.path)
-
-
-def _debian(one: Package, licence: str | None) -> Component:
-    return Component(
-        Kind.DEBIAN,
-        one.name,
-        one.version,
-        one.sha256,
-        one.architecture,
-        one.source,
-        one.source_version,
-        one.path,
-        licence,
-    )
 
 
 def layer_origins(pages: Mapping[str, Page], parts: Bill, kernel: str) -> Iterator[Origin]:
@@ -154,8 +104,8 @@ def _source(lock: Lock, root: str, packages: Iterable[str]) -> str:
     named = set(packages)
     if root not in {one.name for one in lock.roots}:
         return "piimage:image"
-    found = [_debian(one, None).purl for one in lock.of_root(root) if one.name in named]
-    return " ".join(found or [_debian(one, None).purl for one in lock.of_root(root)])
+    found = [debian_component(one).purl for one in lock.of_root(root) if one.name in named]
+    return " ".join(found or [debian_component(one).purl for one in lock.of_root(root)])
 
 
 def _origin(name: str, content: Blob | bytes, source: str) -> Origin:
