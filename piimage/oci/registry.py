@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -147,7 +147,7 @@ class Registry:
         Referrers go under the tag that clients look for where a registry has no referrers API
         (distribution-spec 1.1, "Referrers Tag Schema"). Returns the reference with the digest.
         """
-        self._push_one(reference, descriptor)
+        self._push_one(replace(reference, digest=None), descriptor)
         pushed = reference.at(descriptor.digest)
         subjects = [descriptor]
         if descriptor.media_type in models.INDEXES:
@@ -227,33 +227,57 @@ class Registry:
     # --- the other way
 
     def _push_referrers(self, reference: Reference, subject: Descriptor) -> None:
+        """Send the artifacts attached to `subject`, then the list of them.
+
+        What others have attached at the registry stays in the list.
+        """
         referrers = self.layout.referrers(subject)
         if not referrers:
             return
-        listed = self.layout.write_index(Index(manifests=referrers))
         tag = _TAG_OF_REFERRERS.format(subject.blob.sha256)
         target = Reference(reference.registry, reference.repository, tag)
+        listed = self._listed(target)
+        missing = [one for one in referrers if one.digest not in {e.digest for e in listed}]
+        for one in missing:
+            plain = Reference(reference.registry, reference.repository, digest=one.digest)
+            self._push_one(plain, one)
+        if missing:
+            self._push_list(target, (*listed, *missing))
+
+    def _listed(self, target: Reference) -> tuple[Descriptor, ...]:
+        """Return what the registry's list of referrers has; nothing if there is none."""
         try:
-            self._push_one(target, listed)
+            found = self._fetch_document(target)
+        except PiimageError as error:
+            if error.code != "oci.no-image":
+                raise
+            return ()
+        if found.media_type not in models.INDEXES:
+            return ()
+        return self.layout.index(found).manifests
+
+    def _push_list(self, target: Reference, entries: Sequence[Descriptor]) -> None:
+        ordered = tuple(sorted(entries, key=lambda entry: entry.digest))
+        listed = self.layout.write_index(Index(manifests=ordered))
+        alone = ("--multi-arch=index-only",)
+        try:
+            self._push_one(target, listed, ("--preserve-digests", *alone))
         except PiimageError as error:
             if error.code != "oci.registry":
                 raise
             # An older skopeo (1.9) drops artifactType from the list; the artifacts have it too.
-            self._push_one(target, listed, ())
+            self._push_one(target, listed, alone)
 
     def _push_one(
         self,
         reference: Reference,
         descriptor: Descriptor,
-        care: Sequence[str] = ("--preserve-digests",),
+        care: Sequence[str] = ("--preserve-digests", "--all"),
     ) -> None:
         with self._offered(descriptor) as scratch:
             words = ["copy", "-q", *care, *self.access.options(reference, "dest-")]
-            if descriptor.media_type in models.INDEXES:
-                words.append("--all")
             words.append(f"--src-shared-blob-dir={self.layout.store.root / 'blobs'}")
-            target = f"docker://{reference.name}:{reference.tag or 'latest'}"
-            self._run([*words, f"oci:{scratch}", target], reference)
+            self._run([*words, f"oci:{scratch}", f"docker://{reference.transport}"], reference)
 
     @contextmanager
     def _offered(self, descriptor: Descriptor) -> Iterator[Path]:

@@ -49,7 +49,7 @@ def put_together(
     labels = _labels(source, content)
     images = tuple(_image(one, labels, layout) for one in parts)
     for image, one in zip(images, parts, strict=True):
-        _attach_bill(reference, image, one, layout)
+        _attach_bill(source.name, image, one, layout)
     descriptor = images[0].descriptor
     if len(images) > 1:
         entries = tuple(image.descriptor for image in images)
@@ -85,12 +85,12 @@ def _image(parts: Parts, labels: Mapping[str, str], layout: Layout) -> Image:
     return layout.write_image(config, [layer.descriptor for layer in parts.layers])
 
 
-def _attach_bill(reference: Reference, image: Image, parts: Parts, layout: Layout) -> None:
+def _attach_bill(name: str, image: Image, parts: Parts, layout: Layout) -> None:
     from piimage.sbom import spdx  # noqa: PLC0415
     from piimage.sbom.locked import components, tool_version  # noqa: PLC0415  # not for a tag
     from piimage.sbom.model import bill  # noqa: PLC0415
 
-    found = bill(reference.name, image.descriptor.digest, components(parts.lock, parts.pages))
+    found = bill(name, image.descriptor.digest, components(parts.lock, parts.pages))
     text = spdx.encode(replace(found, purpose="CONTAINER"), tool_version())
     blob = layout.store.add_bytes(text)
     layout.add_referrer(image.descriptor, SPDX, [Descriptor.of(SPDX, blob)])
