@@ -18,6 +18,7 @@ from piimage.plan.containers import plan_containers
 from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
+from piimage.plan.wheels import asked_wheels, fetch_wheels, folders_with_wheels
 from piimage.results import results
 from piimage.steps import Builder, Job, Step
 
@@ -45,7 +46,8 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
         write_lock(lock, path)
         sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
     images = references_of(appliance)
-    require_current(lock, asked(appliance, board, lock), images, place=str(path))
+    wheels = asked_wheels(folders_with_wheels(appliance))
+    require_current(lock, asked(appliance, board, lock), images, wheels, place=str(path))
     return Project(appliance, board, lock, files[-1].stem)
 
 
@@ -74,6 +76,7 @@ def make_steps(steps: Sequence[Step], project: Project, sources: Sources) -> Job
     packages = [one for one in project.lock.packages if one.sha256 in wanted]
     if not all(sources.store.has(one.blob) for one in packages):
         sources.fetcher().fetch(packages)
+    fetch_wheels(project.lock, wanted, sources.store, sources.wheels)
     return builder.build(*steps)
 
 

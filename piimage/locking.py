@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from piimage.oci.layout import Layout
 from piimage.oci.registry import Access, Registry
 from piimage.plan.folders import entries, folder_of
 from piimage.plan.requests import requests, suites
+from piimage.plan.wheels import folders_with_wheels, lock_wheels, wheel_names
+from piimage.python import index
+from piimage.python.fetch import WheelFetcher
+from piimage.python.resolve import Resolver
 from piimage.run import Runner
 from piimage.store import Store
 
@@ -41,6 +46,7 @@ class Sources:
     snapshot: str | None = None
     offline: bool = False
     access: Access = field(default_factory=Access)
+    index: str | None = None
     keyring: Path | None = None
 
     def images(self) -> Images:
@@ -50,6 +56,17 @@ class Sources:
     def mirrors(self) -> Mirrors | None:
         """Return the archives to fetch from; None when offline."""
         return None if self.offline else mirror.choose(self.mirror)
+
+    @contextmanager
+    def wheels(self) -> Iterator[WheelFetcher]:
+        """Give what brings Python wheels into the store."""
+        if self.offline:
+            yield WheelFetcher(self.store, None, emit=self.emit)
+            return
+        with self.store.scratch() as scratch:
+            found = index.choose(self.index, self.runner)
+            resolver = Resolver(found, self.runner, scratch)
+            yield WheelFetcher(self.store, resolver, emit=self.emit)
 
     def fetcher(self) -> Fetcher:
         """Return what brings packages into the store."""
@@ -95,7 +112,7 @@ def make_lock(
 ) -> Lock:
     """Resolve everything; pins of `old` stay but for the packages in `moving`."""
     references = references_of(appliance)
-    packages = frozenset(moving) - set(references)
+    packages = frozenset(moving) - set(references) - wheel_names(old)
     pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
     first = _first(old, asked(appliance, board)) if old is not None else None
     late = _names(old) - _names(first)
@@ -103,7 +120,8 @@ def make_lock(
     more = asked(appliance, board, lock)
     if len(more) > len(lock.roots):
         lock = pinning.lock(more, _before(lock, old, packages))
-    return replace(lock, images=sources.images().lock(references, lock, moving))
+    lock = replace(lock, images=sources.images().lock(references, lock, moving))
+    return lock_wheels(lock, folders_with_wheels(appliance), sources.wheels, moving)
 
 
 def _first(old: Lock, requests: Sequence[Request]) -> Lock:

@@ -11,6 +11,7 @@ import typer
 from piimage.cli.options import (
     Certificates,
     Files,
+    Index,
     Insecure,
     Json,
     Keyring,
@@ -42,6 +43,7 @@ def build(
     mirror: Mirror = None,
     snapshot: Snapshot = None,
     offline: Offline = False,
+    index: Index = None,
     insecure: Insecure = [],
     certificates: Certificates = None,
     keyring: Keyring = None,
@@ -69,6 +71,7 @@ def build(
             mirror=mirror,
             snapshot=snapshot,
             offline=offline,
+            index=index,
             insecure=insecure,
             certificates=certificates,
             keyring=keyring,

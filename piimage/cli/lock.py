@@ -12,6 +12,7 @@ from piimage.boards import load_board
 from piimage.cli.options import (
     Certificates,
     Files,
+    Index,
     Insecure,
     Json,
     Keyring,
@@ -34,26 +35,30 @@ def lock(
     files: Files,
     update: Annotated[
         list[str],
-        typer.Option("--update", metavar="NAME", help="Move the pin of this package or image."),
+        typer.Option(
+            "--update", metavar="NAME", help="Move the pin of this package, wheel or image."
+        ),
     ] = [],
     update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
     sets: Sets = [],
     mirror: Mirror = None,
     snapshot: Snapshot = None,
     offline: Offline = False,
+    index: Index = None,
     insecure: Insecure = [],
     certificates: Certificates = None,
     keyring: Keyring = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Resolve packages and images to a lock file beside the last YAML file; say what moved."""
+    """Resolve packages, wheels and images to a lock file beside the last YAML file; say what moved."""
     with sources(
         verbose=verbose,
         as_json=json,
         mirror=mirror,
         snapshot=snapshot,
         offline=offline,
+        index=index,
         insecure=insecure,
         certificates=certificates,
         keyring=keyring,
@@ -66,4 +71,9 @@ def lock(
         write_lock(new, path)
         for line in changes(old or Lock(), new):
             found.emit(Note(line))
-        found.emit(Note(f"{path}: {len(new.packages)} packages, {len(new.images)} images"))
+        found.emit(Note(f"{path}: {_counted(new)}"))
+
+
+def _counted(lock: Lock) -> str:
+    kinds = {"packages": lock.packages, "images": lock.images, "wheels": lock.wheels}
+    return ", ".join(f"{len(pins)} {kind}" for kind, pins in kinds.items() if pins)

@@ -23,6 +23,10 @@ Snapshot = Annotated[
 Keyring = Annotated[
     Path | None, typer.Option("--keyring", help="Keys that sign the archive; else Debian's.")
 ]
+Index = Annotated[
+    str | None,
+    typer.Option("--index", envvar="PIIMAGE_INDEX", help="Python package index; else pip's own."),
+]
 Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the file.")
 ]

@@ -28,14 +28,16 @@ def sources(
     insecure: Sequence[str] = (),
     certificates: Path | None = None,
     keyring: Path | None = None,
+    index: str | None = None,
 ) -> Iterator[Sources]:
     """Give where inputs come from, with the listener that fits the output."""
     with listening(verbose=verbose, as_json=as_json) as emit:
         access = Access(frozenset(insecure), certificates)
         store = Store(default_root())
         yield Sources(
-            store, Runner(emit), emit, time.time, mirror, snapshot, offline, access, keyring=keyring
-        )
+            store, Runner(emit), emit, time.time, mirror, snapshot, offline, access,
+            keyring=keyring, index=index or os.environ.get("PIIMAGE_INDEX"),
+        )  # fmt: skip
 
 
 def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:

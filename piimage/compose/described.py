@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from piimage.compose.layers import FilesLayer, Layer, Package, PackagesLayer
+from piimage.compose.python import Python
 from piimage.compose.rules import MERGED, Bundle, File, Folder, Group, Rules, User
 from piimage.config.rootfs import RootFileSystem, TreeFile
 from piimage.debian.package import Package as LockedPackage
@@ -97,8 +98,9 @@ def container_layers(
     packages: Sequence[LockedPackage],
     base: tuple[RootFileSystem, Sequence[LockedPackage]] | None,
     folder: Path,
+    python: Python | None = None,
 ) -> tuple[Layer, ...]:
-    """Return the layers of a container folder, lowest first: base, packages, files.
+    """Return the layers of a container folder, lowest first: base, packages, Python, files.
 
     What changes most often lies uppermost, and equal lower layers are shared between containers.
     """
@@ -113,5 +115,7 @@ def container_layers(
         own = [one for one in packages if one.key not in below]
     if own or tree.links or tree.applets or tree.folders:
         layers.append(packages_layer(name, tree, own, lowest=not layers))
-    upper = files_layer(name, trees, folder)
+    own_python, files = python.layers() if python is not None else ((), ())
+    layers += own_python
+    upper = files_layer(name, trees, folder, files)
     return (*layers, upper) if upper is not None else tuple(layers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.lock.model import Lock, LockedRoot
 
 _FEW = 8
+_NO_WHEELS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def changes(old: Lock, new: Lock) -> tuple[str, ...]:
@@ -45,15 +47,23 @@ def _images(lock: Lock) -> Mapping[str, str]:
 
 
 def _wheels(lock: Lock) -> Mapping[str, str]:
-    return {wheel.name: f"{wheel.version} [{wheel.sha256[:8]}]" for wheel in lock.wheels}
+    # Containers can have different versions of one package.
+    found: dict[str, list[str]] = {}
+    for wheel in sorted(lock.wheels, key=lambda one: one.filename):
+        found.setdefault(wheel.name, []).append(f"{wheel.version} [{wheel.sha256[:8]}]")
+    return {name: ", ".join(versions) for name, versions in found.items()}
 
 
 def outgrown(
-    lock: Lock, requests: Sequence[Request], images: Iterable[str] = ()
+    lock: Lock,
+    requests: Sequence[Request],
+    images: Iterable[str] = (),
+    wheels: Mapping[str, Sequence[str]] = _NO_WHEELS,
 ) -> tuple[str, ...]:
     """Return one line for each thing that is asked for otherwise than when `lock` was made.
 
-    `images` are the references of all container images that are asked for.
+    `images` are the references of all container images that are asked for, `wheels` the Python
+    requirements of each container that has some.
     """
     roots = {root.name: root for root in lock.roots}
     asked = {request.root: request for request in requests}
@@ -63,6 +73,9 @@ def outgrown(
     pinned, wanted = {image.reference for image in lock.images}, set(images)
     lines += [f"+ image {reference}" for reference in sorted(wanted - pinned)]
     lines += [f"- image {reference}" for reference in sorted(pinned - wanted)]
+    old = {one.name: one.asks for one in lock.environments}
+    for name in sorted(old.keys() | wheels.keys()):
+        lines += _listed(name, "wheel ", old.get(name, ()), wheels.get(name, ()))
     return tuple(lines)
 
 
@@ -84,10 +97,15 @@ def _listed(name: str, kind: str, old: Sequence[str], new: Sequence[str]) -> Ite
 
 
 def require_current(
-    lock: Lock, requests: Sequence[Request], images: Iterable[str] = (), *, place: str
+    lock: Lock,
+    requests: Sequence[Request],
+    images: Iterable[str] = (),
+    wheels: Mapping[str, Sequence[str]] = _NO_WHEELS,
+    *,
+    place: str,
 ) -> None:
     """Refuse a lock that was made for something else than is asked for now (``lock.outgrown``)."""
-    lines = outgrown(lock, requests, images)
+    lines = outgrown(lock, requests, images, wheels)
     if lines:
         more = [f"... and {len(lines) - _FEW} more"] if len(lines) > _FEW else []
         raise InputError(

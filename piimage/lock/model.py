@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from piimage.debian.package import Package
+from piimage.store import Blob
 
 VERSION: Final = 1
 """The version of the file format."""
@@ -46,14 +47,32 @@ class LockedImage:
 
 @dataclass(frozen=True)
 class LockedWheel:
-    """A Python wheel; `path` is relative to the index's file host."""
+    """A Python wheel; any index that has a file of this name and digest will do."""
 
     name: str
     version: str
     filename: str
-    path: str
     size: int
     sha256: str
+
+    @property
+    def blob(self) -> Blob:
+        """The file's content, for the store."""
+        return Blob(self.sha256, self.size)
+
+
+@dataclass(frozen=True)
+class LockedEnvironment:
+    """What one container asked of the Python index, and the wheels (file names) that this gave.
+
+    `python` and `glibc` are the versions (``3.13``, ``2.41``) that the wheels were chosen for.
+    """
+
+    name: str
+    asks: tuple[str, ...]
+    python: str
+    glibc: str
+    wheels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,7 @@ class Lock:
     roots: tuple[LockedRoot, ...] = ()
     packages: tuple[Package, ...] = ()
     images: tuple[LockedImage, ...] = ()
+    environments: tuple[LockedEnvironment, ...] = ()
     wheels: tuple[LockedWheel, ...] = ()
 
     @functools.cached_property
@@ -81,3 +101,12 @@ class Lock:
     def image(self, reference: str) -> LockedImage:
         """Return the pin of the image `reference`; KeyError if there is none."""
         return {image.reference: image for image in self.images}[reference]
+
+    def environment(self, name: str) -> LockedEnvironment:
+        """Return the environment `name`; KeyError if there is none."""
+        return {one.name: one for one in self.environments}[name]
+
+    def wheels_of(self, name: str) -> tuple[LockedWheel, ...]:
+        """Return the wheels of the environment `name`, in its order; KeyError if there is none."""
+        known = {wheel.filename: wheel for wheel in self.wheels}
+        return tuple(known[filename] for filename in self.environment(name).wheels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,15 @@ import yaml
 
 from piimage.debian.package import Package
 from piimage.errors import InputError
-from piimage.lock.model import VERSION, Lock, LockedImage, LockedRoot, LockedSuite, LockedWheel
+from piimage.lock.model import (
+    VERSION,
+    Lock,
+    LockedEnvironment,
+    LockedImage,
+    LockedRoot,
+    LockedSuite,
+    LockedWheel,
+)
 from piimage.lock.nodes import Mapping as MappingNode
 from piimage.lock.nodes import Node, Scalar, compose
 from piimage.lock.nodes import Sequence as SequenceNode
@@ -22,6 +30,8 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _RELATIVE: Final = re.compile(r"(?!/)(?!.*://)(?!(?:.*/)?\.\.(?:/|$))[!-~]+")
 _NAME: Final = re.compile(r"[!-~]+")
+_MINOR: Final = re.compile(r"[0-9]+\.[0-9]+")
+_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\.whl")
 _REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
 _T = TypeVar("_T")
 
@@ -70,9 +80,10 @@ class _Reader:
             roots=self._items(top, "roots", self._root),
             packages=self._items(top, "packages", self._package),
             images=self._items(top, "images", self._image),
+            environments=self._items(top, "environments", self._environment),
             wheels=self._items(top, "wheels", self._wheel),
         )
-        self._check_roots(lock, top["roots"])
+        self._check_roots(lock, top)
         return lock
 
     def _syntax(self, error: yaml.YAMLError) -> NoReturn:
@@ -151,12 +162,22 @@ class _Reader:
             self._matching(self._field(node, fields, "manifest"), _DIGEST, "a digest"),
         )
 
-    def _wheel(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedWheel:
-        return LockedWheel(
+    def _environment(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedEnvironment:
+        return LockedEnvironment(
             name,
+            self._words(self._field(node, fields, "asks")),
+            self._matching(self._field(node, fields, "python"), _MINOR, "a version such as 3.13"),
+            self._matching(self._field(node, fields, "glibc"), _MINOR, "a version such as 2.41"),
+            self._words(self._field(node, fields, "wheels")),
+        )
+
+    def _wheel(self, filename: str, node: Node, fields: Mapping[str, Node]) -> LockedWheel:
+        if _FILE.fullmatch(filename) is None:
+            self._refuse(node, "a wheel's file name as the key")
+        return LockedWheel(
+            self._matching(self._field(node, fields, "name"), _NAME, "a name"),
             self._matching(self._field(node, fields, "version"), _NAME, "a version"),
-            self._matching(self._field(node, fields, "filename"), _NAME, "a file name"),
-            self._path(node, fields),
+            filename,
             self._size(node, fields),
             self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
         )
@@ -168,16 +189,29 @@ class _Reader:
         digits = re.compile(r"[0-9]{1,15}")
         return int(self._matching(self._field(node, fields, "size"), digits, "a number of bytes"))
 
-    def _check_roots(self, lock: Lock, node: Node) -> None:
+    def _check_roots(self, lock: Lock, top: Mapping[str, Node]) -> None:
         for root in lock.roots:
-            for key in root.packages:
-                if key not in lock.by_key:
-                    raise InputError(
-                        "lock.dangling",
-                        f"the root {root.name} names {key}, which is not pinned",
-                        place=self._at(self._mapping(node)[root.name]),
-                        hint=_REMAKE,
-                    )
+            self._check_pinned("roots", root.name, root.packages, lock.by_key, top)
+        wheels = {wheel.filename for wheel in lock.wheels}
+        for one in lock.environments:
+            self._check_pinned("environments", one.name, one.wheels, wheels, top)
+
+    def _check_pinned(
+        self,
+        section: str,
+        name: str,
+        keys: Iterable[str],
+        known: Container[str],
+        top: Mapping[str, Node],
+    ) -> None:
+        for key in keys:
+            if key not in known:
+                raise InputError(
+                    "lock.dangling",
+                    f"{name} names {key}, which is not pinned",
+                    place=self._at(self._mapping(top[section])[name]),
+                    hint=_REMAKE,
+                )
 
     def _mapping(self, node: Node | None) -> dict[str, Node]:
         if not isinstance(node, MappingNode):

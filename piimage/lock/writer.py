@@ -9,7 +9,15 @@ from datetime import UTC
 from typing import Final, TypeVar
 
 from piimage.debian.package import Package
-from piimage.lock.model import VERSION, Lock, LockedImage, LockedRoot, LockedSuite, LockedWheel
+from piimage.lock.model import (
+    VERSION,
+    Lock,
+    LockedEnvironment,
+    LockedImage,
+    LockedRoot,
+    LockedSuite,
+    LockedWheel,
+)
 
 _HEADER: Final = """\
 # Written by `piimage lock`: every input of a build, pinned. Paths are relative to the root of an
@@ -32,7 +40,10 @@ def _lines(lock: Lock) -> Iterator[str]:
     yield from _section("roots", lock.roots, lambda root: root.name, _root_fields)
     yield from _section("packages", lock.packages, lambda package: package.key, _package_fields)
     yield from _section("images", lock.images, lambda image: image.reference, _image_fields)
-    yield from _section("wheels", lock.wheels, lambda wheel: wheel.name, _wheel_fields)
+    yield from _section(
+        "environments", lock.environments, lambda one: one.name, _environment_fields
+    )
+    yield from _section("wheels", lock.wheels, lambda wheel: wheel.filename, _wheel_fields)
 
 
 def _section(
@@ -62,7 +73,7 @@ def _root_fields(root: LockedRoot) -> Mapping[str, str]:
         "architecture": root.architecture,
         "asks": _flow(root.asks),
         "without": _flow(root.without),
-        "packages": "".join(f"\n      - {_scalar(key)}" for key in root.packages) or "[]",
+        "packages": _list(root.packages),
     }
 
 
@@ -82,14 +93,26 @@ def _image_fields(image: LockedImage) -> Mapping[str, str]:
     return {"digest": _scalar(image.digest), "manifest": _scalar(image.manifest)}
 
 
+def _environment_fields(environment: LockedEnvironment) -> Mapping[str, str]:
+    return {
+        "python": _quoted(environment.python),
+        "glibc": _quoted(environment.glibc),
+        "asks": _flow(environment.asks),
+        "wheels": _list(environment.wheels),
+    }
+
+
 def _wheel_fields(wheel: LockedWheel) -> Mapping[str, str]:
     return {
+        "name": _scalar(wheel.name),
         "version": _quoted(wheel.version),
-        "filename": _scalar(wheel.filename),
-        "path": _scalar(wheel.path),
         "size": str(wheel.size),
         "sha256": _quoted(wheel.sha256),
     }
+
+
+def _list(words: Sequence[str]) -> str:
+    return "".join(f"\n      - {_scalar(word)}" for word in words) or "[]"
 
 
 def _flow(words: Sequence[str]) -> str:

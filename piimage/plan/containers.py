@@ -9,6 +9,7 @@ from piimage.compose.containers import ContainerPlan, ContainersLayer
 from piimage.compose.described import container_layers
 from piimage.compose.image import image_layers
 from piimage.compose.layers import Layer
+from piimage.compose.python import Python
 from piimage.config.container import (
     LABEL,
     ContainerConfig,
@@ -23,8 +24,9 @@ from piimage.oci.bundle import folder_name
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
 from piimage.oci.spec import READ_ONLY, ContainerKind, container_ids
-from piimage.plan.localtime import with_local_time
 from piimage.plan.folders import Folder, base_tree, entries, folder_of
+from piimage.plan.localtime import with_local_time
+from piimage.python.target import Target, target_of
 
 Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
 
@@ -121,7 +123,12 @@ def composed(folder: Folder, lock: Lock) -> Made:
     if service.base is not None:
         base = (base_tree(service.base), lock.of_root(f"base/{service.base}"))
     packages = lock.of_root(folder.root) if service.packages else ()
-    layers = container_layers(service.name, service, packages, base, folder.path)
+    python = None
+    if service.wheels or service.python:
+        target = folder_target(folder, lock)
+        wheels = lock.wheels_of(folder.root) if service.wheels else ()
+        python = Python(target.python, wheels, tuple(Path(one) for one in service.python))
+    layers = container_layers(service.name, service, packages, base, folder.path, python)
     execution = Execution(
         user=service.user,
         env=service.env or None,
@@ -130,6 +137,15 @@ def composed(folder: Folder, lock: Lock) -> Made:
         working_dir=service.cwd,
     )
     return layers, execution, merge(secure_defaults(), service.container)
+
+
+def folder_target(folder: Folder, lock: Lock) -> Target:
+    """Return the Python that a container has; InputError ``python.no-python`` if it has none."""
+    service = folder.service
+    packages = list(lock.of_root(folder.root)) if service.packages else []
+    if service.base is not None:
+        packages += lock.of_root(f"base/{service.base}")
+    return target_of(packages, str(folder.path / "service.yml"))
 
 
 def _profile(config: ContainerConfig) -> bytes | None:

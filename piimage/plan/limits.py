@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from piimage.config.models import Appliance
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.images import LOCAL
-from piimage.plan.folders import entries, folder_of
 
 
 def refuse_unsupported(appliance: Appliance) -> None:
@@ -25,10 +24,6 @@ def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
     for name in images:
         if name is not None and name.startswith(LOCAL):
             yield _no("init", f"{name} here", "push it to a registry and name it by that")
-    for entry in entries(appliance):
-        folder = folder_of(entry)
-        if folder is not None and (folder.service.wheels or folder.service.python):
-            yield _no(entry.name, "wheels: and python: in service.yml", "packages: and files:")
 
 
 def _no(place: str, what: str, instead: str) -> InputError:

@@ -16,6 +16,7 @@ from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.lock import (
     Lock,
+    LockedEnvironment,
     LockedImage,
     LockedRoot,
     LockedSuite,
@@ -36,6 +37,7 @@ def package(name: str, version: str = "1.10", sha256: str = SHA) -> Package:
     return Package(name, version, "arm64", path, 1234, sha256, name, version, "trixie")
 
 
+WHEEL = LockedWheel("smbus2", "0.6", "smbus2-0.6-py3-none-any.whl", 9, SHA)
 LOCK = Lock(
     suites=(LockedSuite("trixie", ("main",), datetime(2026, 5, 17, 9, 15, 44, tzinfo=UTC), SHA),),
     roots=(
@@ -44,7 +46,10 @@ LOCK = Lock(
     ),
     packages=(package("app"), package("lib", "1:2e5-1~x+y")),
     images=(LockedImage("example.org:5000/x:1", f"sha256:{SHA}", f"sha256:{SHA[::-1]}"),),
-    wheels=(LockedWheel("smbus2", "0.6", "smbus2-0.6-py3-none-any.whl", "aa/bb/x.whl", 9, SHA),),
+    environments=(
+        LockedEnvironment("container/x", ("smbus2>=0.6",), "3.13", "2.41", (WHEEL.filename,)),
+    ),
+    wheels=(WHEEL,),
 )
 TEXT = render_lock(LOCK)
 REQUESTS = [
@@ -200,11 +205,11 @@ def test_what_moved_is_listed_line_by_line() -> None:
 
 @pytest.mark.provokes("lock.outgrown")
 def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
-    image = "example.org:5000/x:1"
-    assert outgrown(LOCK, REQUESTS, [image]) == ()
-    require_current(LOCK, REQUESTS, [image], place="pi.lock")
+    image, wheels = "example.org:5000/x:1", {"container/x": ("smbus2>=0.6",)}
+    assert outgrown(LOCK, REQUESTS, [image], wheels) == ()
+    require_current(LOCK, REQUESTS, [image], wheels, place="pi.lock")
     new = [Request("system", ("app", "new"), (), "amd64"), Request("service/yes", ("a", "b"))]
-    lines = outgrown(LOCK, new, ["other"])
+    lines = outgrown(LOCK, new, ["other"], {"container/x": ("smbus2>=0.7",)})
     assert lines == (
         "- service/no",
         "+ service/yes: a, b",
@@ -214,6 +219,8 @@ def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
         "~ system: for arm64 -> for amd64",
         "+ image other",
         f"- image {image}",
+        "+ container/x: wheel smbus2>=0.7",
+        "- container/x: wheel smbus2>=0.6",
     )
     with pytest.raises(
         InputError, match=r"pi\.lock: what is asked for.*\n  - service/no\n"

@@ -1,0 +1,100 @@
+"""Wheels into the store, each proven to be the one that was pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from piimage import events
+from piimage.debian.mirror import shown
+from piimage.debian.transport import Transport
+from piimage.errors import PiimageError, raise_all
+from piimage.lock.model import LockedWheel
+from piimage.python.resolve import Found, Resolver
+from piimage.python.target import Target
+from piimage.store import Store
+
+
+@dataclass(frozen=True)
+class WheelFetcher:
+    """Brings wheels into the store; without a `resolver` nothing is fetched (--offline)."""
+
+    store: Store
+    resolver: Resolver | None
+    transport: Transport = field(default_factory=Transport)
+    emit: events.Listener = events.ignore
+
+    def fetch(self, wheels: Iterable[LockedWheel], target: Target) -> None:
+        """Have `wheels` in the store.
+
+        Raises, all at once, PiimageError ``python.wheel-absent`` (offline), ``python.wheel-gone``,
+        ``python.wheel-altered``, and what the transport raises.
+        """
+        missing = {one.sha256: one for one in wheels if not self.store.has(one.blob)}
+        if not missing:
+            return
+        if self.resolver is None:
+            raise_all(_absent(one) for one in missing.values())
+            return
+        places = self.resolver.locate(tuple(missing.values()), target)
+        raise_all(
+            error for one in missing.values() if (error := self._try(one, places)) is not None
+        )
+
+    def _try(self, wheel: LockedWheel, places: Mapping[str, str]) -> PiimageError | None:
+        url = places.get(wheel.sha256) or places.get(wheel.filename)
+        if url is None:
+            return PiimageError(
+                "python.wheel-gone",
+                "the index does not have this wheel any more",
+                place=wheel.filename,
+                hint=f"move the pin (piimage lock --update {wheel.name}), or name an index that "
+                "still has it with --index",
+            )
+        try:
+            self._one(wheel, url)
+        except PiimageError as error:
+            return error
+        return None
+
+    def _one(self, wheel: LockedWheel, url: str) -> None:
+        title = f"fetch {wheel.filename}"
+        with self.store.writing() as (writer, keep):
+            done = 0
+            for chunk in self.transport.chunks(url):
+                done += writer.write(chunk)
+                if done > wheel.size:
+                    break
+                self.emit(events.Progress(wheel.sha256, title, done, wheel.size))
+            if writer.blob() != wheel.blob:
+                raise _altered(wheel, url)
+            keep(wheel.blob)
+
+    def complete(self, found: Found) -> LockedWheel:
+        """Return the wheel with size and digest; it is fetched if the index did not tell them."""
+        wheel = found.wheel
+        if wheel.sha256 and wheel.size:
+            return wheel
+        blob = self.store.add_stream(self.transport.chunks(found.url))
+        if wheel.sha256 not in ("", blob.sha256):
+            raise _altered(wheel, found.url)
+        return replace(wheel, sha256=blob.sha256, size=blob.size)
+
+
+def _absent(wheel: LockedWheel) -> PiimageError:
+    return PiimageError(
+        "python.wheel-absent",
+        "not in the store",
+        place=wheel.filename,
+        hint="run it once without --offline",
+    )
+
+
+def _altered(wheel: LockedWheel, url: str) -> PiimageError:
+    return PiimageError(
+        "python.wheel-altered",
+        f"what {shown(url)} has is not the wheel that was pinned",
+        place=wheel.filename,
+        hint="nothing of it was kept; use another index, or move the pin with "
+        f"piimage lock --update {wheel.name}",
+    )

@@ -1,0 +1,106 @@
+"""Where Python packages come from: what the host's pip would ask, told to uv.
+
+pip's own settings are used (files, PIP_… variables), because they are what people have: a company's
+mirror, a certificate, a folder of wheels.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from piimage.errors import InputError
+from piimage.run import Runner
+
+_PASSED: Final = (
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC",
+)  # fmt: skip
+_SECTIONS: Final = ("global", "install", ":env:")
+
+
+@dataclass(frozen=True)
+class Index:
+    """The indexes to ask, as variables and options of uv; variables can hold passwords."""
+
+    variables: Mapping[str, str] = field(repr=False)
+    words: tuple[str, ...] = ()
+
+
+def choose(
+    explicit: str | None, runner: Runner, environment: Mapping[str, str] = os.environ
+) -> Index:
+    """Return the index `explicit` alone, else those of the host's pip.
+
+    Raises InputError ``python.bad-index`` for what is no address.
+    """
+    settings = _pip_settings(runner, environment)
+    passed = {name: environment[name] for name in _PASSED if name in environment}
+    passed["UV_SYSTEM_CERTS"] = "true"
+    if settings.get("cert"):
+        passed.setdefault("SSL_CERT_FILE", settings["cert"])
+    if explicit:
+        return Index({**passed, "UV_DEFAULT_INDEX": _address(explicit)})
+    found = {
+        "UV_DEFAULT_INDEX": settings.get("index-url", "").strip(),
+        "UV_INDEX": _listed(settings.get("extra-index-url")),
+        # Unlike the others, a list of paths is separated by commas.
+        "UV_FIND_LINKS": ",".join(settings.get("find-links", "").split()),
+        "UV_INSECURE_HOST": _listed(settings.get("trusted-host")),
+    }
+    if settings.get("proxy"):
+        found |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), settings["proxy"])
+    words = ("--no-index",) if settings.get("no-index", "").lower() in _TRUE else ()
+    return Index({**passed, **{name: value for name, value in found.items() if value}}, words)
+
+
+_TRUE: Final = ("1", "true", "yes", "on")
+
+
+def _pip_settings(runner: Runner, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return pip's settings by their long option; what is said nearest to the user wins."""
+    own = {name: value for name, value in environment.items() if name.startswith("PIP_")}
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    done = runner.with_environment(**own).run(command, accept=range(256))
+    found: dict[tuple[str, str], str] = {}
+    for line in done.text.splitlines() if done.status == 0 else ():
+        name, equals, value = line.partition("=")
+        section, _, key = name.rpartition(".")
+        if equals and section in _SECTIONS:
+            found[section, key] = _unquoted(value)
+    return {key: found[section, key] for section in _SECTIONS for s, key in found if s == section}
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return str(ast.literal_eval(value))
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _listed(value: str | None) -> str:
+    return " ".join((value or "").split())
+
+
+def _address(text: str) -> str:
+    url = text.strip().rstrip("/")
+    if url.startswith("/"):
+        return f"file://{url}"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https", "file") and bool(parts.netloc or parts.path)
+    except ValueError:
+        good = False
+    if not good:
+        raise InputError(
+            "python.bad-index",
+            "this is not the address of a package index",
+            place="--index",
+            hint="give the URL that pip takes as --index-url (https://HOST/simple), or a folder",
+        )
+    return url

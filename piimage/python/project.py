@@ -1,0 +1,210 @@
+"""A folder with a pyproject.toml, laid in as its wheel would be, without running a build backend.
+
+What is read: ``[project]`` (PEP 621) for name, version, programs and entry points, and where the
+packages lie from setuptools' and hatchling's static tables. A project that has to be compiled or
+generated is refused: it belongs into a wheel.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from piimage.errors import InputError
+from piimage.python.wheel import PREFIX, launcher, record, recorded, site
+
+FILE: Final = "pyproject.toml"
+_BACKENDS: Final = ("setuptools", "hatchling", "flit_core", "poetry", "pdm", "uv_build")
+_COMPILED: Final = (".c", ".cc", ".cpp", ".cxx", ".pyx", ".rs", ".f90")
+_NOT_PACKAGES: Final = frozenset(
+    ("test", "tests", "doc", "docs", "example", "examples", "bench", "benchmarks", "build", "dist")
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+Laid = tuple[str, bytes, int]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is taken of a project: `sources` are files and folders by their place in the site."""
+
+    folder: Path
+    name: str
+    version: str
+    programs: Mapping[str, str]
+    entry_points: Mapping[str, Mapping[str, str]]
+    requires: tuple[str, ...]
+    sources: Mapping[str, Path]
+
+    def files(self, python: str) -> Iterator[Laid]:
+        """Give path, bytes and mode of every file that is laid in, for CPython ``3.minor``."""
+        rows: list[tuple[str, str, str]] = []
+        info = f"{self.name.replace('-', '_')}-{self.version}.dist-info"
+        folder = f"{site(python)}/{info}"
+        for path, data, mode in self._content(site(python), folder):
+            rows.append(recorded(path, data))
+            yield path, data, mode
+        yield f"{folder}/RECORD", record(f"{folder}/RECORD", rows, site(python)), 0o644
+
+    def _content(self, where: str, info: str) -> Iterator[Laid]:
+        for place, source in sorted(self.sources.items()):
+            for path in _regular(source):
+                inner = path.relative_to(source).as_posix()
+                target = place if source.is_file() else f"{place}/{inner}"
+                yield f"{where}/{target}", path.read_bytes(), 0o644
+        for name, target in sorted(self.programs.items()):
+            yield f"{PREFIX}/bin/{name}", launcher(target), 0o755
+        yield f"{info}/METADATA", self._metadata(), 0o644
+        yield f"{info}/INSTALLER", b"piimage\n", 0o644
+        if self.entry_points:
+            yield f"{info}/entry_points.txt", _entry_points(self.entry_points), 0o644
+
+    def _metadata(self) -> bytes:
+        lines = ["Metadata-Version: 2.1", f"Name: {self.name}", f"Version: {self.version}"]
+        lines += [f"Requires-Dist: {one}" for one in self.requires]
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def read_project(folder: Path) -> Project:
+    """Read the project in `folder`.
+
+    Raises InputError ``python.project`` when there is none, or its pyproject.toml cannot be used,
+    ``python.needs-build`` when its files are not what a wheel of it would hold.
+    """
+    place = str(folder / FILE)
+    try:
+        document = tomllib.loads((folder / FILE).read_text())
+    except FileNotFoundError:
+        raise _bad(place, "there is no pyproject.toml") from None
+    except (OSError, ValueError) as error:
+        raise _bad(place, str(error)) from None
+    try:
+        return _project(folder, document, place)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _bad(place, f"a value is missing or of the wrong kind ({error})") from None
+
+
+def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
+    table = document.get("project")
+    if not isinstance(table, dict) or not _NAME.fullmatch(str(table.get("name", ""))):
+        raise _bad(place, "it has no [project] with a name")
+    backend = str(document.get("build-system", {}).get("build-backend", "setuptools"))
+    if backend.partition(".")[0] not in _BACKENDS:
+        raise _needs_build(place, f"{backend} decides what is in it")
+    if (folder / "setup.py").exists():
+        raise _needs_build(place, "its setup.py decides what is in it")
+    tool = document.get("tool", {})
+    if tool.get("setuptools", {}).get("ext-modules"):
+        raise _needs_build(place, "it has extension modules")
+    sources = dict(_sources(folder, tool, place))
+    for path in (one for source in sources.values() for one in _regular(source)):
+        if path.suffix in _COMPILED:
+            raise _needs_build(place, f"{path.relative_to(folder)} has to be compiled")
+    programs = {**table.get("scripts", {}), **table.get("gui-scripts", {})}
+    for target in programs.values():
+        launcher(target)
+    points = {
+        "console_scripts": table.get("scripts", {}),
+        "gui_scripts": table.get("gui-scripts", {}),
+        **table.get("entry-points", {}),
+    }
+    return Project(
+        folder,
+        str(canonicalize_name(table["name"])),
+        _version(table, place),
+        {str(name): str(target) for name, target in programs.items()},
+        {group: dict(named) for group, named in points.items() if named},
+        tuple(map(str, table.get("dependencies", ()))),
+        sources,
+    )
+
+
+def _version(table: Mapping[str, Any], place: str) -> str:
+    """Return the version as wheels write it; "0" where it comes from elsewhere (dynamic)."""
+    if "version" not in table:
+        return "0"
+    try:
+        return str(Version(str(table["version"])))
+    except InvalidVersion:
+        raise _bad(place, f"{table['version']!r} is no version (PEP 440)") from None
+
+
+def _sources(folder: Path, tool: Mapping[str, Any], place: str) -> Iterator[tuple[str, Path]]:
+    """Give what is importable, by its name, where the backend's static tables say it lies."""
+    setuptools = tool.get("setuptools", {})
+    hatch = tool.get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {})
+    named = hatch.get("packages")
+    if named is not None:
+        found = [(Path(one).name, folder / one) for one in named]
+    else:
+        found = list(_discovered(folder, setuptools))
+    missing = [str(path) for _, path in found if not path.exists()]
+    if missing or not found:
+        raise _bad(place, f"its packages are not there: {', '.join(missing) or 'none was found'}")
+    yield from found
+
+
+def _discovered(folder: Path, setuptools: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    packages = setuptools.get("packages")
+    find = packages.get("find", {}) if isinstance(packages, dict) else {}
+    default = "src" if (folder / "src").is_dir() else "."
+    where = folder / (find.get("where") or [default])[0]
+    include, exclude = find.get("include", ["*"]), find.get("exclude", [])
+    listed = {one.partition(".")[0] for one in packages} if isinstance(packages, list) else None
+    for path in sorted(where.iterdir()):
+        name = path.stem if path.is_file() else path.name
+        if listed is not None:
+            wanted = name in listed
+        else:
+            wanted = _matches(name, include) and not _matches(name, exclude)
+            wanted = wanted and ("include" in find or name not in _NOT_PACKAGES)
+        if wanted and (path / "__init__.py").is_file():
+            yield name, path
+    for name in setuptools.get("py-modules", ()):
+        yield f"{name}.py", where / f"{name}.py"
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _regular(source: Path) -> Iterable[Path]:
+    """Give the files of a package in the order of their names, without what Python cached."""
+    if source.is_file():
+        return [source]
+    found = (path for path in sorted(source.rglob("*")) if path.is_file())
+    return [path for path in found if "__pycache__" not in path.parts and path.suffix != ".pyc"]
+
+
+def _entry_points(groups: Mapping[str, Mapping[str, str]]) -> bytes:
+    lines: list[str] = []
+    for group, named in sorted(groups.items()):
+        lines += [f"[{group}]", *(f"{name} = {one}" for name, one in sorted(named.items())), ""]
+    return "\n".join(lines).encode()
+
+
+def _bad(place: str, why: str) -> InputError:
+    return InputError(
+        "python.project",
+        f"this project cannot be laid in: {why}",
+        place=place,
+        hint="it needs [project] with name and version, and a folder NAME or src/NAME with an "
+        "__init__.py",
+    )
+
+
+def _needs_build(place: str, why: str) -> InputError:
+    return InputError(
+        "python.needs-build",
+        f"this project has to be built, and piimage runs no build backend for it: {why}",
+        place=place,
+        hint="build a wheel of it for aarch64 and name it under wheels:, with --index or pip's "
+        "find-links saying where it lies",
+    )

@@ -1,0 +1,177 @@
+"""Requirements to wheels: uv resolves for the target, whatever this host is.
+
+uv rather than pip: pip takes environment markers (`; platform_machine == …`) from the Python that
+it runs under. Format of the answer: pylock.toml (PEP 751). Nothing is built, so no package's code
+runs here.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
+from uv import find_uv_bin
+
+from piimage.errors import InputError, PiimageError
+from piimage.lock.model import LockedWheel
+from piimage.python.index import Index
+from piimage.python.target import Target
+from piimage.run import Runner
+
+_UNREACHABLE: Final = ("Request failed", "error sending request", "Failed to fetch", "dns error")
+_WARNINGS: Final = ("warning:", "WARN")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A wheel, and where the index has it; the address can hold a password."""
+
+    wheel: LockedWheel
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """Asks the index; `scratch` is a folder for its files."""
+
+    index: Index
+    runner: Runner
+    scratch: Path
+
+    def resolve(
+        self,
+        requirements: Sequence[str],
+        target: Target,
+        place: str,
+        preferred: Iterable[LockedWheel] = (),
+    ) -> tuple[Found, ...]:
+        """Return the wheels of `requirements` and of what they need, sorted by name.
+
+        `preferred` versions are kept where the requirements permit. Raises InputError
+        ``python.no-wheel`` when there is no answer, with uv's reason; PiimageError
+        ``python.index-unreachable``, ``python.resolver``; ``python.wheel-unfit``.
+        """
+        pins = _pins(preferred)
+        try:
+            found = self._chosen(requirements, target, place, pins)
+        except InputError:
+            if not pins:
+                raise
+            # Not all of them can stay: which may, uv decides.
+            found = self._chosen(requirements, target, place, (), _preferences(pins))
+        for one in found:
+            target.require_fit(one.wheel.filename)
+        return found
+
+    def _chosen(
+        self,
+        requirements: Sequence[str],
+        target: Target,
+        place: str,
+        pins: Sequence[str],
+        known: str = "",
+    ) -> tuple[Found, ...]:
+        """Return what uv chooses, bound to `pins`, with the pylock.toml `known` as a wish."""
+        lock, constraints = self.scratch / "pylock.toml", self.scratch / "constraints.txt"
+        constraints.write_text("".join(f"{pin}\n" for pin in pins))
+        lock.unlink(missing_ok=True)
+        if known:
+            lock.write_text(known)
+        words = ["--no-build", "--python-platform", target.platform, "--output-file", str(lock)]
+        words += ["--constraint", str(constraints)]
+        return tuple(self._compile(requirements, words, target, place))
+
+    def locate(self, pins: Collection[LockedWheel], target: Target) -> Mapping[str, str]:
+        """Return the address of each of `pins` by its SHA-256; those that are gone are missing.
+
+        Where the index tells no digest, the file's name stands for it.
+        """
+        exact = sorted({f"{pin.name}=={pin.version}" for pin in pins})
+        words = ["--universal", "--no-deps", "--no-build"]
+        try:
+            found = list(self._compile(exact, words, target, "the lock"))
+        except InputError:
+            return {}
+        return {one.wheel.sha256 or one.wheel.filename: one.url for one in found}
+
+    def _compile(
+        self, requirements: Sequence[str], words: Sequence[str], target: Target, place: str
+    ) -> Iterator[Found]:
+        command = [
+            find_uv_bin(), "pip", "compile", "--no-config", "--no-header", "--quiet",
+            "--no-python-downloads", "--format", "pylock.toml",
+            "--index-strategy", "unsafe-best-match",  # all indexes are equal, as for pip
+            "--python", sys.executable,  # looked at for nothing but its being there
+            "--python-version", target.python, *self.index.words, *words, "-",
+        ]  # fmt: skip
+        text = "".join(f"{line}\n" for line in requirements)
+        runner = self.runner.with_environment(**self.index.variables)
+        done = runner.run(command, stdin=text.encode(), cwd=self.scratch, accept=range(256))
+        if done.status != 0:
+            raise _failure(done.stderr.decode(errors="replace"), place)
+        try:
+            document = tomllib.loads(done.text or (self.scratch / "pylock.toml").read_text())
+            yield from _wheels(document, self.scratch)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PiimageError(
+                "python.resolver",
+                f"uv's answer cannot be understood ({type(error).__name__}: {error})",
+                place=place,
+                hint="install the uv that piimage names in its pyproject.toml",
+            ) from error
+
+
+def _pins(preferred: Iterable[LockedWheel]) -> tuple[str, ...]:
+    """Return ``NAME==VERSION`` of each package of which one version alone is preferred."""
+    found: dict[str, set[str]] = {}
+    for pin in preferred:
+        found.setdefault(pin.name, set()).add(pin.version)
+    return tuple(f"{name}=={min(found[name])}" for name in sorted(found) if len(found[name]) == 1)
+
+
+def _preferences(pins: Iterable[str]) -> str:
+    pairs = (pin.split("==") for pin in pins)
+    blocks = [f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in pairs]
+    return "\n".join(['lock-version = "1.0"\ncreated-by = "piimage"\n', *blocks])
+
+
+def _wheels(document: Mapping[str, Any], folder: Path) -> Iterator[Found]:
+    for package in document.get("packages", ()):
+        for wheel in package.get("wheels", ()):
+            url = wheel["url"] if "url" in wheel else (folder / wheel["path"]).resolve().as_uri()
+            named = wheel.get("name") or unquote(urlsplit(url).path.rpartition("/")[2])
+            pin = LockedWheel(
+                str(canonicalize_name(package["name"])),
+                str(package["version"]),
+                named,
+                # Not every index tells both.
+                int(wheel.get("size", 0)),
+                str(wheel.get("hashes", {}).get("sha256", "")),
+            )
+            yield Found(pin, url)
+
+
+def _failure(said: str, place: str) -> PiimageError:
+    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line.removeprefix("error: ") for line in lines if not line.startswith(_WARNINGS)]
+    text = "\n  ".join(lines) or "uv says nothing"
+    if any(word in said for word in _UNREACHABLE):
+        return PiimageError(
+            "python.index-unreachable",
+            f"the Python package index cannot be reached: {text}",
+            place=place,
+            hint="check the network and pip's configuration, or name another index with --index",
+        )
+    return InputError(
+        "python.no-wheel",
+        f"the wheels cannot be chosen: {text}",
+        place=place,
+        hint="ask for a version that has a wheel for aarch64, use Debian's package under "
+        "packages:, or name an index that has one with --index",
+    )

@@ -1,0 +1,88 @@
+"""The Python that a container has, and which wheels fit it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from piimage.debian.package import Package
+from piimage.errors import InputError, PiimageError
+
+_INTERPRETER: Final = re.compile(r"python3\.(\d+)-minimal")
+_GLIBC: Final = re.compile(r"2\.(\d+)")
+_OLDEST_GLIBC: Final = 17  # before that there was no aarch64 wheel (PEP 599)
+# The newest manylinux name that uv knows; nobody builds wheels for later ones yet.
+_NEWEST_GLIBC: Final = 40
+
+
+@dataclass(frozen=True)
+class Target:
+    """CPython 3.`minor` on aarch64 with glibc 2.`glibc`."""
+
+    minor: int
+    glibc: int
+
+    @property
+    def python(self) -> str:
+        """The version as wheels and folders have it, such as ``3.13``."""
+        return f"3.{self.minor}"
+
+    @property
+    def platform(self) -> str:
+        """The platform as uv names it."""
+        return f"aarch64-manylinux_2_{min(self.glibc, _NEWEST_GLIBC)}"
+
+    @cached_property
+    def tags(self) -> frozenset[Tag]:
+        """Every tag of a wheel that runs there (PEP 425, PEP 600)."""
+        newest_first = range(self.glibc, _OLDEST_GLIBC - 1, -1)
+        platforms = [f"manylinux_2_{minor}_aarch64" for minor in newest_first]
+        platforms += ["manylinux2014_aarch64", "linux_aarch64"]
+        version = (3, self.minor)
+        own = cpython_tags(version, platforms=platforms)
+        return frozenset([*own, *compatible_tags(version, f"cp3{self.minor}", platforms)])
+
+    def require_fit(self, filename: str) -> None:
+        """Refuse a wheel that does not run here: InputError ``python.wheel-unfit``."""
+        try:
+            tags = parse_wheel_filename(filename)[3]
+        except InvalidWheelFilename as error:
+            raise unfit(filename, str(error)) from None
+        if not tags & self.tags:
+            said = ", ".join(sorted(map(str, tags)))
+            raise unfit(filename, f"it is for {said}, not for CPython {self.python} on aarch64")
+
+
+def target_of(packages: Iterable[Package], place: str) -> Target:
+    """Return the Python among `packages`, those of a container.
+
+    Raises InputError ``python.no-python`` when it has none, or no glibc.
+    """
+    versions = {package.name: package.version for package in packages}
+    minors = [int(found[1]) for name in versions if (found := _INTERPRETER.fullmatch(name))]
+    glibc = _GLIBC.match(versions.get("libc6", ""))
+    if not minors or glibc is None:
+        raise InputError(
+            "python.no-python",
+            "the container has wheels: or python:, and no Python",
+            place=place,
+            hint="add `base: python`, or python3-minimal and libpython3-stdlib to packages:",
+        )
+    return Target(max(minors), int(glibc[1]))
+
+
+def unfit(filename: str, why: str) -> PiimageError:
+    """Return the error for a wheel that cannot be used in the container."""
+    return InputError(
+        "python.wheel-unfit",
+        f"this wheel does not fit the container: {why}",
+        place=filename,
+        hint="move the pin (piimage lock --update NAME), ask for a version that has a wheel for "
+        "aarch64, or use Debian's package under packages:",
+    )
