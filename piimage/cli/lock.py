@@ -51,7 +51,7 @@ def lock(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Resolve packages, wheels and images to a lock file beside the last YAML file; say what moved."""
+    """Resolve packages, wheels and images to a lock beside the last YAML file; say what moved."""
     with sources(
         verbose=verbose,
         as_json=json,
