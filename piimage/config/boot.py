@@ -53,9 +53,8 @@ Settings = Annotated[
     dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple), _SETTING_SCHEMA]],
     AfterValidator(_free),
 ]
-Overlay = Annotated[
-    str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*(,[^\s,]+)*", "overlay", "NAME or NAME,PARAM=VALUE")
-]
+# No parameters: the overlays that fit Debian's device trees have none (docs/boards.md).
+Overlay = Annotated[str, *form(r"-?[A-Za-z0-9][A-Za-z0-9_-]*", "overlay", "NAME or -NAME")]
 
 
 def _words(value: object) -> object:
@@ -78,7 +77,7 @@ class Boot(Part):
         default={}, description="Settings of config.txt: KEY: VALUE, or a list for several lines."
     )
     overlays: tuple[Overlay, ...] = Field(
-        default=(), description="Device tree overlays: NAME or NAME,PARAM=VALUE."
+        default=(), description="Device tree overlays; -NAME leaves out one of the board's."
     )
     cmdline: Annotated[Strings, BeforeValidator(_words), AfterValidator(_options), TEXT_OR_LIST] = (
         Field(default=(), description="Options added to the kernel's command line.")

@@ -3,17 +3,18 @@
 The checks look at the document, not at the models, so that they speak even if some value is wrong.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from piimage import resources
+from piimage.boards import board_names, load_board, overlay_sources
 from piimage.config.document import Document
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
-from piimage.errors import InputError
+from piimage.errors import InputError, PiimageError
 
 _WAYS: Final = ("image", "build", "use", "packages")
 _MEANT_FOR: Final = {
@@ -99,13 +100,40 @@ def _name_of(entry: MapNode) -> str:
 
 def _board_errors(root: MapNode) -> Iterator[InputError]:
     board = _scalar(root, "board")
-    known = sorted(path.stem for path in resources.path("boards").glob("*.yml"))
-    if board and board.text not in known:
+    if board is None:
+        return
+    search = [Path(board.at.source).parent / "boards"]
+    known = board_names(search)
+    if board.text not in known:
         yield InputError(
             "config.unknown-board",
             f"there is no board {quoted(board.text)}",
             place=str(board.at),
             hint=f"instead: {did_you_mean(board.text, known)}",
+        )
+        return
+    boot = root.items.get("boot")
+    if wanted := list(_scalars(boot.items.get("overlays") if isinstance(boot, MapNode) else None)):
+        yield from _overlay_errors(wanted, board.text, search)
+
+
+def _overlay_errors(
+    wanted: Iterable[ScalarNode], name: str, search: Sequence[Path]
+) -> Iterator[InputError]:
+    try:
+        known = overlay_sources(load_board(name, search))
+    except PiimageError:
+        return  # a board of the user's own that is wrong has errors of its own
+    for one in wanted:
+        overlay = one.text.removeprefix("-")
+        if overlay in known:
+            continue
+        has = did_you_mean(overlay, known) if known else "nothing: this board has none"
+        yield InputError(
+            "config.unknown-overlay",
+            f"the board {name} has no overlay {quoted(overlay)}",
+            place=str(one.at),
+            hint=f"instead: {has}",
         )
 
 

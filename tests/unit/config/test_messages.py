@@ -74,6 +74,10 @@ BAD = [
      "a check with run and http"),
     # checks between values
     ("board: pi6", "config.unknown-board", "1:8", "there is no board 'pi6'"),
+    ("{board: pi4, boot: {overlays: [i2c1, -disable-bt, spi00]}}", "config.unknown-overlay",
+     "1:51", "the board pi4 has no overlay 'spi00'"),
+    ("{board: qemu-virt, boot: {overlays: [i2c1]}}", "config.unknown-overlay", "1:38",
+     "the board qemu-virt has no overlay 'i2c1'"),
     ("services: [{name: a}]", "config.root-file-system", "1:12", "a has no root file system"),
     ("services: [{name: a, image: x, use: sshd}]", "config.root-file-system", "1:32",
      "a has image and use"),
@@ -175,6 +179,7 @@ PROVOKES = {
         pytest.mark.provokes("config.missing"),
         pytest.mark.provokes("config.value"),
         pytest.mark.provokes("config.unknown-board"),
+        pytest.mark.provokes("config.unknown-overlay"),
         pytest.mark.provokes("config.root-file-system"),
         pytest.mark.provokes("config.misplaced"),
         pytest.mark.provokes("config.no-folder"),
