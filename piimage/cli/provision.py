@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ from piimage.errors import InputError
 from piimage.events import Listener, Note, Warning
 from piimage.flash import guard, medium
 from piimage.flash import provision as made
+from piimage.flash.able import Able, able, check, unheard
 from piimage.flash.provision import Settings, Wifi
 from piimage.flash.sysfs import System
 from piimage.run import Runner
@@ -34,7 +35,8 @@ WifiFile = Annotated[
 ]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Vienna.")]
 Set = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting for the services.")
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting for containers that ask for it."),
 ]
 
 
@@ -55,26 +57,25 @@ def provision(
     system = System()
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
-    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values).files()
+    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
+    files = told.files()
+    found = able(Path(device))
+    check(told, found, device)
     with listening(verbose=verbose, as_json=False) as emit:
         number = Path(device).stat().st_rdev
         with medium.opened(device, number, disk.sequence) as card:
             first = medium.buffer(1 << 12)
             card.read(0, first)
             data = made.data_partition(bytes(first), card.size, device)
-        warn_unapplied(told, emit)
-        made.provision(device, data, Runner(emit), told)
-        emit(Note(f"{device}: {', '.join(sorted(told)) or 'nothing to do'}"))
+        warn_unheard(told, found, emit)
+        made.provision(device, data, Runner(emit), files)
+        emit(Note(f"{device}: {', '.join(sorted(files)) or 'nothing to do'}"))
 
 
-_APPLIED = {"hostname", "authorized_keys"}
-
-
-def warn_unapplied(told: Iterable[str], emit: Listener) -> None:
-    """Say which of what is put on the card this version's system does not look at."""
-    names = {path.rpartition("/")[2] for path in told}
-    for name in sorted(names - _APPLIED - {"provision"}):
-        emit(Warning(f"{name} is put on the card, but the system of this version does not use it"))
+def warn_unheard(told: Settings, found: Able | None, emit: Listener) -> None:
+    """Say which settings are put on the card and asked for by no container."""
+    for name in unheard(told, found):
+        emit(Warning(f"no container of the image asks for {name} (`settings: [{name}]`)"))
 
 
 def settings(

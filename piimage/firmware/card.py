@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -49,7 +50,9 @@ def open_card(image: Path) -> Iterator[Card]:
     """
     try:
         with image.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # A block device has no size of its own: its end says it.
+            size = file.seek(0, os.SEEK_END)
+            data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PiimageError(

@@ -2,14 +2,14 @@
 
 The Pi reads them from /data/piimage/provision at boot (appliance/README.md): `hostname` and
 `timezone` (one line each), `authorized_keys`, `wifi.conf` (a network block of wpa_supplicant) and
-`settings` (sh assignments). All but the host name are for root's eyes only.
+`settings` (sh assignments; each container gets those that its `settings:` names). All but the host
+name are for root's eyes only.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import os
 import re
 import shlex
@@ -23,14 +23,16 @@ from typing import Final
 from piimage.card import ext4, partitions
 from piimage.card.ext4 import DataFile
 from piimage.card.extents import Extent, union
+from piimage.config.values import closest
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.flash import verify
 from piimage.flash.medium import BUFFER, Medium, buffer
 from piimage.run import Runner
+from piimage.wifi import WANTED, is_passphrase, network
+from piimage.zones import zone_names
 
 FOLDER: Final = "piimage/provision"
 _HOSTNAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
-_TIMEZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)*\Z")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _KEY_TYPES: Final = re.compile(r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+\Z")
 
@@ -66,26 +68,15 @@ class Settings:
             lines = "".join(f"{key.strip()}\n" for key in self.ssh_keys)
             found["authorized_keys"] = DataFile(lines.encode(), 0o600)
         if self.wifi is not None:
-            found["wifi.conf"] = DataFile(_network(self.wifi).encode(), 0o600)
+            # Asked for by its name, whether it is announced or not: nobody has said.
+            text = network(self.wifi.ssid, self.wifi.passphrase, hidden=True)
+            found["wifi.conf"] = DataFile(text.encode(), 0o600)
         if self.timezone is not None:
             found["timezone"] = DataFile(f"{self.timezone}\n".encode(), 0o600)
         if self.values:
             lines = "".join(f"{k}={shlex.quote(v)}\n" for k, v in sorted(self.values.items()))
             found["settings"] = DataFile(lines.encode(), 0o600)
         return {f"{FOLDER}/{name}": file for name, file in found.items()}
-
-
-def _network(wifi: Wifi) -> str:
-    """Return wpa_supplicant's block; it holds the derived key, never the passphrase.
-
-    Name and key are hexadecimal, so that nothing in them can be taken for syntax. The derivation
-    is that of IEEE 802.11-2020, J.4.1.
-    """
-    ssid = wifi.ssid.encode()
-    if wifi.passphrase is None:
-        return f"network={{\n\tssid={ssid.hex()}\n\tkey_mgmt=NONE\n}}\n"
-    key = hashlib.pbkdf2_hmac("sha1", wifi.passphrase.encode(), ssid, 4096, 32).hex()
-    return f"network={{\n\tssid={ssid.hex()}\n\tpsk={key}\n}}\n"
 
 
 def _faults(settings: Settings) -> Iterator[InputError]:
@@ -99,12 +90,13 @@ def _faults(settings: Settings) -> Iterator[InputError]:
         if not 1 <= len(settings.wifi.ssid.encode()) <= 32:
             yield _bad("--wifi", settings.wifi.ssid, "a network name of 1 to 32 bytes")
         phrase = settings.wifi.passphrase
-        if phrase is not None and not (8 <= len(phrase) <= 63 and phrase.isascii()):
-            yield _bad("--wifi", "the passphrase", "8 to 63 ASCII characters")
-    if settings.timezone is not None and not _TIMEZONE.match(settings.timezone):
-        yield _bad("--timezone", settings.timezone, "a name such as Europe/Vienna")
+        if phrase is not None and not is_passphrase(phrase):
+            yield _bad("--wifi", "the passphrase", WANTED)
+    if settings.timezone is not None and settings.timezone not in zone_names():
+        near = closest(settings.timezone, zone_names()) or "a name such as Europe/Vienna"
+        yield _bad("--timezone", settings.timezone, near)
     for key, value in settings.values.items():
-        if not _KEY.match(key) or "\0" in value or "\n" in value:
+        if not _KEY.match(key) or any(char < " " and char != "\t" for char in value):
             yield _bad("--set", key, "KEY=VALUE on one line, KEY of letters, digits and _")
 
 
