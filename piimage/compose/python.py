@@ -37,6 +37,7 @@ class WheelsLayer(Layer):
 
     wheels: tuple[WheelFile, ...]
     python: str
+    architecture: str
 
     @property
     def title(self) -> str:
@@ -52,14 +53,14 @@ class WheelsLayer(Layer):
 
     def _installed(self, one: WheelFile, job: Job) -> Iterator[Entry]:
         path = job.store.verified(one.content)
-        for entry in Wheel(path, one.filename, self.python).entries():
+        for entry in Wheel(path, one.filename, self.python, self.architecture).entries():
             yield replace(entry, origin=one.name)
 
 
-def wheels_layer(wheels: Sequence[LockedWheel], python: str) -> WheelsLayer:
+def wheels_layer(wheels: Sequence[LockedWheel], python: str, architecture: str) -> WheelsLayer:
     """Return the layer of `wheels`."""
     files = (WheelFile(f"{one.name}-{one.version}", one.filename, one.blob) for one in wheels)
-    return WheelsLayer(tuple(files), python)
+    return WheelsLayer(tuple(files), python, architecture)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Python:
     """What a container has of Python beside its Debian packages, for CPython ``3.minor``."""
 
     version: str
+    architecture: str
     wheels: tuple[LockedWheel, ...] = ()
     projects: tuple[Path, ...] = ()
 
@@ -77,7 +79,7 @@ class Python:
         """
         found: list[Layer] = []
         if self.wheels:
-            found.append(wheels_layer(self.wheels, self.version))
+            found.append(wheels_layer(self.wheels, self.version, self.architecture))
         projects = [read_project(path) for path in self.projects]
         files = [tuple(File(*laid) for laid in one.files(self.version)) for one in projects]
         for project, own in zip(projects[:-1], files[:-1], strict=True):

@@ -70,6 +70,7 @@ class LockedEnvironment:
 
     name: str
     asks: tuple[str, ...]
+    architecture: str
     python: str
     glibc: str
     wheels: tuple[str, ...]

@@ -30,6 +30,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _RELATIVE: Final = re.compile(r"(?!/)(?!.*://)(?!(?:.*/)?\.\.(?:/|$))[!-~]+")
 _NAME: Final = re.compile(r"[!-~]+")
+_MACHINE: Final = re.compile(r"arm64|amd64")
 _MINOR: Final = re.compile(r"[0-9]+\.[0-9]+")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\.whl")
 _REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
@@ -166,6 +167,7 @@ class _Reader:
         return LockedEnvironment(
             name,
             self._words(self._field(node, fields, "asks")),
+            self._matching(self._field(node, fields, "architecture"), _MACHINE, "arm64 or amd64"),
             self._matching(self._field(node, fields, "python"), _MINOR, "a version such as 3.13"),
             self._matching(self._field(node, fields, "glibc"), _MINOR, "a version such as 2.41"),
             self._words(self._field(node, fields, "wheels")),

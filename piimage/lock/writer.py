@@ -95,6 +95,7 @@ def _image_fields(image: LockedImage) -> Mapping[str, str]:
 
 def _environment_fields(environment: LockedEnvironment) -> Mapping[str, str]:
     return {
+        "architecture": environment.architecture,
         "python": _quoted(environment.python),
         "glibc": _quoted(environment.glibc),
         "asks": _flow(environment.asks),

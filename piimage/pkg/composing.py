@@ -79,6 +79,10 @@ def _made(steps: tuple[ImageLayer, ...], lock: Lock, workshop: Workshop) -> Job:
     missing = [one for one in lock.packages if one.sha256 in wanted]
     if not all(workshop.store.has(one.blob) for one in missing):
         workshop.sources().fetcher().fetch(missing)
+    if lock.wheels:
+        from piimage.plan.wheels import fetch_wheels  # noqa: PLC0415  # most folders have none
+
+        fetch_wheels(lock, wanted, workshop.store, workshop.sources().wheels)
     return builder.build(*steps)
 
 

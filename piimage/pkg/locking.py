@@ -13,7 +13,15 @@ from piimage import events
 from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.formats.writing import write_chunks
-from piimage.lock import Lock, changes, outgrown, read_lock, render_lock
+from piimage.lock import (
+    Lock,
+    LockedEnvironment,
+    LockedWheel,
+    changes,
+    outgrown,
+    read_lock,
+    render_lock,
+)
 from piimage.oci.models import ARM64, Platform
 from piimage.pkg.source import LOCK, Dockerfile, Source
 from piimage.pkg.workshop import Workshop
@@ -57,16 +65,18 @@ def current_lock(
     old = read_lock(pins.path) if pins.path.exists() else None
     wanted = tuple(_requests(source, _architectures(platforms, old)))
     images = base_images(source)
-    missing = outgrown(old or Lock(), wanted, images)
+    missing = outgrown(old or Lock(), wanted, images, _wheels(source, wanted))
     if old is not None and not missing and not pins.moving:
         return old
     if pins.locked:
         raise _outgrown(missing, pins)
     new = _resolved(wanted, images, old, pins.moving, workshop)
+    if _wheels(source, wanted):
+        new = _with_wheels(new, source, platforms, pins.moving, workshop)
     _write(new, pins.path)
     for line in changes(old or Lock(), new) if old is not None else ():
         workshop.emit(events.Note(line))
-    count = f"{len(new.packages)} packages, {len(new.images)} images"
+    count = f"{len(new.packages)} packages, {len(new.images)} images, {len(new.wheels)} wheels"
     workshop.emit(events.Note(f"locked {count} in {pins.path}"))
     return new
 
@@ -91,7 +101,55 @@ def for_platform(lock: Lock, platform: Platform) -> Lock:
     )
     keys = {key for root in roots for key in root.packages}
     packages = tuple(package for package in lock.packages if package.key in keys)
-    return replace(lock, roots=roots, packages=packages)
+    environments = tuple(
+        replace(one, name=one.name.removesuffix(mark))
+        for one in lock.environments
+        if one.architecture == platform.architecture
+    )
+    wheels = {name for one in environments for name in one.wheels}
+    return replace(
+        lock,
+        roots=roots,
+        packages=packages,
+        environments=environments,
+        wheels=tuple(one for one in lock.wheels if one.filename in wheels),
+    )
+
+
+def _wheels(source: Source, wanted: Sequence[Request]) -> dict[str, Sequence[str]]:
+    """Return the Python requirements of `source` for each architecture that is asked for."""
+    whole = folder(source)
+    if whole is None or not whole.service.wheels:
+        return {}
+    architectures = {one.architecture for one in wanted}
+    return {whole.root + _mark(one): whole.service.wheels for one in sorted(architectures)}
+
+
+def _with_wheels(
+    lock: Lock,
+    source: Source,
+    platforms: Sequence[Platform],
+    moving: Collection[str],
+    workshop: Workshop,
+) -> Lock:
+    """Return `lock` with wheels for every platform that it has packages for."""
+    from piimage.plan.wheels import lock_wheels  # noqa: PLC0415  # a current lock does without
+
+    whole = folder(source)
+    assert whole is not None  # noqa: S101  # a Dockerfile asks for no wheels
+    known = {one.architecture: one for one in platforms}
+    environments: list[LockedEnvironment] = []
+    wheels: dict[str, LockedWheel] = {}
+    for name in sorted({root.architecture for root in lock.roots}):
+        own = for_platform(lock, known.get(name, Platform(os="linux", architecture=name)))
+        pinned = lock_wheels(own, [whole], workshop.sources().wheels, moving)
+        environments += (replace(one, name=one.name + _mark(name)) for one in pinned.environments)
+        wheels |= {one.filename: one for one in pinned.wheels}
+    return replace(
+        lock,
+        environments=tuple(sorted(environments, key=lambda one: one.name)),
+        wheels=tuple(one for _, one in sorted(wheels.items())),
+    )
 
 
 def _mark(architecture: str) -> str:
@@ -127,7 +185,7 @@ def _resolved(
         from piimage.debian.pinning import Pinning  # noqa: PLC0415  # a current lock does without
         from piimage.plan.requests import release_suites  # noqa: PLC0415
 
-        packages = frozenset(moving) - set(images)
+        packages = frozenset(moving) - set(images) - {wheel.name for wheel in lock.wheels}
         pinning = Pinning(sources.archive(), sources.fetcher(), release_suites())
         lock = pinning.lock(wanted, old, packages)
     return replace(lock, images=sources.images().lock(images, lock, moving))

@@ -127,7 +127,8 @@ def composed(folder: Folder, lock: Lock) -> Made:
     if service.wheels or service.python:
         target = folder_target(folder, lock)
         wheels = lock.wheels_of(folder.root) if service.wheels else ()
-        python = Python(target.python, wheels, tuple(Path(one) for one in service.python))
+        projects = tuple(Path(one) for one in service.python)
+        python = Python(target.python, target.architecture, wheels, projects)
     layers = container_layers(service.name, service, packages, base, folder.path, python)
     execution = Execution(
         user=service.user,

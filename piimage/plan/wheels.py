@@ -63,7 +63,9 @@ def lock_wheels(
 def _environment(lock: Lock, folder: Folder, wheels: Open, moving: Collection[str]) -> Pinned:
     target = folder_target(folder, lock)
     python, glibc = target.python, f"2.{target.glibc}"
-    wanted = LockedEnvironment(folder.root, folder.service.wheels, python, glibc, ())
+    wanted = LockedEnvironment(
+        folder.root, folder.service.wheels, target.architecture, python, glibc, ()
+    )
     old = {one.name: one for one in lock.environments}.get(folder.root)
     kept = lock.wheels_of(folder.root) if old is not None else ()
     stays = "*" not in moving and not any(wheel.name in moving for wheel in kept)
@@ -106,7 +108,8 @@ def _by_target(
 ) -> Iterator[tuple[Target, tuple[LockedWheel, ...]]]:
     found: dict[Target, dict[str, LockedWheel]] = {}
     for one in lock.environments:
-        target = Target(*(int(text.partition(".")[2]) for text in (one.python, one.glibc)))
+        minor, glibc = (int(text.partition(".")[2]) for text in (one.python, one.glibc))
+        target = Target(minor, glibc, one.architecture)
         own = {wheel.filename: wheel for wheel in lock.wheels_of(one.name)}
         found.setdefault(target, {}).update(
             {name: wheel for name, wheel in own.items() if wheel.sha256 in wanted}

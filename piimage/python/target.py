@@ -16,6 +16,7 @@ from piimage.errors import InputError, PiimageError
 
 _INTERPRETER: Final = re.compile(r"python3\.(\d+)-minimal")
 _GLIBC: Final = re.compile(r"2\.(\d+)")
+_MACHINES: Final = {"arm64": "aarch64", "amd64": "x86_64"}
 _OLDEST_GLIBC: Final = 17  # before that there was no aarch64 wheel (PEP 599)
 # The newest manylinux name that uv knows; nobody builds wheels for later ones yet.
 _NEWEST_GLIBC: Final = 40
@@ -23,10 +24,11 @@ _NEWEST_GLIBC: Final = 40
 
 @dataclass(frozen=True)
 class Target:
-    """CPython 3.`minor` on aarch64 with glibc 2.`glibc`."""
+    """CPython 3.`minor` with glibc 2.`glibc` on Debian's `architecture`."""
 
     minor: int
     glibc: int
+    architecture: str = "arm64"
 
     @property
     def python(self) -> str:
@@ -34,16 +36,21 @@ class Target:
         return f"3.{self.minor}"
 
     @property
+    def machine(self) -> str:
+        """The processor as wheels name it."""
+        return _MACHINES[self.architecture]
+
+    @property
     def platform(self) -> str:
         """The platform as uv names it."""
-        return f"aarch64-manylinux_2_{min(self.glibc, _NEWEST_GLIBC)}"
+        return f"{self.machine}-manylinux_2_{min(self.glibc, _NEWEST_GLIBC)}"
 
     @cached_property
     def tags(self) -> frozenset[Tag]:
         """Every tag of a wheel that runs there (PEP 425, PEP 600)."""
         newest_first = range(self.glibc, _OLDEST_GLIBC - 1, -1)
-        platforms = [f"manylinux_2_{minor}_aarch64" for minor in newest_first]
-        platforms += ["manylinux2014_aarch64", "linux_aarch64"]
+        platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in newest_first]
+        platforms += [f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
         version = (3, self.minor)
         own = cpython_tags(version, platforms=platforms)
         return frozenset([*own, *compatible_tags(version, f"cp3{self.minor}", platforms)])
@@ -56,7 +63,9 @@ class Target:
             raise unfit(filename, str(error)) from None
         if not tags & self.tags:
             said = ", ".join(sorted(map(str, tags)))
-            raise unfit(filename, f"it is for {said}, not for CPython {self.python} on aarch64")
+            raise unfit(
+                filename, f"it is for {said}, not for CPython {self.python} on {self.machine}"
+            )
 
 
 def target_of(packages: Iterable[Package], place: str) -> Target:
@@ -64,9 +73,9 @@ def target_of(packages: Iterable[Package], place: str) -> Target:
 
     Raises InputError ``python.no-python`` when it has none, or no glibc.
     """
-    versions = {package.name: package.version for package in packages}
-    minors = [int(found[1]) for name in versions if (found := _INTERPRETER.fullmatch(name))]
-    glibc = _GLIBC.match(versions.get("libc6", ""))
+    known = {package.name: package for package in packages}
+    minors = {int(found[1]): name for name in known if (found := _INTERPRETER.fullmatch(name))}
+    glibc = _GLIBC.match(known["libc6"].version) if "libc6" in known else None
     if not minors or glibc is None:
         raise InputError(
             "python.no-python",
@@ -74,7 +83,8 @@ def target_of(packages: Iterable[Package], place: str) -> Target:
             place=place,
             hint="add `base: python`, or python3-minimal and libpython3-stdlib to packages:",
         )
-    return Target(max(minors), int(glibc[1]))
+    newest = max(minors)
+    return Target(newest, int(glibc[1]), known[minors[newest]].architecture)
 
 
 def unfit(filename: str, why: str) -> PiimageError:

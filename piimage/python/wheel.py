@@ -41,7 +41,8 @@ _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
 _SCRIPT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _OBJECT: Final = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+))?\s*(?:\[[\w\s,.-]*\])?")
 _PYTHON: Final = re.compile(rb"#!pythonw?(?=[ \r\n])")
-_ELF_AARCH64: Final = 183
+# e_machine of the ELF header, by Debian's names.
+_ELF: Final = {"arm64": 183, "amd64": 62}
 _INTERPRETER: Final = "/usr/bin/python3"
 Rows = list[tuple[str, str, str]]
 
@@ -53,6 +54,7 @@ class Wheel:
     path: Path
     filename: str
     python: str
+    architecture: str = "arm64"
 
     @property
     def site(self) -> str:
@@ -213,7 +215,8 @@ class _Reader:
             raise ValueError(f"{path} is not what its RECORD says")
 
     def _check_machine(self, path: str, start: bytes) -> None:
-        if start[:4] == b"\x7fELF" and start[18:20] != _ELF_AARCH64.to_bytes(2, "little"):
+        machine = _ELF[self._wheel.architecture].to_bytes(2, "little")
+        if start[:4] == b"\x7fELF" and start[18:20] != machine:
             raise ValueError(f"{path} is code for another machine")
 
     def _own(self, path: str, data: bytes, mode: int = 0o644) -> Entry:

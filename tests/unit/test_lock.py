@@ -47,7 +47,9 @@ LOCK = Lock(
     packages=(package("app"), package("lib", "1:2e5-1~x+y")),
     images=(LockedImage("example.org:5000/x:1", f"sha256:{SHA}", f"sha256:{SHA[::-1]}"),),
     environments=(
-        LockedEnvironment("container/x", ("smbus2>=0.6",), "3.13", "2.41", (WHEEL.filename,)),
+        LockedEnvironment(
+            "container/x", ("smbus2>=0.6",), "arm64", "3.13", "2.41", (WHEEL.filename,)
+        ),
     ),
     wheels=(WHEEL,),
 )
