@@ -12,7 +12,6 @@ from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import MERGED, File, Matcher, Rules, added
 from piimage.debian.deb import data_stream
 from piimage.errors import PiimageError
-from piimage.kernel.modinfo import normal_name
 from piimage.kernel.modules import ModuleTree
 from piimage.oci.rootfs import Notebook
 from piimage.sbom.ledger import Ledger
@@ -165,13 +164,9 @@ class FilesLayer(Layer):
 
 @dataclass(frozen=True)
 class ModulesLayer(Layer):
-    """The kernel's modules, and the list of those that the system loads, with parameters.
-
-    `parameters` are by the module's name, each ``NAME=VALUE`` and so on, separated by blanks.
-    """
+    """The kernel's modules, and the list of those that the system loads, with parameters."""
 
     modules: ModuleTree
-    parameters: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -181,10 +176,8 @@ class ModulesLayer(Layer):
     def tree(self, job: Job) -> Tree:
         """Give the modules, depmod's indexes, and the list."""
         placement = Placement()
-        paths = job.file(self.modules, "late-order").read_text().splitlines()
-        lines = [f"{path} {self.parameters.get(normal_name(path), '')}".rstrip() for path in paths]
-        text = "".join(f"{line}\n" for line in lines)
-        yield from placement.place([file("etc/piimage/modules-late", text.encode())])
+        late = job.file(self.modules, "late-order").read_bytes()
+        yield from placement.place([file("etc/piimage/modules-late", late)])
         with job.file(self.modules, "tree").open("rb") as stream:
             yield from placement.place(read_tar(stream, "the modules"))
 

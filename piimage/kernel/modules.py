@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Final
@@ -35,9 +35,9 @@ class ModuleTree(Step):
 
     `extra` are modules built out of tree: for each its path under ``updates/``, which depmod and
     modprobe search before ``kernel/``, and its ``.ko``; `symbols` gives the Module.symvers that
-    they have to fit. `params` names the parameters that are set, by module. Outputs: ``tree`` (a
-    tar with usr/lib/modules/RELEASE and what depmod makes), ``boot`` (a tar with the initramfs's
-    modules), ``boot-order`` and ``late-order`` (paths, one a line).
+    they have to fit. `params` are the parameters that are set, by module. Outputs: ``tree`` (a tar
+    with usr/lib/modules/RELEASE and what depmod makes), ``boot`` (a tar with the initramfs's
+    modules), ``boot-order`` and ``late-order`` (a path and its parameters a line).
     """
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
@@ -47,7 +47,7 @@ class ModuleTree(Step):
     late: tuple[str, ...]
     extra: tuple[tuple[str, Step], ...] = ()
     symbols: Step | None = None
-    params: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -63,7 +63,7 @@ class ModuleTree(Step):
                 supply.add_extra(name, job.file(step).read_bytes())
             if self.symbols is not None:
                 supply.check_symbols(job.file(self.symbols).read_text())
-            raise_all(error for name, given in self.params for error in supply.refused(name, given))
+            raise_all(e for name, given in self.params.items() for e in supply.refused(name, given))
             boot = supply.load_order(self.boot)
             late = [name for name in supply.load_order(self.late) if name not in boot]
             files = {**supply.files((*boot, *late)), **supply.lists()}
@@ -74,9 +74,15 @@ class ModuleTree(Step):
         return {
             "tree": job.store.add_stream(tar_chunks(_entries(tree))),
             "boot": job.store.add_stream(tar_chunks(_entries(sorted(boot_files.items())))),
-            "boot-order": job.store.add_bytes(_lines(supply.path(name) for name in boot)),
-            "late-order": job.store.add_bytes(_lines(supply.path(name) for name in late)),
+            "boot-order": job.store.add_bytes(self.lines(supply, boot)),
+            "late-order": job.store.add_bytes(self.lines(supply, late)),
         }
+
+    def lines(self, supply: Supply, names: Iterable[str]) -> bytes:
+        """Return what insmod is given for each of `names`, one a line."""
+        params = {normal_name(name): given for name, given in self.params.items()}
+        words = [(f"/{supply.path(name)}", *_settings(params.get(name, {}))) for name in names]
+        return "".join(f"{' '.join(line)}\n" for line in words).encode()
 
 
 class Supply:
@@ -242,5 +248,8 @@ def _entries(files: Iterable[tuple[str, bytes]]) -> Iterator[Entry]:
         yield file(path, data)
 
 
-def _lines(paths: Iterable[str]) -> bytes:
-    return "".join(f"/{path}\n" for path in paths).encode()
+def _settings(params: Mapping[str, str]) -> Iterator[str]:
+    # The kernel takes values with blanks in double quotes (Documentation/admin-guide/
+    # kernel-parameters.rst).
+    for name, text in params.items():
+        yield f'{name}="{text}"' if " " in text else f"{name}={text}"

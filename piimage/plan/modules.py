@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from piimage.boards import Board
-from piimage.compose.layers import ModulesLayer
 from piimage.config.models import Appliance
 from piimage.errors import InputError, raise_all
-from piimage.kernel.modinfo import normal_name
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts
 from piimage.lock import Lock
@@ -43,15 +41,8 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
         (*board.modules.late, *wifi, *(module.name for module in named)),
         extra,
         _symbols(folders, lock),
-        tuple((module.name, tuple(module.params)) for module in named if module.params),
+        {module.name: module.params for module in named if module.params},
     )
-
-
-def modules_layer(appliance: Appliance, modules: ModuleTree) -> ModulesLayer:
-    """Return the layer of the modules, and of the list of those that are loaded."""
-    named = _named(appliance, module_folders(appliance))
-    parameters = {normal_name(module.name): _line(module.params) for module in named}
-    return ModulesLayer(modules, {name: text for name, text in parameters.items() if text})
 
 
 def _named(appliance: Appliance, folders: tuple[ModuleFolder, ...]) -> Iterator[_Named]:
@@ -66,13 +57,6 @@ def _symbols(folders: tuple[ModuleFolder, ...], lock: Lock) -> Step | None:
     if not folders:
         return None
     return symbols(lock, required_kernel(lock, str(folders[0].path)))
-
-
-def _line(params: Mapping[str, str]) -> str:
-    # The kernel takes values with blanks in double quotes (Documentation/admin-guide/
-    # kernel-parameters.rst).
-    quoted = {name: f'"{text}"' if " " in text else text for name, text in params.items()}
-    return " ".join(f"{name}={text}" for name, text in quoted.items())
 
 
 def _bad_parameters(named: tuple[_Named, ...]) -> Iterator[InputError]:

@@ -12,7 +12,7 @@ from piimage.clock import EPOCH
 from piimage.compose.described import files_layer, folder_files, package, packages_layer
 from piimage.compose.extract import Extracted
 from piimage.compose.image import ImageKernel, image_layers, scans
-from piimage.compose.layers import Layer
+from piimage.compose.layers import Layer, ModulesLayer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
 from piimage.config.models import Appliance
@@ -22,7 +22,7 @@ from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
-from piimage.plan.modules import modules_layer, plan_modules
+from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
 from piimage.plan.requests import system_tree
 from piimage.steps import Step
@@ -58,8 +58,8 @@ def plan_system(
     )
     # The system's own files win over those of `init:` images: it is the system that boots.
     layers: list[Layer] = [one for name in appliance.init for one in image_layers(images[name])]
-    layers += agent_layers(appliance, lock)
-    layers += [*_base_layers(lock), modules_layer(appliance, modules)]
+    layers += [*agent_layers(appliance, lock), *_base_layers(lock)]
+    layers.append(ModulesLayer(modules))
     layers += wifi_layers(appliance, board, lock)
     layers.append(_config_layer(appliance, appliance_folder))
     sources = {name: path.read_bytes() for name, path in overlay_sources(board).items()}
@@ -80,13 +80,6 @@ def _kernel(
 def _base_layers(lock: Lock) -> Iterator[Layer]:
     tree = system_tree()
     yield packages_layer("the system", tree, lock.of_root("system"), lowest=True)
-
-
-def _wifi_layer(appliance: Appliance, board: Board, lock: Lock) -> PackagesLayer | None:
-    if board.wifi is None or not wants_wifi(appliance):
-        return None
-    packages = tuple(package(one) for one in lock.of_root("wifi"))
-    return PackagesLayer("WiFi", packages, Rules(drop=("**",), keep=board.wifi.files))
 
 
 def _firmware(board: Board, lock: Lock) -> Extracted | None:

@@ -7,7 +7,8 @@ import tarfile
 import pytest
 
 from piimage.errors import ErrorGroup, InputError, PiimageError
-from piimage.kernel.modules import Supply
+from piimage.kernel.modules import ModuleTree, Supply
+from piimage.kernel.package import UnpackedKernel
 
 from .elf import module
 
@@ -141,3 +142,14 @@ def test_a_parameter_that_a_module_does_not_have_is_named() -> None:
     assert list(kernel.refused("x", ["whom"])) == []
     (error,) = kernel.refused("x", ["who"])
     assert str(error) == "modules.x: the module x has no parameter who; it has: whom"
+
+
+def test_parameters_follow_the_path_on_its_line() -> None:
+    kernel = UnpackedKernel((), ())
+    tree = ModuleTree(kernel, (), (), params={"i2c-stub": {"chip_addr": "3,4", "whom": "a b"}})
+    assert (
+        tree.lines(supply(loop="", i2c_stub=""), ["loop", "i2c_stub"])
+        == (
+            f'/{FOLDER}/kernel/loop.ko\n/{FOLDER}/kernel/i2c-stub.ko chip_addr=3,4 whom="a b"\n'
+        ).encode()
+    )

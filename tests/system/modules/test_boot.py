@@ -1,0 +1,36 @@
+"""Modules built out of tree on the booted appliance."""
+
+from __future__ import annotations
+
+from tests.system.boot.conftest import PATIENCE, Pi
+
+
+def test_they_are_loaded_in_order_with_their_parameters(pi: Pi) -> None:
+    # The newest comes first in /proc/modules.
+    loaded = [line.split()[0] for line in pi.say("lsmod").splitlines()]
+    ours = [name for name in reversed(loaded) if name in ("i2c_dev", "i2c_stub", "hello", "dummy")]
+    assert ours == ["i2c_dev", "i2c_stub", "hello", "dummy"]
+    values = "cat /sys/module/hello/parameters/whom /sys/module/i2c_stub/parameters/chip_addr"
+    whom, chips = pi.say(values).splitlines()
+    assert whom == "the plants"
+    assert chips.split(",")[:3] == ["72", "119", "0"]
+    assert pi.say("ls -d /sys/class/net/dummy*").split() == [
+        "/sys/class/net/dummy0", "/sys/class/net/dummy1"
+    ]  # fmt: skip
+    assert "hello, the plants" in pi.say("dmesg")
+
+
+def test_they_lie_under_updates_and_modprobe_finds_them(pi: Pi) -> None:
+    assert "/updates/hello.ko" in pi.say("modprobe -D hello")
+    index = pi.say("cat /lib/modules/$(uname -r)/modules.dep")
+    assert "updates/i2c-stub.ko:" in index
+
+
+def test_a_container_sees_the_chips_of_the_stub(pi: Pi) -> None:
+    pi.session.wait_for("70: -- -- -- -- -- -- -- 77", PATIENCE)
+    said = [line.text for line in pi.session.lines()]
+    table = next(n for n, line in enumerate(said) if line.startswith("     0  1  2  3"))
+    rows = {line[:2]: line[4:].split() for line in said[table + 1 : table + 9]}
+    found = {f"{row[0]}{n:x}" for row, cells in rows.items() for n, c in enumerate(cells)
+             if c != "--" and row != "00"}  # fmt: skip
+    assert found == {"48", "77"}
