@@ -178,6 +178,8 @@ class Board(_Part):
     overlays: Overlays
     firmware: Firmware
     wifi: Wifi | None = None
+    imager: tuple[Name, ...] = ()
+    """The tags of Raspberry Pi Imager's models that the board is; none for what is no Pi."""
     config: tuple[Line, ...]
     """Lines of config.txt."""
     cmdline: tuple[Word, ...]

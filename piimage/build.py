@@ -105,6 +105,7 @@ def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outp
     card = write_card(sources.runner, layout, target) if chosen.card else None
     paths = (
         *((card.image, card.map_file) if card else ()),
+        *(chosen.list_for_imager(card, version) if card else ()),
         *chosen.write(version, job, project.name, out),
         *results(project.name, layout.identity, version, project.lock, job, out).write(),
     )

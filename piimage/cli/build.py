@@ -39,6 +39,12 @@ def build(
         str,
         typer.Option("--format", help="One or more of card, kernel+initrd, tar, oci; by commas."),
     ] = "card",
+    rpi_imager: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Also pack the card for Raspberry Pi Imager, to be served at URL."
+        ),
+    ] = None,
     sets: Sets = [],
     mirror: Mirror = None,
     snapshot: Snapshot = None,
@@ -51,7 +57,7 @@ def build(
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
-    memory = Memory(Store(default_root()), tuple(files), out, (form, *sets))
+    memory = Memory(Store(default_root()), tuple(files), out, (form, rpi_imager or "", *sets))
     if (said := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
             emit(Note(f"nothing changed; {said}"))
@@ -61,7 +67,7 @@ def build(
     from piimage.cli.session import project, sources  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
-    chosen = parse(form)
+    chosen = parse(form, imager_url=rpi_imager)
     witness = memory.witness()
     with (
         witness.watching(),

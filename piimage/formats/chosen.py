@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from piimage.card.image import Card
 from piimage.errors import InputError, raise_all
+from piimage.formats.imager import check_url, write_listing
 from piimage.formats.images import Images
 from piimage.formats.kernel import KernelAndInitramfs
 from piimage.formats.tree import RootTar
@@ -42,6 +44,8 @@ class Chosen:
     """The forms that were asked for; the card is one of them, made elsewhere."""
 
     names: tuple[str, ...] = (CARD,)
+    imager_url: str | None = None
+    """Where the card will be served for Raspberry Pi Imager, if it shall be packed for that."""
 
     @property
     def card(self) -> bool:
@@ -56,18 +60,27 @@ class Chosen:
         """Write all but the card; return what was written."""
         return tuple(p for one in self._others() for p in one.write(version, job, name, out))
 
+    def list_for_imager(self, card: Card, version: Version) -> tuple[Path, ...]:
+        """Write the packed card and Raspberry Pi Imager's list of it, if that was asked for."""
+        if self.imager_url is None:
+            return ()
+        return write_listing(card, version, self.imager_url)
+
     def _others(self) -> Iterable[Format]:
         return (FORMATS[name] for name in self.names if name != CARD)
 
 
-def parse(text: str) -> Chosen:
+def parse(text: str, *, imager_url: str | None = None) -> Chosen:
     """Read ``card,tar`` and the like.
 
-    Raises InputError ``formats.unknown`` for each name that is none.
+    Raises InputError ``formats.unknown`` for each name that is none, ``formats.imager-url`` for a
+    URL that nothing can be downloaded from, or one without a card to go with it.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     raise_all(_unknown(name) for name in names or ("",) if name not in (CARD, *FORMATS))
-    return Chosen(names)
+    if imager_url is not None:
+        check_url(imager_url, with_card=CARD in names)
+    return Chosen(names, imager_url)
 
 
 def _unknown(name: str) -> InputError:
