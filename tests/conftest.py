@@ -22,6 +22,8 @@ settings.register_profile(
 )
 settings.load_profile("piimage")
 
+pytest_plugins = ["chipmodels.testing.plugin"]  # device nodes for the drivers' tests
+
 SYSTEM = Path(__file__).parent / "system"
 
 

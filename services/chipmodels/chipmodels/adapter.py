@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 
-from chipmodels.target import I2cTarget, Nack, SpiTarget
+from chipmodels.target import I2cTarget, Nack, SpiTarget, Stretched
 
 I2C_MESSAGES_MAX = 42  # I2C_RDWR_IOCTL_MAX_MSGS of linux/i2c-dev.h
 I2C_MESSAGE_BYTES_MAX = 8192  # i2cdev_ioctl_rdwr of drivers/i2c/i2c-dev.c
+I2C_TIMEOUT_SECONDS = 1.0  # HZ, which i2c_register_adapter of drivers/i2c/i2c-core-base.c sets
 SPI_BUFFER_BYTES = 4096  # the bufsiz parameter of drivers/spi/spidev.c
 SPI_MODES = 0x3 | 0x4 | 0x40 | 0x10  # CPHA CPOL CS_HIGH NO_CS 3WIRE of spi-bcm2835.c
 
@@ -27,6 +28,8 @@ class Message:
     data: bytes = b""
     length: int = 0
     read: bool = False
+    flags: int = 0
+    """The flags of struct i2c_msg besides I2C_M_RD; this controller has none of them."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,16 @@ def _error(number: int) -> OSError:
 class I2cAdapter:
     """A bus with chips at 7-bit addresses, driven by a bcm2835 controller.
 
-    drivers/i2c/busses/i2c-bcm2835.c takes one read, last in a transfer (else EOPNOTSUPP), and
-    reports an address that nobody answers as EREMOTEIO.
+    drivers/i2c/busses/i2c-bcm2835.c takes one read, last in a transfer (else EOPNOTSUPP), reports
+    an address that nobody answers as EREMOTEIO, and a clock that stays low as ETIMEDOUT after
+    `timeout_seconds`, which `wait` lets pass. It ignores the flags of a message, and so would
+    address the wrong chip for a 10-bit address: here they are refused.
     """
 
     chips: Mapping[int, I2cTarget]
     log: MutableSequence[I2cTransfer] = field(default_factory=list)
+    wait: Callable[[float], None] | None = None
+    timeout_seconds: float = I2C_TIMEOUT_SECONDS
 
     def transfer(self, messages: Sequence[Message]) -> list[bytes]:
         """Run one transfer; the bytes of its reads, in order. Raises OSError as the kernel."""
@@ -76,6 +83,10 @@ class I2cAdapter:
             raise _error(errno.EINVAL)
         if any(max(len(m.data), m.length) > I2C_MESSAGE_BYTES_MAX for m in messages):
             raise _error(errno.EINVAL)
+        if any(m.flags for m in messages):
+            raise _error(errno.EOPNOTSUPP)
+        if any(not 0 <= m.address <= 0x7F for m in messages):
+            raise _error(errno.EINVAL)
         if any(message.read for message in messages[:-1]):
             raise _error(errno.EOPNOTSUPP)
 
@@ -89,12 +100,19 @@ class I2cAdapter:
             chip.i2c_write(message.data)
         except Nack:
             raise _error(errno.EREMOTEIO) from None
+        except Stretched:
+            if self.wait is not None:
+                self.wait(self.timeout_seconds)
+            raise _error(errno.ETIMEDOUT) from None
         return b""
 
 
 @dataclass
 class SpiController:
-    """A controller with chips at chip selects, as drivers/spi/spi-bcm2835.c behaves."""
+    """A controller with chips at chip selects, as drivers/spi/spi-bcm2835.c behaves.
+
+    A chip that is clocked faster than it understands answers one bit late.
+    """
 
     chips: Mapping[int, SpiTarget]
     log: MutableSequence[SpiTransfer] = field(default_factory=list)
@@ -104,11 +122,21 @@ class SpiController:
         if mode & ~SPI_MODES or bits_per_word not in (0, 8):
             raise _error(errno.EINVAL)
 
-    def transfer(self, chip_select: int, data: bytes, mode: int) -> bytes:
+    def transfer(self, chip_select: int, data: bytes, mode: int, speed_hz: int = 500_000) -> bytes:
         """Hold one chip select while `data` goes out; what comes back (0xFF from nobody)."""
         if len(data) > SPI_BUFFER_BYTES:
             raise _error(errno.EMSGSIZE)
         chip = self.chips.get(chip_select)
         received = b"\xff" * len(data) if chip is None else chip.spi_transfer(data, mode & 3)
+        if speed_hz > (getattr(chip, "spi_max_hz", None) or speed_hz):
+            received = _late(received)
         self.log.append(SpiTransfer(data, received))
         return received
+
+
+def _late(data: bytes) -> bytes:
+    """Every bit one clock late; the line idles high."""
+    if not data:
+        return data
+    value = int.from_bytes(data, "big") >> 1 | 1 << 8 * len(data) - 1
+    return value.to_bytes(len(data), "big")

@@ -155,6 +155,9 @@ class _Converter:
 class BoschModel:
     """One BMP280 or BME280. `source` is planted raw values, or the air around the chip."""
 
+    spi_max_hz = 10_000_000
+    """Section 5.3."""
+
     def __init__(
         self,
         time: TimeSource,

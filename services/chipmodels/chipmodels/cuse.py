@@ -178,7 +178,19 @@ class CuseDevice:
         return _IOCTL_OUT.pack(0, _RETRY, len(answer.read), len(answer.write)) + ranges
 
 
-def serve(devices: Sequence[CuseDevice]) -> None:
+class Answering(Protocol):
+    """Something in a server's loop: a device node, a control socket."""
+
+    def fileno(self) -> int:
+        """For select."""
+        ...
+
+    def answer(self) -> None:
+        """Take one request and answer it."""
+        ...
+
+
+def serve(devices: Sequence[Answering]) -> None:
     """Answer for all devices, until the process is ended."""
     with selectors.DefaultSelector() as selector:
         for device in devices:

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 
 from chipmodels.adapter import I2C_MESSAGES_MAX, I2cAdapter, Message
 from chipmodels.cuse import Call, Done, Need, Range
-from chipmodels.smbus import Size, process_call, smbus_read, smbus_write
+from chipmodels.smbus import (
+    PacketErrorChecking,
+    Size,
+    Transfers,
+    process_call,
+    smbus_read,
+    smbus_write,
+)
 
 # linux/i2c-dev.h and linux/i2c.h
 _RETRIES, _TIMEOUT, _SLAVE, _TENBIT, _FUNCS = 0x0701, 0x0702, 0x0703, 0x0704, 0x0705
 _SLAVE_FORCE, _RDWR, _PEC, _SMBUS = 0x0706, 0x0707, 0x0708, 0x0720
-_M_RD = 0x0001
+_M_RD, _M_TEN = 0x0001, 0x0010
+_INT_MAX = 0x7FFFFFFF
 _FUNC_I2C = 0x00000001
 _FUNC_SMBUS_EMUL = 0x0EFF0008
 _RDWR_DATA = struct.Struct("<QI4x")
@@ -46,24 +54,28 @@ class I2cFile:
     def __init__(self, adapter: I2cAdapter) -> None:
         self._adapter = adapter
         self._address = 0
+        self._ten_bit = 0
+        self._checked = False
 
     def read(self, length: int) -> bytes:
         """One read message to the chosen address."""
-        return self._adapter.transfer([Message(self._address, length=length, read=True)])[0]
+        return self._adapter.transfer(
+            [Message(self._address, length=length, read=True, flags=self._ten_bit)]
+        )[0]
 
     def write(self, data: bytes) -> None:
         """One write message to the chosen address."""
-        self._adapter.transfer([Message(self._address, data)])
+        self._adapter.transfer([Message(self._address, data, flags=self._ten_bit)])
 
     def ioctl(self, call: Call) -> Need | Done:
         """The requests of i2c-dev. Raises OSError as it does."""
         if call.command in (_SLAVE, _SLAVE_FORCE):
-            if call.argument > 0x7F:
+            if call.argument > (0x3FF if self._ten_bit else 0x7F):
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
             self._address = call.argument
             return Done()
         if call.command in (_RETRIES, _TIMEOUT, _TENBIT, _PEC):
-            return Done()
+            return self._set(call.command, call.argument)
         if call.command == _FUNCS:
             need = Need((), (Range(call.argument, 8),))
             return Done(struct.pack("<Q", _FUNC_I2C | _FUNC_SMBUS_EMUL)) if call.has(need) else need
@@ -72,6 +84,26 @@ class I2cFile:
         if call.command == _RDWR:
             return self._rdwr(call)
         raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    def _set(self, command: int, value: int) -> Done:
+        """What i2c-dev remembers: of an open, but for the time-out, which is the adapter's."""
+        if command == _TENBIT:
+            self._ten_bit = _M_TEN if value else 0
+        elif command == _PEC:
+            self._checked = bool(value)
+        elif value > _INT_MAX:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        elif command == _TIMEOUT:
+            self._adapter.timeout_seconds = value / 100
+        return Done()
+
+    def _bus(self, size: int) -> Transfers:
+        """The adapter, with error checking where it was asked for and the transaction has it."""
+        if self._ten_bit:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        if not self._checked or size in (Size.QUICK, Size.I2C_BLOCK_DATA):
+            return self._adapter
+        return PacketErrorChecking(self._adapter)
 
     def _smbus(self, call: Call) -> Need | Done:
         head = Range(call.argument, _SMBUS_DATA.size)
@@ -89,12 +121,13 @@ class I2cFile:
             return need
         data = call.data[head.length :]
         if size == Size.PROC_CALL:
-            answer = process_call(self._adapter, self._address, command, data[:2])
+            answer = process_call(self._bus(size), self._address, command, data[:2])
             return Done(answer + data[2:])
         if not reading:
-            smbus_write(self._adapter, self._address, Size(size), command, _payload(size, data))
+            payload = _payload(size, data)
+            smbus_write(self._bus(size), self._address, Size(size), command, payload)
             return Done()
-        answer = smbus_read(self._adapter, self._address, Size(size), command, data[0])
+        answer = smbus_read(self._bus(size), self._address, Size(size), command, data[0])
         if size == Size.I2C_BLOCK_DATA:
             answer = bytes([len(answer)]) + answer
         return Done(answer + data[len(answer) :])
@@ -103,7 +136,7 @@ class I2cFile:
         """Quick transactions, and the byte that is sent as a command."""
         if size not in (Size.QUICK, Size.BYTE) or (reading and size is Size.BYTE):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        smbus_write(self._adapter, self._address, size, command, b"")
+        smbus_write(self._bus(size), self._address, size, command, b"")
         return Done()
 
     def _rdwr(self, call: Call) -> Need | Done:
@@ -125,10 +158,12 @@ class I2cFile:
             return need
         messages, position = [], end
         for address, flags, length, _ in entries:
+            others = flags & ~_M_RD
             if flags & _M_RD:
-                messages.append(Message(address, length=length, read=True))
+                messages.append(Message(address, length=length, read=True, flags=others))
             else:
-                messages.append(Message(address, call.data[position : position + length]))
+                data = call.data[position : position + length]
+                messages.append(Message(address, data, flags=others))
                 position += length
         return Done(b"".join(self._adapter.transfer(messages)), count)
 

@@ -7,7 +7,7 @@ import os
 import struct
 from dataclasses import dataclass
 
-from chipmodels.adapter import SpiController
+from chipmodels.adapter import SPI_BUFFER_BYTES, SpiController
 from chipmodels.cuse import Call, Done, Need, Range
 
 # linux/spi/spidev.h: type 'k', numbers 0..5; the size is in the command, as in any _IOC.
@@ -52,7 +52,11 @@ class SpiFile:
         self._exchange(data)
 
     def _exchange(self, data: bytes) -> bytes:
-        return self._controller.transfer(self._chip_select, data, self._settings[_MODE])
+        return self._clocked(data, self._settings[_SPEED])
+
+    def _clocked(self, data: bytes, speed_hz: int) -> bytes:
+        mode = self._settings[_MODE]
+        return self._controller.transfer(self._chip_select, data, mode, speed_hz)
 
     def ioctl(self, call: Call) -> Need | Done:
         """The requests of spidev. Raises OSError as it does."""
@@ -74,7 +78,7 @@ class SpiFile:
         return Done(value.to_bytes(size, "little")) if call.has(need) else need
 
     def _set(self, key: int, value: int) -> None:
-        if key == _LSB_FIRST and value:
+        if (key == _LSB_FIRST and value) or (key == _SPEED and not value):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         changed = self._settings | {key: value}
         self._controller.check(changed[_MODE], changed[_BITS])
@@ -91,18 +95,30 @@ class SpiFile:
         need = Need((table, *read), write)
         if not call.has(need):
             return need
+        self._check(entries)
         return self._run(entries, call.data[table.length :])
+
+    def _check(self, entries: list[tuple[int, ...]]) -> None:
+        """Raises OSError for what spidev and the controller refuse in a message."""
+        if sum(length for _, _, length, *_ in entries) > SPI_BUFFER_BYTES:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        for *_, bits, _, tx_lines, rx_lines, _ in entries:
+            self._controller.check(self._settings[_MODE], bits)
+            if max(tx_lines, rx_lines) > 1:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def _run(self, entries: list[tuple[int, ...]], sent: bytes) -> Done:
         """All transfers under one chip select, but for those that ask to release it."""
         out, held, position = b"", b"", 0
         wanted: list[bool] = []
-        for tx, rx, length, _, _, _, release, *_ in entries:
+        fastest = 0
+        for tx, rx, length, speed, _, _, release, *_ in entries:
+            fastest = max(fastest, speed or self._settings[_SPEED])
             held += sent[position : position + length] if tx else bytes(length)
             position += length if tx else 0
             wanted += [bool(rx)] * length
             if release:
-                out, held = out + self._exchange(held), b""
-        out += self._exchange(held) if held else b""
+                out, held, fastest = out + self._clocked(held, fastest), b"", 0
+        out += self._clocked(held, fastest) if held else b""
         kept = bytes(byte for byte, keep in zip(out, wanted, strict=True) if keep)
         return Done(kept, len(out))

@@ -1,9 +1,10 @@
 """``python3 -m chipmodels.daemon``: chips behind real device nodes, for unmodified programs.
 
-    python3 -m chipmodels.daemon i2c-7:0x77=bmp280 i2c-7:0x29=tcs3472 spidev0.0=bme280
+    python3 -m chipmodels.daemon --control /run/chips.sock i2c-7:0x77=bmp280 spidev0.0=bme280
 
 Needs root and a kernel with CUSE (``modprobe cuse``). The values are those of the data sheets'
-examples and of the models' defaults. Ends with the process.
+examples and of the models' defaults; `chipmodels.control` changes them, and breaks chips. Ends
+with the process.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from time import sleep
+from typing import Any
 
 from chipmodels.adapter import I2cAdapter, SpiController
 from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import BoschModel, Variant
 from chipmodels.clock import RealClock, TimeSource
-from chipmodels.cuse import CuseDevice, Node, serve
+from chipmodels.control import Control, ControlSocket
+from chipmodels.cuse import Answering, CuseDevice, Node, serve
 from chipmodels.cuse_i2c import I2cNode
 from chipmodels.cuse_spi import SpiNode
+from chipmodels.faults import FaultRates, FaultyChip
 from chipmodels.lsm303d import Lsm303dModel
 from chipmodels.target import I2cTarget, SpiTarget
 from chipmodels.tcs3472 import Tcs3472Model
@@ -39,40 +47,75 @@ SPI_CHIPS: dict[str, Callable[[TimeSource], SpiTarget]] = {
 }
 
 
-def nodes(places: Iterable[str], time: TimeSource) -> list[Node]:
-    """The nodes that hold the chips at `places`. Raises ValueError for a place it cannot read."""
-    buses: dict[int, dict[int, I2cTarget]] = {}
-    selects: dict[int, dict[int, SpiTarget]] = {}
-    for place in places:
+@dataclass
+class Places:
+    """Chips at their places: the nodes that show them, and what controls them."""
+
+    buses: dict[int, dict[int, I2cTarget]] = field(default_factory=dict)
+    selects: dict[int, dict[int, SpiTarget]] = field(default_factory=dict)
+
+    def put(self, place: str, time: TimeSource) -> None:
+        """Put a model at ``i2c-N:0xAA=CHIP`` or ``spidevB.C=CHIP``. Raises ValueError."""
         i2c = re.fullmatch(r"i2c-(\d+):(0x[0-9a-f]{2})=(\w+)", place)
         spi = re.fullmatch(r"spidev(\d+)\.(\d+)=(\w+)", place)
         if i2c and i2c[3] in I2C_CHIPS:
-            buses.setdefault(int(i2c[1]), {})[int(i2c[2], 16)] = I2C_CHIPS[i2c[3]](time)
+            chips = self.buses.setdefault(int(i2c[1]), {})
+            chips[int(i2c[2], 16)] = _breakable(I2C_CHIPS[i2c[3]](time))
         elif spi and spi[3] in SPI_CHIPS:
-            selects.setdefault(int(spi[1]), {})[int(spi[2])] = SPI_CHIPS[spi[3]](time)
+            selects = self.selects.setdefault(int(spi[1]), {})
+            selects[int(spi[2])] = _breakable(SPI_CHIPS[spi[3]](time))
         else:
             raise ValueError(f"'{place}' is not i2c-N:0xAA=CHIP or spidevB.C=CHIP")
-    made: list[Node] = [
-        I2cNode(I2cAdapter(chips, deque(maxlen=_LOG)), number) for number, chips in buses.items()
-    ]
-    for bus, chips in selects.items():
-        controller = SpiController(chips, deque(maxlen=_LOG))
-        made += [SpiNode(controller, bus, chip_select) for chip_select in chips]
+
+    def served(self) -> tuple[list[Node], Control]:
+        """The nodes, and the control of everything behind them."""
+        nodes: list[Node] = []
+        logs: dict[str, MutableSequence[Any]] = {}
+        for number, chips in self.buses.items():
+            adapter = I2cAdapter(chips, deque(maxlen=_LOG), wait=sleep)
+            logs[f"i2c-{number}"] = adapter.log
+            nodes.append(I2cNode(adapter, number))
+        for bus, selects in self.selects.items():
+            controller = SpiController(selects, deque(maxlen=_LOG))
+            logs[f"spi{bus}"] = controller.log
+            nodes += [SpiNode(controller, bus, chip_select) for chip_select in selects]
+        return nodes, Control(self._breakable_chips(), logs)
+
+    def _breakable_chips(self) -> dict[str, FaultyChip]:
+        i2c = {f"i2c-{n}:0x{a:02x}": chip for n, on in self.buses.items() for a, chip in on.items()}
+        spi = {f"spidev{b}.{c}": chip for b, on in self.selects.items() for c, chip in on.items()}
+        return {p: chip for p, chip in (i2c | spi).items() if isinstance(chip, FaultyChip)}
+
+
+def _breakable(chip: I2cTarget | SpiTarget) -> FaultyChip:
+    return FaultyChip(chip, FaultRates(), Random(1))  # noqa: S311 -- faults, not secrets
+
+
+def placed(places: Iterable[str], time: TimeSource) -> Places:
+    """The chips at `places`. Raises ValueError for a place that cannot be read."""
+    made = Places()
+    for place in places:
+        made.put(place, time)
     return made
 
 
-def main(places: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Serve until the process is ended; 2 for a place that cannot be read, 1 without CUSE."""
+    words = list(arguments)
+    socket = Path(words[1]) if len(words) > 1 and words[0] == "--control" else None
     try:
-        wanted = nodes(places, RealClock())
-        devices = [CuseDevice(node) for node in wanted]
+        nodes, control = placed(words[2:] if socket else words, RealClock()).served()
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    try:
+        answering: list[Answering] = [CuseDevice(node) for node in nodes]
     except OSError as error:
         sys.stderr.write(f"/dev/cuse: {error.strerror}; does the kernel have CUSE?\n")
         return 1
-    serve(devices)
+    if socket:
+        answering.append(ControlSocket(socket, control))
+    serve(answering)
     return 0
 
 

@@ -6,8 +6,9 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
-from chipmodels.target import Chip, Nack
+from chipmodels.target import I2cTarget, Nack, SpiTarget, Stretched
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class FaultRates:
     """A read gives all ones, all zeros, or random bytes."""
     bit_flip: float = 0.0
     """One bit of a read is wrong."""
+    hang: float = 0.0
+    """The chip holds the clock low until the controller gives up (I2C only)."""
 
 
 @dataclass
@@ -31,7 +34,7 @@ class FaultyChip:
     `unplugged` takes the chip away until it is set back.
     """
 
-    chip: Chip
+    chip: I2cTarget | SpiTarget
     rates: FaultRates
     random: random.Random
     unplugged: bool = False
@@ -40,22 +43,39 @@ class FaultyChip:
     def i2c_write(self, data: bytes) -> None:
         """Pass a write on, unless a fault comes first."""
         self._before()
-        self.chip.i2c_write(data)
+        cast(I2cTarget, self.chip).i2c_write(data)
 
     def i2c_read(self, length: int) -> bytes:
         """Pass a read on, unless a fault comes first or spoils it."""
         self._before()
-        return self._spoil(self.chip.i2c_read(length))
+        return self._spoil(cast(I2cTarget, self.chip).i2c_read(length))
+
+    def spi_transfer(self, data: bytes, mode: int) -> bytes:
+        """Pass a transfer on; on SPI nobody acknowledges, so one that is away answers ones."""
+        try:
+            self._before()
+        except (Nack, Stretched):
+            return _ones(len(data))
+        return self._spoil(cast(SpiTarget, self.chip).spi_transfer(data, mode))
+
+    @property
+    def spi_max_hz(self) -> int | None:
+        """The chip's."""
+        return getattr(self.chip, "spi_max_hz", None)
 
     def power_cycle(self) -> None:
-        """Interrupt the chip's supply."""
-        self.chip.power_cycle()
+        """Interrupt the chip's supply. A model without `power_cycle` keeps its settings."""
+        cycle = getattr(self.chip, "power_cycle", None)
+        if cycle is not None:
+            cycle()
 
     def _before(self) -> None:
         if self.unplugged:
             raise Nack
         if self._happens("reset", self.rates.reset):
-            self.chip.power_cycle()
+            self.power_cycle()
+        if self._happens("hang", self.rates.hang):
+            raise Stretched
         if self._happens("nack", self.rates.nack):
             raise Nack
 

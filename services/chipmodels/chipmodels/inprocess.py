@@ -6,6 +6,8 @@ Only the calls are reproduced, not the packages: neither needs to be installed.
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -89,9 +91,10 @@ class ModelSMBus:
 
 
 def _message(m: RdwrMessage) -> Message:
+    others = m.flags & ~I2C_M_RD
     if m.flags & I2C_M_RD:
-        return Message(m.addr, length=m.len, read=True)
-    return Message(m.addr, ctypes.string_at(m.buf, m.len))
+        return Message(m.addr, length=m.len, read=True, flags=others)
+    return Message(m.addr, ctypes.string_at(m.buf, m.len), flags=others)
 
 
 class ModelSpiDev:
@@ -100,7 +103,7 @@ class ModelSpiDev:
     def __init__(self, controller: SpiController, chip_select: int = 0) -> None:
         self.controller = controller
         self.chip_select = chip_select
-        self.max_speed_hz = 500_000
+        self._speed_hz = 500_000
         self._mode = 0
         self._bits_per_word = 8
 
@@ -113,6 +116,17 @@ class ModelSpiDev:
     def mode(self, mode: int) -> None:
         self.controller.check(mode, self._bits_per_word)
         self._mode = mode
+
+    @property
+    def max_speed_hz(self) -> int:
+        """The clock in hertz."""
+        return self._speed_hz
+
+    @max_speed_hz.setter
+    def max_speed_hz(self, speed_hz: int) -> None:
+        if speed_hz <= 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._speed_hz = speed_hz
 
     @property
     def bits_per_word(self) -> int:
@@ -129,7 +143,8 @@ class ModelSpiDev:
 
     def xfer2(self, values: Sequence[int]) -> list[int]:
         """Full duplex under one chip select."""
-        return list(self.controller.transfer(self.chip_select, bytes(values), self._mode))
+        sent = bytes(values)
+        return list(self.controller.transfer(self.chip_select, sent, self._mode, self._speed_hz))
 
     def xfer(self, values: Sequence[int]) -> list[int]:
         """As `xfer2`: a Pi holds the chip select through one message."""

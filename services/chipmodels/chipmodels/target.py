@@ -9,6 +9,10 @@ class Nack(Exception):
     """Nobody acknowledged: the chip is absent, busy, or refuses the byte."""
 
 
+class Stretched(Exception):
+    """The chip holds SCL low until the controller gives up."""
+
+
 class I2cTarget(Protocol):
     """A chip on an I2C bus; one call for each message between two start conditions."""
 
@@ -22,7 +26,10 @@ class I2cTarget(Protocol):
 
 
 class SpiTarget(Protocol):
-    """A chip on an SPI bus; one call for each time its chip select is held."""
+    """A chip on an SPI bus; one call for each time its chip select is held.
+
+    An attribute ``spi_max_hz``, where there is one, is the fastest clock that it understands.
+    """
 
     def spi_transfer(self, data: bytes, mode: int) -> bytes:
         """Take `data` in SPI `mode` and give as many bytes back."""

@@ -1,0 +1,204 @@
+"""Change what models measure and break while they serve device nodes.
+
+One request is a dictionary: ``chip`` names a place (``i2c-7:0x77``, ``spidev0.0``), and one of
+
+- ``set``: attributes by path, ``{"source.temperature_celsius": 21.5}``
+- ``get``: one attribute's path
+- ``call``: a method's name, ``power_cycle``
+- ``faults``: chances by the names of `FaultRates`; those left out are 0
+- ``unplugged``: true takes the chip away
+- ``counts``: true, for how often each fault came
+
+or ``{"log": "i2c-7"}`` for the transfers so far, which it empties. The answer is
+``{"value": ...}`` or ``{"error": "what is wrong"}``.
+
+Programs talk through a Unix socket, one JSON request a line; people use
+
+    python3 -m chipmodels.control SOCKET i2c-7:0x77 source.temperature_celsius=21.5 nack=0.05
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import sys
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chipmodels.faults import FaultRates, FaultyChip
+
+Found = TypeVar("Found")
+
+_RATES = frozenset(f.name for f in dataclasses.fields(FaultRates))
+
+
+class ControlError(ValueError):
+    """A request that cannot be done; the message says why."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """The chips and logs of a server, by place."""
+
+    chips: Mapping[str, FaultyChip]
+    logs: Mapping[str, MutableSequence[Any]]
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one request; its answer."""
+        try:
+            return {"value": self._do(dict(request))}
+        except ControlError as error:
+            return {"error": str(error)}
+        except (AttributeError, TypeError, ValueError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _do(self, request: dict[str, Any]) -> object:
+        if "log" in request:
+            log = _found(self.logs, request["log"], "bus")
+            taken = list(log)
+            log.clear()
+            return taken
+        chip = _found(self.chips, request.pop("chip", None), "chip")
+        actions: dict[str, Callable[[FaultyChip, Any], Any]] = {
+            "set": _set,
+            "get": lambda wrapped, path: _attribute(wrapped.chip, path),
+            "call": lambda wrapped, name: getattr(wrapped.chip, name)(),
+            "faults": _break,
+            "unplugged": lambda wrapped, away: setattr(wrapped, "unplugged", bool(away)),
+            "counts": lambda wrapped, _: dict(wrapped.counts),
+        }
+        unknown = sorted(request.keys() - actions.keys())
+        if unknown or not request:
+            what = f"'{unknown[0]}'" if unknown else "nothing"
+            raise ControlError(f"{what} to do; there are {', '.join(actions)}")
+        return [actions[name](chip, value) for name, value in request.items()][-1]
+
+
+def _found(places: Mapping[str, Found], name: object, kind: str) -> Found:
+    if name not in places:
+        raise ControlError(f"there is no {kind} '{name}'; there are {', '.join(sorted(places))}")
+    return places[str(name)]
+
+
+def _attribute(chip: object, path: str) -> object:
+    """What is at an attribute's path."""
+    value = chip
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _set(wrapped: FaultyChip, values: Mapping[str, Any]) -> None:
+    for path, value in values.items():
+        owner, _, name = path.rpartition(".")
+        target = _attribute(wrapped.chip, owner) if owner else wrapped.chip
+        if not hasattr(target, name):
+            raise ControlError(f"{type(target).__name__} has no '{name}'")
+        setattr(target, name, value)
+
+
+def _break(wrapped: FaultyChip, rates: Mapping[str, float]) -> None:
+    unknown = sorted(rates.keys() - _RATES)
+    if unknown:
+        raise ControlError(f"there is no fault '{unknown[0]}'; there are {', '.join(_RATES)}")
+    wrapped.rates = FaultRates(**rates)
+
+
+class ControlSocket:
+    """A Unix socket for requests, beside device nodes in a server's loop. Raises OSError."""
+
+    def __init__(self, path: Path, control: Control) -> None:
+        self._control = control
+        self._socket = socket.socket(socket.AF_UNIX)
+        path.unlink(missing_ok=True)
+        self._socket.bind(str(path))
+        self._socket.listen()
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._socket.fileno()
+
+    def answer(self) -> None:
+        """Take one caller's requests, all of which it sends before it waits."""
+        connection, _ = self._socket.accept()
+        with connection, connection.makefile("rwb") as stream:
+            connection.settimeout(1)
+            try:
+                for line in stream:
+                    stream.write(json.dumps(self._one(line), default=_plain).encode() + b"\n")
+                    stream.flush()
+            except OSError:
+                return  # a caller that went away, or holds the line without a request
+
+    def _one(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except ValueError:
+            return {"error": "a request is one JSON object a line"}
+        if not isinstance(request, dict):
+            return {"error": "a request is one JSON object a line"}
+        return self._control.answer(request)
+
+
+def _plain(value: object) -> object:
+    """Transfers and messages of a log, for JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return value.hex() if isinstance(value, bytes) else repr(value)
+
+
+def ask(path: Path, request: Mapping[str, Any]) -> object:
+    """One request through the socket at `path`. Raises `ControlError`, OSError."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        with s.makefile("rwb") as stream:
+            stream.write(json.dumps(dict(request)).encode() + b"\n")
+            stream.flush()
+            s.shutdown(socket.SHUT_WR)
+            answer = json.loads(stream.readline())
+    if "error" in answer:
+        raise ControlError(answer["error"])
+    return answer["value"]
+
+
+def request_of(words: Sequence[str]) -> dict[str, Any]:
+    """The request of a command line: a place, then NAME=NUMBER, or a method's name."""
+    place, *rest = words
+    if not rest:
+        return {"log": place}
+    pairs = dict(word.split("=", 1) for word in rest if "=" in word)
+    calls = [word for word in rest if "=" not in word]
+    values = {name: json.loads(text) for name, text in pairs.items()}
+    request: dict[str, Any] = {"chip": place}
+    faults = {name: value for name, value in values.items() if name in _RATES}
+    others = {n: v for n, v in values.items() if n not in _RATES and n != "unplugged"}
+    request |= {"faults": faults} if faults else {}
+    request |= {"unplugged": values["unplugged"]} if "unplugged" in values else {}
+    request |= {"set": others} if others else {}
+    request |= {"call": calls[-1]} if calls else {}
+    return request
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Send one request; 1 when it could not be done, 2 for a line that cannot be read."""
+    try:
+        path, *words = arguments
+        request = request_of(words)
+    except ValueError:
+        sys.stderr.write("usage: chipmodels.control SOCKET PLACE [NAME=NUMBER...] [METHOD]\n")
+        return 2
+    try:
+        value = ask(Path(path), request)
+    except (ControlError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if value is not None:
+        sys.stdout.write(json.dumps(value) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,187 @@
+"""The plugin: which tests need device nodes, where they run, and the fixtures.
+
+A test that asks for ``i2c_stub``, ``i2c_sim`` or ``spi_sim``, or has the mark ``device_nodes``,
+runs here where this kernel has what it needs and this process may use it; else in a guest, with
+the others of its kind in one session, and is reported as if it had run here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from chipmodels.target import I2cTarget, SpiTarget
+from chipmodels.testing.buses import I2cSimBus, I2cStub, SpiSimBus, i2c_bus, spi_bus
+from chipmodels.testing.guest import MODULES
+from chipmodels.testing.guest_loop import GuestLoop
+from chipmodels.testing.modules import HostModules, Loader, Modules
+from chipmodels.testing.remote import Remote, enclosing_reports
+
+MARK = "device_nodes"
+NEEDS = {"i2c_stub": ("i2c-dev", "i2c-stub"), "i2c_sim": ("cuse",), "spi_sim": ("cuse",)}
+_MARKED_NEEDS = ("i2c-dev", "cuse")
+_REMOTE = pytest.StashKey[Remote]()
+_NAME = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options, on the command line and in the configuration file."""
+    group = parser.getgroup("device nodes")
+    group.addoption(
+        "--device-nodes",
+        choices=("auto", "host", "guest"),
+        help="where tests that need I2C or SPI device nodes run (default: auto)",
+    )
+    parser.addini("device_nodes", "where such tests run: auto, host or guest", default="auto")
+    parser.addini(
+        "device_nodes_timeout", "seconds that one test may take in the guest", default="60"
+    )
+    parser.addini("device_nodes_memory", "memory of the guest in MiB", default="512")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark."""
+    config.addinivalue_line(
+        "markers", f"{MARK}: needs I2C or SPI device nodes; runs in a guest where there are none"
+    )
+
+
+def _place(config: pytest.Config) -> str:
+    chosen = config.getoption("device_nodes", None) or config.getini("device_nodes")
+    if chosen not in ("auto", "host", "guest"):
+        raise pytest.UsageError(f"device_nodes = {chosen}: it is auto, host or guest")
+    return str(chosen)
+
+
+def _in_guest(config: pytest.Config) -> bool:
+    plugins = config.pluginmanager.get_plugins()
+    return any(isinstance(plugin, GuestLoop) for plugin in plugins)
+
+
+def _modules(config: pytest.Config) -> Loader:
+    return Modules(_guest_modules()) if _in_guest(config) else HostModules()
+
+
+def _guest_modules() -> Path:
+    return MODULES / os.uname().release
+
+
+def _wanted(item: pytest.Item) -> set[str]:
+    """The modules that a test needs; empty for one that is none of our business."""
+    names = set(getattr(item, "fixturenames", ())) & NEEDS.keys()
+    wanted = {module for name in names for module in NEEDS[name]}
+    return wanted or (set(_MARKED_NEEDS) if item.get_closest_marker(MARK) else set())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that use the fixtures, so that ``-m device_nodes`` finds them all."""
+    for item in items:
+        if _wanted(item):
+            item.stash[_NAME] = item.nodeid
+            item.add_marker(MARK)
+            if config.pluginmanager.hasplugin("xdist"):
+                # With --dist loadgroup they share one guest; else each worker has its own.
+                item.add_marker(pytest.mark.xdist_group(MARK))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Settle which of the chosen tests run in the guest."""
+    config = session.config
+    if _in_guest(config) or config.option.collectonly:
+        return
+    place, here = _place(config), HostModules()
+    there = [item for item in session.items if _goes(item, place, here)]
+    if there:
+        session.stash[_REMOTE] = Remote(config, {item: item.stash[_NAME] for item in there})
+        for item in there:
+            if config.pluginmanager.hasplugin("timeout"):
+                # Its clock runs in the guest; here it would interrupt the wait for the guest.
+                item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+def _goes(item: pytest.Item, place: str, here: HostModules) -> bool:
+    wanted = _wanted(item)
+    if not wanted or place == "host":
+        return False
+    return place == "guest" or not all(here.has(module) for module in wanted)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test in the guest and report it here."""
+    remote = item.session.stash.get(_REMOTE, None)
+    if remote is None or item not in remote:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in remote.run(item, nextitem):
+        item.ihook.pytest_runtest_logreport(report=report)
+    for report in enclosing_reports(item, nextitem):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Switch the guest off."""
+    remote = session.stash.get(_REMOTE, None)
+    if remote is not None:
+        remote.close()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Where such tests run."""
+    return f"device nodes: {_place(config)}"
+
+
+class I2cSim:
+    """The fixture ``i2c_sim``: call it with models by address; a bus each call."""
+
+    def __init__(self, stack: ExitStack, modules: Loader) -> None:
+        self._stack = stack
+        self._modules = modules
+
+    def __call__(self, chips: Mapping[int, I2cTarget]) -> I2cSimBus:
+        """A bus with these models. Raises `BusError`, ModuleError."""
+        self._modules.load("cuse")
+        return self._stack.enter_context(i2c_bus(chips))
+
+
+class SpiSim:
+    """The fixture ``spi_sim``: call it with models by chip select; a controller each call."""
+
+    def __init__(self, stack: ExitStack, modules: Loader) -> None:
+        self._stack = stack
+        self._modules = modules
+
+    def __call__(self, chips: Mapping[int, SpiTarget]) -> SpiSimBus:
+        """A controller with these models. Raises `BusError`, ModuleError."""
+        self._modules.load("cuse")
+        return self._stack.enter_context(spi_bus(chips))
+
+
+@pytest.fixture
+def i2c_stub(pytestconfig: pytest.Config) -> Iterator[I2cStub]:
+    """The kernel's i2c-stub: ``bus = i2c_stub({0x77: dump})``, then open ``bus.path``."""
+    stub = I2cStub(_modules(pytestconfig))
+    yield stub
+    stub.close()
+
+
+@pytest.fixture
+def i2c_sim(pytestconfig: pytest.Config) -> Iterator[I2cSim]:
+    """Models on an I2C bus: ``bus = i2c_sim({0x77: model})``, then open ``bus.path``."""
+    with ExitStack() as stack:
+        yield I2cSim(stack, _modules(pytestconfig))
+
+
+@pytest.fixture
+def spi_sim(pytestconfig: pytest.Config) -> Iterator[SpiSim]:
+    """Models on an SPI controller: ``bus = spi_sim({0: model})``, then open ``bus.path(0)``."""
+    with ExitStack() as stack:
+        yield SpiSim(stack, _modules(pytestconfig))

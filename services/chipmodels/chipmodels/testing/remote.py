@@ -1,0 +1,219 @@
+"""The host's side of a guest session: starts it late, asks for tests, and makes reports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import pytest
+
+from chipmodels.testing.guest import (
+    Guest,
+    GuestDied,
+    GuestUnavailable,
+    Job,
+    find_kernel,
+)
+
+_SLACK_SECONDS = 10.0
+# Choices that were made here already, files that are written here, and what needs a terminal.
+_NOT_THERE = frozenset(
+    (
+        "basetemp",
+        "cacheclear",
+        "cacheshow",
+        "collectonly",
+        "debug",
+        "deselect",
+        "dist",
+        "distload",
+        "durations",
+        "failedfirst",
+        "file_or_dir",
+        "htmlpath",
+        "ignore",
+        "ignore_glob",
+        "inifilename",
+        "itemindex",
+        "keyword",
+        "last_failed_no_failures",
+        "lf",
+        "log_file",
+        "looponfail",
+        "markexpr",
+        "maxfail",
+        "maxprocesses",
+        "newfirst",
+        "numprocesses",
+        "override_ini",
+        "pastebin",
+        "plugins",
+        "px",
+        "rootdir",
+        "rsyncdir",
+        "setuponly",
+        "setupplan",
+        "setupshow",
+        "stepwise",
+        "testrunuid",
+        "trace",
+        "tx",
+        "usepdb",
+        "usepdb_cls",
+        "version",
+        "help",
+        "xmlpath",
+        "device_nodes",
+        "dev_nodes",
+        "json_report_file",
+    )
+)
+
+
+class Remote:
+    """The tests that run in the guest, by the names that they have there."""
+
+    def __init__(self, config: pytest.Config, names: Mapping[pytest.Item, str]) -> None:
+        self._config = config
+        self._names = names
+        self._guest: Guest | None = None
+        self._hopeless: str | None = None
+
+    def __contains__(self, item: pytest.Item) -> bool:
+        return item in self._names
+
+    def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        """The reports of one test; an error where the guest fails it."""
+        following = self._names.get(nextitem, "") if nextitem is not None else ""
+        try:
+            guest = self._running()
+            answer = guest.run(self._names[item], following, self._seconds(item))
+        except (GuestUnavailable, GuestDied) as error:
+            self._end()
+            return _failure(item, str(error))
+        except BaseException:
+            self._end()  # the user's ^C, and other plugins' time-outs
+            raise
+        if "missing" in answer:
+            errors = "\n".join(answer["errors"])
+            return _failure(item, f"the guest did not collect this test\n{errors}".rstrip())
+        return [self._report(item, data) for data in answer["reports"]]
+
+    def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
+        hook = self._config.hook
+        report: pytest.TestReport = hook.pytest_report_from_serializable(
+            config=self._config, data=data
+        )
+        if isinstance(report.longrepr, list):
+            report.longrepr = tuple(report.longrepr)  # where it was skipped; JSON has no tuples
+        report.nodeid = item.nodeid  # xdist may have put a group's name after it
+        return report
+
+    def _seconds(self, item: pytest.Item) -> float:
+        seconds = float(self._config.getini("device_nodes_timeout"))
+        mark = next((m for m in item.iter_markers("timeout") if m.args and m.args[0]), None)
+        return max(seconds, float(mark.args[0]) + _SLACK_SECONDS) if mark else seconds
+
+    def _running(self) -> Guest:
+        """The guest, started for the first test, and again for the next one after it died.
+
+        Raises `GuestUnavailable`; `GuestDied` when it does not start, for which there is no
+        second try.
+        """
+        if self._hopeless is not None:
+            raise GuestUnavailable(self._hopeless)
+        if self._guest is None:
+            try:
+                self._guest = self._start()
+                self._guest.wait_ready()
+            except (GuestUnavailable, GuestDied) as error:
+                self._hopeless = str(error)
+                raise
+        return self._guest
+
+    def _start(self) -> Guest:
+        config = self._config
+        job = Job(
+            arguments=_arguments(config, self._names.values()),
+            options=dict(_options(config)),
+            folder=str(config.invocation_params.dir),
+            environment=_environment(),
+            path=[entry for entry in sys.path if entry],
+            argv=list(sys.argv),
+        )
+        echo = sys.stdout if config.getoption("capture", "") == "no" else None
+        return Guest(find_kernel(), job, int(config.getini("device_nodes_memory")), echo)
+
+    def _end(self) -> None:
+        if self._guest is not None:
+            self._guest.close()
+            self._guest = None
+
+    def close(self) -> None:
+        """Switch the guest off."""
+        self._end()
+
+
+def _arguments(config: pytest.Config, names: Iterable[str]) -> list[str]:
+    """A command line that collects the files of these tests as they were collected here."""
+    root = config.rootpath
+    files = sorted({str(root / name.partition("::")[0]) for name in names})
+    plugins = [f"-p{name}" for name in config.getoption("plugins", None) or ()]
+    settings = [f"-o{setting}" for setting in config.getoption("override_ini", None) or ()]
+    ini = ["-c", str(config.inipath)] if config.inipath else []
+    quiet = ["-pno:terminal", "-pno:cacheprovider", "-oaddopts="]
+    fixed = [f"--rootdir={root}", f"--capture={config.getoption('capture')}"]
+    modes = [
+        f"--assert={config.getoption('assertmode', 'rewrite')}",
+        f"--import-mode={config.getoption('importmode', 'prepend')}",
+    ]
+    return [*ini, *plugins, *settings, *quiet, *fixed, *modes, *files]
+
+
+def _options(config: pytest.Config) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(config.option).items():
+        if name in _NOT_THERE:
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            if json.loads(json.dumps(value)) == value:
+                yield name, value
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _failure(item: pytest.Item, message: str) -> list[pytest.TestReport]:
+    """An error before the test, and the end that reporters wait for."""
+    return [_phase(item, "setup", message), _phase(item, "teardown", None)]
+
+
+def _phase(
+    item: pytest.Item, when: Literal["setup", "teardown"], message: str | None
+) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome="failed" if message else "passed",
+        longrepr=message,
+        when=when,
+    )
+
+
+def enclosing_reports(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Iterator[pytest.TestReport]:
+    """End fixtures here that were set up for tests before this one and the next does not share.
+
+    Gives the report of an end that failed.
+    """
+    try:
+        item.session._setupstate.teardown_exact(nextitem)
+    except Exception as error:  # noqa: BLE001 -- whatever a fixture raises is a report
+        yield _phase(item, "teardown", f"{type(error).__name__}: {error}")
