@@ -139,6 +139,11 @@ class Runner:
             raise failure(argv, done)
         return done
 
+    def interactive(self, argv: Sequence[str | os.PathLike[str]]) -> int:
+        """Run `argv` with this process's own input and output, and return its exit status."""
+        with self.start(argv, stdin=0, stdout=1, stderr=2) as process:
+            return process.wait()
+
     @contextmanager
     def start(
         self,

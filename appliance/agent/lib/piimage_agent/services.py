@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _FILES = ("config.json", "layers", "container.env", "prestart", "poststart")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAUSE = 0.1
+_LOG_LIMIT = 1 << 26  # bytes of one file of a log
+_FOLDER_LIMIT = 1 << 19  # bytes, of all files of a containers layer
 
 
 def folder_of(root: Root, digest: str) -> str:
@@ -27,6 +29,21 @@ def folder_of(root: Root, digest: str) -> str:
 def services_in(folder: str) -> list[str]:
     """Return the names of the services of a mounted containers layer."""
     return [name for name in names(f"{folder}/services") if is_name(name)]
+
+
+def files_of(folder: str) -> dict[str, str]:
+    """Return the files of a mounted containers layer by path; raises Refused ``too-large``."""
+    found = {}
+    size = 0
+    for place, _, files in os.walk(f"{folder}/"):
+        for name in sorted(files):
+            path = f"{place}/{name}"
+            text = read_text(path)
+            size += len(text)
+            if size > _FOLDER_LIMIT:
+                raise Refused("too-large", "the containers' folders are larger than allowed")
+            found[os.path.relpath(path, folder)] = text
+    return found
 
 
 def changed(old: str, new: str) -> list[str]:
@@ -178,21 +195,34 @@ def ring(root: Root, name: str) -> list[str]:
     return [*files, f"{folder}/log"]
 
 
-def printed(root: Root, name: str, lines: int | None, since: int | None) -> bytes:
-    """Return what a service printed: the last `lines`, from the second `since` (of 1970) on."""
-    text = b"".join(_since(path, since) for path in ring(root, name))
+def end_of_log(root: Root, name: str) -> tuple[int, int]:
+    """Return the inode and the size of the file that is written now; zeros if there is none."""
+    try:
+        found = os.stat(ring(root, name)[-1])
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_size
+
+
+def printed(root: Root, name: str, lines: int | None, since: int | None, size: int) -> bytes:
+    """Return what a service printed: the last `lines`, from the second `since` (of 1970) on.
+
+    Of the file that is written now, `size` bytes count; `follow` goes on from there.
+    """
+    *older, now = ring(root, name)
+    text = b"".join(_since(path, since, _LOG_LIMIT) for path in older) + _since(now, since, size)
     if lines is None:
         return text
     return b"".join(text.splitlines(keepends=True)[-lines:]) if lines else b""
 
 
-def _since(path: str, since: int | None) -> bytes:
+def _since(path: str, since: int | None, limit: int) -> bytes:
     """Return a log file from the offset on that its list of times gives for `since`.
 
     The list lies in ``times`` beside it: lines of ``SECOND OFFSET``, for the first line that was
     printed in each second.
     """
-    data = _read(path)
+    data = _read(path)[:limit]
     if since is None:
         return data
     folder, _, name = path.rpartition("/")
@@ -206,16 +236,21 @@ def _since(path: str, since: int | None) -> bytes:
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(1 << 26)
+            return file.read(_LOG_LIMIT)
     except OSError:
         return b""
 
 
-def follow(root: Root, name: str, show: Callable[[bytes], None], ended: Callable[[], bool]) -> None:
-    """Show what a service prints from now on, until `ended`; a new file of the ring is noticed."""
+def follow(
+    root: Root,
+    name: str,
+    end: tuple[int, int],
+    show: Callable[[bytes], None],
+    ended: Callable[[], bool],
+) -> None:
+    """Show what a service prints behind `end`, until `ended`; a new file of the ring is noticed."""
     path = ring(root, name)[-1]
-    at = os.stat(path) if os.path.exists(path) else None
-    inode, offset = (at.st_ino, at.st_size) if at else (0, 0)
+    inode, offset = end
     while not ended():
         try:
             with open(path, "rb") as file:

@@ -9,7 +9,7 @@ from piimage_agent import FEATURES, PROTOCOLS, VERSION, change, generations, ser
 from piimage_agent.frames import BadFrame, Ended, read_frame, write_frame
 from piimage_agent.layers import Incoming, find, partial
 from piimage_agent.refusal import Refused, digest_of, digests_of, number_of, text_of
-from piimage_agent.root import Root, read_text
+from piimage_agent.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _IDLE = 600  # seconds without a request after which a session that nobody uses ends
-_FOLDER_LIMIT = 1 << 19  # bytes of the containers' folders, as `folders` gives them
 
 
 class Session:
@@ -168,18 +167,7 @@ class Session:
 
     def _folders(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the files of the containers layer in use, so that one of them can be replaced."""
-        top = f"{self.root.run}/containers"
-        found = {}
-        size = 0
-        for folder, _, files in os.walk(top + "/"):
-            for name in sorted(files):
-                path = f"{folder}/{name}"
-                text = read_text(path)
-                size += len(text)
-                if size > _FOLDER_LIMIT:
-                    raise Refused("too-large", "the containers' folders are larger than allowed")
-                found[os.path.relpath(path, top)] = text
-        return {"files": found}
+        return {"files": services.files_of(f"{self.root.run}/containers")}
 
     # --- what runs
 
@@ -253,9 +241,10 @@ class Session:
         name = services.require(self.root, request.get("service"))
         lines = None if request.get("lines") is None else number_of(request, "lines", 0, 1 << 20)
         since = None if request.get("since") is None else number_of(request, "since", 0, 1 << 40)
-        self._show(services.printed(self.root, name, lines, since))
+        end = services.end_of_log(self.root, name)
+        self._show(services.printed(self.root, name, lines, since, end[1]))
         if request.get("follow") is True:
-            services.follow(self.root, name, self._show, lambda: self._asked_within(0.3))
+            services.follow(self.root, name, end, self._show, lambda: self._asked_within(0.3))
         return {}
 
     def _show(self, data: bytes) -> None:

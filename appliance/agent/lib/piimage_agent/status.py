@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
@@ -41,6 +42,10 @@ def slot(root: Root) -> dict[str, Any]:
         "arch": os.uname().machine,
         "temporary": os.path.exists(f"{root.run}/data-is-temporary"),
         "running": generations.running(root),
+        "folders": {
+            name: hashlib.sha256(text.encode()).hexdigest()
+            for name, text in services.files_of(f"{root.run}/containers").items()
+        },
     }
 
 

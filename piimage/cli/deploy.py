@@ -1,0 +1,138 @@
+"""`piimage deploy`."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+import typer
+
+from piimage.build import Project, make, plan
+from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
+from piimage.cli.options import Files, Json, Mirror, Offline, Sets, Verbose
+from piimage.cli.session import project, sources
+from piimage.deploy.hosts import Host
+from piimage.deploy.pi import PiTarget, Wish
+from piimage.deploy.release import Release, release_of, require_services
+from piimage.deploy.rollout import Policy, Result, roll_out
+from piimage.deploy.ssh import Ssh
+from piimage.deploy.target import Outcome, Plan, Target
+from piimage.deploy.text import printable
+from piimage.errors import InputError, PiimageError
+from piimage.events import Listener, Note, Warning
+from piimage.locking import Sources
+
+EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
+
+
+def deploy(
+    files: Files,
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="HOST", help="[USER@]HOST[:PORT]; may be repeated.")
+    ] = [],
+    inventory: InventoryFile = None,
+    limit: Annotated[
+        list[str], typer.Option("--limit", help="Only these hosts or groups of the inventory.")
+    ] = [],
+    service: Annotated[
+        list[str], typer.Option("--service", help="Only this service; may be repeated.")
+    ] = [],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would travel and restart.")
+    ] = False,
+    canary: Annotated[int, typer.Option(min=0, help="So many hosts first, the rest if well.")] = 0,
+    parallel: Annotated[int, typer.Option(min=1, help="So many hosts at once.")] = 8,
+    max_failures: Annotated[
+        int, typer.Option(min=0, help="Begin no more hosts once more than so many have failed.")
+    ] = 0,
+    wait: Annotated[int, typer.Option(min=1, max=3600, help="Seconds to become healthy.")] = 60,
+    containers_only: Annotated[
+        bool, typer.Option("--containers-only", help="Also where the system is not the file's.")
+    ] = False,
+    ssh_config: SshConfig = None,
+    sets: Sets = [],
+    mirror: Mirror = None,
+    offline: Offline = False,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Bring what changed to Pis that are running; whatever is not healthy is undone."""
+    if limit and inventory is None:
+        raise InputError("deploy.no-hosts", "--limit without --inventory", hint="use --to HOST")
+    found = hosts([*to, *limit], inventory)
+    with sources(verbose=verbose, as_json=json, mirror=mirror, offline=offline) as origin:
+        opened = project(files, sets, origin)
+        release = _release(opened, origin, tuple(service))
+        wish = Wish(release, tuple(service), containers_only, wait)
+        cancelled = threading.Event()
+        targets = _targets(found, wish, ssh(found, ssh_config, origin.runner), origin, cancelled)
+        if dry_run:
+            planned = roll_out(
+                targets, lambda one: one.plan(), Policy(0, parallel, None), cancelled,
+                lambda result: _show_plan(result, origin.emit),
+            )  # fmt: skip
+            finish(planned)
+            return
+        results = roll_out(
+            targets, lambda one: _one(one, origin.emit), Policy(canary, parallel, max_failures),
+            cancelled, lambda result: _show(result, origin.emit),
+        )  # fmt: skip
+        _conclude(results)
+
+
+def _release(opened: Project, origin: Sources, services: tuple[str, ...]) -> Release:
+    version = plan(opened, origin)
+    job = make(version, opened, origin)
+    release = release_of(version, job, f"{opened.name}.yml")
+    require_services(release, services)
+    return release
+
+
+def _targets(
+    found: tuple[Host, ...], wish: Wish, how: Ssh, origin: Sources, cancelled: threading.Event
+) -> list[Target]:
+    return [PiTarget(one, wish, how, origin.store, origin.runner, cancelled) for one in found]
+
+
+def _one(target: Target, emit: Listener) -> Outcome:
+    return target.deploy(lambda line: emit(Note(f"{target.name}: {line}")))
+
+
+def _show_plan(result: Result[Plan], emit: Listener) -> None:
+    if (made := result.outcome) is None:
+        return
+    if made.nothing:
+        emit(Note(f"{result.name}: nothing to do"))
+    words = {"restarts": made.restart, "starts": made.start, "stops": made.stop}
+    told = "; ".join(f"{verb} {', '.join(names)}" for verb, names in words.items() if names)
+    if not made.nothing:
+        emit(Note(f"{result.name}: sends {made.layers} layers, {made.bytes} bytes; {told}"))
+    for note in made.notes:
+        emit(Warning(f"{result.name}: {note}"))
+
+
+def _show(result: Result[Outcome], emit: Listener) -> None:
+    if (made := result.outcome) is None:
+        return
+    what = printable(", ".join(made.changed)) or "nothing changed"
+    emit(
+        Note(
+            f"{result.name}: {what}; {made.sent} bytes sent, {made.received} received, "
+            f"{made.seconds:.1f} s (switch {made.switched:.1f} s)"
+        )
+    )
+    for note in made.notes:
+        emit(Warning(f"{result.name}: {note}"))
+
+
+def _conclude(results: tuple[Result[Outcome], ...]) -> None:
+    skipped = [result.name for result in results if result.skipped]
+    if not skipped:
+        finish(results)
+        return
+    said = PiimageError(
+        "deploy.stopped",
+        f"the roll-out was stopped; not begun: {', '.join(skipped)}",
+        hint="they run what they ran before",
+    )
+    finish([*results, Result("roll-out", error=said)])

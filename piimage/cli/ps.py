@@ -1,0 +1,91 @@
+"""`piimage ps`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from piimage.cli.hosts import (
+    HostNames,
+    InventoryFile,
+    JsonOut,
+    SshConfig,
+    finish,
+    fleet,
+    print_json,
+    table,
+)
+from piimage.cli.options import Verbose
+from piimage.cli.output import listening
+from piimage.deploy import answers
+from piimage.deploy.answers import Service
+from piimage.deploy.link import Link
+from piimage.deploy.text import printable
+from piimage.run import Runner
+
+EXAMPLE = "Example: piimage ps greenhouse.local"
+
+
+def ps(
+    host: HostNames,
+    inventory: InventoryFile = None,
+    ssh_config: SshConfig = None,
+    verbose: Verbose = False,
+    json: JsonOut = False,
+) -> None:
+    """List the services of Pis: state, health, restarts, memory."""
+    with listening(verbose=verbose, as_json=False) as emit:
+        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(_services)
+    if json:
+        print_json(results, lambda rows: [dataclasses.asdict(row) for row in rows])
+    else:
+        several = len(results) > 1
+        rows = [
+            ([result.name] if several else []) + row(one)
+            for result in results
+            for one in result.outcome or ()
+        ]
+        if rows:
+            print(table([(["HOST"] if several else []) + HEADINGS, *rows]))
+    finish(results, as_json=json)
+
+
+def _services(link: Link) -> Sequence[Service]:
+    answer = link.ask("ps")
+    return link.checked(lambda: answers.services(answer))
+
+
+HEADINGS = ["SERVICE", "STATE", "HEALTH", "RESTARTS", "UP", "MEMORY", "EXIT"]
+
+
+def row(one: Service) -> list[str]:
+    """Return a service's line of the table."""
+    return [
+        printable(one.name),
+        printable(one.state),
+        printable(one.health) or "-",
+        str(one.restarts),
+        duration(one.seconds),
+        size(one.memory),
+        "-" if one.exit is None else str(one.exit),
+    ]
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time in its largest unit, to be read at a glance."""
+    if seconds is None:
+        return "-"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes in its largest unit."""
+    if count is None:
+        return "-"
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"

@@ -1,0 +1,21 @@
+"""`piimage stop`."""
+
+from __future__ import annotations
+
+from piimage.cli.control import control
+from piimage.cli.hosts import HostNames, InventoryFile, JsonOut, ServiceName, SshConfig
+from piimage.cli.options import Verbose
+
+EXAMPLE = "Example: piimage stop greenhouse.local hello_world"
+
+
+def stop(
+    host: HostNames,
+    service: ServiceName,
+    inventory: InventoryFile = None,
+    ssh_config: SshConfig = None,
+    verbose: Verbose = False,
+    json: JsonOut = False,
+) -> None:
+    """Stop a service of Pis until it is started, or the Pi boots."""
+    control("stop", service, (host, inventory, ssh_config), verbose=verbose, as_json=json)

@@ -1,0 +1,103 @@
+"""A change on a Pi, followed to its end; over a new connection if the first one is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from piimage.deploy import answers
+from piimage.deploy.link import Answer, Link, linked
+from piimage.deploy.ssh import Ssh
+from piimage.deploy.target import Tell
+from piimage.deploy.text import printable, printable_lines
+from piimage.errors import PiimageError
+
+_LOST: Final = frozenset({"deploy.lost", "deploy.no-connection"})
+_AGAIN_S: Final = 20.0  # the Pi waits 30 s for its confirmation
+_MARGIN_S: Final = 180.0  # for stopping and starting the services of a slow Pi
+
+
+def watched(
+    link: Link, run: str, wait: int, ssh: Ssh, cancelled: threading.Event, tell: Tell
+) -> tuple[str, ...]:
+    """Follow the change `run`, confirm it once it is healthy, and return the changed services.
+
+    Raises PiimageError ``deploy.rolled-back`` when the Pi went back, and what `Link` raises.
+    """
+    watch = _Watch(run, wait + _MARGIN_S, tell)
+    try:
+        return watch.follow(link)
+    except PiimageError as error:
+        if error.code not in _LOST or cancelled.is_set():
+            raise
+        tell("the connection was lost; looking for it again")
+        return _again(watch, link, ssh, cancelled, error)
+
+
+def _again(
+    watch: _Watch, link: Link, ssh: Ssh, cancelled: threading.Event, first: PiimageError
+) -> tuple[str, ...]:
+    end = time.monotonic() + _AGAIN_S
+    while time.monotonic() < end and not cancelled.is_set():
+        try:
+            with linked(ssh, link.host, cancelled) as second:
+                return watch.follow(second)
+        except PiimageError as error:
+            if error.code not in _LOST:
+                raise
+            cancelled.wait(1.0)
+    raise first
+
+
+class _Watch:
+    """How much of a change has been told."""
+
+    def __init__(self, run: str, timeout: float, tell: Tell) -> None:
+        self._run = run
+        self._timeout = timeout
+        self._tell = tell
+        self._seen = 0
+        self._changed: tuple[str, ...] = ()
+
+    def follow(self, link: Link) -> tuple[str, ...]:
+        link.tell("watch", run=self._run, **{"from": self._seen})
+        while True:
+            event, _ = link.event(self._timeout)
+            self._seen += 1
+            match event.get("event"):
+                case "switched":
+                    self._changed = link.checked(lambda: answers.texts(event, "changed"))  # noqa: B023
+                    self._tell(f"switched; changed: {printable(', '.join(self._changed))}")
+                case "up":
+                    name = link.checked(lambda: answers.text(event, "service"))  # noqa: B023
+                    self._tell(f"{printable(name)} is up")
+                case "healthy":
+                    link.say("keep")
+                case "going-back":
+                    self._tell("goes back")
+                case "end":
+                    link.answer()
+                    return self._ended(link, event)
+                case _:
+                    raise link.bad("an event that it does not have")
+
+    def _ended(self, link: Link, event: Answer) -> tuple[str, ...]:
+        if event.get("ok") is True:
+            return self._changed
+        message = printable_lines(link.checked(lambda: answers.text(event, "message")))
+        bad = event.get("bad")
+        said = [
+            f"\n  {printable(f'{name}: {why}')[:2000]}"
+            for name, why in (bad.items() if isinstance(bad, dict) else ())
+        ]
+        restored = event.get("restored") is True
+        if event.get("code") == "rolled-back" and restored:
+            raise PiimageError(
+                "deploy.rolled-back", f"it runs what it ran before: {message}{''.join(said)}",
+                place=link.host.name, hint="piimage logs shows more",
+            )  # fmt: skip
+        raise PiimageError(
+            "deploy.unhealthy", f"{message}{''.join(said)}", place=link.host.name,
+            hint="look at it: piimage ps, piimage logs; piimage rollback goes further back",
+        )  # fmt: skip

@@ -1,0 +1,156 @@
+"""Power cuts: the emulator is killed at random moments of deploys, and boots again each time.
+
+    python -m tests.system.deploy.powercut --cuts 100 --report cuts.json
+
+One card goes through all of it. After each cut the next boot has to come up with every service
+healthy, in the old or the new version, never in another, and with everything that was written under
+/data before. QEMU dies by SIGKILL: what the guest had not written yet is lost, as from a card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from piimage.deploy import answers
+from piimage.deploy.release import Release
+from piimage.errors import PiimageError
+from piimage.store import default_root
+from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
+
+VERSIONS = 5
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One cut: when it came, how far the deploy was, and what the next boot ran."""
+
+    number: int
+    seconds: float
+    """From the deploy's first word to the cut."""
+    stage: str
+    finished: bool
+    """Whether the tool had been told that the deploy is done."""
+    runs: str
+    """``old`` or ``new``: what the boot after it came up with."""
+
+
+@dataclass
+class Deploying:
+    """A deploy in a thread; its machine may die at any moment."""
+
+    pi: Pi
+    release: Release
+    stage: str = "before"
+    finished: bool = False
+
+    def run(self) -> None:
+        try:
+            self.pi.target(self.release).deploy(self._tell)
+            self.finished = True
+        except PiimageError as error:
+            self.stage += f" ({error.code})"
+
+    def _tell(self, line: str) -> None:
+        self.stage = line
+
+
+def cuts(greenhouse: Greenhouse, folder: Path, count: int, chance: random.Random) -> Iterator[Cut]:
+    """Cut the power `count` times; raises AssertionError for the first boot that is not well."""
+    card, key = card_and_key(greenhouse, folder)
+    disk = folder / "disk.qcow2"
+    releases = [greenhouse.saying(f"HELLO, version {n}") for n in range(VERSIONS)]
+    longest = _first_deploy(greenhouse, card, key, disk, releases[0])
+    old, new = releases[0], releases[0]
+    pending: Cut | None = None
+    for number in range(count + 1):
+        with booted(greenhouse, card, key, disk=disk) as pi:
+            running = check(pi, number)
+            assert running in {old.containers, new.containers}, "it runs a third version"
+            if pending is not None:
+                runs = "new" if running == new.containers else "old"
+                assert not pending.finished or runs == "new", "a finished deploy was lost"
+                yield Cut(**{**asdict(pending), "runs": runs})
+            if number == count:
+                return
+            old = next(one for one in releases if one.containers == running)
+            new = releases[(releases.index(old) + 1) % VERSIONS]
+            pi.sh(f"mkdir -p /data/kept; echo {number} >/data/kept/{number}; sync")
+            pending = _cut(pi, new, chance.uniform(0, longest), number)
+
+
+def _first_deploy(
+    greenhouse: Greenhouse, card: Path, key: Path, disk: Path, release: Release
+) -> float:
+    """Deploy once without a cut, and return how long it takes, and a little more."""
+    with booted(greenhouse, card, key, disk=disk) as pi:
+        check(pi, 0)
+        outcome = pi.target(release).deploy(lambda line: None)
+        pi.sh("sync")
+        return outcome.seconds + 0.5
+
+
+def _cut(pi: Pi, release: Release, seconds: float, number: int) -> Cut:
+    deploying = Deploying(pi, release)
+    thread = threading.Thread(target=deploying.run)
+    thread.start()
+    time.sleep(seconds)
+    finished, stage = deploying.finished, deploying.stage
+    os.kill(pi.session.pid, signal.SIGKILL)
+    thread.join(timeout=PATIENCE)
+    return Cut(number, round(seconds, 2), stage, finished, "")
+
+
+def check(pi: Pi, number: int) -> str:
+    """Wait until all services are up, look at /data, and return the digest of what runs."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with pi.link() as link:
+            rows = answers.services(link.ask("ps"))
+            slot = answers.slot(link.ask("slot"))
+        if all(row.state == "running" and row.health in ("running", "healthy") for row in rows):
+            break
+        assert time.monotonic() < end, rows
+        time.sleep(1)
+    assert {row.name for row in rows} == {"hello_world", "sshd", "web"}
+    assert not slot.temporary, "/data was lost"
+    kept = pi.sh("cd /data/kept 2>/dev/null && for f in *; do echo $f $(cat $f); done || :")
+    assert sorted(kept.split("\n")) == sorted([*(f"{n} {n}" for n in range(number)), ""])
+    console = "\n".join(line.text for line in pi.session.lines())
+    assert "DATA LOST" not in console
+    return slot.running
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cuts", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--report", type=Path, required=True)
+    chosen = parser.parse_args()
+    began, found = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="piimage-cuts-") as name:
+        greenhouse = Greenhouse.laid_out(Path(name) / "greenhouse", default_root())
+        for cut in cuts(greenhouse, Path(name), chosen.cuts, random.Random(chosen.seed)):
+            found.append(asdict(cut))
+            seconds = round(time.monotonic() - began)
+            chosen.report.write_text(json.dumps({"seconds": seconds, "cuts": found}, indent=1))
+            sys.stdout.write(f"{cut}\n")
+            sys.stdout.flush()
+            if seconds > chosen.minutes * 60:
+                break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
