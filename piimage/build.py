@@ -10,10 +10,18 @@ from piimage import events
 from piimage.boards import Board, load_board
 from piimage.card.image import Card, write_card
 from piimage.config.models import Appliance
+from piimage.dockerfiles import folders_of
 from piimage.formats.chosen import Chosen
-from piimage.images import references_of
 from piimage.lock import Lock, require_current
-from piimage.locking import Sources, asked, existing_lock, lock_path, make_lock, write_lock
+from piimage.locking import (
+    Sources,
+    asked,
+    asked_images,
+    existing_lock,
+    lock_path,
+    make_lock,
+    write_lock,
+)
 from piimage.plan.containers import plan_containers
 from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import Version, card_plan
@@ -45,7 +53,7 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
         lock = make_lock(appliance, board, sources, None)
         write_lock(lock, path)
         sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
-    images = references_of(appliance)
+    images = asked_images(appliance)
     wheels = asked_wheels(folders_with_wheels(appliance))
     require_current(lock, asked(appliance, board, lock), images, wheels, place=str(path))
     return Project(appliance, board, lock, files[-1].stem)
@@ -54,7 +62,9 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
 def plan(project: Project, sources: Sources) -> Version:
     """Return the version to be made; images that it needs are pulled first."""
     refuse_unsupported(project.appliance)
-    images = sources.images().have(project.lock.images)
+    pulled = sources.images().have(project.lock.images)
+    built = sources.dockerfiles().build(folders_of(project.appliance), pulled)
+    images = {**pulled, **built}
     return Version(
         project.appliance,
         project.board,

@@ -18,6 +18,7 @@ from piimage.debian.index import Archive
 from piimage.debian.mirror import Mirrors
 from piimage.debian.pinning import EVERYTHING, Pinning
 from piimage.debian.request import Request
+from piimage.dockerfiles import Dockerfiles, base_images, folders_of
 from piimage.images import Images, references_of
 from piimage.lock import Lock, read_lock, render_lock
 from piimage.modules.folder import module_folders
@@ -47,11 +48,19 @@ class Sources:
     offline: bool = False
     access: Access = field(default_factory=Access)
     index: str | None = None
+    docker_host: str | None = None
+    builder: str | None = None
     keyring: Path | None = None
 
     def images(self) -> Images:
         """Return where container images come from."""
         return Images(Registry(Layout(self.store), self.runner, self.access), self.offline)
+
+    def dockerfiles(self) -> Dockerfiles:
+        """Return what builds Dockerfiles."""
+        return Dockerfiles(
+            self.store, self.runner, self.emit, self.docker_host, self.builder, self.offline
+        )
 
     def mirrors(self) -> Mirrors | None:
         """Return the archives to fetch from; None when offline."""
@@ -90,6 +99,12 @@ def lock_path(files: Sequence[Path]) -> Path:
     return files[-1].with_suffix(".lock")
 
 
+def asked_images(appliance: Appliance) -> tuple[str, ...]:
+    """Return every image that the file or a Dockerfile of its folders names, once."""
+    bases = (name for folder in folders_of(appliance) for name in base_images(folder))
+    return tuple(dict.fromkeys((*references_of(appliance), *bases)))
+
+
 def asked(appliance: Appliance, board: Board, lock: Lock | None = None) -> tuple[Request, ...]:
     """Return what the lock has to answer.
 
@@ -111,7 +126,7 @@ def make_lock(
     moving: Collection[str] = (),
 ) -> Lock:
     """Resolve everything; pins of `old` stay but for the packages in `moving`."""
-    references = references_of(appliance)
+    references = asked_images(appliance)
     packages = frozenset(moving) - set(references) - wheel_names(old)
     pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
     first = _first(old, asked(appliance, board)) if old is not None else None

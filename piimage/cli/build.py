@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piimage.cli.options import (
+    Builder,
     Certificates,
     Files,
     Index,
@@ -50,6 +51,7 @@ def build(
     snapshot: Snapshot = None,
     offline: Offline = False,
     index: Index = None,
+    builder: Builder = None,
     insecure: Insecure = [],
     certificates: Certificates = None,
     keyring: Keyring = None,
@@ -78,6 +80,7 @@ def build(
             snapshot=snapshot,
             offline=offline,
             index=index,
+            builder=builder,
             insecure=insecure,
             certificates=certificates,
             keyring=keyring,

@@ -23,6 +23,10 @@ Snapshot = Annotated[
 Keyring = Annotated[
     Path | None, typer.Option("--keyring", help="Keys that sign the archive; else Debian's.")
 ]
+Builder = Annotated[
+    str | None,
+    typer.Option("--builder", help="BuildKit for folders with a Dockerfile, as buildx calls it."),
+]
 Index = Annotated[
     str | None,
     typer.Option("--index", envvar="PIIMAGE_INDEX", help="Python package index; else pip's own."),

@@ -29,6 +29,7 @@ def sources(
     certificates: Path | None = None,
     keyring: Path | None = None,
     index: str | None = None,
+    builder: str | None = None,
 ) -> Iterator[Sources]:
     """Give where inputs come from, with the listener that fits the output."""
     with listening(verbose=verbose, as_json=as_json) as emit:
@@ -37,6 +38,7 @@ def sources(
         yield Sources(
             store, Runner(emit), emit, time.time, mirror, snapshot, offline, access,
             keyring=keyring, index=index or os.environ.get("PIIMAGE_INDEX"),
+            docker_host=os.environ.get("DOCKER_HOST"), builder=builder,
         )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
 def plan_containers(
     appliance: Appliance, lock: Lock, images: Mapping[str, Image]
 ) -> ContainersLayer:
-    """Return the containers layer; `images` are by reference."""
+    """Return the containers layer; `images` are by reference, or by folder."""
     volumes = {volume.name for volume in appliance.volumes}
     ids = container_ids([entry.name for entry in entries(appliance)])
     sections: tuple[tuple[ContainerKind, Sequence[Entry]], ...] = (
@@ -74,14 +74,18 @@ def _plan(
 
 
 def _pulled(entry: Entry, images: Mapping[str, Image]) -> Made:
-    """Return what an entry by `image:` is made of; its label gives the defaults."""
-    assert entry.image is not None  # noqa: S101  # an entry without a folder has an image
-    image = images[entry.image]
+    """Return what an entry by `image:`, or by a Dockerfile, is made of.
+
+    The image's label gives the defaults.
+    """
+    name = entry.image or entry.build
+    assert name is not None  # noqa: S101  # an entry that is not composed has an image
+    image = images[name]
     execution = image.config.execution
     label = (execution.labels or {}).get(LABEL)
     if label is None:
         return image_layers(image), execution, secure_defaults()
-    below = merge(linuxkit_defaults(), parse_label(label, entry.image))
+    below = merge(linuxkit_defaults(), parse_label(label, name))
     return image_layers(image), execution, _with_net_settings(below, entry)
 
 

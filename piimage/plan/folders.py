@@ -39,10 +39,19 @@ def folder_of(entry: Entry) -> Folder | None:
     if entry.use is not None:
         path = resources.path("services") / entry.use
     elif entry.build is not None:
+        if dockerfile_folder(entry) is not None:
+            return None
         path = Path(entry.build)
     else:
         return None
     return Folder(f"container/{path.name}", path, load_folder(path))
+
+
+def dockerfile_folder(entry: Entry) -> Path | None:
+    """Return the folder that `entry` is built from by an engine; None if it is composed."""
+    if entry.build is None or (Path(entry.build) / "service.yml").is_file():
+        return None
+    return Path(entry.build) if (Path(entry.build) / "Dockerfile").is_file() else None
 
 
 def base_tree(name: str) -> RootFileSystem:
