@@ -9,6 +9,7 @@ from pathlib import Path
 from piimage import events
 from piimage.boards import Board, load_board
 from piimage.card.image import Card, write_card
+from piimage.compose.secret import has_secrets
 from piimage.config.models import Appliance
 from piimage.dockerfiles import folders_of
 from piimage.formats.chosen import Chosen
@@ -119,4 +120,7 @@ def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outp
         *chosen.write(version, job, project.name, out),
         *results(project.name, layout.identity, version, project.lock, job, out).write(),
     )
+    if has_secrets(version.system.layers):
+        for path in paths:
+            path.chmod(0o600)
     return Outputs(paths, card)

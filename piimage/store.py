@@ -70,6 +70,8 @@ class Store:
         self._blobs = root / "blobs" / "sha256"
         self._memos = root / "memo"
         self._temporary = root / "tmp"
+        # Layers may hold what only the appliance's owner may see, such as a network's key.
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._blobs, self._memos, self._temporary):
             folder.mkdir(parents=True, exist_ok=True)
 

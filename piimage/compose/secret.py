@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from piimage.card.squashfs import write_squashfs
-from piimage.compose.layers import FilesLayer
+from piimage.compose.layers import FilesLayer, Layer
 from piimage.oci.rootfs import Notebook
 from piimage.sbom.ledger import Ledger
 from piimage.steps import Job
@@ -33,3 +33,8 @@ class SecretLayer(FilesLayer):
                 "notes": job.store.add_bytes(book.notes().encode()),
                 "files": job.store.add_bytes(Ledger().encode()),
             }
+
+
+def has_secrets(layers: Iterable[Layer]) -> bool:
+    """Say whether what is made of `layers` is for its owner's eyes only."""
+    return any(isinstance(layer, SecretLayer) for layer in layers)

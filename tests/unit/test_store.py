@@ -72,3 +72,8 @@ def test_a_damaged_memory_counts_as_none(store: Store, memo: bytes) -> None:
 def test_the_store_lies_where_the_environment_says() -> None:
     assert default_root({"PIIMAGE_STORE": "/s"}) == Path("/s")
     assert default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/piimage")
+
+
+def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:
+    Store(tmp_path / "cache" / "piimage")
+    assert (tmp_path / "cache" / "piimage").stat().st_mode & 0o077 == 0
