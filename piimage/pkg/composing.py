@@ -15,7 +15,7 @@ from piimage.pkg.layers import ImageLayer, packed
 from piimage.pkg.locking import folder, for_platform
 from piimage.pkg.source import AMD64, Source
 from piimage.pkg.workshop import Workshop
-from piimage.plan.containers import composed
+from piimage.plan.composed import composed
 from piimage.plan.folders import Folder
 from piimage.sbom.ledger import Page
 from piimage.steps import Builder, Job
@@ -76,11 +76,12 @@ def _fitted(whole: Folder, platform: Platform) -> Folder:
 def _made(steps: tuple[ImageLayer, ...], lock: Lock, workshop: Workshop) -> Job:
     builder = Builder(workshop.store, workshop.runner, workshop.emit)
     wanted = {blob.sha256 for step in builder.pending(*steps) for blob in step.blobs()}
-    missing = [one for one in lock.packages if one.sha256 in wanted]
-    if not all(workshop.store.has(one.blob) for one in missing):
-        workshop.sources().fetcher().fetch(missing)
-    if lock.wheels:
-        from piimage.plan.wheels import fetch_wheels  # noqa: PLC0415  # most folders have none
+    packages = [one for one in lock.packages if one.sha256 in wanted]
+    if not all(workshop.store.has(one.blob) for one in packages):
+        workshop.sources().fetcher().fetch(packages)
+    wheels = [one for one in lock.wheels if one.sha256 in wanted]
+    if not all(workshop.store.has(one.blob) for one in wheels):
+        from piimage.plan.wheels import fetch_wheels  # noqa: PLC0415  # seldom needed
 
         fetch_wheels(lock, wanted, workshop.store, workshop.sources().wheels)
     return builder.build(*steps)

@@ -1,0 +1,50 @@
+"""What a container folder is made of, whoever uses it: an appliance, or an image of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from piimage.compose.described import container_layers
+from piimage.compose.layers import Layer
+from piimage.compose.python import Python
+from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.lock import Lock
+from piimage.oci.models import Execution
+from piimage.plan.folders import Folder, base_tree
+from piimage.python.target import Target, target_of
+
+Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
+"""Layers (lowest first), program, and defaults."""
+
+
+def composed(folder: Folder, lock: Lock) -> Made:
+    """Return the layers of a container folder (lowest first), its program, and its defaults."""
+    service = folder.service
+    base = None
+    if service.base is not None:
+        base = (base_tree(service.base), lock.of_root(f"base/{service.base}"))
+    packages = lock.of_root(folder.root) if service.packages else ()
+    python = None
+    if service.wheels or service.python:
+        target = folder_target(folder, lock)
+        wheels = lock.wheels_of(folder.root) if service.wheels else ()
+        projects = tuple(Path(one) for one in service.python)
+        python = Python(target.python, target.architecture, wheels, projects)
+    layers = container_layers(service.name, service, packages, base, folder.path, python)
+    execution = Execution(
+        user=service.user,
+        env=service.env or None,
+        entrypoint=service.entrypoint or None,
+        cmd=service.cmd or None,
+        working_dir=service.cwd,
+    )
+    return layers, execution, merge(secure_defaults(), service.container)
+
+
+def folder_target(folder: Folder, lock: Lock) -> Target:
+    """Return the Python that a container has; InputError ``python.no-python`` if it has none."""
+    service = folder.service
+    packages = list(lock.of_root(folder.root)) if service.packages else []
+    if service.base is not None:
+        packages += lock.of_root(f"base/{service.base}")
+    return target_of(packages, str(folder.path / "service.yml"))
