@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ def test_lines_are_kept_as_printed(pi: Pi) -> None:
 def test_errors_are_kept_beside_the_output(pi: Pi) -> None:
     _log(pi, b"out\n", b"err\n")
     assert sorted((pi.root / "var/log/services/one/log").read_text().split()) == ["err", "out"]
+
+
+def test_when_lines_were_printed_is_kept_beside_them(pi: Pi) -> None:
+    begun = int(time.time())
+    _log(pi, b"one\n")
+    _log(pi, b"two\n")
+    marks = _lines(pi.root / "var/log/times/one/log")
+    seconds, offsets = zip(*(line.split() for line in marks), strict=True)
+    assert offsets == ("0", "4")
+    assert all(begun <= int(second) <= time.time() for second in seconds)
+
+
+def test_times_rotate_with_the_log(pi: Pi) -> None:
+    _log(pi, b"0123456789\n" * 50, container="LOG_SIZE=100\nLOG_COUNT=2\n")
+    names = [path.name for path in (pi.root / "var/log/times/one").iterdir()]
+    assert sorted(names) == ["log", "log.1", "log.2"]
 
 
 def test_the_console_shows_them_unprefixed_if_the_image_says_so(pi: Pi) -> None:

@@ -190,12 +190,11 @@ def test_logs_are_the_services_own(pi: Stand) -> None:
         assert talk.pipe.read(5)[0] == {"ok": True}
 
 
-def test_logs_from_a_moment_on_begin_with_the_first_line_of_that_second(pi: Stand) -> None:
-    folder = pi.root / "var/log/services/one"
-    (folder / "log").write_text("early\nlater\n")
-    (folder / "times").mkdir()
-    (folder / "times/log").write_text("1000 0\n2000 6\n")
-    for since, expected in ((500, b"early\nlater\n"), (1500, b"later\n"), (2001, b"")):
+def test_logs_from_a_moment_on_begin_with_the_lines_of_that_time(pi: Stand) -> None:
+    (pi.root / "var/log/services/one/log").write_text("early\nlater\n")
+    (pi.root / "var/log/times/one").mkdir(parents=True)
+    (pi.root / "var/log/times/one/log").write_text("1000 0\n2000 6\n")
+    for since, expected in ((500, b"early\nlater\n"), (1500, b"later\n"), (2011, b"")):
         with pi.agent() as talk:
             talk.greet()
             talk.tell("logs", service="one", since=since)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FILES = ("config.json", "layers", "container.env", "prestart", "poststart")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAUSE = 0.1
+_SPAN = 10  # seconds that one line of a list of times stands for
 _LOG_LIMIT = 1 << 26  # bytes of one file of a log
 _FOLDER_LIMIT = 1 << 19  # bytes, of all files of a containers layer
 
@@ -219,16 +220,15 @@ def printed(root: Root, name: str, lines: int | None, since: int | None, size: i
 def _since(path: str, since: int | None, limit: int) -> bytes:
     """Return a log file from the offset on that its list of times gives for `since`.
 
-    The list lies in ``times`` beside it: lines of ``SECOND OFFSET``, for the first line that was
-    printed in each second.
+    The list (appliance/rootfs/usr/lib/piimage/log) has lines of ``SECOND OFFSET``, for the first
+    line that was printed in each ten seconds; so a few older lines may come along.
     """
     data = _read(path)[:limit]
     if since is None:
         return data
-    folder, _, name = path.rpartition("/")
-    for line in read_text(f"{folder}/times/{name}").splitlines():
+    for line in read_text(path.replace("/log/services/", "/log/times/")).splitlines():
         second, _, offset = line.partition(" ")
-        if second.isdigit() and offset.isdigit() and int(second) >= since:
+        if second.isdigit() and offset.isdigit() and int(second) > since - _SPAN:
             return data[int(offset) :]
     return b""
 
