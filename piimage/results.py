@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from piimage import packers
 from piimage.compose.layers import Layer
 from piimage.formats.writing import write_chunks
 from piimage.lock import Lock
@@ -43,7 +44,7 @@ def results(name: str, identity: str, made: Version, lock: Lock, job: Job, out: 
         {
             out / f"{name}.sbom.spdx.json": spdx.encode(parts, tool_version()),
             out / f"{name}.sbom.cdx.json": cyclonedx.encode(parts, tool_version()),
-            out / f"{name}.manifest.json": manifest.encode(parts, origins),
+            out / f"{name}.manifest.json": manifest.encode(parts, origins, packers.identities()),
         }
     )
 
@@ -68,8 +69,11 @@ def layer_label(layer: Layer) -> str:
 
 def layer_origins(pages: Mapping[str, Page], parts: Bill, kernel: str) -> Iterator[Origin]:
     """Give each file within the layers; modules are from where the `kernel` is."""
+    signs = {Kind.DEBIAN: "_", Kind.WHEEL: "-"}
     purls = {
-        f"{one.name}_{one.version}": one.purl for one in parts.components if one.kind is Kind.DEBIAN
+        f"{one.name}{sign}{one.version}": one.purl
+        for one in parts.components
+        if (sign := signs.get(one.kind))
     }
     for label, page in pages.items():
         for path, record in page.files.items():
