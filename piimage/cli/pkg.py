@@ -15,6 +15,7 @@ import typer
 
 from piimage.cli.options import (
     Certificates,
+    Index,
     Insecure,
     Json,
     Keyring,
@@ -124,6 +125,7 @@ class _Reach:
     mirror: str | None = None
     snapshot: str | None = None
     keyring: Path | None = None
+    index: str | None = None
     offline: bool = False
     insecure: tuple[str, ...] = ()
     certificates: Path | None = None
@@ -163,6 +165,7 @@ class _Reach:
                 self.snapshot,
                 self.offline,
                 access,
+                index=self.index,
                 keyring=self.keyring,
             )
 
@@ -195,6 +198,7 @@ def build(
     mirror: Mirror = None,
     snapshot: Snapshot = None,
     keyring: Keyring = None,
+    index: Index = None,
     offline: Offline = False,
     insecure: Insecure = [],
     certificates: Certificates = None,
@@ -210,8 +214,8 @@ def build(
         tuple(build_arg),
     )  # fmt: skip
     reach = _Reach(
-        mirror, snapshot, keyring, offline, tuple(insecure), certificates, credentials, auth_file,
-        builder,
+        mirror, snapshot, keyring, index, offline, tuple(insecure), certificates, credentials,
+        auth_file, builder,
     )  # fmt: skip
     with listening(verbose=verbose, as_json=json) as emit:
         workshop = reach.workshop(emit)
@@ -245,6 +249,7 @@ def push(
     mirror: Mirror = None,
     snapshot: Snapshot = None,
     keyring: Keyring = None,
+    index: Index = None,
     offline: Offline = False,
     insecure: Insecure = [],
     certificates: Certificates = None,
@@ -259,8 +264,8 @@ def push(
         tuple(build_arg),
     )  # fmt: skip
     reach = _Reach(
-        mirror, snapshot, keyring, offline, tuple(insecure), certificates, credentials, auth_file,
-        builder,
+        mirror, snapshot, keyring, index, offline, tuple(insecure), certificates, credentials,
+        auth_file, builder,
     )  # fmt: skip
     with listening(verbose=verbose, as_json=json) as emit:
         workshop = reach.workshop(emit)

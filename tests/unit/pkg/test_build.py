@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from piimage import events
+from piimage.config.container import LABEL, linuxkit_defaults, merge, secure_defaults
+from piimage.config.load import load_folder, parse_label
 from piimage.errors import InputError
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor
@@ -103,6 +105,17 @@ def test_the_image_says_what_the_folder_says(make: Make, store: Store, folder: P
     with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
         program = archive.getmember("usr/bin/thermo")
         assert (program.mode, program.uid) == (0o755, 0)
+
+
+def test_an_entry_that_names_the_image_runs_it_as_one_that_names_the_folder(
+    make: Make, folder: Path
+) -> None:
+    execution = make().images[0].config.execution
+    label = parse_label((execution.labels or {})[LABEL], "test")
+    service = load_folder(folder)
+    below = merge(secure_defaults(), service.container)
+    assert merge(linuxkit_defaults(), label) == below.model_copy(update={"user": "sensor"})
+    assert execution.entrypoint == service.entrypoint
 
 
 def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
