@@ -141,6 +141,34 @@ def test_a_composed_folder_runs_under_the_engine(user: User, client: docker.Dock
         container.remove(force=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [
+        ("bmp280", "bmp280, sensorkit, smbus2, spidev, paho.mqtt.client, prometheus_client, ssl"),
+        ("envirophat", "envirophat, sensorkit, smbus2, paho.mqtt.client, prometheus_client, ssl"),
+    ],
+)
+def test_a_composed_sensor_service_runs_under_the_engine(
+    user: User, client: docker.DockerClient, name: str, modules: str
+) -> None:
+    user.run("build", user.folders / name, "--load", "--tag", "test")
+    image = f"piimage/{name}:test"
+    (row,) = [one for one in user.listed() if f"{one['name']}:{one['tag']}" == image]
+    assert row["size"] < 15_000_000
+    assert client.images.get(image).attrs["Config"]["User"] == "sensor"
+    program = f"import {modules}, os, platform; print(os.getuid(), platform.machine())"
+    said = client.containers.run(
+        image, ["-c", program], entrypoint=["/usr/bin/python3"], platform="linux/arm64",
+        read_only=True, remove=True,
+    )  # fmt: skip
+    assert said == b"990 aarch64\n"
+    options = client.containers.run(
+        image, entrypoint=["/usr/bin/python3", "-m", name, "options"], platform="linux/arm64",
+        read_only=True, remove=True,
+    )  # fmt: skip
+    assert b"MQTT_HOST" in options
+
+
 def test_what_is_pushed_is_what_skopeo_and_the_engine_see(
     user: User, client: docker.DockerClient, trusting_engine: None
 ) -> None:
