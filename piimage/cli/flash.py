@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from piimage.events import Listener, Note
 from piimage.flash import blockdev, elevate, guard, medium, provision, source, write
 from piimage.flash.able import able, check
 from piimage.flash.sysfs import Disk, System
+from piimage.flash.udisks import open_by_udisks
 
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
 
@@ -102,7 +103,12 @@ def flash(
         mapped = [mapped.extent for mapped in image.ranges()]
         open_it = medium.open_device
         if os.geteuid() != 0 and not os.access(device, os.W_OK):
-            open_it = partial(elevate.open_by_sudo, found.runner)
+            ways: list[Callable[[str], int]] = [
+                partial(elevate.open_by_sudo, found.runner),
+                open_by_udisks,
+            ]
+            # sudo asks on the terminal; where there is none, udisks2 has a window to ask in.
+            open_it = partial(elevate.open_one_way, ways if sys.stdin.isatty() else ways[::-1])
         number = Path(device).stat().st_rdev
         with _ended_by_signals(), medium.opened(device, number, disk.sequence, open_it) as card:
             amend = None

@@ -1,10 +1,11 @@
-"""Asking sudo for one device, once; nothing else runs as root."""
+"""Asking sudo or udisks2 for one device, once; nothing else runs as root."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from piimage.errors import DeviceRefused, MissingTool
@@ -47,3 +48,17 @@ def _denied(path: str) -> DeviceRefused:
         place=path,
         hint="run the command as root, or have an administrator give you the device",
     )
+
+
+def open_one_way(ways: Sequence[Callable[[str], int]], path: str) -> int:
+    """Return what the first of `ways` that is allowed to opens.
+
+    Raises DeviceRefused: ``flash.no-permission`` when none is, else what a way says of the device.
+    """
+    for way in ways[:-1]:
+        try:
+            return way(path)
+        except DeviceRefused as error:
+            if error.code != "flash.no-permission":
+                raise
+    return ways[-1](path)

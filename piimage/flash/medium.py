@@ -139,7 +139,7 @@ def _lock(descriptor: int, path: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > until:
-                raise _held(path) from error
+                raise held(path) from error
             time.sleep(0.05)
         else:
             return
@@ -158,7 +158,7 @@ def medium_of(path: str, descriptor: int) -> Medium:
 
 def _refused(path: str, error: OSError) -> DeviceRefused:
     if error.errno == errno.EBUSY:
-        return _held(path)
+        return held(path)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return DeviceRefused(
             "flash.no-permission",
@@ -181,7 +181,8 @@ def _refused(path: str, error: OSError) -> DeviceRefused:
     )
 
 
-def _held(path: str) -> DeviceRefused:
+def held(path: str) -> DeviceRefused:
+    """Return the error for a device that somebody else has."""
     return DeviceRefused(
         "flash.held",
         "the kernel says that it is in use, perhaps mounted by another container or user",
