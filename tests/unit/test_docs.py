@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from piimage.config.load import load_all
+from piimage.config.load import load_all, load_folder
 from piimage.plan.folders import entries, folder_of
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ def blocks(page: Path, languages: str) -> list[str]:
 
 
 def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
-    service, script, appliance = blocks(ROOT / "docs" / "containers.md", "yaml|sh")
+    service, script, appliance, _ = blocks(ROOT / "docs" / "containers.md", "yaml|sh")
     folder = tmp_path / "thermometer"
     folder.mkdir()
     (folder / "service.yml").write_text(service)
@@ -29,6 +29,17 @@ def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
     found = folder_of(entry)
     assert found is not None
     assert found.service.name == "thermometer"
+
+
+def test_the_python_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
+    *_, service = blocks(ROOT / "docs" / "containers.md", "yaml")
+    folder = tmp_path / "hygrometer"
+    folder.mkdir()
+    (folder / "service.yml").write_text(service)
+    (folder / "pyproject.toml").write_text('[project]\nname = "hygrometer"\n')
+    loaded = load_folder(folder)
+    assert loaded.base == "python"
+    assert loaded.wheels == ("smbus2", "prometheus-client>=0.20")
 
 
 def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:
