@@ -8,6 +8,7 @@ from pathlib import Path
 
 from piimage import events
 from piimage.boards import Board, load_board
+from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, write_card
 from piimage.compose.secret import has_secrets
 from piimage.config.models import Appliance
@@ -108,6 +109,9 @@ class Outputs:
 
 def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outputs:
     """Write the `chosen` forms, the bills of materials and the manifest into the folder `out`."""
+    host_key = project.appliance.ssh.host_key
+    if host_key is not None and not Path(host_key).exists():
+        make_host_key(Path(host_key), sources.runner)
     version = plan(project, sources)
     job = make(version, project, sources, chosen.steps(version))
     out.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,7 @@ def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outp
         *chosen.write(version, job, project.name, out),
         *results(project.name, layout.identity, version, project.lock, job, out).write(),
     )
-    if has_secrets(version.system.layers):
+    if host_key is not None or has_secrets(version.system.layers):
         for path in paths:
             path.chmod(0o600)
     return Outputs(paths, card)

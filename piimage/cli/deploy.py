@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from piimage.build import Project, make, plan
+from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Mirror, Offline, Sets, Verbose
 from piimage.cli.session import project, sources
@@ -65,6 +68,7 @@ def deploy(
         release = _release(opened, origin, tuple(service))
         wish = Wish(release, tuple(service), containers_only, wait)
         cancelled = threading.Event()
+        found = _pinned(found, opened.appliance.ssh.host_key)
         targets = _targets(found, wish, ssh(found, ssh_config, origin.runner), origin, cancelled)
         if dry_run:
             planned = roll_out(
@@ -86,6 +90,14 @@ def _release(opened: Project, origin: Sources, services: tuple[str, ...]) -> Rel
     release = release_of(version, job, f"{opened.name}.yml")
     require_services(release, services)
     return release
+
+
+def _pinned(found: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
+    """Return the hosts with the file's host key for those that have none of their own."""
+    if key is None or not Path(key).exists():
+        return found
+    public = read_host_key(Path(key)).public
+    return tuple(one if one.host_key else replace(one, host_key=public) for one in found)
 
 
 def _targets(

@@ -148,6 +148,10 @@ class Ssh(Part):
     authorized_keys: Strings = Field(
         default=(), description="Public keys, or files that hold them; ~ is allowed."
     )
+    host_key: str | None = Field(
+        default=None,
+        description="File of its host key, ed25519, made by the build if it is not there.",
+    )
 
 
 class Logging(Log):

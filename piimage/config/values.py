@@ -40,7 +40,9 @@ _ACRONYMS: Final = {
     "binds_add": "binds.add",
 }
 # Keys of piimage's own, which LinuxKit does not have, are written as in Python.
-_OWN: Final = frozenset({"accept_any", "authorized_keys", "exit_code", "psk_file", "stop_timeout"})
+_OWN: Final = frozenset(
+    {"accept_any", "authorized_keys", "exit_code", "host_key", "psk_file", "stop_timeout"}
+)
 
 
 def key_of(name: str) -> str:

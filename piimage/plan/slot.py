@@ -12,6 +12,7 @@ from piimage.boards import Board, PrefixLayout, SelectorLayout
 from piimage.card import ids
 from piimage.card.ext4 import DataFile, Ext4Volume
 from piimage.card.fat import FatVolume
+from piimage.card.hostkey import read_host_key
 from piimage.card.image import CardPlan, Volume
 from piimage.compose.containers import ContainersLayer
 from piimage.compose.layers import Layer
@@ -188,13 +189,17 @@ def _data(version: Version, identity: str) -> Ext4Volume:
         ids.unique_id(identity, "data"),
         ids.unique_id(identity, "data folders"),
         _GROWING if size == "rest" else size,
-        dict(_data_files()),
+        dict(_data_files(version.appliance)),
     )
 
 
-def _data_files() -> Iterable[tuple[str, DataFile]]:
+def _data_files(appliance: Appliance) -> Iterable[tuple[str, DataFile]]:
     yield "piimage", DataFile(None, 0o755)
     yield "piimage/state", DataFile(None, 0o755)
+    if appliance.ssh.host_key is not None:
+        yield "ssh", DataFile(None, 0o700)
+        key = read_host_key(Path(appliance.ssh.host_key))
+        yield "ssh/dropbear_ed25519_host_key", DataFile(key.private, 0o600)
 
 
 def _identity(volumes: Iterable[Described]) -> str:

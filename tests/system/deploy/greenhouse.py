@@ -70,6 +70,18 @@ class Greenhouse:
         lines[place] = f'\techo "{line}"'
         script.write_text("\n".join(lines) + "\n")
 
+    @contextlib.contextmanager
+    def changed(self, path: str, old: str, new: str) -> Iterator[Release]:
+        """Give the release with `old` replaced by `new` in one file, which is put back after."""
+        file = self.folder / path
+        kept = file.read_text()
+        assert old in kept
+        file.write_text(kept.replace(old, new))
+        try:
+            yield self.release()
+        finally:
+            file.write_text(kept)
+
     def saying(self, line: str) -> Release:
         self.say(line)
         return self.release()

@@ -1,0 +1,211 @@
+"""One boot of the virt machine: good and bad deploys, and what one does next."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from piimage.deploy import answers
+from piimage.deploy.release import Release
+from piimage.errors import PiimageError
+from piimage.store import Store
+from tests.system.deploy.greenhouse import Greenhouse, Pi, booted, card_and_key
+
+PIIMAGE = Path(sys.executable).with_name("piimage")
+# An ELF header of x86-64 (elf(5)): the kernel looks no further.
+FOREIGN = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
+    "<HHIQQQIHHHHHH", 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pi(piimage_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    folder = tmp_path_factory.mktemp("greenhouse")
+    greenhouse = Greenhouse.laid_out(folder / "files", piimage_store)
+    greenhouse.say("HELLO, first version")
+    card, key = card_and_key(greenhouse, folder)
+    with booted(greenhouse, card, key) as found:
+        _until_up(found)
+        yield found
+
+
+def _until_up(pi: Pi) -> None:
+    end = time.monotonic() + 300
+    while any(row.health not in ("healthy", "running") for row in ps(pi).values()):
+        assert time.monotonic() < end, ps(pi)
+        time.sleep(1)
+
+
+def ps(pi: Pi) -> dict[str, answers.Service]:
+    with pi.link() as link:
+        return {row.name: row for row in answers.services(link.ask("ps"))}
+
+
+def running(pi: Pi) -> str:
+    with pi.link() as link:
+        return answers.slot(link.ask("slot")).running
+
+
+def refused(pi: Pi, release: Release) -> PiimageError:
+    """Deploy what must not stay; the error, once the old version is up again."""
+    before = running(pi)
+    with pytest.raises(PiimageError) as caught:
+        pi.target(release).deploy(lambda line: None)
+    assert running(pi) == before
+    assert all(row.health in ("healthy", "running") for row in ps(pi).values())
+    assert "one" in pi.sh("wget -q -O - http://127.0.0.1:8080/")
+    return caught.value
+
+
+def test_a_line_that_changed_runs_and_nothing_else_restarts(
+    pi: Pi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ps(pi)
+    outcome = pi.target(pi.greenhouse.saying("HELLO, second version")).deploy(lambda line: None)
+    after = ps(pi)
+    assert outcome.changed == ("hello_world",)
+    assert {n for n in before if before[n].pid != after[n].pid} == {"hello_world"}
+    assert "HELLO, second version" in pi.sh("cat /var/log/services/hello_world/log")
+    assert outcome.sent + outcome.received < 20_000
+    with pi.link() as link:
+        began = time.monotonic()
+        link.ask("restart", service="hello_world", timeout=300)
+        alone = time.monotonic() - began
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\ndeploy: {outcome.sent} bytes sent, {outcome.received} received, "
+            f"{outcome.seconds:.1f} s (switch {outcome.switched:.1f} s); restart {alone:.1f} s\n"
+        )
+
+
+def test_the_same_again_is_nothing_to_do(pi: Pi) -> None:
+    target = pi.target(pi.greenhouse.release())
+    assert target.plan().nothing
+    assert target.deploy(lambda line: None).changed == ()
+
+
+def test_a_crash_is_undone_and_says_what_it_printed(pi: Pi) -> None:
+    change = ("services/hello_world/hello.sh", "while :", "echo 'no such sensor'; exit 7; while :")
+    with pi.greenhouse.changed(*change) as release:
+        error = refused(pi, release)
+    assert error.code == "deploy.rolled-back"
+    assert "exited with code 7" in error.message
+    assert "no such sensor" in error.message
+
+
+def test_a_service_that_never_gets_healthy_is_undone(pi: Pi) -> None:
+    with pi.greenhouse.changed("web/service.yml", '"8080", -h', '"8081", -h') as release:
+        error = refused(pi, release)
+    assert error.code == "deploy.rolled-back"
+    assert "web: its health check failed" in error.message
+
+
+def test_a_program_of_another_architecture_is_undone(pi: Pi) -> None:
+    (pi.greenhouse.folder / "web" / "foreign").write_bytes(FOREIGN)
+    change = (
+        "- { path: www/index",
+        "- { path: usr/bin/foreign, source: foreign, mode: '0755' }\n  - { path: www/index",
+    )
+    with pi.greenhouse.changed("web/service.yml", *change):
+        entry = ("[/usr/bin/busybox, httpd", "[/usr/bin/foreign, httpd")
+        with pi.greenhouse.changed("web/service.yml", *entry) as release:
+            error = refused(pi, release)
+    assert error.code == "deploy.rolled-back"
+    assert "exec format error" in error.message or "web: it exited" in error.message
+
+
+def test_containers_for_another_architecture_are_refused(
+    pi: Pi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("piimage.deploy.pi.MACHINE", "x86_64")
+    with pytest.raises(PiimageError, match="containers of x86_64 do not run on aarch64"):
+        pi.target(pi.greenhouse.release()).plan()
+
+
+def test_a_layer_that_was_cut_short_is_refused_and_nothing_was_stopped(pi: Pi) -> None:
+    release = pi.greenhouse.saying("HELLO, cut version")
+    store = pi.greenhouse.sources.store
+    before = ps(pi)
+    blob = release.layers[release.containers]
+    with pi.link() as link:
+        link.ask("put", layer=blob.sha256, size=blob.size)
+        link.say("data", _bytes(store, release)[:-100] + bytes(100), last=True)
+        with pytest.raises(PiimageError, match="another digest"):
+            link.answer()
+        link.ask("put", layer=blob.sha256, size=blob.size)
+        link.say("data", _bytes(store, release)[:-100], last=True)
+        with pytest.raises(PiimageError, match="ended after"):
+            link.answer()
+        slot = answers.slot(link.ask("slot"))
+        with pytest.raises(PiimageError, match="missing"):
+            link.ask(
+                "switch", containers=blob.sha256, layers=list(release.needed()),
+                base=slot.containers, arch="aarch64", note="cut",
+            )  # fmt: skip
+    assert {n: row.pid for n, row in ps(pi).items()} == {n: row.pid for n, row in before.items()}
+    # What came is taken up: the rest of it makes it whole.
+    assert pi.target(release).deploy(lambda line: None).changed == ("hello_world",)
+
+
+def _bytes(store: Store, release: Release) -> bytes:
+    return store.verified(release.layers[release.containers]).read_bytes()
+
+
+def command(pi: Pi, *words: str) -> str:
+    assert pi.ssh.config is not None
+    done = subprocess.run(
+        [PIIMAGE, words[0], "greenhouse", *words[1:], "--ssh-config", str(pi.ssh.config)],
+        capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_ps_and_status_tell_how_it_is(pi: Pi) -> None:
+    rows = [line.split() for line in command(pi, "ps").splitlines()[1:]]
+    assert [row[:3] for row in rows] == [
+        ["hello_world", "running", "running"], ["sshd", "running", "running"],
+        ["web", "running", "healthy"],
+    ]  # fmt: skip
+    found = json.loads(command(pi, "status", "--json"))["hosts"]["greenhouse"]
+    assert found["board"] == "qemu-virt"
+    assert found["generation"]["good"] is True
+    assert 0 < found["memory"]["available"] < found["memory"]["total"]
+    assert found["data"]["free"] > 1 << 28
+    assert "greenhouse.yml" in command(pi, "status")
+
+
+def test_logs_are_its_own_and_from_a_moment_on(pi: Pi) -> None:
+    assert "HELLO, cut version" in command(pi, "logs", "hello_world", "-n", "1")
+    pi.sh("sleep 11; initctl restart hello_world; sleep 2")
+    recent = command(pi, "logs", "hello_world", "--since", "1s")
+    everything = command(pi, "logs", "hello_world")
+    assert len(recent.splitlines()) < len(everything.splitlines())
+
+
+def test_exec_runs_inside_the_container(pi: Pi) -> None:
+    assert pi.ssh.config is not None
+    words = ["exec", "greenhouse", "hello_world", "--ssh-config", str(pi.ssh.config), "--"]
+    inside = [*words, "sh", "-c", "echo $0 'a b'; exit 3", "x y"]
+    done = subprocess.run(
+        [PIIMAGE, *inside], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.stdout, done.returncode) == ("x y a b\n", 3), done.stderr
+
+
+def test_restart_waits_and_rollback_leads_to_what_ran_before(pi: Pi) -> None:
+    before = ps(pi)["web"].pid
+    assert re.search(r"greenhouse +web +running +healthy", command(pi, "restart", "web"))
+    assert ps(pi)["web"].pid != before
+    assert "changed: hello_world" in command(pi, "rollback")
+    assert "HELLO, second version" in pi.sh("tail -n 1 /var/log/services/hello_world/log")
+    assert "DATA LOST" not in "\n".join(line.text for line in pi.session.lines())
