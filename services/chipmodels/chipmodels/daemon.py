@@ -1,10 +1,11 @@
 """``python3 -m chipmodels.daemon``: chips behind real device nodes, for unmodified programs.
 
-    python3 -m chipmodels.daemon --control /run/chips.sock i2c-7:0x77=bmp280 spidev0.0=bme280
+    python3 -m chipmodels.daemon --control /run/chips.sock \\
+        i2c-7:0x77=bmp280,temperature_celsius=21.5 spidev0.0=bme280
 
-Needs root and a kernel with CUSE (``modprobe cuse``). The values are those of the data sheets'
-examples and of the models' defaults; `chipmodels.control` changes them, and breaks chips. Ends
-with the process.
+Needs /dev/cuse (``modprobe cuse``). `chipmodels.planted` says what can be planted; without it
+the values are those of the data sheets' examples. `chipmodels.control` changes them, and breaks
+chips. Ends with the process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,31 +21,16 @@ from time import sleep
 from typing import Any
 
 from chipmodels.adapter import I2cAdapter, SpiController
-from chipmodels.ads1015 import Ads1015Model
-from chipmodels.bosch import BoschModel, Variant
 from chipmodels.clock import RealClock, TimeSource
 from chipmodels.control import Control, ControlSocket
 from chipmodels.cuse import Answering, CuseDevice, Node, serve
 from chipmodels.cuse_i2c import I2cNode
 from chipmodels.cuse_spi import SpiNode
 from chipmodels.faults import FaultRates, FaultyChip
-from chipmodels.lsm303d import Lsm303dModel
+from chipmodels.planted import kind_of, planted
 from chipmodels.target import I2cTarget, SpiTarget
-from chipmodels.tcs3472 import Tcs3472Model
 
 _LOG = 1000  # transfers remembered: the daemon runs for long
-
-I2C_CHIPS: dict[str, Callable[[TimeSource], I2cTarget]] = {
-    "bmp280": BoschModel,
-    "bme280": lambda time: BoschModel(time, variant=Variant.BME280),
-    "tcs3472": Tcs3472Model,
-    "lsm303d": Lsm303dModel,
-    "ads1015": lambda time: Ads1015Model(time, volts=(0.5, 1.0, 2.0, 3.3)),
-}
-SPI_CHIPS: dict[str, Callable[[TimeSource], SpiTarget]] = {
-    "bmp280": BoschModel,
-    "bme280": lambda time: BoschModel(time, variant=Variant.BME280),
-}
 
 
 @dataclass
@@ -56,14 +42,14 @@ class Places:
 
     def put(self, place: str, time: TimeSource) -> None:
         """Put a model at ``i2c-N:0xAA=CHIP`` or ``spidevB.C=CHIP``. Raises ValueError."""
-        i2c = re.fullmatch(r"i2c-(\d+):(0x[0-9a-f]{2})=(\w+)", place)
-        spi = re.fullmatch(r"spidev(\d+)\.(\d+)=(\w+)", place)
-        if i2c and i2c[3] in I2C_CHIPS:
+        i2c = re.fullmatch(r"i2c-(\d+):(0x[0-9a-f]{2})=(.+)", place)
+        spi = re.fullmatch(r"spidev(\d+)\.(\d+)=(.+)", place)
+        if i2c:
             chips = self.buses.setdefault(int(i2c[1]), {})
-            chips[int(i2c[2], 16)] = _breakable(I2C_CHIPS[i2c[3]](time))
-        elif spi and spi[3] in SPI_CHIPS:
+            chips[int(i2c[2], 16)] = _breakable(planted(i2c[3], time))
+        elif spi and kind_of(spi[3]).spi:
             selects = self.selects.setdefault(int(spi[1]), {})
-            selects[int(spi[2])] = _breakable(SPI_CHIPS[spi[3]](time))
+            selects[int(spi[2])] = _breakable(planted(spi[3], time))
         else:
             raise ValueError(f"'{place}' is not i2c-N:0xAA=CHIP or spidevB.C=CHIP")
 

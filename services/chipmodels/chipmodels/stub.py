@@ -3,17 +3,29 @@
 The stub keeps 256 cells of 16 bits, one for each SMBus command byte: byte and block transfers
 touch the low half, word transfers one whole cell. A chip that takes register and flags in one
 command byte therefore needs its registers at each alias that a driver may use.
+
+    python3 -m chipmodels.stub /dev/i2c-0 0x77=bmp280,temperature_celsius=21.5 0x29=board.dump
+
+fills a stub that has these chips (``modprobe i2c-stub chip_addr=0x77,0x29``) with a finished
+measurement of a model (`chipmodels.planted`), or with what ``i2cdump`` wrote. The stub does not
+move: a conversion that a driver starts never ends there, so use chips that measure by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import BoschModel
-from chipmodels.dump import Dump
+from chipmodels.clock import VirtualClock
+from chipmodels.dump import Dump, DumpError, parse_dump
 from chipmodels.lsm303d import Lsm303dModel
+from chipmodels.planted import planted
+from chipmodels.smbus_device import SmbusDevice
+from chipmodels.target import I2cTarget
 from chipmodels.tcs3472 import Tcs3472Model
 
 LSM303D_FLAGS = (0x00, 0x80)
@@ -80,3 +92,72 @@ def preload(bus: StubBus, address: int, contents: Dump) -> None:
 def stub_parameters(chips: Mapping[int, Dump]) -> dict[str, str]:
     """The module parameters that give i2c-stub these chips."""
     return {"chip_addr": ",".join(f"0x{address:02x}" for address in sorted(chips))}
+
+
+# What the common drivers write before they measure: continuous measuring, the usual ranges.
+_STARTS: tuple[tuple[type[I2cTarget], tuple[bytes, ...]], ...] = (
+    (BoschModel, (b"\xf2\x01", b"\xf4\x57")),
+    (Tcs3472Model, (b"\xa1\xc0", b"\xaf\x01", b"\xa0\x03")),
+    (Lsm303dModel, (b"\xa0\x57\x00\x00\x00\x70\x00\x00",)),
+    (Ads1015Model, (b"\x01\xc3\x83",)),
+)
+
+
+def measured(model: I2cTarget, clock: VirtualClock) -> Dump:
+    """The contents of a model once it has measured: of `clock`, which moves for that."""
+    clock.sleep(1)
+    for write in next(writes for kind, writes in _STARTS if isinstance(model, kind)):
+        model.i2c_write(write)
+    clock.sleep(1)
+    if isinstance(model, BoschModel):
+        model.i2c_read(1)
+        return bosch_contents(model)
+    if isinstance(model, Tcs3472Model):
+        return tcs3472_contents(model)
+    if isinstance(model, Lsm303dModel):
+        return lsm303d_contents(model)
+    assert isinstance(model, Ads1015Model)  # noqa: S101 -- the last of the table
+    return ads1015_contents(model)
+
+
+def contents_of(text: str) -> tuple[int, Dump]:
+    """An address and what is there, of ``0x77=CHIP`` or ``0x77=FILE``.
+
+    Raises ValueError, OSError, and `DumpError` with every bad line of a file.
+    """
+    address, equals, what = text.partition("=")
+    number = int(address, 16) if equals else -1
+    if not 0x03 <= number <= 0x77:
+        raise ValueError(f"'{text}' is not 0xAA=CHIP or 0xAA=FILE")
+    if Path(what).is_file():
+        return number, parse_dump(Path(what).read_text(), what)
+    clock = VirtualClock()
+    return number, measured(planted(what, clock), clock)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fill a stub; 2 for what cannot be read, 1 when the bus refuses."""
+    bus, *places = arguments or ("",)
+    contents: dict[int, Dump] = {}
+    wrong: list[str] = [] if places else ["usage: chipmodels.stub BUS 0xAA=CHIP|FILE..."]
+    for place in places:
+        try:
+            number, dump = contents_of(place)
+            contents[number] = dump
+        except (DumpError, ValueError, OSError) as error:
+            wrong.append(str(error))
+    if wrong:
+        sys.stderr.write("\n".join(wrong) + "\n")
+        return 2
+    try:
+        with SmbusDevice(bus) as device:
+            for number, dump in contents.items():
+                preload(device, number, dump)
+    except OSError as error:
+        sys.stderr.write(f"{bus}: {error.strerror}; is i2c-stub loaded with these chips?\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -21,10 +21,10 @@ from chipmodels.cuse_i2c import I2cNode
 from chipmodels.cuse_spi import SpiNode
 from chipmodels.dump import Dump, parse_dump
 from chipmodels.faults import FaultRates, FaultyChip
+from chipmodels.smbus_device import SmbusDevice
 from chipmodels.stub import preload, stub_parameters
 from chipmodels.target import I2cTarget, SpiTarget
 from chipmodels.testing.modules import Loader
-from chipmodels.testing.smbus_device import SmbusDevice
 
 _DEVICES = Path("/sys/bus/i2c/devices")
 _FIRST = 7  # bus numbers that no Raspberry Pi uses

@@ -1,0 +1,100 @@
+"""Chips by name, with what they measure: ``bmp280,temperature_celsius=21.5``.
+
+| chip | may be planted |
+|---|---|
+| bmp280, bme280 | temperature_celsius, pressure_pascals, humidity_percent |
+| tcs3472 | clear, red, green, blue: counts a millisecond at gain 1 |
+| lsm303d | x, y, z in g; field_x, field_y, field_z in gauss; temperature_celsius |
+| ads1015 | in0, in1, in2, in3 in volts |
+
+Without any, a Bosch chip shows the data sheet's example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from chipmodels.ads1015 import Ads1015Model
+from chipmodels.bosch import Air, BoschModel, Variant
+from chipmodels.clock import TimeSource
+from chipmodels.lsm303d import Attitude, Lsm303dModel
+from chipmodels.target import I2cTarget
+from chipmodels.tcs3472 import Light, Tcs3472Model
+
+Values = dict[str, float]
+_INPUTS = ("in0", "in1", "in2", "in3")
+_AIR = ("temperature_celsius", "pressure_pascals", "humidity_percent")
+
+
+def _bosch(variant: Variant) -> Callable[[TimeSource, Values], BoschModel]:
+    def make(time: TimeSource, values: Values) -> BoschModel:
+        return BoschModel(time, variant=variant, source=Air(**values) if values else None)
+
+    return make
+
+
+def _tcs3472(time: TimeSource, values: Values) -> Tcs3472Model:
+    return Tcs3472Model(time, light=Light(**values))
+
+
+def _ads1015(time: TimeSource, values: Values) -> Ads1015Model:
+    a, b, c, d = (values.get(name, 0.0) for name in _INPUTS)
+    return Ads1015Model(time, volts=(a, b, c, d))
+
+
+def _lsm303d(time: TimeSource, values: Values) -> Lsm303dModel:
+    still = Attitude()
+    x, y, z = still.acceleration
+    fx, fy, fz = still.field
+    get = values.get
+    acceleration = (get("x", x), get("y", y), get("z", z))
+    field = (get("field_x", fx), get("field_y", fy), get("field_z", fz))
+    celsius = get("temperature_celsius", still.temperature_celsius)
+    return Lsm303dModel(time, attitude=Attitude(acceleration, field, celsius))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of chip: how one is made, and what may be planted in it."""
+
+    make: Callable[[TimeSource, Values], I2cTarget]
+    names: tuple[str, ...]
+    spi: bool = False
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "bmp280": Kind(_bosch(Variant.BMP280), _AIR, spi=True),
+        "bme280": Kind(_bosch(Variant.BME280), _AIR, spi=True),
+        "tcs3472": Kind(_tcs3472, ("clear", "red", "green", "blue")),
+        "lsm303d": Kind(
+            _lsm303d, ("x", "y", "z", "field_x", "field_y", "field_z", "temperature_celsius")
+        ),
+        "ads1015": Kind(_ads1015, _INPUTS),
+    }
+)
+
+
+def kind_of(text: str) -> Kind:
+    """The kind of chip that `text` names. Raises ValueError."""
+    name = text.partition(",")[0]
+    if name not in KINDS:
+        raise ValueError(f"there is no model '{name}'; there are {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def planted(text: str, time: TimeSource) -> I2cTarget:
+    """The model that `text` says. Raises ValueError naming what is wrong."""
+    kind = kind_of(text)
+    values: Values = {}
+    for word in text.split(",")[1:]:
+        name, _, number = word.partition("=")
+        if name not in kind.names:
+            raise ValueError(f"'{word}' is none of {', '.join(f'{n}=NUMBER' for n in kind.names)}")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise ValueError(f"'{word}': '{number}' is not a number") from None
+    return kind.make(time, values)
