@@ -1,0 +1,34 @@
+"""The agent is part of the system where somebody could log in, and costs nothing elsewhere."""
+
+from __future__ import annotations
+
+from piimage.boards import load_board
+from piimage.compose.layers import FilesLayer
+from piimage.config.models import Appliance, Entry
+from piimage.plan.agent import agent_layers, agent_requests, wants_agent
+from tests.unit.plan.locks import lock_of
+
+WITH = Appliance(services=(Entry(name="sshd", use="sshd"),))
+WITHOUT = Appliance(services=(Entry(name="hello_world", use="hello_world"),))
+
+
+def test_who_has_no_sshd_has_no_agent_and_no_python() -> None:
+    assert not wants_agent(WITHOUT)
+    assert list(agent_requests(WITHOUT)) == []
+    assert list(agent_layers(WITHOUT, lock_of(WITHOUT, load_board("qemu-virt")))) == []
+
+
+def test_its_python_is_the_one_that_services_share() -> None:
+    (request,) = agent_requests(WITH)
+    assert request.root == "base/python"
+    layers = list(agent_layers(WITH, lock_of(WITH, load_board("qemu-virt"))))
+    assert layers[0].title.endswith("for base python")
+
+
+def test_the_program_lies_where_ssh_finds_it() -> None:
+    *_, own = agent_layers(WITH, lock_of(WITH, load_board("qemu-virt")))
+    assert isinstance(own, FilesLayer)
+    files = {file.path: file for file in own.rules.files}
+    assert files["usr/bin/piimage-agent"].mode == 0o755
+    assert "usr/lib/piimage/agent/__main__.py" in files
+    assert not [path for path in files if "__pycache__" in path]
