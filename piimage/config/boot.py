@@ -93,6 +93,19 @@ def _data_size(value: object) -> object:
     return size
 
 
+_TAKEN: Final = (
+    *("bin", "boot", "containers", "dev", "etc", "lib", "proc", "root", "run", "sbin", "sys"),
+    *("tmp", "usr"),
+)
+
+
+def _data_mount(path: str) -> str:
+    parts = [part for part in path.split("/") if part]
+    if not parts or parts[0] in _TAKEN or parts == ["var"] or ".." in parts:
+        raise problem(f"{path} is the system's own", "such as /data, /srv or /home")
+    return "/" + "/".join(parts)
+
+
 class Data(Part):
     """The partition that persists."""
 
@@ -103,7 +116,9 @@ class Data(Part):
     ] = Field(
         default="rest", description="rest: grows to the card's end at first boot; or such as 2G."
     )
-    mount: AbsolutePath = Field(default="/data", description="Where it is mounted.")
+    mount: Annotated[AbsolutePath, AfterValidator(_data_mount)] = Field(
+        default="/data", description="Where it is seen as well as at /data."
+    )
 
 
 class Slots(Part):

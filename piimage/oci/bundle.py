@@ -26,6 +26,7 @@ _STOP_TIMEOUT: Final = 10
 # Paths that sh's blank-separated lists can hold as they are.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./@%+=:,-]+")
 _OWN_NAMESPACE: Final = "services.linuxkit"
+_HOOK: Final = "/usr/lib/piimage/hook"
 _MADE_BELOW: Final = ("/data/", "/var/")
 
 
@@ -67,6 +68,8 @@ def bundle(
     at = f"{container.kind}/{container.folder}"
     user = run_as(container, ids)
     scripts = {"prestart": prestart(container, user), "poststart": poststart(container)}
+    if scripts["poststart"] and container.kind != "services":
+        spec = {**spec, "hooks": {"createRuntime": [_hook(f"/containers/{at}/poststart")]}}
     yield folder(at)
     yield file(f"{at}/config.json", canonical_json(spec))
     yield file(f"{at}/layers", "".join(f"{digest}\n" for digest in container.layers).encode())
@@ -74,6 +77,15 @@ def bundle(
     for name, text in scripts.items():
         if text:
             yield file(f"{at}/{name}", text.encode())
+
+
+def _hook(script: str) -> dict[str, Any]:
+    """Return what has runc itself run `script`, before the container's process starts.
+
+    What runs once may have ended before anybody else could. Source: OCI runtime specification,
+    config.md, "POSIX-platform Hooks".
+    """
+    return {"path": _HOOK, "args": [_HOOK.rpartition("/")[2], script]}
 
 
 def stanza(container: Container) -> str:
@@ -282,7 +294,7 @@ def _interfaces(runtime: Runtime) -> Iterator[str]:
         name = quote(one.name)
         kind = one.add or ("veth" if one.peer else None)
         if kind == "veth":
-            yield f"ip link add name {name} type veth peer name {quote(one.peer or '')}"
+            yield f"add_veth {name} {quote(one.peer or '')}"
         elif kind and one.create_in_root:
             yield f"ip link add name {name} type {quote(kind)}"
         elif kind:

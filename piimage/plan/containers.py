@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from piimage.compose.containers import ContainerPlan, ContainersLayer
@@ -30,6 +31,7 @@ def plan_containers(
 ) -> ContainersLayer:
     """Return the containers layer; `images` are by reference, or by folder."""
     volumes = {volume.name for volume in appliance.volumes}
+    places = _Places(volumes, appliance.data.mount.rstrip("/"))
     ids = container_ids([entry.name for entry in entries(appliance)])
     sections: tuple[tuple[ContainerKind, Sequence[Entry]], ...] = (
         ("onboot", appliance.onboot),
@@ -37,7 +39,7 @@ def plan_containers(
         ("services", appliance.services),
     )
     plans = tuple(
-        _plan(entry, kind, number, lock, images, volumes)
+        _plan(entry, kind, number, lock, images, places)
         for kind, section in sections
         for number, entry in enumerate(section)
     )
@@ -50,11 +52,11 @@ def _plan(
     number: int,
     lock: Lock,
     images: Mapping[str, Image],
-    volumes: Collection[str],
+    places: _Places,
 ) -> ContainerPlan:
     folder = folder_of(entry)
     layers, execution, below = composed(folder, lock) if folder else _pulled(entry, images)
-    config = with_local_time(_with_volumes(merge(below, entry), volumes))
+    config = with_local_time(_with_places(merge(below, entry), places))
     return ContainerPlan(
         name=entry.name,
         kind=kind,
@@ -84,9 +86,10 @@ def _pulled(entry: Entry, images: Mapping[str, Image]) -> Made:
 
 
 def _with_net_settings(below: ContainerConfig, entry: Entry) -> ContainerConfig:
-    """Return `below` with /proc/sys/net writable for who may set up the network.
+    """Return `below` with /proc/sys/net writable, but for its core, for who may set up the network.
 
-    LinuxKit leaves all of /proc writable; its dhcpcd, for one, gives an interface up otherwise.
+    LinuxKit leaves all of /proc writable; its dhcpcd, for one, gives an interface up otherwise. In
+    net/core lies what hardens the kernel's BPF compiler, which concerns more than the network.
     """
     said = merge(below, entry)
     if said.readonly_paths is not None or "CAP_NET_ADMIN" not in (said.capabilities or ()):
@@ -96,21 +99,34 @@ def _with_net_settings(below: ContainerConfig, entry: Entry) -> ContainerConfig:
     return below.model_copy(update={"readonly_paths": _READ_ONLY_BUT_NET})
 
 
-def _with_volumes(config: ContainerConfig, volumes: Collection[str]) -> ContainerConfig:
-    """Return `config` with the names of volumes in its binds replaced by their folders."""
-    if not volumes or not config.binds:
+@dataclass(frozen=True)
+class _Places:
+    """What a bind's source may stand for: a volume, or something below `data` (``data.mount``)."""
+
+    volumes: Collection[str]
+    data: str
+
+    def real(self, bind: str) -> str:
+        """Return `bind` with the folder that its source stands for."""
+        if bind.partition(":")[0] in self.volumes:
+            return f"{_VOLUMES}/{bind}"
+        rest = bind.removeprefix(self.data)
+        # Bound from /data itself: its folders are made before the start.
+        return f"/data{rest}" if rest != bind and rest.startswith(("/", ":")) else bind
+
+
+def _with_places(config: ContainerConfig, places: _Places) -> ContainerConfig:
+    """Return `config` with the sources of its binds as they are on the Pi."""
+    if not config.binds:
         return config
-    binds = tuple(
-        f"{_VOLUMES}/{bind}" if bind.partition(":")[0] in volumes else bind for bind in config.binds
-    )
-    return config.model_copy(update={"binds": binds})
+    return config.model_copy(update={"binds": tuple(map(places.real, config.binds))})
 
 
 _VOLUMES = "/var/lib/piimage/volumes"
 _SYS = ("abi", "crypto", "debug", "dev", "fs", "kernel", "sunrpc", "user", "vm")
 _READ_ONLY_BUT_NET = (
     *(path for path in READ_ONLY if path != "/proc/sys"),
-    *(f"/proc/sys/{name}" for name in _SYS),
+    *(f"/proc/sys/{name}" for name in (*_SYS, "net/core")),
 )
 
 

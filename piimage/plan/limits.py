@@ -15,8 +15,6 @@ def refuse_unsupported(appliance: Appliance) -> None:
 
 
 def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
-    if appliance.data.mount != "/data":
-        yield _no("data.mount", "another place than /data", "bind /data/x into the container")
     for volume in appliance.volumes:
         if volume.image is not None:
             yield _no(f"volumes.{volume.name}", "a volume filled from an image", "an empty volume")

@@ -20,12 +20,15 @@ from piimage.errors import InputError
 from piimage.kernel.initramfs import Initramfs, InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
+from piimage.oci.bundle import quote
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
 from piimage.plan.requests import system_tree
 from piimage.steps import Step
+
+_DATA = "/data"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def _config_layer(appliance: Appliance, folder: Path) -> Layer:
     """Return the layer of what piimage and the file lay over the packages."""
     own = [*folder_files(folder / "rootfs", ""), *_generated(appliance)]
     stated, folders, links = _stated(appliance)
+    if appliance.data.mount != _DATA:  # its place in the read-only root
+        folders.insert(0, Folder(appliance.data.mount.strip("/"), 0o755))
     replaced = {one.path for one in stated}
     files = [one for one in own if one.path not in replaced]
     layer = files_layer("the appliance", [system_tree()], folder, (*files, *stated))
@@ -114,6 +119,8 @@ def _generated(appliance: Appliance) -> Iterator[File]:
     yield File("etc/hostname", f"{appliance.hostname}\n".encode())
     yield File("etc/piimage/clock", f"{EPOCH}\n".encode())
     settings = f"CONSOLE_LOGS={int(appliance.log.console)}\nTIMEZONE='{appliance.timezone}'\n"
+    if appliance.data.mount != _DATA:
+        settings += f"DATA_MOUNT={quote(appliance.data.mount)}\n"
     yield File("etc/piimage/settings", settings.encode())
     yield from network_files(appliance)
     if appliance.sysctl:

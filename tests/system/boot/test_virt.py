@@ -61,6 +61,13 @@ def test_a_service_has_no_privilege(pi: Pi) -> None:
         assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
 
 
+def test_a_container_that_runs_once_has_its_interface_from_its_start(pi: Pi) -> None:
+    # Its command fails without the interface.
+    assert "piimage: onboot 001-own-net: done" in console(pi)
+    assert "inner" in pi.say("nsenter --net=/run/netns/own ip link show inner")
+    assert "outer" in pi.say("ip link show outer")
+
+
 def test_what_maintainer_scripts_would_have_made_is_there(pi: Pi) -> None:
     script = """
     for link in bin sbin lib containers etc/resolv.conf etc/finit.d/enabled usr/sbin/init; do
@@ -95,6 +102,14 @@ def test_the_data_partition_fills_the_card(pi: Pi) -> None:
     mebibytes = int(pi.say("df -m /data | tail -n 1 | awk '{print $2}'"))
     # 2 GiB less selector (16 MiB), two slots (512 MiB each) and what ext4 takes for itself.
     assert 850 < mebibytes < 1008
+
+
+def test_data_is_seen_where_the_file_wants_it(pi: Pi) -> None:
+    script = "echo kept >/srv/kept/seen; cat /data/seen; stat -c %d /data /srv/kept; rm /data/seen"
+    said = pi.say(script)
+    text, *devices = said.split()
+    assert text == "kept"
+    assert devices[0] == devices[1]
 
 
 def test_a_service_that_crashes_comes_back_later_and_later(pi: Pi) -> None:

@@ -72,6 +72,9 @@ BAD = [
     ("test: {checks: [{expect: x}]}", "config.value", "1:17", "a check with nothing to do"),
     ("test: {checks: [{run: x, http: 'http://a/'}]}", "config.value", "1:17",
      "a check with run and http"),
+    ("data: {mount: /etc/x}", "config.value", "1:15", "/etc/x is the system's own"),
+    ("data: {mount: /srv/../usr}", "config.value", "1:15", "/srv/../usr is the system's own"),
+    ("data: {mount: /}", "config.value", "1:15", "/ is the system's own"),
     # checks between values
     ("board: pi6", "config.unknown-board", "1:8", "there is no board 'pi6'"),
     ("{board: pi4, boot: {overlays: [i2c1, -disable-bt, spi00]}}", "config.unknown-overlay",

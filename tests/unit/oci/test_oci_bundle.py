@@ -219,8 +219,8 @@ def test_the_runtime_section_becomes_scripts() -> None:
         "mkdir|-p|/data/a",
     ]
     after = poststart(one).replace(": >", ": ")
-    assert run_with_stubs(after, "ip", "nsenter", "mkdir", "mount") == [
-        "ip|link|add|name|veth0|type|veth|peer|name|veth1",
+    assert run_with_stubs(after, "add_veth", "ip", "nsenter", "mkdir", "mount") == [
+        "add_veth|veth0|veth1",
         "ip|link|set|dev|veth0|netns|42",
         "ip|link|add|name|wg0|type|wireguard",
         "ip|link|set|dev|wg0|netns|42",
@@ -229,6 +229,20 @@ def test_the_runtime_section_becomes_scripts() -> None:
         "mkdir|-p|/run/netns",
         "mount|-o|bind|/proc/42/ns/net|/run/netns/web",
     ]
+
+
+def test_what_runs_once_gets_its_interfaces_from_runc_before_it_starts() -> None:
+    runtime = {"interfaces": [{"name": "eth1"}]}
+    config = json.loads(
+        texts(list(bundle(container("onboot", "net", runtime=runtime), {})))[
+            "onboot/002-net/config.json"
+        ]
+    )
+    program = "/usr/lib/piimage/hook"
+    script = "/containers/onboot/002-net/poststart"
+    assert config["hooks"] == {"createRuntime": [{"path": program, "args": ["hook", script]}]}
+    made = texts(list(bundle(container(runtime=runtime), {})))
+    assert "hooks" not in json.loads(next(t for n, t in made.items() if n.endswith("config.json")))
 
 
 def test_a_device_is_copied_for_the_user_that_opens_it() -> None:

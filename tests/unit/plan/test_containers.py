@@ -47,6 +47,8 @@ def test_a_labelled_image_that_sets_up_the_network_may_write_its_settings(tmp_pa
     closed = planned(tmp_path, NET)["readonlyPaths"]
     assert "/proc/sys/kernel" in closed
     assert not [one for one in closed if "/proc/sys/net".startswith(one)]
+    # What hardens the kernel's BPF compiler lies there.
+    assert "/proc/sys/net/core" in closed
     by_entry = planned(tmp_path, {}, **{"capabilities.add": ["CAP_NET_ADMIN"]})
     assert by_entry["readonlyPaths"] == closed
 
@@ -95,3 +97,22 @@ def test_a_volume_by_name_is_bound_from_its_folder(tmp_path: Path) -> None:
 )
 def test_a_container_with_a_time_of_its_own_keeps_it(tmp_path: Path, own: dict[str, Any]) -> None:
     assert "localtime.tzif" not in str(planned(tmp_path, None, **own).get("binds"))
+
+
+def test_what_is_bound_from_the_data_s_other_place_is_bound_from_data(tmp_path: Path) -> None:
+    binds = ["/srv/kept/a:/a", "/srv/kept:/b:ro", "/srv/keptnot:/c", "/data/d:/d", "v:/v"]
+    appliance = Appliance.model_validate(
+        {
+            "services": [{"name": "net", "image": "r/net:1", "binds": binds}],
+            "volumes": [{"name": "v"}],
+            "data": {"mount": "/srv//kept/"},
+        }
+    )
+    made = plan_containers(appliance, Lock(), {"r/net:1": image(tmp_path, None)})
+    assert json.loads(made.containers[0].config)["binds"][:5] == [
+        "/data/a:/a",
+        "/data:/b:ro",
+        "/srv/keptnot:/c",
+        "/data/d:/d",
+        "/var/lib/piimage/volumes/v:/v",
+    ]

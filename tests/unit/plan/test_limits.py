@@ -13,7 +13,6 @@ from piimage.plan.limits import refuse_unsupported
 @pytest.mark.parametrize(
     ("said", "named"),
     [
-        ({"data": {"mount": "/x"}}, "data.mount"),
         ({"volumes": [{"name": "v", "image": "x"}]}, "volumes.v"),
         ({"init": ["@pkg:/x"]}, "init"),
     ],

@@ -19,6 +19,7 @@ now() {
 # What the initramfs found out, and the board's settings.
 load_boot_facts() {
 	CONSOLE_LOGS=0
+	DATA_MOUNT=
 	# shellcheck source=/dev/null
 	[ ! -r /etc/piimage/settings ] || . /etc/piimage/settings
 	# shellcheck source=/dev/null
@@ -129,6 +130,18 @@ prepare_host() {
 	for folder in $MKDIR; do mkdir -p "$folder" || return 1; done
 	# shellcheck source=/dev/null
 	[ ! -f "$1/prestart" ] || (set -e; . "$1/prestart")
+}
+
+# A pair of interfaces called $1 and $2. busybox knows no word for the other one's name: the kernel
+# names it, and it is renamed.
+add_veth() {
+	ip link add name "$1" type veth
+	[ -n "$2" ] || return 0
+	read -r other <"/sys/class/net/$1/iflink"
+	for link in /sys/class/net/*; do
+		read -r index 2>/dev/null <"$link/ifindex" || continue
+		[ "$index" != "$other" ] || ip link set dev "${link##*/}" name "$2"
+	done
 }
 
 # The folder whose config.json is to be used, in REPLY: the container's own, or a copy that has in it
