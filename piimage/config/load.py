@@ -1,6 +1,6 @@
 """Files to models: every error of an input at once, each as ``file:line:column: what; instead``."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -47,15 +47,19 @@ def load_all(
     sets: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Appliance:
-    """Read `files` as `load` does, and the service.yml of every container folder that they name.
+    """Read `files` as `load` does, and the service.yml or module.yml of every folder they name.
 
     Raises InputError (or an ErrorGroup of them) with everything that is wrong in any of them.
     """
     appliance = load(files, sets, environment)
     errors: list[PiimageError] = []
-    for folder in sorted(set(_folders(appliance))):
+    reads: list[tuple[Path, Callable[[Path], object]]] = [
+        *((folder, load_folder) for folder in sorted(set(_folders(appliance)))),
+        *((Path(one.build), load_module) for one in appliance.modules if one.build is not None),
+    ]
+    for folder, read in reads:
         try:
-            load_folder(folder)
+            read(folder)
         except ErrorGroup as group:
             errors.extend(group.errors)
         except PiimageError as error:

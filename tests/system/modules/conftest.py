@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("*.lock", "*.ko")
     shutil.copytree(Path(__file__).parent / "appliance", target, dirs_exist_ok=True)
     shutil.copytree(ROOT / "kernel-modules", target / "kernel-modules", ignore=ignored)
+    models = ROOT / "services" / "chipmodels" / "chipmodels"
+    with zipfile.ZipFile(target / "chipmodels.zip", "w") as archive:
+        for path in sorted(models.rglob("*.py")):
+            archive.write(path, f"chipmodels/{path.relative_to(models)}")
     return target
 
 

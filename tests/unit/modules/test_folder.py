@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from piimage import resources
-from piimage.config.load import load_module
+from piimage.config.load import load_all, load_module
+from piimage.config.module import KernelModule
 from piimage.errors import InputError, PiimageError
 from piimage.modules.folder import module_folder
 
@@ -64,3 +66,24 @@ def test_what_module_yml_cannot_say(tmp_path: Path, text: str, said: str) -> Non
         load_module(folder)
     assert said in str(caught.value)
     assert str(caught.value.place or caught.value).startswith(str(folder / "module.yml"))
+
+
+def test_the_module_of_the_guide_is_valid(tmp_path: Path) -> None:
+    page = (resources.path("kernel-modules").parent / "docs" / "modules.md").read_text()
+    said, appliance = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    folder = write(tmp_path / "greet", said, Kbuild="obj-m := greet.o\n")
+    (tmp_path / "greenhouse.yml").write_text(appliance)
+    loaded = load_all([tmp_path / "greenhouse.yml"])
+    assert [(one.name, one.build) for one in loaded.modules] == [
+        ("i2c-dev", None), (None, str(folder))
+    ]  # fmt: skip
+    assert module_folder(folder).module.parameters == {"whom": "Whom it greets."}
+    keys = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert keys == list(KernelModule.model_fields)
+
+
+def test_a_module_folder_is_checked_with_the_file_that_names_it(tmp_path: Path) -> None:
+    write(tmp_path / "a", "name: a\n")
+    (tmp_path / "x.yml").write_text("modules: [{build: a}]\n")
+    with pytest.raises(PiimageError, match="license"):
+        load_all([tmp_path / "x.yml"])
