@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build_packages=(
-  ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk git gpgv kmod
+  bubblewrap ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk git gpgv kmod
   debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
 )
 emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
