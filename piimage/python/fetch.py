@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from piimage import events
 from piimage.debian.mirror import shown
-from piimage.debian.transport import Transport
+from piimage.debian.transport import Absent, Transport
 from piimage.errors import PiimageError, raise_all
 from piimage.lock.model import LockedWheel
 from piimage.python.resolve import Found, Resolver
@@ -44,17 +44,13 @@ class WheelFetcher:
     def _try(self, wheel: LockedWheel, places: Mapping[str, str]) -> PiimageError | None:
         url = places.get(wheel.sha256) or places.get(wheel.filename)
         if url is None:
-            return PiimageError(
-                "python.wheel-gone",
-                "the index does not have this wheel any more",
-                place=wheel.filename,
-                hint=f"move the pin (piimage lock --update {wheel.name}), or name an index that "
-                "still has it with --index",
-            )
+            return _gone(wheel)
         try:
             self._one(wheel, url)
+        except Absent:
+            return _gone(wheel)
         except PiimageError as error:
-            return error
+            return _unreachable(wheel, error) if error.code == "debian.unreachable" else error
         return None
 
     def _one(self, wheel: LockedWheel, url: str) -> None:
@@ -79,6 +75,25 @@ class WheelFetcher:
         if wheel.sha256 not in ("", blob.sha256):
             raise _altered(wheel, found.url)
         return replace(wheel, sha256=blob.sha256, size=blob.size)
+
+
+def _gone(wheel: LockedWheel) -> PiimageError:
+    return PiimageError(
+        "python.wheel-gone",
+        "the index does not have this wheel any more",
+        place=wheel.filename,
+        hint=f"move the pin (piimage lock --update {wheel.name}), or name an index that still has "
+        "it with --index",
+    )
+
+
+def _unreachable(wheel: LockedWheel, error: PiimageError) -> PiimageError:
+    return PiimageError(
+        "python.index-unreachable",
+        f"{error.message} ({error.place})",
+        place=wheel.filename,
+        hint="check the network and pip's configuration, or use what the store has (--offline)",
+    )
 
 
 def _absent(wheel: LockedWheel) -> PiimageError:

@@ -21,7 +21,7 @@ _PASSED: Final = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC",
 )  # fmt: skip
-_SECTIONS: Final = ("global", "install", ":env:")
+_SECTIONS: Final = ("global", "install")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,21 @@ class Index:
 
     variables: Mapping[str, str] = field(repr=False)
     words: tuple[str, ...] = ()
+
+    def with_login(self, url: str) -> str:
+        """Return `url` with the login of the index on the same host, where it has none itself.
+
+        uv leaves logins out of what it writes.
+        """
+        parts = urlsplit(url)
+        if parts.username is not None:
+            return url
+        named = (self.variables.get(name, "") for name in ("UV_DEFAULT_INDEX", "UV_INDEX"))
+        for address in " ".join(named).split():
+            login, at, host = urlsplit(address).netloc.rpartition("@")
+            if at and (host, urlsplit(address).scheme) == (parts.netloc, parts.scheme):
+                return parts._replace(netloc=f"{login}@{host}").geturl()
+        return url
 
 
 def choose(
@@ -73,7 +88,10 @@ def _pip_settings(runner: Runner, environment: Mapping[str, str]) -> Mapping[str
         section, _, key = name.rpartition(".")
         if equals and section in _SECTIONS:
             found[section, key] = _unquoted(value)
-    return {key: found[section, key] for section in _SECTIONS for s, key in found if s == section}
+    # pip may be absent; its variables are not.
+    known = {key: found[section, key] for section in _SECTIONS for s, key in found if s == section}
+    said = {name.removeprefix("PIP_").lower().replace("_", "-"): own[name] for name in own}
+    return {**known, **said}
 
 
 def _unquoted(value: str) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from piimage.errors import InputError, PiimageError
+from piimage.errors import InputError, MissingTool, PiimageError
 from piimage.lock.model import LockedWheel
 from piimage.python.index import Index
 from piimage.python.target import Target
@@ -98,13 +98,15 @@ class Resolver:
             found = list(self._compile(exact, words, target, "the lock"))
         except InputError:
             return {}
-        return {one.wheel.sha256 or one.wheel.filename: one.url for one in found}
+        return {
+            one.wheel.sha256 or one.wheel.filename: self.index.with_login(one.url) for one in found
+        }
 
     def _compile(
         self, requirements: Sequence[str], words: Sequence[str], target: Target, place: str
     ) -> Iterator[Found]:
         command = [
-            find_uv_bin(), "pip", "compile", "--no-config", "--no-header", "--quiet",
+            _uv(), "pip", "compile", "--no-config", "--no-header", "--quiet",
             "--no-python-downloads", "--format", "pylock.toml",
             "--index-strategy", "unsafe-best-match",  # all indexes are equal, as for pip
             "--python", sys.executable,  # looked at for nothing but its being there
@@ -125,6 +127,17 @@ class Resolver:
                 place=place,
                 hint="install the uv that piimage names in its pyproject.toml",
             ) from error
+
+
+def _uv() -> str:
+    try:
+        return find_uv_bin()
+    except FileNotFoundError:
+        raise MissingTool(
+            "python.no-uv",
+            "wheels: needs uv, which is not installed beside piimage",
+            hint="install it where piimage is: pip install uv",
+        ) from None
 
 
 def _pins(preferred: Iterable[LockedWheel]) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import pytest
 
 from piimage.config.service import Service
 from piimage.debian.package import Package
-from piimage.errors import ErrorGroup, InputError, PiimageError
+from piimage.debian.transport import Transport
+from piimage.errors import ErrorGroup, InputError, MissingTool, PiimageError
 from piimage.lock import Lock, LockedRoot, parse_lock, render_lock
 from piimage.plan.folders import Folder
 from piimage.plan.wheels import fetch_wheels, lock_wheels, wheel_names
@@ -135,7 +136,24 @@ def test_an_answer_in_another_form_is_refused(
         names(resolver, "thing")
 
 
+@pytest.mark.provokes("python.no-uv")
+def test_without_uv_it_is_said(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> str:
+        raise FileNotFoundError("uv")
+
+    monkeypatch.setattr("piimage.python.resolve.find_uv_bin", absent)
+    with pytest.raises(MissingTool, match="pip install uv"):
+        names(resolver, "thing")
+
+
 # --- the index of the host's pip
+
+
+def test_a_login_of_the_index_serves_its_files() -> None:
+    index = Index({"UV_DEFAULT_INDEX": "https://u:p@mine/simple", "UV_INDEX": "https://two/s"})
+    assert index.with_login("https://mine/files/x.whl") == "https://u:p@mine/files/x.whl"
+    for other in ("http://mine/x", "https://two/x", "https://mine.evil/x", "https://a:b@mine/x"):
+        assert index.with_login(other) == other
 
 
 def test_pips_own_settings_are_told_to_uv(tmp_path: Path, runner: Runner) -> None:
@@ -307,6 +325,34 @@ def test_a_wheel_that_left_the_index_is_named(
     with pytest.raises(PiimageError) as caught:
         fetch_wheels(lock, wanted, store, Wheels(resolver, store))
     assert "python.wheel-gone" in str(caught.value.code)
+
+
+def test_a_file_that_is_listed_and_gone_is_gone(
+    resolver: Resolver, store: Store, shelf: Shelf
+) -> None:
+    lock, wanted = locked(resolver, store)
+    for path in shelf.root.rglob("*.whl"):
+        path.unlink()
+    with pytest.raises(PiimageError) as caught:
+        fetch_wheels(lock, wanted, store, Wheels(resolver, store))
+    assert caught.value.code == "python.wheel-gone"
+
+
+@pytest.mark.provokes("python.index-unreachable")
+def test_files_on_a_host_that_is_away_are_named(resolver: Resolver, store: Store) -> None:
+    lock, wanted = locked(resolver, store)
+
+    class Away(Resolver):
+        def locate(self, pins: object, target: object) -> dict[str, str]:
+            return dict.fromkeys(wanted, "http://127.0.0.1:9/x.whl")
+
+    away = Away(resolver.index, resolver.runner, resolver.scratch)
+    transport = Transport(pause=lambda seconds: None, proxies={})
+    wheels = Wheels(away, store)
+    wheels.fetcher = replace(wheels.fetcher, transport=transport)
+    with pytest.raises(PiimageError) as caught:
+        fetch_wheels(lock, wanted, store, wheels)
+    assert caught.value.code == "python.index-unreachable"
 
 
 @pytest.mark.provokes("python.wheel-altered")
