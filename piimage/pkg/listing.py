@@ -46,6 +46,9 @@ def _row(layout: Layout, name: str, entry: Descriptor) -> Row | None:
         if error.code == "store.absent":
             return None
         raise
+    parts = [part for _, manifest in manifests for part in (manifest.config, *manifest.layers)]
+    if not all(layout.store.has(part.blob) for part in parts):
+        return None
     reference = parse(name)
     subjects = [entry, *(one for one, _ in manifests if one.digest != entry.digest)]
     return Row(

@@ -249,6 +249,24 @@ def test_plain_http_has_to_be_asked_for(plain_server: str, layout: Layout, runne
     assert open_registry.push(reference, made.descriptor).digest == made.descriptor.digest
 
 
+def test_what_others_attached_stays_listed(
+    server: Server, registry: Registry, other: Registry
+) -> None:
+    made = image(registry.layout, "attached")
+    ours = registry.layout.add_referrer(made.descriptor, "application/spdx+json", [])
+    reference = registry.push(server.reference("attached:1"), made.descriptor)
+    pulled = other.pull(reference)
+    theirs = other.layout.add_referrer(pulled.descriptor, "application/vnd.example+json", [])
+    other.push(reference, pulled.descriptor)
+    registry.push(reference, made.descriptor)
+    tag = made.descriptor.digest.replace(":", "-")
+    listed = json.loads(raw(server, f"attached:{tag}"))["manifests"]
+    assert {entry["digest"] for entry in listed} == {ours.digest, theirs.digest}
+    for digest in (ours.digest, theirs.digest):
+        artifact = json.loads(raw(server, f"attached@{digest}"))
+        assert artifact["subject"]["digest"] == made.descriptor.digest
+
+
 def test_skopeo_and_the_store_agree_on_every_blob(
     server: Server, registry: Registry, store: Store
 ) -> None:

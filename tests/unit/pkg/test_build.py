@@ -181,6 +181,11 @@ def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
     assert (row.name, row.tag, row.digest) == ("piimage/thermo", "v1", made.descriptor.digest)
     assert row.size == made.images[0].manifest.layers[0].size == made.size
     assert [one.type for one in row.referrers] == ["application/spdx+json"]
+    gone = store.path(made.images[0].manifest.layers[0].blob)
+    kept = gone.rename(gone.with_name("kept"))
+    assert rows(Layout(store)) == ()
+    kept.rename(gone)
+    assert rows(Layout(store)) == (row,)
     store.path(made.descriptor.blob).unlink()
     assert rows(Layout(store)) == ()
 
