@@ -13,7 +13,7 @@ emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
 test_packages=(
   gcc libc6-dev python3-dev
   apache2-utils bmap-tools busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
-  dbus libglib2.0-bin polkitd udisks2
+  dbus dmsetup libglib2.0-bin polkitd udisks2
   mosquitto openssh-server openssl prometheus runc shellcheck umoci user-mode-linux
 )
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.

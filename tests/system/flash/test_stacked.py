@@ -1,0 +1,89 @@
+"""Disks under LVM, LUKS and RAID: refused by what a real kernel says of them.
+
+The host's kernel may have neither device mapper nor md; user-mode Linux has both, and its root is
+the host's, so the guard under test runs there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# dmsetup's uuid says whose volume it is: LVM and cryptsetup set it in this form.
+INIT = """#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
+mount -t devtmpfs dev /dev
+exec 2>PLACE/errors
+mkdir -p /run/modules/lib && ln -s /usr/lib/uml/modules /run/modules/lib/modules
+modprobe -d /run/modules -a dm-mod md-mod raid1
+echo '0 16384 linear /dev/ubda 0' | dmsetup create --noudevsync --uuid LVM-one2345 vg0-home
+# dm-crypt does not load in this kernel; sysfs shows the uuid and never the target.
+echo '0 16384 linear /dev/ubdb 0' | dmsetup create --noudevsync --uuid CRYPT-LUKS2-abc-x secret
+echo '0 8192 linear /dev/mapper/secret 0' | dmsetup create --noudevsync --uuid LVM-two vg1-inner
+echo md_test >/sys/module/md_mod/parameters/new_array
+cd /sys/block/md_test/md
+echo none >metadata_version; echo raid1 >level; echo 2 >raid_disks; echo 8192 >component_size
+cat /sys/block/ubdc/dev >new_dev; echo 0 >dev-ubdc/slot; echo clean >array_state
+cd /
+exec >PLACE/answer
+PYTHON -c '
+import json
+from pathlib import Path
+from piimage.flash import guard
+from piimage.flash.sysfs import System
+system = System()
+for name in ("ubda", "ubdb", "ubdc", "ubdd"):
+    found = guard.refusals(system.disk(name), system)
+    print(json.dumps([name, [(one.code, one.reason) for one in found if not one.forcible]]))
+'
+sync
+echo o >/proc/sysrq-trigger
+sleep 60
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[str]]]:
+    folder = tmp_path_factory.mktemp("stacked")
+    for name in "abcd":
+        with (folder / name).open("wb") as file:
+            file.truncate(16 << 20)
+    init = folder / "init"
+    python = f"PYTHONPATH='{':'.join(filter(None, sys.path))}' '{sys.executable}'"
+    init.write_text(INIT.replace("PLACE", str(folder)).replace("PYTHON", python, 1))
+    init.chmod(0o755)
+    disks = [f"ubd{name}={folder / name}" for name in "abcd"]
+    root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", f"init={init}"]
+    console = ["con=null", "con0=null,fd:1", "quiet", f"uml_dir={folder}"]
+    done = subprocess.run(
+        ["linux.uml", "mem=256M", *disks, *root, *console],
+        capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": "/tmp"},  # the guest's memory
+    )  # fmt: skip
+    answer = folder / "answer"
+    errors = folder / "errors"
+    text = answer.read_text() if answer.exists() else ""
+    assert text, (done.stdout[-3000:], errors.read_text() if errors.exists() else "")
+    return dict(json.loads(line) for line in text.splitlines())
+
+
+def test_a_disk_with_a_logical_volume_is_refused(said: dict[str, list[list[str]]]) -> None:
+    assert said["ubda"] == [["flash.in-use", "ubda is part of the LVM volume vg0-home"]]
+
+
+def test_a_disk_with_an_open_luks_volume_is_refused(said: dict[str, list[list[str]]]) -> None:
+    assert said["ubdb"] == [["flash.in-use", "ubdb is part of the LUKS volume secret"]]
+
+
+def test_a_disk_of_a_raid_array_is_refused(said: dict[str, list[list[str]]]) -> None:
+    assert said["ubdc"] == [["flash.in-use", "ubdc is part of the RAID array md_test (raid1)"]]
+
+
+def test_a_disk_under_nothing_is_not(said: dict[str, list[list[str]]]) -> None:
+    assert said["ubdd"] == []
