@@ -14,6 +14,8 @@ from piimage.sbom.model import Component, Kind
 from piimage.toolchain.roots import is_for_building
 
 DISTRIBUTION: Final = "piimage-builder"
+# What the kernel's COPYING says of the whole. No file of its package that says so is on the card.
+_KERNEL: Final = "GPL-2.0-only WITH Linux-syscall-note"
 
 
 def tool_version() -> str:
@@ -31,7 +33,8 @@ def components(lock: Lock, pages: Iterable[Page]) -> Iterator[Component]:
         licences |= page.licences
     for root in lock.roots:
         for one in lock.of_root(root.name) if not is_for_building(root.name) else ():
-            part = debian_component(one, licences.get(one.name))
+            kernel = _KERNEL if one.name.startswith("linux-image-") else None
+            part = debian_component(one, licences.get(one.name, kernel))
             yield replace(part, used_by=(root.name,))
     for image in lock.images:
         name, _, tag = image.reference.partition("@")[0].rpartition(":")

@@ -68,6 +68,14 @@ def test_the_bill_lists_what_the_lock_pins_and_who_uses_it() -> None:
     assert (found["reg:5000/redis"].version, found["reg:5000/redis"].sha256) == ("7", "3" * 64)
 
 
+def test_the_kernel_has_the_licence_that_it_states_itself() -> None:
+    name = "linux-image-6.12-arm64"
+    kernel = replace(RUNC, name=name, source="linux-signed-arm64")
+    root = LockedRoot("kernel", (name,), (), "arm64", (kernel.key,))
+    (part,) = components(Lock(roots=(root,), packages=(kernel,)), ())
+    assert part.licence == "GPL-2.0-only WITH Linux-syscall-note"
+
+
 def test_the_origin_of_a_file_is_its_package_its_kernel_or_its_layer() -> None:
     parts = bill("x", "y", components(LOCK, ()))
     noted = page(
