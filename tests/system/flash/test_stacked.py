@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -25,16 +24,14 @@ modprobe -d /run/modules -a dm-mod md-mod raid1
 echo '0 16384 linear /dev/ubda 0' | dmsetup create --noudevsync --uuid LVM-one2345 vg0-home
 # dm-crypt does not load in this kernel; sysfs shows the uuid and never the target.
 echo '0 16384 linear /dev/ubdb 0' | dmsetup create --noudevsync --uuid CRYPT-LUKS2-abc-x secret
-echo '0 8192 linear /dev/mapper/secret 0' | dmsetup create --noudevsync --uuid LVM-two vg1-inner
 echo md_test >/sys/module/md_mod/parameters/new_array
 cd /sys/block/md_test/md
 echo none >metadata_version; echo raid1 >level; echo 2 >raid_disks; echo 8192 >component_size
-cat /sys/block/ubdc/dev >new_dev; echo 0 >dev-ubdc/slot; echo clean >array_state
+cat /sys/block/ubdc/dev >new_dev; echo 0 >dev-ubdc/slot
 cd /
 exec >PLACE/answer
 PYTHON -c '
 import json
-from pathlib import Path
 from piimage.flash import guard
 from piimage.flash.sysfs import System
 system = System()
