@@ -7,6 +7,7 @@ runs here.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -173,7 +174,9 @@ def _wheels(document: Mapping[str, Any], folder: Path) -> Iterator[Found]:
 def _failure(said: str, place: str) -> PiimageError:
     lines = [line for line in said.splitlines() if line.strip()]
     lines = [line.removeprefix("error: ") for line in lines if not line.startswith(_WARNINGS)]
-    text = "\n  ".join(lines) or "uv says nothing"
+    # Its hints are about its own options, which nobody here has typed.
+    own = itertools.takewhile(lambda line: not line.strip().startswith("hint:"), lines)
+    text = "\n  ".join(own) or "uv says nothing"
     if any(word in said for word in _UNREACHABLE):
         return PiimageError(
             "python.index-unreachable",

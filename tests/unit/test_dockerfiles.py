@@ -73,6 +73,12 @@ def test_a_folder_is_built_by_an_engine_only_without_a_service_file(folder: Path
     assert folders_of(appliance(folder)) == ()
 
 
+@pytest.mark.parametrize("name", ["bmp280", "envirophat", "hello_world"])
+def test_services_that_are_shipped_can_be_built_by_an_engine_too(name: str) -> None:
+    (base,) = base_images(Path(__file__).parents[2] / "services" / name)
+    assert base in ("debian:trixie-slim", "busybox:stable")
+
+
 def test_base_images_are_asked_for_and_pinned(folder: Path) -> None:
     assert base_images(folder) == ("r/base:1",)
     assert asked_images(appliance(folder)) == ("r/base:1",)

@@ -114,6 +114,7 @@ def test_no_answer_says_why(resolver: Resolver, ask: str) -> None:
     with pytest.raises(InputError, match=ask.partition("=")[0]) as caught:
         names(resolver, ask)
     assert caught.value.code == "python.no-wheel"
+    assert "--no-build" not in str(caught.value)
 
 
 @pytest.mark.provokes("python.index-unreachable")
