@@ -12,6 +12,7 @@ from typing import Final
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
+from piimage.plan.agent import is_agent
 from piimage.plan.slot import MANIFEST, Version, digest, slot_files
 from piimage.run import Runner
 from piimage.steps import Job
@@ -39,7 +40,7 @@ class Release:
     board: str
     kernel: str
     system: Mapping[str, str]
-    """Titles of the system's layers by digest, lowest first."""
+    """Titles of the system's layers by digest, lowest first; the agent's is empty: it may differ."""
     files: Mapping[str, str]
     """Digests of the slot's other files by path."""
     folders: Mapping[str, bytes]
@@ -63,7 +64,7 @@ class Release:
     def differences(self, slot: Slot) -> list[str]:
         """Return the parts of the system, in words, that are not those of the slot."""
         found = [] if self.kernel == slot.kernel else [f"the kernel ({slot.kernel})"]
-        found += [title for one, title in self.system.items() if one not in slot.system]
+        found += [title for one, title in self.system.items() if title and one not in slot.system]
         gone = set(slot.system) - set(self.system)
         if gone and len(slot.system) > len(self.system):
             found.append("a system layer that it has and the file has not")
@@ -81,7 +82,8 @@ def services_of(paths: Iterable[str]) -> tuple[str, ...]:
 def release_of(version: Version, job: Job, note: str, prefix: str = "") -> Release:
     """Return the release of a version that was made."""
     files = slot_files(version, job, prefix)
-    system = {job.blob(one, "squashfs").sha256: one.title for one in version.system.layers}
+    titles = [(one, "" if is_agent(one) else one.title) for one in version.system.layers]
+    system = {job.blob(one, "squashfs").sha256: title for one, title in titles}
     containers = job.blob(version.containers, "squashfs")
     blobs = [job.blob(la, "squashfs") for one in version.containers.containers for la in one.layers]
     return Release(

@@ -17,6 +17,7 @@ from piimage.plan.folders import base_tree
 _BASE: Final = "python"
 _ROOT: Final = f"base/{_BASE}"
 _SSHD: Final = "sshd"
+_NAME: Final = "the agent"
 _LIBRARY: Final = "usr/lib/piimage/agent"
 
 
@@ -42,4 +43,9 @@ def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
     yield packages_layer(f"base {_BASE}", base_tree(_BASE), lock.of_root(_ROOT), lowest=True)
     source = resources.path("appliance") / "agent"
     files = (*folder_files(source / "lib", _LIBRARY), *folder_files(source / "bin", "usr/bin"))
-    yield FilesLayer("the agent", Rules(files=files))
+    yield FilesLayer(_NAME, Rules(files=files))
+
+
+def is_agent(layer: Layer) -> bool:
+    """Tell whether a layer of the system is the agent: tools of other versions talk to it."""
+    return isinstance(layer, FilesLayer) and layer.name == _NAME

@@ -143,6 +143,7 @@ def test_a_pi_of_another_board_or_system_is_refused(pi: Stand, ssh: Runner, stor
         deploy(ssh, store, other)
     assert caught.value.code == "deploy.needs-flash"
     assert not (pi.root / "data/piimage/layers").exists()
+    assert target(ssh, store, "pi", replace(new, system={"d" * 64: ""})).plan().restart == ("one",)
     assert deploy(ssh, store, Wish(other, containers_only=True)) == ("one",)
 
 

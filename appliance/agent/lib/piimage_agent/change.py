@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 
 from piimage_agent import generations, services
@@ -167,6 +166,8 @@ def begin(root: Root, target: str, wait: float, confirm: float, *, undo: bool, l
 
 def _alone(lock: int) -> None:
     """Let go of all that belongs to the session, but for the lock."""
+    import signal  # noqa: PLC0415  # dear, and only needed here
+
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from piimage_agent import FEATURES, PROTOCOLS, VERSION
@@ -48,7 +47,6 @@ def _serve(rest: list[str]) -> int:
         case _:
             sys.stderr.write(USAGE)
             return 2
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o022)
     return Session(root, 0, 1).serve()
 
