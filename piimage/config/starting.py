@@ -20,6 +20,8 @@ hostname: {board}
 # network:
 #   country: JP                       # where the radio is; WiFi is off without it
 #   wifi: {{ ssid: shed, psk_file: secrets/shed.psk }}
+#   ethernet: {{ address: 192.168.1.10/24, gateway: 192.168.1.1, dns: [192.168.1.1] }}
+# timezone: Asia/Tokyo
 
 # What the firmware and the kernel are told, beside what the board says:
 # boot:
