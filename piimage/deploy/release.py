@@ -40,7 +40,7 @@ class Release:
     board: str
     kernel: str
     system: Mapping[str, str]
-    """Titles of the system's layers by digest, lowest first; the agent's is empty: it may differ."""
+    """Titles of the system's layers by digest, lowest first; "" for the agent's: it may differ."""
     files: Mapping[str, str]
     """Digests of the slot's other files by path."""
     folders: Mapping[str, bytes]
@@ -159,13 +159,13 @@ def only(
     return replace(release, folders=folders, containers=layer.sha256, layers=layers)
 
 
-def require_services(release: Release, names: Collection[str]) -> None:
-    """Raise InputError ``deploy.unknown-service`` unless the release has all of them."""
+def require_services(known: Collection[str], names: Collection[str]) -> None:
+    """Raise InputError ``deploy.unknown-service`` unless the file, with `known`, has all `names`."""
     for name in names:
-        if name not in release.services:
+        if name not in known:
             raise InputError(
                 "deploy.unknown-service", f"the file has no service {name!r}", place="--service",
-                hint=f"there are: {', '.join(release.services)}",
+                hint=f"there are: {', '.join(known)}",
             )  # fmt: skip
 
 

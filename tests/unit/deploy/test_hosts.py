@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from piimage.config.load import load_all
 from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.errors import InputError, PiimageError
 
@@ -93,3 +95,21 @@ def test_what_is_wrong_with_an_inventory_has_its_place(
         read_inventory(_inventory(tmp_path, text))
     assert caught.value.code == "deploy.bad-inventory"
     assert place in str(caught.value)
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "deploy.md"
+
+
+def test_the_guides_inventory_and_appliances_are_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/id_ed25519.pub").write_text("ssh-ed25519 AAAA me\n")
+    appliance, key, inventory = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.S)
+    (tmp_path / "greenhouse.yml").write_text(appliance)
+    assert load_all([tmp_path / "greenhouse.yml"]).hostname == "greenhouse"
+    (tmp_path / "key.yml").write_text(key)
+    assert load_all([tmp_path / "key.yml"]).ssh.host_key == str(tmp_path / "secrets/greenhouse")
+    found = read_inventory(_inventory(tmp_path, inventory))
+    assert [one.name for one in found.choose(["outdoor"])] == ["greenhouse", "shed"]
