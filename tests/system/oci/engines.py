@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -57,8 +58,9 @@ def buildx(folder: Path) -> Path:
         return find_buildx([root / "usr/libexec/docker/cli-plugins"])
 
 
-# Its own, so that an engine of this host is left alone.
-_BRIDGE = "piimage-test"
+# Their own, so that an engine of this host, or of other tests, is left alone.
+_BRIDGE = f"piimage-{os.getpid() % 1_000_000}"
+_ADDRESS = f"172.31.{os.getpid() % 250}.1/24"
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def running_engine(folder: Path, *options: str) -> Iterator[str]:
     """Start a Docker engine that keeps everything in `folder`; give its address."""
     subprocess.run(["ip", "link", "add", _BRIDGE, "type", "bridge"], check=True)
     try:
-        subprocess.run(["ip", "address", "add", "172.31.250.1/24", "dev", _BRIDGE], check=True)
+        subprocess.run(["ip", "address", "add", _ADDRESS, "dev", _BRIDGE], check=True)
         process, host = _start(folder, options)
         try:
             yield host
