@@ -17,12 +17,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import docker
 
@@ -105,7 +107,7 @@ def make_base(target: Path, packages: Sequence[str]) -> None:
     fetch = f'chroot "$1" apt-get install -qq -y -d --no-install-recommends {" ".join(packages)}'
     subprocess.run(
         ["mmdebstrap", "-q", "--mode=root", "--skip=check/qemu", "--variant=apt",
-         "--architectures=arm64", "--skip=essential/unlink,cleanup/apt",
+         "--architectures=arm64", "--skip=cleanup/apt",
          f"--customize-hook={fetch}", "trixie", target, mirror()],
         check=True,
     )  # fmt: skip
@@ -142,6 +144,8 @@ def engine_cpu(pid: int) -> float:
 def peer(folder: Path, base: Path | None, work: Path) -> Cost:
     """Build the Dockerfile of `folder` with the folder above as context; return what it took."""
     tar = base or work / "base.tar"
+    # BuildKit's containers do not see this host's /etc/hosts.
+    host_of_mirror = str(urlsplit(mirror()).hostname)
     if not tar.exists():
         make_base(tar, debian_packages(folder / "Dockerfile"))
     program = buildx(work / "buildx")
@@ -153,6 +157,7 @@ def peer(folder: Path, base: Path | None, work: Path) -> Cost:
         before, began = engine_cpu(pid), time.monotonic()
         taken = measure(
             program, "build", "--platform", "linux/arm64", "--network", "host", "--no-cache",
+            "--add-host", f"{host_of_mirror}={socket.gethostbyname(host_of_mirror)}",
             "--provenance=false", "--build-arg", f"BASE={BASE}", "--output", "type=docker",
             "-t", "piimage-bench/peer:1", "-f", folder / "Dockerfile", folder.parent,
             cwd=work, env={"DOCKER_HOST": host},
