@@ -1,7 +1,7 @@
-"""Disks under LVM, LUKS and RAID: refused by what a real kernel says of them.
+"""Disks under LVM, LUKS and RAID, and a table that was written: what a real kernel says of them.
 
-The host's kernel may have neither device mapper nor md; user-mode Linux has both, and its root is
-the host's, so the guard under test runs there.
+The host's kernel may have neither device mapper nor md nor partitions; user-mode Linux has them, and
+its root is the host's, so the code under test runs there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,19 @@ system = System()
 for name in ("ubda", "ubdb", "ubdc", "ubdd"):
     found = guard.refusals(system.disk(name), system)
     print(json.dumps([name, [(one.code, one.reason) for one in found if not one.forcible]]))
+
+from pathlib import Path
+from piimage.card import partitions
+from piimage.flash import blockdev, medium
+number = Path("/dev/ubdd").stat().st_rdev
+table = partitions.Table(1, {1: partitions.Partition(partitions.FAT, 1 << 20, 1 << 20)})
+with medium.opened("/dev/ubdd", number, None) as card:
+    data = medium.buffer(4096)
+    data[:512] = partitions.encode(table)
+    card.write(0, data)
+    known = [list(system.disk("ubdd").partitions)]
+    assert blockdev.reread_table(card.descriptor)
+    print(json.dumps(["table", [*known, list(system.disk("ubdd").partitions)]]))
 '
 sync
 echo o >/proc/sysrq-trigger
@@ -84,3 +97,9 @@ def test_a_disk_of_a_raid_array_is_refused(said: dict[str, list[list[str]]]) -> 
 
 def test_a_disk_under_nothing_is_not(said: dict[str, list[list[str]]]) -> None:
     assert said["ubdd"] == []
+
+
+def test_the_kernel_learns_of_the_partitions_that_were_written(
+    said: dict[str, list[list[str]]],
+) -> None:
+    assert said["table"] == [[], ["ubdd1"]]

@@ -80,6 +80,13 @@ def test_it_joins_the_network_of_the_file_and_keeps_its_name_servers(pi: Pi) -> 
     assert any("key handshake completed (RSN)" in line.text for line in machine.lines())
 
 
+def test_the_radio_obeys_the_files_country(pi: Pi) -> None:
+    _, ask = pi
+    inside = "runc --root /run/containerd/runc/services.linuxkit exec access-point "
+    # Without its signed rules (regulatory.db) the kernel would stay with "country 00".
+    assert "country JP:" in ask(inside + "iw reg get")
+
+
 def test_the_time_zone_is_the_hosts_and_the_containers(pi: Pi) -> None:
     _, ask = pi
     assert ask("date +%z; cat /etc/timezone").split() == ["+0900", "Asia/Tokyo"]
