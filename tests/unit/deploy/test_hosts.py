@@ -30,7 +30,7 @@ def test_a_host_is_named_as_ssh_does(text: str, expected: Host) -> None:
 
 @pytest.mark.provokes("deploy.bad-host")
 @pytest.mark.parametrize(
-    "text", ["", "-oProxyCommand=reboot", "a@-x", "pi:0", "pi:65536", "pi:", "pi pi", "docker+ssh://x",
+    "text", ["", "-oProxyCommand=reboot", "a@-x", "pi:0", "pi:65536", "pi:", "pi pi", "telnet://x",
              "fe80::1", "@pi", "a b@pi"]
 )  # fmt: skip
 def test_what_is_no_host_is_refused(text: str) -> None:

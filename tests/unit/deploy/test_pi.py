@@ -182,6 +182,28 @@ def test_a_pi_that_cannot_go_back_is_said_to_be_unwell(
     assert caught.value.code == "deploy.unhealthy"
 
 
+def test_a_switch_that_ends_in_the_middle_leaves_nothing_stopped(
+    pi: Stand, ssh: Runner, store: Store
+) -> None:
+    program = pi.root / "usr/lib/piimage/switch"
+    half = (
+        'def use(name):\n    (run / "services/one/state").write_text("stopped")\n    sys.exit(1)\n'
+    )
+    program.write_text(program.read_text().replace("def use(name):\n", half, 1))
+    with pytest.raises(PiimageError, match="the switch failed") as caught:
+        deploy(ssh, store, release(store, one="2", two="1"))
+    assert caught.value.code == "deploy.rolled-back"
+    assert pi.text("initctl") == "start one\n"
+    assert pi.running == pi.slot
+
+
+def test_what_a_failed_deploy_brought_is_collected(pi: Stand, ssh: Runner, store: Store) -> None:
+    with pytest.raises(PiimageError):
+        deploy(ssh, store, release(store, one="2 crash", two="1"))
+    assert pi.layers == set()
+    assert list((pi.root / "data/piimage/generations").iterdir()) == []
+
+
 def _liar(folder: Path, answers: list[object]) -> str:
     """A program that answers each request with what it is told, whatever is asked."""
     path = folder / "liar.py"

@@ -46,7 +46,7 @@ class Change:
         try:
             self._switch(self.target)
         except Refused as refused:
-            self._go_back(before, {}, f"the switch failed: {refused.message}")
+            self._go_back(before, up, {}, f"the switch failed: {refused.message}")
             return
         after = f"{self.root.run}/containers"
         fresh = services.changed(before, after)
@@ -54,11 +54,11 @@ class Change:
         known = services.services_in(after)
         bad = self._watch(fresh, [name for name in up if name in known and name not in fresh])
         if bad and self.undo:
-            self._go_back(before, bad, "a service is not healthy")
+            self._go_back(before, up, bad, "a service is not healthy")
         elif bad:
             self._end(ok=False, code="unhealthy", message="not all services are healthy", bad=bad)
         elif self.undo and not self._confirmed():
-            self._go_back(before, {}, "nobody confirmed it: the connection was lost")
+            self._go_back(before, up, {}, "nobody confirmed it: the connection was lost")
         else:
             self._keep()
 
@@ -120,19 +120,28 @@ class Change:
             return
         self._end(ok=True, collected=count, freed=size)
 
-    def _go_back(self, before: str, bad: dict[str, str], why: str) -> None:
+    def _go_back(self, before: str, up: list[str], bad: dict[str, str], why: str) -> None:
+        """Return to the folder `before`, where the services `up` were up."""
         self._tell("going-back", why=why, bad=bad)
-        again = services.changed(f"{self.root.run}/containers", before)
-        restored, message = True, why
         try:
-            if f"{self.root.run}/layers/{generations.running(self.root)}" != before:
-                self._switch("--back")
-            late = {name: services.wait_up(self.root, name, self.wait) for name in again}
-            if still := [name for name, said in late.items() if said]:
-                restored, message = False, f"{why}; and {', '.join(still)} did not come back"
+            message = self._undone(before, up)
         except Refused as refused:
-            restored, message = False, f"{why}; and going back failed: {refused.message}"
-        self._end(ok=False, code="rolled-back", message=message, bad=bad, restored=restored)
+            message = f"going back failed: {refused.message}"
+        if message:
+            why = f"{why}; and {message}"
+        self._end(ok=False, code="rolled-back", message=why, bad=bad, restored=not message)
+
+    def _undone(self, before: str, up: list[str]) -> str:
+        """Undo the switch, as far as it came; return what is not as it was, in words."""
+        if services.folder_of(self.root, generations.running(self.root)) != before:
+            self._switch("--back")
+        for name in up:
+            # A switch that ended in the middle has stopped services and started none.
+            if services.state(self.root, name)["state"] == "stopped":
+                services.initctl(self.root, "start", name)
+        late = [name for name in up if services.wait_up(self.root, name, self.wait)]
+        generations.collect(self.root)
+        return f"{', '.join(late)} did not come back" if late else ""
 
     def _end(self, **said: Any) -> None:  # noqa: ANN401  # what the tool is told, as JSON
         self._tell("end", **said)
