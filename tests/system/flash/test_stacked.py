@@ -1,7 +1,7 @@
 """Disks under LVM, LUKS and RAID, and a table that was written: what a real kernel says of them.
 
-The host's kernel may have neither device mapper nor md nor partitions; user-mode Linux has them, and
-its root is the host's, so the code under test runs there.
+The host's kernel may have neither device mapper nor md nor partitions; user-mode Linux has them,
+and its root is the host's, so the code under test runs there.
 """
 
 from __future__ import annotations
