@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,24 +14,35 @@ from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Mirror, Offline, Sets, Verbose
 from piimage.cli.session import project, sources
+from piimage.deploy.docker_ssh import EngineHost
+from piimage.deploy.docker_target import DockerTarget
 from piimage.deploy.hosts import Host
+from piimage.deploy.kubernetes import Cluster, render
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import Release, release_of, require_services
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome, Plan, Target
 from piimage.deploy.text import printable
+from piimage.deploy.workloads import build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
 from piimage.locking import Sources
 
+KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
 
 
 def deploy(
     files: Files,
     to: Annotated[
-        list[str], typer.Option("--to", metavar="HOST", help="[USER@]HOST[:PORT]; may be repeated.")
+        list[str],
+        typer.Option(
+            "--to",
+            metavar="HOST",
+            help="[USER@]HOST[:PORT]; docker+ssh://… for a Docker engine; kubernetes for "
+            "manifests; may be repeated.",
+        ),
     ] = [],
     inventory: InventoryFile = None,
     limit: Annotated[
@@ -52,6 +63,14 @@ def deploy(
     containers_only: Annotated[
         bool, typer.Option("--containers-only", help="Also where the system is not the file's.")
     ] = False,
+    registry: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="kubernetes: what image names begin with."),
+    ] = None,
+    device_plugin: Annotated[
+        str | None,
+        typer.Option(metavar="DOMAIN", help="kubernetes: who gives devices, such as squat.ai."),
+    ] = None,
     ssh_config: SshConfig = None,
     sets: Sets = [],
     mirror: Mirror = None,
@@ -62,14 +81,20 @@ def deploy(
     """Bring what changed to Pis that are running; whatever is not healthy is undone."""
     if limit and inventory is None:
         raise InputError("deploy.no-hosts", "--limit without --inventory", hint="use --to HOST")
-    found = hosts([*to, *limit], inventory)
+    cluster = KUBERNETES in to
+    if cluster:
+        _require_manifests_alone(to, registry, dry_run=dry_run)
+    found = () if cluster else hosts([*to, *limit], inventory)
     with sources(verbose=verbose, as_json=json, mirror=mirror, offline=offline) as origin:
         opened = project(files, sets, origin)
-        release = _release(opened, origin, tuple(service))
-        wish = Wish(release, tuple(service), containers_only, wait)
+        require_services([one.name for one in opened.appliance.services], service)
+        if cluster:
+            _print_manifests(opened, origin, service, registry or "", device_plugin)
+            return
         cancelled = threading.Event()
+        makers = _Makers(opened, origin, tuple(service), containers_only, wait, cancelled)
         found = _pinned(found, opened.appliance.ssh.host_key)
-        targets = _targets(found, wish, ssh(found, ssh_config, origin.runner), origin, cancelled)
+        targets = makers.targets(found, ssh(found, ssh_config, origin.runner))
         if dry_run:
             planned = roll_out(
                 targets, lambda one: one.plan(), Policy(0, parallel, None), cancelled,
@@ -84,12 +109,56 @@ def deploy(
         _conclude(results)
 
 
+def _require_manifests_alone(to: list[str], registry: str | None, *, dry_run: bool) -> None:
+    if len(to) > 1 or not dry_run or registry is None:
+        raise InputError(
+            "deploy.manifests",
+            "manifests are written, not applied, and name their images in a registry",
+            place="--to kubernetes",
+            hint="piimage deploy FILE --to kubernetes --dry-run --registry HOST/NAME >pods.yml; "
+            "push the images with `piimage pkg push`, then kubectl apply -f pods.yml",
+        )
+
+
+def _print_manifests(
+    opened: Project, origin: Sources, services: list[str], registry: str, plugin: str | None
+) -> None:
+    cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
+    found = build_workloads(opened, origin)
+    print(render([one for one in found if not services or one.name in services], cluster), end="")
+
+
+@dataclass(frozen=True)
+class _Makers:
+    """Makes the target of each host: what it needs is built once, and only if a host needs it."""
+
+    opened: Project
+    origin: Sources
+    services: tuple[str, ...]
+    containers_only: bool
+    wait: int
+    cancelled: threading.Event
+
+    def targets(self, found: tuple[Host, ...], how: Ssh) -> list[Target]:
+        engines = [EngineHost(how, one) for one in found if one.engine]
+        pis = [one for one in found if not one.engine]
+        targets: list[Target] = []
+        if pis:
+            release = _release(self.opened, self.origin, self.services)
+            wish = Wish(release, self.services, self.containers_only, self.wait)
+            store, runner = self.origin.store, self.origin.runner
+            targets += [PiTarget(one, wish, how, store, runner, self.cancelled) for one in pis]
+        if engines:
+            every = build_workloads(self.opened, self.origin)
+            wanted = tuple(w for w in every if not self.services or w.name in self.services)
+            targets += [DockerTarget(one, wanted, self.origin.store) for one in engines]
+        return targets
+
+
 def _release(opened: Project, origin: Sources, services: tuple[str, ...]) -> Release:
     version = plan(opened, origin)
     job = make(version, opened, origin)
-    release = release_of(version, job, f"{opened.name}.yml")
-    require_services(release, services)
-    return release
+    return release_of(version, job, f"{opened.name}.yml")
 
 
 def _pinned(found: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
@@ -98,12 +167,6 @@ def _pinned(found: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
         return found
     public = read_host_key(Path(key)).public
     return tuple(one if one.host_key else replace(one, host_key=public) for one in found)
-
-
-def _targets(
-    found: tuple[Host, ...], wish: Wish, how: Ssh, origin: Sources, cancelled: threading.Event
-) -> list[Target]:
-    return [PiTarget(one, wish, how, origin.store, origin.runner, cancelled) for one in found]
 
 
 def _one(target: Target, emit: Listener) -> Outcome:

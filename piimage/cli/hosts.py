@@ -17,7 +17,7 @@ from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.deploy.link import Link, linked
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
-from piimage.errors import ErrorGroup, InputError, PiimageError
+from piimage.errors import ErrorGroup, InputError, PiimageError, raise_all
 from piimage.run import Runner
 
 T = TypeVar("T")
@@ -80,7 +80,17 @@ def fleet(
 ) -> Fleet:
     """Return the hosts that are meant; ssh may ask the user only if there is one."""
     found = hosts(names, inventory)
+    raise_all(_engine_host(host) for host in found if host.engine)
     return Fleet(found, ssh(found, config, runner), threading.Event())
+
+
+def _engine_host(host: Host) -> InputError:
+    return InputError(
+        "deploy.engine-host",
+        "this is for Pis that run piimage's system, and the host is a Docker engine",
+        place=host.name,
+        hint=f"ask the engine: docker -H ssh://{host.name} ps, logs, restart",
+    )
 
 
 def ssh(found: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:

@@ -1,7 +1,6 @@
 """A Docker engine behind ssh: its socket, forwarded, and what is asked of the machine itself.
 
-The system's own ssh does it, so keys, agents, jump hosts and ~/.ssh/config hold, and the far side
-needs nothing but sshd and the engine.
+The far side needs nothing but sshd and the engine.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,72 +20,111 @@ import docker
 from docker.errors import DockerException
 
 from piimage.config.container import Health
-from piimage.deploy.text import printable
-from piimage.errors import InputError, PiimageError
-from piimage.run import Runner
+from piimage.deploy.hosts import Host
+from piimage.deploy.ssh import Ssh, lost_error, pinned
+from piimage.deploy.text import printable_lines
+from piimage.errors import PiimageError
 
-SCHEME: Final = "docker+ssh"
-_SOCKET: Final = "/var/run/docker.sock"
 _CONNECT: Final = 60.0
 _LONG: Final = 600
-_NAME: Final = re.compile(r"([A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_.\[][A-Za-z0-9_.:%\]-]*")
-_PATH: Final = re.compile(r"(/[A-Za-z0-9_.-]+)*/?")
+_LOST: Final = 255  # ssh(1), "EXIT STATUS"
 
 
 @dataclass(frozen=True)
-class SshHost:
-    """A machine as ssh knows it, and its engine's socket.
+class EngineHost:
+    """A machine with a Docker engine (`host.engine`), as ssh reaches it."""
 
-    `destination` is HOST or USER@HOST, `options` are ssh's own.
-    """
+    ssh: Ssh
+    host: Host
 
-    runner: Runner
-    destination: str
-    port: int | None = None
-    options: tuple[str, ...] = ()
-    socket: str = _SOCKET
+    @property
+    def name(self) -> str:
+        """What the user calls the machine."""
+        return self.host.name
 
-    def command(self, *words: str) -> list[str]:
-        """Return the ssh command with `words` before the destination."""
-        port = ["-p", str(self.port)] if self.port else []
-        return ["ssh", "-T", "-o", "BatchMode=yes", *self.options, *port, *words]
+    @contextmanager
+    def client(self) -> Iterator[docker.DockerClient]:
+        """Give a client of the engine.
 
-    def ask(self, line: str) -> str | None:
-        """Run a line of shell there and return what it printed; None when it failed."""
-        done = self.runner.run(
-            [*self.command(), self.destination, line], accept=range(256), timeout=_CONNECT
-        )
-        if done.status == 255:
-            raise unreachable(self.destination, done.stderr.decode(errors="replace"))
-        return done.text if done.status == 0 else None
+        Raises PiimageError ``deploy.no-connection`` and its like when ssh does not get there,
+        ``deploy.no-engine`` when no engine answers (it is not running, or the user may not use it).
+        """
+        with tempfile.TemporaryDirectory(prefix="piimage-") as folder, pinned(self.host) as known:
+            socket = Path(folder) / "docker.sock"
+            forward = (
+                "-nNT",
+                "-o",
+                "ExitOnForwardFailure=yes",
+                "-L",
+                f"{socket}:{self.host.engine}",
+            )
+            argv = self.ssh.argv(self.host, known, *forward)
+            with self.ssh.runner.start(argv) as process:
+                self._wait_for(socket, process)
+                client = self._engine(socket)
+                try:
+                    yield client
+                finally:
+                    client.close()
+
+    def _wait_for(self, socket: Path, process: subprocess.Popen[bytes]) -> None:
+        until = time.monotonic() + _CONNECT
+        while not socket.exists():
+            if process.poll() is not None:
+                said = process.stderr.read() if process.stderr else b""
+                raise self._lost(said)
+            if time.monotonic() > until:
+                raise self._lost(f"no answer within {_CONNECT:.0f} s".encode())
+            time.sleep(0.05)
+
+    def _engine(self, socket: Path) -> docker.DockerClient:
+        try:
+            client = docker.DockerClient(base_url=f"unix://{socket}", timeout=_LONG)
+            client.ping()
+        except DockerException as error:
+            raise PiimageError(
+                "deploy.no-engine",
+                f"no Docker engine answers there at {self.host.engine}",
+                place=self.name,
+                hint="start it there (systemctl start docker), and let the user in: "
+                "usermod -aG docker USER",
+            ) from error
+        return client
+
+    def _lost(self, said: bytes) -> PiimageError:
+        text = printable_lines(said[-2000:].decode(errors="replace")).strip()
+        return lost_error(self.host, _LOST, text)
 
     # --- what a DockerTarget asks of the machine
 
     def device_group(self, path: str) -> int | None:
-        """Return the group that owns a device node there."""
-        found = self.ask(f"stat -c %g -- '{path}'" if "'" not in path else "false")
-        return int(found) if found and found.strip().isdecimal() else None
+        """Return the group that owns a device node there; None when it is not there."""
+        if "'" in path:
+            return None
+        with pinned(self.host) as known:
+            argv = [*self.ssh.argv(self.host, known, "-nT"), f"stat -c %g -- '{path}'"]
+            done = self.ssh.runner.run(argv, accept=range(256), timeout=_CONNECT)
+        if done.status == _LOST:
+            raise self._lost(done.stderr)
+        return int(done.text) if done.status == 0 and done.text.strip().isdecimal() else None
 
     def answers(self, health: Health) -> bool:
         """Try an http or tcp check from there: ssh carries the connection."""
         if health.tcp is not None:
-            host, port, request = *_split(health.tcp), b""
+            address, request = health.tcp, b""
         else:
             url = urlsplit(health.http or "")
-            host, port, request = url.hostname or "", url.port or 80, _request(url)
-        words = self.command("-W", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        with self.runner.start([*words, self.destination], stdin=subprocess.PIPE) as process:
-            return _answered(process, request, health.timeout)
+            host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+            address, request = f"{host}:{url.port or 80}", _request(url)
+        with pinned(self.host) as known:
+            argv = self.ssh.argv(self.host, known, "-T", "-W", address)
+            with self.ssh.runner.start(argv, stdin=subprocess.PIPE) as process:
+                return _answered(process, request, health.timeout)
 
 
 def _request(url: SplitResult) -> bytes:
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     return f"GET {path} HTTP/1.0\r\nHost: {url.netloc}\r\n\r\n".encode()
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _answered(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bool:
@@ -99,86 +137,3 @@ def _answered(process: subprocess.Popen[bytes], request: bytes, seconds: float) 
     if request:
         return re.match(rb"HTTP/1\.[01] 2\d\d\b", said) is not None
     return process.returncode == 0
-
-
-@contextmanager
-def engine_client(host: SshHost) -> Iterator[docker.DockerClient]:
-    """Give a client of the engine behind `host`.
-
-    Raises PiimageError ``deploy.unreachable`` when ssh does not get there, ``deploy.engine-absent``
-    when no engine answers (it is not running, or the user may not use it).
-    """
-    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
-        socket = Path(folder) / "docker.sock"
-        words = host.command(
-            "-nN", "-o", "ExitOnForwardFailure=yes", "-L", f"{socket}:{host.socket}"
-        )
-        with host.runner.start([*words, host.destination]) as process:
-            _wait_for(socket, process, host.destination)
-            client = _client(socket, host)
-            try:
-                yield client
-            finally:
-                client.close()
-
-
-def _wait_for(socket: Path, process: subprocess.Popen[bytes], name: str) -> None:
-    until = time.monotonic() + _CONNECT
-    while not socket.exists():
-        if process.poll() is not None:
-            said = process.stderr.read() if process.stderr else b""
-            raise unreachable(name, said.decode(errors="replace"))
-        if time.monotonic() > until:
-            raise unreachable(name, f"no answer within {_CONNECT:.0f} s")
-        time.sleep(0.05)
-
-
-def _client(socket: Path, host: SshHost) -> docker.DockerClient:
-    try:
-        client = docker.DockerClient(base_url=f"unix://{socket}", timeout=_LONG)
-        client.ping()
-    except DockerException as error:
-        raise PiimageError(
-            "deploy.engine-absent",
-            f"no Docker engine answers there at {host.socket}",
-            place=host.destination,
-            hint="start it there (systemctl start docker), and let the user in: "
-            "usermod -aG docker USER",
-        ) from error
-    return client
-
-
-def unreachable(name: str, said: str) -> PiimageError:
-    """Return the error for a machine that ssh does not reach; `said` is what ssh said."""
-    lines: Sequence[str] = [printable(line) for line in said.splitlines() if line.strip()]
-    return PiimageError(
-        "deploy.unreachable",
-        f"ssh does not get there: {lines[-1] if lines else 'it said nothing'}",
-        place=name,
-        hint=f"try `ssh {name} true`: what makes that work makes this work",
-    )
-
-
-def parse_address(text: str, runner: Runner, options: tuple[str, ...] = ()) -> SshHost:
-    """Read ``docker+ssh://[USER@]HOST[:PORT][/SOCKET]``, a path if the socket is not the usual one.
-
-    Raises InputError ``deploy.address`` for anything else.
-    """
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        raise _no_address(text) from None
-    where = url.netloc.removesuffix(f":{port}") if port else url.netloc
-    if url.scheme != SCHEME or not _NAME.fullmatch(where) or not _PATH.fullmatch(url.path):
-        raise _no_address(text)
-    return SshHost(runner, where, port, options, url.path.rstrip("/") or _SOCKET)
-
-
-def _no_address(text: str) -> InputError:
-    return InputError(
-        "deploy.address",
-        f"{text!r} is no address of an engine",
-        place="--to",
-        hint="write docker+ssh://USER@HOST or docker+ssh://USER@HOST:PORT",
-    )

@@ -1,280 +1,60 @@
-"""Services on any Pi that has Docker: the same images, limits and checks, through its engine.
-
-The old container is kept, stopped, under NAME.previous until the next deploy: to go back is to
-start it again. Between the two a service is away for one restart.
-"""
+"""A Pi with Docker as a target of a roll-out."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
 
-import docker
-from docker.errors import APIError, DockerException, NotFound
-
-from piimage import events
-from piimage.config.container import Health
-from piimage.deploy.docker_images import Engine, image_name
-from piimage.deploy.docker_settings import cannot, create_body
-from piimage.deploy.text import printable
+from piimage.deploy.docker_services import DockerServices
+from piimage.deploy.docker_ssh import EngineHost
+from piimage.deploy.target import Outcome, Plan, Tell
 from piimage.deploy.workloads import Workload
-from piimage.errors import PiimageError, raise_all
-from piimage.oci.seccomp import ARCHITECTURES
+from piimage.events import Event, Note
 from piimage.store import Store
-
-SETTINGS_LABEL: Final = "piimage.settings"
-_SETTLE: Final = 3.0  # seconds that a service without a health check has to live
-_GRACE: Final = 10.0  # seconds for what neither the program nor its checks account for
-_TAIL: Final = 12
-
-
-class FarSide(Protocol):
-    """The machine of the engine, as far as it is not reached through the engine."""
-
-    def device_group(self, path: str) -> int | None:
-        """Return the group that owns a device node; None when it is not there."""
-        ...
-
-    def answers(self, health: Health) -> bool:
-        """Try an http or tcp health check from there."""
-        ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a service: `action` is ``unchanged``, ``started`` or ``rolled back``."""
-
-    service: str
-    action: str
-    sent: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class DockerTarget:
-    """One engine; `host` names it in messages."""
+    """The engine of `host`, which is to run `workloads`; `store` has their blobs."""
 
-    host: str
-    client: docker.DockerClient
-    far_side: FarSide
+    host: EngineHost
+    workloads: tuple[Workload, ...]
     store: Store
-    emit: events.Listener = events.ignore
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
-    def pending(self, workloads: tuple[Workload, ...]) -> Mapping[str, int]:
-        """Return the services that a deploy would restart, and the bytes of layers to send."""
-        self._check(workloads)
-        engine = Engine(self.client, self.store)
-        chains = engine.chains()
-        changed = (one for one in workloads if self._changed(one, self._body(one)))
-        return {
-            one.name: sum(blob.size for blob in engine.missing(one.image, chains))
-            for one in changed
-        }
+    @property
+    def name(self) -> str:
+        """What the user calls the machine."""
+        return self.host.name
 
-    def deploy(self, workloads: tuple[Workload, ...]) -> Iterator[Outcome]:
-        """Bring each service up to date, one after another.
-
-        Raises PiimageError ``deploy.rolled-back`` when a new container did not become healthy: the
-        old one runs again then; ``deploy.foreign-container`` when the name is somebody else's.
-        """
-        self._check(workloads)
-        for workload in workloads:
-            yield self._deploy(workload)
-
-    def rollback(self, service: str) -> None:
-        """Run the container again that ran before; what runs now becomes the previous one.
-
-        Raises PiimageError ``deploy.no-previous``.
-        """
-        previous, current = self._find(f"{service}.previous"), self._find(service)
-        if previous is None:
-            raise PiimageError(
-                "deploy.no-previous",
-                f"{service} has no earlier version here",
-                place=self.host,
-                hint="deploy the file that has the version that you want",
+    def plan(self) -> Plan:
+        """Return what `deploy` would do; errors as `DockerServices.deploy`'s, before anything."""
+        with self.host.client() as client:
+            pending = DockerServices(self.name, client, self.host, self.store).pending(
+                self.workloads
             )
-        with self._asking():
-            if current is not None:
-                current.stop()
-                current.rename(f"{service}.set-aside")
-            previous.rename(service)
-            if current is not None:
-                current.rename(f"{service}.previous")
-            previous.start()
-
-    # --- one service
-
-    def _deploy(self, workload: Workload) -> Outcome:
-        body, began = self._body(workload), self.clock()
-        self._mend(workload.name)
-        if not self._changed(workload, body):
-            return Outcome(workload.name, "unchanged")
-        with self._asking():
-            sent = Engine(self.client, self.store).load(workload.image, body["Image"])
-            self._switch(workload, body)
-        self._remove_old_images(workload)
-        return Outcome(workload.name, "started", sent, self.clock() - began)
-
-    def _switch(self, workload: Workload, body: Mapping[str, Any]) -> None:
-        name = workload.name
-        # Made before the old one is stopped: what the engine refuses costs no service a second.
-        new = self.client.api.create_container_from_config(  # type: ignore[no-untyped-call]  # SDK
-            dict(body), f"{name}.next", platform="linux/arm64"
-        )["Id"]
-        old = self._find(name)
-        self._discard(f"{name}.previous")
-        try:
-            if old is not None:
-                old.stop()
-                old.rename(f"{name}.previous")
-            self.client.api.rename(new, name)
-            self.client.api.start(new)
-            self._wait(workload)
-        except BaseException as error:
-            self._go_back(name, error)
-            raise
-
-    def _go_back(self, name: str, error: BaseException) -> None:
-        self._discard(f"{name}.next")
-        old = self._find(f"{name}.previous")
-        if old is not None:
-            self._discard(name)
-            old.rename(name)
-            old.start()
-            self.emit(events.Note(f"{self.host}: {name} runs its earlier version again ({error})"))
-
-    def _wait(self, workload: Workload) -> None:
-        """Return when the new container is healthy; raise ``deploy.rolled-back`` when it is not."""
-        health, began = workload.config.health, self.clock()
-        allowed = _GRACE + (health.start + health.retries * health.every if health else _SETTLE)
-        while self.clock() - began < allowed:
-            state = self.client.api.inspect_container(workload.name)
-            if state["RestartCount"] or not state["State"]["Running"]:
-                raise self._failed(workload, f"exited with code {state['State']['ExitCode']}")
-            if self._healthy(health, state["State"], self.clock() - began):
-                return
-            self.sleep(0.5)
-        raise self._failed(workload, f"was not healthy within {allowed:.0f} s")
-
-    def _healthy(self, health: Health | None, state: Mapping[str, Any], age: float) -> bool:
-        if health is None:
-            return age >= _SETTLE
-        if health.command is not None:
-            return bool((state.get("Health") or {}).get("Status") == "healthy")
-        return self.far_side.answers(health)
-
-    def _failed(self, workload: Workload, how: str) -> PiimageError:
-        said = self.client.api.logs(workload.name, tail=_TAIL).decode(errors="replace")
-        lines = [printable(line) for line in said.splitlines()]
-        return PiimageError(
-            "deploy.rolled-back",
-            "\n  ".join([f"{workload.name} {how}; it said:", *(lines or ["nothing"])]),
-            place=self.host,
-            hint="the version before it runs, if there was one; mend the service and deploy again",
+        layers = {blob for one in pending for blob in one.layers}
+        return Plan(
+            sum(blob.size for blob in layers),
+            len(layers),
+            restart=tuple(one.service for one in pending if one.restarts),
+            start=tuple(one.service for one in pending if not one.restarts),
         )
 
-    # --- what is there
+    def deploy(self, tell: Tell) -> Outcome:
+        """Bring each service up to date, or back to what it was."""
 
-    def _check(self, workloads: tuple[Workload, ...]) -> None:
-        raise_all(error for one in workloads for error in cannot(one))
-        raise_all(error for one in workloads for error in self._foreign(one))
+        def listen(event: Event) -> None:
+            if isinstance(event, Note):
+                tell(event.text)
 
-    def _foreign(self, workload: Workload) -> Iterator[PiimageError]:
-        found = self._find(workload.name)
-        if found is not None and SETTINGS_LABEL not in found.labels:
-            yield PiimageError(
-                "deploy.foreign-container",
-                f"there is a container {workload.name} that piimage did not make",
-                place=self.host,
-                hint="rename the service, or remove that container yourself",
-            )
-
-    def _body(self, workload: Workload) -> dict[str, Any]:
-        found = (self.far_side.device_group(one.path) for one in workload.config.devices or ())
-        groups = sorted({one for one in found if one})
-        body = create_body(
-            workload, image_name(workload.name, workload.image), groups, self._architecture()
+        began = time.monotonic()
+        with self.host.client() as client:
+            services = DockerServices(self.name, client, self.host, self.store, listen)
+            changes = [one for one in services.deploy(self.workloads) if one.started]
+        return Outcome(
+            tuple(one.service for one in changes),
+            sum(one.sent for one in changes),
+            0,
+            time.monotonic() - began,
+            sum(one.seconds for one in changes),
         )
-        text = json.dumps(body, sort_keys=True).encode()
-        return body | {"Labels": {SETTINGS_LABEL: hashlib.sha256(text).hexdigest()}}
-
-    def _architecture(self) -> str:
-        """Return the engine's own architecture: seccomp filters its system calls."""
-        with self._asking():
-            said = str(self.client.info()["Architecture"])
-        name = {"x86_64": "amd64", "aarch64": "arm64"}.get(said, said)
-        if name not in ARCHITECTURES:
-            raise PiimageError(
-                "deploy.engine-architecture",
-                f"the engine runs on {printable(said)}, and the containers are for arm64",
-                place=self.host,
-                hint="install a 64-bit system on that Pi (arm64)",
-            )
-        return name
-
-    def _changed(self, workload: Workload, body: Mapping[str, Any]) -> bool:
-        found = self._find(workload.name)
-        same = (
-            found is not None and found.labels.get(SETTINGS_LABEL) == body["Labels"][SETTINGS_LABEL]
-        )
-        return not same or found is None or found.status != "running"
-
-    def _mend(self, name: str) -> None:
-        """Finish what a deploy that was cut off left: the old container gets its name back."""
-        self._discard(f"{name}.next")
-        old = self._find(f"{name}.previous")
-        if old is not None and self._find(name) is None:
-            with self._asking():
-                old.rename(name)
-                old.start()
-
-    def _find(self, name: str) -> Any:  # noqa: ANN401  # the SDK's containers have no types
-        with self._asking():
-            try:
-                return self.client.containers.get(name)
-            except NotFound:
-                return None
-
-    def _discard(self, name: str) -> None:
-        found = self._find(name)
-        if found is not None:
-            found.remove(force=True)
-
-    def _remove_old_images(self, workload: Workload) -> None:
-        """Remove the service's images that neither it nor its previous container uses."""
-        name, _, _ = image_name(workload.name, workload.image).rpartition(":")
-        kept = {one.attrs["Image"] for one in self.client.containers.list(all=True)}
-        for image in self.client.images.list(name):
-            if image.id and image.id not in kept:
-                self.client.images.remove(image.id, force=True)
-
-    def _asking(self) -> _Asking:
-        return _Asking(self.host)
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """Turns the SDK's exceptions into ``deploy.engine``."""
-
-    host: str
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise the engine's own words as an error of ours."""
-        if isinstance(error, APIError | DockerException):
-            said = getattr(error, "explanation", None) or str(error)
-            raise PiimageError(
-                "deploy.engine",
-                f"the Docker engine refused: {printable(str(said))}",
-                place=self.host,
-                hint="see its log there: journalctl -u docker",
-            ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,10 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%[A-Za-
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _NAME: Final = _USER
 _KEY: Final = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( .*)?")
-_KEYS: Final = {"address", "user", "port", "host_key"}
+_KEYS: Final = {"address", "user", "port", "host_key", "docker"}
+_ENGINE: Final = "docker+ssh://"
+_SOCKET: Final = "/var/run/docker.sock"
+_PATH: Final = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,19 @@ class Host:
     port: int | None = None
     host_key: str | None = None
     """The public key that it must have: ``ssh-ed25519 AAAA…``."""
+    engine: str | None = None
+    """The socket of its Docker engine, if that is to run the services."""
 
 
 def parse_host(text: str) -> Host:
     """Return the host that ``[ssh://][USER@]HOST[:PORT]`` names.
 
-    Raises InputError ``deploy.bad-host``.
+    ``docker+ssh://[USER@]HOST[:PORT][/SOCKET]`` names one with a Docker engine. Raises InputError
+    ``deploy.bad-host``.
     """
+    if text.startswith(_ENGINE):
+        where, slash, path = text.removeprefix(_ENGINE).partition("/")
+        return replace(parse_host(where), engine=_socket(f"{slash}{path}" if path else _SOCKET))
     rest = text.removeprefix("ssh://").removesuffix("/")
     user, at, place = rest.rpartition("@")
     address, port = place, ""
@@ -54,6 +63,15 @@ def parse_host(text: str) -> Host:
             hint="write HOST, USER@HOST, HOST:PORT, or a name of ~/.ssh/config",
         )  # fmt: skip
     return Host(rest, address.strip("[]"), user or None, number or None)
+
+
+def _socket(path: str) -> str:
+    if not _PATH.fullmatch(path):
+        raise InputError(
+            "deploy.bad-host", f"{path!r} is no path of a socket",
+            hint=f"leave it out if the engine's socket is {_SOCKET}",
+        )  # fmt: skip
+    return path
 
 
 @dataclass(frozen=True)
@@ -127,13 +145,17 @@ def _host(path: Path, name: str, said: Any) -> Host:  # noqa: ANN401  # whatever
     except InputError as error:
         raise _bad(path, place, error.message) from None
     user, port, key = (said.get(what) for what in ("user", "port", "host_key"))
+    docker = said.get("docker", False)
     if user is not None and not (isinstance(user, str) and _USER.fullmatch(user)):
         raise _bad(path, f"{place}.user", "it is no user's name")
     if port is not None and not (type(port) is int and 0 < port < 65536):
         raise _bad(path, f"{place}.port", "it is no number of 1 to 65535")
     if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
         raise _bad(path, f"{place}.host_key", "it is no public key, such as ssh-ed25519 AAAA…")
-    return Host(name, found.address, user or found.user, port or found.port, key)
+    if not (isinstance(docker, bool) or (isinstance(docker, str) and _PATH.fullmatch(docker))):
+        raise _bad(path, f"{place}.docker", "it is neither true nor the path of a socket")
+    engine = found.engine or (docker if isinstance(docker, str) else _SOCKET if docker else None)
+    return Host(name, found.address, user or found.user, port or found.port, key, engine)
 
 
 def _bad_groups(path: Path, groups: object, hosts: Mapping[Any, Any]) -> Iterator[InputError]:

@@ -143,7 +143,7 @@ def only(
     `running` are the files of a Pi's containers layer; raises PiimageError ``deploy.bad-folders``
     when they are not such files.
     """
-    require_services(release, names)
+    require_services(release.services, names)
     for path, text in running.items():
         lines = text.split() if path.endswith("/layers") else ()
         if not _PATH.fullmatch(path) or not all(_DIGEST.fullmatch(one) for one in lines):
@@ -160,7 +160,7 @@ def only(
 
 
 def require_services(known: Collection[str], names: Collection[str]) -> None:
-    """Raise InputError ``deploy.unknown-service`` unless the file, with `known`, has all `names`."""
+    """Raise InputError ``deploy.unknown-service`` unless all `names` are `known`, the file's."""
     for name in names:
         if name not in known:
             raise InputError(

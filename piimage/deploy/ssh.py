@@ -91,10 +91,11 @@ class Connection:
             status = _LOST
         self.errors.seek(0)
         said = printable_lines(self.errors.read()[-2000:].decode(errors="replace")).strip()
-        return _lost_error(self.host, status, said)
+        return lost_error(self.host, status, said)
 
 
-def _lost_error(host: Host, status: int, said: str) -> PiimageError:
+def lost_error(host: Host, status: int, said: str) -> PiimageError:
+    """Return the error for an ssh that ended with `status`; `said` is what it said, printable."""
     place, tail = host.name, f": {said}" if said else ""
     if status in _NOT_FOUND:
         return PiimageError(

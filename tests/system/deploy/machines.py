@@ -13,10 +13,10 @@ from tests.system.ports import free_port, wait_for
 
 @dataclass(frozen=True)
 class Sshd:
-    """A running sshd; `options` are what ssh needs to get in."""
+    """A running sshd, and the configuration with which ssh gets in."""
 
     port: int
-    options: tuple[str, ...]
+    config: Path
 
 
 def make_key(path: Path) -> None:
@@ -49,12 +49,11 @@ MaxStartups 50
         )
         try:
             wait_for(port, process)
-            settings = (
-                f"UserKnownHostsFile={folder}/known", "StrictHostKeyChecking=yes",
-                "IdentitiesOnly=yes",
-            )  # fmt: skip
-            words = [word for setting in settings for word in ("-o", setting)]
-            yield Sshd(port, ("-F", "none", "-i", str(folder / "user"), *words))
+            (folder / "ssh_config").write_text(
+                f"IdentityFile {folder}/user\nIdentitiesOnly yes\n"
+                f"UserKnownHostsFile {folder}/known\nStrictHostKeyChecking yes\n"
+            )
+            yield Sshd(port, folder / "ssh_config")
         finally:
             process.terminate()
             process.wait(timeout=20)

@@ -75,6 +75,7 @@ def running_engine(folder: Path, *options: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=60)
+            subprocess.run(["umount", "-q", folder / "exec/netns/default"], check=False)
     finally:
         subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
 

@@ -1,51 +1,65 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from piimage.deploy.docker_ssh import engine_client, parse_address
-from piimage.deploy.text import printable
+from piimage.deploy.docker_ssh import EngineHost
+from piimage.deploy.hosts import parse_host, read_inventory
+from piimage.deploy.ssh import Ssh
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 
+SOCKET = "/var/run/docker.sock"
+ROOTLESS = "/run/user/1000/docker.sock"
+
 
 @pytest.mark.parametrize(
-    ("text", "destination", "port"),
+    ("text", "user", "address", "port", "engine"),
     [
-        ("docker+ssh://pi@shed", "pi@shed", None),
-        ("docker+ssh://shed:2222", "shed", 2222),
-        ("docker+ssh://pi@shed:22/", "pi@shed", 22),
+        ("docker+ssh://pi@shed", "pi", "shed", None, SOCKET),
+        ("docker+ssh://shed:2222/", None, "shed", 2222, SOCKET),
+        (f"docker+ssh://pi@shed{ROOTLESS}", "pi", "shed", None, ROOTLESS),
+        ("pi@shed", "pi", "shed", None, None),
     ],
 )
-def test_addresses(text: str, destination: str, port: int | None) -> None:
-    host = parse_address(text, Runner())
-    assert (host.destination, host.port) == (destination, port)
+def test_addresses(
+    text: str, user: str | None, address: str, port: int | None, engine: str | None
+) -> None:
+    found = parse_host(text)
+    assert (found.user, found.address, found.port) == (user, address, port)
+    assert found.engine == engine
 
 
-def test_a_path_names_another_socket() -> None:
-    assert parse_address("docker+ssh://shed", Runner()).socket == "/var/run/docker.sock"
-    text = "docker+ssh://shed/run/user/1000/docker.sock"
-    assert parse_address(text, Runner()).socket == "/run/user/1000/docker.sock"
-
-
-@pytest.mark.provokes("deploy.address")
+@pytest.mark.provokes("deploy.bad-host")
 @pytest.mark.parametrize(
     "text",
-    ["ssh://pi@shed", "docker+ssh://", "docker+ssh://-oProxyCommand=x", "docker+ssh://a b",
-     "docker+ssh://pi@-x", "docker+ssh://shed/a b", "docker+ssh://shed:port"],
+    ["docker+ssh://", "docker+ssh://-oProxyCommand=x", "docker+ssh://a b", "docker+ssh://pi@-x",
+     "docker+ssh://shed/a b", "docker+ssh://shed:port"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="is no address of an engine"):
-        parse_address(text, Runner())
+    with pytest.raises(InputError, match=r"names no host|is no path of a socket"):
+        parse_host(text)
 
 
-@pytest.mark.provokes("deploy.unreachable")
+def test_an_inventory_says_which_hosts_have_docker(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(f"hosts: {{a: {{docker: true}}, b: {{docker: {ROOTLESS}}}, c: {{}}}}")
+    assert [one.engine for one in read_inventory(path).choose([])] == [SOCKET, ROOTLESS, None]
+
+
+@pytest.mark.provokes("deploy.bad-inventory")
+def test_an_inventory_that_says_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text("hosts: {a: {docker: 3}}")
+    with pytest.raises(InputError, match="neither true nor the path of a socket"):
+        read_inventory(path)
+
+
+@pytest.mark.provokes("deploy.no-connection")
 def test_a_machine_that_is_not_there_is_named_with_what_ssh_said() -> None:
-    host = parse_address("docker+ssh://nobody@127.0.0.1:1", Runner())
-    with pytest.raises(PiimageError) as caught, engine_client(host):
+    host = EngineHost(Ssh(Runner(), ask=False), parse_host("docker+ssh://nobody@127.0.0.1:1"))
+    with pytest.raises(PiimageError, match="refused") as caught, host.client():
         pass
-    assert caught.value.code == "deploy.unreachable"
-    assert "refused" in caught.value.message and caught.value.place == "nobody@127.0.0.1"
-
-
-def test_what_could_steer_a_terminal_is_written_out() -> None:
-    assert printable("a\x1b[2J\tb\r\u202e") == "a\\x1b[2J\tb\\r\\u202e"
+    assert caught.value.code == "deploy.no-connection"
+    assert caught.value.place == "nobody@127.0.0.1:1"

@@ -7,7 +7,7 @@ import docker
 import pytest
 
 from piimage.deploy.docker_images import Engine
-from piimage.deploy.docker_target import DockerTarget, FarSide
+from piimage.deploy.docker_services import DockerServices, FarSide
 from piimage.errors import PiimageError
 from piimage.store import Store
 from tests.unit.deploy.services import digest, image, workload
@@ -30,7 +30,7 @@ class OldPi:
 @pytest.mark.provokes("deploy.engine-architecture")
 def test_a_32_bit_system_is_refused(tmp_path: Path) -> None:
     client = cast("docker.DockerClient", OldPi())
-    target = DockerTarget("pi@shed", client, cast("FarSide", None), Store(tmp_path))
+    target = DockerServices("pi@shed", client, cast("FarSide", None), Store(tmp_path))
     with pytest.raises(PiimageError, match="armv7l, and the containers are for arm64"):
         list(target.deploy((workload(),)))
 

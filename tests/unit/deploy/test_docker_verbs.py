@@ -1,0 +1,34 @@
+"""What the verbs refuse of engines and clusters before anything is built or reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piimage.cli import main as cli
+
+
+@pytest.mark.provokes("deploy.engine-host")
+@pytest.mark.parametrize("words", [["ps"], ["status"], ["rollback"]])
+def test_what_needs_the_agent_says_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.execute([*words, "docker+ssh://pi@shed"]) == 2
+    assert "docker -H ssh://pi@shed" in capsys.readouterr().err
+
+
+@pytest.mark.provokes("deploy.manifests")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--registry", "r/n"],
+        ["--dry-run"],
+        ["--dry-run", "--registry", "r/n", "--to", "pi@shed"],
+    ],
+)
+def test_manifests_are_written_alone_and_never_applied(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("board: qemu-virt\n")
+    assert cli.execute(["deploy", str(file), "--to", "kubernetes", *words]) == 2
+    assert "kubectl apply" in capsys.readouterr().err
