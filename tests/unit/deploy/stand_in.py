@@ -29,7 +29,7 @@ AGENT = resources.path("appliance") / "agent" / "lib"
 MACHINE = os.uname().machine
 TOOL = "123"
 SWITCH = """
-import json, os, pathlib, sys
+import json, os, pathlib, subprocess, sys
 root = pathlib.Path(__file__).parents[3]
 run, store = root / "run/piimage", root / "data/piimage"
 facts = dict(l.split("=", 1) for l in (run / "boot").read_text().splitlines())
@@ -72,14 +72,20 @@ def start(folder, name):
     env = (folder / "services" / name / "container.env").read_text()
     state, health, code = {
         "crash": ("back-off", "", "7"), "never": ("running", "starting", ""),
-        "unhealthy": ("running", "unhealthy", ""),
+        "unhealthy": ("running", "unhealthy", ""), "gone": ("running", "running", ""),
     }.get(env.partition("FATE='")[2].partition("'")[0], ("running", "healthy", ""))
     place = run / "services" / name
     place.mkdir(parents=True, exist_ok=True)
     (place / "exit").unlink(missing_ok=True)
     (place / "state").write_text(state + "\\n")
+    (place / "pid").write_text("1\\n")
     (run / "health").mkdir(exist_ok=True)
     (run / "health" / name).write_text(health + "\\n")
+    if "FATE='gone'" in env:
+        (place / "pid").write_text("999999999\\n")
+        # Its runner learns of it later.
+        tell = f"sleep 0.5; echo 7 >{place}/exit; echo back-off >{place}/state"
+        subprocess.Popen(["sh", "-c", tell], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if code:
         (place / "exit").write_text(code + "\\n")
 
@@ -148,6 +154,7 @@ class Stand:
         (folder / "run/piimage/containers").symlink_to(f"layers/{self.slot}")
         for name in services:
             self._write(f"run/piimage/services/{name}/state", "running\n")
+            self._write(f"run/piimage/services/{name}/pid", "1\n")
             self._write(f"run/piimage/health/{name}", "healthy\n")
             self._write(f"var/log/services/{name}/log", f"{name} printed this\n")
         (folder / "data/piimage").mkdir(parents=True)

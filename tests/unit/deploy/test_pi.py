@@ -61,7 +61,7 @@ def test_layers_that_nothing_uses_are_collected(pi: Stand, ssh: Runner, store: S
 
 
 @pytest.mark.provokes("deploy.rolled-back")
-@pytest.mark.parametrize("fate", ["crash", "never", "unhealthy"])
+@pytest.mark.parametrize("fate", ["crash", "never", "unhealthy", "gone"])
 def test_a_version_that_is_not_healthy_is_undone(
     pi: Stand, ssh: Runner, store: Store, fate: str
 ) -> None:

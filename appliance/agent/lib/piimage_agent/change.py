@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _KEPT_RUNS = 8
-_SETTLE = 2.0
+_SETTLE = 3.0
 """Seconds that a service without a health check has to live."""
 _PAUSE = 0.1
 
@@ -97,6 +97,7 @@ class Change:
         return {}
 
     def _with_log(self, name: str, said: str) -> str:
+        said = services.verdict(self.root, name) or said
         lines = services.log_tail(self.root, name, 5)
         return "\n".join([said, *(f"  {line}" for line in lines)])
 

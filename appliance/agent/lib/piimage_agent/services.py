@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FILES = ("config.json", "layers", "container.env", "prestart", "poststart")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAUSE = 0.1
+_CODE_S = 20.0
 # signal(7); the module of that name is dear to import: HUP, INT, PIPE, TERM.
 _DEFAULT_SIGNALS = (1, 2, 13, 15)
 _KILL = 9
@@ -111,7 +112,7 @@ def is_up(row: dict[str, Any]) -> bool:
         done: bool = row["exit"] == 0
         return done
     running: bool = row["state"] == "running" and row["health"] in ("healthy", "running")
-    return running
+    return running and row["pid"] is not None
 
 
 def trouble(row: dict[str, Any]) -> str:
@@ -122,7 +123,22 @@ def trouble(row: dict[str, Any]) -> str:
         return f"it exited with code {row['exit']}"
     if row["state"] == "back-off":
         return "it ended and is to be started again"
+    if row["state"] == "running" and row["pid"] is None:
+        return "it ended"
     return ""
+
+
+def verdict(root: Root, name: str) -> str:
+    """Return what is wrong with a service that has failed, with its exit code once that is known.
+
+    Its runner learns the code only from containerd, after the process has been gone for a while.
+    """
+    end = time.monotonic() + _CODE_S
+    while True:
+        row = state(root, name)
+        if row["exit"] is not None or row["pid"] is not None or time.monotonic() > end:
+            return trouble(row)
+        time.sleep(_PAUSE)
 
 
 def patience(root: Root, name: str) -> int:
