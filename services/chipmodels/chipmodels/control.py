@@ -12,9 +12,9 @@ One request is a dictionary: ``chip`` names a place (``i2c-7:0x77``, ``spidev0.0
 or ``{"log": "i2c-7"}`` for the transfers so far, which it empties. The answer is
 ``{"value": ...}`` or ``{"error": "what is wrong"}``.
 
-Programs talk through a Unix socket, one JSON request a line; people use
+Programs talk through a Unix socket or a TCP port, one JSON request a line; people use
 
-    python3 -m chipmodels.control SOCKET i2c-7:0x77 source.temperature_celsius=21.5 nack=0.05
+    python3 -m chipmodels.control ADDRESS i2c-7:0x77 source.temperature_celsius=21.5 nack=0.05
 """
 
 from __future__ import annotations
@@ -107,15 +107,28 @@ def _break(wrapped: FaultyChip, rates: Mapping[str, float]) -> None:
     wrapped.rates = FaultRates(**rates)
 
 
-class ControlSocket:
-    """A Unix socket for requests, beside device nodes in a server's loop. Raises OSError."""
+def _address(text: str) -> tuple[str, int] | None:
+    """HOST:PORT; None for a path."""
+    host, colon, port = text.rpartition(":")
+    return (host, int(port)) if colon and port.isdigit() and "/" not in host else None
 
-    def __init__(self, path: Path, control: Control) -> None:
+
+class ControlSocket:
+    """A socket for requests, beside device nodes in a server's loop. Raises OSError.
+
+    `address` is the path of a Unix socket, or HOST:PORT, at which a health check can knock.
+    """
+
+    def __init__(self, address: str | Path, control: Control) -> None:
         self._control = control
-        self._socket = socket.socket(socket.AF_UNIX)
-        path.unlink(missing_ok=True)
-        self._socket.bind(str(path))
-        self._socket.listen()
+        internet = _address(str(address))
+        if internet is not None:
+            self._socket = socket.create_server(internet)
+        else:
+            Path(address).unlink(missing_ok=True)
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.bind(str(address))
+            self._socket.listen()
 
     def fileno(self) -> int:
         """For select."""
@@ -150,15 +163,22 @@ def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else repr(value)
 
 
-def ask(path: Path, request: Mapping[str, Any]) -> object:
-    """One request through the socket at `path`. Raises `ControlError`, OSError."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(str(path))
-        with s.makefile("rwb") as stream:
-            stream.write(json.dumps(dict(request)).encode() + b"\n")
-            stream.flush()
-            s.shutdown(socket.SHUT_WR)
-            answer = json.loads(stream.readline())
+def _connected(address: str | Path) -> socket.socket:
+    internet = _address(str(address))
+    if internet is not None:
+        return socket.create_connection(internet)
+    made = socket.socket(socket.AF_UNIX)
+    made.connect(str(address))
+    return made
+
+
+def ask(address: str | Path, request: Mapping[str, Any]) -> object:
+    """One request through the socket at `address`. Raises `ControlError`, OSError."""
+    with _connected(address) as s, s.makefile("rwb") as stream:
+        stream.write(json.dumps(dict(request)).encode() + b"\n")
+        stream.flush()
+        s.shutdown(socket.SHUT_WR)
+        answer = json.loads(stream.readline())
     if "error" in answer:
         raise ControlError(answer["error"])
     return answer["value"]
@@ -191,7 +211,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: chipmodels.control SOCKET PLACE [NAME=NUMBER...] [METHOD]\n")
         return 2
     try:
-        value = ask(Path(path), request)
+        value = ask(path, request)
     except (ControlError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -15,7 +15,6 @@ import sys
 from collections import deque
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from time import sleep
 from typing import Any
@@ -88,7 +87,7 @@ def placed(places: Iterable[str], time: TimeSource) -> Places:
 def main(arguments: Sequence[str]) -> int:
     """Serve until the process is ended; 2 for a place that cannot be read, 1 without CUSE."""
     words = list(arguments)
-    socket = Path(words[1]) if len(words) > 1 and words[0] == "--control" else None
+    socket = words[1] if len(words) > 1 and words[0] == "--control" else None
     try:
         nodes, control = placed(words[2:] if socket else words, RealClock()).served()
     except ValueError as error:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from chipmodels.clock import RealClock
 from chipmodels.control import Control, ControlSocket
@@ -36,7 +35,7 @@ def buses(places: Sequence[str]) -> tuple[Buses, Control]:
 def main(arguments: Sequence[str]) -> int:
     """Serve until the process is ended; 2 for a place that cannot be read, 1 without the module."""
     words = list(arguments)
-    socket = Path(words[1]) if len(words) > 1 and words[0] == "--control" else None
+    socket = words[1] if len(words) > 1 and words[0] == "--control" else None
     try:
         found, control = buses(words[2:] if socket else words)
     except ValueError as error:

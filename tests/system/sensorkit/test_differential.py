@@ -1,20 +1,18 @@
 """The ecosystem's own drivers on the same models: same values, or which is wrong and why.
 
-``-s`` prints transfers and bus time a sample side by side.
+bench/sensors.py prints transfers and time a sample side by side.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
 
 import adafruit_ads1x15.ads1015 as adafruit_ads1015
 import adafruit_bmp280
 import adafruit_tcs34725
 import pytest
 from adafruit_ads1x15.analog_in import AnalogIn
-from chipmodels.adapter import I2cTransfer
 from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import Air, BoschModel, RawSample
 from chipmodels.inprocess import ModelSMBus
@@ -23,6 +21,7 @@ from sensorkit.drivers.ads1015 import Ads1015
 from sensorkit.drivers.bosch import Bosch280, BoschSettings
 from sensorkit.drivers.tcs3472 import Tcs3472, Tcs3472Settings
 
+from tests.system.sensorkit.costs import all_costs
 from tests.system.sensorkit.shims import BlinkaI2C, pimoroni_bmp280
 from tests.unit.sensorkit.rig import Rig
 from tests.unit.sensorkit.test_bosch import by_key
@@ -119,58 +118,9 @@ def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
         assert volts * 2047 / 2048 == pytest.approx(expected[f"voltage_{pin}"], abs=0.0021)
 
 
-# -- transfers and time a sample ---------------------------------------------------------------
-
-
-def bus_milliseconds(log: Sequence[I2cTransfer], hertz: int = 100_000) -> float:
-    """Time on a bus at 100 kHz: nine clocks a byte and one an address; start and stop."""
-    clocks = 0
-    for transfer in log:
-        clocks += 2
-        for message in transfer.messages:
-            clocks += 9 * (1 + (message.length if message.read else len(message.data))) + 1
-    return clocks / hertz * 1000
-
-
-def measured(rig: Rig, sample: Callable[[], object]) -> tuple[int, float, float]:
-    """Transfers, milliseconds on the bus, milliseconds until the value is there."""
-    sample()
-    rig.clock.sleep(1)
-    rig.adapter.log.clear()
-    before = rig.clock.monotonic()
-    sample()
-    on_bus = bus_milliseconds(rig.adapter.log)
-    return len(rig.adapter.log), on_bus, (rig.clock.monotonic() - before) * 1000 + on_bus
-
-
-def test_a_sample_costs_no_more_transfers_than_theirs(rig: Rig) -> None:
-    bmp280_rig(rig, Air())
-    rig.chips[0x29] = Tcs3472Model(rig.clock)
-    rig.chips[0x48] = Ads1015Model(rig.clock, volts=(1.0, 1.0, 1.0, 1.0))
-    bus = BlinkaI2C(rig.adapter, rig.clock)
-    rows: dict[str, tuple[int, float, float]] = {}
-    adafruit = adafruit_bmp280.Adafruit_BMP280_I2C(bus, 0x77)
-    rows["BMP280 Adafruit"] = measured(rig, lambda: (adafruit.temperature, adafruit.pressure))
-    pimoroni = pimoroni_bmp280().BMP280(0x77, i2c_dev=ModelSMBus(rig.adapter))
-    pimoroni.setup()
-    rows["BMP280 Pimoroni"] = measured(
-        rig, lambda: (pimoroni.get_temperature(), pimoroni.get_pressure())
-    )
-    bosch = Bosch280(rig.smbus(0x77), rig.clock)
-    bosch.start()
-    rows["BMP280 sensorkit"] = measured(rig, bosch.sample)
-    colour = adafruit_tcs34725.TCS34725(bus)
-    rows["TCS34725 Adafruit"] = measured(rig, lambda: (colour.lux, colour.color_temperature))
-    light = Tcs3472(rig.smbus(0x29), rig.clock)
-    light.start()
-    rows["TCS34725 sensorkit"] = measured(rig, light.sample)
-    converter = adafruit_ads1015.ADS1015(bus)
-    pins = [AnalogIn(converter, pin) for pin in range(4)]
-    rows["ADS1015 Adafruit"] = measured(rig, lambda: [pin.voltage for pin in pins])
-    analogue = Ads1015(rig.smbus(0x48), rig.clock)
-    analogue.start()
-    rows["ADS1015 sensorkit"] = measured(rig, analogue.sample)
-    for name, (transfers, on_bus, total) in rows.items():
-        print(f"{name:20} {transfers:3} transfers {on_bus:7.2f} ms bus {total:7.2f} ms total")  # noqa: T201
-    for chip in ("BMP280", "TCS34725", "ADS1015"):
-        assert rows[f"{chip} sensorkit"][0] <= rows[f"{chip} Adafruit"][0]
+@pytest.mark.parametrize("chip", ["BMP280", "TCS34725", "ADS1015"])
+def test_a_sample_costs_no_more_transfers_than_theirs(chip: str) -> None:
+    costs = {driver: cost for (name, driver), cost in all_costs().items() if name == chip}
+    ours = costs.pop("sensorkit")
+    assert all(ours.transfers <= theirs.transfers for theirs in costs.values())
+    assert all(ours.bus_ms <= theirs.bus_ms for theirs in costs.values())
