@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
-BRIDGE = "piimage-modules"
+BRIDGE = f"pii-mod{os.getpid()}"  # two runs on one machine do not meet
 
 
 @contextmanager
