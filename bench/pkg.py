@@ -106,7 +106,7 @@ def make_base(target: Path, packages: Sequence[str]) -> None:
     """Write the root of an arm64 Debian with apt, and the packages' archives in its cache."""
     fetch = f'chroot "$1" apt-get install -qq -y -d --no-install-recommends {" ".join(packages)}'
     subprocess.run(
-        ["mmdebstrap", "-q", "--mode=root", "--skip=check/qemu", "--variant=apt",
+        ["mmdebstrap", "-q", "--mode=root", "--skip=check/qemu", "--variant=minbase",
          "--architectures=arm64", "--skip=cleanup/apt",
          f"--customize-hook={fetch}", "trixie", target, mirror()],
         check=True,
