@@ -29,7 +29,7 @@ def piimage_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the examples, so that their locks do not land in the repository."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("examples", "services"):
+    for name in ("examples", "services", "kernel-modules"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.lock"))
     return folder
 
