@@ -1,0 +1,213 @@
+"""Power cuts before every single write of a deploy: what boots after each is the old or the new.
+
+The agent's writes are cut in a process of their own, those of the script `switch` between its
+commands; what boots is asked of the initramfs's own script. A cut here loses nothing that was
+written: the emulator's cuts (tests/system/deploy/powercut.py) do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from piimage_agent import generations
+from piimage_agent.layers import Incoming
+from piimage_agent.root import Root
+
+from tests.unit.appliance.scripts import Pi
+from tests.unit.deploy.stand_in import layer, sha256
+
+WRITES = ("open", "write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
+CUT = 9
+SLOT = "aaa"
+OLD, NEW = layer({"v": "old"}), layer({"v": "new"})
+OLD_OWN, NEW_OWN = layer({"own": "old"}), layer({"own": "new"})
+COMMAND = """#!/bin/sh
+left=$(cat {count})
+[ "$left" -gt 0 ] || {{ kill -9 $PPID; exit 1; }}
+echo $((left - 1)) >{count}
+exec {program} "$@"
+"""
+
+
+class Disk:
+    """A Pi's folder: /data and what the agent asks of /run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pi = Pi(folder)
+        self.root = Root(str(folder / "root"))
+        self.pi.write(
+            "root/run/piimage/boot", f"PIIMAGE_SLOT='/slot'\nPIIMAGE_SLOT_CONTAINERS='{SLOT}'\n"
+        )
+        self.pi.write("etc/piimage/containers-layer", f"{SLOT}\n")
+        self.pi.path("root/data/piimage/state").mkdir()
+        for top, own in ((OLD, OLD_OWN), (NEW, NEW_OWN)):
+            self.pi.write(
+                f"run/piimage/layers/{sha256(top)}/services/one/layers", f"{sha256(own)}\n"
+            )
+
+    def bring(self, data: bytes) -> None:
+        """Take in a layer, as `put` does."""
+        incoming = Incoming(self.root, sha256(data), len(data))
+        try:
+            incoming.add(data[incoming.offset :])
+            incoming.finish()
+        finally:
+            incoming.close()
+
+    def bring_generation(self, top: bytes, own: bytes) -> str:
+        for one in (own, top):
+            if not (Path(self.root.layers) / f"{sha256(one)}.squashfs").exists():
+                self.bring(one)
+        return generations.create(self.root, sha256(top), [sha256(own)], "x.yml")
+
+    def switch(self, function: str, commands: int = 1000) -> bool:
+        """Run a function of the switch script; False if the power went after so many commands."""
+        script = self.pi.install("switch")
+        text = script.read_text().partition("load_boot_facts\ncase")[0]
+        text = text.replace(f"{self.pi.root}/data", f"{self.pi.root}/root/data")
+        lines = [line for line in text.splitlines() if not line.startswith(". ")]
+        script.write_text("\n".join([*lines, "digest_of() { :; }", function, ""]))
+        count = self.pi.write("count", str(commands))
+        for name in ("ln", "mv", "rm", "readlink"):
+            program = shutil.which(name)
+            self.pi.path(f"bin/{name}").write_text(COMMAND.format(count=count, program=program))
+            self.pi.path(f"bin/{name}").chmod(0o755)
+        self.pi.program("sync", ":")
+        pid = os.posix_spawnp(
+            "dash", ["dash", str(script)], {"PATH": f"{self.pi.root}/bin:{os.environ['PATH']}"}
+        )
+        return os.waitpid(pid, 0)[1] == 0
+
+    def good(self, name: str) -> None:
+        (Path(self.root.generations) / name / "good").touch()
+
+    def boots(self) -> str:
+        """What the initramfs would choose: the slot's, or the digest of a deploy's."""
+        init = self.pi.initramfs_functions()
+        init.write_text(init.read_text().replace("ROOT=/root", f"ROOT={self.pi.root}/root"))
+        link = self.pi.path("run/piimage/containers")
+        link.unlink(missing_ok=True)
+        said = self.pi.sh(
+            f'. {init}; SLOT={self.pi.root}/slot; mount_layer() {{ [ "$1" = {SLOT} ] || '
+            'layer_file "$1"; }; choose_containers; echo "$chosen"'
+        )
+        return said.strip()
+
+    def deploy(self, top: bytes, own: bytes) -> None:
+        name = self.bring_generation(top, own)
+        assert self.switch(f"remember {name}")
+        self.good(name)
+
+
+def cut_after(writes: int, work: Callable[[], object]) -> bool:
+    """Do `work` in a process that ends before its write number `writes`; True if it was cut."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _count_down(writes)
+            work()
+        except BaseException:  # noqa: BLE001
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, CUT)
+    return status == CUT
+
+
+def _count_down(writes: int) -> None:
+    left = [writes]
+
+    def counted(name: str) -> Callable[..., object]:
+        original = getattr(os, name)
+
+        def call(*args: object, **options: object) -> object:
+            if left[0] == 0:
+                os._exit(CUT)
+            left[0] -= 1
+            return original(*args, **options)
+
+        return call
+
+    for name in WRITES:
+        setattr(os, name, counted(name))
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Iterator[Disk]:
+    """One fresh disk after another."""
+
+    def made() -> Iterator[Disk]:
+        number = 0
+        while True:
+            number += 1
+            yield Disk(tmp_path / str(number))
+
+    return made()
+
+
+def test_cuts_while_layers_and_generation_come_leave_the_old_one(disks: Iterator[Disk]) -> None:
+    writes = 0
+    cut = True
+    while cut:
+        disk = next(disks)
+        disk.deploy(OLD, OLD_OWN)
+        cut = cut_after(writes, lambda: disk.bring_generation(NEW, NEW_OWN))  # noqa: B023
+        assert disk.boots() == sha256(OLD), writes
+        disk.deploy(NEW, NEW_OWN)
+        assert disk.boots() == sha256(NEW), writes
+        writes += 1
+    assert writes > 25
+
+
+@pytest.mark.parametrize("was", ["deployed", "slot", "slot-after-rollback"])
+def test_cuts_in_the_switch_leave_what_ran_before(disks: Iterator[Disk], was: str) -> None:
+    commands = 0
+    whole = False
+    while not whole:
+        disk = next(disks)
+        if was != "slot":
+            disk.deploy(OLD, OLD_OWN)
+        if was == "slot-after-rollback":
+            assert disk.switch("remember slot")
+        before = sha256(OLD) if was == "deployed" else SLOT
+        assert disk.boots() == before
+        name = disk.bring_generation(NEW, NEW_OWN)
+        whole = disk.switch(f"remember {name}", commands)
+        assert disk.boots() == before, commands
+        disk.deploy(NEW, NEW_OWN)
+        assert disk.boots() == sha256(NEW), commands
+        commands += 1
+    assert commands > 3
+
+
+def test_cuts_while_the_way_back_is_taken_leave_one_of_the_two(disks: Iterator[Disk]) -> None:
+    commands = 0
+    whole = False
+    while not whole:
+        disk = next(disks)
+        disk.deploy(OLD, OLD_OWN)
+        whole = disk.switch("remember slot", commands)
+        assert disk.boots() in {sha256(OLD), SLOT}, commands
+        commands += 1
+    assert disk.boots() == SLOT
+
+
+def test_cuts_while_rubbish_is_collected_lose_nothing(disks: Iterator[Disk]) -> None:
+    writes = 0
+    cut = True
+    while cut:
+        disk = next(disks)
+        disk.pi.path("root/run/piimage/containers").symlink_to(f"layers/{sha256(NEW)}")
+        disk.bring_generation(layer({"v": "rubbish"}), layer({"own": "rubbish"}))
+        disk.deploy(OLD, OLD_OWN)
+        disk.deploy(NEW, NEW_OWN)
+        cut = cut_after(writes, lambda: generations.collect(disk.root))  # noqa: B023
+        assert disk.boots() == sha256(NEW), writes
+        assert disk.switch("remember slot")
+        writes += 1
+    left = {path.name.partition(".")[0] for path in Path(disk.root.layers).iterdir()}
+    assert left == {sha256(one) for one in (OLD, OLD_OWN, NEW, NEW_OWN)}
