@@ -336,6 +336,13 @@ def _merge_runtime(below: Runtime | None, above: Runtime) -> Runtime:
     return type(above).model_construct(**merged)
 
 
+def with_user(config: ContainerConfig, user: str | None) -> ContainerConfig:
+    """Return `config` with the image's own `user`, which counts only in its label if it has one."""
+    if user is None or config.user is not None or config.uid is not None:
+        return config
+    return config.model_copy(update={"user": user})
+
+
 def to_label(config: ContainerConfig) -> str:
     """Return `config` as the JSON that the label carries: what was said, in a fixed order."""
     said = config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from piimage import events
-from piimage.config.container import LABEL, ContainerConfig, to_label
+from piimage.config.container import LABEL, ContainerConfig, to_label, with_user
 from piimage.lock import Lock
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
@@ -54,7 +54,7 @@ def compose(source: Source, platform: Platform, lock: Lock, workshop: Workshop) 
     layers, execution, config = composed(_fitted(whole, platform), own)
     steps = tuple(ImageLayer(layer) for layer in layers)
     job = _made(steps, own, workshop)
-    label = _portable(_said(config, execution), workshop)
+    label = _portable(with_user(config, execution.user), workshop)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
@@ -102,13 +102,6 @@ def _complete(execution: Execution, config: ContainerConfig) -> Execution:
     if config.command is not None:
         said |= {"entrypoint": config.command, "cmd": None}
     return execution.model_copy(update=said)
-
-
-def _said(config: ContainerConfig, execution: Execution) -> ContainerConfig:
-    """Return `config` with the user, which counts only in the label of an image that has one."""
-    if execution.user is None or config.user is not None or config.uid is not None:
-        return config
-    return config.model_copy(update={"user": execution.user})
 
 
 def _portable(config: ContainerConfig, workshop: Workshop) -> ContainerConfig:

@@ -166,3 +166,27 @@ def test_a_turn_whose_holder_died_is_over(pi: Pi) -> None:
     pi.write("run/piimage/services/.turn", "999999999\n")
     with running(pi):
         wait_until(lambda: state(pi) == "running", "the service")
+
+
+def test_what_goes_wrong_in_the_middle_before_the_start_keeps_a_service_from_starting(
+    pi: Pi,
+) -> None:
+    pi.write("containers/services/one/prestart", "false\ntrue\n")
+    with running(pi, "RESTART=no"):
+        wait_until(lambda: said(pi, "service one: FAILED"), "the failure")
+
+
+def test_what_goes_wrong_in_the_middle_after_the_start_is_told(pi: Pi) -> None:
+    pi.install("hook")
+    pi.write("containers/services/one/poststart", "[ $PID -gt 1 ]\nfalse\ntrue\n")
+    with running(pi):
+        wait_until(lambda: said(pi, "asks for after the start failed"), "the message")
+
+
+def test_after_the_time_to_start_checks_fail_no_faster_than_they_are_made(pi: Pi) -> None:
+    check = "HEALTH_KIND=command HEALTH_TARGET=false HEALTH_START=0 HEALTH_EVERY=2 HEALTH_RETRIES=2"
+    pi.program("runc", "echo look >>$LOOKS\nexit 1\n".replace("$LOOKS", str(pi.root / "looks")))
+    with running(pi, check):
+        wait_until(lambda: said(pi, "service one: unhealthy"), "bad health")
+        looks = (pi.root / "looks").read_text().split()
+    assert len(looks) == 2

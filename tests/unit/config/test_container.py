@@ -17,6 +17,7 @@ from piimage.config.container import (
     merge,
     secure_defaults,
     to_label,
+    with_user,
 )
 from piimage.config.load import parse_label
 
@@ -211,3 +212,11 @@ def test_merging_is_associative_from_below(places: list[set[str]]) -> None:
 
 def test_every_key_of_linuxkit_is_a_key_here() -> None:
     assert set(LINUXKIT) <= set(CONFIG_KEYS)
+
+
+def test_the_label_of_an_image_carries_its_user_unless_somebody_said_another() -> None:
+    assert with_user(ContainerConfig(), "sensor").user == "sensor"
+    assert with_user(ContainerConfig(), None).user is None
+    assert with_user(ContainerConfig(user="other"), "sensor").user == "other"
+    assert with_user(ContainerConfig(uid=3), "sensor").user is None
+    assert '"user":"sensor"' in to_label(with_user(ContainerConfig(), "sensor"))

@@ -128,8 +128,8 @@ unmount_rootfs() {
 # Host folders, then what LinuxKit's `runtime` section asks for before the start.
 prepare_host() {
 	for folder in $MKDIR; do mkdir -p "$folder" || return 1; done
-	# shellcheck source=/dev/null
-	[ ! -f "$1/prestart" ] || (set -e; . "$1/prestart")
+	# A shell of its own: who asks whether this failed would switch its `set -e` off.
+	[ ! -f "$1/prestart" ] || sh -ec '. /usr/lib/piimage/lib.sh; . "$1"' prestart "$1/prestart"
 }
 
 # A pair of interfaces called $1 and $2. busybox knows no word for the other one's name: the kernel
