@@ -11,6 +11,7 @@ from unittest import mock
 import adafruit_ads1x15.ads1015 as adafruit_ads1015
 import adafruit_bmp280
 import adafruit_tcs34725
+import ads1015 as pimoroni_ads1015
 from adafruit_ads1x15.analog_in import AnalogIn
 from chipmodels.adapter import I2cTransfer
 from chipmodels.ads1015 import Ads1015Model
@@ -103,6 +104,11 @@ def _samples(rig: Rig) -> Iterator[tuple[tuple[str, str], Callable[[], object]]]
     converter = adafruit_ads1015.ADS1015(bus)
     pins = [AnalogIn(converter, pin) for pin in range(4)]
     yield ("ADS1015", "Adafruit"), lambda: [pin.voltage for pin in pins]
+    pimoroni_converter = pimoroni_ads1015.ADS1015(0x48, i2c_dev=ModelSMBus(rig.adapter))
+    pimoroni_converter.set_mode("single")
+    pimoroni_converter.set_programmable_gain(4.096)
+    inputs = [f"in{pin}/gnd" for pin in range(4)]
+    yield ("ADS1015", "Pimoroni"), lambda: [pimoroni_converter.get_voltage(n) for n in inputs]
     analogue = Ads1015(rig.smbus(0x48), rig.clock)
     analogue.start()
     yield ("ADS1015", "sensorkit"), analogue.sample

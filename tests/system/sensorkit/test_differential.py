@@ -11,6 +11,7 @@ import time
 import adafruit_ads1x15.ads1015 as adafruit_ads1015
 import adafruit_bmp280
 import adafruit_tcs34725
+import ads1015 as pimoroni_ads1015
 import pytest
 from adafruit_ads1x15.analog_in import AnalogIn
 from chipmodels.ads1015 import Ads1015Model
@@ -116,6 +117,22 @@ def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
         volts = AnalogIn(theirs, pin).voltage
         # Theirs divides by 2047; the scale is 2048 counts (SBAS473 section 8.4.2).
         assert volts * 2047 / 2048 == pytest.approx(expected[f"voltage_{pin}"], abs=0.0021)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_ads1015_of_pimoroni_gives_the_same(rig: Rig, seed: int) -> None:
+    chance = random.Random(seed)
+    a, b, c, d = (chance.uniform(0, 4.0) for _ in range(4))
+    rig.chips[0x48] = Ads1015Model(rig.clock, volts=(a, b, c, d))
+    driver = Ads1015(rig.smbus(0x48), rig.clock)
+    driver.start()
+    expected = by_key(driver.sample())
+    theirs = pimoroni_ads1015.ADS1015(0x48, i2c_dev=ModelSMBus(rig.adapter))
+    theirs.set_mode("single")
+    theirs.set_programmable_gain(4.096)
+    for pin in range(4):
+        volts = theirs.get_voltage(f"in{pin}/gnd")
+        assert volts == pytest.approx(expected[f"voltage_{pin}"], abs=1e-6)
 
 
 @pytest.mark.parametrize("chip", ["BMP280", "TCS34725", "ADS1015"])
