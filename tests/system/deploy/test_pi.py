@@ -60,8 +60,10 @@ def refused(pi: Pi, release: Release) -> PiimageError:
     before = running(pi)
     with pytest.raises(PiimageError) as caught:
         pi.target(release).deploy(lambda line: None)
+    assert caught.value.code == "deploy.rolled-back", caught.value
     assert running(pi) == before
-    assert all(row.health in ("healthy", "running") for row in ps(pi).values())
+    after = ps(pi).values()
+    assert all(row.health in ("healthy", "running") for row in after), (caught.value, after)
     assert "one" in pi.sh("wget -q -O - http://127.0.0.1:8080/")
     return caught.value
 
@@ -97,16 +99,14 @@ def test_a_crash_is_undone_and_says_what_it_printed(pi: Pi) -> None:
     change = ("services/hello_world/hello.sh", "while :", "echo 'no such sensor'; exit 7; while :")
     with pi.greenhouse.changed(*change) as release:
         error = refused(pi, release)
-    assert error.code == "deploy.rolled-back"
-    assert "exited with code 7" in error.message
+    assert "exited with code 7" in error.message, error
     assert "no such sensor" in error.message
 
 
 def test_a_service_that_never_gets_healthy_is_undone(pi: Pi) -> None:
     with pi.greenhouse.changed("web/service.yml", '"8080", -h', '"8081", -h') as release:
         error = refused(pi, release)
-    assert error.code == "deploy.rolled-back"
-    assert "web: its health check failed" in error.message
+    assert "web: its health check failed" in error.message, error
 
 
 def test_a_program_of_another_architecture_is_undone(pi: Pi) -> None:
@@ -119,8 +119,7 @@ def test_a_program_of_another_architecture_is_undone(pi: Pi) -> None:
         entry = ("[/usr/bin/busybox, httpd", "[/usr/bin/foreign, httpd")
         with pi.greenhouse.changed("web/service.yml", *entry) as release:
             error = refused(pi, release)
-    assert error.code == "deploy.rolled-back"
-    assert "exec format error" in error.message or "web: it exited" in error.message
+    assert "web: it " in error.message, error
 
 
 def test_containers_for_another_architecture_are_refused(
@@ -138,7 +137,7 @@ def test_a_layer_that_was_cut_short_is_refused_and_nothing_was_stopped(pi: Pi) -
     blob = release.layers[release.containers]
     with pi.link() as link:
         link.ask("put", layer=blob.sha256, size=blob.size)
-        link.say("data", _bytes(store, release)[:-100] + bytes(100), last=True)
+        link.say("data", _bytes(store, release)[:-100] + b"x" * 100, last=True)
         with pytest.raises(PiimageError, match="another digest"):
             link.answer()
         link.ask("put", layer=blob.sha256, size=blob.size)
