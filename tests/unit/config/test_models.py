@@ -77,7 +77,7 @@ def test_the_design_s_example_is_read(design: Path) -> None:
     ]
     assert appliance.onboot[0].folder == resources.path("services") / "dhcp"
     assert (appliance.onboot[0].required, appliance.onboot[0].timeout) == (True, 30)
-    assert [entry.name for entry in appliance.services] == ["sshd", "bmp280", "net"]
+    assert [entry.name for entry in appliance.services] == ["sshd", "bmp280", "net", "wifi"]
     assert appliance.services[1].folder == design.parent / "service"
     assert appliance.data.size == "rest"
     assert [file.permissions for file in appliance.files] == [0o600, 0o700]
