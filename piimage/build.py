@@ -28,7 +28,7 @@ from piimage.plan.containers import plan_containers
 from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
-from piimage.plan.wheels import asked_wheels, fetch_wheels, folders_with_wheels
+from piimage.plan.wheels import asked_sources, asked_wheels, fetch_wheels, folders_with_wheels
 from piimage.results import results
 from piimage.steps import Builder, Job, Step
 
@@ -56,8 +56,9 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
         write_lock(lock, path)
         sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
     images = asked_images(appliance)
-    wheels = asked_wheels(folders_with_wheels(appliance))
-    require_current(lock, asked(appliance, board, lock), images, wheels, place=str(path))
+    folders = folders_with_wheels(appliance)
+    wheels, built = asked_wheels(folders), asked_sources(folders)
+    require_current(lock, asked(appliance, board, lock), images, wheels, built, place=str(path))
     return Project(appliance, board, lock, files[-1].stem)
 
 

@@ -17,6 +17,14 @@ Requirement = Annotated[
         "NAME or NAME==VERSION (PEP 508)",
     ),
 ]
+SourcePackage = Annotated[
+    str,
+    *form(
+        r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.!_-]*(\+[A-Za-z0-9.]+)?",
+        "source package",
+        "NAME==VERSION",
+    ),
+]
 License = Annotated[str, BeforeValidator(as_text)]
 
 
@@ -26,6 +34,11 @@ class Service(RootFileSystem):
     name: Name = Field(description="The container's name, and its image's.")
     wheels: tuple[Requirement, ...] = Field(
         default=(), description="Python packages for the target, from wheels."
+    )
+    sources: tuple[SourcePackage, ...] = Field(
+        default=(),
+        description="Python packages that have no wheel for the target, NAME==VERSION: "
+        "cross-compiled from their source archives.",
     )
     python: Strings = Field(
         default=(), description="Folders with a pyproject.toml whose packages are laid in."

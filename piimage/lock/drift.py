@@ -10,7 +10,7 @@ from piimage.errors import InputError
 from piimage.lock.model import Lock, LockedRoot
 
 _FEW = 8
-_NO_WHEELS: Mapping[str, Sequence[str]] = MappingProxyType({})
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def changes(old: Lock, new: Lock) -> tuple[str, ...]:
@@ -58,12 +58,13 @@ def outgrown(
     lock: Lock,
     requests: Sequence[Request],
     images: Iterable[str] = (),
-    wheels: Mapping[str, Sequence[str]] = _NO_WHEELS,
+    wheels: Mapping[str, Sequence[str]] = _NOTHING,
+    sources: Mapping[str, Sequence[str]] = _NOTHING,
 ) -> tuple[str, ...]:
     """Return one line for each thing that is asked for otherwise than when `lock` was made.
 
     `images` are the references of all container images that are asked for, `wheels` the Python
-    requirements of each container that has some.
+    requirements of each container that has some, `sources` the packages that it has built.
     """
     roots = {root.name: root for root in lock.roots}
     asked = {request.root: request for request in requests}
@@ -76,6 +77,9 @@ def outgrown(
     old = {one.name: one.asks for one in lock.environments}
     for name in sorted(old.keys() | wheels.keys()):
         lines += _listed(name, "wheel ", old.get(name, ()), wheels.get(name, ()))
+    built = {one.name: one.sources for one in lock.environments}
+    for name in sorted(built.keys() | sources.keys()):
+        lines += _listed(name, "source ", built.get(name, ()), sources.get(name, ()))
     return tuple(lines)
 
 
@@ -100,12 +104,13 @@ def require_current(
     lock: Lock,
     requests: Sequence[Request],
     images: Iterable[str] = (),
-    wheels: Mapping[str, Sequence[str]] = _NO_WHEELS,
+    wheels: Mapping[str, Sequence[str]] = _NOTHING,
+    sources: Mapping[str, Sequence[str]] = _NOTHING,
     *,
     place: str,
 ) -> None:
     """Refuse a lock that was made for something else than is asked for now (``lock.outgrown``)."""
-    lines = outgrown(lock, requests, images, wheels)
+    lines = outgrown(lock, requests, images, wheels, sources)
     if lines:
         more = [f"... and {len(lines) - _FEW} more"] if len(lines) > _FEW else []
         raise InputError(

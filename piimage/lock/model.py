@@ -47,7 +47,10 @@ class LockedImage:
 
 @dataclass(frozen=True)
 class LockedWheel:
-    """A Python wheel; any index that has a file of this name and digest will do."""
+    """A Python wheel, or the source archive of a package that has none.
+
+    Any index that has a file of this name and digest will do.
+    """
 
     name: str
     version: str
@@ -60,12 +63,18 @@ class LockedWheel:
         """The file's content, for the store."""
         return Blob(self.sha256, self.size)
 
+    @property
+    def is_source(self) -> bool:
+        """Whether it has to be built."""
+        return not self.filename.endswith(".whl")
+
 
 @dataclass(frozen=True)
 class LockedEnvironment:
     """What one container asked of the Python index, and the wheels (file names) that this gave.
 
     `python` and `glibc` are the versions (``3.13``, ``2.41``) that the wheels were chosen for.
+    `sources` are the packages (``NAME==VERSION``) whose source archives are to be built.
     """
 
     name: str
@@ -74,6 +83,7 @@ class LockedEnvironment:
     python: str
     glibc: str
     wheels: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

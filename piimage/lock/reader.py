@@ -32,7 +32,7 @@ _RELATIVE: Final = re.compile(r"(?!/)(?!.*://)(?!(?:.*/)?\.\.(?:/|$))[!-~]+")
 _NAME: Final = re.compile(r"[!-~]+")
 _MACHINE: Final = re.compile(r"arm64|amd64")
 _MINOR: Final = re.compile(r"[0-9]+\.[0-9]+")
-_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\.whl")
+_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\.(?:whl|tar\.gz)")
 _REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
 _T = TypeVar("_T")
 
@@ -171,11 +171,12 @@ class _Reader:
             self._matching(self._field(node, fields, "python"), _MINOR, "a version such as 3.13"),
             self._matching(self._field(node, fields, "glibc"), _MINOR, "a version such as 2.41"),
             self._words(self._field(node, fields, "wheels")),
+            self._words(fields["sources"]) if "sources" in fields else (),
         )
 
     def _wheel(self, filename: str, node: Node, fields: Mapping[str, Node]) -> LockedWheel:
         if _FILE.fullmatch(filename) is None:
-            self._refuse(node, "a wheel's file name as the key")
+            self._refuse(node, "the file name of a wheel or a source archive as the key")
         return LockedWheel(
             self._matching(self._field(node, fields, "name"), _NAME, "a name"),
             self._matching(self._field(node, fields, "version"), _NAME, "a version"),

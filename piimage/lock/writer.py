@@ -94,11 +94,13 @@ def _image_fields(image: LockedImage) -> Mapping[str, str]:
 
 
 def _environment_fields(environment: LockedEnvironment) -> Mapping[str, str]:
+    sources = {"sources": _flow(environment.sources)} if environment.sources else {}
     return {
         "architecture": environment.architecture,
         "python": _quoted(environment.python),
         "glibc": _quoted(environment.glibc),
         "asks": _flow(environment.asks),
+        **sources,
         "wheels": _list(environment.wheels),
     }
 

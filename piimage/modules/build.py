@@ -14,6 +14,7 @@ from piimage.lock import Lock, require_current
 from piimage.locking import Sources, asked, existing_lock, make_lock, write_lock
 from piimage.modules.folder import ModuleFolder, module_folder
 from piimage.modules.steps import module_step
+from piimage.plan.wheels import asked_sources, asked_wheels, folders_with_wheels
 from piimage.steps import Builder, Job, Step
 from piimage.toolchain.docker import DockerBuild
 from piimage.toolchain.steps import Compiled
@@ -52,7 +53,9 @@ def locked(appliance: Appliance, board: Board, folder: Path, path: Path, sources
         lock = make_lock(appliance, board, sources, None)
         write_lock(lock, path)
     images = [image.reference for image in lock.images]
-    require_current(lock, asked(appliance, board, lock), images, place=str(path))
+    folders = folders_with_wheels(appliance)
+    wheels, built = asked_wheels(folders), asked_sources(folders)
+    require_current(lock, asked(appliance, board, lock), images, wheels, built, place=str(path))
     return lock
 
 

@@ -5,7 +5,7 @@ What is asked for anew is added by itself, pins stay; with `locked` the lock has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from piimage.formats.writing import write_chunks
 from piimage.lock import (
     Lock,
     LockedEnvironment,
+    LockedRoot,
     LockedWheel,
     changes,
     outgrown,
@@ -26,6 +27,7 @@ from piimage.oci.models import ARM64, Platform
 from piimage.pkg.source import LOCK, Dockerfile, Source
 from piimage.pkg.workshop import Workshop
 from piimage.plan.folders import Folder, folder_requests
+from piimage.toolchain.roots import is_for_building
 
 _FEW = 8
 
@@ -65,13 +67,15 @@ def current_lock(
     old = read_lock(pins.path) if pins.path.exists() else None
     wanted = tuple(_requests(source, _architectures(platforms, old)))
     images = base_images(source)
-    missing = outgrown(old or Lock(), wanted, images, _wheels(source, wanted))
+    missing = outgrown(
+        old or Lock(), wanted, images, _wheels(source, wanted), _built(source, wanted)
+    )
     if old is not None and not missing and not pins.moving:
         return old
     if pins.locked:
         raise _outgrown(missing, pins)
     new = _resolved(wanted, images, old, pins.moving, workshop)
-    if _wheels(source, wanted):
+    if _wheels(source, wanted) or _built(source, wanted):
         new = _with_wheels(new, source, platforms, pins.moving, workshop)
     _write(new, pins.path)
     for line in changes(old or Lock(), new) if old is not None else ():
@@ -92,12 +96,15 @@ def base_images(source: Source) -> tuple[str, ...]:
 
 
 def for_platform(lock: Lock, platform: Platform) -> Lock:
-    """Return the part of `lock` that is for `platform`, its roots named as plans name them."""
+    """Return the part of `lock` that is for `platform`, its roots named as plans name them.
+
+    What builds runs on the build machine, so it is for all platforms.
+    """
     mark = _mark(platform.architecture)
     roots = tuple(
         replace(root, name=root.name.removesuffix(mark))
         for root in lock.roots
-        if root.architecture == platform.architecture
+        if root.architecture == platform.architecture or is_for_building(root.name)
     )
     keys = {key for root in roots for key in root.packages}
     packages = tuple(package for package in lock.packages if package.key in keys)
@@ -121,8 +128,25 @@ def _wheels(source: Source, wanted: Sequence[Request]) -> dict[str, Sequence[str
     whole = folder(source)
     if whole is None or not whole.service.wheels:
         return {}
-    architectures = {one.architecture for one in wanted}
-    return {whole.root + _mark(one): whole.service.wheels for one in sorted(architectures)}
+    return {whole.root + _mark(one): whole.service.wheels for one in _shipped(wanted)}
+
+
+def _built(source: Source, wanted: Sequence[Request]) -> dict[str, Sequence[str]]:
+    """Return the packages that are built for `source`, for each architecture as above."""
+    whole = folder(source)
+    if whole is None or not whole.service.sources:
+        return {}
+    return {whole.root + _mark(one): whole.service.sources for one in _shipped(wanted)}
+
+
+def _shipped(roots: Iterable[Request | LockedRoot]) -> list[str]:
+    """Return the architectures of what images hold, sorted."""
+    found = {one.architecture for one in roots if not is_for_building(_root_name(one))}
+    return sorted(found)
+
+
+def _root_name(one: Request | LockedRoot) -> str:
+    return one.root if isinstance(one, Request) else one.name
 
 
 def _with_wheels(
@@ -140,7 +164,7 @@ def _with_wheels(
     known = {one.architecture: one for one in platforms}
     environments: list[LockedEnvironment] = []
     wheels: dict[str, LockedWheel] = {}
-    for name in sorted({root.architecture for root in lock.roots}):
+    for name in _shipped(lock.roots):
         own = for_platform(lock, known.get(name, Platform(os="linux", architecture=name)))
         pinned = lock_wheels(own, [whole], workshop.sources().wheels, moving)
         environments += (replace(one, name=one.name + _mark(name)) for one in pinned.environments)
@@ -158,7 +182,7 @@ def _mark(architecture: str) -> str:
 
 def _architectures(platforms: Sequence[Platform], old: Lock | None) -> list[str]:
     """Return whose packages are asked for: what an earlier build locked stays in the lock."""
-    known = [root.architecture for root in old.roots] if old is not None else []
+    known = _shipped(old.roots) if old is not None else []
     return sorted({*known, *(one.architecture for one in platforms)})
 
 
@@ -166,8 +190,12 @@ def _requests(source: Source, architectures: Sequence[str]) -> Iterator[Request]
     whole = folder(source)
     for architecture in architectures if whole is not None else ():
         for one in folder_requests([whole] if whole else ()):
-            root = one.root + _mark(architecture)
-            yield replace(one, root=root, architecture=architecture)
+            if not is_for_building(one.root):
+                root = one.root + _mark(architecture)
+                yield replace(one, root=root, architecture=architecture)
+    for one in folder_requests([whole] if whole else ()):
+        if is_for_building(one.root):
+            yield one
 
 
 def _resolved(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from piimage.compose.described import container_layers
 from piimage.compose.layers import Layer
@@ -12,6 +13,9 @@ from piimage.lock import Lock
 from piimage.oci.models import Execution
 from piimage.plan.folders import Folder, base_tree
 from piimage.python.target import Target, target_of
+
+if TYPE_CHECKING:
+    from piimage.python.source import BuiltWheel
 
 Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
 """Layers (lowest first), program, and defaults."""
@@ -25,11 +29,8 @@ def composed(folder: Folder, lock: Lock) -> Made:
         base = (base_tree(service.base), lock.of_root(f"base/{service.base}"))
     packages = lock.of_root(folder.root) if service.packages else ()
     python = None
-    if service.wheels or service.python:
-        target = folder_target(folder, lock)
-        wheels = lock.wheels_of(folder.root) if service.wheels else ()
-        projects = tuple(Path(one) for one in service.python)
-        python = Python(target.python, target.architecture, wheels, projects)
+    if service.wheels or service.sources or service.python:
+        python = _python(folder, lock)
     layers = container_layers(service.name, service, packages, base, folder.path, python)
     execution = Execution(
         user=service.user,
@@ -39,6 +40,20 @@ def composed(folder: Folder, lock: Lock) -> Made:
         working_dir=service.cwd,
     )
     return layers, execution, merge(secure_defaults(), service.container)
+
+
+def _python(folder: Folder, lock: Lock) -> Python:
+    service = folder.service
+    target = folder_target(folder, lock)
+    pins = lock.wheels_of(folder.root) if service.wheels or service.sources else ()
+    wheels = tuple(one for one in pins if not one.is_source)
+    built: tuple[BuiltWheel, ...] = ()
+    if service.sources:
+        from piimage.python.source import built_wheel  # noqa: PLC0415  # seldom needed
+
+        built = tuple(built_wheel(one, target, lock) for one in pins if one.is_source)
+    projects = tuple(Path(one) for one in service.python)
+    return Python(target.python, target.architecture, wheels, projects, built)
 
 
 def folder_target(folder: Folder, lock: Lock) -> Target:

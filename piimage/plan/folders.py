@@ -60,7 +60,10 @@ def base_tree(name: str) -> RootFileSystem:
 
 
 def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:
-    """Give what the archive is asked for: each folder's packages, and those of its base."""
+    """Give what the archive is asked for: each folder's packages, and those of its base.
+
+    Where a folder has Python packages built, what builds them as well.
+    """
     for folder in folders:
         tree = folder.service
         base = base_tree(tree.base) if tree.base is not None else None
@@ -70,3 +73,7 @@ def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:
             yield Request(folder.root, tree.packages, (*tree.without, *left_out))
         if base is not None:
             yield Request(f"base/{tree.base}", base.packages, base.without)
+        if tree.sources:
+            from piimage.python.source import source_requests  # noqa: PLC0415  # seldom needed
+
+            yield from source_requests()

@@ -20,15 +20,25 @@ Pinned = tuple[LockedEnvironment, tuple[LockedWheel, ...]]
 
 
 def folders_with_wheels(appliance: Appliance) -> tuple[Folder, ...]:
-    """Return the container folders that ask for wheels, each once, sorted by their roots."""
+    """Return the container folders that ask for wheels or sources, each once, by their roots."""
     found = (folder_of(entry) for entry in entries(appliance))
-    named = {one.root: one for one in found if one is not None and one.service.wheels}
+    named = {one.root: one for one in found if one is not None and asks_index(one)}
     return tuple(one for _, one in sorted(named.items()))
+
+
+def asks_index(folder: Folder) -> bool:
+    """Say whether `folder` asks for anything of the Python index."""
+    return bool(folder.service.wheels or folder.service.sources)
 
 
 def asked_wheels(folders: Iterable[Folder]) -> Mapping[str, Sequence[str]]:
     """Return the Python requirements of each of `folders`, by its root in the lock."""
     return {folder.root: folder.service.wheels for folder in folders}
+
+
+def asked_sources(folders: Iterable[Folder]) -> Mapping[str, Sequence[str]]:
+    """Return the packages that are built for each of `folders`, by its root in the lock."""
+    return {folder.root: folder.service.sources for folder in folders if folder.service.sources}
 
 
 def wheel_names(lock: Lock | None) -> frozenset[str]:
@@ -64,7 +74,13 @@ def _environment(lock: Lock, folder: Folder, wheels: Open, moving: Collection[st
     target = folder_target(folder, lock)
     python, glibc = target.python, f"2.{target.glibc}"
     wanted = LockedEnvironment(
-        folder.root, folder.service.wheels, target.architecture, python, glibc, ()
+        folder.root,
+        folder.service.wheels,
+        target.architecture,
+        python,
+        glibc,
+        (),
+        folder.service.sources,
     )
     old = {one.name: one for one in lock.environments}.get(folder.root)
     kept = lock.wheels_of(folder.root) if old is not None else ()
@@ -88,7 +104,8 @@ def _resolved(
                 place=place,
                 hint="run piimage lock once without --offline",
             )
-        found = fetcher.resolver.resolve(folder.service.wheels, target, place, preferred)
+        own = folder.service
+        found = fetcher.resolver.resolve(own.wheels, target, place, preferred, own.sources)
         return tuple(fetcher.complete(one) for one in found)
 
 

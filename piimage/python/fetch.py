@@ -80,7 +80,7 @@ class WheelFetcher:
 def _gone(wheel: LockedWheel) -> PiimageError:
     return PiimageError(
         "python.wheel-gone",
-        "the index does not have this wheel any more",
+        "the index does not have this file any more",
         place=wheel.filename,
         hint=f"move the pin (piimage lock --update {wheel.name}), or name an index that still has "
         "it with --index",
@@ -108,7 +108,7 @@ def _absent(wheel: LockedWheel) -> PiimageError:
 def _altered(wheel: LockedWheel, url: str) -> PiimageError:
     return PiimageError(
         "python.wheel-altered",
-        f"what {shown(url)} has is not the wheel that was pinned",
+        f"what {shown(url)} has is not the file that was pinned",
         place=wheel.filename,
         hint="nothing of it was kept; use another index, or move the pin with "
         f"piimage lock --update {wheel.name}",

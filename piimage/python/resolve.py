@@ -2,11 +2,13 @@
 
 uv rather than pip: pip takes environment markers (`; platform_machine == …`) from the Python that
 it runs under. Format of the answer: pylock.toml (PEP 751). Nothing is built, so no package's code
-runs here.
+runs here: of a package that is to be taken by its source archive, uv is told that it needs nothing
+(``dependency-metadata``), which it would otherwise ask the package's own build.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import tomllib
@@ -51,28 +53,33 @@ class Resolver:
         target: Target,
         place: str,
         preferred: Iterable[LockedWheel] = (),
+        sources: Sequence[str] = (),
     ) -> tuple[Found, ...]:
         """Return the wheels of `requirements` and of what they need, sorted by name.
 
-        `preferred` versions are kept where the requirements permit. Raises InputError
-        ``python.no-wheel`` when there is no answer, with uv's reason; PiimageError
-        ``python.index-unreachable``, ``python.resolver``; ``python.wheel-unfit``.
+        Of `sources` (``NAME==VERSION``) the source archives; what they need is to be named among
+        the requirements. `preferred` versions are kept where the requirements permit.
+
+        Raises InputError ``python.no-wheel`` when there is no answer, with uv's reason;
+        PiimageError ``python.index-unreachable``, ``python.resolver``; ``python.wheel-unfit``.
         """
         pins = _pins(preferred)
+        asks = _Asks(requirements, tuple(map(_name, sources)), tuple(sources))
         try:
-            found = self._chosen(requirements, target, place, pins)
+            found = self._chosen(asks, target, place, pins)
         except InputError:
             if not pins:
                 raise
             # Not all of them can stay: which may, uv decides.
-            found = self._chosen(requirements, target, place, (), _preferences(pins))
+            found = self._chosen(asks, target, place, (), _preferences(pins))
         for one in found:
-            target.require_fit(one.wheel.filename)
+            if not one.wheel.is_source:
+                target.require_fit(one.wheel.filename)
         return found
 
     def _chosen(
         self,
-        requirements: Sequence[str],
+        asks: _Asks,
         target: Target,
         place: str,
         pins: Sequence[str],
@@ -84,36 +91,42 @@ class Resolver:
         lock.unlink(missing_ok=True)
         if known:
             lock.write_text(known)
-        words = ["--no-build", "--python-platform", target.platform, "--output-file", str(lock)]
+        words = ["--python-platform", target.platform, "--output-file", str(lock)]
         words += ["--constraint", str(constraints)]
-        return tuple(self._compile(requirements, words, target, place))
+        return tuple(self._compile(asks, words, target, place))
 
     def locate(self, pins: Collection[LockedWheel], target: Target) -> Mapping[str, str]:
         """Return the address of each of `pins` by its SHA-256; those that are gone are missing.
 
         Where the index tells no digest, the file's name stands for it.
         """
-        exact = sorted({f"{pin.name}=={pin.version}" for pin in pins})
-        words = ["--universal", "--no-deps", "--no-build"]
-        try:
-            found = list(self._compile(exact, words, target, "the lock"))
-        except InputError:
-            return {}
+        found: list[Found] = []
+        for built in (False, True):
+            # One package can be a wheel in one container and built for another.
+            own = [pin for pin in pins if pin.is_source == built]
+            exact = tuple(sorted({f"{pin.name}=={pin.version}" for pin in own}))
+            names = tuple(sorted({pin.name for pin in own})) if built else ()
+            asks = _Asks(exact, names)
+            words = ["--universal", "--no-deps"]
+            with contextlib.suppress(InputError):
+                found += self._compile(asks, words, target, "the lock") if own else ()
         return {
             one.wheel.sha256 or one.wheel.filename: self.index.with_login(one.url) for one in found
         }
 
     def _compile(
-        self, requirements: Sequence[str], words: Sequence[str], target: Target, place: str
+        self, asks: _Asks, words: Sequence[str], target: Target, place: str
     ) -> Iterator[Found]:
+        settings = self.scratch / "uv.toml"
+        settings.write_text(asks.settings())
         command = [
-            _uv(), "pip", "compile", "--no-config", "--no-header", "--quiet",
+            _uv(), "pip", "compile", "--config-file", str(settings), "--no-header", "--quiet",
             "--no-python-downloads", "--format", "pylock.toml",
             "--index-strategy", "unsafe-best-match",  # all indexes are equal, as for pip
             "--python", sys.executable,  # looked at for nothing but its being there
-            "--python-version", target.python, *self.index.words, *words, "-",
+            "--python-version", target.python, *self.index.words, *asks.words(), *words, "-",
         ]  # fmt: skip
-        text = "".join(f"{line}\n" for line in requirements)
+        text = "".join(f"{line}\n" for line in (*asks.requirements, *asks.exact))
         runner = self.runner.with_environment(**self.index.variables)
         done = runner.run(command, stdin=text.encode(), cwd=self.scratch, accept=range(256))
         if done.status != 0:
@@ -128,6 +141,30 @@ class Resolver:
                 place=place,
                 hint="install the uv that piimage names in its pyproject.toml",
             ) from error
+
+
+@dataclass(frozen=True)
+class _Asks:
+    """Requirements, and which packages (`built`, pinned by `exact`) are taken by their sources."""
+
+    requirements: Sequence[str]
+    built: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+
+    def words(self) -> Iterator[str]:
+        """Give the options that forbid builds."""
+        yield from ("--only-binary", ":all:")
+        for name in self.built:
+            yield from ("--no-binary", name)
+
+    def settings(self) -> str:
+        """Return the text of a uv.toml."""
+        block = '[[dependency-metadata]]\nname = "{}"\nrequires-dist = []\n'
+        return "".join(map(block.format, self.built))
+
+
+def _name(source: str) -> str:
+    return str(canonicalize_name(source.partition("==")[0]))
 
 
 def _uv() -> str:
@@ -157,7 +194,7 @@ def _preferences(pins: Iterable[str]) -> str:
 
 def _wheels(document: Mapping[str, Any], folder: Path) -> Iterator[Found]:
     for package in document.get("packages", ()):
-        for wheel in package.get("wheels", ()):
+        for wheel in (*package.get("wheels", ()), *filter(None, [package.get("sdist")])):
             url = wheel["url"] if "url" in wheel else (folder / wheel["path"]).resolve().as_uri()
             named = wheel.get("name") or unquote(urlsplit(url).path.rpartition("/")[2])
             pin = LockedWheel(
@@ -189,5 +226,5 @@ def _failure(said: str, place: str) -> PiimageError:
         f"the wheels cannot be chosen: {text}",
         place=place,
         hint="ask for a version that has a wheel for aarch64, use Debian's package under "
-        "packages:, or name an index that has one with --index",
+        "packages:, have it built (sources: [NAME==VERSION]), or name another index with --index",
     )

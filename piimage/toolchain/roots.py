@@ -31,15 +31,17 @@ _WITHOUT: Final = (
 )  # fmt: skip
 
 
-def toolchain_requests(root: str = TOOLCHAIN, extra: Iterable[str] = ()) -> Iterator[Request]:
+def toolchain_requests(
+    root: str = TOOLCHAIN, extra: Iterable[str] = (), without: Iterable[str] = ()
+) -> Iterator[Request]:
     """Give the request for the cross compiler and `extra` packages of each build machine.
 
     A lock names them ``ROOT/amd64`` and ``ROOT/arm64``; a build unpacks those of its machine. A
     `root` begins with ``toolchain``, so that it is known as one (`is_for_building`).
     """
-    packages = tuple(dict.fromkeys((*TOOLS, *extra)))
+    packages, left_out = tuple(dict.fromkeys((*TOOLS, *extra))), (*_WITHOUT, *without)
     for architecture in ARCHITECTURES:
-        yield Request(f"{root}/{architecture}", packages, _WITHOUT, architecture)
+        yield Request(f"{root}/{architecture}", packages, left_out, architecture)
 
 
 def is_for_building(root: str) -> bool:

@@ -88,9 +88,9 @@ def failed(name: str, said: str) -> PiimageError:
 def _no_sandbox(said: str) -> PiimageError:
     allowed = any(complaint in said for complaint in _NAMESPACE_COMPLAINTS)
     permit = "permit user namespaces to ordinary users (sysctl kernel.unprivileged_userns_clone=1, \
-or kernel.apparmor_restrict_unprivileged_userns=0), or use --with docker"
+or kernel.apparmor_restrict_unprivileged_userns=0); modules build --with docker too"
     return PiimageError(
         "toolchain.no-sandbox",
         f"bubblewrap cannot set a build apart from this host ({said.strip().splitlines()[-1]})",
-        hint=permit if allowed else "install a newer bubblewrap, or use --with docker",
+        hint=permit if allowed else "install a newer bubblewrap; modules build --with docker too",
     )

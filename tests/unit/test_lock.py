@@ -205,6 +205,17 @@ def test_what_moved_is_listed_line_by_line() -> None:
     )
 
 
+def test_a_package_that_is_to_be_built_is_noticed() -> None:
+    image, wheels = "example.org:5000/x:1", {"container/x": ("smbus2>=0.6",)}
+    new = outgrown(LOCK, REQUESTS, [image], wheels, {"container/x": ("spidev==3.8",)})
+    assert new == ("+ container/x: source spidev==3.8",)
+    environment = replace(LOCK.environments[0], sources=("spidev==3.7",))
+    old = parse_lock(render_lock(replace(LOCK, environments=(environment,))), "x")
+    assert outgrown(old, REQUESTS, [image], wheels, {"container/x": ("spidev==3.8",)}) == (
+        "+ container/x: source spidev==3.8", "- container/x: source spidev==3.7",
+    )  # fmt: skip
+
+
 @pytest.mark.provokes("lock.outgrown")
 def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
     image, wheels = "example.org:5000/x:1", {"container/x": ("smbus2>=0.6",)}

@@ -19,16 +19,20 @@ import pytest
 from piimage import events
 from piimage.config.container import LABEL, linuxkit_defaults, merge, secure_defaults
 from piimage.config.load import load_folder, parse_label
+from piimage.debian.request import Request
 from piimage.errors import InputError
+from piimage.lock import Lock, LockedEnvironment, LockedRoot, render_lock
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor
 from piimage.pkg.build import build, show_tag
 from piimage.pkg.delivery import login_file, write_file
 from piimage.pkg.image import Built
 from piimage.pkg.listing import rows
-from piimage.pkg.locking import Pins, lock_path
+from piimage.pkg.locking import Pins, current_lock, lock_path
 from piimage.pkg.source import open_source, platforms
 from piimage.pkg.workshop import Workshop
+from piimage.plan.folders import base_tree
+from piimage.python.source import source_requests
 from piimage.run import Runner
 from piimage.store import Store
 
@@ -255,3 +259,25 @@ def test_a_file_without_a_login_is_refused(tmp_path: Path, text: str | bytes | N
         pass
     assert caught.value.code == "pkg.credentials"
     assert "word" not in caught.value.message
+
+
+def test_what_builds_is_no_platform_of_the_image(folder: Path, workshop: Workshop) -> None:
+    service = f"{SERVICE}base: python\nsources: [spidev==3.8]\n"
+    (folder / "service.yml").write_text(service)
+    source = open_source(folder)
+    requests = [
+        Request("base/python", (tree := base_tree("python")).packages, tree.without),
+        *source_requests(),
+    ]
+    roots = tuple(
+        LockedRoot(one.root, one.packages, one.without, one.architecture, ()) for one in requests
+    )
+    asks = LockedEnvironment("container/thermo", (), "arm64", "3.13", "2.41", (), ("spidev==3.8",))
+    lock = Lock(roots=roots, environments=(asks,))
+    lock_path(source).write_text(render_lock(lock))
+    pins = Pins(lock_path(source), locked=True)
+    same = current_lock(source, platforms(()), pins, workshop)
+    assert {root.name for root in same.roots} == {root.name for root in roots}
+    with pytest.raises(InputError, match=r"\+ base/python@amd64") as caught:
+        current_lock(source, platforms(("linux/amd64",)), pins, workshop)
+    assert "toolchain" not in caught.value.message

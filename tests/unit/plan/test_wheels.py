@@ -13,7 +13,8 @@ from piimage.oci.models import ARM64
 from piimage.pkg.locking import for_platform
 from piimage.pkg.source import AMD64
 from piimage.plan.containers import composed
-from piimage.plan.folders import folder_of
+from piimage.plan.folders import folder_of, folder_requests
+from piimage.toolchain.roots import is_for_building
 
 
 def package(name: str, version: str, architecture: str = "arm64") -> Package:
@@ -56,6 +57,36 @@ def test_a_folder_with_wheels_and_no_python_is_refused(tmp_path: Path) -> None:
     assert folder is not None
     with pytest.raises(InputError, match="no Python"):
         composed(folder, lock_of(tmp_path, PYTHON[0]))
+
+
+def test_what_is_built_has_its_step_in_the_layer(tmp_path: Path) -> None:
+    one = entry(tmp_path)
+    said = (tmp_path / "service.yml").read_text() + "sources: [spi==3.8]\n"
+    (tmp_path / "service.yml").write_text(said)
+    folder = folder_of(one)
+    assert folder is not None
+    source = LockedWheel("spi", "3.8", "spi-3.8.tar.gz", 1, "2" * 64)
+    lock = lock_of(tmp_path, *PYTHON)
+    environment = replace(
+        lock.environments[0], wheels=(source.filename, WHEEL.filename), sources=("spi==3.8",)
+    )
+    compiler = replace(PYTHON[0], sha256="3" * 64, architecture="amd64")
+    roots = tuple(
+        LockedRoot(one.root, one.packages, one.without, one.architecture, (compiler.key,))
+        for one in folder_requests([folder])
+        if is_for_building(one.root)
+    )
+    whole = replace(
+        lock,
+        roots=(*lock.roots, *roots),
+        packages=(*lock.packages, compiler),
+        environments=(environment,),
+        wheels=(source, WHEEL),
+    )
+    layers, _, _ = composed(folder, for_platform(whole, ARM64))
+    ((step,),) = [layer.needs() for layer in layers if layer.needs()]
+    assert {source.blob, compiler.blob} <= set(step.blobs())
+    assert WHEEL.blob not in step.blobs()
 
 
 def test_each_platform_of_an_image_has_its_own_wheels(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,16 @@ class Shelf:
         link = f'<a href="{filename}#sha256={_sha256(made)}">{filename}</a>\n'
         page.write_text(known + link)
         return filename
+
+    def add_source(self, name: str, version: str) -> None:
+        """An archive that nothing can be learnt from: resolving must not look into it."""
+        folder = self.root / "simple" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / f"{name}-{version}.tar.gz"
+        made.write_bytes(f"{name} {version}".encode())
+        page = folder / "index.html"
+        known = page.read_text() if page.exists() else ""
+        page.write_text(f'{known}<a href="{made.name}#sha256={_sha256(made)}">{made.name}</a>\n')
 
     @property
     def address(self) -> str:
@@ -212,8 +222,10 @@ ROOT = LockedRoot("container/x", ("p",), (), "arm64", tuple(one.key for one in P
 LOCK = Lock(roots=(ROOT,), packages=PACKAGES)
 
 
-def folder(*asks: str) -> Folder:
-    service = Service.model_validate({"name": "x", "wheels": asks, "packages": ["python3-minimal"]})
+def folder(*asks: str, sources: Sequence[str] = ()) -> Folder:
+    service = Service.model_validate(
+        {"name": "x", "wheels": asks, "sources": sources, "packages": ["python3-minimal"]}
+    )
     return Folder("container/x", Path("x"), service)
 
 
@@ -361,7 +373,7 @@ def test_an_altered_wheel_is_not_kept(resolver: Resolver, store: Store, shelf: S
     lock, wanted = locked(resolver, store)
     path = shelf.root / "simple" / "part" / "part-1.0-cp313-cp313-manylinux_2_17_aarch64.whl"
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(PiimageError, match="not the wheel that was pinned"):
+    with pytest.raises(PiimageError, match="not the file that was pinned"):
         fetch_wheels(lock, wanted, store, Wheels(resolver, store))
     part = next(one for one in lock.wheels if one.name == "part")
     assert not store.has(part.blob)
@@ -385,3 +397,62 @@ def test_what_the_index_does_not_tell_is_found_by_fetching(
 
 def _size(path: Path) -> int:
     return path.stat().st_size
+
+
+# --- packages that are built
+
+
+@pytest.fixture
+def spi(shelf: Shelf) -> Folder:
+    """`spi` needs a build; `user` has a wheel and needs `spi`."""
+    for version in ("3.8", "3.9"):
+        shelf.add_source("spi", version)
+    shelf.add("user", "1.0", requires="Requires-Dist: spi\n")
+    return folder("user", sources=["Spi==3.8"])
+
+
+def test_a_source_archive_is_pinned_beside_the_wheels(
+    resolver: Resolver, store: Store, spi: Folder
+) -> None:
+    lock = lock_wheels(LOCK, [spi], Wheels(resolver, store))
+    assert [one.filename for one in lock.wheels if one.is_source] == ["spi-3.8.tar.gz"]
+    assert versions(lock) == {"spi": "3.8", "user": "1.0"}
+    assert lock.environment("container/x").sources == ("Spi==3.8",)
+    assert parse_lock(render_lock(lock), "x") == lock
+    assert lock_wheels(lock, [spi], Wheels(None, store)) == lock
+
+
+def test_another_version_of_a_source_is_asked_for_anew(
+    resolver: Resolver, store: Store, spi: Folder
+) -> None:
+    old = lock_wheels(LOCK, [spi], Wheels(resolver, store))
+    new = lock_wheels(old, [folder("user", sources=["spi==3.9"])], Wheels(resolver, store))
+    assert versions(new)["spi"] == "3.9"
+
+
+@pytest.mark.provokes("python.no-wheel")
+def test_what_is_no_source_has_to_be_a_wheel(
+    resolver: Resolver, store: Store, spi: Folder, shelf: Shelf
+) -> None:
+    with pytest.raises(InputError, match="spi") as caught:
+        lock_wheels(LOCK, [folder("user")], Wheels(resolver, store))
+    assert "sources:" in (caught.value.hint or "")
+
+
+def test_a_source_archive_is_fetched_and_verified(
+    resolver: Resolver, store: Store, spi: Folder, shelf: Shelf
+) -> None:
+    lock = lock_wheels(LOCK, [spi], Wheels(resolver, store))
+    (source,) = (one for one in lock.wheels if one.is_source)
+    wanted = {one.sha256 for one in lock.wheels}
+    for one in lock.wheels:
+        store.path(one.blob).unlink(missing_ok=True)
+    with pytest.raises(ErrorGroup, match=r"spi-3\.8\.tar\.gz: not in the store"):
+        fetch_wheels(lock, wanted, store, Wheels(None, store))
+    fetch_wheels(lock, wanted, store, Wheels(resolver, store))
+    assert store.verified(source.blob).read_bytes() == b"spi 3.8"
+    store.path(source.blob).unlink()
+    (shelf.root / "simple" / "spi" / source.filename).write_bytes(b"spi evil")
+    with pytest.raises(PiimageError) as caught:
+        fetch_wheels(lock, wanted, store, Wheels(resolver, store))
+    assert caught.value.code == "python.wheel-altered"

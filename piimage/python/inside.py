@@ -1,0 +1,52 @@
+"""Runs in the toolchain's sandbox, by its Python: a source archive to a wheel.
+
+``inside.py ARCHIVE TARGET``: calls the hook `build_wheel` (PEP 517) of the archive's own backend,
+which has to be setuptools: that alone is there. Uses the standard library only.
+"""
+
+import importlib
+import os
+import re
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+HAS = ("setuptools", "wheel")
+"""What a package may ask for in ``[build-system] requires``; setuptools does without wheel."""
+
+
+def main(archive: str, target: str) -> None:
+    """Unpack `archive`, and build its wheel into the folder `target`."""
+    source = Path("source").absolute()
+    with tarfile.open(archive) as tar:
+        tar.extractall(source, filter="data")
+    (folder,) = source.iterdir()
+    made = Path(target).absolute()
+    made.mkdir()
+    os.chdir(folder)
+    backend, paths = backend_of(Path("pyproject.toml"))
+    sys.path[:0] = [str(folder / path) for path in paths]
+    module, _, name = backend.partition(":")
+    hooks = importlib.import_module(module)
+    (getattr(hooks, name) if name else hooks).build_wheel(str(made))
+
+
+def backend_of(description: Path) -> tuple[str, list[str]]:
+    """Return the backend that `description` names, and the folders that it lies in.
+
+    Ends with a message when the package wants more than the sandbox has.
+    """
+    said = tomllib.loads(description.read_text()) if description.is_file() else {}
+    system = said.get("build-system", {})
+    wanted = [re.split(r"[^A-Za-z0-9._-]", line.strip())[0] for line in system.get("requires", ())]
+    more = [name for name in wanted if name.lower() not in HAS]
+    if more:
+        sys.exit(f"it takes {', '.join(more)} to build, and the toolchain has setuptools alone")
+    return system.get("build-backend", "setuptools.build_meta:__legacy__"), list(
+        system.get("backend-path", ())
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
