@@ -183,7 +183,7 @@ def test_xdist(project: Path, distribution: str) -> None:
 
 def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(tmp_path: Path) -> None:
     (tmp_path / "test_deaths.py").write_text(DEATHS)
-    ran = run(tmp_path, "-o", "device_nodes_timeout=8")
+    ran = run(tmp_path, "-o", "device_nodes_timeout=12")
     assert ran.outcomes == {
         "test_before": "passed",
         "test_that_ends_the_guest": "error",
@@ -193,7 +193,7 @@ def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(tmp_path: Pat
     }
     assert "the guest ended; its console's last lines" in ran.output
     assert "last words" in ran.output
-    assert "no answer from the guest within 8 s" in ran.output
+    assert "no answer from the guest within 12 s" in ran.output
 
 
 def test_without_a_guest_the_fix_is_named(project: Path) -> None:
