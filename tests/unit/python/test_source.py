@@ -119,7 +119,7 @@ def test_nothing_that_builds_is_shipped() -> None:
 
 def run(folder: Path, files: Mapping[str, bytes]) -> subprocess.CompletedProcess[str]:
     (folder / "x.tar.gz").write_bytes(sdist(files))
-    command = [sys.executable, "-sP", INSIDE, "x.tar.gz", "dist"]
+    command = [sys.executable, "-sP", str(INSIDE), "x.tar.gz", "dist"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -144,7 +144,7 @@ def test_what_the_toolchain_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_description_it_is_setuptools(tmp_path: Path) -> None:
-    legacy = ("setuptools.build_meta:__legacy__", [])
+    legacy: tuple[str, list[str]] = ("setuptools.build_meta:__legacy__", [])
     assert inside.backend_of(tmp_path / "pyproject.toml") == legacy
     (tmp_path / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\n')
     assert inside.backend_of(tmp_path / "pyproject.toml") == legacy
