@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import smbus2
 
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
@@ -31,10 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("*.lock", "*.ko")
     shutil.copytree(Path(__file__).parent / "appliance", target, dirs_exist_ok=True)
     shutil.copytree(ROOT / "kernel-modules", target / "kernel-modules", ignore=ignored)
-    models = ROOT / "services" / "chipmodels" / "chipmodels"
+    packages = [ROOT / "services" / name / name for name in ("chipmodels", "sensorkit")]
     with zipfile.ZipFile(target / "chipmodels.zip", "w") as archive:
-        for path in sorted(models.rglob("*.py")):
-            archive.write(path, f"chipmodels/{path.relative_to(models)}")
+        for package in [*packages, Path(smbus2.__file__).parent]:
+            for path in sorted(package.rglob("*.py")):
+                archive.write(path, path.relative_to(package.parent))
+        archive.write(Path(__file__).with_name("oracle.py"), "oracle.py")
     return target
 
 
