@@ -10,6 +10,7 @@ import re
 import sys
 import tarfile
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 HAS = ("setuptools", "wheel")
@@ -28,8 +29,11 @@ def main(archive: str, target: str) -> None:
     backend, paths = backend_of(Path("pyproject.toml"))
     sys.path[:0] = [str(folder / path) for path in paths]
     module, _, name = backend.partition(":")
-    hooks = importlib.import_module(module)
-    (getattr(hooks, name) if name else hooks).build_wheel(str(made))
+    found = importlib.import_module(module)
+    hooks = getattr(found, name) if name else found
+    # What is said as `setup_requires` is known to the backend alone; it is an optional hook.
+    refuse_more(getattr(hooks, "get_requires_for_build_wheel", list)())
+    hooks.build_wheel(str(made))
 
 
 def backend_of(description: Path) -> tuple[str, list[str]]:
@@ -39,13 +43,18 @@ def backend_of(description: Path) -> tuple[str, list[str]]:
     """
     said = tomllib.loads(description.read_text()) if description.is_file() else {}
     system = said.get("build-system", {})
-    wanted = [re.split(r"[^A-Za-z0-9._-]", line.strip())[0] for line in system.get("requires", ())]
-    more = [name for name in wanted if name.lower() not in HAS]
-    if more:
-        sys.exit(f"it takes {', '.join(more)} to build, and the toolchain has setuptools alone")
+    refuse_more(system.get("requires", ()))
     return system.get("build-backend", "setuptools.build_meta:__legacy__"), list(
         system.get("backend-path", ())
     )
+
+
+def refuse_more(requirements: Iterable[str]) -> None:
+    """End with a message when `requirements` name what the sandbox does not have."""
+    names = [re.split(r"[^A-Za-z0-9._-]", line.strip())[0] for line in requirements]
+    more = [name for name in names if name.lower() not in HAS]
+    if more:
+        sys.exit(f"it takes {', '.join(more)} to build, and the toolchain has setuptools alone")
 
 
 if __name__ == "__main__":

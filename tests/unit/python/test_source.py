@@ -143,6 +143,13 @@ def test_what_the_toolchain_lacks_is_named(tmp_path: Path) -> None:
     assert done.stderr == "it takes Cython to build, and the toolchain has setuptools alone\n"
 
 
+def test_what_the_backend_asks_for_and_is_not_there_is_named(tmp_path: Path) -> None:
+    project = b'[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+    own = BACKEND + b'def get_requires_for_build_wheel():\n    return ["cffi>=1.0"]\n'
+    done = run(tmp_path, {"t/pyproject.toml": project, "t/own.py": own, "t/hello.c": b""})
+    assert done.stderr == "it takes cffi to build, and the toolchain has setuptools alone\n"
+
+
 def test_without_a_description_it_is_setuptools(tmp_path: Path) -> None:
     legacy: tuple[str, list[str]] = ("setuptools.build_meta:__legacy__", [])
     assert inside.backend_of(tmp_path / "pyproject.toml") == legacy
