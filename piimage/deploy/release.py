@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from piimage.boards import PrefixLayout
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
@@ -79,9 +80,10 @@ def services_of(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({part[1] for part in parts if part[0] == "services"}))
 
 
-def release_of(version: Version, job: Job, note: str, prefix: str = "") -> Release:
+def release_of(version: Version, job: Job, note: str) -> Release:
     """Return the release of a version that was made."""
-    files = slot_files(version, job, prefix)
+    layout = version.board.layout
+    files = slot_files(version, job, layout.slots[0] if isinstance(layout, PrefixLayout) else "")
     titles = [(one, "" if is_agent(one) else one.title) for one in version.system.layers]
     system = {job.blob(one, "squashfs").sha256: title for one, title in titles}
     containers = job.blob(version.containers, "squashfs")

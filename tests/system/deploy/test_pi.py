@@ -95,6 +95,27 @@ def test_the_same_again_is_nothing_to_do(pi: Pi) -> None:
     assert target.deploy(lambda line: None).changed == ()
 
 
+def test_the_command_deploys_one_service_alone(pi: Pi) -> None:
+    assert pi.ssh.config is not None
+    before = ps(pi)
+    words = [PIIMAGE, "deploy", pi.greenhouse.file, "--to", "greenhouse"]
+    words += ["--ssh-config", str(pi.ssh.config), "--service", "hello_world"]
+    store = {"PIIMAGE_STORE": str(pi.greenhouse.sources.store.root)}
+    with pi.greenhouse.changed("web/service.yml", '"one\\n"', '"two\\n"'):
+        pi.greenhouse.say("HELLO, third version")
+        for more in (["--dry-run"], []):
+            done = subprocess.run(
+                [*words, *more], capture_output=True, text=True, timeout=600, check=False,
+                env={**os.environ, **store},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            said = "restarts hello_world" if more else "greenhouse: hello_world; "
+            assert said in done.stderr
+    after = ps(pi)
+    assert {n for n in before if before[n].pid != after[n].pid} == {"hello_world"}
+    assert "HELLO, third version" in pi.sh("cat /var/log/services/hello_world/log")
+
+
 def test_a_crash_is_undone_and_says_what_it_printed(pi: Pi) -> None:
     change = ("services/hello_world/hello.sh", "while :", "echo 'no such sensor'; exit 7; while :")
     with pi.greenhouse.changed(*change) as release:

@@ -1,0 +1,34 @@
+"""What a deploy compares, held against the card that was built from the same file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from piimage.deploy import answers
+from piimage.firmware.card import find_manifest
+from tests.system.deploy.greenhouse import Greenhouse
+
+
+@pytest.mark.parametrize("board", ["qemu-virt", "pi3"])
+def test_a_card_that_was_just_built_needs_no_other(
+    board: str, tmp_path: Path, piimage_store: Path
+) -> None:
+    greenhouse = Greenhouse.laid_out(tmp_path / "files", piimage_store)
+    text = greenhouse.file.read_text()
+    greenhouse.file.write_text(text.replace("board: qemu-virt", f"board: {board}"))
+    said = json.loads(find_manifest(greenhouse.card()) or b"")
+    release = greenhouse.release()
+    files = {path: one for path, one in said["files"].items() if not path.startswith("layers/")}
+    slot = answers.Slot(
+        board=said["board"], kernel=said["kernel"], arch="aarch64", prefix="",
+        system=tuple(said["system"]), files=files, containers=said["containers"],
+        running=said["containers"], temporary=False, folders={},
+    )  # fmt: skip
+    assert release.differences(slot) == []
+    assert release.containers == said["containers"]
+    # Another kernel command line is part of the slot.
+    greenhouse.file.write_text(greenhouse.file.read_text() + "boot: { cmdline: [panic=7] }\n")
+    assert greenhouse.release().differences(slot) == ["cmdline.txt"]
