@@ -5,19 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from piimage import packers
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import MERGED, File, Matcher, Rules, added
 from piimage.debian.deb import data_stream
 from piimage.errors import PiimageError
-from piimage.kernel.modules import ModuleTree
 from piimage.oci.rootfs import Notebook
 from piimage.sbom.ledger import Ledger
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
 from piimage.trees import Entry, Kind, Placement, Tree, file, read_tar, tar_chunks
+
+if TYPE_CHECKING:
+    from piimage.kernel.modules import ModuleTree
 
 
 @dataclass(frozen=True)

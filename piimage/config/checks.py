@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from piimage import resources
-from piimage.boards import board_names, load_board, overlay_sources
 from piimage.config.document import Document
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
@@ -99,6 +98,8 @@ def _name_of(entry: MapNode) -> str:
 
 
 def _board_errors(root: MapNode) -> Iterator[InputError]:
+    from piimage.boards import board_names  # noqa: PLC0415  # container folders have no board
+
     board = _scalar(root, "board")
     if board is None:
         return
@@ -120,6 +121,8 @@ def _board_errors(root: MapNode) -> Iterator[InputError]:
 def _overlay_errors(
     wanted: Iterable[ScalarNode], name: str, search: Sequence[Path]
 ) -> Iterator[InputError]:
+    from piimage.boards import load_board, overlay_sources  # noqa: PLC0415
+
     try:
         known = overlay_sources(load_board(name, search))
     except PiimageError:

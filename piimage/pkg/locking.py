@@ -188,14 +188,13 @@ def _architectures(platforms: Sequence[Platform], old: Lock | None) -> list[str]
 
 def _requests(source: Source, architectures: Sequence[str]) -> Iterator[Request]:
     whole = folder(source)
-    for architecture in architectures if whole is not None else ():
-        for one in folder_requests([whole] if whole else ()):
-            if not is_for_building(one.root):
-                root = one.root + _mark(architecture)
-                yield replace(one, root=root, architecture=architecture)
     for one in folder_requests([whole] if whole else ()):
         if is_for_building(one.root):
             yield one
+            continue
+        for architecture in architectures:
+            root = one.root + _mark(architecture)
+            yield replace(one, root=root, architecture=architecture)
 
 
 def _resolved(
