@@ -72,10 +72,13 @@ def changed(build: Sequence[object], source: Path, work: Path, env: dict[str, st
 def ours(folder: Path, work: Path) -> Cost:
     """Print what piimage takes; return the cost from an empty store."""
     (work / "setup").mkdir()
-    default = {"PIIMAGE_STORE": str(default_root())}
+    # Byte code is written once and kept, as pip does when it installs.
+    code = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(work / "code")}
+    default = {"PIIMAGE_STORE": str(default_root()), **code}
     measure(PIIMAGE, "pkg", "build", folder, cwd=work / "setup", env=default)
     build = (PIIMAGE, "pkg", "build", "--offline", "--locked", folder)
-    stores = [filled_store(folder / "service.lock", work / name) for name in ("one", "two")]
+    lock = folder / "service.lock"
+    stores = [{**filled_store(lock, work / name), **code} for name in ("one", "two")]
     cold, again = (measure(*build, cwd=work, env=env) for env in stores)
     first, second = (listed(env) for env in stores)
     size = int(str(first["size"])) / 1e6
