@@ -43,4 +43,9 @@ def test_the_verb_test_logs_in_to_a_pi_and_reports(
     suite = ET.parse(report).getroot()
     assert (suite.get("failures"), suite.get("skipped")) == ("0", "0")
     names = {case.get("name") for case in suite}
-    assert {"service hello_world is up", "service sshd is up", "tasks"} <= names
+    assert {
+        "service hello_world is up",
+        "service bmp280 is up",
+        "service sshd is up",
+        "tasks",
+    } <= names
