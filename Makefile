@@ -1,6 +1,7 @@
 # The front door: `make image` and `make test`. Works as root or through sudo, as often as you like.
 PIIMAGE := .venv/bin/piimage
-WORKERS ?= 2
+# Two a processor: a good part of the tests waits for programs that they started.
+WORKERS ?= $(shell expr 2 \* $$(nproc))
 
 .PHONY: setup image test check format docs bench clean
 
