@@ -21,6 +21,7 @@ def references_of(appliance: Appliance) -> tuple[str, ...]:
     """Return every image that the file names, once, in order."""
     sections = (*appliance.onboot, *appliance.onshutdown, *appliance.services)
     named = [appliance.kernel.image, *appliance.init, *(entry.image for entry in sections)]
+    named += [volume.image for volume in appliance.volumes]
     return tuple(dict.fromkeys(one for one in named if one and not one.startswith(LOCAL)))
 
 

@@ -13,7 +13,7 @@ from piimage.oci.models import Execution
 from piimage.oci.rootfs import LayerNotes, Root
 from piimage.oci.spec import Container, ContainerKind
 from piimage.steps import Job
-from piimage.trees import Entry, Tree
+from piimage.trees import Entry, Tree, file, folder
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,18 @@ class ContainerPlan:
 
 
 @dataclass(frozen=True)
+class VolumePlan:
+    """A folder that containers share, filled from an image before any of them starts.
+
+    `folder` names it by its content, so that containers are changed when it is.
+    """
+
+    folder: str
+    layers: tuple[Layer, ...]
+    readonly: bool
+
+
+@dataclass(frozen=True)
 class ContainersLayer(Layer):
     """All containers of one version; appliance/README.md is the contract.
 
@@ -45,6 +57,13 @@ class ContainersLayer(Layer):
 
     containers: tuple[ContainerPlan, ...]
     ids: Mapping[str, int]
+    volumes: tuple[VolumePlan, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The layers that containers and volumes consist of, each once."""
+        lists = [one.layers for one in self.containers] + [one.layers for one in self.volumes]
+        return tuple({layer.key: layer for layers in lists for layer in layers}.values())
 
     @property
     def title(self) -> str:
@@ -57,6 +76,14 @@ class ContainersLayer(Layer):
 
     def _entries(self, job: Job) -> Iterator[Entry]:
         yield from containers_tree([decided(one, job) for one in self.containers], self.ids)
+        if self.volumes:
+            yield folder("volumes")
+        for volume in self.volumes:
+            digests = [job.blob(layer, "squashfs").sha256 for layer in volume.layers]
+            place = f"volumes/{volume.folder}"
+            yield folder(place)
+            yield file(f"{place}/layers", "".join(f"{one}\n" for one in digests).encode())
+            yield file(f"{place}/container.env", f"READONLY='{int(volume.readonly)}'\n".encode())
 
 
 def decided(plan: ContainerPlan, job: Job) -> Container:

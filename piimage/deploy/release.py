@@ -28,6 +28,7 @@ _PATH: Final = re.compile(
     r"(onboot|services|onshutdown)/[A-Za-z0-9_][A-Za-z0-9_.-]*/"
     r"(config\.json|layers|container\.env|prestart|poststart)"
     r"|finit\.d/[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf"
+    r"|volumes/[A-Za-z0-9_][A-Za-z0-9_.-]*/(layers|container\.env)"
 )
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Each version has its own: they name the containers.
@@ -87,7 +88,7 @@ def release_of(version: Version, job: Job, note: str) -> Release:
     titles = [(one, "" if is_agent(one) else one.title) for one in version.system.layers]
     system = {job.blob(one, "squashfs").sha256: title for one, title in titles}
     containers = job.blob(version.containers, "squashfs")
-    blobs = [job.blob(la, "squashfs") for one in version.containers.containers for la in one.layers]
+    blobs = [job.blob(layer, "squashfs") for layer in version.containers.parts]
     return Release(
         board=version.board.name,
         kernel=job.file(version.system.kernel, "release").read_text(),
@@ -154,7 +155,7 @@ def only(
                 f"it has a container that cannot be taken over: {path[:80]!r}",
                 hint="deploy the whole file, without --service",
             )  # fmt: skip
-    kept = {p: text.encode() for p, text in running.items() if not _belongs(p, names)}
+    kept = {p: text.encode() for p, text in running.items() if _shared(p) or not _belongs(p, names)}
     folders = {**kept, **{p: data for p, data in release.folders.items() if _belongs(p, names)}}
     layer = _containers_layer(folders, runner, store)
     layers = {**release.layers, layer.sha256: layer}
@@ -175,7 +176,12 @@ def _belongs(path: str, names: Collection[str]) -> bool:
     parts = path.split("/")
     if parts[0] == "finit.d":
         return parts[1].removesuffix(".conf") in names
-    return parts[0] == "services" and parts[1] in names
+    return _shared(path) or (parts[0] == "services" and parts[1] in names)
+
+
+def _shared(path: str) -> bool:
+    """Tell volumes: both the services that stay and those that come may bind theirs."""
+    return path.startswith("volumes/")
 
 
 def _containers_layer(folders: Mapping[str, bytes], runner: Runner, store: Store) -> Blob:

@@ -16,11 +16,12 @@ from piimage.locking import Sources
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution
 from piimage.oci.rootfs import User
-from piimage.oci.spec import Container, run_as
+from piimage.oci.spec import ROOTS, Container, run_as
+from piimage.plan.localtime import LOCAL_TIME
 from piimage.plan.slot import Version
 from piimage.steps import Job
 
-_OWN: Final = "/run/piimage/"
+_VOLUMES: Final = f"{ROOTS}/volumes/"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def _workload(plan: ContainerPlan, layout: Layout, job: Job, ids: Mapping[str, i
 
 
 def _elsewhere(container: Container) -> Container:
-    """Return `container` without the binds of what only piimage's own system has."""
+    """Return `container` without the time zone of piimage's own system."""
     config = container.config
-    kept = tuple(bind for bind in config.binds or () if not bind.startswith(_OWN))
+    kept = tuple(bind for bind in config.binds or () if bind != LOCAL_TIME)
     return replace(container, config=config.model_copy(update={"binds": kept}))
 
 
@@ -89,6 +90,8 @@ def refusals(workload: Workload, unknown: Iterable[str], target: str) -> Iterato
     for name in unknown:
         if getattr(workload.config, name):
             yield beyond(workload, key_of(name), target)
+    if any(bind.startswith(_VOLUMES) for bind in workload.config.binds or ()):
+        yield beyond(workload, "binds: a volume from an image", target)
 
 
 def beyond(workload: Workload, what: str, target: str) -> InputError:

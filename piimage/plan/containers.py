@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from piimage.compose.containers import ContainerPlan, ContainersLayer
+from piimage.compose.containers import ContainerPlan, ContainersLayer, VolumePlan
 from piimage.compose.image import image_layers
 from piimage.config.container import (
     LABEL,
@@ -20,18 +22,23 @@ from piimage.config.models import Appliance, Entry
 from piimage.lock import Lock
 from piimage.oci.bundle import folder_name
 from piimage.oci.layout import Image
-from piimage.oci.spec import READ_ONLY, ContainerKind, container_ids
+from piimage.oci.spec import READ_ONLY, ROOTS, ContainerKind, container_ids
 from piimage.plan.composed import Made, composed
 from piimage.plan.folders import entries, folder_of
 from piimage.plan.localtime import with_local_time
+
+if TYPE_CHECKING:
+    from piimage.config.rare import Volume
 
 
 def plan_containers(
     appliance: Appliance, lock: Lock, images: Mapping[str, Image]
 ) -> ContainersLayer:
     """Return the containers layer; `images` are by reference, or by folder."""
-    volumes = {volume.name for volume in appliance.volumes}
-    places = _Places(volumes, appliance.data.mount.rstrip("/"))
+    filled = {volume.name: _volume(volume, images) for volume in appliance.volumes if volume.image}
+    folders = {volume.name: f"{_VOLUMES}/{volume.name}" for volume in appliance.volumes}
+    folders |= {name: f"{ROOTS}/volumes/{one.folder}" for name, one in filled.items()}
+    places = _Places(folders, appliance.data.mount.rstrip("/"))
     ids = container_ids([entry.name for entry in entries(appliance)])
     sections: tuple[tuple[ContainerKind, Sequence[Entry]], ...] = (
         ("onboot", appliance.onboot),
@@ -43,7 +50,15 @@ def plan_containers(
         for kind, section in sections
         for number, entry in enumerate(section)
     )
-    return ContainersLayer(plans, ids)
+    return ContainersLayer(plans, ids, tuple(filled.values()))
+
+
+def _volume(volume: Volume, images: Mapping[str, Image]) -> VolumePlan:
+    assert volume.image is not None  # noqa: S101  # asked for those that have one
+    layers = image_layers(images[volume.image])
+    content = hashlib.sha256("".join(layer.key for layer in layers).encode()).hexdigest()
+    kind = "ro" if volume.readonly else "rw"
+    return VolumePlan(f"{volume.name}-{kind}-{content[:12]}", layers, volume.readonly)
 
 
 def _plan(
@@ -103,13 +118,14 @@ def _with_net_settings(below: ContainerConfig, entry: Entry) -> ContainerConfig:
 class _Places:
     """What a bind's source may stand for: a volume, or something below `data` (``data.mount``)."""
 
-    volumes: Collection[str]
+    volumes: Mapping[str, str]
     data: str
 
     def real(self, bind: str) -> str:
         """Return `bind` with the folder that its source stands for."""
-        if bind.partition(":")[0] in self.volumes:
-            return f"{_VOLUMES}/{bind}"
+        source, colon, where = bind.partition(":")
+        if source in self.volumes:
+            return f"{self.volumes[source]}{colon}{where}"
         rest = bind.removeprefix(self.data)
         # Bound from /data itself: its folders are made before the start.
         return f"/data{rest}" if rest != bind and rest.startswith(("/", ":")) else bind

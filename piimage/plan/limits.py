@@ -16,8 +16,10 @@ def refuse_unsupported(appliance: Appliance) -> None:
 
 def _unsupported(appliance: Appliance) -> Iterator[PiimageError]:
     for volume in appliance.volumes:
-        if volume.image is not None:
-            yield _no(f"volumes.{volume.name}", "a volume filled from an image", "an empty volume")
+        if volume.image is not None and volume.format == "oci":
+            yield _no(
+                f"volumes.{volume.name}", "a volume with an image's layout", "format: filesystem"
+            )
     images = (appliance.kernel.image, *appliance.init)
     for name in images:
         if name is not None and name.startswith(LOCAL):

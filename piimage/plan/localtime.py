@@ -5,7 +5,7 @@ from __future__ import annotations
 from piimage.config.container import ContainerConfig
 
 _PLACE = "/etc/localtime"
-_BIND = f"/run/piimage/localtime.tzif:{_PLACE}:ro,bind"
+LOCAL_TIME = f"/run/piimage/localtime.tzif:{_PLACE}:ro,bind"
 
 
 def with_local_time(config: ContainerConfig) -> ContainerConfig:
@@ -19,4 +19,4 @@ def with_local_time(config: ContainerConfig) -> ContainerConfig:
     taken += [mount.destination or "" for mount in config.mounts or ()]
     if {place.rstrip("/") or "/" for place in taken} & {_PLACE, "/etc", "/"}:
         return config
-    return config.model_copy(update={"binds": (*(config.binds or ()), _BIND)})
+    return config.model_copy(update={"binds": (*(config.binds or ()), LOCAL_TIME)})

@@ -49,8 +49,7 @@ class Version:
     def layers(self) -> tuple[Layer, ...]:
         """Every layer once: the system's, the containers', and the one that lists those."""
         found = [*self.system.layers]
-        found += [layer for one in self.containers.containers for layer in one.layers]
-        found.append(self.containers)
+        found += [*self.containers.parts, self.containers]
         return tuple({layer.key: layer for layer in found}.values())
 
     def steps(self) -> tuple[Step, ...]:

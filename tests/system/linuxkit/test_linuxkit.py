@@ -156,8 +156,11 @@ def test_the_machine_of_the_sshd_example_takes_the_key(workshop: Workshop) -> No
         said = over_ssh(
             workshop, port, machine,
             "cat /proc/sys/net/ipv4/ip_forward; ulimit -n; echo kept >/shared/x && cat /shared/x; "
-            "grep -c . /root/.ssh/authorized_keys; cat /proc/1/comm",
+            "grep -c . /root/.ssh/authorized_keys; cat /proc/1/comm; "
+            "test -x /tools/usr/bin/busybox && ! touch /tools/x 2>/dev/null && echo read-only; "
+            "cd /seed/usr/bin && echo more >more && test -x busybox && cat more",
         )  # fmt: skip
-    forward, files, kept, keys, first = said.split()
+    forward, files, kept, keys, first, tools, seed = said.split()
+    assert (tools, seed) == ("read-only", "more")
     assert (forward, files, kept, keys) == ("1", "1024", "kept", "1")
     assert first == "finit"  # label: pid: host

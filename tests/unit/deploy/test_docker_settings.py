@@ -122,6 +122,7 @@ def test_limits_and_logs() -> None:
         ({"devices": [{"path": "all", "type": "c"}]}, "devices: all by number"),
         ({"mounts": [{"type": "cgroup2", "destination": "/c"}]}, "mounts: type cgroup2"),
         ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
+        ({"binds": ["/run/piimage/rootfs/volumes/v-ro-1:/v"]}, "a volume from an image"),
     ],
 )
 def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], what: str) -> None:

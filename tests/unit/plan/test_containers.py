@@ -116,3 +116,36 @@ def test_what_is_bound_from_the_data_s_other_place_is_bound_from_data(tmp_path: 
         "/data/d:/d",
         "/var/lib/piimage/volumes/v:/v",
     ]
+
+
+@pytest.mark.parametrize(("readonly", "kind"), [(True, "ro"), (False, "rw")])
+def test_a_volume_from_an_image_is_bound_by_its_content(
+    tmp_path: Path, readonly: bool, kind: str
+) -> None:
+    def volume(*entries: str) -> tuple[str, str]:
+        appliance = Appliance.model_validate(
+            {
+                "services": [{"name": "net", "image": "r/net:1", "binds": ["v:/shared:ro"]}],
+                "volumes": [{"name": "v", "image": "r/fill:1", "readonly": readonly}],
+            }
+        )
+        images = {"r/net:1": image(tmp_path, None), "r/fill:1": filled(tmp_path, *entries)}
+        made = plan_containers(appliance, Lock(), images)
+        (one,) = made.volumes
+        assert one.readonly is readonly
+        assert set(one.layers) <= set(made.parts)
+        return one.folder, json.loads(made.containers[0].config)["binds"][0]
+
+    folder, bind = volume("a")
+    assert folder.startswith(f"v-{kind}-")
+    assert bind == f"/run/piimage/rootfs/volumes/{folder}:/shared:ro"
+    assert volume("a") == (folder, bind)
+    assert volume("b") != (folder, bind)
+
+
+def filled(folder: Path, *names: str) -> Image:
+    layout = Layout(Store(folder))
+    packed = pack_layer(layout.store, [file(name, b"x") for name in names])
+    rootfs = RootFileSystem(diff_ids=(packed.diff_id,))
+    config = ImageConfig(os="linux", architecture="arm64", rootfs=rootfs)
+    return layout.write_image(config, [packed.descriptor])

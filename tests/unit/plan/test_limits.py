@@ -13,7 +13,7 @@ from piimage.plan.limits import refuse_unsupported
 @pytest.mark.parametrize(
     ("said", "named"),
     [
-        ({"volumes": [{"name": "v", "image": "x"}]}, "volumes.v"),
+        ({"volumes": [{"name": "v", "image": "x", "format": "oci"}]}, "volumes.v"),
         ({"init": ["@pkg:/x"]}, "init"),
     ],
 )

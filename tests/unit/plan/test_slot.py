@@ -164,5 +164,7 @@ def test_an_owner_that_is_no_number_is_refused() -> None:
 def test_what_would_silently_be_left_out_is_refused() -> None:
     refuse_unsupported(Appliance.model_validate(SERVICES))
     with pytest.raises(InputError) as caught:
-        refuse_unsupported(Appliance.model_validate({"volumes": [{"name": "v", "image": "x"}]}))
+        refuse_unsupported(
+            Appliance.model_validate({"volumes": [{"name": "v", "image": "x", "format": "oci"}]})
+        )
     assert caught.value.code == "plan.unsupported"

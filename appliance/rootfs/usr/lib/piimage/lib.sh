@@ -51,6 +51,16 @@ mount_layers_of() {
 	return "$failed"
 }
 
+# What containers share (`volumes:` with an image), once: its folder is named by its content.
+mount_volumes() {
+	for volume in "$1"/volumes/*/; do
+		place=volumes/${volume#"$1/volumes/"}
+		place=${place%/}
+		if [ ! -d "$volume" ] || grep -q " $RUN/rootfs/$place " /proc/mounts; then continue; fi
+		(load_container "$volume" && mount_rootfs "$volume" "$place") || return 1
+	done
+}
+
 load_container() {
 	READONLY=1
 	POINTS=
