@@ -130,7 +130,7 @@ def _tool(package: Package) -> Tool:
 
 
 def commands(file: str, kernel: LockedKernel) -> tuple[tuple[str, ...], ...]:
-    """Return what makes `file` in /work: kbuild, and a strip as Debian does it."""
+    """Return what makes `file` in /source: kbuild, and a strip as Debian does it."""
     kbuild = (
         "make", "-s", "-C", f"/usr/src/linux-headers-{kernel.release}", f"M={WORK}", "ARCH=arm64",
         f"CROSS_COMPILE={PREFIX}", f"CC={PREFIX}{COMPILER}",

@@ -206,11 +206,14 @@ class _Reader:
         name, equals, expected = self._hashes[path].partition("=")
         if not equals or name not in ("sha256", "sha384", "sha512"):
             raise ValueError(f"its RECORD has no digest of {path}")
-        digest = hashlib.new(name)
-        for number, chunk in enumerate(self._chunks(member)):
-            if not number:
+        digest, size = hashlib.new(name), 0
+        for chunk in self._chunks(member):
+            if not size:
                 self._check_machine(path, chunk)
             digest.update(chunk)
+            size += len(chunk)
+        if size != member.file_size:
+            raise ValueError(f"{path} has {size} bytes, not the {member.file_size} that it says")
         if _encoded(digest.digest()) != expected:
             raise ValueError(f"{path} is not what its RECORD says")
 

@@ -1,7 +1,7 @@
 """Running a command within an unpacked toolchain, apart from the host, by bubblewrap.
 
-The command sees the toolchain as its root, a folder `/work`, and nothing else: no network, no home,
-no user, no clock that counts. bubblewrap needs no root, but user namespaces.
+The command sees the toolchain as its root, a folder `/source`, and nothing else: no network, no
+home, no user, no clock that counts. bubblewrap needs no root, but user namespaces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from piimage.clock import EPOCH
 from piimage.errors import PiimageError
 from piimage.run import Runner
 
-WORK: Final = "/work"
+WORK: Final = "/source"
 """Where the files of a build lie, by bubblewrap and by Docker alike: paths get into outputs."""
 
 ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -46,7 +46,7 @@ class Sandbox:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, argv: Sequence[str], work: Path, name: str) -> str:
-        """Run `argv` with the folder `work` as /work, and return what it wrote.
+        """Run `argv` with the folder `work` as /source, and return what it wrote.
 
         `name` says what is built, for errors: PiimageError ``toolchain.failed`` with the last lines
         of a command that failed, ``toolchain.no-sandbox`` where the host permits no namespaces;

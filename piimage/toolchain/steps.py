@@ -30,10 +30,10 @@ Source = bytes | Blob | Made
 
 @dataclass(frozen=True)
 class Compiled(Step):
-    """What `commands` make of `files` in the folder /work of the `toolchain`.
+    """What `commands` make of `files` in the folder /source of the `toolchain`.
 
-    `files` are by their path in /work; `outputs` are patterns (fnmatch) of the paths in /work that
-    are kept: an output each, named by its path. Commands run in turn, in /work, with the fixed
+    `files` are by their path in /source; `outputs` are patterns (fnmatch) of the paths there that
+    are kept: an output each, named by its path. Commands run in turn, in /source, with the fixed
     environment of the sandbox and what `environment` adds.
     """
 

@@ -95,7 +95,7 @@ def test_the_extension_is_for_the_target(root: Path) -> None:
     ).stdout  # fmt: skip
     assert "AArch64" in shown
     assert [line.split()[-1] for line in shown.splitlines() if "NEEDED" in line] == ["[libc.so.6]"]
-    assert "/work" not in shown
+    assert "/source" not in shown
 
 
 def test_the_containers_python_imports_it(root: Path) -> None:

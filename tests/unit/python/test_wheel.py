@@ -148,6 +148,17 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.mark.provokes("python.wheel-damaged")
+def test_a_file_that_is_shorter_than_the_archive_says_is_refused(tmp_path: Path) -> None:
+    path = wheel(tmp_path, {"thing/short": b"short"})
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"thing/short") - 46 + 24
+    data[at : at + 4] = (50).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(PiimageError, match="has 5 bytes, not the 50"):
+        laid(path)
+
+
+@pytest.mark.provokes("python.wheel-damaged")
 def test_a_file_that_comes_twice_is_refused(tmp_path: Path) -> None:
     path = wheel(tmp_path, {"thing.py": b""})
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:

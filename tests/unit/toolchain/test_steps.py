@@ -46,7 +46,7 @@ def test_the_time_is_fixed(store: Store, tmp_path: Path) -> None:
 def test_a_build_that_fails_shows_its_last_lines_and_own_paths(
     store: Store, tmp_path: Path
 ) -> None:
-    step = compiled(store, "seq 99; echo /work/hello.c:3: oops >&2; exit 2", "out")
+    step = compiled(store, "seq 99; echo /source/hello.c:3: oops >&2; exit 2", "out")
     with pytest.raises(PiimageError) as caught:
         builder(store, tmp_path).build(step)
     assert caught.value.message.splitlines()[-1] == "  hello.c:3: oops"
