@@ -22,9 +22,10 @@ from piimage.debian.deb import data_stream
 from piimage.errors import InputError
 from piimage.run import Runner
 from piimage.store import Blob, Store
+from piimage.toolchain.sandbox import WORK
 from piimage.trees import Entry, Kind, Placement, folder, read_tar, symlink, tar_chunks
 
-_FORMAT: Final = "1"  # raise it when the same packages shall unpack to another tree
+_FORMAT: Final = "2"  # raise it when the same packages shall unpack to another tree
 _DROPPED: Final = (
     "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian",
     "usr/share/doc-base", "usr/share/bug", "var", "etc/init.d",
@@ -33,7 +34,7 @@ _LINKS: Final = {
     **MERGED,
     "usr/bin/awk": "mawk",  # what update-alternatives would have made
 }
-_FOLDERS: Final = ("dev", "etc", "proc", "tmp", "work")
+_FOLDERS: Final = ("dev", "etc", "proc", "tmp", WORK.strip("/"))
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 

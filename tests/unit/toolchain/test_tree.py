@@ -23,7 +23,7 @@ def test_packages_are_unpacked_over_one_another(store: Store, runner: Runner) ->
     assert (root / "usr/bin/a").read_bytes() == b"first"
     assert (root / "bin/b").resolve() == root / "usr/bin/b"
     assert os.access(root / "usr/bin/b", os.X_OK)
-    assert {"proc", "dev", "tmp", "work"} <= {path.name for path in root.iterdir()}
+    assert {"proc", "dev", "tmp", "source"} <= {path.name for path in root.iterdir()}
 
 
 def test_documentation_is_left_out(store: Store, runner: Runner) -> None:
