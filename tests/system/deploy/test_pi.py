@@ -55,6 +55,14 @@ def running(pi: Pi) -> str:
         return answers.slot(link.ask("slot")).running
 
 
+def until_said(pi: Pi, line: str) -> None:
+    """Wait for the last line of hello_world: it runs before it has printed one."""
+    end = time.monotonic() + 120
+    while line not in (said := pi.sh("tail -n 1 /var/log/services/hello_world/log")):
+        assert time.monotonic() < end, said
+        time.sleep(1)
+
+
 def refused(pi: Pi, release: Release) -> PiimageError:
     """Deploy what must not stay; the error, once the old version is up again."""
     before = running(pi)
@@ -76,8 +84,7 @@ def test_a_line_that_changed_runs_and_nothing_else_restarts(
     after = ps(pi)
     assert outcome.changed == ("hello_world",)
     assert {n for n in before if before[n].pid != after[n].pid} == {"hello_world"}
-    # It runs; what it prints first may still be on its way.
-    pi.sh("until grep -q 'second version' /var/log/services/hello_world/log; do sleep 1; done")
+    until_said(pi, "HELLO, second version")
     assert outcome.sent + outcome.received < 20_000
     with pi.link() as link:
         began = time.monotonic()
@@ -114,7 +121,7 @@ def test_the_command_deploys_one_service_alone(pi: Pi) -> None:
             assert said in done.stderr
     after = ps(pi)
     assert {n for n in before if before[n].pid != after[n].pid} == {"hello_world"}
-    pi.sh("until grep -q 'third version' /var/log/services/hello_world/log; do sleep 1; done")
+    until_said(pi, "HELLO, third version")
 
 
 def test_a_crash_is_undone_and_says_what_it_printed(pi: Pi) -> None:
@@ -227,7 +234,7 @@ def test_restart_waits_and_rollback_leads_to_what_ran_before(pi: Pi) -> None:
     before = ps(pi)["web"].pid
     assert re.search(r"greenhouse +web +running +healthy", command(pi, "restart", "web"))
     assert ps(pi)["web"].pid != before
+    was = running(pi)
     assert "changed: hello_world" in command(pi, "rollback")
-    last = "tail -n 1 /var/log/services/hello_world/log"
-    pi.sh(f"until {last} | grep -q 'second version'; do sleep 1; done")
+    assert running(pi) != was
     assert "DATA LOST" not in "\n".join(line.text for line in pi.session.lines())
