@@ -162,11 +162,13 @@ class PiTarget:
             arch=MACHINE,
             wait=self.wish.wait,
             note=ready.release.note,
+            rehearse="rehearse" in link.features,
         )
         run = link.checked(lambda: answers.text(answer, "run"))
         if not run:
             return ()
-        return watched(link, run, self.wish.wait, self.ssh, self.cancelled, tell)
+        wait = self.wish.wait + ready.release.patience
+        return watched(link, run, wait, self.ssh, self.cancelled, tell)
 
 
 @dataclass(frozen=True)

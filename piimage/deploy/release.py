@@ -30,6 +30,7 @@ _PATH: Final = re.compile(
     r"|finit\.d/[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf"
     r"|volumes/[A-Za-z0-9_][A-Za-z0-9_.-]*/(layers|container\.env)"
 )
+_HEALTH_START: Final = re.compile(r"^HEALTH_START='?(\d+)", re.MULTILINE)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Each version has its own: they name the containers.
 _OWN: Final = frozenset({"initramfs.img", MANIFEST})
@@ -57,6 +58,12 @@ class Release:
     def services(self) -> tuple[str, ...]:
         """The names of the services."""
         return services_of(self.folders)
+
+    @property
+    def patience(self) -> int:
+        """The most seconds in which failing checks of a service do not count, after its start."""
+        files = (data.decode() for path, data in self.folders.items() if path.endswith(".env"))
+        return max((int(one) for text in files for one in _HEALTH_START.findall(text)), default=0)
 
     def needed(self) -> tuple[str, ...]:
         """Return the digests of all layers that its containers consist of, each once."""

@@ -69,6 +69,9 @@ class _Watch:
                 case "switched":
                     self._changed = link.checked(lambda: answers.texts(event, "changed"))  # noqa: B023
                     self._tell(f"switched; changed: {printable(', '.join(self._changed))}")
+                case "rehearsing":
+                    name = link.checked(lambda: answers.text(event, "service"))  # noqa: B023
+                    self._tell(f"{printable(name)} is tried beside what runs")
                 case "up":
                     name = link.checked(lambda: answers.text(event, "service"))  # noqa: B023
                     self._tell(f"{printable(name)} is up")
@@ -88,10 +91,15 @@ class _Watch:
         message = printable_lines(link.checked(lambda: answers.text(event, "message")))
         bad = event.get("bad")
         said = [
-            f"\n  {printable(f'{name}: {why}')[:2000]}"
+            f"\n  {printable_lines(f'{name}: {why}'[:2000])}"
             for name, why in (bad.items() if isinstance(bad, dict) else ())
         ]
         restored = event.get("restored") is True
+        if event.get("code") == "rehearsal":
+            raise PiimageError(
+                "deploy.rehearsal", f"{message}{''.join(said)}", place=link.host.name,
+                hint="mend the service and deploy again",
+            )  # fmt: skip
         if event.get("code") == "rolled-back" and restored:
             raise PiimageError(
                 "deploy.rolled-back", f"it runs what it ran before: {message}{''.join(said)}",

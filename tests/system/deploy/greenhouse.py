@@ -20,6 +20,7 @@ from piimage.deploy.link import Link, linked
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import Release, release_of
 from piimage.deploy.ssh import Ssh
+from piimage.emulator.machine import Forward
 from piimage.emulator.session import Options, Session, boot
 from piimage.events import ignore
 from piimage.firmware.manifest import board_of
@@ -27,8 +28,10 @@ from piimage.locking import Sources
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.testing.shell import Shell, card_with_key
+from tests.system.ports import free_port
 
 PATIENCE = 600.0
+WEB = 8080
 APPLIANCE = Path(__file__).parent / "appliance"
 
 
@@ -97,6 +100,8 @@ class Pi:
     host: Host
     ssh: Ssh
     greenhouse: Greenhouse
+    web_port: int
+    """A port of this host that leads to the service `web`."""
 
     def target(self, release: Release, cancelled: threading.Event | None = None) -> PiTarget:
         sources = self.greenhouse.sources
@@ -134,7 +139,8 @@ def booted(
     """Boot `card`; what it writes is kept in `disk` if that is given."""
     runner = greenhouse.sources.runner
     board = board_of(card)
-    options = Options(disk_size=2 << 30, ssh_port=0, disk_file=disk)
+    web = Forward(free_port(), WEB)
+    options = Options(disk_size=2 << 30, ssh_port=0, disk_file=disk, forwards=(web,))
     with boot(card, board, runner, options) as session:
         assert session.ssh_port is not None
         session.wait_for("piimage: service sshd: running", PATIENCE)
@@ -142,7 +148,8 @@ def booted(
         shell = Shell(runner, key, session.ssh_port)
         shell.wait(PATIENCE)
         ssh = Ssh(runner, config, ask=False)
-        yield Pi(session, board, shell, Host("greenhouse", "greenhouse"), ssh, greenhouse)
+        host = Host("greenhouse", "greenhouse")
+        yield Pi(session, board, shell, host, ssh, greenhouse, web.host)
 
 
 def card_and_key(greenhouse: Greenhouse, folder: Path) -> tuple[Path, Path]:

@@ -19,6 +19,7 @@ from piimage.deploy.release import Release
 from piimage.errors import PiimageError
 from piimage.store import Store
 from tests.system.deploy.greenhouse import Greenhouse, Pi, booted, card_and_key
+from tests.system.deploy.outage import watched
 
 PIIMAGE = Path(sys.executable).with_name("piimage")
 # An ELF header of x86-64 (elf(5)): the kernel looks no further.
@@ -63,17 +64,31 @@ def until_said(pi: Pi, line: str) -> None:
         time.sleep(1)
 
 
-def refused(pi: Pi, release: Release) -> PiimageError:
-    """Deploy what must not stay; the error, once the old version is up again."""
+def refused(pi: Pi, release: Release, code: str, within: float) -> PiimageError:
+    """Deploy what must not stay; the error, once the old version is up again.
+
+    The old version may not have been away for more than `within` seconds.
+    """
     before = running(pi)
-    with pytest.raises(PiimageError) as caught:
+    with watched(pi.web_port) as outage, pytest.raises(PiimageError) as caught:
         pi.target(release).deploy(lambda line: None)
-    assert caught.value.code == "deploy.rolled-back", caught.value
+    sys.stdout.write(f"{code}: web away for {outage.seconds:.2f} s\n")
+    assert caught.value.code == code, caught.value
     assert running(pi) == before
     after = ps(pi).values()
     assert all(row.health in ("healthy", "running") for row in after), (caught.value, after)
     assert "one" in pi.sh("wget -q -O - http://127.0.0.1:8080/")
+    assert outage.seconds <= within
     return caught.value
+
+
+@pytest.fixture(scope="module")
+def one_restart(pi: Pi) -> float:
+    """Seconds that `web` is away while it is restarted, and nothing else happens."""
+    with watched(pi.web_port) as outage, pi.link() as link:
+        link.ask("restart", service="web", timeout=300)
+    sys.stdout.write(f"restart: web away for {outage.seconds:.2f} s\n")
+    return outage.seconds
 
 
 def test_a_line_that_changed_runs_and_nothing_else_restarts(
@@ -124,21 +139,27 @@ def test_the_command_deploys_one_service_alone(pi: Pi) -> None:
     until_said(pi, "HELLO, third version")
 
 
-def test_a_crash_is_undone_and_says_what_it_printed(pi: Pi) -> None:
-    change = ("services/hello_world/hello.sh", "while :", "echo 'no such sensor'; exit 7; while :")
+def test_a_crash_is_seen_beside_what_runs_and_says_what_it_printed(
+    pi: Pi, one_restart: float
+) -> None:
+    change = ("web/service.yml", "httpd, -f", 'sh, -c, "echo no such sensor; exit 7", x, -f')
+    pids = {name: row.pid for name, row in ps(pi).items()}
     with pi.greenhouse.changed(*change) as release:
-        error = refused(pi, release)
-    assert "exited with code 7" in error.message, error
-    assert "no such sensor" in error.message
+        error = refused(pi, release, "deploy.rehearsal", one_restart)
+    assert "nothing was stopped" in error.message
+    assert "web: it exited with code 7\n  no such sensor" in error.message
+    assert {name: row.pid for name, row in ps(pi).items()} == pids
 
 
-def test_a_service_that_never_gets_healthy_is_undone(pi: Pi) -> None:
+def test_what_never_gets_healthy_is_seen_beside_what_runs(pi: Pi, one_restart: float) -> None:
     with pi.greenhouse.changed("web/service.yml", '"8080", -h', '"8081", -h') as release:
-        error = refused(pi, release)
+        error = refused(pi, release, "deploy.rehearsal", one_restart)
     assert "web: its health check failed" in error.message, error
 
 
-def test_a_program_of_another_architecture_is_undone(pi: Pi) -> None:
+def test_a_program_of_another_architecture_is_seen_beside_what_runs(
+    pi: Pi, one_restart: float
+) -> None:
     (pi.greenhouse.folder / "web" / "foreign").write_bytes(FOREIGN)
     change = (
         "- { path: www/index",
@@ -147,8 +168,29 @@ def test_a_program_of_another_architecture_is_undone(pi: Pi) -> None:
     with pi.greenhouse.changed("web/service.yml", *change):
         entry = ("[/usr/bin/busybox, httpd", "[/usr/bin/foreign, httpd")
         with pi.greenhouse.changed("web/service.yml", *entry) as release:
-            error = refused(pi, release)
-    assert "web: it " in error.message, error
+            error = refused(pi, release, "deploy.rehearsal", one_restart)
+    assert "exec format error" in error.message, error
+
+
+def test_a_crash_that_only_the_real_network_shows_is_undone(pi: Pi, one_restart: float) -> None:
+    script = "[ ! -e /sys/class/net/eth0 ] || exit 7; exec busybox httpd -f -p 8080 -h /www"
+    change = ('httpd, -f, -p, "8080", -h, /www', f'sh, -c, "{script}"')
+    with pi.greenhouse.changed("web/service.yml", *change) as release:
+        error = refused(pi, release, "deploy.rolled-back", 3 * one_restart + 5)
+    assert "web: it exited with code 7" in error.message, error
+
+
+def test_what_was_undone_leaves_the_way_back(pi: Pi) -> None:
+    """After good and undone deploys, `rollback` leads to what ran before the last good one."""
+    was = running(pi)
+    pi.target(pi.greenhouse.saying("HELLO, good again")).deploy(lambda line: None)
+    good = running(pi)
+    change = ("web/service.yml", "httpd, -f", "'false', -f")
+    with pi.greenhouse.changed(*change) as release:
+        refused(pi, release, "deploy.rehearsal", 60)
+    for expected in (was, good):
+        assert "changed: hello_world" in command(pi, "rollback")
+        assert running(pi) == expected
 
 
 def test_containers_for_another_architecture_are_refused(

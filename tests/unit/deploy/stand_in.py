@@ -1,7 +1,7 @@
 """A folder that stands for a Pi's root, with stand-ins for what needs containerd and process 1.
 
 A layer is ``hsqs`` and JSON here: its "mount" is an unpacked folder. A service's container.env says
-in FATE what becomes of it when it is started.
+in FATE what becomes of it when it is started, in REHEARSAL what is wrong with it in a rehearsal.
 """
 
 from __future__ import annotations
@@ -44,29 +44,35 @@ def point(link, target):
 def content(folder, name):
     return {f.name: f.read_text() for f in (folder / "services" / name).glob("*")}
 
-def use(name):
-    gen = store / "generations" / name
-    layer = slot if name == "slot" else (gen / "containers").read_text().strip()
+def mount(layer):
     folder = run / "layers" / layer
     if not folder.exists():
         data = (store / "layers" / (layer + ".squashfs")).read_bytes()
         for path, text in json.loads(data[4:]).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
+    return folder
+
+def use(layer):
+    folder = mount(layer)
     old = (run / "containers").resolve()
     for path in sorted((folder / "services").iterdir()):
         if content(old, path.name) != content(folder, path.name):
             start(folder, path.name)
+    point(run / "containers", "layers/" + layer)
+
+def keep(name):
     current = store / "current"
-    if (current / "good").exists() and os.readlink(current) != "generations/" + name:
-        point(store / "previous", os.readlink(current))
-    elif not current.is_symlink():
-        (store / "previous").unlink(missing_ok=True)
+    old = os.readlink(current) if (current / "good").exists() else ""
     if name == "slot":
         current.unlink(missing_ok=True)
     else:
+        (store / "generations" / name / "good").touch()
         point(current, "generations/" + name)
-    point(run / "containers", "layers/" + layer)
+    if not old:
+        (store / "previous").unlink(missing_ok=True)
+    elif os.path.basename(old) != name:
+        point(store / "previous", old)
 
 def start(folder, name):
     env = (folder / "services" / name / "container.env").read_text()
@@ -91,13 +97,31 @@ def start(folder, name):
 
 words = sys.argv[1:]
 (root / "switched").open("a").write(" ".join(words) + "\\n")
-if words[0] == "--good":
-    (store / "generations" / words[1] / "good").touch()
-elif words[0] == "--back":
-    good = (store / "previous" / "good").exists()
-    use(os.path.basename(os.readlink(store / "previous")) if good else "slot")
+if words[0] == "--mount":
+    mount(words[1])
+elif words[0] == "--keep":
+    keep(words[1])
 else:
     use(words[0])
+"""
+REHEARSE = """
+import os, pathlib, re, sys
+root = pathlib.Path(__file__).parents[3]
+run = root / "run/piimage"
+prepare = sys.argv[1] == "--prepare"
+layer, name = sys.argv[2:4] if prepare else sys.argv[1:3]
+folder, place = run / "layers" / layer / "services" / name, run / "rehearsal" / name
+if prepare:
+    place.mkdir(parents=True)
+    print(f"/run/piimage/layers/{layer}/services/{name}/config.json")
+else:
+    (root / "rehearsed").open("a").write(name + " " + (place / "config.json").read_text() + "\\n")
+    fate = (folder / "container.env").read_text().partition("REHEARSAL='")[2].partition("'")[0]
+    if fate:
+        print(fate)
+    for path in sorted(place.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    place.rmdir()
 """
 INITCTL = """
 import pathlib, sys
@@ -109,6 +133,19 @@ place = root / "run/piimage/services" / name
 """
 
 
+CONFINED: dict[str, object] = {
+    "process": {"args": ["/bin/x"]},
+    "root": {"path": "/run/piimage/rootfs/services/x"},
+    "mounts": [{"destination": "/sys", "type": "sysfs", "source": "sysfs"}],
+    "linux": {
+        "namespaces": [{"type": "pid"}, {"type": "mount"}],
+        "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+        "readonlyPaths": ["/proc/sys"],
+    },
+}
+"""A config.json of which nothing reaches out of its container."""
+
+
 def layer(files: Mapping[str, str]) -> bytes:
     return b"hsqs" + json.dumps(files).encode()
 
@@ -118,14 +155,20 @@ def sha256(data: bytes) -> str:
 
 
 def containers(**services: str) -> dict[str, str]:
-    """The containers layer of services with a version each: ``one="1"``, ``one="1 crash"``."""
+    """The containers layer of services with a version each: ``one="1"``, ``one="1 crash"``.
+
+    ``1 tried`` is one that can be rehearsed, ``1 fails`` one that does not pass.
+    """
     found = {}
     for name, version in services.items():
-        number, _, fate = version.partition(" ")
+        number, *fate = version.split()
         own = sha256(layer({"version": number, "of": name}))
-        found[f"services/{name}/config.json"] = json.dumps({"version": number})
+        config = {"version": number} | (CONFINED if {"tried", "fails"} & {*fate} else {})
+        trouble = "it exited with code 7" if "fails" in fate else ""
+        found[f"services/{name}/config.json"] = json.dumps(config)
         found[f"services/{name}/layers"] = f"{own}\n"
-        found[f"services/{name}/container.env"] = f"FATE='{fate}'\n"
+        env = f"FATE='{' '.join({*fate} - {'tried', 'fails'})}'\nREHEARSAL='{trouble}'\n"
+        found[f"services/{name}/container.env"] = env
         found[f"finit.d/{name}.conf"] = f"service {name}\n"
     return found
 
@@ -159,7 +202,9 @@ class Stand:
             self._write(f"var/log/services/{name}/log", f"{name} printed this\n")
         (folder / "data/piimage").mkdir(parents=True)
         self._program("usr/lib/piimage/switch", SWITCH)
+        self._program("usr/lib/piimage/rehearse", REHEARSE)
         self._program("usr/sbin/initctl", INITCTL)
+        self._write("proc/meminfo", "MemTotal: 900000 kB\nMemAvailable: 500000 kB\n")
 
     def _write(self, path: str, text: str) -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)

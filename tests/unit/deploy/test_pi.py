@@ -174,7 +174,8 @@ def test_a_pi_that_cannot_go_back_is_said_to_be_unwell(
     program = pi.root / "usr/lib/piimage/switch"
     program.write_text(
         program.read_text().replace(
-            'elif words[0] == "--back":', 'elif words[0] == "--back":\n    sys.exit(1)\nelif False:'
+            "else:\n    use(words[0])",
+            f"elif words[0] != '{pi.slot}':\n    use(words[0])\nelse:\n    sys.exit(1)",
         )
     )
     with pytest.raises(PiimageError, match="going back failed") as caught:
@@ -187,9 +188,9 @@ def test_a_switch_that_ends_in_the_middle_leaves_nothing_stopped(
 ) -> None:
     program = pi.root / "usr/lib/piimage/switch"
     half = (
-        'def use(name):\n    (run / "services/one/state").write_text("stopped")\n    sys.exit(1)\n'
+        'def use(layer):\n    (run / "services/one/state").write_text("stopped")\n    sys.exit(1)\n'
     )
-    program.write_text(program.read_text().replace("def use(name):\n", half, 1))
+    program.write_text(program.read_text().replace("def use(layer):\n", half, 1))
     with pytest.raises(PiimageError, match="the switch failed") as caught:
         deploy(ssh, store, release(store, one="2", two="1"))
     assert caught.value.code == "deploy.rolled-back"

@@ -9,6 +9,6 @@ PROTOCOLS = (1, 1)
 """The oldest and the newest protocol that this agent speaks."""
 
 FEATURES = (
-    "exec", "folders", "gc", "logs", "logs-since", "put-resume", "put-zlib", "rollback", "switch",
-    "watch",
+    "exec", "folders", "gc", "logs", "logs-since", "put-resume", "put-zlib", "rehearse",
+    "rollback", "switch", "watch",
 )  # fmt: skip

@@ -11,62 +11,53 @@ import json
 import os
 import time
 
-from piimage_agent import generations, services
+from piimage_agent import generations, rehearsal, services
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, names, read_text, remove_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _KEPT_RUNS = 8
 _SETTLE = 3.0
 """Seconds that a service without a health check has to live."""
 _PAUSE = 0.1
+_UNSTOPPED = "nothing was stopped: a service failed when it was tried beside what runs"
 
 
 class Change:
-    """One change; `target` is a generation, or the slot."""
+    """A change of the containers in use to those of `target`, a generation or the slot.
 
-    def __init__(
-        self, root: Root, folder: str, target: str, wait: float, confirm: float, *, undo: bool
-    ) -> None:
+    `wait`: seconds until a service has to be up, beside the start that its check allows.
+    """
+
+    def __init__(self, root: Root, folder: str, target: str, wait: float) -> None:
         self.root = root
         self.folder = folder
         self.target = target
         self.wait = wait
-        self.confirm = confirm
-        self.undo = undo
+        self.before = generations.running(root)
+        self.after = generations.containers_of(root, target)
+        self.booted = generations.booted(root)
+        self.up = [row["name"] for row in services.states(root) if services.is_up(row)]
         self._began = time.monotonic()
 
     def run(self) -> None:
         """Make the change, to its good or bad end."""
-        before = services.folder_of(self.root, generations.running(self.root))
-        up = [row["name"] for row in services.states(self.root) if services.is_up(row)]
-        try:
-            self._switch(self.target)
-        except Refused as refused:
-            self._go_back(before, up, {}, f"the switch failed: {refused.message}")
-            return
-        after = f"{self.root.run}/containers"
-        fresh = services.changed(before, after)
-        self._tell("switched", changed=fresh)
-        known = services.services_in(after)
-        bad = self._watch(fresh, [name for name in up if name in known and name not in fresh])
-        if bad and self.undo:
-            self._go_back(before, up, bad, "a service is not healthy")
-        elif bad:
-            self._end(ok=False, code="unhealthy", message="not all services are healthy", bad=bad)
-        elif self.undo and not self._confirmed():
-            self._go_back(before, up, {}, "nobody confirmed it: the connection was lost")
-        else:
-            self._keep()
+        raise NotImplementedError
 
-    def _switch(self, *words: str) -> str:
+    def _changed(self) -> list[str]:
+        """Return the services that are new or changed; both layers have to be mounted."""
+        old, new = (services.folder_of(self.root, one) for one in (self.before, self.after))
+        return services.changed(old, new)
+
+    def _switch(self, *words: str) -> None:
         program = self.root.at("usr/lib/piimage/switch")
-        return services.call(["switch", *words], program, 300, "switch")
+        services.call(["switch", *words], program, 300, "switch")
 
-    def _watch(self, fresh: list[str], others: list[str]) -> dict[str, str]:
+    def _watch(self, fresh: list[str]) -> dict[str, str]:
         """Return what is wrong with which services; the fresh ones may fail at once."""
         bad = {}
         for name in fresh:
@@ -76,6 +67,8 @@ class Change:
             self._tell("up", service=name)
         if not bad:
             bad = self._settle(fresh)
+        known = services.services_in(f"{self.root.run}/containers")
+        others = [name for name in self.up if name in known and name not in fresh]
         for name in others if not bad else ():
             if said := services.wait_up(self.root, name, self.wait):
                 bad[name] = f"{said} (it did before)"
@@ -101,48 +94,37 @@ class Change:
         lines = services.log_tail(self.root, name, 5)
         return "\n".join([said, *(f"  {line}" for line in lines)])
 
-    def _confirmed(self) -> bool:
-        """Wait until the tool says that it still reaches us."""
-        self._tell("healthy")
-        end = time.monotonic() + self.confirm
-        while not os.path.exists(f"{self.folder}/keep"):
-            if time.monotonic() > end:
-                return False
-            time.sleep(_PAUSE)
-        return True
-
-    def _keep(self) -> None:
-        try:
-            if self.target != generations.SLOT:
-                self._switch("--good", self.target)
-            count, size = generations.collect(self.root)
-        except (Refused, OSError) as error:
-            self._end(ok=False, code="not-kept", message=f"it runs, but cannot be kept: {error}")
-            return
-        self._end(ok=True, collected=count, freed=size)
-
-    def _go_back(self, before: str, up: list[str], bad: dict[str, str], why: str) -> None:
-        """Return to the folder `before`, where the services `up` were up."""
+    def _go_back(self, bad: dict[str, str], why: str) -> None:
+        """Return to what ran before."""
         self._tell("going-back", why=why, bad=bad)
         try:
-            message = self._undone(before, up)
+            message = self._undone()
         except Refused as refused:
             message = f"going back failed: {refused.message}"
         if message:
             why = f"{why}; and {message}"
         self._end(ok=False, code="rolled-back", message=why, bad=bad, restored=not message)
 
-    def _undone(self, before: str, up: list[str]) -> str:
+    def _undone(self) -> str:
         """Undo the switch, as far as it came; return what is not as it was, in words."""
-        if services.folder_of(self.root, generations.running(self.root)) != before:
-            self._switch("--back")
-        for name in up:
+        if generations.running(self.root) != self.before:
+            self._switch(self.before)
+        if generations.booted(self.root) != self.booted:
+            self._switch("--keep", self.booted)
+        for name in self.up:
             # A switch that ended in the middle has stopped services and started none.
             if services.state(self.root, name)["state"] == "stopped":
                 services.initctl(self.root, "start", name)
-        late = [name for name in up if services.wait_up(self.root, name, self.wait)]
-        generations.collect(self.root)
+        late = [name for name in self.up if services.wait_up(self.root, name, self.wait)]
+        self._collect()
         return f"{', '.join(late)} did not come back" if late else ""
+
+    def _collect(self) -> None:
+        """Remove what nothing uses any more; what cannot be removed today is met again."""
+        try:
+            generations.collect(self.root)
+        except OSError:
+            return
 
     def _end(self, **said: Any) -> None:  # noqa: ANN401  # what the tool is told, as JSON
         self._tell("end", **said)
@@ -154,11 +136,103 @@ class Change:
             file.write(line + "\n")
 
 
-def begin(root: Root, target: str, wait: float, confirm: float, *, undo: bool, lock: int) -> str:
-    """Start a change in a process of its own, and return its name; it takes the `lock` along."""
+class Deploy(Change):
+    """Something new: it stays only if it is healthy, and if the tool still reaches the Pi."""
+
+    def __init__(
+        self, root: Root, folder: str, target: str, wait: float, confirm: float, *, rehearse: bool
+    ) -> None:
+        """`confirm`: seconds in which the tool has to confirm it; `rehearse`: see `rehearsal`."""
+        super().__init__(root, folder, target, wait)
+        self._confirm = confirm
+        self._rehearse = rehearse
+
+    def run(self) -> None:
+        """Make the change, to its good or bad end."""
+        try:
+            self._switch("--mount", self.after)
+            fresh = self._changed()
+            objections = self._rehearsed(fresh) if self._rehearse else {}
+            if objections:
+                self._collect()
+                self._end(ok=False, code="rehearsal", message=_UNSTOPPED, bad=objections)
+                return
+            self._switch(self.after)
+        except Refused as refused:
+            self._go_back({}, f"the switch failed: {refused.message}")
+            return
+        self._tell("switched", changed=fresh)
+        if bad := self._watch(fresh):
+            self._go_back(bad, "a service is not healthy")
+        elif not self._confirmed():
+            self._go_back({}, "nobody confirmed it: the connection was lost")
+        else:
+            self._keep()
+
+    def _rehearsed(self, fresh: list[str]) -> dict[str, str]:
+        """Return what is wrong with the first changed service that fails its rehearsal."""
+        for name in fresh:
+            # What does not serve is none the worse for being replaced.
+            if name in self.up and (said := self._objection(name)):
+                return {name: said}
+        return {}
+
+    def _objection(self, name: str) -> str:
+        try:
+            return rehearsal.objection(
+                self.root, self.before, self.after, name, self.wait,
+                lambda: self._tell("rehearsing", service=name),
+            )  # fmt: skip
+        except (Refused, OSError, ValueError, LookupError, TypeError):
+            return ""  # there was none: the real start has to show it
+
+    def _confirmed(self) -> bool:
+        """Wait until the tool says that it still reaches us."""
+        self._tell("healthy")
+        end = time.monotonic() + self._confirm
+        while not os.path.exists(f"{self.folder}/keep"):
+            if time.monotonic() > end:
+                return False
+            time.sleep(_PAUSE)
+        return True
+
+    def _keep(self) -> None:
+        try:
+            self._switch("--keep", self.target)
+        except Refused as refused:
+            self._go_back({}, f"it cannot be kept: {refused.message}")
+        else:
+            self._collect()
+            self._end(ok=True)
+
+
+class Rollback(Change):
+    """Something that was good once, and that somebody wants: it stays, however it does."""
+
+    def run(self) -> None:
+        """Make the change, to its good or bad end."""
+        try:
+            self._switch(self.after)
+            self._switch("--keep", self.target)
+        except Refused as refused:
+            self._go_back({}, f"the switch failed: {refused.message}")
+            return
+        self._collect()
+        fresh = self._changed()
+        self._tell("switched", changed=fresh)
+        if bad := self._watch(fresh):
+            self._end(ok=False, code="unhealthy", message="not all services are healthy", bad=bad)
+        else:
+            self._end(ok=True)
+
+
+def begin(root: Root, make: Callable[[str], Change], lock: int) -> str:
+    """Start a change in a process of its own, and return its name; it takes the `lock` along.
+
+    `make` gets the folder that the change tells of itself in.
+    """
     name = _new_run(root)
-    folder = f"{root.runs}/{name}"
-    change = Change(root, folder, target, wait, confirm, undo=undo)
+    change = make(f"{root.runs}/{name}")
     child = os.fork()
     if child:
         os.waitpid(child, 0)

@@ -26,6 +26,20 @@ def running(root: Root) -> str:
     return _target(f"{root.run}/containers")
 
 
+def of_layer(root: Root, containers: str) -> str:
+    """Return the generation that has this containers layer, or the slot; empty if none has."""
+    if containers == root.facts().get("PIIMAGE_SLOT_CONTAINERS"):
+        return SLOT
+    every = (name for name in reversed(names(root.generations)) if name[:6].isdigit())
+    found = (linked(root, "current"), linked(root, "previous"), *every)
+    return next((one for one in found if one and containers_of(root, one) == containers), "")
+
+
+def booted(root: Root) -> str:
+    """Return the generation that the next boot takes, or the slot."""
+    return linked(root, "current") or SLOT
+
+
 def linked(root: Root, link: str) -> str:
     """Return the generation that `current` or `previous` leads to; empty if none."""
     name = _target(f"{root.store}/{link}")
@@ -45,7 +59,9 @@ def is_good(root: Root, generation: str) -> bool:
 
 
 def containers_of(root: Root, generation: str) -> str:
-    """Return the digest of a generation's containers layer."""
+    """Return the digest of a generation's, or the slot's, containers layer."""
+    if generation == SLOT:
+        return root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
     return read_line(f"{root.generations}/{generation}/containers")
 
 

@@ -141,16 +141,16 @@ def verdict(root: Root, name: str) -> str:
         time.sleep(_PAUSE)
 
 
-def patience(root: Root, name: str) -> int:
-    """Return the seconds in which a service's failing health checks do not count."""
-    text = read_text(f"{root.run}/containers/services/{name}/container.env")
+def patience(folder: str, name: str) -> int:
+    """Return the seconds in which failing checks of a containers layer's service do not count."""
+    text = read_text(f"{folder}/services/{name}/container.env")
     start = assignments(text).get("HEALTH_START", "")
     return int(start) if start.isdigit() else 0
 
 
 def wait_up(root: Root, name: str, seconds: float) -> str:
     """Wait until a service is up; return what is wrong with it, or nothing."""
-    end = time.monotonic() + seconds + patience(root, name)
+    end = time.monotonic() + seconds + patience(f"{root.run}/containers", name)
     while True:
         row = state(root, name)
         if is_up(row):

@@ -192,22 +192,33 @@ class Session:
             raise Refused("bad-request", "the note is not printable")
         self._take_lock()
         target = generations.create(self.root, containers, layers, note)
-        return self._change(request, target, undo=True)
+        rehearse = request.get("rehearse") is True
+        confirm = number_of(request, "confirm", 1, 3600, 30)
+
+        def deploy(folder: str, wait: float) -> change.Change:
+            return change.Deploy(self.root, folder, target, wait, confirm, rehearse=rehearse)
+
+        return {"target": target, **self._begin(request, deploy)}
 
     def _rollback(self, request: dict[str, Any]) -> dict[str, Any]:
         target = generations.before(self.root)
         if not target:
             raise Refused("nothing-before", "there is nothing to go back to")
         self._take_lock()
-        return {"target": target, **self._change(request, target, undo=False)}
 
-    def _change(self, request: dict[str, Any], target: str, *, undo: bool) -> dict[str, Any]:
+        def rollback(folder: str, wait: float) -> change.Change:
+            return change.Rollback(self.root, folder, target, wait)
+
+        return {"target": target, **self._begin(request, rollback)}
+
+    def _begin(
+        self, request: dict[str, Any], make: Callable[[str, float], change.Change]
+    ) -> dict[str, Any]:
         wait = number_of(request, "wait", 1, 3600, 60)
-        confirm = number_of(request, "confirm", 1, 3600, 30)
-        run = change.begin(self.root, target, wait, confirm, undo=undo, lock=self._lock)
+        run = change.begin(self.root, lambda folder: make(folder, wait), self._lock)
         # The change has it now.
         self._unlock()
-        return {"run": run, "target": target}
+        return {"run": run}
 
     def _watch(self, request: dict[str, Any]) -> dict[str, Any]:
         """Show what a change tells, and pass the tool's word to keep it on."""

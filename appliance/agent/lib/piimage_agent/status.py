@@ -74,12 +74,11 @@ def status(root: Root) -> dict[str, Any]:
 
 def _generation(root: Root, running: str) -> dict[str, Any]:
     """Return which deploy runs, if it is one's."""
-    for link in ("current", "previous"):
-        name = generations.linked(root, link)
-        if name and generations.containers_of(root, name) == running:
-            note = read_line(f"{root.generations}/{name}/note")
-            return {"id": name, "good": generations.is_good(root, name), "note": note}
-    return {"id": generations.SLOT, "good": True, "note": ""}
+    name = generations.of_layer(root, running)
+    if name in ("", generations.SLOT):
+        return {"id": generations.SLOT, "good": True, "note": ""}
+    note = read_line(f"{root.generations}/{name}/note")
+    return {"id": name, "good": generations.is_good(root, name), "note": note}
 
 
 def _temperature(root: Root) -> float | None:

@@ -1,0 +1,137 @@
+"""A rehearsal: a changed service is tried beside the one that serves, before that one is stopped.
+
+It gets a network of its own that leads nowhere, no device, and copies of what it may write to, so
+that nothing outside can tell that it ran. What such a try cannot show is left to the real start;
+what fails in it counts only if the version that serves passes the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from piimage_agent import services
+from piimage_agent.root import Root, read_text, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+_ROOTS = "/run/piimage/rootfs/rehearsal"
+_CONFIG_LIMIT = 1 << 20
+# Copies can be made of what lies here: data, and volumes that containers share.
+_COPIED = ("/data/", "/run/piimage/rootfs/volumes/")
+_OWN = ("network", "ipc", "uts")  # namespaces, beside those that a container has anyway
+_SPARE_MEMORY = 64 << 20
+_DISPENSABLE = 1000  # oom_score_adj(5): of all processes, this one goes first
+
+
+def objection(
+    root: Root, before: str, after: str, name: str, wait: float, begin: Callable[[], None]
+) -> str:
+    """Return why the service of containers layer `after` should not replace that of `before`.
+
+    Empty if it did well, or if a rehearsal can say nothing of it: it reaches out of its container,
+    there is no memory for two, or the version that serves does not pass either. `begin` is called
+    before each try. Raises Refused ``rehearse`` when there could be none.
+    """
+    if not _has_room(root, name) or not (_fits(root, before, name) and _fits(root, after, name)):
+        return ""
+    begin()
+    said = _rehearsed(root, after, name, wait)
+    if not said:
+        return ""
+    begin()
+    return "" if _rehearsed(root, before, name, wait) else said
+
+
+def _rehearsed(root: Root, layer: str, name: str, wait: float) -> str:
+    """Try a service; return what is wrong with it, or nothing."""
+    place = _rehearse(root, 60, "--prepare", layer, name)
+    folder = f"{root.run}/rehearsal/{name}"
+    config = json.loads(read_text(root.at(place.lstrip("/")), _CONFIG_LIMIT))
+    copies = list(_confine(config, name))
+    _make_copies(root, folder, copies)
+    write_file(f"{folder}/config.json", json.dumps(config).encode())
+    longest = wait + services.patience(services.folder_of(root, layer), name) + 120
+    return _rehearse(root, longest, layer, name, str(int(wait)))
+
+
+def _rehearse(root: Root, timeout: float, *words: str) -> str:
+    program = root.at("usr/lib/piimage/rehearse")
+    return services.call(["rehearse", *words], program, timeout, "rehearse")
+
+
+def _make_copies(root: Root, folder: str, sources: list[str]) -> None:
+    """Make what the overlays need; a copy belongs to whom the folder belongs to."""
+    for number, source in enumerate(sources):
+        found = os.stat(root.at(source.lstrip("/")))
+        for part in ("", "/upper", "/work", "/merged"):
+            os.mkdir(f"{folder}/{number}{part}", 0o700)
+        os.chown(f"{folder}/{number}/upper", found.st_uid, found.st_gid)
+        os.chmod(f"{folder}/{number}/upper", found.st_mode & 0o7777)
+    lines = "".join(f"{number} {source}\n" for number, source in enumerate(sources))
+    write_file(f"{folder}/copies", lines.encode())
+
+
+def _has_room(root: Root, name: str) -> bool:
+    """Tell whether the service may run twice; cgroup v2 and proc_meminfo(5)."""
+    available = 0
+    for line in read_text(root.at("proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+    used = services.state(root, name)["memory"] or 0
+    return available - used > _SPARE_MEMORY
+
+
+def _fits(root: Root, layer: str, name: str) -> bool:
+    """Tell whether nothing outside would notice that this version of the service runs."""
+    folder = f"{services.folder_of(root, layer)}/services/{name}"
+    if any(os.path.exists(f"{folder}/{script}") for script in ("prestart", "poststart")):
+        return False
+    try:
+        config = json.loads(read_text(f"{folder}/config.json", _CONFIG_LIMIT))
+        return not any(_reaches_out(root, config))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
+    linux = config["linux"]
+    kinds = {one["type"] for one in linux["namespaces"]}
+    yield bool(config["process"].get("capabilities"))
+    yield "/proc/sys" not in linux.get("readonlyPaths", ())
+    yield bool(linux.get("devices") or linux.get("rootfsPropagation") or config.get("hooks"))
+    yield any(rule["allow"] for rule in linux["resources"]["devices"])
+    yield any("path" in one for one in linux["namespaces"])
+    yield "user" in kinds or not {"pid", "mount"} <= kinds
+    for mount in _written(config):
+        source = mount["source"]
+        yield not source.startswith(_COPIED) or ".." in source.split("/")
+        yield ":" in source or "," in source or "\n" in source  # overlay's options know no way
+        yield not os.path.isdir(root.at(source.lstrip("/")))
+
+
+def _written(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the mounts of the host's files that the service may write to."""
+    binds = (mount for mount in config["mounts"] if mount.get("type") == "bind")
+    return [mount for mount in binds if "ro" not in mount.get("options", ())]
+
+
+def _confine(config: dict[str, Any], name: str) -> Iterator[str]:
+    """Change a config.json to a rehearsal's, and give the folders that it needs copies of."""
+    folder = f"/run/piimage/rehearsal/{name}"
+    for number, mount in enumerate(_written(config)):
+        yield mount["source"]
+        mount["source"] = f"{folder}/{number}/merged"
+        mount["options"] = ["rbind", "rprivate"]
+    for mount in config["mounts"]:
+        if mount.get("type") == "sysfs":
+            mount["options"] = [*mount.get("options", ()), "ro"]
+    linux = config["linux"]
+    kept = [one for one in linux["namespaces"] if one["type"] not in _OWN]
+    linux["namespaces"] = [*kept, *({"type": kind} for kind in _OWN)]
+    linux["cgroupsPath"] = f"/piimage/rehearsal/{name}"
+    config["root"]["path"] = f"{_ROOTS}/{name}"
+    config["process"]["oomScoreAdj"] = _DISPENSABLE

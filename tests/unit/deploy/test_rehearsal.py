@@ -1,0 +1,197 @@
+"""Rehearsals: what is tried beside the version that serves, and what follows from it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from piimage_agent import rehearsal
+from piimage_agent.root import Root
+
+from piimage.errors import PiimageError
+from piimage.run import Runner
+from piimage.store import Store
+from tests.unit.deploy import stand_in
+from tests.unit.deploy.stand_in import CONFINED, Stand, fake_ssh, release, target
+
+
+@pytest.fixture(autouse=True)
+def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piimage.deploy.pi.MACHINE", stand_in.MACHINE)
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Stand:
+    return Stand(tmp_path / "pi", one="1 tried", two="1 tried")
+
+
+@pytest.fixture
+def ssh(pi: Stand, tmp_path: Path) -> Runner:
+    return fake_ssh(tmp_path / "bin", {"pi": shlex.join(pi.command())})
+
+
+def deploy(ssh: Runner, store: Store, **services: str) -> list[str]:
+    """Deploy, and return what was told."""
+    told: list[str] = []
+    target(ssh, store, "pi", release(store, **services)).deploy(told.append)
+    return told
+
+
+def rehearsed(pi: Stand) -> list[str]:
+    """The services that were tried, in order."""
+    path = pi.root / "rehearsed"
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_what_changed_is_tried_before_anything_is_stopped(
+    pi: Stand, ssh: Runner, store: Store
+) -> None:
+    told = deploy(ssh, store, one="2 tried", two="1 tried")
+    tried = told.index("one is tried beside what runs")
+    assert tried < told.index("switched; changed: one")
+    assert rehearsed(pi) == ["one"]
+
+
+@pytest.mark.provokes("deploy.rehearsal")
+def test_what_fails_there_stops_nothing(pi: Stand, ssh: Runner, store: Store) -> None:
+    with pytest.raises(PiimageError, match="one: it exited with code 7") as caught:
+        deploy(ssh, store, one="2 fails", two="2 tried")
+    assert caught.value.code == "deploy.rehearsal"
+    assert "nothing was stopped" in caught.value.message
+    assert pi.running == pi.slot
+    assert rehearsed(pi) == ["one", "one"]  # the old version as well, as the control
+    assert not (pi.root / "initctl").exists()
+    assert pi.layers == set()
+
+
+def test_a_failure_that_the_version_that_serves_shares_counts_for_nothing(
+    tmp_path: Path, store: Store
+) -> None:
+    pi = Stand(tmp_path / "other", one="1 fails")
+    ssh = fake_ssh(tmp_path / "bin", {"pi": shlex.join(pi.command())})
+    deploy(ssh, store, one="2 fails")
+    assert pi.running != pi.slot
+
+
+@pytest.mark.provokes("deploy.rolled-back")
+def test_what_passes_and_fails_for_real_is_undone(pi: Stand, ssh: Runner, store: Store) -> None:
+    with pytest.raises(PiimageError, match="it runs what it ran before"):
+        deploy(ssh, store, one="2 tried crash", two="1 tried")
+    assert pi.running == pi.slot
+
+
+def test_what_does_not_serve_and_what_is_new_is_not_tried(
+    pi: Stand, ssh: Runner, store: Store
+) -> None:
+    (pi.root / "run/piimage/health/one").write_text("unhealthy\n")
+    deploy(ssh, store, one="2 tried", two="1 tried", three="1 tried")
+    assert rehearsed(pi) == []
+
+
+def test_without_memory_for_two_it_is_not_tried(pi: Stand, ssh: Runner, store: Store) -> None:
+    (pi.root / "proc/meminfo").write_text("MemAvailable: 60000 kB\n")
+    deploy(ssh, store, one="2 tried", two="1 tried")
+    assert rehearsed(pi) == []
+
+
+def test_a_rehearsal_that_cannot_be_leaves_it_to_the_real_start(
+    pi: Stand, ssh: Runner, store: Store
+) -> None:
+    (pi.root / "usr/lib/piimage/rehearse").write_text("#!/bin/sh\nexit 1\n")
+    deploy(ssh, store, one="2 tried", two="1 tried")
+    assert pi.running != pi.slot
+
+
+def test_a_tool_that_does_not_ask_for_one_gets_none(
+    pi: Stand, ssh: Runner, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("piimage.deploy.link.Link.greet", _greet_an_old_agent)
+    deploy(ssh, store, one="2 tried", two="1 tried")
+    assert rehearsed(pi) == []
+
+
+def _greet_an_old_agent(link: object) -> None:
+    from piimage.deploy.link import Link
+
+    assert isinstance(link, Link)
+    link.ask("hello", protocols=[1, 1])
+
+
+def config(**changes: object) -> dict[str, object]:
+    """A confined config.json with something changed: ``mounts=...``, ``linux__devices=...``."""
+    whole: dict[str, object] = copy.deepcopy(CONFINED)
+    for path, value in changes.items():
+        place, (*folders, name) = whole, path.split("__")
+        for folder in folders:
+            place = place[folder]  # type: ignore[assignment]
+        place[name] = value
+    return whole
+
+
+def bind(source: str, *options: str) -> dict[str, object]:
+    return {"destination": "/x", "type": "bind", "source": source, "options": list(options)}
+
+
+@pytest.mark.parametrize(
+    "reaching",
+    [
+        config(process__capabilities={"bounding": ["CAP_NET_ADMIN"]}),
+        config(linux__devices=[{"path": "/dev/i2c-1"}]),
+        config(linux__resources={"devices": [{"allow": True, "type": "c"}]}),
+        config(linux__namespaces=[{"type": "pid"}, {"type": "mount"}, {"type": "user"}]),
+        config(linux__namespaces=[{"type": "mount"}]),
+        config(linux__namespaces=[{"type": "pid", "path": "/proc/1/ns/pid"}, {"type": "mount"}]),
+        config(linux__rootfsPropagation="shared"),
+        config(linux__readonlyPaths=[]),
+        config(hooks={"createRuntime": []}),
+        config(mounts=[bind("/dev/piimage/services/one/i2c-1", "rw")]),
+        config(mounts=[bind("/run/containerd/containerd.sock", "rw", "rbind")]),
+        config(mounts=[bind("/data/../etc", "rw")]),
+        config(mounts=[bind("/data/one,two", "rw")]),
+        config(mounts=[bind("/data/not/there", "rw")]),
+        config(mounts=7),
+        {},
+    ],
+)
+def test_what_reaches_out_of_its_container_is_not_tried(pi: Stand, reaching: object) -> None:
+    place = pi.root / "run/piimage/layers" / pi.slot / "services/one/config.json"
+    place.write_text(json.dumps(reaching))
+    assert not rehearsal._fits(Root(str(pi.root)), pi.slot, "one")
+
+
+@pytest.mark.parametrize("script", ["prestart", "poststart"])
+def test_what_has_a_script_of_its_own_is_not_tried(pi: Stand, script: str) -> None:
+    folder = pi.root / "run/piimage/layers" / pi.slot / "services/one"
+    assert rehearsal._fits(Root(str(pi.root)), pi.slot, "one")
+    (folder / script).touch()
+    assert not rehearsal._fits(Root(str(pi.root)), pi.slot, "one")
+
+
+def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi: Stand) -> None:
+    (pi.root / "data/one").mkdir(mode=0o750)
+    whole = config(
+        mounts=[
+            *CONFINED["mounts"],  # type: ignore[misc]
+            bind("/etc/localtime", "ro"), bind("/data/one", "rw", "rbind", "rshared"),
+        ],
+        linux__namespaces=[{"type": "pid"}, {"type": "mount"}],
+    )  # fmt: skip
+    place = pi.root / "run/piimage/layers" / pi.slot / "services/one/config.json"
+    place.write_text(json.dumps(whole))
+    root = Root(str(pi.root))
+    assert rehearsal._fits(root, pi.slot, "one")
+    assert rehearsal._rehearsed(root, pi.slot, "one", 5) == ""
+    tried = json.loads((pi.root / "rehearsed").read_text().partition(" ")[2])
+    sysfs, localtime, data = tried["mounts"]
+    assert sysfs["options"] == ["ro"]
+    assert localtime["source"] == "/etc/localtime"
+    assert data["source"] == "/run/piimage/rehearsal/one/0/merged"
+    assert data["options"] == ["rbind", "rprivate"]
+    kinds = {one["type"] for one in tried["linux"]["namespaces"]}
+    assert kinds == {"pid", "mount", "network", "ipc", "uts"}
+    assert tried["linux"]["cgroupsPath"] == "/piimage/rehearsal/one"
+    assert tried["root"]["path"] == "/run/piimage/rootfs/rehearsal/one"
+    assert tried["process"]["oomScoreAdj"] == 1000
