@@ -14,10 +14,10 @@ import typer
 
 from piimage.cli.output import error_event, show_error
 from piimage.deploy.hosts import Host, parse_host, read_inventory
-from piimage.deploy.link import Link, linked
+from piimage.deploy.remote import Remote, reached
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
-from piimage.errors import ErrorGroup, InputError, PiimageError, raise_all
+from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.run import Runner
 
 T = TypeVar("T")
@@ -64,12 +64,12 @@ class Fleet:
     ssh: Ssh
     cancelled: threading.Event
 
-    def ask(self, work: Callable[[Link], T]) -> tuple[Result[T], ...]:
-        """Do `work` with the agent of each host, several at once; a failure stops no other."""
+    def ask(self, work: Callable[[Remote], T]) -> tuple[Result[T], ...]:
+        """Do `work` with the services of each host, several at once; a failure stops no other."""
 
         def one(host: Host) -> T:
-            with linked(self.ssh, host, self.cancelled) as link:
-                return work(link)
+            with reached(self.ssh, host, self.cancelled) as remote:
+                return work(remote)
 
         policy = Policy(parallel=_SEVERAL, max_failures=None)
         return roll_out(self.hosts, one, policy, self.cancelled)
@@ -80,17 +80,7 @@ def fleet(
 ) -> Fleet:
     """Return the hosts that are meant; ssh may ask the user only if there is one."""
     found = hosts(names, inventory)
-    raise_all(_engine_host(host) for host in found if host.engine)
     return Fleet(found, ssh(found, config, runner), threading.Event())
-
-
-def _engine_host(host: Host) -> InputError:
-    return InputError(
-        "deploy.engine-host",
-        "this is for Pis that run piimage's system, and the host is a Docker engine",
-        place=host.name,
-        hint=f"ask the engine: docker -H ssh://{host.name} ps, logs, restart",
-    )
 
 
 def ssh(found: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:

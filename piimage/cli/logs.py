@@ -14,7 +14,7 @@ import typer
 from piimage.cli.hosts import HostNames, InventoryFile, ServiceName, SshConfig, finish, fleet
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening
-from piimage.deploy.link import Link
+from piimage.deploy.remote import Extract, Remote
 from piimage.deploy.text import printable_lines
 from piimage.errors import InputError
 from piimage.run import Runner
@@ -23,7 +23,6 @@ EXAMPLE = "Example: piimage logs greenhouse.local hello_world -f"
 
 _SPAN = re.compile(r"(\d{1,9})(s|min|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_FOREVER = 10.0**9
 
 
 def logs(
@@ -49,15 +48,11 @@ def logs(
         several = len(chosen.hosts) > 1
         turn = threading.Lock()
 
-        def work(link: Link) -> bool:
-            link.tell("logs", service=service, lines=lines, since=begin, follow=follow)
-            show = _shower(f"{link.host.name} | " if several else "", turn)
-            while True:
-                event, body = link.event(_FOREVER if follow else 120)
-                if event.get("event") != "log":
-                    show(b"\n" if several else b"")
-                    return True
-                show(body)
+        def work(remote: Remote) -> bool:
+            show = _shower(f"{remote.name} | " if several else "", turn)
+            remote.log(service, Extract(lines, begin, follow), show)
+            show(b"\n" if several else b"")
+            return True
 
         finish(chosen.ask(work))
 

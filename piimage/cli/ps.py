@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from piimage.cli.hosts import (
     HostNames,
@@ -17,9 +16,7 @@ from piimage.cli.hosts import (
 )
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening
-from piimage.deploy import answers
 from piimage.deploy.answers import Service
-from piimage.deploy.link import Link
 from piimage.deploy.text import printable
 from piimage.run import Runner
 
@@ -35,7 +32,9 @@ def ps(
 ) -> None:
     """List the services of Pis: state, health, restarts, memory."""
     with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(_services)
+        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(
+            lambda remote: remote.services()
+        )
     if json:
         print_json(results, lambda rows: [dataclasses.asdict(row) for row in rows])
     else:
@@ -48,11 +47,6 @@ def ps(
         if rows:
             print(table([(["HOST"] if several else []) + HEADINGS, *rows]))
     finish(results, as_json=json)
-
-
-def _services(link: Link) -> Sequence[Service]:
-    answer = link.ask("ps")
-    return link.checked(lambda: answers.services(answer))
 
 
 HEADINGS = ["SERVICE", "STATE", "HEALTH", "RESTARTS", "UP", "MEMORY", "EXIT"]

@@ -22,4 +22,4 @@ def shell(
 ) -> None:
     """Log in to a Pi: root's shell on its own system."""
     tty = sys.stdin.isatty()
-    terminal(host, inventory, ssh_config, [], tty=tty, verbose=verbose)
+    terminal(host, inventory, ssh_config, lambda where: [], tty=tty, verbose=verbose)

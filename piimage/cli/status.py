@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from piimage.cli.hosts import (
     HostNames,
@@ -18,8 +17,7 @@ from piimage.cli.hosts import (
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening
 from piimage.cli.ps import HEADINGS, duration, row, size
-from piimage.deploy.link import Link
-from piimage.deploy.status import Status, parse
+from piimage.deploy.status import Status
 from piimage.deploy.text import printable
 from piimage.run import Runner
 
@@ -35,7 +33,9 @@ def status(
 ) -> None:
     """Show how Pis are: board, versions, temperature, memory, disk, services."""
     with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(_status)
+        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(
+            lambda remote: remote.status()
+        )
     if json:
         print_json(results, lambda found: found[1])
     elif len(results) == 1 and results[0].outcome is not None:
@@ -45,12 +45,6 @@ def status(
         rows = [[one.name, *_line(one.outcome[0])] for one in results if one.outcome]
         print(table([heads, *rows]))
     finish(results, as_json=json)
-
-
-def _status(link: Link) -> tuple[Status, Mapping[str, Any]]:
-    answer = link.ask("status")
-    answer.pop("ok")
-    return link.checked(lambda: parse(answer)), answer
 
 
 def _line(one: Status) -> list[str]:

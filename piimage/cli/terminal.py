@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
 
 from piimage.cli.hosts import hosts
 from piimage.cli.output import listening
+from piimage.deploy.hosts import Host
 from piimage.deploy.ssh import Ssh
 from piimage.errors import InputError
 from piimage.run import Runner
@@ -19,17 +20,17 @@ def terminal(
     name: str,
     inventory: Path | None,
     config: Path | None,
-    command: Sequence[str],
+    command: Callable[[Host], Sequence[str]],
     *,
     tty: bool,
     verbose: bool,
 ) -> None:
-    """Run `command` on one host with our own input and output, and exit as it does."""
+    """Run a host's `command` there with our own input and output, and exit as it does."""
     found = hosts([name], inventory)
     if len(found) != 1:
         raise InputError("deploy.one-host", f"{name!r} is {len(found)} hosts", hint="name one")
     with listening(verbose=verbose, as_json=False) as emit:
         runner = Runner(emit).with_environment(TERM=os.environ.get("TERM", "dumb"))
-        with Ssh(runner, config).terminal(found[0], command, tty=tty) as argv:
+        with Ssh(runner, config).terminal(found[0], command(found[0]), tty=tty) as argv:
             status = runner.interactive(argv)
     raise typer.Exit(status)

@@ -14,10 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
 
 from piimage import events
 from piimage.config.container import Health
+from piimage.deploy.docker_containers import (
+    DEPLOY_LABEL,
+    NEXT,
+    PREVIOUS,
+    SETTINGS_LABEL,
+    Containers,
+)
 from piimage.deploy.docker_images import Engine, image_name
 from piimage.deploy.docker_settings import cannot, create_body
 from piimage.deploy.text import printable
@@ -26,7 +32,6 @@ from piimage.errors import PiimageError, raise_all
 from piimage.oci.seccomp import ARCHITECTURES
 from piimage.store import Blob, Store
 
-SETTINGS_LABEL: Final = "piimage.settings"
 _SETTLE: Final = 3.0  # seconds that a service without a health check has to live
 _GRACE: Final = 10.0  # seconds for what neither the program nor its checks account for
 _TAIL: Final = 12
@@ -75,6 +80,10 @@ class DockerServices:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
+    @property
+    def _containers(self) -> Containers:
+        return Containers(self.client, self.host)
+
     def pending(self, workloads: tuple[Workload, ...]) -> tuple[Pending, ...]:
         """Return what a deploy would do; nothing is changed."""
         self._check(workloads)
@@ -82,7 +91,11 @@ class DockerServices:
         chains = engine.chains()
         changed = [one for one in workloads if self._changed(one, self._body(one))]
         return tuple(
-            Pending(one.name, engine.missing(one.image, chains), self._find(one.name) is not None)
+            Pending(
+                one.name,
+                engine.missing(one.image, chains),
+                self._containers.find(one.name) is not None,
+            )
             for one in changed
         )
 
@@ -93,41 +106,21 @@ class DockerServices:
         old one runs again then; ``deploy.foreign-container`` when the name is somebody else's.
         """
         self._check(workloads)
+        number = self._containers.newest() + 1
         for workload in workloads:
-            yield self._deploy(workload)
-
-    def rollback(self, service: str) -> None:
-        """Run the container again that ran before; what runs now becomes the previous one.
-
-        Raises PiimageError ``deploy.no-previous``.
-        """
-        previous, current = self._find(f"{service}.previous"), self._find(service)
-        if previous is None:
-            raise PiimageError(
-                "deploy.no-previous",
-                f"{service} has no earlier version here",
-                place=self.host,
-                hint="deploy the file that has the version that you want",
-            )
-        with self._asking():
-            if current is not None:
-                current.stop()
-                current.rename(f"{service}.set-aside")
-            previous.rename(service)
-            if current is not None:
-                current.rename(f"{service}.previous")
-            previous.start()
+            yield self._deploy(workload, number)
 
     # --- one service
 
-    def _deploy(self, workload: Workload) -> Change:
+    def _deploy(self, workload: Workload, number: int) -> Change:
         body, began = self._body(workload), self.clock()
-        self._mend(workload.name)
+        self._containers.mend(workload.name)
         if not self._changed(workload, body):
             return Change(workload.name, started=False)
-        with self._asking():
+        with self._containers.asking():
             sent = Engine(self.client, self.store).load(workload.image, body["Image"])
-            self._switch(workload, body)
+            labels = {**body["Labels"], DEPLOY_LABEL: str(number)}
+            self._switch(workload, {**body, "Labels": labels})
         self._remove_old_images(workload)
         return Change(workload.name, True, sent, self.clock() - began)
 
@@ -135,14 +128,14 @@ class DockerServices:
         name = workload.name
         # Made before the old one is stopped: what the engine refuses costs no service a second.
         new = self.client.api.create_container_from_config(  # type: ignore[no-untyped-call]  # SDK
-            dict(body), f"{name}.next", platform="linux/arm64"
+            dict(body), name + NEXT, platform="linux/arm64"
         )["Id"]
-        old = self._find(name)
-        self._discard(f"{name}.previous")
+        old = self._containers.find(name)
+        self._containers.discard(name + PREVIOUS)
         try:
             if old is not None:
                 old.stop()
-                old.rename(f"{name}.previous")
+                old.rename(name + PREVIOUS)
             self.client.api.rename(new, name)
             self.client.api.start(new)
             self._wait(workload)
@@ -151,10 +144,10 @@ class DockerServices:
             raise
 
     def _go_back(self, name: str, error: BaseException) -> None:
-        self._discard(f"{name}.next")
-        old = self._find(f"{name}.previous")
+        self._containers.discard(name + NEXT)
+        old = self._containers.find(name + PREVIOUS)
         if old is not None:
-            self._discard(name)
+            self._containers.discard(name)
             old.rename(name)
             old.start()
             self.emit(events.Note(f"{self.host}: {name} runs its earlier version again ({error})"))
@@ -198,7 +191,7 @@ class DockerServices:
         raise_all(error for one in workloads for error in self._foreign(one))
 
     def _foreign(self, workload: Workload) -> Iterator[PiimageError]:
-        found = self._find(workload.name)
+        found = self._containers.find(workload.name)
         if found is not None and SETTINGS_LABEL not in found.labels:
             yield PiimageError(
                 "deploy.foreign-container",
@@ -218,7 +211,7 @@ class DockerServices:
 
     def _architecture(self) -> str:
         """Return the engine's own architecture: seccomp filters its system calls."""
-        with self._asking():
+        with self._containers.asking():
             said = str(self.client.info()["Architecture"])
         name = {"x86_64": "amd64", "aarch64": "arm64"}.get(said, said)
         if name not in ARCHITECTURES:
@@ -231,32 +224,11 @@ class DockerServices:
         return name
 
     def _changed(self, workload: Workload, body: Mapping[str, Any]) -> bool:
-        found = self._find(workload.name)
+        found = self._containers.find(workload.name)
         same = (
             found is not None and found.labels.get(SETTINGS_LABEL) == body["Labels"][SETTINGS_LABEL]
         )
         return not same or found is None or found.status != "running"
-
-    def _mend(self, name: str) -> None:
-        """Finish what a deploy that was cut off left: the old container gets its name back."""
-        self._discard(f"{name}.next")
-        old = self._find(f"{name}.previous")
-        if old is not None and self._find(name) is None:
-            with self._asking():
-                old.rename(name)
-                old.start()
-
-    def _find(self, name: str) -> Any:  # noqa: ANN401  # the SDK's containers have no types
-        with self._asking():
-            try:
-                return self.client.containers.get(name)
-            except NotFound:
-                return None
-
-    def _discard(self, name: str) -> None:
-        found = self._find(name)
-        if found is not None:
-            found.remove(force=True)
 
     def _remove_old_images(self, workload: Workload) -> None:
         """Remove the service's images that neither it nor its previous container uses."""
@@ -265,27 +237,3 @@ class DockerServices:
         for image in self.client.images.list(name):
             if image.id and image.id not in kept:
                 self.client.images.remove(image.id, force=True)
-
-    def _asking(self) -> _Asking:
-        return _Asking(self.host)
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """Turns the SDK's exceptions into ``deploy.engine``."""
-
-    host: str
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise the engine's own words as an error of ours."""
-        if isinstance(error, APIError | DockerException):
-            said = getattr(error, "explanation", None) or str(error)
-            raise PiimageError(
-                "deploy.engine",
-                f"the Docker engine refused: {printable(str(said))}",
-                place=self.host,
-                hint="see its log there: journalctl -u docker",
-            ) from error

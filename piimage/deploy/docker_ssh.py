@@ -101,12 +101,17 @@ class EngineHost:
         """Return the group that owns a device node there; None when it is not there."""
         if "'" in path:
             return None
+        text = self.said(f"stat -c %g -- '{path}'").strip()
+        return int(text) if text.isdecimal() else None
+
+    def said(self, command: str) -> str:
+        """Return what a command of the shell there prints; raises as `client`."""
         with pinned(self.host) as known:
-            argv = [*self.ssh.argv(self.host, known, "-nT"), f"stat -c %g -- '{path}'"]
+            argv = [*self.ssh.argv(self.host, known, "-nT"), command]
             done = self.ssh.runner.run(argv, accept=range(256), timeout=_CONNECT)
         if done.status == _LOST:
             raise self._lost(done.stderr)
-        return int(done.text) if done.status == 0 and done.text.strip().isdecimal() else None
+        return done.text
 
     def answers(self, health: Health) -> bool:
         """Try an http or tcp check from there: ssh carries the connection."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import docker
@@ -16,100 +14,20 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from piimage import events
-from piimage.build import open_project
 from piimage.cli import main as cli
-from piimage.config.load import load
-from piimage.deploy.docker_services import Change, DockerServices
-from piimage.deploy.docker_ssh import EngineHost
-from piimage.deploy.hosts import parse_host
-from piimage.deploy.ssh import Ssh
-from piimage.deploy.workloads import Workload, build_workloads
+from piimage.deploy.docker_remote import DockerRemote
 from piimage.errors import PiimageError
-from piimage.locking import Sources
-from piimage.oci.engine import Engine
-from piimage.oci.layout import Layout
-from piimage.run import Runner
-from piimage.store import Store
-from tests.system.deploy.machines import sshd
-from tests.system.oci.engines import running_engine
-from tests.system.ports import free_port
+from tests.system.deploy.site import SERVES, Site, docker_pi
 
-SERVICE = """name: web
-packages: [busybox-static]
-drop: ["**"]
-keep: [usr/bin/busybox]
-links: {{bin: usr/bin}}
-applets: {{program: usr/bin/busybox, folder: usr/bin, names: sh httpd sleep}}
-files:
-  - {{path: www/index.html, contents: "{page}"}}
-  - {{path: usr/bin/web, source: web.sh, mode: "0755"}}
-entrypoint: [/usr/bin/web]
-"""
-SERVES = "#!/bin/sh\nexec httpd -f -p 127.0.0.1:{port} -h /www\n"
 CRASHES = "#!/bin/sh\necho cannot find the sensor\nexit 3\n"
 SLEEPS = "#!/bin/sh\nexec sleep 1000\n"
 
 
-@dataclass(frozen=True)
-class Site:
-    """A machine with an engine, and a project for it."""
-
-    host: EngineHost
-    folder: Path
-    store: Path
-    port: int
-
-    def write(self, page: str, program: str = SERVES) -> None:
-        folder = self.folder / "web"
-        folder.mkdir(exist_ok=True)
-        (folder / "service.yml").write_text(SERVICE.format(page=page))
-        (folder / "web.sh").write_text(program.format(port=self.port))
-        (self.folder / "shed.yml").write_text(
-            "board: qemu-virt\nservices:\n  - name: web\n    build: web\n    health: {http: "
-            f"'http://127.0.0.1:{self.port}/index.html', every: 1s, timeout: 1s, start: 2s}}\n"
-            "    stop_timeout: 1s\n"  # busybox's httpd, as process 1, ignores SIGTERM
-        )
-
-    def workloads(self) -> tuple[Workload, ...]:
-        files = [self.folder / "shed.yml"]
-        sources = Sources(Store(self.store), Runner(), events.ignore, time.time)
-        return build_workloads(open_project(files, load(files, [], {}), sources), sources)
-
-    def deploy(self, page: str, program: str = SERVES) -> list[Change]:
-        self.write(page, program)
-        with self.host.client() as client:
-            return list(self.target(client).deploy(self.workloads()))
-
-    def target(self, client: docker.DockerClient) -> DockerServices:
-        return DockerServices(self.host.name, client, self.host, Store(self.store))
-
-    def page(self) -> str:
-        """What is served, as soon as something is: emulated programs take a moment to start."""
-        until = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/index.html") as page:
-                    return str(page.read().decode())
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("docker-pi")
-    with running_engine(folder) as address, sshd(folder) as server:
-        Engine(Layout(Store(piimage_store)), Runner(), Path("none"), address).register_emulation()
-        text = f"docker+ssh://root@127.0.0.1:{server.port}{address.removeprefix('unix://')}"
-        host = EngineHost(Ssh(Runner(), server.config, ask=False), parse_host(text))
-        project = tmp_path_factory.mktemp("docker-project")
-        site = Site(host, project, piimage_store, free_port())
-        yield site
-        with closing(docker.DockerClient(base_url=address)) as client:
-            for container in client.containers.list(all=True):
-                container.remove(force=True)
+    project = tmp_path_factory.mktemp("docker-project")
+    with docker_pi(tmp_path_factory.mktemp("docker-pi"), project, piimage_store) as found:
+        yield found
 
 
 def test_a_service_is_deployed_changed_rolled_back_and_left_alone(site: Site) -> None:
@@ -125,9 +43,10 @@ def test_a_service_is_deployed_changed_rolled_back_and_left_alone(site: Site) ->
     (third,) = site.deploy("two")
     assert (third.started, third.sent) == (False, 0)
 
-    with site.host.client() as client:
-        site.target(client).rollback("web")
+    assert cli.execute(["rollback", *site.words]) == 0
     assert site.page() == "one"
+    assert cli.execute(["rollback", *site.words]) == 0
+    assert site.page() == "two"
 
 
 def test_what_would_travel_is_told_before_it_does(site: Site) -> None:
@@ -170,6 +89,7 @@ def test_a_deploy_that_was_cut_off_is_mended_by_the_next(site: Site) -> None:
                 continue
         container.stop()
         container.rename("web.previous")
+        client.api.create_container(container.attrs["Image"], name="web.next")
     assert not any(one.started for one in site.deploy("before"))
     assert site.page() == "before"
 
@@ -191,10 +111,7 @@ def test_the_verb_deploys_to_engines_and_writes_manifests_for_clusters(
     monkeypatch.setenv("PIIMAGE_STORE", str(site.store))
     site.deploy("by hand")
     site.write("by the verb")
-    host = site.host.host
-    address = f"docker+ssh://root@127.0.0.1:{host.port}{host.engine}"
-    words = ["deploy", str(site.folder / "shed.yml"), "--to", address]
-    words += ["--ssh-config", str(site.host.ssh.config)]
+    words = ["deploy", str(site.folder / "shed.yml"), "--to", *site.words]
     assert cli.execute([*words, "--dry-run"]) == 0
     assert "restarts web" in "".join(capsys.readouterr())
     assert site.page() == "by hand"
@@ -207,6 +124,50 @@ def test_the_verb_deploys_to_engines_and_writes_manifests_for_clusters(
     assert cli.execute([*words[:2], *cluster]) == 0
     (document,) = yaml.safe_load_all(capsys.readouterr().out)
     kubernetes_validate.validate(document, "1.31", strict=True)
+
+
+def test_the_verbs_are_those_of_a_pi_with_our_own_system(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.deploy("asked", SERVES.replace("exec", "echo serves; exec"))
+    assert cli.execute(["ps", *site.words]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["web", "running", "running", "0"]
+    assert cli.execute(["logs", site.words[0], "web", *site.words[1:], "-n", "1"]) == 0
+    assert capsys.readouterr().out == "serves\n"
+    assert cli.execute(["logs", site.words[0], "gone", *site.words[1:]]) == 1
+    assert "there are: web" in capsys.readouterr().err
+    assert cli.execute(["stop", site.words[0], "web", *site.words[1:], "--json"]) == 0
+    (stopped,) = json.loads(capsys.readouterr().out)["hosts"].values()
+    assert (stopped["state"], stopped["pid"]) == ("exited", None)
+    assert cli.execute(["restart", site.words[0], "web", *site.words[1:], "--json"]) == 0
+    (running,) = json.loads(capsys.readouterr().out)["hosts"].values()
+    assert running["state"] == "running"
+    assert running["memory"] > 0
+    assert 2 < running["seconds"] < 600
+    assert cli.execute(["status", *site.words, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["hosts"].values()
+    assert found["agent"].startswith("Docker ")
+    assert found["generation"]["id"].startswith("deploy ")
+    assert 0 < found["memory"]["available"] < found["memory"]["total"]
+    assert 0 < found["data"]["free"] < found["data"]["total"]
+    assert cli.execute(["status", *site.words]) == 0
+    assert "Docker" in capsys.readouterr().out
+
+
+def test_a_service_that_the_last_deploy_brought_goes_and_comes_back(site: Site) -> None:
+    site.deploy("old one")
+    file = site.folder / "shed.yml"
+    other = "  - {name: other, build: web, command: [/bin/sleep, '1000']}\n"
+    file.write_text(file.read_text() + other)
+    with site.host.client() as client:
+        changes = list(site.target(client).deploy(site.workloads()))
+        assert [one.service for one in changes if one.started] == ["other"]
+        for up in (False, True):
+            assert cli.execute(["rollback", *site.words]) == 0
+            rows = DockerRemote(site.host, client).services()
+            assert ("other" in {one.name for one in rows}) is up
+        assert site.page() == "old one"
+        client.containers.get("other").remove(force=True)
 
 
 @pytest.mark.provokes("deploy.foreign-container")
@@ -225,12 +186,16 @@ def test_somebody_elses_container_is_not_touched(site: Site) -> None:
 
 
 @pytest.mark.provokes("deploy.no-previous")
-def test_without_an_earlier_version_there_is_no_way_back(site: Site) -> None:
+def test_without_an_earlier_version_there_is_no_way_back(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
     with site.host.client() as client:
         for container in client.containers.list(all=True):
             container.remove(force=True)
-        with pytest.raises(PiimageError, match="no earlier version"):
-            site.target(client).rollback("web")
+    assert cli.execute(["rollback", *site.words]) == 1
+    site.deploy("the first")
+    assert cli.execute(["rollback", *site.words]) == 1
+    assert "nothing to go back to" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("deploy.engine")

@@ -23,6 +23,9 @@ class OldPi:
     def get(self, name: str) -> None:
         raise docker.errors.NotFound(name)
 
+    def list(self, **options: object) -> list[Any]:
+        return []
+
     def info(self) -> dict[str, str]:
         return {"Architecture": "armv7l"}
 

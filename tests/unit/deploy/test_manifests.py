@@ -1,4 +1,4 @@
-"""What the verbs refuse of engines and clusters before anything is built or reached."""
+"""What `deploy` refuses of clusters before anything is built or reached."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from pathlib import Path
 import pytest
 
 from piimage.cli import main as cli
-
-
-@pytest.mark.provokes("deploy.engine-host")
-@pytest.mark.parametrize("words", [["ps"], ["status"], ["rollback"]])
-def test_what_needs_the_agent_says_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.execute([*words, "docker+ssh://pi@shed"]) == 2
-    assert "docker -H ssh://pi@shed" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("deploy.manifests")
