@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PIIMAGE = ROOT / ".venv" / "bin" / "piimage"
 ENTRY = '[/usr/bin/busybox, httpd, -f, -p, "8080", -h, /www]'
 SERVES = "exec busybox httpd -f -p 8080 -h /www"
+PEER = "docker save, gzip, ssh, docker load, rm, run (no health)"
 BROKEN = {
     "exits at once": "echo broken; exit 7",
     "never healthy": "exec busybox sleep 1000",
@@ -103,10 +103,9 @@ def emulated(runs: int, folder: Path) -> None:
         lines = [changed_line(pi, number) for number in range(runs)]
         alone = [restart(pi, "hello_world") for _ in range(runs)]
         print(
-            f"one line changed: {middle(lines, 'seconds'):.1f} s from command to healthy, ", end=""
-        )
-        print(
-            f"{middle(lines, 'sent'):.0f} bytes sent; restart alone {middle(alone, 'seconds'):.1f} s"
+            f"one line changed: {middle(lines, 'seconds'):.1f} s from command to healthy, "
+            f"{middle(lines, 'sent'):.0f} bytes sent; "
+            f"restart alone {middle(alone, 'seconds'):.1f} s"
         )
         away = middle([restart(pi, "web") for _ in range(runs)], "away")
         print(f"web server away: {away:.2f} s by a restart")
@@ -157,12 +156,9 @@ def engine(runs: int, folder: Path) -> None:
         mine = [ours(site, f"page {number}") for number in range(runs)]
         socket = str(site.host.host.engine)
         theirs = [peers(site, socket) for _ in range(runs)]
-    show: Callable[[str, list[Deploy]], None] = lambda name, found: print(  # noqa: E731
-        f"  {name}: {middle(found, 'seconds'):.1f} s, {middle(found, 'sent'):.0f} bytes"
-    )
     print("one page changed, Docker engine over ssh:")
-    show("piimage, health included", mine)
-    show("docker save, gzip, ssh, docker load, run (no health)", theirs)
+    for what, found in {"piimage, health included": mine, PEER: theirs}.items():
+        print(f"  {what}: {middle(found, 'seconds'):.1f} s, {middle(found, 'sent'):.0f} bytes")
     print(f"  bytes: 1/{middle(theirs, 'sent') / middle(mine, 'sent'):.0f}; ", end="")
     print(f"seconds: {middle(mine, 'seconds') / middle(theirs, 'seconds'):.2f}")
 
