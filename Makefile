@@ -3,7 +3,7 @@ PIIMAGE := .venv/bin/piimage
 # Two a processor: a good part of the tests waits for programs that they started.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: setup image test check format docs bench clean
+.PHONY: setup image test check format docs clean
 
 setup: .venv/installed
 
@@ -33,6 +33,12 @@ test: check
 format: setup
 	.venv/bin/ruff check --fix -q .
 	.venv/bin/ruff format -q .
+
+# What is generated from the code; tests find it out where it was forgotten.
+docs: setup
+	$(PIIMAGE) schema > docs/reference/piimage.schema.json
+	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
+	.venv/bin/python -m piimage.cli.reference > docs/reference/cli.md
 
 clean:
 	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,6 +35,7 @@ from piimage.config.values import (
     Part,
     ShortPart,
     Size,
+    StopTimeout,
     Strings,
     Texts,
     form,
@@ -255,8 +256,9 @@ class ContainerConfig(Part):
     timeout: Duration | None = Field(
         default=None, description="onboot and onshutdown: killed after this time; 0 for never."
     )
-    stop_timeout: Duration | None = Field(
-        default=None, description="Time between SIGTERM and SIGKILL when a service is stopped."
+    stop_timeout: StopTimeout | None = Field(
+        default=None,
+        description="Time between SIGTERM and SIGKILL when a service is stopped; 45s at most.",
     )
     log: Log | None = Field(default=None, description="How much of what a service prints is kept.")
 

@@ -199,6 +199,13 @@ def _positive(kind: str, value: int) -> int:
     return value
 
 
+def _at_most_45(value: int) -> int:
+    """Process 1 waits for a minute for a service's end, and has more to do in it."""
+    if value > 45:
+        raise problem(f"a time of {value} s to stop is more than process 1 waits", "45s at most")
+    return value
+
+
 _DURATION_SCHEMA: Final = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
@@ -221,6 +228,12 @@ Interval = Annotated[
     int,
     BeforeValidator(parse_duration),
     AfterValidator(partial(_positive, "a duration")),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+StopTimeout = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    AfterValidator(_at_most_45),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(SIZE_SCHEMA)]

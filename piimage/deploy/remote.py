@@ -20,7 +20,9 @@ from piimage.deploy.watch import watched
 from piimage.errors import PiimageError
 
 _WAIT_S: Final = 60
-_CONTROL_S: Final = 300.0
+# What starts may take as long as its health check allows, which only the host knows. A host that is
+# gone is noticed by ssh before that.
+_LONGEST_S: Final = 3600
 _FOREVER: Final = 10.0**9
 
 Show = Callable[[bytes], None]
@@ -86,6 +88,7 @@ class AgentRemote:
 
     link: Link
     ssh: Ssh
+    cancelled: threading.Event
 
     @property
     def name(self) -> str:
@@ -99,7 +102,7 @@ class AgentRemote:
 
     def control(self, operation: str, service: str) -> Service:
         """Have the agent do it."""
-        answer = self.link.ask(operation, service=service, timeout=_CONTROL_S)
+        answer = self.link.ask(operation, service=service, timeout=_LONGEST_S)
         if trouble := self.link.checked(lambda: answers.text(answer, "trouble")):
             raise not_up(self.name, service, trouble)
         return self.link.checked(lambda: answers.service(answer.get("service")))
@@ -122,8 +125,7 @@ class AgentRemote:
         answer = link.ask("rollback", wait=_WAIT_S)
         run = link.checked(lambda: answers.text(answer, "run"))
         target = link.checked(lambda: answers.text(answer, "target"))
-        cancelled = threading.Event()
-        changed = watched(link, run, _WAIT_S, self.ssh, cancelled, lambda line: None)
+        changed = watched(link, run, _LONGEST_S, self.ssh, self.cancelled, lambda line: None)
         return Return(target, changed)
 
     def status(self) -> tuple[Status, Mapping[str, Any]]:
@@ -138,7 +140,7 @@ def reached(ssh: Ssh, host: Host, cancelled: threading.Event) -> Iterator[Remote
     """Reach a host, by its agent or its Docker engine; errors as `linked` and `EngineHost`."""
     if host.engine is None:
         with linked(ssh, host, cancelled) as link:
-            yield AgentRemote(link, ssh)
+            yield AgentRemote(link, ssh, cancelled)
         return
     from piimage.deploy.docker_remote import DockerRemote  # noqa: PLC0415  # dear, and seldom
 

@@ -14,7 +14,7 @@ from piimage.deploy.text import printable, printable_lines
 from piimage.errors import PiimageError
 
 _LOST: Final = frozenset({"deploy.lost", "deploy.no-connection"})
-_AGAIN_S: Final = 20.0  # the Pi waits 30 s for its confirmation
+_CONFIRM_S: Final = 30.0  # that the Pi waits for its confirmation, once all is healthy
 _MARGIN_S: Final = 180.0  # for stopping and starting the services of a slow Pi
 
 
@@ -32,13 +32,17 @@ def watched(
         if error.code not in _LOST or cancelled.is_set():
             raise
         tell("the connection was lost; looking for it again")
-        return _again(watch, link, ssh, cancelled, error)
+        return _again(watch, link, ssh, cancelled, wait + _CONFIRM_S)
 
 
 def _again(
-    watch: _Watch, link: Link, ssh: Ssh, cancelled: threading.Event, first: PiimageError
+    watch: _Watch, link: Link, ssh: Ssh, cancelled: threading.Event, seconds: float
 ) -> tuple[str, ...]:
-    end = time.monotonic() + _AGAIN_S
+    """Follow the change over new connections, for as long as the Pi may wait for one.
+
+    A Pi that does not come back was reached before: it is the version that cut it off.
+    """
+    end = time.monotonic() + seconds
     while time.monotonic() < end and not cancelled.is_set():
         try:
             with linked(ssh, link.host, cancelled) as second:
@@ -47,7 +51,11 @@ def _again(
             if error.code not in _LOST:
                 raise
             cancelled.wait(1.0)
-    raise first
+    raise PiimageError(
+        "deploy.lost", f"it could not be reached again within {seconds:.0f} s of the switch",
+        place=link.host.name,
+        hint="it goes back by itself to what ran before; piimage status shows what it runs",
+    )  # fmt: skip
 
 
 class _Watch:
@@ -59,9 +67,12 @@ class _Watch:
         self._tell = tell
         self._seen = 0
         self._changed: tuple[str, ...] = ()
+        self._healthy = False
 
     def follow(self, link: Link) -> tuple[str, ...]:
         link.tell("watch", run=self._run, **{"from": self._seen})
+        if self._healthy:  # what was said over the lost connection may not have arrived
+            link.say("keep")
         while True:
             event, _ = link.event(self._timeout)
             self._seen += 1
@@ -76,6 +87,7 @@ class _Watch:
                     name = link.checked(lambda: answers.text(event, "service"))  # noqa: B023
                     self._tell(f"{printable(name)} is up")
                 case "healthy":
+                    self._healthy = True
                     link.say("keep")
                 case "going-back":
                     self._tell("goes back")

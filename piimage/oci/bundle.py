@@ -20,9 +20,9 @@ from piimage.oci.rootfs import User
 from piimage.oci.spec import Container, run_as, runtime_spec
 from piimage.trees import Entry, file, folder
 
-# Half of process 1's patience is ours: it kills the runner only after the runner killed the task.
-_KILL_MARGIN: Final = 10
-_STOP_TIMEOUT: Final = 10
+# Process 1 kills the runner only after the runner killed the task, and had its turns at containerd.
+# More than 60 it takes for no number at all (finit 4.12, src/service.c).
+_KILL: Final = 60
 # Paths that sh's blank-separated lists can hold as they are.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./@%+=:,-]+")
 _OWN_NAMESPACE: Final = "services.linuxkit"
@@ -91,15 +91,10 @@ def _hook(script: str) -> dict[str, Any]:
 def stanza(container: Container) -> str:
     """Return the line that has process 1 keep a service's runner alive."""
     name = container.name
-    kill = _stop_timeout(container.config) + _KILL_MARGIN
     return (
-        f"service [2345] name:{name} restart:always restart_sec:1 kill:{kill} log:null "
+        f"service [2345] name:{name} restart:always restart_sec:1 kill:{_KILL} log:null "
         f"/usr/lib/piimage/service {name} -- {name}\n"
     )
-
-
-def _stop_timeout(config: ContainerConfig) -> int:
-    return _STOP_TIMEOUT if config.stop_timeout is None else config.stop_timeout
 
 
 # --- container.env

@@ -38,6 +38,7 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.pi = Pi(folder)
+        self.runs = "slot"
         self.root = Root(str(folder / "root"))
         self.pi.write(
             "root/run/piimage/boot", f"PIIMAGE_SLOT='/slot'\nPIIMAGE_SLOT_CONTAINERS='{SLOT}'\n"
@@ -72,7 +73,7 @@ class Disk:
         lines = [line for line in text.splitlines() if not line.startswith(". ")]
         script.write_text("\n".join([*lines, function, ""]))
         count = self.pi.write("count", str(commands))
-        for name in ("ln", "mv", "rm", "readlink"):
+        for name in ("ln", "mv", "rm", "touch"):
             program = shutil.which(name)
             self.pi.path(f"bin/{name}").write_text(COMMAND.format(count=count, program=program))
             self.pi.path(f"bin/{name}").chmod(0o755)
@@ -81,6 +82,9 @@ class Disk:
             "dash", ["dash", str(script)], {"PATH": f"{self.pi.root}/bin:{os.environ['PATH']}"}
         )
         return os.waitpid(pid, 0)[1] == 0
+
+    def keep(self, name: str, commands: int = 1000) -> bool:
+        return self.switch(f"keep {name} {self.runs}", commands)
 
     def boots(self) -> str:
         """What the initramfs would choose: the slot's, or the digest of a deploy's."""
@@ -95,7 +99,9 @@ class Disk:
         return said.strip()
 
     def deploy(self, top: bytes, own: bytes) -> None:
-        assert self.switch(f"keep {self.bring_generation(top, own)}")
+        name = self.bring_generation(top, own)
+        assert self.keep(name)
+        self.runs = name
 
 
 def cut_after(writes: int, work: Callable[[], object]) -> bool:
@@ -167,12 +173,12 @@ def test_cuts_while_it_is_kept_leave_one_of_the_two(disks: Iterator[Disk], was: 
         if was != "slot":
             disk.deploy(OLD, OLD_OWN)
         if was == "slot-after-rollback":
-            assert disk.switch("keep slot")
+            assert disk.keep("slot")
         before = sha256(OLD) if was == "deployed" else SLOT
         assert disk.boots() == before
         name = disk.bring_generation(NEW, NEW_OWN)
         assert disk.boots() == before
-        whole = disk.switch(f"keep {name}", commands)
+        whole = disk.keep(name, commands)
         assert disk.boots() in {before, sha256(NEW)}, commands
         disk.deploy(NEW, NEW_OWN)
         assert disk.boots() == sha256(NEW), commands
@@ -186,7 +192,7 @@ def test_cuts_while_the_way_back_is_taken_leave_one_of_the_two(disks: Iterator[D
     while not whole:
         disk = next(disks)
         disk.deploy(OLD, OLD_OWN)
-        whole = disk.switch("keep slot", commands)
+        whole = disk.keep("slot", commands)
         assert disk.boots() in {sha256(OLD), SLOT}, commands
         commands += 1
     assert disk.boots() == SLOT
@@ -203,7 +209,7 @@ def test_cuts_while_rubbish_is_collected_lose_nothing(disks: Iterator[Disk]) -> 
         disk.deploy(NEW, NEW_OWN)
         cut = cut_after(writes, lambda: generations.collect(disk.root))  # noqa: B023
         assert disk.boots() == sha256(NEW), writes
-        assert disk.switch("keep slot")
+        assert disk.keep("slot")
         writes += 1
     left = {path.name.partition(".")[0] for path in Path(disk.root.layers).iterdir()}
     assert left == {sha256(one) for one in (OLD, OLD_OWN, NEW, NEW_OWN)}

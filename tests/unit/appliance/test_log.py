@@ -48,6 +48,12 @@ def test_lines_are_kept_as_printed(pi: Pi) -> None:
     assert pi.console() == []
 
 
+def test_a_line_without_end_is_cut(pi: Pi) -> None:
+    _log(pi, b"x" * 150_000 + b"\nnext\n", container="LOG_SIZE=1000000\n")
+    kept = (pi.root / "var/log/services/one/log").read_text().splitlines()
+    assert [len(line) for line in kept] == [65536, 65536, 150_000 - 2 * 65536, 4]
+
+
 def test_errors_are_kept_beside_the_output(pi: Pi) -> None:
     _log(pi, b"out\n", b"err\n")
     assert sorted((pi.root / "var/log/services/one/log").read_text().split()) == ["err", "out"]

@@ -98,6 +98,24 @@ def test_a_service_is_stopped_with_its_task_when_process_1_says_so(pi: Pi) -> No
     assert said(pi, "piimage: service one: stopped")
 
 
+def test_a_health_check_that_hangs_does_not_hold_up_the_end(pi: Pi) -> None:
+    pi.program("wget", "exec sleep 600")
+    check = "HEALTH_KIND=http\nHEALTH_TARGET=http://x\nHEALTH_TIMEOUT=600\n"
+    with running(pi, check) as process:
+        wait_until(lambda: state(pi) == "running", "the service")
+        assert end(process) == 0
+    assert state(pi) == "stopped"
+
+
+def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
+    pi.write("task", "exit 0")
+    pi.write("code", "3")
+    with running(pi) as process:
+        wait_until((pi.root / "run/piimage/services/one/exit").exists, "the code")
+        end(process)
+    assert not (pi.root / "run/piimage/services/one/exit").exists()
+
+
 def test_a_service_that_ends_is_restarted_later_and_later(pi: Pi) -> None:
     pi.write("task", "exit 0")
     with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=2\n"):
@@ -162,8 +180,10 @@ def test_a_service_waits_for_what_it_comes_after(pi: Pi) -> None:
         wait_until(lambda: state(pi) == "running", "the service")
 
 
-def test_a_turn_whose_holder_died_is_over(pi: Pi) -> None:
-    pi.write("run/piimage/services/.turn", "999999999\n")
+@pytest.mark.parametrize("holder", ["999999999\n", "", "1\n"])
+def test_a_turn_that_no_runner_holds_is_over(pi: Pi, holder: str) -> None:
+    """Of one that died, of a full /run, and of a number that is another process's by now."""
+    pi.write("run/piimage/services/.turn", holder)
     with running(pi):
         wait_until(lambda: state(pi) == "running", "the service")
 

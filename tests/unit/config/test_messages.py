@@ -44,6 +44,8 @@ BAD = [
     ("services: [a]", "config.value", "1:12", "'a' is not a mapping"),
     ("boot: []", "config.value", "1:7", "a list is not a mapping"),
     ("console: maybe", "config.value", "1:10", "'maybe' is not a truth value"),
+    ("services: [{name: a, image: x, stop_timeout: 1m}]", "config.value", "1:46",
+     "a time of 60 s to stop is more than process 1 waits"),
     ("log: {count: 0}", "config.value", "1:14", "0 is out of range"),
     ("log: {count: many}", "config.value", "1:14", "'many' is not a whole number"),
     ("log: {size: big}", "config.value", "1:13", "'big' is no size"),

@@ -135,7 +135,7 @@ def test_every_key_has_a_description() -> None:
 
 
 def test_the_reference_in_docs_is_what_the_models_say() -> None:
-    """If not: piimage schema > docs/reference/piimage.schema.json, --markdown > …/yaml.md."""
+    """If not: make docs."""
     folder = ROOT / "docs" / "reference"
     assert (folder / "piimage.schema.json").read_text() == json.dumps(
         json_schema(), indent=2

@@ -61,18 +61,17 @@ def use(layer):
             start(folder, path.name)
     point(run / "containers", "layers/" + layer)
 
-def keep(name):
+def keep(name, back):
     current = store / "current"
-    old = os.readlink(current) if (current / "good").exists() else ""
     if name == "slot":
         current.unlink(missing_ok=True)
     else:
         (store / "generations" / name / "good").touch()
         point(current, "generations/" + name)
-    if not old:
+    if back == "slot":
         (store / "previous").unlink(missing_ok=True)
-    elif os.path.basename(old) != name:
-        point(store / "previous", old)
+    else:
+        point(store / "previous", "generations/" + back)
 
 def start(folder, name):
     env = (folder / "services" / name / "container.env").read_text()
@@ -100,7 +99,9 @@ words = sys.argv[1:]
 if words[0] == "--mount":
     mount(words[1])
 elif words[0] == "--keep":
-    keep(words[1])
+    keep(words[1], words[2])
+elif words[0] == "--forget":
+    pass
 else:
     use(words[0])
 """
@@ -109,10 +110,12 @@ import os, pathlib, re, sys
 root = pathlib.Path(__file__).parents[3]
 run = root / "run/piimage"
 prepare = sys.argv[1] == "--prepare"
+if sys.argv[1] == "--clean":
+    sys.exit()
 layer, name = sys.argv[2:4] if prepare else sys.argv[1:3]
 folder, place = run / "layers" / layer / "services" / name, run / "rehearsal" / name
 if prepare:
-    place.mkdir(parents=True)
+    (place / "scratch").mkdir(parents=True)
     print(f"/run/piimage/layers/{layer}/services/{name}/config.json")
 else:
     (root / "rehearsed").open("a").write(name + " " + (place / "config.json").read_text() + "\\n")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.deploy.stand_in import AGENT, MACHINE, Stand, code, containers, layer, sha256
+from tests.unit.deploy.stand_in import AGENT, MACHINE, Stand, Talk, code, containers, layer, sha256
 
 DEAR = {"dataclasses", "pathlib", "typing", "re", "inspect", "argparse", "logging"}
 WHOLE = layer({"x": "y" * 1000})
@@ -243,6 +243,39 @@ def test_one_deploy_at_a_time(pi: Stand) -> None:
         second.greet()
         first.ask("put", layer=sha256(WHOLE), size=len(WHOLE))
         assert second.refusal("put", layer="0" * 64, size=5) == "busy"
+
+
+def test_a_tool_that_falls_silent_within_a_layer_gives_the_lock_back(pi: Stand) -> None:
+    program = "import piimage_agent.frames as f; f.SILENCE = 0.2; import piimage_agent.main as m; "
+    words = [
+        sys.executable,
+        "-c",
+        f"{program}raise SystemExit(m.main(['serve', '--root', {str(pi.root)!r}]))",
+    ]
+    silent = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+    )  # fmt: skip
+    talk = Talk(silent)
+    talk.greet()
+    talk.ask("put", layer=sha256(WHOLE), size=len(WHOLE))
+    talk.data(WHOLE[:400], last=False)
+    assert code(talk.pipe.read(5)[0]) == "bad-frame"
+    assert silent.wait(timeout=20) == 1
+    with pi.agent() as second:
+        second.greet()
+        assert second.put(WHOLE)["stored"] is True
+    for stream in (silent.stdin, silent.stdout):
+        assert stream is not None
+        stream.close()
+
+
+def test_what_ended_for_good_is_started_by_a_new_runner(pi: Stand) -> None:
+    (pi.root / "run/piimage/services/one/state").write_text("exited\n")
+    with pi.agent() as talk:
+        talk.greet()
+        assert talk.ask("start", service="one")["trouble"] == ""
+    assert pi.text("initctl") == "stop one\nstart one\n"
 
 
 def test_an_unknown_request_says_what_to_do(pi: Stand) -> None:

@@ -194,7 +194,7 @@ def test_a_switch_that_ends_in_the_middle_leaves_nothing_stopped(
     with pytest.raises(PiimageError, match="the switch failed") as caught:
         deploy(ssh, store, release(store, one="2", two="1"))
     assert caught.value.code == "deploy.rolled-back"
-    assert pi.text("initctl") == "start one\n"
+    assert pi.text("initctl") == "start one\nstart two\n"
     assert pi.running == pi.slot
 
 

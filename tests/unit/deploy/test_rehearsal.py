@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -152,11 +153,15 @@ def bind(source: str, *options: str) -> dict[str, object]:
         config(mounts=[bind("/data/../etc", "rw")]),
         config(mounts=[bind("/data/one,two", "rw")]),
         config(mounts=[bind("/data/not/there", "rw")]),
+        config(mounts=[bind("/data/socket", "ro")]),
+        config(mounts=[{**bind("/data", "rbind"), "type": "none"}]),
+        config(mounts=[{**bind("/dev/sda1"), "type": "ext4"}]),
         config(mounts=7),
         {},
     ],
 )
 def test_what_reaches_out_of_its_container_is_not_tried(pi: Stand, reaching: object) -> None:
+    os.mkfifo(pi.root / "data/socket")
     place = pi.root / "run/piimage/layers" / pi.slot / "services/one/config.json"
     place.write_text(json.dumps(reaching))
     assert not rehearsal._fits(Root(str(pi.root)), pi.slot, "one")
@@ -172,10 +177,14 @@ def test_what_has_a_script_of_its_own_is_not_tried(pi: Stand, script: str) -> No
 
 def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi: Stand) -> None:
     (pi.root / "data/one").mkdir(mode=0o750)
+    (pi.root / "etc/localtime").parent.mkdir()
+    (pi.root / "etc/localtime").write_text("UTC")
+    (pi.root / "data/read").mkdir()
     whole = config(
         mounts=[
             *CONFINED["mounts"],  # type: ignore[misc]
             bind("/etc/localtime", "ro"), bind("/data/one", "rw", "rbind", "rshared"),
+            bind("/data/read", "ro"),
         ],
         linux__namespaces=[{"type": "pid"}, {"type": "mount"}],
     )  # fmt: skip
@@ -185,11 +194,13 @@ def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi:
     assert rehearsal._fits(root, pi.slot, "one")
     assert rehearsal._rehearsed(root, pi.slot, "one", 5) == ""
     tried = json.loads((pi.root / "rehearsed").read_text().partition(" ")[2])
-    sysfs, localtime, data = tried["mounts"]
+    sysfs, localtime, data, read = tried["mounts"]
     assert sysfs["options"] == ["ro"]
     assert localtime["source"] == "/etc/localtime"
-    assert data["source"] == "/run/piimage/rehearsal/one/0/merged"
+    assert data["source"] == "/run/piimage/rehearsal/one/scratch/0/merged"
     assert data["options"] == ["rbind", "rprivate"]
+    assert read["source"] == "/run/piimage/rehearsal/one/scratch/1/merged"
+    assert read["options"] == ["rbind", "rprivate", "ro"]
     kinds = {one["type"] for one in tried["linux"]["namespaces"]}
     assert kinds == {"pid", "mount", "network", "ipc", "uts"}
     assert tried["linux"]["cgroupsPath"] == "/piimage/rehearsal/one"

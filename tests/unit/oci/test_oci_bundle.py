@@ -20,7 +20,6 @@ from piimage.oci.bundle import (
     poststart,
     prestart,
     quote,
-    stanza,
 )
 from piimage.oci.models import Execution
 from piimage.oci.rootfs import Root, User, notes_of
@@ -70,15 +69,11 @@ def test_the_containers_layer_has_the_stanzas_of_the_services() -> None:
     tree = [container("onboot", "dhcp"), container(), container("onshutdown", "bye")]
     made = texts(list(containers_tree(tree, {})))
     assert made["finit.d/web.conf"] == (
-        "service [2345] name:web restart:always restart_sec:1 kill:20 log:null "
+        "service [2345] name:web restart:always restart_sec:1 kill:60 log:null "
         "/usr/lib/piimage/service web -- web\n"
     )
     assert [path for path in made if path.startswith("finit.d/")] == ["finit.d/web.conf"]
     assert {"onboot", "services", "onshutdown", "finit.d"} <= set(made)
-
-
-def test_process_1_waits_longer_than_the_runner() -> None:
-    assert " kill:40 " in stanza(container(stop_timeout="30s"))
 
 
 def test_the_errors_of_all_containers_come_together() -> None:

@@ -41,11 +41,18 @@ class Change:
         self.before = generations.running(root)
         self.after = generations.containers_of(root, target)
         self.booted = generations.booted(root)
+        self.behind = generations.linked(root, "previous") or generations.SLOT
         self.up = [row["name"] for row in services.states(root) if services.is_up(row)]
         self._began = time.monotonic()
 
     def run(self) -> None:
-        """Make the change, to its good or bad end."""
+        """Make the change, to its good or bad end; whatever goes wrong in between is undone."""
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001  # nobody else would put it right
+            self._go_back({}, f"{type(error).__name__}: {error}")
+
+    def _run(self) -> None:
         raise NotImplementedError
 
     def _changed(self) -> list[str]:
@@ -56,6 +63,11 @@ class Change:
     def _switch(self, *words: str) -> None:
         program = self.root.at("usr/lib/piimage/switch")
         services.call(["switch", *words], program, 300, "switch")
+
+    def _keep_target(self) -> None:
+        """Have the next boot take the target; what ran until now is what `rollback` leads to."""
+        ran = generations.of_layer(self.root, self.before) or generations.SLOT
+        self._switch("--keep", self.target, ran)
 
     def _watch(self, fresh: list[str]) -> dict[str, str]:
         """Return what is wrong with which services; the fresh ones may fail at once."""
@@ -110,11 +122,10 @@ class Change:
         if generations.running(self.root) != self.before:
             self._switch(self.before)
         if generations.booted(self.root) != self.booted:
-            self._switch("--keep", self.booted)
+            self._switch("--keep", self.booted, self.behind)
+        # A switch that ended in the middle has stopped services and started none.
         for name in self.up:
-            # A switch that ended in the middle has stopped services and started none.
-            if services.state(self.root, name)["state"] == "stopped":
-                services.initctl(self.root, "start", name)
+            services.initctl(self.root, "start", name)
         late = [name for name in self.up if services.wait_up(self.root, name, self.wait)]
         self._collect()
         return f"{', '.join(late)} did not come back" if late else ""
@@ -123,7 +134,8 @@ class Change:
         """Remove what nothing uses any more; what cannot be removed today is met again."""
         try:
             generations.collect(self.root)
-        except OSError:
+            self._switch("--forget")
+        except (OSError, Refused):
             return
 
     def _end(self, **said: Any) -> None:  # noqa: ANN401  # what the tool is told, as JSON
@@ -132,8 +144,11 @@ class Change:
     def _tell(self, event: str, **said: Any) -> None:  # noqa: ANN401  # likewise
         seconds = round(time.monotonic() - self._began, 2)
         line = json.dumps({"event": event, "seconds": seconds, **said})
-        with open(f"{self.folder}/events", "a") as file:
-            file.write(line + "\n")
+        try:
+            with open(f"{self.folder}/events", "a") as file:
+                file.write(line + "\n")
+        except OSError:
+            return  # whoever watches gives up in time; what runs matters more
 
 
 class Deploy(Change):
@@ -147,8 +162,7 @@ class Deploy(Change):
         self._confirm = confirm
         self._rehearse = rehearse
 
-    def run(self) -> None:
-        """Make the change, to its good or bad end."""
+    def _run(self) -> None:
         try:
             self._switch("--mount", self.after)
             fresh = self._changed()
@@ -198,7 +212,7 @@ class Deploy(Change):
 
     def _keep(self) -> None:
         try:
-            self._switch("--keep", self.target)
+            self._keep_target()
         except Refused as refused:
             self._go_back({}, f"it cannot be kept: {refused.message}")
         else:
@@ -209,11 +223,10 @@ class Deploy(Change):
 class Rollback(Change):
     """Something that was good once, and that somebody wants: it stays, however it does."""
 
-    def run(self) -> None:
-        """Make the change, to its good or bad end."""
+    def _run(self) -> None:
         try:
             self._switch(self.after)
-            self._switch("--keep", self.target)
+            self._keep_target()
         except Refused as refused:
             self._go_back({}, f"the switch failed: {refused.message}")
             return

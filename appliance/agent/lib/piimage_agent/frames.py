@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import struct
 
 MAGIC = b"\xb1\x1a"
 HEADER = struct.Struct(">2sII")
 MAX_JSON = 1 << 20
 MAX_BODY = 1 << 18
+SILENCE = 120.0
+"""Seconds that the other side may take between two pieces of what it began."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ class Ended(Exception):
 
 def read_frame(fd: int) -> tuple[dict[str, Any], bytes]:
     """Return the next frame's object and raw bytes; raises BadFrame, Ended."""
-    first = os.read(fd, HEADER.size)
+    first = _read(fd, HEADER.size)
     if not first:
         raise Ended
     magic, words, body = HEADER.unpack(first + _exactly(fd, HEADER.size - len(first)))
@@ -57,10 +60,16 @@ def write_frame(fd: int, value: dict[str, Any], body: bytes = b"") -> None:
         raise Ended from None
 
 
+def _read(fd: int, count: int) -> bytes:
+    if not select.select([fd], [], [], SILENCE)[0]:
+        raise BadFrame(f"nothing came for {SILENCE:g} s, in the middle of something")
+    return os.read(fd, count)
+
+
 def _exactly(fd: int, count: int) -> bytes:
     parts = []
     while count:
-        data = os.read(fd, count)
+        data = _read(fd, count)
         if not data:
             raise BadFrame("the stream ended in the middle of a frame")
         parts.append(data)

@@ -11,7 +11,7 @@ import json
 import os
 
 from piimage_agent import services
-from piimage_agent.root import Root, read_text, write_file
+from piimage_agent.root import Root, is_file, read_text, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ _ROOTS = "/run/piimage/rootfs/rehearsal"
 _CONFIG_LIMIT = 1 << 20
 # Copies can be made of what lies here: data, and volumes that containers share.
 _COPIED = ("/data/", "/run/piimage/rootfs/volumes/")
+# Types of mounts that show nothing of the host's but what a container sees anyway.
+_INNER = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup")
 _OWN = ("network", "ipc", "uts")  # namespaces, beside those that a container has anyway
-_SPARE_MEMORY = 64 << 20
+_SPARE_MEMORY = 96 << 20  # what it writes, 32 MiB at most, is part of it
+_MARGIN_S = 150.0  # for slow Pis, and a last check that takes its time
 _DISPENSABLE = 1000  # oom_score_adj(5): of all processes, this one goes first
 
 
@@ -48,14 +51,17 @@ def objection(
 
 def _rehearsed(root: Root, layer: str, name: str, wait: float) -> str:
     """Try a service; return what is wrong with it, or nothing."""
-    place = _rehearse(root, 60, "--prepare", layer, name)
-    folder = f"{root.run}/rehearsal/{name}"
-    config = json.loads(read_text(root.at(place.lstrip("/")), _CONFIG_LIMIT))
-    copies = list(_confine(config, name))
-    _make_copies(root, folder, copies)
-    write_file(f"{folder}/config.json", json.dumps(config).encode())
-    longest = wait + services.patience(services.folder_of(root, layer), name) + 120
-    return _rehearse(root, longest, layer, name, str(int(wait)))
+    try:
+        place = _rehearse(root, 60, "--prepare", layer, name)
+        folder = f"{root.run}/rehearsal/{name}"
+        config = json.loads(read_text(root.at(place.lstrip("/")), _CONFIG_LIMIT))
+        _make_copies(root, folder, list(_confine(root, config, name)))
+        write_file(f"{folder}/config.json", json.dumps(config).encode())
+        longest = wait + services.patience(services.folder_of(root, layer), name) + _MARGIN_S
+        return _rehearse(root, longest, layer, name, str(int(wait)))
+    except BaseException:
+        _rehearse(root, 60, "--clean", layer, name)
+        raise
 
 
 def _rehearse(root: Root, timeout: float, *words: str) -> str:
@@ -67,10 +73,11 @@ def _make_copies(root: Root, folder: str, sources: list[str]) -> None:
     """Make what the overlays need; a copy belongs to whom the folder belongs to."""
     for number, source in enumerate(sources):
         found = os.stat(root.at(source.lstrip("/")))
+        copy = f"{folder}/scratch/{number}"
         for part in ("", "/upper", "/work", "/merged"):
-            os.mkdir(f"{folder}/{number}{part}", 0o700)
-        os.chown(f"{folder}/{number}/upper", found.st_uid, found.st_gid)
-        os.chmod(f"{folder}/{number}/upper", found.st_mode & 0o7777)
+            os.mkdir(f"{copy}{part}", 0o700)
+        os.chown(f"{copy}/upper", found.st_uid, found.st_gid)
+        os.chmod(f"{copy}/upper", found.st_mode & 0o7777)
     lines = "".join(f"{number} {source}\n" for number, source in enumerate(sources))
     write_file(f"{folder}/copies", lines.encode())
 
@@ -106,26 +113,40 @@ def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
     yield any(rule["allow"] for rule in linux["resources"]["devices"])
     yield any("path" in one for one in linux["namespaces"])
     yield "user" in kinds or not {"pid", "mount"} <= kinds
-    for mount in _written(config):
-        source = mount["source"]
-        yield not source.startswith(_COPIED) or ".." in source.split("/")
-        yield ":" in source or "," in source or "\n" in source  # overlay's options know no way
-        yield not os.path.isdir(root.at(source.lstrip("/")))
+    for mount in config["mounts"]:
+        kind = mount.get("type")
+        yield kind not in _INNER and (kind != "bind" or _binds_more(root, mount))
 
 
-def _written(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the mounts of the host's files that the service may write to."""
+def _binds_more(root: Root, mount: dict[str, Any]) -> bool:
+    """Tell whether a bind shows what is neither a folder to be copied nor a file to be read.
+
+    A folder that is only read is copied as well: through a socket in it a service is written to.
+    """
+    source = mount["source"]
+    place = root.at(source.lstrip("/"))
+    if "ro" in mount.get("options", ()):
+        known = os.path.isdir(place) or is_file(os.path.realpath(place))
+    else:
+        known = source.startswith(_COPIED) and os.path.isdir(place)
+    # Overlay's options know no way to write some names.
+    return not known or ".." in source.split("/") or any(one in source for one in ":,\\\n")
+
+
+def _folders(root: Root, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the mounts of the host's folders."""
     binds = (mount for mount in config["mounts"] if mount.get("type") == "bind")
-    return [mount for mount in binds if "ro" not in mount.get("options", ())]
+    return [one for one in binds if os.path.isdir(root.at(one["source"].lstrip("/")))]
 
 
-def _confine(config: dict[str, Any], name: str) -> Iterator[str]:
+def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
     """Change a config.json to a rehearsal's, and give the folders that it needs copies of."""
     folder = f"/run/piimage/rehearsal/{name}"
-    for number, mount in enumerate(_written(config)):
+    for number, mount in enumerate(_folders(root, config)):
         yield mount["source"]
-        mount["source"] = f"{folder}/{number}/merged"
-        mount["options"] = ["rbind", "rprivate"]
+        mount["source"] = f"{folder}/scratch/{number}/merged"
+        only = ["ro"] if "ro" in mount.get("options", ()) else []
+        mount["options"] = ["rbind", "rprivate", *only]
     for mount in config["mounts"]:
         if mount.get("type") == "sysfs":
             mount["options"] = [*mount.get("options", ()), "ro"]

@@ -18,6 +18,7 @@ _FILES = ("config.json", "layers", "container.env", "prestart", "poststart")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAUSE = 0.1
 _CODE_S = 20.0
+_STOP_S = 120.0  # process 1 ends a runner after a minute
 # signal(7); the module of that name is dear to import: HUP, INT, PIPE, TERM.
 _DEFAULT_SIGNALS = (1, 2, 13, 15)
 _KILL = 9
@@ -164,6 +165,8 @@ def wait_up(root: Root, name: str, seconds: float) -> str:
 
 def start(root: Root, name: str, wait: float) -> str:
     """Have process 1 start a service, and wait until it is up."""
+    if state(root, name)["state"] == "exited":
+        stop(root, name)  # its runner is there still: for process 1 it is up
     initctl(root, "start", name)
     return wait_up(root, name, wait)
 
@@ -171,7 +174,7 @@ def start(root: Root, name: str, wait: float) -> str:
 def stop(root: Root, name: str) -> None:
     """Have process 1 stop a service, and wait until it is down; raises Refused ``not-stopped``."""
     initctl(root, "stop", name)
-    end = time.monotonic() + 90
+    end = time.monotonic() + _STOP_S
     while state(root, name)["state"] != "stopped":
         if time.monotonic() > end:
             raise Refused("not-stopped", f"{name} does not stop")

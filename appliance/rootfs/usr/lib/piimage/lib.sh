@@ -144,7 +144,7 @@ check_health() {
 	tcp) in_its_network "$2" nc "${HEALTH_TARGET%:*}" "${HEALTH_TARGET##*:}" -e true ;;
 	command)
 		(
-			set -- timeout "$HEALTH_TIMEOUT" runc --root "$3" exec "$1"
+			set -- timeout -k 2 "$HEALTH_TIMEOUT" runc --root "$3" exec "$1"
 			eval "\"\$@\" $HEALTH_TARGET" # a quoted argument list
 		)
 		;;
@@ -155,7 +155,7 @@ in_its_network() {
 	first=$1
 	shift
 	[ "$HEALTH_NETNS" != 1 ] || set -- nsenter -t "$first" -n "$@"
-	timeout "$HEALTH_TIMEOUT" "$@"
+	timeout -k 2 "$HEALTH_TIMEOUT" "$@"
 }
 
 # Host folders, then what LinuxKit's `runtime` section asks for before the start.

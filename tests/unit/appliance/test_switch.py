@@ -1,0 +1,117 @@
+"""The script that changes what runs, with a stand-in for process 1."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.appliance.scripts import Pi, environment
+
+INITCTL = """
+echo "$@" >>"$ROOT/initctl"
+case $1 in
+stop) echo stopped >"$ROOT/run/piimage/services/$2/state" ;;
+start) echo waiting >"$ROOT/run/piimage/services/$2/state" ;;
+esac
+"""
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Pi:
+    """One service that changes in layer `bbb`, one that does not, one that rests."""
+    pi = Pi(tmp_path)
+    pi.install("switch")
+    library = pi.install("lib.sh")
+    noting = f'umount() {{ echo "$1" >>{tmp_path}/unmounted; }}'
+    library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
+    pi.program("initctl", INITCTL.replace("$ROOT", str(tmp_path)))
+    pi.write("run/piimage/boot", f"PIIMAGE_SLOT={tmp_path}/slot\nPIIMAGE_SLOT_CONTAINERS=aaa\n")
+    for layer, version in (("aaa", "1"), ("bbb", "2")):
+        pi.write(f"run/piimage/layers/{layer}/services/changes/config.json", version)
+        for name in ("same", "rests"):
+            pi.write(f"run/piimage/layers/{layer}/services/{name}/config.json", "1")
+        for name in ("changes", "same", "rests"):
+            pi.write(f"run/piimage/layers/{layer}/finit.d/{name}.conf", f"service {name}")
+    for name, state in (("changes", "running"), ("same", "running"), ("rests", "stopped")):
+        pi.write(f"run/piimage/services/{name}/state", f"{state}\n")
+        pi.write(f"run/piimage/health/{name}", "healthy\n")
+    (tmp_path / "run/piimage/containers").symlink_to("layers/aaa")
+    pi.path("data/piimage/generations/x")
+    return pi
+
+
+def switch(pi: Pi, *words: str) -> subprocess.CompletedProcess[str]:
+    script = ["busybox", "sh", str(pi.root / "usr/lib/piimage/switch"), *words]
+    return subprocess.run(
+        script, capture_output=True, text=True, env=environment(), timeout=60, check=False
+    )
+
+
+def asked(pi: Pi) -> list[str]:
+    path = pi.root / "initctl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_only_what_differs_is_stopped_and_started(pi: Pi) -> None:
+    pi.write("run/piimage/services/changes/exit", "7\n")
+    done = switch(pi, "bbb")
+    assert done.returncode == 0, done.stderr
+    assert asked(pi) == ["stop changes", "start changes"]
+    assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")
+    assert not (pi.root / "run/piimage/services/changes/exit").exists()
+    assert not (pi.root / "run/piimage/health/changes").exists()
+    assert (pi.root / "run/piimage/health/same").exists()
+    assert "changed: changes" in pi.console()[-1]
+
+
+def test_what_was_stopped_by_hand_stays_stopped_when_stanzas_are_read_anew(pi: Pi) -> None:
+    pi.write("run/piimage/layers/bbb/finit.d/new.conf", "service new")
+    pi.write("run/piimage/layers/bbb/services/new/config.json", "1")
+    pi.write("run/piimage/services/new/exit", "7\n")  # of one that was there before
+    assert switch(pi, "bbb").returncode == 0
+    assert asked(pi) == ["stop changes", "reload", "stop rests", "start changes"]
+    assert not (pi.root / "run/piimage/services/new/exit").exists()
+
+
+def test_the_next_boot_stays_as_it_is_until_a_generation_is_kept(pi: Pi) -> None:
+    pi.write("data/piimage/generations/one/containers", "bbb\n")
+    assert switch(pi, "bbb").returncode == 0
+    assert not (pi.root / "data/piimage/current").is_symlink()
+    assert switch(pi, "--keep", "one", "slot").returncode == 0
+    assert (pi.root / "data/piimage/current").readlink() == Path("generations/one")
+    assert (pi.root / "data/piimage/current/good").exists()
+    assert not (pi.root / "data/piimage/previous").is_symlink()
+
+
+def test_the_way_back_is_what_the_caller_says_ran(pi: Pi) -> None:
+    for name in ("one", "two"):
+        pi.write(f"data/piimage/generations/{name}/containers", "bbb\n")
+    switch(pi, "--keep", "two", "one")
+    assert (pi.root / "data/piimage/previous").readlink() == Path("generations/one")
+    switch(pi, "--keep", "slot", "two")
+    assert not (pi.root / "data/piimage/current").is_symlink()
+    assert (pi.root / "data/piimage/previous").readlink() == Path("generations/two")
+
+
+def test_what_is_not_there_is_not_kept(pi: Pi) -> None:
+    done = switch(pi, "--keep", "gone", "slot")
+    assert done.returncode == 1
+    assert "there is no generation gone" in done.stderr
+    assert not (pi.root / "data/piimage/current").is_symlink()
+
+
+def test_a_layer_that_is_missing_stops_nothing(pi: Pi) -> None:
+    done = switch(pi, "ccc")
+    assert done.returncode == 1
+    assert "are not complete" in done.stderr
+    assert asked(pi) == []
+
+
+def test_layers_whose_files_were_removed_are_unmounted(pi: Pi) -> None:
+    pi.write("slot/layers/aaa.squashfs", "")
+    pi.write("data/piimage/layers/bbb.squashfs", "")
+    pi.path("run/piimage/layers/ccc/x")
+    switch(pi, "--forget")
+    assert (pi.root / "unmounted").read_text() == f"{pi.root}/run/piimage/layers/ccc\n"
