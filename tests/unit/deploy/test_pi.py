@@ -20,20 +20,9 @@ from tests.unit.deploy import stand_in
 from tests.unit.deploy.stand_in import Stand, fake_ssh, release, target
 
 
-@pytest.fixture(autouse=True)
-def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pretend that releases are for the processor of this computer."""
-    monkeypatch.setattr("piimage.deploy.pi.MACHINE", stand_in.MACHINE)
-
-
 @pytest.fixture
 def pi(tmp_path: Path) -> Stand:
     return Stand(tmp_path / "pi", one="1", two="1")
-
-
-@pytest.fixture
-def ssh(pi: Stand, tmp_path: Path) -> Runner:
-    return fake_ssh(tmp_path / "bin", {"pi": shlex.join(pi.command())})
 
 
 def deploy(ssh: Runner, store: Store, wish: Release | Wish) -> tuple[str, ...]:

@@ -15,23 +15,12 @@ from piimage_agent.root import Root
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
-from tests.unit.deploy import stand_in
 from tests.unit.deploy.stand_in import CONFINED, Stand, fake_ssh, release, target
-
-
-@pytest.fixture(autouse=True)
-def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("piimage.deploy.pi.MACHINE", stand_in.MACHINE)
 
 
 @pytest.fixture
 def pi(tmp_path: Path) -> Stand:
     return Stand(tmp_path / "pi", one="1 tried", two="1 tried")
-
-
-@pytest.fixture
-def ssh(pi: Stand, tmp_path: Path) -> Runner:
-    return fake_ssh(tmp_path / "bin", {"pi": shlex.join(pi.command())})
 
 
 def deploy(ssh: Runner, store: Store, **services: str) -> list[str]:

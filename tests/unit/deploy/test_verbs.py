@@ -10,7 +10,6 @@ import pytest
 
 from piimage.cli import main as cli
 from piimage.store import Store
-from tests.unit.deploy import stand_in
 from tests.unit.deploy.stand_in import Stand, fake_ssh, release, target
 
 
@@ -95,10 +94,8 @@ def test_rollback_leads_to_what_ran_before(
     pis: list[Stand],
     store: Store,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("piimage.deploy.pi.MACHINE", stand_in.MACHINE)
     runner = fake_ssh(tmp_path / "bin", {"a": shlex.join(pis[0].command())})
     new = release(store, one="2", two="1")
     target(runner, store, "a", new).deploy(lambda line: None)
