@@ -25,7 +25,8 @@ T = TypeVar("T")
 HostNames = Annotated[
     str,
     typer.Argument(
-        metavar="HOST", help="[USER@]HOST[:PORT], several by commas; with --inventory also groups."
+        metavar="HOST",
+        help="[USER@]HOST[:PORT] or docker+ssh://…, several by commas; with --inventory also groups.",
     ),
 ]
 InventoryFile = Annotated[

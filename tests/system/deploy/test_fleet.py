@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +28,7 @@ from tests.unit.deploy import stand_in
 from tests.unit.deploy.stand_in import release
 
 COUNT = 10
+PIIMAGE = Path(sys.executable).with_name("piimage")
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +100,60 @@ def test_a_machine_with_another_host_key_gets_nothing(
     with pytest.raises(PiimageError) as caught:
         _target(swapped, machines[1], store, release(store, one="2", two="1")).plan()
     assert caught.value.code == "deploy.host-key"
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[tuple[dict[str, str], str]]:
+    """An ssh-agent that holds a key with a passphrase: its environment, and the public key."""
+    key = tmp_path / "guarded"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", key], check=True)
+    ask = tmp_path / "ask"
+    ask.write_text("#!/bin/sh\necho secret\n")
+    ask.chmod(0o700)
+    socket = str(tmp_path / "agent")
+    environment = {**os.environ, "SSH_AUTH_SOCK": socket}
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as process:
+        try:
+            while not Path(socket).exists():
+                time.sleep(0.05)
+            asking = {**environment, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
+            subprocess.run(["ssh-add", "-q", key], env=asking, check=True)
+            yield environment, key.with_suffix(".pub").read_text()
+        finally:
+            process.terminate()
+
+
+def test_agents_aliases_and_jump_hosts_are_those_of_ssh(
+    machines: tuple[list[Machine], Path], agent: tuple[dict[str, str], str], tmp_path: Path
+) -> None:
+    """A host that only its name in the configuration leads to, through another one."""
+    environment, public = agent
+    gate, attic = machines[0][:2]
+    for machine in (gate, attic):
+        machine.allow(public)
+    known = "".join(f"{one.address} {one.host.host_key}\n" for one in (gate, attic))
+    (tmp_path / "known").write_text(known)
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host gate\n  HostName {gate.address}\n  User root\n"
+        f"Host attic\n  HostName {attic.address}\n  ProxyJump gate\n  User root\n"
+        f"Host *\n  UserKnownHostsFile {tmp_path}/known\n  StrictHostKeyChecking yes\n"
+        "  IdentityFile none\n"
+    )
+    before = gate.log().count("Accepted publickey")
+    words = ["ps", "attic", "--ssh-config", str(config), "--json"]
+    done = subprocess.run(
+        [PIIMAGE, *words], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["name"] for row in json.loads(done.stdout)["hosts"]["attic"]] == ["one", "two"]
+    assert gate.log().count("Accepted publickey") == before + 1
+    without = {**environment, "SSH_AUTH_SOCK": ""}
+    done = subprocess.run(
+        [PIIMAGE, *words], env=without, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["hosts"]["attic"]["code"] == "deploy.no-login"
 
 
 def test_a_good_version_reaches_all_but_the_one_that_is_off(
