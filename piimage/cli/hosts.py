@@ -26,7 +26,7 @@ HostNames = Annotated[
     str,
     typer.Argument(
         metavar="HOST",
-        help="[USER@]HOST[:PORT] or docker+ssh://…, several by commas; with --inventory also groups.",
+        help="[USER@]HOST[:PORT], docker+ssh://…; several by commas; with --inventory also groups.",
     ),
 ]
 InventoryFile = Annotated[
