@@ -14,7 +14,8 @@ import typer
 
 from piimage.cli.output import error_event, show_error
 from piimage.deploy.hosts import Host, parse_host, read_inventory
-from piimage.deploy.remote import Remote, reached
+from piimage.deploy.reach import reached
+from piimage.deploy.remote import Remote
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
 from piimage.errors import ErrorGroup, InputError, PiimageError

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from piimage.deploy import answers
 from piimage.deploy.answers import Service
-from piimage.deploy.docker_ssh import EngineHost
-from piimage.deploy.hosts import Host
-from piimage.deploy.link import Link, linked
-from piimage.deploy.ssh import Ssh
-from piimage.deploy.status import Status, parse
+from piimage.deploy.status import Status
 from piimage.deploy.text import printable_lines
-from piimage.deploy.watch import watched
 from piimage.errors import PiimageError
-
-_WAIT_S: Final = 60
-# What starts may take as long as its health check allows, which only the host knows. A host that is
-# gone is noticed by ssh before that.
-_LONGEST_S: Final = 3600
-_FOREVER: Final = 10.0**9
 
 Show = Callable[[bytes], None]
 
@@ -80,70 +66,3 @@ def not_up(host: str, service: str, trouble: str) -> PiimageError:
         "deploy.not-up", f"{service} is not up: {printable_lines(trouble)}", place=host,
         hint="piimage logs shows what it printed",
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class AgentRemote:
-    """A Pi that runs piimage's system."""
-
-    link: Link
-    ssh: Ssh
-    cancelled: threading.Event
-
-    @property
-    def name(self) -> str:
-        """What the user calls the host."""
-        return self.link.host.name
-
-    def services(self) -> tuple[Service, ...]:
-        """Return how each service is."""
-        answer = self.link.ask("ps")
-        return self.link.checked(lambda: answers.services(answer))
-
-    def control(self, operation: str, service: str) -> Service:
-        """Have the agent do it."""
-        answer = self.link.ask(operation, service=service, timeout=_LONGEST_S)
-        if trouble := self.link.checked(lambda: answers.text(answer, "trouble")):
-            raise not_up(self.name, service, trouble)
-        return self.link.checked(lambda: answers.service(answer.get("service")))
-
-    def log(self, service: str, extract: Extract, show: Show) -> None:
-        """Show what the agent reads of the ring of files."""
-        self.link.tell(
-            "logs", service=service, lines=extract.lines, since=extract.since,
-            follow=extract.follow,
-        )  # fmt: skip
-        while True:
-            event, body = self.link.event(_FOREVER if extract.follow else 120)
-            if event.get("event") != "log":
-                return
-            show(body)
-
-    def roll_back(self) -> Return:
-        """Have the agent go to the generation before."""
-        link = self.link
-        answer = link.ask("rollback", wait=_WAIT_S)
-        run = link.checked(lambda: answers.text(answer, "run"))
-        target = link.checked(lambda: answers.text(answer, "target"))
-        changed = watched(link, run, _LONGEST_S, self.ssh, self.cancelled, lambda line: None)
-        return Return(target, changed)
-
-    def status(self) -> tuple[Status, Mapping[str, Any]]:
-        """Return what the agent says of its Pi."""
-        answer = self.link.ask("status")
-        answer.pop("ok")
-        return self.link.checked(lambda: parse(answer)), answer
-
-
-@contextlib.contextmanager
-def reached(ssh: Ssh, host: Host, cancelled: threading.Event) -> Iterator[Remote]:
-    """Reach a host, by its agent or its Docker engine; errors as `linked` and `EngineHost`."""
-    if host.engine is None:
-        with linked(ssh, host, cancelled) as link:
-            yield AgentRemote(link, ssh, cancelled)
-        return
-    from piimage.deploy.docker_remote import DockerRemote  # noqa: PLC0415  # dear, and seldom
-
-    engine = EngineHost(ssh, host)
-    with engine.client() as client:
-        yield DockerRemote(engine, client)

@@ -1,0 +1,75 @@
+"""The services of a Pi that runs piimage's system, asked of its agent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from piimage.deploy import answers
+from piimage.deploy.answers import Service
+from piimage.deploy.link import Link
+from piimage.deploy.remote import Extract, Return, Show, not_up
+from piimage.deploy.ssh import Ssh
+from piimage.deploy.status import Status, parse
+from piimage.deploy.watch import watched
+
+_WAIT_S: Final = 60
+# What starts may take as long as its health check allows, which only the host knows. A host that is
+# gone is noticed by ssh before that.
+_LONGEST_S: Final = 3600
+_FOREVER: Final = 10.0**9
+
+
+@dataclass(frozen=True)
+class AgentRemote:
+    """A Pi that runs piimage's system."""
+
+    link: Link
+    ssh: Ssh
+    cancelled: threading.Event
+
+    @property
+    def name(self) -> str:
+        """What the user calls the host."""
+        return self.link.host.name
+
+    def services(self) -> tuple[Service, ...]:
+        """Return how each service is."""
+        answer = self.link.ask("ps")
+        return self.link.checked(lambda: answers.services(answer))
+
+    def control(self, operation: str, service: str) -> Service:
+        """Have the agent do it."""
+        answer = self.link.ask(operation, service=service, timeout=_LONGEST_S)
+        if trouble := self.link.checked(lambda: answers.text(answer, "trouble")):
+            raise not_up(self.name, service, trouble)
+        return self.link.checked(lambda: answers.service(answer.get("service")))
+
+    def log(self, service: str, extract: Extract, show: Show) -> None:
+        """Show what the agent reads of the ring of files."""
+        self.link.tell(
+            "logs", service=service, lines=extract.lines, since=extract.since,
+            follow=extract.follow,
+        )  # fmt: skip
+        while True:
+            event, body = self.link.event(_FOREVER if extract.follow else 120)
+            if event.get("event") != "log":
+                return
+            show(body)
+
+    def roll_back(self) -> Return:
+        """Have the agent go to the generation before."""
+        link = self.link
+        answer = link.ask("rollback", wait=_WAIT_S)
+        run = link.checked(lambda: answers.text(answer, "run"))
+        target = link.checked(lambda: answers.text(answer, "target"))
+        changed = watched(link, run, _LONGEST_S, self.ssh, self.cancelled, lambda line: None)
+        return Return(target, changed)
+
+    def status(self) -> tuple[Status, Mapping[str, Any]]:
+        """Return what the agent says of its Pi."""
+        answer = self.link.ask("status")
+        answer.pop("ok")
+        return self.link.checked(lambda: parse(answer)), answer
