@@ -2,9 +2,11 @@
 
     python -m tests.system.deploy.powercut --cuts 100 --report cuts.json
 
-One card goes through all of it. After each cut the next boot has to come up with every service
-healthy, in the old or the new version, never in another, and with everything that was written under
-/data before. QEMU dies by SIGKILL: what the guest had not written yet is lost, as from a card.
+Each cut comes at a random moment of a random stage of the deploy (what the tool was told last), so
+that short stages get as many as long ones. One card goes through all of it. After each cut the next
+boot has to come up with every service healthy, in the old or the new version, never in another, and
+with everything that was written under /data before. QEMU dies by SIGKILL: what the guest had not
+written yet is lost, as from a card.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from piimage.deploy import answers
@@ -29,6 +32,7 @@ from piimage.store import default_root
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
 
 VERSIONS = 5
+AFTER = "after the end"
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,39 @@ class Deploying:
 
     pi: Pi
     release: Release
-    stage: str = "before"
     finished: bool = False
+    stages: dict[str, float] = field(default_factory=lambda: {"before": time.monotonic()})
+    """When each stage began; the last one is the one that it is in."""
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self) -> None:
         try:
             self.pi.target(self.release).deploy(self._tell)
             self.finished = True
+            self._tell(AFTER)
         except PiimageError as error:
-            self.stage += f" ({error.code})"
+            self._tell(f"{self.stage} ({error.code})")
+
+    @property
+    def stage(self) -> str:
+        return list(self.stages)[-1]
+
+    def wait_for(self, stage: str) -> None:
+        """Return when this stage has begun, or there will be no further one."""
+        with self.changed:
+            self.changed.wait_for(lambda: stage in self.stages or self.finished, PATIENCE)
+
+    def lengths(self) -> dict[str, float]:
+        """Return how long each stage but the last took."""
+        moments = list(self.stages.values())
+        return dict(zip(self.stages, (b - a for a, b in pairwise(moments)), strict=False))
 
     def _tell(self, line: str) -> None:
-        self.stage = line
+        with self.changed:
+            self.stages[line.partition(" ")[0] if line.startswith("sends") else line] = (
+                time.monotonic()
+            )
+            self.changed.notify_all()
 
 
 def cuts(greenhouse: Greenhouse, folder: Path, count: int, chance: random.Random) -> Iterator[Cut]:
@@ -70,7 +95,7 @@ def cuts(greenhouse: Greenhouse, folder: Path, count: int, chance: random.Random
     card, key = card_and_key(greenhouse, folder)
     disk = folder / "disk.qcow2"
     releases = [greenhouse.saying(f"HELLO, version {n}") for n in range(VERSIONS)]
-    longest = _first_deploy(greenhouse, card, key, disk, releases[0])
+    lengths = _first_deploy(greenhouse, card, key, disk, releases[0])
     old, new = releases[0], releases[0]
     pending: Cut | None = None
     for number in range(count + 1):
@@ -86,31 +111,36 @@ def cuts(greenhouse: Greenhouse, folder: Path, count: int, chance: random.Random
             old = next(one for one in releases if one.containers == running)
             new = releases[(releases.index(old) + 1) % VERSIONS]
             pi.sh(f"mkdir -p /data/kept; echo {number} >/data/kept/{number}; sync")
-            pending = _cut(pi, new, chance.uniform(0, longest), number)
-            if pending.finished:  # cuts belong into deploys, not behind them
-                longest = min(longest, pending.seconds)
+            stage = chance.choice(list(lengths))
+            pending = _cut(pi, new, stage, chance.uniform(0, lengths[stage]), number)
 
 
 def _first_deploy(
     greenhouse: Greenhouse, card: Path, key: Path, disk: Path, release: Release
-) -> float:
-    """Deploy once without a cut, and return how long it takes, and a little more."""
+) -> dict[str, float]:
+    """Deploy once without a cut, and return how long each stage takes; after the end, a second."""
     with booted(greenhouse, card, key, disk=disk) as pi:
         check(pi, 0)
-        outcome = pi.target(release).deploy(lambda line: None)
+        deploying = Deploying(pi, release)
+        deploying.run()
+        assert deploying.finished, deploying.stage
         pi.sh("sync")
-        return outcome.seconds + 0.5
+        return {**deploying.lengths(), AFTER: 1.0}
 
 
-def _cut(pi: Pi, release: Release, seconds: float, number: int) -> Cut:
+def _cut(pi: Pi, release: Release, stage: str, seconds: float, number: int) -> Cut:
+    """Cut the power so many seconds into a stage."""
     deploying = Deploying(pi, release)
+    began = time.monotonic()
     thread = threading.Thread(target=deploying.run)
     thread.start()
+    deploying.wait_for(stage)
     time.sleep(seconds)
-    finished, stage = deploying.finished, deploying.stage
+    finished, reached = deploying.finished, deploying.stage
     os.kill(pi.session.pid, signal.SIGKILL)
+    took = round(time.monotonic() - began, 2)
     thread.join(timeout=PATIENCE)
-    return Cut(number, round(seconds, 2), stage, finished, "")
+    return Cut(number, took, reached, finished, "")
 
 
 def check(pi: Pi, number: int) -> str:
