@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,6 +179,44 @@ def test_a_crash_that_only_the_real_network_shows_is_undone(pi: Pi, one_restart:
     with pi.greenhouse.changed("web/service.yml", *change) as release:
         error = refused(pi, release, "deploy.rolled-back", 3 * one_restart + 5)
     assert "web: it exited with code 7" in error.message, error
+
+
+def cut_connection(pi: Pi) -> None:
+    """End the ssh that a deploy talks through, without a word."""
+    assert pi.ssh.config is not None
+    subprocess.run(["pkill", "-KILL", "-f", f"{pi.ssh.config} .*agent serve"], check=True)
+
+
+def test_a_connection_that_is_lost_is_taken_up_again(pi: Pi) -> None:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("switched"):
+            cut_connection(pi)
+
+    release = pi.greenhouse.saying("HELLO, over two connections")
+    assert pi.target(release).deploy(tell).changed == ("hello_world",)
+    assert "the connection was lost; looking for it again" in told
+    assert running(pi) == release.containers
+
+
+def test_a_tool_that_is_gone_for_good_leaves_what_ran_before(pi: Pi) -> None:
+    before = running(pi)
+    gone = threading.Event()
+
+    def tell(line: str) -> None:
+        if line.startswith("switched"):
+            gone.set()
+            cut_connection(pi)
+
+    with pytest.raises(PiimageError, match="interrupted"):
+        pi.target(pi.greenhouse.saying("HELLO, unconfirmed"), gone).deploy(tell)
+    end = time.monotonic() + 300
+    while running(pi) != before:
+        assert time.monotonic() < end
+        time.sleep(2)
+    until_said(pi, "HELLO, over two connections")
 
 
 def test_what_was_undone_leaves_the_way_back(pi: Pi) -> None:

@@ -9,6 +9,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from piimage_agent import rehearsal
 from piimage_agent.root import Root
 
@@ -154,6 +156,43 @@ def test_what_reaches_out_of_its_container_is_not_tried(pi: Stand, reaching: obj
     place = pi.root / "run/piimage/layers" / pi.slot / "services/one/config.json"
     place.write_text(json.dumps(reaching))
     assert not rehearsal._fits(Root(str(pi.root)), pi.slot, "one")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+KEYS = ("process", "root", "mounts", "linux", "hooks")
+LINUX = ("namespaces", "resources", "readonlyPaths", "devices", "cgroupsPath")
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON, max_size=2),
+    st.dictionaries(st.sampled_from(LINUX), JSON, max_size=2),
+)
+def test_whatever_a_layer_says_it_is_refused_or_confined(
+    tmp_path_factory: pytest.TempPathFactory, top: dict[str, object], inner: dict[str, object]
+) -> None:
+    root = Root(str(tmp_path_factory.mktemp("any")))
+    whole = config(linux={**CONFINED["linux"], **inner})  # type: ignore[dict-item]
+    whole |= top
+    folder = Path(root.path) / "run/piimage/layers/aaa/services/one"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(whole))
+    if not rehearsal._fits(root, "aaa", "one"):
+        return
+    try:
+        assert list(rehearsal._confine(root, whole, "one")) == []
+    except (LookupError, TypeError, AttributeError, ValueError):
+        return  # there is none then
+    linux = whole["linux"]
+    assert isinstance(linux, dict)
+    assert {"network", "ipc", "uts", "pid", "mount"} <= {one["type"] for one in linux["namespaces"]}
+    assert not any("path" in one for one in linux["namespaces"])
+    assert linux["cgroupsPath"] == "/piimage/rehearsal/one"
 
 
 @pytest.mark.parametrize("script", ["prestart", "poststart"])

@@ -197,7 +197,7 @@ class Deploy(Change):
                 self.root, self.before, self.after, name, self.wait,
                 lambda: self._tell("rehearsing", service=name),
             )  # fmt: skip
-        except (Refused, OSError, ValueError, LookupError, TypeError):
+        except (Refused, OSError, ValueError, LookupError, TypeError, AttributeError):
             return ""  # there was none: the real start has to show it
 
     def _confirmed(self) -> bool:
