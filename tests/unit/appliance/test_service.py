@@ -107,6 +107,20 @@ def test_a_health_check_that_hangs_does_not_hold_up_the_end(pi: Pi) -> None:
     assert state(pi) == "stopped"
 
 
+def test_what_is_cleaned_once_is_not_cleaned_again(pi: Pi) -> None:
+    """Each client of containerd costs most of a second of a small processor."""
+    ctr = pi.root / "bin/ctr"
+    ctr.write_text(
+        ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{pi.root}/asked\nshift 2')
+    )
+    pi.write("task", "exit 0")
+    with running(pi, "RESTART=no\n") as process:
+        wait_until(lambda: state(pi) == "exited", "the end")
+        end(process)
+    asked = [line.split()[2:4] for line in (pi.root / "asked").read_text().splitlines()]
+    assert asked == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
+
+
 def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
     pi.write("task", "exit 0")
     pi.write("code", "3")
