@@ -59,10 +59,12 @@ class Deploying:
     stages: dict[str, float] = field(default_factory=lambda: {"before": time.monotonic()})
     """When each stage began; the last one is the one that it is in."""
     changed: threading.Condition = field(default_factory=threading.Condition)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set when the machine is gone for good: nothing is to be looked for again."""
 
     def run(self) -> None:
         try:
-            self.pi.target(self.release).deploy(self._tell)
+            self.pi.target(self.release, self.cancelled).deploy(self._tell)
             self.finished = True
             self._tell(AFTER)
         except PiimageError as error:
@@ -138,6 +140,7 @@ def _cut(pi: Pi, release: Release, stage: str, seconds: float, number: int) -> C
     time.sleep(seconds)
     finished, reached = deploying.finished, deploying.stage
     os.kill(pi.session.pid, signal.SIGKILL)
+    deploying.cancelled.set()
     took = round(time.monotonic() - began, 2)
     thread.join(timeout=PATIENCE)
     return Cut(number, took, reached, finished, "")
