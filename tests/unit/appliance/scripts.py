@@ -32,6 +32,20 @@ class Pi:
         """Copy a script of usr/lib/piimage with its absolute paths led into the folder."""
         return self._copy(APPLIANCE / "rootfs/usr/lib/piimage" / name, f"usr/lib/piimage/{name}")
 
+    def install_library(self) -> Path:
+        """Copy lib.sh with mounts that do nothing; what is unmounted is noted in `unmounted`."""
+        library = self.install("lib.sh")
+        noting = f'umount() {{ echo "$1" >>{self.root}/unmounted; }}'
+        library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
+        return library
+
+    def run(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a script that was installed, to its end."""
+        return subprocess.run(
+            ["busybox", "sh", self.root / "usr/lib/piimage" / name, *words],
+            capture_output=True, text=True, env=environment(), timeout=60, check=False,
+        )  # fmt: skip
+
     def initramfs_functions(self) -> Path:
         """Copy the functions of the initramfs's script; what it does at once is left out."""
         target = self._copy(APPLIANCE / "initramfs/init", "init")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.unit.appliance.scripts import Pi, environment
+from tests.unit.appliance.scripts import Pi
 
 RUNC = """
 shift 2
@@ -26,8 +25,7 @@ esac
 def pi(tmp_path: Path) -> Pi:
     pi = Pi(tmp_path)
     pi.install("rehearse")
-    library = pi.install("lib.sh")
-    library.write_text(f"{library.read_text()}\nmount() {{ :; }}\numount() {{ :; }}\n")
+    library = pi.install_library()
     # Its namespaces are there only on a Pi.
     library.write_text(library.read_text().replace('nsenter -t "$first" -n "$@"', '"$@"'))
     pi.program("runc", RUNC.replace("$ROOT", str(tmp_path)))
@@ -38,21 +36,14 @@ def pi(tmp_path: Path) -> Pi:
     return pi
 
 
-def rehearse(pi: Pi, *words: str) -> subprocess.CompletedProcess[str]:
-    script = ["busybox", "sh", str(pi.root / "usr/lib/piimage/rehearse"), *words]
-    return subprocess.run(
-        script, capture_output=True, text=True, env=environment(), timeout=60, check=False
-    )
-
-
 def said(pi: Pi, task: str, settings: str = "", wait: int = 2) -> str:
     """What is said of a service that runs `task`."""
     pi.write("task", task)
     pi.write("run/piimage/layers/aaa/services/one/container.env", settings)
-    prepared = rehearse(pi, "--prepare", "aaa", "one")
+    prepared = pi.run("rehearse", "--prepare", "aaa", "one")
     assert prepared.stdout == f"{pi.root}/run/piimage/layers/aaa/services/one/config.json\n"
     pi.write("run/piimage/rehearsal/one/copies", "")
-    done = rehearse(pi, "aaa", "one", str(wait))
+    done = pi.run("rehearse", "aaa", "one", str(wait))
     assert done.returncode == 0, done.stderr
     assert not (pi.root / "run/piimage/rehearsal/one").exists()
     return done.stdout
@@ -96,6 +87,6 @@ def test_one_that_prints_without_end_is_neither_stopped_nor_kept(pi: Pi) -> None
 def test_what_one_that_was_cut_off_left_is_removed_first(pi: Pi) -> None:
     pi.write("run/piimage/rehearsal/one/pid", "999999999")
     assert said(pi, "exec sleep 1000") == ""
-    rehearse(pi, "--prepare", "aaa", "one")
-    assert rehearse(pi, "--clean", "aaa", "one").returncode == 0
+    pi.run("rehearse", "--prepare", "aaa", "one")
+    assert pi.run("rehearse", "--clean", "aaa", "one").returncode == 0
     assert not (pi.root / "run/piimage/rehearsal/one").exists()

@@ -34,8 +34,7 @@ esac
 def pi(tmp_path: Path) -> Iterator[Pi]:
     pi = Pi(tmp_path)
     pi.install("service")
-    library = pi.install("lib.sh")
-    library.write_text(f"{library.read_text()}\nmount() {{ :; }}\numount() {{ :; }}\n")
+    pi.install_library()
     text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CTR}"
     pi.program("ctr", text)
     pi.write("task", "exec sleep 1000")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.unit.appliance.scripts import Pi, environment
+from tests.unit.appliance.scripts import Pi
 
 INITCTL = """
 echo "$@" >>"$ROOT/initctl"
@@ -23,9 +22,7 @@ def pi(tmp_path: Path) -> Pi:
     """One service that changes in layer `bbb`, one that does not, one that rests."""
     pi = Pi(tmp_path)
     pi.install("switch")
-    library = pi.install("lib.sh")
-    noting = f'umount() {{ echo "$1" >>{tmp_path}/unmounted; }}'
-    library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
+    pi.install_library()
     pi.program("initctl", INITCTL.replace("$ROOT", str(tmp_path)))
     pi.write("run/piimage/boot", f"PIIMAGE_SLOT={tmp_path}/slot\nPIIMAGE_SLOT_CONTAINERS=aaa\n")
     for layer, version in (("aaa", "1"), ("bbb", "2")):
@@ -42,13 +39,6 @@ def pi(tmp_path: Path) -> Pi:
     return pi
 
 
-def switch(pi: Pi, *words: str) -> subprocess.CompletedProcess[str]:
-    script = ["busybox", "sh", str(pi.root / "usr/lib/piimage/switch"), *words]
-    return subprocess.run(
-        script, capture_output=True, text=True, env=environment(), timeout=60, check=False
-    )
-
-
 def asked(pi: Pi) -> list[str]:
     path = pi.root / "initctl"
     return path.read_text().splitlines() if path.exists() else []
@@ -56,7 +46,7 @@ def asked(pi: Pi) -> list[str]:
 
 def test_only_what_differs_is_stopped_and_started(pi: Pi) -> None:
     pi.write("run/piimage/services/changes/exit", "7\n")
-    done = switch(pi, "bbb")
+    done = pi.run("switch", "bbb")
     assert done.returncode == 0, done.stderr
     assert asked(pi) == ["stop changes", "start changes"]
     assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")
@@ -70,16 +60,16 @@ def test_what_was_stopped_by_hand_stays_stopped_when_stanzas_are_read_anew(pi: P
     pi.write("run/piimage/layers/bbb/finit.d/new.conf", "service new")
     pi.write("run/piimage/layers/bbb/services/new/config.json", "1")
     pi.write("run/piimage/services/new/exit", "7\n")  # of one that was there before
-    assert switch(pi, "bbb").returncode == 0
+    assert pi.run("switch", "bbb").returncode == 0
     assert asked(pi) == ["stop changes", "reload", "stop rests", "start changes"]
     assert not (pi.root / "run/piimage/services/new/exit").exists()
 
 
 def test_the_next_boot_stays_as_it_is_until_a_generation_is_kept(pi: Pi) -> None:
     pi.write("data/piimage/generations/one/containers", "bbb\n")
-    assert switch(pi, "bbb").returncode == 0
+    assert pi.run("switch", "bbb").returncode == 0
     assert not (pi.root / "data/piimage/current").is_symlink()
-    assert switch(pi, "--keep", "one", "slot").returncode == 0
+    assert pi.run("switch", "--keep", "one", "slot").returncode == 0
     assert (pi.root / "data/piimage/current").readlink() == Path("generations/one")
     assert (pi.root / "data/piimage/current/good").exists()
     assert not (pi.root / "data/piimage/previous").is_symlink()
@@ -88,22 +78,22 @@ def test_the_next_boot_stays_as_it_is_until_a_generation_is_kept(pi: Pi) -> None
 def test_the_way_back_is_what_the_caller_says_ran(pi: Pi) -> None:
     for name in ("one", "two"):
         pi.write(f"data/piimage/generations/{name}/containers", "bbb\n")
-    switch(pi, "--keep", "two", "one")
+    pi.run("switch", "--keep", "two", "one")
     assert (pi.root / "data/piimage/previous").readlink() == Path("generations/one")
-    switch(pi, "--keep", "slot", "two")
+    pi.run("switch", "--keep", "slot", "two")
     assert not (pi.root / "data/piimage/current").is_symlink()
     assert (pi.root / "data/piimage/previous").readlink() == Path("generations/two")
 
 
 def test_what_is_not_there_is_not_kept(pi: Pi) -> None:
-    done = switch(pi, "--keep", "gone", "slot")
+    done = pi.run("switch", "--keep", "gone", "slot")
     assert done.returncode == 1
     assert "there is no generation gone" in done.stderr
     assert not (pi.root / "data/piimage/current").is_symlink()
 
 
 def test_a_layer_that_is_missing_stops_nothing(pi: Pi) -> None:
-    done = switch(pi, "ccc")
+    done = pi.run("switch", "ccc")
     assert done.returncode == 1
     assert "are not complete" in done.stderr
     assert asked(pi) == []
@@ -113,5 +103,5 @@ def test_layers_whose_files_were_removed_are_unmounted(pi: Pi) -> None:
     pi.write("slot/layers/aaa.squashfs", "")
     pi.write("data/piimage/layers/bbb.squashfs", "")
     pi.path("run/piimage/layers/ccc/x")
-    switch(pi, "--forget")
+    pi.run("switch", "--forget")
     assert (pi.root / "unmounted").read_text() == f"{pi.root}/run/piimage/layers/ccc\n"

@@ -7,6 +7,7 @@ tool has confirmed that it still reaches the Pi.
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 import time
@@ -27,7 +28,7 @@ _PAUSE = 0.1
 _UNSTOPPED = "nothing was stopped: a service failed when it was tried beside what runs"
 
 
-class Change:
+class Change(abc.ABC):
     """A change of the containers in use to those of `target`, a generation or the slot.
 
     `wait`: seconds until a service has to be up, beside the start that its check allows.
@@ -52,8 +53,9 @@ class Change:
         except BaseException as error:  # noqa: BLE001  # nobody else would put it right
             self._go_back({}, f"{type(error).__name__}: {error}")
 
+    @abc.abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Do what this kind of change consists of."""
 
     def _changed(self) -> list[str]:
         """Return the services that are new or changed; both layers have to be mounted."""

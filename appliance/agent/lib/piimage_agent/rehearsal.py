@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 
-from piimage_agent import services
+from piimage_agent import services, status
 from piimage_agent.root import Root, is_file, read_text, write_file
 
 TYPE_CHECKING = False
@@ -83,13 +83,9 @@ def _make_copies(root: Root, folder: str, sources: list[str]) -> None:
 
 
 def _has_room(root: Root, name: str) -> bool:
-    """Tell whether the service may run twice; cgroup v2 and proc_meminfo(5)."""
-    available = 0
-    for line in read_text(root.at("proc/meminfo")).splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024
-    used = services.state(root, name)["memory"] or 0
-    return available - used > _SPARE_MEMORY
+    """Tell whether the service may run twice."""
+    used: int = services.state(root, name)["memory"] or 0
+    return status.memory(root)["available"] - used > _SPARE_MEMORY
 
 
 def _fits(root: Root, layer: str, name: str) -> bool:

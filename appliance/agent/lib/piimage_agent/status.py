@@ -66,7 +66,7 @@ def status(root: Root) -> dict[str, Any]:
         "load": read_line(root.at("proc/loadavg")).split()[:3],
         "temperature": _temperature(root),
         "throttled": _throttled(root),
-        "memory": _memory(root),
+        "memory": memory(root),
         "data": _disk(root),
         "services": services.states(root),
     }
@@ -109,7 +109,7 @@ def _throttled(root: Root) -> dict[str, Any] | None:
     return None
 
 
-def _memory(root: Root) -> dict[str, int]:
+def memory(root: Root) -> dict[str, int]:
     """Return bytes in all and available; proc_meminfo(5)."""
     found = {}
     for line in read_text(root.at("proc/meminfo")).splitlines():
