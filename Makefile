@@ -39,6 +39,7 @@ docs: setup
 	$(PIIMAGE) schema > docs/reference/piimage.schema.json
 	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
 	.venv/bin/python -m piimage.cli.reference > docs/reference/cli.md
+	.venv/bin/python -m piimage.cli.firmware_reference > docs/reference/firmware.md
 
 clean:
 	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

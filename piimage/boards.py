@@ -39,18 +39,33 @@ class Kernel(_Part):
     form: Literal["gzip", "raw"] = "gzip"
 
 
-class DeviceTree(_Part):
-    """A device tree of the kernel's package."""
+Filter = Annotated[str, StringConstraints(pattern=r"^[a-z0-9+=-]+$")]
 
-    file: RelativePath
-    """Its path below the package's folder of device trees, such as broadcom/bcm2711-rpi-4-b.dtb."""
-    filter: Annotated[str, StringConstraints(pattern=r"^[a-z0-9+=-]+$")] | None = None
-    """The config.txt filter of the models that use it; the one without is for all others."""
+
+class Model(_Part):
+    """One model of the board: what differs from its sisters before the kernel runs."""
+
+    title: Line
+    """What people call it; /proc/device-tree/model begins with it."""
+    tree: RelativePath | None = None
+    """Its device tree, below the kernel package's folder of them; None if it brings its own."""
+    when: Filter | None = None
+    """The filter of config.txt under which its tree is named; none for the tree of all others."""
+    filters: tuple[Filter, ...] = ()
+    """The model filters of config.txt that hold on it (documentation: "conditional filters")."""
+    stepping: Name | None = None
+    """The stepping of its processor, where the firmware treats it apart."""
+    memory_mib: int = Field(default=1024, ge=128)
+    """The least memory that it is sold with."""
+    radios: tuple[Name, ...] = ()
+    """The WiFi chips that it is built with, as the driver names their firmware."""
+    lacks: tuple[Line, ...] = ()
+    """What it has and the kernel or Debian's firmware cannot use, a sentence each."""
 
     @property
-    def name(self) -> str:
-        """Its file name on the card."""
-        return self.file.rpartition("/")[2]
+    def tree_name(self) -> str | None:
+        """The file name of its device tree on the card."""
+        return None if self.tree is None else self.tree.rpartition("/")[2]
 
 
 class Overlays(_Part):
@@ -63,23 +78,15 @@ class Overlays(_Part):
 
 
 class Firmware(_Part):
-    """What the firmware needs on the card, and what it does by itself."""
+    """What the firmware needs on the card, and which firmware it is."""
 
     packages: tuple[Name, ...] = ()
     root: RelativePath = "usr/lib/raspi-firmware"
     """The packages' folder of firmware files."""
     files: tuple[RelativePath, ...] = ()
     """Globs of the files below `root` that go to the card."""
-    filters: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9+]+$")], ...]
-    """The model filters of config.txt that hold on this board."""
-    kernel: RelativePath
-    """The kernel that the firmware loads when config.txt names none."""
-    device_tree: RelativePath | None = None
-    """The device tree that the firmware loads when config.txt names none."""
-    arm_64bit: bool
-    """Whether the firmware starts the kernel in 64-bit mode when config.txt says nothing."""
-    selects_partition: bool
-    """Whether the boot loader reads autoboot.txt."""
+    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none"]
+    """What runs before the kernel: its rules are in piimage/firmware/chains.py."""
 
 
 class Wifi(_Part):
@@ -172,9 +179,9 @@ class Board(_Part):
 
     name: Name
     title: Line
-    models: tuple[Line, ...] = Field(min_length=1)
+    models: tuple[Model, ...] = Field(min_length=1)
+    """The first is the one that the emulator stands in for."""
     kernel: Kernel
-    device_trees: tuple[DeviceTree, ...]
     overlays: Overlays
     firmware: Firmware
     wifi: Wifi | None = None
@@ -185,14 +192,18 @@ class Board(_Part):
     cmdline: tuple[Word, ...]
     """Words of the kernel's command line."""
     modules: Modules
-    disk: Name
-    """The card's block device on the Pi, without /dev/."""
     console: Name
     """The console's terminal on the Pi, without /dev/."""
     watchdog: Name | None = None
     """The watchdog on the Pi, without /dev/."""
     layout: Annotated[SelectorLayout | PrefixLayout, Field(discriminator="kind")]
     emulator: Emulator | None = None
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """The file names of the models' device trees, each once."""
+        names = (model.tree_name for model in self.models)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 _MAX_BYTES: Final = 1 << 18
@@ -270,14 +281,11 @@ def _faults(error: ValidationError, origin: str) -> Iterator[PiimageError]:
 
 
 def _contradictions(board: Board, origin: str) -> Iterator[PiimageError]:
-    if board.firmware.selects_partition != (board.layout.kind == "selector"):
-        yield _fault(
-            "layout.kind",
-            "selector goes with firmware that selects a partition, prefix with the others",
-            origin,
-        )
-    if board.device_trees and sum(tree.filter is None for tree in board.device_trees) != 1:
-        yield _fault("device_trees", "exactly one device tree has no filter", origin)
+    if board.trees and len({one.tree for one in board.models if one.when is None}) != 1:
+        yield _fault("models", "exactly one device tree is named without a filter (when)", origin)
+    for number, model in enumerate(board.models):
+        if model.when is not None and model.when not in model.filters:
+            yield _fault(f"models.{number}.when", "it is none of the model's filters", origin)
     unknown = sorted(set(board.overlays.always) - set(overlay_sources(board)))
     if unknown:
         yield _fault("overlays.always", f"there is no overlay {', '.join(unknown)}", origin)

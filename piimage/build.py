@@ -9,10 +9,11 @@ from pathlib import Path
 from piimage import events
 from piimage.boards import Board, load_board
 from piimage.card.hostkey import make_host_key
-from piimage.card.image import Card, write_card
+from piimage.card.image import Card, CardPlan, write_card
 from piimage.compose.secret import has_secrets
 from piimage.config.models import Appliance
 from piimage.dockerfiles import folders_of
+from piimage.firmware.reader import require_bootable
 from piimage.formats.chosen import Chosen
 from piimage.lock import Lock, require_current
 from piimage.locking import (
@@ -30,6 +31,7 @@ from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
 from piimage.plan.wheels import asked_sources, asked_wheels, fetch_wheels, folders_with_wheels
 from piimage.results import results
+from piimage.run import Runner
 from piimage.steps import Builder, Job, Step
 
 
@@ -69,6 +71,7 @@ def plan(project: Project, sources: Sources) -> Version:
     built = sources.dockerfiles().build(folders_of(project.appliance), pulled)
     images = {**pulled, **built}
     return Version(
+        project.name,
         project.appliance,
         project.board,
         plan_system(project.appliance, project.board, project.lock, images),
@@ -100,6 +103,15 @@ def build_card(project: Project, sources: Sources, out: Path) -> Card:
     return card
 
 
+def _write_card(layout: CardPlan, target: Path, board: Board, runner: Runner) -> Card:
+    """Write a card that every model of the board starts."""
+
+    def check(draft: Path) -> None:
+        require_bootable(draft, board, runner, origin=str(target))
+
+    return write_card(runner, layout, target, check)
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What a build wrote: all files, and the card if one was asked for."""
@@ -118,7 +130,7 @@ def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outp
     out.mkdir(parents=True, exist_ok=True)
     layout = card_plan(version, job)
     target = out / f"{project.name}.img"
-    card = write_card(sources.runner, layout, target) if chosen.card else None
+    card = _write_card(layout, target, project.board, sources.runner) if chosen.card else None
     paths = (
         *((card.image, card.map_file) if card else ()),
         *(chosen.list_for_imager(card, version) if card else ()),

@@ -89,7 +89,7 @@ def slot_origins(made: Version, lock: Lock, job: Job) -> Iterator[Origin]:
     kernel = _source(lock, "kernel", made.board.kernel.packages)
     for name, blob in firmware_files(made, job).items():
         yield _origin(name, blob, firmware)
-    kernels = {*(tree.name for tree in made.board.device_trees), "kernel.img"}
+    kernels = {*made.board.trees, "kernel.img"}
     names = {
         f"layers/{job.blob(layer, 'squashfs').sha256}.squashfs": layer_label(layer)
         for layer in made.layers

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from piimage.card import bmap, ids, partitions
+from piimage.card import bmap, partitions
 from piimage.card.extents import Extent
 from piimage.run import Runner
 
@@ -39,10 +39,11 @@ class CardPlan:
     """A card: its volumes in the order of their partitions (the first is p1).
 
     `identity` is any text that is equal when and only when the content is (a digest of all
-    inputs): the disk's id follows from it.
+    inputs). `disk_id` is the 32-bit number in the MBR by which the Pi finds the card.
     """
 
     identity: str
+    disk_id: int
     volumes: tuple[Volume, ...]
 
 
@@ -60,14 +61,20 @@ def map_path(image: Path) -> Path:
     return image.with_suffix(".bmap")
 
 
-def write_card(runner: Runner, plan: CardPlan, target: Path) -> Card:
+def write_card(
+    runner: Runner,
+    plan: CardPlan,
+    target: Path,
+    check: Callable[[Path], None] = lambda draft: None,
+) -> Card:
     """Write `plan` as the sparse image `target` and its block map beside it.
 
-    The image appears whole or not at all; the bytes follow from the plan alone. Raises what the
-    volumes raise, and InputError ``card.partitions``.
+    The image appears whole or not at all, and only if `check` does not refuse it; the bytes follow
+    from the plan alone. Raises what the volumes and `check` raise, and InputError
+    ``card.partitions``.
     """
     placed = partitions.lay_out((volume.kind, volume.size) for volume in plan.volumes)
-    table = partitions.Table(ids.number(plan.identity, "disk"), dict(enumerate(placed, start=1)))
+    table = partitions.Table(plan.disk_id, dict(enumerate(placed, start=1)))
     with _beside(target) as draft:
         os.truncate(draft, table.end)
         extents = [Extent(0, partitions.ALIGNMENT)]
@@ -83,6 +90,7 @@ def write_card(runner: Runner, plan: CardPlan, target: Path) -> Card:
             file.flush()
             found = bmap.measure(file, table.end, extents)
             os.fsync(file.fileno())
+        check(draft)
         map_path(target).unlink(missing_ok=True)  # it must not describe another image
         draft.replace(target)
     with _beside(map_path(target)) as draft:

@@ -23,7 +23,7 @@ from piimage.emulator.fitting import fitted_tree, kernel_words
 from piimage.emulator.machine import Machine, emulator_of, within_limits
 from piimage.emulator.ports import SSH, Forward, check_free, free_port
 from piimage.errors import PiimageError
-from piimage.firmware.reader import BootFiles, read_card
+from piimage.firmware.reader import BootFiles, read_card, require_bootable
 from piimage.run import Runner
 
 _SHOWN_LINES: Final = 25
@@ -219,6 +219,7 @@ def boot(
         scratch = Path(folder)
         drive = make_drive(runner, image, scratch, size=options.disk_size, kept=options.disk_file)
         with _card(runner, image, drive) as card:
+            require_bootable(card, board, runner)
             files = read_card(card, board, runner, tryboot=options.tryboot)
         for remark in files.remarks:
             runner.emit(events.Warning(remark))

@@ -42,8 +42,8 @@ class Card:
 
 
 @contextlib.contextmanager
-def open_card(image: Path) -> Iterator[Card]:
-    """Open the card image (or card) `image`.
+def open_card(image: Path, origin: str | None = None) -> Iterator[Card]:
+    """Open the card image (or card) `image`; errors call it `origin`, else by its path.
 
     Raises PiimageError ``card.no-table`` when it has no partition table, ``firmware.no-image`` when
     it cannot be read.
@@ -62,7 +62,7 @@ def open_card(image: Path) -> Iterator[Card]:
             hint="give the .img file that `piimage build` wrote",
         ) from None
     with data:
-        yield Card(data, str(image))
+        yield Card(data, origin or str(image))
 
 
 def find_manifest(image: Path) -> bytes | None:

@@ -28,9 +28,11 @@ class Conditions:
     """What the filters of a file are held against."""
 
     models: frozenset[str] = frozenset()
-    """The model filters that hold, such as pi4."""
+    """The model filters that hold, such as pi4 and board-type=0x11."""
     tryboot: bool = False
     partition: int = 1
+    knows_tryboot: bool = True
+    """Whether [tryboot] is a filter at all: an old boot loader passes over that line alone."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class _Filters:
         if name == "all":
             self.held.clear()
             return None
+        if name == "tryboot" and not self.conditions.knows_tryboot:
+            return "this boot loader does not know the filter [tryboot]"
         kind, holds = self._judge(name)
         self.held[kind] = holds
         return f"unknown filter [{name}]" if kind == _UNKNOWN else None
@@ -88,6 +92,8 @@ class _Filters:
 
     def _judge(self, name: str) -> tuple[str, bool]:
         """Return the kind of the filter `name`, and whether it holds."""
+        if name.startswith("board-type="):
+            return "board-type", name in self.conditions.models
         if name in self.conditions.models or _MODELS.fullmatch(name):
             return "model", name in self.conditions.models
         if match := re.fullmatch(r"partition=(\d{1,9})", name):
@@ -95,7 +101,7 @@ class _Filters:
         if name == "tryboot":
             return name, self.conditions.tryboot
         # Of these, none holds: there is no such hardware here.
-        known = re.fullmatch(r"none|board-type=0x[0-9a-f]+|0x[0-9a-f]+|gpio\d+=[01]|edid=.*", name)
+        known = re.fullmatch(r"none|0x[0-9a-f]+|gpio\d+=[01]|edid=.*", name)
         return (name.partition("=")[0] if known else _UNKNOWN), False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -50,28 +51,39 @@ def apply_overlays(
     for name, overlay in overlays:
         if not is_blob(overlay):
             raise _no_blob(f"the overlay {name}", origin)
-        base = _apply(runner, base, name, overlay, origin)
-    return base
-
-
-def _apply(runner: Runner, base: bytes, name: str, overlay: bytes, origin: str) -> bytes:
+    if not overlays:
+        return base
     with tempfile.TemporaryDirectory(prefix="piimage-") as scratch:
-        base_file, overlay_file, out = (Path(scratch) / part for part in ("base", "overlay", "out"))
-        base_file.write_bytes(base)
-        overlay_file.write_bytes(overlay)
-        try:
-            runner.run(["fdtoverlay", "-i", base_file, "-o", out, overlay_file])
-            return out.read_bytes()
-        except (PiimageError, FileNotFoundError) as error:
-            if isinstance(error, PiimageError) and error.code != "run.failed":
-                raise
-            raise PiimageError(
-                "firmware.overlay-refused",
-                f"the overlay {name} does not apply to the device tree",
-                place=origin,
-                hint="it is for another device tree (Debian's have mainline labels, not those of "
-                "Raspberry Pi OS), or the tree was built without symbols",
-            ) from None
+        folder = Path(scratch)
+        (folder / "base").write_bytes(base)
+        for number, (_, overlay) in enumerate(overlays):
+            (folder / str(number)).write_bytes(overlay)
+        if (result := _laid_over(runner, folder, len(overlays))) is not None:
+            return result
+        # Which is it? They build on each other: the first that does not go with those before it.
+        applies = (_laid_over(runner, folder, n) is not None for n in range(1, len(overlays)))
+        guilty = sum(itertools.takewhile(bool, applies))
+    raise PiimageError(
+        "firmware.overlay-refused",
+        f"the overlay {overlays[guilty][0]} does not apply to the device tree",
+        place=origin,
+        hint="it is for another device tree (Debian's have mainline labels, not those of "
+        "Raspberry Pi OS), or the tree was built without symbols",
+    )
+
+
+def _laid_over(runner: Runner, folder: Path, count: int) -> bytes | None:
+    """Return the tree `base` in `folder` with the first `count` overlays, if they apply."""
+    overlays = [folder / str(number) for number in range(count)]
+    try:
+        runner.run(["fdtoverlay", "-i", folder / "base", "-o", folder / "out", *overlays])
+        return (folder / "out").read_bytes()
+    except FileNotFoundError:
+        return None
+    except PiimageError as error:
+        if error.code != "run.failed":
+            raise
+        return None
 
 
 def with_cells(

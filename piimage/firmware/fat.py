@@ -33,6 +33,7 @@ class Node:
 
 @dataclass(frozen=True)
 class _Geometry:
+    sector: int  # bytes
     cluster: int  # bytes
     fat_at: int
     fat_size: int
@@ -57,6 +58,16 @@ class FatReader:
         self._size = max(0, min(size, len(data) - start))
         self._origin = origin
         self._geometry = self._read_geometry()
+
+    @property
+    def sector(self) -> int:
+        """The bytes of a sector, as the boot sector says."""
+        return self._geometry.sector
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters there are: they tell FAT12, FAT16 and FAT32 apart."""
+        return self._geometry.clusters
 
     def exists(self, path: str) -> bool:
         """Say whether there is a file at `path`."""
@@ -181,6 +192,7 @@ class FatReader:
             raise self._damaged("it has no room for files")
         bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
         return _Geometry(
+            sector,
             per_cluster * sector,
             fat_at,
             fat_size,

@@ -6,21 +6,26 @@ a remark of it; what would leave a Pi dark is an error.
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from piimage.boards import Board
-from piimage.errors import PiimageError
-from piimage.firmware import config, devicetree
+from piimage.errors import PiimageError, raise_all
+from piimage.firmware import chains, config, devicetree, loader
 from piimage.firmware.card import Card, open_card
-from piimage.firmware.config import Conditions, Settings
-from piimage.firmware.fat import FatReader
+from piimage.firmware.chains import CHAINS
+from piimage.firmware.config import Settings
+from piimage.firmware.loader import Attempt, Booted
 from piimage.run import Runner
 
 _GZIP: Final = b"\x1f\x8b"
 _ARM64_MAGIC: Final = b"ARM\x64"  # Linux: Documentation/arch/arm64/booting.rst, "header"
 _ARM64_MAGIC_AT: Final = 0x38
+_ARM64_HEADER: Final = 64
 
 
 @dataclass(frozen=True)
@@ -43,87 +48,75 @@ class BootFiles:
     """What the firmware passed over without a word."""
 
 
-@dataclass(frozen=True)
-class _Booted:
-    """One partition that the boot loader chose, and how."""
-
-    number: int
-    files: FatReader
-    place: str
-    tryboot: bool
-    config_name: str
-
-
 def read_card(image: Path, board: Board, runner: Runner, *, tryboot: bool = False) -> BootFiles:
-    """Return what `board` boots from the card `image`; with `tryboot`, what it tries once.
+    """Return what the first model of `board` boots from the card `image`, or tries once.
 
-    Raises PiimageError: ``card.no-table``, ``firmware.no-image``, ``firmware.damaged-fat``,
-    ``firmware.no-boot-partition``, ``firmware.autoboot-too-long``, ``firmware.missing-file``,
-    ``firmware.bad-kernel``, ``firmware.kernel-32bit``, ``firmware.overlay-refused``,
-    ``firmware.bad-device-tree``.
+    Raises PiimageError: ``card.no-table``, ``firmware.no-image``, ``firmware.damaged-fat``, what
+    `loader.choose` and `loader.require_start_files` raise, ``firmware.missing-file``,
+    ``firmware.bad-kernel``, ``firmware.kernel-32bit``, ``firmware.os-check``,
+    ``firmware.wrong-device-tree``, ``firmware.overlay-refused``, ``firmware.bad-device-tree``,
+    ``firmware.too-large``.
     """
+    chain = CHAINS[board.firmware.chain]
     with open_card(image) as card:
-        booted = _choose(card, board, tryboot)
-        return _load(booted, board, runner)
+        return _read(card, Attempt(board.models[0], chain, chain.loaders[0], tryboot), runner)
 
 
-def _choose(card: Card, board: Board, tryboot: bool) -> _Booted:
-    """Go from the first FAT partition to the one that autoboot.txt names."""
-    if not card.fat_numbers:
-        raise PiimageError(
-            "firmware.no-boot-partition",
-            "the card has no FAT partition",
-            place=card.origin,
-            hint="build the image again",
-        )
-    number = first = card.fat_numbers[0]
-    chooser = Settings()
-    if board.firmware.selects_partition:
-        chooser = _autoboot(card.fat(first), f"{card.origin}: partition {first}", tryboot)
-        number = chooser.number("boot_partition", 0) or first
-    if number not in card.fat_numbers:
-        raise PiimageError(
-            "firmware.no-boot-partition",
-            f"autoboot.txt asks for partition {number}, which is no FAT partition of this card",
-            place=card.origin,
-            hint=f"boot_partition can be {_listed(card.fat_numbers)}",
-        )
-    # With tryboot_a_b the partition is what is tried, else the file.
-    tries_file = tryboot and not chooser.number("tryboot_a_b", 0)
-    name = "tryboot.txt" if tries_file else "config.txt"
-    return _Booted(number, card.fat(number), f"{card.origin}: partition {number}", tryboot, name)
+def require_bootable(
+    image: Path, board: Board, runner: Runner, *, origin: str | None = None
+) -> None:
+    """Read the card `image` as each model of `board` would, with each age of its boot loader.
+
+    Errors call it `origin`. Raises what `read_card` raises, for each model and age that would not
+    boot.
+    """
+    with open_card(image, origin) as card:
+        raise_all(_refusals(card, board, runner))
 
 
-def _autoboot(files: FatReader, place: str, tryboot: bool) -> Settings:
-    text = files.read("autoboot.txt")
-    if text is None:
-        return Settings()
-    if len(text) > config.MAX_AUTOBOOT:
-        raise PiimageError(
-            "firmware.autoboot-too-long",
-            f"autoboot.txt has {len(text)} bytes; the boot loader reads up to "
-            f"{config.MAX_AUTOBOOT} and ignores a longer file",
-            place=place,
-            hint="shorten it",
-        )
-    return config.parse(text, "autoboot.txt", Conditions(tryboot=tryboot))
+def _refusals(card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
+    """Give each reason once, with those whom it keeps from booting."""
+    found: dict[tuple[str, str, str | None, str | None], list[str]] = {}
+    chain = CHAINS[board.firmware.chain]
+    for model in board.models:
+        for age in chain.loaders:
+            try:
+                _read(card, Attempt(model, chain, age), runner)
+            except PiimageError as error:
+                reason = (error.code, error.message, error.place, error.hint)
+                whom = model.title + ("" if age == chain.loaders[0] else f" with {age.title}")
+                found.setdefault(reason, []).append(whom)
+                break  # an older boot loader is no better
+    for (code, message, place, hint), whom_all in found.items():
+        yield PiimageError(code, f"{', '.join(whom_all)}: {message}", place=place, hint=hint)
 
 
-def _load(booted: _Booted, board: Board, runner: Runner) -> BootFiles:
-    settings = _config(booted, board)
-    if not settings.number("arm_64bit", int(board.firmware.arm_64bit)):
+def _read(card: Card, attempt: Attempt, runner: Runner) -> BootFiles:
+    booted = loader.choose(card, attempt)
+    early = loader.early_settings(booted)
+    loader.require_start_files(booted, early)
+    files = _load(booted, runner)
+    _require_room(booted, early, files)
+    return files
+
+
+def _load(booted: Booted, runner: Runner) -> BootFiles:
+    attempt, settings = booted.attempt, _config(booted)
+    chain = attempt.chain
+    if not settings.number("arm_64bit", int(chain.arm_64bit)):
         raise PiimageError(
             "firmware.kernel-32bit",
             "the firmware would start the kernel in 32-bit mode",
             place=booted.place,
             hint="config.txt needs arm_64bit=1",
         )
-    prefix = _prefix(booted, board, settings)
-    kernel_path = prefix + settings.text("kernel", board.firmware.kernel)
+    prefix = _prefix(booted, settings)
+    _require_os(booted, settings, prefix)
+    kernel_path = prefix + settings.text("kernel", chain.kernel)
     kernel = _kernel(booted, kernel_path)
     initramfs = _initramfs_path(settings, prefix, kernel_path)
     overlays, remarks = _overlays(booted, settings, prefix)
-    base_path = _device_tree_path(board, settings)
+    base_path = _device_tree_path(booted, settings)
     base = None if base_path is None else _need(booted, prefix + base_path, "device tree")
     fitted = (
         None
@@ -134,7 +127,7 @@ def _load(booted: _Booted, board: Board, runner: Runner) -> BootFiles:
     return BootFiles(
         partition=booted.number,
         prefix=prefix,
-        tryboot=booted.tryboot,
+        tryboot=attempt.tryboot,
         kernel_path=kernel_path,
         kernel=kernel,
         initramfs=None if initramfs is None else _need(booted, initramfs, "initramfs"),
@@ -145,40 +138,69 @@ def _load(booted: _Booted, board: Board, runner: Runner) -> BootFiles:
     )
 
 
-def _config(booted: _Booted, board: Board) -> Settings:
+def _config(booted: Booted) -> Settings:
     text = booted.files.read(booted.config_name)
     if text is None:
-        raise _missing(booted, booted.config_name, "configuration")
-    conditions = Conditions(frozenset(board.firmware.filters), booted.tryboot, booted.number)
+        raise loader.missing(booted, booted.config_name, "configuration")
+    conditions = booted.attempt.conditions(booted.number)
     return config.parse(text, booted.config_name, conditions, booted.files.read)
 
 
-def _prefix(booted: _Booted, board: Board, settings: Settings) -> str:
+def _prefix(booted: Booted, settings: Settings) -> str:
     """Return `os_prefix`, which the firmware drops when kernel or device tree are not there."""
     default = "upstream/" if settings.number("upstream_kernel", 0) else ""
     prefix = settings.text("os_prefix", default)
-    wanted = [settings.text("kernel", board.firmware.kernel), _device_tree_path(board, settings)]
+    kernel = settings.text("kernel", booted.attempt.chain.kernel)
+    wanted = [kernel, _device_tree_path(booted, settings)]
     whole = all(booted.files.exists(prefix + name) for name in wanted if name is not None)
     return (
         prefix if whole or settings.last("os_prefix") is None else _dropped(prefix, wanted, booted)
     )
 
 
-def _dropped(prefix: str, wanted: list[str | None], booted: _Booted) -> str:
+def _dropped(prefix: str, wanted: list[str | None], booted: Booted) -> str:
     """Return what is left of an `os_prefix` whose folder is not whole: nothing, if that boots."""
     bare = all(booted.files.exists(name) for name in wanted if name is not None)
     return "" if bare else prefix
 
 
-def _device_tree_path(board: Board, settings: Settings) -> str | None:
+def _require_os(booted: Booted, settings: Settings, prefix: str) -> None:
+    """Refuse a partition that the firmware would pass over: documentation of os_check."""
+    chain = booted.attempt.chain
+    if not chain.checks_os or not settings.number("os_check", 1):
+        return
+    if not booted.files.exists(f"{prefix}{chain.default_tree}"):
+        raise PiimageError(
+            "firmware.os-check",
+            f"the firmware looks for {chain.default_tree}, finds none, and boots something else",
+            place=booted.place,
+            hint="config.txt needs os_check=0",
+        )
+
+
+def _device_tree_path(booted: Booted, settings: Settings) -> str | None:
+    """Return the device tree that config.txt names for the model.
+
+    Raises PiimageError ``firmware.wrong-device-tree`` when that is none of this model's.
+    """
     named = settings.last("device_tree")
-    return (named.value or None) if named is not None else board.firmware.device_tree
+    path = (named.value or None) if named is not None else None
+    wanted = booted.attempt.model.tree_name
+    if wanted is not None and path != wanted:
+        raise PiimageError(
+            "firmware.wrong-device-tree",
+            f"the firmware would take {path or 'a device tree of its own choice'} for "
+            f"{booted.attempt.model.title}, whose device tree is {wanted}",
+            place=booted.place,
+            hint=f"correct the filters around device_tree in {booted.config_name}",
+        )
+    return path
 
 
-def _kernel(booted: _Booted, path: str) -> bytes:
+def _kernel(booted: Booted, path: str) -> bytes:
     kernel = _need(booted, path, "kernel")
-    image = kernel[_ARM64_MAGIC_AT : _ARM64_MAGIC_AT + len(_ARM64_MAGIC)] == _ARM64_MAGIC
-    if not image and not kernel.startswith(_GZIP):
+    header = _header(kernel)
+    if header[_ARM64_MAGIC_AT : _ARM64_MAGIC_AT + len(_ARM64_MAGIC)] != _ARM64_MAGIC:
         raise PiimageError(
             "firmware.bad-kernel",
             f"{path} is no arm64 kernel, gzip or not",
@@ -186,6 +208,46 @@ def _kernel(booted: _Booted, path: str) -> bytes:
             hint="build the image again",
         )
     return kernel
+
+
+def _header(kernel: bytes) -> bytes:
+    """Return the beginning of the kernel, unpacked if it is packed."""
+    if not kernel.startswith(_GZIP):
+        return kernel[:_ARM64_HEADER]
+    try:
+        return zlib.decompressobj(wbits=31).decompress(kernel, _ARM64_HEADER)
+    except zlib.error:
+        return b""
+
+
+def _unpacked_size(kernel: bytes) -> int:
+    """Return the bytes that the kernel has once it is unpacked (RFC 1952: ISIZE ends a member)."""
+    if not kernel.startswith(_GZIP):
+        return len(kernel)
+    return int.from_bytes(kernel[-4:], "little")
+
+
+def _require_room(booted: Booted, settings: Settings, files: BootFiles) -> None:
+    """Refuse what does not fit into the memory of the model as it is sold with the least."""
+    if booted.attempt.chain.start_files is None and not booted.attempt.chain.checks_os:
+        return  # no Pi: the emulator has its own ways
+    memory = booted.attempt.model.memory_mib
+    unpacked = _unpacked_size(files.kernel)
+    # Linux: Documentation/arch/arm64/booting.rst, image_size: counts what is cleared behind it too.
+    (image_size,) = struct.unpack_from("<Q", _header(files.kernel), 16)
+    needed = chains.KERNEL_ADDRESS + max(unpacked, image_size)
+    needed += len(files.initramfs or b"") + len(files.device_tree or b"")
+    usable = min(loader.total_memory(settings, memory), chains.GPU_REACH)
+    room = (usable - loader.gpu_memory(settings, memory)) * chains.MIB
+    what = ""
+    if unpacked > chains.UNPACKED_KERNEL_BYTES:
+        what = f"the kernel unpacks to {unpacked} bytes; the firmware unpacks up to 256 MiB"
+    elif needed > room:
+        what = f"kernel, initramfs and device tree take {needed} bytes of memory; there are {room}"
+    if what:
+        raise PiimageError(
+            "firmware.too-large", what, place=booted.place, hint="leave something out of it"
+        )
 
 
 def _initramfs_path(settings: Settings, prefix: str, kernel_path: str) -> str | None:
@@ -200,7 +262,7 @@ def _initramfs_path(settings: Settings, prefix: str, kernel_path: str) -> str | 
 
 
 def _overlays(
-    booted: _Booted, settings: Settings, prefix: str
+    booted: Booted, settings: Settings, prefix: str
 ) -> tuple[list[tuple[str, bytes]], list[str]]:
     folder = settings.text("overlay_prefix", "overlays/")
     # The prefix holds for overlays only where a README says that there are some.
@@ -208,6 +270,12 @@ def _overlays(
         folder = prefix + folder
     found: list[tuple[str, bytes]] = []
     remarks: list[str] = []
+    model = booted.attempt.model
+    if model.stepping is not None:
+        # By the firmware itself, before all others.
+        name = booted.attempt.chain.steppings[model.stepping]
+        what = f"overlay for the stepping {model.stepping}"
+        found.append((name, _need(booted, f"{folder}{name}.dtbo", what)))
     for overlay in config.overlays_of(settings):
         if overlay.parameters:
             names = ", ".join(overlay.parameters)
@@ -218,7 +286,7 @@ def _overlays(
     return found, remarks
 
 
-def _cmdline(booted: _Booted, settings: Settings, prefix: str) -> tuple[str, list[str]]:
+def _cmdline(booted: Booted, settings: Settings, prefix: str) -> tuple[str, list[str]]:
     path = prefix + settings.text("cmdline", "cmdline.txt")
     text = booted.files.read(path)
     if text is None:
@@ -228,21 +296,8 @@ def _cmdline(booted: _Booted, settings: Settings, prefix: str) -> tuple[str, lis
     return (lines[0].strip() if lines else ""), ignored
 
 
-def _need(booted: _Booted, path: str, what: str) -> bytes:
+def _need(booted: Booted, path: str, what: str) -> bytes:
     content = booted.files.read(path)
     if content is None:
-        raise _missing(booted, path, what)
+        raise loader.missing(booted, path, what)
     return content
-
-
-def _missing(booted: _Booted, path: str, what: str) -> PiimageError:
-    return PiimageError(
-        "firmware.missing-file",
-        f"the {what} {path} is not there",
-        place=booted.place,
-        hint=f"build the image again, or correct what {booted.config_name} names",
-    )
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return " or ".join(str(number) for number in numbers)

@@ -52,9 +52,15 @@ class Boot:
     cmdline: tuple[str, ...] = ()
 
 
-def autoboot(active: int, other: int) -> str:
-    """Return autoboot.txt: partition `active` is booted, `other` is tried on ``tryboot``."""
-    text = f"[all]\ntryboot_a_b=1\nboot_partition={active}\n[tryboot]\nboot_partition={other}\n"
+def autoboot(active: int, other: int | None = None) -> str:
+    """Return autoboot.txt: partition `active` is booted, `other` is tried on ``tryboot``.
+
+    Without `other` there is nothing to try. That is how a new card begins: a boot loader that does
+    not know [tryboot] would take the partition below it for the one to boot.
+    """
+    text = f"[all]\ntryboot_a_b=1\nboot_partition={active}\n"
+    if other is not None:
+        text += f"[tryboot]\nboot_partition={other}\n"
     if len(text) > MAX_AUTOBOOT:
         raise ValueError("partition numbers have one digit")
     return text
@@ -87,7 +93,7 @@ def prefix_config(board: Board, boot: Boot, prefix: str) -> str:
 
 
 def root_files(board: Board, boot: Boot) -> dict[str, str]:
-    """Return the text files on the card's first partition that choose slot A and try slot B."""
+    """Return the text files on a new card's first partition, which choose slot A."""
     layout = board.layout
     first, second = layout.slots
     if isinstance(layout, PrefixLayout):
@@ -95,15 +101,19 @@ def root_files(board: Board, boot: Boot) -> dict[str, str]:
             "config.txt": prefix_config(board, boot, str(first)),
             "tryboot.txt": prefix_config(board, boot, str(second)),
         }
-    return {"autoboot.txt": autoboot(int(first), int(second))}
+    return {"autoboot.txt": autoboot(int(first))}
 
 
-def cmdline(board: Board, boot: Boot, *, prefix: str = "") -> str:
-    """Return a slot's cmdline.txt: one line; `prefix` is the slot's folder where there is one.
+def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
+    """Return a slot's cmdline.txt: one line, for the card with `disk_id` in its MBR.
+
+    `prefix` is the slot's folder where there is one.
 
     Raises InputError ``firmware.bad-cmdline`` for words that would break the line.
     """
-    words = [*board.cmdline, *([f"piimage.prefix={prefix}"] if prefix else []), *boot.cmdline]
+    words = [*board.cmdline, f"piimage.disk-id={disk_id:08x}"]
+    words += [f"piimage.prefix={prefix}"] if prefix else []
+    words += boot.cmdline
     raise_all(_bad_word(word) for word in boot.cmdline if not re.fullmatch(r"[!-~]+", word))
     line = " ".join(words)
     if len(line) > MAX_CMDLINE:
@@ -125,13 +135,14 @@ def applied_overlays(board: Board, boot: Boot) -> tuple[str, ...]:
 
 def _device_trees(board: Board) -> Iterator[str]:
     """Yield the lines that name the device tree: the general one, then each model's own."""
-    for tree in sorted(board.device_trees, key=lambda tree: tree.filter is not None):
-        if tree.filter is not None:
+    named = {one.when: one.tree_name for one in board.models if one.tree_name is not None}
+    for when in sorted(named, key=lambda when: when is not None):
+        if when is not None:
             # Filters of different kinds add up: start afresh for each.
             yield "[all]"
-            yield f"[{tree.filter}]"
-        yield f"device_tree={tree.name}"
-    if len(board.device_trees) > 1:
+            yield f"[{when}]"
+        yield f"device_tree={named[when]}"
+    if len(named) > 1:
         yield "[all]"
 
 

@@ -35,10 +35,17 @@ Content = bytes | Blob
 class Version:
     """One complete version of an appliance: what a slot holds."""
 
+    name: str
+    """What the file is called: its versions share it."""
     appliance: Appliance
     board: Board
     system: System
     containers: ContainersLayer
+
+    @property
+    def disk_id(self) -> int:
+        """The id of its card, in the MBR and on the command line; all versions have the same."""
+        return ids.number(f"{self.board.name} {self.name}", "disk")
 
     @property
     def initramfs(self) -> Step:
@@ -74,9 +81,9 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
         writer.KERNEL: job.blob(system.kernel, "image"),
         writer.INITRAMFS: job.blob(version.initramfs),
         "config.txt": writer.config(board, boot).encode(),
-        "cmdline.txt": writer.cmdline(board, boot, prefix=prefix).encode(),
+        "cmdline.txt": writer.cmdline(board, boot, version.disk_id, prefix=prefix).encode(),
     }
-    files |= {tree.name: job.blob(system.kernel, tree.name) for tree in board.device_trees}
+    files |= {name: job.blob(system.kernel, name) for name in board.trees}
     overlays = job.made[system.overlays.key]
     files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
     # The firmware uses a prefix's overlays only where it finds this file.
@@ -149,7 +156,7 @@ def card_plan(version: Version, job: Job) -> CardPlan:
         )
         for name, label, size, files, bits in fats
     ]
-    return CardPlan(identity, (*volumes, _data(version, identity)))
+    return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
 
 
 Described = tuple[str, str, int, Mapping[str, Content], int]

@@ -72,12 +72,11 @@ def plan_system(
 def _kernel(
     appliance: Appliance, board: Board, lock: Lock, images: Mapping[str, Image]
 ) -> KernelParts:
-    trees = tuple(tree.name for tree in board.device_trees)
     own = appliance.kernel
     if own.image is None:
-        return UnpackedKernel(trees, tuple(one.blob for one in lock.of_root("kernel")))
+        return UnpackedKernel(board.trees, tuple(one.blob for one in lock.of_root("kernel")))
     tar = "" if own.tar == "none" else own.tar or "kernel.tar"
-    return ImageKernel(trees, scans(images[own.image]), own.binary or "kernel", tar)
+    return ImageKernel(board.trees, scans(images[own.image]), own.binary or "kernel", tar)
 
 
 def _base_layers(lock: Lock) -> Iterator[Layer]:
@@ -176,7 +175,6 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
     """Return what the initramfs has to know; appliance/README.md lists the keys."""
     selector = board.layout.kind == "selector"
     values = {
-        "DISK": f"/dev/{board.disk}",
         "SELECTOR": int(selector),
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,

@@ -78,7 +78,7 @@ def make_card(target: Path, board: Board, parts: Parts, runner: Runner, boot: wr
         for prefix in board.layout.slots:
             slot = _slot(board, parts, runner, boot, prefix[0])
             files |= {prefix + name: content for name, content in slot.items()}
-            line = writer.cmdline(board, boot, prefix=prefix)
+            line = writer.cmdline(board, boot, 1, prefix=prefix)
             files[f"{prefix}cmdline.txt"] = f"{line.strip()} slot={prefix[0]}\n".encode()
         volumes = (FatVolume("firmware", "FIRMWARE", 1, 128 * MIB, files),)
     else:
@@ -87,7 +87,7 @@ def make_card(target: Path, board: Board, parts: Parts, runner: Runner, boot: wr
             FatVolume("selector", "SELECTOR", 1, 16 * MIB, root, bits=16),
             *(FatVolume(f"slot {n}", "SLOT", n, 64 * MIB, s) for n, s in enumerate(slots, 2)),
         )
-    write_card(runner, CardPlan("a test", volumes), target)
+    write_card(runner, CardPlan("a test", 1, volumes), target)
     return target
 
 
@@ -100,7 +100,7 @@ def _slot(
     }
     return {
         "config.txt": writer.config(board, boot).encode(),
-        "cmdline.txt": f"{writer.cmdline(board, boot).strip()} slot={name}\n".encode(),
+        "cmdline.txt": f"{writer.cmdline(board, boot, 1).strip()} slot={name}\n".encode(),
         writer.KERNEL: parts.kernel,
         writer.INITRAMFS: parts.initramfs,
         "overlays/README": b"Overlays of piimage\n",

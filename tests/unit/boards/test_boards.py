@@ -42,6 +42,14 @@ def test_every_overlay_of_a_board_compiles(name: str, runner: Runner) -> None:
         assert devicetree.is_blob(devicetree.compile_overlay(runner, source))
 
 
+@pytest.mark.parametrize("name", ["pi3", "pi4", "pi5", "zero2w"])
+def test_the_headers_buses_and_the_card_have_the_same_numbers_on_every_pi(name: str) -> None:
+    sources = overlay_sources(load_board(name))
+    applied = [source for n, source in sources.items() if n in load_board(name).overlays.always]
+    text = "".join(source.read_text() for source in applied)
+    assert [f"\t{alias} = " in text for alias in ("mmc0", "mmc1", "i2c1")] == [True] * 3
+
+
 @pytest.mark.parametrize("name", ["pi3", "pi4", "zero2w"])
 def test_every_fitting_of_an_emulator_compiles(name: str, runner: Runner) -> None:
     emulator = load_board(name).emulator
@@ -90,16 +98,19 @@ def test_a_file_that_is_no_yaml_is_refused(text: bytes, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
+PI = {"title": "x", "tree": "x.dtb", "filters": ["pi4"]}
 BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("an unknown key", {"titel": "x"}, "titel"),
     ("a path that escapes", {"firmware.files": ["../../etc/passwd"]}, "firmware.files.0"),
-    ("an absolute path", {"device_trees": [{"file": "/boot/x.dtb"}]}, "device_trees.0.file"),
-    ("no default device tree", {"device_trees": [{"file": "x.dtb", "filter": "pi4"}]}, "no filter"),
-    ("two defaults", {"device_trees": [{"file": "x.dtb"}, {"file": "y.dtb"}]}, "no filter"),
+    ("an absolute path", {"models": [{"title": "x", "tree": "/boot/x.dtb"}]}, "models.0.tree"),
+    ("no default device tree", {"models": [{**PI, "when": "pi4"}]}, "without a filter"),
+    ("two defaults", {"models": [PI, {**PI, "tree": "y.dtb"}]}, "without a filter"),
+    ("a filter of others", {"models": [PI, {**PI, "when": "cm4"}]}, "models.1.when"),
+    ("no model", {"models": []}, "models"),
     ("a word with a blank", {"cmdline": ["a b"]}, "cmdline.0"),
     ("a line with a line feed", {"config": ["a=1\nb=2"]}, "config.0"),
     ("an unknown layout", {"layout.kind": "gpt"}, "layout"),
-    ("a layout that the firmware cannot", {"firmware.selects_partition": False}, "layout.kind"),
+    ("firmware that nobody knows", {"firmware.chain": "bcm2835"}, "firmware.chain"),
     ("an empty slot", {"layout.slot_mib": 0}, "slot_mib"),
     ("an overlay that is not there", {"overlays.always": ["nonesuch"]}, "nonesuch"),
     ("limits upside down", {"emulator.cpus": {"default": 1, "least": 2, "most": 4}}, "least"),
@@ -125,10 +136,10 @@ def test_a_contradictory_board_is_refused(_why: str, change: dict[str, Any], sai
 
 
 def test_all_faults_of_a_board_are_reported_at_once() -> None:
-    data = data_of("pi4") | {"disk": "a/b", "console": "tty 0", "title": ""}
+    data = data_of("pi4") | {"watchdog": "a/b", "console": "tty 0", "title": ""}
     with pytest.raises(PiimageError) as caught:
         parse_board("pi4", data, origin="pi4.yml")
-    assert [word in str(caught.value) for word in ("disk", "console", "title")] == [True] * 3
+    assert [word in str(caught.value) for word in ("watchdog", "console", "title")] == [True] * 3
 
 
 @settings(max_examples=60, deadline=None)

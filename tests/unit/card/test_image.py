@@ -23,6 +23,7 @@ def plan(identity: str = "one", layer: bytes = b"layer" * 99_999) -> CardPlan:
     files: dict[str, Path | bytes] = {"config.txt": b"x=1\n", "layers/a.squashfs": layer}
     return CardPlan(
         identity,
+        0x1234_5678,
         (
             FatVolume("selector", "SELECTOR", 1, 8 * MIB, {"autoboot.txt": b"[all]\n"}, bits=16),
             FatVolume("slot A", "SLOT-A", 2, 40 * MIB, files),
@@ -114,9 +115,23 @@ def test_two_cards_of_one_plan_are_the_same_bytes(
     assert again.image.stat().st_mode == card.image.stat().st_mode
 
 
-def test_another_identity_is_another_disk(card: Card, tmp_path: Path) -> None:
-    other = write_card(Runner(), plan("two"), tmp_path / "other.img")
-    assert other.image.read_bytes()[440:444] != card.image.read_bytes()[440:444]
+def test_the_disk_has_the_id_that_was_asked_for(card: Card) -> None:
+    assert card.image.read_bytes()[440:444] == bytes.fromhex("78563412")
+
+
+def test_a_card_that_the_check_refuses_leaves_what_was_there(card: Card, tmp_path: Path) -> None:
+    before = card.image.read_bytes()
+    seen: list[int] = []
+
+    def refuse(draft: Path) -> None:
+        seen.append(draft.stat().st_size)
+        raise PiimageError("firmware.missing-file", "it would not boot")
+
+    with pytest.raises(PiimageError, match="would not boot"):
+        write_card(Runner(), plan("two"), card.image, refuse)
+    assert seen == [len(before)]
+    assert card.image.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pi4.bmap", "pi4.img"]
 
 
 def test_the_image_is_sparse(card: Card) -> None:

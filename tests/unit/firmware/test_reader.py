@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,17 +13,21 @@ from piimage.errors import PiimageError
 from piimage.firmware.card import find_manifest, open_card
 from piimage.firmware.reader import BootFiles, read_card
 from piimage.run import Runner
-from tests.unit.firmware.cards import BASE, FOREIGN, GOOD, KERNEL, blob, card, prop
-
-AUTOBOOT = b"[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
-CONFIG = b"arm_64bit=1\nkernel=kernel.img\ninitramfs initramfs.img followkernel\n"
-DTB = b"device_tree=board.dtb\n"
-SLOT: Mapping[str, bytes] = {
-    "config.txt": CONFIG,
-    "cmdline.txt": b"console=ttyAMA0 quiet\n",
-    "kernel.img": KERNEL,
-    "initramfs.img": b"initramfs A",
-}
+from tests.unit.firmware.cards import (
+    AUTOBOOT,
+    BASE,
+    CONFIG,
+    DTB,
+    FOREIGN,
+    GOOD,
+    KERNEL,
+    SLOT,
+    blob,
+    board_of,
+    card,
+    firmware_of,
+    prop,
+)
 
 
 def read(
@@ -32,8 +37,10 @@ def read(
     board: str = "qemu-virt",
     tryboot: bool = False,
 ) -> BootFiles:
-    image = card(runner, folder / "card.img", *partitions)
-    return read_card(image, load_board(board), runner, tryboot=tryboot)
+    """Read a card with `partitions`; the board's firmware is in each of them."""
+    whole = ({**firmware_of(board), **files} for files in partitions)
+    image = card(runner, folder / "card.img", *whole)
+    return read_card(image, board_of(board), runner, tryboot=tryboot)
 
 
 def test_autoboot_leads_to_the_active_slot(runner: Runner, tmp_path: Path) -> None:
@@ -123,7 +130,7 @@ def test_overlays_of_a_prefix_need_a_readme(
 def test_an_initramfs_can_be_found_by_itself(runner: Runner, tmp_path: Path) -> None:
     slot = {
         "config.txt": b"auto_initramfs=1\n",
-        "kernel8.img": b"\x1f\x8b" + bytes(64),
+        "kernel8.img": gzip.compress(KERNEL),
         "initramfs8": b"found",
     }
     files = read(runner, tmp_path, slot)
@@ -189,7 +196,7 @@ def test_what_would_leave_a_pi_dark_is_refused(runner: Runner, tmp_path: Path) -
 @pytest.mark.provokes("firmware.kernel-32bit")
 def test_a_pi_3_starts_in_32_bit_mode_unless_told(runner: Runner, tmp_path: Path) -> None:
     with pytest.raises(PiimageError, match="arm_64bit=1"):
-        read(runner, tmp_path, {**SLOT, "config.txt": b"kernel=kernel.img\n"}, board="pi3")
+        read(runner, tmp_path, {**SLOT, "config.txt": b"kernel=kernel.img\n" + DTB}, board="pi3")
 
 
 @pytest.mark.provokes("firmware.no-boot-partition", "firmware.autoboot-too-long")

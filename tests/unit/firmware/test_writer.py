@@ -6,21 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piimage.boards import load_board
+from piimage.boards import board_names, load_board
 from piimage.errors import InputError, PiimageError
 from piimage.firmware import writer
 from piimage.firmware.config import Conditions, parse
 from piimage.firmware.reader import read_card
 from piimage.firmware.writer import Boot
 from piimage.run import Runner
-from tests.unit.firmware.cards import BASE, KERNEL, blob, card
+from tests.unit.firmware.cards import BASE, KERNEL, blob, card, firmware_of
 
 PLAIN = Boot()
 
 
 def test_autoboot_is_golden_and_short() -> None:
-    expected = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
-    assert writer.autoboot(2, 3) == expected
+    expected = "[all]\ntryboot_a_b=1\nboot_partition=2\n"
+    assert writer.autoboot(2) == expected
+    assert writer.autoboot(2, 3) == expected + "[tryboot]\nboot_partition=3\n"
 
 
 def test_the_config_of_a_pi_4_is_golden() -> None:
@@ -30,8 +31,7 @@ def test_the_config_of_a_pi_4_is_golden() -> None:
         "[all]",
         "arm_64bit=1",
         "enable_uart=1",
-        "disable_splash=1",
-        "gpu_mem=16",
+        "gpu_mem=32",
         "kernel=kernel.img",
         "initramfs initramfs.img followkernel",
         "device_tree=bcm2711-rpi-4-b.dtb",
@@ -43,6 +43,7 @@ def test_the_config_of_a_pi_4_is_golden() -> None:
         "device_tree=bcm2711-rpi-cm4-io.dtb",
         "[all]",
         "dtoverlay=disable-bt",
+        "dtoverlay=numbers-bcm2711",
         "dtoverlay=i2c1",
         "dtoverlay=spi0",
         "dtparam=watchdog=on",
@@ -72,13 +73,15 @@ def test_each_model_gets_its_device_tree(board: str, models: set[str], tree: str
 
 def test_an_overlay_of_the_board_can_be_left_out_and_none_comes_twice() -> None:
     pi4 = load_board("pi4")
-    assert writer.applied_overlays(pi4, PLAIN) == ("disable-bt",)
-    assert writer.applied_overlays(pi4, Boot(overlays=("-disable-bt", "i2c1", "i2c1"))) == ("i2c1",)
-    assert writer.applied_overlays(pi4, Boot(overlays=("disable-bt",))) == ("disable-bt",)
+    always = ("disable-bt", "numbers-bcm2711")
+    assert writer.applied_overlays(pi4, PLAIN) == always
+    without = Boot(overlays=("-disable-bt", "i2c1", "i2c1"))
+    assert writer.applied_overlays(pi4, without) == ("numbers-bcm2711", "i2c1")
+    assert writer.applied_overlays(pi4, Boot(overlays=("disable-bt",))) == always
 
 
 def test_boards_that_choose_a_partition_get_autoboot_alone() -> None:
-    assert writer.root_files(load_board("pi5"), PLAIN) == {"autoboot.txt": writer.autoboot(2, 3)}
+    assert writer.root_files(load_board("pi5"), PLAIN) == {"autoboot.txt": writer.autoboot(2)}
 
 
 def test_the_other_boards_get_two_files_that_choose_a_folder() -> None:
@@ -92,8 +95,14 @@ def test_the_other_boards_get_two_files_that_choose_a_folder() -> None:
 
 def test_the_command_line_is_the_boards_then_the_slots_then_the_users() -> None:
     board = load_board("pi3").model_copy(update={"cmdline": ("console=ttyAMA0,115200", "quiet")})
-    line = writer.cmdline(board, Boot(cmdline=("panic=5",)), prefix="a/")
-    assert line == "console=ttyAMA0,115200 quiet piimage.prefix=a/ panic=5\n"
+    line = writer.cmdline(board, Boot(cmdline=("panic=5",)), 0xBEEF, prefix="a/")
+    words = "console=ttyAMA0,115200 quiet piimage.disk-id=0000beef piimage.prefix=a/ panic=5"
+    assert line == words + "\n"
+
+
+def test_a_panic_ends_in_a_restart_on_every_board() -> None:
+    for name in board_names():
+        assert "panic=10" in writer.cmdline(load_board(name), PLAIN, 1).split()
 
 
 @pytest.mark.parametrize("tryboot", [False, True])
@@ -101,10 +110,11 @@ def test_what_is_written_is_read_back(runner: Runner, tmp_path: Path, tryboot: b
     board = load_board("zero2w")
     bare = Boot(overlays=tuple(f"-{name}" for name in board.overlays.always))
     files = {name: text.encode() for name, text in writer.root_files(board, PLAIN).items()}
+    files |= firmware_of("zero2w")
     for prefix in ("a/", "b/"):
         files |= {
             f"{prefix}config.txt": writer.config(board, bare).encode(),
-            f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, prefix=prefix).encode(),
+            f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, 1, prefix=prefix).encode(),
             f"{prefix}{writer.KERNEL}": KERNEL,
             f"{prefix}{writer.INITRAMFS}": b"initramfs",
             f"{prefix}bcm2837-rpi-zero-2-w.dtb": blob(runner, BASE),
@@ -153,7 +163,7 @@ def test_a_line_that_the_firmware_would_cut_is_refused() -> None:
 @pytest.mark.parametrize("words", [("a b",), ("a\nb",), ("",), ("ü",), ("x" * 2000,)])
 def test_a_word_that_breaks_the_command_line_is_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
-        writer.cmdline(load_board("pi4"), Boot(cmdline=words))
+        writer.cmdline(load_board("pi4"), Boot(cmdline=words), 1)
     assert caught.value.code == "firmware.bad-cmdline"
 
 

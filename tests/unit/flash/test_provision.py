@@ -109,6 +109,7 @@ def image(tmp_path: Path) -> Image:
     there = {"piimage/provision/hostname": DataFile(b"old\n"), "keep": DataFile(b"kept")}
     plan = CardPlan(
         "one",
+        1,
         (
             FatVolume("selector", "SELECTOR", 1, 8 * MIB, {"autoboot.txt": b"x"}, bits=16),
             Ext4Volume("data", "data", ID, ID, 16 * MIB, there),

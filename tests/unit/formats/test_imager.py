@@ -31,7 +31,7 @@ def version(name: str) -> Version:
     board = load_board(name)
     lock = lock_of(appliance, board)
     return Version(
-        appliance, board, plan_system(appliance, board, lock, {}),
+        "pi4", appliance, board, plan_system(appliance, board, lock, {}),
         plan_containers(appliance, lock, {}),
     )  # fmt: skip
 

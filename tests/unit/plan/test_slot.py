@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,7 @@ def planned(board_name: str, **sections: object) -> Version:
     board = load_board(board_name)
     lock = lock_of(appliance, board)
     system = plan_system(appliance, board, lock, {})
-    return Version(appliance, board, system, plan_containers(appliance, lock, {}))
+    return Version("pi4", appliance, board, system, plan_containers(appliance, lock, {}))
 
 
 def made(version: Version, store: Store) -> Job:
@@ -38,7 +39,7 @@ def made(version: Version, store: Store) -> Job:
     for step in version.steps():
         names = {"squashfs": "", "initramfs": "", "image": "", "release": ""}
         if step is version.system.kernel:
-            names |= {tree.name: "" for tree in version.board.device_trees}
+            names |= dict.fromkeys(version.board.trees, "")
         if step is version.system.overlays:
             names = {"i2c1": ""}
         if step is version.system.firmware:
@@ -58,15 +59,25 @@ def settings(version: Version) -> dict[str, str]:
 
 def test_a_board_whose_loader_chooses_tells_the_initramfs_so() -> None:
     assert settings(planned("pi4")) == {
-        "DISK": "/dev/mmcblk0", "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1",
+        "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1",
     }  # fmt: skip
-    assert settings(planned("qemu-virt"))["DISK"] == "/dev/vda"
 
 
 def test_a_board_with_folders_tells_the_initramfs_so() -> None:
     assert settings(planned("pi3")) == {
-        "DISK": "/dev/mmcblk0", "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1",
+        "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1",
     }  # fmt: skip
+
+
+def test_a_card_is_found_by_an_id_that_its_versions_share(store: Store) -> None:
+    one, other = planned("pi4"), planned("pi4", hostname="other")
+    plan = card_plan(one, made(one, store))
+    assert plan.disk_id == card_plan(other, made(other, store)).disk_id
+    line = slot_files(one, made(one, store))["cmdline.txt"]
+    assert isinstance(line, bytes)
+    assert f"piimage.disk-id={plan.disk_id:08x}".encode() in line.split()
+    assert plan.disk_id != replace(one, name="greenhouse").disk_id
+    assert plan.disk_id != planned("pi5").disk_id
 
 
 def test_a_data_partition_of_a_size_is_not_grown() -> None:
@@ -78,7 +89,7 @@ def test_a_data_partition_of_a_size_is_not_grown() -> None:
 def test_a_slot_holds_what_the_firmware_and_the_initramfs_ask_for(board: str, store: Store) -> None:
     version = planned(board)
     files = slot_files(version, made(version, store))
-    trees = {tree.name for tree in version.board.device_trees}
+    trees = set(version.board.trees)
     fixed = {
         "kernel.img", "initramfs.img", "config.txt", "cmdline.txt", "appliance.json",
         "overlays/README", "overlays/i2c1.dtbo",
