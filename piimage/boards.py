@@ -49,6 +49,8 @@ class Model(_Part):
     """What people call it; /proc/device-tree/model begins with it."""
     tree: RelativePath | None = None
     """Its device tree, below the kernel package's folder of them; None if it brings its own."""
+    compatible: Line | None = None
+    """The first word of the tree's `compatible`, by which drivers tell the models apart."""
     when: Filter | None = None
     """The filter of config.txt under which its tree is named; none for the tree of all others."""
     filters: tuple[Filter, ...] = ()
@@ -93,8 +95,7 @@ class Wifi(_Part):
     """What a board needs for its WiFi, taken only when the user asks for WiFi."""
 
     packages: tuple[Name, ...]
-    files: tuple[RelativePath, ...]
-    """Globs of the files in the packages."""
+    """Where the firmware of the models' radios is."""
     modules: tuple[Name, ...]
 
 

@@ -11,7 +11,7 @@ from piimage import packers
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import MERGED, File, Matcher, Rules, added
 from piimage.debian.deb import data_stream
-from piimage.errors import PiimageError
+from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.rootfs import Notebook
 from piimage.sbom.ledger import Ledger
 from piimage.steps import Job, Step
@@ -94,11 +94,15 @@ class Package:
 
 @dataclass(frozen=True)
 class PackagesLayer(Layer):
-    """Packages unpacked over one another in turn, under the rules."""
+    """Packages unpacked over one another in turn, under the rules.
+
+    Of each group of paths in `required` one has to come of it.
+    """
 
     name: str
     packages: tuple[Package, ...]
     rules: Rules
+    required: tuple[tuple[str, ...], ...] = ()
 
     @property
     def title(self) -> str:
@@ -119,6 +123,17 @@ class PackagesLayer(Layer):
                 yield from self._unpacked(package.name, entries, placement)
         for bundle, (_, data) in zip(self.rules.bundles, joined, strict=True):
             yield from placement.place([file(bundle.path, bytes(data))])
+        raise_all(
+            self._lacking(paths) for paths in self.required if not any(map(placement.has, paths))
+        )
+
+    def _lacking(self, paths: tuple[str, ...]) -> PiimageError:
+        return InputError(
+            "compose.no-such-file",
+            f"no package of {self.name} ({', '.join(one.name for one in self.packages)}) has "
+            f"{' or '.join(paths)}",
+            hint="mend the name in the board's file, or move the lock: piimage lock",
+        )
 
     def _unpacked(self, package: str, entries: Tree, placement: Placement) -> Iterator[Entry]:
         for entry in entries:

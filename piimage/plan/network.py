@@ -14,9 +14,13 @@ from piimage.config.models import Appliance
 from piimage.config.network import Ethernet, Network, Wifi
 from piimage.debian.request import Request
 from piimage.errors import InputError
+from piimage.firmware.radios import radio_globs, radio_needs
 from piimage.lock import Lock
 from piimage.oci.bundle import quote
 from piimage.wifi import WANTED, is_passphrase, network
+
+FIRMWARE_WITHOUT = ("dosfstools", "dpkg")
+"""What the kernel hook of raspi-firmware wants; only its folder of files is wanted here."""
 
 # Debian's kernel loads the radio rules that Debian or the kernel's own people signed; an
 # alternative chooses. These are Debian's.
@@ -36,7 +40,7 @@ def wants_wifi(appliance: Appliance) -> bool:
 def wifi_requests(appliance: Appliance, board: Board) -> Iterator[Request]:
     """Give what the radio needs of the archive: the board's firmware, and the countries' rules."""
     if board.wifi is not None and wants_wifi(appliance):
-        yield Request("wifi", (*board.wifi.packages, _RULES_PACKAGE))
+        yield Request("wifi", (*board.wifi.packages, _RULES_PACKAGE), FIRMWARE_WITHOUT)
 
 
 def wifi_layers(appliance: Appliance, board: Board, lock: Lock) -> Iterator[Layer]:
@@ -44,10 +48,9 @@ def wifi_layers(appliance: Appliance, board: Board, lock: Lock) -> Iterator[Laye
     if board.wifi is None or not wants_wifi(appliance):
         return
     packages = tuple(package(one) for one in lock.of_root("wifi"))
-    rules = Rules(
-        drop=("**",), keep=(*board.wifi.files, *_RULES_KEEP, *_COPYRIGHTS), links=_RULES_LINKS
-    )
-    yield PackagesLayer("WiFi", packages, rules)
+    keep = (*radio_globs(board), *_RULES_KEEP, *_COPYRIGHTS)
+    rules = Rules(drop=("**",), keep=keep, links=_RULES_LINKS)
+    yield PackagesLayer("WiFi", packages, rules, radio_needs(board))
     assert appliance.network is not None  # noqa: S101  # it asks for WiFi
     text = wifi_configuration(appliance.network).encode()
     yield SecretLayer(

@@ -13,7 +13,7 @@ from piimage.debian.index import Suite
 from piimage.debian.request import Request
 from piimage.plan.agent import agent_requests
 from piimage.plan.folders import Folder, folder_requests
-from piimage.plan.network import wifi_requests
+from piimage.plan.network import FIRMWARE_WITHOUT, wifi_requests
 
 RELEASE = "trixie"
 """The Debian release that appliances are made from."""
@@ -71,9 +71,5 @@ def _from(suite: str, packages: Sequence[str]) -> tuple[str, ...]:
 
 def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
     if board.firmware.packages:
-        yield Request("firmware", board.firmware.packages, _FIRMWARE_WITHOUT)
+        yield Request("firmware", board.firmware.packages, FIRMWARE_WITHOUT)
     yield from wifi_requests(appliance, board)
-
-
-# raspi-firmware is a folder of files and a kernel hook; only the files are wanted.
-_FIRMWARE_WITHOUT = ("dosfstools", "grep", "initramfs-tools", "util-linux")

@@ -97,6 +97,16 @@ def test_a_hard_link_to_a_dropped_file_is_an_error(store: Store, tmp_path: Path)
     pytest.fail("one of the two is the link to the other")
 
 
+@pytest.mark.provokes("compose.no-such-file")
+def test_a_required_file_that_no_package_has_is_named(store: Store, tmp_path: Path) -> None:
+    pack = package(store, tmp_path, "x", {"usr/lib/a": "a"})
+    wanted = (("usr/lib/b", "usr/lib/a"), ("usr/lib/c", "usr/lib/d"))
+    with pytest.raises(PiimageError, match=r"\(x\) has usr/lib/c or usr/lib/d"):
+        built(store, PackagesLayer("test", (pack,), Rules(), wanted))
+    _, layer = built(store, PackagesLayer("test", (pack,), Rules(), wanted[:1]))
+    assert "/usr/lib/a" in listing(layer)
+
+
 def test_files_come_from_bytes_and_from_the_store(store: Store) -> None:
     big = store.add_bytes(b"x" * 3_000_000)
     rules = Rules(
