@@ -73,8 +73,8 @@ class Model(_Part):
 class Overlays(_Part):
     """The device tree overlays that the card carries."""
 
-    folder: Name | None = None
-    """The folder below boards/overlays with the sources that fit the board's device trees."""
+    folders: tuple[Name, ...] = ()
+    """The folders below boards/overlays with the sources that fit the board's device trees."""
     always: tuple[Name, ...] = ()
     """Those that are applied unless the user leaves them out."""
 
@@ -237,10 +237,9 @@ def load_board(name: str, search: Sequence[Path] = ()) -> Board:
 
 def overlay_sources(board: Board) -> dict[str, Path]:
     """Return the sources of the overlays that `board` can carry, by name."""
-    if board.overlays.folder is None:
-        return {}
-    folder = resources.path("boards") / "overlays" / board.overlays.folder
-    return {path.stem: path for path in sorted(folder.glob("*.dtso"))}
+    root = resources.path("boards") / "overlays"
+    found = [path for folder in board.overlays.folders for path in (root / folder).glob("*.dtso")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def _folders(search: Sequence[Path]) -> Iterator[Path]:

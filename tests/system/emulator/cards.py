@@ -22,6 +22,7 @@ from piimage.kernel.package import UnpackedKernel
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Store
+from tests.unit.firmware.cards import FIRMWARE
 
 MIB = 1 << 20
 INIT = b"""#!/bin/busybox sh
@@ -30,8 +31,11 @@ export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 echo "piimage: phase initramfs"
 while read -r module; do insmod $module || echo "FAILED $module"; done < /etc/piimage/modules
-. /etc/piimage/board; export DISK
-for i in $(seq 100); do [ -b /dev/$DISK ] && break; sleep 0.1; done
+for i in $(seq 100); do
+	for DISK in mmcblk0 vda; do [ -b /dev/$DISK ] && break 2; done
+	sleep 0.1
+done
+export DISK
 echo "MODEL $(cat /proc/device-tree/model 2>/dev/null || echo none)"
 echo "CMDLINE $(cat /proc/cmdline)"
 echo "CHOSEN $(od -An -tx1 /proc/device-tree/chosen/bootloader/partition 2>/dev/null)"
@@ -55,17 +59,18 @@ class Parts:
     device_trees: dict[str, Path]
 
 
-def make_parts(store: Store, runner: Runner, board: Board) -> Parts:
+def make_parts(store: Store, runner: Runner, board: Board, *more: str) -> Parts:
+    """Make them; `more` are further device trees of the kernel."""
     packages = _packages(store, runner, board)
     busybox = next(package for package in packages if package.name == "busybox-static")
     kernel = UnpackedKernel(
         packages=tuple(p.blob for p in packages if p.name.startswith("linux-")),
-        device_trees=tuple(tree.name for tree in board.device_trees),
+        device_trees=(*board.trees, *more),
     )
     modules = ModuleTree(kernel, (*board.modules.boot, *NETWORK), ())
-    initramfs = InitramfsBase(busybox.blob, modules, INIT, f"DISK={board.disk}\n".encode())
+    initramfs = InitramfsBase(busybox.blob, modules, INIT, b"")
     job = Builder(store, runner).build(kernel, initramfs)
-    trees = {tree.name: job.file(kernel, tree.name) for tree in board.device_trees}
+    trees = {name: job.file(kernel, name) for name in (*board.trees, *more)}
     return Parts(job.file(kernel, "image"), job.file(initramfs), trees)
 
 
@@ -73,8 +78,10 @@ def make_card(target: Path, board: Board, parts: Parts, runner: Runner, boot: wr
     """Write a card whose slots tell apart by the word slot=… of their command lines."""
     volumes: tuple[FatVolume, ...]
     root = {name: text.encode() for name, text in writer.root_files(board, boot).items()}
+    # The firmware's files are stand-ins: the emulator runs none, and the reader looks for them.
+    firmware = FIRMWARE[board.firmware.chain]
     if isinstance(board.layout, PrefixLayout):
-        files = root
+        files = root | firmware
         for prefix in board.layout.slots:
             slot = _slot(board, parts, runner, boot, prefix[0])
             files |= {prefix + name: content for name, content in slot.items()}
@@ -82,7 +89,8 @@ def make_card(target: Path, board: Board, parts: Parts, runner: Runner, boot: wr
             files[f"{prefix}cmdline.txt"] = f"{line.strip()} slot={prefix[0]}\n".encode()
         volumes = (FatVolume("firmware", "FIRMWARE", 1, 128 * MIB, files),)
     else:
-        slots = (_slot(board, parts, runner, boot, name) for name in "ab")
+        root["autoboot.txt"] = writer.autoboot(*board.layout.slots).encode()
+        slots = ({**_slot(board, parts, runner, boot, name), **firmware} for name in "ab")
         volumes = (
             FatVolume("selector", "SELECTOR", 1, 16 * MIB, root, bits=16),
             *(FatVolume(f"slot {n}", "SLOT", n, 64 * MIB, s) for n, s in enumerate(slots, 2)),

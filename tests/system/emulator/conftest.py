@@ -21,7 +21,8 @@ def parts_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Parts]
     """Kernel, initramfs and device trees for a board, from the archive."""
     kept = os.environ.get("PIIMAGE_TEST_STORE")
     store = Store(Path(kept) if kept else tmp_path_factory.mktemp("store"))
-    return cache(lambda name: make_parts(store, Runner(), load_board(name)))
+    more = {"pi5": ("bcm2712-d-rpi-5-b.dtb",)}
+    return cache(lambda n: make_parts(store, Runner(), load_board(n), *more.get(n, ())))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from piimage.run import Runner
 from tests.system.emulator.cards import Parts
 from tests.system.emulator.conftest import TinyCard
 
+D0_TREE = "bcm2712-d-rpi-5-b.dtb"
 SHELL = "piimage: phase shell"
 BOOT_SECONDS = 180
 PIS = {
@@ -26,6 +27,7 @@ PIS = {
     "zero2w": "Raspberry Pi Zero 2 W",
 }
 EMULATED = (*PIS, "qemu-virt")
+DISKS = {"qemu-virt": "vda"}
 
 
 def said(lines: tuple[str, ...], word: str) -> str:
@@ -45,7 +47,7 @@ def test_a_board_boots_sees_its_card_and_its_network(
         session.wait_for(SHELL, BOOT_SECONDS)
         lines = tuple(line.text for line in session.lines())
         assert said(lines, "MODEL") == PIS.get(name, "linux,dummy-virt")
-        assert said(lines, "DISK") == f"{board.disk} {(1 << 30) // 512}  55 aa"
+        assert said(lines, "DISK") == f"{DISKS.get(name, 'mmcblk0')} {(1 << 30) // 512}  55 aa"
         assert "slot=a" in said(lines, "CMDLINE")
         assert not [line for line in lines if line.startswith("FAILED")]
         assert [phase.name for phase in session.phases()] == ["kernel", "initramfs", "shell"]
@@ -106,6 +108,34 @@ def test_every_overlay_applies_to_every_device_tree(
         # Two speeds of one bus are the only ones that exclude each other.
         together = [overlay for overlay in compiled if overlay[0] != "i2c1-400k"]
         devicetree.apply_overlays(runner, path.read_bytes(), together, origin=tree)
+
+
+@pytest.mark.parametrize("name", ["pi3", "pi4", "pi5", "zero2w"])
+def test_each_models_device_tree_is_of_that_model(
+    name: str, parts_of: Callable[[str], Parts], runner: Runner
+) -> None:
+    for model in load_board(name).models:
+        assert model.tree_name is not None
+        tree = parts_of(name).device_trees[model.tree_name]
+        words = runner.run(["fdtget", tree, "/", "compatible"]).text.split()
+        assert words[0] == model.compatible
+
+
+def test_the_overlay_of_stepping_d0_makes_debians_own_tree(
+    parts_of: Callable[[str], Parts], runner: Runner, tmp_path: Path
+) -> None:
+    d0 = overlay_sources(load_board("pi5"))["bcm2712d0"]
+    tree = parts_of("pi5").device_trees["bcm2712-rpi-5-b.dtb"].read_bytes()
+    overlay = ("bcm2712d0", devicetree.compile_overlay(runner, d0))
+    made = devicetree.apply_overlays(runner, tree, [overlay], origin="test")
+    (tmp_path / "made.dtb").write_bytes(made)
+    texts = [
+        runner.run(["dtc", "-q", "-s", "-I", "dtb", "-O", "dts", file]).text.splitlines()
+        for file in (tmp_path / "made.dtb", parts_of("pi5").device_trees[D0_TREE])
+    ]
+    names = "gpio-line-names"  # Debian's tree has them for one bank more
+    changed = {line.strip() for line in set(texts[0]) ^ set(texts[1]) if names not in line}
+    assert changed == set()
 
 
 def test_a_pi_5_would_find_what_it_starts(tiny_card: TinyCard, runner: Runner) -> None:

@@ -43,7 +43,7 @@ def test_the_config_of_a_pi_4_is_golden() -> None:
         "device_tree=bcm2711-rpi-cm4-io.dtb",
         "[all]",
         "dtoverlay=disable-bt",
-        "dtoverlay=numbers-bcm2711",
+        "dtoverlay=numbers",
         "dtoverlay=i2c1",
         "dtoverlay=spi0",
         "dtparam=watchdog=on",
@@ -73,10 +73,10 @@ def test_each_model_gets_its_device_tree(board: str, models: set[str], tree: str
 
 def test_an_overlay_of_the_board_can_be_left_out_and_none_comes_twice() -> None:
     pi4 = load_board("pi4")
-    always = ("disable-bt", "numbers-bcm2711")
+    always = ("disable-bt", "numbers")
     assert writer.applied_overlays(pi4, PLAIN) == always
     without = Boot(overlays=("-disable-bt", "i2c1", "i2c1"))
-    assert writer.applied_overlays(pi4, without) == ("numbers-bcm2711", "i2c1")
+    assert writer.applied_overlays(pi4, without) == ("numbers", "i2c1")
     assert writer.applied_overlays(pi4, Boot(overlays=("disable-bt",))) == always
 
 
