@@ -5,8 +5,9 @@ Source: Microsoft FAT specification (2005), sections 3 to 7.
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from mmap import mmap
 from typing import Final
@@ -58,6 +59,7 @@ class FatReader:
         self._size = max(0, min(size, len(data) - start))
         self._origin = origin
         self._geometry = self._read_geometry()
+        self._contents: dict[str, bytes | None] = {}
 
     @property
     def sector(self) -> int:
@@ -76,6 +78,12 @@ class FatReader:
 
     def read(self, path: str) -> bytes | None:
         """Return the content of the file at `path`, or None when there is none."""
+        # Each model of a board reads the same files.
+        if path not in self._contents:
+            self._contents[path] = self._read(path)
+        return self._contents[path]
+
+    def _read(self, path: str) -> bytes | None:
         node = self._find(path)
         if node is None or node.folder:
             return None
@@ -83,10 +91,9 @@ class FatReader:
             raise self._damaged(f"{path} is larger than the file system")
         content = bytearray()
         if node.size:
-            for cluster in self._chain(node.first):
-                content += self._cluster(cluster)
-                if len(content) >= node.size:
-                    break
+            count = -(-node.size // self._geometry.cluster)
+            for first, length in _runs(itertools.islice(self._chain(node.first), count)):
+                content += self._clusters(first, length)
         if len(content) < node.size:
             raise self._damaged(f"{path} ends after {len(content)} of {node.size} bytes")
         return bytes(content[: node.size])
@@ -162,8 +169,11 @@ class FatReader:
         return value & 0x0FFFFFFF
 
     def _cluster(self, cluster: int) -> bytes:
-        at = self._geometry.data_at + (cluster - 2) * self._geometry.cluster
-        return self._bytes(at, self._geometry.cluster)
+        return self._clusters(cluster, 1)
+
+    def _clusters(self, first: int, count: int) -> bytes:
+        at = self._geometry.data_at + (first - 2) * self._geometry.cluster
+        return self._bytes(at, count * self._geometry.cluster)
 
     def _bytes(self, at: int, count: int) -> bytes:
         """Return up to `count` bytes at `at`, none of them beyond the file system."""
@@ -211,6 +221,20 @@ class FatReader:
             place=self._origin,
             hint="build the image again, or write the card again",
         )
+
+
+def _runs(clusters: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Give each run of clusters that follow one another: its first, and how many they are."""
+    first = length = 0
+    for cluster in clusters:
+        if length and cluster == first + length:
+            length += 1
+            continue
+        if length:
+            yield first, length
+        first, length = cluster, 1
+    if length:
+        yield first, length
 
 
 def _long_part(entry: bytes) -> str:

@@ -26,6 +26,8 @@ _GZIP: Final = b"\x1f\x8b"
 _ARM64_MAGIC: Final = b"ARM\x64"  # Linux: Documentation/arch/arm64/booting.rst, "header"
 _ARM64_MAGIC_AT: Final = 0x38
 _ARM64_HEADER: Final = 64
+_PACKED_HEADER: Final = 1 << 16
+"""Packed bytes that are sure to hold the header: gzip's own header may carry a name."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def read_card(image: Path, board: Board, runner: Runner, *, tryboot: bool = Fals
     """
     chain = CHAINS[board.firmware.chain]
     with open_card(image) as card:
-        return _read(card, Attempt(board.models[0], chain, chain.loaders[0], tryboot), runner)
+        attempt = Attempt(board.models[0], chain, chain.loaders[0], tryboot)
+        return _read(loader.choose(card, attempt), runner)
 
 
 def require_bootable(
@@ -79,9 +82,10 @@ def _refusals(card: Card, board: Board, runner: Runner) -> Iterator[PiimageError
     found: dict[tuple[str, str, str | None, str | None], list[str]] = {}
     chain = CHAINS[board.firmware.chain]
     for model in board.models:
+        seen: set[int] = set()
         for age in chain.loaders:
             try:
-                _read(card, Attempt(model, chain, age), runner)
+                _read_unless(seen, card, Attempt(model, chain, age), runner)
             except PiimageError as error:
                 reason = (error.code, error.message, error.place, error.hint)
                 whom = model.title + ("" if age == chain.loaders[0] else f" with {age.title}")
@@ -91,8 +95,15 @@ def _refusals(card: Card, board: Board, runner: Runner) -> Iterator[PiimageError
         yield PiimageError(code, f"{', '.join(whom_all)}: {message}", place=place, hint=hint)
 
 
-def _read(card: Card, attempt: Attempt, runner: Runner) -> BootFiles:
+def _read_unless(seen: set[int], card: Card, attempt: Attempt, runner: Runner) -> None:
+    """Read what is booted, unless its partition is among those `seen`; it is one of them then."""
     booted = loader.choose(card, attempt)
+    if booted.number not in seen:
+        _read(booted, runner)
+        seen.add(booted.number)
+
+
+def _read(booted: Booted, runner: Runner) -> BootFiles:
     early = loader.early_settings(booted)
     loader.require_start_files(booted, early)
     files = _load(booted, runner)
@@ -215,7 +226,7 @@ def _header(kernel: bytes) -> bytes:
     if not kernel.startswith(_GZIP):
         return kernel[:_ARM64_HEADER]
     try:
-        return zlib.decompressobj(wbits=31).decompress(kernel, _ARM64_HEADER)
+        return zlib.decompressobj(wbits=31).decompress(kernel[:_PACKED_HEADER], _ARM64_HEADER)
     except zlib.error:
         return b""
 
