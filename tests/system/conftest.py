@@ -18,11 +18,31 @@ PIIMAGE = Path(sys.executable).with_name("piimage")
 Built = Callable[[str], Path]
 
 
+HERE = Path(__file__).parent
+# What a folder's tests share for a whole run (a booted card, an engine, a registry) is made once.
+TOGETHER = ("boot", "emulator", "linuxkit", "modules", "oci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two run at a time: a file's tests are a worker's, or a folder's where they share much."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            path = item.path.relative_to(HERE)
+            shared = path.parts[0] in TOGETHER
+            item.add_marker(pytest.mark.xdist_group(path.parts[0] if shared else str(path)))
+
+
 @pytest.fixture(scope="session")
 def piimage_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of all tests that build: PIIMAGE_STORE, else one for this run."""
+    """The store of all tests that build: PIIMAGE_STORE, else one that this run's workers share."""
     kept = os.environ.get("PIIMAGE_STORE")
-    return Path(kept) if kept else tmp_path_factory.mktemp("piimage-store")
+    if kept:
+        return Path(kept)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return tmp_path_factory.mktemp("piimage-store")
+    folder = tmp_path_factory.getbasetemp().parent / "piimage-store"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

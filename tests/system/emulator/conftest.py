@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,10 +16,9 @@ TinyCard = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def parts_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Parts]:
+def parts_of(piimage_store: Path) -> Callable[[str], Parts]:
     """Kernel, initramfs and device trees for a board, from the archive."""
-    kept = os.environ.get("PIIMAGE_TEST_STORE")
-    store = Store(Path(kept) if kept else tmp_path_factory.mktemp("store"))
+    store = Store(piimage_store)
     more = {"pi5": ("bcm2712-d-rpi-5-b.dtb",)}
     return cache(lambda n: make_parts(store, Runner(), load_board(n), *more.get(n, ())))
 
