@@ -17,7 +17,7 @@ APPLIANCE = resources.path("appliance")
 # Where a path begins: not behind a variable or a folder.
 _ABSOLUTE = re.compile(
     r"(?<![\w}])/(usr/lib/piimage|run/piimage|run/containerd|var/log|containers|data|etc/"
-    r"|dev/console|dev/[vms][dm])"
+    r"|dev/console|dev/tty0|dev/[vms][dm]|sys/class/graphics)"
 )
 _LONG_ENOUGH_S = 20.0
 

@@ -47,6 +47,19 @@ def test_a_property_that_is_not_there_or_too_short_says_nothing(pi: Pi) -> None:
         assert pi.sh(script).strip() == "[]"
 
 
+@pytest.mark.parametrize("source", ["initramfs_functions", "install_library"])
+def test_what_is_said_on_the_console_is_on_the_screen_if_there_is_one(pi: Pi, source: str) -> None:
+    script = getattr(pi, source)()
+    pi.path("dev/tty0").touch()
+    pi.path("dev/console").touch()
+    pi.sh(f". {script}; say no screen")
+    assert pi.path("dev/tty0").read_text() == ""
+    pi.write("sys/class/graphics/fb0", "")
+    pi.sh(f". {script}; phase switch-root")
+    assert pi.path("dev/tty0").read_text() == "piimage: phase switch-root\n"
+    assert pi.console() == ["piimage: phase switch-root"]
+
+
 def _grow(pi: Pi, disk_sectors: int, start: int, sectors: int, extra: str = "") -> tuple[int, int]:
     """Run the growth on an MBR whose entry 4 is `start`, `sectors`; return that entry after it."""
     init = pi.initramfs_functions()

@@ -5,10 +5,14 @@ CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 export PATH=/usr/sbin:/usr/bin
 
-say() { echo "piimage: $*" >"$CONSOLE"; }
+# The last console= is where /dev/console leads; a screen, if there is one, is told as well.
+say() {
+	echo "piimage: $*" >"$CONSOLE"
+	[ ! -e /sys/class/graphics/fb0 ] || echo "piimage: $*" >/dev/tty0
+}
 
 # For benchmarks: how far the boot has come.
-phase() { echo "piimage: phase $1" >"$CONSOLE"; }
+phase() { say "phase $1"; }
 
 # Seconds since boot, in REPLY.
 now() {
