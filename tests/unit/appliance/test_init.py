@@ -57,7 +57,7 @@ def test_what_is_said_on_the_console_is_on_the_screen_if_there_is_one(pi: Pi, so
     pi.write("sys/class/graphics/fb0", "")
     pi.sh(f". {script}; phase switch-root")
     assert pi.path("dev/tty0").read_text() == "piimage: phase switch-root\n"
-    assert pi.console() == ["piimage: phase switch-root"]
+    assert pi.console() == ["piimage: no screen", "piimage: phase switch-root"]
 
 
 def _grow(pi: Pi, disk_sectors: int, start: int, sectors: int, extra: str = "") -> tuple[int, int]:
