@@ -10,5 +10,5 @@ PROTOCOLS = (1, 1)
 
 FEATURES = (
     "exec", "folders", "gc", "logs", "logs-since", "put-resume", "put-zlib", "rehearse",
-    "rollback", "switch", "watch",
+    "report-1", "rollback", "switch", "watch",
 )  # fmt: skip

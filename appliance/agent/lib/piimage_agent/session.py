@@ -91,6 +91,7 @@ class Session:
             "slot": lambda request: status.slot(self.root),
             "status": lambda request: status.status(self.root),
             "ps": lambda request: {"services": services.states(self.root)},
+            "report": lambda request: self._report(),
             "have": self._have,
             "put": self._put,
             "folders": self._folders,
@@ -121,6 +122,11 @@ class Session:
             "ok": True, "protocol": newest, "protocols": list(PROTOCOLS), "agent": VERSION,
             "features": list(FEATURES),
         }  # fmt: skip
+
+    def _report(self) -> dict[str, Any]:
+        from piimage_agent.report import report  # noqa: PLC0415  # seldom wanted
+
+        return report(self.root)
 
     # --- layers
 

@@ -65,9 +65,9 @@ def status(root: Root) -> dict[str, Any]:
         "uptime": float((read_line(root.at("proc/uptime")) or "0").split()[0]),
         "load": read_line(root.at("proc/loadavg")).split()[:3],
         "temperature": _temperature(root),
-        "throttled": _throttled(root),
+        "throttled": throttled(root),
         "memory": memory(root),
-        "data": _disk(root),
+        "data": disk(root),
         "services": services.states(root),
     }
 
@@ -89,7 +89,7 @@ def _temperature(root: Root) -> float | None:
     return max(found, default=None)
 
 
-def _throttled(root: Root) -> dict[str, Any] | None:
+def throttled(root: Root) -> dict[str, Any] | None:
     """Return what the firmware says about its power supply; None where the kernel does not ask it.
 
     Downstream kernels have get_throttled, mainline's raspberrypi-hwmon the alarm for low voltage.
@@ -119,7 +119,8 @@ def memory(root: Root) -> dict[str, int]:
     return {"total": found.get("MemTotal", 0), "available": found.get("MemAvailable", 0)}
 
 
-def _disk(root: Root) -> dict[str, int]:
+def disk(root: Root) -> dict[str, int]:
+    """Return bytes of /data in all and free."""
     try:
         found = os.statvfs(root.at("data"))
     except OSError:

@@ -1,0 +1,111 @@
+"""Takes out of a report what names one Pi or lets somebody in: nothing of it leaves the Pi."""
+
+from __future__ import annotations
+
+from piimage_agent.root import Root, names, read_line, read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+_PAIRS = 6  # of hexadecimal digits in a MAC address
+_VENDOR = 3  # of them that name who made the radio or the port
+_SECRET = ("key", "pass", "psk", "pwd", "secret", "token")
+_TEXT_LIMIT = 2048  # characters, as many as a kernel command line has
+_LIST_LIMIT = 256
+_SHORTEST = 6  # characters of a number that is looked for; shorter ones occur by chance
+
+
+class Redactor:
+    """Cleans every text of a document: MAC addresses, this Pi's own numbers, values of secrets."""
+
+    def __init__(self, own: Iterable[str]) -> None:
+        """Take the numbers that only this Pi has; short ones and zeros are not looked for."""
+        lowered = {one.lower() for one in own if len(one) >= _SHORTEST and one.strip("0")}
+        self._own = sorted(lowered, key=lambda one: (-len(one), one))
+
+    def clean(self, value: object) -> object:
+        """Return a JSON value with its texts cleaned, and cut where they or a list are too long."""
+        if isinstance(value, str):
+            return self.text(value[:_TEXT_LIMIT])
+        if isinstance(value, list):
+            return [self.clean(one) for one in value[:_LIST_LIMIT]]
+        if isinstance(value, dict):
+            return {key: self.clean(one) for key, one in value.items()}
+        return value
+
+    def text(self, text: str) -> str:
+        """Return `text` without what is secret or names this Pi."""
+        for number in self._own:
+            text = _replaced(text, number)
+        return without_secrets(vendors_only(text))
+
+
+def own_numbers(root: Root) -> list[str]:
+    """Return what only this Pi has: its serial number, also the end alone, and MAC addresses."""
+    tree = root.at("proc/device-tree")
+    found = []
+    for path in ("serial-number", "chosen/rpi-duid"):
+        number = read_text(f"{tree}/{path}", 256).strip("\0\n ")
+        found += [number, number.lstrip("0"), number[-8:]]
+    net = root.at("sys/class/net")
+    macs = [read_line(f"{net}/{name}/address") for name in names(net)]
+    return [*found, *(mac.replace(":", "") for mac in macs)]
+
+
+def vendors_only(text: str) -> str:
+    """Return `text` with each MAC address cut to the part that names its vendor."""
+    parts = []
+    at = 0
+    while at < len(text):
+        end = _pairs_end(text, at)
+        if (end - at + 1) // 3 < _PAIRS:
+            # On to the next word: an address begins where no letter or digit is before it.
+            after = at + 1
+            while after < len(text) and text[after - 1].isalnum():
+                after += 1
+            parts.append(text[at:after])
+            at = after
+            continue
+        shown = 3 * _VENDOR - 1
+        parts.append(text[at : at + shown])
+        parts.extend(text[one] + "xx" for one in range(at + shown, end, 3))
+        at = end
+    return "".join(parts)
+
+
+def _pairs_end(text: str, at: int) -> int:
+    """Return where a run of pairs of hexadecimal digits with separators, begun here, ends."""
+    end = at
+    while _HEX.issuperset(pair := text[end : end + 2]) and len(pair) == 2:
+        end += 2
+        if text[end : end + 1] not in (":", "-"):
+            return end
+        end += 1
+    return max(at, end - 1)
+
+
+def _replaced(text: str, number: str) -> str:
+    lowered = text.lower()
+    parts = []
+    at = 0
+    while (found := lowered.find(number, at)) >= 0:
+        parts += [text[at:found], "(left out)"]
+        at = found + len(number)
+    return "".join([*parts, text[at:]])
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` without the values of ``KEY=VALUE`` whose key sounds like a secret's."""
+    found = []
+    quoted = False
+    for word in text.split(" "):
+        if quoted:
+            quoted = not word.endswith('"')
+            continue
+        key, equals, value = word.partition("=")
+        secret = equals and any(one in key.lower() for one in _SECRET)
+        found.append(f"{key}=(left out)" if secret else word)
+        quoted = bool(secret) and value.startswith('"') and (value == '"' or value[-1] != '"')
+    return " ".join(found)
