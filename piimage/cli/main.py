@@ -39,7 +39,7 @@ VERBS: Final = {
     "exec": "run a program in a service's container",
     "shell": "log in to a Pi",
     "cache": "look at the store, empty it, carry it elsewhere",
-    "doctor": "say which host tools are missing and how to get them",
+    "doctor": "say which host tools are missing, or what is wrong with a Pi",
     "schema": "print the JSON schema of the YAML file, for editors",
     "diff": "say what changed between two images",
 }

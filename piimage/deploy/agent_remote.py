@@ -14,7 +14,12 @@ from piimage.deploy.remote import Extract, Return, Show, not_up
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.status import Status, parse
 from piimage.deploy.watch import watched
+from piimage.errors import PiimageError
+from piimage.hardware.examine import Examination, examine
+from piimage.hardware.facts import BadFacts
 
+REPORT: Final = "report-1"
+"""The feature of agents whose `report` has the facts that this tool judges."""
 _WAIT_S: Final = 60
 # What starts may take as long as its health check allows, which only the host knows. A host that is
 # gone is noticed by ssh before that.
@@ -73,3 +78,16 @@ class AgentRemote:
         answer = self.link.ask("status")
         answer.pop("ok")
         return self.link.checked(lambda: parse(answer)), answer
+
+    def examine(self, now: float) -> Examination:
+        """Judge what the agent reports."""
+        if REPORT not in self.link.features:
+            raise PiimageError(
+                "deploy.cannot", "this agent cannot report on its hardware", place=self.name,
+                hint="build the file anew and flash it: the agent is part of the system",
+            )  # fmt: skip
+        answer = self.link.ask("report")
+        try:
+            return examine(answer.get("facts"), now)
+        except BadFacts as bad:
+            raise self.link.bad(str(bad)) from None

@@ -17,7 +17,8 @@ from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.remote import Extract, Return, Show, not_up
 from piimage.deploy.status import Status, parse
 from piimage.deploy.text import printable
-from piimage.errors import PiimageError
+from piimage.errors import InputError, PiimageError
+from piimage.hardware.examine import Examination
 
 _SETTLE_S: Final = 3.0  # that a service has to live
 _UP_S: Final = 120.0
@@ -123,6 +124,13 @@ class DockerRemote:
             "services": [vars(one) for one in self.services()],
         }
         return parse(document), document
+
+    def examine(self, now: float) -> Examination:  # nobody is asked
+        """Refuse: an engine knows containers and no hardware."""
+        raise InputError(
+            "doctor.no-agent", "a report needs piimage's agent, and this is a Docker engine",
+            place=self.name, hint="boot a card of piimage's on that Pi",
+        )  # fmt: skip
 
     @property
     def _containers(self) -> Containers:

@@ -10,6 +10,7 @@ from piimage.deploy.answers import Service
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable_lines
 from piimage.errors import PiimageError
+from piimage.hardware.examine import Examination
 
 Show = Callable[[bytes], None]
 
@@ -58,6 +59,12 @@ class Remote(Protocol):
 
     def status(self) -> tuple[Status, Mapping[str, Any]]:
         """Return how the host is, and the same as a JSON document."""
+
+    def examine(self, now: float) -> Examination:
+        """Return what its hardware is like; `now` is this computer's time in seconds of 1970.
+
+        Raises PiimageError ``deploy.cannot``, and ``doctor.no-agent`` where nobody can tell.
+        """
 
 
 def not_up(host: str, service: str, trouble: str) -> PiimageError:

@@ -1,0 +1,132 @@
+"""The board itself: model, boot loader, the boot that led here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from piimage.hardware.facts import Facts
+from piimage.hardware.findings import Finding, absent, good, look
+from piimage.hardware.models import Family, family, revision
+
+_UPDATE: Final = "update the EEPROM (docs/hardware.md, An old EEPROM)"
+# Documentation of Raspberry Pi, BOOT_ORDER.
+_MODES: Final = {
+    0: "SD card, waiting for one", 1: "SD card or eMMC", 2: "network", 3: "RPIBOOT",
+    4: "USB disk", 5: "USB disk at the USB-C port", 6: "NVMe", 7: "HTTP",
+}  # fmt: skip
+_PLAIN_SUPPLY_MA: Final = 5000
+
+
+def board(facts: Facts) -> Iterator[Finding]:
+    """Give the model, its revision, and what the firmware says of the supply."""
+    found = facts.part("board")
+    compatible = found.texts("compatible")
+    model = found.text("model")
+    yield Finding("model", model) if model else look("model", "unknown", "send the report")
+    yield Finding("compatible", " ".join(compatible))
+    yield _revision(found.number("revision"))
+    serial = "there; left out of this report" if found.flag("has_serial") else "none"
+    yield Finding("serial number", serial)
+    for key in found.part("firmware").known():
+        yield Finding(key, f"{found.part('firmware').number(key):#x}")
+    if (current := found.part("power").number("max_current")) is not None:
+        yield _supply(current)
+
+
+def _revision(code: int | None) -> Finding:
+    if code is None:
+        return absent("revision", "the device tree has none")
+    said = revision(code)
+    if said is None:
+        return Finding("revision", f"{code:04x}")
+    memory = f", {said.memory_mib} MiB" if said.memory_mib else ""
+    return Finding("revision", f"{code:06x}: {said.model}, revision {said.stepping}{memory}")
+
+
+def _supply(current: int) -> Finding:
+    if current >= _PLAIN_SUPPLY_MA:
+        return good("supply", f"{current} mA")
+    return look(
+        "supply", f"{current} mA",
+        "USB devices get 600 mA in all with it; use a supply of 5 V and 5 A if that is too little",
+    )  # fmt: skip
+
+
+def boot(facts: Facts) -> Iterator[Finding]:
+    """Give boot loader, boot mode, slot, kernel and command line."""
+    found = facts.part("boot")
+    loader = found.part("loader")
+    kind = family(facts.part("board").texts("compatible"))
+    yield _eeprom(kind, loader.number("build_timestamp"))
+    if version := found.text("loader_version"):
+        yield Finding("EEPROM version", version)
+    for key in ("update_timestamp", "capabilities", "pm_rsts", "rsts", "signed", "signed_boot"):
+        if (value := loader.number(key)) is not None:
+            yield Finding(key, f"{value:#010x}")
+    if (mode := loader.number("boot-mode")) is not None:
+        yield Finding("boot mode", f"{mode} ({_MODES.get(mode, 'unknown')})")
+    yield from _partition(found, kind)
+    if loader.number("tryboot"):
+        yield look(
+            "tryboot", "this boot is a trial of the other slot",
+            "the next boot takes the first slot again unless the trial is kept",
+        )  # fmt: skip
+    where = found.text("partition") + (
+        f", folder {found.text('prefix')}" * bool(found.text("prefix"))
+    )
+    yield Finding("slot", where or "in memory")
+    yield Finding("containers from", found.text("containers_from") or "unknown")
+    yield from _firmware(facts)
+    yield from _kernel(facts.part("kernel"))
+
+
+def _eeprom(kind: Family | None, built: int | None) -> Finding:
+    if built is None:
+        return absent("EEPROM", "this model has none, or its boot loader does not say")
+    date = datetime.fromtimestamp(max(0, min(built, 2**32)), UTC).date().isoformat()
+    if kind is None or kind.eeprom_since is None:
+        return Finding("EEPROM", f"of {date}")
+    if built < kind.eeprom_since:
+        return look("EEPROM", f"of {date}: it {kind.eeprom_lacks}", _UPDATE)
+    return good("EEPROM", f"of {date}")
+
+
+def _partition(found: Facts, kind: Family | None) -> Iterator[Finding]:
+    """Compare what the boot loader says that it booted with what the system runs from."""
+    said = found.part("loader").number("partition")
+    if said is None:
+        yield absent("booted partition", "the boot loader does not say")
+    elif said == 0 and kind is not None and kind.eeprom_since is not None:
+        yield look("booted partition", "0: the boot loader does not say", _UPDATE)
+    elif found.text("selector") == "0" or str(said) == found.text("partition"):
+        yield good("booted partition", str(said))
+    else:
+        yield look(
+            "booted partition", f"{said}, and the system runs from {found.text('partition')}",
+            "send the report: boot loader and initramfs do not agree",
+        )  # fmt: skip
+
+
+def _firmware(facts: Facts) -> Iterator[Finding]:
+    for line in facts.part("log").texts("named"):
+        if "firmware from" in line or "Firmware hash" in line:
+            yield Finding("VideoCore firmware", line)
+
+
+def _kernel(kernel: Facts) -> Iterator[Finding]:
+    yield Finding("kernel", f"{kernel.text('release')} {kernel.text('version')}")
+    line = kernel.text("command_line")
+    yield Finding("command line", line)
+    words = line.split()
+    if any(word.startswith("panic=") and word != "panic=0" for word in words):
+        yield good("after a panic", "the Pi restarts")
+    else:
+        yield look(
+            "after a panic", "the Pi stays as it is for ever",
+            "build the card anew with this version of piimage, which adds panic=10",
+        )  # fmt: skip
+    if tainted := kernel.number("tainted"):
+        yield Finding("tainted", f"{tainted} (Documentation/admin-guide/tainted-kernels)")
+    yield Finding("up", f"{kernel.number('uptime') or 0} s, load {' '.join(kernel.texts('load'))}")

@@ -1,0 +1,105 @@
+"""I2C, SPI, GPIO, USB: which device node is the header's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from piimage.hardware.facts import Facts
+from piimage.hardware.findings import Finding, absent, good, look
+from piimage.hardware.models import Family, family
+
+_HEADER_BUS: Final = 1
+_REBUILD: Final = "build the card anew with this version of piimage"
+
+
+def buses(facts: Facts) -> Iterator[Finding]:
+    """Give the buses and what is on them, by number."""
+    kind = family(facts.part("board").texts("compatible"))
+    yield from _i2c(facts.parts("i2c"), kind)
+    yield from _spi(facts.parts("spi"))
+    yield from _gpio(facts.parts("gpio"), kind)
+    yield from _usb(facts.parts("usb"))
+
+
+def _i2c(found: Sequence[Facts], kind: Family | None) -> Iterator[Finding]:
+    if not found:
+        yield absent("I2C", "no bus")
+        return
+    for bus in sorted(found, key=lambda one: one.number("number") or 0):
+        yield _bus(bus)
+    if kind is not None:
+        yield _header(found, kind)
+
+
+def _bus(bus: Facts) -> Finding:
+    chips = ", ".join(
+        f"{chip.text('name')} at {chip.text('address')}"
+        + (f" by {chip.text('driver')}" if chip.text("driver") else "")
+        for chip in bus.parts("chips")
+    )
+    where = bus.text("tree") or "not in the device tree"
+    shown = f"{bus.text('name')}, {where}" + (f": {chips}" if chips else "")
+    name = f"i2c-{bus.number('number')}"
+    if bus.flag("node"):
+        return Finding(name, shown)
+    return look(name, shown, f"there is no /dev/{name}: the module i2c-dev is not loaded")
+
+
+def _header(found: Sequence[Facts], kind: Family) -> Finding:
+    """Tell whether pins 3 and 5 are /dev/i2c-1, as every program expects."""
+    numbers = [
+        bus.number("number")
+        for bus in found
+        if bus.text("tree").rpartition("/")[2] in kind.header_i2c
+    ]
+    if not numbers:
+        return look(
+            "I2C of the header", "off",
+            "nothing to do without I2C devices; else add the overlay i2c1 to the file",
+        )  # fmt: skip
+    if _HEADER_BUS in numbers:
+        return good("I2C of the header", f"/dev/i2c-{_HEADER_BUS}")
+    return look("I2C of the header", f"/dev/i2c-{numbers[0]}, not /dev/i2c-1", _REBUILD)
+
+
+def _spi(found: Sequence[Facts]) -> Iterator[Finding]:
+    if not found:
+        yield absent("SPI", "no device: the file asks for none, or the kernel has no driver")
+    for device in found:
+        node = f"/dev/spidev{device.text('name')[3:]}" if device.flag("node") else "no device node"
+        driver = device.text("driver")
+        shown = f"{device.text('kind')} by {driver or 'no driver'}, {device.text('tree')}: {node}"
+        if driver:
+            yield good(device.text("name"), shown)
+        else:
+            yield look(device.text("name"), shown, "its driver is not loaded: see docs/modules.md")
+
+
+def _gpio(found: Sequence[Facts], kind: Family | None) -> Iterator[Finding]:
+    if not found:
+        yield absent("GPIO", "no chip")
+    for chip in found:
+        name, label = chip.text("name"), chip.text("label")
+        shown = f"{label or 'no label'}, {chip.number('lines') or 0} lines"
+        if kind is None or not label.startswith(kind.header_gpio):
+            yield Finding(name, shown)
+        elif name == "gpiochip0":
+            yield good(name, f"{shown}: the header")
+        else:
+            advice = f"programs that open gpiochip0 have to open {name}, or look for the label"
+            yield look(name, f"{shown}: the header", advice)
+
+
+def _usb(found: Sequence[Facts]) -> Iterator[Finding]:
+    if not found:
+        yield absent("USB", "no bus")
+    for device in found:
+        names = " ".join(filter(None, (device.text("maker"), device.text("product"))))
+        drivers = ", ".join(device.texts("drivers")) or "no driver"
+        shown = f"{device.text('id')} {names}, {device.text('speed')} Mbit/s, by {drivers}"
+        if device.texts("drivers"):
+            yield Finding(f"USB {device.text('name')}", shown)
+        else:
+            advice = "no driver took it: it needs a kernel module, or none if a program uses it"
+            yield look(f"USB {device.text('name')}", shown, advice)

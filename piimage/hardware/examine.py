@@ -1,0 +1,50 @@
+"""Judges all that an agent reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from piimage.hardware.board import board, boot
+from piimage.hardware.buses import buses
+from piimage.hardware.facts import facts_of
+from piimage.hardware.findings import Area, Finding, Verdict
+from piimage.hardware.health import health
+from piimage.hardware.network import network
+from piimage.hardware.storage import storage
+from piimage.hardware.system import messages, system
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The facts as they came, and what was found in them."""
+
+    facts: Mapping[str, Any]
+    areas: Sequence[Area]
+
+    def counts(self) -> Counter[Verdict]:
+        """Return how many findings have each verdict."""
+        return Counter(one.verdict for area in self.areas for one in area.findings)
+
+    def broken(self) -> tuple[Finding, ...]:
+        """Return the findings of what does not work."""
+        found = (one for area in self.areas for one in area.findings)
+        return tuple(one for one in found if one.verdict is Verdict.BROKEN)
+
+
+def examine(document: object, now: float) -> Examination:
+    """Judge an agent's facts; `now` is this computer's time in seconds of 1970. Raises BadFacts."""
+    facts = facts_of(document)
+    areas = {
+        "board": board(facts),
+        "boot": boot(facts),
+        "disks": storage(facts),
+        "buses": buses(facts),
+        "health": health(facts, now),
+        "network": network(facts),
+        "system": system(facts),
+        "kernel messages": messages(facts),
+    }
+    return Examination(facts.values, [Area(name, tuple(found)) for name, found in areas.items()])

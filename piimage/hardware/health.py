@@ -1,0 +1,142 @@
+"""Heat, supply, memory, processor, watchdog, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from piimage.hardware.facts import Facts, hexadecimal
+from piimage.hardware.findings import Finding, absent, broken, good, look, size
+from piimage.hardware.models import revision
+
+_HOT: Final = 80_000  # thousandths of a degree: the firmware begins to slow the processor down
+_TOO_HOT: Final = 85_000
+_SUPPLY: Final = "use Raspberry Pi's own supply and a short cable; unplug what draws from USB"
+_COOL: Final = "give it air, a heat sink or a fan"
+# Documentation of Raspberry Pi, `vcgencmd get_throttled`.
+_NOW: Final = {0: "low voltage", 1: "frequency capped", 2: "throttled", 3: "soft heat limit"}
+_SINCE_BOOT: Final = 16
+_CLOCK_OFF_S: Final = 120
+
+
+def health(facts: Facts, now: float) -> Iterator[Finding]:
+    """Give what wears a Pi down; `now` is this computer's time in seconds of 1970."""
+    yield from _heat(facts)
+    yield from _power(facts)
+    yield from _monitors(facts)
+    yield _memory(facts)
+    yield from _processor(facts.part("processor"))
+    yield from _watchdogs(facts)
+    yield from _time(facts.part("time"), now)
+
+
+def _heat(facts: Facts) -> Iterator[Finding]:
+    if not facts.parts("zones"):
+        yield absent("temperature", "no thermal zone")
+    for zone in facts.parts("zones"):
+        degrees = zone.number("temperature")
+        name = zone.text("name")
+        if degrees is None:
+            yield look(name, "no temperature", "the driver of the sensor does not answer: restart")
+            continue
+        shown = f"{degrees / 1000:.1f} °C"
+        if degrees >= _TOO_HOT:
+            yield broken(name, shown, _COOL)
+        elif degrees >= _HOT:
+            yield look(name, shown, _COOL)
+        else:
+            yield good(name, shown)
+    for cooler in facts.parts("coolers"):
+        state = f"{cooler.number('state')} of {cooler.number('most')}"
+        yield Finding(f"cooling by {cooler.text('name')}", state)
+
+
+def _power(facts: Facts) -> Iterator[Finding]:
+    found = facts.part("throttled")
+    if not found.known():
+        yield absent("power", "this kernel does not ask the firmware")
+        return
+    value = hexadecimal(found.text("bits")) or 0
+    now = [what for bit, what in _NOW.items() if value >> bit & 1]
+    before = [what for bit, what in _NOW.items() if value >> bit + _SINCE_BOOT & 1]
+    if found.flag("low_voltage") or now:
+        yield broken("power", ", ".join(now) or "low voltage", _SUPPLY)
+    elif before:
+        yield look("power", f"since the boot: {', '.join(before)}", _SUPPLY)
+    else:
+        yield good("power", "no low voltage")
+
+
+def _monitors(facts: Facts) -> Iterator[Finding]:
+    for monitor in facts.parts("monitors"):
+        values = monitor.part("values")
+        shown = ", ".join(f"{key} {values.text(key)}" for key in values.known())
+        alarms = [
+            key for key in values.known() if key.endswith("_alarm") and values.text(key) == "1"
+        ]
+        name = f"sensor {monitor.text('name')}"
+        if alarms:
+            yield look(name, shown, f"it raises an alarm: {', '.join(alarms)}")
+        else:
+            yield Finding(name, shown or "no values")
+
+
+def _memory(facts: Facts) -> Finding:
+    found = facts.part("memory")
+    total, free = found.number("total") or 0, found.number("available") or 0
+    shown = f"{size(free)} free of {size(total)}"
+    code = facts.part("board").number("revision")
+    said = revision(code) if code is not None else None
+    if said is not None and said.memory_mib and total < (said.memory_mib << 20) * 3 // 4:
+        advice = (
+            f"the board has {said.memory_mib} MiB: look for total_mem and gpu_mem in config.txt"
+        )
+        return look("memory", shown, advice)
+    if free * 10 < total:
+        return look(
+            "memory", shown, "less than a tenth is free: limit a service, or use another Pi"
+        )
+    return good("memory", shown)
+
+
+def _processor(found: Facts) -> Iterator[Finding]:
+    yield Finding("processors", f"{found.text('online')}, {found.text('id') or 'no id'}")
+    if not found.parts("policies"):
+        yield absent("frequency", "no driver sets it: it stays at what the firmware chose")
+    for policy in found.parts("policies"):
+        now, least, most = ((policy.number(key) or 0) // 1000 for key in ("now", "least", "most"))
+        shown = (
+            f"{now} MHz of {least} to {most}, {policy.text('governor')} of {policy.text('driver')}"
+        )
+        yield Finding("frequency", shown)
+
+
+def _watchdogs(facts: Facts) -> Iterator[Finding]:
+    if not facts.parts("watchdogs"):
+        yield look(
+            "watchdog",
+            "none",
+            "a Pi that hangs stays so until somebody pulls the plug: send the report",
+        )
+    for dog in facts.parts("watchdogs"):
+        shown = f"{dog.text('identity')}, {dog.number('timeout')} s, {dog.text('driver')}"
+        if dog.text("state") == "active":
+            yield good(dog.text("name"), shown)
+        else:
+            advice = "nobody feeds it, so it restarts no Pi that hangs: send the report"
+            yield look(dog.text("name"), f"{shown}: not started", advice)
+
+
+def _time(found: Facts, now: float) -> Iterator[Finding]:
+    off = (found.number("now") or 0) - int(now)
+    if abs(off) > _CLOCK_OFF_S:
+        advice = "add the ready-made service ntp to the file, or wait until it has answered"
+        yield look("time", f"{off:+d} s beside this computer's", advice)
+    else:
+        yield good("time", "as here")
+    yield Finding("time source", found.text("source"))
+    if not found.parts("clocks"):
+        yield absent("real-time clock", "none: the time goes on from what was seen last")
+    for clock in found.parts("clocks"):
+        set_by = ", set the time at boot" if clock.flag("at_boot") else ""
+        yield Finding("real-time clock", f"{clock.text('name')} by {clock.text('driver')}{set_by}")

@@ -1,0 +1,53 @@
+"""Network ports and radios."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from piimage.hardware.facts import Facts
+from piimage.hardware.findings import Finding, absent, good, look
+from piimage.hardware.storage import hanging
+
+
+def network(facts: Facts) -> Iterator[Finding]:
+    """Give each port and radio; MAC addresses have the vendor's part only."""
+    links = facts.parts("links")
+    for link in links:
+        yield _link(link)
+    if not any(link.flag("wireless") for link in links):
+        yield _no_radio(facts)
+    for line in facts.part("log").texts("named"):
+        if "Firmware: BCM" in line:
+            yield Finding("WiFi firmware", line)
+    for radio in facts.parts("radios"):
+        yield _radio(radio)
+
+
+def _link(link: Facts) -> Finding:
+    speed = link.number("speed") or 0
+    kind = "WiFi" if link.flag("wireless") else "wired"
+    parts = [kind, link.text("state"), f"{speed} Mbit/s" * (speed > 0), link.text("mac")]
+    shown = ", ".join(part for part in (*parts, hanging(link)) if part)
+    if link.text("state") == "up" or link.flag("carrier"):
+        return good(link.text("name"), shown)
+    what = "it has not joined a network" if link.flag("wireless") else "no cable, or nobody answers"
+    return look(link.text("name"), shown, f"{what}; nothing to do if it is not used")
+
+
+def _no_radio(facts: Facts) -> Finding:
+    trouble = [
+        line.text("text") for line in facts.part("log").parts("lines")
+        if "brcmfmac" in line.text("text")
+    ]  # fmt: skip
+    if trouble:
+        return look("WiFi", trouble[0], "its firmware is not on the card, or not for this radio")
+    return absent("WiFi", "no radio, or the file asks for none")
+
+
+def _radio(radio: Facts) -> Finding:
+    name = f"radio ({radio.text('kind')})"
+    if radio.flag("hard"):
+        return look(name, "switched off by a switch or a pin", "switch it on")
+    if radio.flag("soft"):
+        return look(name, "switched off by software", "set the WiFi country in the file")
+    return good(name, "on")

@@ -1,0 +1,115 @@
+"""Disks: which one the system runs from, what it hangs on, how worn it is; /data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from piimage.hardware.facts import Facts, hexadecimal
+from piimage.hardware.findings import Finding, absent, broken, good, look, size
+
+# JEDEC JESD84-B51, EXT_CSD: 1 is up to 10 % of the life that was planned, 11 is beyond it.
+_WORN: Final = 9
+_WORN_OUT: Final = 11
+_PRE_EOL: Final = {2: "most spare blocks are used", 3: "nearly all spare blocks are used"}
+_FAST: Final = ("high speed", "HS200", "HS400", "DDR", "SDR")
+
+
+def storage(facts: Facts) -> Iterator[Finding]:
+    """Give the root disk, every disk with its speed and wear, and /data."""
+    yield from _root(facts)
+    for disk in facts.parts("disks"):
+        yield _disk(disk)
+        yield from _wear(disk)
+    for line in facts.part("log").texts("named"):
+        if ": new " in line:
+            yield _card(line)
+    yield _data(facts.part("data"))
+
+
+def _root(facts: Facts) -> Iterator[Finding]:
+    boot = facts.part("boot")
+    disk = boot.text("disk")
+    if not disk:
+        yield absent("root disk", "the system was loaded into memory as a whole")
+        return
+    there = {f"/dev/{one.text('name')}" for one in facts.parts("disks")}
+    if disk not in there:
+        yield broken("root disk", f"{disk} is gone", "look at the card, its cable and its supply")
+        return
+    yield good("root disk", disk)
+    identity = boot.text("disk_id")
+    if identity and identity != "0x00000000":
+        yield good("its id (MBR)", identity)
+    else:
+        yield look("its id (MBR)", identity or "unreadable", "flash the card anew")
+
+
+def _disk(disk: Facts) -> Finding:
+    parts = [
+        size(disk.number("bytes") or 0),
+        *(disk.text(key) for key in ("kind", "vendor", "model", "firmware", "made")),
+        "read-only" * disk.flag("read_only"),
+        hanging(disk),
+    ]
+    shown = ", ".join(part for part in parts if part)
+    if disk.flag("read_only"):
+        advice = "the lock of a card adapter, or a card that has given up: use another card"
+        return look(disk.text("name"), shown, advice)
+    return Finding(disk.text("name"), shown)
+
+
+def hanging(device: Facts) -> str:
+    """Return what a device hangs on, for people."""
+    drivers = ", ".join(device.texts("drivers"))
+    where = device.text("tree") or device.text("path")
+    return f"by {drivers} at {where}" if drivers else f"at {where}"
+
+
+def _wear(disk: Facts) -> Iterator[Finding]:
+    name = disk.text("name")
+    spec = ", ".join(
+        f"{key} {disk.part('speed').text(key)}"
+        for key in ("clock", "bus width", "timing spec", "signal voltage")
+        if disk.part("speed").text(key)
+    )
+    if spec:
+        yield Finding(f"{name} bus", spec)
+    if disk.text("kind") == "SD":
+        yield absent(f"{name} wear", "SD cards do not tell")
+    if level := max((hexadecimal(one) or 0 for one in disk.text("life_time").split()), default=0):
+        yield _life(f"{name} wear", level)
+    if trouble := _PRE_EOL.get(hexadecimal(disk.text("pre_eol_info")) or 0):
+        yield look(f"{name} spare blocks", trouble, "replace the module or boot from another disk")
+
+
+def _life(name: str, level: int) -> Finding:
+    if level >= _WORN_OUT:
+        return broken(name, "beyond its planned life", "replace the module, or use another disk")
+    said = f"{(level - 1) * 10} to {level * 10} % of its life"
+    if level >= _WORN:
+        return look(name, said, "plan its replacement; write less (logs, databases)")
+    return good(name, said)
+
+
+def _card(line: str) -> Finding:
+    name, _, what = line.partition(": new ")
+    what = what.partition(" card at")[0]
+    if "SDIO" in what or any(word in what for word in _FAST):
+        return good(f"{name} card", what)
+    return look(
+        f"{name} card", f"{what}: the slowest mode", "clean its contacts, or use another card"
+    )
+
+
+def _data(data: Facts) -> Finding:
+    total, free = data.number("total") or 0, data.number("free") or 0
+    if data.flag("temporary"):
+        return broken(
+            "/data", "temporary: what is written is gone at the next boot",
+            "look for DATA LOST on the console; flash the card anew, or use another one",
+        )  # fmt: skip
+    shown = f"{size(free)} free of {size(total)}"
+    if free * 20 < total:
+        return look("/data", shown, "less than 5 % is free: remove what is not needed")
+    return good("/data", shown)
