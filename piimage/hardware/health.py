@@ -17,6 +17,7 @@ _COOL: Final = "give it air, a heat sink or a fan"
 _NOW: Final = {0: "low voltage", 1: "frequency capped", 2: "throttled", 3: "soft heat limit"}
 _SINCE_BOOT: Final = 16
 _CLOCK_OFF_S: Final = 120
+_CARD_RESET: Final = 0x20  # linux/watchdog.h, WDIOF_CARDRESET
 
 
 def health(facts: Facts, now: float) -> Iterator[Finding]:
@@ -119,12 +120,16 @@ def _watchdogs(facts: Facts) -> Iterator[Finding]:
             "a Pi that hangs stays so until somebody pulls the plug: send the report",
         )
     for dog in facts.parts("watchdogs"):
-        shown = f"{dog.text('identity')}, {dog.number('timeout')} s, {dog.text('driver')}"
+        parts = (dog.text("identity"), f"{dog.number('timeout')} s", dog.text("driver"))
+        shown = ", ".join(part for part in parts if part)
         if dog.text("state") == "active":
             yield good(dog.text("name"), shown)
         else:
             advice = "nobody feeds it, so it restarts no Pi that hangs: send the report"
             yield look(dog.text("name"), f"{shown}: not started", advice)
+        if (dog.number("boot_status") or 0) & _CARD_RESET:
+            advice = "the Pi had hung: look at its supply, its heat, and the console's last lines"
+            yield look("last restart", f"by {dog.text('name')}", advice)
 
 
 def _time(found: Facts, now: float) -> Iterator[Finding]:

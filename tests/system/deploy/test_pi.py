@@ -28,6 +28,9 @@ FOREIGN = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
     "<HHIQQQIHHHHHH", 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0
 )  # fmt: skip
 
+# The four bytes of a disk's id in its MBR, as one number.
+MBR_ID = "dd if=/dev/vda bs=1 skip=440 count=4 2>/dev/null | hexdump -v -e '1/4 \"%08x\"'"
+
 
 @pytest.fixture(scope="module")
 def pi(piimage_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
@@ -269,10 +272,10 @@ def _bytes(store: Store, release: Release) -> bytes:
     return store.verified(release.layers[release.containers]).read_bytes()
 
 
-def command(pi: Pi, *words: str) -> str:
+def command(pi: Pi, *words: str, host: str = "greenhouse") -> str:
     assert pi.ssh.config is not None
     done = subprocess.run(
-        [PIIMAGE, words[0], "greenhouse", *words[1:], "--ssh-config", str(pi.ssh.config)],
+        [PIIMAGE, words[0], host, *words[1:], "--ssh-config", str(pi.ssh.config)],
         capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -291,6 +294,31 @@ def test_ps_and_status_tell_how_it_is(pi: Pi) -> None:
     assert 0 < found["memory"]["available"] < found["memory"]["total"]
     assert found["data"]["free"] > 1 << 28
     assert "greenhouse.yml" in command(pi, "status")
+
+
+def test_doctor_reports_what_qemu_models(pi: Pi, capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    found = json.loads(command(pi, "doctor", "--json", host="--pi=greenhouse"))
+    seconds = time.monotonic() - began
+    found = found["hosts"]["greenhouse"]
+    verdicts = {one["name"]: one["verdict"] for one in found["findings"]}
+    with capsys.disabled():
+        sys.stdout.write(f"\ndoctor --pi: {len(verdicts)} findings in {seconds:.1f} s\n")
+    facts = found["facts"]
+    assert facts["board"]["model"] == "linux,dummy-virt"
+    assert [(one["name"], one["bytes"]) for one in facts["disks"]] == [("vda", 2 << 30)]
+    assert facts["disks"][0]["drivers"][:2] == ["virtio_blk", "virtio-pci"]
+    assert facts["boot"]["disk_id"] == "0x" + pi.sh(MBR_ID).strip()
+    assert facts["i2c"] == []
+    assert ("9030000.pl061", 8) in [(one["label"], one["lines"]) for one in facts["gpio"]]
+    (watchdog,) = facts["watchdogs"]
+    assert (watchdog["identity"], watchdog["state"]) == ("i6300ESB timer", "active")
+    assert 0.8 * (1 << 30) < facts["memory"]["total"] < 1 << 30
+    assert [one["mac"] for one in facts["links"]] == ["52:54:00:xx:xx:xx"]
+    assert verdicts["service web"] == verdicts["service sshd"] == "good"
+    assert verdicts["I2C"] == verdicts["USB"] == verdicts["EEPROM"] == "not there"
+    assert "broken" not in verdicts.values()
+    assert "linux,dummy-virt" in command(pi, "doctor", host="--pi=greenhouse")
 
 
 def test_logs_are_its_own_and_from_a_moment_on(pi: Pi) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -322,6 +323,25 @@ def fake_ssh(folder: Path, hosts: Mapping[str, str]) -> Runner:
     )
     (folder / "ssh").chmod(0o755)
     return Runner(environment={"PATH": f"{folder}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
+
+
+def liar(folder: Path, answers: Sequence[object]) -> str:
+    """A program that answers each request with what it is told, whatever is asked."""
+    path = folder / "liar.py"
+    path.write_text(
+        "import json, os, struct, sys\n"
+        f"for answer in json.loads({json.dumps(json.dumps(answers))}):\n"
+        "    head = os.read(0, 10)\n"
+        "    if len(head) < 10: break\n"
+        "    _, n, m = struct.unpack('>2sII', head)\n"
+        "    while n + m: got = os.read(0, min(n + m, 65536)); n -= len(got)\n"
+        "    data = answer.encode('latin-1') if isinstance(answer, str) else None\n"
+        "    if data is None:\n"
+        "        w = json.dumps(answer).encode()\n"
+        "        data = struct.pack('>2sII', b'\\xb1\\x1a', len(w), 0) + w\n"
+        "    os.write(1, data)\n"
+    )
+    return shlex.join([sys.executable, str(path)])
 
 
 def target(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Store
 from tests.unit.deploy import stand_in
-from tests.unit.deploy.stand_in import Stand, fake_ssh, release, target
+from tests.unit.deploy.stand_in import Stand, fake_ssh, liar, release, target
 
 
 @pytest.fixture
@@ -194,25 +193,6 @@ def test_what_a_failed_deploy_brought_is_collected(pi: Stand, ssh: Runner, store
     assert list((pi.root / "data/piimage/generations").iterdir()) == []
 
 
-def _liar(folder: Path, answers: list[object]) -> str:
-    """A program that answers each request with what it is told, whatever is asked."""
-    path = folder / "liar.py"
-    path.write_text(
-        "import json, os, struct, sys\n"
-        f"for answer in json.loads({json.dumps(json.dumps(answers))}):\n"
-        "    head = os.read(0, 10)\n"
-        "    if len(head) < 10: break\n"
-        "    _, n, m = struct.unpack('>2sII', head)\n"
-        "    while n + m: got = os.read(0, min(n + m, 65536)); n -= len(got)\n"
-        "    data = answer.encode('latin-1') if isinstance(answer, str) else None\n"
-        "    if data is None:\n"
-        "        w = json.dumps(answer).encode()\n"
-        "        data = struct.pack('>2sII', b'\\xb1\\x1a', len(w), 0) + w\n"
-        "    os.write(1, data)\n"
-    )
-    return shlex.join([sys.executable, str(path)])
-
-
 HELLO = {"ok": True, "features": ["put-zlib"]}
 SLOT = {
     "ok": True, "board": "qemu-virt", "kernel": "6.12", "arch": stand_in.MACHINE, "prefix": "",
@@ -241,7 +221,7 @@ SLOT = {
 def test_an_agent_that_lies_is_found_out(
     tmp_path: Path, store: Store, answers: list[object]
 ) -> None:
-    ssh = fake_ssh(tmp_path / "bin", {"pi": _liar(tmp_path, answers)})
+    ssh = fake_ssh(tmp_path / "bin", {"pi": liar(tmp_path, answers)})
     with pytest.raises(PiimageError) as caught:
         deploy(ssh, store, release(store, one="2"))
     assert caught.value.code == "deploy.bad-answer"
@@ -249,7 +229,7 @@ def test_an_agent_that_lies_is_found_out(
 
 def test_an_agents_words_do_not_steer_the_terminal(tmp_path: Path, store: Store) -> None:
     said = {"ok": False, "error": {"code": "x", "message": "\x1b[2Jgone", "hint": "\x07"}}
-    ssh = fake_ssh(tmp_path / "bin", {"pi": _liar(tmp_path, [HELLO, said])})
+    ssh = fake_ssh(tmp_path / "bin", {"pi": liar(tmp_path, [HELLO, said])})
     with pytest.raises(PiimageError) as caught:
         deploy(ssh, store, release(store, one="2"))
     assert str(caught.value).isprintable()
@@ -268,7 +248,7 @@ def test_an_agent_of_another_time_says_what_to_update(tmp_path: Path, store: Sto
         "deploy.bad-folders": [HELLO, SLOT, bad],
     }
     for code, answers in cases.items():
-        ssh = fake_ssh(tmp_path / "bin", {"pi": _liar(tmp_path, answers)})
+        ssh = fake_ssh(tmp_path / "bin", {"pi": liar(tmp_path, answers)})
         with pytest.raises(PiimageError) as caught:
             deploy(ssh, store, wish)
         assert caught.value.code == code

@@ -129,6 +129,7 @@ def watchdogs(root: Root) -> list[dict[str, Any]]:
             "identity": read_line(f"{folder}/{name}/identity"),
             "state": read_line(f"{folder}/{name}/state"),
             "timeout": number(f"{folder}/{name}/timeout"),
+            "boot_status": number(f"{folder}/{name}/bootstatus"),
             "nowayout": number(f"{folder}/{name}/nowayout"),
             "driver": link(f"{folder}/{name}/device/driver"),
         }

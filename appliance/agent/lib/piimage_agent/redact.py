@@ -61,12 +61,8 @@ def vendors_only(text: str) -> str:
     while at < len(text):
         end = _pairs_end(text, at)
         if (end - at + 1) // 3 < _PAIRS:
-            # On to the next word: an address begins where no letter or digit is before it.
-            after = at + 1
-            while after < len(text) and text[after - 1].isalnum():
-                after += 1
-            parts.append(text[at:after])
-            at = after
+            parts.append(text[at])
+            at += 1
             continue
         shown = 3 * _VENDOR - 1
         parts.append(text[at : at + shown])
