@@ -16,9 +16,9 @@ from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, finish, fleet, 
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening
 from piimage.deploy.text import printable
+from piimage.doctor.examine import Examination
+from piimage.doctor.findings import Finding, Verdict
 from piimage.errors import MissingTool, PiimageError, raise_all
-from piimage.hardware.examine import Examination
-from piimage.hardware.findings import Finding, Verdict
 from piimage.run import Runner, clean_environment
 
 EXAMPLE = "Example: piimage doctor --pi greenhouse.local > report.txt"

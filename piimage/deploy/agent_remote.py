@@ -14,9 +14,9 @@ from piimage.deploy.remote import Extract, Return, Show, not_up
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.status import Status, parse
 from piimage.deploy.watch import watched
+from piimage.doctor.examine import Examination, examine
+from piimage.doctor.facts import BadFacts
 from piimage.errors import PiimageError
-from piimage.hardware.examine import Examination, examine
-from piimage.hardware.facts import BadFacts
 
 REPORT: Final = "report-1"
 """The feature of agents whose `report` has the facts that this tool judges."""

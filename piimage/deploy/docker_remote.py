@@ -17,8 +17,8 @@ from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.remote import Extract, Return, Show, not_up
 from piimage.deploy.status import Status, parse
 from piimage.deploy.text import printable
+from piimage.doctor.examine import Examination
 from piimage.errors import InputError, PiimageError
-from piimage.hardware.examine import Examination
 
 _SETTLE_S: Final = 3.0  # that a service has to live
 _UP_S: Final = 120.0

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from piimage.deploy.answers import Service
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable_lines
+from piimage.doctor.examine import Examination
 from piimage.errors import PiimageError
-from piimage.hardware.examine import Examination
 
 Show = Callable[[bytes], None]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from piimage.hardware.facts import Facts
-from piimage.hardware.findings import Finding, absent, good, look
-from piimage.hardware.models import Family, family
+from piimage.doctor.facts import Facts
+from piimage.doctor.findings import Finding, absent, good, look
+from piimage.doctor.models import Family, family
 
 _HEADER_BUS: Final = 1
 _REBUILD: Final = "build the card anew with this version of piimage"

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from piimage.hardware.board import board, boot
-from piimage.hardware.buses import buses
-from piimage.hardware.facts import facts_of
-from piimage.hardware.findings import Area, Finding, Verdict
-from piimage.hardware.health import health
-from piimage.hardware.network import network
-from piimage.hardware.storage import storage
-from piimage.hardware.system import messages, system
+from piimage.doctor.board import board, boot
+from piimage.doctor.buses import buses
+from piimage.doctor.facts import facts_of
+from piimage.doctor.findings import Area, Finding, Verdict
+from piimage.doctor.health import health
+from piimage.doctor.network import network
+from piimage.doctor.storage import storage
+from piimage.doctor.system import messages, system
 
 
 @dataclass(frozen=True)

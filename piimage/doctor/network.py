@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from piimage.hardware.facts import Facts
-from piimage.hardware.findings import Finding, absent, good, look
-from piimage.hardware.storage import hanging
+from piimage.doctor.facts import Facts
+from piimage.doctor.findings import Finding, absent, good, look
+from piimage.doctor.storage import hanging
 
 
 def network(facts: Facts) -> Iterator[Finding]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from piimage.hardware.facts import Facts, hexadecimal
-from piimage.hardware.findings import Finding, absent, broken, good, look, size
-from piimage.hardware.models import revision
+from piimage.doctor.facts import Facts, hexadecimal
+from piimage.doctor.findings import Finding, absent, broken, good, look, size
+from piimage.doctor.models import revision
 
 _HOT: Final = 80_000  # thousandths of a degree: the firmware begins to slow the processor down
 _TOO_HOT: Final = 85_000

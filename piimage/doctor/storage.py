@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from piimage.hardware.facts import Facts, hexadecimal
-from piimage.hardware.findings import Finding, absent, broken, good, look, size
+from piimage.doctor.facts import Facts, hexadecimal
+from piimage.doctor.findings import Finding, absent, broken, good, look, size
 
 # JEDEC JESD84-B51, EXT_CSD: 1 is up to 10 % of the life that was planned, 11 is beyond it.
 _WORN: Final = 9
 _WORN_OUT: Final = 11
 _PRE_EOL: Final = {2: "most spare blocks are used", 3: "nearly all spare blocks are used"}
+_ASKED: Final = "piimage.disk-id="
 _FAST: Final = ("high speed", "HS200", "HS400", "DDR", "SDR")
 
 
@@ -38,11 +39,18 @@ def _root(facts: Facts) -> Iterator[Finding]:
         yield broken("root disk", f"{disk} is gone", "look at the card, its cable and its supply")
         return
     yield good("root disk", disk)
-    identity = boot.text("disk_id")
-    if identity and identity != "0x00000000":
-        yield good("its id (MBR)", identity)
-    else:
-        yield look("its id (MBR)", identity or "unreadable", "flash the card anew")
+    yield _identity(boot.text("disk_id"), facts.part("kernel").text("command_line").split())
+
+
+def _identity(identity: str, words: Sequence[str]) -> Finding:
+    """Compare the id in the MBR with the one that the command line asks for, if it does."""
+    asked = next((one[len(_ASKED) :] for one in words if one.startswith(_ASKED)), "")
+    if identity in ("", "0x00000000"):
+        return look("its id (MBR)", identity or "unreadable", "flash the card anew")
+    if asked and f"0x{asked}" != identity:
+        advice = "the system runs from another disk than the one that was started: unplug one"
+        return look("its id (MBR)", f"{identity}, and 0x{asked} was asked for", advice)
+    return good("its id (MBR)", identity)
 
 
 def _disk(disk: Facts) -> Finding:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from piimage.hardware.facts import Facts
-from piimage.hardware.findings import Finding, absent, broken, good, look
+from piimage.doctor.facts import Facts
+from piimage.doctor.findings import Finding, absent, broken, good, look
 
 _LEVELS: Final = ("emergency", "alert", "critical", "error", "warning")
 _UP: Final = ("healthy", "running")

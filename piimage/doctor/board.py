@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from piimage.hardware.facts import Facts
-from piimage.hardware.findings import Finding, absent, good, look
-from piimage.hardware.models import Family, family, revision
+from piimage.doctor.facts import Facts
+from piimage.doctor.findings import Finding, absent, good, look
+from piimage.doctor.models import Family, family, revision
 
 _UPDATE: Final = "update the EEPROM (docs/hardware.md, An old EEPROM)"
 # Documentation of Raspberry Pi, BOOT_ORDER.

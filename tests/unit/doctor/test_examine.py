@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piimage.hardware.examine import Examination, examine
-from piimage.hardware.facts import BadFacts
-from piimage.hardware.findings import Finding, Verdict, size
-from piimage.hardware.models import revision
+from piimage.doctor.examine import Examination, examine
+from piimage.doctor.facts import BadFacts
+from piimage.doctor.findings import Finding, Verdict, size
+from piimage.doctor.models import revision
 
 GOOD, LOOK, BROKEN, ABSENT = Verdict.GOOD, Verdict.LOOK, Verdict.BROKEN, Verdict.ABSENT
-FOLDER = Path(__file__).parents[3] / "piimage" / "hardware"
+FOLDER = Path(__file__).parents[3] / "piimage" / "doctor"
 NOW = 1_800_000_000
 PI3 = {"compatible": ["raspberrypi,3-model-b", "brcm,bcm2837"], "revision": 0xA02082}
 PI4 = {"compatible": ["raspberrypi,4-model-b", "brcm,bcm2711"], "revision": 0xC03115}
@@ -48,6 +48,10 @@ def disk(**more: object) -> dict[str, Any]:
 
 def root(identity: str) -> dict[str, Any]:
     return {"boot": {"disk": "/dev/mmcblk0", "disk_id": identity}, **disk()}
+
+
+def asked(identity: str) -> dict[str, Any]:
+    return {"kernel": {"command_line": f"quiet piimage.disk-id={identity}"}}
 
 
 def bus(number: int, tree: str, node: bool = True) -> dict[str, Any]:
@@ -95,6 +99,8 @@ CASES = [
     ({"boot": {"disk": "/dev/sda"}, **disk()}, "root disk", BROKEN, "its cable"),
     (root("0x12345678"), "its id (MBR)", GOOD, ""),
     (root("0x00000000"), "its id (MBR)", LOOK, "flash the card anew"),
+    (root("0x12345678") | asked("12345678"), "its id (MBR)", GOOD, ""),
+    (root("0x12345678") | asked("87654321"), "its id (MBR)", LOOK, "unplug one"),
     (root(""), "its id (MBR)", LOOK, "flash the card anew"),
     (disk(), "mmcblk0", Verdict.TOLD, ""),
     (disk(read_only=True), "mmcblk0", LOOK, "another card"),
@@ -203,7 +209,7 @@ def test_each_advice_is_provoked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     calls = set()
     for path in FOLDER.glob("*.py"):
-        module = importlib.import_module(f"piimage.hardware.{path.stem}")
+        module = importlib.import_module(f"piimage.doctor.{path.stem}")
         for name in ("look", "broken"):
             if path.name != "findings.py" and hasattr(module, name):
                 monkeypatch.setattr(module, name, recording(getattr(module, name)))
