@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -106,6 +106,23 @@ class Modules(_Part):
     late: tuple[Name, ...] = ()
 
 
+class Function(_Part):
+    """Something that the board can do, by what the kernel needs to have for it."""
+
+    nodes: tuple[Word, ...] = ()
+    """Its devices in the device tree: aliases, labels or paths; all that they need counts too."""
+    overlays: tuple[Name, ...] = ()
+    """The overlays without which it is off."""
+    devices: tuple[Word, ...] = ()
+    """Devices that no device tree has, as the kernel announces them: ``usb:…``, ``mdio:…``."""
+    modules: tuple[Name, ...] = ()
+    """Modules that belong to no device, such as i2c-dev."""
+    boots: bool = False
+    """Whether the root may lie on it, so that its drivers belong in the initramfs."""
+    absent_on: tuple[Line, ...] = ()
+    """The titles of the models that are made without it."""
+
+
 class SelectorLayout(_Part):
     """Selector, slot A, slot B, data: for boot loaders that choose a partition."""
 
@@ -193,6 +210,8 @@ class Board(_Part):
     cmdline: tuple[Word, ...]
     """Words of the kernel's command line."""
     modules: Modules
+    functions: Mapping[Name, Function] = Field(default_factory=dict)
+    """What the models can do, by name; docs/boards.md says on which each works."""
     console: Name
     """The console's terminal on the Pi, without /dev/."""
     watchdog: Name | None = None
@@ -289,6 +308,12 @@ def _contradictions(board: Board, origin: str) -> Iterator[PiimageError]:
     unknown = sorted(set(board.overlays.always) - set(overlay_sources(board)))
     if unknown:
         yield _fault("overlays.always", f"there is no overlay {', '.join(unknown)}", origin)
+    titles = {model.title for model in board.models}
+    for name, function in board.functions.items():
+        strange = sorted(set(function.overlays) - set(overlay_sources(board)))
+        strange += sorted(set(function.absent_on) - titles)
+        if strange:
+            yield _fault(f"functions.{name}", f"unknown here: {', '.join(strange)}", origin)
     if board.emulator is None:
         return
     for limits in ("cpus", "memory_mib"):

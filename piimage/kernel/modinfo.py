@@ -25,6 +25,8 @@ class ModuleInfo:
     depends: tuple[str, ...]
     soft_before: tuple[str, ...]
     parameters: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    """Patterns of the devices that it drives, as the kernel names them (``of:…``, ``usb:…``)."""
 
 
 def normal_name(name: str) -> str:
@@ -53,6 +55,7 @@ def read_modinfo(module: bytes, place: str) -> ModuleInfo:
         depends=tuple(normal_name(n) for value in values for n in value.split(",") if n),
         soft_before=tuple(normal_name(n) for value in soft for n in value.split()),
         parameters=tuple(value.partition(":")[0] for n, value in pairs if n == "parmtype"),
+        aliases=tuple(value for n, value in pairs if n == "alias"),
     )
 
 

@@ -156,6 +156,30 @@ class Supply:
         raise_all(errors)
         return tuple(order)
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The kernel's own modules."""
+        return sorted(self._members)
+
+    @property
+    def built_in(self) -> Sequence[str]:
+        """What could be a module and is built in."""
+        return sorted(self._builtin)
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """Give each module with each of its patterns of devices, read from all of them."""
+        for name in sorted(self._members):
+            info = read_modinfo(self._unpack(name), name)
+            yield from ((name, alias) for alias in info.aliases)
+
+    def built_in_aliases(self) -> Iterator[tuple[str, str]]:
+        """Give the same for what is built in, as far as the kernel's lists say it."""
+        for item in self._text("modules.builtin.modinfo").split("\0"):
+            module, _, rest = item.partition(".")
+            name, _, alias = rest.partition("=")
+            if name == "alias":
+                yield normal_name(module), alias
+
     def path(self, name: str) -> str:
         """Return where the module lies in the image."""
         if name in self._extra:

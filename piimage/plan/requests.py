@@ -57,10 +57,15 @@ def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> t
     return tuple(sorted({one.root: one for one in found}.values(), key=lambda one: one.root))
 
 
+def kernel_request(board: Board) -> Request:
+    """Return what is asked for the board's kernel."""
+    packages = _from(board.kernel.suite, board.kernel.packages)
+    return Request("kernel", packages, _KERNEL_WITHOUT)
+
+
 def _kernel(appliance: Appliance, board: Board) -> Iterator[Request]:
     if appliance.kernel.image is None:
-        packages = _from(board.kernel.suite, board.kernel.packages)
-        yield Request("kernel", packages, _KERNEL_WITHOUT)
+        yield kernel_request(board)
 
 
 def _from(suite: str, packages: Sequence[str]) -> tuple[str, ...]:
