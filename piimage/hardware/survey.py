@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from piimage.boards import Board, board_names, load_board, overlay_sources
+from piimage.boards import Board, Model, board_names, load_board, overlay_sources
 from piimage.debian.pinning import Pinning
+from piimage.firmware.chains import CHAINS
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
 from piimage.firmware.fdt import Tree, read_tree
 from piimage.hardware.drivers import Drivers, KernelDrivers, open_supply
@@ -16,15 +17,6 @@ from piimage.locking import Sources
 from piimage.plan.requests import kernel_request, suites
 from piimage.run import Runner
 from piimage.steps import Builder, Job
-
-
-@dataclass(frozen=True)
-class Model:
-    """What the survey has to know of a model."""
-
-    title: str
-    tree: str
-    overlays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,19 +65,13 @@ def survey(boards: Sequence[Board], sources: Sources) -> tuple[Surveyed, ...]:
     )
 
 
-def models(board: Board) -> Iterator[Model]:
-    """Give the models of a board with their device trees."""
-    for title, tree in zip(board.models, board.device_trees, strict=True):
-        yield Model(title, tree.name)
-
-
 def _kernel(board: Board, boards: Iterable[Board], sources: Sources) -> UnpackedKernel:
     """Return the kernel of `board`, with the device trees of all that share it."""
     pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
     packages = pinning.lock([kernel_request(board)]).of_root("kernel")
     sources.fetcher().fetch(packages)
     sharing = [one for one in boards if one.kernel == board.kernel]
-    trees = sorted({model.tree for one in sharing for model in models(one)})
+    trees = sorted({name for one in sharing for name in one.trees})
     return UnpackedKernel(tuple(trees), tuple(one.blob for one in packages))
 
 
@@ -95,9 +81,9 @@ def _board(
     drivers = Drivers.made(job, lists)
     with open_supply(job, kernel) as supply:
         image = Image.of(board, supply)
-    for model in models(board):
-        blob = job.file(kernel, model.tree).read_bytes()
-        release = job.file(kernel, "release").read_text()
+    release = job.file(kernel, "release").read_text()
+    for model in board.models:
+        blob = job.file(kernel, model.tree_name or "").read_bytes()
         yield _examined(
             board, model, release, _examiners(board, model, blob, drivers, image, runner)
         )
@@ -110,7 +96,7 @@ def _examiners(
     found: dict[str, Examiner] = {}
     for name, function in board.functions.items():
         if model.title not in function.absent_on:
-            overlays = (*board.overlays.always, *model.overlays, *function.overlays)
+            overlays = (*_firmwares(board, model), *board.overlays.always, *function.overlays)
             found[name] = Examiner(_tree(board, model, blob, overlays, runner), drivers, image)
     return found
 
@@ -131,7 +117,13 @@ def _examined(
     )
 
 
+def _firmwares(board: Board, model: Model) -> Iterator[str]:
+    """Give the overlay that the firmware lays over the tree by itself, if there is one."""
+    if model.stepping is not None:
+        yield CHAINS[board.firmware.chain].steppings[model.stepping]
+
+
 def _tree(board: Board, model: Model, blob: bytes, overlays: Iterable[str], runner: Runner) -> Tree:
     known = overlay_sources(board)
     laid = [(name, compile_overlay(runner, known[name])) for name in dict.fromkeys(overlays)]
-    return read_tree(apply_overlays(runner, blob, laid, origin=model.tree), model.tree)
+    return read_tree(apply_overlays(runner, blob, laid, origin=model.title), model.title)
