@@ -3,7 +3,7 @@ PIIMAGE := .venv/bin/piimage
 # Two a processor: a good part of the tests waits for programs that they started.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: setup image test check format docs clean
+.PHONY: setup image test check format docs docs-drivers clean
 
 setup: .venv/installed
 
@@ -40,6 +40,10 @@ docs: setup
 	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
 	.venv/bin/python -m piimage.cli.reference > docs/reference/cli.md
 	.venv/bin/python -m piimage.cli.firmware_reference > docs/reference/firmware.md
+
+# Also generated, from Debian's kernels of today, which are fetched.
+docs-drivers: setup
+	.venv/bin/python -m piimage.cli.driver_reference > docs/reference/drivers.md
 
 clean:
 	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

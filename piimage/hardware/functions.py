@@ -22,6 +22,7 @@ class State(Enum):
     WIFI = "wifi"
     NOT_LOADED = "not loaded"
     NO_DRIVER = "no driver"
+    OFF = "off"
     NO_NODE = "no node"
 
     @property
@@ -141,7 +142,7 @@ class Examiner:
     def _of_node(self, name: str) -> Iterator[Need]:
         node = self.tree.find(name)
         if node is None or not node.enabled:
-            yield Need(name, State.NO_NODE, "")
+            yield Need(name, State.OFF if node is not None else State.NO_NODE, "")
             return
         for device in path_to(self.tree, node):
             if device.compatible:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from piimage.boards import Board, Model, board_names, load_board, overlay_sources
+from piimage.boards import Board, Kernel, Model, board_names, load_board, overlay_sources
 from piimage.debian.pinning import Pinning
 from piimage.firmware.chains import CHAINS
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
@@ -46,23 +47,59 @@ class Surveyed:
             yield f"{late.module} belongs to boot: {late.device}, built in, needs {late.supplier}"
 
 
+@dataclass(frozen=True)
+class UsedKernel:
+    """A kernel that has been unpacked, and what it says about its drivers."""
+
+    job: Job
+    step: UnpackedKernel
+    drivers: Drivers
+
+    @property
+    def release(self) -> str:
+        """Its name, such as 6.12.118+deb13-arm64."""
+        return self.job.file(self.step, "release").read_text()
+
+    def tree(self, model: Model) -> bytes:
+        """Return the device tree of `model`."""
+        return self.job.file(self.step, model.tree_name or "").read_bytes()
+
+    def image(self, board: Board) -> Image:
+        """Return what an image of `board` loads."""
+        with open_supply(self.job, self.step) as supply:
+            return Image.of(board, supply)
+
+
+Kernels = Mapping[Kernel, UsedKernel]
+
+
 def pis() -> tuple[Board, ...]:
     """Return the shipped boards that say what they can do."""
     return tuple(board for board in map(load_board, board_names()) if board.functions)
 
 
-def survey(boards: Sequence[Board], sources: Sources) -> tuple[Surveyed, ...]:
-    """Examine every model of `boards`; the kernels are fetched and unpacked as need be."""
-    kernels = {board.kernel: board for board in boards}
-    steps = {kernel: _kernel(board, boards, sources) for kernel, board in kernels.items()}
+def kernels(boards: Sequence[Board], sources: Sources) -> Kernels:
+    """Return the kernels of `boards`, fetched and unpacked as need be."""
+    first = {board.kernel: board for board in boards}
+    steps = {kernel: _kernel(board, boards, sources) for kernel, board in first.items()}
     lists = {kernel: KernelDrivers(step) for kernel, step in steps.items()}
     builder = Builder(sources.store, sources.runner, sources.emit)
     job = builder.build(*steps.values(), *lists.values())
-    return tuple(
-        one
-        for board in boards
-        for one in _board(board, job, steps[board.kernel], lists[board.kernel], sources.runner)
-    )
+    return {
+        kernel: UsedKernel(job, step, Drivers.made(job, lists[kernel]))
+        for kernel, step in steps.items()
+    }
+
+
+def survey(board: Board, kernels: Kernels, runner: Runner) -> Iterator[Surveyed]:
+    """Examine every model of `board`."""
+    kernel = kernels[board.kernel]
+    image = kernel.image(board)
+    overlays = {
+        name: compile_overlay(runner, source) for name, source in overlay_sources(board).items()
+    }
+    for model in board.models:
+        yield _survey(board, model, kernel, image, overlays, runner)
 
 
 def _kernel(board: Board, boards: Iterable[Board], sources: Sources) -> UnpackedKernel:
@@ -75,55 +112,39 @@ def _kernel(board: Board, boards: Iterable[Board], sources: Sources) -> Unpacked
     return UnpackedKernel(tuple(trees), tuple(one.blob for one in packages))
 
 
-def _board(
-    board: Board, job: Job, kernel: UnpackedKernel, lists: KernelDrivers, runner: Runner
-) -> Iterator[Surveyed]:
-    drivers = Drivers.made(job, lists)
-    with open_supply(job, kernel) as supply:
-        image = Image.of(board, supply)
-    release = job.file(kernel, "release").read_text()
-    for model in board.models:
-        blob = job.file(kernel, model.tree_name or "").read_bytes()
-        yield _examined(
-            board, model, release, _examiners(board, model, blob, drivers, image, runner)
-        )
-
-
-def _examiners(
-    board: Board, model: Model, blob: bytes, drivers: Drivers, image: Image, runner: Runner
-) -> Mapping[str, Examiner]:
-    """Return what examines each function: its overlays change the device tree `blob`."""
-    found: dict[str, Examiner] = {}
-    for name, function in board.functions.items():
-        if model.title not in function.absent_on:
-            overlays = (*_firmwares(board, model), *board.overlays.always, *function.overlays)
-            found[name] = Examiner(_tree(board, model, blob, overlays, runner), drivers, image)
-    return found
-
-
-def _examined(
-    board: Board, model: Model, release: str, examiners: Mapping[str, Examiner]
+def _survey(
+    board: Board,
+    model: Model,
+    kernel: UsedKernel,
+    image: Image,
+    overlays: Mapping[str, bytes],
+    runner: Runner,
 ) -> Surveyed:
-    pairs = [(examiner, board.functions[name]) for name, examiner in examiners.items()]
-    late = (one for examiner, function in pairs for one in examiner.late_suppliers(function))
-    order = (one for examiner, function in pairs for one in examiner.out_of_order(function))
+    @cache
+    def tree(*names: str) -> Tree:
+        laid = [(name, overlays[name]) for name in dict.fromkeys(names)]
+        blob = apply_overlays(runner, kernel.tree(model), laid, origin=model.title)
+        return read_tree(blob, model.title)
+
+    always = (*_by_firmware(board, model), *board.overlays.always)
+    wanted = {n: one for n, one in board.functions.items() if model.title not in one.absent_on}
+    examined = [
+        (Examiner(tree(*always, *function.overlays), kernel.drivers, image), name, function)
+        for name, function in wanted.items()
+    ]
+    late = (one for examiner, _, function in examined for one in examiner.late_suppliers(function))
+    order = (one for examiner, _, function in examined for one in examiner.out_of_order(function))
     return Surveyed(
         board,
         model,
-        release,
-        {name: one.needs(board.functions[name]) for name, one in examiners.items()},
+        kernel.release,
+        {name: examiner.needs(function) for examiner, name, function in examined},
         tuple(dict.fromkeys(late)),
         tuple(dict.fromkeys(order)),
     )
 
 
-def _firmwares(board: Board, model: Model) -> Iterator[str]:
+def _by_firmware(board: Board, model: Model) -> Iterator[str]:
     """Give the overlay that the firmware lays over the tree by itself, if there is one."""
     if model.stepping is not None:
         yield CHAINS[board.firmware.chain].steppings[model.stepping]
-
-
-def _tree(board: Board, model: Model, blob: bytes, overlays: Iterable[str], runner: Runner) -> Tree:
-    known = overlay_sources(board)
-    laid = [(name, compile_overlay(runner, known[name])) for name in dict.fromkeys(overlays)]
-    return read_tree(apply_overlays(runner, blob, laid, origin=model.title), model.title)

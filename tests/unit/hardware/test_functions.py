@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from piimage.boards import Function
+from piimage.hardware.functions import Examiner, Image, Late, Need, State
+
+from .trees import drivers, tree
+
+CARD = Function(nodes=("mmc0",), boots=True)
+
+
+def examiner(boot: tuple[str, ...] = (), late: tuple[str, ...] = ()) -> Examiner:
+    return Examiner(tree(), drivers(), Image(boot, late, ("brcm",)))
+
+
+def states(found: tuple[Need, ...]) -> dict[str, State]:
+    return {need.what.rpartition("/")[2]: need.state for need in found}
+
+
+def test_each_need_says_where_its_driver_is() -> None:
+    found = states(examiner(boot=("supply",), late=("mmc",)).needs(CARD))
+    assert found["supply"] is State.BOOT
+    assert found["mmc@1"] is State.LATE
+    assert {state for what, state in found.items() if what not in ("supply", "mmc@1")} == {
+        State.BUILT_IN
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "what", "state"),
+    [
+        (CARD, "mmc@1", State.NOT_LOADED),
+        (Function(nodes=("left",)), "left@9", State.NO_DRIVER),
+        (Function(nodes=("spi0",)), "spi0", State.NO_NODE),
+        (Function(nodes=("dead",)), "dead", State.OFF),
+        (Function(devices=("usb:v0424p7800d1",)), "usb:v0424p7800d1", State.NO_DRIVER),
+        (Function(modules=("lazy", "none")), "lazy", State.NOT_LOADED),
+        (Function(modules=("lazy", "none")), "none", State.NO_DRIVER),
+    ],
+)
+def test_what_does_not_work_says_why(function: Function, what: str, state: State) -> None:
+    assert states(examiner().needs(function))[what] is state
+    assert not state.works
+
+
+def test_a_built_in_device_must_not_wait_for_a_module_of_the_running_system() -> None:
+    slow = Function(nodes=("slow",))
+    late = (Late("/soc/slow@5", "/soc/lazy@6", "lazy"),)
+    assert examiner(late=("lazy",)).late_suppliers(slow) == late
+    assert examiner().late_suppliers(slow) == late
+    assert examiner(boot=("lazy",)).late_suppliers(slow) == ()
+    assert examiner(late=("supply", "mmc")).late_suppliers(CARD) == ()
+
+
+def test_a_module_before_its_supplier_is_named() -> None:
+    assert examiner(boot=("mmc", "supply")).out_of_order(CARD) == (("mmc", "supply"),)
+    assert examiner(boot=("supply", "mmc")).out_of_order(CARD) == ()
+    assert examiner(boot=("mmc",), late=("supply", "mmc")).out_of_order(CARD) == (
+        ("mmc", "supply"),
+    )
