@@ -115,6 +115,8 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("an overlay that is not there", {"overlays.always": ["nonesuch"]}, "nonesuch"),
     ("limits upside down", {"emulator.cpus": {"default": 1, "least": 2, "most": 4}}, "least"),
     ("an option for QEMU", {"emulator.machine": "virt -hda /dev/sda"}, "emulator.machine"),
+    ("a function of an overlay that is not there", {"functions.i2c.overlays": ["i3c"]}, "i3c"),
+    ("a function without a model", {"functions.usb.absent_on": ["A Pi"]}, r"functions\.usb.*A Pi"),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
 
