@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
-from piimage import events
 from piimage.boards import Board, load_board
 from piimage.cli.driver_reference import driver_reference
 from piimage.firmware.fdt import Node, read_tree
 from piimage.hardware.drivers import KernelDrivers
-from piimage.hardware.survey import Kernels, Surveyed, kernels, pis, survey
-from piimage.locking import Sources
+from piimage.hardware.survey import Kernels, Surveyed, pis, survey
 from piimage.run import Runner
 from piimage.steps import Builder
-from piimage.store import Store
 from tests.system.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "drivers.md"
 MODELS = [(board.name, model.title) for board in pis() for model in board.models]
-
-
-@pytest.fixture(scope="session")
-def sources(piimage_store: Path) -> Sources:
-    return Sources(Store(piimage_store), Runner(), events.ignore, time.time)
-
-
-@pytest.fixture(scope="session")
-def used(sources: Sources) -> Kernels:
-    return kernels(pis(), sources)
 
 
 @pytest.fixture(scope="session")

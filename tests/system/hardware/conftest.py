@@ -1,0 +1,24 @@
+"""Debian's kernels for the shipped boards, fetched and unpacked once a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from piimage import events
+from piimage.hardware.survey import Kernels, kernels, pis
+from piimage.locking import Sources
+from piimage.run import Runner
+from piimage.store import Store
+
+
+@pytest.fixture(scope="session")
+def sources(piimage_store: Path) -> Sources:
+    return Sources(Store(piimage_store), Runner(), events.ignore, time.time)
+
+
+@pytest.fixture(scope="session")
+def used(sources: Sources) -> Kernels:
+    return kernels(pis(), sources)
