@@ -119,6 +119,8 @@ class Function(_Part):
     """Modules that belong to no device, such as i2c-dev."""
     boots: bool = False
     """Whether the root may lie on it, so that its drivers belong in the initramfs."""
+    with_wifi: bool = False
+    """Whether it is there only for a file that asks for WiFi, with the modules of `wifi`."""
     absent_on: tuple[Line, ...] = ()
     """The titles of the models that are made without it."""
 

@@ -71,8 +71,8 @@ def suppliers(tree: Tree, device: Node) -> tuple[Node, ...]:
     """Return the devices that the properties of `device` name as its suppliers.
 
     Disabled ones are left out, as the kernel does, and so are those that it is on: it is not there
-    before them. Raises PiimageError
-    ``firmware.bad-device-tree`` when a property names a node that there is not.
+    before them. Raises PiimageError ``firmware.bad-device-tree`` when a property names a node that
+    there is not.
     """
     named = (node for part in _parts(device) for node in _named(tree, part) if node.enabled)
     found = dict.fromkeys(one for node in named if (one := device_of(node)) is not None)

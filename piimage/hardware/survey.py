@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
-from piimage.boards import Board, Kernel, Model, board_names, load_board, overlay_sources
+from piimage.boards import Board, Function, Kernel, Model, board_names, load_board, overlay_sources
 from piimage.debian.pinning import Pinning
 from piimage.firmware.chains import CHAINS
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
@@ -120,25 +120,27 @@ def _survey(
     overlays: Mapping[str, bytes],
     runner: Runner,
 ) -> Surveyed:
+    always = (*_by_firmware(board, model), *board.overlays.always)
+
     @cache
-    def tree(*names: str) -> Tree:
-        laid = [(name, overlays[name]) for name in dict.fromkeys(names)]
+    def tree(names: tuple[str, ...]) -> Tree:
+        laid = [(name, overlays[name]) for name in dict.fromkeys((*always, *names))]
         blob = apply_overlays(runner, kernel.tree(model), laid, origin=model.title)
         return read_tree(blob, model.title)
 
-    always = (*_by_firmware(board, model), *board.overlays.always)
+    def examiner(function: Function) -> Examiner:
+        loaded = image if function.with_wifi else replace(image, wifi=())
+        return Examiner(tree(function.overlays), kernel.drivers, loaded)
+
     wanted = {n: one for n, one in board.functions.items() if model.title not in one.absent_on}
-    examined = [
-        (Examiner(tree(*always, *function.overlays), kernel.drivers, image), name, function)
-        for name, function in wanted.items()
-    ]
-    late = (one for examiner, _, function in examined for one in examiner.late_suppliers(function))
-    order = (one for examiner, _, function in examined for one in examiner.out_of_order(function))
+    examined = [(name, function, examiner(function)) for name, function in wanted.items()]
+    late = (one for _, function, looks in examined for one in looks.late_suppliers(function))
+    order = (one for _, function, looks in examined for one in looks.out_of_order(function))
     return Surveyed(
         board,
         model,
         kernel.release,
-        {name: examiner.needs(function) for examiner, name, function in examined},
+        {name: looks.needs(function) for name, function, looks in examined},
         tuple(dict.fromkeys(late)),
         tuple(dict.fromkeys(order)),
     )
