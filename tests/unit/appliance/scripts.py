@@ -19,7 +19,7 @@ _ABSOLUTE = re.compile(
     r"(?<![\w}])/(usr/lib/piimage|run/piimage|run/containerd|var/log|containers|data|etc/"
     r"|dev/console|dev/tty0|dev/[vms][dm]|sys/class/graphics)"
 )
-_LONG_ENOUGH_S = 20.0
+_LONG_ENOUGH_S = 60.0
 
 
 @dataclass(frozen=True)
