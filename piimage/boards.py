@@ -100,9 +100,12 @@ class Wifi(_Part):
 
 
 class Modules(_Part):
-    """Kernel modules: `boot` in the initramfs, in load order; `late` in the system."""
+    """Kernel modules, in load order: those of the initramfs, and `late`, which the system loads."""
 
     boot: tuple[Name, ...]
+    """The card, the file systems, the watchdog: loaded at once."""
+    other_disks: tuple[Name, ...] = ()
+    """USB and NVMe: loaded when the boot loader read such a disk, or the card does not appear."""
     late: tuple[Name, ...] = ()
 
 

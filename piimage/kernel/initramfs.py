@@ -54,6 +54,8 @@ class InitramfsBase(Step):
         yield file("init", self.init, 0o755)
         yield file("etc/piimage/board", self.board)
         yield file("etc/piimage/modules", job.file(self.modules, "boot-order").read_bytes())
+        others = job.file(self.modules, "other-disks-order").read_bytes()
+        yield file("etc/piimage/modules-other", others)
         with job.file(self.modules, "boot").open("rb") as stream:
             yield from read_tar(stream, "the boot modules")
 

@@ -33,11 +33,14 @@ _MAX_MODULE: Final = 64 << 20
 class ModuleTree(Step):
     """The closure of `boot` (loaded by the initramfs), `late` (loaded by the system) and `extra`.
 
+    The initramfs loads `other_disks` as well if what it looks for may be on one of those.
     `extra` are modules built out of tree: for each its path under ``updates/``, which depmod and
     modprobe search before ``kernel/``, and its ``.ko``; `symbols` gives the Module.symvers that
     they have to fit. `params` are the parameters that are set, by module. Outputs: ``tree`` (a tar
     with usr/lib/modules/RELEASE and what depmod makes), ``boot`` (a tar with the initramfs's
-    modules), ``boot-order`` and ``late-order`` (a path and its parameters a line).
+    modules), ``boot-order``, ``other-disks-order`` and ``late-order`` (a path and its parameters a
+    line). Each is complete by itself if those of the initramfs follow one another: what `late`
+    shares with `other_disks` is in both.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
@@ -48,11 +51,12 @@ class ModuleTree(Step):
     extra: tuple[tuple[str, Step], ...] = ()
     symbols: Step | None = None
     params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    other_disks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """What is being made."""
-        return f"choose {len(self.boot) + len(self.late)} kernel modules"
+        return f"choose {len({*self.boot, *self.other_disks, *self.late})} kernel modules"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Follow the dependencies, and let depmod index the result."""
@@ -65,9 +69,10 @@ class ModuleTree(Step):
                 supply.check_symbols(job.file(self.symbols).read_text())
             raise_all(e for name, given in self.params.items() for e in supply.refused(name, given))
             boot = supply.load_order(self.boot)
+            other = [name for name in supply.load_order(self.other_disks) if name not in boot]
             late = [name for name in supply.load_order(self.late) if name not in boot]
-            files = {**supply.files((*boot, *late)), **supply.lists()}
-            boot_files = supply.files(boot)
+            files = {**supply.files((*boot, *other, *late)), **supply.lists()}
+            boot_files = supply.files((*boot, *other))
         with job.store.scratch() as folder:
             indexed = _depmod(job.runner, folder, release, files)
         tree = sorted((*files.items(), *indexed.items()))
@@ -75,6 +80,7 @@ class ModuleTree(Step):
             "tree": job.store.add_stream(tar_chunks(_entries(tree))),
             "boot": job.store.add_stream(tar_chunks(_entries(sorted(boot_files.items())))),
             "boot-order": job.store.add_bytes(self.lines(supply, boot)),
+            "other-disks-order": job.store.add_bytes(self.lines(supply, other)),
             "late-order": job.store.add_bytes(self.lines(supply, late)),
         }
 

@@ -42,6 +42,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},
+        board.modules.other_disks,
     )
 
 
