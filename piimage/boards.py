@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -173,6 +174,30 @@ class Range(_Part):
     most: int = Field(ge=1)
 
 
+class DiskKind(StrEnum):
+    """Where the content of a card can be: on a card, or on another disk.
+
+    UAS is USB as well, spoken by a faster protocol.
+    """
+
+    CARD = "card"
+    USB = "usb"
+    UAS = "uas"
+    NVME = "nvme"
+
+
+OtherDisk = Literal[DiskKind.USB, DiskKind.UAS, DiskKind.NVME]
+
+
+class Port(_Part):
+    """How a disk that is no card is attached to the emulated machine."""
+
+    bus: tuple[Word, ...] = ()
+    """What the machine needs before it, as ``-device`` takes it."""
+    device: Word
+    """The disk itself, as ``-device`` takes it; which drive it is, is added."""
+
+
 class Emulator(_Part):
     """The machine of QEMU that stands in for the board."""
 
@@ -185,6 +210,8 @@ class Emulator(_Part):
     memory_mib: Range
     disk: Literal["sd", "virtio"]
     """The interface of the card: QEMU's ``-drive if=``."""
+    other_disks: Mapping[OtherDisk, Port] = Field(default_factory=dict)
+    """The other kinds of disk that it can boot from."""
     network: Name
     """The network card: QEMU's name of the device."""
     devices: tuple[Word, ...] = ()

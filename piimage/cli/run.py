@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from piimage.boards import DiskKind
 from piimage.build import build_card
 from piimage.cli.options import (
     Certificates,
@@ -39,6 +40,9 @@ def run(
     cpus: Annotated[int | None, typer.Option(help="Processors.")] = None,
     mem: Annotated[int | None, typer.Option(help="Memory in MiB.")] = None,
     disk: Annotated[int | None, typer.Option(help="Size of the card in MiB.")] = None,
+    kind: Annotated[
+        DiskKind, typer.Option("--from", help="What the image is on, where the machine has it.")
+    ] = DiskKind.CARD,
     disk_file: Annotated[
         Path | None, typer.Option(help="Keep what it writes in this file, for the next run.")
     ] = None,
@@ -61,7 +65,7 @@ def run(
         certificates=certificates,
         keyring=keyring,
     ) as found:
-        options = Options(cpus, mem, disk and disk << 20, disk_file, ssh_port)
+        options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port)
         with card_image(files, sets, found) as image:
             board = board_of(image)
             with boot(image, board, found.runner, options, listen=_show) as machine:

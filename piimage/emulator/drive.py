@@ -20,7 +20,7 @@ class Drive:
     kept: bool
 
     def option(self, interface: str) -> str:
-        """Return the value of QEMU's ``-drive``."""
+        """Return the value of QEMU's ``-drive``, by the name of an interface or of the drive."""
         # A comma separates options; QEMU reads two as one.
         name = str(self.path).replace(",", ",,")
         cache = "writeback" if self.kept else "unsafe"

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from piimage import resources
-from piimage.boards import Emulator
+from piimage.boards import DiskKind, Emulator
 from piimage.firmware import devicetree
 from piimage.firmware.reader import BootFiles
 from piimage.run import Runner
 
+# As the boot loader numbers them: documentation of BOOT_ORDER, and of /chosen/bootloader.
+_BOOT_MODES: Final = {
+    DiskKind.CARD: 1,
+    DiskKind.USB: 4,
+    DiskKind.UAS: 4,
+    DiskKind.NVME: 6,
+}
 
-def fitted_tree(boot: BootFiles, emulator: Emulator, runner: Runner) -> bytes | None:
-    """Return the device tree for the machine, or None when the machine brings its own."""
+
+def fitted_tree(
+    boot: BootFiles, emulator: Emulator, runner: Runner, kind: DiskKind = DiskKind.CARD
+) -> bytes | None:
+    """Return the device tree for the machine, or None when the machine brings its own.
+
+    `kind` is what the boot loader says that it read.
+    """
     if boot.device_tree is None:
         return None
     folder = resources.path("boards") / "emulator"
@@ -21,7 +36,11 @@ def fitted_tree(boot: BootFiles, emulator: Emulator, runner: Runner) -> bytes | 
     if emulator.chosen != "device-tree":
         return tree
     # What the boot loader tells: documentation of "Device Tree", /chosen/bootloader.
-    told = {"partition": boot.partition, "tryboot": int(boot.tryboot)}
+    told = {
+        "partition": boot.partition,
+        "tryboot": int(boot.tryboot),
+        "boot-mode": _BOOT_MODES[kind],
+    }
     return devicetree.with_cells(runner, tree, "/chosen/bootloader", told, origin="the emulator")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piimage.boards import Board, Emulator, Range
+from piimage.boards import Board, DiskKind, Emulator, Port, Range
 from piimage.emulator import qemu
 from piimage.emulator.drive import Drive
 from piimage.emulator.ports import Forward, netdev_option
@@ -25,6 +25,7 @@ class Machine:
     device_tree: Path | None
     cmdline: str
     drive: Drive
+    kind: DiskKind = DiskKind.CARD
     forwards: tuple[Forward, ...] = ()
 
     def argv(self) -> list[str]:
@@ -38,13 +39,22 @@ class Machine:
         words += _option("-initrd", self.initramfs)
         words += _option("-dtb", self.device_tree)
         words += ["-append", self.cmdline]
-        words += ["-drive", self.drive.option(emulator.disk)]
+        words += self._disk()
         words += ["-netdev", netdev_option(self.forwards)]
         words += ["-device", f"{emulator.network},netdev=net0"]
         for device in emulator.devices:
             words += ["-device", device]
         words += ["-display", "none", "-monitor", "none", "-no-reboot"]
         return [*words, "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+
+    def _disk(self) -> list[str]:
+        port = port_of(self.emulator, self.kind)
+        if port is None:
+            return ["-drive", self.drive.option(self.emulator.disk)]
+        words = ["-drive", f"{self.drive.option('none')},id=disk"]
+        for device in (*port.bus, f"{port.device},drive=disk"):
+            words += ["-device", device]
+        return words
 
 
 def emulator_of(board: Board) -> Emulator:
@@ -56,6 +66,24 @@ def emulator_of(board: Board) -> Emulator:
             hint="try the same file with board: pi4 or board: qemu-virt",
         )
     return board.emulator
+
+
+def port_of(emulator: Emulator, kind: DiskKind) -> Port | None:
+    """Return where a disk of `kind` is attached; None stands for the card's own slot.
+
+    Raises InputError ``emulator.no-port`` when the machine has no place for one.
+    """
+    if kind is DiskKind.CARD:
+        return None
+    if kind not in emulator.other_disks:
+        known = ", ".join([DiskKind.CARD, *emulator.other_disks])
+        raise InputError(
+            "emulator.no-port",
+            f"QEMU's machine {emulator.machine} cannot boot from {kind}",
+            place="--from",
+            hint=f"it can from: {known}; board: qemu-virt can from all of them",
+        )
+    return emulator.other_disks[kind]
 
 
 def within_limits(emulator: Emulator, cpus: int | None, memory_mib: int | None) -> tuple[int, int]:

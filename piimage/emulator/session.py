@@ -15,12 +15,12 @@ from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Final
 
 from piimage import events
-from piimage.boards import Board
+from piimage.boards import Board, DiskKind
 from piimage.emulator import qemu
 from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive
 from piimage.emulator.fitting import fitted_tree, kernel_words
-from piimage.emulator.machine import Machine, emulator_of, within_limits
+from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import SSH, Forward, check_free, free_port
 from piimage.errors import PiimageError
 from piimage.firmware.reader import BootFiles, read_card, require_bootable
@@ -45,6 +45,8 @@ class Options:
     """The size of the card in bytes, to see the data partition grow."""
     disk_file: Path | None = None
     """Where what the board writes is kept."""
+    kind: DiskKind = DiskKind.CARD
+    """The kind of disk that holds the card's content."""
     ssh_port: int | None = None
     """The port of this host that leads to the board's SSH; 0 takes a free one."""
     forwards: tuple[Forward, ...] = ()
@@ -209,11 +211,11 @@ def boot(
     """Boot the card `image` as `board`; the machine is switched off when the block is left.
 
     `listen` is shown the console's output, from another thread. Raises what `read_card` raises, and
-    ``emulator.no-machine``, ``emulator.old-qemu``, ``emulator.beyond-machine``,
-    ``emulator.disk-size``, ``emulator.port-taken``.
+    ``emulator.no-machine``, ``emulator.no-port``, ``emulator.old-qemu``,
+    ``emulator.beyond-machine``, ``emulator.disk-size``, ``emulator.port-taken``.
     """
     options = options or Options()
-    emulator_of(board)
+    port_of(emulator_of(board), options.kind)
     qemu.require_qemu(runner)
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         scratch = Path(folder)
@@ -247,7 +249,7 @@ def reboot(
         old = session.machine
         with flattened(runner, old.drive) as card:
             files = read_card(card, board, runner, tryboot=tryboot)
-        options = Options(old.cpus, old.memory_mib, forwards=old.forwards)
+        options = Options(old.cpus, old.memory_mib, kind=old.kind, forwards=old.forwards)
         machine = _machine(files, board, runner, options, old.drive, scratch=scratch)
         with _switched_on(machine, files, runner, listen, errors=scratch / "qemu.log") as again:
             yield again
@@ -270,15 +272,17 @@ def _machine(
     cpus, memory_mib = within_limits(emulator, options.cpus, options.memory_mib)
     forwards = options.all_forwards()
     check_free(forwards)
+    tree = fitted_tree(files, emulator, runner, options.kind)
     return Machine(
         emulator=emulator,
         cpus=cpus,
         memory_mib=memory_mib,
         kernel=_saved(scratch / "kernel", files.kernel),
         initramfs=None if files.initramfs is None else _saved(scratch / "initrd", files.initramfs),
-        device_tree=_saved_tree(scratch / "tree.dtb", fitted_tree(files, emulator, runner)),
+        device_tree=_saved_tree(scratch / "tree.dtb", tree),
         cmdline=kernel_words(files, emulator),
         drive=drive,
+        kind=options.kind,
         forwards=forwards,
     )
 
