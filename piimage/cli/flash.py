@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from piimage.cli.devices import contents
 from piimage.cli.options import (
     Certificates,
     Insecure,
@@ -52,7 +53,7 @@ def flash(
         typer.Argument(metavar="FILE...", help="YAML files, or one image (.img, .xz, .zst, .gz)."),
     ],
     force: Annotated[
-        bool, typer.Option("--force", help="Allow a disk that is not removable.")
+        bool, typer.Option("--force", help="Allow a disk that may be built in: NVMe, SATA, eMMC.")
     ] = False,
     yes: Annotated[
         str | None, typer.Option("--yes", metavar="DEVICE", help="Do not ask: its name again.")
@@ -99,7 +100,7 @@ def flash(
         check(told, known, str(files[-1]))
         warn_unheard(told, known, found.emit)
         guard.check(disk, system, image.size or 0, force=force)
-        _confirm(disk, device, yes)
+        _confirm(disk, device, yes, contents(found.runner)[disk.name])
         mapped = [mapped.extent for mapped in image.ranges()]
         open_it = medium.open_device
         if os.geteuid() != 0 and not os.access(device, os.W_OK):
@@ -128,8 +129,8 @@ def _summarize(done: write.Flashed, device: str, emit: Listener) -> None:
     emit(Note("it can be taken out"))
 
 
-def _confirm(disk: Disk, device: str, yes: str | None) -> None:
-    """Have the device's name said again before all that is on it is lost."""
+def _confirm(disk: Disk, device: str, yes: str | None, held: list[str]) -> None:
+    """Have the device's name said again before all that is on it (`held`) is lost."""
     if yes is not None:
         if yes != device:
             raise InputError(
@@ -139,6 +140,7 @@ def _confirm(disk: Disk, device: str, yes: str | None) -> None:
             )
         return
     what = f"{disk.size / 1e9:.1f} GB, {disk.bus}, {disk.model or 'no model name'}"
+    what += f", holds {', '.join(held)}" if held else ""
     if not sys.stdin.isatty():
         raise DeviceRefused(
             "flash.unconfirmed",

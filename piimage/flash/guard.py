@@ -13,6 +13,7 @@ from piimage.errors import DeviceRefused, raise_all
 from piimage.flash.sysfs import Disk, System
 
 _SYSTEM_POINTS: Final = frozenset({"/", "/boot", "/boot/efi", "/boot/firmware", "/usr", "/home"})
+_SECTOR: Final = 512
 _NO_DISKS: Final = frozenset({"eMMC boot area", "optical", "memory"})
 
 
@@ -98,6 +99,12 @@ def _unfit(disk: Disk, needed: int) -> Iterator[Refusal]:
             "flash.too-small",
             f"it has {disk.size} bytes, and the image needs {needed}",
             "take a larger card, or make the slots or `data:` smaller",
+        )
+    if disk.sector != _SECTOR:
+        yield Refusal(
+            "flash.sector-size",
+            f"it counts in sectors of {disk.sector} bytes, a card's partition table in {_SECTOR}",
+            "take another adapter; many NVMe disks can be formatted to 512 (`nvme format --lbaf`)",
         )
     if disk.read_only:
         yield Refusal(
@@ -191,7 +198,7 @@ def _doubtful(disk: Disk) -> Iterator[Refusal]:
     if not disk.portable and disk.bus not in _NO_DISKS:
         yield Refusal(
             "flash.not-removable",
-            f"it is neither removable, nor USB, nor a card slot ({disk.bus})",
-            "if it really is the one, add --force and type its name again",
+            f"it is neither removable, nor USB, nor a card slot ({disk.bus}); it may be built in",
+            "if it really is the one, add --force; its name is asked for as well",
             forcible=True,
         )

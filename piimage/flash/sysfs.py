@@ -35,6 +35,8 @@ class Disk:
     bus: str
     removable: bool
     read_only: bool
+    sector: int = 512
+    """The bytes of what it counts in, and what its partition table counts in."""
     model: str = ""
     serial: str = ""
     sequence: int | None = None
@@ -79,6 +81,8 @@ class System:
         home = self.sys / "block" / name
         where = str(home.resolve())
         kind = next((kind for pattern, kind in _KINDS if pattern.match(name)), "disk")
+        if kind == "mmc" and _text(home / "device/type") == "MMC":
+            kind = "eMMC"  # a card says SD (Documentation/driver-api/mmc/mmc-dev-attrs.rst)
         return Disk(
             name=name,
             number=_text(home / "dev"),
@@ -86,6 +90,7 @@ class System:
             bus="usb" if _USB.search(where) else kind,
             removable=_text(home / "removable") == "1",
             read_only=_text(home / "ro") == "1",
+            sector=int(_text(home / "queue/logical_block_size") or _SECTOR),
             model=" ".join(filter(None, (_text(home / "device/vendor"), _model(home)))),
             serial=_serial(home),
             sequence=int(text) if (text := _text(home / "diskseq")) else None,

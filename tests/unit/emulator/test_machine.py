@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import load_board
+from piimage.boards import DiskKind, load_board
 from piimage.emulator.drive import Drive
 from piimage.emulator.fitting import fitted_tree, kernel_words
-from piimage.emulator.machine import Machine, emulator_of, within_limits
+from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import Forward
 from piimage.errors import InputError, PiimageError
 from piimage.firmware.reader import BootFiles
@@ -66,6 +66,39 @@ def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
     assert devices == ["virtio-net-pci,netdev=net0", "virtio-rng-pci", "i6300esb"]
 
 
+@pytest.mark.parametrize(
+    ("board", "kind", "devices"),
+    [
+        ("pi4", DiskKind.USB, ["usb-storage,drive=disk"]),
+        ("qemu-virt", DiskKind.USB, ["qemu-xhci", "usb-storage,drive=disk"]),
+        (
+            "qemu-virt",
+            DiskKind.UAS,
+            ["qemu-xhci", "usb-uas,id=uas", "scsi-hd,bus=uas.0,drive=disk"],
+        ),
+        ("qemu-virt", DiskKind.NVME, ["nvme,serial=piimage,drive=disk"]),
+    ],
+)
+def test_another_disk_takes_the_place_of_the_card(
+    board: str, kind: DiskKind, devices: list[str]
+) -> None:
+    words = machine(board, kind=kind).argv()
+    assert [words[at + 1] for at, word in enumerate(words) if word == "-drive"] == [
+        "if=none,format=qcow2,cache=unsafe,discard=unmap,file=/t/card.qcow2,id=disk"
+    ]
+    found = [words[at + 1] for at, word in enumerate(words) if word == "-device"]
+    assert found[: len(devices)] == devices
+
+
+@pytest.mark.provokes("emulator.no-port")
+def test_a_pi_4_of_qemu_has_no_nvme() -> None:
+    pi4 = emulator_of(load_board("pi4"))
+    assert port_of(pi4, DiskKind.CARD) is None
+    with pytest.raises(InputError, match="raspi4b cannot boot from nvme") as caught:
+        port_of(pi4, DiskKind.NVME)
+    assert caught.value.hint.startswith("it can from: card, usb;")
+
+
 def test_a_comma_in_a_path_does_not_end_the_option() -> None:
     option = Drive(Path("/a,b/x,readonly=on"), kept=True).option("virtio")
     assert option.endswith("cache=writeback,discard=unmap,file=/a,,b/x,,readonly=on")
@@ -101,14 +134,21 @@ def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
     assert kernel_words(boot_files(None, cmdline=""), pi3) == ""
 
 
-def test_the_tree_is_fitted_and_told_the_partition(runner: Runner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [(DiskKind.CARD, "1"), (DiskKind.USB, "4"), (DiskKind.UAS, "4"), (DiskKind.NVME, "6")],
+)
+def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
+    kind: DiskKind, mode: str, runner: Runner, tmp_path: Path
+) -> None:
     pi4 = emulator_of(load_board("pi4")).model_copy(update={"fit": ()})
-    tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner)
+    tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner, kind)
     assert tree is not None
     file = tmp_path / "tree.dtb"
     file.write_bytes(tree)
-    told = ["fdtget", file, "/chosen/bootloader", "partition"]
-    assert runner.run(told).text.strip() == "3"
+    node = "/chosen/bootloader"
+    told = ["fdtget", file, node, "partition", node, "boot-mode"]
+    assert runner.run(told).text.split() == ["3", mode]
     assert fitted_tree(boot_files(None), pi4, runner) is None
 
 

@@ -16,6 +16,7 @@ from piimage.flash.sysfs import System
 GB = 10**9
 SD = "devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sdb"
 NVME = "devices/pci0000:00/0000:00:1d.0/0000:3d:00.0/nvme/nvme0/nvme0n1"
+SSD = SD.replace("1-2", "2-3").replace("sdb", "sdc")
 MMC = "devices/pci0000:00/0000:00:1a.0/mmc_host/mmc0/mmc0:aaaa/block/mmcblk0"
 SATA = "devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0/block/sda"
 
@@ -182,6 +183,42 @@ def test_a_fixed_disk_takes_force(machine: Machine, where: str) -> None:
     with pytest.raises(DeviceRefused, match="neither removable"):
         guard.check(disk, machine.system, 0)
     guard.check(disk, machine.system, 0, force=True)
+
+
+def test_a_usb_ssd_can_be_flashed_though_it_is_not_removable(machine: Machine) -> None:
+    machine.disk(SSD, "8:32", files={"device/vendor": "Samsung ", "device/model": "PSSD T7"})
+    disk = machine.system.disk("sdc")
+    assert (disk.bus, disk.removable, disk.model) == ("usb", False, "Samsung PSSD T7")
+    assert machine.said("sdc", 4 * GB) == []
+
+
+def test_what_this_computer_runs_from_stays_refused_whatever_it_is(machine: Machine) -> None:
+    machine.disk(NVME, "259:0")
+    machine.partition(NVME, "nvme0n1p2", "259:2")
+    with pytest.raises(DeviceRefused, match="this computer runs from it") as caught:
+        guard.check(machine.system.disk("nvme0n1"), machine.system, 0, force=True)
+    assert "--force" not in str(caught.value)
+
+
+@pytest.mark.provokes("flash.not-removable")
+def test_a_soldered_emmc_takes_force_and_a_card_does_not(machine: Machine) -> None:
+    machine.disk(MMC, "179:0", files={"device/type": "MMC"})
+    disk = machine.system.disk("mmcblk0")
+    with pytest.raises(DeviceRefused, match=r"\(eMMC\); it may be built in") as caught:
+        guard.check(disk, machine.system, 0)
+    assert "add --force" in str(caught.value)
+    guard.check(disk, machine.system, 0, force=True)
+    machine.write(f"sys/{MMC}/device/type", "SD")
+    assert machine.said("mmcblk0") == []
+
+
+@pytest.mark.provokes("flash.sector-size")
+def test_a_disk_whose_sectors_no_card_has_is_refused_even_with_force(machine: Machine) -> None:
+    machine.disk(SSD, "8:32", files={"queue/logical_block_size": "4096"})
+    with pytest.raises(DeviceRefused, match="sectors of 4096 bytes"):
+        guard.check(machine.system.disk("sdc"), machine.system, 0, force=True)
+    machine.write(f"sys/{SSD}/queue/logical_block_size", "512")
+    assert machine.said("sdc") == []
 
 
 @pytest.mark.provokes("flash.not-a-card")

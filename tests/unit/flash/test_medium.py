@@ -154,12 +154,12 @@ SDB = Disk("sdb", "8:16", 32 * 10**9, "usb", removable=True, read_only=False)
 
 @pytest.mark.provokes("flash.unconfirmed")
 def test_without_a_person_the_name_must_be_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    _confirm(SDB, "/dev/sdb", "/dev/sdb")
+    _confirm(SDB, "/dev/sdb", "/dev/sdb", [])
     with pytest.raises(InputError, match="--yes says /dev/sdc"):
-        _confirm(SDB, "/dev/sdb", "/dev/sdc")
+        _confirm(SDB, "/dev/sdb", "/dev/sdc", [])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     with pytest.raises(DeviceRefused, match="nobody can be asked"):
-        _confirm(SDB, "/dev/sdb", None)
+        _confirm(SDB, "/dev/sdb", None, [])
 
 
 @pytest.mark.provokes("flash.unconfirmed")
@@ -167,10 +167,18 @@ def test_a_person_types_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     answers = iter(["sdb", "/dev/sdb", "y"])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
-    _confirm(SDB, "/dev/sdb", None)
-    _confirm(SDB, "/dev/sdb", None)
+    _confirm(SDB, "/dev/sdb", None, [])
+    _confirm(SDB, "/dev/sdb", None, [])
     with pytest.raises(DeviceRefused, match="its name was not typed"):
-        _confirm(SDB, "/dev/sdb", None)
+        _confirm(SDB, "/dev/sdb", None, [])
+
+
+def test_a_person_is_told_what_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "sdb")
+    _confirm(SDB, "/dev/sdb", None, ["ext4 Backup", "ntfs"])
+    assert "32.0 GB, usb, no model name, holds ext4 Backup, ntfs" in asked[0]
 
 
 @pytest.mark.provokes("flash.no-passphrase")

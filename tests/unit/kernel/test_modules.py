@@ -3,12 +3,18 @@ from __future__ import annotations
 import io
 import lzma
 import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.kernel.modules import ModuleTree, Supply
-from piimage.kernel.package import UnpackedKernel
+from piimage.kernel.package import KernelParts, UnpackedKernel
+from piimage.run import Runner
+from piimage.steps import Builder, Job
+from piimage.store import Store
+from piimage.trees import Entry, file, read_tar
 
 from .elf import module
 
@@ -54,6 +60,52 @@ def test_names_may_be_written_either_way() -> None:
 def test_modules_are_laid_out_uncompressed() -> None:
     kernel = supply(i2c_dev="")
     assert list(kernel.files(["i2c_dev"])) == [f"{FOLDER}/kernel/i2c-dev.ko"]
+
+
+@dataclass(frozen=True)
+class SmallKernel(KernelParts):
+    """A kernel with the modules of an image on a USB disk, each with what it depends on."""
+
+    device_trees: tuple[str, ...] = ()
+    modules: tuple[tuple[str, str], ...] = (
+        ("ext4", "crc16"),
+        ("crc16", ""),
+        ("usb_storage", "usbcore"),
+        ("dwc2", "usbcore"),
+        ("usbcore", "crc16"),
+        ("cdc_ether", "usbcore"),
+    )
+
+    def entries(self, job: Job) -> Iterator[Entry]:
+        yield file("boot/vmlinuz-6.12.1", b"\0" * 0x38 + b"ARM\x64")
+        yield file(f"{FOLDER}/modules.builtin", b"")
+        for name, needs in self.modules:
+            told = {"name": name, "vermagic": MAGIC, "depends": needs}
+            data = module(**told, parmtype="quirks:string")
+            yield file(f"{FOLDER}/kernel/{name}.ko", data)
+
+
+def test_what_other_disks_need_is_in_the_initramfs_and_in_a_list_of_its_own(store: Store) -> None:
+    tree = ModuleTree(
+        SmallKernel(),
+        ("ext4",),
+        ("dwc2", "cdc_ether"),
+        params={"usb-storage": {"quirks": "152d:0578:u"}},
+        other_disks=("dwc2", "usb-storage"),
+    )
+    job = Builder(store, Runner()).build(tree)
+
+    def listed(output: str) -> list[str]:
+        return [line.rpartition("/")[2] for line in job.file(tree, output).read_text().splitlines()]
+
+    assert listed("boot-order") == ["crc16.ko", "ext4.ko"]
+    other = ["usbcore.ko", "dwc2.ko", "usb_storage.ko quirks=152d:0578:u"]
+    assert listed("other-disks-order") == other
+    # A Pi that started from its card has loaded none of the others.
+    assert listed("late-order") == ["usbcore.ko", "dwc2.ko", "cdc_ether.ko"]
+    with job.file(tree, "boot").open("rb") as stream:
+        held = {entry.path.rpartition("/")[2] for entry in read_tar(stream, "it")}
+    assert held == {"crc16.ko", "ext4.ko", "usbcore.ko", "dwc2.ko", "usb_storage.ko"}
 
 
 @pytest.mark.provokes("kernel.unknown-module")
