@@ -12,17 +12,22 @@ from tests.system.conftest import Built
 
 
 @pytest.mark.parametrize(
-    ("example", "slot"),
+    ("example", "kind", "slot"),
     [
-        ("pi4", "/dev/mmcblk0p2,"),
-        ("zero2w", "/dev/mmcblk0p1 folder a/,"),
+        # From a card the Pi 4 boots below.
+        ("pi4", "usb", "/dev/sda2,"),
+        ("zero2w", "card", "/dev/mmcblk0p1 folder a/,"),
     ],
 )
 def test_a_pi_boots_its_own_slot_a_and_says_hello(
-    piimage: Command, built: Built, example: str, slot: str
+    piimage: Command, built: Built, example: str, kind: str, slot: str
 ) -> None:
-    done = piimage(["run", built(example), "--until", "HELLO from", "--timeout", "600"])
+    words = ["run", built(example), "--from", kind, "--disk", "3000"]
+    done = piimage([*words, "--until", "HELLO from", "--timeout", "600"])
     assert done.returncode == 0, done.stderr
+    assert "piimage: data partition grown from " in done.stdout
+    assert "piimage: data file system fills its partition" in done.stdout
+    assert "did not load" not in done.stdout
     assert f"piimage: slot {slot} containers from slot" in done.stdout
     assert f"HELLO from {example}" in done.stdout
 

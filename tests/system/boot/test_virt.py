@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from piimage.emulator.session import reboot
+import pytest
+
+from piimage.boards import DiskKind
+from piimage.emulator.session import Options, boot, reboot
+from piimage.firmware.manifest import board_of
+from piimage.run import Runner
 from piimage.testing.shell import Shell
 from tests.system.boot.conftest import PATIENCE, Pi
 
@@ -102,6 +108,21 @@ def test_the_data_partition_fills_the_card(pi: Pi) -> None:
     mebibytes = int(pi.say("df -m /data | tail -n 1 | awk '{print $2}'"))
     # 2 GiB less selector (16 MiB), two slots (512 MiB each) and what ext4 takes for itself.
     assert 850 < mebibytes < 1008
+
+
+@pytest.mark.parametrize(
+    ("kind", "partition"), [("usb", "sda2"), ("uas", "sda2"), ("nvme", "nvme0n1p2")]
+)
+def test_the_same_image_boots_from_another_disk_and_keeps_its_data_there(
+    virt: Path, kind: str, partition: str
+) -> None:
+    board = board_of(virt)
+    with boot(virt, board, Runner(), Options(disk_size=2 << 30, kind=DiskKind(kind))) as session:
+        session.wait_for("piimage: data file system fills its partition", PATIENCE)
+        said = [line.text for line in session.lines()]
+    assert f"piimage: slot /dev/{partition}, containers from slot" in said
+    assert [line for line in said if line.startswith("piimage: data partition grown from ")]
+    assert [line for line in said if "did not load" in line or "DATA LOST" in line] == []
 
 
 def test_data_is_seen_where_the_file_wants_it(pi: Pi) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,113 @@ def test_an_image_without_a_disk_has_lost_nothing(pi: Pi) -> None:
 def test_a_data_partition_that_is_missing_is_named(pi: Pi) -> None:
     told = "piimage: DATA LOST: /nowhere/mmcblk7p4 does not exist; /data is temporary"
     assert _mount_data(pi, "/nowhere/mmcblk7") == [told]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A made-up disk with a second partition: its name, where sysfs has it, and its MBR's id."""
+
+    name: str
+    home: str
+    number: int
+
+
+ID = 0x1234ABCD
+CARD = Disk("mmcblk0", "platform/soc/3f202000.mmc/mmc_host/mmc0/mmc0:4567", ID)
+SSD = Disk("sda", "platform/scb/fd500000.pcie/0000:01:00.0/usb2/2-1/2-1:1.0/host0", ID)
+NVME = Disk("nvme0n1", "platform/scb/fd500000.pcie/0000:01:00.0/nvme/nvme0", ID)
+FOREIGN = Disk("sda", SSD.home, 0x99999999)
+
+
+def _find(pi: Pi, at_once: tuple[Disk, ...], late: tuple[Disk, ...], mode: int | None) -> list[str]:
+    """Return the slot's device, or ``none``, and after how many tenths of a second.
+
+    `late` are the disks that appear once the modules of other disks are loaded. Files stand for
+    device files, and no time passes.
+    """
+    init = pi.initramfs_functions()
+    text = init.read_text().replace("[ -b ", "[ -e ")
+    for place in ("/sys/", "/proc/", "/dev/$"):
+        text = text.replace(place, f"{pi.root}{place}")
+    init.write_text(text)
+    for folder in ("sys/block", "late"):
+        pi.path(f"{folder}/none")
+    for disk in (*at_once, *late):
+        folder = "sys/block" if disk in at_once else "late"
+        pi.path(f"{folder}/{disk.name}").symlink_to(f"../devices/{disk.home}/block/{disk.name}")
+        pi.path(f"dev/{disk.name}").write_bytes(bytes(440) + struct.pack("<I", disk.number))
+        pi.path(f"dev/{disk.name}{'p' if disk.name[-1].isdigit() else ''}2").touch()
+    if mode is not None:
+        pi.path("proc/device-tree/chosen/bootloader/boot-mode").write_bytes(struct.pack(">I", mode))
+    out = pi.sh(
+        f". {init}; load_settings; SLOT_PARTITION=2; DISK_ID={ID:08x};"
+        ' bb() { [ "$1" = usleep ] || busybox "$@"; };'
+        f' load_modules() {{ [ "$1" = modules ] || mv {pi.root}/late/* {pi.root}/sys/block; }};'
+        " choose_kind; load_modules modules; load_first_others;"
+        ' find_disk || SLOT_DEVICE=none; echo "$SLOT_DEVICE $waited"'
+    )
+    return out.replace(str(pi.root), "").split()
+
+
+@pytest.mark.parametrize(
+    ("mode", "device"),
+    [(1, "/dev/mmcblk0p2"), (4, "/dev/sda2"), (5, "/dev/sda2"), (6, "/dev/nvme0n1p2")],
+)
+def test_of_disks_with_the_same_content_the_one_that_was_booted_is_taken(
+    pi: Pi, mode: int, device: str
+) -> None:
+    assert _find(pi, (CARD, SSD, NVME), (), mode) == [device, "0"]
+
+
+@pytest.mark.parametrize(("mode", "disk"), [(4, SSD), (6, NVME)])
+def test_the_modules_of_other_disks_are_loaded_at_once_if_one_was_booted(
+    pi: Pi, mode: int, disk: Disk
+) -> None:
+    assert _find(pi, (CARD,), (disk,), mode)[1] == "0"
+
+
+@pytest.mark.parametrize("disk", [SSD, NVME])
+def test_without_a_word_of_the_boot_loader_they_are_loaded_when_the_card_is_late(
+    pi: Pi, disk: Disk
+) -> None:
+    device, tenths = _find(pi, (), (disk,), None)
+    assert device.startswith(f"/dev/{disk.name}")
+    assert int(tenths) == 21
+
+
+def test_a_card_that_is_there_loads_nothing_more(pi: Pi) -> None:
+    assert _find(pi, (CARD,), (SSD,), None) == ["/dev/mmcblk0p2", "0"]
+    assert pi.path("late/sda").is_symlink()
+
+
+def test_a_foreign_disk_that_has_the_partition_is_not_taken(pi: Pi) -> None:
+    assert _find(pi, (FOREIGN, NVME), (), None)[0] == "/dev/nvme0n1p2"
+
+
+def test_a_foreign_disk_alone_is_not_taken_even_if_its_kind_was_booted(pi: Pi) -> None:
+    assert _find(pi, (FOREIGN,), (), 4)[0] == "none"
+
+
+def test_a_boot_loader_that_names_the_wrong_kind_costs_ten_seconds(pi: Pi) -> None:
+    assert _find(pi, (NVME,), (), 4) == ["/dev/nvme0n1p2", "100"]
+
+
+@pytest.mark.parametrize(
+    ("line", "module", "expected"),
+    [
+        ("usb-storage.quirks=152d:0578:u", "usb-storage.ko", "quirks=152d:0578:u"),
+        ("usb_storage.quirks=152d:0578:u", "usb-storage.ko", "quirks=152d:0578:u"),
+        ("usb-storage.quirks=x usb-storage.delay_use=3", "usb_storage.ko", "quirks=x delay_use=3"),
+        ("usb-storage.quirks=x", "uas.ko", ""),
+        ("quiet loglevel=3 cryptomgr.notests", "cryptomgr.ko", ""),
+        ("a.b=1.2=3 *.c=1", "a.ko", "b=1.2=3"),
+    ],
+)
+def test_a_module_is_given_what_the_command_line_says_for_it(
+    pi: Pi, line: str, module: str, expected: str
+) -> None:
+    init = pi.initramfs_functions()
+    cmdline = pi.write("cmdline", f"console=ttyAMA0 {line} piimage.disk-id=00000001\n")
+    init.write_text(init.read_text().replace("/proc/cmdline", str(cmdline)))
+    script = f". {init}; load_settings; read_command_line; parameters_of /usr/lib/modules/{module}"
+    assert pi.sh(f'{script}; echo "$DISK_ID" $REPLY').split() == ["00000001", *expected.split()]
