@@ -200,6 +200,10 @@ def swap_partition(b: Bench) -> str:
     return device
 
 
+def large_sectors(b: Bench) -> str:
+    return b.loop("--sector-size", "4096")
+
+
 def read_only(b: Bench) -> str:
     return b.loop("--read-only")
 
@@ -317,6 +321,7 @@ SITUATIONS = [
     (set_read_only, "flash.read-only", "write-protected"),
     (too_small, "flash.too-small", "it has 16777216 bytes"),
     (one_sector_too_small, "flash.too-small", "the image needs 25165824"),
+    (large_sectors, "flash.sector-size", "sectors of 4096 bytes"),
     (empty, "flash.no-medium", "no card in it"),
     (regular_file, "flash.not-a-device", "not a block device"),
     (folder, "flash.not-a-device", "not a block device"),
