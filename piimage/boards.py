@@ -121,8 +121,8 @@ class Function(_Part):
     """Devices that no device tree has, as the kernel announces them: ``usb:…``, ``mdio:…``."""
     modules: tuple[Name, ...] = ()
     """Modules that belong to no device, such as i2c-dev."""
-    boots: bool = False
-    """Whether the root may lie on it, so that its drivers belong in the initramfs."""
+    stage: Literal["boot", "other_disks", "late"] = "late"
+    """Which list of `modules` its drivers belong to: a disk's to one of the first two."""
     with_wifi: bool = False
     """Whether it is there only for a file that asks for WiFi, with the modules of `wifi`."""
     absent_on: tuple[Line, ...] = ()

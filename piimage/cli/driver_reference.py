@@ -81,7 +81,10 @@ def _stated(one: Surveyed) -> Iterator[str]:
 def _modules(found: Sequence[Surveyed]) -> Iterator[str]:
     yield "## The modules of each function"
     yield ""
-    yield "All others that it needs are built in. Those in *italics* are loaded by the initramfs."
+    yield (
+        "All others that it needs are built in. Those in *italics* are loaded by the initramfs: "
+        "those of disks that are no card when such a disk is booted."
+    )
     for board in dict.fromkeys(one.board.name for one in found):
         models = [one for one in found if one.board.name == board]
         yield from ("", f"### {board}", "", "| function | modules |", "|---|---|")

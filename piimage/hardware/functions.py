@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from piimage.boards import Board, Function
@@ -43,13 +43,18 @@ class Image:
     boot: tuple[str, ...]
     late: tuple[str, ...]
     wifi: tuple[str, ...]
+    other_disks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, board: Board, supply: Supply) -> Image:
         """Return what the image of `board` loads; raises InputError ``kernel.unknown-module``."""
         wifi = board.wifi.modules if board.wifi is not None else ()
-        lists = (board.modules.boot, board.modules.late, wifi)
+        lists = (board.modules.boot, board.modules.late, wifi, board.modules.other_disks)
         return cls(*(tuple(supply.load_order(names)) for names in lists))
+
+    def booted_from_another_disk(self) -> Image:
+        """Return what it loads when the initramfs loads `other_disks` too."""
+        return replace(self, boot=tuple(dict.fromkeys((*self.boot, *self.other_disks))))
 
     def state(self, drivers: Iterable[Driver]) -> tuple[State, str]:
         """Return where the best of `drivers` is, and the name of its module, if it has one."""

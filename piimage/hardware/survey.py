@@ -38,11 +38,11 @@ class Surveyed:
 
     def _faults(self) -> Iterator[str]:
         for name, needs in self.needs.items():
-            boots = self.board.functions[name].boots
+            stage = self.board.functions[name].stage
             for need in needs:
-                if need.module and (not need.state.works or (boots and not need.state.early)):
-                    where = "boot" if boots else "late"
-                    yield f"{need.module} belongs to {where}: {name} needs it ({need.what})"
+                in_time = need.state.works if stage == "late" else need.state.early
+                if need.module and not in_time:
+                    yield f"{need.module} belongs to {stage}: {name} needs it ({need.what})"
         for late in self.late:
             yield f"{late.module} belongs to boot: {late.device}, built in, needs {late.supplier}"
 
@@ -130,6 +130,8 @@ def _survey(
 
     def examiner(function: Function) -> Examiner:
         loaded = image if function.with_wifi else replace(image, wifi=())
+        if function.stage == "other_disks":
+            loaded = loaded.booted_from_another_disk()
         return Examiner(tree(function.overlays), kernel.drivers, loaded)
 
     wanted = {n: one for n, one in board.functions.items() if model.title not in one.absent_on}

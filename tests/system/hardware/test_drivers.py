@@ -33,7 +33,9 @@ def test_a_model_has_every_driver_that_the_kernel_has_for_it_in_time(
     (one,) = (one for one in found if (one.board.name, one.model.title) == (board, title))
     assert one.faults == ()
     assert one.out_of_order == (), "the kernel puts these off; put the needed one first"
-    assert all(need.state.early for need in one.needs["card"])
+    assert all(
+        need.state.early for name in ("card", "usb-disk") for need in one.needs.get(name, ())
+    )
 
 
 def test_the_page_is_what_the_survey_finds(found: Sequence[Surveyed]) -> None:
@@ -43,10 +45,7 @@ def test_the_page_is_what_the_survey_finds(found: Sequence[Surveyed]) -> None:
 def without(name: str, module: str) -> Board:
     """A shipped board that does not load `module`."""
     board = load_board(name)
-    lists = {
-        field: tuple(one for one in names if one != module)
-        for field, names in (("boot", board.modules.boot), ("late", board.modules.late))
-    }
+    lists = {field: tuple(one for one in names if one != module) for field, names in board.modules}
     modules = board.modules.model_copy(update=lists)
     assert modules != board.modules
     return board.model_copy(update={"modules": modules})
@@ -62,6 +61,10 @@ def without(name: str, module: str) -> Board:
         ("pi5", "clk-rp1", "clk_rp1 belongs to late: ethernet needs it"),
         ("pi4", "broadcom", "broadcom belongs to late: ethernet needs it (mdio:"),
         ("pi4", "reset-raspberrypi", "reset_raspberrypi belongs to late: usb needs it"),
+        ("pi4", "reset-raspberrypi", "reset_raspberrypi belongs to other_disks: usb-disk needs it"),
+        ("pi4", "nvme", "nvme belongs to other_disks: nvme needs it (pci:"),
+        ("pi3", "dwc2", "dwc2 belongs to other_disks: usb-disk needs it"),
+        ("pi5", "sd_mod", "sd_mod belongs to other_disks: usb-disk needs it (scsi:"),
     ],
 )
 def test_a_module_that_is_left_out_is_missed(

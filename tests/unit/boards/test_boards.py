@@ -33,7 +33,7 @@ def test_a_shipped_board_is_valid_and_named(name: str) -> None:
     board = load_board(name)
     assert board.name == name
     assert len(set(board.modules.boot)) == len(board.modules.boot)
-    assert not set(board.modules.boot) & set(board.modules.late)
+    assert not set(board.modules.boot) & {*board.modules.late, *board.modules.other_disks}
     assert {"usb-storage", "uas", "sd_mod"} <= set(board.modules.other_disks)
 
 

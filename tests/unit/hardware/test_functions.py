@@ -7,7 +7,7 @@ from piimage.hardware.functions import Examiner, Image, Late, Need, State
 
 from .trees import drivers, tree
 
-CARD = Function(nodes=("mmc0",), boots=True)
+CARD = Function(nodes=("mmc0",), stage="boot")
 
 
 def examiner(boot: tuple[str, ...] = (), late: tuple[str, ...] = ()) -> Examiner:
@@ -51,6 +51,14 @@ def test_a_built_in_device_must_not_wait_for_a_module_of_the_running_system() ->
     assert examiner().late_suppliers(slow) == late
     assert examiner(boot=("lazy",)).late_suppliers(slow) == ()
     assert examiner(late=("supply", "mmc")).late_suppliers(CARD) == ()
+
+
+def test_the_modules_of_other_disks_are_there_only_when_one_is_booted() -> None:
+    image = Image(("supply",), (), (), ("mmc", "supply"))
+    assert states(Examiner(tree(), drivers(), image).needs(CARD))["mmc@1"] is State.NOT_LOADED
+    booted = image.booted_from_another_disk()
+    assert states(Examiner(tree(), drivers(), booted).needs(CARD))["mmc@1"] is State.BOOT
+    assert booted.boot == ("supply", "mmc")
 
 
 def test_a_module_before_its_supplier_is_named() -> None:

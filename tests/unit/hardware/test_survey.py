@@ -18,7 +18,8 @@ def surveyed(late: tuple[Late, ...] = (), model: int = 0, **needs: Need) -> Surv
 
 def test_every_shipped_pi_says_what_its_card_is() -> None:
     assert {board.name for board in pis()} == {"pi3", "pi4", "pi5", "zero2w"}
-    assert all(board.functions["card"].boots for board in pis())
+    assert {board.functions["card"].stage for board in pis()} == {"boot"}
+    assert {board.functions["usb-disk"].stage for board in pis()} == {"other_disks"}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,8 @@ def test_every_shipped_pi_says_what_its_card_is() -> None:
         ("usb", State.LATE, None),
         ("wifi", State.WIFI, None),
         ("card", State.BOOT, None),
+        ("usb-disk", State.BOOT, None),
+        ("usb-disk", State.LATE, "m belongs to other_disks: usb-disk needs it (x)"),
     ],
 )
 def test_a_module_in_the_wrong_list_is_a_fault(name: str, state: State, fault: str | None) -> None:
