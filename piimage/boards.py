@@ -41,6 +41,34 @@ class Kernel(_Part):
 
 
 Filter = Annotated[str, StringConstraints(pattern=r"^[a-z0-9+=-]+$")]
+PathPattern = Annotated[str, StringConstraints(pattern=r"^/(dev|sys)/[!-~]+$")]
+
+
+class Lack(_Part):
+    """What hardware has and its kernel, or Debian's firmware, cannot use; and what asks for it."""
+
+    what: Line
+    """A sentence: what does not work, and why."""
+    paths: tuple[PathPattern, ...] = ()
+    """Patterns (as of the shell) of the device nodes and files that are not there."""
+    overlays: tuple[Name, ...] = ()
+    """The names under which people ask for it in `boot: overlays:`."""
+    modules: tuple[Name, ...] = ()
+    """The kernel modules that would drive it."""
+    sections: tuple[Name, ...] = ()
+    """The sections of the YAML that ask for it, such as network.wifi."""
+    instead: Line | None = None
+    """What to do instead, as a hint to the user."""
+
+
+class Absent(_Part):
+    """A model that people would look for under this board, and that cannot be supported."""
+
+    title: Line
+    names: tuple[Name, ...] = Field(min_length=1)
+    """What people write for it after `board:`."""
+    why: Line
+    """What is missing, a sentence without its full stop."""
 
 
 class Model(_Part):
@@ -62,8 +90,8 @@ class Model(_Part):
     """The least memory that it is sold with."""
     radios: tuple[Name, ...] = ()
     """The WiFi chips that it is built with, as the driver names their firmware."""
-    lacks: tuple[Line, ...] = ()
-    """What it has and the kernel or Debian's firmware cannot use, a sentence each."""
+    lacks: tuple[Lack, ...] = ()
+    """What does not work on it, and does on its sisters."""
 
     @property
     def tree_name(self) -> str | None:
@@ -78,6 +106,8 @@ class Overlays(_Part):
     """The folders below boards/overlays with the sources that fit the board's device trees."""
     always: tuple[Name, ...] = ()
     """Those that are applied unless the user leaves them out."""
+    gives: Mapping[Name, tuple[PathPattern, ...]] = {}
+    """Patterns of the device nodes that are there only while an overlay is applied, by its name."""
 
 
 class Firmware(_Part):
@@ -231,6 +261,10 @@ class Board(_Part):
     title: Line
     models: tuple[Model, ...] = Field(min_length=1)
     """The first is the one that the emulator stands in for."""
+    lacks: tuple[Lack, ...] = ()
+    """What works on none of its models."""
+    absent: tuple[Absent, ...] = ()
+    """Models that look like its own, and for which there is no card."""
     kernel: Kernel
     overlays: Overlays
     firmware: Firmware
@@ -337,9 +371,10 @@ def _contradictions(board: Board, origin: str) -> Iterator[PiimageError]:
     for number, model in enumerate(board.models):
         if model.when is not None and model.when not in model.filters:
             yield _fault(f"models.{number}.when", "it is none of the model's filters", origin)
-    unknown = sorted(set(board.overlays.always) - set(overlay_sources(board)))
-    if unknown:
-        yield _fault("overlays.always", f"there is no overlay {', '.join(unknown)}", origin)
+    for key, named in (("always", board.overlays.always), ("gives", board.overlays.gives)):
+        unknown = sorted(set(named) - set(overlay_sources(board)))
+        if unknown:
+            yield _fault(f"overlays.{key}", f"there is no overlay {', '.join(unknown)}", origin)
     titles = {model.title for model in board.models}
     for name, function in board.functions.items():
         strange = sorted(set(function.overlays) - set(overlay_sources(board)))

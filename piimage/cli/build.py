@@ -66,7 +66,7 @@ def build(
         return
     # All that builds is imported only now: a third of a second that "nothing changed" goes without.
     from piimage.build import build as build_all  # noqa: PLC0415
-    from piimage.cli.session import project, sources  # noqa: PLC0415
+    from piimage.cli.session import project_of_card, sources  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
     chosen = parse(form, imager_url=rpi_imager)
@@ -86,7 +86,7 @@ def build(
             keyring=keyring,
         ) as found,
     ):
-        made = build_all(project(files, sets, found), found, out, chosen)
+        made = build_all(project_of_card(files, sets, found), found, out, chosen)
         said = _summary(made)
         memory.remember(witness, made.paths, said, os.environ)
         found.emit(Note(said))

@@ -24,7 +24,7 @@ from piimage.cli.options import (
     Snapshot,
     Verbose,
 )
-from piimage.cli.session import project, sources
+from piimage.cli.session import project_of_card, sources
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
 from piimage.locking import Sources
@@ -84,7 +84,7 @@ def card_image(files: list[Path], sets: list[str], found: Sources) -> Iterator[P
         yield files[0]
         return
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
-        yield build_card(project(files, sets, found), found, Path(folder)).image
+        yield build_card(project_of_card(files, sets, found), found, Path(folder)).image
 
 
 def _show(data: bytes) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from piimage.build import Project, open_project
 from piimage.cli.output import listening
+from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load
+from piimage.events import Warning
 from piimage.locking import Sources
 from piimage.oci.registry import Access
 from piimage.run import Runner
@@ -45,3 +47,14 @@ def sources(
 def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
     """Read the YAML files and their lock."""
     return open_project(files, load(files, sets, os.environ), found)
+
+
+def project_of_card(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
+    """Read the YAML files, for a card, and their lock; what only some Pis have is a warning.
+
+    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board has not.
+    """
+    appliance = load(files, sets, os.environ)
+    for remark in refuse_lacking(files, sets, os.environ):
+        found.emit(Warning(remark))
+    return open_project(files, appliance, found)

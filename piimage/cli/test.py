@@ -21,7 +21,7 @@ from piimage.cli.options import (
     Snapshot,
     Verbose,
 )
-from piimage.cli.session import project, sources
+from piimage.cli.session import project_of_card, sources
 from piimage.errors import PiimageError
 from piimage.testing.report import failures, junit, save
 from piimage.testing.verify import require_testable, verify
@@ -56,7 +56,7 @@ def test(
         certificates=certificates,
         keyring=keyring,
     ) as found:
-        built = project(files, sets, found)
+        built = project_of_card(files, sets, found)
         require_testable(built.appliance, built.board)
         with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
             image = build_card(built, found, Path(folder)).image

@@ -106,30 +106,43 @@ def _board_errors(root: MapNode) -> Iterator[InputError]:
     search = [Path(board.at.source).parent / "boards"]
     known = board_names(search)
     if board.text not in known:
-        yield InputError(
-            "config.unknown-board",
-            f"there is no board {quoted(board.text)}",
-            place=str(board.at),
-            hint=f"instead: {did_you_mean(board.text, known)}",
-        )
+        yield _unknown_board(board, known, search)
         return
     boot = root.items.get("boot")
     if wanted := list(_scalars(boot.items.get("overlays") if isinstance(boot, MapNode) else None)):
         yield from _overlay_errors(wanted, board.text, search)
 
 
+def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Path]) -> InputError:
+    from piimage.config.lacks import absent_model  # noqa: PLC0415
+
+    absent = absent_model(board.text, search)
+    why = f": {absent.title}: {absent.why}" if absent else ""
+    return InputError(
+        "config.unknown-board",
+        f"there is no board {quoted(board.text)}{why}",
+        place=str(board.at),
+        hint=f"instead: {did_you_mean(board.text, known)}",
+    )
+
+
 def _overlay_errors(
     wanted: Iterable[ScalarNode], name: str, search: Sequence[Path]
 ) -> Iterator[InputError]:
     from piimage.boards import load_board, overlay_sources  # noqa: PLC0415
+    from piimage.config.lacks import lacking_error, lacking_overlay  # noqa: PLC0415
 
     try:
-        known = overlay_sources(load_board(name, search))
+        board = load_board(name, search)
     except PiimageError:
         return  # a board of the user's own that is wrong has errors of its own
+    known = overlay_sources(board)
     for one in wanted:
         overlay = one.text.removeprefix("-")
         if overlay in known:
+            continue
+        if lack := lacking_overlay(overlay, board):
+            yield lacking_error(f"the overlay {quoted(overlay)}", board.title, lack, one.at)
             continue
         has = did_you_mean(overlay, known) if known else "nothing: this board has none"
         yield InputError(

@@ -1,0 +1,226 @@
+"""What a file asks for and its board has not: said before a build, with the place that asks.
+
+What boards lack is data: ``lacks``, ``absent`` and ``overlays.gives`` of boards/NAME.yml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, Literal
+
+from piimage import resources
+from piimage.boards import Absent, Board, Lack, board_names, load_board
+from piimage.config.document import read_document, with_paths
+from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
+from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
+from piimage.config.values import quoted
+from piimage.errors import InputError, PiimageError, raise_all
+
+_HARDWARE: Final = ("/dev/", "/sys/")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is asked for in vain."""
+
+    error: InputError
+    certain: bool
+    """It works nowhere; else it does on some Pis, or with a driver of the file's own."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the file asks for, and where."""
+
+    kind: Literal["path", "module", "section"]
+    text: str
+    at: Position
+
+
+def refuse_lacking(
+    files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return remarks on what `files` ask for and only some Pis of their board have.
+
+    Raises InputError (or an ErrorGroup) ``config.lacking`` or ``config.no-overlay`` for each thing
+    that none has.
+    """
+    found = findings(files, sets, environment)
+    raise_all(one.error for one in found if one.certain)
+    return tuple(str(one.error) for one in found)
+
+
+def findings(
+    files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """Return what `files` ask for and their board has not; what is no valid file asks nothing."""
+    document, _ = read_document(files, sets, environment)
+    root = with_paths(document, APPLIANCE_PATHS).root
+    name = root.items.get("board")
+    if not isinstance(name, ScalarNode):
+        return ()
+    board = load_board(name.text, [Path(name.at.source).parent / "boards"])
+    return tuple(dict.fromkeys(_findings(root, board)))
+
+
+def absent_model(name: str, search: Sequence[Path]) -> Absent | None:
+    """Return the model that people call `name` and that a board of `search` says it cannot be."""
+    for known in board_names(search):
+        try:
+            absent = load_board(known, search).absent
+        except PiimageError:
+            continue  # a board of the user's own that is wrong has errors of its own
+        if found := next((one for one in absent if name in one.names), None):
+            return found
+    return None
+
+
+def lacking_overlay(overlay: str, board: Board) -> Lack | None:
+    """Return what `overlay` stands for, if `board` says that it lacks that."""
+    return next((lack for lack in board.lacks if overlay in lack.overlays), None)
+
+
+def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
+    applied = _applied(root, board)
+    own_drivers = any(True for _ in _own_drivers(root))
+    for request in _requests(root):
+        givers = _givers(request, board)
+        if applied.intersection(givers):
+            continue
+        if givers:
+            yield Finding(_no_overlay(request, board, givers), not own_drivers)
+            continue
+        certain = request.kind == "module" or not own_drivers
+        for lack in board.lacks:
+            if _asks(request, lack):
+                yield Finding(_lacking(request, board.title, lack), certain)
+        for model in board.models:
+            for lack in model.lacks:
+                if _asks(request, lack):
+                    yield Finding(_lacking(request, model.title, lack), certain=False)
+
+
+def _applied(root: MapNode, board: Board) -> set[str]:
+    wanted = [one.text for one in _scalars(_node(root, "boot", "overlays"))]
+    return {*board.overlays.always, *wanted} - {text.removeprefix("-") for text in wanted
+        if text.startswith("-")}  # fmt: skip
+
+
+def _givers(request: _Request, board: Board) -> list[str]:
+    if request.kind != "path":
+        return []
+    gives = board.overlays.gives.items()
+    return [name for name, patterns in gives if _matches(request.text, patterns)]
+
+
+def _asks(request: _Request, lack: Lack) -> bool:
+    match request.kind:
+        case "path":
+            return _matches(request.text, lack.paths)
+        case "module":
+            return request.text.replace("_", "-") in lack.modules
+        case "section":
+            return request.text in lack.sections
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _no_overlay(request: _Request, board: Board, givers: Sequence[str]) -> InputError:
+    return InputError(
+        "config.no-overlay",
+        f"{board.title} has {request.text} only with an overlay",
+        place=str(request.at),
+        hint=f"instead: boot: {{ overlays: [{givers[0]}] }}"
+        + (f" (or {', '.join(givers[1:])})" if givers[1:] else ""),
+    )
+
+
+def _lacking(request: _Request, title: str, lack: Lack) -> InputError:
+    return lacking_error(quoted(request.text), title, lack, request.at)
+
+
+def lacking_error(asked: str, title: str, lack: Lack, at: Position) -> InputError:
+    """Return the error that the board or model `title` cannot give `asked`, for `lack`."""
+    return InputError(
+        "config.lacking",
+        f"{asked} on {title}: {lack.what.rstrip('.')}",
+        place=str(at),
+        hint=f"instead: {lack.instead or 'leave it out, or take another board'}",
+    )
+
+
+# The file's side ----------------------------------------------------------------------------
+
+
+def _requests(root: MapNode) -> Iterator[_Request]:
+    for section in SECTIONS:
+        for entry in _maps(root.items.get(section)):
+            yield from _of_entry(entry)
+    for module in _items(root.items.get("modules")):
+        if name := _text(module, "name"):
+            yield _Request("module", name.text, name.at)
+    if isinstance(wifi := _node(root, "network", "wifi"), MapNode):
+        yield _Request("section", "network.wifi", wifi.at)
+
+
+def _of_entry(entry: MapNode) -> Iterator[_Request]:
+    devices = entry.items.get("devices")
+    for one in _items(devices):
+        if path := _text(one, "path"):
+            yield _Request("path", path.text, path.at)
+    for key in ("binds", "binds.add"):
+        for bind in _scalars(entry.items.get(key)):
+            source = bind.text.partition(":")[0]
+            if source.startswith(_HARDWARE):
+                yield _Request("path", source, bind.at)
+    if devices is None:
+        yield from _of_folder(entry)
+
+
+def _of_folder(entry: MapNode) -> Iterator[_Request]:
+    """Give the devices of the container folder that `entry` names, at that place."""
+    for key, folder in (("use", resources.path("services")), ("build", Path("/"))):
+        name = entry.items.get(key)
+        if not isinstance(name, ScalarNode) or not name.text:
+            continue
+        document, _ = read_document([folder / name.text / "service.yml"], (), {})
+        for one in _items(_node(document.root, "config", "devices")):
+            if path := _text(one, "path"):
+                yield _Request("path", path.text, name.at)
+
+
+def _own_drivers(root: MapNode) -> Iterator[Node]:
+    """Give what may bring a driver that the board's kernel has not."""
+    yield from (one for one in _maps(root.items.get("modules")) if "build" in one.items)
+    yield from _items(root.items.get("init"))
+    if (image := _node(root, "kernel", "image")) is not None:
+        yield image
+
+
+def _node(node: Node | None, *path: str) -> Node | None:
+    for key in path:
+        node = node.items.get(key) if isinstance(node, MapNode) else None
+    return node
+
+
+def _items(node: Node | None) -> Sequence[Node]:
+    return node.items if isinstance(node, ListNode) else ()
+
+
+def _maps(node: Node | None) -> Iterator[MapNode]:
+    yield from (one for one in _items(node) if isinstance(one, MapNode))
+
+
+def _scalars(node: Node | None) -> Iterator[ScalarNode]:
+    yield from (one for one in _items(node) if isinstance(one, ScalarNode) and one.text)
+
+
+def _text(node: Node, key: str) -> ScalarNode | None:
+    """Return the scalar `node`, or the one that a mapping has at `key`."""
+    found = node.items.get(key) if isinstance(node, MapNode) else node
+    return found if isinstance(found, ScalarNode) and found.text else None

@@ -1,0 +1,187 @@
+"""What a file asks for and its board has not: where it is said, and how gravely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.boards import board_names, load_board
+from piimage.config.lacks import findings, refuse_lacking
+from piimage.config.load import load, load_all
+from piimage.errors import ErrorGroup, PiimageError
+
+SERVICE = "services:\n  - { name: a, image: alpine, DEVICES }\n"
+
+
+def written(folder: Path, text: str) -> list[Path]:
+    file = folder / "a.yml"
+    file.write_text(text)
+    return [file]
+
+
+def refusal(folder: Path, text: str) -> PiimageError:
+    file = written(folder, text)
+    load_all(file)
+    with pytest.raises(PiimageError) as caught:
+        refuse_lacking(file, (), {})
+    return caught.value
+
+
+def asking(board: str, devices: str, more: str = "") -> str:
+    return f"board: {board}\n" + SERVICE.replace("DEVICES", devices) + more
+
+
+@pytest.mark.provokes("config.no-overlay")
+@pytest.mark.parametrize("board", ["pi3", "pi4", "pi5", "zero2w"])
+def test_a_device_without_its_overlay_is_refused_with_the_overlays_name(
+    board: str, tmp_path: Path
+) -> None:
+    error = refusal(tmp_path, asking(board, "devices: [/dev/spidev0.0]"))
+    assert error.code == "config.no-overlay"
+    assert error.place == f"{tmp_path}/a.yml:3:41"
+    assert error.hint == "instead: boot: { overlays: [spi0] }"
+    with_it = asking(board, "devices: [/dev/spidev0.0]", "boot: { overlays: [spi0] }\n")
+    assert refuse_lacking(written(tmp_path, with_it), (), {}) == ()
+
+
+def test_the_headers_i2c_is_there_by_itself_but_on_a_pi_5(tmp_path: Path) -> None:
+    for board in ("pi3", "pi4", "zero2w"):
+        asks = asking(board, "devices: [/dev/i2c-1]")
+        assert refuse_lacking(written(tmp_path, asks), (), {}) == ()
+    error = refusal(tmp_path, asking("pi5", "devices: [/dev/i2c-1]"))
+    assert "(or i2c1-400k, rtc-ds3231)" in str(error)
+
+
+def test_an_overlay_that_is_left_out_gives_nothing(tmp_path: Path) -> None:
+    more = "boot: { overlays: [i2c1, -i2c1] }\n"
+    assert refusal(tmp_path, asking("pi5", "devices: [/dev/i2c-1]", more)).code == (
+        "config.no-overlay"
+    )
+
+
+@pytest.mark.provokes("config.lacking")
+@pytest.mark.parametrize(
+    ("asks", "said"),
+    [
+        ("devices: [/dev/ttyAMA0]", "UARTs"),
+        ("devices: [{ path: /dev/spidev1.0 }]", "SPI_DESIGNWARE"),
+        ("binds: ['/sys/class/pwm:/pwm']", "PWM"),
+        ("binds.add: ['/sys/class/pwm:/pwm']", "PWM"),
+    ],
+)
+def test_what_no_model_has_is_refused_with_the_reason(asks: str, said: str, tmp_path: Path) -> None:
+    error = refusal(tmp_path, asking("pi5", asks))
+    assert (error.code, said in error.message) == ("config.lacking", True)
+    assert refuse_lacking(written(tmp_path, asking("qemu-virt", asks)), (), {}) == ()
+
+
+def test_the_console_of_a_pi_5_is_no_uart_of_its_header(tmp_path: Path) -> None:
+    file = written(tmp_path, asking("pi5", "devices: [/dev/ttyAMA10]"))
+    assert refuse_lacking(file, (), {}) == ()
+
+
+def test_a_module_that_the_kernel_lacks_is_refused(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "board: pi5\nmodules: [hello, pwm_rp1]\n")
+    assert (error.code, error.place) == ("config.lacking", f"{tmp_path}/a.yml:2:18")
+
+
+def test_an_overlay_of_raspberry_pi_os_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(PiimageError, match="PWM has no driver") as caught:
+        load(written(tmp_path, "board: pi5\nboot: { overlays: [pwm] }\n"))
+    assert (caught.value.code, caught.value.place) == ("config.lacking", f"{tmp_path}/a.yml:2:20")
+
+
+def test_all_of_it_is_said_at_once(tmp_path: Path) -> None:
+    error = refusal(tmp_path, asking("pi5", "devices: [/dev/spidev0.0, /dev/ttyAMA0, /dev/rtc0]"))
+    assert isinstance(error, ErrorGroup)
+    assert [one.code for one in error.errors] == [
+        "config.no-overlay", "config.lacking", "config.no-overlay",
+    ]  # fmt: skip
+
+
+def test_the_devices_of_a_container_folder_count_unless_the_file_replaces_them(
+    tmp_path: Path,
+) -> None:
+    uses = "board: pi5\nservices:\n  - { name: a, use: bmp280DEVICES }\n"
+    error = refusal(tmp_path, uses.replace("DEVICES", ""))
+    assert error.place == f"{tmp_path}/a.yml:3:21"
+    assert "/dev/i2c-1" in error.message
+    replaced = uses.replace("DEVICES", ", devices: [/dev/i2c-7]")
+    assert refuse_lacking(written(tmp_path, replaced), (), {}) == ()
+
+
+def test_the_devices_of_a_folder_of_ones_own_count_too(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/service.yml").write_text(
+        "name: mine\npackages: [hello]\nconfig: { devices: [/dev/spidev0.1] }\n"
+    )
+    error = refusal(tmp_path, "board: pi4\nservices:\n  - { name: a, build: mine }\n")
+    assert (error.code, error.place) == ("config.no-overlay", f"{tmp_path}/a.yml:3:23")
+
+
+def test_what_some_of_the_boards_pis_lack_is_a_remark(tmp_path: Path) -> None:
+    wifi = "board: zero2w\nnetwork: { country: DE, wifi: { ssid: x } }\n"
+    (remark,) = refuse_lacking(written(tmp_path, wifi), (), {})
+    assert remark.startswith(f"{tmp_path}/a.yml:2:31: ")
+    assert "newer radio" in remark
+
+
+@pytest.mark.parametrize(
+    "driver", ["modules: [{ build: m }]\n", "init: [mine:1]\n", "kernel: { image: mine:1 }\n"]
+)
+def test_a_file_with_drivers_of_its_own_is_warned_and_not_refused(
+    driver: str, tmp_path: Path
+) -> None:
+    asks = asking("pi5", "devices: [/dev/spidev0.0, /dev/ttyAMA0]", driver)
+    assert len(refuse_lacking(written(tmp_path, asks), (), {})) == 2
+
+
+def test_a_model_without_a_device_tree_is_named_with_the_reason(tmp_path: Path) -> None:
+    for name, title in (("cm5", "Compute Module 5"), ("pi500", "500"), ("cm4s", "4S")):
+        with pytest.raises(PiimageError, match="no device tree") as caught:
+            load(written(tmp_path, f"board: {name}\n"))
+        assert caught.value.code == "config.unknown-board"
+        assert title in caught.value.message
+
+
+def test_no_board_is_called_as_a_model_that_is_absent() -> None:
+    absent = [name for board in board_names() for one in load_board(board).absent
+              for name in one.names]  # fmt: skip
+    assert len(set(absent)) == len(absent)
+    assert not set(absent) & set(board_names())
+
+
+def test_what_an_overlay_gives_is_no_lack_of_its_board() -> None:
+    for name in board_names():
+        board = load_board(name)
+        given_paths = {one for paths in board.overlays.gives.values() for one in paths}
+        lacked = {path for lack in board.lacks for path in lack.paths}
+        assert not given_paths & lacked, name
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.sampled_from(["/dev/spidev0.0", "pi5", "bmp280", "x"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["name", "path", "devices", "use", "build", "wifi", "overlays"]),
+                inner,
+            )
+        ),
+        max_leaves=10,
+    ),
+    st.sampled_from(["services", "modules", "network", "boot", "init", "kernel"]),
+)
+def test_any_document_is_looked_through(
+    tmp_path_factory: pytest.TempPathFactory, value: object, section: str
+) -> None:
+    file = tmp_path_factory.mktemp("any") / "a.yml"
+    file.write_text(yaml.safe_dump({"board": "pi5", section: value}))
+    for finding in findings([file], (), {}):
+        assert finding.error.code in ("config.lacking", "config.no-overlay")
