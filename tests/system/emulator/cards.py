@@ -59,8 +59,8 @@ class Parts:
     device_trees: dict[str, Path]
 
 
-def make_parts(store: Store, runner: Runner, board: Board, *more: str) -> Parts:
-    """Make them; `more` are further device trees of the kernel."""
+def make_parts(store: Store, runner: Runner, board: Board, *more: str, init: bytes = INIT) -> Parts:
+    """Make them; `more` are further device trees of the kernel, `init` is what runs."""
     packages = _packages(store, runner, board)
     busybox = next(package for package in packages if package.name == "busybox-static")
     kernel = UnpackedKernel(
@@ -68,7 +68,7 @@ def make_parts(store: Store, runner: Runner, board: Board, *more: str) -> Parts:
         device_trees=(*board.trees, *more),
     )
     modules = ModuleTree(kernel, (*board.modules.boot, *NETWORK), ())
-    initramfs = InitramfsBase(busybox.blob, modules, INIT, b"")
+    initramfs = InitramfsBase(busybox.blob, modules, init, b"")
     job = Builder(store, runner).build(kernel, initramfs)
     trees = {name: job.file(kernel, name) for name in (*board.trees, *more)}
     return Parts(job.file(kernel, "image"), job.file(initramfs), trees)
