@@ -63,7 +63,8 @@ def findings(
     if not isinstance(name, ScalarNode):
         return ()
     board = load_board(name.text, [Path(name.at.source).parent / "boards"])
-    return tuple(dict.fromkeys(_findings(root, board)))
+    # An alias asks at each of its uses for the same, at the same place.
+    return tuple({str(one.error): one for one in _findings(root, board)}.values())
 
 
 def absent_model(name: str, search: Sequence[Path]) -> Absent | None:
@@ -87,26 +88,28 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
     applied = _applied(root, board)
     own_drivers = any(True for _ in _own_drivers(root))
     for request in _requests(root):
-        givers = _givers(request, board)
-        if applied.intersection(givers):
-            continue
-        if givers:
-            yield Finding(_no_overlay(request, board, givers), not own_drivers)
-            continue
         certain = request.kind == "module" or not own_drivers
-        for lack in board.lacks:
-            if _asks(request, lack):
-                yield Finding(_lacking(request, board.title, lack), certain)
-        for model in board.models:
-            for lack in model.lacks:
+        if givers := _givers(request, board):
+            if not applied.intersection(givers):
+                yield Finding(_no_overlay(request, board, givers), certain)
+            continue
+        for title, lacks, everywhere in _lacks(board):
+            for lack in lacks:
                 if _asks(request, lack):
-                    yield Finding(_lacking(request, model.title, lack), certain=False)
+                    yield Finding(_lacking(request, title, lack), certain and everywhere)
+
+
+def _lacks(board: Board) -> Iterator[tuple[str, Sequence[Lack], bool]]:
+    """Give what the board and each of its models lack, and whether that holds on all of them."""
+    yield board.title, board.lacks, True
+    for model in board.models:
+        yield model.title, model.lacks, False
 
 
 def _applied(root: MapNode, board: Board) -> set[str]:
-    wanted = [one.text for one in _scalars(_node(root, "boot", "overlays"))]
-    return {*board.overlays.always, *wanted} - {text.removeprefix("-") for text in wanted
-        if text.startswith("-")}  # fmt: skip
+    said = {one.text for one in _scalars(_node(root, "boot", "overlays"))}
+    dropped = {text.removeprefix("-") for text in said if text.startswith("-")}
+    return {*board.overlays.always, *said} - dropped
 
 
 def _givers(request: _Request, board: Board) -> list[str]:

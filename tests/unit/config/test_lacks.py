@@ -123,6 +123,12 @@ def test_the_devices_of_a_folder_of_ones_own_count_too(tmp_path: Path) -> None:
     assert (error.code, error.place) == ("config.no-overlay", f"{tmp_path}/a.yml:3:23")
 
 
+def test_an_alias_says_a_fault_once(tmp_path: Path) -> None:
+    both = "{ name: a, image: x, devices: &d [/dev/spidev0.0] }, { name: b, image: x, devices: *d }"
+    file = written(tmp_path, f"board: pi4\nservices: [{both}]\n")
+    assert len(findings(file, (), {})) == 1
+
+
 def test_what_some_of_the_boards_pis_lack_is_a_remark(tmp_path: Path) -> None:
     wifi = "board: zero2w\nnetwork: { country: DE, wifi: { ssid: x } }\n"
     (remark,) = refuse_lacking(written(tmp_path, wifi), (), {})
@@ -161,6 +167,16 @@ def test_what_an_overlay_gives_is_no_lack_of_its_board() -> None:
         given_paths = {one for paths in board.overlays.gives.values() for one in paths}
         lacked = {path for lack in board.lacks for path in lack.paths}
         assert not given_paths & lacked, name
+
+
+def test_the_guide_says_all_of_it() -> None:
+    guide = (Path(__file__).parents[3] / "docs/boards.md").read_text()
+    for board in map(load_board, board_names()):
+        of_models = [lack for model in board.models for lack in model.lacks]
+        for lack in (*board.lacks, *of_models):
+            assert f"| {board.name} | {lack.what} |" in guide
+        for absent in board.absent:
+            assert absent.title in guide
 
 
 @settings(max_examples=60, deadline=None)

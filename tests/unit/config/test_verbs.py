@@ -43,6 +43,20 @@ def test_check_reads_the_container_folders_as_well(
     )
 
 
+def test_check_warns_of_what_some_pis_lack_and_refuses_what_none_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("board: zero2w\nnetwork: { country: DE, wifi: { ssid: x } }\n")
+    assert execute(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{file}: good: zero2w, 1 service\n"
+    assert err.startswith(f"warning: {file}:2:31: 'network.wifi' on Raspberry Pi Zero 2 W: ")
+    file.write_text("board: pi5\nmodules: [pwm-rp1]\n")
+    assert execute(["check", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"{file}:2:11: 'pwm-rp1' on Raspberry Pi 5: ")
+
+
 @pytest.mark.parametrize("board", board_names())
 def test_new_writes_a_file_that_check_likes(board: str, tmp_path: Path) -> None:
     file = tmp_path / f"{board}.yml"
