@@ -93,17 +93,18 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
             if not applied.intersection(givers):
                 yield Finding(_no_overlay(request, board, givers), certain)
             continue
-        for title, lacks, everywhere in _lacks(board):
-            for lack in lacks:
-                if _asks(request, lack):
-                    yield Finding(_lacking(request, title, lack), certain and everywhere)
+        for lack, title, everywhere in _lacks(board):
+            if _asks(request, lack):
+                yield Finding(_lacking(request, title, lack), certain and everywhere)
 
 
-def _lacks(board: Board) -> Iterator[tuple[str, Sequence[Lack], bool]]:
-    """Give what the board and each of its models lack, and whether that holds on all of them."""
-    yield board.title, board.lacks, True
-    for model in board.models:
-        yield model.title, model.lacks, False
+def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:
+    """Give what is lacking, on which models, and whether it is certainly so on all of them."""
+    for lack in board.lacks:
+        yield lack, board.title, True
+    for lack in dict.fromkeys(lack for model in board.models for lack in model.lacks):
+        models = [model.title for model in board.models if lack in model.lacks]
+        yield lack, ", ".join(models), False
 
 
 def _applied(root: MapNode, board: Board) -> set[str]:

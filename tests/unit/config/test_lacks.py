@@ -136,6 +136,15 @@ def test_what_some_of_the_boards_pis_lack_is_a_remark(tmp_path: Path) -> None:
     assert "newer radio" in remark
 
 
+def test_what_several_models_lack_is_one_remark_with_their_names(tmp_path: Path) -> None:
+    asks = asking("pi5", "devices: [/dev/gpiochip0]")
+    (remark,) = refuse_lacking(written(tmp_path, asks), (), {})
+    assert "Raspberry Pi 5 Model B, Raspberry Pi 5 Model B Rev 1.1: " in remark
+    assert remark.endswith("instead: /dev/gpiochip4")
+    asks = asking("pi5", "devices: [/dev/gpiochip4]")
+    assert refuse_lacking(written(tmp_path, asks), (), {}) == ()
+
+
 @pytest.mark.parametrize(
     "driver", ["modules: [{ build: m }]\n", "init: [mine:1]\n", "kernel: { image: mine:1 }\n"]
 )
