@@ -75,7 +75,7 @@ def _reasons(name: str, needs: Iterable[Need]) -> Iterator[str]:
 
 
 def _stated(one: Surveyed) -> Iterator[str]:
-    yield from (text.rstrip(".") for text in one.model.lacks)
+    yield from (lack.what.rstrip(".") for lack in (*one.board.lacks, *one.model.lacks))
 
 
 def _modules(found: Sequence[Surveyed]) -> Iterator[str]:
