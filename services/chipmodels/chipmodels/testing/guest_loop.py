@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import tty
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chipmodels.testing.channel import Channel, ChannelClosed
-
-_LINE = "/dev/ttyS0"
+from chipmodels.testing.modules import Modules
 
 
 class GuestLoop:
     """Takes the place of pytest's own loop: tests by name, one after another, reports back."""
 
-    def __init__(self, channel: Channel, options: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, options: dict[str, Any], modules: Modules) -> None:
+        self.modules = modules
         self._channel = channel
         self._options = options
         self._errors: list[str] = []
@@ -71,7 +72,8 @@ class GuestLoop:
 
 def main(job: dict[str, Any]) -> int:
     """Run pytest on the job's files; its exit status."""
-    fd = os.open(_LINE, os.O_RDWR | os.O_NOCTTY)
-    tty.setraw(fd)
-    loop = GuestLoop(Channel(fd, fd), job["options"])
+    fd = os.open(job["line"], os.O_RDWR | os.O_NOCTTY)
+    if os.isatty(fd):
+        tty.setraw(fd)
+    loop = GuestLoop(Channel(fd, fd), job["options"], Modules(Path(job["modules"])))
     return int(pytest.main(job["arguments"], plugins=[loop]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import lzma
 import os
 import platform
 import subprocess
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-# finit_module and delete_module of the system call tables
-_CALLS = {"x86_64": (313, 176), "aarch64": (273, 106)}
+# init_module and delete_module of the system call tables
+_CALLS = {"x86_64": (175, 176), "aarch64": (105, 106)}
 _PLACES = ":/usr/sbin:/sbin"  # where kmod is, and not every user's PATH
 _SYS_MODULE = Path("/sys/module")
 
@@ -41,15 +42,32 @@ def loaded(name: str) -> bool:
     return (_SYS_MODULE / name.replace("-", "_")).is_dir()
 
 
+def module_bytes(path: Path) -> bytes:
+    """A module's file as the kernel wants it; Debian 13 packs them. Raises OSError."""
+    data = path.read_bytes()
+    try:
+        return lzma.decompress(data) if path.suffix == ".xz" else data
+    except lzma.LZMAError as error:
+        raise OSError(f"{path}: {error}") from None
+
+
 @dataclass(frozen=True)
 class Modules:
-    """The folder of one kernel's modules, uncompressed, with its ``modules.dep``."""
+    """The folder of one kernel's modules, with its ``modules.dep``."""
 
     folder: Path
 
     def has(self, name: str) -> bool:
-        """Whether the folder has it."""
+        """Whether the folder has it, or the running kernel."""
         return loaded(name) or bool(self._chain(name))
+
+    def known(self, name: str) -> bool:
+        """Whether the folder's kernel has it, built in or as a module."""
+        return bool(self._chain(name)) or _canonical(name) in self._built_in()
+
+    def files(self, name: str) -> list[Path]:
+        """The files to load for it, in their order; none for what is built in."""
+        return self._chain(name)[::-1]
 
     def load(self, name: str, **parameters: str) -> None:
         """Load it with what it depends on, unless it is there. Raises `ModuleError`."""
@@ -59,7 +77,7 @@ class Modules:
         if not chain:
             raise ModuleError(f"the guest's kernel has no module {name} ({self.folder})")
         for path in reversed(chain[1:]):
-            if not loaded(path.stem):
+            if not loaded(_name(path)):
                 self._insert(path, "")
         self._insert(chain[0], " ".join(f"{key}={value}" for key, value in parameters.items()))
 
@@ -71,18 +89,38 @@ class Modules:
         """The module's file and those that it depends on, nearest first."""
         for line in (self.folder / "modules.dep").read_text().splitlines():
             path, _, needs = line.partition(":")
-            if Path(path).stem.replace("_", "-") == name.replace("_", "-"):
+            if _name(Path(path)) == _canonical(name):
                 return [self.folder / path, *(self.folder / need for need in needs.split())]
         return []
 
+    def _built_in(self) -> set[str]:
+        try:
+            lines = (self.folder / "modules.builtin").read_text().splitlines()
+        except FileNotFoundError:
+            return set()
+        return {_name(Path(line)) for line in lines}
+
     def _insert(self, path: Path, parameters: str) -> None:
-        with path.open("rb") as file:
-            _call(0, path.stem, file.fileno(), parameters.encode(), 0)
+        try:
+            data = module_bytes(path)
+        except OSError as error:
+            raise ModuleError(f"module {_name(path)}: {error}") from None
+        _call(0, _name(path), data, len(data), parameters.encode())
+
+
+def _canonical(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _name(path: Path) -> str:
+    return _canonical(path.name.partition(".ko")[0])
 
 
 def _call(which: int, name: str, *arguments: int | bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_CALLS[platform.machine()][which], *arguments):
+    # The system calls take longs, and ctypes passes an int's upper half as it is.
+    longs = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
+    if libc.syscall(ctypes.c_long(_CALLS[platform.machine()][which]), *longs):
         number = ctypes.get_errno()
         raise ModuleError(f"module {name}: {os.strerror(number)}")
 

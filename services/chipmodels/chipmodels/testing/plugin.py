@@ -16,14 +16,15 @@ import pytest
 
 from chipmodels.target import I2cTarget, SpiTarget
 from chipmodels.testing.buses import I2cSimBus, I2cStub, SpiSimBus, i2c_bus, spi_bus
-from chipmodels.testing.guest import MODULES
+from chipmodels.testing.engines import FINDERS
 from chipmodels.testing.guest_loop import GuestLoop
-from chipmodels.testing.modules import HostModules, Loader, Modules
+from chipmodels.testing.modules import HostModules, Loader
 from chipmodels.testing.remote import Remote, enclosing_reports
 
 MARK = "device_nodes"
 NEEDS = {"i2c_stub": ("i2c-dev", "i2c-stub"), "i2c_sim": ("cuse",), "spi_sim": ("cuse",)}
 _MARKED_NEEDS = ("i2c-dev", "cuse")
+_PLACES = ("auto", "host", "guest", *FINDERS)
 _REMOTE = pytest.StashKey[Remote]()
 _NAME = pytest.StashKey[str]()
 
@@ -33,10 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("device nodes")
     group.addoption(
         "--device-nodes",
-        choices=("auto", "host", "guest"),
+        choices=_PLACES,
         help="where tests that need I2C or SPI device nodes run (default: auto)",
     )
-    parser.addini("device_nodes", "where such tests run: auto, host or guest", default="auto")
+    parser.addini("device_nodes", f"where such tests run: {', '.join(_PLACES)}", default="auto")
     parser.addini(
         "device_nodes_timeout", "seconds that one test may take in the guest", default="60"
     )
@@ -52,22 +53,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _place(config: pytest.Config) -> str:
     chosen = config.getoption("device_nodes", None) or config.getini("device_nodes")
-    if chosen not in ("auto", "host", "guest"):
-        raise pytest.UsageError(f"device_nodes = {chosen}: it is auto, host or guest")
+    if chosen not in _PLACES:
+        raise pytest.UsageError(f"device_nodes = {chosen}: it is one of {', '.join(_PLACES)}")
     return str(chosen)
 
 
-def _in_guest(config: pytest.Config) -> bool:
+def _loop(config: pytest.Config) -> GuestLoop | None:
+    """The guest's loop, where this pytest is the one in the guest."""
     plugins = config.pluginmanager.get_plugins()
-    return any(isinstance(plugin, GuestLoop) for plugin in plugins)
+    return next((plugin for plugin in plugins if isinstance(plugin, GuestLoop)), None)
 
 
 def _modules(config: pytest.Config) -> Loader:
-    return Modules(_guest_modules()) if _in_guest(config) else HostModules()
-
-
-def _guest_modules() -> Path:
-    return MODULES / os.uname().release
+    loop = _loop(config)
+    return HostModules() if loop is None else loop.modules
 
 
 def _wanted(item: pytest.Item) -> set[str]:
@@ -93,12 +92,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Settle which of the chosen tests run in the guest."""
     config = session.config
-    if _in_guest(config) or config.option.collectonly:
+    if _loop(config) is not None or config.option.collectonly:
         return
     place, here = _place(config), HostModules()
     there = [item for item in session.items if _goes(item, place, here)]
     if there:
-        session.stash[_REMOTE] = Remote(config, {item: item.stash[_NAME] for item in there})
+        names = {item: item.stash[_NAME] for item in there}
+        session.stash[_REMOTE] = Remote(config, names, place if place in FINDERS else None)
         for item in there:
             if config.pluginmanager.hasplugin("timeout"):
                 # Its clock runs in the guest; here it would interrupt the wait for the guest.
@@ -109,7 +109,7 @@ def _goes(item: pytest.Item, place: str, here: HostModules) -> bool:
     wanted = _wanted(item)
     if not wanted or place == "host":
         return False
-    return place == "guest" or not all(here.has(module) for module in wanted)
+    return place != "auto" or not all(here.has(module) for module in wanted)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,13 +11,9 @@ from typing import Any, Literal
 
 import pytest
 
-from chipmodels.testing.guest import (
-    Guest,
-    GuestDied,
-    GuestUnavailable,
-    Job,
-    find_kernel,
-)
+from chipmodels.testing import engines
+from chipmodels.testing.engine import Engine, GuestUnavailable
+from chipmodels.testing.guest import Guest, GuestDied, Job
 
 _SLACK_SECONDS = 10.0
 # Choices that were made here already, files that are written here, and what needs a terminal.
@@ -77,9 +73,13 @@ _NOT_THERE = frozenset(
 class Remote:
     """The tests that run in the guest, by the names that they have there."""
 
-    def __init__(self, config: pytest.Config, names: Mapping[pytest.Item, str]) -> None:
+    def __init__(
+        self, config: pytest.Config, names: Mapping[pytest.Item, str], engine: str | None
+    ) -> None:
         self._config = config
         self._names = names
+        self._engine = engine
+        self.title: str | None = None
         self._guest: Guest | None = None
         self._hopeless: str | None = None
 
@@ -146,7 +146,12 @@ class Remote:
             argv=list(sys.argv),
         )
         echo = sys.stdout if config.getoption("capture", "") == "no" else None
-        return Guest(find_kernel(), job, int(config.getini("device_nodes_memory")), echo)
+        engine = self._chosen()
+        self.title = engine.title
+        return Guest(engine, job, int(config.getini("device_nodes_memory")), echo)
+
+    def _chosen(self) -> Engine:
+        return engines.named(self._engine) if self._engine else engines.automatic()
 
     def _end(self) -> None:
         if self._guest is not None:

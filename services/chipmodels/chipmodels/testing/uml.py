@@ -1,0 +1,90 @@
+"""User-mode Linux: a kernel that is an ordinary program, with i2c-stub and CUSE.
+
+It needs no root, no support for virtual machines and no image. One boot takes about a second. It
+does not start on every processor: Linux 6.1's has too little room for the registers of AMX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chipmodels.testing.engine import Boot, GuestUnavailable
+
+_PROGRAMS = ("linux.uml", "linux")
+_MODULES = Path("/usr/lib/uml/modules")
+_INSTALL = "install it: apt-get install user-mode-linux (Debian, amd64)"
+_VERSION_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class UserModeLinux:
+    """An installed user-mode Linux and its modules; an `Engine`."""
+
+    program: Path
+    modules: Path
+    name: str = "uml"
+    line: str = "/dev/ttyS0"
+
+    @property
+    def title(self) -> str:
+        """What it is, and its kernel's version."""
+        return f"user-mode Linux {self.modules.name}"
+
+    def disk(self, index: int) -> str:
+        """UBD's names."""
+        return f"ubd{chr(ord('a') + index)}"
+
+    def command(self, boot: Boot) -> list[str]:
+        """The kernel, its root the host's by hostfs."""
+        root = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={boot.init}")
+        disks = (f"{self.disk(index)}={disk}" for index, disk in enumerate(boot.disks))
+        line = f"ssl0=fd:{boot.line},fd:{boot.line}"
+        return [str(self.program), f"mem={boot.memory_mib}M", *disks, *root, "con=null",
+                "con0=null,fd:1", line, f"uml_dir={boot.folder}", "quiet", "loglevel=3"]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Where its memory is."""
+        return {"TMPDIR": _scratch()}
+
+
+def find(programs: Sequence[str] = _PROGRAMS, modules: Path = _MODULES) -> UserModeLinux:
+    """The installed user-mode Linux. Raises `GuestUnavailable` with the fix."""
+    found = next(filter(None, map(shutil.which, programs)), None)
+    if found is None:
+        raise GuestUnavailable(f"user-mode Linux is not installed; {_INSTALL}")
+    version = _version(found)
+    if not (modules / version / "modules.dep").is_file():
+        raise GuestUnavailable(f"{found} has no modules in {modules / version}; {_INSTALL}")
+    return UserModeLinux(Path(found), modules / version)
+
+
+def _version(program: str) -> str:
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            capture_output=True, text=True, check=False, timeout=_VERSION_SECONDS,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GuestUnavailable(f"{program} --version: {error}; {_INSTALL}") from None
+    return done.stdout.strip()
+
+
+def _scratch() -> str:
+    """A folder for the guest's memory, which is a file that is mapped executable."""
+    shared = Path("/dev/shm")  # noqa: S108 -- by its kernel's own choice
+    options = next(
+        (line.split()[3] for line in _mounts() if line.split()[1] == str(shared)), "noexec"
+    )
+    return tempfile.gettempdir() if "noexec" in options.split(",") else str(shared)
+
+
+def _mounts() -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/mounts").read_text().splitlines()
+    return []
