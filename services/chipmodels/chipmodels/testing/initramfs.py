@@ -35,7 +35,18 @@ def archive(files: Iterable[File]) -> bytes:
 def _entry(number: int, file: File) -> bytes:
     name = file.name.encode() + b"\0"
     owner, links, time, device = (0, 0), 1, 0, (0, 0)
-    fields = (number, file.mode, *owner, links, time, len(file.data), *device, *device, len(name), 0)
+    fields = (
+        number,
+        file.mode,
+        *owner,
+        links,
+        time,
+        len(file.data),
+        *device,
+        *device,
+        len(name),
+        0,
+    )
     header = b"070701" + b"".join(b"%08x" % field for field in fields)
     return _padded(header + name) + _padded(file.data)
 
@@ -44,9 +55,7 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def contents(
-    shell: Path, modules: Iterable[Path], mount: str, init: Path
-) -> Iterator[File]:
+def contents(shell: Path, modules: Iterable[Path], mount: str, init: Path) -> Iterator[File]:
     """The files of an initramfs that loads `modules`, mounts the root and runs `init` there.
 
     `shell` is a static busybox, `mount` the type, options and source of the root. Raises OSError.

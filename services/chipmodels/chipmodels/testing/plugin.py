@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +26,8 @@ NEEDS = {"i2c_stub": ("i2c-dev", "i2c-stub"), "i2c_sim": ("cuse",), "spi_sim": (
 _MARKED_NEEDS = ("i2c-dev", "cuse")
 _PLACES = ("auto", "host", "guest", *FINDERS)
 _REMOTE = pytest.StashKey[Remote]()
+_USED = pytest.StashKey[set[str]]()
+_ENGINES = "chipmodels_engines"
 _NAME = pytest.StashKey[str]()
 
 
@@ -128,10 +130,32 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Switch the guest off."""
+    """Switch the guest off, and tell xdist's controller which it was."""
     remote = session.stash.get(_REMOTE, None)
     if remote is not None:
         remote.close()
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[_ENGINES] = sorted(remote.engines)
+        else:
+            _engines(session.config).update(remote.engines)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 -- of xdist, which has no types
+    """Take note of the guest that a worker of xdist had."""
+    _engines(node.config).update(getattr(node, "workeroutput", {}).get(_ENGINES, ()))
+
+
+def _engines(config: pytest.Config) -> set[str]:
+    return config.stash.setdefault(_USED, set())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say which engines ran tests."""
+    for line in sorted(_engines(config)):
+        terminalreporter.write_line(f"device nodes: in {line}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -7,7 +7,6 @@ user-mode Linux. Its root is the host's over 9p.
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from chipmodels.testing import initramfs
 from chipmodels.testing.engine import Boot, GuestUnavailable
+from chipmodels.testing.kernels import newest, unpacked
 from chipmodels.testing.modules import Modules
 
 _BOOT = Path("/boot")
@@ -79,13 +79,16 @@ class Qemu:
         """The emulator, which ends with this process. Raises OSError."""
         first = boot.folder / "initramfs"
         first.write_bytes(initramfs.archive(self._first(boot)))
+        kernel = boot.folder / "kernel"
+        image = self.kernel.read_bytes()
+        kernel.write_bytes(unpacked(image) or image)
         root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
         return [
             sys.executable, "-ISc", _ENDS_WITH_ITS_PARENT,
             str(self.program), *self.board.machine, "-accel", "tcg,tb-size=512",
             "-smp", "1", "-m", str(boot.memory_mib),
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-            "-kernel", str(self.kernel), "-initrd", str(first),
+            "-kernel", str(kernel), "-initrd", str(first),
             "-append", " ".join((*_KERNEL, *self.board.kernel)),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             # First of the virtio devices: its number is in the name of its node.
@@ -122,9 +125,7 @@ os.execv(sys.argv[1], sys.argv[1:]) if os.getppid() == parent else None
 """
 
 
-def find(
-    machine: str = platform.machine(), boot: Path = _BOOT, modules: Path = _MODULES
-) -> Qemu:
+def find(machine: str = platform.machine(), boot: Path = _BOOT, modules: Path = _MODULES) -> Qemu:
     """The installed QEMU and the newest kernel that will do. Raises `GuestUnavailable`."""
     board = _BOARDS.get(machine)
     if board is None:
@@ -136,45 +137,11 @@ def find(
     busybox = next(filter(None, map(shutil.which, ("busybox", "/bin/busybox"))), None)
     if busybox is None or not _static(Path(busybox)):
         raise GuestUnavailable(f"QEMU: there is no static busybox; {install}")
-    kernel = _kernel(boot, modules, install)
-    return Qemu(board, Path(program), kernel, modules / _release(kernel), Path(busybox))
-
-
-def _kernel(boot: Path, modules: Path, install: str) -> Path:
-    kernels = sorted(boot.glob("vmlinuz-*"), key=_age, reverse=True)
-    reasons = []
-    for kernel in kernels:
-        problem = _problem(kernel, modules / _release(kernel))
-        if problem is None:
-            return kernel
-        reasons.append(f"{kernel} {problem}")
-    reason = ", ".join(reasons) or f"there is no kernel in {boot}"
-    raise GuestUnavailable(f"QEMU: {reason}; {install}")
-
-
-def _problem(kernel: Path, folder: Path) -> str | None:
-    """Why a kernel will not do."""
-    if not (folder / "modules.dep").is_file():
-        return f"has no modules in {folder}"
-    here = Modules(folder)
-    missing = [name for name in _NEEDED if not here.known(name)]
-    if missing:
-        return f"lacks {' '.join(missing)}"
     try:
-        with kernel.open("rb"):
-            return None
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-
-
-def _release(kernel: Path) -> str:
-    return kernel.name.removeprefix("vmlinuz-")
-
-
-def _age(kernel: Path) -> list[tuple[int, str]]:
-    """Versions in their order: 6.12 is newer than 6.1."""
-    parts = re.findall(r"(\d+)|(\D+)", kernel.name)
-    return [(int(number or 0), text) for number, text in parts]
+        kernel = newest(boot, modules, _NEEDED)
+    except GuestUnavailable as error:
+        raise GuestUnavailable(f"QEMU: {error}; {install}") from None
+    return Qemu(board, Path(program), kernel.image, kernel.modules, Path(busybox))
 
 
 def _static(program: Path) -> bool:

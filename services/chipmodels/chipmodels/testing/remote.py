@@ -79,7 +79,7 @@ class Remote:
         self._config = config
         self._names = names
         self._engine = engine
-        self.title: str | None = None
+        self.engines: set[str] = set()
         self._guest: Guest | None = None
         self._hopeless: str | None = None
 
@@ -147,8 +147,11 @@ class Remote:
         )
         echo = sys.stdout if config.getoption("capture", "") == "no" else None
         engine = self._chosen()
-        self.title = engine.title
-        return Guest(engine, job, int(config.getini("device_nodes_memory")), echo)
+        self.engines.add(engine.title)
+        try:
+            return Guest(engine, job, int(config.getini("device_nodes_memory")), echo)
+        except OSError as error:
+            raise GuestUnavailable(f"{engine.title} cannot be started: {error}") from None
 
     def _chosen(self) -> Engine:
         return engines.named(self._engine) if self._engine else engines.automatic()
