@@ -8,19 +8,26 @@ build_packages=(
   debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
 )
 emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
+# The engines of the guest for driver tests: user-mode Linux, and QEMU with this machine's own
+# architecture and Debian's kernel, which becomes a file in /boot and boots nothing but guests.
+case $(dpkg --print-architecture 2>/dev/null) in
+  amd64) emulator_packages+=(qemu-system-x86); guest_packages=(linux-image-amd64 user-mode-linux) ;;
+  arm64) guest_packages=(linux-image-arm64) ;;
+  *) guest_packages=() ;;
+esac
 # What only the tests use: independent checks and real counterparts; a compiler and Python's headers
 # for spidev, which comes as source.
 test_packages=(
   gcc libc6-dev python3-dev
   apache2-utils bmap-tools busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
   dbus dmsetup libglib2.0-bin polkitd udisks2
-  mosquitto openssh-server openssl prometheus runc shellcheck umoci user-mode-linux
+  mosquitto openssh-server openssl prometheus runc shellcheck umoci
 )
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.
 engine_packages=(binfmt-support docker.io iptables qemu-user-static)
 
 packages=("${build_packages[@]}" "${emulator_packages[@]}" "${test_packages[@]}"
-  "${engine_packages[@]}")
+  "${engine_packages[@]}" "${guest_packages[@]}")
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 

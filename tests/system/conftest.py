@@ -1,4 +1,4 @@
-"""Card images of the examples: built once a run, packages fetched once."""
+"""What the machine is; and card images of the examples, built once a run, packages fetched once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.system.guests import ENGINES, processor
 
 ROOT = Path(__file__).parents[2]
 PIIMAGE = Path(sys.executable).with_name("piimage")
@@ -30,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             path = item.path.relative_to(HERE)
             shared = path.parts[0] in TOGETHER
             item.add_marker(pytest.mark.xdist_group(path.parts[0] if shared else str(path)))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say at the top of the log what the machine is; pytest's own header is left out by -q."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"processor: {processor()}; guests start in: {', '.join(ENGINES)}")
 
 
 @pytest.fixture(scope="session")

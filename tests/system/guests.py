@@ -1,8 +1,23 @@
-"""The engines for a guest that start on this machine; tests of guests run in each of them."""
+"""What this machine is for guests: its processor, and the engines that start on it.
+
+Tests of guests run in each of these engines, so none is skipped and none fails for a processor.
+"""
 
 from __future__ import annotations
+
+import platform
+from pathlib import Path
 
 from chipmodels.testing.engines import starting
 
 ENGINES = starting()
 assert ENGINES, "no engine for a guest starts here: scripts/setup-host.sh installs them"
+
+
+def processor() -> str:
+    """The processor's name, and whether it has AMX, on which user-mode Linux 6.1 does not start."""
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    fields = {key.strip(): value.strip() for key, _, value in (one.partition(":") for one in lines)}
+    name = fields.get("model name") or platform.machine()
+    amx = "amx_tile" in fields.get("flags", "").split()
+    return f"{name}, {'with' if amx else 'without'} AMX"

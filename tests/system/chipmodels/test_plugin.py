@@ -7,11 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chipmodels.testing.engines import named
+
+from tests.system.guests import ENGINES
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "services" / "chipmodels"
@@ -125,9 +130,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def ran(project: Path) -> Ran:
-    return run(project)
+def ran(project: Path, engine: str) -> Ran:
+    return run(project, f"--device-nodes={engine}")
 
 
 def test_each_test_is_reported_as_if_it_had_run_here(ran: Ran) -> None:
@@ -154,10 +165,10 @@ def test_tracebacks_and_captured_output_come_along(ran: Ran) -> None:
     assert "not today" in ran.texts["test_skipped"]
 
 
-def test_all_of_them_ran_in_one_guest_with_its_own_kernel(ran: Ran) -> None:
+def test_all_of_them_ran_in_a_guest_with_its_own_kernel(ran: Ran, engine: str) -> None:
     kernels = set(re.findall(r"kernel (\S+)", " ".join(ran.texts.values())))
-    assert len(kernels) == 1
-    assert kernels != {os.uname().release}
+    assert kernels == {named(engine).modules.name}
+    assert f"device nodes: in {named(engine).title}" in ran.output
 
 
 def test_what_tests_write_in_the_guest_does_not_stay(ran: Ran, project: Path) -> None:
@@ -181,9 +192,11 @@ def test_xdist(project: Path, distribution: str) -> None:
     assert "1 failed, 5 passed, 1 skipped, 1 xfailed, 1 error" in ran.output
 
 
-def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(tmp_path: Path) -> None:
+def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(
+    tmp_path: Path, engine: str
+) -> None:
     (tmp_path / "test_deaths.py").write_text(DEATHS)
-    ran = run(tmp_path, "-o", "device_nodes_timeout=12")
+    ran = run(tmp_path, "-o", "device_nodes_timeout=12", f"--device-nodes={engine}")
     assert ran.outcomes == {
         "test_before": "passed",
         "test_that_ends_the_guest": "error",
@@ -200,7 +213,96 @@ def test_without_a_guest_the_fix_is_named(project: Path) -> None:
     folder = str(Path(sys.executable).parent)
     ran = run(project, "-k", "there", "--device-nodes=guest", PATH=folder)
     assert set(ran.outcomes.values()) == {"error"}
-    assert "apt-get install user-mode-linux" in ran.output
+    assert "user-mode Linux is not installed; install it: apt-get install " in ran.output
+    assert re.search(r"qemu-system-\w+ is not installed; install it: apt-get install ", ran.output)
+
+
+BROKEN_UML = """#!/bin/sh
+if [ "$1" = --version ]; then echo VERSION; exit; fi
+echo "Kernel panic - not syncing: put_fp_registers"
+exit 134
+"""
+
+
+@pytest.fixture
+def broken_uml(tmp_path: Path) -> dict[str, str]:
+    """A fake user-mode Linux that dies as the real one does on a processor with AMX."""
+    program = tmp_path / "bin" / "linux.uml"
+    program.parent.mkdir()
+    program.write_text(BROKEN_UML.replace("VERSION", named("uml").modules.name))
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    return {"PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+def test_where_user_mode_linux_dies_qemu_takes_its_place(
+    project: Path, broken_uml: dict[str, str]
+) -> None:
+    ran = run(project, "-k", "marked", "--device-nodes=auto", **broken_uml)
+    assert ran.outcomes == {"test_marked": "passed"}, ran.output
+    assert "device nodes: in QEMU with Linux" in ran.output
+
+
+def test_where_no_engine_works_both_reasons_are_told(
+    project: Path, broken_uml: dict[str, str], tmp_path: Path
+) -> None:
+    path = {"PATH": str(tmp_path / "bin")}
+    ran = run(project, "-k", "marked", "--device-nodes=auto", **(broken_uml | path))
+    assert ran.outcomes == {"test_marked": "error"}
+    assert "does not start on this processor" in ran.output
+    assert "not syncing: put_fp_registers" in ran.output
+    assert re.search(r"qemu-system-\w+ is not installed", ran.output)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_the_drivers_tests_pass_in_the_engine_that_is_not_chosen_by_itself(engine: str) -> None:
+    tests = "tests/system/sensorkit/test_device_nodes.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--device-nodes={engine}",
+         "--durations=3", tests],
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    print(done.stdout)  # noqa: T201 -- the durations
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"device nodes: in {named(engine).title}" in done.stdout
+
+
+HANGS = """
+import os, time
+
+def test_that_hangs(i2c_sim):
+    os.write(os.open("/dev/console", os.O_WRONLY), b"hanging now\\n")
+    time.sleep(1000)
+"""
+
+
+def test_no_guest_outlives_a_pytest_that_was_killed(tmp_path: Path, engine: str) -> None:
+    (tmp_path / "test_hangs.py").write_text(HANGS)
+    environment = {"PYTHONPATH": str(MODELS), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "chipmodels.testing.plugin", "-s",
+         f"--device-nodes={engine}", "-p", "no:cacheprovider", "--rootdir", tmp_path],
+        cwd=tmp_path, env=os.environ | environment, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert any("hanging now" in line for line in process.stdout)
+        assert guests(tmp_path)
+        process.kill()
+    end = time.monotonic() + 30
+    while guests(tmp_path):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def guests(folder: Path) -> list[str]:
+    """The processes whose command names a guest's folder below `folder`."""
+    mark = f"{folder}/chipmodels-guest-".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
 
 
 def test_on_the_host_what_is_missing_is_named(project: Path) -> None:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +47,6 @@ for name in ("DISK_A", "DISK_B", "DISK_C", "DISK_D"):
     found = guard.refusals(system.disk(name), system)
     print(json.dumps({name: [(one.code, one.reason) for one in found if not one.forcible]}))
 
-from pathlib import Path
 from piimage.card import partitions
 from piimage.flash import blockdev, medium
 number = Path("/dev/DISK_D").stat().st_rdev

@@ -1,8 +1,9 @@
-"""The parts of the guest session that need no guest: messages, modules, what is missing."""
+"""The parts of the guest session that need no guest: messages, modules, contents of chips."""
 
 from __future__ import annotations
 
 import contextlib
+import lzma
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,7 @@ from pathlib import Path
 import pytest
 from chipmodels.testing.buses import _dump
 from chipmodels.testing.channel import Channel, ChannelClosed
-from chipmodels.testing.guest import GuestUnavailable, find_kernel
-from chipmodels.testing.modules import HostModules, ModuleError, Modules
+from chipmodels.testing.modules import HostModules, ModuleError, Modules, module_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,16 +51,6 @@ def test_silence_is_a_timeout_and_an_end_is_told(ends: tuple[Channel, int, Chann
         here.receive(1)
 
 
-def test_without_user_mode_linux_the_package_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GuestUnavailable, match="apt-get install user-mode-linux"):
-        find_kernel(programs=("no-such-program",))
-    program = tmp_path / "linux"
-    program.write_text("#!/bin/sh\necho 6.1.0\n")
-    program.chmod(0o755)
-    with pytest.raises(GuestUnavailable, match=r"has no modules in .*6\.1\.0"):
-        find_kernel(programs=(str(program),), modules=tmp_path)
-
-
 def test_a_module_comes_with_what_it_needs_in_order(tmp_path: Path) -> None:
     (tmp_path / "modules.dep").write_text("kernel/a/i2c-new.ko: kernel/a/mid.ko kernel/a/low.ko\n")
     inserted: list[tuple[str, str]] = []
@@ -71,8 +61,32 @@ def test_a_module_comes_with_what_it_needs_in_order(tmp_path: Path) -> None:
 
     Noting(tmp_path).load("i2c_new", chip_addr="0x48")
     assert inserted == [("low.ko", ""), ("mid.ko", ""), ("i2c-new.ko", "chip_addr=0x48")]
-    with pytest.raises(ModuleError, match="no module other"):
+    with pytest.raises(ModuleError, match=r"no module other .*device_nodes_modules"):
         Noting(tmp_path).load("other")
+
+
+def test_a_module_beside_the_kernels_is_found(tmp_path: Path) -> None:
+    (tmp_path / "modules.dep").write_text("kernel/a.ko:\n")
+    beside = tmp_path / "i2c-stub.ko"
+    assert Modules(tmp_path, (beside,)).files("i2c_stub") == [beside]
+    assert Modules(tmp_path).files("i2c_stub") == []
+
+
+def test_packed_modules_are_unpacked_and_built_in_ones_known(tmp_path: Path) -> None:
+    """Debian 13 has ``.ko.xz``, and virtio in the kernel."""
+    (tmp_path / "modules.dep").write_text("kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz\n")
+    (tmp_path / "modules.builtin").write_text("kernel/drivers/virtio/virtio_pci.ko\n")
+    modules = Modules(tmp_path)
+    names = [path.name for path in modules.files("9p")]
+    assert names == ["9pnet.ko.xz", "9p.ko.xz"]
+    assert [modules.known(name) for name in ("9p", "virtio-pci", "cuse")] == [True, True, False]
+    assert modules.files("virtio_pci") == []
+    packed = tmp_path / "9p.ko.xz"
+    packed.write_bytes(lzma.compress(b"module"))
+    assert module_bytes(packed) == b"module"
+    packed.write_bytes(b"module")
+    with pytest.raises(OSError, match=r"9p\.ko\.xz"):
+        module_bytes(packed)
 
 
 def test_without_modprobe_kmod_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

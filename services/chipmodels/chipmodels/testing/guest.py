@@ -25,7 +25,10 @@ class GuestDied(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What the guest does: pytest's arguments and options, and where it runs."""
+    """What the guest does: pytest's arguments and options, where it runs, and modules of its own.
+
+    `modules` are files of modules that the guest's kernel lacks.
+    """
 
     arguments: list[str]
     options: dict[str, Any]
@@ -33,6 +36,7 @@ class Job:
     environment: dict[str, str]
     path: list[str]
     argv: list[str]
+    modules: list[str]
 
 
 class Guest:
@@ -82,7 +86,7 @@ class Guest:
 def _written(folder: Path, engine: Engine, job: Job) -> Path:
     """The job and the program that process 1 is; the guest reads both where they are."""
     file = folder / "job.json"
-    there = {"modules": str(engine.modules), "line": engine.line}
+    there = {"kernel_modules": str(engine.modules), "line": engine.line}
     file.write_text(json.dumps(asdict(job) | there))
     init = folder / "init"
     package = Path(chipmodels.__file__).parents[1]

@@ -79,7 +79,7 @@ def main(path: str) -> None:
     """Boot, run the job in `path`, and switch the guest off."""
     try:
         job = json.loads(Path(path).read_text())
-        prepare(Modules(Path(job["modules"])))
+        prepare(Modules(Path(job["kernel_modules"])))
         child = os.fork()
         if not child:
             _child(job)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import threading
 import tty
 from pathlib import Path
 from typing import Any
@@ -70,10 +72,20 @@ class GuestLoop:
         self._channel.send({"reports": self._reports})
 
 
+def _end_with_the_host(fd: int) -> None:
+    """End this process when the line hangs up: a test that hangs would keep the guest for ever."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    poll.poll()
+    os._exit(1)
+
+
 def main(job: dict[str, Any]) -> int:
     """Run pytest on the job's files; its exit status."""
     fd = os.open(job["line"], os.O_RDWR | os.O_NOCTTY)
     if os.isatty(fd):
         tty.setraw(fd)
-    loop = GuestLoop(Channel(fd, fd), job["options"], Modules(Path(job["modules"])))
+    threading.Thread(target=_end_with_the_host, args=(fd,), daemon=True).start()
+    modules = Modules(Path(job["kernel_modules"]), tuple(map(Path, job["modules"])))
+    loop = GuestLoop(Channel(fd, fd), job["options"], modules)
     return int(pytest.main(job["arguments"], plugins=[loop]))

@@ -53,9 +53,10 @@ def module_bytes(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Modules:
-    """The folder of one kernel's modules, with its ``modules.dep``."""
+    """The folder of one kernel's modules, with its ``modules.dep``, and modules beside it."""
 
     folder: Path
+    beside: tuple[Path, ...] = ()
 
     def has(self, name: str) -> bool:
         """Whether the folder has it, or the running kernel."""
@@ -75,7 +76,10 @@ class Modules:
             return
         chain = self._chain(name)
         if not chain:
-            raise ModuleError(f"the guest's kernel has no module {name} ({self.folder})")
+            raise ModuleError(
+                f"the guest's kernel has no module {name} ({self.folder}): build it for"
+                f" {self.folder.name} and name its file in the setting device_nodes_modules"
+            )
         for path in reversed(chain[1:]):
             if not loaded(_name(path)):
                 self._insert(path, "")
@@ -87,6 +91,9 @@ class Modules:
 
     def _chain(self, name: str) -> list[Path]:
         """The module's file and those that it depends on, nearest first."""
+        for file in self.beside:
+            if _name(file) == _canonical(name):
+                return [file]
         for line in (self.folder / "modules.dep").read_text().splitlines():
             path, _, needs = line.partition(":")
             if _name(Path(path)) == _canonical(name):

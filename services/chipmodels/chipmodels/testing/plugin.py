@@ -7,7 +7,6 @@ the others of its kind in one session, and is reported as if it had run here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -44,6 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "device_nodes_timeout", "seconds that one test may take in the guest", default="60"
     )
     parser.addini("device_nodes_memory", "memory of the guest in MiB", default="512")
+    parser.addini(
+        "device_nodes_modules", "files of modules that the guest's kernel lacks", type="paths"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -144,6 +144,7 @@ class Remote:
             environment=_environment(),
             path=[entry for entry in sys.path if entry],
             argv=list(sys.argv),
+            modules=[str(path) for path in config.getini("device_nodes_modules")],
         )
         echo = sys.stdout if config.getoption("capture", "") == "no" else None
         engine = self._chosen()

@@ -45,8 +45,9 @@ class UserModeLinux:
         root = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={boot.init}")
         disks = (f"{self.disk(index)}={disk}" for index, disk in enumerate(boot.disks))
         line = f"ssl0=fd:{boot.line},fd:{boot.line}"
-        return [str(self.program), f"mem={boot.memory_mib}M", *disks, *root, "con=null",
-                "con0=null,fd:1", line, f"uml_dir={boot.folder}", "quiet", "loglevel=3"]  # fmt: skip
+        console = ("con=null", "con0=null,fd:1", "quiet", "loglevel=3")
+        settings = (f"mem={boot.memory_mib}M", f"uml_dir={boot.folder}", line)
+        return [str(self.program), *settings, *disks, *root, *console]
 
     def environment(self) -> dict[str, str]:
         """Where its memory is."""
