@@ -8,8 +8,8 @@ build_packages=(
   debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
 )
 emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu)
-# The engines of the guest for driver tests: user-mode Linux, and QEMU with this machine's own
-# architecture and Debian's kernel, which becomes a file in /boot and boots nothing but guests.
+# The engines of the guest for driver tests: user-mode Linux, and QEMU as a machine of this
+# architecture with Debian's kernel out of /boot.
 case $(dpkg --print-architecture 2>/dev/null) in
   amd64) emulator_packages+=(qemu-system-x86); guest_packages=(linux-image-amd64 user-mode-linux) ;;
   arm64) guest_packages=(linux-image-arm64) ;;
@@ -64,7 +64,10 @@ command -v apt-get >/dev/null || {
   echo "setup: this is not Debian: install by hand: ${packages[*]}" >&2
   exit 3
 }
-export DEBIAN_FRONTEND=noninteractive
+# A machine that boots another way, such as a container, needs no initrd beside the kernel: half a
+# minute and 30 MB less.
+settings=(DEBIAN_FRONTEND=noninteractive)
+compgen -G '/boot/initrd.img*' >/dev/null || settings+=(INITRD=No)
 as_root apt-get update -qq
 . /etc/os-release
 release=()
@@ -78,8 +81,8 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
   as_root chmod 755 /usr/sbin/policy-rc.d
   trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
 fi
-as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+as_root env "${settings[@]}" apt-get install -y -qq --no-install-recommends \
   "${release[@]}" "${emulator_packages[@]}" >/dev/null
-as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+as_root env "${settings[@]}" apt-get install -y -qq --no-install-recommends \
   "${packages[@]}" >/dev/null
 qemu_is_new || { echo "setup: QEMU 9 or newer is needed; found $(qemu-system-aarch64 --version | head -1)" >&2; exit 3; }
