@@ -190,6 +190,7 @@ def test_xdist(project: Path, distribution: str) -> None:
     ran = run(project, "-n", "2", "--dist", distribution)
     assert len(ran.outcomes) == 9
     assert "1 failed, 5 passed, 1 skipped, 1 xfailed, 1 error" in ran.output
+    assert f"device nodes: in {named(ENGINES[0]).title}" in ran.output
 
 
 def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(
@@ -348,7 +349,7 @@ def test_the_guides_project_passes_with_the_built_wheel_alone(outside: Path) -> 
 def test_the_guides_workflow_runs_what_this_test_runs() -> None:
     workflow = guide_files()[".github/workflows/test.yml"]
     assert "piimage-chipmodels[pytest]" in workflow
-    assert "user-mode-linux" in workflow
+    assert "user-mode-linux qemu-system-x86 linux-image-amd64 busybox-static" in workflow
 
 
 def _run(*command: str) -> None:

@@ -30,6 +30,9 @@ def test_without_user_mode_linux_the_package_is_named(tmp_path: Path) -> None:
     program = executable(tmp_path / "linux", "#!/bin/sh\necho 6.1.0\n")
     with pytest.raises(GuestUnavailable, match=r"has no modules in .*6\.1\.0"):
         uml.find(programs=(str(program),), modules=tmp_path)
+    program.write_text("#!/bin/sh\necho GLIBC_2.38 not found >&2; exit 1\n")
+    with pytest.raises(GuestUnavailable, match=r"--version: GLIBC_2\.38 not found"):
+        uml.find(programs=(str(program),), modules=tmp_path)
     program.write_text("no program")
     with pytest.raises(GuestUnavailable, match="Exec format error"):
         uml.find(programs=(str(program),), modules=tmp_path)

@@ -15,7 +15,7 @@ from chipmodels.testing.channel import ChannelClosed
 from chipmodels.testing.engine import Engine, GuestUnavailable
 from chipmodels.testing.machine import Machine
 
-_TRY_SECONDS = 60.0
+_TRY_SECONDS = 30.0
 _TRY_MIB = 128
 _CACHE_VERSION = b"1"
 

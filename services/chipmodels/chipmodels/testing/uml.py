@@ -73,7 +73,10 @@ def _version(program: str) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GuestUnavailable(f"{program} --version: {error}; {_INSTALL}") from None
-    return done.stdout.strip()
+    version = done.stdout.strip()
+    if not version:
+        raise GuestUnavailable(f"{program} --version: {done.stderr.strip()}; {_INSTALL}")
+    return version
 
 
 def _scratch() -> str:
