@@ -47,6 +47,7 @@ for name in ("DISK_A", "DISK_B", "DISK_C", "DISK_D"):
     found = guard.refusals(system.disk(name), system)
     print(json.dumps({name: [(one.code, one.reason) for one in found if not one.forcible]}))
 
+from pathlib import Path
 from piimage.card import partitions
 from piimage.flash import blockdev, medium
 number = Path("/dev/DISK_D").stat().st_rdev
@@ -58,8 +59,8 @@ with medium.opened("/dev/DISK_D", number, None) as card:
     known = [list(system.disk("DISK_D").partitions)]
     assert blockdev.reread_table(card.descriptor)
     print(json.dumps({"table": [*known, list(system.disk("DISK_D").partitions)]}))
+print(json.dumps({"end": True}))
 END
-echo '{"end": true}'
 echo o >/proc/sysrq-trigger
 sleep 60
 """
