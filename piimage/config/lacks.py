@@ -192,7 +192,10 @@ def _of_folder(entry: MapNode) -> Iterator[_Request]:
         name = entry.items.get(key)
         if not isinstance(name, ScalarNode) or not name.text:
             continue
-        document, _ = read_document([folder / name.text / "service.yml"], (), {})
+        described = folder / name.text / "service.yml"
+        if not described.is_file():
+            continue  # a folder with a Dockerfile asks for nothing here
+        document, _ = read_document([described], (), {})
         for one in _items(_node(document.root, "config", "devices")):
             if path := _text(one, "path"):
                 yield _Request("path", path.text, name.at)

@@ -42,7 +42,8 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},
-        board.modules.other_disks,
+        # A kernel of the file's own need not have what boots from other disks.
+        board.modules.other_disks if appliance.kernel.image is None else (),
     )
 
 

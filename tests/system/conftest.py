@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 TOGETHER = ("boot", "emulator", "linuxkit", "modules", "oci")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two run at a time: a file's tests are a worker's, or a folder's where they share much."""
     for item in items:

@@ -123,6 +123,13 @@ def test_the_devices_of_a_folder_of_ones_own_count_too(tmp_path: Path) -> None:
     assert (error.code, error.place) == ("config.no-overlay", f"{tmp_path}/a.yml:3:23")
 
 
+def test_a_folder_with_a_dockerfile_asks_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/Dockerfile").write_text("FROM scratch\n")
+    asks = "board: pi5\nservices:\n  - { name: web, build: web }\n"
+    assert refuse_lacking(written(tmp_path, asks), (), {}) == ()
+
+
 def test_an_alias_says_a_fault_once(tmp_path: Path) -> None:
     both = "{ name: a, image: x, devices: &d [/dev/spidev0.0] }, { name: b, image: x, devices: *d }"
     file = written(tmp_path, f"board: pi4\nservices: [{both}]\n")
