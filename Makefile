@@ -28,7 +28,7 @@ check: setup
 	.venv/bin/pytest tests/unit -n $(WORKERS)
 
 test: check
-	.venv/bin/pytest tests/system -n $$(nproc) --dist loadgroup --durations 10
+	.venv/bin/pytest tests/system --durations 10
 
 format: setup
 	.venv/bin/ruff check --fix -q .

@@ -20,21 +20,6 @@ PIIMAGE = Path(sys.executable).with_name("piimage")
 Built = Callable[[str], Path]
 
 
-HERE = Path(__file__).parent
-# What a folder's tests share for a whole run (a booted card, an engine, a registry) is made once.
-TOGETHER = ("boot", "emulator", "linuxkit", "modules", "oci")
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook of its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two run at a time: a file's tests are a worker's, or a folder's where they share much."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            path = item.path.relative_to(HERE)
-            shared = path.parts[0] in TOGETHER
-            item.add_marker(pytest.mark.xdist_group(path.parts[0] if shared else str(path)))
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say at the top of the log what the machine is; pytest's own header is left out by -q."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -44,15 +29,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def piimage_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of all tests that build: PIIMAGE_STORE, else one that this run's workers share."""
+    """The store of all tests that build: PIIMAGE_STORE, else one for this run."""
     kept = os.environ.get("PIIMAGE_STORE")
-    if kept:
-        return Path(kept)
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return tmp_path_factory.mktemp("piimage-store")
-    folder = tmp_path_factory.getbasetemp().parent / "piimage-store"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return Path(kept) if kept else tmp_path_factory.mktemp("piimage-store")
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,16 @@ def test_what_maintainer_scripts_would_have_made_is_there(pi: Pi) -> None:
     assert [line for line in expected if line not in said.splitlines()] == []
 
 
+def test_the_kernel_finds_a_module_that_it_needs(pi: Pi) -> None:
+    # A device that no driver has makes the kernel start modprobe for its number (89: i2c-dev).
+    script = """
+    rmmod i2c_dev && [ ! -e /sys/module/i2c_dev ] && mknod /dev/asked c 89 9
+    cat /dev/asked 2>/dev/null
+    rm /dev/asked; ls -d /sys/module/i2c_dev
+    """
+    assert pi.say(script).split() == ["/sys/module/i2c_dev"]
+
+
 def test_a_container_has_its_user_and_its_certificates(pi: Pi) -> None:
     pi.say(SLEEPING.format("trusting"))
     inside = "runc --root /run/containerd/runc/services.linuxkit exec trusting "
