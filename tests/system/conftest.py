@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.guests import ENGINES, processor
+from tests.system.guests import engines, in_guest, processor
 
 ROOT = Path(__file__).parents[2]
 PIIMAGE = Path(sys.executable).with_name("piimage")
@@ -23,8 +23,8 @@ Built = Callable[[str], Path]
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say at the top of the log what the machine is; pytest's own header is left out by -q."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(f"processor: {processor()}; guests start in: {', '.join(ENGINES)}")
+    if reporter is not None and not in_guest(session.config):
+        reporter.write_line(f"processor: {processor()}; guests start in: {', '.join(engines())}")
 
 
 @pytest.fixture(scope="session")

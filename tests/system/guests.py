@@ -6,12 +6,25 @@ Tests of guests run in each of these engines, so none is skipped and none fails 
 from __future__ import annotations
 
 import platform
+from functools import cache
 from pathlib import Path
 
+import pytest
 from chipmodels.testing.engines import starting
+from chipmodels.testing.guest_loop import GuestLoop
 
-ENGINES = starting()
-assert ENGINES, "no engine for a guest starts here: scripts/setup-host.sh installs them"
+
+@cache
+def engines() -> tuple[str, ...]:
+    """The engines that start here. Asked for on the host alone: a guest would try them as well."""
+    found = tuple(starting())
+    assert found, "no engine for a guest starts here: scripts/setup-host.sh installs them"
+    return found
+
+
+def in_guest(config: pytest.Config) -> bool:
+    """Whether this pytest is the one that runs tests in a guest."""
+    return any(isinstance(one, GuestLoop) for one in config.pluginmanager.get_plugins())
 
 
 def processor() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from chipmodels.testing.engines import named
 
-from tests.system.guests import ENGINES
+from tests.system.guests import engines
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "services" / "chipmodels"
@@ -130,7 +130,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=engines())
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -190,7 +190,7 @@ def test_xdist(project: Path, distribution: str) -> None:
     ran = run(project, "-n", "2", "--dist", distribution)
     assert len(ran.outcomes) == 9
     assert "1 failed, 5 passed, 1 skipped, 1 xfailed, 1 error" in ran.output
-    assert f"device nodes: in {named(ENGINES[0]).title}" in ran.output
+    assert f"device nodes: in {named(engines()[0]).title}" in ran.output
 
 
 def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(
@@ -255,7 +255,7 @@ def test_where_no_engine_works_both_reasons_are_told(
     assert re.search(r"qemu-system-\w+ is not installed", ran.output)
 
 
-@pytest.mark.parametrize("engine", ENGINES[-1:], indirect=True)
+@pytest.mark.parametrize("engine", engines()[-1:], indirect=True)
 def test_the_drivers_tests_pass_in_the_slowest_engine(engine: str) -> None:
     """The engine that is chosen by itself runs them as any tests of this suite."""
     tests = "tests/system/sensorkit/test_device_nodes.py"

@@ -18,7 +18,7 @@ from chipmodels.testing.engine import Engine
 from chipmodels.testing.engines import named
 from chipmodels.testing.machine import Machine
 
-from tests.system.guests import ENGINES
+from tests.system.guests import engines
 
 SECONDS = 180
 MIB = 256
@@ -81,7 +81,7 @@ class Said:
         return found
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=engines())
 def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Said:
     engine = named(request.param)
     folder = tmp_path_factory.mktemp("stacked")
