@@ -72,6 +72,11 @@ class Chain:
     steppings: Mapping[str, str] = field(default_factory=dict)
     """The overlay that the firmware lays over the tree by itself, for a stepping."""
 
+    @property
+    def is_pi(self) -> bool:
+        """Whether a Pi's firmware reads the card; else an emulator does, which has no limits."""
+        return self.start_files is not None or self.checks_os
+
 
 PLAIN_GPU_MEM: Final = 32
 """MiB of GPU memory from which on the plain files are taken (binary: bootcode.bin at 0x6576)."""

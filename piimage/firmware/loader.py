@@ -154,8 +154,8 @@ def _pair(booted: Booted, settings: Settings) -> tuple[Pair, str]:
 
 
 def _require_geometry(files: FatReader, place: str, attempt: Attempt) -> None:
-    if attempt.chain.start_files is None and not attempt.chain.checks_os:
-        return  # no firmware of a Pi reads it
+    if not attempt.chain.is_pi:
+        return
     near = [edge for edge in _BOUNDARIES if abs(files.clusters - edge) < _NEAR]
     what = ""
     if files.sector != 512:

@@ -240,8 +240,8 @@ def _unpacked_size(kernel: bytes) -> int:
 
 def _require_room(booted: Booted, settings: Settings, files: BootFiles) -> None:
     """Refuse what does not fit into the memory of the model as it is sold with the least."""
-    if booted.attempt.chain.start_files is None and not booted.attempt.chain.checks_os:
-        return  # no Pi: the emulator has its own ways
+    if not booted.attempt.chain.is_pi:
+        return
     memory = booted.attempt.model.memory_mib
     unpacked = _unpacked_size(files.kernel)
     # Linux: Documentation/arch/arm64/booting.rst, image_size: counts what is cleared behind it too.
