@@ -16,6 +16,7 @@ from piimage.config.deferred import Deferred
 from piimage.config.fields import (
     Bind,
     Capabilities,
+    ControlGroup,
     Identity,
     Namespace,
     NetworkNamespace,
@@ -80,7 +81,8 @@ class Device(ShortPart):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.path != "all" and not self.path.startswith("/dev/"):
+        inside = self.path.startswith("/dev/") and not {"", ".", ".."} & {*self.path[5:].split("/")}
+        if self.path != "all" and not inside:
             raise problem(f"{quoted(self.path)} is no device", "a path below /dev/, or all")
         if (self.major is None) != (self.minor is None) and self.path != "all":
             raise problem("half a device number", "major and minor, or neither")
@@ -222,7 +224,9 @@ class ContainerConfig(Part):
     sysctl: Texts | None = Field(
         default=None, description="Kernel settings in the container's namespaces."
     )
-    cgroups_path: str | None = Field(default=None, description="The container's cgroup.")
+    cgroups_path: ControlGroup | None = Field(
+        default=None, description="The container's cgroup, below the appliance's own."
+    )
     rootfs_propagation: Literal["shared", "slave", "private", "unbindable"] | None = Field(
         default=None, description="shared: mounts made inside are seen outside."
     )

@@ -61,6 +61,15 @@ def _tmpfs(value: str) -> str:
     return value
 
 
+def _cgroup(value: str) -> str:
+    if any(part in ("", ".", "..") for part in value.strip("/").split("/")) or "\0" in value:
+        raise problem(
+            f"{quoted(value)} is no control group below the appliance's own",
+            "a path such as greenhouse/pumps, without '.' and '..' parts",
+        )
+    return value
+
+
 def _variable(value: str) -> str:
     if not re.match(r"[^=\0]+=", value) or "\0" in value:
         raise problem(f"{quoted(value)} sets no variable", "NAME=VALUE")
@@ -104,6 +113,8 @@ def _identity(value: object) -> object:
 Capability = Annotated[str, AfterValidator(_capability)]
 Capabilities = Annotated[tuple[Capability, ...], AfterValidator(_alone)]
 Bind = Annotated[str, AfterValidator(_bind)]
+ControlGroup = Annotated[str, AfterValidator(_cgroup)]
+"""A cgroup's path below that of the appliance, with or without a leading slash."""
 TmpfsMount = Annotated[str, AfterValidator(_tmpfs)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Rlimit = Annotated[str, AfterValidator(_rlimit)]

@@ -2,9 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from piimage.config.values import Part, Scalar, Size, Texts, form
+from piimage.config.values import Part, Scalar, Size, Texts, form, problem, quoted
+
+
+def _own_files(values: dict[str, str]) -> dict[str, str]:
+    for name in values:
+        if "/" in name or not name.strip("."):
+            raise problem(f"{quoted(name)} is no file of a control group", "such as memory.high")
+    return values
 
 
 class Memory(Part):
@@ -125,6 +132,6 @@ class Resources(Part):
     blockio: BlockIo | None = Field(default=None, description="Block device input and output.")
     hugepage_limits: tuple[HugepageLimit, ...] = Field(default=(), description="Huge pages.")
     network: NetworkResources | None = Field(default=None, description="Network (cgroup v1 only).")
-    unified: Texts = Field(
+    unified: Annotated[Texts, AfterValidator(_own_files)] = Field(
         default={}, description="Files of the container's cgroup v2, such as memory.high."
     )

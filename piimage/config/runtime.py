@@ -4,6 +4,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
+from piimage.config.fields import ControlGroup
 from piimage.config.values import AbsolutePath, Name, Part, Strings, problem
 
 _PSEUDO: Final = frozenset({"mqueue", "devpts", "proc", "sysfs", "cgroup", "cgroup2"})
@@ -54,7 +55,9 @@ class BindNamespaces(Part):
 class Runtime(Part):
     """What is done around the container's start, outside of it."""
 
-    cgroups: Strings | None = Field(default=None, description="cgroups to make.")
+    cgroups: tuple[ControlGroup, ...] | None = Field(
+        default=None, description="cgroups to make, below the appliance's own."
+    )
     mounts: tuple[Mount, ...] | None = Field(default=None, description="Mounts on the host.")
     mkdir: tuple[AbsolutePath, ...] | None = Field(
         default=None, description="Folders to make on the host."

@@ -13,9 +13,10 @@ from typing import Any, Final
 from piimage.config.container import ContainerConfig, Health
 from piimage.deploy.workloads import Workload, beyond, refusals
 from piimage.errors import PiimageError
+from piimage.oci.capabilities import administers, capabilities_of
 from piimage.oci.mounts import complete_mount
 from piimage.oci.seccomp import default_profile
-from piimage.oci.spec import MASKED, READ_ONLY, capabilities_of
+from piimage.oci.spec import MASKED, READ_ONLY
 
 TARGET: Final = "a Docker engine"
 _UNKNOWN: Final = (
@@ -76,7 +77,7 @@ def create_body(
 
 def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[str, Any]:
     config = workload.config
-    powerful = "CAP_SYS_ADMIN" in capabilities_of(config.capabilities)
+    powerful = administers(config)
     hidden = config.masked_paths if config.masked_paths is not None else () if powerful else MASKED
     only = config.readonly_paths
     only = only if only is not None else () if powerful else READ_ONLY

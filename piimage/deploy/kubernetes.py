@@ -16,8 +16,8 @@ import yaml
 from piimage.config.container import ContainerConfig, Health
 from piimage.deploy.workloads import Workload, beyond, refusals
 from piimage.errors import InputError, PiimageError, raise_all
+from piimage.oci.capabilities import capabilities_of
 from piimage.oci.mounts import complete_mount
-from piimage.oci.spec import capabilities_of
 
 TARGET: Final = "Kubernetes"
 BOARD_LABEL: Final = "piimage.board"

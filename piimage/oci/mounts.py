@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from piimage.config.container import ContainerConfig, Device
 from piimage.config.runtime import Mount
+from piimage.oci.capabilities import administers
 
 _POINTS: Final = {
     "proc": "/proc",
@@ -41,16 +42,19 @@ class FoundDevice:
 def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
     """Return what every container has mounted: LinuxKit's list, which has no /dev/shm.
 
+    Without CAP_SYS_ADMIN /sys is read-only even where the root is writable: what lies there asks
+    for the user id alone, and belongs to the whole Pi.
+
     In a user namespace that shares the host's network or processes, the kernel refuses a new sysfs
     or proc (they would show more than the namespace owns), so those of the host are bound.
     """
     only = ["ro"] if config.readonly else []
-    sys_options = ["nosuid", "noexec", "nodev", *only]
+    sys_options = ["nosuid", "noexec", "nodev", *(only if administers(config) else ["ro"])]
     proc = _mount("/proc", "proc", "proc", ["nosuid", "nodev", "noexec", "relatime"])
     sysfs = _mount("/sys", "sysfs", "sysfs", sys_options)
     if has_user_namespace(config):
         if shares(config.net, "host"):
-            sysfs = _mount("/sys", "bind", "/sys", ["rbind", *sys_options])
+            sysfs = _mount("/sys", "bind", "/sys", _recursive(sys_options))
         if shares(config.pid, "new"):
             proc = _mount("/proc", "bind", "/proc", ["rbind", "nosuid", "nodev", "noexec"])
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k", *only]
@@ -63,6 +67,14 @@ def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
         _mount("/dev/pts", "devpts", "devpts", pts),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", groups),
     ]
+
+
+def _recursive(options: Sequence[str]) -> list[str]:
+    """Return the options of a bind with all that is mounted below: `ro` alone would spare that.
+
+    Source: mount_setattr(2), AT_RECURSIVE; runc calls it ``rro``.
+    """
+    return ["rbind", *("rro" if option == "ro" else option for option in options)]
 
 
 def has_user_namespace(config: ContainerConfig) -> bool:
@@ -152,11 +164,11 @@ def _octal(device: Device) -> str:
     return device.mode if device.mode and device.mode.isdecimal() else "0600"
 
 
-def device_rules(config: ContainerConfig, found: Iterable[FoundDevice]) -> list[dict[str, Any]]:
+def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:
     """Return the device cgroup's rules: nothing, then what is asked for.
 
-    A node that is looked up on the Pi has no numbers here, so its type is opened for reading and
-    writing, not for mknod: the container has no other node of that type in its /dev.
+    A device that is looked up on the Pi has no numbers here: its rule is added on the Pi before
+    each start (`grant_device` in lib.sh), behind the first one.
     """
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     rules += [_rule(device) for device in config.devices or () if device.path == "all"]
@@ -166,9 +178,6 @@ def device_rules(config: ContainerConfig, found: Iterable[FoundDevice]) -> list[
         for device in config.devices or ()
         if device.path != "all" and device.major is not None
     ]  # fmt: skip
-    rules += [
-        {"allow": True, "type": kind, "access": "rw"} for kind in sorted({f.type for f in found})
-    ]
     return rules
 
 

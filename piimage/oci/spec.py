@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn
 
 from piimage.config.container import LABEL, ContainerConfig
-from piimage.config.fields import CAPABILITIES
 from piimage.config.resources import Resources
 from piimage.errors import InputError, PiimageError
+from piimage.oci.capabilities import administers, capabilities_of
 from piimage.oci.models import Execution, decode_json
 from piimage.oci.mounts import (
     FoundDevice,
@@ -34,7 +34,7 @@ _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
 # What container engines hide from containers: the kernel's state, and ways to change it that ask
-# for the user id alone. Who has CAP_SYS_ADMIN could undo it, so it is not done there.
+# for the user id alone.
 MASKED: Final = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
     "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
@@ -174,13 +174,6 @@ def _process(container: Container, user: User) -> dict[str, Any]:
     return process
 
 
-def capabilities_of(names: Sequence[str] | None) -> list[str]:
-    """Return the capabilities that a list means: ``all``, ``none``, or names."""
-    if names and names[0] == "all":
-        return list(CAPABILITIES)
-    return sorted(set(names or ()) - {"none"})
-
-
 def _capability_sets(config: ContainerConfig) -> dict[str, list[str]]:
     """Return the five sets of capabilities(7).
 
@@ -215,9 +208,9 @@ def _linux(container: Container, user: User, architecture: str) -> dict[str, Any
     linux: dict[str, Any] = {
         "namespaces": _namespaces(container),
         "cgroupsPath": _cgroup(container),
-        "resources": _resources(config.resources, device_rules(config, container.devices)),
+        "resources": _resources(config.resources, device_rules(config)),
     }
-    powerful = "CAP_SYS_ADMIN" in capabilities_of(config.capabilities)
+    powerful = administers(config)
     masked = config.masked_paths if config.masked_paths is not None else () if powerful else MASKED
     only = config.readonly_paths
     only = only if only is not None else () if powerful else READ_ONLY

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from piimage.config.container import (
     LABEL,
@@ -187,6 +188,54 @@ def test_the_default_mounts_are_linuxkits() -> None:
     assert "ro" in mounts()["/sys"]["options"]
 
 
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"capabilities": ["CAP_NET_ADMIN", "CAP_SYS_RAWIO"]}, {"ambient": ["CAP_SYS_ADMIN"]}],
+)
+def test_the_kernel_s_own_files_are_read_only_whatever_the_root_is(
+    readonly: bool, more: dict[str, Any]
+) -> None:
+    made = spec(readonly=readonly, **more)
+    by_place = {mount["destination"]: mount["options"] for mount in made["mounts"]}
+    assert by_place["/sys"] == ["nosuid", "noexec", "nodev", "ro"]
+    assert "ro" in by_place["/sys/fs/cgroup"]
+    assert {"/proc/sys", "/proc/sysrq-trigger"} <= {*made["linux"]["readonlyPaths"]}
+
+
+def test_in_a_user_namespace_all_that_the_pi_has_below_sys_is_read_only() -> None:
+    made = mounts(uidMappings=MAPPING, gidMappings=MAPPING, readonly=False)
+    assert made["/sys"]["options"] == ["rbind", "nosuid", "noexec", "nodev", "rro"]
+
+
+@pytest.mark.parametrize("capabilities", [["all"], ["CAP_SYS_ADMIN"]])
+def test_who_administers_the_system_may_write_to_sys_where_its_root_is_writable(
+    capabilities: list[str],
+) -> None:
+    assert "ro" not in mounts(readonly=False, capabilities=capabilities)["/sys"]["options"]
+    assert "ro" in mounts(readonly=True, capabilities=capabilities)["/sys"]["options"]
+
+
+@pytest.mark.parametrize("path", ["../x", "/../../x", "a/../../b", "a/./b", "a//b", "/", "", "."])
+def test_no_container_leaves_the_appliance_s_control_group(path: str) -> None:
+    with pytest.raises(ValidationError, match="no control group below the appliance's own"):
+        ContainerConfig.model_validate({"cgroupsPath": path})
+    with pytest.raises(ValidationError, match="no control group below the appliance's own"):
+        ContainerConfig.model_validate({"runtime": {"cgroups": [path]}})
+
+
+@pytest.mark.parametrize("path", ["/dev/../etc/x", "/dev/", "/dev/..", "/dev/a/../../b", "/devil"])
+def test_no_device_lies_outside_of_dev(path: str) -> None:
+    with pytest.raises(ValidationError, match="is no device"):
+        ContainerConfig.model_validate({"devices": [path]})
+
+
+@pytest.mark.parametrize("name", ["../memory.max", "a/b", "..", ""])
+def test_no_file_outside_of_its_own_control_group_is_written(name: str) -> None:
+    with pytest.raises(ValidationError, match="no file of a control group"):
+        ContainerConfig.model_validate({"resources": {"unified": {name: "1"}}})
+
+
 @pytest.mark.parametrize(
     ("bind", "options"),
     [
@@ -240,11 +289,13 @@ def test_devices_with_numbers_are_made_and_allowed() -> None:
 def test_a_device_without_numbers_is_bound_from_the_pi() -> None:
     made = mounts(devices=["/dev/spidev0.0", "/dev/mmcblk0p4"])
     assert made["/dev/spidev0.0"]["source"] == "/dev/piimage/services/web/spidev0.0"
-    rules = spec(devices=["/dev/spidev0.0", "/dev/mmcblk0p4"])["linux"]["resources"]["devices"]
-    assert rules[1:] == [
-        {"allow": True, "type": "b", "access": "rw"},
-        {"allow": True, "type": "c", "access": "rw"},
-    ]
+    assert made["/dev/mmcblk0p4"]["options"] == ["bind", "rw"]
+
+
+def test_a_device_without_numbers_opens_no_other_of_its_type() -> None:
+    # The Pi adds the rule for this very device, whose numbers it knows.
+    made = spec(devices=["/dev/hwrng", "/dev/mmcblk0p4"])["linux"]["resources"]["devices"]
+    assert made == [{"allow": False, "access": "rwm"}]
 
 
 @pytest.mark.parametrize(
