@@ -221,8 +221,7 @@ def prestart(container: Container, user: User) -> str:
     for path in _folders(container):
         if not _PLAIN.fullmatch(path) or (runtime is not None and runtime.mounts):
             lines.append(f"mkdir -p {quote(path)}")
-    for device in container.devices:
-        lines += _device(container, device, user)
+    lines += [_granted(container, device, user) for device in container.devices]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -243,21 +242,14 @@ def _host_mount(mount: Mapping[str, Any]) -> list[str]:
     return [*made, f"{check} {' '.join(quote(word) for word in words)}"]
 
 
-def _device(container: Container, device: FoundDevice, user: User) -> list[str]:
-    """Return the lines that copy a node of /dev, so that the container's user owns its own."""
-    path, node = quote(device.path), quote(device.node)
+def _granted(container: Container, device: FoundDevice, user: User) -> str:
+    """Return the line that copies a node of /dev for the container's user, and opens that alone."""
     config = container.config
     uid = _on_host(config.uid_mappings or (), user.uid)
     gid = _on_host(config.gid_mappings or (), user.gid)
-    missing = quote(f"{container.name}: the device {device.path} is missing")
-    return [
-        f"[ -{device.type} {path} ] || {{ say {missing}; exit 1; }}",
-        f"mkdir -p {quote(device.node.rpartition('/')[0])}",
-        f"rm -f {node}",
-        f"mknod -m {device.mode} {node} {device.type} "
-        f"$((0x$(stat -L -c %t {path}))) $((0x$(stat -L -c %T {path})))",
-        f"chown {uid}:{gid} {node}",
-    ]
+    whose = quote(f"{container.kind}/{container.folder}")
+    words = (quote(device.path), device.type, device.mode, f"{uid}:{gid}", quote(device.node))
+    return f"grant_device {whose} {' '.join(words)}"
 
 
 def _on_host(mappings: Iterable[Any], inside: int) -> int:

@@ -6,6 +6,9 @@ the xattr ``trusted.overlay.opaque`` = ``y``). mksquashfs takes both from a PAX 
 Seen on Linux 6.18: an overlay mounted inside a user namespace honours the whiteouts but not this
 xattr (there it would have to be ``user.overlay.opaque``); the Pi mounts as root.
 
+Device nodes of an image are left out: a container's devices are those that its entry names. What a
+node replaced stays hidden.
+
 A layer is read twice: `scan` checks all of it before `layer_tree` gives the first entry, because a
 stream cannot take back what a later member of the tar replaces or hides.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -27,6 +30,7 @@ from piimage.trees import Entry, Kind, Placement, read_tar
 WHITEOUT_PREFIX: Final = ".wh."
 OPAQUE_MARK: Final = ".wh..wh..opq"
 OPAQUE_XATTR: Final = "trusted.overlay.opaque"
+_NODES: Final = (Kind.CHARACTER, Kind.BLOCK)
 _AUFS_PREFIX: Final = ".wh..wh."
 _OVERLAY_XATTRS: Final = ("trusted.overlay.", "user.overlay.")
 _KEPT_XATTRS: Final = ("user.", "trusted.", "security.capability")
@@ -128,6 +132,7 @@ class _Scanner:
         self._opaque: set[str] = set()
         self._used: set[str] = set()
         self._last: dict[str, int] = {}
+        self._nodes: set[str] = set()
         self._superseded: set[int] = set()
 
     def take(self, number: int, entry: Entry) -> None:
@@ -144,20 +149,32 @@ class _Scanner:
             self._removed.add(_hidden(parent, name, self._origin))
         elif is_whiteout(entry):
             self._removed.add(entry.path)
+        elif is_node(entry, self._nodes):
+            self._drop(entry.path)
         else:
             self._keep(number, entry)
 
+    def _drop(self, path: str) -> None:
+        self._forget(path)
+        self._nodes.add(path)
+        self._removed.add(path)
+
     def _keep(self, number: int, entry: Entry) -> None:
         path = entry.path
-        if path in self._last:
-            self._superseded.add(self._last[path])
+        self._forget(path)
         self._last[path] = number
-        self._folders.pop(path, None)
-        self._links.pop(path, None)
         if entry.kind is Kind.DIRECTORY:
             self._folders[path] = Owner(entry.mode, entry.uid, entry.gid, kept_xattrs(entry))
         elif entry.kind is Kind.SYMLINK:
             self._links[path] = entry.link
+
+    def _forget(self, path: str) -> None:
+        """Forget an earlier member of the tar that had this path."""
+        if path in self._last:
+            self._superseded.add(self._last.pop(path))
+        self._folders.pop(path, None)
+        self._links.pop(path, None)
+        self._nodes.discard(path)
 
     def result(self) -> Scan:
         used = {folder for path in self._used for folder in _ancestors(f"{path}/x") if folder}
@@ -176,6 +193,11 @@ class _Scanner:
 def is_whiteout(entry: Entry) -> bool:
     """Say whether `entry` is overlayfs's own sign for a removed file."""
     return entry.kind is Kind.CHARACTER and entry.device == (0, 0)
+
+
+def is_node(entry: Entry, nodes: Container[str]) -> bool:
+    """Say whether `entry` is a device node, or another name of one of `nodes`."""
+    return entry.kind in _NODES or (entry.kind is Kind.HARD_LINK and entry.link in nodes)
 
 
 def kept_xattrs(entry: Entry) -> dict[str, bytes]:
@@ -293,6 +315,7 @@ class _Writer:
         self._shown = shown
         self._origin = origin
         self._given: dict[str, Kind] = {}
+        self._nodes: set[str] = set()
         stated = self._lens.folders.keys() | self._lens.implied
         self._removed = set(self._lens.removed)
         if "" in self._lens.opaque:
@@ -305,6 +328,10 @@ class _Writer:
             name = entry.path.rpartition("/")[2]
             if name.startswith(WHITEOUT_PREFIX) or is_whiteout(entry):
                 continue
+            if is_node(entry, self._nodes):
+                self._nodes.add(entry.path)
+                continue
+            self._nodes.discard(entry.path)
             yield from self._one(entry)
         used = self._opaque | self._lens.implied
         for path in sorted(used - self._given.keys() - {""}):

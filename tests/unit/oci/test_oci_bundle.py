@@ -242,21 +242,20 @@ def test_what_runs_once_gets_its_interfaces_from_runc_before_it_starts() -> None
 
 def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
     script = prestart(container(devices=["/dev/null"]), User(110, 120))
-    assert run_with_stubs(script, "mkdir", "rm", "mknod", "chown") == [
-        "mkdir|-p|/dev/piimage/services/web",
-        "rm|-f|/dev/piimage/services/web/null",
-        "mknod|-m|0600|/dev/piimage/services/web/null|c|1|3",
-        "chown|110:120|/dev/piimage/services/web/null",
+    assert run_with_stubs(script, "grant_device") == [
+        "grant_device|services/web|/dev/null|c|0600|110:120|/dev/piimage/services/web/null"
+    ]
+    script = prestart(container("onboot", devices=[{"path": "/dev/vda", "mode": "0640"}]), User())
+    assert run_with_stubs(script, "grant_device") == [
+        "grant_device|onboot/002-web|/dev/vda|b|0640|0:0|/dev/piimage/onboot/002-web/vda"
     ]
 
 
-def test_a_device_that_is_missing_is_named() -> None:
-    script = prestart(container(devices=["/dev/i2c-77"]), User())
-    done = subprocess.run(
-        ["dash", "-c", f"say() {{ echo \"$*\"; }}\n{script}"], capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "web: the device /dev/i2c-77 is missing\n")
+def test_in_a_user_namespace_the_node_belongs_to_the_mapped_user() -> None:
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    one = container(devices=["/dev/null"], uidMappings=mapping, gidMappings=mapping)
+    (line,) = run_with_stubs(prestart(one, User(110, 120)), "grant_device")
+    assert "|100110:100120|" in line
 
 
 def test_the_pi_knows_every_variable_that_is_written() -> None:

@@ -137,6 +137,58 @@ def test_an_opaque_root_hides_all_that_is_below(tmp_path: Path) -> None:
     ]
 
 
+def node(path: str, kind: Kind = Kind.CHARACTER) -> Entry:
+    return Entry(path, kind, 0o666, device=(1, 1))
+
+
+@pytest.mark.parametrize("kind", [Kind.CHARACTER, Kind.BLOCK])
+def test_device_nodes_of_an_image_are_left_out(tmp_path: Path, kind: Kind) -> None:
+    tar = tar_of(
+        node("mem", kind), folder("d"), node("d/disk", kind), file("d/x", b"1"),
+        Entry("d/again", Kind.HARD_LINK, link="d/disk"),
+        Entry("d/thrice", Kind.HARD_LINK, link="d/again"),
+        Entry("d/pipe", Kind.FIFO),
+    )  # fmt: skip
+    (tree,) = unpacked(tmp_path / "l", tar)
+    assert paths(tree) == ["d", "d/x", "d/pipe"]
+
+
+def test_what_a_device_node_replaced_stays_hidden(tmp_path: Path) -> None:
+    lower = tar_of(file("a", b"old"), folder("b"), file("b/x", b"old"), symlink("c", "/b"))
+    upper = tar_of(node("a"), node("b"), Entry("c", Kind.HARD_LINK, link="a"))
+    first, second = unpacked(tmp_path / "l", lower, upper)
+    assert [(e.path, e.kind, e.device) for e in second] == [
+        (name, Kind.CHARACTER, (0, 0)) for name in ("a", "b", "c")
+    ]
+    assert overlay([first, second]) == {}
+
+
+@pytest.mark.parametrize(
+    ("members", "left"),
+    [
+        ([node("a"), file("a", b"1")], {"a": b"1"}),
+        ([file("a", b"1"), node("a")], {}),
+        ([symlink("a", "b"), node("a")], {}),
+        ([folder("a", 0o700), node("a")], {}),
+        ([node("a"), file("a", b"1"), Entry("b", Kind.HARD_LINK, link="a")], {"a": b"1", "b": b""}),
+    ],
+)
+def test_the_last_of_a_device_node_and_another_member_counts(
+    tmp_path: Path, members: list[Entry], left: dict[str, bytes]
+) -> None:
+    (tree,) = unpacked(tmp_path / "l", tar_of(*members))
+    assert {e.path: b"".join(e.content()) for e in tree} == left
+
+
+@pytest.mark.parametrize("replacement", [folder("l"), file("l", b"1")])
+def test_a_link_that_its_own_layer_replaced_leads_nowhere(
+    tmp_path: Path, replacement: Entry
+) -> None:
+    first = tar_of(folder("d"), symlink("l", "d"), replacement)
+    _, tree = unpacked(tmp_path / "l", first, tar_of(file("l/x", b"")))
+    assert paths(tree) == ["l", "l/x"]
+
+
 def test_an_image_sets_no_attribute_of_overlayfs(tmp_path: Path) -> None:
     xattrs = {
         "trusted.overlay.redirect": b"/etc",

@@ -36,7 +36,7 @@ mount_layer() {
 	for place in /data/piimage/layers "$PIIMAGE_SLOT/layers"; do
 		[ -f "$place/$1.squashfs" ] || continue
 		mkdir "$RUN/layers/$1"
-		mount -t squashfs -o ro,loop "$place/$1.squashfs" "$RUN/layers/$1" && return 0
+		mount -t squashfs -o ro,nodev,loop "$place/$1.squashfs" "$RUN/layers/$1" && return 0
 		rmdir "$RUN/layers/$1"
 	done
 	say "layer $1 is missing or broken"
@@ -91,7 +91,8 @@ load_container() {
 	[ ! -f "$1/container.env" ] || . "$1/container.env"
 }
 
-# The container's root file system at $RUN/rootfs/KIND/NAME, as config.json's root.path says.
+# The container's root file system at $RUN/rootfs/KIND/NAME, as config.json's root.path says. No node in
+# it opens a device, whoever made it: devices are in its /dev, which is mounted over it.
 # $1: the container's folder, $2: KIND/NAME.
 mount_rootfs() {
 	rootfs=$RUN/rootfs/$2
@@ -112,12 +113,13 @@ mount_rootfs() {
 	if [ "$READONLY" != 1 ]; then
 		mkdir -p "$upper/upper" "$upper/work"
 		[ -z "$UPPER_OWNER" ] || chown "$UPPER_OWNER" "$upper/upper"
-		mount -t overlay -o "lowerdir=$lower,upperdir=$upper/upper,workdir=$upper/work" \
+		mount -t overlay \
+			-o "nodev,lowerdir=$lower,upperdir=$upper/upper,workdir=$upper/work" \
 			overlay "$rootfs"
 	elif [ -n "$several" ]; then
-		mount -t overlay -o "ro,lowerdir=$lower" overlay "$rootfs"
+		mount -t overlay -o "ro,nodev,lowerdir=$lower" overlay "$rootfs"
 	else
-		mount -o bind,ro "$lower" "$rootfs"
+		mount -o bind,ro,nodev "$lower" "$rootfs"
 	fi
 }
 
@@ -162,11 +164,31 @@ in_its_network() {
 	timeout -k 2 "$HEALTH_TIMEOUT" "$@"
 }
 
-# Host folders, then what LinuxKit's `runtime` section asks for before the start.
+# Host folders, then what LinuxKit's `runtime` section asks for before the start, and the devices.
+# $1: the container's folder, $2: KIND/NAME.
 prepare_host() {
+	rm -f "$RUN/devices/$2"
 	for folder in $MKDIR; do mkdir -p "$folder" || return 1; done
 	# A shell of its own: who asks whether this failed would switch its `set -e` off.
 	[ ! -f "$1/prestart" ] || sh -ec '. /usr/lib/piimage/lib.sh; . "$1"' prestart "$1/prestart"
+}
+
+# Gives a container a device of the Pi: a node that its user owns, and a rule for this very device,
+# whose numbers may be others after each boot. $1: KIND/NAME, $2: the device, $3: c or b, $4: the node's
+# mode, $5: its owner, $6: the node. Used by prestart scripts.
+grant_device() {
+	if [ "$3" = b ]; then [ -b "$2" ]; else [ -c "$2" ]; fi || {
+		say "${1##*/}: the device $2 is missing"
+		return 1
+	}
+	major=$((0x$(stat -L -c %t "$2")))
+	minor=$((0x$(stat -L -c %T "$2")))
+	mkdir -p "${6%/*}" "$RUN/devices/${1%/*}"
+	rm -f "$6"
+	mknod -m "$4" "$6" "$3" $major $minor
+	chown "$5" "$6"
+	echo ",{\"access\":\"rw\",\"allow\":true,\"major\":$major,\"minor\":$minor,\"type\":\"$3\"}" \
+		>>"$RUN/devices/$1"
 }
 
 # A pair of interfaces called $1 and $2. busybox knows no word for the other one's name: the kernel
@@ -182,18 +204,32 @@ add_veth() {
 }
 
 # The folder whose config.json is to be used, in REPLY: the container's own, or a copy that has in it
-# what this card was told (`piimage flash --set`). $1: the container's folder, $2: KIND/NAME.
+# the devices that were found on this Pi, and what this card was told (`piimage flash --set`).
+# $1: the container's folder, $2: KIND/NAME.
 configure() {
 	REPLY=$1
 	told=/data/piimage/provision/settings
-	if [ -z "$SETTINGS" ] || [ ! -r $told ]; then return 0; fi
-	REPLY=$RUN/configured/$2
-	# The settings are for root's eyes only. No other variable can be mistaken for one of them.
-	(
-		umask 077
-		mkdir -p "$REPLY"
-		# shellcheck disable=SC2016 # for the shell without an environment
-		env -i /bin/sh -c 'set -a; . "$3"; exec /usr/lib/piimage/with-settings -v "names=$1" "$2"' \
-			sh "$SETTINGS" "$1/config.json" $told >"$REPLY/config.json"
-	)
+	if [ -s "$RUN/devices/$2" ]; then change_config "$2" with_devices || return 1; fi
+	if [ -n "$SETTINGS" ] && [ -r $told ]; then change_config "$2" with_settings || return 1; fi
+}
+
+# Replaces the config.json in REPLY by a copy for root's eyes only, which the command $2 makes of it.
+change_config() {
+	copy=$RUN/configured/$1
+	(umask 077 && mkdir -p "$copy" && "$2" "$REPLY/config.json" "$1" >"$copy/config.json.new") ||
+		return 1
+	mv "$copy/config.json.new" "$copy/config.json"
+	REPLY=$copy
+}
+
+with_devices() {
+	rules=$(tr -d '\n' <"$RUN/devices/$2")
+	/usr/lib/piimage/with-devices -v "rules=$rules" "$1"
+}
+
+# No other variable can be mistaken for one of the settings.
+with_settings() {
+	# shellcheck disable=SC2016 # for the shell without an environment
+	env -i /bin/sh -c 'set -a; . "$3"; exec /usr/lib/piimage/with-settings -v "names=$1" "$2"' \
+		sh "$SETTINGS" "$1" $told
 }
