@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
 from piimage.oci import reference as references
-from piimage.oci.layout import Image
-from piimage.oci.models import ARM64, Platform
+from piimage.oci.layout import Image, Layout
+from piimage.oci.models import ARM64, Execution, Platform
 from piimage.oci.registry import Registry
+from piimage.run import Runner
+from piimage.store import Store
 
 LOCAL = "@pkg:"
 """LinuxKit's word for an image that is built from a folder."""
@@ -23,6 +26,11 @@ def references_of(appliance: Appliance) -> tuple[str, ...]:
     named = [appliance.kernel.image, *appliance.init, *(entry.image for entry in sections)]
     named += [volume.image for volume in appliance.volumes]
     return tuple(dict.fromkeys(one for one in named if one and not one.startswith(LOCAL)))
+
+
+def stored_images(root: Path) -> Images:
+    """Return the images that the store at `root` has; no registry is asked."""
+    return Images(Registry(Layout(Store(root)), Runner()), offline=True)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,12 @@ class Images:
         resolved = self.registry.resolve(references.parse(name))
         digest = resolved.reference.digest or resolved.manifest.digest
         return LockedImage(name, digest, resolved.manifest.digest)
+
+    def execution(self, pin: LockedImage) -> Execution | None:
+        """Return how the image of `pin` is started; None if the store has no such documents."""
+        exact = references.parse(pin.reference).at(pin.manifest)
+        image = self.registry.described(exact)
+        return None if image is None else image.config.execution
 
     def have(self, pins: Iterable[LockedImage], platform: Platform = ARM64) -> Mapping[str, Image]:
         """Return the images by reference, pulled if the store lacks them; all errors at once."""

@@ -20,12 +20,13 @@ from piimage.debian.pinning import EVERYTHING, Pinning
 from piimage.debian.request import Request
 from piimage.dockerfiles import Dockerfiles, base_images, folders_of
 from piimage.images import Images, references_of
-from piimage.lock import Lock, read_lock, render_lock
+from piimage.lock import Lock, LockedImage, read_lock, render_lock
 from piimage.modules.folder import module_folders
 from piimage.modules.requests import locked_kernel, module_requests
 from piimage.oci.layout import Layout
 from piimage.oci.registry import Access, Registry
 from piimage.plan.folders import entries, folder_of
+from piimage.plan.grants import record_grants
 from piimage.plan.requests import requests, suites
 from piimage.plan.wheels import folders_with_wheels, lock_wheels, wheel_names
 from piimage.python import index
@@ -135,8 +136,22 @@ def make_lock(
     more = asked(appliance, board, lock)
     if len(more) > len(lock.roots):
         lock = pinning.lock(more, _before(lock, old, packages))
-    lock = replace(lock, images=sources.images().lock(references, lock, moving))
+    lock = replace(lock, images=_pinned(appliance, references, sources, lock, old, moving))
     return lock_wheels(lock, folders_with_wheels(appliance), sources.wheels, moving)
+
+
+def _pinned(
+    appliance: Appliance,
+    references: Sequence[str],
+    sources: Sources,
+    lock: Lock,
+    old: Lock | None,
+    moving: Collection[str],
+) -> tuple[LockedImage, ...]:
+    images = sources.images()
+    pins = images.lock(references, lock, moving)
+    before = {one.reference: one for one in old.images} if old is not None else {}
+    return record_grants(appliance, pins, before, images.execution)
 
 
 def _first(old: Lock, requests: Sequence[Request]) -> Lock:

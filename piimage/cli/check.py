@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from piimage.cli.options import Files, Sets
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load_all
+from piimage.config.models import Appliance
 
 EXAMPLE = "Example: piimage check pi4.yml --set hostname=greenhouse"
 
@@ -15,8 +18,25 @@ EXAMPLE = "Example: piimage check pi4.yml --set hostname=greenhouse"
 def check(files: Files, sets: Sets = []) -> None:  # typer's way to say "none"
     """Validate FILE... and the container folders it names: every error as file:line:column."""
     appliance = load_all(files, sets, os.environ)
+    _refuse_ungranted(files, sets, appliance)
     for remark in refuse_lacking(files, sets, os.environ):
         print(f"warning: {remark}", file=sys.stderr)
     services = len(appliance.services)
     names = " + ".join(str(file) for file in files)
     print(f"{names}: good: {appliance.board}, {services} service{'s' if services != 1 else ''}")
+
+
+def _refuse_ungranted(files: Sequence[Path], sets: Sequence[str], appliance: Appliance) -> None:
+    """Refuse what images ask for beyond what was granted, as far as lock and store know them."""
+    from piimage.locking import existing_lock, lock_path  # noqa: PLC0415  # for those that have a lock
+    from piimage.plan.grants import refuse_ungranted  # noqa: PLC0415
+    from piimage.store import default_root  # noqa: PLC0415
+
+    lock = existing_lock(lock_path(files))
+    if lock is None or not default_root().is_dir():
+        return
+    from piimage.config.places import image_places  # noqa: PLC0415
+    from piimage.images import stored_images  # noqa: PLC0415
+
+    places = image_places(files, sets, os.environ)
+    refuse_ungranted(appliance, lock.images, stored_images(default_root()).execution, places)

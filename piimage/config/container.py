@@ -48,6 +48,9 @@ from piimage.config.values import (
 LABEL: Final = "org.mobyproject.config"
 """The image label that carries a ContainerConfig as JSON."""
 
+PROFILE_WORDS: Final = (None, "default", "unconfined")
+"""What `seccomp` says without naming a file."""
+
 if TYPE_CHECKING:
     from piimage.config.resources import Resources
     from piimage.config.runtime import Mount, Runtime
@@ -347,6 +350,13 @@ def with_user(config: ContainerConfig, user: str | None) -> ContainerConfig:
     if user is None or config.user is not None or config.uid is not None:
         return config
     return config.model_copy(update={"user": user})
+
+
+def portable(config: ContainerConfig) -> ContainerConfig:
+    """Return `config` without a seccomp profile's path, which is this machine's: for a label."""
+    if config.seccomp in PROFILE_WORDS:
+        return config
+    return config.model_copy(update={"seccomp": "default"})
 
 
 def to_label(config: ContainerConfig) -> str:

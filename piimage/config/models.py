@@ -77,6 +77,12 @@ class Entry(ContainerConfig):
         default=None, description="With packages: the program that runs."
     )
 
+    trust: Strings = Field(
+        default=(),
+        description="What its image's label asks for and gets, such as 'pid: host'; `piimage lock` "
+        "prints the line.",
+    )
+
     @property
     def folder(self) -> Path | None:
         """The container folder, if `build` or `use` names one."""
@@ -206,7 +212,9 @@ class Appliance(Part):
     ] = Field(default="UTC", description="Time zone by its name in the tz database.")
     sysctl: Texts = Field(default={}, description="Kernel settings: KEY: VALUE.")
     test: TestPlan | None = Field(default=None, description="Checks for `piimage test`.")
-    trust: Trust | None = Field(default=None, description="Accepted and ignored.")
+    trust: Trust | None = Field(
+        default=None, description="Images that get what their label asks for."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -21,7 +21,16 @@ class Volume(Part):
 
 
 class Trust(Part):
-    """LinuxKit's content trust: accepted and ignored; digests and the lock file pin images."""
+    """Whose images get what their label asks for beyond the defaults; the lock records what it is.
 
-    image: Strings = Field(default=(), description="Ignored.")
-    org: Strings = Field(default=(), description="Ignored.")
+    In LinuxKit these are the images whose signatures are checked; here digests pin every image.
+    """
+
+    image: tuple[ImageName, ...] = Field(
+        default=(), description="NAME for each of its tags, NAME:TAG, or NAME@sha256:DIGEST."
+    )
+    org: Strings = Field(
+        default=(),
+        description="What stands before an image's last /, a registry included: linuxkit, or "
+        "registry.example.org/team.",
+    )

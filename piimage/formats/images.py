@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from piimage.compose.containers import ContainerPlan
 from piimage.compose.layers import Layer, LayerTar
-from piimage.config.container import LABEL, ContainerConfig, to_label, with_user
+from piimage.config.container import LABEL, ContainerConfig, portable, to_label, with_user
 from piimage.oci.archive import export_archive
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, Execution, ImageConfig, RootFileSystem
@@ -70,7 +70,7 @@ def image(plan: ContainerPlan, layout: Layout, job: Job) -> Image:
     steps = [_archive(layer) for layer in plan.layers]
     execution = Execution.model_validate_json(plan.execution)
     said = with_user(ContainerConfig.model_validate_json(plan.config), execution.user)
-    labels = {**(execution.labels or {}), LABEL: to_label(said)}
+    labels = {**(execution.labels or {}), LABEL: to_label(portable(said))}
     config = ImageConfig(
         os=ARM64.os,
         architecture=ARM64.architecture,

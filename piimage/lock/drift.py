@@ -21,6 +21,7 @@ def changes(old: Lock, new: Lock) -> tuple[str, ...]:
     return (
         *_moved("", _versions(old), _versions(new)),
         *_moved("image ", _images(old), _images(new)),
+        *_moved("granted to ", _granted(old), _granted(new)),
         *_moved("wheel ", _wheels(old), _wheels(new)),
     )
 
@@ -29,9 +30,9 @@ def _moved(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterato
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before is None:
-            yield f"+ {kind}{name} {after}"
+            yield f"+ {kind}{name} {after}".rstrip()
         elif after is None:
-            yield f"- {kind}{name} {before}"
+            yield f"- {kind}{name} {before}".rstrip()
         elif before != after:
             yield f"~ {kind}{name} {before} -> {after}"
 
@@ -44,6 +45,10 @@ def _versions(lock: Lock) -> Mapping[str, str]:
 
 def _images(lock: Lock) -> Mapping[str, str]:
     return {image.reference: image.digest for image in lock.images}
+
+
+def _granted(lock: Lock) -> Mapping[str, str]:
+    return {f"{image.reference}: {grant}": "" for image in lock.images for grant in image.granted}
 
 
 def _wheels(lock: Lock) -> Mapping[str, str]:

@@ -38,11 +38,15 @@ class LockedRoot:
 
 @dataclass(frozen=True)
 class LockedImage:
-    """A container image: the digest that its reference had, and that of its arm64 manifest."""
+    """A container image: the digest that its reference had, and that of its arm64 manifest.
+
+    `granted` is what its label asks for beyond the defaults, as the file agreed to it.
+    """
 
     reference: str
     digest: str
     manifest: str
+    granted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

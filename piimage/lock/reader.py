@@ -161,6 +161,7 @@ class _Reader:
             name,
             self._matching(self._field(node, fields, "digest"), _DIGEST, "a digest"),
             self._matching(self._field(node, fields, "manifest"), _DIGEST, "a digest"),
+            self._words(fields["granted"]) if "granted" in fields else (),
         )
 
     def _environment(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedEnvironment:

@@ -90,7 +90,8 @@ def _package_fields(package: Package) -> Mapping[str, str]:
 
 
 def _image_fields(image: LockedImage) -> Mapping[str, str]:
-    return {"digest": _scalar(image.digest), "manifest": _scalar(image.manifest)}
+    granted = {"granted": _list(image.granted)} if image.granted else {}
+    return {"digest": _scalar(image.digest), "manifest": _scalar(image.manifest), **granted}
 
 
 def _environment_fields(environment: LockedEnvironment) -> Mapping[str, str]:

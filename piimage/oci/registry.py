@@ -125,6 +125,13 @@ class Registry:
 
     def stored(self, reference: Reference, platform: Platform = ARM64) -> Image | None:
         """Return the image if the store has all of it, without asking anybody."""
+        image = self.described(reference, platform)
+        if image is None or not all(self.layout.store.has(one) for one in image.blobs):
+            return None
+        return self.layout.complete(image)
+
+    def described(self, reference: Reference, platform: Platform = ARM64) -> Image | None:
+        """Return the image if the store has its documents, without asking anybody."""
         if reference.digest is None:
             return None
         blob = self._known(reference.digest)
@@ -133,13 +140,11 @@ class Registry:
         data = self.layout.store.verified(blob).read_bytes()
         described = Descriptor.of(_media_type(data, str(reference)), blob)
         try:
-            image = self.layout.choose(described, platform)
+            return self.layout.choose(described, platform)
         except PiimageError as error:
             if error.code == "store.absent":
                 return None
             raise
-        missing = [one for one in image.blobs if not self.layout.store.has(one)]
-        return None if missing else self.layout.complete(image)
 
     def push(self, reference: Reference, descriptor: Descriptor) -> Reference:
         """Send what `descriptor` names, with all platforms of an index and its referrers.

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from piimage import events
-from piimage.config.container import LABEL, ContainerConfig, to_label, with_user
+from piimage.config.container import (
+    LABEL,
+    PROFILE_WORDS,
+    ContainerConfig,
+    portable,
+    to_label,
+    with_user,
+)
 from piimage.lock import Lock
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
 
 # What base-files would bring: the loader's path that every amd64 program names.
 _AMD64_LINKS: Mapping[str, str] = {"lib64": "usr/lib64"}
-_BUILT_IN_PROFILES = (None, "default", "unconfined")
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,7 @@ def _complete(execution: Execution, config: ContainerConfig) -> Execution:
 
 def _portable(config: ContainerConfig, workshop: Workshop) -> ContainerConfig:
     """Return `config` without the path of a file on this machine."""
-    if config.seccomp in _BUILT_IN_PROFILES:
-        return config
-    text = "a label cannot carry a seccomp profile: name it again where the image is used"
-    workshop.emit(events.Warning(text))
-    return config.model_copy(update={"seccomp": "default"})
+    if config.seccomp not in PROFILE_WORDS:
+        text = "a label cannot carry a seccomp profile: name it again where the image is used"
+        workshop.emit(events.Warning(text))
+    return portable(config)

@@ -17,14 +17,16 @@ from piimage.config.container import (
     merge,
     secure_defaults,
 )
-from piimage.config.load import parse_label
 from piimage.config.models import Appliance, Entry
-from piimage.lock import Lock
+from piimage.errors import PiimageError, raise_all
+from piimage.lock import Lock, LockedImage
 from piimage.oci.bundle import folder_name
 from piimage.oci.layout import Image
+from piimage.oci.models import Execution
 from piimage.oci.spec import READ_ONLY, ROOTS, ContainerKind, container_ids
 from piimage.plan.composed import Made, composed
 from piimage.plan.folders import entries, folder_of
+from piimage.plan.grants import asking, gathering, require_consent, require_granted
 from piimage.plan.localtime import with_local_time
 
 if TYPE_CHECKING:
@@ -45,12 +47,15 @@ def plan_containers(
         ("onshutdown", appliance.onshutdown),
         ("services", appliance.services),
     )
-    plans = tuple(
-        _plan(entry, kind, number, lock, images, places)
-        for kind, section in sections
-        for number, entry in enumerate(section)
-    )
-    return ContainersLayer(plans, ids, tuple(filled.values()))
+    labels = _Labels(appliance, lock, images)
+    plans = []
+    errors: list[PiimageError] = []
+    for kind, section in sections:
+        for number, entry in enumerate(section):
+            with gathering(errors):
+                plans.append(_plan(entry, kind, number, lock, labels, places))
+    raise_all(errors)
+    return ContainersLayer(tuple(plans), ids, tuple(filled.values()))
 
 
 def _volume(volume: Volume, images: Mapping[str, Image]) -> VolumePlan:
@@ -66,11 +71,11 @@ def _plan(
     kind: ContainerKind,
     number: int,
     lock: Lock,
-    images: Mapping[str, Image],
+    labels: _Labels,
     places: _Places,
 ) -> ContainerPlan:
     folder = folder_of(entry)
-    layers, execution, below = composed(folder, lock) if folder else _pulled(entry, images)
+    layers, execution, below = composed(folder, lock) if folder else labels.pulled(entry, kind)
     config = with_local_time(_with_places(merge(below, entry), places))
     return ContainerPlan(
         name=entry.name,
@@ -84,20 +89,50 @@ def _plan(
     )
 
 
-def _pulled(entry: Entry, images: Mapping[str, Image]) -> Made:
-    """Return what an entry by `image:`, or by a Dockerfile, is made of.
+@dataclass(frozen=True)
+class _Labels:
+    """Images, and whether what their labels ask for was granted."""
 
-    The image's label gives the defaults.
-    """
-    name = entry.image or entry.build
-    assert name is not None  # noqa: S101  # an entry that is not composed has an image
-    image = images[name]
-    execution = image.config.execution
-    label = (execution.labels or {}).get(LABEL)
-    if label is None:
-        return image_layers(image), execution, secure_defaults()
-    below = merge(linuxkit_defaults(), parse_label(label, name))
-    return image_layers(image), execution, _with_net_settings(below, entry)
+    appliance: Appliance
+    lock: Lock
+    images: Mapping[str, Image]
+
+    def pulled(self, entry: Entry, kind: str) -> Made:
+        """Return what an entry by `image:`, or by a Dockerfile, is made of.
+
+        The image's label gives the defaults. Raises what `require_granted` does.
+        """
+        name = entry.image or entry.build
+        assert name is not None  # noqa: S101  # an entry that is not composed has an image
+        image = self.images[name]
+        execution = image.config.execution
+        one = asking(entry, f"{kind}.{entry.name}", execution, name)
+        if one.label is None:
+            return image_layers(image), execution, secure_defaults()
+        if entry.image is not None:
+            require_granted(one, self.appliance.trust, self._pins.get(name))
+        elif (base := self._base_of(execution)) is not None:
+            require_consent(one, self.appliance.trust, base)
+        below = merge(linuxkit_defaults(), one.label)
+        return image_layers(image), execution, _with_net_settings(below, entry)
+
+    @property
+    def _pins(self) -> Mapping[str, LockedImage]:
+        return {one.reference: one for one in self.lock.images}
+
+    def _base_of(self, execution: Execution) -> LockedImage | None:
+        """Return the pin of the image that a built one has its label from.
+
+        None if the Dockerfile says it itself: that is the folder's word, as a service.yml's is.
+        """
+        for reference, pin in self._pins.items():
+            if _text_of(self.images[reference].config.execution) == _text_of(execution):
+                return pin
+        return None
+
+
+def _text_of(execution: Execution) -> str | None:
+    return (execution.labels or {}).get(LABEL)
 
 
 def _with_net_settings(below: ContainerConfig, entry: Entry) -> ContainerConfig:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from piimage.config.container import ContainerConfig
 from piimage.config.load import load_all, load_folder
+from piimage.lock import LockedImage
+from piimage.oci.asks import asks
 from piimage.plan.folders import entries, folder_of
+from piimage.plan.grants import is_trusted
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +22,7 @@ def blocks(page: Path, languages: str) -> list[str]:
 
 
 def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
-    service, script, appliance, _ = blocks(ROOT / "docs" / "containers.md", "yaml|sh")
+    service, script, appliance, *_ = blocks(ROOT / "docs" / "containers.md", "yaml|sh")
     folder = tmp_path / "thermometer"
     folder.mkdir()
     (folder / "service.yml").write_text(service)
@@ -32,7 +36,7 @@ def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_python_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
-    *_, service = blocks(ROOT / "docs" / "containers.md", "yaml")
+    *_, service, _ = blocks(ROOT / "docs" / "containers.md", "yaml")
     folder = tmp_path / "hygrometer"
     folder.mkdir()
     (folder / "service.yml").write_text(service)
@@ -40,6 +44,18 @@ def test_the_python_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
     loaded = load_folder(folder)
     assert loaded.base == "python"
     assert loaded.wheels == ("smbus2", "prometheus-client>=0.20")
+
+
+def test_the_line_of_the_guide_grants_what_its_label_asks_for(tmp_path: Path) -> None:
+    *_, text = blocks(ROOT / "docs" / "containers.md", "yaml")
+    (tmp_path / "greenhouse.yml").write_text(text)
+    appliance = load_all([tmp_path / "greenhouse.yml"])
+    (entry,) = entries(appliance)
+    label = ContainerConfig.model_validate({"devices": ["/dev/gpiochip0"]})
+    assert entry.trust == asks(label, ContainerConfig())
+    digest = f"sha256:{'a' * 64}"
+    assert entry.image
+    assert is_trusted(appliance.trust, LockedImage(entry.image, digest, digest))
 
 
 def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:

@@ -45,7 +45,14 @@ LOCK = Lock(
         LockedRoot("system", ("app", "lib"), ("perl-base",), "arm64", ("app:arm64", "lib:arm64")),
     ),
     packages=(package("app"), package("lib", "1:2e5-1~x+y")),
-    images=(LockedImage("example.org:5000/x:1", f"sha256:{SHA}", f"sha256:{SHA[::-1]}"),),
+    images=(
+        LockedImage(
+            "example.org:5000/x:1",
+            f"sha256:{SHA}",
+            f"sha256:{SHA[::-1]}",
+            ("binds: /it's:/b", "capabilities: all", 'devices: {"path": "all"}'),
+        ),
+    ),
     environments=(
         LockedEnvironment(
             "container/x", ("smbus2>=0.6",), "arm64", "3.13", "2.41", (WHEEL.filename,)
@@ -203,6 +210,20 @@ def test_what_moved_is_listed_line_by_line() -> None:
         f"~ image example.org:5000/x:1 sha256:{SHA} -> sha256:{'1' * 64}",
         "- wheel smbus2 0.6 [01234567]",
     )
+
+
+def test_what_an_image_was_granted_is_listed_when_it_changes() -> None:
+    image = replace(LOCK.images[0], granted=("capabilities: all", "pid: host"))
+    assert changes(LOCK, replace(LOCK, images=(image,))) == (
+        "- granted to example.org:5000/x:1: binds: /it's:/b",
+        '- granted to example.org:5000/x:1: devices: {"path": "all"}',
+        "+ granted to example.org:5000/x:1: pid: host",
+    )
+
+
+def test_a_lock_from_before_grants_were_recorded_has_none() -> None:
+    text = TEXT[: TEXT.index("    granted:\n")] + TEXT[TEXT.index("\nenvironments") :]
+    assert parse_lock(text, "x").images == (replace(LOCK.images[0], granted=()),)
 
 
 def test_a_package_that_is_to_be_built_is_noticed() -> None:

@@ -9,6 +9,10 @@ import pytest
 
 from piimage.boards import board_names
 from piimage.cli.main import execute
+from piimage.lock import Lock, LockedImage, render_lock
+from piimage.oci.layout import Layout
+from piimage.oci.models import Execution, ImageConfig, RootFileSystem
+from piimage.store import Store
 
 
 def test_check_says_that_a_file_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,6 +33,44 @@ def test_check_prints_every_error_and_exits_with_2(
         f"{file}:2:11: 'a_b' is no host name; instead: letters, digits and '-' (RFC 1123), such as "
         "greenhouse\n"
     )
+
+
+def test_check_lists_what_an_image_that_is_at_hand_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIIMAGE_STORE", str(tmp_path / "store"))
+    layout = Layout(Store(tmp_path / "store"))
+    labels = {"org.mobyproject.config": '{"pid": "host", "binds": ["/:/host"]}'}
+    config = ImageConfig(
+        os="linux", architecture="arm64", config=Execution(labels=labels), rootfs=RootFileSystem()
+    )
+    manifest = layout.write_image(config, []).descriptor.digest
+    lock = Lock(images=(LockedImage("r/tool:1", manifest, manifest),))
+    (tmp_path / "a.lock").write_text(render_lock(lock))
+    file = tmp_path / "a.yml"
+    file.write_text("services:\n  - name: tool\n    image: r/tool:1\n")
+    assert execute(["check", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        f"{file}:3:12: the label of r/tool:1 asks for more than the defaults:\n"
+        "    binds: /:/host\n"
+        "    pid: host; to grant it, write in this entry: trust: ['binds: /:/host', 'pid: host']\n"
+    )
+    # The line of the message, as it stands.
+    file.write_text(f"{file.read_text()}    trust: ['binds: /:/host', 'pid: host']\n")
+    assert execute(["check", str(file)]) == 0
+
+
+def test_check_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIIMAGE_STORE", str(tmp_path / "store"))
+    digest = f"sha256:{'a' * 64}"
+    lock = Lock(images=(LockedImage("r/tool:1", digest, digest),))
+    (tmp_path / "a.lock").write_text(render_lock(lock))
+    (tmp_path / "a.yml").write_text("services: [{name: tool, image: r/tool:1}]\n")
+    assert execute(["check", str(tmp_path / "a.yml")]) == 0
+    assert not (tmp_path / "store").exists()
+    # Nor does it take one that lacks the image for an answer.
+    Store(tmp_path / "store")
+    assert execute(["check", str(tmp_path / "a.yml")]) == 0
 
 
 def test_check_reads_the_container_folders_as_well(

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from piimage.config.container import LABEL
+from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.models import Appliance
 from piimage.lock import Lock
+from piimage.oci.asks import asks
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
@@ -32,12 +33,21 @@ def image(folder: Path, label: Mapping[str, object] | None) -> Image:
 
 
 def planned(folder: Path, label: Mapping[str, object] | None, **entry: object) -> Mapping[str, Any]:
+    given = image(folder, label)
+    granted = {"trust": asks(config_of(label or {}), config_of(entry))}
     appliance = Appliance.model_validate(
-        {"services": [{"name": "net", "image": "r/net:1", **entry}], "volumes": [{"name": "v"}]}
+        {
+            "services": [{"name": "net", "image": "r/net:1", **entry, **granted}],
+            "volumes": [{"name": "v"}],
+        }
     )
-    made = plan_containers(appliance, Lock(), {"r/net:1": image(folder, label)})
+    made = plan_containers(appliance, Lock(), {"r/net:1": given})
     found: Mapping[str, Any] = json.loads(made.containers[0].config)
     return found
+
+
+def config_of(said: Mapping[str, object]) -> ContainerConfig:
+    return ContainerConfig.model_validate(said, by_alias=True, by_name=False)
 
 
 NET = {"capabilities": ["CAP_NET_ADMIN"]}
