@@ -67,6 +67,43 @@ def test_a_service_has_no_privilege(pi: Pi) -> None:
         assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
 
 
+def probe(pi: Pi, script: str) -> str:
+    """What `script` prints in a container with a writable root and a device, errors included."""
+    pi.say(SLEEPING.format("probing"))
+    words = f"exec probing /usr/bin/busybox sh -c '{script}'"
+    return pi.say(f"runc --root /run/containerd/runc/services.linuxkit {words} 2>&1 || :")
+
+
+def test_a_writable_root_makes_the_kernel_s_own_files_no_more_writable(pi: Pi) -> None:
+    for path in ("/sys/class/mem/null/uevent", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger"):
+        said = probe(pi, f"echo x >/written; cat /written; echo h >{path} && echo WROTE")
+        assert said.split()[0] == "x", said
+        assert "Read-only file system" in said, (path, said)
+        assert "WROTE" not in said, path
+
+
+def test_a_device_that_a_container_has_opens_no_other(pi: Pi) -> None:
+    read = "busybox head -c 4 {} | busybox wc -c"
+    # The layers' own loop devices: major 7, minor by number.
+    granted = probe(pi, f"busybox mknod /tmp/same b 7 0; {read.format('/dev/loop0')}; "
+                        f"{read.format('/tmp/same')}")  # fmt: skip
+    assert granted.split() == ["4", "4"], granted
+    other = probe(pi, f"busybox mknod /tmp/other b 7 1; {read.format('/tmp/other')}")
+    assert "Operation not permitted" in other
+    assert other.split()[-1] == "0"
+    # Not by a node in its root either, though it has the granted device's numbers.
+    in_root = probe(pi, f"busybox mknod /same b 7 0; {read.format('/same')}")
+    assert "Permission denied" in in_root
+    assert in_root.split()[-1] == "0"
+
+
+def test_every_layer_is_mounted_without_devices(pi: Pi) -> None:
+    lines = [line.split() for line in pi.say("cat /proc/mounts").splitlines()]
+    layers = [line for line in lines if line[2] == "squashfs" or line[0] == "overlay"]
+    assert len(layers) > 4
+    assert [line for line in layers if "nodev" not in line[3].split(",")] == []
+
+
 def test_a_container_that_runs_once_has_its_interface_from_its_start(pi: Pi) -> None:
     # Its command fails without the interface.
     assert "piimage: onboot 001-own-net: done" in console(pi)

@@ -14,11 +14,12 @@ import pytest
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
 from piimage.oci.bundle import bundle, prestart
-from piimage.oci.models import Execution
+from piimage.oci.models import Execution, canonical_json
 from piimage.oci.rootfs import Root, notes_of
 from piimage.oci.spec import Container, run_as
 from piimage.trees import file, folder
 
+PROGRAMS = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage"
 APPLETS = ("sh", "cat", "id", "ls", "echo", "touch", "mount", "hostname", "grep", "stat", "dd",
            "mknod")  # fmt: skip
 FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "usr", "data")
@@ -26,6 +27,7 @@ PASSWD = b"root:x:0:0::/:/bin/sh\nsensor:x:110:120::/:/bin/sh\n"
 ROOT = Root([notes_of([folder(name) for name in FOLDERS] + [file("etc/passwd", PASSWD)])])
 # Debian's own: it lies below /usr, which the container is lent.
 PYTHON = "/usr/bin/python3"
+SAME_IDS = [{"containerID": 0, "hostID": 0, "size": 65536}]
 MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 
@@ -52,12 +54,23 @@ class Host:
         name = f"piimage-test-{self.tmp.name}"
         folder = self.tmp / "bundle"
         self._write(one, folder)
-        subprocess.run(["sh", "-euc", prestart(one, run_as(one, {}))], check=True)
-        command = ["runc", "--root", self.tmp / "runc", "run", "--bundle", folder, name]
+        command = ["runc", "--root", self.tmp / "runc", "run", "--bundle", self._ready(one), name]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
         )
         return Result(done.returncode, done.stdout.decode())
+
+    def _ready(self, one: Container) -> str:
+        """Do what the Pi does before a start, by its own functions; return the bundle to run."""
+        text = (PROGRAMS / "lib.sh").read_text().replace("/usr/lib/piimage/", f"{PROGRAMS}/")
+        library = self.tmp / "lib.sh"
+        library.write_text(text.replace("RUN=/run/piimage", f"RUN={self.tmp}/run"))
+        script = (
+            f". {library}; SETTINGS=\n{prestart(one, run_as(one, {}))}\n"
+            f'configure {self.tmp}/bundle services/t; echo "$REPLY"'
+        )
+        words = ["busybox", "sh", "-euc", script]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
     def _write(self, one: Container, target: Path) -> None:
         target.mkdir(exist_ok=True)
@@ -66,7 +79,7 @@ class Host:
                 spec = json.loads(b"".join(entry.content()))
                 # On the Pi the root is mounted where this says.
                 spec["root"]["path"] = str(self.root)
-                (target / "config.json").write_text(json.dumps(spec))
+                (target / "config.json").write_bytes(canonical_json(spec))
 
 
 @pytest.fixture
@@ -186,6 +199,29 @@ def test_a_device_of_the_host_belongs_to_the_containers_user(host: Host) -> None
     )  # fmt: skip
     assert said.out.splitlines()[0] == "1:b 110:120 600"
     assert "OPEN" in said.out
+
+
+def test_a_device_of_the_host_opens_no_other_of_its_type(host: Host) -> None:
+    # misc devices: fuse is 10:229, loop-control 10:237 (Documentation/admin-guide/devices.txt).
+    script = (
+        ": </dev/fuse && echo GRANTED; mknod /tmp/same c 10 229; : </tmp/same && echo SAME; "
+        "mknod /tmp/other c 10 237; : </tmp/other && echo OTHER"
+    )
+    wanted = {"tmpfs": ["/tmp:dev"], "capabilities": ["CAP_MKNOD"]}
+    said = host.run(script, devices=["/dev/fuse"], **wanted)
+    assert said.out.splitlines()[:2] == ["GRANTED", "SAME"]
+    assert "OTHER" not in said.out
+    assert "/tmp/other: Operation not permitted" in said.out
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_sys_is_read_only_without_cap_sys_admin(host: Host, readonly: bool) -> None:
+    script = "echo add >/sys/class/mem/null/uevent && echo WRITTEN"
+    said = host.run(script, readonly=readonly)
+    assert "Read-only file system" in said.out
+    assert "WRITTEN" not in said.out
+    mapped = host.run(script, readonly=readonly, uidMappings=SAME_IDS, gidMappings=SAME_IDS)
+    assert "Read-only file system" in mapped.out
 
 
 def test_a_device_with_numbers_is_there(host: Host) -> None:
