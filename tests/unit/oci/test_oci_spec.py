@@ -172,20 +172,44 @@ def test_all_capabilities_are_all_of_linux() -> None:
 
 
 def test_who_may_administer_the_system_sees_all_of_proc() -> None:
-    made = spec(capabilities=["CAP_SYS_ADMIN"])["linux"]
-    assert "maskedPaths" not in made
-    assert "readonlyPaths" not in made
+    for capabilities in (["CAP_SYS_ADMIN"], ["all"]):
+        made = spec(capabilities=capabilities)["linux"]
+        assert "maskedPaths" not in made
+        assert "readonlyPaths" not in made
     said = spec(capabilities=["CAP_SYS_ADMIN"], maskedPaths=["/proc/kcore"], readonlyPaths=[])
     assert said["linux"]["maskedPaths"] == ["/proc/kcore"]
     assert "readonlyPaths" not in said["linux"]
 
 
-def test_the_default_mounts_are_linuxkits() -> None:
-    made = mounts(readonly=False)
-    assert list(made) == ["/dev", "/dev/pts", "/proc", "/sys", "/sys/fs/cgroup"]
-    assert made["/dev"]["options"] == ["nosuid", "strictatime", "mode=755", "size=65536k"]
-    assert "ro" in mounts()["/dev"]["options"]
-    assert "ro" in mounts()["/sys"]["options"]
+def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
+    # Docker's defaults (its oci/defaults.go, which its documentation of --security-opt names).
+    made = spec(capabilities=["CAP_NET_ADMIN", "CAP_SYS_RAWIO"])["linux"]
+    assert made["maskedPaths"] == [
+        "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+        "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+        "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+    ]  # fmt: skip
+    assert made["readonlyPaths"] == [
+        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_the_default_mounts_are_linuxkits(only: bool) -> None:
+    # LinuxKit, docs/yaml.md ("Image specification") and moby/config.go; /sys is always closed here.
+    ro = ["ro"] if only else []
+    expected = [
+        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k", *ro]),
+        ("/dev/pts", "devpts", "devpts",
+         ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+        ("/proc", "proc", "proc", ["nosuid", "nodev", "noexec", "relatime"]),
+        ("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]),
+    ]  # fmt: skip
+    assert [
+        (one["destination"], one["type"], one["source"], one["options"])
+        for one in spec(readonly=only)["mounts"]
+    ] == expected
 
 
 @pytest.mark.parametrize("readonly", [True, False])
@@ -286,6 +310,25 @@ def test_devices_with_numbers_are_made_and_allowed() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("device", "rule"),
+    [
+        ({"major": -1, "minor": -1}, {"type": "a", "access": "rwm"}),
+        ({"type": "c", "major": 89, "minor": -1}, {"type": "c", "access": "rwm", "major": 89}),
+        ({"type": "b", "major": -1, "minor": 3, "mode": "r"},
+         {"type": "b", "access": "r", "minor": 3}),
+        ({"type": "c", "major": 0, "minor": 0}, {"type": "c", "access": "rwm", "major": 0,
+                                                 "minor": 0}),
+        ({"mode": "0600"}, {"type": "a", "access": "rwm"}),
+    ],
+)  # fmt: skip
+def test_minus_one_is_any_number_of_a_rule(device: dict[str, Any], rule: dict[str, Any]) -> None:
+    # LinuxKit, docs/yaml.md ("devices"): -1 is a wildcard.
+    made = spec(devices=[{"path": "all", **device}])["linux"]
+    assert made["resources"]["devices"][1:] == [{"allow": True, **rule}]
+    assert "devices" not in made
+
+
 def test_a_device_without_numbers_is_bound_from_the_pi() -> None:
     made = mounts(devices=["/dev/spidev0.0", "/dev/mmcblk0p4"])
     assert made["/dev/spidev0.0"]["source"] == "/dev/piimage/services/web/spidev0.0"
@@ -380,6 +423,18 @@ def test_the_rest_is_passed_on() -> None:
 
 def test_linuxkits_label_gets_linuxkits_root() -> None:
     assert runtime_spec(container(base=linuxkit_defaults()), IDS)["root"]["readonly"] is False
+
+
+def test_an_ambient_capability_brings_its_calls_as_an_effective_one_does() -> None:
+    def calls(**fields: Any) -> set[str]:
+        rules = spec(**fields)["linux"]["seccomp"]["syscalls"]
+        return {name for rule in rules for name in rule["names"] if "args" not in rule}
+
+    for key in ("capabilities", "ambient"):
+        assert calls(**{key: ["CAP_SYS_TIME"]}) - calls() == {
+            "clock_settime", "clock_settime64", "settimeofday", "stime",
+        }  # fmt: skip
+    assert "reboot" in calls(ambient=["all"])
 
 
 def test_seccomp_can_be_replaced_and_dropped() -> None:
