@@ -63,11 +63,11 @@ class Recipe:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def _getty(text: str) -> Recipe:
+def _getty(text: str, **more: object) -> Recipe:
     return Recipe(
         ("/usr/bin/getty",),
         {"capabilities": ["all"], "pid": "host", "binds": ["/dev:/dev"],
-         "devices": [{"path": "all", "type": "c"}]},
+         "devices": [{"path": "all", "type": "c"}], **more},
         files=(File("usr/bin/getty", (_GETTY % text).encode(), 0o755),),
     )  # fmt: skip
 
@@ -132,6 +132,11 @@ class Publisher:
     def moved_getty(self) -> Image:
         """Return a getty that says something else."""
         return self._composed("linuxkit/getty", _getty("has moved"), self._lock_of_getty())
+
+    def demanding_getty(self) -> Image:
+        """Return a getty whose label asks for more."""
+        recipe = _getty("is here", seccomp="unconfined")
+        return self._composed("linuxkit/getty", recipe, self._lock_of_getty())
 
     def image(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -100,6 +101,71 @@ def test_a_tag_that_moved_changes_nothing_until_its_pin_is_moved(
         assert (workshop.folder / "moved" / minimal.name).read_bytes() != before
     finally:
         lock.write_text(pinned)
+
+
+GETTY_ASKS = [
+    "binds: /dev:/dev", "capabilities: all", 'devices: {"path": "all", "type": "c"}', "pid: host",
+]  # fmt: skip
+
+
+def without_trust(workshop: Workshop, name: str) -> Path:
+    """The minimal example as somebody writes it who trusts nobody."""
+    text, _, _ = workshop.file(MINIMAL).read_text().partition("trust:")
+    target = workshop.folder / f"{name}.yml"
+    target.write_text(text)
+    return target
+
+
+def test_a_label_is_not_obeyed_because_an_entry_names_its_image(
+    workshop: Workshop, published: Published
+) -> None:
+    file = without_trust(workshop, "unasked")
+    said = workshop.call("lock", file, *workshop.insecure())
+    assert said.returncode == 2
+    assert not file.with_suffix(".lock").exists()
+    place = f"services.getty: the label of {published.reference(MULTI)} asks for more"
+    assert place in said.stderr
+    for one in GETTY_ASKS:
+        assert f"\n    {one}" in said.stderr, one
+    # Each entry is refused with its own line, which grants all that it asks for.
+    for line in re.findall(r"write in this entry: (trust: .*)", said.stderr):
+        name = "getty" if "pid: host" in line else "dhcpcd"
+        text = file.read_text().replace(f"- name: {name}\n", f"- name: {name}\n    {line}\n")
+        file.write_text(text)
+    workshop.does("lock", file, *workshop.insecure())
+    assert list(read_lock(file.with_suffix(".lock")).image(published.reference(MULTI)).granted) == (
+        GETTY_ASKS
+    )
+    # Taken back, it is refused without a registry as well.
+    without_trust(workshop, "unasked")
+    for words in (("build", file, "-o", "unasked", "--offline"), ("check", file)):
+        refused = workshop.call(*words)
+        assert refused.returncode == 2, words
+        assert "pid: host" in refused.stderr, words
+
+
+def test_an_update_that_asks_for_more_needs_the_file_s_word(
+    workshop: Workshop, published: Published, minimal: Path
+) -> None:
+    lock = workshop.folder / f"{MINIMAL}.lock"
+    pinned = lock.read_text()
+    reference = published.reference(MULTI)
+    file = workshop.file(MINIMAL)
+    written = file.read_text()
+    update = ("lock", file, "--update", reference, *workshop.insecure())
+    try:
+        published.push(MULTI, published.publisher.demanding_getty().descriptor)
+        said = workshop.call(*update)
+        assert said.returncode == 2
+        assert "granted before:\n    seccomp: unconfined" in said.stderr
+        assert lock.read_text() == pinned
+        (line,) = re.findall(r"write in this entry: (trust: .*)", said.stderr)
+        file.write_text(written.replace("- name: getty\n", f"- name: getty\n    {line}\n"))
+        workshop.does(*update)
+        assert "seccomp: unconfined" in read_lock(lock).image(reference).granted
+    finally:
+        lock.write_text(pinned)
+        file.write_text(written)
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,14 @@ def test_the_last_of_a_device_node_and_another_member_counts(
     assert {e.path: b"".join(e.content()) for e in tree} == left
 
 
+def test_a_link_to_what_replaced_a_device_node_is_there_for_the_layers_above(
+    tmp_path: Path,
+) -> None:
+    lower = tar_of(node("a"), file("a", b"1"), Entry("b", Kind.HARD_LINK, link="a"))
+    _, tree = unpacked(tmp_path / "l", lower, tar_of(mark(".wh.b")))
+    assert paths(tree) == ["b"]
+
+
 @pytest.mark.parametrize("replacement", [folder("l"), file("l", b"1")])
 def test_a_link_that_its_own_layer_replaced_leads_nowhere(
     tmp_path: Path, replacement: Entry
