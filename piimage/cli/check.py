@@ -28,15 +28,18 @@ def check(files: Files, sets: Sets = []) -> None:  # typer's way to say "none"
 
 def _refuse_ungranted(files: Sequence[Path], sets: Sequence[str], appliance: Appliance) -> None:
     """Refuse what images ask for beyond what was granted, as far as lock and store know them."""
-    from piimage.locking import existing_lock, lock_path  # noqa: PLC0415  # for those that have a lock
-    from piimage.plan.grants import refuse_ungranted  # noqa: PLC0415
+    file = files[-1].with_suffix(".lock")
+    if not file.exists():
+        return  # the imports take as long as all the rest
+    from piimage.lock import read_lock  # noqa: PLC0415
     from piimage.store import default_root  # noqa: PLC0415
 
-    lock = existing_lock(lock_path(files))
-    if lock is None or not default_root().is_dir():
+    lock = read_lock(file)
+    if not lock.images or not default_root().is_dir():
         return
     from piimage.config.places import image_places  # noqa: PLC0415
     from piimage.images import stored_images  # noqa: PLC0415
+    from piimage.plan.grants import refuse_ungranted  # noqa: PLC0415
 
     places = image_places(files, sets, os.environ)
     refuse_ungranted(appliance, lock.images, stored_images(default_root()).execution, places)
