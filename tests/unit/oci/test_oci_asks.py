@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.config.container import (
+    LABEL,
+    ContainerConfig,
+    linuxkit_defaults,
+    merge,
+    secure_defaults,
+)
 from piimage.config.values import key_of
 from piimage.errors import InputError
 from piimage.oci.asks import asks
-from piimage.oci.spec import MASKED, READ_ONLY
+from piimage.oci.models import Execution
+from piimage.oci.rootfs import Root, notes_of
+from piimage.oci.spec import MASKED, READ_ONLY, Container, runtime_spec
+from piimage.trees import file, folder
 
 
 def config(**keys: Any) -> ContainerConfig:
@@ -133,3 +144,38 @@ def test_a_label_names_no_file_of_the_build_host() -> None:
 def test_a_label_that_repeats_the_defaults_asks_for_nothing() -> None:
     said = merge(secure_defaults())
     assert asks(said, ContainerConfig()) == ()
+
+
+HARMLESS = [(key, value) for key, value, expected in FIELDS if not expected]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(HARMLESS), unique_by=lambda one: one[0]))
+def test_what_needs_no_consent_gives_no_privilege(said: list[tuple[str, Any]]) -> None:
+    # No uid beside a user, and no name for a UTS namespace that is the Pi's: both are refused.
+    label = {key: value for key, value in said if key not in ("uid", "gid", "hostname")}
+    assert asked(label) == []
+    held, plain = _spec(label), _spec({})
+    assert held["process"]["capabilities"] == {}
+    for part in ("noNewPrivileges", "rlimits"):
+        assert held["process"].get(part) == plain["process"].get(part)
+    assert held["process"].get("oomScoreAdj", 0) >= 0
+    for part in ("seccomp", "sysctl", "devices", "rootfsPropagation", "cgroupsPath", "uidMappings"):
+        assert held["linux"].get(part) == plain["linux"].get(part), part
+    assert held["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
+    for part in ("maskedPaths", "readonlyPaths"):
+        assert {*held["linux"][part]} >= {*plain["linux"][part]}
+    own = {one["type"] for one in held["linux"]["namespaces"] if "path" not in one}
+    assert own >= {"pid", "mount"}
+    kinds = {one["destination"]: one["type"] for one in held["mounts"]}
+    assert "bind" not in kinds.values()
+    assert "ro" in next(o["options"] for o in held["mounts"] if o["destination"] == "/sys")
+
+
+def _spec(label: dict[str, Any]) -> dict[str, Any]:
+    merged = merge(linuxkit_defaults(), config(**label))
+    account = file("etc/passwd", b"sensor:x:110:120::/:\n")
+    root = Root([notes_of([folder("etc"), account])])
+    image = Execution(cmd=("/x",), labels={LABEL: "{}"})
+    one = Container("web", "services", "web", merged, image, root, (), "services.web")
+    return runtime_spec(one, {})
