@@ -1,18 +1,36 @@
-"""Dumps of ``i2cdump``, the form that i2c-tools' ``i2c-stub-from-dump`` takes.
+"""Dumps of ``i2cdump`` as people have them; whatever i2c-tools' ``i2c-stub-from-dump`` takes.
 
-Byte form (modes b, c, i): a row ``80: xx xx ...`` of 16 bytes, perhaps followed by the same as
-text. Word form (mode w): a row ``80: xxxx xxxx ...`` of 8 words. Both forms may start with the
-heading row; ``XX`` marks a register that could not be read, and is left out.
+Byte form (modes b, c, i, s, W): a row ``80: xx xx ...`` of 16 bytes, perhaps followed by the same
+as text. Word form (mode w): a row ``80: xxxx xxxx ...`` of 8 words. ``XX`` marks a register that
+could not be read, and ``i2cdump -r`` leaves blanks around its range: both are left out.
+
+What is copied from a terminal has more: prompts, the warning and the question before a dump, the
+heading, Markdown's fences and quotes, colours. None of that begins as a row does, with a register
+and ``:`` or ``|``, and is skipped. What does begin so has to be a row: half a row is an error, or
+a driver would miss registers that the chip has.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-_HEADING = re.compile(r"^ +0(,8)? +1(,9)? +2")
 _CELLS_IN_ROW = {"byte": 16, "word": 8}
+_DIGITS = {"byte": 2, "word": 4}
+# The two forms of i2c-stub-from-dump, which looks for nothing but such rows.
+_ROWS = {
+    "byte": re.compile(r"([0-9a-fA-F]+) ?[:|]?((?:  ?[0-9a-fA-FxX]{2}){16})"),
+    "word": re.compile(r"([0-9a-fA-F]+) ?[:|]((?: [0-9a-fA-FxX]{4}){8})"),
+}
+_BEGINS_AS_A_ROW = re.compile(r"([0-9a-fA-F]{2,4}) ?[:|](.*)$")
+_AROUND = re.compile(r"^[ \t>]*")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_COMMAND = re.compile(r"\bi2cdump\s+(.*)$")
+_RANGE = re.compile(r"-r\s*(?:0x)?[0-9a-fA-F]+-(0x[0-9a-fA-F]+|[0-9]+)")
+_ADDRESS = re.compile(r"\s(0x[0-9a-fA-F]{2})\b")
 
 
 class DumpError(ValueError):
@@ -32,58 +50,159 @@ class Dump:
     words: bool
 
 
+@dataclass(frozen=True)
+class _Row:
+    """What one row says; `complete` unless cells are missing at its end."""
+
+    number: int
+    form: str
+    first: int
+    cells: tuple[int | None, ...]
+    complete: bool = True
+
+    @property
+    def end(self) -> int:
+        """The register behind its last cell."""
+        return self.first + len(self.cells)
+
+
+def read_dump(path: Path) -> Dump:
+    """Read a file; Windows' UTF-16 and bytes that are no text are taken. Raises `DumpError`."""
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if wide else "utf-8", "replace")
+    return parse_dump(text, str(path))
+
+
 def parse_dump(text: str, name: str = "dump") -> Dump:
-    """Read a dump in either form. Raises `DumpError` with every bad line."""
-    values: dict[int, int] = {}
-    forms: set[str] = set()
-    bad: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or _HEADING.match(line) or line.startswith("No size specified"):
-            continue
+    """Read a dump in either form. Raises `DumpError` with every bad line.
+
+    As in i2c-stub-from-dump a later row wins, and bytes beside words are the low halves of words.
+    """
+    lines = [_plain(line) for line in text.splitlines()]
+    bad = list(_other_chips(lines))
+    rows: list[_Row] = []
+    for number, line in enumerate(lines, 1):
         try:
-            form, row = _parse_row(line)
+            row = _row(line)
         except ValueError as error:
             bad.append((number, str(error)))
-            continue
-        forms.add(form)
-        if len(forms) > 1:
-            bad.append((number, "bytes and words in one dump; make it with one i2cdump mode"))
-        repeated = sorted(values.keys() & row.keys())
-        if repeated:
-            bad.append((number, f"register 0x{repeated[0]:02x} was given before"))
-        values |= row
-    if not bad and not values:
-        bad.append((max(1, len(text.splitlines())), "no register in this dump"))
+        else:
+            rows += [replace(row, number=number)] if row else []
+    bad += _cut_short(rows, _range_ends(lines))
+    if not bad and not any(cell is not None for row in rows for cell in row.cells):
+        bad.append((max(1, len(lines)), "no register in this dump: no row such as '80: 6b 70 ...'"))
     if bad:
-        raise DumpError(name, bad)
-    return Dump(values, forms == {"word"})
+        raise DumpError(name, sorted(bad))
+    return _joined(rows)
 
 
-def _parse_row(line: str) -> tuple[str, dict[int, int]]:
-    """The form and the registers of one row. Raises ValueError with what is wrong."""
-    match = re.match(r"^([0-9a-fA-F]{2}):(.*)$", line)
-    if match is None or not match[2].strip():
+def _plain(line: str) -> str:
+    """Return `line` without colours, quote marks and the blanks of web pages."""
+    line = _COLOURS.sub("", line).replace("\xa0", " ").removeprefix("\ufeff")
+    return _AROUND.sub("", line)
+
+
+def _row(line: str) -> _Row | None:
+    """Return the row that `line` is; None for another line. Raises ValueError for half a row."""
+    for form, pattern in _ROWS.items():
+        if match := pattern.match(line):
+            first, cells = _first(match[1], form), match[2].split()
+            return _Row(0, form, first, tuple(_parse_cell(cell, form) for cell in cells))
+    begun = _BEGINS_AS_A_ROW.match(line)
+    if begun is None:
+        return None
+    return _uneven(begun[1], begun[2])
+
+
+def _uneven(register: str, body: str) -> _Row:
+    """Return a row with blanks in place of some cells, as a range has. Raises ValueError."""
+    words = body.split()
+    if not words:
         raise ValueError("a row is an address, a colon and values, such as '80: 6b 70 ...'")
-    first, body = int(match[1], 16), match[2]
-    form = "word" if len(body.split()[0]) == 4 else "byte"
-    width, step = _CELLS_IN_ROW[form], 5 if form == "word" else 3
-    cells = [body[i * step : (i + 1) * step] for i in range(width)]
-    if len(body) < width * step:
-        raise ValueError(f"{len(body.split())} values where a row has {width}")
+    form = "word" if len(words[0]) == _DIGITS["word"] else "byte"
+    width, step = _CELLS_IN_ROW[form], _DIGITS[form] + 1
+    first = _first(register, form)
+    known = body[: width * step].rstrip() if len(body) < width * step else body[: width * step]
+    pieces = [known[i : i + step] for i in range(0, len(known), step)]
+    return _Row(
+        0, form, first, tuple(_spaced_cell(piece, form) for piece in pieces),
+        complete=len(body) >= width * step,
+    )  # fmt: skip
+
+
+def _first(register: str, form: str) -> int:
+    first, width = int(register, 16), _CELLS_IN_ROW[form]
     if first % width:
         raise ValueError(f"address 0x{first:02x} is not a multiple of {width}")
-    values = [_parse_cell(cell, form) for cell in cells]
-    return form, {first + i: value for i, value in enumerate(values) if value is not None}
+    if first > 0xFF:
+        raise ValueError(f"address 0x{first:02x} is above 0xff, where SMBus registers end")
+    return first
 
 
-def _parse_cell(cell: str, form: str) -> int | None:
-    """A cell's value; None for XX and for the blanks that ``i2cdump -r`` leaves."""
-    text = cell[1:]
-    if cell[0] == " " and (not text.strip() or set(text) == {"X"}):
+def _spaced_cell(cell: str, form: str) -> int | None:
+    """A cell's value after one blank; None for the blanks that ``i2cdump -r`` leaves."""
+    if not cell.strip():
         return None
-    if cell[0] != " " or not re.fullmatch("[0-9a-fA-F]+", text):
+    if cell[0] != " ":
         raise ValueError(f"'{cell.strip()}' is not a {form} in hexadecimal, nor XX")
+    return _parse_cell(cell[1:], form)
+
+
+def _parse_cell(text: str, form: str) -> int | None:
+    """A cell's value; None for one that could not be read."""
+    if len(text) == _DIGITS[form] and "X" in text.upper():
+        return None
+    if not re.fullmatch(f"[0-9a-fA-F]{{{_DIGITS[form]}}}", text):
+        raise ValueError(f"'{text.strip()}' is not a {form} in hexadecimal, nor XX")
     return int(text, 16)
+
+
+def _cut_short(rows: list[_Row], ends: set[int]) -> Iterator[tuple[int, str]]:
+    """Give the rows that lack values and are not where a range ends.
+
+    A row of words has nothing behind its blanks, which editors take away: it may be the last one.
+    """
+    continued = {row.first for row in rows}
+    for row in rows:
+        width = _CELLS_IN_ROW[row.form]
+        last = row.form == "word" and row.first + width not in continued
+        if not row.complete and not last and row.end - 1 not in ends:
+            count = sum(cell is not None for cell in row.cells)
+            yield row.number, f"{count} values where a row has {width}"
+
+
+def _range_ends(lines: list[str]) -> set[int]:
+    """Return the last registers of the ranges that the command lines among `lines` ask for."""
+    commands = (_COMMAND.search(line) for line in lines)
+    ranges = (_RANGE.search(command[1]) for command in commands if command)
+    return {int(found[1], 0 if "x" in found[1] else 10) for found in ranges if found}
+
+
+def _other_chips(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Give the command lines that dump another chip than the first one does."""
+    chip = None
+    for number, line in enumerate(lines, 1):
+        command = _COMMAND.search(line)
+        address = _ADDRESS.search(f" {_RANGE.sub('', command[1])}") if command else None
+        if address is None:
+            continue
+        found = address[1].lower()
+        if chip not in (None, found):
+            yield number, f"a dump of {found} behind one of {chip}; give each chip its own file"
+        chip = chip or found
+
+
+def _joined(rows: list[_Row]) -> Dump:
+    words = any(row.form == "word" for row in rows)
+    values: dict[int, int] = {}
+    for row in rows:
+        for register, value in enumerate(row.cells, row.first):
+            if value is None:
+                continue
+            high = values.get(register, 0) & 0xFF00 if row.form == "byte" else 0
+            values[register] = high | value
+    return Dump(values, words)
 
 
 def format_dump(dump: Dump) -> str:

@@ -21,7 +21,7 @@ from typing import Protocol
 from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import BoschModel
 from chipmodels.clock import VirtualClock
-from chipmodels.dump import Dump, DumpError, parse_dump
+from chipmodels.dump import Dump, DumpError, read_dump
 from chipmodels.lsm303d import Lsm303dModel
 from chipmodels.planted import planted
 from chipmodels.smbus_device import SmbusDevice
@@ -130,7 +130,7 @@ def contents_of(text: str) -> tuple[int, Dump]:
     if not 0x03 <= number <= 0x77:
         raise ValueError(f"'{text}' is not 0xAA=CHIP or 0xAA=FILE")
     if Path(what).is_file():
-        return number, parse_dump(Path(what).read_text(), what)
+        return number, read_dump(Path(what))
     clock = VirtualClock()
     return number, measured(planted(what, clock), clock)
 

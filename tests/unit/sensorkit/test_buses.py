@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from chipmodels.adapter import I2cAdapter, Message, SpiController
 from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import BoschModel
 from chipmodels.clock import VirtualClock
-from chipmodels.dump import Dump, DumpError, format_dump, parse_dump
+from chipmodels.dump import Dump, DumpError, format_dump, parse_dump, read_dump
 from chipmodels.inprocess import ModelSMBus, ModelSpiDev
 from chipmodels.lsm303d import Lsm303dModel
 from chipmodels.stub import (
@@ -224,20 +225,70 @@ class TestDump:
             ("80: 00 01", "2 values where a row has 16"),
             ("80: " + "00 " * 15 + "0g", "'0g' is not a byte"),
             ("81: " + "00 " * 15 + "00", "0x81 is not a multiple of 16"),
-            ("hello", "a row is an address"),
-            ("00: " + "0000 " * 8, "bytes and words in one dump"),
-            ("70: " + "00 " * 15 + "00", "register 0x70 was given before"),
+            ("80:", "a row is an address"),
+            ("80:" + "00 " * 16, "'00' is not a byte"),
+            ("100: " + "00 " * 16, "0x100 is above 0xff"),
+            ("80: " + "0000 " * 7, "7 values where a row has 8"),
+            ("$ i2cdump -y 1 0x76\n$ i2cdump -y 1 0x77", "0x77 behind one of 0x76"),
         ],
     )
     def test_a_bad_line_is_named(self, line: str, words: str) -> None:
         good = "70: " + "00 " * 15 + "00"
         with pytest.raises(DumpError, match=words) as caught:
-            parse_dump(f"{good}\n{line.rstrip()}\n", "chip.dump")
-        assert str(caught.value).startswith("chip.dump:2: ")
+            parse_dump(f"{good}\n{line.rstrip()}\n88: {'0000 ' * 8}\n", "chip.dump")
+        assert re.match("chip.dump:[23]: ", str(caught.value))
 
     def test_an_empty_dump_is_an_error(self) -> None:
         with pytest.raises(DumpError, match="no register"):
             parse_dump("")
+
+    ROW = "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"
+    WORDS = "8385 0080 ff7f 0000 0000 0000 0000 0000"
+
+    def test_a_dump_as_copied_from_a_terminal(self) -> None:
+        dump = parse_dump(
+            "pi@host:~ $ sudo i2cdump -y 1 0x77\n"
+            "No size specified (using byte-data access)\n"
+            "WARNING! This program can confuse your I2C bus, cause data loss and worse!\n"
+            "I will probe file /dev/i2c-1, address 0x77, mode byte\n"
+            "Continue? [Y/n] y\n"
+            "     0  1  2  3  4  5  6  7  8  9  a  b  c  d  e  f    0123456789abcdef\n"
+            f"80: {self.ROW}    ................\n"
+            "d0: 58 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00    X...............\n"
+            "pi@host:~ $ \n"
+        )
+        assert dump.values[0x81] == 0x01
+        assert dump.values[0xD0] == 0x58
+        assert len(dump.values) == 32
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            f"80: {ROW}", f"80| {ROW}", f"80 {ROW}", f"80 | {ROW}", f"80 : {ROW}",
+            f"0080: {ROW}", f"80:  {ROW.replace(' ', '  ')}", f"80: {ROW.upper()}", f"    80: {ROW}",
+            f"> 80: {ROW}", f"> > 80: {ROW}", f"\x1b[0m80: {ROW}\x1b[K", f"80:\xa0{ROW}",
+            f"```text\n80: {ROW}\n```", f"~~~\n80: {ROW}  {'.' * 16}\n~~~", f"\ufeff80: {ROW}\r",
+            f"80: {'ff ' * 16}\n80: {ROW}",
+        ],
+    )  # fmt: skip
+    def test_a_row_of_bytes_in_the_forms_that_people_have(self, row: str) -> None:
+        assert parse_dump(row) == Dump({0x80 + i: i for i in range(16)}, False)
+
+    def test_the_end_of_a_range_may_have_lost_its_blanks(self) -> None:
+        text = "$ i2cdump -y -r 0x7e-0x81 1 0x77\n70: " + " " * 42 + "0e 0f\n80: 00 01\n"
+        assert parse_dump(text).values == {0x7E: 14, 0x7F: 15, 0x80: 0, 0x81: 1}
+        assert parse_dump("00: 8385 0080 ff7f\n").values == {0: 0x8385, 1: 0x0080, 2: 0xFF7F}
+
+    def test_bytes_beside_words_are_their_low_halves(self) -> None:
+        dump = parse_dump(f"00: {self.WORDS}\n00: {self.ROW}\n")
+        assert dump.words
+        assert (dump.values[0], dump.values[1], dump.values[15]) == (0x8300, 0x0001, 0x000F)
+
+    def test_a_file_of_windows_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "chip.dump").write_bytes(f"80: {self.ROW}\r\n".encode("utf-16"))
+        assert read_dump(tmp_path / "chip.dump").values[0x8F] == 15
+        (tmp_path / "chip.dump").write_bytes(f"80: {self.ROW}   \xff\xfe\n".encode("latin-1"))
+        assert read_dump(tmp_path / "chip.dump").values[0x8F] == 15
 
     @given(
         values=st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1),
@@ -246,7 +297,7 @@ class TestDump:
     def test_what_is_formatted_is_parsed(self, values: dict[int, int], words: bool) -> None:
         assert parse_dump(format_dump(Dump(values, words))) == Dump(values, words)
 
-    @given(text=st.text(alphabet="0123456789abcdefX: \n", max_size=300))
+    @given(text=st.text(alphabet="0123456789abcdefX:|> \n", max_size=300))
     def test_any_text_is_parsed_or_named(self, text: str) -> None:
         try:
             parse_dump(text)

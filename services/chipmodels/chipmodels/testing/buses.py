@@ -19,7 +19,7 @@ from chipmodels.control import Control
 from chipmodels.cuse import Answering, CuseDevice, Node, serve
 from chipmodels.cuse_i2c import I2cNode
 from chipmodels.cuse_spi import SpiNode
-from chipmodels.dump import Dump, parse_dump
+from chipmodels.dump import Dump, read_dump
 from chipmodels.faults import FaultRates, FaultyChip
 from chipmodels.smbus_device import SmbusDevice
 from chipmodels.stub import preload, stub_parameters
@@ -107,7 +107,7 @@ def _let_go(path: str) -> None:
 
 def _dump(contents: Contents) -> Dump:
     if isinstance(contents, Path):
-        return parse_dump(contents.read_text(), contents.name)
+        return read_dump(contents)
     return contents if isinstance(contents, Dump) else Dump(contents, False)
 
 
