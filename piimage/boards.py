@@ -108,6 +108,8 @@ class Overlays(_Part):
     """Those that are applied unless the user leaves them out."""
     gives: Mapping[Name, tuple[PathPattern, ...]] = {}
     """Patterns of the device nodes that are there only while an overlay is applied, by its name."""
+    instead_of: Mapping[Name, Name] = {}
+    """The overlay that does what a parameter or an overlay of Raspberry Pi OS does, by its name."""
 
 
 class Firmware(_Part):

@@ -1,5 +1,6 @@
 """What is on the card beside the containers: firmware settings, partitions."""
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -18,41 +19,18 @@ from piimage.config.values import (
     quoted,
 )
 
-# What piimage writes into config.txt itself: a second value would make a card that does not boot.
-RESERVED_SETTINGS: Final = frozenset(
-    {"os_prefix", "overlay_prefix", "kernel", "initramfs", "ramfsfile", "ramfsaddr", "cmdline",
-     "device_tree", "include", "tryboot_a_b", "boot_partition", "upstream_kernel", "arm_64bit"}
-)  # fmt: skip
-
 
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str | int) else value
 
 
-def _free(settings: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    for key in settings:
-        if key in RESERVED_SETTINGS:
-            raise problem(
-                f"{key} is piimage's to set", "nothing: the board and the slots decide it"
-            )
-        if not key.replace("_", "").replace("-", "").isalnum():
-            raise problem(f"{quoted(key)} is no setting of config.txt", "KEY: VALUE")
-    return settings
-
-
-Setting = Annotated[
-    str,
-    BeforeValidator(as_text),
-    *form(r"[^\r\n]{0,96}", "setting", "one line of at most 98 characters with its key"),
-]
+# What firmware.settings says of each line is said by the checks, which know its place.
+Setting = Annotated[str, BeforeValidator(as_text)]
 _SCALARS: Final = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
 _SETTING_SCHEMA: Final = WithJsonSchema(
     {"anyOf": [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}]}
 )
-Settings = Annotated[
-    dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple), _SETTING_SCHEMA]],
-    AfterValidator(_free),
-]
+Settings = dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple), _SETTING_SCHEMA]]
 # No parameters: the overlays that fit Debian's device trees have none (docs/boards.md).
 Overlay = Annotated[str, *form(r"-?[A-Za-z0-9][A-Za-z0-9_-]*", "overlay", "NAME or -NAME")]
 
@@ -61,13 +39,19 @@ def _words(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
-def _options(values: tuple[str, ...]) -> tuple[str, ...]:
+def kernel_options(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `values`, each an option of the kernel that the file may give."""
     for value in values:
-        if not value or value.split() != [value]:
-            raise problem(f"{quoted(value)} is no option", "one word each: [quiet, panic=10]")
+        if not re.fullmatch("[!-~]+", value):
+            raise problem(
+                f"{quoted(value)} is no option", "one word of ASCII each: [quiet, panic=10]"
+            )
         if value.startswith("piimage."):
             raise problem(f"{value} is piimage's to set", "nothing: the slots decide it")
     return values
+
+
+Options = Annotated[Strings, BeforeValidator(_words), AfterValidator(kernel_options), TEXT_OR_LIST]
 
 
 class Boot(Part):
@@ -79,9 +63,7 @@ class Boot(Part):
     overlays: tuple[Overlay, ...] = Field(
         default=(), description="Device tree overlays; -NAME leaves out one of the board's."
     )
-    cmdline: Annotated[Strings, BeforeValidator(_words), AfterValidator(_options), TEXT_OR_LIST] = (
-        Field(default=(), description="Options added to the kernel's command line.")
-    )
+    cmdline: Options = Field(default=(), description="Options added to the kernel's command line.")
 
 
 def _data_size(value: object) -> object:

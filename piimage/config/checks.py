@@ -44,6 +44,7 @@ def appliance_errors(document: Document) -> Iterator[InputError]:
         _module_errors(root),
         _wifi_errors(root),
         _check_errors(root),
+        _setting_errors(root),
     )
 
 
@@ -108,9 +109,10 @@ def _board_errors(root: MapNode) -> Iterator[InputError]:
     if board.text not in known:
         yield _unknown_board(board, known, search)
         return
-    boot = root.items.get("boot")
-    if wanted := list(_scalars(boot.items.get("overlays") if isinstance(boot, MapNode) else None)):
+    if wanted := list(_scalars(_node(root, "boot", "overlays"))):
         yield from _overlay_errors(wanted, board.text, search)
+    if words := _options(root):
+        yield from _command_line_errors(words, board.text, search)
 
 
 def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Path]) -> InputError:
@@ -144,13 +146,60 @@ def _overlay_errors(
         if lack := lacking_overlay(overlay, board):
             yield lacking_error(f"the overlay {quoted(overlay)}", board.title, lack, one.at)
             continue
-        has = did_you_mean(overlay, known) if known else "nothing: this board has none"
+        near = board.overlays.instead_of.get(overlay)
+        has = near or (did_you_mean(overlay, known) if known else "nothing: this board has none")
         yield InputError(
             "config.unknown-overlay",
             f"the board {name} has no overlay {quoted(overlay)}",
             place=str(one.at),
             hint=f"instead: {has}",
         )
+
+
+def _options(root: MapNode) -> list[ScalarNode]:
+    """Return the texts that go onto the kernel's command line."""
+    said = _node(root, "boot", "cmdline")
+    lines = (said, _node(root, "kernel", "cmdline"))
+    return [*_scalars(said), *(one for one in lines if isinstance(one, ScalarNode) and one.text)]
+
+
+def _command_line_errors(
+    said: Sequence[ScalarNode], name: str, search: Sequence[Path]
+) -> Iterator[InputError]:
+    """Give the error of a command line that is too long for the board; words have their own."""
+    from piimage.boards import PrefixLayout, load_board  # noqa: PLC0415
+    from piimage.firmware.writer import Boot, cmdline  # noqa: PLC0415  # few files need it
+
+    words = tuple(word for one in said for word in one.text.split())
+    try:
+        board = load_board(name, search)
+        prefix = str(board.layout.slots[0]) if isinstance(board.layout, PrefixLayout) else ""
+        cmdline(board, Boot(cmdline=tuple(w for w in words if w.isascii())), 0, prefix=prefix)
+    except InputError as error:
+        if error.code == "firmware.bad-cmdline":
+            yield InputError(
+                "config.value", error.message, place=str(said[-1].at), hint=f"instead: {error.hint}"
+            )
+    except PiimageError:
+        return  # a board of the user's own that is wrong has errors of its own
+
+
+def _setting_errors(root: MapNode) -> Iterator[InputError]:
+    """Give what the writer of config.txt would refuse."""
+    from piimage.firmware.settings import fault  # noqa: PLC0415  # few files have settings
+
+    config = _node(root, "boot", "config")
+    if not isinstance(config, MapNode):
+        return
+    for key, node in config.items.items():
+        values = node.items if isinstance(node, ListNode) else (node,)
+        texts = [one for one in values if isinstance(one, ScalarNode)]
+        for one in texts:
+            if found := fault(key, one.text):
+                at = one.at if found.of_value else config.keys[key]
+                yield InputError(
+                    "config.value", found.what, place=str(at), hint=f"instead: {found.instead}"
+                )
 
 
 def _entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:

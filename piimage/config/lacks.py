@@ -5,6 +5,7 @@ What boards lack is data: ``lacks``, ``absent`` and ``overlays.gives`` of boards
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
 from piimage.errors import InputError, PiimageError, raise_all
+from piimage.firmware.settings import PARAMETER
 
 _HARDWARE: Final = ("/dev/", "/sys/")
 
@@ -96,6 +98,34 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
         for lack, title, everywhere in _lacks(board):
             if _asks(request, lack):
                 yield Finding(_lacking(request, title, lack), certain and everywhere)
+    if _node(root, "kernel", "image") is None:  # else the device trees are that image's
+        yield from (Finding(error, False) for error in _parameters(root, board, applied))
+
+
+def _parameters(root: MapNode, board: Board, applied: set[str]) -> Iterator[InputError]:
+    """Give each `dtparam` of config.txt: Debian's device trees have no parameters."""
+    said = _node(root, "boot", "config", PARAMETER)
+    for one in [said] if isinstance(said, ScalarNode) else _scalars(said):
+        names = [word.partition("=")[0].strip() for word in one.text.split(",")]
+        does = [board.overlays.instead_of[name] for name in names if _does(name, one.text, board)]
+        missing = [name for name in dict.fromkeys(does) if name not in applied]
+        if missing:
+            instead = f"boot: {{ overlays: [{', '.join(missing)}] }}"
+        else:
+            instead = "leave it out" + (f"; overlays: has {', '.join(does)}" if does else "")
+        yield InputError(
+            "config.no-effect",
+            f"{PARAMETER}={one.text} has no effect: the device trees of {board.title} have no "
+            "parameters",
+            place=str(one.at),
+            hint=f"instead: {instead}",
+        )
+
+
+def _does(name: str, text: str, board: Board) -> bool:
+    """Say whether an overlay does what `text` asks for by the parameter `name`."""
+    off = re.search(rf"(^|,)\s*{re.escape(name)}=(off|no|false|0)\b", text)
+    return name in board.overlays.instead_of and not off
 
 
 def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:

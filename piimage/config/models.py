@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from piimage import resources
-from piimage.config.boot import Boot, Data, Slots
+from piimage.config.boot import Boot, Data, Slots, kernel_options
 from piimage.config.container import ContainerConfig, Log
 from piimage.config.deferred import Deferred
 from piimage.config.fields import Identity, ImageName
@@ -41,13 +41,19 @@ ModuleName = Annotated[
 ]
 
 
+def _options(line: str) -> str:
+    return " ".join(kernel_options(tuple(line.split())))
+
+
 class Kernel(Part):
     """The kernel; the board's own unless an image is named."""
 
     image: ImageName | None = Field(
         default=None, description="Image with the kernel, instead of the board's Debian kernel."
     )
-    cmdline: str | None = Field(default=None, description="Options added to the command line.")
+    cmdline: Annotated[str, AfterValidator(_options)] | None = Field(
+        default=None, description="Options added to the command line."
+    )
     binary: PathInRoot | None = Field(
         default=None, description="The kernel's path in `image` (default kernel)."
     )

@@ -25,8 +25,8 @@ hostname: {board}
 
 # What the firmware and the kernel are told, beside what the board says:
 # boot:
-#   config: {{ dtparam: audio=off }}    # lines of config.txt
-#   cmdline: [panic=10]
+#   config: {{ gpio: ["17=op,dl"] }}    # lines of config.txt; a list for several of one key
+{overlays}#   cmdline: [panic=10]
 
 # Kernel modules, loaded at boot in this order:
 # modules:
@@ -70,12 +70,21 @@ log:
 """
 
 
-def starting_file(board: str, title: str, file: str, *, emulated: bool) -> str:
-    """Return the text of a file named `file` for `board`, whose full name is `title`."""
+_OVERLAYS: Final = """\
+#   overlays: [{}]                # devices on the header, in place of dtparam= and dtoverlay=
+"""
+
+
+def starting_file(board: str, title: str, file: str, *, emulated: bool, overlay: str | None) -> str:
+    """Return the text of a file named `file` for `board`, whose full name is `title`.
+
+    `overlay` is one that the board has, if it has any.
+    """
     return _TEMPLATE.format(
         board=board,
         title=title,
         file=file,
         stem=file.rpartition("/")[2].rsplit(".", 1)[0],
+        overlays="" if overlay is None else _OVERLAYS.format(overlay),
         emulated="" if emulated else " (not this board: it has none)",
     )

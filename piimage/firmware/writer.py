@@ -6,21 +6,18 @@ All of it is text with lines that end in a line feed, and depends on nothing but
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from piimage.boards import Board, PrefixLayout, overlay_sources
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.firmware.config import MAX_AUTOBOOT, MAX_LINE
+from piimage.firmware.config import MAX_AUTOBOOT
+from piimage.firmware.settings import Fault, fault
 
 KERNEL: Final = "kernel.img"
 INITRAMFS: Final = "initramfs.img"
 MAX_CMDLINE: Final = 1024
-_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
-_OWN: Final = frozenset(
-    {"kernel", "device_tree", "os_prefix", "cmdline", "initramfs", "include", "dtoverlay"}
-)
 # What the first stage reads before it can follow an `include` (documentation of "include").
 _EARLY: Final = frozenset(
     {
@@ -46,7 +43,8 @@ _EARLY: Final = frozenset(
 class Boot:
     """What the user adds to a board's boot: the `boot:` section of the YAML."""
 
-    config: Mapping[str, str | int] = field(default_factory=dict)
+    config: tuple[tuple[str, str], ...] = ()
+    """The lines of config.txt as KEY, VALUE, in order; a key may be there several times."""
     overlays: tuple[str, ...] = ()
     """Overlays to apply; ``-NAME`` leaves out one that the board always applies."""
     cmdline: tuple[str, ...] = ()
@@ -77,8 +75,7 @@ def config(board: Board, boot: Boot) -> str:
     lines += [f"kernel={KERNEL}", f"initramfs {INITRAMFS} followkernel"]
     lines += _device_trees(board)
     lines += [f"dtoverlay={name}" for name in applied_overlays(board, boot)]
-    lines += [f"{key}={value}" for key, value in boot.config.items()]
-    raise_all(_long(line) for line in lines if len(line) > MAX_LINE)
+    lines += [f"{key}={value}" for key, value in boot.config]
     return "\n".join(lines) + "\n"
 
 
@@ -87,7 +84,7 @@ def prefix_config(board: Board, boot: Boot, prefix: str) -> str:
     raise_all(_faults(board, boot))
     settings = [line.partition("=")[::2] for line in board.config]
     early = {key: value for key, value in settings if key in _EARLY}
-    early |= {key: str(value) for key, value in boot.config.items() if key in _EARLY}
+    early |= {key: value for key, value in boot.config if key in _EARLY}
     lines = ["[all]", f"os_prefix={prefix}", *(f"{key}={early[key]}" for key in early)]
     return "\n".join([*lines, f"include {prefix}config.txt"]) + "\n"
 
@@ -147,21 +144,9 @@ def _device_trees(board: Board) -> Iterator[str]:
 
 
 def _faults(board: Board, boot: Boot) -> Iterator[PiimageError]:
-    for key, value in boot.config.items():
-        if not _KEY.fullmatch(key) or key in _OWN:
-            yield InputError(
-                "firmware.bad-setting",
-                f"{key!r} cannot be set in config.txt",
-                place="boot.config",
-                hint="piimage sets it itself" if key in _OWN else "write name: value",
-            )
-        elif not re.fullmatch(r"[ -~]*", str(value)):
-            yield InputError(
-                "firmware.bad-setting",
-                f"the value of {key} has characters that config.txt cannot hold",
-                place="boot.config",
-                hint="write one line of ASCII",
-            )
+    for key, value in boot.config:
+        if found := fault(key, value):
+            yield _bad_setting(found)
     known = overlay_sources(board)
     for name in boot.overlays:
         if name.removeprefix("-") not in known:
@@ -174,13 +159,11 @@ def _faults(board: Board, boot: Boot) -> Iterator[PiimageError]:
             )
 
 
-def _long(line: str) -> InputError:
-    return InputError(
-        "firmware.line-too-long",
-        f"the firmware reads {MAX_LINE} characters of a line of config.txt: {line[:40]}…",
-        place="boot.config",
-        hint="shorten the value",
-    )
+def _bad_setting(found: Fault) -> InputError:
+    hint = f"instead: {found.instead}"
+    if found.too_long:
+        return InputError("firmware.line-too-long", found.what, place="boot.config", hint=hint)
+    return InputError("firmware.bad-setting", found.what, place="boot.config", hint=hint)
 
 
 def _bad_word(word: str) -> InputError:

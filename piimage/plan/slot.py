@@ -70,8 +70,8 @@ def boot_of(appliance: Appliance) -> writer.Boot:
     """Return what the file adds to the board's boot."""
     boot = appliance.boot
     kernel = tuple((appliance.kernel.cmdline or "").split())
-    config = [(key, value) for key, values in boot.config.items() for value in values]
-    return writer.Boot(dict(config), boot.overlays, (*boot.cmdline, *kernel))
+    config = tuple((key, value) for key, values in boot.config.items() for value in values)
+    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel))
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piimage.boards import board_names, load_board
+from piimage.boards import board_names, load_board, overlay_sources
 from piimage.config.lacks import findings, refuse_lacking
 from piimage.config.load import load, load_all
 from piimage.errors import ErrorGroup, PiimageError
@@ -217,3 +217,40 @@ def test_any_document_is_looked_through(
     file.write_text(yaml.safe_dump({"board": "pi5", section: value}))
     for finding in findings([file], (), {}):
         assert finding.error.code in ("config.lacking", "config.no-overlay")
+
+
+@pytest.mark.provokes("config.no-effect")
+@pytest.mark.parametrize(
+    ("parameter", "instead"),
+    [
+        ("i2c_arm=on", "boot: { overlays: [i2c1] }"),
+        ("'i2c_arm=on,spi=on'", "boot: { overlays: [i2c1, spi0] }"),
+        ("[audio=off]", "leave it out"),
+        ("i2c_arm=off", "leave it out"),
+    ],
+)
+def test_a_parameter_is_met_with_the_overlay_that_does_it(
+    parameter: str, instead: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, f"board: pi4\nboot: {{config: {{dtparam: {parameter}}}}}")
+    (remark,) = refuse_lacking(file, (), {})
+    assert remark.startswith(f"{file[0]}:2:{27 if '[' in parameter else 26}: dtparam=")
+    assert "has no effect: the device trees of Raspberry Pi 4 have no parameters" in remark
+    assert remark.endswith(f"instead: {instead}")
+
+
+def test_a_kernel_of_ones_own_may_know_parameters(tmp_path: Path) -> None:
+    text = "board: pi4\nkernel: {image: a}\nboot: {config: {dtparam: spi=on}}"
+    assert refuse_lacking(written(tmp_path, text), (), {}) == ()
+
+
+def test_an_overlay_by_the_name_of_raspberry_pi_os_is_met_with_ours(tmp_path: Path) -> None:
+    with pytest.raises(PiimageError) as caught:
+        load(written(tmp_path, "board: pi3\nboot: {overlays: [i2c-rtc]}"))
+    assert caught.value.hint == "instead: rtc-ds3231"
+
+
+def test_what_stands_for_an_overlay_of_raspberry_pi_os_is_there() -> None:
+    for name in board_names():
+        board = load_board(name)
+        assert set(board.overlays.instead_of.values()) <= set(overlay_sources(board))

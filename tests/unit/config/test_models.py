@@ -176,13 +176,14 @@ def test_the_system_s_layers_are_good(file: Path) -> None:
 @pytest.mark.parametrize("board", board_names())
 def test_the_starting_file_is_good_for_every_board(board: str, tmp_path: Path) -> None:
     file = tmp_path / "new.yml"
-    file.write_text(starting_file(board, "A board", str(file), emulated=False))
+    file.write_text(starting_file(board, "A board", str(file), emulated=False, overlay=None))
     assert load_all([file]).board == board
 
 
 def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> None:
     """Each commented key, uncommented: nobody copies an example that piimage refuses."""
-    text = starting_file("pi4", "A board", "a.yml", emulated=True)
+    text = starting_file("pi4", "A board", "a.yml", emulated=True, overlay="spi0")
+    assert "dtparam: " not in text
     lines = [line for line in text.splitlines() if not line.startswith("#   piimage")]
     head, _, rest = "\n".join(lines).partition("\nboard:")
     assert head.startswith("# An appliance for A board.")

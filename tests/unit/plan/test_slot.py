@@ -153,14 +153,18 @@ def test_the_files_boot_section_reaches_config_and_command_line() -> None:
     boot = boot_of(
         Appliance.model_validate(
             {
-                "boot": {"config": {"gpu_mem": 32}, "overlays": ["i2c1"], "cmdline": ["one"]},
+                "boot": {
+                    "config": {"gpio": ["4=op,dh", "17=ip"], "gpu_mem": 32},
+                    "overlays": ["i2c1"],
+                    "cmdline": ["one"],
+                },
                 "kernel": {"cmdline": "two three"},
             }
         )
     )
     assert boot.cmdline == ("one", "two", "three")
     assert tuple(boot.overlays) == ("i2c1",)
-    assert str(boot.config["gpu_mem"]) == "32"
+    assert boot.config == (("gpio", "4=op,dh"), ("gpio", "17=ip"), ("gpu_mem", "32"))
 
 
 @pytest.mark.provokes("plan.unknown-owner")

@@ -103,7 +103,7 @@ class TestRegisters:
             (errno.EREMOTEIO, "check wiring, power and address"),
             (errno.ETIMEDOUT, "held low"),
             (errno.EACCES, "no permission"),
-            (errno.ENOENT, "dtparam=i2c_arm=on"),
+            (errno.ENOENT, r"overlays: \[i2c1\]"),
         ],
     )
     def test_an_errno_is_explained(self, number: int, words: str) -> None:
@@ -265,7 +265,8 @@ class TestDump:
         "row",
         [
             f"80: {ROW}", f"80| {ROW}", f"80 {ROW}", f"80 | {ROW}", f"80 : {ROW}",
-            f"0080: {ROW}", f"80:  {ROW.replace(' ', '  ')}", f"80: {ROW.upper()}", f"    80: {ROW}",
+            f"0080: {ROW}", f"80:  {ROW.replace(' ', '  ')}", f"80: {ROW.upper()}",
+            f"    80: {ROW}",
             f"> 80: {ROW}", f"> > 80: {ROW}", f"\x1b[0m80: {ROW}\x1b[K", f"80:\xa0{ROW}",
             f"```text\n80: {ROW}\n```", f"~~~\n80: {ROW}  {'.' * 16}\n~~~", f"\ufeff80: {ROW}\r",
             f"80: {'ff ' * 16}\n80: {ROW}",

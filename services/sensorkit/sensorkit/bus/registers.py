@@ -24,7 +24,7 @@ _HINTS = {
     errno.ETIMEDOUT: "the bus hangs; SDA or SCL is held low",
     errno.EAGAIN: "the bus is taken by another master",
     errno.ENODEV: "no such bus or chip",
-    errno.ENOENT: "no such bus; is it enabled (dtparam=i2c_arm=on, dtparam=spi=on)?",
+    errno.ENOENT: "no such bus; is its overlay applied (boot: { overlays: [i2c1] } or [spi0])?",
     errno.EACCES: "no permission; the service needs this device node",
     errno.EPERM: "no permission; the service needs this device node",
     errno.EBUSY: "a kernel driver has this address",

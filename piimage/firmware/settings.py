@@ -1,0 +1,68 @@
+"""Which lines the YAML may add to config.txt: one set of rules for `piimage check` and the writer.
+
+Source: Raspberry Pi documentation, "config.txt": file format, boot options.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from piimage.firmware.config import MAX_LINE
+
+OVERLAY: Final = "dtoverlay"
+"""The setting that `boot: overlays:` stands for."""
+
+PARAMETER: Final = "dtparam"
+"""The setting that device trees and overlays without ``__overrides__`` leave without effect."""
+
+RESERVED: Final = frozenset(
+    {"arm_64bit", "boot_partition", "cmdline", "device_tree", "include", "initramfs", "kernel",
+     "os_prefix", "overlay_prefix", "ramfsaddr", "ramfsfile", "tryboot_a_b", "upstream_kernel"}
+)  # fmt: skip
+"""What piimage writes itself: a second value would make a card that does not boot."""
+
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
+_VALUE: Final = re.compile(r"[ -~]*")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a line cannot be written, and what to write instead."""
+
+    what: str
+    instead: str
+    of_value: bool = False
+    too_long: bool = False
+
+
+def fault(key: str, value: str) -> Fault | None:
+    """Return what is wrong with the line ``key=value``, if anything is."""
+    if key.lower() == OVERLAY:
+        return Fault(
+            f"{key!r} cannot be set in config.txt", f"boot: {{ overlays: [{_overlay(value)}] }}"
+        )
+    if key.lower() in RESERVED:
+        return Fault(f"{key} is piimage's to set", "nothing: the board and the slots decide it")
+    if not _KEY.fullmatch(key):
+        known = key.lower() if _KEY.fullmatch(key.lower()) else "KEY: VALUE, KEY of a-z, 0-9 and _"
+        return Fault(f"{key!r} is no setting of config.txt", known)
+    if not _VALUE.fullmatch(value):
+        return Fault(
+            f"the value of {key} has characters that config.txt cannot hold",
+            "one line of ASCII",
+            of_value=True,
+        )
+    if len(line := f"{key}={value}") > MAX_LINE:
+        return Fault(
+            f"the firmware reads {MAX_LINE} characters of a line of config.txt: {line[:40]}…",
+            f"a value of at most {MAX_LINE - len(key) - 1} characters",
+            of_value=True,
+            too_long=True,
+        )
+    return None
+
+
+def _overlay(value: str) -> str:
+    return re.split("[,:]", value)[0].strip() or "NAME"
