@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +20,14 @@ from piimage.flash.able import Able, able, check, unheard
 from piimage.flash.provision import Settings, Wifi
 from piimage.flash.sysfs import System
 from piimage.run import Runner
+from piimage.sshkeys import keys_of
 
 EXAMPLE = "Example: piimage provision /dev/sdX --hostname shed --wifi garden"
 
 Hostname = Annotated[str | None, typer.Option("--hostname", help="Name of this Pi.")]
 SshKey = Annotated[
-    list[str], typer.Option("--ssh-key", help="Public key: a .pub file, or its line.")
+    list[str],
+    typer.Option("--ssh-key", help="Public key: a .pub file, or its line."),
 ]
 WifiName = Annotated[
     str | None, typer.Option("--wifi", metavar="SSID", help="Network; its passphrase is asked.")
@@ -97,10 +99,12 @@ def settings(
     )
 
 
-def _keys(text: str) -> list[str]:
-    if len(text.split()) > 1:
-        return [text]
-    return [line for line in _read(Path(text).expanduser()).splitlines() if line.strip()]
+def _keys(text: str) -> Iterator[str]:
+    try:
+        yield from (key.line for key in keys_of(text))
+    except InputError as error:
+        place = f"--ssh-key {error.place}" if error.place else "--ssh-key"
+        raise InputError(error.code, error.message, place=place, hint=error.hint) from None
 
 
 def _passphrase(ssid: str, file: Path | None) -> str | None:

@@ -14,6 +14,7 @@ from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
 from piimage.errors import InputError, PiimageError
+from piimage.sshkeys import keys_of
 
 _WAYS: Final = ("image", "build", "use", "packages")
 _MEANT_FOR: Final = {
@@ -354,8 +355,18 @@ def _file_errors(root: MapNode) -> Iterator[InputError]:
         if source and wanted and not Path(source.text).is_file():
             yield _no_file(source, "a path relative to this file, or optional: true beside it")
     for key in _scalars(_node(root, "ssh", "authorized_keys")):
-        if key.text.startswith("/") and not Path(key.text).is_file():
+        if key.text.startswith("/") and not Path(key.text).exists():
             yield _no_file(key, "a public key's file (ssh-keygen makes one), or the key itself")
+        elif key.text:
+            yield from _key_errors(key)
+
+
+def _key_errors(key: ScalarNode) -> Iterator[InputError]:
+    try:
+        keys_of(key.text)
+    except InputError as error:
+        where = f"{error.place}: " if error.place else ""
+        yield InputError(error.code, f"{where}{error.message}", place=str(key.at), hint=error.hint)
 
 
 def _node(node: Node | None, *path: str) -> Node | None:

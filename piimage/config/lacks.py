@@ -20,6 +20,7 @@ from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.firmware.settings import PARAMETER
+from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
 
 _HARDWARE: Final = ("/dev/", "/sys/")
 
@@ -98,8 +99,29 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
         for lack, title, everywhere in _lacks(board):
             if _asks(request, lack):
                 yield Finding(_lacking(request, title, lack), certain and everywhere)
+    yield from (Finding(error, False) for error in _options_of_keys(root))
     if _node(root, "kernel", "image") is None:  # else the device trees are that image's
         yield from (Finding(error, False) for error in _parameters(root, board, applied))
+
+
+def _options_of_keys(root: MapNode) -> Iterator[InputError]:
+    """Give each key whose options the ready-made sshd does not know: it passes the key over."""
+    uses = (_text(entry, "use") for entry in _maps(root.items.get("services")))
+    if not any(name is not None and name.text == "sshd" for name in uses):
+        return
+    for one in _scalars(_node(root, "ssh", "authorized_keys")):
+        try:
+            options = [option for key in keys_of(one.text) for option in key.options]
+        except InputError:
+            continue  # what is no key has errors of its own
+        if unknown := sorted(set(options) - DROPBEAR_OPTIONS):
+            yield InputError(
+                "ssh.unknown-option",
+                f"the ready-made sshd (Dropbear) does not know {', '.join(unknown)}, and passes a "
+                "key with it over",
+                place=str(one.at),
+                hint="instead: a key without, or a service of yours with OpenSSH",
+            )
 
 
 def _parameters(root: MapNode, board: Board, applied: set[str]) -> Iterator[InputError]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from piimage.config.document import Change
+from piimage.sshkeys import is_key
 
 SECTIONS: Final = ("onboot", "services", "onshutdown")
 """The sections that are lists of containers."""
@@ -13,7 +14,6 @@ SECTIONS: Final = ("onboot", "services", "onshutdown")
 PACKAGE: Final = "@pkg:"
 """LinuxKit's prefix of an image that is built from a folder."""
 
-_KEY_TYPES: Final = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
 _SECCOMP_WORDS: Final = ("default", "unconfined")
 
 
@@ -31,7 +31,7 @@ def absolute(text: str, source: str) -> str:
 
 
 def _key(text: str, source: str) -> str:
-    return text if text.startswith(_KEY_TYPES) else absolute(text, source)
+    return text if is_key(text) else absolute(text, source)
 
 
 def _profile(text: str, source: str) -> str:

@@ -8,8 +8,6 @@ name are for root's eyes only.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 import shlex
@@ -28,13 +26,13 @@ from piimage.errors import InputError, PiimageError, raise_all
 from piimage.flash import verify
 from piimage.flash.medium import BUFFER, Medium, buffer
 from piimage.run import Runner
+from piimage.sshkeys import parse_keys
 from piimage.wifi import WANTED, is_passphrase, network
 from piimage.zones import zone_names
 
 FOLDER: Final = "piimage/provision"
 _HOSTNAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_KEY_TYPES: Final = re.compile(r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+\Z")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,8 @@ class Settings:
         if self.hostname is not None:
             found["hostname"] = DataFile(f"{self.hostname}\n".encode())
         if self.ssh_keys:
-            lines = "".join(f"{key.strip()}\n" for key in self.ssh_keys)
+            keys = [key.line for text in self.ssh_keys for key in parse_keys(text)]
+            lines = "".join(f"{line}\n" for line in keys)
             found["authorized_keys"] = DataFile(lines.encode(), 0o600)
         if self.wifi is not None:
             # Asked for by its name, whether it is announced or not: nobody has said.
@@ -83,9 +82,8 @@ def _faults(settings: Settings) -> Iterator[InputError]:
     if settings.hostname is not None and not _HOSTNAME.match(settings.hostname):
         yield _bad("--hostname", settings.hostname, "letters, digits and hyphens, 63 at most")
     for key in settings.ssh_keys:
-        if not _is_public_key(key):
-            # What is no public key might be the private one: it is not shown.
-            yield _bad("--ssh-key", "this text", "the line of a public key (a .pub file)")
+        if fault := _key_fault(key):
+            yield InputError(fault.code, fault.message, place="--ssh-key", hint=fault.hint)
     if settings.wifi is not None:
         if not 1 <= len(settings.wifi.ssid.encode()) <= 32:
             yield _bad("--wifi", settings.wifi.ssid, "a network name of 1 to 32 bytes")
@@ -106,16 +104,12 @@ def _bad(option: str, what: str, wanted: str) -> InputError:
     )
 
 
-def _is_public_key(line: str) -> bool:
-    words = line.split()
-    if len(words) < 2 or "\n" in line.strip() or not _KEY_TYPES.match(words[0]):
-        return False
+def _key_fault(line: str) -> InputError | None:
     try:
-        blob = base64.b64decode(words[1], validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    size = int.from_bytes(blob[:4], "big")
-    return blob[4 : 4 + size] == words[0].encode()
+        parse_keys(line)
+    except InputError as error:
+        return error
+    return None
 
 
 def data_partition(first: bytes, size: int, origin: str) -> partitions.Partition:

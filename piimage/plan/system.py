@@ -26,6 +26,7 @@ from piimage.plan.agent import agent_layers
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
 from piimage.plan.requests import system_tree
+from piimage.sshkeys import keys_of
 from piimage.steps import Step
 
 _DATA = "/data"
@@ -125,19 +126,9 @@ def _generated(appliance: Appliance) -> Iterator[File]:
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())
-    keys = [line for text in appliance.ssh.authorized_keys for line in _keys(text)]
+    keys = [key.line for text in appliance.ssh.authorized_keys for key in keys_of(text)]
     if keys:
         yield File("etc/piimage/authorized_keys", "".join(f"{k}\n" for k in keys).encode(), 0o600)
-
-
-def _keys(text: str) -> Iterator[str]:
-    """Give the public keys that `text` is, or that the file of that name holds."""
-    if not text.startswith("/"):
-        yield text.strip()
-        return
-    for line in Path(text).read_text().splitlines():
-        if line.strip() and not line.startswith("#"):
-            yield line.strip()
 
 
 def _stated(appliance: Appliance) -> tuple[list[File], list[Folder], Mapping[str, str]]:

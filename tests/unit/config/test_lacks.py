@@ -14,6 +14,7 @@ from piimage.config.lacks import findings, refuse_lacking
 from piimage.config.load import load, load_all
 from piimage.errors import ErrorGroup, PiimageError
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y"
 SERVICE = "services:\n  - { name: a, image: alpine, DEVICES }\n"
 
 
@@ -254,3 +255,13 @@ def test_what_stands_for_an_overlay_of_raspberry_pi_os_is_there() -> None:
     for name in board_names():
         board = load_board(name)
         assert set(board.overlays.instead_of.values()) <= set(overlay_sources(board))
+
+
+@pytest.mark.provokes("ssh.unknown-option")
+def test_a_key_that_the_ready_made_sshd_passes_over_is_a_remark(tmp_path: Path) -> None:
+    keys = f"""ssh: {{authorized_keys: ['from="192.0.2.0/24",no-pty {KEY}', 'no-pty {KEY}']}}"""
+    sshd = "services: [{name: s, use: sshd}]"
+    (remark,) = refuse_lacking(written(tmp_path, f"board: pi4\n{sshd}\n{keys}"), (), {})
+    assert ":3:25: the ready-made sshd (Dropbear) does not know from, and passes a key" in remark
+    own = "services: [{name: s, image: mine}]"
+    assert refuse_lacking(written(tmp_path, f"board: pi4\n{own}\n{keys}"), (), {}) == ()

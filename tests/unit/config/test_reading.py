@@ -108,6 +108,7 @@ def test_set_replaces_one_value(
     assert data == value
 
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y me@home"
 VARIABLES = {"NAME": "x", "EMPTY": "", "lower": "y", "NUMBER": "7", "TRICK": "a: [b, ${NAME}"}
 
 
@@ -138,9 +139,9 @@ def test_paths_start_at_the_file_that_says_them(
     (tmp_path / "here.txt").write_text("")
     (tmp_path / "sub" / "there.txt").write_text("")
     (tmp_path / "sub" / "Dockerfile").write_text("")
-    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA")
+    (tmp_path / "key.pub").write_text(KEY)
     (tmp_path / "a.yml").write_text(
-        "files: [{path: a, source: here.txt}]\nssh: {authorized_keys: [~/key.pub, ssh-rsa AAAA]}"
+        f"files: [{{path: a, source: here.txt}}]\nssh: {{authorized_keys: [~/key.pub, {KEY}]}}"
     )
     (tmp_path / "sub" / "b.yml").write_text(
         "files: [{path: b, source: there.txt}]\nservices: [{name: c, image: '@pkg:.'}]"
@@ -150,7 +151,7 @@ def test_paths_start_at_the_file_that_says_them(
     appliance = load([tmp_path / "a.yml", tmp_path / "sub" / "b.yml"])
     sources = [file.source for file in appliance.files]
     assert sources == [str(tmp_path / "here.txt"), str(tmp_path / "sub" / "there.txt")]
-    assert appliance.ssh.authorized_keys == (str(tmp_path / "key.pub"), "ssh-rsa AAAA")
+    assert appliance.ssh.authorized_keys == (str(tmp_path / "key.pub"), KEY)
     (service,) = appliance.services
     assert (service.image, service.folder) == (None, tmp_path / "sub")
 

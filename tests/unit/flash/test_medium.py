@@ -149,6 +149,7 @@ def test_what_sudo_cannot_open_is_said(tmp_path: Path) -> None:
     assert caught.value.code == "flash.no-device"
 
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y"
 SDB = Disk("sdb", "8:16", 32 * 10**9, "usb", removable=True, read_only=False)
 
 
@@ -189,15 +190,19 @@ def test_a_passphrase_that_nobody_can_type_is_an_error(monkeypatch: pytest.Monke
 
 
 @pytest.mark.provokes("flash.bad-setting")
+@pytest.mark.provokes("ssh.unreadable")
 def test_options_become_settings(tmp_path: Path) -> None:
-    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA me\n\nssh-rsa BBBB you\n")
+    mine, yours = f"{KEY} me", f'no-pty,from="192.0.2.0/24" {KEY} you'
+    (tmp_path / "key.pub").write_text(f"{mine}\n\n# yours\n{yours}\r\n")
     (tmp_path / "psk").write_text("correct horse\n")
     told = settings(
         "shed", [str(tmp_path / "key.pub")], "garden", tmp_path / "psk", None, ["A=b=c"]
     )
-    assert told.ssh_keys == ("ssh-ed25519 AAAA me", "ssh-rsa BBBB you")
+    assert told.ssh_keys == (mine, yours)
     assert told.wifi is not None
     assert told.wifi.passphrase == "correct horse"
     assert told.values == {"A": "b=c"}
     with pytest.raises(InputError, match="cannot be read"):
         settings(None, [str(tmp_path / "nothing.pub")], None, None, None, [])
+    with pytest.raises(InputError, match="cannot be read"):
+        settings(None, [], "garden", tmp_path / "nothing", None, [])

@@ -67,10 +67,6 @@ def test_the_passphrase_is_not_shown() -> None:
         Settings("a b"),
         Settings("x" * 64),
         Settings(""),
-        Settings(ssh_keys=("-----BEGIN OPENSSH PRIVATE KEY-----",)),
-        Settings(ssh_keys=("ssh-ed25519 !!!!",)),
-        Settings(ssh_keys=(f"ssh-rsa {KEY.split()[1]}",)),
-        Settings(ssh_keys=(f"{KEY}\n{KEY}",)),
         Settings(wifi=Wifi("", None)),
         Settings(wifi=Wifi("x" * 33, None)),
         Settings(wifi=Wifi("garden", "short")),
@@ -86,6 +82,14 @@ def test_the_passphrase_is_not_shown() -> None:
 def test_an_impossible_setting_is_refused(told: Settings) -> None:
     with pytest.raises(InputError, match="give"):
         told.files()
+
+
+@pytest.mark.provokes("ssh.not-a-key")
+@pytest.mark.parametrize("key", ["ssh-ed25519 !!!!", f"ssh-rsa {KEY.split()[1]}", "x", ""])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings(ssh_keys=(key,)).files()
+    assert (caught.value.code, caught.value.place) == ("ssh.not-a-key", "--ssh-key")
 
 
 def test_all_faults_are_told_at_once() -> None:
