@@ -1,7 +1,7 @@
 """Several YAML files, `--set` and ``${VARIABLE}`` laid together: one document with positions."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,11 @@ from piimage.config.nodes import MAX_BYTES, ListNode, MapNode, Node, Position, S
 from piimage.config.values import Written
 from piimage.errors import InputError, PiimageError
 
+VARIABLES: Final = "variables"
+"""The key at the top of a file that lists the names which ``${NAME}`` may stand for in it."""
+
 _VARIABLE: Final = re.compile(
-    r"(?P<escaped>\$\$\{)|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^}]*))?\})?"
+    r"(?P<escape>\$?)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?(?P<end>\})?"
 )
 _VARIABLE_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _INTEGER: Final = re.compile(
@@ -61,28 +64,25 @@ class Document:
 def read_document(
     files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[Document, list[PiimageError]]:
-    """Read `files`, lay them over one another, apply `sets`, and put in the variables.
+    """Read `files`, put in the variables of each, lay them over one another, and apply `sets`.
 
+    A file's ``${NAME}`` is text, as in LinuxKit, unless its own ``variables:`` lists NAME.
     LinuxKit's rule of merging: scalars override, lists append, mappings merge. Returns the errors
     beside the document; what cannot be read counts as empty.
     """
     errors: list[PiimageError] = []
     root = MapNode(Position(str(files[0]) if files else "", 1, 1), {}, {})
+    given = dict(text.partition("=")[::2] for text in sets if _sets_variable(text))
     for file in files:
         node = _guarded(lambda file=file: _read(file, errors), errors)  # type: ignore[misc]
         if isinstance(node, MapNode):
-            root = _merge_maps(root, node)
-    variables = dict(environment)
+            root = _merge_maps(root, _filled(node, {**environment, **given}, errors))
+    errors += _unheard(given, _listed(root), root)
     for text in sets:
-        key, equals, value = text.partition("=")
-        if equals and _VARIABLE_NAME.fullmatch(key):
-            variables[key] = value
-        else:
+        if not _sets_variable(text):
             changed = _guarded(lambda root=root, text=text: _set(root, text, errors), errors)  # type: ignore[misc]
             root = changed if isinstance(changed, MapNode) else root
-    filled = _each_scalar(root, lambda scalar: _substitute(scalar, variables, errors))
-    assert isinstance(filled, MapNode)  # noqa: S101  # a mapping stays one
-    return Document(filled), errors
+    return Document(root), errors
 
 
 def parse_document(data: bytes, source: str) -> tuple[Document, list[PiimageError]]:
@@ -235,18 +235,58 @@ def _each_scalar(node: Node, change: Callable[[ScalarNode], ScalarNode]) -> Node
     return change(node)
 
 
+def _sets_variable(text: str) -> bool:
+    """Say whether `text`, of a `--set`, is NAME=VALUE for a variable."""
+    key, equals, _ = text.partition("=")
+    return bool(equals) and _VARIABLE_NAME.fullmatch(key) is not None
+
+
+def _listed(root: MapNode) -> frozenset[str]:
+    """Return the names that may be filled in."""
+    node = root.items.get(VARIABLES)
+    items = node.items if isinstance(node, ListNode) else ()
+    return frozenset(item.text for item in items if isinstance(item, ScalarNode))
+
+
+def _unheard(given: Mapping[str, str], listed: Set[str], root: MapNode) -> Iterator[InputError]:
+    for name in given:
+        if name not in listed:
+            yield InputError(
+                "config.set",
+                f"no file lists the variable {name}",
+                place=f"--set {name}={given[name]}",
+                hint=f"instead: `{VARIABLES}: [{name}]` at the top of the file with ${{{name}}}",
+            )
+
+
+def _filled(root: MapNode, values: Mapping[str, str], errors: list[PiimageError]) -> MapNode:
+    """Return a file with the variables that it lists put in."""
+    listed = _listed(root)
+    if not listed:
+        return root
+    filled = _each_scalar(root, lambda scalar: _substitute(scalar, listed, values, errors))
+    assert isinstance(filled, MapNode)  # noqa: S101  # a mapping stays one
+    return filled
+
+
 def _substitute(
-    scalar: ScalarNode, variables: Mapping[str, str], errors: list[PiimageError]
+    scalar: ScalarNode,
+    listed: Set[str],
+    variables: Mapping[str, str],
+    errors: list[PiimageError],
 ) -> ScalarNode:
     if "${" not in scalar.text:
         return scalar
 
     def value(match: re.Match[str]) -> str:
         name, default = match["name"], match["default"]
-        if match["escaped"]:
-            return "${"
-        if name is None:
-            errors.append(_bad_variable(scalar.at, scalar.text[match.start() : match.start() + 20]))
+        if name not in listed:
+            return match[0]
+        if match["escape"]:
+            return match[0].removeprefix("$")
+        if match["end"] is None:
+            text = scalar.text[match.start() : match.start() + 20]
+            errors.append(_bad_variable(scalar.at, text, name))
             return ""
         # As in a shell, `:-` covers what is set to nothing as well.
         found = variables.get(name)
@@ -265,16 +305,17 @@ def _unset(at: Position, name: str) -> InputError:
         f"the variable {name} is not set",
         place=str(at),
         hint=f"instead: set it in the environment, or by --set {name}=VALUE, "
-        f"or give a default: ${{{name}:-VALUE}}",
+        f"or give a default: ${{{name}:-VALUE}}; $${{{name}}} stands for a literal ${{{name}}}",
     )
 
 
-def _bad_variable(at: Position, text: str) -> InputError:
+def _bad_variable(at: Position, text: str, name: str) -> InputError:
     return InputError(
         "config.bad-variable",
         f"{text!r} begins no variable",
         place=str(at),
-        hint="instead: ${NAME} or ${NAME:-DEFAULT}; $${ stands for a literal ${",
+        hint=f"instead: ${{{name}}} or ${{{name}:-DEFAULT}}; $${{{name} stands for a literal "
+        f"${{{name}",
     )
 
 

@@ -102,6 +102,16 @@ def _network(value: str) -> str:
     return value if value == "none" else _namespace(value)
 
 
+_IMAGE: Final = "REGISTRY/NAME:TAG or NAME@sha256:DIGEST"
+
+
+def _filled_in(value: str) -> str:
+    # Not in the pattern: the schema is for files before their variables are filled in.
+    if "${" in value:
+        raise problem(f"{quoted(value)} is no image", _IMAGE)
+    return value
+
+
 def _identity(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < 2**32 - 1):
         raise problem(
@@ -129,5 +139,7 @@ UserName = Annotated[
 ]
 Identity = Annotated[int | str, BeforeValidator(_identity)]
 ImageName = Annotated[
-    str, *form(r"[^\s]{1,512}", "image", "REGISTRY/NAME:TAG or NAME@sha256:DIGEST")
+    str,
+    *form(r"[^\s]{1,512}", "image", _IMAGE),
+    AfterValidator(_filled_in),
 ]

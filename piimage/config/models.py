@@ -45,6 +45,11 @@ def _options(line: str) -> str:
     return " ".join(kernel_options(tuple(line.split())))
 
 
+VariableName = Annotated[
+    str, *form(r"[A-Za-z_][A-Za-z0-9_]*", "variable", "a name of letters, digits and _")
+]
+
+
 class Kernel(Part):
     """The kernel; the board's own unless an image is named."""
 
@@ -188,6 +193,10 @@ def _known_zone(name: str) -> str:
 class Appliance(Part):
     """The whole file."""
 
+    variables: tuple[VariableName, ...] = Field(
+        default=(),
+        description="Names that `${NAME}` in this file stands for; any other `${` is text.",
+    )
     board: Name = Field(
         default="qemu-virt", description="The board; a LinuxKit file has none and gets qemu-virt."
     )

@@ -22,10 +22,11 @@ Made by `piimage schema --markdown`; do not edit. A superset of LinuxKit's file:
 keys have LinuxKit's meanings and defaults. `piimage check FILE` reports every error at once.
 
 Several files are merged: scalars override, lists append, mappings merge. `--set a.b=VALUE` sets a
-key (items of a list by their `name` or number, `\\.` for a dot in a key). `${NAME}` and
-`${NAME:-DEFAULT}` stand for variables of the environment or of `--set NAME=VALUE`; `$${` is a
-literal `${`. Relative paths start at the file that says them. YAML is read by version 1.2: `no` and
-`on` are words, `0644` and `1.10` keep their digits.
+key (items of a list by their `name` or number, `\\.` for a dot in a key). In a file that lists NAME
+under `variables:`, `${NAME}` and `${NAME:-DEFAULT}` stand for a variable of the environment or of
+`--set NAME=VALUE`, and `$${NAME}` is a literal `${NAME}`; any other `${` is text, as in LinuxKit,
+and in a file without `variables:` all are. Relative paths start at the file that says them. YAML is
+read by version 1.2: `no` and `on` are words, `0644` and `1.10` keep their digits.
 """
 
 

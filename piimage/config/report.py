@@ -1,17 +1,21 @@
 """Validation errors as errors of the input: positions, plain words, what to write instead."""
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from piimage.config.document import Document
+from piimage.config.document import VARIABLES, Document
+from piimage.config.nodes import ScalarNode
 from piimage.config.values import PROBLEM, closest, did_you_mean, quoted
 from piimage.errors import InputError, PiimageError
 
 Schema = Mapping[str, Any]
+
+_VARIABLE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 _EXPECTED: Final = {
     "string_type": ("text", "text; quotes make text of a number"),
@@ -68,8 +72,11 @@ def _input_error(detail: ErrorDetails, schema: Schema, document: Document) -> Pi
             hint=f"instead: {path[-1]}: …{f' ({text})' if text else ''}",
         )
     what, instead = _wrong_value(detail)
-    place = document.place(path)
-    return InputError("config.value", what, place=str(place), hint=f"instead: {instead}")
+    node = document.find(path)
+    fills = VARIABLES in schema.get("properties", {})
+    if fills and isinstance(node, ScalarNode) and (left := _VARIABLE.search(node.text)):
+        instead += f"; for ${{{left[1]}}} to be filled in, `variables: [{left[1]}]` at the top"
+    return InputError("config.value", what, place=str(node.at), hint=f"instead: {instead}")
 
 
 def _key_instead(key: str, path: Sequence[str | int], known: Iterable[str], schema: Schema) -> str:

@@ -30,8 +30,12 @@ BAD = [
      "the key 'board' is here a second time"),
     ("x: " + "[" * 41, "config.too-large", "1:43", "the nesting is too deep"),
     # variables
-    ("hostname: ${NAME}", "config.unset-variable", "1:11", "the variable NAME is not set"),
-    ("hostname: ${a b}", "config.bad-variable", "1:11", "'${a b}' begins no variable"),
+    ("{variables: [NAME], hostname: '${NAME}'}", "config.unset-variable", "1:31",
+     "the variable NAME is not set"),
+    ("{variables: [a], hostname: '${a b}'}", "config.bad-variable", "1:28",
+     "'${a b}' begins no variable"),
+    ("variables: [a-b]", "config.value", "1:13", "'a-b' is no variable"),
+    ("hostname: ${NAME}", "config.value", "1:11", "'${NAME}' is no host name"),
     # form of the values
     ("servces: []", "config.unknown-key", "1:1", "unknown key 'servces'"),
     ("services: [{name: a, image: x, board: pi4}]", "config.unknown-key", "1:32",
@@ -252,12 +256,13 @@ def test_every_error_of_a_file_is_reported_at_once_in_order(tmp_path: Path) -> N
         "services:\n"
         "  - {name: a, use: sshd, helth: {}}\n"
         "  - {name: a, image: x, after: [b]}\n"
+        "variables: [X]\n"
         "hostname: ${X}\n"
         "files: [{path: ../x, source: y}]\n"
     )
     errors = errors_of(load, [file])
     assert [(error.place or "").removeprefix(f"{file}:") for error in errors] == [
-        "1:1", "3:26", "4:12", "4:33", "5:11", "6:16", "6:30",
+        "1:1", "3:26", "4:12", "4:33", "6:11", "7:16", "7:30",
     ]  # fmt: skip
 
 
@@ -317,6 +322,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         ("a..b=x", "it is not KEY=VALUE"),
         ("services.b.image=x", "the list has no item 'b', but a"),
         ("services.7.image=x", "the list has no item '7', but a"),
+        ("NAME=x", "no file lists the variable NAME"),
         ("hostname=[", "not YAML: while parsing a flow node: did not find expected node content"),
         ("hostname=!x y", "not YAML: the tag !x means nothing here"),
     ],
@@ -391,3 +397,22 @@ def test_a_bad_label_names_the_image(text: str) -> None:
     (error,) = errors_of(parse_label, text, "example/a:1")
     assert error.place
     assert error.place.startswith("example/a:1 (label org.mobyproject.config):")
+
+
+def test_a_variable_without_a_value_is_met_with_all_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("{variables: [X], hostname: '${X}'}")
+    (error,) = errors_of(load, [tmp_path / "a.yml"])
+    assert error.hint == (
+        "instead: set it in the environment, or by --set X=VALUE, or give a default: ${X:-VALUE}; "
+        "$${X} stands for a literal ${X}"
+    )
+
+
+@pytest.mark.parametrize("text", ["hostname: ${X}", "init: ['${X:-}a:1']", "timezone: ${X}"])
+def test_a_variable_that_is_not_listed_is_named_where_it_is_no_text(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    (error,) = errors_of(load, [tmp_path / "a.yml"])
+    assert error.hint
+    assert error.hint.endswith("; for ${X} to be filled in, `variables: [X]` at the top")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.config.document import parse_document, read_document
-from piimage.config.load import load
+from piimage.config.load import load, load_folder
 from piimage.errors import InputError, PiimageError
 
 
@@ -118,17 +118,52 @@ VARIABLES = {"NAME": "x", "EMPTY": "", "lower": "y", "NUMBER": "7", "TRICK": "a:
         ("${NAME}", "x"), ("a${NAME}b${lower}", "axby"), ("${NONE:-d}", "d"), ("${EMPTY:-d}", "d"),
         ("${EMPTY}-", "-"), ("'${NONE:-}'", ""), ("${NUMBER}", 7), ("'${NUMBER}'", "7"),
         ("$NAME", "$NAME"), ("$$", "$$"), ("$${NAME}", "${NAME}"), ("${NONE:-http://a:1/b}", "http://a:1/b"),
-        ("${TRICK}", "a: [b, ${NAME}"), ("|\n  echo $${x}\n", "echo ${x}\n"),
+        ("${TRICK}", "a: [b, ${NAME}"), ("|\n  echo $${NAME} $${x}\n", "echo ${NAME} $${x}\n"),
+        ("${HOME}", "${HOME}"), ("'${NAMES} ${a b} ${ ${'", "${NAMES} ${a b} ${ ${"),
+        ("${x:-y} ${#NAME}", "${x:-y} ${#NAME}"),
     ],
 )  # fmt: skip
 def test_variables_stand_in_values(tmp_path: Path, written: str, meant: object) -> None:
-    (tmp_path / "a.yml").write_text(f"a: {written}")
-    document, errors = read_document([tmp_path / "a.yml"], (), VARIABLES)
+    (tmp_path / "a.yml").write_text(
+        f"variables: [NAME, EMPTY, lower, NUMBER, NONE, TRICK]\na: {written}"
+    )
+    document, errors = read_document([tmp_path / "a.yml"], (), {**VARIABLES, "HOME": "/root"})
     assert (document.data()["a"], errors) == (meant, [])
 
 
+SHELL = r"""
+  d=${HOME}/data
+  n=${SVC_NAME:-fallback}
+  echo "${PATH}" $${x} ${ ${a b} ${1%%.*} ${#n} ${!n}
+"""
+
+
+def test_a_file_that_lists_no_variables_is_text_whoever_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(f"a: |{SHELL}b: ${{HOME}}")
+    document, errors = read_document([tmp_path / "a.yml"], (), {"HOME": "/root", "PATH": "/bin"})
+    lines = [line[2:] for line in SHELL.strip("\n").splitlines()]
+    assert document.data() == {"a": "".join(f"{line}\n" for line in lines), "b": "${HOME}"}
+    assert errors == []
+
+
+def test_each_file_s_list_holds_for_that_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("variables: [A]\na: ${A}${B}")
+    (tmp_path / "b.yml").write_text("variables: [B]\nb: ${A}${B}")
+    (tmp_path / "c.yml").write_text("c: ${A}${B}")
+    files = [tmp_path / f"{name}.yml" for name in "abc"]
+    data = read_document(files, ["d='${A}'"], {"A": "1", "B": "2"})[0].data()
+    assert {key: data[key] for key in "abcd"} == {
+        "a": "1${B}", "b": "${A}2", "c": "${A}${B}", "d": "${A}",
+    }  # fmt: skip
+
+
+def test_a_container_folder_s_file_is_text(tmp_path: Path) -> None:
+    (tmp_path / "service.yml").write_text("name: a\nfiles: [{path: x, contents: '${HOME}'}]")
+    assert load_folder(tmp_path).files[0].contents == "${HOME}"
+
+
 def test_set_gives_variables_in_capitals_and_wins_over_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "a.yml").write_text("hostname: ${NAME}")
+    (tmp_path / "a.yml").write_text("variables: [NAME]\nhostname: ${NAME}")
     assert load([tmp_path / "a.yml"], ["NAME=z"], VARIABLES).hostname == "z"
 
 

@@ -17,7 +17,7 @@ from piimage.store import Store
 
 def test_check_says_that_a_file_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.yml"
-    file.write_text("board: ${BOARD:-pi4}\nservices: [{name: a, image: x}]")
+    file.write_text("variables: [BOARD]\nboard: ${BOARD:-pi4}\nservices: [{name: a, image: x}]")
     assert execute(["check", str(file), "--set", "BOARD=pi5", "--set", "hostname=b"]) == 0
     assert capsys.readouterr().out == f"{file}: good: pi5, 1 service\n"
 
