@@ -175,7 +175,10 @@ class FilesLayer(Layer):
         """Give what the rules add."""
         placement = Placement()
         placement.assume(MERGED)
-        yield from placement.place(added(self.rules))
+        # The file's own etc/passwd wins over the one that is made.
+        own = {one.path for one in self.rules.files} | set(self.rules.links)
+        made = (e for e in added(self.rules) if not (e.kind is Kind.FILE and e.path in own))
+        yield from placement.place(made)
         yield from placement.place(_files(self.rules.files, job))
 
 

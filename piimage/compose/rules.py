@@ -119,11 +119,19 @@ def _expression(pattern: str) -> str:
 
 def added(rules: Rules) -> Iterator[Entry]:
     """Give what `rules` put beside the packages, apart from files that blobs hold."""
+    leads = [one for one in rules.folders if _leads(one.path, rules.links)]
+    for one in leads:
+        yield folder(one.path, one.mode, one.uid, one.gid)
     for path, target in sorted(rules.links.items()):
         yield symlink(path, target)
-    for one in rules.folders:
+    for one in (one for one in rules.folders if one not in leads):
         yield folder(one.path, one.mode, one.uid, one.gid)
     yield from accounts(rules.users, rules.groups)
+
+
+def _leads(path: str, links: Iterable[str]) -> bool:
+    """Say whether a link lies below `path`: else it would be made on the way, as any folder."""
+    return any(link.startswith(f"{path}/") for link in links)
 
 
 def accounts(users: Iterable[User], groups: Iterable[Group]) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import resources
-from piimage.config.document import Document
+from piimage.config.document import Document, resolve
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
@@ -42,6 +42,7 @@ def appliance_errors(document: Document) -> Iterator[InputError]:
         _duplicates(root, "modules", "module"),
         _after_errors(root),
         _file_errors(root),
+        _owner_errors(root),
         _module_errors(root),
         _wifi_errors(root),
         _check_errors(root),
@@ -359,6 +360,26 @@ def _file_errors(root: MapNode) -> Iterator[InputError]:
             yield _no_file(key, "a public key's file (ssh-keygen makes one), or the key itself")
         elif key.text:
             yield from _key_errors(key)
+
+
+def _owner_errors(root: MapNode) -> Iterator[InputError]:
+    """Give the owners that are neither a number nor the name of a container."""
+    containers = [entry for section in SECTIONS for entry in _maps(root, section)]
+    names = {name.text for entry in containers if (name := _scalar(entry, "name"))}
+    if _node(root, "network", "wifi") is not None:
+        names.add("wifi")  # the service that comes with it
+    for one in (*_maps(root, "files"), *containers):
+        groups = _scalars(one.items.get("additionalGids"))
+        for owner in (_scalar(one, "uid"), _scalar(one, "gid"), *groups):
+            number = owner is None or isinstance(resolve(owner), int)
+            if owner is None or number or owner.text in (*names, "root"):
+                continue
+            yield InputError(
+                "config.unknown-owner",
+                f"no container is named {quoted(owner.text)}",
+                place=str(owner.at),
+                hint=f"instead: a number from 0, or {did_you_mean(owner.text, names)}",
+            )
 
 
 def _key_errors(key: ScalarNode) -> Iterator[InputError]:

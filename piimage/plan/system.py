@@ -16,13 +16,13 @@ from piimage.compose.layers import Layer, ModulesLayer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
 from piimage.config.models import Appliance
-from piimage.errors import InputError
 from piimage.kernel.initramfs import Initramfs, InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
 from piimage.oci.bundle import quote
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
+from piimage.plan.files import stated, without
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
 from piimage.plan.requests import system_tree
@@ -96,12 +96,12 @@ def _firmware(board: Board, lock: Lock) -> Extracted | None:
 def _config_layer(appliance: Appliance, folder: Path) -> Layer:
     """Return the layer of what piimage and the file lay over the packages."""
     own = [*folder_files(folder / "rootfs", ""), *_generated(appliance)]
-    stated, folders, links = _stated(appliance)
+    over = stated(appliance, own)
+    folders = list(over.folders)
     if appliance.data.mount != _DATA:  # its place in the read-only root
         folders.insert(0, Folder(appliance.data.mount.strip("/"), 0o755))
-    replaced = {one.path for one in stated}
-    files = [one for one in own if one.path not in replaced]
-    layer = files_layer("the appliance", [system_tree()], folder, (*files, *stated))
+    files = (*without(own, over), *over.files)
+    layer = files_layer("the appliance", [system_tree()], folder, files)
     assert layer is not None  # noqa: S101  # there are always files
     return type(layer)(
         layer.name,
@@ -110,7 +110,7 @@ def _config_layer(appliance: Appliance, folder: Path) -> Layer:
             users=layer.rules.users,
             groups=layer.rules.groups,
             folders=tuple(folders),
-            links=links,
+            links=over.links,
         ),
     )
 
@@ -129,37 +129,6 @@ def _generated(appliance: Appliance) -> Iterator[File]:
     keys = [key.line for text in appliance.ssh.authorized_keys for key in keys_of(text)]
     if keys:
         yield File("etc/piimage/authorized_keys", "".join(f"{k}\n" for k in keys).encode(), 0o600)
-
-
-def _stated(appliance: Appliance) -> tuple[list[File], list[Folder], Mapping[str, str]]:
-    """Return the files, folders and links of the `files:` section."""
-    files: list[File] = []
-    folders: list[Folder] = []
-    links: dict[str, str] = {}
-    for one in appliance.files:
-        uid, gid = _id(one.uid), _id(one.gid)
-        path = one.path.strip("/")
-        if one.directory:
-            folders.append(Folder(path, one.permissions, uid, gid))
-        elif one.symlink:
-            links[path] = one.symlink
-        elif one.contents is not None:
-            files.append(File(path, one.contents.encode(), one.permissions, uid, gid))
-        elif one.metadata is not None:
-            text = appliance.model_dump_json(by_alias=True, exclude_defaults=True)
-            files.append(File(path, text.encode(), one.permissions, uid, gid))
-        elif one.source is not None and (Path(one.source).is_file() or not one.optional):
-            files.append(File(path, Path(one.source).read_bytes(), one.permissions, uid, gid))
-    return files, folders, links
-
-
-def _id(value: int | str) -> int:
-    if isinstance(value, int):
-        return value
-    raise InputError(
-        "plan.unknown-owner", f"{value!r} is no number", place="files",
-        hint="write a user or group id",
-    )  # fmt: skip
 
 
 def _board_settings(appliance: Appliance, board: Board) -> str:

@@ -128,6 +128,12 @@ BAD = [
      "a waits for 'b', which is no service"),
     (f"services: [{SERVICE}]\ntest: {{checks: [{{run: id, service: b}}]}}",
      "config.unknown-service", "2:36", "the check looks into 'b', which is no service"),
+    ("services: [{name: a, image: x, gid: b}]", "config.unknown-owner", "1:37",
+     "no container is named 'b'"),
+    (f"files: [{{path: a, contents: x, uid: b}}]\nservices: [{SERVICE}]", "config.unknown-owner",
+     "1:37", "no container is named 'b'"),
+    ("services: [{name: a, image: x, additionalGids: [1, a, b]}]", "config.unknown-owner",
+     "1:55", "no container is named 'b'"),
     ("services: [{name: a, image: x, after: [a]}]", "config.cycle", "1:40",
      "these services wait for one another: a -> a"),
     ("network: {wifi: {ssid: shed}}", "config.no-country", "1:17",
@@ -210,6 +216,7 @@ PROVOKES = {
         pytest.mark.provokes("config.duplicate-name"),
         pytest.mark.provokes("config.unknown-service"),
         pytest.mark.provokes("config.cycle"),
+        pytest.mark.provokes("config.unknown-owner"),
         pytest.mark.provokes("config.no-country"),
     )
 }

@@ -168,8 +168,8 @@ def test_the_files_boot_section_reaches_config_and_command_line() -> None:
 
 
 @pytest.mark.provokes("plan.unknown-owner")
-def test_an_owner_that_is_no_number_is_refused() -> None:
-    file = {"path": "etc/x", "contents": "x", "uid": "hello"}
+def test_an_owner_that_is_no_container_is_refused() -> None:
+    file = {"path": "etc/x", "contents": "x", "uid": "hallo"}
     with pytest.raises(InputError) as caught:
         planned("pi4", files=[file])
     assert caught.value.code == "plan.unknown-owner"
