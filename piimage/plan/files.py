@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Folders of the system, which a file below them leaves as they are; all others have 0755.
 _MODES: Final = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 _SYSTEM: Final = frozenset(
-    {"bin", "boot", "containers", "data", "dev", "etc", "home", "lib", "media", "mnt", "opt", "proc",
-     "root", "run", "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/include", "usr/lib",
+    {"bin", "boot", "containers", "data", "dev", "etc", "home", "lib", "media", "mnt", "opt",
+     "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/include", "usr/lib",
      "usr/local", "usr/sbin", "usr/share", "var", "var/cache", "var/lib", "var/log", "var/spool",
      "var/tmp"}
 )  # fmt: skip
