@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import keyword
 import sys
 import tempfile
 import traceback
@@ -18,6 +19,7 @@ from piimage.errors import PiimageError
 
 VERBS: Final = {
     "new": "write a commented starting file for a board",
+    "import": "make a file of a Compose file",
     "check": "validate a file; every error at once",
     "module": "cross-build a kernel module for the locked kernel",
     "lock": "resolve packages and images to a lock file",
@@ -91,11 +93,12 @@ def overview() -> str:
 
 def command(verb: str) -> Callable[..., Any]:
     """Return the verb's command: its module's `app`, or its function of the same name."""
-    module: ModuleType = importlib.import_module(f"piimage.cli.{verb}")
+    name = f"{verb}_" if keyword.iskeyword(verb) else verb
+    module: ModuleType = importlib.import_module(f"piimage.cli.{name}")
     app: typer.Typer | None = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(verb, epilog=getattr(module, "EXAMPLE", None))(getattr(module, verb))
+        app.command(verb, epilog=getattr(module, "EXAMPLE", None))(getattr(module, name))
     return typer.main.get_command(app)
 
 

@@ -25,11 +25,11 @@ def new(
     emulated = known.emulator is not None
     overlay = next((name for name in overlay_sources(known) if name in known.overlays.gives), None)
     text = starting_file(known.name, known.title, str(file), emulated=emulated, overlay=overlay)
-    _write_new(file, text.encode())
+    write_new(file, text.encode())
     print(f"{file}: written; next: piimage build {file}")
 
 
-def _write_new(file: Path, data: bytes) -> None:
+def write_new(file: Path, data: bytes) -> None:
     """Write `data` to `file`, whole or not at all, if there is nothing of that name."""
     beside = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:

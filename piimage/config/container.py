@@ -113,6 +113,16 @@ class Restart(ShortPart):
     )
 
 
+def _compose_check(command: Strings) -> tuple[str, str]:
+    """Return what is wrong with a check as Compose writes it, and what does the same."""
+    from piimage.composefile.values import health_command  # noqa: PLC0415  # only errors need it
+
+    if command[0] == "NONE":
+        return "'NONE' is no program", "no health: at all"
+    line = json.dumps(health_command(list(command)), ensure_ascii=False)
+    return f"{command[0]!r} is Compose's word, not a program", f"command: {line}"
+
+
 class Health(Part):
     """A check that says whether a service works; asked in exactly one of three ways."""
 
@@ -142,6 +152,8 @@ class Health(Part):
         if len(ways) != 1:
             what = "a check without a target" if not ways else f"a check by {' and by '.join(ways)}"
             raise problem(what, "exactly one of http, tcp, command")
+        if self.command and self.command[0] in ("CMD", "CMD-SHELL", "NONE"):
+            raise problem(*_compose_check(self.command))
         if self.timeout > self.every:
             raise problem("the timeout is longer than the time between checks", "timeout <= every")
         return self

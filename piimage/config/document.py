@@ -225,13 +225,14 @@ def _moved(node: Node, at: Position) -> Node:
 # Scalars ------------------------------------------------------------------------------------
 
 
-def _each_scalar(node: Node, change: Callable[[ScalarNode], ScalarNode]) -> Node:
+def each_scalar(node: Node, change: Callable[[ScalarNode], ScalarNode]) -> Node:
+    """Return `node` with each of its scalars changed."""
     match node:
         case MapNode():
-            items = {key: _each_scalar(value, change) for key, value in node.items.items()}
+            items = {key: each_scalar(value, change) for key, value in node.items.items()}
             return MapNode(node.at, items, node.keys)
         case ListNode():
-            return ListNode(node.at, tuple(_each_scalar(item, change) for item in node.items))
+            return ListNode(node.at, tuple(each_scalar(item, change) for item in node.items))
     return change(node)
 
 
@@ -264,7 +265,7 @@ def _filled(root: MapNode, values: Mapping[str, str], errors: list[PiimageError]
     listed = _listed(root)
     if not listed:
         return root
-    filled = _each_scalar(root, lambda scalar: _substitute(scalar, listed, values, errors))
+    filled = each_scalar(root, lambda scalar: _substitute(scalar, listed, values, errors))
     assert isinstance(filled, MapNode)  # noqa: S101  # a mapping stays one
     return filled
 
@@ -333,17 +334,18 @@ def resolve(scalar: ScalarNode) -> str | int | bool | None:
     return scalar.text
 
 
-def _plain(node: Node) -> object:
+def plain(node: Node) -> object:
+    """Return `node` as plain data."""
     match node:
         case MapNode():
             return _plain_map(node)
         case ListNode():
-            return [_plain(item) for item in node.items]
+            return [plain(item) for item in node.items]
     return resolve(node)
 
 
 def _plain_map(node: MapNode) -> dict[str, Any]:
-    pairs = ((key, _plain(value)) for key, value in node.items.items())
+    pairs = ((key, plain(value)) for key, value in node.items.items())
     return {key: value for key, value in pairs if value is not None}
 
 

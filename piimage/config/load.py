@@ -1,18 +1,20 @@
 """Files to models: every error of an input at once, each as ``file:line:column: what; instead``."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from piimage.composefile.recognise import is_compose
 from piimage.config.checks import appliance_errors, folder_errors
 from piimage.config.container import ContainerConfig
 from piimage.config.document import Document, parse_document, read_document, with_paths
 from piimage.config.models import Appliance
 from piimage.config.paths import APPLIANCE_PATHS, FOLDER_PATHS, packages_built
 from piimage.config.values import Part
-from piimage.errors import ErrorGroup, PiimageError, raise_all
+from piimage.errors import ErrorGroup, InputError, PiimageError, raise_all
 
 if TYPE_CHECKING:
     from piimage.config.module import KernelModule
@@ -37,9 +39,21 @@ def load(
     Raises InputError (or an ErrorGroup of them) with everything that is wrong.
     """
     document, errors = read_document(files, sets, environment or {})
+    _refuse_compose(document)
     document = with_paths(document, APPLIANCE_PATHS)
     checks = appliance_errors(document)
     return _validated(Appliance, packages_built(document.data()), document, [*errors, *checks])
+
+
+def _refuse_compose(document: Document) -> None:
+    if is_compose(document):
+        file = document.root.items["services"].at.source
+        raise InputError(
+            "config.compose",
+            "this is a Compose file: its services are a mapping by their names",
+            place=str(document.root.keys["services"]),
+            hint=f"instead: piimage import {shlex.quote(file)}, which writes the file for it",
+        )
 
 
 def load_all(

@@ -8,8 +8,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from piimage.config.document import VARIABLES, Document
+from piimage.config.document import VARIABLES, Document, plain
 from piimage.config.nodes import ScalarNode
+from piimage.config.paths import SECTIONS
 from piimage.config.values import PROBLEM, closest, did_you_mean, quoted
 from piimage.errors import InputError, PiimageError
 
@@ -38,6 +39,10 @@ _BOUNDS: Final = {
 }
 
 
+_OTHER_FORM: Final = frozenset({"tuple_type", "list_type", "string_type"})
+"""Errors of a key that Compose has as well, and writes in another form."""
+
+
 def input_errors(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> Iterator[PiimageError]:
@@ -56,12 +61,13 @@ def _input_error(detail: ErrorDetails, schema: Schema, document: Document) -> Pi
     path, kind = detail["loc"], detail["type"]
     if kind == "extra_forbidden":
         key = str(path[-1])
+        compose = _compose_instead(path, document)
         known = [name for part in _parts(schema, path[:-1]) for name in part.get("properties", ())]
         return InputError(
             "config.unknown-key",
             f"unknown key {quoted(key)}",
             place=str(document.key_place(path)),
-            hint=f"instead: {_key_instead(key, path[:-1], known, schema)}",
+            hint=f"instead: {compose or _key_instead(key, path[:-1], known, schema)}",
         )
     if kind == "missing":
         text = _description(schema, path)
@@ -72,11 +78,22 @@ def _input_error(detail: ErrorDetails, schema: Schema, document: Document) -> Pi
             hint=f"instead: {path[-1]}: …{f' ({text})' if text else ''}",
         )
     what, instead = _wrong_value(detail)
+    if kind in _OTHER_FORM or path[-1] == "policy":
+        instead = _compose_instead(path[:3], document) or instead
     node = document.find(path)
     fills = VARIABLES in schema.get("properties", {})
     if fills and isinstance(node, ScalarNode) and (left := _VARIABLE.search(node.text)):
         instead += f"; for ${{{left[1]}}} to be filled in, `variables: [{left[1]}]` at the top"
     return InputError("config.value", what, place=str(node.at), hint=f"instead: {instead}")
+
+
+def _compose_instead(path: Sequence[str | int], document: Document) -> str | None:
+    """Return the line for a word of Compose's at `path`, if it is one of a container."""
+    if len(path) != 3 or path[0] not in SECTIONS:
+        return None
+    from piimage.composefile.hints import instead  # noqa: PLC0415  # only errors need it
+
+    return instead(str(path[2]), plain(document.find(path)))
 
 
 def _key_instead(key: str, path: Sequence[str | int], known: Iterable[str], schema: Schema) -> str:

@@ -1,0 +1,1 @@
+"""Compose files: each word by the line of piimage's YAML that does the same, and whole files."""

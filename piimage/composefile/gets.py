@@ -1,0 +1,203 @@
+"""What a Compose service sees: variables, volumes, files, devices, names.
+
+Source: the Compose specification, "Services top-level elements".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from piimage.composefile.service import Service, Word, beside
+from piimage.composefile.values import (
+    as_written,
+    pairs,
+)
+from piimage.composefile.variables import settings
+
+VOLUMES: Final = "/data/volumes"
+"""Where Compose's named volumes lie on the Pi: the partition that persists."""
+
+FOLDER: Final = "etc/compose"
+"""Where files of the build host lie on the Pi that services see."""
+
+_MOST_FILES: Final = 200
+
+
+def _environment(value: Any, service: Service) -> None:  # noqa: ANN401
+    for name, text in pairs(value).items():
+        if text is None:
+            service.note(f"environment: {name} has no value: it would be this computer's")
+            continue
+        _set_variable(service, name, text)
+
+
+def _set_variable(service: Service, name: str, text: str) -> None:
+    others = [one for one in service.entry.get("env", ()) if not one.startswith(f"{name}=")]
+    service.entry["env"] = [*others, f"{name}={text}"]
+
+
+def _env_file(value: Any, service: Service) -> None:  # noqa: ANN401
+    for one in value if isinstance(value, list) else [value]:
+        path = as_written(one["path"] if isinstance(one, Mapping) else one)
+        if service.folder is None:
+            service.note(f"env: [NAME=VALUE], with the lines of {path}")
+            continue
+        try:
+            found = settings((service.folder / path).read_text())
+        except (OSError, UnicodeDecodeError):
+            if not isinstance(one, Mapping) or one.get("required", True):
+                service.note(f"env_file: {path} cannot be read; its lines belong into env:")
+            continue
+        for name, text in found.items():
+            # A literal, whatever it holds; what `environment` says wins over it.
+            if not any(said.startswith(f"{name}=") for said in service.entry.get("env", ())):
+                service.more("env", f"{name}={text}".replace("${", "\0{"))
+
+
+def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
+    for one in value:
+        if isinstance(one, Mapping):
+            _mount(one, service)
+            continue
+        parts = as_written(one).split(":")
+        source, target = (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
+        options = parts[2].split(",") if len(parts) > 2 else []
+        _bind(source, target, "ro" in options, service)
+
+
+def _mount(one: Mapping[str, Any], service: Service) -> None:
+    target, kind = as_written(one["target"]), one.get("type", "volume")
+    if kind == "tmpfs":
+        service.more("tmpfs", target)
+    elif kind in ("volume", "bind"):
+        _bind(as_written(one.get("source", "")), target, bool(one.get("read_only")), service)
+    else:
+        service.note(f"volumes: type {kind} ({target}) is not mounted")
+
+
+def _bind(source: str, target: str, read_only: bool, service: Service) -> None:
+    option = ":ro" if read_only else ""
+    if source.endswith("docker.sock"):
+        service.note(f"volumes: {source}: there is no Docker on the Pi")
+    elif source.startswith(("/dev/", "/sys/", "/proc/")) or source in ("/dev", "/sys", "/proc"):
+        service.more("binds", f"{source}:{target}{option}")
+    elif source.startswith(("/etc/localtime", "/etc/timezone")):
+        service.note(f"volumes: {source}: say `timezone:` at the top, and TZ= in env")
+    elif source.startswith((".", "~")):
+        _lay_in(source, target, read_only, service)
+    else:
+        kind = "folder of this computer" if source.startswith("/") else "volume"
+        path = f"{VOLUMES}/{_named(source) or _named(f'{service.name}{target}')}"
+        service.more("binds", f"{path}:{target}{option}")
+        made = service.entry.setdefault("runtime", {}).setdefault("mkdir", [])
+        made.extend([path] if path not in made else [])
+        if source.startswith("/"):
+            service.note(f"volumes: the {kind} {source} is {path} on the Pi, and starts empty")
+
+
+def _named(source: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", source).strip("-.")
+
+
+def _lay_in(source: str, target: str, read_only: bool, service: Service) -> None:
+    """Carry over a file or a folder beside the Compose file: it becomes part of the system."""
+    place = f"{FOLDER}/{service.name}/{_named(target)}"
+    service.more("binds", f"/{place}:{target}:ro")
+    if not read_only:
+        service.note(f"volumes: {source} is part of the system, and read-only at {target}")
+    if service.folder is None:
+        service.note(f"files: [{{path: {place}, source: {source}, mode: '0644'}}] at the top")
+        return
+    here = service.folder / Path(source).expanduser()
+    if not here.exists():
+        service.note(f"volumes: {source} is not there")
+    below = (one for one in here.rglob("*") if one.is_file())
+    found = sorted(islice(below, _MOST_FILES + 1)) if here.is_dir() else [here]
+    if len(found) > _MOST_FILES:
+        service.note(f"volumes: {source} has over {_MOST_FILES} files: bring them in an image")
+        return
+    if here.is_dir():
+        service.files.append({"path": place, "directory": True, "mode": "0755"})
+    for one in found:
+        inside = f"/{one.relative_to(here)}" if here.is_dir() else ""
+        lay(service, f"{place}{inside}", one)
+
+
+def lay(service: Service, path: str, source: Path, mode: str | None = None) -> None:
+    """Add the file `source` to the system's root, at `path`."""
+    runs = source.is_file() and source.stat().st_mode & 0o111
+    entry = {
+        "path": path,
+        "source": beside(source, service),
+        "mode": mode or ("0755" if runs else "0644"),
+    }
+    service.files.append(entry)
+
+
+def _devices(value: Any, service: Service) -> None:  # noqa: ANN401
+    for one in value:
+        text = as_written(one["source"] if isinstance(one, Mapping) else one)
+        node, *rest = text.split(":")
+        service.more("devices", node)
+        if rest and rest[0].startswith("/") and rest[0] != node:
+            service.note(f"devices: {node} has its own name in the container, not {rest[0]}")
+
+
+def _named_files(word: str, place: str) -> Word:
+    """Return what carries `secrets` or `configs` over; the whole file says where they come from."""
+
+    def carried(value: Any, service: Service) -> None:  # noqa: ANN401
+        for one in value:
+            source = as_written(one["source"] if isinstance(one, Mapping) else one)
+            target = as_written(one.get("target", source)) if isinstance(one, Mapping) else source
+            inside = target if target.startswith("/") else f"{place}{target}"
+            service.more("binds", f"/{FOLDER}/{word}/{source}:{inside}:ro")
+            if service.folder is None:
+                service.note(
+                    f"files: [{{path: {FOLDER}/{word}/{source}, source: FILE}}] at the top"
+                )
+
+    return carried
+
+
+def _extra_hosts(value: Any, service: Service) -> None:  # noqa: ANN401
+    found = value.items() if isinstance(value, Mapping) else (
+        re.split("[=:]", as_written(one), maxsplit=1) for one in value
+    )  # fmt: skip
+    for name, address in found:
+        service.hosts[name] = "127.0.0.1" if address == "host-gateway" else as_written(address)
+    if service.folder is None:
+        lines = "\\n".join(f"{address} {name}" for name, address in service.hosts.items())
+        service.note(
+            f"binds: [/{FOLDER}/hosts:/etc/hosts:ro], and files: [{{path: {FOLDER}/hosts, "
+            f'contents: "{lines}\\n", mode: "0644"}}] at the top'
+        )
+
+
+def _container_name(value: Any, service: Service) -> None:  # noqa: ANN401
+    if service.folder is None:
+        service.note(f"name: {value}")
+    else:
+        service.hosts[as_written(value)] = "127.0.0.1"
+
+
+def _hostname(value: Any, service: Service) -> None:  # noqa: ANN401
+    service.entry |= {"hostname": as_written(value), "uts": "new"}
+
+
+WORDS: Final[Mapping[str, Word]] = {
+    "configs": _named_files("configs", "/"),
+    "container_name": _container_name,
+    "devices": _devices,
+    "env_file": _env_file,
+    "environment": _environment,
+    "extra_hosts": _extra_hosts,
+    "hostname": _hostname,
+    "secrets": _named_files("secrets", "/run/secrets/"),
+    "volumes": _volumes,
+}
+"""The words that are carried over here."""

@@ -1,0 +1,14 @@
+"""Whether a file is one of Compose's."""
+
+from __future__ import annotations
+
+from piimage.config.document import Document
+from piimage.config.nodes import MapNode
+
+
+def is_compose(document: Document) -> bool:
+    """Say whether `document` is a Compose file: its services are a mapping by their names."""
+    services = document.root.items.get("services")
+    if not isinstance(services, MapNode):
+        return False
+    return any(isinstance(one, MapNode) for one in services.items.values())

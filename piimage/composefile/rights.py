@@ -1,0 +1,120 @@
+"""What a Compose service may do, its namespaces and its network.
+
+Source: the Compose specification, "Services top-level elements"; Docker's defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from piimage.composefile.service import Service, Word, nothing, simple
+from piimage.composefile.values import (
+    as_written,
+    capability_names,
+    texts,
+)
+
+DOCKER_CAPABILITIES: Final = tuple(
+    f"CAP_{name}"
+    for name in ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+                 "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP")
+)  # fmt: skip
+"""What Docker gives a container unasked (its documentation, "Runtime privilege")."""
+
+
+def _cap_add(value: Any, service: Service) -> None:  # noqa: ANN401
+    names = capability_names(value)
+    service.entry["capabilities"] = ["all"] if "all" in names else names
+
+
+def _cap_drop(value: Any, service: Service) -> None:  # noqa: ANN401
+    del value
+    service.note("cap_drop: leave it out: a container has the capabilities that it lists, no other")
+
+
+def _privileged(value: Any, service: Service) -> None:  # noqa: ANN401
+    if value in (False, "false"):
+        return
+    service.entry |= {"capabilities": ["all"], "seccomp": "unconfined", "noNewPrivileges": False}
+    service.entry["devices"] = [{"path": "all", "type": "a", "mode": "rwm"}]
+    service.more("binds", "/dev:/dev")
+
+
+def _security_opt(value: Any, service: Service) -> None:  # noqa: ANN401
+    for one in texts(value):
+        name, _, rest = one.replace("=", ":").partition(":")
+        if name == "no-new-privileges":
+            service.entry["noNewPrivileges"] = rest != "false"
+        elif name == "seccomp":
+            service.entry["seccomp"] = rest
+        else:
+            service.note(f"security_opt: {one}: nothing here does the same")
+
+
+def _namespace(key: str) -> Word:
+    def carried(value: Any, service: Service) -> None:  # noqa: ANN401
+        if value in ("private", ""):
+            service.entry[key] = "new"
+        elif value in ("host", "shareable"):
+            service.entry[key] = "host"
+        else:
+            service.note(f"{key}: {value}: the namespace of another service is not shared")
+
+    return carried
+
+
+def _network_mode(value: Any, service: Service) -> None:  # noqa: ANN401
+    if value == "none":
+        service.entry["net"] = "none"
+    elif value == "host":
+        service.entry["net"] = "host"
+    else:
+        service.note(f"network_mode: {value}: a service is on the host's network, or on none")
+
+
+def _ports(value: Any, service: Service) -> None:  # noqa: ANN401
+    for one in value:
+        if isinstance(one, Mapping):
+            address = as_written(one.get("host_ip", ""))
+            outer, inner = as_written(one.get("published", "")), as_written(one["target"])
+        else:
+            rest, _, inner = as_written(one).partition("/")[0].rpartition(":")
+            address, _, outer = rest.rpartition(":")
+        if outer != inner:
+            service.note(
+                f"ports: a service is on the host's network: it answers at its own port {inner}"
+                + (f", not at {outer}" if outer else "")
+            )
+        elif service.folder is None:
+            service.note(f"ports: leave it out: a service is on the host's network, at {inner}")
+        if address.strip("[]") in ("127.0.0.1", "::1"):
+            service.note(f"ports: {inner} is open to the network, not to {address} alone")
+
+
+def _networks(value: Any, service: Service) -> None:  # noqa: ANN401
+    for name, how in value.items() if isinstance(value, Mapping) else ():
+        for alias in (how or {}).get("aliases", ()):
+            service.hosts[as_written(alias)] = "127.0.0.1"
+        if how and {"ipv4_address", "ipv6_address"} & set(how):
+            service.note(f"networks: {name}: a service has the host's address")
+    if service.folder is None:
+        service.note("networks: leave it out: all services are on the host's network")
+
+
+WORDS: Final[Mapping[str, Word]] = {
+    "cap_add": _cap_add,
+    "cap_drop": _cap_drop,
+    "expose": nothing,
+    "ipc": _namespace("ipc"),
+    "network_mode": _network_mode,
+    "networks": _networks,
+    "pid": _namespace("pid"),
+    "ports": _ports,
+    "privileged": _privileged,
+    "read_only": simple("readonly", bool),
+    "security_opt": _security_opt,
+    "user": simple("user", as_written),
+    "userns_mode": _namespace("userns"),
+}
+"""The words that are carried over here."""

@@ -1,0 +1,77 @@
+"""Values of a Compose service that may be written in several forms.
+
+Source: the Compose specification, "Services top-level elements".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any, Final
+
+_SHELL: Final = ("sh", "-c")
+
+
+def texts(value: Any) -> list[str]:  # noqa: ANN401
+    """Return a list of texts, also of one text."""
+    return [as_written(one) for one in value] if isinstance(value, list) else [as_written(value)]
+
+
+def pairs(value: Any) -> dict[str, str | None]:  # noqa: ANN401
+    """Return NAME: VALUE of a mapping or of a list of NAME=VALUE; None where no value is said."""
+    if isinstance(value, Mapping):
+        return {str(k): None if v is None else as_written(v) for k, v in value.items()}
+    split = (str(one).partition("=") for one in value)
+    return {name: said if equals else None for name, equals, said in split}
+
+
+def words(value: Any) -> list[str]:  # noqa: ANN401
+    """Return a command's words; a text is split as a shell would."""
+    return texts(value) if isinstance(value, list) else shlex.split(as_written(value))
+
+
+def as_written(value: Any) -> str:  # noqa: ANN401
+    """Return a scalar as its author wrote it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return getattr(value, "text", None) or str(value)
+
+
+def seconds(value: Any) -> int:  # noqa: ANN401
+    """Return a duration such as 1m30s or 1500ms in whole seconds, rounded up."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+    found = re.findall(r"([0-9.]+)(ms|us|ns|h|m|s)", as_written(value))
+    if not found:
+        return math.ceil(float(as_written(value)) / 1e9)  # a bare number is of nanoseconds
+    return math.ceil(sum(float(number) * units[unit] for number, unit in found))
+
+
+def size(value: Any) -> str | int:  # noqa: ANN401
+    """Return a size in piimage's form: a number of bytes, or such as 128M."""
+    match = re.fullmatch(r"(-?[0-9]+)([bkmg]?)b?", as_written(value).lower())
+    if match is None:
+        raise ValueError(value)
+    return int(match[1]) if match[2] in ("", "b") else f"{match[1]}{match[2].upper()}"
+
+
+def health_command(test: Any) -> list[str]:  # noqa: ANN401
+    """Return the program of a check that Compose writes as text, CMD or CMD-SHELL."""
+    if isinstance(test, str):
+        return [*_SHELL, test]
+    first, *rest = texts(test)
+    if first == "CMD-SHELL":
+        return [*_SHELL, " ".join(rest)]
+    return rest if first == "CMD" else [first, *rest]
+
+
+def capability_names(value: Any) -> list[str]:  # noqa: ANN401
+    """Return Compose's capabilities by their full names; ALL is `all`."""
+    names = (one.upper().removeprefix("CAP_") for one in texts(value))
+    return ["all" if name == "ALL" else f"CAP_{name}" for name in names]
+
+
+def mapping(value: Any) -> dict[str, str]:  # noqa: ANN401
+    """Return NAME: VALUE, empty where no value is said."""
+    return {name: text or "" for name, text in pairs(value).items()}

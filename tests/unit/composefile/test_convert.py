@@ -1,0 +1,253 @@
+"""A whole Compose file as a file of piimage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.cli.main import execute
+from piimage.composefile.convert import convert
+from piimage.composefile.variables import Interpolation
+from piimage.composefile.variables import settings as lines_of
+from piimage.composefile.words import WORDS
+from piimage.config.load import load_all
+from piimage.config.models import Appliance, Entry
+from piimage.errors import ErrorGroup, InputError, PiimageError
+
+COMPOSE = """\
+version: "3.8"
+x-common: &common { restart: unless-stopped }
+services:
+  web:
+    <<: *common
+    image: nginx:${NGINX:-alpine}
+    ports: ["80:80", "8443:443"]
+    volumes: ["./conf:/etc/nginx/conf.d:ro", "cache:/var/cache/nginx"]
+    env_file: web.env
+    environment: { TZ: Europe/London, PRICE: "$$5", S: "$${TAG} $${OTHER}" }
+    depends_on: { db: { condition: service_healthy }, tool: {} }
+    healthcheck: { test: ["CMD-SHELL", "wget -q http://localhost"], interval: 1m30s, timeout: 10s }
+    secrets: [s]
+    cap_add: [NET_ADMIN]
+  db:
+    image: postgres:${TAG}
+    environment: ["POSTGRES_PASSWORD=${DB_PASSWORD:?missing}"]
+    volumes: ["db:/var/lib/postgresql/data"]
+    command: postgres -c shared_buffers=64MB
+    cap_drop: [ALL]
+    networks: { back: { aliases: [database] } }
+  app: { build: ./app, entrypoint: [/a], command: [b], privileged: true, network_mode: host }
+  tool: { image: adminer, profiles: [debug] }
+volumes: { cache: {}, db: }
+networks: { back: }
+secrets: { s: { file: ./s.txt } }
+"""
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    (folder / "conf").mkdir(parents=True)
+    (folder / "app").mkdir()
+    (folder / "conf" / "site.conf").write_text("server {}")
+    (folder / "app" / "Dockerfile").write_text("FROM scratch")
+    (folder / "web.env").write_text("# x\nexport A=1\nTZ=UTC\nB='two ${TAG} words'\n")
+    (folder / ".env").write_text("TAG=16\n")
+    (folder / "s.txt").write_text("s")
+    file = folder / "compose.yml"
+    file.write_text(COMPOSE)
+    return file
+
+
+def imported(compose: Path) -> tuple[Appliance, list[str]]:
+    made = convert(compose, "pi4", compose.parent)
+    target = compose.with_name("made.yml")
+    target.write_text(made.text)
+    remarks = [one.removeprefix(f"{compose}:") for one in made.remarks]
+    return load_all([target], (), {"DB_PASSWORD": "pw"}), remarks
+
+
+def service(appliance: Appliance, name: str) -> Entry:
+    (found,) = (one for one in appliance.services if one.name == name)
+    return found
+
+
+def test_what_is_written_is_good_and_does_the_same(compose: Path) -> None:
+    appliance, _ = imported(compose)
+    assert [one.name for one in appliance.services] == ["dhcp-renew", "web", "db", "app"]
+    web, db, app = (service(appliance, name) for name in ("web", "db", "app"))
+    assert (web.image, db.image) == ("nginx:alpine", "postgres:16")
+    assert web.env == (
+        "TZ=Europe/London", "PRICE=$5", "S=${TAG} ${OTHER}", "A=1", "B=two ${TAG} words",
+    )  # fmt: skip
+    assert db.env == ("POSTGRES_PASSWORD=pw",)
+    assert web.after == ("db",)
+    assert web.health
+    assert (web.health.command, web.health.every) == (("sh", "-c", "wget -q http://localhost"), 90)
+    assert web.binds == (
+        "/etc/compose/web/etc-nginx-conf.d:/etc/nginx/conf.d:ro",
+        "/data/volumes/cache:/var/cache/nginx",
+        "/etc/compose/secrets/s:/run/secrets/s:ro",
+        "/etc/compose/hosts:/etc/hosts:ro",
+        "/run/resolv.conf:/etc/resolv.conf:ro",
+    )
+    assert app.folder == compose.parent / "app"
+    assert app.command == ("/a", "b")
+    assert web.restart
+    assert db.restart
+    assert (web.restart.policy, db.restart.policy) == ("always", "no")
+
+
+def test_docker_s_own_capabilities_are_given_and_taken_as_the_file_says(compose: Path) -> None:
+    appliance, _ = imported(compose)
+    # docs.docker.com, "Runtime privilege and Linux capabilities".
+    given = [
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_FSETID",
+        "CAP_KILL",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SETPCAP",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_NET_RAW",
+        "CAP_SYS_CHROOT",
+        "CAP_MKNOD",
+        "CAP_AUDIT_WRITE",
+        "CAP_SETFCAP",
+    ]
+    assert service(appliance, "web").capabilities == (*given, "CAP_NET_ADMIN")
+    assert service(appliance, "db").capabilities == ()
+    assert service(appliance, "app").capabilities == ("all",)
+    for name in ("web", "db", "app"):
+        found = service(appliance, name)
+        assert (found.no_new_privileges, found.readonly) == (False, False)
+
+
+def test_services_reach_one_another_by_their_names(compose: Path) -> None:
+    appliance, _ = imported(compose)
+    files = {one.path: one for one in appliance.files}
+    hosts = "127.0.0.1 localhost app database db web\n::1 localhost\n"
+    assert files["etc/compose/hosts"].contents == hosts
+    conf = files["etc/compose/web/etc-nginx-conf.d/site.conf"]
+    assert conf.source == str(compose.parent / "conf" / "site.conf")
+    assert files["etc/compose/secrets/s"].mode == "0444"
+
+
+def test_what_is_not_as_it_was_is_said_with_its_place(compose: Path) -> None:
+    _, remarks = imported(compose)
+    assert remarks == [
+        "7:5: web: ports: a service is on the host's network: it answers at its own port 443, "
+        "not at 8443",
+        "19:5: db: command: replaces the image's ENTRYPOINT as well: write that before it, if it "
+        "has one",
+        "23:27: tool: runs with a profile alone, and is left out",
+        "11:5: web: does not wait for tool, which is left out",
+        f"{compose.parent}/.env: its TAG: now here",
+    ]
+    head = compose.with_name("made.yml").read_text().partition("\nboard:")[0]
+    for remark in remarks:
+        assert f"#   {remark}\n" in head
+
+
+def test_paths_start_at_the_file_that_is_made(compose: Path) -> None:
+    (compose.parent / "out").mkdir()
+    made = convert(compose, "pi4", compose.parent / "out")
+    data = yaml.safe_load(made.text)
+    assert [one["build"] for one in data["services"] if "build" in one] == ["../app"]
+    assert "../conf/site.conf" in [one.get("source") for one in data["files"]]
+
+
+def test_the_verb_writes_beside_it_and_never_over_a_file(
+    compose: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = compose.with_name("shop.yml")
+    assert execute(["import", str(compose)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{target}: written; next: piimage check {target}\n"
+    assert err.count("warning: ") == 5
+    assert execute(["check", str(target), "--set", "DB_PASSWORD=x"]) == 0
+    assert execute(["import", str(compose)]) == 2
+    other = compose.parent / "pi5.yml"
+    assert execute(["import", str(compose), "-b", "pi5", "-o", str(other)]) == 0
+    assert yaml.safe_load(other.read_text())["board"] == "pi5"
+
+
+@pytest.mark.provokes("config.compose")
+def test_check_recognises_a_whole_compose_file(compose: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_all([compose])
+    assert (caught.value.code, caught.value.place) == ("config.compose", f"{compose}:3:1")
+    assert caught.value.hint == f"instead: piimage import {compose}, which writes the file for it"
+
+
+@pytest.mark.provokes("import.not-compose")
+@pytest.mark.parametrize("text", ["services: [{name: a, image: x}]", "a: 1", "services: {a: }"])
+def test_another_file_is_no_compose_file(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        convert(tmp_path / "a.yml", "pi4", tmp_path)
+    assert caught.value.code == "import.not-compose"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        convert(tmp_path / "none.yml", "pi4", tmp_path)
+    assert caught.value.code == "config.unreadable"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant", "names"),
+    [
+        ("$A", "${A}", {"A"}), ("${A}", "${A}", {"A"}), ("${A:-b}", "${A:-b}", {"A"}),
+        ("${A-b}", "${A:-b}", {"A"}), ("${A:-}", "${A:-}", {"A"}), ("${A:?no}", "${A}", {"A"}),
+        ("$$A", "$A", set()), ("$${A} ${A}", "$${A} ${A}", {"A"}), ("$${B}", "${B}", set()),
+        ("${SET}", "${SET:-x}", {"SET"}), ("${SET:+y}${A:+y}", "y", set()), ("a$", "a$", set()),
+        ("${A", "${A", set()),
+    ],
+)  # fmt: skip
+def test_variables_are_rewritten(written: str, meant: str, names: set[str]) -> None:
+    variables = Interpolation({"SET": "x"})
+    assert variables.finished(variables.rewritten(written)) == meant
+    assert variables.names == names
+
+
+def test_lines_of_a_file_of_variables() -> None:
+    text = "# c\n\nA=1\nexport B=\"x\\ny\"\nC='a # b'\nD=a # b\nE=\nbad\n F = g \n"
+    assert lines_of(text) == {
+        "A": "1", "B": "x\ny", "C": "a # b", "D": "a", "E": "", "F": "g",
+    }  # fmt: skip
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 9) | st.text(max_size=6)
+    | st.sampled_from(["80:80", "./x:/y", "/dev/a:/b", "1m", "${A:-b}", "CMD", "ALL", "host", "~/x:/y"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.text(max_size=4) | st.sampled_from(["test", "source", "target", "limits", "file"]),
+        inner, max_size=3,
+    ),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(WORDS)), VALUES, min_size=1, max_size=5))
+def test_any_service_is_carried_over_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, words: dict[str, object]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    file = folder / "compose.yml"
+    file.write_text(yaml.safe_dump({"services": {"a": {"image": "x", **words}}}))
+    try:
+        made = convert(file, "pi4", folder)
+        (folder / "made.yml").write_text(made.text)
+        load_all([folder / "made.yml"])
+    except PiimageError as error:
+        for one in error.errors if isinstance(error, ErrorGroup) else (error,):
+            assert one.place
