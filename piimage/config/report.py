@@ -39,6 +39,9 @@ _BOUNDS: Final = {
 }
 
 
+_RESTART: Final = re.compile("unless-stopped|on-failure:[0-9]+")
+"""Policies of restart that are Compose's alone."""
+
 _OTHER_FORM: Final = frozenset({"tuple_type", "list_type", "string_type"})
 """Errors of a key that Compose has as well, and writes in another form."""
 
@@ -78,7 +81,7 @@ def _input_error(detail: ErrorDetails, schema: Schema, document: Document) -> Pi
             hint=f"instead: {path[-1]}: …{f' ({text})' if text else ''}",
         )
     what, instead = _wrong_value(detail)
-    if kind in _OTHER_FORM or path[-1] == "policy":
+    if kind in _OTHER_FORM or _RESTART.fullmatch(str(detail["input"])):
         instead = _compose_instead(path[:3], document) or instead
     node = document.find(path)
     fills = VARIABLES in schema.get("properties", {})
