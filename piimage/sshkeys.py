@@ -20,8 +20,21 @@ from typing import Final
 from piimage.errors import InputError
 
 MAX_BYTES: Final = 1 << 20
-_CURVES: Final = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
-"""Bytes of an uncompressed point of each curve."""
+_CURVES: Final = {
+    "nistp256": (
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+    ),
+    "nistp384": (
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+    ),
+    "nistp521": (
+        2**521 - 1,
+        0x0051953EB9618E1C9A1F929A21A0B68540EEA2DA725B99B315F3B8B489918EF109E156193951EC7E937B1652C0BD3BB1BF073573DF883D2C34F1EF451FD46B503F00,
+    ),
+}
+"""Each curve's prime and b, of y² = x³ - 3x + b (FIPS 186-4, appendix D.1.2)."""
 TYPES: Final = (
     "ssh-ed25519",
     "ssh-rsa",
@@ -193,7 +206,7 @@ def _options_of(line: str) -> tuple[str, ...]:
     """Return the names of the options of a key's line. Raises _Refused for what is no key."""
     if "\0" in line:
         raise _Refused("this is no text")
-    kind, _, rest = line.partition(" ") if " " in line else line.partition("\t")
+    kind, _, rest = line.replace("\t", " ").partition(" ")
     options: tuple[str, ...] = ()
     if not _TYPE.fullmatch(kind):
         options, behind = _options(line)
@@ -278,8 +291,14 @@ def _fits(kind: str, fields: Sequence[bytes]) -> bool:
         return len(fields) == 2 and all(fields)
     curve = kind.removeprefix("sk-").removeprefix("ecdsa-sha2-").removesuffix("@openssh.com")
     return (
-        len(fields) == 2
-        and fields[0] == curve.encode()
-        and len(fields[1]) == _CURVES[curve]
-        and fields[1][0] == 4
+        len(fields) == 2 and fields[0] == curve.encode() and _is_point(fields[1], *_CURVES[curve])
     )
+
+
+def _is_point(data: bytes, prime: int, b: int) -> bool:
+    """Say whether `data` is a point of the curve, uncompressed: a damaged key hardly is."""
+    size = (prime.bit_length() + 7) // 8
+    if len(data) != 1 + 2 * size or data[0] != 4:
+        return False
+    x, y = int.from_bytes(data[1 : 1 + size], "big"), int.from_bytes(data[1 + size :], "big")
+    return x < prime and y < prime and (y * y - x * x * x + 3 * x - b) % prime == 0

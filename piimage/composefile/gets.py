@@ -15,6 +15,7 @@ from piimage.composefile.service import Service, Word, beside
 from piimage.composefile.values import (
     as_written,
     pairs,
+    parts,
 )
 from piimage.composefile.variables import settings
 
@@ -63,9 +64,8 @@ def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
         if isinstance(one, Mapping):
             _mount(one, service)
             continue
-        parts = as_written(one).split(":")
-        source, target = (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
-        options = parts[2].split(",") if len(parts) > 2 else []
+        source, target, *more = said if len(said := parts(one)) > 1 else ("", said[0])
+        options = more[0].split(",") if more else []
         _bind(source, target, "ro" in options, service)
 
 
@@ -87,19 +87,25 @@ def _bind(source: str, target: str, read_only: bool, service: Service) -> None:
         service.more("binds", f"{source}:{target}{option}")
     elif source.startswith(("/etc/localtime", "/etc/timezone")):
         service.note(f"volumes: {source}: say `timezone:` at the top, and TZ= in env")
-    elif source.startswith((".", "~")):
+    elif source.startswith((".", "~")) and _is_here(source, service):
         _lay_in(source, target, read_only, service)
     else:
-        kind = "folder of this computer" if source.startswith("/") else "volume"
         path = f"{VOLUMES}/{_named(source) or _named(f'{service.name}{target}')}"
         service.more("binds", f"{path}:{target}{option}")
         made = service.entry.setdefault("runtime", {}).setdefault("mkdir", [])
         made.extend([path] if path not in made else [])
-        if source.startswith("/"):
-            service.note(f"volumes: the {kind} {source} is {path} on the Pi, and starts empty")
+        if source.startswith(("/", ".", "~", "$")):
+            service.note(f"volumes: the folder {source} is {path} on the Pi, and starts empty")
+
+
+def _is_here(source: str, service: Service) -> bool:
+    """Say whether the file or folder is there; Docker makes an empty folder of one that is not."""
+    return service.folder is None or (service.folder / Path(source).expanduser()).exists()
 
 
 def _named(source: str) -> str:
+    if variable := re.match(r"\$\{([A-Za-z0-9_]+)", source):
+        return variable[1]
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", source).strip("-.")
 
 
@@ -113,8 +119,6 @@ def _lay_in(source: str, target: str, read_only: bool, service: Service) -> None
         service.note(f"files: [{{path: {place}, source: {source}, mode: '0644'}}] at the top")
         return
     here = service.folder / Path(source).expanduser()
-    if not here.exists():
-        service.note(f"volumes: {source} is not there")
     below = (one for one in here.rglob("*") if one.is_file())
     found = sorted(islice(below, _MOST_FILES + 1)) if here.is_dir() else [here]
     if len(found) > _MOST_FILES:
@@ -140,8 +144,7 @@ def lay(service: Service, path: str, source: Path, mode: str | None = None) -> N
 
 def _devices(value: Any, service: Service) -> None:  # noqa: ANN401
     for one in value:
-        text = as_written(one["source"] if isinstance(one, Mapping) else one)
-        node, *rest = text.split(":")
+        node, *rest = parts(one["source"] if isinstance(one, Mapping) else one)
         service.more("devices", node)
         if rest and rest[0].startswith("/") and rest[0] != node:
             service.note(f"devices: {node} has its own name in the container, not {rest[0]}")

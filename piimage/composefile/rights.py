@@ -12,6 +12,7 @@ from piimage.composefile.service import Service, Word, nothing, simple
 from piimage.composefile.values import (
     as_written,
     capability_names,
+    parts,
     texts,
 )
 
@@ -79,8 +80,9 @@ def _ports(value: Any, service: Service) -> None:  # noqa: ANN401
             address = as_written(one.get("host_ip", ""))
             outer, inner = as_written(one.get("published", "")), as_written(one["target"])
         else:
-            rest, _, inner = as_written(one).partition("/")[0].rpartition(":")
-            address, _, outer = rest.rpartition(":")
+            *rest, inner = parts(as_written(one).rpartition("/")[0] or one)
+            outer = rest.pop() if rest else ""
+            address = ":".join(rest)
         if outer != inner:
             service.note(
                 f"ports: a service is on the host's network: it answers at its own port {inner}"

@@ -56,6 +56,11 @@ def size(value: Any) -> str | int:  # noqa: ANN401
     return int(match[1]) if match[2] in ("", "b") else f"{match[1]}{match[2].upper()}"
 
 
+def parts(value: Any) -> list[str]:  # noqa: ANN401
+    """Return what colons separate, but for those in ``${NAME:-DEFAULT}``."""
+    return re.split(r":(?![^{}]*\})", as_written(value))
+
+
 def health_command(test: Any) -> list[str]:  # noqa: ANN401
     """Return the program of a check that Compose writes as text, CMD or CMD-SHELL."""
     if isinstance(test, str):

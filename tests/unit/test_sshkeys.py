@@ -62,7 +62,9 @@ def blob(*fields: bytes) -> str:
 
 # OpenSSH's PROTOCOL.u2f: the public key, then the application.
 SK_ED25519 = blob(b"sk-ssh-ed25519@openssh.com", bytes(32), b"ssh:")
-SK_P256 = blob(b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\x04" + bytes(64), b"ssh:me")
+SK_P256 = blob(
+    b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", base64.b64decode(P256)[-65:], b"ssh:me"
+)
 GOOD = [
     f"ssh-ed25519 {ED25519} me@home",
     f"ssh-rsa {RSA}",
@@ -71,7 +73,7 @@ GOOD = [
     f"ecdsa-sha2-nistp521 {P521}",
     f"sk-ssh-ed25519@openssh.com {SK_ED25519}",
     f"sk-ecdsa-sha2-nistp256@openssh.com {SK_P256}",
-    f"ssh-ed25519\t{ED25519}\tme",
+    f"ssh-ed25519\t{ED25519}\tme at home",
     f'from="192.0.2.0/24" ssh-ed25519 {ED25519} x',
     f'command="echo \\"a, b\\" # c",no-pty,No-X11-Forwarding ssh-ed25519 {ED25519}',
     f'restrict,environment="A=b",expiry-time="20300101Z",permitopen="h:1" ssh-rsa {RSA}',
@@ -128,6 +130,8 @@ def test_a_file_s_name_is_no_key(name: str) -> None:
          "an RSA key of 761 bits: OpenSSH takes 1024 or more"),
         (f"ecdsa-sha2-nistp256 {blob(b'ecdsa-sha2-nistp256', b'nistp384', bytes(97))}",
          "the ecdsa-sha2-nistp256 key is cut short, or not copied whole"),
+        (f"ecdsa-sha2-nistp521 {P521[:90]}B{P521[91:]}",
+         "the ecdsa-sha2-nistp521 key is cut short, or not copied whole"),
         (f"sk-ssh-ed25519@openssh.com {blob(b'sk-ssh-ed25519@openssh.com', bytes(32))}",
          "the sk-ssh-ed25519@openssh.com key is cut short, or not copied whole"),
         (ED25519, "this is no public key: it begins with neither a type of key nor options"),

@@ -26,7 +26,7 @@ services:
     <<: *common
     image: nginx:${NGINX:-alpine}
     ports: ["80:80", "8443:443"]
-    volumes: ["./conf:/etc/nginx/conf.d:ro", "cache:/var/cache/nginx"]
+    volumes: ["./conf:/etc/nginx/conf.d:ro", "cache:/var/cache/nginx", "./none:/n"]
     env_file: web.env
     environment: { TZ: Europe/London, PRICE: "$$5", S: "$${TAG} $${OTHER}" }
     depends_on: { db: { condition: service_healthy }, tool: {} }
@@ -91,6 +91,7 @@ def test_what_is_written_is_good_and_does_the_same(compose: Path) -> None:
     assert web.binds == (
         "/etc/compose/web/etc-nginx-conf.d:/etc/nginx/conf.d:ro",
         "/data/volumes/cache:/var/cache/nginx",
+        "/data/volumes/none:/n",
         "/etc/compose/secrets/s:/run/secrets/s:ro",
         "/etc/compose/hosts:/etc/hosts:ro",
         "/run/resolv.conf:/etc/resolv.conf:ro",
@@ -144,6 +145,7 @@ def test_what_is_not_as_it_was_is_said_with_its_place(compose: Path) -> None:
     assert remarks == [
         "7:5: web: ports: a service is on the host's network: it answers at its own port 443, "
         "not at 8443",
+        "8:5: web: volumes: the folder ./none is /data/volumes/none on the Pi, and starts empty",
         "19:5: db: command: replaces the image's ENTRYPOINT as well: write that before it, if it "
         "has one",
         "23:27: tool: runs with a profile alone, and is left out",
@@ -170,7 +172,7 @@ def test_the_verb_writes_beside_it_and_never_over_a_file(
     assert execute(["import", str(compose)]) == 0
     out, err = capsys.readouterr()
     assert out == f"{target}: written; next: piimage check {target}\n"
-    assert err.count("warning: ") == 5
+    assert err.count("warning: ") == 6
     assert execute(["check", str(target), "--set", "DB_PASSWORD=x"]) == 0
     assert execute(["import", str(compose)]) == 2
     other = compose.parent / "pi5.yml"

@@ -81,6 +81,13 @@ ADVICE = [
     ("ports", "['127.0.0.1:80:80/udp']", "80 is open to the network, not to 127.0.0.1 alone"),
     ("ports", "[{target: 80, published: '81'}]", "answers at its own port 80, not at 81"),
     ("env_file", ".env", "env: [NAME=VALUE], with the lines of .env"),
+    ("ports", "['${PORT:-8080}:80/tcp']", "at its own port 80, not at ${PORT:-8080}"),
+    (
+        "volumes",
+        "['${MEDIA:-/media/x}:/data']",
+        "${MEDIA:-/media/x} is /data/volumes/MEDIA",
+    ),
+    ("volumes", "[/cache]", "binds: ['/data/volumes/NAME-cache:/cache']"),
     ("secrets", "[s]", "binds: ['/etc/compose/secrets/s:/run/secrets/s:ro'], files: [{path: "),
     ("configs", "[{source: c, target: /etc/c}]", "'/etc/compose/configs/c:/etc/c:ro'"),
     ("volumes", "['./a.conf:/etc/a.conf']", "files: [{path: etc/compose/NAME/etc-a.conf, source: "),
