@@ -98,6 +98,7 @@ def test_what_is_wrong_with_an_inventory_has_its_place(
 
 
 GUIDE = Path(__file__).parents[3] / "docs" / "deploy.md"
+KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y"
 
 
 def test_the_guides_inventory_and_appliances_are_valid(
@@ -105,7 +106,7 @@ def test_the_guides_inventory_and_appliances_are_valid(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh/id_ed25519.pub").write_text("ssh-ed25519 AAAA me\n")
+    (tmp_path / ".ssh/id_ed25519.pub").write_text(f"ssh-ed25519 {KEY} me\n")
     appliance, key, inventory = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.S)
     (tmp_path / "greenhouse.yml").write_text(appliance)
     assert load_all([tmp_path / "greenhouse.yml"]).hostname == "greenhouse"
