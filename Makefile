@@ -9,9 +9,9 @@ setup: .venv/installed
 
 .venv/installed: pyproject.toml scripts/setup-host.sh
 	scripts/setup-host.sh
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -m pip install -q --upgrade 'pip>=25.1'
-	.venv/bin/python -m pip install -q --editable . --group dev
+	test -x .venv/bin/python || python3 -P -m venv .venv
+	.venv/bin/python -P -m pip install -q --upgrade 'pip>=25.1'
+	.venv/bin/python -P -m pip install -q --editable . --group dev
 	touch $@
 
 image: setup
@@ -38,12 +38,12 @@ format: setup
 docs: setup
 	$(PIIMAGE) schema > docs/reference/piimage.schema.json
 	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
-	.venv/bin/python -m piimage.cli.reference > docs/reference/cli.md
-	.venv/bin/python -m piimage.cli.firmware_reference > docs/reference/firmware.md
+	.venv/bin/python -P -m piimage.cli.reference > docs/reference/cli.md
+	.venv/bin/python -P -m piimage.cli.firmware_reference > docs/reference/firmware.md
 
 # Also generated, from Debian's kernels of today, which are fetched.
 docs-drivers: setup
-	.venv/bin/python -m piimage.cli.driver_reference > docs/reference/drivers.md
+	.venv/bin/python -P -m piimage.cli.driver_reference > docs/reference/drivers.md
 
 clean:
 	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -43,7 +43,9 @@ def clean_environment(outer: Mapping[str, str] | None = None) -> dict[str, str]:
     outer = os.environ if outer is None else outer
     kept = {name: outer[name] for name in _KEPT if name in outer}
     # Debian's users have no sbin on PATH, where mkfs and sfdisk live.
-    kept["PATH"] = f"{kept['PATH']}:{_SYSTEM_PATH}" if "PATH" in kept else _SYSTEM_PATH
+    # What is not absolute there would take programs from the working folder.
+    own = [folder for folder in kept.get("PATH", "").split(":") if folder.startswith("/")]
+    kept["PATH"] = ":".join([*own, _SYSTEM_PATH])
     return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 

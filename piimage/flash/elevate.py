@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from piimage.errors import DeviceRefused, MissingTool
+from piimage.flash import opener
+from piimage.flash.medium import not_opened
+from piimage.launch import python_file
 from piimage.run import Runner
 
 _MESSAGE: Final = 4096
@@ -22,7 +26,7 @@ def open_by_sudo(runner: Runner, path: str) -> int:
     what opening it raises.
     """
     here, there = socket.socketpair()
-    words = ["sudo", "--", sys.executable, "-m", "piimage.flash.opener", path]
+    words = ["sudo", "--", *python_file(Path(opener.__file__), path)]
     with here, there:
         try:
             with runner.start(
@@ -37,8 +41,8 @@ def open_by_sudo(runner: Runner, path: str) -> int:
         return descriptors[0]
     if not said:
         raise _denied(path)
-    code, message, hint = said.decode().split("\0")
-    raise DeviceRefused(code, message, place=path, hint=hint)
+    number = int(said)
+    raise not_opened(path, OSError(number, os.strerror(number)))
 
 
 def _denied(path: str) -> DeviceRefused:

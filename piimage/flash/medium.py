@@ -14,12 +14,12 @@ from typing import Final
 
 from piimage.errors import DeviceRefused, PiimageError
 from piimage.flash import blockdev
+from piimage.flash.opener import FLAGS
 
 BUFFER: Final = 4 << 20
 _GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM})
 _Call = Callable[[int, Sequence[memoryview], int], int]
 _LOCK_SECONDS: Final = 5
-_FLAGS: Final = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC
 
 
 def buffer(size: int = BUFFER) -> memoryview:
@@ -104,9 +104,9 @@ def open_device(path: str) -> int:
     ``flash.no-device``.
     """
     try:
-        return os.open(path, _FLAGS | os.O_DIRECT)
+        return os.open(path, FLAGS)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise not_opened(path, error) from error
 
 
 @contextmanager
@@ -156,7 +156,8 @@ def medium_of(path: str, descriptor: int) -> Medium:
     )
 
 
-def _refused(path: str, error: OSError) -> DeviceRefused:
+def not_opened(path: str, error: OSError) -> DeviceRefused:
+    """Return what `error` says of a device that could not be opened."""
     if error.errno == errno.EBUSY:
         return held(path)
     if error.errno in {errno.EACCES, errno.EPERM}:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage.errors import PiimageError
+from piimage.launch import Git
 from piimage.run import Completed, Runner
 
 HASH: Final = "{{.Hash}}"
@@ -22,8 +23,6 @@ HASH: Final = "{{.Hash}}"
 
 _LENGTH: Final = 40
 _DIRTY_LENGTH: Final = 7
-# A repository's own settings may name a program for these two; reading a state needs neither.
-_GIT: Final = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=")
 
 
 def content_hash(runner: Runner, paths: Sequence[Path]) -> str:
@@ -57,17 +56,35 @@ def _tree(runner: Runner, path: Path) -> str:
 
 
 def _differs(runner: Runner, path: Path) -> bool:
-    words = ["status", "--porcelain", "-z", "--untracked-files=all", "--", _within(path)]
-    return bool(_git(runner, path, words).stdout)
+    # Into submodules git would go by their own settings: each is looked at by itself.
+    how = ["--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=dirty"]
+    if _git(runner, path, ["status", *how, "--", _within(path)]).stdout:
+        return True
+    below = [one for one in _named(runner, path) if _is_checkout(one)]
+    return any(_differs(runner, one) for one in below)
 
 
 def _listed(runner: Runner, path: Path) -> list[Path]:
     """Return the files of `path` that git does not ignore; all, if it ignores the whole."""
+    found: list[Path] = []
+    for one in _named(runner, path):
+        if one.is_symlink() or one.is_file():
+            found.append(one)
+        elif _is_checkout(one):
+            found += _listed(runner, one)
+    return sorted(found) or _walked(path)
+
+
+def _named(runner: Runner, path: Path) -> set[Path]:
+    """Return what git lists below `path`: files, and folders that are checkouts of their own."""
     words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", _within(path)]
     names = _git(runner, path, words).stdout.split(b"\0")
     top = path if path.is_dir() else path.parent
-    found = {top / os.fsdecode(name) for name in names if name}
-    return sorted(one for one in found if one.is_symlink() or one.is_file()) or _walked(path)
+    return {top / os.fsdecode(name) for name in names if name}
+
+
+def _is_checkout(path: Path) -> bool:
+    return not path.is_symlink() and (path / ".git").exists()
 
 
 def _within(path: Path) -> str:
@@ -78,7 +95,7 @@ def _git(
     runner: Runner, path: Path, words: Sequence[str], accept: Sequence[int] = (0,)
 ) -> Completed:
     folder = path if path.is_dir() else path.parent
-    done = runner.run([*_GIT, "-C", folder, *words], accept=range(256))
+    done = Git(runner, folder).run(words, accept=range(256))
     if done.status not in accept:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise PiimageError(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from piimage.errors import InputError
+from piimage.launch import python_module
 from piimage.run import Runner
 
 _PASSED: Final = (
@@ -80,7 +80,7 @@ _TRUE: Final = ("1", "true", "yes", "on")
 def _pip_settings(runner: Runner, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return pip's settings by their long option; what is said nearest to the user wins."""
     own = {name: value for name, value in environment.items() if name.startswith("PIP_")}
-    command = [sys.executable, "-m", "pip", "config", "list"]
+    command = python_module("pip", "config", "list")
     done = runner.with_environment(**own).run(command, accept=range(256))
     found: dict[tuple[str, str], str] = {}
     for line in done.text.splitlines() if done.status == 0 else ():

@@ -10,7 +10,7 @@ import pytest
 from piimage.cli.flash import _confirm
 from piimage.cli.provision import settings
 from piimage.errors import DeviceRefused, InputError, PiimageError
-from piimage.flash import elevate, medium
+from piimage.flash import elevate, medium, opener
 from piimage.flash.medium import Medium
 from piimage.flash.sysfs import Disk
 from piimage.run import Runner
@@ -125,7 +125,7 @@ def test_sudo_is_asked_for_the_device_alone(tmp_path: Path) -> None:
     assert os.fstat(descriptor).st_ino == file.stat().st_ino
     os.close(descriptor)
     asked = (tmp_path / "asked").read_text().strip()
-    assert asked == f"-- {sys.executable} -m piimage.flash.opener {file}"
+    assert asked == f"-- {sys.executable} -I -S {opener.__file__} {file}"
 
 
 @pytest.mark.provokes("flash.no-permission")

@@ -92,7 +92,7 @@ def _written(folder: Path, engine: Engine, job: Job) -> Path:
     package = Path(chipmodels.__file__).parents[1]
     init.write_text(
         f"#!/bin/sh\nexport PYTHONPATH='{package}' PYTHONDONTWRITEBYTECODE=1\n"
-        f"exec '{sys.executable}' -m chipmodels.testing.guest_init '{file}'\n"
+        f"exec '{sys.executable}' -P -m chipmodels.testing.guest_init '{file}'\n"
     )
     init.chmod(0o755)
     return init
