@@ -125,7 +125,7 @@ def _print_manifests(
 ) -> None:
     cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
     found = build_workloads(opened, origin)
-    print(render([one for one in found if not services or one.name in services], cluster), end="")
+    print(render(found, cluster, services), end="")
 
 
 @dataclass(frozen=True)

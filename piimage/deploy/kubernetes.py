@@ -6,7 +6,7 @@ Sources: Kubernetes API, apps/v1 DaemonSet and core/v1 PodSpec; Pod Security Sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,14 +42,48 @@ class Cluster:
     device_plugin: str | None = None
 
 
-def render(workloads: Sequence[Workload], cluster: Cluster) -> str:
-    """Return the manifests as one YAML stream.
+def render(workloads: Sequence[Workload], cluster: Cluster, only: Collection[str] = ()) -> str:
+    """Return the manifests of `workloads` (or of those whose names are in `only`) as YAML.
 
-    Raises InputError ``deploy.beyond-target`` for all that a pod cannot be told.
+    Raises InputError ``deploy.beyond-target`` for all that a pod cannot be told, and
+    ``deploy.same-name`` for names that Kubernetes would not tell apart.
     """
-    raise_all(error for one in workloads for error in _cannot(one))
+    chosen = [one for one in workloads if not only or one.name in only]
+    beyond_it = (error for one in chosen for error in _cannot(one))
+    # Of all of them: the others may be in the cluster already.
+    raise_all([*beyond_it, *_same_names(workloads), *_same_devices(chosen, cluster)])
     return yaml.safe_dump_all(
-        (daemon_set(one, cluster) for one in workloads), sort_keys=False, explicit_start=True
+        (daemon_set(one, cluster) for one in chosen), sort_keys=False, explicit_start=True
+    )
+
+
+def _same_names(workloads: Sequence[Workload]) -> Iterator[InputError]:
+    """Give an error for each service whose name there is that of an earlier one."""
+    known: dict[str, Workload] = {}
+    for one in workloads:
+        other = known.setdefault(_dns(one.name), one)
+        if other is not one:
+            yield _same(one, f"the services {other.name} and {one.name}", _dns(one.name))
+
+
+def _same_devices(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[InputError]:
+    """Give an error for each device that a plugin would count as another one."""
+    if cluster.device_plugin is None:
+        return
+    known: dict[str, str] = {}
+    for one in workloads:
+        for device in one.config.devices or ():
+            other = known.setdefault(_resource(device.path), device.path)
+            if other != device.path:
+                yield _same(one, f"the devices {other} and {device.path}", _resource(device.path))
+
+
+def _same(workload: Workload, what: str, name: str) -> InputError:
+    return InputError(
+        "deploy.same-name",
+        f"{what} would both be {name} in {TARGET}",
+        place=workload.container.place,
+        hint="rename one of them: there, names have small letters, digits and '-' alone",
     )
 
 
@@ -261,9 +295,13 @@ def _limits(config: ContainerConfig, cluster: Cluster) -> dict[str, str]:
         found["cpu"] = f"{max(thousandths, 1)}m"
     if cluster.device_plugin is not None:
         for device in config.devices or ():
-            name = device.path.removeprefix("/dev/").replace("/", "-")
-            found[f"{cluster.device_plugin}/{name}"] = "1"
+            found[f"{cluster.device_plugin}/{_resource(device.path)}"] = "1"
     return found
+
+
+def _resource(device: str) -> str:
+    """Return what a device plugin calls a device file."""
+    return device.removeprefix("/dev/").replace("/", "-")
 
 
 def _dns(name: str) -> str:

@@ -134,3 +134,29 @@ def test_what_a_pod_cannot_be_told_is_refused(fields: dict[str, Any], what: str)
     with pytest.raises(PiimageError) as caught:
         render([workload(**fields)], CLUSTER)
     assert what in str(caught.value)
+
+
+@pytest.mark.provokes("deploy.same-name")
+@pytest.mark.parametrize("names", [("a_b", "a-b"), ("A.b", "a_B"), ("a", "a-"), ("x_", "x.")])
+def test_names_that_would_become_one_are_refused(names: tuple[str, str]) -> None:
+    services = [workload("other"), *map(workload, names)]
+    with pytest.raises(PiimageError) as caught:
+        render(services, CLUSTER)
+    assert caught.value.code == "deploy.same-name"
+    assert f"the services {names[0]} and {names[1]} would both be" in str(caught.value)
+    # What is not written now may be in the cluster from before.
+    with pytest.raises(PiimageError, match="would both be"):
+        render(services, CLUSTER, ["other"])
+
+
+def test_only_the_services_that_are_named_are_written() -> None:
+    text = render([workload("one", net="none"), workload("two")], CLUSTER, ["two"])
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(text)] == ["two"]
+
+
+@pytest.mark.provokes("deploy.same-name")
+def test_devices_that_a_plugin_would_take_for_one_are_refused() -> None:
+    services = [workload("a", devices=["/dev/bus/1"]), workload("b", devices=["/dev/bus-1"])]
+    render(services, CLUSTER)
+    with pytest.raises(PiimageError, match="the devices /dev/bus/1 and /dev/bus-1 would both"):
+        render(services, Cluster("pi4", "greenhouse", "registry.example", "plugin.example"))
