@@ -110,8 +110,8 @@ def flash(
             ]
             # sudo asks on the terminal; where there is none, udisks2 has a window to ask in.
             open_it = partial(elevate.open_one_way, ways if sys.stdin.isatty() else ways[::-1])
-        number = Path(device).stat().st_rdev
-        with _ended_by_signals(), medium.opened(device, number, disk.sequence, open_it) as card:
+        shown = (disk.device_number, disk.sequence)
+        with _ended_by_signals(), medium.opened(device, *shown, open_it) as card:
             amend = None
             if settled:
                 amend = lambda m, head: provision.amend(m, head, mapped, found.runner, settled)  # noqa: E731

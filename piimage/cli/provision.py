@@ -61,16 +61,14 @@ def provision(
     guard.check(disk, system, 0, force=force)
     told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
     files = told.files()
-    found = able(Path(device))
-    check(told, found, device)
-    with listening(verbose=verbose, as_json=False) as emit:
-        number = Path(device).stat().st_rdev
-        with medium.opened(device, number, disk.sequence) as card:
-            first = medium.buffer(1 << 12)
-            card.read(0, first)
-            data = made.data_partition(bytes(first), card.size, device)
+    with (
+        listening(verbose=verbose, as_json=False) as emit,
+        medium.kept(device, disk.device_number, disk.sequence) as card,
+    ):
+        found = able(card.path)
+        check(told, found, device)
         warn_unheard(told, found, emit)
-        made.provision(device, data, Runner(emit), files)
+        made.provision(card, Runner(emit), files)
         emit(Note(f"{device}: {', '.join(sorted(files)) or 'nothing to do'}"))
 
 

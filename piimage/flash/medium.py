@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from piimage.errors import DeviceRefused, PiimageError
@@ -131,6 +132,53 @@ def opened(
         os.close(descriptor)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A device that stays the one that was asked about, whatever its name comes to lead to.
+
+    While it is open, the kernel gives its number to no other.
+    """
+
+    name: str
+    descriptor: int
+    number: int
+    sequence: int | None
+
+    @property
+    def path(self) -> Path:
+        """What programs that this process starts open this very device by."""
+        return Path(f"/proc/{os.getpid()}/fd/{self.descriptor}")
+
+    @contextmanager
+    def alone(self) -> Iterator[Medium]:
+        """Have it for this process alone; errors as `opened`."""
+        with opened(self.name, self.number, self.sequence, self._open) as medium:
+            yield medium
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(self.path, FLAGS)
+        except OSError as error:
+            raise not_opened(name, error) from error
+
+
+@contextmanager
+def kept(path: str, number: int, sequence: int | None) -> Iterator[Kept]:
+    """Open the device with the device `number` and disk `sequence` that was asked about.
+
+    Raises DeviceRefused ``flash.changed``, ``flash.no-permission``, ``flash.read-only``.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise not_opened(path, error) from error
+    try:
+        _check_same(descriptor, path, number, sequence)
+        yield Kept(path, descriptor, number, sequence)
+    finally:
+        os.close(descriptor)
+
+
 def _lock(descriptor: int, path: str) -> None:
     """Take the lock that udev respects; it holds it for a moment itself when a card was put in."""
     until = time.monotonic() + _LOCK_SECONDS
@@ -193,8 +241,8 @@ def held(path: str) -> DeviceRefused:
 
 
 def _check_same(descriptor: int, path: str, number: int, sequence: int | None) -> None:
-    now = blockdev.sequence(descriptor)
-    if os.fstat(descriptor).st_rdev != number or (None not in (sequence, now) and now != sequence):
+    other = sequence is not None and blockdev.sequence(descriptor) != sequence
+    if os.fstat(descriptor).st_rdev != number or other:
         raise DeviceRefused(
             "flash.changed",
             "it is another device now than the one that was asked about",

@@ -13,6 +13,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -24,7 +25,7 @@ from piimage.card.extents import Extent, union
 from piimage.config.values import closest
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.flash import verify
-from piimage.flash.medium import BUFFER, Medium, buffer
+from piimage.flash.medium import BUFFER, Kept, Medium, buffer
 from piimage.run import Runner
 from piimage.sshkeys import parse_keys
 from piimage.wifi import WANTED, is_passphrase, network
@@ -201,23 +202,41 @@ def _renew(medium: Medium, piece: Extent, file: BufferedReader) -> None:
         raise verify.mismatch(medium, piece, "the card did not keep the settings")
 
 
-def provision(
-    device: str, data: partitions.Partition, runner: Runner, files: Mapping[str, DataFile]
-) -> None:
+def provision(device: Kept, runner: Runner, files: Mapping[str, DataFile]) -> None:
     """Put `files` onto the data partition of a card that may have been used since it was flashed.
 
-    Its journal is replayed first. This needs the right to open the device by its name. Raises
-    PiimageError ``card.no-data``, ``card.data-full``.
+    Its journal is replayed first, by e2fsck, which takes the device for itself; while the files are
+    written, this process has it alone. Raises PiimageError ``card.no-data``, ``card.data-full``,
+    DeviceRefused ``flash.held``, ``flash.changed``.
     """
-    where = Path(device)
-    name = f"{device}?offset={data.start}"
+    with device.alone() as card:
+        first = buffer(1 << 12)
+        card.read(0, first)
+        data = data_partition(bytes(first), card.size, device.name)
+    _replay(device, data, runner)
+    with device.alone() as card, _named(device):
+        ext4.put_files(runner, device.path, data.start, files)
+        card.same()
+
+
+def _replay(device: Kept, data: partitions.Partition, runner: Runner) -> None:
     # 0: clean, 1: repaired; more is beyond an automatic repair.
-    done = runner.run(["e2fsck", "-p", name], accept=range(256))
+    done = runner.run(["e2fsck", "-p", f"{device.path}?offset={data.start}"], accept=range(256))
     if done.status > 1:
+        said = done.text.strip().replace(str(device.path), device.name)
         raise PiimageError(
             "card.no-data",
-            f"the data partition's file system is damaged: {done.text.strip()}",
-            place=device,
+            f"the data partition's file system is damaged: {said}",
+            place=device.name,
             hint="flash the card anew; it will not keep its data",
         )
-    ext4.put_files(runner, where, data.start, files)
+
+
+@contextmanager
+def _named(device: Kept) -> Iterator[None]:
+    """Have errors name the device as the user does."""
+    try:
+        yield
+    except PiimageError as error:
+        error.place = device.name
+        raise

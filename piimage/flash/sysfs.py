@@ -48,6 +48,12 @@ class Disk:
         return f"/dev/{self.name}"
 
     @property
+    def device_number(self) -> int:
+        """Its number as stat has it in st_rdev."""
+        major, _, minor = self.number.partition(":")
+        return os.makedev(int(major), int(minor))
+
+    @property
     def portable(self) -> bool:
         """Say whether it is of a sort that people flash: removable, USB or a card slot."""
         return self.removable or self.bus in {"usb", "mmc"}

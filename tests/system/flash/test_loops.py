@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from piimage.card.image import write_card
 from piimage.cli.flash import flash
 from piimage.cli.provision import provision
+from piimage.errors import DeviceRefused
+from piimage.flash import guard
 from piimage.run import Runner
 from tests.system.flash.conftest import MIB, sh
 from tests.unit.card.test_image import plan
@@ -88,3 +93,50 @@ def test_memory_does_not_grow_with_the_image(
         [sys.executable, "-c", MEASURED, device, image], check=True, capture_output=True
     )
     assert int(done.stdout) < 100_000  # KiB
+
+
+@pytest.mark.provokes("flash.changed")
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_card_that_is_swapped_during_the_question_is_not_written(
+    disk: Callable[..., str], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    numbered: bool,
+) -> None:  # fmt: skip
+    """Before Linux 5.15 media had no sequence numbers; the device's number alone has to do."""
+    if not numbered:
+        look = guard.disk_of
+        monkeypatch.setattr(guard, "disk_of", lambda *a: replace(look(*a), sequence=None))
+    shown, other = disk(128 * MIB, name="shown"), disk(128 * MIB, name="other")
+    name = tmp_path / "sdx"
+    name.symlink_to(shown)
+
+    def answer(_: str) -> str:
+        name.unlink()
+        name.symlink_to(other)
+        return str(name)
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", answer)
+    before = [hashlib.sha256(Path(one).read_bytes()).digest() for one in (shown, other)]
+    with pytest.raises(DeviceRefused, match="another device now"):
+        flash(str(name), [image], force=True)
+    assert [hashlib.sha256(Path(one).read_bytes()).digest() for one in (shown, other)] == before
+
+
+def test_nobody_can_mount_a_card_while_settings_are_written_to_it(
+    disk: Callable[..., str], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = disk(128 * MIB)
+    flash(device, [image], force=True, yes=device)
+    said = tmp_path / "said"
+    wrapper = tmp_path / "bin/debugfs"
+    wrapper.parent.mkdir()
+    taken = f"import os; os.open({device!r}, os.O_RDONLY | os.O_EXCL)"
+    wrapper.write_text(
+        f'#!/bin/sh\n{sys.executable} -IS -c "{taken}" 2>>{said} && echo free >>{said}\n'
+        f'exec {shutil.which("debugfs", path="/usr/sbin:/sbin")} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
+    provision(device, force=True, hostname="shed")
+    assert "free" not in said.read_text()
+    assert said.read_text().count("Device or resource busy") == 2  # it is read, then written

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,31 @@ def test_another_device_than_asked_about_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(DeviceRefused, match="another device now"),
         medium.opened(str(file), 12345, None),
+    ):
+        raise AssertionError("it was opened")
+
+
+@pytest.mark.provokes("flash.changed")
+@pytest.mark.parametrize(("number", "sequence"), [(12345, None), (0, 7), (12345, 7)])
+@pytest.mark.parametrize("way", [medium.opened, medium.kept])
+def test_the_number_and_the_medium_have_to_be_those_that_were_shown(
+    tmp_path: Path, way: Callable[..., AbstractContextManager[object]], number: int,
+    sequence: int | None,
+) -> None:  # fmt: skip
+    """A file has the number 0 and no sequence: it stands for what took the place of the card."""
+    file = tmp_path / "card"
+    file.write_bytes(bytes(4096))
+    with pytest.raises(DeviceRefused, match="another device now"), way(str(file), number, sequence):
+        raise AssertionError("it was opened")
+    with way(str(file), 0, None):
+        pass
+
+
+@pytest.mark.provokes("flash.no-device")
+def test_a_device_that_is_gone_is_not_kept(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DeviceRefused, match="cannot be opened"),
+        medium.kept(str(tmp_path / "nothing"), 0, None),
     ):
         raise AssertionError("it was opened")
 

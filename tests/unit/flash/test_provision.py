@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import base64
 import errno
+import fcntl
 import os
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,9 +18,9 @@ from piimage.card.fat import FatVolume
 from piimage.card.image import Card as Image
 from piimage.card.image import CardPlan, write_card
 from piimage.errors import ErrorGroup, InputError, PiimageError
-from piimage.flash import provision, source, write
+from piimage.flash import medium, provision, source, write
 from piimage.flash.provision import Settings, Wifi
-from piimage.run import Runner
+from piimage.run import Completed, Runner
 from tests.unit.card.volumes import tool
 from tests.unit.flash.cards import Card, bootable, card
 
@@ -153,10 +156,9 @@ def test_a_card_is_told_while_it_is_flashed(image: Image, tmp_path: Path) -> Non
 
 
 def test_a_card_that_was_used_is_told_by_its_device(image: Image, tmp_path: Path) -> None:
-    first = image.image.read_bytes()[:512]
-    data = provision.data_partition(first, 25 * MIB, "x")
     told = Settings(timezone="Asia/Tokyo").files()
-    provision.provision(str(image.image), data, Runner(), told)
+    with medium.kept(str(image.image), 0, None) as card_:
+        provision.provision(card_, Runner(), told)
     alone = tmp_path / "alone"
     alone.write_bytes(image.image.read_bytes()[9 * MIB :])
     tool("e2fsck", "-fn", alone)
@@ -178,11 +180,81 @@ def test_a_damaged_file_system_is_not_touched(image: Image) -> None:
     with image.image.open("r+b") as file:
         file.seek(9 * MIB)
         file.write(b"\xff" * 8 * MIB)
-    data = provision.data_partition(image.image.read_bytes()[:512], 25 * MIB, "x")
     before = image.image.read_bytes()
-    with pytest.raises(PiimageError, match="damaged"):
-        provision.provision(str(image.image), data, Runner(), Settings("shed").files())
+    with (
+        medium.kept(str(image.image), 0, None) as card_,
+        pytest.raises(PiimageError, match="damaged") as caught,
+    ):
+        provision.provision(card_, Runner(), Settings("shed").files())
     assert image.image.read_bytes() == before
+    assert caught.value.place == str(image.image)
+    assert "/proc/" not in str(caught.value)
+
+
+class Meddler:
+    """Does something before each program that is started."""
+
+    def __init__(self, act: Callable[[str], None]) -> None:
+        self._act = act
+
+    def run(self, argv: Sequence[str | Path], **options: Any) -> Completed:
+        self._act(str(argv[0]))
+        return Runner().run(argv, **options)
+
+    def with_environment(self, **_: str) -> Meddler:
+        return self
+
+
+def test_a_name_that_leads_elsewhere_meanwhile_changes_nothing(
+    image: Image, tmp_path: Path
+) -> None:
+    """A card is pulled, another one gets its name."""
+    other = tmp_path / "other"
+    other.write_bytes(image.image.read_bytes())
+    name = tmp_path / "sdx"
+    name.symlink_to(image.image)
+
+    def swap(_: str) -> None:
+        name.unlink()
+        name.symlink_to(other)
+
+    with medium.kept(str(name), 0, None) as card_:
+        provision.provision(card_, cast("Runner", Meddler(swap)), Settings("shed").files())
+    assert other.read_bytes() != image.image.read_bytes()
+    alone = tmp_path / "alone"
+    alone.write_bytes(image.image.read_bytes()[9 * MIB :])
+    assert tool("debugfs", "-R", "cat /piimage/provision/hostname", alone) == "shed\n"
+    alone.write_bytes(other.read_bytes()[9 * MIB :])
+    assert tool("debugfs", "-R", "cat /piimage/provision/hostname", alone) == "old\n"
+
+
+def test_the_card_is_held_while_files_are_written_to_it(image: Image) -> None:
+    """A file knows no exclusive open: the lock that goes with it shows that it was taken."""
+    held: list[tuple[str, bool]] = []
+
+    def look(program: str) -> None:
+        with image.image.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append((program, True))
+            else:
+                held.append((program, False))
+
+    with medium.kept(str(image.image), 0, None) as card_:
+        provision.provision(card_, cast("Runner", Meddler(look)), Settings("shed").files())
+    assert held == [("e2fsck", False), ("debugfs", True), ("debugfs", True)]
+
+
+@pytest.mark.provokes("card.data-full")
+def test_a_card_without_room_is_named_as_the_user_does(image: Image) -> None:
+    told = {"piimage/provision/settings": DataFile(bytes(range(256)) * (1 << 16))}
+    with (
+        medium.kept(str(image.image), 0, None) as card_,
+        pytest.raises(PiimageError, match="did not take") as caught,
+    ):
+        provision.provision(card_, Runner(), told)
+    assert caught.value.place == str(image.image)
 
 
 @pytest.mark.provokes("flash.no-scratch")
