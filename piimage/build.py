@@ -10,7 +10,6 @@ from piimage import events
 from piimage.boards import Board, load_board
 from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, CardPlan, write_card
-from piimage.compose.secret import has_secrets
 from piimage.config.models import Appliance
 from piimage.dockerfiles import folders_of
 from piimage.firmware.reader import require_bootable
@@ -103,13 +102,13 @@ def build_card(project: Project, sources: Sources, out: Path) -> Card:
     return card
 
 
-def _write_card(layout: CardPlan, target: Path, board: Board, runner: Runner) -> Card:
+def _write_card(version: Version, layout: CardPlan, target: Path, runner: Runner) -> Card:
     """Write a card that every model of the board starts."""
 
     def check(draft: Path) -> None:
-        require_bootable(draft, board, runner, origin=str(target))
+        require_bootable(draft, version.board, runner, origin=str(target))
 
-    return write_card(runner, layout, target, check)
+    return write_card(runner, layout, target, check, version.file_mode)
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,11 @@ def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outp
     out.mkdir(parents=True, exist_ok=True)
     layout = card_plan(version, job)
     target = out / f"{project.name}.img"
-    card = _write_card(layout, target, project.board, sources.runner) if chosen.card else None
+    card = _write_card(version, layout, target, sources.runner) if chosen.card else None
     paths = (
         *((card.image, card.map_file) if card else ()),
         *(chosen.list_for_imager(card, version) if card else ()),
         *chosen.write(version, job, project.name, out),
-        *results(project.name, layout.identity, version, project.lock, job, out).write(),
+        *results(project.name, version, project.lock, job, out).write(),
     )
-    if host_key is not None or has_secrets(version.system.layers):
-        for path in paths:
-            path.chmod(0o600)
     return Outputs(paths, card)

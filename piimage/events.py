@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepStarted:
-    """Work on one step begins."""
+    """Work on one step begins; `step` is a name that its end has as well, and tells nothing."""
 
     step: str
     title: str

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from piimage import packers
 from piimage.compose.layers import Layer
-from piimage.formats.writing import write_chunks
+from piimage.durable import write_chunks
 from piimage.lock import Lock
-from piimage.plan.slot import Version, firmware_files, slot_files
+from piimage.plan.slot import Version, firmware_files, published_identity, slot_files, withheld
 from piimage.sbom import cyclonedx, manifest, spdx
 from piimage.sbom.ledger import Page
 from piimage.sbom.locked import components, debian_component, tool_version
@@ -25,17 +25,19 @@ _MODULES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 @dataclass(frozen=True)
 class Results:
-    """The files beside the card: their content by path."""
+    """The files beside the card, with `mode`: their content by path."""
 
     files: Mapping[Path, bytes]
+    mode: int
 
     def write(self) -> tuple[Path, ...]:
         """Write each beside its place, then move it there; return their paths."""
-        return tuple(write_chunks(path, [data]) for path, data in self.files.items())
+        return tuple(write_chunks(path, [data], self.mode) for path, data in self.files.items())
 
 
-def results(name: str, identity: str, made: Version, lock: Lock, job: Job, out: Path) -> Results:
-    """Return the bills and the manifest of the card `name` whose content has `identity`."""
+def results(name: str, made: Version, lock: Lock, job: Job, out: Path) -> Results:
+    """Return the bills and the manifest of the card `name`; neither has a digest of a secret."""
+    identity = published_identity(made, job)
     pages = layer_pages(made, job)
     parts = bill(name, identity, components(lock, pages.values()))
     kernel = _source(lock, "kernel", made.board.kernel.packages)
@@ -45,7 +47,8 @@ def results(name: str, identity: str, made: Version, lock: Lock, job: Job, out: 
             out / f"{name}.sbom.spdx.json": spdx.encode(parts, tool_version()),
             out / f"{name}.sbom.cdx.json": cyclonedx.encode(parts, tool_version()),
             out / f"{name}.manifest.json": manifest.encode(parts, origins, packers.identities()),
-        }
+        },
+        made.file_mode,
     )
 
 
@@ -84,7 +87,8 @@ def layer_origins(pages: Mapping[str, Page], parts: Bill, kernel: str) -> Iterat
 
 
 def slot_origins(made: Version, lock: Lock, job: Job) -> Iterator[Origin]:
-    """Give each file of the slot and of the firmware."""
+    """Give each file of the slot and of the firmware, but for those that tell of a secret."""
+    hidden = withheld(made, job)
     firmware = _source(lock, "firmware", made.board.firmware.packages)
     kernel = _source(lock, "kernel", made.board.kernel.packages)
     for name, blob in firmware_files(made, job).items():
@@ -95,6 +99,8 @@ def slot_origins(made: Version, lock: Lock, job: Job) -> Iterator[Origin]:
         for layer in made.layers
     }
     for name, content in slot_files(made, job).items():
+        if name in hidden:
+            continue
         generated = f"layer:{names[name]}" if name in names else f"piimage:{_part(name)}"
         yield _origin(name, content, kernel if name in kernels else generated)
 

@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import json
 import time
+import uuid
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -208,11 +209,12 @@ class Builder:
             # Another build may have made it while this one waited.
             outputs = self.store.recall(step.key)
             if outputs is None:
-                began = time.monotonic()
-                self.emit(events.StepStarted(step.key, step.title))
+                # Not its key: that is a digest of all that goes in, a passphrase among it.
+                name, began = uuid.uuid4().hex, time.monotonic()
+                self.emit(events.StepStarted(name, step.title))
                 outputs = step.make(job)
                 self.store.remember(step.key, outputs)
-                self.emit(events.StepFinished(step.key, step.title, time.monotonic() - began))
+                self.emit(events.StepFinished(name, step.title, time.monotonic() - began))
         return outputs
 
 

@@ -10,12 +10,15 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from piimage import durable
 from piimage.errors import PiimageError
 
 CHUNK: Final = 1 << 20
@@ -62,18 +65,46 @@ def default_root(environment: Mapping[str, str] | None = None) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "piimage"
 
 
+def _require_private(root: Path) -> None:
+    status = root.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != os.geteuid():
+        raise _open_to_others(
+            root,
+            f"it belongs to the user with the number {status.st_uid}",
+            f"chown -R {os.geteuid()} {shlex.quote(str(root))} (as root), or name another folder "
+            "in PIIMAGE_STORE",
+        )
+    if mode & 0o077:
+        raise _open_to_others(root, f"its mode is {mode:o}", f"chmod 700 {shlex.quote(str(root))}")
+
+
+def _open_to_others(root: Path, why: str, remedy: str) -> PiimageError:
+    return PiimageError(
+        "store.open-to-others",
+        f"the store holds secrets, and others may look into it or change it: {why}",
+        place=str(root),
+        hint=remedy,
+    )
+
+
 class Store:
     """Blobs by digest, and the memory of which step made which blobs."""
 
     def __init__(self, root: Path) -> None:
+        """Take the folder `root`, which is made where it is missing.
+
+        Raises PiimageError ``store.open-to-others`` when it is not its user's alone.
+        """
         self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._memos = root / "memo"
         self._temporary = root / "tmp"
         # Layers may hold what only the appliance's owner may see, such as a network's key.
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(root, 0o700)
+        _require_private(root)
         for folder in (self._blobs, self._memos, self._temporary):
-            folder.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(folder)
 
     def path(self, blob: Blob) -> Path:
         """Return where `blob` lies, whether or not it is there."""
@@ -137,9 +168,9 @@ class Store:
             blob = Blob(
                 hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
             )
+            os.fchmod(file.fileno(), 0o444)
             os.fsync(file.fileno())
-        path.chmod(0o444)
-        path.replace(self.path(blob))
+        durable.put(path, self.path(blob))
         return blob
 
     @contextlib.contextmanager
@@ -164,9 +195,9 @@ class Store:
                             hint="the source was altered or cut short; nothing of it was kept",
                         )
                     file.flush()
+                    os.fchmod(file.fileno(), 0o444)
                     os.fsync(file.fileno())
-                    path.chmod(0o444)
-                    path.replace(self.path(blob))
+                    durable.put(path, self.path(blob))
                     return blob
 
                 yield writer, keep
@@ -192,11 +223,9 @@ class Store:
 
     def write_beside(self, target: Path, data: bytes) -> None:
         """Write `data` to `target` (inside the store) so that it is there whole or not at all."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._temporary)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(target)
+        durable.make_folder(target.parent)
+        with durable.beside(target, durable.PRIVATE, scratch=self._temporary) as draft:
+            draft.write_bytes(data)
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:

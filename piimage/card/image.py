@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from piimage import durable
 from piimage.card import bmap, partitions
 from piimage.card.extents import Extent
 from piimage.run import Runner
@@ -66,16 +65,17 @@ def write_card(
     plan: CardPlan,
     target: Path,
     check: Callable[[Path], None] = lambda draft: None,
+    mode: int = durable.PUBLIC,
 ) -> Card:
-    """Write `plan` as the sparse image `target` and its block map beside it.
+    """Write `plan` as the sparse image `target` and its block map beside it, both with `mode`.
 
-    The image appears whole or not at all, and only if `check` does not refuse it; the bytes follow
-    from the plan alone. Raises what the volumes and `check` raise, and InputError
-    ``card.partitions``.
+    The image appears whole or not at all, and only if `check` does not refuse it; until then only
+    its owner reads it. The bytes follow from the plan alone. Raises what the volumes and `check`
+    raise, and InputError ``card.partitions``.
     """
     placed = partitions.lay_out((volume.kind, volume.size) for volume in plan.volumes)
     table = partitions.Table(plan.disk_id, dict(enumerate(placed, start=1)))
-    with _beside(target) as draft:
+    with durable.beside(target, mode) as draft:
         os.truncate(draft, table.end)
         extents = [Extent(0, partitions.ALIGNMENT)]
         with ThreadPoolExecutor(2) as pool:
@@ -89,24 +89,8 @@ def write_card(
             file.write(partitions.encode(table))
             file.flush()
             found = bmap.measure(file, table.end, extents)
-            os.fsync(file.fileno())
         check(draft)
         map_path(target).unlink(missing_ok=True)  # it must not describe another image
-        draft.replace(target)
-    with _beside(map_path(target)) as draft:
-        draft.write_bytes(bmap.encode(found))
-        draft.replace(map_path(target))
+        durable.sync_folder(target.parent)
+    durable.write_chunks(map_path(target), [bmap.encode(found)], mode)
     return Card(target, map_path(target), found)
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Give an empty file in the folder of `target`, which is gone afterwards unless renamed."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-")
-    draft = Path(name)
-    try:
-        os.fchmod(handle, 0o644)
-        os.close(handle)
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)

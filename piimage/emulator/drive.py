@@ -54,6 +54,8 @@ def make_drive(
     if kept is None or not kept.exists():
         total = card_size(image.stat().st_size, size)
         base = str(image.resolve())
+        # What the machine writes, its SSH host key for one, is its user's alone.
+        path.touch(mode=0o600)
         runner.run(
             ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, path, str(total)]
         )

@@ -216,6 +216,7 @@ def provision(device: Kept, runner: Runner, files: Mapping[str, DataFile]) -> No
     _replay(device, data, runner)
     with device.alone() as card, _named(device):
         ext4.put_files(runner, device.path, data.start, files)
+        card.flush()
         card.same()
 
 

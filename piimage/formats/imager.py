@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from piimage.card import imager
 from piimage.card.image import Card
+from piimage.durable import beside, write_chunks
 from piimage.errors import InputError
-from piimage.formats.writing import beside, write_chunks
 from piimage.plan.slot import Version
 
 
@@ -46,22 +46,23 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
             place="--rpi-imager",
             hint="build for a board such as pi4",
         )
-    packed = _packed(card.image)
+    packed = _packed(card.image, version.file_mode)
     name = version.appliance.hostname
     services = ", ".join(one.name for one in version.appliance.services)
     listing = imager.Listing(
         name, f"{board.title}: {services or 'no services'}", devices=board.imager
     )
     target = card.image.with_suffix(".rpi-imager.json")
-    return packed, write_chunks(target, [imager.encode(listing, card.image, packed, url)])
+    text = imager.encode(listing, card.image, packed, url)
+    return packed, write_chunks(target, [text], version.file_mode)
 
 
-def _packed(image: Path) -> Path:
+def _packed(image: Path, mode: int) -> Path:
     """Return the image as .xz, which all versions of Imager read."""
     target = image.with_name(f"{image.name}.xz")
     with (
         image.open("rb") as file,
-        beside(target) as draft,
+        beside(target, mode) as draft,
         lzma.open(draft, "wb", preset=1) as packed,
     ):
         shutil.copyfileobj(file, packed, 1 << 20)

@@ -57,7 +57,7 @@ class Images:
             one.name: image(one, layout, job).descriptor for one in version.containers.containers
         }
         target = out / f"{name}.oci.tar"
-        export_archive(layout, images, target)
+        export_archive(layout, images, target, version.file_mode)
         return (target,)
 
 

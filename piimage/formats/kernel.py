@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from piimage.durable import write_chunks
 from piimage.firmware import writer
-from piimage.formats.writing import write_chunks
 from piimage.plan.slot import Content, Version, slot_files
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
@@ -32,12 +32,13 @@ class KernelAndInitramfs:
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write the three files."""
         files = slot_files(version, job)
-        kernel, line = files[writer.KERNEL], files["cmdline.txt"]
-        return (
-            write_chunks(out / f"{name}-kernel", _read(kernel, job)),
-            write_chunks(out / f"{name}-initrd.img", initramfs_chunks(files, job)),
-            write_chunks(out / f"{name}-cmdline", _read(line, job)),
-        )
+        parts = {
+            f"{name}-kernel": _read(files[writer.KERNEL], job),
+            f"{name}-initrd.img": initramfs_chunks(files, job),
+            f"{name}-cmdline": _read(files["cmdline.txt"], job),
+        }
+        mode = version.file_mode
+        return tuple(write_chunks(out / file, chunks, mode) for file, chunks in parts.items())
 
 
 def initramfs_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piimage.compose.layers import Layer, LayerTar
-from piimage.formats.writing import write_chunks
+from piimage.durable import write_chunks
 from piimage.oci.layers import OPAQUE_XATTR, is_whiteout
 from piimage.oci.rootfs import LayerNotes
 from piimage.plan.slot import Version
@@ -27,7 +27,8 @@ class RootTar:
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write the tar."""
-        return (write_chunks(out / f"{name}.tar", tar_chunks(_tree(version, job))),)
+        chunks = tar_chunks(_tree(version, job))
+        return (write_chunks(out / f"{name}.tar", chunks, version.file_mode),)
 
 
 def _tree(version: Version, job: Job) -> Iterator[Entry]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from piimage.boards import Board
 from piimage.config.models import Appliance, Module
+from piimage.durable import write_chunks
 from piimage.errors import InputError
 from piimage.kernel.modinfo import ModuleInfo, read_modinfo
 from piimage.lock import Lock, require_current
@@ -70,9 +71,7 @@ def build_module(
     data = _made(found, lock, sources, docker)
     out.mkdir(parents=True, exist_ok=True)
     target = out / found.file
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_bytes(data)
-    beside.replace(target)
+    write_chunks(target, [data])
     return Built(target, len(data), read_modinfo(data, found.file))
 
 

@@ -5,13 +5,13 @@ Source: OCI image-spec 1.1, image-layout.md; an oci-archive is the tar of a layo
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from piimage.durable import PUBLIC, write_chunks
 from piimage.errors import InputError, PiimageError
 from piimage.oci import models
 from piimage.oci.layout import MARKER, Layout, top_index
@@ -52,19 +52,11 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
         raise
 
 
-def export_archive(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
+def export_archive(
+    layout: Layout, images: Mapping[str, Descriptor], target: Path, mode: int = PUBLIC
+) -> None:
     """Write `images` (by name) as an oci-archive; the same images give the same bytes."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.writelines(tar_chunks(_layout_tree(layout, images)))
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
+    write_chunks(target, tar_chunks(_layout_tree(layout, images)), mode)
 
 
 def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[Entry]:

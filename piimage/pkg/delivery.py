@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from piimage.durable import beside
 from piimage.errors import InputError
-from piimage.formats.writing import beside
 from piimage.oci.archive import export_archive, export_folder
 from piimage.oci.layout import Layout
 from piimage.oci.models import canonical_json
@@ -38,8 +39,7 @@ def write_file(built: Built, target: Path, form: str, workshop: Workshop) -> Non
         export_archive(workshop.layout, {str(built.reference): built.descriptor}, target)
         return
     with beside(target) as draft, _docker_archive(built, workshop) as archive:
-        archive.replace(draft)
-        draft.chmod(0o644)
+        shutil.copyfile(archive, draft)
 
 
 def load(built: Built, workshop: Workshop) -> str:

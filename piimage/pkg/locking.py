@@ -11,8 +11,8 @@ from pathlib import Path
 
 from piimage import events
 from piimage.debian.request import Request
+from piimage.durable import write_chunks
 from piimage.errors import InputError
-from piimage.formats.writing import write_chunks
 from piimage.lock import (
     Lock,
     LockedEnvironment,

@@ -16,7 +16,9 @@ from piimage.card.hostkey import read_host_key
 from piimage.card.image import CardPlan, Volume
 from piimage.compose.containers import ContainersLayer
 from piimage.compose.layers import Layer
+from piimage.compose.secret import SecretLayer, has_secrets
 from piimage.config.models import Appliance
+from piimage.durable import PRIVATE, PUBLIC
 from piimage.firmware import writer
 from piimage.plan.network import wants_wifi
 from piimage.plan.system import System
@@ -46,6 +48,12 @@ class Version:
     def disk_id(self) -> int:
         """The id of its card, in the MBR and on the command line; all versions have the same."""
         return ids.number(f"{self.board.name} {self.name}", "disk")
+
+    @property
+    def file_mode(self) -> int:
+        """The mode of whatever is made of it: its owner's alone where it holds secrets."""
+        private = self.appliance.ssh.host_key is not None or has_secrets(self.layers)
+        return PRIVATE if private else PUBLIC
 
     @property
     def initramfs(self) -> Step:
@@ -89,10 +97,24 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     # The firmware uses a prefix's overlays only where it finds this file.
     files["overlays/README"] = _README
     for layer in version.layers:
-        blob = job.blob(layer, "squashfs")
-        files[f"layers/{blob.sha256}.squashfs"] = blob
+        files[_layer_path(layer, job)] = job.blob(layer, "squashfs")
     files[MANIFEST] = _manifest(version, job, files)
     return files
+
+
+def withheld(version: Version, job: Job) -> frozenset[str]:
+    """Return the files of a slot from whose digests a secret could be guessed.
+
+    That is the layer of each secret, and what has that layer's digest in it.
+    """
+    secret = [layer for layer in version.layers if isinstance(layer, SecretLayer)]
+    if not secret:
+        return frozenset()
+    return frozenset({writer.INITRAMFS, MANIFEST, *(_layer_path(one, job) for one in secret)})
+
+
+def _layer_path(layer: Layer, job: Job) -> str:
+    return f"layers/{job.blob(layer, 'squashfs').sha256}.squashfs"
 
 
 def firmware_files(version: Version, job: Job) -> dict[str, Content]:
@@ -139,11 +161,7 @@ def digest(content: Content) -> str:
 
 def card_plan(version: Version, job: Job) -> CardPlan:
     """Return the partitions of the card with the version in slot A."""
-    layout = version.board.layout
-    if isinstance(layout, SelectorLayout):
-        fats = _selector_volumes(version, job, layout)
-    else:
-        fats = _prefix_volumes(version, job, layout)
+    fats = _described(version, job)
     identity = _identity(fats)
     volumes: list[Volume] = [
         FatVolume(
@@ -159,7 +177,31 @@ def card_plan(version: Version, job: Job) -> CardPlan:
     return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
 
 
+def published_identity(version: Version, job: Job) -> str:
+    """Return what is equal for equal cards, but for their secrets, which cannot be guessed by it.
+
+    Without secrets it is the identity of the card's plan.
+    """
+    hidden = withheld(version, job)
+    return _identity(
+        (name, label, size, {p: c for p, c in files.items() if not _is_one(p, hidden)}, bits)
+        for name, label, size, files, bits in _described(version, job)
+    )
+
+
+def _is_one(path: str, hidden: frozenset[str]) -> bool:
+    """Say whether `path` is one of `hidden`, below whatever prefix."""
+    return any(path == one or path.endswith(f"/{one}") for one in hidden)
+
+
 Described = tuple[str, str, int, Mapping[str, Content], int]
+
+
+def _described(version: Version, job: Job) -> list[Described]:
+    layout = version.board.layout
+    if isinstance(layout, SelectorLayout):
+        return _selector_volumes(version, job, layout)
+    return _prefix_volumes(version, job, layout)
 
 
 def _selector_volumes(version: Version, job: Job, layout: SelectorLayout) -> list[Described]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,33 @@ def test_a_damaged_memory_counts_as_none(store: Store, memo: bytes) -> None:
 def test_the_store_lies_where_the_environment_says() -> None:
     assert default_root({"PIIMAGE_STORE": "/s"}) == Path("/s")
     assert default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/piimage")
+
+
+@pytest.mark.provokes("store.open-to-others")
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o770, 0o777, 0o1777])
+def test_a_store_that_lets_others_in_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, mode: int
+) -> None:
+    root = tmp_path / "a store"
+    Store(root)
+    root.chmod(mode)
+    with pytest.raises(PiimageError, match=f"its mode is {mode:o}") as caught:
+        Store(root)
+    assert caught.value.hint == f"chmod 700 '{root}'"
+    subprocess.run(["sh", "-c", caught.value.hint], check=True)
+    Store(root)
+
+
+@pytest.mark.provokes("store.open-to-others")
+def test_a_store_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the other user: this process is somebody else."""
+    Store(tmp_path / "store")
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(PiimageError, match="belongs to the user with the number") as caught:
+        Store(tmp_path / "store")
+    assert f"chown -R 4711 {tmp_path}/store" in str(caught.value.hint)
 
 
 def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from piimage import durable
 from piimage.card import bmap, partitions
 from piimage.card.ext4 import DataFile, Ext4Volume
+from piimage.card.extents import Extent
 from piimage.card.fat import FatVolume
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from tests.unit.card.volumes import old_card, tool
+from tests.unit.durability import recording
 
 MIB = 1 << 20
 ID = uuid.UUID("12345678-9abc-8def-8123-456789abcdef")
@@ -144,3 +147,60 @@ def test_a_card_that_fails_leaves_what_was_there(card: Card, tmp_path: Path) -> 
         write_card(Runner(), plan(layer=bytes(41 * MIB)), card.image)
     assert card.image.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pi4.bmap", "pi4.img"]
+
+
+class Spy:
+    """A volume that looks at what lies in the folder while it is written."""
+
+    kind = partitions.LINUX
+    size = 16 * MIB
+
+    def __init__(self, made: Ext4Volume) -> None:
+        self._made = made
+        self.seen: dict[str, int] = {}
+
+    def write(self, runner: Runner, image: Path, offset: int) -> tuple[Extent, ...]:
+        found = self._made.write(runner, image, offset)
+        self.seen = {path.name: path.stat().st_mode & 0o777 for path in image.parent.iterdir()}
+        return found
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_nobody_else_reads_a_card_that_is_being_made(tmp_path: Path, umask: int, mode: int) -> None:
+    spy = Spy(Ext4Volume("data", "data", ID, ID, 16 * MIB, {"x": DataFile(b"x", 0o600)}))
+    modes: list[int] = []
+    before = os.umask(umask)
+    try:
+        card = write_card(
+            Runner(), CardPlan("one", 1, (spy,)), tmp_path / "pi4.img",
+            lambda draft: modes.append(draft.stat().st_mode & 0o777), mode,
+        )  # fmt: skip
+    finally:
+        os.umask(before)
+    assert set(spy.seen.values()) == {0o600}
+    assert modes == [0o600]
+    assert [path.stat().st_mode & 0o777 for path in (card.image, card.map_file)] == [mode, mode]
+
+
+def test_a_card_and_its_map_outlast_a_power_cut(tmp_path: Path) -> None:
+    with recording() as journal:
+        card = write_card(Runner(), plan(), tmp_path / "pi4.img")
+    journal.lasts(card.image)
+    journal.lasts(card.map_file)
+
+
+def test_there_is_never_a_map_of_another_image(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the image gets its name, the map of the one before has lost its own, for good."""
+    there: list[bool] = []
+    real = durable.put
+
+    def put(draft: Path, target: Path) -> None:
+        if target == card.image:
+            there.append(card.map_file.exists())
+        real(draft, target)
+
+    monkeypatch.setattr(durable, "put", put)
+    again = write_card(Runner(), plan("two", b"other" * 99_999), card.image)
+    assert there == [False]
+    assert bmap.decode(card.map_file.read_bytes(), "x") == again.map != card.map

@@ -51,6 +51,13 @@ def test_the_image_is_read_and_never_written(runner: Runner, tmp_path: Path) -> 
     assert image.read_bytes() == before
 
 
+def test_a_kept_card_is_its_users_alone(runner: Runner, tmp_path: Path) -> None:
+    """The machine writes its SSH host key there."""
+    kept = tmp_path / "kept.qcow2"
+    make_drive(runner, image_of(tmp_path), tmp_path, kept=kept)
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_larger_card_can_be_had(runner: Runner, tmp_path: Path) -> None:
     drive = make_drive(runner, image_of(tmp_path), tmp_path, size=100 * MIB)
     told = runner.run(["qemu-img", "info", "--output=json", drive.path]).stdout

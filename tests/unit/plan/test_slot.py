@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,14 @@ from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.plan.containers import plan_containers
 from piimage.plan.limits import refuse_unsupported
-from piimage.plan.slot import Version, boot_of, card_plan, slot_files
+from piimage.plan.slot import (
+    Version,
+    boot_of,
+    card_plan,
+    published_identity,
+    slot_files,
+    withheld,
+)
 from piimage.plan.system import plan_system
 from piimage.run import Runner
 from piimage.steps import Job, Step
@@ -50,6 +58,45 @@ def made(version: Version, store: Store) -> Job:
 
 def _blob(store: Store, step: Step, name: str) -> Blob:
     return store.add_bytes(f"{step.key} {name}".encode())
+
+
+def network(passphrase: str, ssid: str = "garden") -> dict[str, object]:
+    return {"country": "AT", "wifi": {"ssid": ssid, "psk": passphrase}}
+
+
+@pytest.mark.parametrize("board", ["pi4", "pi3", "pi5", "zero2w"])
+def test_what_is_published_of_a_card_is_the_same_for_every_passphrase(
+    board: str, store: Store
+) -> None:
+    """Whoever knows all the rest could else try passphrases without the card."""
+    one, other = (planned(board, network=network(text)) for text in ("password1", "password2"))
+    jobs = [made(version, store) for version in (one, other)]
+    assert card_plan(one, jobs[0]).identity != card_plan(other, jobs[1]).identity
+    assert published_identity(one, jobs[0]) == published_identity(other, jobs[1])
+    files = [slot_files(v, job) for v, job in zip((one, other), jobs, strict=True)]
+    hidden = [withheld(v, job) for v, job in zip((one, other), jobs, strict=True)]
+    told = [{n: c for n, c in f.items() if n not in h} for f, h in zip(files, hidden, strict=True)]
+    assert told[0] == told[1]
+    assert files[0].keys() - told[0].keys() == hidden[0]
+    assert len(hidden[0]) == 3  # the layer, and the two files that name it
+
+
+def test_what_is_no_secret_counts_in_what_is_published(store: Store) -> None:
+    """The identity of a card without secrets is the one that its plan has."""
+    versions = [
+        planned("pi4"), planned("pi4", kernel={"cmdline": "quiet"}),
+        planned("pi4", network=network("password1")),
+        planned("pi4", network=network("password1"), kernel={"cmdline": "quiet"}),
+    ]  # fmt: skip
+    found = [published_identity(one, made(one, store)) for one in versions]
+    assert len(set(found)) == 4
+    assert found[:2] == [card_plan(one, made(one, store)).identity for one in versions[:2]]
+
+
+def test_a_version_with_secrets_is_its_owners_alone(tmp_path: Path) -> None:
+    assert planned("pi4").file_mode == 0o644
+    assert planned("pi4", network=network("password1")).file_mode == 0o600
+    assert planned("pi4", ssh={"host_key": str(tmp_path / "key")}).file_mode == 0o600
 
 
 def settings(version: Version) -> dict[str, str]:

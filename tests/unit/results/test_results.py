@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 from piimage.compose.layers import FilesLayer
 from piimage.compose.rules import File, Rules
 from piimage.debian.package import Package
 from piimage.lock import Lock, LockedImage, LockedRoot
-from piimage.results import components, layer_label, layer_origins
+from piimage.results import components, layer_label, layer_origins, results
 from piimage.run import Runner
 from piimage.sbom.ledger import Ledger, Page
 from piimage.sbom.model import bill
 from piimage.steps import Builder
 from piimage.store import Store
 from piimage.trees import Entry, Kind, file, folder
+from tests.unit.plan.locks import lock_of
+from tests.unit.plan.test_slot import made, network, planned
 
 COPYRIGHT = b"""Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 
@@ -59,6 +62,23 @@ def test_every_layer_that_is_built_has_its_ledger(store: Store) -> None:
     job = Builder(store, Runner()).build(layer)
     assert Page.decode(job.file(layer, "files").read_bytes()).files.keys() == {"a"}
     assert layer_label(layer) == "hello (files)"
+
+
+def test_nothing_beside_the_card_tells_of_a_passphrase(store: Store, tmp_path: Path) -> None:
+    found = []
+    for text in ("password1", "password2"):
+        version = planned("pi4", network=network(text))
+        job = made(version, store)
+        pages = {"files": store.add_bytes(Ledger().encode())}
+        layers = {layer.key: {**job.made[layer.key], **pages} for layer in version.layers}
+        job = replace(job, made={**job.made, **layers})
+        written = results("pi4", version, lock_of(version.appliance, version.board), job, tmp_path)
+        assert written.mode == 0o600
+        found.append(written.files)
+        for path in written.write():
+            assert path.stat().st_mode & 0o777 == 0o600
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
 
 
 def test_the_bill_lists_what_the_lock_pins_and_who_uses_it() -> None:

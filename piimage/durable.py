@@ -1,0 +1,68 @@
+"""Files that appear whole or not at all, that only their owner reads until then, and that last.
+
+The order makes them last: write, fsync, rename, fsync of the folder. Without the first fsync a
+power cut can leave the name with other bytes, without the second the old file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+PUBLIC: Final = 0o644
+PRIVATE: Final = 0o600
+"""The mode of what holds secrets."""
+
+
+@contextmanager
+def beside(target: Path, mode: int = PUBLIC, *, scratch: Path | None = None) -> Iterator[Path]:
+    """Give an empty file that becomes `target`, with `mode`, if the block succeeds.
+
+    It lies in the folder of `target`, or in `scratch` on the same file system. The block writes
+    into it and does not put another file in its place.
+    """
+    handle, name = tempfile.mkstemp(dir=scratch or target.parent, prefix=f".{target.name}-")
+    draft = Path(name)
+    try:
+        yield draft
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+        put(draft, target)
+    finally:
+        os.close(handle)
+        draft.unlink(missing_ok=True)
+
+
+def put(draft: Path, target: Path) -> None:
+    """Give the finished and synced file `draft` the name `target`, for good."""
+    draft.replace(target)
+    sync_folder(target.parent)
+
+
+def write_chunks(target: Path, chunks: Iterable[bytes], mode: int = PUBLIC) -> Path:
+    """Write `chunks` to `target`; return it."""
+    with beside(target, mode) as draft, draft.open("wb") as file:
+        file.writelines(chunks)
+    return target
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` last."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make `folder` and those above it, where they are missing, and make them last."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode, exist_ok=True)
+    sync_folder(folder.parent)

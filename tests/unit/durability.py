@@ -1,0 +1,119 @@
+"""A recording file layer: what was synced when, and what got which name after it.
+
+A file survives a power cut when its bytes were synced before it got its name, and its folder was
+synced after that (fsync(2); rename(2) promises order to other processes only). `Journal.lasts`
+asserts this order for one file. Python's own file objects write below `os`, so writes are not
+counted: each sync notes the bytes that the file has then, and what is renamed has to have those
+that were synced last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Inode = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One call: `what` is sync, name or folder; `state` tells the bytes and mode of a file then."""
+
+    what: str
+    inode: Inode
+    path: str = ""
+    state: str = ""
+
+
+@dataclass
+class Journal:
+    """What the code under test asked of the file system, in order."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def lasts(self, path: Path | str) -> None:
+        """Assert that the file `path` would be there, with the bytes that it has, after a cut."""
+        target = os.path.realpath(path)
+        names = [n for n, e in enumerate(self.events) if (e.what, e.path) == ("name", target)]
+        assert names, f"{target} got its name without a rename"
+        named = self.events[names[-1]]
+        assert named.state == _state(target), f"{target} was changed after it got its name"
+        before = self.events[: names[-1]]
+        synced = [e for e in before if e.what == "sync" and e.inode == named.inode]
+        assert synced, f"{target} got its name before its bytes were synced"
+        assert synced[-1].state == named.state, f"{target} was changed after it was synced"
+        self._folder_lasts(Path(target).parent, names[-1])
+
+    def _folder_lasts(self, folder: Path, since: int) -> None:
+        inode = _inode(folder.stat())
+        after = self.events[since:]
+        assert any(e.what == "sync" and e.inode == inode for e in after), (
+            f"{folder} was not synced after a name in it was changed"
+        )
+        made = [n for n, e in enumerate(self.events) if (e.what, e.inode) == ("folder", inode)]
+        if made:
+            self._folder_lasts(folder.parent, made[-1])
+
+
+def _inode(status: os.stat_result) -> Inode:
+    return status.st_dev, status.st_ino
+
+
+def _state(path: str) -> str:
+    """Return what the file is now: a digest of its bytes, and its mode."""
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{digest} {os.fstat(file.fileno()).st_mode:o}"
+
+
+@contextmanager
+def recording() -> Iterator[Journal]:
+    """Record the calls of `os` in the block; each still does what it does."""
+    journal = Journal()
+    names = ("fsync", "fdatasync", "rename", "replace", "mkdir")
+    real = {name: getattr(os, name) for name in names}
+
+    def sync(call: Callable[[int], None]) -> Callable[[int], None]:
+        def noting(descriptor: Any) -> None:
+            number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+            call(number)
+            status = os.fstat(number)
+            state = _state(f"/proc/self/fd/{number}") if stat.S_ISREG(status.st_mode) else ""
+            journal.events.append(Event("sync", _inode(status), state=state))
+
+        return noting
+
+    def name(call: Callable[..., None]) -> Callable[..., None]:
+        def noting(source: Any, target: Any, **options: Any) -> None:
+            status = os.lstat(source)
+            state = _state(source) if stat.S_ISREG(status.st_mode) else ""
+            call(source, target, **options)
+            path = os.path.realpath(target)
+            journal.events.append(Event("name", _inode(status), path, state))
+
+        return noting
+
+    def folder(path: Any, *options: Any, **more: Any) -> None:
+        real["mkdir"](path, *options, **more)
+        journal.events.append(Event("folder", _inode(Path(path).stat()), os.path.realpath(path)))
+
+    wrapped = {
+        "fsync": sync(real["fsync"]),
+        "fdatasync": sync(real["fdatasync"]),
+        "rename": name(real["rename"]),
+        "replace": name(real["replace"]),
+        "mkdir": folder,
+    }
+    for key, value in wrapped.items():
+        setattr(os, key, value)
+    try:
+        yield journal
+    finally:
+        for key, value in real.items():
+            setattr(os, key, value)

@@ -1,0 +1,187 @@
+"""Files that last: the helper, and every file that has to survive a power cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from piimage import cache, durable
+from piimage.lock import Lock
+from piimage.locking import write_lock
+from piimage.store import Store
+from tests.unit.durability import Journal, recording
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Recorded from here on; pytest's own folder was there before."""
+    with recording() as made:
+        yield made
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+# --- the recording layer itself: each fault is noticed
+
+
+def _unsynced(target: Path) -> None:
+    target.with_name("draft").write_bytes(b"x")
+    target.with_name("draft").replace(target)
+    durable.sync_folder(target.parent)
+
+
+def _written_after_sync(target: Path) -> None:
+    with target.with_name("draft").open("wb") as file:
+        file.write(b"x")
+        file.flush()
+        os.fsync(file.fileno())
+        file.write(b"y")
+    target.with_name("draft").replace(target)
+    durable.sync_folder(target.parent)
+
+
+def _folder_unsynced(target: Path) -> None:
+    with target.with_name("draft").open("wb") as file:
+        os.fsync(file.fileno())
+    target.with_name("draft").rename(target)
+
+
+def _folder_synced_before(target: Path) -> None:
+    with target.with_name("draft").open("wb") as file:
+        os.fsync(file.fileno())
+    durable.sync_folder(target.parent)
+    target.with_name("draft").rename(target)
+
+
+def _in_place(target: Path) -> None:
+    with target.open("wb") as file:
+        os.fsync(file.fileno())
+    durable.sync_folder(target.parent)
+
+
+def _changed_later(target: Path) -> None:
+    durable.write_chunks(target, [b"x"])
+    target.chmod(0o600)
+
+
+def _in_a_folder_that_does_not_last(target: Path) -> None:
+    (target.parent / "new").mkdir()
+    durable.write_chunks(target.parent / "new/file", [b"x"])
+    target.symlink_to("new/file")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (_unsynced, "before its bytes were synced"),
+        (_written_after_sync, "changed after it was synced"),
+        (_folder_unsynced, "was not synced after a name"),
+        (_folder_synced_before, "was not synced after a name"),
+        (_in_place, "without a rename"),
+        (_changed_later, "changed after it got its name"),
+        (_in_a_folder_that_does_not_last, "was not synced after a name"),
+    ],
+)
+def test_the_recording_layer_notices(
+    journal: Journal, tmp_path: Path, fault: Callable[[Path], None], said: str
+) -> None:
+    fault(tmp_path / "file")
+    with pytest.raises(AssertionError, match=said):
+        journal.lasts(tmp_path / "file")
+
+
+# --- the helper
+
+
+def test_what_is_written_lasts_and_has_the_mode_that_was_asked_for(
+    journal: Journal, tmp_path: Path, umask: int
+) -> None:
+    for wanted in (durable.PUBLIC, durable.PRIVATE):
+        path = durable.write_chunks(tmp_path / "file", [b"one ", b"two"], wanted)
+        journal.lasts(path)
+        assert path.read_bytes() == b"one two"
+        assert mode(path) == wanted
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_until_it_is_whole_nobody_else_reads_it(tmp_path: Path, umask: int) -> None:
+    with durable.beside(tmp_path / "file", durable.PUBLIC) as draft:
+        draft.write_bytes(b"half")
+        assert [mode(path) for path in tmp_path.iterdir()] == [0o600]
+    assert mode(tmp_path / "file") == 0o644
+
+
+def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    durable.write_chunks(tmp_path / "file", [b"old"])
+
+    def chunks() -> Iterator[bytes]:
+        yield b"new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        durable.write_chunks(tmp_path / "file", chunks())
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_folders_that_are_made_last(journal: Journal, tmp_path: Path) -> None:
+    durable.make_folder(tmp_path / "a/b/c", 0o700)
+    assert [mode(tmp_path / one) for one in ("a/b/c",)] == [0o700]
+    journal.lasts(durable.write_chunks(tmp_path / "a/b/c/file", [b"x"]))
+    durable.make_folder(tmp_path / "a/b/c")
+
+
+# --- the files that have to survive
+
+
+def test_a_blob_lasts_whichever_way_it_came(journal: Journal, tmp_path: Path) -> None:
+    store = Store(tmp_path / "deep/store")
+    with store.scratch() as folder:
+        (folder / "made").write_bytes(b"made")
+        blobs = [store.add_bytes(b"bytes"), store.add_stream([b"a", b"b"])]
+        blobs.append(store.add_file(folder / "made"))
+    for blob in blobs:
+        journal.lasts(store.path(blob))
+
+
+def test_what_the_store_remembers_lasts(journal: Journal, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.remember("ab" * 32, {"out": store.add_bytes(b"made")})
+    (memo,) = (store.root / "memo").rglob("*.json")
+    journal.lasts(memo)
+    assert mode(memo) == 0o600
+
+
+def test_a_lock_lasts(journal: Journal, tmp_path: Path) -> None:
+    write_lock(Lock(), tmp_path / "pi4.lock")
+    journal.lasts(tmp_path / "pi4.lock")
+    assert mode(tmp_path / "pi4.lock") == 0o644
+
+
+def test_an_export_lasts_and_is_its_owners_alone(
+    journal: Journal, tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds what the store holds: the layer with a network's key."""
+    store = Store(tmp_path / "store")
+    store.add_bytes(b"secret")
+    out = tmp_path / "out"
+    durable.make_folder(out)
+    seen: list[int] = []
+    real = durable.put
+    monkeypatch.setattr(
+        durable, "put", lambda draft, target: (seen.append(mode(draft)), real(draft, target))
+    )
+    cache.export(store, out / "store.tar")
+    journal.lasts(out / "store.tar")
+    assert (mode(out / "store.tar"), seen) == (0o600, [0o600])
