@@ -39,16 +39,18 @@ class Journal:
 
     def lasts(self, path: Path | str) -> None:
         """Assert that the file `path` would be there, with the bytes that it has, after a cut."""
-        target = os.path.realpath(path)
-        names = [n for n, e in enumerate(self.events) if (e.what, e.path) == ("name", target)]
+        target = Path(os.path.realpath(path))
+        inode = _inode(target.stat())
+        names = self._of(inode, "name")
         assert names, f"{target} got its name without a rename"
         named = self.events[names[-1]]
+        assert Path(named.path).name == target.name, f"{target} got its name without a rename"
         assert named.state == _state(target), f"{target} was changed after it got its name"
         before = self.events[: names[-1]]
-        synced = [e for e in before if e.what == "sync" and e.inode == named.inode]
+        synced = [e for e in before if e.what == "sync" and e.inode == inode]
         assert synced, f"{target} got its name before its bytes were synced"
         assert synced[-1].state == named.state, f"{target} was changed after it was synced"
-        self._folder_lasts(Path(target).parent, names[-1])
+        self._folder_lasts(target.parent, names[-1])
 
     def _folder_lasts(self, folder: Path, since: int) -> None:
         inode = _inode(folder.stat())
@@ -56,16 +58,20 @@ class Journal:
         assert any(e.what == "sync" and e.inode == inode for e in after), (
             f"{folder} was not synced after a name in it was changed"
         )
-        made = [n for n, e in enumerate(self.events) if (e.what, e.inode) == ("folder", inode)]
-        if made:
-            self._folder_lasts(folder.parent, made[-1])
+        # Made or renamed itself: then its own name has to last as well.
+        placed = self._of(inode, "folder", "name")
+        if placed:
+            self._folder_lasts(folder.parent, placed[-1])
+
+    def _of(self, inode: Inode, *kinds: str) -> list[int]:
+        return [n for n, e in enumerate(self.events) if e.inode == inode and e.what in kinds]
 
 
 def _inode(status: os.stat_result) -> Inode:
     return status.st_dev, status.st_ino
 
 
-def _state(path: str) -> str:
+def _state(path: str | Path) -> str:
     """Return what the file is now: a digest of its bytes, and its mode."""
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

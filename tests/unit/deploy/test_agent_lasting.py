@@ -1,0 +1,80 @@
+"""What the agent writes to /data outlasts a power cut: layers, generations, small files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from piimage_agent import generations
+from piimage_agent.layers import Incoming, find
+from piimage_agent.refusal import Refused
+from piimage_agent.root import Root, make_folders, write_file
+
+from tests.unit.deploy.stand_in import layer, sha256
+from tests.unit.durability import Journal, recording
+
+LAYER = layer({"x": "y" * 1000})
+DIGEST = sha256(LAYER)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "run/piimage").mkdir(parents=True)
+    (tmp_path / "run/piimage/boot").write_text(f"PIIMAGE_SLOT_CONTAINERS='{'5' * 64}'\n")
+    return Root(str(tmp_path))
+
+
+@pytest.fixture
+def journal(root: Root) -> Iterator[Journal]:
+    """Recorded from the first boot on: nothing is below /data yet."""
+    with recording() as made:
+        yield made
+
+
+def test_a_layer_lasts_with_the_folders_above_it(root: Root, journal: Journal) -> None:
+    incoming = Incoming(root, DIGEST, len(LAYER))
+    incoming.add(LAYER[:500])
+    incoming.add(LAYER[500:])
+    incoming.finish()
+    path = f"{root.layers}/{DIGEST}.squashfs"
+    assert Path(path).read_bytes() == LAYER
+    journal.lasts(path)
+
+
+def test_a_layer_that_went_on_later_lasts(root: Root, journal: Journal) -> None:
+    first = Incoming(root, DIGEST, len(LAYER))
+    first.add(LAYER[:500])
+    with pytest.raises(Refused, match="ended after 500"):
+        first.finish()
+    part = Path(root.layers, f"{DIGEST}.part").stat()
+    synced = [one for one in journal.events if one.what == "sync"]
+    assert synced[-1].inode == (part.st_dev, part.st_ino)  # the rest will build upon it
+    second = Incoming(root, DIGEST, len(LAYER))
+    second.add(LAYER[second.offset :])
+    second.finish()
+    journal.lasts(f"{root.layers}/{DIGEST}.squashfs")
+    assert find(root, DIGEST) == f"{root.layers}/{DIGEST}.squashfs"
+
+
+def test_a_generation_lasts_with_all_that_it_says(root: Root, journal: Journal) -> None:
+    one = generations.create(root, "c" * 64, ["a" * 64], "first")
+    two = generations.create(root, "d" * 64, ["a" * 64, "b" * 64], "second")
+    for name, layers in ((one, "a"), (two, "ab")):
+        folder = Path(root.generations, name)
+        assert (folder / "layers").read_text().split() == [letter * 64 for letter in layers]
+        assert (folder / "base").read_text() == f"{'5' * 64}\n"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "base", "containers", "layers", "note",
+        ]  # fmt: skip
+        for path in folder.iterdir():
+            journal.lasts(path)
+
+
+def test_a_small_file_lasts(root: Root, journal: Journal) -> None:
+    make_folders(root.store)
+    for text in (b"one", b"two"):
+        write_file(f"{root.store}/file", text)
+        journal.lasts(f"{root.store}/file")
+        assert Path(f"{root.store}/file").read_bytes() == text
