@@ -52,6 +52,10 @@ class Journal:
         assert synced[-1].state == named.state, f"{target} was changed after it was synced"
         self._folder_lasts(target.parent, names[-1])
 
+    def synced(self, inode: Inode) -> bool:
+        """Tell whether a file or folder was synced at all."""
+        return any(e.what == "sync" and e.inode == inode for e in self.events)
+
     def _folder_lasts(self, folder: Path, since: int) -> None:
         inode = _inode(folder.stat())
         after = self.events[since:]
