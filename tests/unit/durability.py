@@ -52,6 +52,12 @@ class Journal:
         assert synced[-1].state == named.state, f"{target} was changed after it was synced"
         self._folder_lasts(target.parent, names[-1])
 
+    def holds(self, path: Path | str) -> None:
+        """Assert that `path`, which was written in place, was synced with the bytes that it has."""
+        synced = self._of(_inode(Path(path).stat()), "sync")
+        assert synced, f"{path} was not synced"
+        assert self.events[synced[-1]].state == _state(path), f"{path} was written after its sync"
+
     def synced(self, inode: Inode) -> bool:
         """Tell whether a file or folder was synced at all."""
         return any(e.what == "sync" and e.inode == inode for e in self.events)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -113,3 +115,55 @@ def test_another_program_that_packs_gives_another_key(monkeypatch: pytest.Monkey
         keys.append(Packed("a").key)
         assert Text("a").key == plain
     assert keys[0] == keys[2] != keys[1]
+
+
+def test_what_another_build_made_meanwhile_is_not_made_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other build ends while this one waits for the lock: a stand-in for that moment."""
+    step = Text("a")
+    lock = Store.lock
+
+    @contextmanager
+    def late(self: Store, name: str) -> Iterator[None]:
+        with lock(self, name):
+            self.remember(step.key, {"text": self.add_bytes(b"theirs")})
+            yield
+
+    monkeypatch.setattr(Store, "lock", late)
+    heard: list[events.Event] = []
+    job = builder(store, heard).build(step)
+    assert job.file(step).read_text() == "theirs"
+    assert heard == []
+
+
+def test_two_builds_of_one_step_wait_for_one_another(store: Store) -> None:
+    """The first holds the lock of the step while it makes it, and a second would not get it."""
+    seen: list[bool] = []
+
+    @dataclass(frozen=True)
+    class Looking(Text):
+        def make(self, job: Job) -> Mapping[str, Blob]:
+            with (job.store.root / "locks" / self.key[:2]).open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    seen.append(True)
+                else:
+                    seen.append(False)
+            return super().make(job)
+
+    builder(store, []).build(Looking("a"))
+    assert seen == [True]
+
+
+def test_a_steps_name_in_events_tells_nothing_and_is_the_same_at_its_end(store: Store) -> None:
+    """Its key is a digest of all that goes in, and events go into logs."""
+    heard: list[events.Event] = []
+    step = Text("a secret")
+    builder(store, heard).build(step)
+    started, finished = heard
+    assert isinstance(started, events.StepStarted)
+    assert isinstance(finished, events.StepFinished)
+    assert started.step == finished.step
+    assert step.key[:8] not in started.step

@@ -106,3 +106,32 @@ def test_a_store_of_another_user_is_refused(
 def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:
     Store(tmp_path / "cache" / "piimage")
     assert (tmp_path / "cache" / "piimage").stat().st_mode & 0o077 == 0
+
+
+def test_a_blob_that_was_cut_short_is_not_had(store: Store) -> None:
+    """A power cut or a full disk can leave a name with fewer bytes, or with more."""
+    blob = store.add_bytes(b"hello")
+    store.remember("ab" * 32, {"out": blob})
+    for size in (4, 0, 6):
+        store.path(blob).chmod(0o644)
+        os.truncate(store.path(blob), size)
+        assert not store.has(blob)
+        assert store.recall("ab" * 32) is None
+    os.truncate(store.path(blob), 0)
+    assert store.add_bytes(b"hello") == blob
+    assert store.path(blob).read_bytes() == b"hello"
+    assert store.has(blob)
+
+
+def test_what_is_used_is_young_again(store: Store) -> None:
+    """The cache's collection goes by these times."""
+    blob = store.add_bytes(b"made")
+    store.remember("ab" * 32, {"out": blob})
+    (memo,) = (store.root / "memo").rglob("*.json")
+    for path in (memo, store.path(blob)):
+        os.utime(path, (1, 1))
+    store.recall("ab" * 32)
+    assert memo.stat().st_mtime > 1e9
+    assert store.path(blob).stat().st_mtime == 1
+    store.verified(blob)
+    assert store.path(blob).stat().st_mtime > 1e9

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -210,3 +212,15 @@ def test_no_path_ever_leaves_the_root(described: list[tuple[list[str], str, list
             assert not path.startswith("/")
     except PiimageError as error:
         assert error.code.startswith("trees.")
+
+
+@pytest.mark.parametrize("chunks", [(b"hello!",), (b"hel", b"lo", b"!"), (b"hell",), ()])
+@pytest.mark.parametrize("write", [tar_chunks, cpio_chunks])
+def test_content_of_another_length_than_it_says_is_refused(
+    write: Callable[[list[Entry]], Iterator[bytes]], chunks: tuple[bytes, ...]
+) -> None:
+    """What follows would be read as a header, or a header as content."""
+    entry = Entry("etc/motd", Kind.FILE, size=5, content=lambda: chunks)
+    with pytest.raises(ValueError, match="has not the 5 bytes"):
+        list(write([entry]))
+    assert list(write([replace(entry, content=lambda: (b"hel", b"", b"lo"))]))

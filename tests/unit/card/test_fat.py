@@ -219,3 +219,27 @@ def test_folders_come_before_what_is_in_them(paths: set[str]) -> None:
 def test_a_volume_at_an_offset_says_so_in_its_boot_sector(tmp_path: Path) -> None:
     image, _ = written(slot({}), tmp_path)
     assert int.from_bytes(image.read_bytes()[28:32], "little") == OFFSET // 512
+
+
+def test_files_have_the_one_time_stamp(tmp_path: Path) -> None:
+    """Folder entries, fatgen103: times in two seconds at 14 and 22, days from 1980 at 16 to 24."""
+    image, _ = written(slot({"A.TXT": b"x", "SUB/B.TXT": b"y"}), tmp_path)
+    data = image.read_bytes()
+    # 2025-01-01 00:00:00: 45 years, month 1, day 1.
+    date = (45 << 9 | 1 << 5 | 1).to_bytes(2, "little")
+    for name in (b"A       TXT", b"SUB        ", b"B       TXT"):
+        at = data.index(name)
+        entry = data[at : at + 32]
+        assert (entry[14:18], entry[22:26]) == (b"\0\0" + date, b"\0\0" + date), name
+        assert entry[18:20] == date, name
+
+
+@pytest.mark.provokes("card.slot-full", "card.bad-name")
+def test_a_file_of_one_byte_less_than_4_gib_is_the_largest(tmp_path: Path) -> None:
+    """Its size is a number of 32 bits (fatgen103, DIR_FileSize)."""
+    layer = tmp_path / "layer"
+    for size, why in ((4_294_967_295, "slot A needs"), (4_294_967_296, "less than 4 GiB")):
+        with layer.open("wb") as file:
+            file.truncate(size)
+        with pytest.raises(PiimageError, match=why):
+            written(slot({"layer": layer}), tmp_path)

@@ -207,3 +207,11 @@ def test_there_is_never_a_map_of_another_image(card: Card, monkeypatch: pytest.M
         again = write_card(Runner(), plan("two", b"other" * 99_999), card.image)
     assert there == [False]
     assert bmap.decode(card.map_file.read_bytes(), "x") == again.map != card.map
+
+
+def test_partitions_have_the_types_by_which_firmware_and_linux_know_them(card: Card) -> None:
+    """0x0C: FAT with LBA, 0x83: Linux (UEFI 2.10, 5.2; the types by Microsoft and Linux)."""
+    first = card.image.read_bytes()[:512]
+    assert [first[446 + 16 * n + 4] for n in range(4)] == [0x0C, 0x0C, 0x0C, 0x83]
+    assert first[510:] == b"\x55\xaa"
+    assert [first[446 + 16 * n] for n in range(4)] == [0, 0, 0, 0]

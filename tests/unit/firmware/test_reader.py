@@ -288,3 +288,16 @@ def test_random_bytes_are_no_card(data: bytes) -> None:
         file.flush()
         with pytest.raises(PiimageError), open_card(Path(file.name)) as opened:
             opened.fat(opened.fat_numbers[0])
+
+
+@pytest.mark.provokes("firmware.autoboot-too-long")
+def test_an_autoboot_of_512_bytes_is_read_and_one_more_is_not(
+    runner: Runner, tmp_path: Path
+) -> None:
+    """Raspberry Pi's documentation, "autoboot.txt": limited to 512 bytes."""
+    whole = AUTOBOOT + b"#" * (511 - len(AUTOBOOT)) + b"\n"
+    assert len(whole) == 512
+    assert read(runner, tmp_path, {"autoboot.txt": whole}, SLOT)
+    with pytest.raises(PiimageError) as caught:
+        read(runner, tmp_path, {"autoboot.txt": whole + b"\n"}, SLOT)
+    assert caught.value.code == "firmware.autoboot-too-long"

@@ -272,3 +272,11 @@ def test_any_mount_table_is_read(tmp_path_factory: pytest.TempPathFactory, text:
     found = System(proc, proc)
     found.mounts()
     found.swaps()
+
+
+@pytest.mark.parametrize(("more", "codes"), [(0, []), (-512, []), (1, ["flash.too-small"])])
+def test_an_image_may_fill_a_card_to_its_last_byte(
+    machine: Machine, more: int, codes: list[str]
+) -> None:
+    assert machine.system.disk("sdb").size == 32 * GB
+    assert [code for code, _ in machine.said("sdb", 32 * GB + more)] == codes

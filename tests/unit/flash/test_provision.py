@@ -19,9 +19,11 @@ from piimage.card.image import Card as Image
 from piimage.card.image import CardPlan, write_card
 from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.flash import medium, provision, source, write
+from piimage.flash.medium import Medium
 from piimage.flash.provision import Settings, Wifi
 from piimage.run import Completed, Runner
 from tests.unit.card.volumes import tool
+from tests.unit.durability import recording
 from tests.unit.flash.cards import Card, bootable, card
 
 MIB = 1 << 20
@@ -265,3 +267,34 @@ def test_a_full_host_disk_is_no_success(image: Image, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(PiimageError, match="No space left"):
         provisioned(image, Settings("shed"))
+
+
+def test_settings_outlast_a_card_that_is_pulled(image: Image) -> None:
+    """The last that happens to the card is a sync of the bytes that it has then."""
+    told = Settings("shed", timezone="Asia/Tokyo").files()
+    with recording() as journal, medium.kept(str(image.image), 0, None) as card_:
+        provision.provision(card_, Runner(), told)
+        journal.holds(image.image)
+
+
+def test_settings_that_come_with_a_flash_are_flushed_before_the_card_boots(image: Image) -> None:
+    calls: list[tuple[str, int]] = []
+    disk = card(32 * MIB, lambda _, what, at, __: calls.append((what, at)))
+    found = source.find(image.image)
+    mapped = [r.extent for r in found.ranges()]
+    began: list[int] = []
+
+    def amend(m: Medium, head: bytes) -> None:
+        began.append(len(calls))
+        provision.amend(m, head, mapped, Runner(), Settings("shed").files())
+        began.append(len(calls))
+
+    write.flash(disk, found, Runner(), amend=amend)
+    own = calls[began[0] : began[1]]
+    assert [what for what, _ in own if what != "read"][-1] == "flush"
+    written = [n for n, (what, _) in enumerate(own) if what == "write"]
+    assert written
+    assert all(own[n + 1][0] == "flush" for n in written)
+    # Then the start of the card: all but its first block, which is flushed before that goes on.
+    rest = [(what, at) for what, at in calls[began[1] :] if what != "read"]
+    assert rest == [("write", 4096), ("flush", 0), ("write", 0), ("flush", 0)]

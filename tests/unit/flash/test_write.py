@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import functools
 import gzip
+import hashlib
 import lzma
 import random
 import subprocess
@@ -362,3 +363,43 @@ def test_errors_of_the_device_say_where(image: Path) -> None:
     assert caught.value.code == "flash.io-error"
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.EBADF
+
+
+def _hash(algorithm: str, data: bytes) -> str:
+    return hashlib.new(algorithm, data).hexdigest()
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_map_with_either_checksum_works_piece_by_piece(tmp_path: Path, algorithm: str) -> None:
+    """What is read back is compared by SHA-256, whatever the map has."""
+    path = image_file(tmp_path)
+    ranges = tuple(
+        bmap.MappedRange(piece, _hash(algorithm, content()[piece.start : piece.end]))
+        for extent in MAPPED
+        for piece in extent.pieces(MIB)
+    )
+    made = bmap.BlockMap(SIZE, ranges, algorithm)
+    (tmp_path / "pi4.bmap").write_bytes(bmap.encode(made))
+    disk = card()
+    done = flashed(disk, path)
+    assert holds_image(disk.bytes)
+    assert bootable(disk.bytes)
+    assert done.verified == total(MAPPED)
+
+
+def test_a_card_that_goes_round_twice_is_called_by_its_real_size(tmp_path: Path) -> None:
+    """Of the blocks that turn up, some were written one round later, some two."""
+    real = 7 * MIB
+    source_ = random.Random(5)
+    parts = {0: MIB, 5 * MIB: 64 << 10, 12 * MIB: 8 << 10, 19 * MIB + 32768: 8 << 10}
+    data = bytearray(SIZE)
+    for at, size in parts.items():
+        data[at : at + size] = source_.randbytes(size)
+    path = tmp_path / "pi4.img"
+    path.write_bytes(data)
+    extents = [Extent(at, at + size) for at, size in parts.items()]
+    with path.open("rb") as file:
+        (tmp_path / "pi4.bmap").write_bytes(bmap.encode(bmap.measure(file, SIZE, extents)))
+    disk = card(real=real)
+    with pytest.raises(PiimageError, match=f"has {32 * MIB} bytes, and begins again after {real};"):
+        flashed(disk, path)
