@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from piimage import events
+from piimage.config.boundary import require_inside
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError, raise_all
 from piimage.oci import dockerfile, models
@@ -43,6 +44,7 @@ def base_images(folder: Path) -> tuple[str, ...]:
     Raises InputError ``oci.dockerfile``.
     """
     path = folder / _NAME
+    require_inside(path, folder, str(path))
     return dockerfile.base_images(path.read_text(), {}, str(path))
 
 

@@ -61,7 +61,7 @@ Recipe = Annotated[
     typer.Option("--dockerfile", help="Build this, even where there is a service.yml."),
 ]
 Context = Annotated[
-    Path | None, typer.Option("--context", help="What a Dockerfile may copy from; else DIR.")
+    Path | None, typer.Option("--context", help="What DIR may take files from; else DIR alone.")
 ]
 Arguments = Annotated[
     list[str],

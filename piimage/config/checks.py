@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import resources
+from piimage.config.boundary import is_inside, leading_out, outside
 from piimage.config.document import Document, resolve
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
@@ -65,6 +66,21 @@ def folder_errors(document: Document) -> Iterator[InputError]:
                 hint="instead: a folder with a pyproject.toml",
             )
     yield from _seccomp_errors(document.root.items.get("config"))
+
+
+def boundary_errors(document: Document, root: Path) -> Iterator[InputError]:
+    """Give an error for each path of a service.yml that leads out of the folder `root`."""
+    files = (_scalar(file, "source") for file in _maps(document.root, "files"))
+    profile = _scalar(document.root.items.get("config"), "seccomp")
+    if profile and not profile.text.startswith("/"):
+        profile = None  # a word for one of piimage's own
+    for one in filter(None, (*files, profile)):
+        for path in leading_out(Path(one.text), root):
+            yield outside(path, root, str(one.at))
+    # Of a project only some files are read, which `read_project` looks at.
+    for one in _scalars(document.root.items.get("python")):
+        if not is_inside(Path(one.text), root):
+            yield outside(Path(one.text), root, str(one.at))
 
 
 # Reading nodes that may be anything ---------------------------------------------------------
@@ -222,7 +238,25 @@ def _entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
             entry.keys["entrypoint"], "entrypoint means nothing without packages", ("command",)
         )
     yield from _folder_errors(entry)
+    yield from _context_errors(entry)
     yield from _seccomp_errors(entry)
+
+
+def _context_errors(entry: MapNode) -> Iterator[InputError]:
+    context, folder = _scalar(entry, "context"), _scalar(entry, "build")
+    if context is None:
+        return
+    if folder is None:
+        yield _misplaced(context.at, "context means nothing without build", ("build",))
+    elif not (Path(folder.text) / "service.yml").is_file():
+        yield InputError(
+            "config.misplaced",
+            "context means nothing for a Dockerfile: that copies from its own folder",
+            place=str(context.at),
+            hint="instead: `build:` with the folder to copy from, and the Dockerfile in it",
+        )
+    elif not is_inside(Path(folder.text), Path(context.text)):
+        yield outside(Path(folder.text), Path(context.text), str(context.at))
 
 
 def _misplaced(at: Position, what: str, where: Iterable[str]) -> InputError:

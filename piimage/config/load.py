@@ -1,14 +1,16 @@
 """Files to models: every error of an input at once, each as ``file:line:column: what; instead``."""
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from piimage.composefile.recognise import is_compose
-from piimage.config.checks import appliance_errors, folder_errors
+from piimage.config.boundary import boundary, require_inside
+from piimage.config.checks import appliance_errors, boundary_errors, folder_errors
 from piimage.config.container import ContainerConfig
 from piimage.config.document import Document, parse_document, read_document, with_paths
 from piimage.config.models import Appliance
@@ -68,7 +70,7 @@ def load_all(
     appliance = load(files, sets, environment)
     errors: list[PiimageError] = []
     reads: list[tuple[Path, Callable[[Path], object]]] = [
-        *((folder, load_folder) for folder in sorted(set(_folders(appliance)))),
+        *((one, partial(load_folder, context=up)) for one, up in _folders(appliance)),
         *((Path(one.build), load_module) for one in appliance.modules if one.build is not None),
     ]
     for folder, read in reads:
@@ -82,30 +84,42 @@ def load_all(
     return appliance
 
 
-def _folders(appliance: Appliance) -> Iterator[Path]:
-    for entry in (*appliance.onboot, *appliance.services, *appliance.onshutdown):
-        if entry.folder and (entry.folder / "service.yml").is_file():
-            yield entry.folder
+def _folders(appliance: Appliance) -> list[tuple[Path, Path | None]]:
+    """Return each folder that is composed once, with what it may read from."""
+    entries = (*appliance.onboot, *appliance.services, *appliance.onshutdown)
+    found = {
+        (one.folder, one.context_folder)
+        for one in entries
+        if one.folder and (one.folder / "service.yml").is_file()
+    }
+    return sorted(found, key=str)
 
 
-def load_folder(folder: Path) -> "Service":
+def load_folder(folder: Path, context: Path | None = None) -> "Service":
     """Read the service.yml of a container folder; the paths in it are made absolute.
 
-    Raises InputError or ErrorGroup as `load` does.
+    They lie within `folder`, or within `context` if that is given. Raises InputError or ErrorGroup
+    as `load` does.
     """
     from piimage.config.service import Service  # noqa: PLC0415  # `load` does without it
 
-    return _load_one(folder / "service.yml", Service)
+    file, root = folder / "service.yml", boundary(folder, context)
+    require_inside(file, root, str(file))
+    document, errors = _read_one(file)
+    errors += boundary_errors(document, root)
+    return _validated(Service, document.data(), document, errors)
 
 
 def load_module(folder: Path) -> "KernelModule":
-    """Read the module.yml of a module folder.
+    """Read the module.yml of a module folder, in which everything that it names lies.
 
     Raises InputError or ErrorGroup as `load` does.
     """
     from piimage.config.module import KernelModule  # noqa: PLC0415  # few files name one
 
-    return _load_one(folder / "module.yml", KernelModule)
+    file = folder / "module.yml"
+    require_inside(file, folder, str(file))
+    return _load_one(file, KernelModule)
 
 
 def load_system(file: Path) -> "SystemLayer":
@@ -129,9 +143,14 @@ def parse_label(text: str, image: str) -> ContainerConfig:
 
 
 def _load_one(file: Path, model: type[Model]) -> Model:
+    document, errors = _read_one(file)
+    return _validated(model, document.data(), document, errors)
+
+
+def _read_one(file: Path) -> tuple[Document, list[PiimageError]]:
     document, errors = read_document([file], (), {})
     document = with_paths(document, FOLDER_PATHS)
-    return _validated(model, document.data(), document, [*errors, *folder_errors(document)])
+    return document, [*errors, *folder_errors(document)]
 
 
 def _validated(

@@ -80,6 +80,11 @@ class Entry(ContainerConfig):
     build: str | None = Field(
         default=None, description="A container folder with service.yml or Dockerfile."
     )
+    context: str | None = Field(
+        default=None,
+        description="With build: a folder above it that the service.yml may name files from; "
+        "else only its own folder.",
+    )
     use: Name | None = Field(default=None, description="A container folder that piimage ships.")
     packages: tuple[PackageName, ...] | None = Field(
         default=None, description="Debian packages; what they depend on comes along."
@@ -100,6 +105,11 @@ class Entry(ContainerConfig):
         if self.use is not None:
             return resources.path("services") / self.use
         return Path(self.build) if self.build is not None else None
+
+    @property
+    def context_folder(self) -> Path | None:
+        """What the container folder may name files from, if `context` says so."""
+        return Path(self.context) if self.context is not None else None
 
 
 class File(Part):

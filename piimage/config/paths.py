@@ -46,6 +46,7 @@ def _package(text: str, source: str) -> str:
 
 APPLIANCE_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     **{(section, "*", "build"): absolute for section in SECTIONS},
+    **{(section, "*", "context"): absolute for section in SECTIONS},
     **{(section, "*", "seccomp"): _profile for section in SECTIONS},
     **{(section, "*", "image"): _package for section in (*SECTIONS, "volumes")},
     ("init", "*"): _package,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from piimage.config.boundary import require_inside
 from piimage.config.load import load_module
 from piimage.config.models import Appliance
 from piimage.config.module import KernelModule
@@ -32,13 +33,16 @@ class ModuleFolder:
     def sources(self) -> Mapping[str, bytes]:
         """Return the folder's files by path, without what a build left there.
 
-        Raises InputError ``modules.no-kbuild``.
+        Raises InputError ``modules.no-kbuild``, ``config.outside``.
         """
-        found = {
-            str(path.relative_to(self.path)): path.read_bytes()
+        paths = [
+            path
             for path in sorted(self.path.rglob("*"))
             if path.is_file() and not _is_made(path.relative_to(self.path))
-        }
+        ]
+        for path in paths:
+            require_inside(path, self.path, str(self.path / "module.yml"))
+        found = {str(path.relative_to(self.path)): path.read_bytes() for path in paths}
         if not any(name in found for name in _MAKERS):
             raise InputError(
                 "modules.no-kbuild",
@@ -56,6 +60,7 @@ class ModuleFolder:
         if self.module.prebuilt is None:
             return None
         path = self.path / self.module.prebuilt
+        require_inside(path, self.path, str(self.path / "module.yml"))
         if not path.is_file():
             raise InputError(
                 "modules.no-prebuilt",

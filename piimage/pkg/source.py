@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from piimage.config.boundary import require_inside
 from piimage.config.load import load_folder
 from piimage.errors import InputError
 from piimage.oci.models import ARM64, Platform
@@ -62,7 +63,8 @@ def open_source(
 ) -> Source:
     """Return the container folder `folder`; `dockerfile` is built even beside a service.yml.
 
-    Raises InputError ``pkg.no-folder``, ``pkg.no-recipe``, and what the service.yml deserves.
+    What it copies lies within `folder`, or within `context` if that is given. Raises InputError
+    ``pkg.no-folder``, ``pkg.no-recipe``, ``config.outside``, and what the service.yml deserves.
     """
     path = _absolute(folder)
     if not path.is_dir():
@@ -73,7 +75,7 @@ def open_source(
             hint="name a folder that holds a service.yml or a Dockerfile",
         )
     if dockerfile is None and (path / "service.yml").is_file():
-        service = load_folder(path)
+        service = load_folder(path, _absolute(context) if context else None)
         return Source(path, service.name, service)
     recipe = dockerfile or path / "Dockerfile"
     if not recipe.is_file():
@@ -83,6 +85,8 @@ def open_source(
             place=str(folder),
             hint="write a service.yml (docs/containers.md), or name the file: --dockerfile FILE",
         )
+    if dockerfile is None:
+        require_inside(recipe, context or path, str(recipe))
     built = Dockerfile(_absolute(recipe), _absolute(context or path), arguments or {})
     return Source(path, path.name.lower(), built)
 

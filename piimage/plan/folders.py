@@ -44,7 +44,7 @@ def folder_of(entry: Entry) -> Folder | None:
         path = Path(entry.build)
     else:
         return None
-    return Folder(f"container/{path.name}", path, load_folder(path))
+    return Folder(f"container/{path.name}", path, load_folder(path, entry.context_folder))
 
 
 def dockerfile_folder(entry: Entry) -> Path | None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from piimage.config.boundary import require_inside
 from piimage.errors import InputError
 from piimage.python.wheel import PREFIX, launcher, record, recorded, site
 
@@ -76,9 +77,11 @@ def read_project(folder: Path) -> Project:
     """Read the project in `folder`.
 
     Raises InputError ``python.project`` when there is none, or its pyproject.toml cannot be used,
-    ``python.needs-build`` when its files are not what a wheel of it would hold.
+    ``python.needs-build`` when its files are not what a wheel of it would hold, ``config.outside``
+    when they lie elsewhere.
     """
     place = str(folder / FILE)
+    require_inside(folder / FILE, folder, place)
     try:
         document = tomllib.loads((folder / FILE).read_text())
     except FileNotFoundError:
@@ -104,6 +107,8 @@ def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
     if tool.get("setuptools", {}).get("ext-modules"):
         raise _needs_build(place, "it has extension modules")
     sources = dict(_sources(folder, tool, place))
+    for source in sources.values():
+        require_inside(source, folder, place)
     for path in (one for source in sources.values() for one in _regular(source)):
         if path.suffix in _COMPILED:
             raise _needs_build(place, f"{path.relative_to(folder)} has to be compiled")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from piimage.errors import InputError
+from piimage.errors import InputError, PiimageError
 from piimage.oci.models import ARM64
 from piimage.pkg.source import AMD64, Dockerfile, open_source, platforms, reference
 
@@ -61,7 +61,10 @@ def test_inputs_are_the_folder_and_what_it_uses_from_outside(tmp_path: Path) -> 
         "name: thermo\nbase: python\npython: [../kit, .]\n"
         "files: [{path: a, source: ../shared.conf}, {path: b, source: own.conf}]\n"
     )
-    assert open_source(path).inputs == (path, tmp_path / "kit", tmp_path / "shared.conf")
+    with pytest.raises(PiimageError, match="lies outside of"):
+        open_source(path)
+    source = open_source(path, context=tmp_path)
+    assert source.inputs == (path, tmp_path / "kit", tmp_path / "shared.conf")
     wide = open_source(path, path / "Dockerfile", tmp_path)
     assert wide.inputs == (path, tmp_path)
 
