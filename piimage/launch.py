@@ -99,5 +99,9 @@ def _harmless(listed: bytes) -> dict[str, str]:
             foreign.add(key)
         elif scope != "command":
             own[key] = value
-    none = {key: "false" if key.endswith(".required") else "" for key in foreign}
-    return {**none, **{key: own[key] for key in foreign & own.keys()}, **_FIXED}
+    # Empty is no program, and not required.
+    return {
+        **dict.fromkeys(foreign, ""),
+        **{key: own[key] for key in foreign & own.keys()},
+        **_FIXED,
+    }

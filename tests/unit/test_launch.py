@@ -123,6 +123,16 @@ def test_a_checkouts_settings_start_no_program(checkout: Path, runner: Runner, k
     assert not (checkout.parent / SPRUNG).exists()
 
 
+def test_settings_of_one_worktree_are_the_checkouts_too(checkout: Path, runner: Runner) -> None:
+    trap = checkout.parent / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {checkout.parent / SPRUNG}\ncat\n")
+    trap.chmod(0o755)
+    _git(checkout, "config", "extensions.worktreeConfig", "true")
+    _git(checkout, "config", "--worktree", "filter.a=b.clean", str(trap))
+    content_hash(runner, [checkout])
+    assert not (checkout.parent / SPRUNG).exists()
+
+
 def test_a_missing_object_is_not_fetched(checkout: Path, runner: Runner) -> None:
     """A partial clone names where the rest is to be had, and that may be a program's output."""
     trap = f"ext::sh -c touch% {checkout.parent / SPRUNG}"

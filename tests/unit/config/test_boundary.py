@@ -13,6 +13,7 @@ from piimage.dockerfiles import base_images
 from piimage.errors import ErrorGroup, PiimageError
 from piimage.modules.folder import module_folder
 from piimage.pkg.source import open_source
+from piimage.plan.folders import folder_of
 from piimage.python.project import read_project
 
 PROJECT = '[project]\nname = "thing"\nversion = "1"\n'
@@ -34,6 +35,8 @@ def folder(tmp_path: Path, secret: Path) -> Path:
     (made / "conf/own").write_text("own")
     (made / "conf/deep/link").symlink_to(secret)
     (made / "link").symlink_to(secret)
+    (made / "holds").mkdir()
+    (made / "holds/folder-link").symlink_to(secret.parent)
     (made / "folder-link").symlink_to(secret.parent)
     (made / "up").symlink_to("..")
     (made / "loop").symlink_to("loop")
@@ -61,6 +64,7 @@ NAMED = (
     "files: [{path: x, source: folder-link/id_ed25519}]",
     "files: [{path: x, source: folder-link}]",
     "files: [{path: x, source: conf}]",
+    "files: [{path: x, source: holds}]",
     "files: [{path: x, source: up/app/link}]",
     "files: [{path: x, source: .}]",
     "files: [{path: x, source: ..}]",
@@ -165,6 +169,15 @@ def test_a_python_project_takes_nothing_from_outside(
 
 
 @pytest.mark.provokes("config.outside")
+def test_a_projects_file_that_is_a_link_out_is_not_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.toml").write_text(PROJECT)
+    (folder / "pyproject.toml").unlink()
+    (folder / "pyproject.toml").symlink_to(tmp_path / "elsewhere.toml")
+    with pytest.raises(PiimageError, match="lies outside of"):
+        read_project(folder)
+
+
+@pytest.mark.provokes("config.outside")
 @pytest.mark.parametrize("what", ["source", "prebuilt", "module.yml"])
 def test_a_module_folder_is_a_boundary_too(tmp_path: Path, secret: Path, what: str) -> None:
     made = tmp_path / "module"
@@ -195,11 +208,15 @@ def test_a_context_widens_the_boundary_and_no_further(folder: Path, tmp_path: Pa
     file.write_text(entry.format(", context: ."))
     load_all([file])
     assert open_source(folder, context=tmp_path / "project").name == "app"
-    for more, code in ((", context: app/conf", "config.outside"), ("", "config.outside")):
+    found = folder_of(load_all([file]).services[0])
+    assert found is not None
+    assert found.service.files[0].source == str(tmp_path / "project/shared")
+    for more, where in ((", context: app/conf", f"{file}:2:"), ("", f"{folder}/service.yml:")):
         file.write_text(entry.format(more))
         with pytest.raises(PiimageError) as caught:
             load_all([file])
-        assert codes(caught.value) == {code}
+        assert codes(caught.value) == {"config.outside"}
+        assert str(caught.value.place).startswith(where)
     described(folder, "files: [{path: x, source: ../../home/.ssh/id_ed25519}]")
     file.write_text(entry.format(", context: ."))
     with pytest.raises(PiimageError, match="lies outside of"):
