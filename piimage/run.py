@@ -33,7 +33,7 @@ ENGINE: Final = (
 )
 """Variables that a client of a container engine needs."""
 
-_KEPT: Final = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
+KEPT: Final = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES: Final = 20
 
@@ -41,7 +41,7 @@ _TAIL_LINES: Final = 20
 def clean_environment(outer: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for host tools: no locale, no time zone, no user's settings."""
     outer = os.environ if outer is None else outer
-    kept = {name: outer[name] for name in _KEPT if name in outer}
+    kept = {name: outer[name] for name in KEPT if name in outer}
     # Debian's users have no sbin on PATH, where mkfs and sfdisk live.
     kept["PATH"] = f"{kept['PATH']}:{_SYSTEM_PATH}" if "PATH" in kept else _SYSTEM_PATH
     return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"}

@@ -59,7 +59,9 @@ def build(
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
-    memory = Memory(Store(default_root()), tuple(files), out, (form, rpi_imager or "", *sets))
+    options = (form, rpi_imager, sets, mirror, snapshot, offline, index, builder, insecure,
+               certificates, keyring)  # fmt: skip
+    memory = Memory(Store(default_root()), tuple(files), out, tuple(map(repr, options)))
     if (said := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
             emit(Note(f"nothing changed; {said}"))
