@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piimage.cli.options import (
-    Builder,
-    Certificates,
-    Files,
-    Index,
-    Insecure,
-    Json,
-    Keyring,
-    Mirror,
-    Offline,
-    Sets,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.output import listening
 from piimage.events import Note
 from piimage.store import Store, default_root
@@ -33,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: piimage build pi4.yml -o out"
 
 
+@fetching
 def build(
     files: Files,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results.")] = Path("out"),
@@ -47,20 +35,13 @@ def build(
         ),
     ] = None,
     sets: Sets = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    index: Index = None,
-    builder: Builder = None,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
-    options = (form, rpi_imager, sets, mirror, snapshot, offline, index, builder, insecure,
-               certificates, keyring)  # fmt: skip
+    options = (form, rpi_imager, sets, origin)
     memory = Memory(Store(default_root()), tuple(files), out, tuple(map(repr, options)))
     if (said := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
@@ -75,18 +56,7 @@ def build(
     witness = memory.witness()
     with (
         witness.watching(),
-        sources(
-            verbose=verbose,
-            as_json=json,
-            mirror=mirror,
-            snapshot=snapshot,
-            offline=offline,
-            index=index,
-            builder=builder,
-            insecure=insecure,
-            certificates=certificates,
-            keyring=keyring,
-        ) as found,
+        sources(origin, verbose=verbose, as_json=json) as found,
     ):
         made = build_all(project_of_card(files, sets, found), found, out, chosen)
         said = _summary(made)

@@ -14,16 +14,7 @@ from typing import Annotated
 import typer
 
 from piimage.cli.devices import contents
-from piimage.cli.options import (
-    Certificates,
-    Insecure,
-    Json,
-    Keyring,
-    Mirror,
-    Offline,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Json, Origin, Verbose, fetching
 from piimage.cli.provision import (
     Hostname,
     Set,
@@ -46,6 +37,7 @@ from piimage.flash.udisks import open_by_udisks
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
 
 
+@fetching
 def flash(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The whole card: /dev/sdX.")],
     files: Annotated[
@@ -67,12 +59,8 @@ def flash(
     wifi_passphrase_file: WifiFile = None,
     timezone: Timezone = None,
     values: Set = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -83,16 +71,7 @@ def flash(
     told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
     settled = told.files()
     with (
-        sources(
-            verbose=verbose,
-            as_json=json,
-            mirror=mirror,
-            snapshot=snapshot,
-            offline=offline,
-            insecure=insecure,
-            certificates=certificates,
-            keyring=keyring,
-        ) as found,
+        sources(origin, verbose=verbose, as_json=json) as found,
         card_image(files, [], found) as path,
     ):
         image = source.find(path)
