@@ -205,6 +205,20 @@ def paste(argv: Sequence[str | os.PathLike[str]]) -> str:
     return shlex.join(os.fspath(word) for word in argv)
 
 
+def word(path: str | os.PathLike[str]) -> str:
+    """Return `path` as one word of a command for a shell, on one line: quoted, and no option.
+
+    Control characters take the form ``$'...'`` (POSIX.1-2024, 2.2.4).
+    """
+    text = os.fspath(path)
+    text = f"./{text}" if text.startswith("-") else text
+    if all(char >= " " and char != "\x7f" for char in text):
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    shown = (c if c >= " " and c != "\x7f" else f"\\{ord(c):03o}" for c in plain)
+    return f"$'{''.join(shown)}'"
+
+
 def failure(argv: Sequence[str | os.PathLike[str]], done: Completed) -> PiimageError:
     """Return the error for a command that ended with a status that nobody expected."""
     tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()

@@ -65,7 +65,9 @@ def build(
 
 
 def _summary(made: Outputs) -> str:
+    from piimage.run import word  # noqa: PLC0415  # a build has imported it
+
     if made.card is None:
         return f"wrote {', '.join(map(str, made.paths))}"
     image, mapped = made.card.image, made.card.map.mapped / 1e6
-    return f"{image}: {mapped:.1f} MB to write, next: piimage run {image}"
+    return f"{image}: {mapped:.1f} MB to write, next: piimage run {word(image)}"

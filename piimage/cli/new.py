@@ -20,13 +20,14 @@ def new(
     """Write a commented starting file FILE for a board; an existing file is never overwritten."""
     from piimage.boards import load_board, overlay_sources  # noqa: PLC0415  # slow, and --help does without
     from piimage.config.starting import starting_file  # noqa: PLC0415
+    from piimage.run import word  # noqa: PLC0415
 
     known = load_board(board)
     emulated = known.emulator is not None
     overlay = next((name for name in overlay_sources(known) if name in known.overlays.gives), None)
     text = starting_file(known.name, known.title, str(file), emulated=emulated, overlay=overlay)
     write_new(file, text.encode())
-    print(f"{file}: written; next: piimage build {file}")
+    print(f"{file}: written; next: piimage build {word(file)}")
 
 
 def write_new(file: Path, data: bytes) -> None:
