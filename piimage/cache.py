@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from piimage import host
 from piimage.errors import InputError, PiimageError
 from piimage.store import Blob, Store
 from piimage.trees import Entry, Kind, read_tar
@@ -55,8 +56,9 @@ def collect(store: Store, unused_days: float) -> Summary:
 def export(store: Store, target: Path) -> Summary:
     """Write all blobs and memories to the tar `target`, beside it first."""
     beside = target.with_name(target.name + ".part")
+    size = summary(store).size
     try:
-        with tarfile.open(beside, "w") as archive:
+        with host.writing(target, size, beside), tarfile.open(beside, "w") as archive:
             for path in (*_blob_files(store), *_memo_files(store)):
                 archive.add(path, str(path.relative_to(store.root)))
         beside.replace(target)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +32,7 @@ from piimage.python.fetch import WheelFetcher
 from piimage.python.resolve import Resolver
 from piimage.run import Runner
 from piimage.store import Store
+from piimage.writing import write_chunks
 
 
 @dataclass(frozen=True)
@@ -183,13 +182,7 @@ def _before(lock: Lock, old: Lock | None, moving: frozenset[str]) -> Lock:
 
 def write_lock(lock: Lock, path: Path) -> None:
     """Write `lock` to `path`, whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as file:
-        file.write(render_lock(lock))
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
+    write_chunks(path, [render_lock(lock).encode()])
 
 
 def existing_lock(path: Path) -> Lock | None:

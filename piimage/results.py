@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from piimage import packers
 from piimage.compose.layers import Layer
-from piimage.formats.writing import write_chunks
 from piimage.lock import Lock
 from piimage.plan.slot import Version, firmware_files, slot_files
 from piimage.sbom import cyclonedx, manifest, spdx
@@ -19,6 +18,7 @@ from piimage.sbom.manifest import Origin
 from piimage.sbom.model import Bill, Kind, bill
 from piimage.steps import Job
 from piimage.store import Blob
+from piimage.writing import write_chunks
 
 _MODULES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Final
 
-from piimage import events, tools
+from piimage import events, host, tools
 from piimage.errors import MissingTool, PiimageError
 
 NETWORK: Final = (
@@ -109,7 +109,7 @@ class Runner:
                 ) from None
         done = Completed(process.returncode, stdout or b"", stderr or b"")
         if done.status not in accept:
-            raise failure(argv, done)
+            raise failure(argv, done, cwd)
         return done
 
     def feed(
@@ -136,7 +136,7 @@ class Runner:
             stdout, stderr = process.communicate()
         done = Completed(process.returncode, stdout or b"", stderr or b"")
         if done.status != 0:
-            raise failure(argv, done)
+            raise failure(argv, done, cwd)
         return done
 
     def interactive(self, argv: Sequence[str | os.PathLike[str]]) -> int:
@@ -219,9 +219,14 @@ def word(path: str | os.PathLike[str]) -> str:
     return f"$'{''.join(shown)}'"
 
 
-def failure(argv: Sequence[str | os.PathLike[str]], done: Completed) -> PiimageError:
+def failure(
+    argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None = None
+) -> PiimageError:
     """Return the error for a command that ended with a status that nobody expected."""
-    tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    text = (done.stderr or done.stdout).decode(errors="replace")
+    if known := host.said_by([os.fspath(word) for word in argv], done.status, text, cwd):
+        return known
+    tail = text.strip().splitlines()
     said = "\n  ".join(["", *tail[-_TAIL_LINES:]]) if tail else " and said nothing"
     return PiimageError(
         "run.failed",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from piimage import host
 from piimage.card import bmap, partitions
 from piimage.card.extents import Extent
 from piimage.run import Runner
@@ -102,11 +103,13 @@ def write_card(
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """Give an empty file in the folder of `target`, which is gone afterwards unless renamed."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-")
-    draft = Path(name)
-    try:
-        os.fchmod(handle, 0o644)
-        os.close(handle)
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
+    with host.writing(target):
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-")
+        draft = Path(name)
+        try:
+            os.fchmod(handle, 0o644)
+            os.close(handle)
+            with host.writing(target, None, draft):
+                yield draft
+        finally:
+            draft.unlink(missing_ok=True)

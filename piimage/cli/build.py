@@ -51,12 +51,14 @@ def build(
     from piimage.build import build as build_all  # noqa: PLC0415
     from piimage.cli.session import project_of_card, sources  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
+    from piimage.writing import in_folder  # noqa: PLC0415
 
     chosen = parse(form, imager_url=rpi_imager)
     witness = memory.witness()
     with (
         witness.watching(),
         sources(origin, verbose=verbose, as_json=json) as found,
+        in_folder(out),
     ):
         made = build_all(project_of_card(files, sets, found), found, out, chosen)
         said = _summary(made)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from piimage.card import imager
 from piimage.card.image import Card
 from piimage.errors import InputError
-from piimage.formats.writing import beside, write_chunks
 from piimage.plan.slot import Version
+from piimage.writing import beside, write_chunks
 
 
 def check_url(url: str, *, with_card: bool) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from piimage.firmware import writer
-from piimage.formats.writing import write_chunks
 from piimage.plan.slot import Content, Version, slot_files
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
 from piimage.trees import Entry, Kind, cpio_chunks, file, folder
+from piimage.writing import write_chunks
 
 SLOT: Final = "slot"
 """The folder of the initramfs that stands for the slot's partition."""

@@ -18,6 +18,7 @@ from piimage.plan.wheels import asked_sources, asked_wheels, folders_with_wheels
 from piimage.steps import Builder, Job, Step
 from piimage.toolchain.docker import DockerBuild
 from piimage.toolchain.steps import Compiled
+from piimage.writing import write_chunks
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,7 @@ def build_module(
     found = module_folder(folder)
     data = _made(found, lock, sources, docker)
     out.mkdir(parents=True, exist_ok=True)
-    target = out / found.file
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_bytes(data)
-    beside.replace(target)
+    target = write_chunks(out / found.file, [data])
     return Built(target, len(data), read_modinfo(data, found.file))
 
 

@@ -5,19 +5,20 @@ Source: OCI image-spec 1.1, image-layout.md; an oci-archive is the tar of a layo
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from piimage import host
 from piimage.errors import InputError, PiimageError
 from piimage.oci import models
 from piimage.oci.layout import MARKER, Layout, top_index
 from piimage.oci.models import Descriptor, Index, Manifest
 from piimage.store import CHUNK, Blob, BlobWriter
 from piimage.trees import Entry, Kind, file, folder, read_tar, tar_chunks
+from piimage.writing import write_chunks
 
 _BLOBS: Final = "blobs/sha256"
 _MAX_NESTING: Final = 4
@@ -33,7 +34,12 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
             place=str(target),
             hint="name a new folder, or remove this one",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with host.writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _export_folder(layout, images, target)
+
+
+def _export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         for entry in _layout_tree(layout, images):
@@ -54,17 +60,7 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
 
 def export_archive(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
     """Write `images` (by name) as an oci-archive; the same images give the same bytes."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.writelines(tar_chunks(_layout_tree(layout, images)))
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
+    write_chunks(target, tar_chunks(_layout_tree(layout, images)))
 
 
 def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[Entry]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from piimage.errors import InputError
-from piimage.formats.writing import beside
 from piimage.oci.archive import export_archive, export_folder
 from piimage.oci.layout import Layout
 from piimage.oci.models import canonical_json
@@ -16,6 +15,7 @@ from piimage.oci.reference import Reference
 from piimage.oci.registry import Access, Registry
 from piimage.pkg.image import Built
 from piimage.pkg.workshop import Workshop
+from piimage.writing import beside
 
 FORMS: Final = ("oci", "docker")
 

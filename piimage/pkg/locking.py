@@ -12,7 +12,6 @@ from pathlib import Path
 from piimage import events
 from piimage.debian.request import Request
 from piimage.errors import InputError
-from piimage.formats.writing import write_chunks
 from piimage.lock import (
     Lock,
     LockedEnvironment,
@@ -28,6 +27,7 @@ from piimage.pkg.source import LOCK, Dockerfile, Source
 from piimage.pkg.workshop import Workshop
 from piimage.plan.folders import Folder, folder_requests
 from piimage.toolchain.roots import is_for_building
+from piimage.writing import write_chunks
 
 _FEW = 8
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
+
+from piimage.writing import write_chunks
 
 # XML 1.0, production [2]: all other characters cannot be said, not even as a reference.
 _UNSPEAKABLE: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -63,17 +63,7 @@ def junit(suite: str, outcomes: Sequence[Outcome]) -> str:
 def save(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_chunks(path, [text.encode()])
 
 
 def _case(suite: str, one: Outcome) -> str:

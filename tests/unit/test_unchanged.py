@@ -16,7 +16,6 @@ from piimage import packers, resources
 from piimage.boards import load_board
 from piimage.config.load import load
 from piimage.dockerfiles import content_key
-from piimage.formats.writing import write_chunks
 from piimage.lock import Lock
 from piimage.locking import existing_lock, lock_path, write_lock
 from piimage.modules.folder import module_folder
@@ -25,6 +24,7 @@ from piimage.plan.system import plan_system
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.unchanged import Memory, Witness
+from piimage.writing import write_chunks
 
 from .plan.locks import lock_of
 

@@ -14,12 +14,12 @@ from piimage.compose.rules import File, Folder, Rules
 from piimage.formats.images import ImageLayerArchive, LayerTar
 from piimage.formats.kernel import initramfs_chunks
 from piimage.formats.tree import Cover, merged
-from piimage.formats.writing import write_chunks
 from piimage.oci.rootfs import LayerNotes
 from piimage.run import Runner
 from piimage.steps import Builder, Job
 from piimage.store import Store
 from piimage.trees import Entry, Kind, tar_chunks
+from piimage.writing import write_chunks
 
 
 def layer(name: str, *files: tuple[str, bytes], folders: tuple[Folder, ...] = ()) -> FilesLayer:
