@@ -17,12 +17,17 @@ from typing import Final
 
 from piimage.errors import PiimageError
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What errno is when there is no room."""
 _SAID: Final = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT,
                 "Read-only file system": errno.EROFS, "Too many open files": errno.EMFILE,
                 "File too large": errno.EFBIG, "Cannot allocate memory": errno.ENOMEM,
                 "Input/output error": errno.EIO}  # fmt: skip
 """What helper programs write, in glibc's words (they run with LC_ALL=C.UTF-8)."""
+
+
+_ELSEWHERE: Final = ("ssh", "docker", "docker-buildx", "buildx")
+"""Programs that tell what another machine said."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,10 @@ def said_by(argv: Sequence[str], status: int, text: str, cwd: Path | None) -> Pi
         return PiimageError(
             "run.killed", f"{argv[0]} was ended by {name}{memory}", hint="run the command again"
         )
-    number = next((number for words, number in _SAID.items() if words in text), None)
+    if Path(argv[0]).name in _ELSEWHERE:
+        return None
+    said = text.lower()
+    number = next((number for words, number in _SAID.items() if words.lower() in said), None)
     if number is None:
         return None
     found = _meaning(OSError(number, os.strerror(number)), _tightest(argv, cwd))
@@ -160,7 +168,7 @@ def room(path: Path | str) -> tuple[Path, int, int]:
 def _meaning(
     error: OSError, path: str | None, size: int | None = None, written: int = 0
 ) -> PiimageError | None:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return _full(error, path, size, written)
     known = _MEANINGS.get(error.errno or 0)
     return _told(known, path, error.strerror) if known is not None else None

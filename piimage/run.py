@@ -110,6 +110,8 @@ class Runner:
         done = Completed(process.returncode, stdout or b"", stderr or b"")
         if done.status not in accept:
             raise failure(argv, done, cwd)
+        if done.status != 0 and (known := _of_host(argv, done, cwd)):
+            raise known  # what is accepted is the program's own answer
         return done
 
     def feed(
@@ -223,13 +225,19 @@ def failure(
     argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None = None
 ) -> PiimageError:
     """Return the error for a command that ended with a status that nobody expected."""
-    text = (done.stderr or done.stdout).decode(errors="replace")
-    if known := host.said_by([os.fspath(word) for word in argv], done.status, text, cwd):
+    if known := _of_host(argv, done, cwd):
         return known
-    tail = text.strip().splitlines()
+    tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
     said = "\n  ".join(["", *tail[-_TAIL_LINES:]]) if tail else " and said nothing"
     return PiimageError(
         "run.failed",
         f"{os.fspath(argv[0])} ended with status {done.status}:{said}",
         hint=f"the command was: {paste(argv)}",
     )
+
+
+def _of_host(
+    argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None
+) -> PiimageError | None:
+    text = (done.stderr or done.stdout).decode(errors="replace")
+    return host.said_by([os.fspath(word) for word in argv], done.status, text, cwd)

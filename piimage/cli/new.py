@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from piimage import host
 from piimage.errors import InputError, PiimageError
 
 EXAMPLE = "Example: piimage new pi4.yml --board pi4"
@@ -47,6 +48,9 @@ def write_new(file: Path, data: bytes) -> None:
             hint="instead: another name, or remove it first",
         ) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in host.FULL:
+            with host.writing(file, len(data)):
+                raise
         raise PiimageError(
             "config.unwritable",
             f"cannot be written ({getattr(error, 'strerror', None) or error})",

@@ -245,3 +245,17 @@ def test_output_that_cannot_be_written_is_said(
         "standard output: what was printed cannot be written (No space left on device); "
         "lead it to a place with room"
     )
+
+
+def test_a_program_whose_answer_is_any_status_may_still_meet_a_full_disk(runner: Runner) -> None:
+    said = ["sh", "-c", "echo 'gpgv: write error: no space left on device' >&2; exit 2"]
+    with pytest.raises(PiimageError) as caught:
+        runner.run(said, accept=(0, 1, 2))
+    assert caught.value.code == "host.full"
+
+
+def test_what_another_machine_says_is_not_this_ones(runner: Runner, tmp_path: Path) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2; exit 1\n")
+    ssh.chmod(0o755)
+    assert runner.run([ssh], accept=range(256)).status == 1
