@@ -40,7 +40,7 @@ class _Trouble:
 
 
 _DENIED: Final = _Trouble(
-    "host.denied", "this user may not do that there",
+    "host.denied", "this user may not read or write it",
     "change its owner or mode, or name another place (-o, PIIMAGE_STORE, TMPDIR)",
 )  # fmt: skip
 _PATH: Final = _Trouble("host.path", "there can be no such file or folder", "name another path")

@@ -22,12 +22,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from piimage import resources
+from piimage.errors import PiimageError
 from piimage.store import Store
 
 Stamp = tuple[int, ...] | None
@@ -293,7 +294,8 @@ class Memory:
             "outputs": {str(path.absolute()): kind_stamp(path) for path in outputs},
             "said": said,
         }
-        self.store.write_beside(self._path, json.dumps(document).encode())
+        with suppress(PiimageError):  # a full disk: the next build has to look
+            self.store.write_beside(self._path, json.dumps(document).encode())
 
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Return the names of variables that count.

@@ -23,7 +23,9 @@ EXAMPLE = "Example: piimage build pi4.yml -o out"
 @fetching
 def build(
     files: Files,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results.")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the results.", readable=False)
+    ] = Path("out"),
     form: Annotated[
         str,
         typer.Option("--format", help="One or more of card, kernel+initrd, tar, oci; by commas."),

@@ -42,7 +42,11 @@ def flash(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The whole card: /dev/sdX.")],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="YAML files, or one image (.img, .xz, .zst, .gz)."),
+        typer.Argument(
+            metavar="FILE...",
+            help="YAML files, or one image (.img, .xz, .zst, .gz).",
+            readable=False,
+        ),
     ],
     force: Annotated[
         bool, typer.Option("--force", help="Allow a disk that may be built in: NVMe, SATA, eMMC.")

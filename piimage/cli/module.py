@@ -40,16 +40,21 @@ def _module() -> None:
 @app.command(epilog=EXAMPLE)
 @fetching
 def build(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a module.yml.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with a module.yml.", readable=False)
+    ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="YAML files whose locked kernel it is for."),
+        typer.Argument(
+            metavar="[FILE...]", help="YAML files whose locked kernel it is for.", readable=False
+        ),
     ] = None,
     board: Annotated[
         str | None, typer.Option("--board", help="Without a FILE: the board (DIR/BOARD.lock).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).")
+        Path | None,
+        typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).", readable=False),
     ] = None,
     by: Annotated[
         With, typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST): the same bytes.")

@@ -15,7 +15,9 @@ EXAMPLE = "Example: piimage new pi4.yml --board pi4"
 
 
 def new(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write.", readable=False)
+    ],
     board: Annotated[str, typer.Option("--board", "-b", help="The board, such as pi4.")],
 ) -> None:
     """Write a commented starting file FILE for a board; an existing file is never overwritten."""

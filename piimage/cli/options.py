@@ -19,7 +19,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print events as JSON, one a 
 Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the file.")
 ]
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files, merged in turn.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE...", help="YAML files, merged in turn.", readable=False),
+]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,10 @@ class Origin:
         typer.Option("--snapshot", help="Archive that still has packages which left the mirror."),
     ] = None
     keyring: Annotated[
-        Path | None, typer.Option("--keyring", help="Keys that sign the archive; else Debian's.")
+        Path | None,
+        typer.Option(
+            "--keyring", help="Keys that sign the archive; else Debian's.", readable=False
+        ),
     ] = None
     offline: Annotated[bool, typer.Option("--offline", help="Use only what the store has.")] = False
     index: Annotated[
@@ -58,7 +64,9 @@ class Origin:
     ] = field(default_factory=list)
     certificates: Annotated[
         Path | None,
-        typer.Option("--registry-certs", help="Folder with a registry's CA (*.crt)."),
+        typer.Option(
+            "--registry-certs", help="Folder with a registry's CA (*.crt).", readable=False
+        ),
     ] = None
     auth_file: Annotated[
         Path | None,
@@ -66,6 +74,7 @@ class Origin:
             "--registry-auth",
             envvar="REGISTRY_AUTH_FILE",
             help="The file that `skopeo login` wrote.",
+            readable=False,
         ),
     ] = None
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The container folder.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The container folder.", readable=False)
+]
 Org = Annotated[
     str, typer.Option("--org", help="What stands before the name: TEAM, or HOST:PORT/TEAM.")
 ]
@@ -42,15 +44,20 @@ Platforms = Annotated[
 ]
 LockFile = Annotated[
     Path | None,
-    typer.Option("--lock", metavar="FILE", help="The lock, instead of DIR/service.lock."),
+    typer.Option(
+        "--lock", metavar="FILE", help="The lock, instead of DIR/service.lock.", readable=False
+    ),
 ]
 Locked = Annotated[bool, typer.Option("--locked", help="Fail where the lock would have to change.")]
 Recipe = Annotated[
     Path | None,
-    typer.Option("--dockerfile", help="Build this, even where there is a service.yml."),
+    typer.Option(
+        "--dockerfile", help="Build this, even where there is a service.yml.", readable=False
+    ),
 ]
 Context = Annotated[
-    Path | None, typer.Option("--context", help="What a Dockerfile may copy from; else DIR.")
+    Path | None,
+    typer.Option("--context", help="What a Dockerfile may copy from; else DIR.", readable=False),
 ]
 Arguments = Annotated[
     list[str],
@@ -58,7 +65,9 @@ Arguments = Annotated[
 ]
 Credentials = Annotated[
     Path | None,
-    typer.Option("--creds-file", help="File with USER:PASSWORD, instead of `skopeo login`."),
+    typer.Option(
+        "--creds-file", help="File with USER:PASSWORD, instead of `skopeo login`.", readable=False
+    ),
 ]
 _ORG: Final = "piimage"
 _HASH: Final = "{{.Hash}}"
@@ -136,7 +145,10 @@ class _Reach:
 def build(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write an archive as well.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="Write an archive as well.", readable=False
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="The archive's: oci or docker.")] = "oci",
     load: Annotated[bool, typer.Option("--load", help="Load it into the Docker engine.")] = False,

@@ -33,7 +33,8 @@ WifiName = Annotated[
     str | None, typer.Option("--wifi", metavar="SSID", help="Network; its passphrase is asked.")
 ]
 WifiFile = Annotated[
-    Path | None, typer.Option("--wifi-passphrase-file", help="File with the passphrase.")
+    Path | None,
+    typer.Option("--wifi-passphrase-file", help="File with the passphrase.", readable=False),
 ]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Vienna.")]
 Set = Annotated[

@@ -35,7 +35,8 @@ def run(
         DiskKind, typer.Option("--from", help="What the image is on, where the machine has it.")
     ] = DiskKind.CARD,
     disk_file: Annotated[
-        Path | None, typer.Option(help="Keep what it writes in this file, for the next run.")
+        Path | None,
+        typer.Option(help="Keep what it writes in this file, for the next run.", readable=False),
     ] = None,
     sets: Sets = [],
     *,

@@ -23,7 +23,8 @@ EXAMPLE = "Example: piimage test pi4.yml --junit out/pi4.xml"
 def test(
     files: Files,
     junit_file: Annotated[
-        Path | None, typer.Option("--junit", help="Write the outcomes here, as JUnit's XML.")
+        Path | None,
+        typer.Option("--junit", help="Write the outcomes here, as JUnit's XML.", readable=False),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds until every service is up; else the file's.")
