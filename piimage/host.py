@@ -19,6 +19,8 @@ from piimage.errors import PiimageError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What errno is when there is no room."""
+_NO_BYTES: Final = FULL | {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
+"""What no content of a file leads to."""
 _SAID: Final = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT,
                 "Read-only file system": errno.EROFS, "Too many open files": errno.EMFILE,
                 "File too large": errno.EFBIG, "Cannot allocate memory": errno.ENOMEM,
@@ -104,6 +106,14 @@ def explained(error: BaseException) -> PiimageError | None:
         hint = "set TMPDIR to a folder that can be written to"
         return PiimageError("host.no-temporary", str(error.strerror), hint=hint)
     return _meaning(error, _path(error))
+
+
+def refuse(error: BaseException, place: str) -> None:
+    """Raise what `error` means if the host caused it, and not the bytes that `place` has."""
+    known = explained(error) if getattr(error, "errno", None) in _NO_BYTES else None
+    if known is not None:
+        known.place = known.place or place
+        raise known from error
 
 
 @contextmanager

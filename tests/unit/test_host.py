@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import resource
@@ -11,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,7 @@ from piimage.oci.layout import Layout
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.testing.report import save
+from piimage.trees import file, read_tar, tar_chunks
 from piimage.writing import write_chunks
 
 CODES = {
@@ -259,3 +262,30 @@ def test_what_another_machine_says_is_not_this_ones(runner: Runner, tmp_path: Pa
     ssh.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2; exit 1\n")
     ssh.chmod(0o755)
     assert runner.run([ssh], accept=range(256)).status == 1
+
+
+class Failing(io.RawIOBase):
+    """A file whose disk fails after some bytes; stands for what dmesg calls an I/O error."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:  # any buffer
+        if not self._data:
+            raise OSError(errno.EIO, "Input/output error")
+        count = min(len(into), len(self._data))
+        into[:count], self._data = self._data[:count], self._data[count:]
+        return count
+
+
+@pytest.mark.provokes("host.disk")
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_archive() -> None:
+    whole = b"".join(tar_chunks([file("a", bytes(100_000))]))
+    for size in (0, 100, 512, 5000, 90_000):
+        with pytest.raises(PiimageError) as caught:
+            for entry in read_tar(io.BufferedReader(Failing(whole[:size])), "layer"):
+                list(entry.content())
+        assert (caught.value.code, caught.value.place) == ("host.disk", "layer")
