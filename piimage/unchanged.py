@@ -104,6 +104,7 @@ class Witness:
         self._fresh: set[str] = set()
         self._watching = False
         self._own = threading.local()
+        self._settling = threading.Lock()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -205,10 +206,11 @@ class Witness:
 
     def _settle(self) -> None:
         """Note what was made, in the state that it has before anything else is looked at."""
-        while self._fresh:
-            name = self._fresh.pop()
-            self._seen["look", name] = kind_stamp(name)
-            self._read_at["look", name] = sys.maxsize
+        with self._settling:  # steps are made in threads
+            while self._fresh:
+                name = self._fresh.pop()
+                self._seen["look", name] = kind_stamp(name)
+                self._read_at["look", name] = sys.maxsize
 
     def _is_gone(self, path: str) -> bool:
         """Say whether this build itself made and removed `path`, or a folder above it."""
@@ -228,7 +230,9 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
 
 def _has_state(path: str) -> bool:
     found = stamp(path)
-    if found is not None and not (stat.S_ISREG(found[0]) or stat.S_ISDIR(found[0])):
+    if found is None:
+        return True
+    if not (stat.S_ISREG(found[0]) or stat.S_ISDIR(found[0])):
         return False
     return not _is_below(os.path.realpath(path), _STATELESS)
 

@@ -33,6 +33,7 @@ from piimage.flash import blockdev, elevate, guard, medium, provision, source, w
 from piimage.flash.able import able, check
 from piimage.flash.sysfs import Disk, System
 from piimage.flash.udisks import open_by_udisks
+from piimage.run import word
 
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
 
@@ -129,7 +130,7 @@ def _confirm(disk: Disk, device: str, yes: str | None, held: list[str]) -> None:
             "flash.unconfirmed",
             f"nobody can be asked whether everything on it ({what}) may go",
             place=device,
-            hint=f"add --yes {device}",
+            hint=f"add --yes {word(device)}",
         )
     answer = input(f"Everything on {device} ({what}) will be lost. Type its name to go on: ")
     if answer.strip() not in (device, disk.name, disk.device):

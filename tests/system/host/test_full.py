@@ -37,7 +37,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project / "pi.yml").write_text(YAML)
     for words in (["build", "pi.yml", "-o", top / "first"], ["pkg", "build", "hello_world"]):
         _piimage(words, project, top / "store")
-    _piimage(["cache", "export", project / "store.tar"], project, top / "store")
     shutil.rmtree(top / "first")
     return top
 
@@ -47,7 +46,6 @@ def fetched(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a store that has the packages, and nothing that was made of them."""
     top = tmp_path_factory.mktemp("fetched") / "top"
     shutil.copytree(filled, top)
-    (top / "project" / "store.tar").unlink()
     shutil.rmtree(top / "store" / "memo")
     shutil.rmtree(top / "store" / "built")
     for blob in (top / "store" / "blobs" / "sha256").iterdir():
@@ -64,8 +62,8 @@ def _piimage(words: list[Any], folder: Path, store: Path) -> None:
     )  # fmt: skip
 
 
-def fill(before: Path, words: list[str], share: float) -> dict[str, Any]:
-    asked = {"before": str(before), "argv": [str(PIIMAGE), *words], "points": POINTS,
+def fill(before: Path, words: list[str], share: float, points: int = POINTS) -> dict[str, Any]:
+    asked = {"before": str(before), "argv": [str(PIIMAGE), *words], "points": points,
              "share": share}  # fmt: skip
     done = subprocess.run(
         ["unshare", "-rm", sys.executable, "-m", "tests.system.host.filling"],
@@ -112,7 +110,7 @@ def test_what_reads_a_store_stays_whole(filled: Path, words: list[str]) -> None:
     ids=lambda words: " ".join(words[:2]),
 )  # fmt: skip
 def test_what_writes_nothing_works_without_room(filled: Path, words: list[str]) -> None:
-    found = fill(filled, words, 0.0)
+    found = fill(filled, words, 0.0, 1)
     judge(found, 0)
     assert {one["status"] for one in found["points"]} == {0}
 
@@ -132,6 +130,7 @@ def test_what_makes_things_stays_whole(fetched: Path, words: list[str]) -> None:
 
 def test_a_store_that_is_imported_stays_whole(filled: Path, tmp_path: Path) -> None:
     top = tmp_path / "top"
-    shutil.copytree(filled / "project", top / "project")
+    (top / "project").mkdir(parents=True)
+    _piimage(["cache", "export", top / "project" / "store.tar"], top, filled / "store")
     (top / "store" / "blobs" / "sha256").mkdir(parents=True)
     judge(fill(top, ["cache", "import", "store.tar"], 0.98))
