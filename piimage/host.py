@@ -28,6 +28,9 @@ _SAID: Final = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": 
 """What helper programs write, in glibc's words (they run with LC_ALL=C.UTF-8)."""
 
 
+_KILLING: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT,
+                   signal.SIGXCPU, signal.SIGXFSZ)  # fmt: skip
+"""What comes from outside; any other signal, such as SIGSEGV, is the program's own fault."""
 _ELSEWHERE: Final = ("ssh", "docker", "docker-buildx", "buildx")
 """Programs that tell what another machine said."""
 
@@ -144,8 +147,8 @@ def said_by(argv: Sequence[str], status: int, text: str, cwd: Path | None) -> Pi
 
     `status` is negative for a signal, as subprocess has it; `text` is what the program wrote.
     """
-    if status < 0:
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"{-status}"
+    if -status in _KILLING:
+        name = signal.Signals(-status).name
         memory = "; perhaps memory ran out (dmesg says so)" if -status == signal.SIGKILL else ""
         return PiimageError(
             "run.killed", f"{argv[0]} was ended by {name}{memory}", hint="run the command again"

@@ -171,6 +171,13 @@ def test_a_program_that_was_killed_is_said_to_have_been(runner: Runner) -> None:
         assert "sh was ended by SIGKILL; perhaps memory ran out" in caught.value.message
 
 
+@pytest.mark.provokes("run.failed")
+def test_a_program_that_crashes_has_failed_by_itself(runner: Runner) -> None:
+    with pytest.raises(PiimageError) as caught:
+        runner.run(["sh", "-c", "kill -SEGV $$"])
+    assert caught.value.code == "run.failed"
+
+
 @pytest.mark.provokes("host.full")
 def test_what_programs_say_of_a_full_disk_is_one_line(runner: Runner, tmp_path: Path) -> None:
     said = "for i in 1 2 3 4 5; do echo 'plain_io: No space left on device' >&2; done; exit 1"
