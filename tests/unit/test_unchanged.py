@@ -30,6 +30,7 @@ from .plan.locks import lock_of
 
 TICK = 0.025  # seconds: longer than a tick of any kernel's clock, and than what counts as one
 YAML = """
+variables: [NAME]
 board: mine
 hostname: ${NAME}
 files:

@@ -184,7 +184,7 @@ def test_the_starting_file_is_good_for_every_board(board: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["my pi.yml", "a\n? b.yml", "{x}.yml"])
 def test_the_starting_file_names_itself_for_a_shell(name: str, tmp_path: Path) -> None:
-    text = starting_file("pi4", "A board", name, emulated=True)
+    text = starting_file("pi4", "A board", name, emulated=True, overlay=None)
     (tmp_path / "a.yml").write_text(text)
     assert load_all([tmp_path / "a.yml"]).hostname == "pi4"
     assert f"#   piimage build {word(name)} -o out" in text
