@@ -55,7 +55,11 @@ def collect(store: Store, unused_days: float) -> Summary:
 
 def export(store: Store, target: Path) -> Summary:
     """Write all blobs and memories to the tar `target`, for its owner's eyes only, as the store."""
-    with durable.beside(target, durable.PRIVATE) as draft, tarfile.open(draft, "w") as archive:
+    written = summary(store)
+    with (
+        durable.beside(target, durable.PRIVATE, size=written.size) as draft,
+        tarfile.open(draft, "w") as archive,
+    ):
         for path in (*_blob_files(store), *_memo_files(store)):
             archive.add(path, str(path.relative_to(store.root)))
     return summary(store)

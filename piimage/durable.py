@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from piimage import host
 
 PUBLIC: Final = 0o644
 PRIVATE: Final = 0o600
@@ -19,22 +21,28 @@ PRIVATE: Final = 0o600
 
 
 @contextmanager
-def beside(target: Path, mode: int = PUBLIC, *, scratch: Path | None = None) -> Iterator[Path]:
+def beside(
+    target: Path, mode: int = PUBLIC, *, size: int | None = None, scratch: Path | None = None
+) -> Iterator[Path]:
     """Give an empty file that becomes `target`, with `mode`, if the block succeeds.
 
     It lies in the folder of `target`, or in `scratch` on the same file system. The block writes
-    into it and does not put another file in its place.
+    into it and does not put another file in its place. `size` is what it will have, if that is
+    known: said where there is no room for it. Raises the errors of the host (``host.full`` and
+    the like).
     """
-    handle, name = tempfile.mkstemp(dir=scratch or target.parent, prefix=f".{target.name}-")
-    draft = Path(name)
-    try:
-        yield draft
-        os.fchmod(handle, mode)
-        os.fsync(handle)
-        put(draft, target)
-    finally:
-        os.close(handle)
-        draft.unlink(missing_ok=True)
+    with host.writing(target, size):
+        handle, name = tempfile.mkstemp(dir=scratch or target.parent, prefix=f".{target.name}-")
+        draft = Path(name)
+        try:
+            with host.writing(target, size, draft):
+                yield draft
+                os.fchmod(handle, mode)
+                os.fsync(handle)
+            put(draft, target)
+        finally:
+            os.close(handle)
+            draft.unlink(missing_ok=True)
 
 
 def put(draft: Path, target: Path) -> None:
@@ -45,9 +53,30 @@ def put(draft: Path, target: Path) -> None:
 
 def write_chunks(target: Path, chunks: Iterable[bytes], mode: int = PUBLIC) -> Path:
     """Write `chunks` to `target`; return it."""
-    with beside(target, mode) as draft, draft.open("wb") as file:
+    size = sum(map(len, chunks)) if isinstance(chunks, list) else None
+    with beside(target, mode, size=size) as draft, draft.open("wb") as file:
         file.writelines(chunks)
     return target
+
+
+@contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """Have `folder` for the block: made, and shown to take files, before the work begins.
+
+    If the block fails, what was made and is empty goes again. Raises the errors of the host.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        with host.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        yield
+    except BaseException:
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()
+        raise
 
 
 def sync_folder(folder: Path) -> None:

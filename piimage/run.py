@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Final
 
-from piimage import events, tools
+from piimage import events, host, tools
 from piimage.errors import MissingTool, PiimageError
 
 NETWORK: Final = (
@@ -33,7 +33,7 @@ ENGINE: Final = (
 )
 """Variables that a client of a container engine needs."""
 
-_KEPT: Final = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
+KEPT: Final = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES: Final = 20
 
@@ -41,7 +41,7 @@ _TAIL_LINES: Final = 20
 def clean_environment(outer: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for host tools: no locale, no time zone, no user's settings."""
     outer = os.environ if outer is None else outer
-    kept = {name: outer[name] for name in _KEPT if name in outer}
+    kept = {name: outer[name] for name in KEPT if name in outer}
     # Debian's users have no sbin on PATH, where mkfs and sfdisk live.
     # What is not absolute there would take programs from the working folder.
     own = [folder for folder in kept.get("PATH", "").split(":") if folder.startswith("/")]
@@ -111,7 +111,9 @@ class Runner:
                 ) from None
         done = Completed(process.returncode, stdout or b"", stderr or b"")
         if done.status not in accept:
-            raise failure(argv, done)
+            raise failure(argv, done, cwd)
+        if done.status != 0 and (known := _of_host(argv, done, cwd)):
+            raise known  # what is accepted is the program's own answer
         return done
 
     def feed(
@@ -138,7 +140,7 @@ class Runner:
             stdout, stderr = process.communicate()
         done = Completed(process.returncode, stdout or b"", stderr or b"")
         if done.status != 0:
-            raise failure(argv, done)
+            raise failure(argv, done, cwd)
         return done
 
     def interactive(self, argv: Sequence[str | os.PathLike[str]]) -> int:
@@ -207,8 +209,26 @@ def paste(argv: Sequence[str | os.PathLike[str]]) -> str:
     return shlex.join(os.fspath(word) for word in argv)
 
 
-def failure(argv: Sequence[str | os.PathLike[str]], done: Completed) -> PiimageError:
+def word(path: str | os.PathLike[str]) -> str:
+    """Return `path` as one word of a command for a shell, on one line: quoted, and no option.
+
+    Control characters take the form ``$'...'`` (POSIX.1-2024, 2.2.4).
+    """
+    text = os.fspath(path)
+    text = f"./{text}" if text.startswith("-") else text
+    if all(char >= " " and char != "\x7f" for char in text):
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    shown = (c if c >= " " and c != "\x7f" else f"\\{ord(c):03o}" for c in plain)
+    return f"$'{''.join(shown)}'"
+
+
+def failure(
+    argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None = None
+) -> PiimageError:
     """Return the error for a command that ended with a status that nobody expected."""
+    if known := _of_host(argv, done, cwd):
+        return known
     tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
     said = "\n  ".join(["", *tail[-_TAIL_LINES:]]) if tail else " and said nothing"
     return PiimageError(
@@ -216,3 +236,10 @@ def failure(argv: Sequence[str | os.PathLike[str]], done: Completed) -> PiimageE
         f"{os.fspath(argv[0])} ended with status {done.status}:{said}",
         hint=f"the command was: {paste(argv)}",
     )
+
+
+def _of_host(
+    argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None
+) -> PiimageError | None:
+    text = (done.stderr or done.stdout).decode(errors="replace")
+    return host.said_by([os.fspath(word) for word in argv], done.status, text, cwd)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from piimage import durable
+from piimage import durable, host
 from piimage.errors import PiimageError
 
 CHUNK: Final = 1 << 20
@@ -147,12 +147,15 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a folder on the store's own file system that is gone afterwards."""
-        with tempfile.TemporaryDirectory(dir=self._temporary) as folder:
+        with (
+            host.writing(self._temporary),
+            tempfile.TemporaryDirectory(dir=self._temporary) as folder,
+        ):
             yield Path(folder)
 
     def add_stream(self, chunks: Iterable[bytes], expected: Blob | None = None) -> Blob:
         """Store the bytes of `chunks`; with `expected`, refuse others (``store.mismatch``)."""
-        with self.writing() as (writer, keep):
+        with self.writing(expected.size if expected else None) as (writer, keep):
             for chunk in chunks:
                 writer.write(chunk)
             return keep(expected)
@@ -174,15 +177,18 @@ class Store:
         return blob
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[tuple[BlobWriter, Callable[[Blob | None], Blob]]]:
+    def writing(
+        self, size: int | None = None
+    ) -> Iterator[tuple[BlobWriter, Callable[[Blob | None], Blob]]]:
         """Give a writer, and the function that puts what it wrote into the store.
 
-        What is not kept leaves nothing behind.
+        What is not kept leaves nothing behind. `size` is what it will have, if that is known.
         """
-        handle, name = tempfile.mkstemp(dir=self._temporary)
+        with host.writing(self._temporary, size):
+            handle, name = tempfile.mkstemp(dir=self._temporary)
         path = Path(name)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with host.writing(self._temporary, size, path), os.fdopen(handle, "wb") as file:
                 writer = BlobWriter(file)
 
                 def keep(expected: Blob | None) -> Blob:
@@ -224,7 +230,9 @@ class Store:
     def write_beside(self, target: Path, data: bytes) -> None:
         """Write `data` to `target` (inside the store) so that it is there whole or not at all."""
         durable.make_folder(target.parent)
-        with durable.beside(target, durable.PRIVATE, scratch=self._temporary) as draft:
+        with durable.beside(
+            target, durable.PRIVATE, size=len(data), scratch=self._temporary
+        ) as draft:
             draft.write_bytes(data)
 
     @contextlib.contextmanager

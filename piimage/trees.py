@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import IO, Final
 
+from piimage import host
 from piimage.clock import EPOCH
 from piimage.errors import PiimageError
 from piimage.store import CHUNK
@@ -130,6 +131,7 @@ def _blaming(origin: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
+        host.refuse(error, origin)
         raise PiimageError(
             "trees.damaged",
             f"damaged archive ({error})",

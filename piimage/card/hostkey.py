@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage.errors import InputError
-from piimage.run import Runner
+from piimage.run import Runner, word
 
 _MAGIC: Final = b"openssh-key-v1\0"
 _KIND: Final = b"ssh-ed25519"
@@ -49,14 +49,14 @@ def read_host_key(path: Path) -> HostKey:
     """
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise _bad(path, "others may read it", f"chmod 600 {path}")
+            raise _bad(path, "others may read it", f"chmod 600 {word(path)}")
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise _bad(path, f"it cannot be read ({error})", "give a private key") from None
     try:
         return _parsed(text)
     except (ValueError, struct.error, binascii.Error):
-        hint = f"make one: ssh-keygen -t ed25519 -N '' -f {path}"
+        hint = f"make one: ssh-keygen -t ed25519 -N '' -f {word(path)}"
         raise _bad(path, "it is no ed25519 key without a passphrase", hint) from None
 
 

@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piimage.cli.options import (
-    Builder,
-    Certificates,
-    Files,
-    Index,
-    Insecure,
-    Json,
-    Keyring,
-    Mirror,
-    Offline,
-    Sets,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.output import listening
 from piimage.events import Note
 from piimage.store import Store, default_root
@@ -33,9 +20,12 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: piimage build pi4.yml -o out"
 
 
+@fetching
 def build(
     files: Files,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results.")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the results.", readable=False)
+    ] = Path("out"),
     form: Annotated[
         str,
         typer.Option("--format", help="One or more of card, kernel+initrd, tar, oci; by commas."),
@@ -47,19 +37,14 @@ def build(
         ),
     ] = None,
     sets: Sets = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    index: Index = None,
-    builder: Builder = None,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Build the card image of a file; the lock beside it is used, or made if there is none."""
-    memory = Memory(Store(default_root()), tuple(files), out, (form, rpi_imager or "", *sets))
+    options = (form, rpi_imager, sets, origin)
+    memory = Memory(Store(default_root()), tuple(files), out, tuple(map(repr, options)))
     if (said := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
             emit(Note(f"nothing changed; {said}"))
@@ -67,24 +52,15 @@ def build(
     # All that builds is imported only now: a third of a second that "nothing changed" goes without.
     from piimage.build import build as build_all  # noqa: PLC0415
     from piimage.cli.session import project_of_card, sources  # noqa: PLC0415
+    from piimage.durable import in_folder  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
     chosen = parse(form, imager_url=rpi_imager)
     witness = memory.witness()
     with (
         witness.watching(),
-        sources(
-            verbose=verbose,
-            as_json=json,
-            mirror=mirror,
-            snapshot=snapshot,
-            offline=offline,
-            index=index,
-            builder=builder,
-            insecure=insecure,
-            certificates=certificates,
-            keyring=keyring,
-        ) as found,
+        sources(origin, verbose=verbose, as_json=json) as found,
+        in_folder(out),
     ):
         made = build_all(project_of_card(files, sets, found), found, out, chosen)
         said = _summary(made)
@@ -93,7 +69,9 @@ def build(
 
 
 def _summary(made: Outputs) -> str:
+    from piimage.run import word  # noqa: PLC0415  # a build has imported it
+
     if made.card is None:
         return f"wrote {', '.join(map(str, made.paths))}"
     image, mapped = made.card.image, made.card.map.mapped / 1e6
-    return f"{image}: {mapped:.1f} MB to write, next: piimage run {image}"
+    return f"{image}: {mapped:.1f} MB to write, next: piimage run {word(image)}"

@@ -33,12 +33,14 @@ def collect(
 
 
 @app.command("export", epilog="Example: piimage cache export store.tar")
-def export(file: Annotated[Path, typer.Argument(help="The tar to write.")]) -> None:
+def export(file: Annotated[Path, typer.Argument(help="The tar to write.", readable=False)]) -> None:
     """Write the whole store to one file, for a machine without network."""
     _say(f"wrote {file}", cache.export(Store(default_root()), file))
 
 
 @app.command("import", epilog="Example: piimage cache import store.tar")
-def merge(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -> None:
+def merge(
+    file: Annotated[Path, typer.Argument(help="What `export` wrote.", readable=False)],
+) -> None:
     """Add an exported store to this one; every blob is checked against its digest."""
     _say(f"added from {file}", cache.merge(Store(default_root()), file))

@@ -12,7 +12,7 @@ import typer
 from piimage.build import Project, make, plan
 from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
-from piimage.cli.options import Files, Json, Mirror, Offline, Sets, Verbose
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import project, sources
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
@@ -33,6 +33,7 @@ KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
 
 
+@fetching
 def deploy(
     files: Files,
     to: Annotated[
@@ -73,8 +74,8 @@ def deploy(
     ] = None,
     ssh_config: SshConfig = None,
     sets: Sets = [],
-    mirror: Mirror = None,
-    offline: Offline = False,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -85,26 +86,26 @@ def deploy(
     if cluster:
         _require_manifests_alone(to, registry, dry_run=dry_run)
     found = () if cluster else hosts([*to, *limit], inventory)
-    with sources(verbose=verbose, as_json=json, mirror=mirror, offline=offline) as origin:
-        opened = project(files, sets, origin)
+    with sources(origin, verbose=verbose, as_json=json) as reached:
+        opened = project(files, sets, reached)
         require_services([one.name for one in opened.appliance.services], service)
         if cluster:
-            _print_manifests(opened, origin, service, registry or "", device_plugin)
+            _print_manifests(opened, reached, service, registry or "", device_plugin)
             return
         cancelled = threading.Event()
-        makers = _Makers(opened, origin, tuple(service), containers_only, wait, cancelled)
+        makers = _Makers(opened, reached, tuple(service), containers_only, wait, cancelled)
         found = _pinned(found, opened.appliance.ssh.host_key)
-        targets = makers.targets(found, ssh(found, ssh_config, origin.runner))
+        targets = makers.targets(found, ssh(found, ssh_config, reached.runner))
         if dry_run:
             planned = roll_out(
                 targets, lambda one: one.plan(), Policy(0, parallel, None), cancelled,
-                lambda result: _show_plan(result, origin.emit),
+                lambda result: _show_plan(result, reached.emit),
             )  # fmt: skip
             finish(planned)
             return
         results = roll_out(
-            targets, lambda one: _one(one, origin.emit), Policy(canary, parallel, max_failures),
-            cancelled, lambda result: _show(result, origin.emit),
+            targets, lambda one: _one(one, reached.emit), Policy(canary, parallel, max_failures),
+            cancelled, lambda result: _show(result, reached.emit),
         )  # fmt: skip
         _conclude(results)
 

@@ -16,8 +16,10 @@ EXAMPLE = "Example: piimage diff old/pi4.img out/pi4.img"
 
 
 def diff(
-    before: Annotated[Path, typer.Argument(help="An image, or its .manifest.json.")],
-    after: Annotated[Path, typer.Argument(help="Another one.")],
+    before: Annotated[
+        Path, typer.Argument(help="An image, or its .manifest.json.", readable=False)
+    ],
+    after: Annotated[Path, typer.Argument(help="Another one.", readable=False)],
     json: Json = False,
 ) -> None:
     """Say which packages, layers and files changed between two builds (+ new, - gone, ~ other)."""

@@ -14,16 +14,7 @@ from typing import Annotated
 import typer
 
 from piimage.cli.devices import contents
-from piimage.cli.options import (
-    Certificates,
-    Insecure,
-    Json,
-    Keyring,
-    Mirror,
-    Offline,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Json, Origin, Verbose, fetching
 from piimage.cli.provision import (
     Hostname,
     Set,
@@ -42,15 +33,21 @@ from piimage.flash import blockdev, elevate, guard, medium, provision, source, w
 from piimage.flash.able import able, check
 from piimage.flash.sysfs import Disk, System
 from piimage.flash.udisks import open_by_udisks
+from piimage.run import word
 
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
 
 
+@fetching
 def flash(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The whole card: /dev/sdX.")],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="YAML files, or one image (.img, .xz, .zst, .gz)."),
+        typer.Argument(
+            metavar="FILE...",
+            help="YAML files, or one image (.img, .xz, .zst, .gz).",
+            readable=False,
+        ),
     ],
     force: Annotated[
         bool, typer.Option("--force", help="Allow a disk that may be built in: NVMe, SATA, eMMC.")
@@ -67,12 +64,8 @@ def flash(
     wifi_passphrase_file: WifiFile = None,
     timezone: Timezone = None,
     values: Set = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -83,16 +76,7 @@ def flash(
     told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
     settled = told.files()
     with (
-        sources(
-            verbose=verbose,
-            as_json=json,
-            mirror=mirror,
-            snapshot=snapshot,
-            offline=offline,
-            insecure=insecure,
-            certificates=certificates,
-            keyring=keyring,
-        ) as found,
+        sources(origin, verbose=verbose, as_json=json) as found,
         card_image(files, [], found) as path,
     ):
         image = source.find(path)
@@ -146,7 +130,7 @@ def _confirm(disk: Disk, device: str, yes: str | None, held: list[str]) -> None:
             "flash.unconfirmed",
             f"nobody can be asked whether everything on it ({what}) may go",
             place=device,
-            hint=f"add --yes {device}",
+            hint=f"add --yes {word(device)}",
         )
     answer = input(f"Everything on {device} ({what}) will be lost. Type its name to go on: ")
     if answer.strip() not in (device, disk.name, disk.device):

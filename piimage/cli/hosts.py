@@ -31,10 +31,14 @@ HostNames = Annotated[
     ),
 ]
 InventoryFile = Annotated[
-    Path | None, typer.Option("--inventory", help="File of hosts and groups.", metavar="HOSTS.yml")
+    Path | None,
+    typer.Option(
+        "--inventory", help="File of hosts and groups.", metavar="HOSTS.yml", readable=False
+    ),
 ]
 SshConfig = Annotated[
-    Path | None, typer.Option("--ssh-config", help="Instead of ~/.ssh/config.", metavar="FILE")
+    Path | None,
+    typer.Option("--ssh-config", help="Instead of ~/.ssh/config.", metavar="FILE", readable=False),
 ]
 JsonOut = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE")]

@@ -9,19 +9,7 @@ from typing import Annotated
 import typer
 
 from piimage.boards import load_board
-from piimage.cli.options import (
-    Certificates,
-    Files,
-    Index,
-    Insecure,
-    Json,
-    Keyring,
-    Mirror,
-    Offline,
-    Sets,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import sources
 from piimage.config.load import load
 from piimage.events import Note
@@ -31,6 +19,7 @@ from piimage.locking import existing_lock, lock_path, make_lock, write_lock
 EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
 
 
+@fetching
 def lock(
     files: Files,
     update: Annotated[
@@ -41,28 +30,13 @@ def lock(
     ] = [],
     update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
     sets: Sets = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    index: Index = None,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Resolve packages, wheels and images to a lock beside the last YAML file; say what moved."""
-    with sources(
-        verbose=verbose,
-        as_json=json,
-        mirror=mirror,
-        snapshot=snapshot,
-        offline=offline,
-        index=index,
-        insecure=insecure,
-        certificates=certificates,
-        keyring=keyring,
-    ) as found:
+    with sources(origin, verbose=verbose, as_json=json) as found:
         appliance = load(files, sets, os.environ)
         board = load_board(appliance.board, [Path(files[-1]).parent / "boards"])
         path = lock_path(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import keyword
+import os
 import sys
 import tempfile
 import traceback
@@ -16,6 +17,7 @@ import typer
 
 from piimage.cli.output import show_error
 from piimage.errors import PiimageError
+from piimage.host import explained, homeless, is_homeless
 
 VERBS: Final = {
     "new": "write a commented starting file for a board",
@@ -105,10 +107,9 @@ def command(verb: str) -> Callable[..., Any]:
 def _guarded(call: Callable[[], object]) -> int:
     """Run `call` and turn whatever ends it into an exit status and at most one message."""
     try:
-        call()
+        _flushing(call)
     except PiimageError as error:
-        show_error(error)
-        return error.exit_code
+        return _failed(error)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
     except KeyboardInterrupt:
@@ -117,19 +118,52 @@ def _guarded(call: Callable[[], object]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001  # the last resort: no traceback for the user
-        _report(error)
-        return 1
+        known = explained(error)
+        return _report(error) if known is None else _failed(known)
     return 0
 
 
-def _report(error: Exception) -> None:
-    """Keep the traceback of a defect in a file, and say one sentence."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="piimage-", suffix=".traceback", delete=False
-    ) as file:
-        traceback.print_exception(error, file=file)
+def _flushing(call: Callable[[], object]) -> None:
+    """Run `call`, and notice here if what it printed cannot be written."""
+    try:
+        call()
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            # Python tries once more at its end, and would complain in words of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise PiimageError(
+                "host.output",
+                f"what was printed cannot be written ({error.strerror})",
+                place="standard output",
+                hint="lead it to a place with room",
+            ) from error
+
+
+def _failed(error: PiimageError) -> int:
+    """Show why a command failed, and return the exit status."""
+    shown = homeless() if is_homeless() else error
+    show_error(shown)
+    return shown.exit_code
+
+
+def _report(error: Exception) -> int:
+    """Keep the traceback of a defect in a file, and say one sentence; return the exit status."""
+    print(f"piimage: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="piimage-", suffix=".traceback", delete=False
+        ) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:  # there is no room for a file: then here
+        traceback.print_exception(error)
+        print("  this is a defect of piimage; please report it with these lines", file=sys.stderr)
+        return 1
     print(
-        f"piimage: internal error: {type(error).__name__}: {error}\n"
         f"  this is a defect of piimage; please report it with the file {file.name}",
         file=sys.stderr,
     )
+    return 1

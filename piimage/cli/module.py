@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from piimage.boards import load_board
-from piimage.cli.options import Json, Mirror, Offline, Sets, Snapshot, Verbose
+from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import sources
 from piimage.config.load import load
 from piimage.events import Note
@@ -38,34 +38,37 @@ def _module() -> None:
 
 
 @app.command(epilog=EXAMPLE)
+@fetching
 def build(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a module.yml.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with a module.yml.", readable=False)
+    ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="YAML files whose locked kernel it is for."),
+        typer.Argument(
+            metavar="[FILE...]", help="YAML files whose locked kernel it is for.", readable=False
+        ),
     ] = None,
     board: Annotated[
         str | None, typer.Option("--board", help="Without a FILE: the board (DIR/BOARD.lock).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).")
+        Path | None,
+        typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).", readable=False),
     ] = None,
     by: Annotated[
         With, typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST): the same bytes.")
     ] = With.bubblewrap,
     sets: Sets = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Cross-build a kernel module for the locked kernel of a file, or of a board."""
     if (files is None or not files) == (board is None):
         raise typer.BadParameter("name a FILE, or a board with --board")
-    with sources(
-        verbose=verbose, as_json=json, mirror=mirror, snapshot=snapshot, offline=offline
-    ) as found:
+    with sources(origin, verbose=verbose, as_json=json) as found:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
         beside = files[-1].parent if files else folder

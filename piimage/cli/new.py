@@ -8,25 +8,29 @@ from typing import Annotated
 
 import typer
 
+from piimage import host
 from piimage.errors import InputError, PiimageError
 
 EXAMPLE = "Example: piimage new pi4.yml --board pi4"
 
 
 def new(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write.", readable=False)
+    ],
     board: Annotated[str, typer.Option("--board", "-b", help="The board, such as pi4.")],
 ) -> None:
     """Write a commented starting file FILE for a board; an existing file is never overwritten."""
     from piimage.boards import load_board, overlay_sources  # noqa: PLC0415  # slow, and --help does without
     from piimage.config.starting import starting_file  # noqa: PLC0415
+    from piimage.run import word  # noqa: PLC0415
 
     known = load_board(board)
     emulated = known.emulator is not None
     overlay = next((name for name in overlay_sources(known) if name in known.overlays.gives), None)
     text = starting_file(known.name, known.title, str(file), emulated=emulated, overlay=overlay)
     write_new(file, text.encode())
-    print(f"{file}: written; next: piimage build {file}")
+    print(f"{file}: written; next: piimage build {word(file)}")
 
 
 def write_new(file: Path, data: bytes) -> None:
@@ -46,6 +50,9 @@ def write_new(file: Path, data: bytes) -> None:
             hint="instead: another name, or remove it first",
         ) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in host.FULL:
+            with host.writing(file, len(data)):
+                raise
         raise PiimageError(
             "config.unwritable",
             f"cannot be written ({getattr(error, 'strerror', None) or error})",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from piimage import events
 from piimage.errors import ErrorGroup, PiimageError
+from piimage.host import explained
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -101,7 +102,8 @@ def listening(*, verbose: bool, as_json: bool) -> Iterator[events.Listener]:
     """Give the listener that fits where the output goes; with JSON, errors go there too."""
     if as_json:
         try:
-            yield JsonLines()
+            with host_errors():
+                yield JsonLines()
         except PiimageError as error:
             for one in error.errors if isinstance(error, ErrorGroup) else (error,):
                 print(json.dumps(error_event(one)), flush=True)
@@ -111,6 +113,17 @@ def listening(*, verbose: bool, as_json: bool) -> Iterator[events.Listener]:
             yield LiveDisplay(progress, verbose)
     else:
         yield PlainLines(verbose)
+
+
+@contextmanager
+def host_errors() -> Iterator[None]:
+    """Turn the host's own errors, such as a full disk, into such as are shown."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PiimageError) or (known := explained(error)) is None:
+            raise
+        raise known from error
 
 
 @contextmanager

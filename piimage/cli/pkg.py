@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from piimage.cli.options import (
-    Certificates,
-    Index,
-    Insecure,
-    Json,
-    Keyring,
-    Mirror,
-    Offline,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Json, Origin, Verbose, fetching
 from piimage.cli.output import listening
 from piimage.events import Listener, Note
 from piimage.run import Runner
@@ -40,7 +29,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The container folder.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The container folder.", readable=False)
+]
 Org = Annotated[
     str, typer.Option("--org", help="What stands before the name: TEAM, or HOST:PORT/TEAM.")
 ]
@@ -53,31 +44,29 @@ Platforms = Annotated[
 ]
 LockFile = Annotated[
     Path | None,
-    typer.Option("--lock", metavar="FILE", help="The lock, instead of DIR/service.lock."),
+    typer.Option(
+        "--lock", metavar="FILE", help="The lock, instead of DIR/service.lock.", readable=False
+    ),
 ]
 Locked = Annotated[bool, typer.Option("--locked", help="Fail where the lock would have to change.")]
 Recipe = Annotated[
     Path | None,
-    typer.Option("--dockerfile", help="Build this, even where there is a service.yml."),
+    typer.Option(
+        "--dockerfile", help="Build this, even where there is a service.yml.", readable=False
+    ),
 ]
 Context = Annotated[
-    Path | None, typer.Option("--context", help="What DIR may take files from; else DIR alone.")
+    Path | None,
+    typer.Option("--context", help="What DIR may take files from; else DIR alone.", readable=False),
 ]
 Arguments = Annotated[
     list[str],
     typer.Option("--build-arg", metavar="NAME=VALUE", help="Argument of a Dockerfile."),
 ]
-Builder = Annotated[
-    str | None, typer.Option("--builder", help="Another BuildKit that buildx knows, by name.")
-]
 Credentials = Annotated[
     Path | None,
-    typer.Option("--creds-file", help="File with USER:PASSWORD, instead of `skopeo login`."),
-]
-AuthFile = Annotated[
-    Path | None,
     typer.Option(
-        "--registry-auth", envvar="REGISTRY_AUTH_FILE", help="The file that `skopeo login` wrote."
+        "--creds-file", help="File with USER:PASSWORD, instead of `skopeo login`.", readable=False
     ),
 ]
 _ORG: Final = "piimage"
@@ -122,17 +111,8 @@ class _Asked:
 class _Reach:
     """How archive, registries and engine are reached."""
 
-    mirror: str | None = None
-    snapshot: str | None = None
-    keyring: Path | None = None
-    index: str | None = None
-    offline: bool = False
-    insecure: tuple[str, ...] = ()
-    certificates: Path | None = None
+    origin: Origin
     credentials: Path | None = None
-    auth_file: Path | None = None
-    builder: str | None = None
-    docker_host: str | None = field(default_factory=lambda: os.environ.get("DOCKER_HOST"))
 
     @contextmanager
     def access(self, registry: str | None, store: Store) -> Iterator[Access]:
@@ -140,11 +120,11 @@ class _Reach:
         from piimage.pkg.delivery import login_file  # noqa: PLC0415
 
         with ExitStack() as stack:
-            auth_file = self.auth_file
+            auth_file = self.origin.auth_file
             if self.credentials is not None:
                 scratch = stack.enter_context(store.scratch())
                 auth_file = stack.enter_context(login_file(self.credentials, registry, scratch))
-            yield Access(frozenset(self.insecure), self.certificates, auth_file)
+            yield Access(frozenset(self.origin.insecure), self.origin.certificates, auth_file)
 
     def workshop(self, emit: Listener) -> Workshop:
         from piimage.pkg.workshop import Workshop  # noqa: PLC0415
@@ -152,31 +132,23 @@ class _Reach:
         store, runner = Store(default_root()), Runner(emit)
 
         def sources() -> Sources:
-            from piimage.locking import Sources  # noqa: PLC0415
-            from piimage.oci.registry import Access  # noqa: PLC0415
+            from piimage.cli.sources import sources_of  # noqa: PLC0415
 
-            access = Access(frozenset(self.insecure), self.certificates, self.auth_file)
-            return Sources(
-                store,
-                runner,
-                emit,
-                time.time,
-                self.mirror,
-                self.snapshot,
-                self.offline,
-                access,
-                index=self.index,
-                keyring=self.keyring,
-            )
+            return sources_of(self.origin, store, runner, emit)
 
-        return Workshop(store, runner, emit, sources, self.docker_host, self.builder)
+        docker_host = os.environ.get("DOCKER_HOST")
+        return Workshop(store, runner, emit, sources, docker_host, self.origin.builder)
 
 
 @app.command("build", epilog="Example: piimage pkg build services/hello_world --load")
+@fetching
 def build(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write an archive as well.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="Write an archive as well.", readable=False
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="The archive's: oci or docker.")] = "oci",
     load: Annotated[bool, typer.Option("--load", help="Load it into the Docker engine.")] = False,
@@ -194,16 +166,9 @@ def build(
     dockerfile: Recipe = None,
     context: Context = None,
     build_arg: Arguments = [],
-    builder: Builder = None,
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    keyring: Keyring = None,
-    index: Index = None,
-    offline: Offline = False,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
     credentials: Credentials = None,
-    auth_file: AuthFile = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -213,10 +178,7 @@ def build(
         folder, org, tag, tuple(platform), lock, locked, moving, dockerfile, context,
         tuple(build_arg),
     )  # fmt: skip
-    reach = _Reach(
-        mirror, snapshot, keyring, index, offline, tuple(insecure), certificates, credentials,
-        auth_file, builder,
-    )  # fmt: skip
+    reach = _Reach(origin, credentials)
     with listening(verbose=verbose, as_json=json) as emit:
         workshop = reach.workshop(emit)
         made = asked.build(workshop)
@@ -235,6 +197,7 @@ def build(
 
 
 @app.command("push", epilog="Example: piimage pkg push services/bmp280 --org localhost:5000/team")
+@fetching
 def push(
     folder: Folder,
     org: Org = _ORG,
@@ -245,16 +208,9 @@ def push(
     dockerfile: Recipe = None,
     context: Context = None,
     build_arg: Arguments = [],
-    builder: Builder = None,
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    keyring: Keyring = None,
-    index: Index = None,
-    offline: Offline = False,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
     credentials: Credentials = None,
-    auth_file: AuthFile = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -263,10 +219,7 @@ def push(
         folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
         tuple(build_arg),
     )  # fmt: skip
-    reach = _Reach(
-        mirror, snapshot, keyring, index, offline, tuple(insecure), certificates, credentials,
-        auth_file, builder,
-    )  # fmt: skip
+    reach = _Reach(origin, credentials)
     with listening(verbose=verbose, as_json=json) as emit:
         workshop = reach.workshop(emit)
         _push(asked.build(workshop), reach, workshop)

@@ -12,7 +12,7 @@ import typer
 
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening
-from piimage.errors import InputError
+from piimage.errors import InputError, raise_all
 from piimage.events import Listener, Note, Warning
 from piimage.flash import guard, medium
 from piimage.flash import provision as made
@@ -33,7 +33,8 @@ WifiName = Annotated[
     str | None, typer.Option("--wifi", metavar="SSID", help="Network; its passphrase is asked.")
 ]
 WifiFile = Annotated[
-    Path | None, typer.Option("--wifi-passphrase-file", help="File with the passphrase.")
+    Path | None,
+    typer.Option("--wifi-passphrase-file", help="File with the passphrase.", readable=False),
 ]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Vienna.")]
 Set = Annotated[
@@ -87,13 +88,26 @@ def settings(
     values: Sequence[str],
 ) -> Settings:
     """Return what the options say, with files read and the passphrase asked for."""
-    pairs = [value.partition("=") for value in values]
     return Settings(
         hostname,
         tuple(line for key in ssh_keys for line in _keys(key)),
         None if wifi is None else Wifi(wifi, _passphrase(wifi, passphrase_file)),
         timezone,
-        {key: value for key, _, value in pairs},
+        _pairs(values),
+    )
+
+
+def _pairs(values: Sequence[str]) -> dict[str, str]:
+    raise_all(_no_pair(text) for text in values if "=" not in text)
+    return {key: value for key, _, value in (text.partition("=") for text in values)}
+
+
+def _no_pair(text: str) -> InputError:
+    return InputError(
+        "flash.bad-setting",
+        f"{text!r} is not KEY=VALUE",
+        place="--set",
+        hint=f"give the value: --set {text}=VALUE; an empty one: --set {text}=",
     )
 
 

@@ -13,17 +13,7 @@ import typer
 
 from piimage.boards import DiskKind
 from piimage.build import build_card
-from piimage.cli.options import (
-    Certificates,
-    Files,
-    Insecure,
-    Keyring,
-    Mirror,
-    Offline,
-    Sets,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.session import project_of_card, sources
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
@@ -32,6 +22,7 @@ from piimage.locking import Sources
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 
 
+@fetching
 def run(
     files: Files,
     until: Annotated[str | None, typer.Option(help="End well when the console shows this.")] = None,
@@ -44,27 +35,16 @@ def run(
         DiskKind, typer.Option("--from", help="What the image is on, where the machine has it.")
     ] = DiskKind.CARD,
     disk_file: Annotated[
-        Path | None, typer.Option(help="Keep what it writes in this file, for the next run.")
+        Path | None,
+        typer.Option(help="Keep what it writes in this file, for the next run.", readable=False),
     ] = None,
     sets: Sets = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
 ) -> None:
     """Boot an image (or build a file and boot that) in QEMU; Ctrl-C ends it."""
-    with sources(
-        verbose=verbose,
-        mirror=mirror,
-        snapshot=snapshot,
-        offline=offline,
-        insecure=insecure,
-        certificates=certificates,
-        keyring=keyring,
-    ) as found:
+    with sources(origin, verbose=verbose) as found:
         options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port)
         with card_image(files, sets, found) as image:
             board = board_of(image)

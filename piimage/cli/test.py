@@ -10,17 +10,7 @@ from typing import Annotated
 import typer
 
 from piimage.build import build_card
-from piimage.cli.options import (
-    Certificates,
-    Files,
-    Insecure,
-    Keyring,
-    Mirror,
-    Offline,
-    Sets,
-    Snapshot,
-    Verbose,
-)
+from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.session import project_of_card, sources
 from piimage.errors import PiimageError
 from piimage.testing.report import failures, junit, save
@@ -29,33 +19,23 @@ from piimage.testing.verify import require_testable, verify
 EXAMPLE = "Example: piimage test pi4.yml --junit out/pi4.xml"
 
 
+@fetching
 def test(
     files: Files,
     junit_file: Annotated[
-        Path | None, typer.Option("--junit", help="Write the outcomes here, as JUnit's XML.")
+        Path | None,
+        typer.Option("--junit", help="Write the outcomes here, as JUnit's XML.", readable=False),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds until every service is up; else the file's.")
     ] = None,
     sets: Sets = [],
-    mirror: Mirror = None,
-    snapshot: Snapshot = None,
-    offline: Offline = False,
-    insecure: Insecure = [],
-    certificates: Certificates = None,
-    keyring: Keyring = None,
+    *,
+    origin: Origin,
     verbose: Verbose = False,
 ) -> None:
     """Boot a file in the emulator, wait for its services, and make the checks of `test:`."""
-    with sources(
-        verbose=verbose,
-        mirror=mirror,
-        snapshot=snapshot,
-        offline=offline,
-        insecure=insecure,
-        certificates=certificates,
-        keyring=keyring,
-    ) as found:
+    with sources(origin, verbose=verbose) as found:
         built = project_of_card(files, sets, found)
         require_testable(built.appliance, built.board)
         with tempfile.TemporaryDirectory(prefix="piimage-") as folder:

@@ -23,6 +23,8 @@ from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
 
 _HARDWARE: Final = ("/dev/", "/sys/")
+_MOUNTED: Final = ("dev", "proc", "sys", "run", "tmp", "var", "data")
+"""Folders of the system's root over which something is mounted at boot: appliance/README.md."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def findings(
         return ()
     board = load_board(name.text, [Path(name.at.source).parent / "boards"])
     # An alias asks at each of its uses for the same, at the same place.
-    return tuple({str(one.error): one for one in _findings(root, board)}.values())
+    found = (*_findings(root, board), *_covered(root))
+    return tuple({str(one.error): one for one in found}.values())
 
 
 def absent_model(name: str, search: Sequence[Path]) -> Absent | None:
@@ -148,6 +151,20 @@ def _does(name: str, text: str, board: Board) -> bool:
     """Say whether an overlay does what `text` asks for by the parameter `name`."""
     off = re.search(rf"(^|,)\s*{re.escape(name)}=(off|no|false|0)\b", text)
     return name in board.overlays.instead_of and not off
+
+
+def _covered(root: MapNode) -> Iterator[Finding]:
+    """Give what `files:` puts where nothing on the Pi will see it."""
+    for one in _maps(root.items.get("files")):
+        if (path := _text(one, "path")) and (top := path.text.strip("/").split("/")[0]) in _MOUNTED:
+            where = "the data partition" if top == "data" else "an empty file system"
+            error = InputError(
+                "config.covered",
+                f"{quoted(path.text)} will not be seen: {where} is mounted over /{top} at boot",
+                place=str(path.at),
+                hint="instead: put it below /etc or /usr, and bind it from there",
+            )
+            yield Finding(error, certain=False)
 
 
 def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:

@@ -161,6 +161,7 @@ def _validated(
 ) -> Model:
     """Return `data` as a `model`, or raise everything that is wrong, in the order of the places."""
     found = list(errors)
+    raise_all(one for one in found if one.code == "config.unreadable")  # the rest follows from it
     try:
         made = model.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:

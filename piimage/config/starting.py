@@ -1,12 +1,15 @@
 """The file that `piimage new` writes: it passes `piimage check`, and shows what else there is."""
 
+from pathlib import PurePath
 from typing import Final
+
+from piimage.run import word
 
 _TEMPLATE: Final = """\
 # An appliance for {title}.
 #   piimage check {file}             what is wrong, if anything
-#   piimage build {file} -o out      makes out/{stem}.img
-#   piimage run out/{stem}.img       boots it in an emulator{emulated}
+#   piimage build {file} -o out      makes {image}
+#   piimage run {image}       boots it in an emulator{emulated}
 #   piimage flash /dev/sdX {file}    writes it to a card, and verifies
 # Every key: docs/reference/yaml.md, or `piimage schema` for your editor.
 
@@ -83,8 +86,8 @@ def starting_file(board: str, title: str, file: str, *, emulated: bool, overlay:
     return _TEMPLATE.format(
         board=board,
         title=title,
-        file=file,
-        stem=file.rpartition("/")[2].rsplit(".", 1)[0],
+        file=word(file),
+        image=word(f"out/{PurePath(file).stem}.img"),
         overlays="" if overlay is None else _OVERLAYS.format(overlay),
         emulated="" if emulated else " (not this board: it has none)",
     )

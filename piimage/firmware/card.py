@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from piimage import host
 from piimage.card import partitions
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
@@ -54,11 +55,12 @@ def open_card(image: Path, origin: str | None = None) -> Iterator[Card]:
             size = file.seek(0, os.SEEK_END)
             data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
+        host.refuse(error, origin or str(image))
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PiimageError(
             "firmware.no-image",
             f"the image cannot be read: {why}",
-            place=str(image),
+            place=origin or str(image),
             hint="give the .img file that `piimage build` wrote",
         ) from None
     with data:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from piimage import host
 from piimage.card import bmap
 from piimage.card.extents import Extent
 from piimage.errors import InputError, PiimageError
@@ -208,6 +209,7 @@ def _fill(stream: Stream, into: memoryview, image: Image) -> int:
                 break
             done += count
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        host.refuse(error, str(image.path))
         raise _damaged(image, str(error)) from error
     return done
 

@@ -70,8 +70,7 @@ def build_module(
     found = module_folder(folder)
     data = _made(found, lock, sources, docker)
     out.mkdir(parents=True, exist_ok=True)
-    target = out / found.file
-    write_chunks(target, [data])
+    target = write_chunks(out / found.file, [data])
     return Built(target, len(data), read_modinfo(data, found.file))
 
 

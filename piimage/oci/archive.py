@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from piimage import host
 from piimage.durable import PUBLIC, write_chunks
 from piimage.errors import InputError, PiimageError
 from piimage.oci import models
@@ -33,7 +34,12 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
             place=str(target),
             hint="name a new folder, or remove this one",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with host.writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _export_folder(layout, images, target)
+
+
+def _export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         for entry in _layout_tree(layout, images):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
+from piimage import host
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import CHUNK
@@ -56,6 +57,7 @@ class LayerStream(io.RawIOBase):
         try:
             data = self._source.read(len(view))
         except (OSError, EOFError, zlib.error) as error:
+            host.refuse(error, self._origin)
             raise layer_damaged(str(error), self._origin) from error
         if not data:
             complaint = self._finish()

@@ -12,7 +12,7 @@ from pathlib import Path
 from piimage import events
 from piimage.debian.request import Request
 from piimage.durable import write_chunks
-from piimage.errors import InputError
+from piimage.errors import InputError, PiimageError
 from piimage.lock import (
     Lock,
     LockedEnvironment,
@@ -221,10 +221,12 @@ def _resolved(
 def _write(lock: Lock, path: Path) -> None:
     try:
         write_chunks(path, [render_lock(lock).encode()])
-    except OSError as error:
+    except PiimageError as error:
+        if error.code not in ("host.gone", "host.path", "host.denied", "host.read-only"):
+            raise
         raise InputError(
             "pkg.lock-place",
-            f"the lock cannot be written: {error.strerror}",
+            f"the lock cannot be written: {error.message}",
             place=str(path),
             hint="name a place where it can: --lock FILE",
         ) from error

@@ -25,6 +25,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from piimage import host
 from piimage.errors import PiimageError
 from piimage.store import CHUNK
 from piimage.trees import Entry, Kind, clean_path, file
@@ -79,9 +80,10 @@ class Wheel:
             zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, RuntimeError,
             NotImplementedError, csv.Error, configparser.Error,
         ) as error:  # fmt: skip
+            host.refuse(error, self.filename)
             raise self.refused(str(error) or type(error).__name__) from error
         except PiimageError as error:
-            if error.code == "python.wheel-damaged":
+            if error.code == "python.wheel-damaged" or error.code.startswith("host."):
                 raise
             raise self.refused(error.message) from error
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from piimage import events
 from piimage.errors import MissingTool, PiimageError
-from piimage.run import ENGINE, REGISTRIES, Runner, clean_environment
+from piimage.run import ENGINE, REGISTRIES, Runner, clean_environment, word
 
 
 def test_run_returns_what_the_command_wrote(runner: Runner) -> None:
@@ -114,3 +115,20 @@ def test_every_command_is_announced_ready_to_paste() -> None:
     heard: list[events.Event] = []
     Runner(heard.append).run(["echo", "two words"])
     assert heard == [events.CommandStarted("echo 'two words'")]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("pi4.yml", "pi4.yml"),
+        ("my pi.yml", "'my pi.yml'"),
+        ("a$(id).yml", "'a$(id).yml'"),
+        ("-n.yml", "./-n.yml"),
+        ("it's.yml", "'it'\"'\"'s.yml'"),
+        ("two\nlines\x1b's\\.yml", "$'two\\012lines\\033\\'s\\\\.yml'"),
+    ],
+)
+def test_a_path_is_shown_as_one_word_for_a_shell(path: str, shown: str) -> None:
+    assert word(path) == shown
+    said = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
+    assert said.stdout.decode() == ("./" + path if path.startswith("-") else path)

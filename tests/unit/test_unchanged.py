@@ -1,106 +1,320 @@
+"""What lets a build be left out: every kind of input, for every kind of place for the outputs."""
+
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from piimage import packers, resources
+from piimage.boards import load_board
+from piimage.config.load import load
+from piimage.dockerfiles import content_key
+from piimage.durable import write_chunks
+from piimage.lock import Lock
+from piimage.locking import existing_lock, lock_path, write_lock
+from piimage.modules.folder import module_folder
+from piimage.plan.containers import plan_containers
+from piimage.plan.system import plan_system
+from piimage.run import Runner
 from piimage.store import Store
-from piimage.unchanged import Memory
+from piimage.unchanged import Memory, Witness
+
+from .plan.locks import lock_of
+
+TICK = 0.025  # seconds: longer than a tick of any kernel's clock, and than what counts as one
+YAML = """
+variables: [NAME]
+board: mine
+hostname: ${NAME}
+files:
+  - { path: etc/motd, source: outdoor/motd }
+  - { path: etc/linked, source: link }
+  - { path: etc/later, source: later, optional: true }
+  - { path: etc/hosts.copy, source: /etc/hosts }
+services:
+  - { name: own, build: own, seccomp: seccomp.json }
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with an input of every kind, and where its outputs and its store are."""
+
+    folder: Path
+    out: Path
+    store: Store
+    environment: dict[str, str]
+
+    def memory(self, *options: str) -> Memory:
+        names = ("base.yml", "pi.yml")
+        files = tuple(self.folder / name for name in names)
+        return Memory(self.store, files, self.out, options)
+
+    def build(self) -> None:
+        """Read as a build does, by what a build reads with, and write what is no image."""
+        memory = self.memory()
+        witness = memory.witness()
+        packers.identity.cache_clear()  # each build is a process of its own
+        with witness.watching():
+            appliance = load(list(memory.files), (), self.environment)
+            board = load_board(appliance.board, [self.folder / "boards"])
+            existing_lock(lock_path(memory.files))
+            lock = lock_of(appliance, board)
+            layers = plan_system(appliance, board, lock, {}).layers
+            for one in (*layers, *plan_containers(appliance, lock, {}).containers[0].layers):
+                assert one.key
+            content_key(self.folder / "docker", {})
+            module_folder(self.folder / "module").sources()
+            Runner(environment={"PATH": self.environment["PATH"]}).run(["true"])
+            self.out.mkdir(exist_ok=True)
+            image = write_chunks(self.out / "pi.img", [b"image"])
+            memory.remember(witness, [image], "done", self.environment)
+
+    def said(self) -> str | None:
+        return self.memory().unchanged(self.environment)
+
+
+def project(tmp_path: Path, out: str = "out") -> Project:
+    folder = tmp_path / "project"
+    for name in ("outdoor", "own/tree/deep", "docker", "module", "boards", "bin", "late"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(resources.path("boards") / "qemu-virt.yml", folder / "boards" / "mine.yml")
+    write = {
+        "base.yml": "onboot: []\n", "pi.yml": YAML, "outdoor/motd": "hello\n", "one": "1\n",
+        "two": "2\n", "seccomp.json": '{"defaultAction": "SCMP_ACT_ALLOW"}\n',
+        "own/service.yml": "name: own\nentrypoint: [/bin/x]\nfiles:\n"
+        "  - { path: opt, source: tree }\n", "own/tree/deep/file": "x\n",
+        "docker/Dockerfile": "FROM scratch\n", "docker/data": "x\n",
+        "module/module.yml": "name: m\ndescription: m\nlicense: GPL-2.0-only\n",
+        "module/Kbuild": "obj-m := m.o\n",
+    }  # fmt: skip
+    for name, text in write.items():
+        (folder / name).write_text(text)
+    (folder / "link").symlink_to("one")
+    (folder / "docker" / "link").symlink_to("data")
+    shutil.copy("/bin/true", folder / "bin" / "true")
+    write_lock(Lock(), folder / "pi.lock")
+    (tmp_path / "through").symlink_to("project")
+    environment = {"NAME": "a", "PATH": f"{folder}/late:{folder}/bin", "OTHER": "x"}
+    time.sleep(TICK)
+    return Project(folder, folder / out, Store(tmp_path), environment)
+
+
+def rewrite(name: str, text: str) -> Callable[[Project], None]:
+    def change(project: Project) -> None:
+        (project.folder / name).write_text(text)
+
+    return change
+
+
+def keep_size_and_time(project: Project) -> None:
+    """Change a file as `cp -p` or a version control that restores times may."""
+    path = project.folder / "outdoor" / "motd"
+    before = path.stat()
+    path.write_text("olleh\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def retarget(name: str, target: str) -> Callable[[Project], None]:
+    def change(project: Project) -> None:
+        (project.folder / name).unlink()
+        (project.folder / name).symlink_to(target)
+
+    return change
+
+
+def variable(project: Project) -> None:
+    project.environment["NAME"] = "b"
+
+
+def no_variable(project: Project) -> None:
+    del project.environment["NAME"]
+
+
+def new_variable(project: Project) -> None:
+    project.environment["PIIMAGE_BOARDS"] = str(project.folder / "late")
+
+
+def other_path(project: Project) -> None:
+    project.environment["PATH"] = f"{project.folder}/bin"
+
+
+CHANGES: Mapping[str, Callable[[Project], None]] = {
+    "YAML": rewrite("pi.yml", YAML + "# more\n"),
+    "merged file": rewrite("base.yml", "services: []\n"),
+    "variable": variable,
+    "variable gone": no_variable,
+    "setting of piimage": new_variable,
+    "lock": rewrite("pi.lock", "{}"),
+    "lock gone": lambda project: (project.folder / "pi.lock").unlink(),
+    "board": lambda project: os.utime(project.folder / "boards" / "mine.yml"),
+    "another board": rewrite("boards/other.yml", ""),
+    "file's source": rewrite("outdoor/motd", "other\n"),
+    "same size and time": keep_size_and_time,
+    "source gone": lambda project: (project.folder / "outdoor" / "motd").unlink(),
+    "optional source comes": rewrite("later", "x"),
+    "link leads elsewhere": retarget("link", "two"),
+    "folder comes": lambda project: (project.folder / "own" / "tree" / "more").mkdir(),
+    "file comes in a folder": rewrite("own/tree/deep/more", ""),
+    "mode": lambda project: (project.folder / "own" / "tree" / "deep" / "file").chmod(0o755),
+    "service.yml": rewrite("own/service.yml", "name: own\nentrypoint: [/bin/y]\n"),
+    "seccomp profile": rewrite("seccomp.json", '{"defaultAction": "SCMP_ACT_LOG"}\n'),
+    "Dockerfile": rewrite("docker/Dockerfile", "FROM scratch\n\n"),
+    "context's link": retarget("docker/link", "Dockerfile"),
+    "module's source": rewrite("module/Kbuild", "obj-m += m.o\n"),
+    "module's new source": rewrite("module/m.c", ""),
+    "host program": lambda project: os.utime(project.folder / "bin" / "true"),
+    "host program before it": lambda project: (project.folder / "late" / "true").symlink_to(
+        "/bin/true"
+    ),
+    "PATH": other_path,
+    "output": lambda project: os.utime(project.out / "pi.img"),
+    "output gone": lambda project: (project.out / "pi.img").unlink(),
+}  # fmt: skip
+OUTS = {
+    "out": CHANGES,  # also the beginning of an input's name
+    ".": CHANGES,
+    "outdoor": CHANGES,
+    "own/tree": ("YAML", "mode", "folder comes"),
+    "../through": ("YAML", "board", "file's source", "output"),
+    "../elsewhere": ("YAML", "lock", "same size and time", "output gone"),
+    "boards": ("board", "YAML", "output gone"),
+}
+"""Folders for the outputs, as seen from the project's, and what is changed for each."""
+
+
+@pytest.mark.parametrize(
+    ("place", "change"), [(place, change) for place, changes in OUTS.items() for change in changes]
+)
+def test_a_change_of_any_input_is_noticed(tmp_path: Path, place: str, change: str) -> None:
+    one = project(tmp_path, place)
+    one.build()
+    time.sleep(TICK)
+    # Where outputs lie among a container's files or the boards, each build changes an input.
+    assert one.said() == (None if place in ("own/tree", "boards") else "done")
+    CHANGES[change](one)
+    assert one.said() is None
+
+
+@pytest.mark.parametrize("place", ["out", ".", "outdoor"])
+def test_what_is_no_input_may_change(tmp_path: Path, place: str) -> None:
+    one = project(tmp_path, place)
+    one.build()
+    time.sleep(TICK)
+    one.environment["OTHER"] = "y"
+    (one.folder / "notes").write_text("")
+    (one.out / "pi.img.swp").write_text("")
+    assert one.said() == "done"
+
+
+def test_nothing_is_known_at_first(tmp_path: Path) -> None:
+    assert project(tmp_path).said() is None
+
+
+def test_other_options_are_another_build(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    one.build()
+    assert one.memory("tar").unchanged(one.environment) is None
+
+
+def test_another_working_folder_is_another_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = project(tmp_path)
+    one.build()
+    monkeypatch.chdir(one.folder)
+    assert one.said() is None
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    (folder / "files").mkdir(parents=True)
-    (folder / "pi.yml").write_text("hostname: ${NAME}\n")
-    (folder / "files" / "motd").write_text("hello\n")
-    (tmp_path / "out").mkdir()
-    return folder
+def witness(tmp_path: Path) -> Witness:
+    return Memory(Store(tmp_path / "store"), (), tmp_path, ()).witness()
 
 
-def memory(store: Store, project: Path, *options: str) -> Memory:
-    return Memory(store, (project / "pi.yml",), project.parent / "out", options)
-
-
-def build(memory: Memory, project: Path, environment: dict[str, str]) -> Path:
-    """A build that reads everything in `project`."""
-    image = memory.out / "pi.img"
-    witness = memory.witness()
+def test_no_path_is_left_out_for_where_it_lies(witness: Witness) -> None:
     with witness.watching():
-        for path in sorted(project.rglob("*")):
-            if path.is_file():
-                path.read_bytes()
-        image.write_bytes(b"image")
-    memory.remember(witness, [image], "done", environment)
-    return image
+        Path("/etc/hosts").read_bytes()
+        Path("/run").exists()
+        Path(pytest.__file__).read_bytes()
+    seen = witness.inputs()
+    assert seen is not None
+    assert seen.keys() >= {
+        ("look", "/etc/hosts"), ("look", "/run"), ("look", pytest.__file__)
+    }  # fmt: skip
 
 
-def test_the_same_again_is_known(store: Store, project: Path) -> None:
-    env = {"NAME": "a", "OTHER": "x"}
-    build(memory(store, project), project, env)
-    assert memory(store, project).unchanged(env) == "done"
-    assert memory(store, project).unchanged({**env, "OTHER": "y"}) == "done"
+@pytest.mark.parametrize("path", ["/proc/version", "/dev/zero"])
+def test_what_has_no_state_is_never_the_same(witness: Witness, tmp_path: Path, path: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with witness.watching(), link.open("rb") as file:
+        file.read(1)
+    assert witness.inputs() is None
 
 
-def test_nothing_is_known_at_first(store: Store, project: Path) -> None:
-    assert memory(store, project).unchanged({}) is None
-
-
-def test_other_options_are_another_build(store: Store, project: Path) -> None:
-    build(memory(store, project), project, {})
-    assert memory(store, project, "tar").unchanged({}) is None
-
-
-@pytest.mark.parametrize("change", ["content", "new file", "gone", "mode", "lock", "board"])
-def test_a_change_of_any_input_is_noticed(store: Store, project: Path, change: str) -> None:
-    build(memory(store, project), project, {})
-    assert memory(store, project).unchanged({}) == "done"
-    time.sleep(0.02)  # longer than a tick of the file system's clock
-    match change:
-        case "content":
-            (project / "files" / "motd").write_text("olleh\n")
-        case "new file":
-            (project / "files" / "issue").write_text("")
-        case "gone":
-            (project / "files" / "motd").unlink()
-        case "mode":
-            (project / "files" / "motd").chmod(0o755)
-        case "lock":
-            (project / "pi.lock").write_text("")
-        case "board":
-            (project / "boards").mkdir()
-    assert memory(store, project).unchanged({}) is None
-
-
-def test_a_variable_of_the_file_is_an_input(store: Store, project: Path) -> None:
-    build(memory(store, project), project, {"NAME": "a"})
-    assert memory(store, project).unchanged({"NAME": "b"}) is None
-    assert memory(store, project).unchanged({}) is None
-
-
-def test_an_output_that_was_touched_or_removed_is_made_again(store: Store, project: Path) -> None:
-    image = build(memory(store, project), project, {})
-    os.utime(image, ns=(0, 0))
-    assert memory(store, project).unchanged({}) is None
-    image.unlink()
-    assert memory(store, project).unchanged({}) is None
-
-
-def test_a_file_that_changed_during_the_build_is_not_forgotten(store: Store, project: Path) -> None:
-    one = memory(store, project)
-    witness = one.witness()
+def test_an_input_that_changed_during_the_build_is_not_forgotten(
+    witness: Witness, tmp_path: Path
+) -> None:
+    path = tmp_path / "input"
+    path.write_text("x")
+    time.sleep(TICK)
     with witness.watching():
-        (project / "files" / "motd").read_bytes()
-    time.sleep(0.02)
-    (project / "files" / "motd").write_text("other\n")
-    one.remember(witness, [], "done", {})
-    assert one.unchanged({}) is None
+        path.read_bytes()
+        os.close(os.open(path, os.O_RDONLY))
+    path.chmod(0o600)
+    assert witness.inputs() is None
 
 
-def test_a_damaged_memory_is_no_memory(store: Store, project: Path) -> None:
-    build(memory(store, project), project, {})
-    for file in (store.root / "built").iterdir():
+@pytest.mark.parametrize(("later", "known"), [(19_999_999, False), (20_000_000, True)])
+def test_an_input_so_new_that_its_times_may_hide_a_change_is_not_believed(
+    witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int, known: bool
+) -> None:
+    path = tmp_path / "input"
+    path.write_text("x")
+    changed = path.stat().st_ctime_ns
+    monkeypatch.setattr(time, "time_ns", lambda: changed + later)
+    with witness.watching():
+        path.read_bytes()
+    assert (witness.inputs() is not None) is known
+
+
+def test_what_a_build_made_for_itself_is_no_input(witness: Witness, tmp_path: Path) -> None:
+    with witness.watching():
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            (Path(folder) / "draft").write_text("x")
+            assert (Path(folder) / "draft").exists()
+        (tmp_path / "kept").write_text("x")
+        (tmp_path / "kept").read_text()
+    seen = witness.inputs()
+    assert seen is not None
+    assert not [path for _, path in seen if path.startswith(folder)]
+    assert ("look", str(tmp_path / "kept")) in seen
+
+
+def test_what_a_build_made_and_another_changed_meanwhile_is_not_the_same(
+    witness: Witness, tmp_path: Path
+) -> None:
+    lock = tmp_path / "pi.lock"
+    with witness.watching():
+        write_lock(Lock(), lock)
+        lock.exists()
+        time.sleep(TICK)
+    lock.write_text("edited")
+    assert witness.inputs() is None
+
+
+def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    one.build()
+    for file in (one.store.root / "built").iterdir():
         file.write_text("[]")
-    assert memory(store, project).unchanged({}) is None
+    assert one.said() is None

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from piimage import events
-from piimage.cli.provision import warn_unheard
+from piimage.cli.provision import settings, warn_unheard
+from piimage.errors import ErrorGroup
 from piimage.flash.able import Able
 from piimage.flash.provision import Settings
 
@@ -21,3 +24,16 @@ def test_a_setting_that_nobody_asks_for_is_said() -> None:
 
 def test_what_an_image_does_not_say_is_not_complained_of() -> None:
     assert said(None) == []
+
+
+@pytest.mark.provokes("flash.bad-setting")
+def test_a_setting_without_a_value_is_refused_by_name() -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        settings(None, (), None, None, None, ["A=1", "E", "F=", ""])
+    said = [str(error) for error in caught.value.errors]
+    assert said[0].startswith("--set: 'E' is not KEY=VALUE; give the value: --set E=VALUE")
+    assert len(said) == 2
+
+
+def test_an_empty_value_is_one() -> None:
+    assert settings(None, (), None, None, None, ["A=", "B=x=y"]).values == {"A": "", "B": "x=y"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +12,78 @@ import pytest
 
 from piimage import events
 from piimage.cli import main as cli
+from piimage.cli.options import Origin
+from piimage.cli.sources import sources_of
 from piimage.debian import mirror
 from piimage.locking import Sources
+from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store
 
-SOURCES = {"--mirror", "--snapshot", "--offline", "--keyring", "--insecure-registry",
-           "--registry-certs"}  # fmt: skip
+SOURCES = {"--mirror", "--snapshot", "--keyring", "--offline", "--index", "--builder",
+           "--insecure-registry", "--registry-certs", "--registry-auth"}  # fmt: skip
+FETCHING = {"lock", "build", "run", "test", "flash", "deploy", "module build", "pkg build",
+            "pkg push"}  # fmt: skip
+PACKAGE = Path(cli.__file__).parents[1]
 
 
-@pytest.mark.parametrize("verb", ["lock", "build", "run", "test", "flash"])
-def test_a_verb_that_builds_takes_every_source(verb: str) -> None:
-    command: Any = cli.command(verb)
-    assert {name for one in command.params for name in one.opts} >= SOURCES
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its words, those of groups among them."""
+    for verb in cli.VERBS:
+        top: Any = cli.command(verb)
+        parts = getattr(top, "commands", None)
+        yield from (
+            [(verb, top)]
+            if parts is None
+            else ((f"{verb} {name}", part) for name, part in parts.items())
+        )
+
+
+def options(command: Any) -> set[str]:
+    return {name for one in command.params for name in one.opts}
+
+
+def test_a_verb_takes_every_source_or_none() -> None:
+    taken = {name: options(command) & SOURCES for name, command in commands()}
+    assert {name for name, some in taken.items() if some} == FETCHING
+    assert {name: SOURCES - taken[name] for name in FETCHING if taken[name] != SOURCES} == {}
+
+
+def test_sources_are_opened_in_one_place() -> None:
+    called = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Sources"
+    }
+    # The page of drivers is made by hand, for Debian's kernels of the day.
+    assert called == {"cli/sources.py", "cli/driver_reference.py"}
+
+
+def test_what_is_said_of_a_source_reaches_it(tmp_path: Path) -> None:
+    origin = Origin(
+        "http://m", "http://s", Path("k"), False, "http://i", "b", ["h:1"], Path("c"), Path("a")
+    )
+    found = sources_of(origin, Store(tmp_path), Runner(), events.ignore)
+    assert (found.mirror, found.snapshot, found.keyring) == ("http://m", "http://s", Path("k"))
+    assert (found.index, found.builder, found.offline) == ("http://i", "b", False)
+    assert found.access == Access(frozenset({"h:1"}), Path("c"), Path("a"))
+
+
+def test_an_option_that_a_message_tells_to_use_is_there() -> None:
+    known = {name for _, command in commands() for name in options(command)}
+    known |= {"--setrw", "--index-url", "--output"}  # blockdev's, pip's, docker save's
+    named = {
+        (str(path.relative_to(PACKAGE)), word)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword) and node.arg == "hint"
+        for text in ast.walk(node.value)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+        for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text.value)
+    }
+    assert len(named) > 10
+    assert {(file, word) for file, word in named if word not in known} == set()
 
 
 @pytest.mark.provokes("debian.no-keyring")

@@ -265,3 +265,21 @@ def test_a_key_that_the_ready_made_sshd_passes_over_is_a_remark(tmp_path: Path) 
     assert ":3:25: the ready-made sshd (Dropbear) does not know from, and passes a key" in remark
     own = "services: [{name: s, image: mine}]"
     assert refuse_lacking(written(tmp_path, f"board: pi4\n{own}\n{keys}"), (), {}) == ()
+
+
+@pytest.mark.provokes("config.covered")
+@pytest.mark.parametrize(
+    "path",
+    ["run/a", "/run/a", "tmp/a/b", "/var/lib/x", "data/x", "dev/x", "proc/x", "/sys/x", "data"],
+)
+def test_a_file_that_a_mount_will_cover_is_warned_of(path: str, tmp_path: Path) -> None:
+    text = f"board: pi4\nfiles: [{{ path: {path}, contents: x }}]\n"
+    (remark,) = refuse_lacking(written(tmp_path, text), (), {})
+    assert remark.startswith(f"{tmp_path / 'a.yml'}:2:17: ")
+    assert f"over /{path.strip('/').split('/')[0]} at boot" in remark
+
+
+@pytest.mark.parametrize("path", ["etc/run", "runs/a", "usr/data/x", "database"])
+def test_a_file_that_is_seen_is_not_warned_of(path: str, tmp_path: Path) -> None:
+    text = f"board: pi4\nfiles: [{{ path: {path}, contents: x }}]\n"
+    assert refuse_lacking(written(tmp_path, text), (), {}) == ()

@@ -15,6 +15,7 @@ from piimage.config.load import load, load_all, load_folder, load_system
 from piimage.config.models import Appliance
 from piimage.config.reference import json_schema, yaml_reference
 from piimage.config.starting import starting_file
+from piimage.run import word
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))
@@ -179,6 +180,14 @@ def test_the_starting_file_is_good_for_every_board(board: str, tmp_path: Path) -
     file = tmp_path / "new.yml"
     file.write_text(starting_file(board, "A board", str(file), emulated=False, overlay=None))
     assert load_all([file]).board == board
+
+
+@pytest.mark.parametrize("name", ["my pi.yml", "a\n? b.yml", "{x}.yml"])
+def test_the_starting_file_names_itself_for_a_shell(name: str, tmp_path: Path) -> None:
+    text = starting_file("pi4", "A board", name, emulated=True, overlay=None)
+    (tmp_path / "a.yml").write_text(text)
+    assert load_all([tmp_path / "a.yml"]).hostname == "pi4"
+    assert f"#   piimage build {word(name)} -o out" in text
 
 
 def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> None:
