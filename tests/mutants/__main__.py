@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.mutants.bench import BaselineFailed, Bench, Outcome, copy_repository
-from tests.mutants.choose import Mutant, sample
-from tests.mutants.rooms import ROOT, Room, accepted, rooms
+from tests.mutants.choose import sample
+from tests.mutants.rooms import ROOT, Mutant, Room, accepted, rooms
 
 WANTED_PER_CENT = 90
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from tests.mutants.choose import Mutant
+from tests.mutants.rooms import Mutant
 
 _ADDRESS_SPACE = 6 << 30
 _SPARE_SECONDS, _SPARE_FACTOR = 20, 4

@@ -12,20 +12,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
 from tests.mutants.operators import Position, operators
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change: the file, below the repository, and what becomes of its text."""
-
-    file: str
-    line: int
-    before: str
-    after: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.before}  ->  {self.after}"
+from tests.mutants.rooms import Mutant
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.choose import Mutant
-
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the file, below the repository, and what becomes of its text."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.before}  ->  {self.after}"
 
 
 @dataclass(frozen=True)

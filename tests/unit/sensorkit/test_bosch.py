@@ -25,6 +25,7 @@ from sensorkit.errors import (
 )
 from sensorkit.measurement import Sample
 
+from tests.branches import QUICK, at_least
 from tests.unit.sensorkit.rig import EXAMPLE_CALIBRATION, EXAMPLE_DATA, Rig
 
 EXAMPLE = bosch_math.Calibration.parse(EXAMPLE_CALIBRATION)
@@ -493,31 +494,29 @@ def test_any_bytes_give_measurements_or_a_sensor_error(data: st.DataObject) -> N
 
 def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() -> None:
     """Good answers with one of them overwritten, so that every stage of the driver is reached."""
-    ends = Counter[str]()
 
-    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-    @given(register=st.sampled_from([0xD0, 0xF3, 0x88]), data=st.data())
-    def broken(register: int, data: st.DataObject) -> None:
-        def answer(asked: int, length: int) -> bytes:
-            good = bytearray(believable(asked, length))
-            if asked == register:
-                good[data.draw(st.integers(0, length - 1))] = data.draw(st.integers(0, 255))
-            return bytes(good)
+    def run(ways: Counter[str]) -> None:
+        @settings(QUICK, max_examples=200)
+        @given(register=st.sampled_from([0xD0, 0xF3, 0x88]), data=st.data())
+        def broken(register: int, data: st.DataObject) -> None:
+            def answer(asked: int, length: int) -> bytes:
+                good = bytearray(believable(asked, length))
+                if asked == register:
+                    good[data.draw(st.integers(0, length - 1))] = data.draw(st.integers(0, 255))
+                return bytes(good)
 
-        driver = Bosch280(Scripted(answer), Rig().clock)
-        try:
-            driver.start()
-            sample = driver.sample()
-        except SensorError as error:
-            ends[error.kind] += 1
-            return
-        ends["sample"] += 1
-        values = by_key(sample)
-        assert -40 <= values["temperature"] <= 85
-        assert 30_000 <= values.get("pressure", 30_000) <= 110_000
+            driver = Bosch280(Scripted(answer), Rig().clock)
+            try:
+                driver.start()
+                sample = driver.sample()
+            except SensorError as error:
+                ways[error.kind] += 1
+                return
+            ways["sample"] += 1
+            values = by_key(sample)
+            assert -40 <= values["temperature"] <= 85
+            assert 30_000 <= values.get("pressure", 30_000) <= 110_000
 
-    broken()
-    floors = {"sample": 30, "settings": 20, "identity": 20, "calibration": 20}
-    assert {kind: ends[kind] >= least for kind, least in floors.items()} == dict.fromkeys(
-        floors, True
-    ), ends
+        broken()
+
+    at_least({"sample": 20, "settings": 10, "identity": 10, "calibration": 10}, run)
