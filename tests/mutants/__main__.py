@@ -68,9 +68,12 @@ def _outcomes(mutants: Sequence[Mutant], benches: Sequence[Bench]) -> list[Outco
     def one(mutant: Mutant) -> Outcome:
         bench = free.get()
         try:
-            return bench.outcome(mutant)
+            outcome = bench.outcome(mutant)
         finally:
             free.put(bench)
+        if outcome is Outcome.SURVIVED:
+            print(f"  lives  {mutant}", flush=True)  # at once: a run may be cut short
+        return outcome
 
     with ThreadPoolExecutor(len(benches)) as pool:
         return list(pool.map(one, mutants))
@@ -80,8 +83,6 @@ def _report(room: Room, mutants: Sequence[Mutant], outcomes: Sequence[Outcome]) 
     known = accepted()
     survivors = [m for m, o in zip(mutants, outcomes, strict=True) if o is Outcome.SURVIVED]
     new = [m for m in survivors if not any(a.is_(m) for a in known)]
-    for mutant in new:
-        print(f"  lives  {mutant}")
     counted = len(mutants) - (len(survivors) - len(new))
     noticed = counted - len(new)
     share = 100 * noticed / counted if counted else 100.0
