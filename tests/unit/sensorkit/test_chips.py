@@ -426,6 +426,49 @@ class TestAds1015:
         ads(rig, model, Ads1015Settings(inputs=(0,), chip=chip)).sample()
         assert rig.adapter.log[0].messages[0].data == code
 
+    @pytest.mark.parametrize(
+        ("settings", "config"),
+        [
+            (Ads1015Settings(6.144), 0xC183),
+            (Ads1015Settings(2.048), 0xC583),
+            (Ads1015Settings(1.024), 0xC783),
+            (Ads1015Settings(0.512), 0xC983),
+            (Ads1015Settings(0.256), 0xCB83),
+            (Ads1015Settings(rate=128), 0xC303),
+            (Ads1015Settings(rate=250), 0xC323),
+            (Ads1015Settings(rate=490), 0xC343),
+            (Ads1015Settings(rate=920), 0xC363),
+            (Ads1015Settings(rate=2400), 0xC3A3),
+            (Ads1015Settings(rate=3300), 0xC3C3),
+            (Ads1015Settings(rate=8, chip=Chip.ADS1115), 0xC303),
+            (Ads1015Settings(rate=16, chip=Chip.ADS1115), 0xC323),
+            (Ads1015Settings(rate=32, chip=Chip.ADS1115), 0xC343),
+            (Ads1015Settings(rate=64, chip=Chip.ADS1115), 0xC363),
+            (Ads1015Settings(rate=128, chip=Chip.ADS1115), 0xC383),
+            (Ads1015Settings(rate=250, chip=Chip.ADS1115), 0xC3A3),
+            (Ads1015Settings(rate=475, chip=Chip.ADS1115), 0xC3C3),
+        ],
+    )
+    def test_full_scales_and_rates_by_the_data_sheets_tables(
+        self, settings: Ads1015Settings, config: int
+    ) -> None:
+        """SBAS473E table 8, SBAS444E table 8: PGA is bits 11..9, DR bits 7..5."""
+        rig = Rig()
+        kind = {Chip.ADS1015: Ads1015Model, Chip.ADS1115: Ads1115Model}[settings.chip]
+        ads(rig, kind(rig.clock, volts=(0.1, 0.1, 0.1, 0.1)), settings).sample()
+        assert int.from_bytes(rig.adapter.log[0].messages[0].data[1:], "big") == config
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "atime"), [(2.4, 0xFF), (24, 0xF6), (153.6, 0xC0), (614.4, 0x00)]
+)
+def test_integration_times_by_the_data_sheets_table(milliseconds: float, atime: int) -> None:
+    """TCS3472, "RGBC timing register"; 2.4 ms a cycle."""
+    rig = Rig()
+    rig.chips[0x29] = Tcs3472Model(rig.clock)
+    Tcs3472(rig.smbus(0x29), rig.clock, Tcs3472Settings(milliseconds)).start()
+    assert rig.smbus(0x29).read(0xA1, 1) == bytes([atime])
+
 
 Maker = tuple[int, Callable[[Rig], I2cTarget], Callable[[Rig], Driver]]
 CHIPS: dict[str, Maker] = {

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from chipmodels.bosch import Air, BoschModel
 from prometheus_client.parser import text_string_to_metric_families
+from sensorkit import measurement
 from sensorkit.corrections import (
     Altitude,
     CpuHeat,
@@ -212,6 +213,30 @@ class TestCorrections:
     def test_a_measurement_cannot_hold_an_impossible_value(self, value: float) -> None:
         with pytest.raises(InvalidReading):
             Measurement(TEMPERATURE_CHANNEL, value, 0.0)
+
+
+def test_quantities_their_units_digits_and_forms() -> None:
+    """Prometheus' base units; Home Assistant's device classes and their units."""
+    found = {
+        q.metric: (q.unit, q.digits, q.jump, f.device_class, f.unit, f.factor, f.digits)
+        for q in vars(measurement).values()
+        if isinstance(q, measurement.Quantity)
+        for f in (q.home_assistant,)
+    }
+    assert found == {
+        "temperature_celsius": ("°C", 2, 1.0, "temperature", "°C", 1.0, 2),
+        "pressure_pascals": ("Pa", 2, 100.0, "atmospheric_pressure", "hPa", 0.01, 2),
+        "sea_level_pressure_pascals": ("Pa", 2, None, "atmospheric_pressure", "hPa", 0.01, 2),
+        "altitude_meters": ("m", 2, None, "distance", "m", 1.0, 2),
+        "humidity_ratio": ("1", 4, 0.05, "humidity", "%", 100.0, 2),
+        "illuminance_lux": ("lx", 2, None, "illuminance", "lx", 1.0, 2),
+        "color_temperature": ("K", 0, None, None, "K", 1.0, 0),
+        "color_ratio": ("1", 4, None, None, "%", 100.0, 2),
+        "acceleration_meters_per_second_squared": ("m/s²", 4, None, None, "m/s²", 1.0, 3),
+        "magnetic_flux_density_teslas": ("T", 9, None, None, "µT", 1e6, 2),
+        "heading_degrees": ("°", 1, None, None, "°", 1.0, 1),
+        "voltage_volts": ("V", 4, 0.05, "voltage", "V", 1.0, 3),
+    }
 
 
 class TestWeb:
