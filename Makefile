@@ -3,7 +3,7 @@ PIIMAGE := .venv/bin/piimage
 # Two a processor: a good part of the tests waits for programs that they started.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: setup image test check format docs docs-drivers clean
+.PHONY: setup image test check mutants format docs docs-drivers clean
 
 setup: .venv/installed
 
@@ -29,6 +29,16 @@ check: setup
 
 test: check
 	.venv/bin/pytest tests/system --durations 10
+
+# Small changes to the code that the tests ought to notice (docs/mutants.md); not part of check.
+# make mutants ROOMS="store trees" SAMPLE=40 SEED=1 JOBS=1
+ROOMS ?=
+SAMPLE ?= 40
+SEED ?= 1
+JOBS ?= 1
+mutants: setup
+	.venv/bin/python -m pip install -q --group mutants
+	.venv/bin/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS) $(ROOMS)
 
 format: setup
 	.venv/bin/ruff check --fix -q .

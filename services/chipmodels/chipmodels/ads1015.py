@@ -1,11 +1,10 @@
-"""ADS1015 four-input converter (TI SBAS473E)."""
+"""ADS1015 and ADS1115 four-input converters (TI SBAS473E, SBAS444E)."""
 
 from __future__ import annotations
 
 from chipmodels.clock import TimeSource
 
 _FULL_SCALE = (6.144, 4.096, 2.048, 1.024, 0.512, 0.256, 0.256, 0.256)
-_RATES = (128, 250, 490, 920, 1600, 2400, 3300, 3300)
 _PAIRS = ((0, 1), (0, 3), (1, 3), (2, 3))
 _WAKE_SECONDS = 25e-6
 _OS = 0x8000
@@ -14,6 +13,11 @@ _SINGLE_SHOT = 0x0100
 
 class Ads1015Model:
     """One ADS1015. `volts` are the four inputs against ground; `slow` stretches conversions."""
+
+    rates: tuple[int, ...] = (128, 250, 490, 920, 1600, 2400, 3300, 3300)
+    """Conversions a second by rate code (section 8.6.3)."""
+    bits = 12
+    """Those of a result, from the word's top (section 8.6.2)."""
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class Ads1015Model:
         self._words[register] = value & ~_OS if register == 1 else value
         if register == 1 and (value & _OS or not value & _SINGLE_SHOT):
             self._converting = value
-            period = (1 / _RATES[value >> 5 & 7]) * self.slow
+            period = (1 / self.rates[value >> 5 & 7]) * self.slow
             self._done_at = self._time.monotonic() + _WAKE_SECONDS + period
 
     def _advance(self) -> None:
@@ -79,5 +83,13 @@ class Ads1015Model:
         else:
             plus, minus = _PAIRS[mux]
             volts = self.volts[plus] - self.volts[minus]
-        counts = max(-2048, min(2047, round(volts * 2048 / full_scale)))
-        return counts << 4 & 0xFFFF
+        half = 1 << self.bits - 1
+        counts = max(-half, min(half - 1, round(volts * half / full_scale)))
+        return counts << 16 - self.bits & 0xFFFF
+
+
+class Ads1115Model(Ads1015Model):
+    """One ADS1115: the same registers, 16 bits, and other rates by the same codes."""
+
+    rates = (8, 16, 32, 64, 128, 250, 475, 860)
+    bits = 16

@@ -149,7 +149,7 @@ class _Converter:
     busy_until: float = -1.0
     next_start: float | None = None
     results: RawSample = RawSample(NEVER_MEASURED, NEVER_MEASURED, 0x8000)
-    filtered: tuple[float, float] | None = None
+    filtered: tuple[float | None, float | None] = (None, None)
 
 
 class BoschModel:
@@ -264,13 +264,17 @@ class BoschModel:
             self._start_conversion()
         elif register == 0xF5 and self._control_measure & 3 != 3:
             self._config = value & 0xFD
+            # The next values pass through and are the filter's first memory (section 3.3.3).
+            self._converter.filtered = (None, None)
 
     @property
     def _has_humidity(self) -> bool:
         return self.variant is Variant.BME280
 
     def _status(self) -> int:
-        measuring = self._time.monotonic() < self._converter.busy_until
+        """Bit 3 while a conversion runs, not in the standby between two (table 21)."""
+        start, now = self._converter.next_start, self._time.monotonic()
+        measuring = start is not None and start <= now < self._converter.busy_until
         return 8 if measuring else 0
 
     def _data(self) -> bytes:
@@ -323,10 +327,14 @@ class BoschModel:
     def _finish(self) -> None:
         raw = self.source if isinstance(self.source, RawSample) else self._measure(self.source)
         with_t, with_p, with_h = self._oversampling()
-        temperature, pressure = self._filter(raw)
+        t, p = self._converter.filtered
+        # The memory of what is skipped stays as it is (section 3.3.3).
+        t = self._filter(t, raw.temperature) if with_t else t
+        p = self._filter(p, raw.pressure) if with_p else p
+        self._converter.filtered = (t, p)
         self._converter.results = RawSample(
-            temperature if with_t else NEVER_MEASURED,
-            pressure if with_p else NEVER_MEASURED,
+            round(t) if with_t and t is not None else NEVER_MEASURED,
+            round(p) if with_p and p is not None else NEVER_MEASURED,
             raw.humidity if with_h else 0x8000,
         )
 
@@ -341,12 +349,7 @@ class BoschModel:
             raw.humidity,
         )
 
-    def _filter(self, raw: RawSample) -> tuple[int, int]:
+    def _filter(self, old: float | None, raw: int) -> float:
+        """The filter's new memory, which is what the registers show (section 3.3.3)."""
         coefficient = (1, 2, 4, 8, 16, 16, 16, 16)[self._config >> 2 & 7]
-        t, p = float(raw.temperature), float(raw.pressure)
-        old = self._converter.filtered
-        if coefficient > 1 and old is not None:
-            t = (old[0] * (coefficient - 1) + t) / coefficient
-            p = (old[1] * (coefficient - 1) + p) / coefficient
-        self._converter.filtered = (t, p)
-        return round(t), round(p)
+        return float(raw) if old is None else (old * (coefficient - 1) + raw) / coefficient

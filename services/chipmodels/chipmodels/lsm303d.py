@@ -11,6 +11,12 @@ _ACCELERATION_MG = (0.061, 0.122, 0.183, 0.244, 0.732, 0.732, 0.732, 0.732)
 _FIELD_MGAUSS = (0.080, 0.160, 0.320, 0.479)
 _RESET = {0x1F: 0x00, 0x20: 0x07, 0x24: 0x18, 0x25: 0x20, 0x26: 0x01}
 _BOOT_SECONDS = 0.005
+_ALL_NEW, _OVERRUN = 0x0F, 0xF0  # STATUS_M and STATUS_A: for each axis, and for all three
+# The high byte of each axis, whose reading makes that axis old: field, then acceleration.
+_HIGH_BYTES = {
+    0x09: ("field", 0x01), 0x0B: ("field", 0x02), 0x0D: ("field", 0x04),
+    0x29: ("acceleration", 0x01), 0x2B: ("acceleration", 0x02), 0x2D: ("acceleration", 0x04),
+}  # fmt: skip
 Vector = tuple[float, float, float]
 
 
@@ -37,6 +43,8 @@ class Lsm303dModel:
         self._pointer = 0
         self._awake_since = {"acceleration": -1.0, "field": -1.0}
         self._latched: dict[int, int] = {}
+        self._conversions = {"acceleration": 0, "field": 0}
+        self._new = {"acceleration": 0, "field": 0}
 
     def i2c_write(self, data: bytes) -> None:
         """A sub-address (bit 7 runs on), then values."""
@@ -65,9 +73,12 @@ class Lsm303dModel:
         if register == 0x0F:
             return 0x49
         if register == 0x07:
-            return 0x0F if self._ready("field") else 0
+            return self._new["field"]
         if register == 0x27:
-            return 0x0F if self._ready("acceleration") else 0
+            return self._new["acceleration"]
+        if register in _HIGH_BYTES:
+            half, axis = _HIGH_BYTES[register]
+            self._new[half] &= ~((axis | 0x08) * 0x11)
         return self._latched.get(register, self._control.get(register, 0))
 
     def reg_write(self, register: int, value: int) -> None:
@@ -77,13 +88,25 @@ class Lsm303dModel:
         self._control[register] = value
         now = self._time.monotonic()
         if register == 0x20:
-            self._awake_since["acceleration"] = now if value >> 4 and value & 7 else -1.0
+            self._wake("acceleration", now if value >> 4 and value & 7 else -1.0)
         if register == 0x26:
-            self._awake_since["field"] = now if value & 3 == 0 else -1.0
+            self._wake("field", now if value & 3 == 0 else -1.0)
 
-    def _ready(self, half: str) -> bool:
+    def _wake(self, half: str, since: float) -> None:
+        self._awake_since[half] = since
+        self._conversions[half] = 0
+
+    def _converted(self, half: str) -> bool:
+        """Whether a conversion has finished since the last call (STATUS_M, STATUS_A)."""
         since = self._awake_since[half]
-        return since >= 0 and self._time.monotonic() >= since + self._period(half)
+        if since < 0:
+            return False
+        finished = int((self._time.monotonic() - since) / self._period(half) + 1e-6)
+        if finished <= self._conversions[half]:
+            return False
+        self._conversions[half] = finished
+        self._new[half] = _ALL_NEW | (_OVERRUN if self._new[half] & 0x08 else 0)
+        return True
 
     def _period(self, half: str) -> float:
         if half == "field":
@@ -93,10 +116,10 @@ class Lsm303dModel:
 
     def _latch(self) -> None:
         """Bring the output registers up to date."""
-        if self._ready("acceleration"):
+        if self._converted("acceleration"):
             scale = _ACCELERATION_MG[self._control[0x21] >> 3 & 7] / 1000
             self._store(0x28, struct.pack("<3h", *_counts(self.attitude.acceleration, scale)))
-        if self._ready("field"):
+        if self._converted("field"):
             scale = _FIELD_MGAUSS[self._control[0x25] >> 5 & 3] / 1000
             self._store(0x08, struct.pack("<3h", *_counts(self.attitude.field, scale)))
             if self._control[0x24] & 0x80:

@@ -5,7 +5,7 @@
 | bmp280, bme280 | temperature_celsius, pressure_pascals, humidity_percent |
 | tcs3472 | clear, red, green, blue: counts a millisecond at gain 1 |
 | lsm303d | x, y, z in g; field_x, field_y, field_z in gauss; temperature_celsius |
-| ads1015 | in0, in1, in2, in3 in volts |
+| ads1015, ads1115 | in0, in1, in2, in3 in volts |
 
 Without any, a Bosch chip shows the data sheet's example.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from chipmodels.ads1015 import Ads1015Model
+from chipmodels.ads1015 import Ads1015Model, Ads1115Model
 from chipmodels.bosch import Air, BoschModel, Variant
 from chipmodels.clock import TimeSource
 from chipmodels.lsm303d import Attitude, Lsm303dModel
@@ -39,9 +39,12 @@ def _tcs3472(time: TimeSource, values: Values) -> Tcs3472Model:
     return Tcs3472Model(time, light=Light(**values))
 
 
-def _ads1015(time: TimeSource, values: Values) -> Ads1015Model:
-    a, b, c, d = (values.get(name, 0.0) for name in _INPUTS)
-    return Ads1015Model(time, volts=(a, b, c, d))
+def _ads(model: type[Ads1015Model]) -> Callable[[TimeSource, Values], Ads1015Model]:
+    def make(time: TimeSource, values: Values) -> Ads1015Model:
+        a, b, c, d = (values.get(name, 0.0) for name in _INPUTS)
+        return model(time, volts=(a, b, c, d))
+
+    return make
 
 
 def _lsm303d(time: TimeSource, values: Values) -> Lsm303dModel:
@@ -72,7 +75,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "lsm303d": Kind(
             _lsm303d, ("x", "y", "z", "field_x", "field_y", "field_z", "temperature_celsius")
         ),
-        "ads1015": Kind(_ads1015, _INPUTS),
+        "ads1015": Kind(_ads(Ads1015Model), _INPUTS),
+        "ads1115": Kind(_ads(Ads1115Model), _INPUTS),
     }
 )
 

@@ -31,6 +31,7 @@ from sensorkit.corrections import (
     SeaLevelPressure,
 )
 from sensorkit.drivers.ads1015 import FULL_SCALES, Ads1015, Ads1015Settings
+from sensorkit.drivers.ads1015 import Chip as AdsChip
 from sensorkit.drivers.bosch import FILTER, OVERSAMPLING, Bosch280, BoschSettings, Chip, Mode
 from sensorkit.drivers.driver import Driver
 from sensorkit.drivers.lsm303d import (
@@ -90,6 +91,7 @@ class Naming:
 
 I2cRegisters = type[SmbusRegisters] | type[RdwrRegisters]
 INTERVAL = seconds(0.1, 86_400)
+_INTERVAL_TOO = ("period", "every", "rate", "update_interval", "sample_interval")
 
 
 def bus_option(naming: Naming) -> Option[str]:
@@ -97,6 +99,7 @@ def bus_option(naming: Naming) -> Option[str]:
     return Option(
         *(naming.key("bus"), naming.variable("bus"), str, "i2c1"),
         help="bus by device-tree name (i2c1, i2c_arm, i2c@7e804000, spi0.0) or /dev/...",
+        also=("i2c_bus", "device", "i2c", "spi"),
     )
 
 
@@ -109,7 +112,10 @@ class BoschOptions:
         modes = choice({m.name.lower(): m for m in Mode})
         transfers: dict[str, I2cRegisters] = {"smbus": SmbusRegisters, "rdwr": RdwrRegisters}
         chips = {c.value.lower(): c for c in Chip}
-        self.chip = Option(key("chip"), var("chip"), choice(chips), Chip.BMP280, "bmp280 or bme280")
+        self.chip = Option(
+            *(key("chip"), var("chip"), choice(chips), Chip.BMP280, "bmp280 or bme280"),
+            also=("sensor", "model", "type", "variant"),
+        )
         self.bus = bus or bus_option(naming)
         self.address = Option(
             key("address"), var("address"), address(0x76, 0x77), 0x77, "0x76 or 0x77"
@@ -128,7 +134,8 @@ class BoschOptions:
             help="SPI clock in Hz",
         )
         self.interval = Option(
-            key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"
+            *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
+            also=_INTERVAL_TOO,
         )
         self.mode = Option(
             *(key("mode"), var("mode"), modes, Mode.NORMAL),
@@ -149,7 +156,8 @@ class BoschOptions:
             help="BME280: 0 (off), 1, 2, 4, 8 or 16",
         )
         self.filter = Option(
-            key("filter"), var("filter"), filters, 4, "IIR filter: 0 (off), 2, 4, 8 or 16"
+            *(key("filter"), var("filter"), optional(filters), None),
+            help="IIR filter: 0 (off), 2, 4, 8 or 16; 4 in normal mode, off in forced mode",
         )
         self.temperature_offset = Option(
             *(key("offset.temperature"), var("offset.temperature"), number(-20, 20, "°C"), 0.0),
@@ -172,12 +180,14 @@ class BoschOptions:
         self.altitude = Option(
             *(key("altitude"), var("altitude"), optional(number(-430, 8000, "m")), None),
             help="the place's altitude, m: publishes pressure at sea level",
+            also=("elevation", "height"),
         )
         self.sea_level_pressure = Option(
             *(key("sea_level_pressure"), var("sea_level_pressure")),
             optional(number(80_000, 110_000, "Pa")),
             None,
             "pressure at sea level, Pa: publishes the altitude",
+            also=("qnh", "sealevel_pressure"),
         )
 
     def all(self) -> tuple[Option[Any], ...]:
@@ -208,7 +218,8 @@ class BoschOptions:
             values[self.mode],
             values[self.interval],
         )
-        return Bosch280(self._registers(values, buses), clock, settings, values[self.chip])
+        registers = self._registers(values, buses)
+        return Bosch280(registers, clock, settings, values[self.chip], self.chip.names)
 
     def _registers(self, values: Values, buses: Buses) -> Registers:
         bus = values[self.bus]
@@ -244,7 +255,8 @@ class Tcs3472Options:
         key, var = naming.key, naming.variable
         self.address = Option(key("address"), var("address"), address(0x29), 0x29, "I2C address")
         self.interval = Option(
-            key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"
+            *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
+            also=_INTERVAL_TOO,
         )
         self.integration = Option(
             *(key("integration_ms"), var("integration_ms"), number(2.4, 614.4, "ms"), 153.6),
@@ -275,7 +287,8 @@ class Lsm303dOptions:
             key("address"), var("address"), address(0x1D, 0x1E), 0x1D, "I2C address"
         )
         self.interval = Option(
-            key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"
+            *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
+            also=_INTERVAL_TOO,
         )
         self.acceleration_scale = Option(
             *(key("acceleration_scale"), var("acceleration_scale")),
@@ -307,16 +320,23 @@ class Lsm303dOptions:
 
 
 class Ads1015Options:
-    """Options of an ADS1015."""
+    """Options of an ADS1015 or ADS1115."""
 
     def __init__(self, naming: Naming) -> None:
         key, var = naming.key, naming.variable
+        chips = {c.value.lower(): c for c in AdsChip}
+        self.chip = Option(
+            *(key("chip"), var("chip"), choice(chips), AdsChip.ADS1015),
+            help="ads1015 or ads1115",
+            also=("model", "type", "variant"),
+        )
         self.address = Option(
             *(key("address"), var("address"), address(0x48, 0x49, 0x4A, 0x4B), 0x49),
             help="I2C address",
         )
         self.interval = Option(
-            key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"
+            *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
+            also=_INTERVAL_TOO,
         )
         self.full_scale = Option(
             *(key("full_scale"), var("full_scale"), choice(_words(FULL_SCALES)), 4.096),
@@ -334,8 +354,11 @@ class Ads1015Options:
     def driver(self, values: Values, line: Line[I2cBus], clock: Clock) -> Ads1015:
         """The driver on its bus."""
         a, b, c, d = values[self.dividers]
-        settings = Ads1015Settings(values[self.full_scale], dividers=(a, b, c, d))
-        return Ads1015(SmbusRegisters(line, values[self.address]), clock, settings)
+        settings = Ads1015Settings(
+            values[self.full_scale], dividers=(a, b, c, d), chip=values[self.chip]
+        )
+        registers = SmbusRegisters(line, values[self.address])
+        return Ads1015(registers, clock, settings, self.chip.names)
 
 
 def bosch_plan(

@@ -1,13 +1,19 @@
-"""What a service makes of a sample: offsets, CPU heat, altitude, pressure at sea level."""
+"""What a service makes of a sample: offsets, CPU heat, altitude, pressure at sea level.
+
+The chip's limits have been applied before; what is made of its values may lie beyond them. A
+result that there cannot be is left out, and nothing else with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from sensorkit.errors import InvalidReading
 from sensorkit.measurement import (
     ALTITUDE,
+    HUMIDITY,
     PRESSURE,
     SEA_LEVEL_PRESSURE,
     TEMPERATURE,
@@ -28,13 +34,15 @@ class Offset:
     amount: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Raises `InvalidReading` when the sum is not plausible."""
-        return tuple(
-            replace(m, value=m.value + self.amount)
-            if m.channel.quantity.name == self.quantity
-            else m
-            for m in sample
-        )
+        """Humidity stays within 0 to 100 %, as the chip's own formula has it in fog."""
+        return _changed(sample, self.quantity, self._sum)
+
+    def _sum(self, m: Measurement) -> float:
+        total = m.value + self.amount
+        quantity = m.channel.quantity
+        if quantity == HUMIDITY:
+            return min(max(total, quantity.low), quantity.high)
+        return total
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,7 @@ class CpuHeat:
         cpu = self.cpu_celsius()
         if cpu is None:
             return sample
-        return tuple(
-            replace(m, value=m.value - (cpu - m.value) / self.factor)
-            if m.channel.quantity == TEMPERATURE
-            else m
-            for m in sample
-        )
+        return _changed(sample, TEMPERATURE.name, lambda m: m.value - (cpu - m.value) / self.factor)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class SeaLevelPressure:
     altitude: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Raises `InvalidReading` when the result is not plausible: the altitude is wrong."""
+        """Nothing is added where the result is no weather's: the altitude is wrong."""
         factor = (1 - self.altitude / 44330) ** 5.255
         return sample + _derived(sample, SEA_LEVEL_CHANNEL, lambda p: p / factor)
 
@@ -101,16 +104,35 @@ class Altitude:
     sea_level_pascals: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Raises `InvalidReading` when the result is not plausible."""
+        """The sample, and the altitude of each pressure in it."""
         exponent, reference = 1 / 5.255, self.sea_level_pascals
         return sample + _derived(
             sample, ALTITUDE_CHANNEL, lambda p: 44330 * (1 - (p / reference) ** exponent)
         )
 
 
+def _changed(sample: Sample, quantity: str, value: Callable[[Measurement], float]) -> Sample:
+    """The sample with other values of a quantity."""
+    changed: list[Measurement] = []
+    for m in sample:
+        if m.channel.quantity.name == quantity:
+            changed += _possible(m.channel, value(m), m.time)
+        else:
+            changed.append(m)
+    return tuple(changed)
+
+
 def _derived(sample: Sample, channel: Channel, formula: Callable[[float], float]) -> Sample:
-    return tuple(
-        Measurement(channel, formula(m.value), m.time)
-        for m in sample
-        if m.channel.quantity == PRESSURE
-    )
+    derived: list[Measurement] = []
+    for m in sample:
+        if m.channel.quantity == PRESSURE:
+            derived += _possible(channel, formula(m.value), m.time)
+    return tuple(derived)
+
+
+def _possible(channel: Channel, value: float, time: float) -> Sample:
+    """One measurement, or none where there can be no such value."""
+    try:
+        return (Measurement(channel, value, time),)
+    except InvalidReading:
+        return ()

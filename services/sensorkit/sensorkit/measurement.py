@@ -1,13 +1,14 @@
 """Measured values: what was measured, in which unit, when.
 
-A `Measurement` is finite and inside its quantity's range, or it does not exist: the constructor
-raises. Whatever holds one may publish it.
+A `Measurement` is finite and possible, or it does not exist: the constructor raises. Whatever
+holds one may publish it. What a chip can measure is narrower, and is judged where the chip's value
+is: in its driver, by `Limits`, before anything is made of the value.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sensorkit.errors import InvalidReading
@@ -28,9 +29,9 @@ class Quantity:
     """A physical quantity in its SI unit (degrees Celsius for temperatures).
 
     `name` and `unit_name` make the metric's name by Prometheus' convention, such as
-    ``temperature_celsius``. `low` and `high` bound what is plausible. `jump` is the step between
-    two samples above which the value must be confirmed by a second sample; None where the
-    quantity may change at once.
+    ``temperature_celsius``. `low` and `high` bound what there can be at all. `jump` is the step
+    between two samples above which the value must be confirmed by a second sample; None where
+    the quantity may change at once.
     """
 
     name: str
@@ -49,42 +50,49 @@ class Quantity:
 
 
 TEMPERATURE = Quantity(
-    "temperature", "celsius", "°C", -40, 85, 2, HomeAssistantForm("temperature", "°C"), 1.0
+    *("temperature", "celsius", "°C", -273.15, math.inf, 2),
+    HomeAssistantForm("temperature", "°C"),
+    jump=1.0,
 )
 PRESSURE = Quantity(
-    *("pressure", "pascals", "Pa", 30_000, 110_000, 2),
+    *("pressure", "pascals", "Pa", 0, math.inf, 2),
     HomeAssistantForm("atmospheric_pressure", "hPa", 0.01),
     jump=100.0,
 )
+# Weather has been between 870 and 1084 hPa: what is far beyond comes of a wrong altitude.
 SEA_LEVEL_PRESSURE = Quantity(
-    *("sea_level_pressure", "pascals", "Pa", 80_000, 110_000, 2),
+    *("sea_level_pressure", "pascals", "Pa", 80_000, 115_000, 2),
     HomeAssistantForm("atmospheric_pressure", "hPa", 0.01),
 )
-ALTITUDE = Quantity("altitude", "meters", "m", -1000, 10_000, 2, HomeAssistantForm("distance", "m"))
+ALTITUDE = Quantity(
+    *("altitude", "meters", "m", -math.inf, 44_330, 2), HomeAssistantForm("distance", "m")
+)
 HUMIDITY = Quantity(
     *("humidity", "ratio", "1", 0, 1, 4),
     HomeAssistantForm("humidity", "%", 100.0),
     jump=0.05,
 )
 ILLUMINANCE = Quantity(
-    "illuminance", "lux", "lx", 0, 200_000, 2, HomeAssistantForm("illuminance", "lx")
+    "illuminance", "lux", "lx", 0, math.inf, 2, HomeAssistantForm("illuminance", "lx")
 )
 # promtool knows kelvins only as a mistake for degrees Celsius: the name goes without its unit.
 COLOR_TEMPERATURE = Quantity(
-    "color_temperature", "", "K", 1000, 40_000, 0, HomeAssistantForm(None, "K", digits=0)
+    "color_temperature", "", "K", 0, math.inf, 0, HomeAssistantForm(None, "K", digits=0)
 )
 COLOR = Quantity("color", "ratio", "1", 0, 1, 4, HomeAssistantForm(None, "%", 100.0))
 ACCELERATION = Quantity(
-    *("acceleration", "meters_per_second_squared", "m/s²", -160, 160, 4),
+    *("acceleration", "meters_per_second_squared", "m/s²", -math.inf, math.inf, 4),
     HomeAssistantForm(None, "m/s²", digits=3),
 )
 MAGNETIC_FIELD = Quantity(
-    *("magnetic_flux_density", "teslas", "T", -0.0013, 0.0013, 9),
+    *("magnetic_flux_density", "teslas", "T", -math.inf, math.inf, 9),
     HomeAssistantForm(None, "µT", 1e6),
 )
 HEADING = Quantity("heading", "degrees", "°", 0, 360, 1, HomeAssistantForm(None, "°", digits=1))
 VOLTAGE = Quantity(
-    "voltage", "volts", "V", -6.5, 6.5, 4, HomeAssistantForm("voltage", "V", digits=3), 0.05
+    *("voltage", "volts", "V", -math.inf, math.inf, 4),
+    HomeAssistantForm("voltage", "V", digits=3),
+    jump=0.05,
 )
 
 
@@ -92,17 +100,24 @@ VOLTAGE = Quantity(
 class Channel:
     """One series of measurements of a chip: a quantity, and which of several it is.
 
-    `labels` tell siblings apart, as ``(("axis", "x"),)``. `title` is for people.
+    `labels` tell siblings apart, as ``(("axis", "x"),)``. `title` is for people. `scale` is how
+    much of the quantity one unit at the chip stands for, such as a voltage divider's factor.
     """
 
     quantity: Quantity
     title: str
     labels: tuple[tuple[str, str], ...] = field(default=())
+    scale: float = 1.0
 
     @property
     def key(self) -> str:
         """A name that is unique in its station, without the unit: ``acceleration_x``."""
         return "_".join([self.quantity.name, *(value for _, value in self.labels)])
+
+    @property
+    def jump(self) -> float | None:
+        """The quantity's, which is meant at the chip, in what is made of it."""
+        return None if self.quantity.jump is None else self.quantity.jump * abs(self.scale)
 
     @property
     def metric_key(self) -> str:
@@ -114,7 +129,7 @@ class Channel:
 class Measurement:
     """A value of a channel in its quantity's unit, at a time in seconds since 1970.
 
-    Raises `InvalidReading` for a value that is not finite or not plausible.
+    Raises `InvalidReading` for a value that is not finite or not possible.
     """
 
     channel: Channel
@@ -136,6 +151,45 @@ class Measurement:
 
 
 Sample = tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a chip can measure by its data sheet, in the quantity's unit, both ends included."""
+
+    low: float
+    high: float
+
+    def checked(self, channel: Channel, value: float) -> float:
+        """The value. Raises `InvalidReading` outside the limits."""
+        if not self.low <= value <= self.high:
+            raise InvalidReading(
+                f"{channel.key} {value:g} {channel.quantity.unit} is not between "
+                f"{self.low:g} and {self.high:g}"
+            )
+        return value
+
+
+class Together:
+    """The values of one reading of a chip: one that is none does not lose the others."""
+
+    def __init__(self, time: float) -> None:
+        self._time = time
+        self._valid: list[Measurement] = []
+        self._refused: list[str] = []
+
+    def add(self, channel: Channel, read: Callable[[], float]) -> None:
+        """Take the value that `read` gives, unless that raises `InvalidReading`."""
+        try:
+            self._valid.append(Measurement(channel, read(), self._time))
+        except InvalidReading as error:
+            self._refused.append(str(error))
+
+    def sample(self) -> Sample:
+        """What is valid. Raises `InvalidReading` with every reason when nothing is."""
+        if not self._valid:
+            raise InvalidReading("; ".join(dict.fromkeys(self._refused)))
+        return tuple(self._valid)
 
 
 def find(sample: Iterable[Measurement], channel: Channel) -> Measurement | None:

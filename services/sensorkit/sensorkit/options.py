@@ -18,13 +18,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Option(Generic[T]):
-    """One option. `parse` raises ValueError with what would be right."""
+    """One option. `parse` raises ValueError with what would be right.
+
+    `also` are other words for the last one of its key, by which people look for it: they are
+    answered with the option, and not taken for it.
+    """
 
     key: str
     variable: str
     parse: Callable[[str], T]
     default: T
     help: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> str:
+        """Key and variable, for a message."""
+        return f"{self.key} ({self.variable})"
+
+    def other_keys(self) -> tuple[str, ...]:
+        """Keys that somebody might write for this one."""
+        first, dot, _ = self.key.rpartition(".")
+        return tuple(f"{first}{dot}{word}" for word in self.also)
+
+    def other_variables(self) -> tuple[str, ...]:
+        """Variables that somebody might set for this one."""
+        last = self.key.rpartition(".")[2].upper()
+        return tuple(self.variable.removesuffix(last) + word.upper() for word in self.also)
 
 
 @dataclass(frozen=True)
@@ -93,9 +113,10 @@ def _environment_texts(
     errors: list[str],
 ) -> dict[str, Text]:
     by_variable = {option.variable: option for option in options}
+    others = {other: o.variable for o in options for other in o.other_variables()}
     for name in sorted(environment):
         if name.startswith((prefix, "MQTT_")) and name not in by_variable:
-            errors.append(f"{name}: no such variable{_meant(name, by_variable)}")
+            errors.append(f"{name}: no such variable{_meant(name, by_variable, others)}")
     return {
         option.key: Text(environment[variable], variable)
         for variable, option in by_variable.items()
@@ -119,9 +140,11 @@ def _file_texts(
         errors.append(f"{name}: this is not YAML: {error}")
         return {}
     found: dict[str, Text] = {}
+    keys = {option.key for option in options}
+    others = {other: option.key for option in options for other in option.other_keys()}
     for key, value, place in _leaves(root, name):
-        if key not in {option.key for option in options}:
-            errors.append(f"{place}: no such option '{key}'{_meant(key, [o.key for o in options])}")
+        if key not in keys:
+            errors.append(f"{place}: no such option '{key}'{_meant(key, keys, others)}")
         elif key in found:
             errors.append(f"{place}: '{key}' was set before at {found[key].place}")
         else:
@@ -145,9 +168,11 @@ def _leaves(node: Any, name: str, path: str = "") -> Iterable[tuple[str, str, st
         yield "", str(node.value), place
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+def _meant(name: str, known: Iterable[str], others: Mapping[str, str]) -> str:
+    """What to use instead; `others` are words that stand for a known one."""
+    meant = {**others, **{word: word for word in sorted(known)}}
+    near = difflib.get_close_matches(name, list(meant), 1)
+    return f"; did you mean {meant[near[0]]}?" if near else ""
 
 
 # -- parsers: text to value, or ValueError with what would be right --------------------------

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from sensorkit.errors import SensorError
-from sensorkit.measurement import Sample
+from sensorkit.measurement import Sample, find
 from sensorkit.station import Plan
 
 _SAMPLES = 3
 
 
 def selftest(plans: Sequence[Plan], out: TextIO) -> bool:
-    """Start and sample each chip, writing ``ok`` or ``FAIL`` lines; whether all went well."""
+    """Start and sample each chip, and write ``ok``, ``none`` or ``FAIL``; whether all went well."""
     results = [_check_chip(plan, out) for plan in plans]
     return all(results)
 
@@ -34,7 +34,7 @@ def _steady(name: str, samples: Sequence[Sample], out: TextIO) -> bool:
     first, last = samples[0], samples[-1]
     for m in last:
         other = next((o for o in first if o.channel == m.channel), m)
-        limit = m.channel.quantity.jump
+        limit = m.channel.jump
         if limit is not None and abs(m.value - other.value) > limit:
             out.write(f"FAIL  {name}: {m.channel.key} jumps between samples; check the wiring\n")
             return False
@@ -46,4 +46,7 @@ def _complete(plan: Plan, sample: Sample, out: TextIO) -> bool:
         out.write(
             f"ok    {plan.chip.name}: {m.channel.key} {m.rounded} {m.channel.quantity.unit}\n"
         )
+    for channel in plan.chip.driver.channels:
+        if find(sample, channel) is None:
+            out.write(f"none  {plan.chip.name}: {channel.key} has no valid value now\n")
     return bool(sample)

@@ -42,25 +42,36 @@ class OutputOptions:
         self.listen = Option(
             *("http.listen", f"{prefix}HTTP_LISTEN", listen_address, ("0.0.0.0", port)),  # noqa: S104
             help="address of the page, /metrics, /healthz and /api",
+            also=("port", "address", "bind"),
         )
         self.hours = Option(
             "history_hours", f"{prefix}HISTORY_HOURS", number(0.1, 168), 6.0, "length of the plots"
         )
-        self.host = Option("mqtt.host", "MQTT_HOST", str, "", "broker; empty for no MQTT")
+        self.host = Option(
+            *("mqtt.host", "MQTT_HOST", str, "", "broker; empty for no MQTT"),
+            also=("broker", "server", "hostname", "address", "url", "uri"),
+        )
         self.port = Option(
             *("mqtt.port", "MQTT_PORT", optional(whole(1, 65535)), None),
             help="broker's port; 1883, with TLS 8883",
         )
-        self.username = Option("mqtt.username", "MQTT_USERNAME", optional(str), None, "user name")
-        self.password = Option("mqtt.password", "MQTT_PASSWORD", optional(str), None, "password")
+        self.username = Option(
+            *("mqtt.username", "MQTT_USERNAME", optional(str), None, "user name"),
+            also=("user", "login"),
+        )
+        self.password = Option(
+            *("mqtt.password", "MQTT_PASSWORD", optional(str), None, "password"),
+            also=("pass", "passwd", "pwd"),
+        )
         self.password_file = Option(
             *("mqtt.password_file", "MQTT_PASSWORD_FILE", optional(readable_file), None),
             help="file that holds the password",
         )
-        self.tls = Option("mqtt.tls", "MQTT_TLS", yes_no, False, "speak TLS")
+        self.tls = Option("mqtt.tls", "MQTT_TLS", yes_no, False, "speak TLS", also=("ssl",))
         self.ca_file = Option(
             *("mqtt.ca_file", "MQTT_CA_FILE", optional(readable_file), None),
             help="authority of the broker's certificate, PEM",
+            also=("ca", "cafile", "ca_cert"),
         )
         self.cert_file = Option(
             *("mqtt.cert_file", "MQTT_CERT_FILE", optional(readable_file), None),
@@ -72,9 +83,11 @@ class OutputOptions:
         self.node = Option(
             *("mqtt.node", "MQTT_NODE", optional(_topic_level), None),
             help="name of this device at the broker; service and host name",
+            also=("client_id", "clientid", "name"),
         )
         self.topic_prefix = Option(
-            "mqtt.prefix", "MQTT_PREFIX", _topic, "sensorkit", "first level of the topics"
+            *("mqtt.prefix", "MQTT_PREFIX", _topic, "sensorkit", "first level of the topics"),
+            also=("topic", "base_topic", "root"),
         )
         self.discovery_prefix = Option(
             *("mqtt.discovery_prefix", "MQTT_DISCOVERY_PREFIX", _topic, "homeassistant"),

@@ -120,6 +120,8 @@ class Supervised:
         sample = self._confirmed(self.driver.sample())
         for correction in self._corrections:
             sample = correction(sample)
+        if not sample:
+            raise InvalidReading("the corrections leave no possible value")
         return sample
 
     def _confirmed(self, sample: Sample) -> Sample:
@@ -133,7 +135,7 @@ class Supervised:
         return self._remember(kept)
 
     def _jumps(self, m: Measurement) -> bool:
-        last, limit = self._last.get(m.channel), m.channel.quantity.jump
+        last, limit = self._last.get(m.channel), m.channel.jump
         return limit is not None and (last is None or abs(m.value - last.value) > limit)
 
     def _remember(self, sample: Sample) -> Sample:
@@ -167,5 +169,5 @@ class Supervised:
 
 
 def _agree(m: Measurement, second: Sample) -> bool:
-    other, limit = find(second, m.channel), m.channel.quantity.jump
+    other, limit = find(second, m.channel), m.channel.jump
     return other is not None and limit is not None and abs(m.value - other.value) <= limit

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from piimage_agent.root import Root
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
+from tests.branches import QUICK, at_least
 from tests.unit.deploy.stand_in import CONFINED, Stand, fake_ssh, release, target
 
 
@@ -169,30 +171,45 @@ KEYS = ("process", "root", "mounts", "linux", "hooks")
 LINUX = ("namespaces", "resources", "readonlyPaths", "devices", "cgroupsPath")
 
 
-@given(
-    st.dictionaries(st.sampled_from(KEYS), JSON, max_size=2),
-    st.dictionaries(st.sampled_from(LINUX), JSON, max_size=2),
-)
-def test_whatever_a_layer_says_it_is_refused_or_confined(
-    tmp_path_factory: pytest.TempPathFactory, top: dict[str, object], inner: dict[str, object]
-) -> None:
-    root = Root(str(tmp_path_factory.mktemp("any")))
-    whole = config(linux={**CONFINED["linux"], **inner})  # type: ignore[dict-item]
-    whole |= top
-    folder = Path(root.path) / "run/piimage/layers/aaa/services/one"
+def test_whatever_a_layer_says_it_is_refused_or_confined(tmp_path: Path) -> None:
+    root = Root(str(tmp_path))
+    folder = tmp_path / "run/piimage/layers/aaa/services/one"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(whole))
-    if not rehearsal._fits(root, "aaa", "one"):
-        return
-    try:
-        assert list(rehearsal._confine(root, whole, "one")) == []
-    except (LookupError, TypeError, AttributeError, ValueError):
-        return  # there is none then
-    linux = whole["linux"]
-    assert isinstance(linux, dict)
-    assert {"network", "ipc", "uts", "pid", "mount"} <= {one["type"] for one in linux["namespaces"]}
-    assert not any("path" in one for one in linux["namespaces"])
-    assert linux["cgroupsPath"] == "/piimage/rehearsal/one"
+
+    def run(ways: Counter[str]) -> None:
+        @QUICK
+        @given(
+            st.dictionaries(st.sampled_from((*KEYS, "hostname", "ociVersion")), JSON, max_size=1),
+            st.dictionaries(st.sampled_from((*LINUX, "sysctl", "seccomp")), JSON, max_size=1),
+        )
+        def any_layer(top: dict[str, object], inner: dict[str, object]) -> None:
+            whole = config(linux={**CONFINED["linux"], **inner})  # type: ignore[dict-item]
+            whole |= top
+            (folder / "config.json").write_text(json.dumps(whole))
+            if not rehearsal._fits(root, "aaa", "one"):
+                ways["refused"] += 1
+                return
+            assert list(rehearsal._confine(root, whole, "one")) == []
+            linux = whole["linux"]
+            assert isinstance(linux, dict)
+            kinds = {one["type"] for one in linux["namespaces"]}
+            assert {"network", "ipc", "uts", "pid", "mount"} <= kinds
+            assert not any("path" in one for one in linux["namespaces"])
+            assert linux["cgroupsPath"] == "/piimage/rehearsal/one"
+            ways["confined"] += 1
+
+        any_layer()
+
+    at_least({"refused": 20, "confined": 20}, run)
+
+
+@pytest.mark.parametrize("key", ["root", "process", "mounts", "linux"])
+def test_what_cannot_be_confined_is_not_tried(tmp_path: Path, key: str) -> None:
+    folder = tmp_path / "run/piimage/layers/aaa/services/one"
+    folder.mkdir(parents=True)
+    for whole in ({**config(), key: None}, {k: v for k, v in config().items() if k != key}):
+        (folder / "config.json").write_text(json.dumps(whole))
+        assert not rehearsal._fits(Root(str(tmp_path)), "aaa", "one")
 
 
 @pytest.mark.parametrize("script", ["prestart", "poststart"])

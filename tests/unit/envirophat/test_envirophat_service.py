@@ -99,7 +99,9 @@ def test_leds_through_gpiozero(monkeypatch: pytest.MonkeyPatch) -> None:
 
     factory = MockFactory()
     monkeypatch.setattr(Device, "pin_factory", factory)
+    factory.pin(4).output_with_state(True)  # as whoever had it before may have left it
     leds = open_leds(4)
+    assert not factory.pin(4).state
     leds.on()
     assert factory.pin(4).state
     leds.off()
@@ -135,7 +137,7 @@ class FakeGpiod:
         return settings
 
     def request_lines(self, path: str, **options: object) -> object:
-        self.path = path
+        self.path, self.options = path, options
         return SimpleNamespace(set_value=lambda pin, value: self.values.append(value))
 
 
@@ -155,6 +157,8 @@ def test_leds_through_libgpiod_on_the_headers_chip(
     leds.on()
     leds.off()
     assert (fake.path, fake.values) == (str(tmp_path / "gpiochip4"), [1, 0])
+    off = {"direction": "out", "output_value": 0}
+    assert fake.options == {"consumer": "leds", "config": {4: off}}
 
 
 @pytest.mark.parametrize("gpiod", [None, FakeGpiod("something else")])

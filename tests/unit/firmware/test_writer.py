@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piimage.boards import board_names, load_board
@@ -13,6 +14,7 @@ from piimage.firmware.config import Conditions, parse
 from piimage.firmware.reader import read_card
 from piimage.firmware.writer import Boot
 from piimage.run import Runner
+from tests.branches import QUICK, at_least
 from tests.unit.firmware.cards import BASE, KERNEL, blob, card, firmware_of
 
 PLAIN = Boot()
@@ -181,27 +183,39 @@ def test_all_faults_come_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.text(max_size=8) | st.sampled_from(["gpio", "a_1"]),
-            st.text(max_size=100) | st.integers().map(str),
-        ),
-        max_size=4,
+SETTINGS = st.lists(
+    st.tuples(
+        st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True) | st.sampled_from(["gpio", "a_1"]),
+        st.integers().map(str)
+        | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
     ),
-    st.lists(st.text(max_size=6), max_size=2),
+    max_size=4,
 )
-def test_what_is_accepted_means_the_same_to_the_firmware(
-    config: list[tuple[str, str]], overlays: list[str]
-) -> None:
-    try:
-        text = writer.config(load_board("pi4"), Boot(tuple(config), tuple(overlays)))
-    except PiimageError as error:
-        assert error.exit_code == 2
-        return
-    found = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
-    assert found.remarks == ()
-    own = {"dtoverlay", "arm_64bit", "enable_uart", "gpu_mem", "kernel", "device_tree"}
-    kept = [(one.name, one.value) for one in found.items if one.name not in own]
-    assert kept[1:] == [(key, value.strip()) for key, value in config if key not in own]
+
+
+def test_what_is_accepted_means_the_same_to_the_firmware() -> None:
+    """Good settings, at times one that is not; keys may repeat."""
+
+    def run(ways: Counter[str]) -> None:
+        odd = st.tuples(st.text(max_size=8), st.text(max_size=100))
+
+        @QUICK
+        @given(SETTINGS, st.none() | st.none() | st.none() | odd)
+        def any_setting(config: list[tuple[str, str]], odd: tuple[str, str] | None) -> None:
+            whole = [*config, *([odd] if odd else [])]
+            try:
+                text = writer.config(load_board("pi4"), Boot(tuple(whole)))
+            except PiimageError as error:
+                assert error.exit_code == 2
+                ways["refused"] += 1
+                return
+            found = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
+            assert found.remarks == ()
+            own = {"dtoverlay", "arm_64bit", "enable_uart", "gpu_mem", "kernel", "device_tree"}
+            kept = [(one.name, one.value) for one in found.items if one.name not in own]
+            assert kept[1:] == [(key, value.strip()) for key, value in whole if key not in own]
+            ways["accepted"] += 1
+
+        any_setting()
+
+    at_least({"refused": 10, "accepted": 30}, run)

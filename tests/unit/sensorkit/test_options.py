@@ -10,6 +10,8 @@ from pathlib import Path
 import bmp280
 import envirophat
 import pytest
+from chipmodels.ads1015 import Ads1115Model
+from chipmodels.bosch import BoschModel, Variant
 from chipmodels.clock import VirtualClock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,8 @@ from sensorkit.drivers.bosch import Mode
 from sensorkit.errors import ConfigErrors
 from sensorkit.options import Values, load, seconds
 from sensorkit.service import Service
+
+from tests.unit.sensorkit.rig import Rig
 
 BMP280 = bmp280.service(Buses())
 
@@ -61,6 +65,14 @@ def test_an_empty_variable_is_not_set() -> None:
     ("environment", "text", "message"),
     [
         ({"BMP280_ADRESS": "1"}, "", "BMP280_ADRESS: no such variable; did you mean BMP280_ADDRESS?"),
+        ({"MQTT_BROKER": "b"}, "", "MQTT_BROKER: no such variable; did you mean MQTT_HOST?"),
+        ({"MQTT_SERVER": "b"}, "", "MQTT_SERVER: no such variable; did you mean MQTT_HOST?"),
+        ({"MQTT_USER": "b"}, "", "MQTT_USER: no such variable; did you mean MQTT_USERNAME?"),
+        ({"MQTT_TOPIC": "b"}, "", "MQTT_TOPIC: no such variable; did you mean MQTT_PREFIX?"),
+        ({"BMP280_SENSOR": "b"}, "", "BMP280_SENSOR: no such variable; did you mean BMP280_CHIP?"),
+        ({"BMP280_QNH": "1"}, "", "BMP280_QNH: no such variable; did you mean BMP280_SEA_LEVEL_PRESSURE?"),
+        ({}, "mqtt: {broker: b}\n", "s.yml:1:16: no such option 'mqtt.broker'; did you mean mqtt.host?"),
+        ({}, "elevation: 100\n", "s.yml:1:12: no such option 'elevation'; did you mean altitude?"),
         ({"BMP280_ADDRESS": "0x40"}, "", "BMP280_ADDRESS: '0x40' is not an address of this chip: 0x76 or 0x77"),
         ({"BMP280_INTERVAL": "1 day"}, "", "BMP280_INTERVAL: '1 day' is not a time from 0.1 s to 86400 s, such as 10s or 500ms"),
         ({"BMP280_INTERVAL": "nan"}, "", "BMP280_INTERVAL: 'nan' is not a time from 0.1 s to 86400 s, such as 10s or 500ms"),
@@ -85,6 +97,34 @@ def test_one_mistake_one_message(environment: dict[str, str], text: str, message
     with pytest.raises(ConfigErrors) as caught:
         loaded(environment, text)
     assert caught.value.errors == (message,)
+
+
+@pytest.mark.parametrize("service", [BMP280, envirophat.service(Buses())])
+def test_no_other_word_for_an_option_is_an_option_or_stands_for_two(service: Service) -> None:
+    options = service.all_options()
+    others = [key for o in options for key in (*o.other_keys(), *o.other_variables())]
+    assert len(set(others)) == len(others)
+    assert not set(others) & {name for o in options for name in (o.key, o.variable)}
+
+
+def test_the_other_chip_is_answered_with_the_options_names() -> None:
+    rig = Rig()
+    rig.chips |= {
+        0x77: BoschModel(rig.clock, variant=Variant.BME280),
+        0x49: Ads1115Model(rig.clock),
+    }
+    rig.clock.sleep(1)
+    buses = Buses(lines={"i2c1": rig.line})
+    service = envirophat.service(buses)
+    values = loaded({"ENVIROPHAT_SENSORS": "bmp280,ads1015"}, service=service)
+    reasons = []
+    for plan in service.plans(values, rig.clock):
+        plan.chip.poll()
+        reasons.append(plan.chip.health().reason.rpartition(": ")[2])
+    assert reasons == [
+        "set bmp280.chip (ENVIROPHAT_BMP280_CHIP) to bme280",
+        "set ads1015.chip (ENVIROPHAT_ADS1015_CHIP) to ads1115",
+    ]
 
 
 def test_all_mistakes_at_once() -> None:

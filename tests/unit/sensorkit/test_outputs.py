@@ -6,10 +6,12 @@ import http.client
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from chipmodels.bosch import Air, BoschModel
 from prometheus_client.parser import text_string_to_metric_families
+from sensorkit import measurement
 from sensorkit.corrections import (
     Altitude,
     CpuHeat,
@@ -19,7 +21,7 @@ from sensorkit.corrections import (
 )
 from sensorkit.drivers.bosch import PRESSURE_CHANNEL, TEMPERATURE_CHANNEL, Bosch280
 from sensorkit.errors import InvalidReading
-from sensorkit.measurement import ACCELERATION, Channel, Measurement
+from sensorkit.measurement import ACCELERATION, HUMIDITY, Channel, Measurement
 from sensorkit.outputs.documents import Documents
 from sensorkit.outputs.history import History
 from sensorkit.outputs.home_assistant import discovery, state
@@ -185,14 +187,56 @@ class TestCorrections:
         back = Altitude(at_sea.value)((SAMPLE[1],))[-1]
         assert back.value == pytest.approx(540.0, abs=0.01)
 
-    def test_a_wrong_altitude_is_an_error_not_a_value(self) -> None:
-        with pytest.raises(InvalidReading):
-            SeaLevelPressure(8000.0)(SAMPLE)
+    def test_a_wrong_altitude_gives_no_pressure_at_sea_level_and_loses_nothing_else(self) -> None:
+        assert SeaLevelPressure(8000.0)(SAMPLE) == SAMPLE
 
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -41.0, 85.1])
+    def test_what_is_made_of_a_value_may_be_beyond_the_chips_limits(self) -> None:
+        """A BMP280 measures to 85 °C and from 300 hPa on; the offsets are the user's."""
+        hot = (replace(SAMPLE[0], value=84.9), replace(SAMPLE[1], value=30_010.0))
+        assert Offset("temperature", 2.0)(hot)[0].value == pytest.approx(86.9)
+        assert Offset("pressure", -100.0)(hot)[1].value == pytest.approx(29_910.0)
+        # 44330 * (1 - (30010 / 101325) ^ 0.190295) = 9162 m
+        assert Altitude(101_325.0)(hot)[-1].value == pytest.approx(9162, abs=2)
+
+    @pytest.mark.parametrize(("percent", "expected"), [(0.98, 1.0), (0.02, 0.07)])
+    def test_an_offset_keeps_humidity_within_what_there_can_be(
+        self, percent: float, expected: float
+    ) -> None:
+        humid = Measurement(Channel(HUMIDITY, "Humidity"), percent, 0.0)
+        (corrected,) = Offset("humidity", 0.05)((humid,))
+        assert corrected.value == pytest.approx(expected)
+
+    def test_an_impossible_correction_loses_its_own_value_only(self) -> None:
+        assert Offset("temperature", -300.0)(SAMPLE) == SAMPLE[1:]
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -273.2])
     def test_a_measurement_cannot_hold_an_impossible_value(self, value: float) -> None:
         with pytest.raises(InvalidReading):
             Measurement(TEMPERATURE_CHANNEL, value, 0.0)
+
+
+def test_quantities_their_units_digits_and_forms() -> None:
+    """Prometheus' base units; Home Assistant's device classes and their units."""
+    found = {
+        q.metric: (q.unit, q.digits, q.jump, f.device_class, f.unit, f.factor, f.digits)
+        for q in vars(measurement).values()
+        if isinstance(q, measurement.Quantity)
+        for f in (q.home_assistant,)
+    }
+    assert found == {
+        "temperature_celsius": ("°C", 2, 1.0, "temperature", "°C", 1.0, 2),
+        "pressure_pascals": ("Pa", 2, 100.0, "atmospheric_pressure", "hPa", 0.01, 2),
+        "sea_level_pressure_pascals": ("Pa", 2, None, "atmospheric_pressure", "hPa", 0.01, 2),
+        "altitude_meters": ("m", 2, None, "distance", "m", 1.0, 2),
+        "humidity_ratio": ("1", 4, 0.05, "humidity", "%", 100.0, 2),
+        "illuminance_lux": ("lx", 2, None, "illuminance", "lx", 1.0, 2),
+        "color_temperature": ("K", 0, None, None, "K", 1.0, 0),
+        "color_ratio": ("1", 4, None, None, "%", 100.0, 2),
+        "acceleration_meters_per_second_squared": ("m/s²", 4, None, None, "m/s²", 1.0, 3),
+        "magnetic_flux_density_teslas": ("T", 9, None, None, "µT", 1e6, 2),
+        "heading_degrees": ("°", 1, None, None, "°", 1.0, 1),
+        "voltage_volts": ("V", 4, 0.05, "voltage", "V", 1.0, 3),
+    }
 
 
 class TestWeb:

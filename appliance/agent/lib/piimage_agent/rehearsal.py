@@ -95,7 +95,10 @@ def _fits(root: Root, layer: str, name: str) -> bool:
         return False
     try:
         config = json.loads(read_text(f"{folder}/config.json", _CONFIG_LIMIT))
-        return not any(_reaches_out(root, config))
+        if any(_reaches_out(root, config)):
+            return False
+        list(_confine(root, config, name))  # what cannot be confined raises here, and not later
+        return True
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 

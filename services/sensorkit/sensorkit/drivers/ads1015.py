@@ -1,19 +1,25 @@
-"""ADS1015 four-input converter (TI SBAS473E).
+"""ADS1015 and ADS1115 four-input converters (TI SBAS473E, SBAS444E).
 
 Four transfers an input: start, read the result, read back the configuration, read the result
 again. The configuration proves that the chip is still set up and had finished; without it a chip
 that has reset itself gives a plausible 0 V. The result has no redundancy of its own, and rests
 until the next start: two equal reads are what tells it from noise on the bus.
+
+The two chips have the same registers and no identity. What tells them apart is time: the rate
+code that makes the one convert in 0.6 ms makes the other take 7.8 ms.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
 
 from sensorkit.bus.registers import WordRegisters
 from sensorkit.clock import Clock
-from sensorkit.errors import InvalidReading, LostSettings, NotReady
-from sensorkit.measurement import VOLTAGE, Channel, Measurement, Sample
+from sensorkit.errors import InvalidReading, LostSettings, NotReady, WrongChip
+from sensorkit.measurement import VOLTAGE, Channel, Sample, Together
 
 INPUTS = (0, 1, 2, 3)
 VOLTAGE_CHANNELS = tuple(Channel(VOLTAGE, f"Input {i}", (("input", str(i)),)) for i in INPUTS)
@@ -24,10 +30,37 @@ _START = 0x8000
 _SINGLE_SHOT = 0x0100
 _COMPARATOR_OFF = 0x0003
 FULL_SCALES = {6.144: 0, 4.096: 1, 2.048: 2, 1.024: 3, 0.512: 4, 0.256: 5}
-RATES = {128: 0, 250: 1, 490: 2, 920: 3, 1600: 4, 2400: 5, 3300: 6}
 _RATE_TOLERANCE = 1.1  # section 7.5, "data rate variation"
 _WAKE_SECONDS = 50e-6
 _POLLS = 5
+# Rate code 4, at 10 % tolerance: an ADS1015 is done after 0.7 ms, an ADS1115 after 7.1 to 8.7 ms.
+_TELLING_CODE, _ONE_IS_DONE, _BOTH_ARE_DONE = 4, 0.004, 0.009
+
+
+class Chip(Enum):
+    """Which of the two; the value is its name."""
+
+    ADS1015 = "ADS1015"
+    ADS1115 = "ADS1115"
+
+
+@dataclass(frozen=True)
+class _Traits:
+    """Bits of a result, which fill its word from the top, and rate codes; `rate` is the default."""
+
+    bits: int
+    rates: Mapping[int, int]
+    rate: int
+
+
+_TRAITS = {
+    Chip.ADS1015: _Traits(
+        12, {128: 0, 250: 1, 490: 2, 920: 3, 1600: 4, 2400: 5, 3300: 6}, rate=1600
+    ),
+    Chip.ADS1115: _Traits(
+        16, {8: 0, 16: 1, 32: 2, 64: 3, 128: 4, 250: 5, 475: 6, 860: 7}, rate=860
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -35,75 +68,114 @@ class Ads1015Settings:
     """Full scale in volts (6.144 ... 0.256), conversions a second, and which inputs to read.
 
     `dividers` are the factors from the pin's voltage to the one of interest, such as a divider's.
+    Without a `rate` it is 1600 a second, an ADS1115's 860.
     """
 
     full_scale: float = 4.096
-    rate: int = 1600
+    rate: int | None = None
     inputs: tuple[int, ...] = INPUTS
     dividers: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    chip: Chip = Chip.ADS1015
 
 
 class Ads1015:
-    """An ADS1015, its inputs measured one after another against ground."""
+    """An ADS1015 or ADS1115, its inputs measured one after another against ground.
 
-    model = "ADS1015"
+    `chip_option` is what the user calls the setting of the chip, for the message of `WrongChip`.
+    """
 
     def __init__(
-        self, registers: WordRegisters, clock: Clock, settings: Ads1015Settings | None = None
+        self,
+        registers: WordRegisters,
+        clock: Clock,
+        settings: Ads1015Settings | None = None,
+        chip_option: str = "chip",
     ) -> None:
         self._registers = registers
         self._clock = clock
         self._settings = settings or Ads1015Settings()
+        self._chip_option = chip_option
+        self._traits = _TRAITS[self._settings.chip]
+        self._rate = self._settings.rate or self._traits.rate
+
+    @property
+    def model(self) -> str:
+        """The chip's name."""
+        return self._settings.chip.value
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The voltages of the chosen inputs."""
-        return tuple(VOLTAGE_CHANNELS[i] for i in self._settings.inputs)
+        """The voltages of the chosen inputs, each with its divider as scale."""
+        return tuple(self._channel(pin) for pin in self._settings.inputs)
+
+    def _channel(self, pin: int) -> Channel:
+        return replace(VOLTAGE_CHANNELS[pin], scale=self._settings.dividers[pin])
+
+    # -- start -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """See that it answers; it has no identity register and keeps nothing between samples."""
-        self._registers.read_word(_CONFIG)
+        """See that it answers, and which it is; it keeps nothing between samples."""
+        found = self._found()
+        if found not in (None, self._settings.chip):
+            raise self._wrong(found, "by the time that a conversion takes")
+
+    def _found(self) -> Chip | None:
+        """Which chip converts so fast; None when neither does."""
+        self._registers.write_word(_CONFIG, self._command(0, _TELLING_CODE))
+        self._clock.sleep(_ONE_IS_DONE)
+        if self._registers.read_word(_CONFIG) & _START:
+            return Chip.ADS1015
+        self._clock.sleep(_BOTH_ARE_DONE - _ONE_IS_DONE)
+        return Chip.ADS1115 if self._registers.read_word(_CONFIG) & _START else None
+
+    def _wrong(self, found: Chip, by: str) -> WrongChip:
+        advice = f"set {self._chip_option} to {found.value.lower()}"
+        return WrongChip(f"{by} this is an {found.value}; {self.model} was expected: {advice}")
+
+    # -- sample ------------------------------------------------------------------------------
 
     def sample(self) -> Sample:
         """All chosen inputs. Raises `InvalidReading` when none of them has a valid value.
 
         An input beyond the full scale is left out.
         """
-        readings = [(i, self._convert(i)) for i in self._settings.inputs]
-        now = self._clock.time()
-        valid = [(i, counts) for i, counts in readings if -2048 < counts < 2047]
-        if not valid:
-            raise InvalidReading(f"every input is beyond {self._settings.full_scale} V")
-        return tuple(Measurement(VOLTAGE_CHANNELS[i], self._volts(i, c), now) for i, c in valid)
+        readings = [(pin, self._convert(pin)) for pin in self._settings.inputs]
+        together = Together(self._clock.time())
+        for pin, counts in readings:
+            together.add(self._channel(pin), partial(self._volts, pin, counts))
+        return together.sample()
 
     def _volts(self, pin: int, counts: int) -> float:
-        """Section 8.4.2: full scale is 2048 counts."""
-        return counts * self._settings.full_scale / 2048 * self._settings.dividers[pin]
+        """Section 8.4.2: the full scale is half of the counts that there are."""
+        s, half = self._settings, 1 << self._traits.bits - 1
+        if not -half < counts < half - 1:
+            raise InvalidReading(f"input {pin} is beyond {s.full_scale} V at the pin")
+        return counts * s.full_scale / half * s.dividers[pin]
 
-    def _command(self, pin: int) -> int:
-        s = self._settings
+    def _command(self, pin: int, rate_code: int) -> int:
         mux = 4 + pin << 12
-        return (
-            _START
-            | mux
-            | FULL_SCALES[s.full_scale] << 9
-            | _SINGLE_SHOT
-            | RATES[s.rate] << 5
-            | _COMPARATOR_OFF
-        )
+        gain = FULL_SCALES[self._settings.full_scale] << 9
+        return _START | mux | gain | _SINGLE_SHOT | rate_code << 5 | _COMPARATOR_OFF
 
     def _convert(self, pin: int) -> int:
-        """One single-shot conversion in counts, -2048..2047."""
-        command = self._command(pin)
+        """One single-shot conversion in counts."""
+        command = self._command(pin, self._traits.rates[self._rate])
         self._registers.write_word(_CONFIG, command)
-        self._clock.sleep(_RATE_TOLERANCE / self._settings.rate + _WAKE_SECONDS)
+        self._clock.sleep(_RATE_TOLERANCE / self._rate + _WAKE_SECONDS)
         for _ in range(_POLLS):
             word = self._registers.read_word(_CONVERSION)
             state = self._registers.read_word(_CONFIG)
             again = self._registers.read_word(_CONVERSION)
-            if state | _START != command or word & 0xF:
+            if state | _START != command:
                 raise LostSettings(f"config is 0x{state:04x}, not 0x{command:04x}")
             if state & _START and again == word:
-                return (word - 0x10000 if word & 0x8000 else word) >> 4
-            self._clock.sleep(1 / self._settings.rate)
+                return self._counts(word)
+            self._clock.sleep(1 / self._rate)
         raise NotReady(f"input {pin} still converts after {_POLLS} polls")
+
+    def _counts(self, word: int) -> int:
+        """Bits below the result's are zero (section 8.6.2)."""
+        spare = 16 - self._traits.bits
+        if word & (1 << spare) - 1:
+            raise self._wrong(Chip.ADS1115, f"by its result 0x{word:04x}, which has 16 bits,")
+        return (word - 0x10000 if word & 0x8000 else word) >> spare

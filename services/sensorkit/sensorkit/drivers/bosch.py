@@ -16,10 +16,10 @@ from sensorkit.clock import Clock
 from sensorkit.drivers.bosch_math import (
     Calibration,
     HumidityCalibration,
-    centidegrees,
     fine_temperature,
     humidity_q22_10,
     pressure_q24_8,
+    unlimited_humidity_q22_10,
 )
 from sensorkit.errors import (
     BadCalibration,
@@ -29,11 +29,26 @@ from sensorkit.errors import (
     NotReady,
     WrongChip,
 )
-from sensorkit.measurement import HUMIDITY, PRESSURE, TEMPERATURE, Channel, Measurement, Sample
+from sensorkit.measurement import (
+    HUMIDITY,
+    PRESSURE,
+    TEMPERATURE,
+    Channel,
+    Limits,
+    Sample,
+    Together,
+)
 
 TEMPERATURE_CHANNEL = Channel(TEMPERATURE, "Temperature")
 PRESSURE_CHANNEL = Channel(PRESSURE, "Pressure")
 HUMIDITY_CHANNEL = Channel(HUMIDITY, "Humidity")
+
+# What the chips measure: DS001 table 2, DS002 tables 2 to 4.
+_TEMPERATURES, _PRESSURES = Limits(-40, 85), Limits(30_000, 110_000)
+# The data sheet's code limits humidity to 0..1. In fog a good chip gets a little beyond, by its
+# tolerance, hysteresis and drift (DS002 table 2: 3, 1 and 0.5 a year, in per cent); what would be
+# far beyond is no humidity, and its limit no measurement.
+_HUMIDITIES = Limits(-0.1, 1.1)
 
 # Register addresses: DS001 section 4.2, DS002 section 5.3.
 _CALIBRATION, _H1, _H2 = 0x88, 0xA1, 0xE1
@@ -42,6 +57,8 @@ _CONTROL_MEASURE, _CONFIG = 0xF4, 0xF5
 _RESET_WORD = 0xB6
 _MEASURING, _COPYING = 0x08, 0x01
 _SKIPPED, _HUMIDITY_SKIPPED = 0x80000, 0x8000
+# A converter at its end. Without the filter the lowest four bits are zero (DS001 table 5).
+_LOWEST, _HIGHEST, _HUMIDITY_HIGHEST = 0x00000, 0xFFFF0, 0xFFFF
 _STARTUP_SECONDS = 0.002
 _POLLS = 5
 
@@ -66,6 +83,8 @@ class Chip(Enum):
 
 
 _IDS = {0x56: Chip.BMP280, 0x57: Chip.BMP280, 0x58: Chip.BMP280, 0x60: Chip.BME280}
+# Relatives at the same addresses and the same id register, which have no driver here.
+_OTHERS = {0x55: "BMP180", 0x61: "BME680 or BME688"}
 _STANDBY_MS = {
     Chip.BMP280: (0.5, 62.5, 125, 250, 500, 1000, 2000, 4000),
     Chip.BME280: (0.5, 62.5, 125, 250, 500, 1000, 10, 20),
@@ -77,15 +96,23 @@ class BoschSettings:
     """Oversampling (0 skips, 1, 2, 4, 8, 16), IIR filter (0, 2, 4, 8, 16), and when to measure.
 
     `interval` is the time between samples in seconds: in normal mode the chip's timer is set to
-    the longest standby below it.
+    the longest standby below it. Without a `filter`, it is 4 in normal mode and off in forced mode,
+    where it would mix a value with those of samples long ago.
     """
 
     temperature_oversampling: int = 2
     pressure_oversampling: int = 16
     humidity_oversampling: int = 1
-    filter: int = 4
+    filter: int | None = None
     mode: Mode = Mode.NORMAL
     interval: float = 1.0
+
+    @property
+    def filter_coefficient(self) -> int:
+        """The filter's, 0 where it is off."""
+        if self.filter is not None:
+            return self.filter
+        return 0 if self.mode is Mode.FORCED else 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +124,11 @@ class RawSample:
     humidity: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Compensated:
-    """A sample in the data sheet's own integers: 1/5120 °C, 0.01 °C, 1/256 Pa, 1/1024 %."""
-
-    t_fine: int
-    centidegrees: int
-    pressure_q24_8: int | None
-    humidity_q22_10: int | None
-
-
 class Bosch280:
-    """A BMP280 or BME280. Raises `WrongChip` at start when the other one is there."""
+    """A BMP280 or BME280. Raises `WrongChip` at start when the other one is there.
+
+    `chip_option` is what the user calls the setting of `chip`, for that message.
+    """
 
     def __init__(
         self,
@@ -116,11 +136,13 @@ class Bosch280:
         clock: Clock,
         settings: BoschSettings | None = None,
         chip: Chip = Chip.BMP280,
+        chip_option: str = "chip",
     ) -> None:
         self._registers = registers
         self._clock = clock
         self._settings = settings or BoschSettings()
         self._chip = chip
+        self._chip_option = chip_option
         self._calibration: Calibration | None = None
         self._humidity: HumidityCalibration | None = None
 
@@ -173,9 +195,14 @@ class Bosch280:
     def _identify(self) -> None:
         identity = self._registers.read(_ID, 1)[0]
         found = _IDS.get(identity)
-        if found is not self._chip:
-            what = f"a {found.value}" if found else "no chip of this family"
-            raise WrongChip(f"id 0x{identity:02x} is {what}; {self.model} was expected")
+        if found is self._chip:
+            return
+        expected = f"{self.model} was expected"
+        if found:
+            advice = f"set {self._chip_option} to {found.value.lower()}"
+            raise WrongChip(f"id 0x{identity:02x} is a {found.value}; {expected}: {advice}")
+        what = f"a {_OTHERS[identity]}" if identity in _OTHERS else "no chip of this family"
+        raise WrongChip(f"id 0x{identity:02x} is {what}; {expected}")
 
     def _read_calibration(self) -> None:
         """Read twice and compare: an error here would falsify every later value."""
@@ -206,7 +233,7 @@ class Bosch280:
         table = _STANDBY_MS[self._chip]
         budget = (self._settings.interval - self.conversion_seconds()) * 1000
         fitting = [ms for ms in table if ms <= budget] or [min(table)]
-        return table.index(max(fitting)) << 5 | FILTER[self._settings.filter] << 2
+        return table.index(max(fitting)) << 5 | FILTER[self._settings.filter_coefficient] << 2
 
     def conversion_seconds(self) -> float:
         """The longest time that one conversion takes (DS001 3.8.1, DS002 9.1)."""
@@ -223,7 +250,7 @@ class Bosch280:
         if self._settings.mode is Mode.FORCED:
             self._registers.write(_CONTROL_MEASURE, self._control_measure)
             self._clock.sleep(self.conversion_seconds())
-        return self._measurements(self.compensate(self._raw()))
+        return self._measurements(self._raw())
 
     def _raw(self) -> RawSample:
         first = _CONTROL_HUMIDITY if self._has_humidity else _STATUS
@@ -249,37 +276,43 @@ class Bosch280:
                 f"{self.model}: ctrl_meas 0x{control:02x} and config 0x{config:02x} are not "
                 f"0x{self._control_measure:02x} and 0x{self._config:02x}"
             )
-        if status & ~(_MEASURING | _COPYING):
-            raise LostSettings(f"{self.model}: status is 0x{status:02x}")
         return not (forced and (status & _MEASURING or control & 3))
 
-    def compensate(self, raw: RawSample) -> Compensated:
-        """Apply the chip's calibration. Raises `InvalidReading` without a temperature."""
+    def _measurements(self, raw: RawSample) -> Sample:
+        """What is valid of a sample. Without a temperature nothing is: all else is made with it."""
         if self._calibration is None:
             raise LostSettings(f"{self.model} was not started")
-        if raw.temperature is None:
-            raise InvalidReading(f"{self.model} has not measured temperature (0x80000)")
-        t_fine = fine_temperature(raw.temperature, self._calibration)
-        pressure = humidity = None
-        if raw.pressure is not None:
-            pressure = pressure_q24_8(raw.pressure, t_fine, self._calibration)
-        if raw.humidity is not None and self._humidity is not None:
-            humidity = humidity_q22_10(raw.humidity, t_fine, self._humidity)
-        return Compensated(t_fine, centidegrees(t_fine), pressure, humidity)
-
-    def _measurements(self, values: Compensated) -> Sample:
-        now = self._clock.time()
-        by_channel = {
-            TEMPERATURE_CHANNEL: values.t_fine / 5120,
-            PRESSURE_CHANNEL: _divided(values.pressure_q24_8, 256),
-            HUMIDITY_CHANNEL: _divided(values.humidity_q22_10, 102400),
+        c, together = self._calibration, Together(self._clock.time())
+        t_fine = fine_temperature(self._converted(raw.temperature, TEMPERATURE_CHANNEL), c)
+        celsius = _TEMPERATURES.checked(TEMPERATURE_CHANNEL, t_fine / 5120)
+        values = {
+            TEMPERATURE_CHANNEL: lambda: celsius,
+            PRESSURE_CHANNEL: lambda: self._pascals(raw.pressure, t_fine, c),
+            HUMIDITY_CHANNEL: lambda: self._humidity_ratio(raw.humidity, t_fine),
         }
-        return tuple(self._measurement(c, by_channel[c], now) for c in self.channels)
+        for channel in self.channels:
+            together.add(channel, values[channel])
+        return together.sample()
 
-    def _measurement(self, channel: Channel, value: float | None, now: float) -> Measurement:
-        if value is None:
+    def _pascals(self, raw: int | None, t_fine: int, c: Calibration) -> float:
+        counts = self._converted(raw, PRESSURE_CHANNEL)
+        return _PRESSURES.checked(PRESSURE_CHANNEL, pressure_q24_8(counts, t_fine, c) / 256)
+
+    def _humidity_ratio(self, raw: int | None, t_fine: int) -> float:
+        if raw is None or self._humidity is None:
+            raise InvalidReading(f"{self.model} has not measured humidity (0x8000)")
+        if raw in (_LOWEST, _HUMIDITY_HIGHEST):
+            raise InvalidReading(f"humidity is at its converter's end (0x{raw:04x})")
+        unlimited = unlimited_humidity_q22_10(raw, t_fine, self._humidity) / 102400
+        _HUMIDITIES.checked(HUMIDITY_CHANNEL, unlimited)
+        return humidity_q22_10(raw, t_fine, self._humidity) / 102400
+
+    def _converted(self, raw: int | None, channel: Channel) -> int:
+        if raw is None:
             raise InvalidReading(f"{self.model} has not measured {channel.key} (0x80000)")
-        return Measurement(channel, value, now)
+        if raw == _LOWEST or raw >= _HIGHEST:
+            raise InvalidReading(f"{channel.key} is at its converter's end (0x{raw:05x})")
+        return raw
 
 
 def parse_data(block: bytes) -> RawSample:
@@ -297,7 +330,3 @@ def parse_data(block: bytes) -> RawSample:
         None if pressure == _SKIPPED else pressure,
         None if humidity == _HUMIDITY_SKIPPED else humidity,
     )
-
-
-def _divided(value: int | None, divisor: int) -> float | None:
-    return None if value is None else value / divisor

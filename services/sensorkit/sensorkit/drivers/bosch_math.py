@@ -52,8 +52,14 @@ class HumidityCalibration:
 
     @classmethod
     def parse(cls, h1: int, block: bytes) -> HumidityCalibration:
-        """Register 0xA1 and registers 0xE1..0xE7; h4 and h5 share the nibbles of 0xE5."""
+        """Register 0xA1 and registers 0xE1..0xE7; h4 and h5 share the nibbles of 0xE5.
+
+        Raises `BadCalibration` for an empty chip: zeros and ones make H2, by which every value
+        is multiplied, 0 or -1.
+        """
         h2, h3, high4, shared, high5, h6 = struct.unpack("<hBbBbb", block)
+        if h2 <= 0:
+            raise BadCalibration(f"humidity calibration {h1:02x} {block.hex()} is empty")
         return cls(h1, h2, h3, high4 << 4 | shared & 0xF, high5 << 4 | shared >> 4, h6)
 
 
@@ -126,12 +132,17 @@ def pressure_float(raw: int, t_fine: float, c: Calibration) -> float:
 
 def humidity_q22_10(raw: int, t_fine: int, c: HumidityCalibration) -> int:
     """1/1024 per cent relative humidity from a 16-bit raw value (DS002 4.2.3); 0..102400."""
+    return min(max(unlimited_humidity_q22_10(raw, t_fine, c), 0), 102400)
+
+
+def unlimited_humidity_q22_10(raw: int, t_fine: int, c: HumidityCalibration) -> int:
+    """`humidity_q22_10` before the data sheet's code limits it, to tell how far it was off."""
     d = t_fine - 76800
     deviation = (raw << 14) - (c.h4 << 20) - c.h5 * d + 16384 >> 15
     slope = (d * c.h6 >> 10) * ((d * c.h3 >> 11) + 32768) >> 10
     h = deviation * ((slope + 2097152) * c.h2 + 8192 >> 14)
     h -= ((h >> 15) * (h >> 15) >> 7) * c.h1 >> 4
-    return min(max(h, 0), 419430400) >> 12
+    return h >> 12
 
 
 def _truncated_quotient(a: int, b: int) -> int:

@@ -1,14 +1,17 @@
 """LSM303D accelerometer and magnetometer (ST DocID023312 rev 2).
 
 Two bursts a sample, one for each half; each also brings registers whose content is known
-(WHO_AM_I with the field, all of the control registers with the acceleration).
+(WHO_AM_I with the field, all of the control registers with the acceleration). Data that the
+status registers call old, because it was read before, are not taken again.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from sensorkit.bus.registers import Registers
 from sensorkit.clock import Clock
@@ -18,8 +21,8 @@ from sensorkit.measurement import (
     HEADING,
     MAGNETIC_FIELD,
     Channel,
-    Measurement,
     Sample,
+    Together,
 )
 
 AXES = ("x", "y", "z")
@@ -32,6 +35,7 @@ FIELD_CHANNELS = tuple(
 HEADING_CHANNEL = Channel(HEADING, "Heading")
 
 Vector = tuple[float, float, float]
+Readings = tuple[float | None, float | None, float | None]
 STANDARD_GRAVITY = 9.80665
 _TESLAS_PER_GAUSS = 1e-4
 
@@ -49,7 +53,9 @@ _WHO_AM_I, _STATUS_M, _FIELD, _CONTROL1, _STATUS_A, _ACCELERATION = (
     0x28,
 )
 _IDENTITY = 0x49
-_DATA_READY = 0x08
+# Relatives with WHO_AM_I at the same place, at one of the same addresses.
+_OTHERS = {0x3C: "LSM303DLHC or LSM303DLM", 0x3D: "LIS3MDL or LSM9DS1"}
+_DATA_READY = 0x08  # new data on all three axes, sections 8.6 and 8.25; reading clears it
 _PERIOD_SECONDS = 0.02
 _POLLS = 5
 
@@ -86,59 +92,86 @@ class Lsm303d:
         s = self._settings
         afs = tuple(ACCELERATION_SCALES).index(s.acceleration_scale) << 3
         mfs = tuple(FIELD_SCALES).index(s.field_scale) << 5
-        return bytes([0x57, afs, 0x00, 0x00, 0x70, mfs, 0x00])
+        # 50 Hz, three axes, and no update between the bytes of one value (BDU).
+        return bytes([0x5F, afs, 0x00, 0x00, 0x70, mfs, 0x00])
 
     def start(self) -> None:
         """Identify, configure in one write, wait for the first conversion of both halves."""
         identity = self._registers.read(_RUN_ON | _WHO_AM_I, 1)[0]
         if identity != _IDENTITY:
-            raise WrongChip(f"WHO_AM_I 0x{identity:02x} is no LSM303D (0x49)")
+            what = f"a {_OTHERS[identity]}, not an" if identity in _OTHERS else "no"
+            raise WrongChip(f"WHO_AM_I 0x{identity:02x} is {what} LSM303D (0x49)")
         self._registers.write(_RUN_ON | _CONTROL1, *self._control)
         self._clock.sleep(2 * _PERIOD_SECONDS)
 
     def sample(self) -> Sample:
-        """Two bursts. Raises `InvalidReading` when an axis is at its end."""
+        """Two bursts. Raises `InvalidReading` when no axis has a value within its scale.
+
+        The heading is made of all six axes, and is there only when they are.
+        """
         field = self._field()
         acceleration = self._acceleration()
-        now = self._clock.time()
-        offset = self._settings.field_offset
-        teslas = tuple(f * _TESLAS_PER_GAUSS - o for f, o in zip(field, offset, strict=True))
-        values = [a * STANDARD_GRAVITY for a in acceleration] + list(teslas)
-        channels = ACCELERATION_CHANNELS + FIELD_CHANNELS
-        measured = [Measurement(c, v, now) for c, v in zip(channels, values, strict=True)]
-        angle = heading(acceleration, (teslas[0], teslas[1], teslas[2]))
+        together = Together(self._clock.time())
+        g_limit, gauss_limit = self._settings.acceleration_scale, self._settings.field_scale
+        for channel, g in zip(ACCELERATION_CHANNELS, acceleration, strict=True):
+            together.add(channel, partial(_si, channel, g, g_limit, STANDARD_GRAVITY))
+        for channel, gauss, offset in zip(
+            FIELD_CHANNELS, field, self._settings.field_offset, strict=True
+        ):
+            together.add(
+                channel, partial(_si, channel, gauss, gauss_limit, _TESLAS_PER_GAUSS, offset)
+            )
+        sample = together.sample()
+        angle = self._heading({m.channel: m.value for m in sample})
         if angle is not None:
-            measured.append(Measurement(HEADING_CHANNEL, angle, now))
-        return tuple(measured)
+            together.add(HEADING_CHANNEL, lambda: angle)
+        return together.sample()
 
-    def _field(self) -> Vector:
+    def _heading(self, values: Mapping[Channel, float]) -> float | None:
+        if not values.keys() >= {*ACCELERATION_CHANNELS, *FIELD_CHANNELS}:
+            return None
+        ax, ay, az = (values[c] / STANDARD_GRAVITY for c in ACCELERATION_CHANNELS)
+        mx, my, mz = (values[c] for c in FIELD_CHANNELS)
+        return heading((ax, ay, az), (mx, my, mz))
+
+    def _field(self) -> Readings:
         for _ in range(_POLLS):
             block = self._registers.read(_RUN_ON | _STATUS_M, _WHO_AM_I - _STATUS_M + 1)
             if block[-1] != _IDENTITY:
                 raise LostSettings(f"WHO_AM_I reads 0x{block[-1]:02x} in a sample")
-            if block[0] & _DATA_READY or any(block[1:7]):
-                return _scaled(block[1:7], FIELD_SCALES[self._settings.field_scale], "field")
+            if block[0] & _DATA_READY:
+                return _scaled(block[1:7], FIELD_SCALES[self._settings.field_scale])
             self._clock.sleep(_PERIOD_SECONDS)
         raise NotReady("no magnetic conversion finished")
 
-    def _acceleration(self) -> Vector:
+    def _acceleration(self) -> Readings:
         scale = ACCELERATION_SCALES[self._settings.acceleration_scale]
         for _ in range(_POLLS):
             block = self._registers.read(_RUN_ON | _CONTROL1, _ACCELERATION + 6 - _CONTROL1)
             if block[:7] != self._control:
                 raise LostSettings(f"control registers are {block[:7].hex(' ')}")
             data = block[_ACCELERATION - _CONTROL1 :]
-            if block[_STATUS_A - _CONTROL1] & _DATA_READY or any(data):
-                return _scaled(data, scale, "acceleration")
+            if block[_STATUS_A - _CONTROL1] & _DATA_READY:
+                return _scaled(data, scale)
             self._clock.sleep(_PERIOD_SECONDS)
         raise NotReady("no acceleration conversion finished")
 
 
-def _scaled(data: bytes, scale: float, what: str) -> Vector:
-    x, y, z = struct.unpack("<3h", data)
-    if not all(-32767 <= count < 32767 for count in (x, y, z)):
-        raise InvalidReading(f"{what} is beyond the full scale")
-    return (x * scale, y * scale, z * scale)
+def _scaled(data: bytes, scale: float) -> Readings:
+    """Three axes in g or gauss; None where the converter is at its end."""
+    x, y, z = (
+        count * scale if -32768 < count < 32767 else None for count in struct.unpack("<3h", data)
+    )
+    return (x, y, z)
+
+
+def _si(
+    channel: Channel, value: float | None, limit: float, unit: float, offset: float = 0.0
+) -> float:
+    """In SI units, less an offset. Raises `InvalidReading` beyond the full scale."""
+    if value is None or abs(value) > limit:
+        raise InvalidReading(f"{channel.key} is beyond the full scale of {limit:g}")
+    return value * unit - offset
 
 
 def heading(acceleration: Vector, field: Vector) -> float | None:

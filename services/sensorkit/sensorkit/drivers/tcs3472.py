@@ -7,6 +7,8 @@ one transfer, so that a reset or a bus fault cannot pass for darkness.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from operator import truediv
 
 from sensorkit.bus.registers import Registers
 from sensorkit.clock import Clock
@@ -16,8 +18,8 @@ from sensorkit.measurement import (
     COLOR_TEMPERATURE,
     ILLUMINANCE,
     Channel,
-    Measurement,
     Sample,
+    Together,
 )
 
 ILLUMINANCE_CHANNEL = Channel(ILLUMINANCE, "Illuminance")
@@ -34,6 +36,16 @@ _BURST = _DATA + 8
 _POWER_ON, _ACTIVE = 0x01, 0x03
 _VALID = 0x01
 _IDS = frozenset({0x44, 0x4D})
+# Relatives with the same id register, at the same address or one that can be chosen.
+_OTHERS = {
+    0x14: "TCS34711 or TCS34715",
+    0x1D: "TCS34713 or TCS34717",
+    0x50: "TSL2591",
+    0x90: "TCS34001 or TCS34005",
+    0x93: "TCS34003 or TCS34007",
+}
+# The bits that there are in ENABLE and CONTROL; the rest is reserved, as most of STATUS is.
+_ENABLE_BITS, _CONTROL_BITS = 0x1B, 0x03
 _CYCLE_MS = 2.4
 _POLLS = 5
 GAINS = (1, 4, 16, 60)
@@ -42,6 +54,8 @@ GAINS = (1, 4, 16, 60)
 _DEVICE_FACTOR = 310.0
 _RED, _GREEN, _BLUE = 0.136, 1.0, -0.444
 _CT_COEFFICIENT, _CT_OFFSET = 3810.0, 1391.0
+_HIGHEST_KELVINS = 40_000.0
+_NOISE_COUNTS = 2.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,8 @@ class Tcs3472:
         """Identify, set up with the converters off, then power on and start them."""
         identity = self._registers.read(_COMMAND | _ID, 1)[0]
         if identity not in _IDS:
-            raise WrongChip(f"id 0x{identity:02x} is no TCS3472 (0x44 or 0x4d)")
+            what = f"a {_OTHERS[identity]}, not" if identity in _OTHERS else "no"
+            raise WrongChip(f"id 0x{identity:02x} is {what} TCS3472 (0x44 or 0x4d)")
         write = self._registers.write
         write(_COMMAND | _ENABLE, 0)
         write(_COMMAND | _ATIME, 256 - self._settings.cycles)
@@ -116,15 +131,23 @@ class Tcs3472:
         full_scale = self._settings.full_scale
         if max(counts.clear, counts.red, counts.green, counts.blue) >= full_scale:
             raise InvalidReading(f"light saturates the sensor at {full_scale} counts; lower gain")
-        values = {ILLUMINANCE_CHANNEL: illuminance(counts, self._settings)}
+        together = Together(now)
+        together.add(ILLUMINANCE_CHANNEL, lambda: self._lux(counts))
         kelvins = color_temperature(counts)
         if kelvins is not None:
-            values[COLOR_TEMPERATURE_CHANNEL] = kelvins
-        total = counts.red + counts.green + counts.blue
+            together.add(COLOR_TEMPERATURE_CHANNEL, lambda: kelvins)
+        colours = (counts.red, counts.green, counts.blue)
+        total = sum(colours)
         if total:
-            shares = (counts.red / total, counts.green / total, counts.blue / total)
-            values |= dict(zip(COLOR_CHANNELS, shares, strict=True))
-        return tuple(Measurement(c, v, now) for c, v in values.items())
+            for channel, count in zip(COLOR_CHANNELS, colours, strict=True):
+                together.add(channel, partial(truediv, count, total))
+        return together.sample()
+
+    def _lux(self, counts: Counts) -> float:
+        """Raises `InvalidReading` for light that the formula does not know, such as a remote's."""
+        if _weighted(counts) < -_NOISE_COUNTS:
+            raise InvalidReading("illuminance would be negative: the light is nearly all infrared")
+        return illuminance(counts, self._settings)
 
     def _counts(self) -> Counts:
         for _ in range(_POLLS):
@@ -142,18 +165,24 @@ class Tcs3472:
     def _check(self, block: bytes) -> None:
         s = self._settings
         expected = (_ACTIVE, 256 - s.cycles, GAINS.index(s.gain))
-        found = (block[_ENABLE], block[_ATIME], block[_CONTROL])
-        if found != expected or block[_ID] not in _IDS or block[_STATUS] & 0xEE:
+        enable, control = block[_ENABLE] & _ENABLE_BITS, block[_CONTROL] & _CONTROL_BITS
+        found = (enable, block[_ATIME], control)
+        if found != expected or block[_ID] not in _IDS:
             raise LostSettings(f"{self.model} holds {found}, not {expected}")
 
 
 def illuminance(counts: Counts, settings: Tcs3472Settings) -> float:
     """Lux (DN40 section 3, with the infrared share taken off); never below zero."""
-    infrared = _infrared(counts)
-    r, g, b = counts.red - infrared, counts.green - infrared, counts.blue - infrared
     per_lux = settings.cycles * _CYCLE_MS * settings.gain
     per_lux /= settings.glass_attenuation * _DEVICE_FACTOR
-    return max(0.0, (_RED * r + _GREEN * g + _BLUE * b) / per_lux)
+    return max(0.0, _weighted(counts) / per_lux)
+
+
+def _weighted(counts: Counts) -> float:
+    """What the eye sees of the counts, in counts: negative where they come of no visible light."""
+    infrared = _infrared(counts)
+    r, g, b = counts.red - infrared, counts.green - infrared, counts.blue - infrared
+    return _RED * r + _GREEN * g + _BLUE * b
 
 
 def color_temperature(counts: Counts) -> float | None:
@@ -163,7 +192,7 @@ def color_temperature(counts: Counts) -> float | None:
     if red <= 0 or blue <= 0:
         return None
     kelvins = _CT_COEFFICIENT * blue / red + _CT_OFFSET
-    return kelvins if kelvins <= COLOR_TEMPERATURE.high else None
+    return kelvins if kelvins <= _HIGHEST_KELVINS else None
 
 
 def _infrared(counts: Counts) -> float:
