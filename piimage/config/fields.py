@@ -30,8 +30,8 @@ UNLIMITED: Final = 2**64 - 1
 MOST_ID: Final = 2**31 - 1
 """The highest user or group id that runc takes (moby/sys/user, "maxID")."""
 
-# runc itself lives with the limits before it becomes the program. Measured with runc 1.1: it needs 11
-# files, 10 kB of stack, 80 MiB of data and 1 GB of addresses (x86-64).
+# runc itself lives with the limits before it becomes the program. Measured with runc 1.1: it needs
+# 11 files, 10 kB of stack, 80 MiB of data and 1 GB of addresses (x86-64).
 _LEAST_LIMITS: Final = {
     "AS": 2 << 30, "CPU": 1, "DATA": 256 << 20, "NOFILE": 32, "STACK": 64 << 10,
 }  # fmt: skip
