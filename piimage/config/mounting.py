@@ -83,13 +83,24 @@ def check_destination(kind: str, source: str, destination: str) -> None:
     path = posixpath.normpath(f"/{destination.lstrip('/')}")
     if path == "/":
         raise problem("a mount over the container's root", "a folder below /")
-    if path == "/proc" and kind != "proc" and source.rstrip("/") != "/proc":
+    if path == "/proc" and kind != "proc" and (kind, source.rstrip("/")) != ("bind", "/proc"):
         raise problem("/proc can only be a proc", "type: proc, or a bind of /proc")
+    if path in ("/sys", "/sys/fs") and not _holds_cgroups(path, kind, source):
+        raise problem(
+            f"{path} would have no place for cgroup, which is mounted in it",
+            f"a bind of {path} itself, a tmpfs, or another place",
+        )
     if path.startswith("/proc/") and not (kind == "bind" and path in _SHOWN_IN_PROC):
         raise problem(
             f"nothing can be mounted at {quoted(path)}",
             f"a path outside /proc, or a bind on one of {', '.join(sorted(_SHOWN_IN_PROC))}",
         )
+
+
+def _holds_cgroups(path: str, kind: str, source: str) -> bool:
+    return kind in ("tmpfs", "sysfs" if path == "/sys" else "") or (
+        kind == "bind" and source.rstrip("/") == path
+    )
 
 
 def check_options(kind: str, options: Iterable[str]) -> None:
@@ -98,6 +109,8 @@ def check_options(kind: str, options: Iterable[str]) -> None:
     for option in options:
         if option == "remount":
             raise problem("there is nothing yet to remount", "the options alone")
+        if option in ("bind", "rbind") and kind != "bind":
+            raise problem(f"a {kind} is no bind", "the options without it")
         if option in _FLAGS or option == "" or known is None:
             continue
         name, _, value = option.partition("=")
