@@ -17,7 +17,7 @@ _SWITCHES: Final = (
     "atime", "dev", "diratime", "exec", "relatime", "strictatime", "suid", "symfollow",
 )  # fmt: skip
 _OTHER_FLAGS: Final = """
-    async bind defaults dirsync iversion lazytime loud mand noiversion nolazytime nomand rbind
+    async bind dirsync iversion lazytime loud mand noiversion nolazytime nomand rbind
     ro rw rro rrw silent sync tmpcopyup
 """
 _FLAGS: Final = frozenset(_OTHER_FLAGS.split()) | {
@@ -28,7 +28,7 @@ _NUMBER: Final = "[0-3]?[0-9]{1,9}"
 _OCTAL: Final = "[0-7]{1,4}"
 _AMOUNT: Final = "[0-9]{1,19}[kKmMgGtTpPeE]?"
 _DATA: Final = {
-    "bind": {},
+    "bind": {"defaults": ""},  # runc hands it on, and a bind alone has nobody who reads it
     "sysfs": {},
     "mqueue": {},
     "tmpfs": {

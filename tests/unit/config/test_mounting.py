@@ -11,7 +11,7 @@ from piimage.config.container import ContainerConfig
 GOOD = [
     {"tmpfs": ["/run:size=10%,mode=755,nodev"]},
     {"tmpfs": ["/run", "/tmp:", "/x:nr_inodes=4k,uid=1000,gid=1000,noexec"]},
-    {"binds": ["/a:/b", "/a:/b:ro", "/a:/b:rw,rshared,rbind", "/a:/b:rprivate,nosuid,noexec"]},
+    {"binds": ["/a:/b", "/a:/b:ro", "/a:/b:rw,rshared,rbind", "/a:/b:rprivate,nosuid,defaults"]},
     {"binds": ["/proc:/proc:ro", "/sys:/sys", "/sys/fs:/sys/fs:ro", "/dev:/dev"]},
     {"binds": ["/var/lib/lxcfs/proc/uptime:/proc/uptime:ro"]},
     {"mounts": [{"type": "proc", "options": ["hidepid=2", "nosuid"]}]},
@@ -43,6 +43,7 @@ BAD = [
      "a bind that does not say how; instead: bind or rbind"),
     ({"mounts": [{"type": "sysfs", "source": "/proc", "destination": "/proc"}]},
      "/proc can only be a proc"),
+    ({"mounts": [{"type": "mqueue", "options": ["defaults"]}]}, "'defaults' is no option of a mq"),
     ({"tmpfs": ["/a:rbind"]}, "a tmpfs is no bind"),
     ({"binds": ["/etc:/sys/fs"]}, "/sys/fs would have no place for cgroup"),
     ({"binds": ["/etc:/sys"]}, "/sys would have no place for cgroup"),
