@@ -16,7 +16,7 @@ from piimage.config.document import Document, read_document, with_paths
 from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
-from piimage.config.values import did_you_mean, quoted
+from piimage.config.values import quoted
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.mounts import has_user_namespace, shares
 from piimage.oci.profile import read_profile
@@ -52,17 +52,12 @@ def refuse_unstartable(
     image's label says is not known here, nor which users an image has.
     """
     document = with_paths(read_document(files, sets, environment)[0], APPLIANCE_PATHS)
-    names = [one.name for one in _entries(appliance)]
     raise_all(
         fault.error(str(_place(document, (section, number, *fault.keys))))
         for section in SECTIONS
         for number, entry in enumerate(getattr(appliance, section))
-        for fault in _of_entry(entry, names)
+        for fault in _of_entry(entry)
     )
-
-
-def _entries(appliance: Appliance) -> tuple[Entry, ...]:
-    return (*appliance.onboot, *appliance.onshutdown, *appliance.services)
 
 
 def _place(document: Document, path: Sequence[str | int]) -> object:
@@ -72,10 +67,9 @@ def _place(document: Document, path: Sequence[str | int]) -> object:
     return entry.at if found is entry else found.at
 
 
-def _of_entry(entry: Entry, names: Sequence[str]) -> Iterator[Fault]:
+def _of_entry(entry: Entry) -> Iterator[Fault]:
     config = merge(secure_defaults(), _folders_own(entry), entry)
     yield from faults(config)
-    yield from _unknown_names(config, names)
     if config.seccomp not in (None, "default", "unconfined"):
         yield from _profile_faults(str(config.seccomp))
 
@@ -85,19 +79,6 @@ def _folders_own(entry: Entry) -> ContainerConfig | None:
     if folder is None or not (folder / "service.yml").is_file():
         return None
     return load_folder(folder).container
-
-
-def _unknown_names(config: ContainerConfig, names: Sequence[str]) -> Iterator[Fault]:
-    asked = [(("uid",), config.uid), (("gid",), config.gid)]
-    groups = [(("additionalGids", at), one) for at, one in enumerate(config.additional_gids or ())]
-    for keys, value in (*asked, *groups):
-        if isinstance(value, str) and value not in ("", "root", *names):
-            yield Fault(
-                "oci.user",
-                keys,
-                f"no container is named {value!r}",
-                f"a number, or {did_you_mean(value, names)}; for a user of the image write `user:`",
-            )
 
 
 def _profile_faults(file: str) -> Iterator[Fault]:

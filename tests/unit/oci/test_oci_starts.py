@@ -89,16 +89,6 @@ def test_check_and_build_tell_the_line_and_column(
         assert f"{file}:6:28: 'net.ipv4.ip_forward' is not" in capsys.readouterr().err
 
 
-def test_a_number_is_asked_for_where_no_container_has_the_name(tmp_path: Path) -> None:
-    file = tmp_path / "a.yml"
-    text = "services: [{name: web, image: x, uid: wep}]"
-    error = refused(file, text)
-    assert (error.code, error.place) == ("oci.user", f"{file}:2:39")
-    assert "web" in str(error.hint)
-    file.write_text("board: pi4\nservices: [{name: web, image: x, uid: web}]")
-    refuse_unstartable([file], [], {}, load([file]))
-
-
 @pytest.mark.provokes("oci.sysctl")
 def test_what_a_folder_says_is_told_at_the_entry_that_uses_it(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
