@@ -22,7 +22,10 @@ from piimage.config.values import (
 )
 
 _MOST: Final = 2**63 - 1
-_LEAST_MEMORY: Final = 6 << 20
+# Docker's 6 MiB (linuxMinMemory) are too few for runc 1.1.15 on arm64: its init is killed.
+_LEAST_MEMORY: Final = 16 << 20
+_PERIOD: Final = 100_000  # microseconds, the kernel's default
+_LEAST_PART: Final = 100
 _MOST_PIDS: Final = 4_194_304
 _PROCESSORS: Final = 4
 _CONTROLS: Final = """
@@ -44,9 +47,9 @@ def _limit(value: int) -> int:
 
 
 def _memory(value: int) -> int:
-    """Refuse what leaves no room for runc itself; Docker has the same bound (linuxMinMemory)."""
+    """Refuse what leaves no room for runc itself, which starts within the limit."""
     if 0 < _limit(value) < _LEAST_MEMORY:
-        raise problem(f"{value} bytes are too few for a container to start in", "6M or more")
+        raise problem(f"{value} bytes are too few for a container to start in", "16M or more")
     return value
 
 
@@ -106,7 +109,7 @@ class Memory(Part):
     """Memory limits in bytes; sizes such as 64M are allowed."""
 
     limit: Annotated[Size, AfterValidator(_memory)] | None = Field(
-        default=None, description="Hard limit, 6M or more; -1 for none."
+        default=None, description="Hard limit, 16M or more; -1 for none."
     )
     reservation: Limit | None = Field(default=None, description="Soft limit.")
     swap: Limit | None = Field(
@@ -164,6 +167,15 @@ class Cpu(Part):
         ]
         | None
     ) = Field(default=None, description="Which memory nodes; a Pi has 0.")
+
+    @model_validator(mode="after")
+    def _enough_to_start(self) -> Self:
+        period = self.period or _PERIOD
+        if self.quota is not None and 0 < self.quota * _LEAST_PART < period:
+            raise problem(
+                f"{self.quota} of {period} microseconds are too few to start in", "1 % or more"
+            )
+        return self
 
 
 class Pids(Part):

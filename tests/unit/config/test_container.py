@@ -53,7 +53,7 @@ LINUXKIT: dict[str, Any] = {
     "cgroupsPath": "a/b",
     "resources": {
         "devices": [{"allow": True, "type": "c", "major": 1, "minor": 2, "access": "rwm"}],
-        "memory": {"limit": 8388608, "reservation": 1, "swap": -1, "kernel": 1, "kernelTCP": 1,
+        "memory": {"limit": 16777216, "reservation": 1, "swap": -1, "kernel": 1, "kernelTCP": 1,
                    "swappiness": 1, "disableOOMKiller": True},
         "cpu": {"shares": 2, "quota": 1000, "period": 1000, "realtimeRuntime": 1,
                 "realtimePeriod": 1, "cpus": "0-1", "mems": "0"},

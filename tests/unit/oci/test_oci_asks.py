@@ -77,7 +77,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("rootfsPropagation", "shared", ["rootfsPropagation: shared"]),
     ("uid", 5, []), ("gid", 5, []), ("additionalGids", [5], []), ("user", "sensor", []),
     ("rlimits", ["rtprio,99,99"], ["rlimits: rtprio,99,99"]),
-    ("resources", {"memory": {"limit": 8388608}, "cpu": {"shares": 5}, "pids": {"limit": 5},
+    ("resources", {"memory": {"limit": 16777216}, "cpu": {"shares": 5}, "pids": {"limit": 5},
                    "blockio": {"weight": 10}, "network": {"classID": 1},
                    "hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}, []),
     ("resources", {"devices": [{"allow": True}, {"allow": False, "type": "b"}]},
