@@ -11,6 +11,7 @@ from piimage.cli.options import Files, Sets
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load_all
 from piimage.config.models import Appliance
+from piimage.oci.starts import refuse_unstartable
 
 EXAMPLE = "Example: piimage check pi4.yml --set hostname=greenhouse"
 
@@ -18,6 +19,7 @@ EXAMPLE = "Example: piimage check pi4.yml --set hostname=greenhouse"
 def check(files: Files, sets: Sets = []) -> None:  # typer's way to say "none"
     """Validate FILE... and the container folders it names: every error as file:line:column."""
     appliance = load_all(files, sets, os.environ)
+    refuse_unstartable(files, sets, os.environ, appliance)
     _refuse_ungranted(files, sets, appliance)
     for remark in refuse_lacking(files, sets, os.environ):
         print(f"warning: {remark}", file=sys.stderr)

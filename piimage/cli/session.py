@@ -15,6 +15,7 @@ from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load
 from piimage.events import Warning
 from piimage.locking import Sources
+from piimage.oci.starts import refuse_unstartable
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
@@ -34,9 +35,11 @@ def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Proje
 def project_of_card(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
     """Read the YAML files, for a card, and their lock; what only some Pis have is a warning.
 
-    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board has not.
+    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board has not, and
+    what `refuse_unstartable` raises.
     """
     appliance = load(files, sets, os.environ)
+    refuse_unstartable(files, sets, os.environ, appliance)
     for remark in refuse_lacking(files, sets, os.environ):
         found.emit(Warning(remark))
     return open_project(files, appliance, found)

@@ -3,6 +3,7 @@
 The checks look at the document, not at the models, so that they speak even if some value is wrong.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,8 @@ from piimage.config.values import did_you_mean, quoted
 from piimage.errors import InputError, PiimageError
 from piimage.sshkeys import keys_of
 
+# containerd's names (pkg/identifiers/validate.go) have one separator at a time, none at the end.
+_RUN_TOGETHER: Final = re.compile("[_.-](?:[_.-]|$)")
 _WAYS: Final = ("image", "build", "use", "packages")
 _MEANT_FOR: Final = {
     "restart": ("services",),
@@ -237,6 +240,8 @@ def _entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
         yield _misplaced(
             entry.keys["entrypoint"], "entrypoint means nothing without packages", ("command",)
         )
+    if section == "services":
+        yield from _identifier_errors(entry)
     yield from _folder_errors(entry)
     yield from _context_errors(entry)
     yield from _seccomp_errors(entry)
@@ -257,6 +262,17 @@ def _context_errors(entry: MapNode) -> Iterator[InputError]:
         )
     elif not is_inside(Path(folder.text), Path(context.text)):
         yield outside(Path(folder.text), Path(context.text), str(context.at))
+
+
+def _identifier_errors(entry: MapNode) -> Iterator[InputError]:
+    name = _scalar(entry, "name")
+    if name is not None and _RUN_TOGETHER.search(name.text):
+        yield InputError(
+            "config.value",
+            f"{quoted(name.text)} is no name that containerd takes",
+            place=str(name.at),
+            hint="instead: letters and digits between any two of '_', '.' and '-', and at the end",
+        )
 
 
 def _misplaced(at: Position, what: str, where: Iterable[str]) -> InputError:

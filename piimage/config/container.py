@@ -7,20 +7,23 @@ docs/yaml.md, src/cmd/linuxkit/moby/{schema,config}.go; and the OCI runtime spec
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from piimage.config.deferred import Deferred
 from piimage.config.fields import (
     Bind,
     Capabilities,
     ControlGroup,
+    HiddenPath,
     Identity,
     Namespace,
     NetworkNamespace,
-    Rlimit,
+    Program,
+    Rlimits,
     TmpfsMount,
     UserName,
     Variable,
@@ -37,14 +40,15 @@ from piimage.config.values import (
     ShortPart,
     Size,
     StopTimeout,
-    Strings,
     Texts,
+    check_numbers,
     form,
     key_of,
     problem,
     quoted,
 )
 
+_MOST_PORT: Final = 65535
 LABEL: Final = "org.mobyproject.config"
 """The image label that carries a ContainerConfig as JSON."""
 
@@ -65,14 +69,23 @@ SettingName = Annotated[
 ]
 
 
+# The parts of by-path names have colons too, but no slash or nothing but r, w, m behind them.
+_COMPOSE: Final = re.compile(r"(/dev/.+?)(?::/[^:]*(?::[rwm]+)?|:[rwm]+)")
+
+
+def _device_type(value: object) -> object:
+    """Return the type as the kernel has it: unbuffered is mknod(1)'s other word for character."""
+    return "c" if value == "u" else value
+
+
 class Device(ShortPart):
     """A device node; its type and numbers are read on the Pi if only the path is given."""
 
     short_key = "path"
 
     path: str = Field(description="The node, such as /dev/i2c-1; `all` allows a whole type.")
-    type: Literal["a", "b", "c", "u", "p"] | None = Field(
-        default=None, description="c character, b block, a both (with path all)."
+    type: Annotated[Literal["a", "b", "c"], BeforeValidator(_device_type)] | None = Field(
+        default=None, description="c character (also u), b block, a both (with path all)."
     )
     major: int | None = Field(default=None, description="Major number; -1 for any (with path all).")
     minor: int | None = Field(default=None, description="Minor number; -1 for any (with path all).")
@@ -89,7 +102,23 @@ class Device(ShortPart):
             raise problem(f"{quoted(self.path)} is no device", "a path below /dev/, or all")
         if (self.major is None) != (self.minor is None) and self.path != "all":
             raise problem("half a device number", "major and minor, or neither")
+        if self.path == "all":
+            check_numbers(self.major, self.minor, least=-1)
+        else:
+            self._check_node()
         return self
+
+    def _check_node(self) -> None:
+        if named := _COMPOSE.fullmatch(self.path):
+            raise problem(
+                f"{quoted(self.path)} is a device as Compose writes it",
+                f"{named[1]} alone: a container has it under the same path",
+            )
+        if self.type == "a":
+            raise problem("a node is of one type", "type: c or b, or path: all")
+        if self.mode is not None and not self.mode.isdecimal():
+            raise problem(f"{quoted(self.mode)} is no mode of a node", 'octal digits, as in "0660"')
+        check_numbers(self.major, self.minor, least=0)
 
 
 class IdMapping(Part):
@@ -113,7 +142,7 @@ class Restart(ShortPart):
     )
 
 
-def _compose_check(command: Strings) -> tuple[str, str]:
+def _compose_check(command: tuple[str, ...]) -> tuple[str, str]:
     """Return what is wrong with a check as Compose writes it, and what does the same."""
     from piimage.composefile.values import health_command  # noqa: PLC0415  # only errors need it
 
@@ -123,20 +152,39 @@ def _compose_check(command: Strings) -> tuple[str, str]:
     return f"{command[0]!r} is Compose's word, not a program", f"command: {line}"
 
 
+def _port(value: str) -> str:
+    if not 1 <= int(value.rpartition(":")[2]) <= _MOST_PORT:
+        raise problem(f"{quoted(value)} has no port that there is", f"a port of 1 to {_MOST_PORT}")
+    return value
+
+
+def _port_of_url(value: str) -> str:
+    found = re.match(r"http://[^/?#]*:([0-9]*)(?:[/?#]|$)", value, re.ASCII)
+    if found:
+        _port(f":{found[1] or 80}")
+    return value
+
+
 class Health(Part):
     """A check that says whether a service works; asked in exactly one of three ways."""
 
     http: (
-        Annotated[str, *form(r"http://[^\s]+", "address of a check", "http://HOST:PORT/PATH")]
+        Annotated[
+            str,
+            *form(r"http://[^\s]+", "address of a check", "http://HOST:PORT/PATH"),
+            AfterValidator(_port_of_url),
+        ]
         | None
     ) = Field(default=None, description="Healthy if this address answers with 2xx.")
     tcp: (
         Annotated[
-            str, *form(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", "address", "HOST:PORT")
+            str,
+            *form(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", "address", "HOST:PORT"),
+            AfterValidator(_port),
         ]
         | None
     ) = Field(default=None, description="Healthy if this address accepts a connection.")
-    command: Annotated[Strings, Field(min_length=1)] | None = Field(
+    command: Annotated[Program, Field(min_length=1)] | None = Field(
         default=None, description="Healthy if this program, run in the container, exits with 0."
     )
     every: Interval = Field(default=30, description="Time between two checks.")
@@ -191,7 +239,7 @@ class ContainerConfig(Part):
     devices: tuple[Device, ...] | None = Field(
         default=None, description="Device nodes: /dev/NAME, or path, type, major, minor, mode."
     )
-    command: Strings | None = Field(
+    command: Program | None = Field(
         default=None, description="The program and its arguments, instead of the image's."
     )
     env: tuple[Variable, ...] | None = Field(
@@ -221,8 +269,12 @@ class ContainerConfig(Part):
         description="Root read-only (default, unless the image carries LinuxKit's label); false: "
         "writable, in memory.",
     )
-    masked_paths: Strings | None = Field(default=None, description="Paths that are hidden.")
-    readonly_paths: Strings | None = Field(default=None, description="Paths that are read-only.")
+    masked_paths: tuple[HiddenPath, ...] | None = Field(
+        default=None, description="Paths that are hidden."
+    )
+    readonly_paths: tuple[HiddenPath, ...] | None = Field(
+        default=None, description="Paths that are read-only."
+    )
     no_new_privileges: bool | None = Field(
         default=None, description="Set-user-id programs gain nothing (default true)."
     )
@@ -242,7 +294,7 @@ class ContainerConfig(Part):
     cgroups_path: ControlGroup | None = Field(
         default=None, description="The container's cgroup, below the appliance's own."
     )
-    rootfs_propagation: Literal["shared", "slave", "private", "unbindable"] | None = Field(
+    rootfs_propagation: Literal["shared", "slave", "private"] | None = Field(
         default=None, description="shared: mounts made inside are seen outside."
     )
     uid: Identity | None = Field(default=None, description="User id, or the name of a container.")
@@ -250,7 +302,7 @@ class ContainerConfig(Part):
     additional_gids: tuple[Identity, ...] | None = Field(
         default=None, description="Further group ids."
     )
-    rlimits: tuple[Rlimit, ...] | None = Field(default=None, description="NAME,SOFT,HARD.")
+    rlimits: Rlimits | None = Field(default=None, description="NAME,SOFT,HARD.")
     resources: Resources | None = Field(default=None, description="Limits by cgroup.")
     runtime: Runtime | None = Field(default=None, description="What is done around the start.")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator
 
+from piimage.config.mounting import check_destination, check_options
 from piimage.config.values import as_text, closest, did_you_mean, form, problem, quoted
 
 _CAPABILITIES: Final = """
@@ -22,6 +23,19 @@ CAPABILITIES: Final = tuple(f"CAP_{name}" for name in _CAPABILITIES.split())
 
 RLIMITS: Final = tuple(_RLIMITS.split())
 """The resource limits of getrlimit(2), without RLIMIT_."""
+
+UNLIMITED: Final = 2**64 - 1
+"""RLIM_INFINITY of a 64-bit kernel."""
+
+MOST_ID: Final = 2**31 - 1
+"""The highest user or group id that runc takes (moby/sys/user, "maxID")."""
+
+# runc itself lives with the limits before it becomes the program. Measured with runc 1.1: it needs
+# 11 files, 10 kB of stack, 80 MiB of data and 1 GB of addresses (x86-64).
+_LEAST_LIMITS: Final = {
+    "AS": 2 << 30, "CPU": 1, "DATA": 256 << 20, "NOFILE": 32, "STACK": 64 << 10,
+}  # fmt: skip
+_MOST_FILES: Final = 1_048_576  # fs.nr_open, Linux, Documentation/admin-guide/sysctl/fs.rst
 
 
 def _capability(value: str) -> str:
@@ -52,12 +66,17 @@ def _bind(value: str) -> str:
         raise problem(
             f"the destination in {quoted(value)} is not absolute", "a path that begins with /"
         )
+    check_destination("bind", *parts[:2])
+    check_options("bind", parts[2].split(",") if parts[2:] else ())
     return value
 
 
 def _tmpfs(value: str) -> str:
     if value.count(":") > 1 or not value.startswith("/"):
         raise problem(f"{quoted(value)} is no tmpfs", "/DESTINATION or /DESTINATION:OPTION,OPTION")
+    destination, _, options = value.partition(":")
+    check_destination("tmpfs", "tmpfs", destination)
+    check_options("tmpfs", options.split(","))
     return value
 
 
@@ -85,10 +104,53 @@ def _rlimit(value: str) -> str:
             f"{quoted(value)} is no resource limit",
             "NAME,SOFT,HARD with numbers or unlimited, such as nofile,100,200",
         )
-    name = parts[0].upper().removeprefix("RLIMIT_")
+    name = rlimit_name(parts[0])
     if name not in RLIMITS:
         known = [limit.lower() for limit in RLIMITS]
         raise problem(f"{quoted(parts[0])} is no resource limit", did_you_mean(parts[0], known))
+    soft, hard = (UNLIMITED if part.lower() == "unlimited" else int(part) for part in parts[1:])
+    if not soft <= hard <= UNLIMITED:
+        raise problem(f"{quoted(value)} has its soft limit above the hard one", "NAME,SOFT,HARD")
+    if soft < (least := _LEAST_LIMITS.get(name, 0)):
+        raise problem(f"{quoted(value)} is too little for a container to start", f"{least} or more")
+    if name == "NOFILE" and hard > _MOST_FILES:
+        raise problem(
+            f"{quoted(value)} is more than the kernel allows", f"{_MOST_FILES} open files at most"
+        )
+    return value
+
+
+def rlimit_name(text: str) -> str:
+    """Return the resource that an rlimit's text or first part names, in capitals, no RLIMIT_."""
+    return text.partition(",")[0].strip().upper().removeprefix("RLIMIT_")
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    names = [rlimit_name(value) for value in values]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise problem(f"two limits of {twice.lower()}", "one NAME,SOFT,HARD for each")
+    return values
+
+
+def _program(values: tuple[str, ...]) -> tuple[str, ...]:
+    if values and not values[0].strip():
+        raise problem("a program without a name", "[PROGRAM, ARGUMENT…]")
+    if any("\0" in value for value in values):
+        raise problem("a zero byte in an argument", "[PROGRAM, ARGUMENT…]")
+    return values
+
+
+def _hidden(value: str) -> str:
+    if not value.startswith("/") or "\0" in value:
+        raise problem(f"{quoted(value)} is no absolute path", "a path that begins with /")
+    return value
+
+
+def _user(value: str) -> str:
+    for part in value.split(":"):
+        if part.isdecimal() and int(part) > MOST_ID:
+            raise problem(f"{quoted(value)} has an id that is too high", f"{MOST_ID} at most")
     return value
 
 
@@ -113,9 +175,10 @@ def _filled_in(value: str) -> str:
 
 
 def _identity(value: object) -> object:
-    if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value < 2**32 - 1):
+    if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value <= MOST_ID):
         raise problem(
-            f"{quoted(value)} is no user or group id", "a number from 0, or a container's name"
+            f"{quoted(value)} is no user or group id",
+            f"a number from 0 to {MOST_ID}, or a container's name",
         )
     return value
 
@@ -127,7 +190,10 @@ ControlGroup = Annotated[str, AfterValidator(_cgroup)]
 """A cgroup's path below that of the appliance, with or without a leading slash."""
 TmpfsMount = Annotated[str, AfterValidator(_tmpfs)]
 Variable = Annotated[str, AfterValidator(_variable)]
-Rlimit = Annotated[str, AfterValidator(_rlimit)]
+Rlimits = Annotated[tuple[Annotated[str, AfterValidator(_rlimit)], ...], AfterValidator(_each_once)]
+Program = Annotated[tuple[str, ...], AfterValidator(_program)]
+"""A program and its arguments."""
+HiddenPath = Annotated[str, AfterValidator(_hidden)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
 NetworkNamespace = Annotated[str, AfterValidator(_network)]
 UserName = Annotated[
@@ -136,6 +202,7 @@ UserName = Annotated[
     *form(
         r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", "user", "USER or USER:GROUP"
     ),
+    AfterValidator(_user),
 ]
 Identity = Annotated[int | str, BeforeValidator(_identity)]
 ImageName = Annotated[

@@ -1,51 +1,189 @@
-"""LinuxKit's `resources`: limits by cgroup, as the OCI runtime specification has them."""
+"""LinuxKit's `resources`: limits by cgroup, as the OCI runtime specification has them.
 
-from typing import Annotated, Literal
+What runc or the kernel would refuse at the start is refused here. Sources: runc 1.1,
+libcontainer/cgroups/{utils,fs2}; Linux, Documentation/admin-guide/cgroup-v2.rst,
+kernel/sched/core.c (tg_set_cfs_bandwidth), kernel/cgroup/pids.c.
+"""
 
-from pydantic import AfterValidator, Field
+from typing import Annotated, Final, Literal, Self
 
-from piimage.config.values import Part, Scalar, Size, Texts, form, problem, quoted
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from piimage.config.values import (
+    Part,
+    Scalar,
+    Size,
+    as_text,
+    check_numbers,
+    did_you_mean,
+    form,
+    problem,
+    quoted,
+)
+
+_MOST: Final = 2**63 - 1
+# Docker's 6 MiB (linuxMinMemory) are too few for runc 1.1.15 on arm64: its init is killed.
+_LEAST_MEMORY: Final = 16 << 20
+_PERIOD: Final = 100_000  # microseconds, the kernel's default
+_LEAST_PART: Final = 100
+_MOST_PIDS: Final = 4_194_304
+_PROCESSORS: Final = 4
+_CONTROLS: Final = """
+    cgroup.freeze cgroup.max.depth cgroup.max.descendants cgroup.pressure
+    cpu.idle cpu.max cpu.max.burst cpu.pressure cpu.uclamp.max cpu.uclamp.min cpu.weight
+    cpu.weight.nice cpuset.cpus cpuset.cpus.partition cpuset.mems
+    hugetlb.1GB.max hugetlb.2MB.max hugetlb.32MB.max hugetlb.64KB.max
+    io.bfq.weight io.latency io.max io.pressure io.prio.class io.weight
+    memory.high memory.low memory.max memory.min memory.oom.group memory.pressure
+    memory.swap.high memory.swap.max memory.zswap.max memory.zswap.writeback
+    misc.max pids.max rdma.max
+"""
 
 
-def _own_files(values: dict[str, str]) -> dict[str, str]:
-    for name in values:
-        if "/" in name or not name.strip("."):
-            raise problem(f"{quoted(name)} is no file of a control group", "such as memory.high")
-    return values
+def _limit(value: int) -> int:
+    if not -1 <= value <= _MOST:
+        raise problem(f"{value} bytes are no limit", "a size from 0, or -1 for no limit")
+    return value
+
+
+def _memory(value: int) -> int:
+    """Refuse what leaves no room for runc itself, which starts within the limit."""
+    if 0 < _limit(value) < _LEAST_MEMORY:
+        raise problem(f"{value} bytes are too few for a container to start in", "16M or more")
+    return value
+
+
+def _processors(value: str) -> str:
+    for part in value.split(","):
+        first, _, last = part.partition("-")
+        if not int(first) <= int(last or first) < _PROCESSORS:
+            raise problem(
+                f"{quoted(value)} names no processors of a Pi", "of 0 to 3, such as 0-2 or 1,3"
+            )
+    return value
+
+
+def _zero_or(least: int, most: int, unit: str, value: int) -> int:
+    if value and not least <= value <= most:
+        raise problem(f"{value} is out of range", f"{least} to {most}{unit}, or 0 for the default")
+    return value
+
+
+def _shares(value: int) -> int:
+    return _zero_or(2, 262_144, "", value)
+
+
+def _period(value: int) -> int:
+    return _zero_or(1000, 1_000_000, " microseconds", value)
+
+
+def _quota(value: int) -> int:
+    if value < 0 and value != -1:
+        raise problem(f"{value} microseconds are no quota", "-1 for no limit, or 1000 and more")
+    return value if value < 0 else _zero_or(1000, 2**44 - 1, " microseconds", value)
+
+
+def _pids(value: int) -> int:
+    if not -1 <= value <= _MOST_PIDS:
+        raise problem(f"{value} is no number of processes", f"1 to {_MOST_PIDS}, or -1 for any")
+    return value
+
+
+def _weight(value: int) -> int:
+    return _zero_or(10, 1000, "", value)
+
+
+def _control(name: str) -> str:
+    known = _CONTROLS.split()
+    if name not in known:
+        raise problem(f"{quoted(name)} is no file of a control group", did_you_mean(name, known))
+    return name
+
+
+Limit = Annotated[Size, AfterValidator(_limit)]
+Number32 = Annotated[int, Field(ge=0, lt=2**32)]
+Weight = Annotated[int, AfterValidator(_weight)]
 
 
 class Memory(Part):
     """Memory limits in bytes; sizes such as 64M are allowed."""
 
-    limit: Size | None = Field(default=None, description="Hard limit.")
-    reservation: Size | None = Field(default=None, description="Soft limit.")
-    swap: Size | None = Field(
+    limit: Annotated[Size, AfterValidator(_memory)] | None = Field(
+        default=None, description="Hard limit, 16M or more; -1 for none."
+    )
+    reservation: Limit | None = Field(default=None, description="Soft limit.")
+    swap: Limit | None = Field(
         default=None, description="Memory and swap together; -1 for no limit."
     )
-    kernel: Size | None = Field(default=None, description="Kernel memory (cgroup v1 only).")
-    kernel_tcp: Size | None = Field(default=None, description="TCP buffers (cgroup v1 only).")
+    kernel: Limit | None = Field(default=None, description="Kernel memory (cgroup v1 only).")
+    kernel_tcp: Limit | None = Field(default=None, description="TCP buffers (cgroup v1 only).")
     swappiness: int | None = Field(
         default=None, ge=0, le=100, description="0 to 100 (cgroup v1 only)."
     )
     disable_oom_killer: bool | None = Field(default=None, description="cgroup v1 only.")
 
+    @model_validator(mode="after")
+    def _swap_above_limit(self) -> Self:
+        if self.swap is not None and self.swap > 0:
+            if self.limit is None or self.limit <= 0:
+                raise problem("swap without a limit of memory", "limit: beside swap:")
+            if self.swap < self.limit:
+                raise problem(
+                    "memory and swap together are less than memory alone", "swap >= limit"
+                )
+        return self
+
 
 class Cpu(Part):
     """Processor time."""
 
-    shares: int | None = Field(default=None, ge=0, description="Weight against other containers.")
-    quota: int | None = Field(default=None, description="Microseconds of each period.")
-    period: int | None = Field(default=None, ge=0, description="Microseconds.")
-    realtime_runtime: int | None = Field(default=None, description="cgroup v1 only.")
-    realtime_period: int | None = Field(default=None, ge=0, description="cgroup v1 only.")
-    cpus: Scalar | None = Field(default=None, description="Which processors, such as 0-2.")
-    mems: Scalar | None = Field(default=None, description="Which memory nodes.")
+    shares: Annotated[int, AfterValidator(_shares)] | None = Field(
+        default=None, description="Weight against other containers, 2 to 262144; theirs is 1024."
+    )
+    quota: Annotated[int, AfterValidator(_quota)] | None = Field(
+        default=None, description="Microseconds of each period, 1000 or more; -1 for all."
+    )
+    period: Annotated[int, AfterValidator(_period)] | None = Field(
+        default=None, description="Microseconds, 1000 to 1000000; 100000 if left out."
+    )
+    realtime_runtime: int | None = Field(
+        ge=-1, le=_MOST, default=None, description="cgroup v1 only."
+    )
+    realtime_period: int | None = Field(default=None, ge=0, le=_MOST, description="cgroup v1 only.")
+    cpus: (
+        Annotated[
+            str,
+            BeforeValidator(as_text),
+            *form(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*", "list", "0-2, or 1,3"),
+            AfterValidator(_processors),
+        ]
+        | None
+    ) = Field(default=None, description="Which processors, such as 0-2.")
+    mems: (
+        Annotated[
+            str,
+            BeforeValidator(as_text),
+            *form("0", "list of memory nodes", "0, the only one that a Pi has"),
+        ]
+        | None
+    ) = Field(default=None, description="Which memory nodes; a Pi has 0.")
+
+    @model_validator(mode="after")
+    def _enough_to_start(self) -> Self:
+        period = self.period or _PERIOD
+        if self.quota is not None and 0 < self.quota * _LEAST_PART < period:
+            raise problem(
+                f"{self.quota} of {period} microseconds are too few to start in", "1 % or more"
+            )
+        return self
 
 
 class Pids(Part):
     """Number of processes."""
 
-    limit: int = Field(description="At most so many.")
+    limit: Annotated[int, AfterValidator(_pids)] = Field(
+        description="At most so many; -1 for any number."
+    )
 
 
 class DeviceRule(Part):
@@ -61,14 +199,24 @@ class DeviceRule(Part):
         default=None, description="Read, write, mknod."
     )
 
+    @model_validator(mode="after")
+    def _numbers(self) -> Self:
+        check_numbers(self.major, self.minor, least=-1)
+        return self
+
 
 class WeightDevice(Part):
     """Weight of one block device."""
 
     major: int = Field(description="Major number.")
     minor: int = Field(description="Minor number.")
-    weight: int | None = Field(default=None, description="Weight.")
-    leaf_weight: int | None = Field(default=None, description="cgroup v1 only.")
+    weight: Weight | None = Field(default=None, description="10 to 1000.")
+    leaf_weight: Weight | None = Field(default=None, description="cgroup v1 only.")
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Self:
+        check_numbers(self.major, self.minor, least=0)
+        return self
 
 
 class ThrottleDevice(Part):
@@ -76,14 +224,19 @@ class ThrottleDevice(Part):
 
     major: int = Field(description="Major number.")
     minor: int = Field(description="Minor number.")
-    rate: int = Field(ge=0, description="Bytes or operations a second.")
+    rate: int = Field(ge=1, le=_MOST, description="Bytes or operations a second.")
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Self:
+        check_numbers(self.major, self.minor, least=0)
+        return self
 
 
 class BlockIo(Part):
     """Block device input and output."""
 
-    weight: int | None = Field(default=None, description="10 to 1000.")
-    leaf_weight: int | None = Field(default=None, description="cgroup v1 only.")
+    weight: Weight | None = Field(default=None, description="10 to 1000.")
+    leaf_weight: Weight | None = Field(default=None, description="cgroup v1 only.")
     weight_device: tuple[WeightDevice, ...] = Field(default=(), description="Weight by device.")
     throttle_read_bps_device: tuple[ThrottleDevice, ...] = Field(
         default=(), description="Bytes read."
@@ -100,23 +253,21 @@ class BlockIo(Part):
 class HugepageLimit(Part):
     """Limit of huge pages of one size."""
 
-    page_size: Scalar = Field(description="Such as 2MB.")
-    limit: Size = Field(description="Bytes.")
+    page_size: Literal["64KB", "2MB", "32MB", "1GB"] = Field(description="Such as 2MB.")
+    limit: Limit = Field(description="Bytes.")
 
 
 class InterfacePriority(Part):
     """Priority of traffic through an interface."""
 
     name: str = Field(description="Interface.")
-    priority: int = Field(ge=0, description="Priority.")
+    priority: Number32 = Field(description="Priority.")
 
 
 class NetworkResources(Part):
     """Network class and priorities (cgroup v1 only)."""
 
-    class_id: int | None = Field(
-        default=None, ge=0, description="Class of the container's packets."
-    )
+    class_id: Number32 | None = Field(default=None, description="Class of the container's packets.")
     priorities: tuple[InterfacePriority, ...] = Field(
         default=(), description="Priority by interface."
     )
@@ -132,6 +283,6 @@ class Resources(Part):
     blockio: BlockIo | None = Field(default=None, description="Block device input and output.")
     hugepage_limits: tuple[HugepageLimit, ...] = Field(default=(), description="Huge pages.")
     network: NetworkResources | None = Field(default=None, description="Network (cgroup v1 only).")
-    unified: Annotated[Texts, AfterValidator(_own_files)] = Field(
+    unified: dict[Annotated[str, AfterValidator(_control)], Scalar] = Field(
         default={}, description="Files of the container's cgroup v2, such as memory.high."
     )

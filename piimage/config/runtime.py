@@ -1,13 +1,22 @@
 """Mounts, and LinuxKit's `runtime`: what is done around a container's start, outside of it."""
 
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from piimage.config.fields import ControlGroup
-from piimage.config.values import AbsolutePath, Name, Part, Strings, problem
+from piimage.config.mounting import check_mount
+from piimage.config.values import AbsolutePath, Name, Part, Strings, form, problem
 
 _PSEUDO: Final = frozenset({"mqueue", "devpts", "proc", "sysfs", "cgroup", "cgroup2"})
+
+
+InterfaceName = Annotated[
+    str, *form(r"[^\s/:\0]{1,15}", "interface", "a name of at most 15 characters, such as eth1")
+]
+InterfaceType = Annotated[
+    str, *form(r"[a-z0-9_]{1,16}", "type of interface", "a type of ip-link(8), such as veth")
+]
 
 
 class Mount(Part):
@@ -28,15 +37,22 @@ class Mount(Part):
             raise problem("a mount without a type", "type: as in mount(8), such as tmpfs or bind")
         if not self.destination and (self.type or self.source) not in _PSEUDO:
             raise problem("a mount without a destination", "destination: a path in the container")
+        kind = self.type or (self.source if self.source in _PSEUDO else "tmpfs") or ""
+        source = self.source or ("" if kind == "bind" else kind)
+        check_mount(kind, source, self.destination or f"/{kind}", self.options)
         return self
 
 
 class Interface(Part):
     """A network interface that is moved or added to the container."""
 
-    name: str = Field(description="Name in the container.")
-    add: str | None = Field(default=None, description="Type to add, such as veth or wireguard.")
-    peer: str | None = Field(default=None, description="Name of the other end of a veth pair.")
+    name: InterfaceName = Field(description="Name in the container.")
+    add: InterfaceType | None = Field(
+        default=None, description="Type to add, such as veth or wireguard."
+    )
+    peer: InterfaceName | None = Field(
+        default=None, description="Name of the other end of a veth pair."
+    )
     create_in_root: bool = Field(default=False, description="Make it outside, then move it in.")
 
 

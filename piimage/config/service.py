@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from piimage.config.container import ContainerConfig, Health, Restart, merge
-from piimage.config.fields import UserName, Variable
+from piimage.config.fields import Program, UserName, Variable
 from piimage.config.rootfs import RootFileSystem
 from piimage.config.values import AbsolutePath, Name, Strings, as_text, form, problem
 
@@ -43,7 +43,7 @@ class Service(RootFileSystem):
     python: Strings = Field(
         default=(), description="Folders with a pyproject.toml whose packages are laid in."
     )
-    entrypoint: Strings = Field(
+    entrypoint: Program = Field(
         default=(), description="The program and its fixed arguments, as in a Dockerfile."
     )
     cmd: Strings = Field(

@@ -206,6 +206,13 @@ def _at_most_45(value: int) -> int:
     return value
 
 
+def check_numbers(major: int | None, minor: int | None, least: int) -> None:
+    """Raise PydanticCustomError for a device number outside of Linux' 12 and 20 bits."""
+    for name, number, most in (("major", major, 2**12 - 1), ("minor", minor, 2**20 - 1)):
+        if number is not None and not least <= number <= most:
+            raise problem(f"{name} {number} is no device number", f"{least} to {most}")
+
+
 _DURATION_SCHEMA: Final = {
     "anyOf": [
         {"type": "integer", "minimum": 0},

@@ -25,7 +25,6 @@ from piimage.trees import Entry, file, folder
 _KILL: Final = 60
 # Paths that sh's blank-separated lists can hold as they are.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./@%+=:,-]+")
-_OWN_NAMESPACE: Final = "services.linuxkit"
 _HOOK: Final = "/usr/lib/piimage/hook"
 _MADE_BELOW: Final = ("/data/", "/var/")
 
@@ -170,15 +169,32 @@ def mount_points(container: Container, spec: Mapping[str, Any]) -> list[str]:
         real, kind = container.root.find(path)
         if kind is not None:
             continue
-        if not _PLAIN.fullmatch(real):
-            raise InputError(
-                "oci.mount-point",
-                f"{container.name} mounts on {path!r}, which its image does not have",
-                place=container.place,
-                hint="make that folder in the image, or use a path of letters and digits",
-            )
+        _require_plain(container, path, real)
         points.append(f"{real}/" if _is_folder(mount) else real)
-    return points
+    return [*points, *_working_folder(container, spec, destinations)]
+
+
+def _working_folder(
+    container: Container, spec: Mapping[str, Any], destinations: Sequence[str]
+) -> Iterator[str]:
+    """Give the folder that the program starts in, if it is nowhere: runc would want to make it."""
+    path = str(spec["process"]["cwd"]).rstrip("/")
+    if not path or any(f"{path}/".startswith(f"{other}/") for other in destinations):
+        return
+    real, kind = container.root.find(path)
+    if kind is None:
+        _require_plain(container, path, real)
+        yield f"{real}/"
+
+
+def _require_plain(container: Container, path: str, real: str) -> None:
+    if not _PLAIN.fullmatch(real):
+        raise InputError(
+            "oci.mount-point",
+            f"{container.name} needs {path!r}, which its image does not have",
+            place=container.place,
+            hint="make that folder in the image, or use a path of letters and digits",
+        )
 
 
 def _is_folder(mount: Mapping[str, Any]) -> bool:
@@ -265,13 +281,6 @@ def poststart(container: Container) -> str:
     runtime = container.config.runtime
     if runtime is None:
         return ""
-    if runtime.namespace not in (None, _OWN_NAMESPACE):
-        raise InputError(
-            "oci.unsupported",
-            f"{container.name} asks for containerd's namespace {runtime.namespace}",
-            place=container.place,
-            hint=f"leave out runtime.namespace: every service runs in {_OWN_NAMESPACE}",
-        )
     lines = [*_interfaces(runtime), *_kept_namespaces(runtime)]
     return "".join(f"{line}\n" for line in lines)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal
 
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.resources import Resources
-from piimage.errors import InputError, PiimageError
+from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.capabilities import administers, capabilities_of
-from piimage.oci.models import Execution, decode_json
+from piimage.oci.models import Execution
 from piimage.oci.mounts import (
     FoundDevice,
     all_mounts,
@@ -25,8 +25,10 @@ from piimage.oci.mounts import (
     made_devices,
     shares,
 )
+from piimage.oci.profile import read_profile
 from piimage.oci.rootfs import Root, User
 from piimage.oci.seccomp import default_profile
+from piimage.oci.starts import faults
 
 VERSION: Final = "1.0.2"
 ROOTS: Final = "/run/piimage/rootfs"
@@ -86,10 +88,11 @@ def runtime_spec(
     """Return the content of config.json.
 
     Raises InputError: ``oci.no-command`` when neither file nor image names a program,
-    ``oci.user`` for an unknown one, ``oci.userns`` for a user namespace without mappings,
-    ``oci.hostname`` for a name that would be the host's, ``oci.seccomp`` for a damaged profile.
+    ``oci.user`` for an unknown one, ``oci.seccomp`` for a damaged profile, and what `faults` of
+    starts.py knows: ``oci.userns``, ``oci.hostname``, ``oci.sysctl``, ``oci.unsupported``.
     """
     config = container.config
+    raise_all(fault.error(container.place) for fault in faults(config))
     user = run_as(container, ids)
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
@@ -161,7 +164,7 @@ def _process(container: Container, user: User) -> dict[str, Any]:
         "user": {"uid": user.uid, "gid": user.gid},
         "args": list(command),
         "env": env,
-        "cwd": config.cwd or image.working_dir or "/",
+        "cwd": _cwd(config.cwd or image.working_dir or "/"),
         "capabilities": _capability_sets(config),
         "noNewPrivileges": bool(config.no_new_privileges),
     }
@@ -172,6 +175,11 @@ def _process(container: Container, user: User) -> dict[str, Any]:
     if config.oom_score_adj is not None:
         process["oomScoreAdj"] = config.oom_score_adj
     return process
+
+
+def _cwd(text: str) -> str:
+    """Return an absolute path, which runc wants; an image may have one relative to its root."""
+    return f"/{text.lstrip('/')}"
 
 
 def _capability_sets(config: ContainerConfig) -> dict[str, list[str]]:
@@ -238,30 +246,11 @@ def _namespaces(container: Container) -> list[dict[str, str]]:
         "user": user if has_user_namespace(config) else "host",
         "mount": "new",
     }
-    if config.hostname and shares(asked["uts"], "host"):
-        _refuse(
-            "oci.hostname",
-            f"{container.name} would name the whole Pi {config.hostname!r}",
-            container,
-            "write `uts: new` with `hostname:`, or name the Pi by the file's own `hostname:`",
-        )
-    if asked["user"] == "new" and not (config.uid_mappings and config.gid_mappings):
-        _refuse(
-            "oci.userns",
-            f"the user namespace of {container.name} maps no ids",
-            container,
-            "give both uidMappings and gidMappings, such as "
-            "[{containerID: 0, hostID: 100000, size: 65536}]",
-        )
     return [
         {"type": kind} | ({"path": where} if where != "new" else {})
         for kind, where in asked.items()
         if not shares(where, "host")
     ]
-
-
-def _refuse(code: str, what: str, container: Container, instead: str) -> NoReturn:
-    raise InputError(code, what, place=container.place, hint=instead)
 
 
 def _cgroup(container: Container) -> str:
@@ -291,18 +280,11 @@ def _seccomp(container: Container, architecture: str) -> Mapping[str, Any] | Non
         names = capabilities_of(container.config.capabilities)
         return default_profile({*names, *capabilities_of(container.config.ambient)}, architecture)
     try:
-        profile = decode_json(container.profile or b"", chosen)
+        return read_profile(container.profile or b"", chosen)
     except PiimageError as error:
-        _refuse_profile(container, error.message)
-    if not isinstance(profile.get("defaultAction"), str):
-        _refuse_profile(container, "it has no defaultAction")
-    return profile
-
-
-def _refuse_profile(container: Container, why: str) -> NoReturn:
-    _refuse(
-        "oci.seccomp",
-        f"{container.config.seccomp} is no seccomp profile: {why}",
-        container,
-        "give the `linux.seccomp` object of the OCI runtime specification",
-    )
+        raise InputError(
+            "oci.seccomp",
+            f"{chosen} is no seccomp profile: {error.message}",
+            place=container.place,
+            hint="give the `linux.seccomp` object of the OCI runtime specification",
+        ) from error

@@ -1,4 +1,7 @@
-"""Services as the console tells of them (appliance/README.md, "What is printed on the console")."""
+"""Services as the console tells of them (appliance/README.md, "What is printed on the console").
+
+Services print on that console too. Only a line that begins with the seal is the system's own.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +15,48 @@ from piimage.emulator.session import Session
 from piimage.errors import PiimageError
 from piimage.testing.report import Outcome
 
-# The whole line, so that half a word is never taken for one.
-_TOLD: Final = re.compile(r"piimage: service (\S+): ([^\n]*)\n")
-_BOOTED: Final = "piimage: phase services"
-_UP: Final = re.compile(r"(healthy|running)\b")
+_UP: Final = ("healthy", "running")
 _STARTING: Final = re.compile(r"(waiting for|restarting in)\b")
 _BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
 
 
-def wait_for_boot(session: Session, timeout: float) -> Outcome:
+def _told(seal: str) -> re.Pattern[str]:
+    """Return what the system says of a service: the whole line, as half a word says nothing.
+
+    The seal stands at its beginning: what follows may quote a service's own words.
+    """
+    return re.compile(rf"\[{re.escape(seal)}\] piimage: service (\S+): ([^\n]*)\n")
+
+
+def wait_for_boot(session: Session, seal: str, timeout: float) -> Outcome:
     """Wait until the onboot containers are through and the services' turn has come."""
     title = "the system boots"
     try:
-        session.wait_for(_BOOTED, timeout)
+        session.wait_for(f"[{seal}] piimage: phase services\n", timeout)
     except PiimageError as error:
         return Outcome(title, session.seconds(), failure=error.message)
     return Outcome(title, session.seconds())
 
 
-def wait_for_services(session: Session, names: Iterable[str], timeout: float) -> list[Outcome]:
+def wait_for_services(
+    session: Session, seal: str, names: Iterable[str], timeout: float
+) -> list[Outcome]:
     """Wait until all services `names` are up at once: healthy, or running without a health check.
 
     Returns one outcome each, the service's place in time in `seconds`. A boot that ends early
     fails those that were not up.
     """
-    wanted = set(names)
+    wanted, pattern = set(names), _told(seal)
     up: dict[str, float] = {}
     last: dict[str, str] = {}
     end = time.monotonic() + timeout
     why = f"not within {timeout:g} s"
     try:
         while wanted - set(up):
-            told = session.wait_for(_TOLD, max(0.0, end - time.monotonic()))
-            name, what = _TOLD.fullmatch(told).groups()  # type: ignore[union-attr]
+            told = session.wait_for(pattern, max(0.0, end - time.monotonic()))
+            name, what = pattern.fullmatch(told).groups()  # type: ignore[union-attr]
             last[name] = what
-            if _UP.match(what):
+            if what in _UP:
                 up[name] = session.seconds()
             elif not _STARTING.match(what):
                 up.pop(name, None)
@@ -68,10 +78,11 @@ def _outcome(
     return Outcome(title, now, failure=f"{name} is not up{said}\n{why}")
 
 
-def broken(lines: Sequence[Line], name: str) -> str | None:
+def broken(lines: Sequence[Line], seal: str, name: str) -> str | None:
     """Return the first of `lines` that tells that the service failed."""
+    pattern = _told(seal)
     for line in lines:
-        told = _TOLD.search(line.text + "\n")
+        told = pattern.search(line.text + "\n")
         if told and told[1] == name and _BROKEN.match(told[2]):
             return told[2]
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.run import Completed, Runner
 
 _KEYS: Final = "piimage/provision/authorized_keys"
+_SEAL: Final = "piimage/provision/console-seal"
 _LOST: Final = 255  # ssh(1), "EXIT STATUS": it never reached the program
 _PAUSE: Final = 1.0
 _OPTIONS: Final = (
@@ -92,14 +93,31 @@ def require_shell(appliance: Appliance, board: Board) -> None:
 
 def card_with_key(runner: Runner, image: Path, board: Board, folder: Path) -> tuple[Path, Path]:
     """Return a copy of the card `image` that lets a new key in, and that key; both in `folder`."""
-    key, card = folder / "key", folder / "card.img"
+    key, public = new_key(runner, folder)
+    return card_with(runner, image, board, folder, public), key
+
+
+def new_key(runner: Runner, folder: Path) -> tuple[Path, Mapping[str, DataFile]]:
+    """Make a key in `folder`; return it, and the files of the data partition that let it in."""
+    key = folder / "key"
     runner.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "piimage test", "-f", key])
+    return key, {_KEYS: DataFile(key.with_suffix(".pub").read_bytes(), 0o600)}
+
+
+def sealed(seal: str) -> Mapping[str, DataFile]:
+    """Return the files of the data partition that have the system's own lines begin with `seal`."""
+    return {_SEAL: DataFile(f"{seal}\n".encode(), 0o600)}
+
+
+def card_with(
+    runner: Runner, image: Path, board: Board, folder: Path, files: Mapping[str, DataFile]
+) -> Path:
+    """Return a copy of the card `image`, in `folder`, with `files` on its data partition."""
+    card = folder / "card.img"
     runner.run(["cp", "--sparse=always", "--reflink=auto", image, card])
     with card.open("rb") as file:
         table = partitions.decode(
             file.read(partitions.SECTOR), card.stat().st_size, str(image)
         ).partitions
-    public = key.with_suffix(".pub").read_bytes()
-    data = table[board.layout.data]
-    put_files(runner, card, data.start, {_KEYS: DataFile(public, 0o600)})
-    return card, key
+    put_files(runner, card, table[board.layout.data].start, files)
+    return card

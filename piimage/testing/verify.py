@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piimage.boards import Board
@@ -18,7 +19,7 @@ from piimage.run import Runner
 from piimage.testing.checks import make_check
 from piimage.testing.report import Outcome, failures
 from piimage.testing.services import broken, wait_for_boot, wait_for_services
-from piimage.testing.shell import Shell, card_with_key, require_shell
+from piimage.testing.shell import Shell, card_with, new_key, require_shell, sealed
 
 
 def require_testable(appliance: Appliance, board: Board) -> None:
@@ -47,42 +48,58 @@ def verify(
     runner: Runner,
     *,
     timeout: float | None = None,
+    seal: str | None = None,
     listen: Callable[[bytes], None] = lambda data: None,
 ) -> tuple[Outcome, ...]:
     """Boot `image` and return what became of every service and every check.
 
-    `timeout` (seconds, for the services) stands in for the file's. Checks are skipped when a
-    service did not come up. Raises as `require_testable` and `boot`.
+    `timeout` (seconds, for the services) stands in for the file's. The system's own lines are known
+    by `seal`: without it, by a word that nobody can guess. Checks are skipped when a service did
+    not come up. Raises as `require_testable` and `boot`.
     """
     require_testable(appliance, board)
     plan = plan_of(appliance)
     limit = plan.timeout if timeout is None else timeout
-    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
+    seal = seal or secrets.token_hex(16)
+    with tempfile.TemporaryDirectory(prefix="piimage-") as name:
+        folder, files = Path(name), sealed(seal)
         if not _needs_shell(plan):
-            with boot(image, board, runner, listen=listen) as session:
-                return _watched(appliance, plan, session, None, limit)
-        card, key = card_with_key(runner, image, board, Path(folder))
+            card = card_with(runner, image, board, folder, files)
+            with boot(card, board, runner, listen=listen) as session:
+                return _watched(appliance, plan, _Watch(session, seal), None, limit)
+        key, public = new_key(runner, folder)
+        card = card_with(runner, image, board, folder, {**files, **public})
         with boot(card, board, runner, Options(ssh_port=0), listen=listen) as session:
             assert session.ssh_port is not None  # noqa: S101  # asked for
             shell = Shell(runner, key, session.ssh_port)
-            return _watched(appliance, plan, session, shell, limit)
+            return _watched(appliance, plan, _Watch(session, seal), shell, limit)
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """A machine that runs, and how its system's own lines are known."""
+
+    session: Session
+    seal: str
 
 
 def _watched(
-    appliance: Appliance, plan: TestPlan, session: Session, shell: Shell | None, limit: float
+    appliance: Appliance, plan: TestPlan, watch: _Watch, shell: Shell | None, limit: float
 ) -> tuple[Outcome, ...]:
+    session, seal = watch.session, watch.seal
     names = [entry.name for entry in appliance.services]
-    found = [wait_for_boot(session, limit)]
+    found = [wait_for_boot(session, seal, limit)]
     why = "it did not boot" if failures(found) else None
     if why is None:
-        found += wait_for_services(session, names, max(0.0, limit - session.seconds()))
+        left = max(0.0, limit - session.seconds())
+        found += wait_for_services(session, seal, names, left)
         why = "a service is not up" if failures(found) else None
     seen = len(session.lines())
     if why is None and shell is not None:
         found.append(_entered(shell, limit))
         why = "nobody can log in" if failures(found) else None
     checks = tuple(_checked(plan.checks, shell, session, why))
-    return (*_still_up(found, names, session, seen), *checks)
+    return (*_still_up(found, names, watch, seen), *checks)
 
 
 def _entered(shell: Shell, limit: float) -> Outcome:
@@ -105,13 +122,13 @@ def _checked(
 
 
 def _still_up(
-    found: list[Outcome], names: list[str], session: Session, seen: int
+    found: list[Outcome], names: list[str], watch: _Watch, seen: int
 ) -> Iterator[Outcome]:
     """Give what was `found`; a service that broke while the checks were made has failed."""
     titles = {f"service {name} is up": name for name in names}
-    later = session.lines()[seen:]
+    later = watch.session.lines()[seen:]
     for one in found:
-        told = broken(later, titles[one.name]) if one.name in titles else None
+        told = broken(later, watch.seal, titles[one.name]) if one.name in titles else None
         if told is not None and one.failure is None:
             yield replace(one, failure=f"it was up, and then: {told}")
         else:

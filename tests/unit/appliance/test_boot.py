@@ -33,3 +33,25 @@ def test_modules_that_the_initramfs_loaded_are_passed_over_in_silence(
     said = pi.sh(f'. {script}; insmod() {{ echo "$*"; }}; load_late_modules')
     assert said.splitlines() == [*loaded, "/lib/i2c_dev.ko"]
     assert pi.console() == []
+
+
+def test_a_seal_moves_to_where_no_container_looks_and_begins_every_line(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    pi.install_library()
+    functions, _, _ = pi.install("boot").read_text().partition("\ntake_seal\n")
+    script = pi.write("functions", functions)
+    given = pi.write("data/piimage/provision/console-seal", "5ea1\n")
+    kept = pi.path("run/piimage/console-seal")
+    pi.sh(f". {script}; say before; take_seal; say after")
+    assert pi.console() == ["piimage: before", "[5ea1] piimage: after"]
+    assert not given.exists()
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_card_without_a_seal_says_what_it_always_said(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    pi.install_library()
+    functions, _, _ = pi.install("boot").read_text().partition("\ntake_seal\n")
+    script = pi.write("functions", functions)
+    pi.sh(f". {script}; take_seal; say hello")
+    assert pi.console() == ["piimage: hello"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,16 +108,12 @@ def test_a_health_check_that_hangs_does_not_hold_up_the_end(pi: Pi) -> None:
 
 def test_what_is_cleaned_once_is_not_cleaned_again(pi: Pi) -> None:
     """Each client of containerd costs most of a second of a small processor."""
-    ctr = pi.root / "bin/ctr"
-    ctr.write_text(
-        ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{pi.root}/asked\nshift 2')
-    )
+    asked = asking(pi)
     pi.write("task", "exit 0")
     with running(pi, "RESTART=no\n") as process:
         wait_until(lambda: state(pi) == "exited", "the end")
         end(process)
-    asked = [line.split()[2:4] for line in (pi.root / "asked").read_text().splitlines()]
-    assert asked == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
+    assert asked() == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
 
 
 def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
@@ -162,6 +158,60 @@ def test_what_containerd_says_of_a_failed_start_reaches_the_console(pi: Pi) -> N
     with running(pi):
         wait_until(lambda: said(pi, "service one: FAILED to start: no such thing"), "the message")
         wait_until(lambda: said(pi, "restarting in 1 s"), "another try")
+
+
+def boots_late(pi: Pi) -> None:
+    """Let the Pi have been up for longer than any back-off, as a slow one is at the first start."""
+    library = pi.root / "usr/lib/piimage/lib.sh"
+    library.write_text(
+        f"{library.read_text()}\nnow() {{ REPLY=$(($(date +%s) % 100000 + 999)); }}\n"
+    )
+
+
+@pytest.mark.parametrize("what", ["containerd", "device"])
+def test_a_service_that_cannot_start_is_tried_later_and_later(pi: Pi, what: str) -> None:
+    boots_late(pi)
+    if what == "containerd":
+        pi.write("fail", "")
+    else:
+        pi.write("containers/services/one/prestart", "false\n")
+    with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=60\n"):
+        wait_until(lambda: said(pi, "restarting in 4 s"), "the third try")
+    waits = [line.rpartition(": ")[2] for line in pi.console() if "restarting" in line]
+    assert waits == ["restarting in 1 s", "restarting in 2 s", "restarting in 4 s"]
+
+
+def test_after_a_long_life_the_first_wait_is_short_again(pi: Pi) -> None:
+    pi.write("fail", "")
+    with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=2\n"):
+        wait_until(lambda: said(pi, "restarting in 2 s"), "the second try")
+        pi.write("task", "sleep 2.5")
+        pi.path("fail").unlink()
+        wait_until(lambda: said(pi, "exited with code 0"), "the end of a long life")
+        wait_until(lambda: pi.console()[-1].endswith("restarting in 1 s"), "the restart")
+
+
+def asking(pi: Pi) -> Callable[[], list[list[str]]]:
+    """Note what containerd is asked for; the two words that name each request."""
+    ctr, asked = pi.root / "bin/ctr", pi.root / "asked"
+    asked.touch()
+    ctr.write_text(ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{asked}\nshift 2', 1))
+    return lambda: [line.split()[2:4] for line in asked.read_text().splitlines()]
+
+
+def test_a_start_that_fails_before_containerd_takes_no_turn_from_others(pi: Pi) -> None:
+    pi.write("containers/services/one/prestart", "exit 1\n")
+    asked = asking(pi)
+    with running(pi):
+        wait_until(lambda: said(pi, "restarting in 2 s"), "the second try")
+    assert asked() == []
+
+
+def test_a_start_that_failed_holds_no_turn_while_it_waits(pi: Pi) -> None:
+    pi.write("fail", "")
+    with running(pi):
+        wait_until(lambda: said(pi, "restarting in 1 s"), "the failure")
+        assert not (pi.root / "run/piimage/services/.turn").exists()
 
 
 def test_a_service_becomes_healthy_when_its_check_succeeds(pi: Pi) -> None:

@@ -104,12 +104,12 @@ def test_limits_and_logs() -> None:
     made = host(
         resources={"memory": {"limit": "64M"}, "cpu": {"quota": 50000}, "pids": {"limit": 20}},
         log={"size": "8k", "count": 2},
-        rlimits=["nofile,100,unlimited"],
+        rlimits=["memlock,100,unlimited"],
         oomScoreAdj=500,
     )
     assert (made["Memory"], made["CpuQuota"], made["PidsLimit"]) == (64 << 20, 50000, 20)
     assert made["LogConfig"]["Config"] == {"max-size": "8192", "max-file": "2"}
-    assert made["Ulimits"] == [{"Name": "nofile", "Soft": 100, "Hard": -1}]
+    assert made["Ulimits"] == [{"Name": "memlock", "Soft": 100, "Hard": -1}]
     assert made["OomScoreAdj"] == 500
 
 

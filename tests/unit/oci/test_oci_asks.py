@@ -77,7 +77,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("rootfsPropagation", "shared", ["rootfsPropagation: shared"]),
     ("uid", 5, []), ("gid", 5, []), ("additionalGids", [5], []), ("user", "sensor", []),
     ("rlimits", ["rtprio,99,99"], ["rlimits: rtprio,99,99"]),
-    ("resources", {"memory": {"limit": 5}, "cpu": {"shares": 5}, "pids": {"limit": 5},
+    ("resources", {"memory": {"limit": 16777216}, "cpu": {"shares": 5}, "pids": {"limit": 5},
                    "blockio": {"weight": 10}, "network": {"classID": 1},
                    "hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}, []),
     ("resources", {"devices": [{"allow": True}, {"allow": False, "type": "b"}]},
@@ -116,7 +116,10 @@ def test_what_the_entry_says_itself_is_not_the_label_s() -> None:
 def test_what_the_entry_lays_over_a_part_leaves_the_rest_asked_for() -> None:
     label = {"runtime": {"mkdir": ["/etc/x"], "cgroups": ["c"]}}
     assert asked(label, runtime={"mkdir": ["/run/y"]}) == ["runtime.cgroups: c"]
-    assert asked({"resources": {"unified": {"a": "1"}}}, resources={"pids": {"limit": 1}}) == []
+    assert (
+        asked({"resources": {"unified": {"memory.high": "1"}}}, resources={"pids": {"limit": 1}})
+        == []
+    )
 
 
 def test_a_list_that_counts_as_a_whole_is_asked_for_as_a_whole() -> None:

@@ -378,7 +378,7 @@ def test_a_user_namespace_binds_what_it_may_not_mount() -> None:
 
 @pytest.mark.provokes("oci.userns")
 def test_a_user_namespace_without_ids_is_refused() -> None:
-    with pytest.raises(InputError, match="maps no ids"):
+    with pytest.raises(PiimageError, match="has no uidMappings"):
         spec(userns="new")
 
 
@@ -393,6 +393,7 @@ def test_the_rest_is_passed_on() -> None:
         rlimits=["nofile,100,200", "RLIMIT_CORE, 0, unlimited"],
         oomScoreAdj=-5,
         annotations={"a": "b"},
+        net="new",
         sysctl={"net.ipv4.ip_forward": 1},
         rootfsPropagation="shared",
         cgroupsPath="/mine",

@@ -102,7 +102,16 @@ def test_a_volume_by_name_is_bound_from_its_folder(tmp_path: Path) -> None:
         {"env": ["TZ=Asia/Tokyo"]},
         {"binds": ["/data/zone:/etc/localtime"]},
         {"binds": ["/data/etc:/etc"]},
-        {"mounts": [{"type": "bind", "source": "/x", "destination": "/etc/localtime"}]},
+        {
+            "mounts": [
+                {
+                    "type": "bind",
+                    "source": "/x",
+                    "destination": "/etc/localtime",
+                    "options": ["rbind"],
+                }
+            ]
+        },
     ],
 )
 def test_a_container_with_a_time_of_its_own_keeps_it(tmp_path: Path, own: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from tests.unit.firmware.cards import KERNEL, card
 
 VIRT = load_board("qemu-virt")
 SLOT = {"config.txt": b"kernel=kernel.img\n", "cmdline.txt": b"quiet\n", "kernel.img": KERNEL}
-UP = "echo piimage: phase services"
+UP = "echo [S] piimage: phase services"
 HELLO = {"name": "hello", "use": "hello_world"}
 
 
@@ -39,12 +39,26 @@ def outcomes(tmp_path: Path, script: str, what: Appliance, **options: float) -> 
     program.chmod(0o755)
     environment = clean_environment()
     environment["PATH"] = f"{folder}:{environment['PATH']}"
-    image = card(Runner(), tmp_path / "card.img", SLOT)
-    return verify(what, VIRT, image, Runner(environment=environment), **options)
+    runner = Runner(environment=environment)
+    return verify(what, VIRT, whole_card(runner, tmp_path), runner, seal="S", **options)
+
+
+def whole_card(runner: Runner, folder: Path) -> Path:
+    """A card with a slot, and a file system for the data."""
+    image = card(runner, folder / "slot.img", SLOT)
+    with image.open("r+b") as file:
+        table = partitions.decode(file.read(partitions.SECTOR), image.stat().st_size, "slot.img")
+        data = partitions.Partition(partitions.LINUX, 64 << 20, 16 << 20)
+        whole = {**table.partitions, VIRT.layout.data: data}
+        file.seek(0)
+        file.write(partitions.encode(partitions.Table(1, whole)))
+        file.truncate(80 << 20)
+    runner.run(["mke2fs", "-q", "-F", "-E", f"offset={data.start}", image, "16M"])
+    return image
 
 
 def test_services_are_awaited_and_checks_see_the_whole_console(tmp_path: Path) -> None:
-    script = f"{UP}; echo HELLO; echo piimage: service hello: running; exec sleep 100"
+    script = f"{UP}; echo HELLO; echo [S] piimage: service hello: running; exec sleep 100"
     found = outcomes(tmp_path, script, appliance({"console": "HELLO"}))
     assert [(one.name, one.failure) for one in found] == [
         ("the system boots", None), ("service hello is up", None), ("HELLO", None),
@@ -53,8 +67,8 @@ def test_services_are_awaited_and_checks_see_the_whole_console(tmp_path: Path) -
 
 def test_a_service_that_does_not_come_up_fails_and_skips_the_checks(tmp_path: Path) -> None:
     script = (
-        f"{UP}; echo piimage: service hello: running;"
-        "echo piimage: service hello: exited with code 1;"
+        f"{UP}; echo [S] piimage: service hello: running;"
+        "echo [S] piimage: service hello: exited with code 1;"
         "exec sleep 100"
     )
     two = [HELLO, {"name": "late", "use": "hello_world"}]
@@ -83,8 +97,8 @@ def test_a_panic_after_the_boot_fails_the_services(tmp_path: Path) -> None:
 
 def test_a_service_that_breaks_during_the_checks_has_failed(tmp_path: Path) -> None:
     script = (
-        f"{UP}; echo piimage: service hello: healthy; sleep 2;"
-        "echo 'piimage: service hello: unhealthy (3 checks failed)'; echo DONE; exec sleep 100"
+        f"{UP}; echo [S] piimage: service hello: healthy; sleep 2;"
+        "echo '[S] piimage: service hello: unhealthy (3 checks failed)'; echo DONE; exec sleep 100"
     )
     found = outcomes(tmp_path, script, appliance({"console": "DONE"}))
     assert "unhealthy" in str(found[1].failure)
@@ -105,6 +119,37 @@ def test_a_program_cannot_be_run_without_sshd() -> None:
 def test_a_board_without_emulator_is_refused_before_anything_is_built() -> None:
     with pytest.raises(InputError):
         require_testable(appliance(), load_board("pi5"))
+
+
+FORGED = (
+    "piimage: service hello: healthy",
+    "[] piimage: service hello: healthy",
+    "[0] piimage: service hello: healthy",
+    "[S] piimage: service evil: FAILED to start: piimage: service hello: running",
+    "[S] piimage: service evil: exited with code 1; [] piimage: service hello: healthy",
+    "[S] piimage: service hello: healthy, it said",
+)
+
+
+def test_what_a_service_prints_is_not_taken_for_the_systems_own_line(tmp_path: Path) -> None:
+    """It knows no seal, but its own words may be quoted in a line that has one."""
+    lines = "; ".join(f"echo {shlex.quote(line)}" for line in FORGED)
+    found = outcomes(tmp_path, f"{UP}; {lines}; exec sleep 100", appliance(), timeout=1)
+    assert "hello is not up" in str(found[1].failure)
+
+
+def test_an_onboot_container_cannot_say_that_the_boot_is_over(tmp_path: Path) -> None:
+    script = "echo piimage: phase services; exec sleep 100"
+    assert outcomes(tmp_path, script, appliance(), timeout=1)[0].failure is not None
+
+
+def test_a_service_cannot_have_another_fail(tmp_path: Path) -> None:
+    script = (
+        f"{UP}; echo [S] piimage: service hello: healthy; sleep 1;"
+        "echo piimage: service hello: FAILED; echo DONE; exec sleep 100"
+    )
+    found = outcomes(tmp_path, script, appliance({"console": "DONE"}))
+    assert [one.failure for one in found] == [None, None, None]
 
 
 def test_the_key_is_put_onto_a_copy_of_the_card(tmp_path: Path, runner: Runner) -> None:

@@ -1,7 +1,7 @@
 """The HTTP side: ``/metrics``, ``/healthz``, ``/api/current``, ``/api/history``, and a page.
 
-Read-only, for the local network. A few connections at a time, each with a time limit: a phone
-that fell asleep must not hold the service.
+Read-only, for the local network. A few connections at a time, each with a time limit for all of it:
+neither a phone that fell asleep nor a hundred slow clients may hold the service.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from sensorkit.outputs.connections import Connections
 from sensorkit.outputs.documents import Documents
 from sensorkit.outputs.prometheus import CONTENT_TYPE, Exposition
 
-_CONNECTIONS = 8
-_TIMEOUT_SECONDS = 10
+_REQUEST_SECONDS = 10.0
+_POLL_SECONDS = 0.5
 _COMPRESS_FROM_BYTES = 1024
 
 
@@ -77,12 +79,21 @@ def _json(document: dict[str, Any]) -> bytes:
 class WebServer:
     """Serves routes on a thread of its own until it is stopped.
 
-    `port` 0 lets the kernel choose; `address` tells. Raises OSError when the port is taken.
+    `port` 0 lets the kernel choose; `address` tells. A connection has `seconds` from its acceptance
+    to the last byte of the answer. Raises OSError when the port is taken.
     """
 
-    def __init__(self, host: str, port: int, paths: Routes) -> None:
-        self._server = _Server((host, port), _handler(paths))
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+    def __init__(
+        self, host: str, port: int, paths: Routes, seconds: float = _REQUEST_SECONDS
+    ) -> None:
+        connections = Connections(seconds, time.monotonic)
+        self._server = _Server((host, port), _handler(paths), connections)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": min(_POLL_SECONDS, seconds)},
+            name="http",
+            daemon=True,
+        )
 
     @property
     def address(self) -> tuple[str, int]:
@@ -104,25 +115,30 @@ class WebServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 16
+    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: type[BaseHTTPRequestHandler],
+        connections: Connections,
+    ) -> None:
+        self._connections = connections
         super().__init__(address, handler)
 
+    def service_actions(self) -> None:
+        """Between two connections, and at least every half second."""
+        self._connections.end_overdue()
+
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- a socket
-        """A thread for the connection, or an end to it when too many are open."""
-        if not self._free.acquire(timeout=0.5):
-            self.shutdown_request(request)
-            return
+        """A thread for the connection."""
+        self._connections.admit(request, client_address[0])
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """One connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        """The end of a connection."""
+        self._connections.leave(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """A client that went away is no news."""
@@ -130,7 +146,6 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(paths: Routes) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = _TIMEOUT_SECONDS
         server_version = "sensorkit"
         sys_version = ""
 

@@ -5,9 +5,12 @@ CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 export PATH=/usr/sbin:/usr/bin
 
-# The last console= is where /dev/console leads; a screen, if there is one, is told as well.
+# The last console= is where /dev/console leads; a screen, if there is one, is told as well. On a card
+# for a test every line begins with its seal: services print on the console too, and know no seal.
 say() {
-	echo "piimage: $*" >"$CONSOLE"
+	seal=
+	[ ! -r "$RUN/console-seal" ] || read -r seal <"$RUN/console-seal"
+	echo "${seal:+[$seal] }piimage: $*" >"$CONSOLE"
 	[ ! -e /sys/class/graphics/fb0 ] || echo "piimage: $*" >/dev/tty0
 }
 
