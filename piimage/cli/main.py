@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import typer
 
-from piimage.cli.output import show_error
+from piimage.cli.output import say, show_error, tell
 from piimage.errors import PiimageError
 
 VERBS: Final = {
@@ -60,17 +60,17 @@ def execute(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status."""
     match list(arguments):
         case [] | ["--help"] | ["-h"] | ["help"]:
-            print(overview())
+            say(overview())
             return 0
         case ["--version"]:
             from importlib.metadata import version  # noqa: PLC0415  # slow, and only used here
 
-            print(f"piimage {version('piimage-builder')}")
+            say(f"piimage {version('piimage-builder')}")
             return 0
         case [verb, *rest] if verb in VERBS:
             return _guarded(lambda: command(verb)(rest, prog_name=f"piimage {verb}"))
         case [unknown, *_]:
-            print(f"piimage: no command {unknown!r}\n\n{overview()}", file=sys.stderr)
+            tell(f"piimage: no command {unknown!r}\n\n{overview()}")
             return 2
         case _:
             raise AssertionError(arguments)
@@ -112,7 +112,7 @@ def _guarded(call: Callable[[], object]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
     except KeyboardInterrupt:
-        print("piimage: interrupted", file=sys.stderr)
+        tell("piimage: interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
         return 1
@@ -125,11 +125,10 @@ def _guarded(call: Callable[[], object]) -> int:
 def _report(error: Exception) -> None:
     """Keep the traceback of a defect in a file, and say one sentence."""
     with tempfile.NamedTemporaryFile(
-        "w", prefix="piimage-", suffix=".traceback", delete=False
+        "w", prefix="piimage-", suffix=".traceback", delete=False, errors="backslashreplace"
     ) as file:
         traceback.print_exception(error, file=file)
-    print(
+    tell(
         f"piimage: internal error: {type(error).__name__}: {error}\n"
-        f"  this is a defect of piimage; please report it with the file {file.name}",
-        file=sys.stderr,
+        f"  this is a defect of piimage; please report it with the file {file.name}"
     )

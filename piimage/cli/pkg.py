@@ -24,7 +24,7 @@ from piimage.cli.options import (
     Snapshot,
     Verbose,
 )
-from piimage.cli.output import listening
+from piimage.cli.output import listening, put, say
 from piimage.events import Listener, Note
 from piimage.run import Runner
 from piimage.store import Store, default_root
@@ -292,7 +292,7 @@ def show_tag(
     from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
 
     asked = _Asked(folder, org, tag, dockerfile=dockerfile, context=context)
-    print(reference_of(asked.source(), Runner(), org, tag))
+    say(str(reference_of(asked.source(), Runner(), org, tag)))
 
 
 @app.command("ls", epilog="Example: piimage pkg ls --json")
@@ -307,10 +307,10 @@ def list_images(
     if json:
         import json as format_json  # noqa: PLC0415
 
-        print(format_json.dumps([dataclasses.asdict(row) for row in found], indent=1))
+        put(format_json.dumps([dataclasses.asdict(row) for row in found], indent=1) + "\n")
         return
     for row in found:
-        print(_line(row))
+        say(_line(row))
 
 
 def _line(row: Row) -> str:
