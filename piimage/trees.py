@@ -344,15 +344,15 @@ def cpio_chunks(entries: Tree) -> Iterator[bytes]:
             yield from _exactly(entry)
             yield bytes(-entry.size % 4)
         elif entry.kind is Kind.SYMLINK:
-            target = entry.link.encode()
+            target = _raw(entry.link)
             yield target + bytes(-len(target) % 4)
     yield _cpio_header(0, Entry("TRAILER!!!", Kind.HARD_LINK, mode=0))
 
 
 def _cpio_header(number: int, entry: Entry) -> bytes:
-    name = entry.path.encode() + b"\0"
+    name = _raw(entry.path) + b"\0"
     links = 2 if entry.kind is Kind.DIRECTORY else 1
-    size = len(entry.link.encode()) if entry.kind is Kind.SYMLINK else entry.size
+    size = len(_raw(entry.link)) if entry.kind is Kind.SYMLINK else entry.size
     when = EPOCH if number else 0
     numbers = (
         number,
@@ -370,3 +370,8 @@ def _cpio_header(number: int, entry: Entry) -> bytes:
     )
     header = b"070701" + b"".join(b"%08X" % value for value in numbers) + name
     return header + bytes(-len(header) % 4)
+
+
+def _raw(name: str) -> bytes:
+    """Return the bytes of a file name, which need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape")

@@ -91,7 +91,7 @@ class Memory:
     @property
     def _path(self) -> Path:
         parts = [*map(str, self._places()), str(self.out.absolute()), *self.options]
-        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        key = hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
         return self.store.root / "built" / f"{key}.json"
 
     def _places(self) -> list[Path]:
@@ -155,7 +155,7 @@ def own_state() -> str:
     digest = hashlib.sha256(sys.version.encode())
     folders = [str(Path(__file__).parent), *(str(resources.path(name)) for name in _SHIPPED)]
     for path in _walk(folders):
-        digest.update(f"{path} {stamp(path)}\n".encode())
+        digest.update(os.fsencode(f"{path} {stamp(path)}\n"))
     return digest.hexdigest()
 
 

@@ -137,7 +137,8 @@ def find(path: Path) -> Image:
         raise InputError(
             "flash.no-image", "the image is empty", place=str(path), hint="build it again"
         )
-    known = f"{path.name}\0{status.st_size}\0".encode() + (bmap.encode(found) if found else start)
+    known = os.fsencode(f"{path.name}\0{status.st_size}\0")
+    known += bmap.encode(found) if found else start
     return Image(path, found, size, hashlib.sha256(known).hexdigest())
 
 

@@ -96,9 +96,7 @@ def test_a_defect_over_a_name_that_is_no_text_is_reported(
     assert r"ZeroDivisionError: b\udcff" in kept.read_text()
 
 
-def test_new_takes_a_name_that_is_no_utf8(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_new_takes_a_name_that_is_no_utf8(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     strict = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
     monkeypatch.setattr(sys, "stdout", strict)
     file = tmp_path / os.fsdecode(b"n\xff.yml")
