@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -171,9 +172,9 @@ def imported_memory(folder: Path) -> None:
     cache.merge(Store(folder / "store"), target)
 
 
-def package(name: str, data: bytes) -> Callable[[Path], None]:
+def package(name: str, made: Callable[[], bytes]) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        ar = b"!<arch>\n"
+        ar, data = b"!<arch>\n", made()
         for member, content in (("debian-binary", b"2.0\n"), (name, data)):
             ar += f"{member:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
             ar += content + b"\n" * (len(content) % 2)
@@ -203,9 +204,9 @@ def pressed(compress: Callable[[bytes], bytes]) -> bytes:
     return b"".join(map(compress, zeros(SIZE)))
 
 
-def index(data: bytes, compression: str) -> Callable[[Path], None]:
+def index(made: Callable[[], bytes], compression: str) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        (folder / "Packages").write_bytes(data)
+        (folder / "Packages").write_bytes(made())
         try:
             catalogue.build(folder / "Packages", compression, folder / "catalogue")
         except ValueError as error:
@@ -235,11 +236,11 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "a sparse memory of 3 GiB": imported(old_sparse(3 * GIGA)),
     "a sparse blob of 4 GiB": imported(pax_sparse(4 * GIGA)),
     "a memory of 4 GiB": imported_memory,
-    "a sparse control file": package("control.tar", old_sparse(3 * GIGA)),
-    "a long control file": lambda folder: package("control.tar.xz", squeezed("control"))(folder),
-    "a long payload": lambda folder: package("data.tar.xz", squeezed("x"))(folder),
-    "an index without an end": lambda folder: index(squeezed("x"), ".xz")(folder),
-    "a gzipped index without an end": lambda folder: index(gzipped(), ".gz")(folder),
+    "a sparse control file": package("control.tar", partial(old_sparse, 3 * GIGA)),
+    "a long control file": package("control.tar.xz", partial(squeezed, "control")),
+    "a long payload": package("data.tar.xz", partial(squeezed, "x")),
+    "an index without an end": index(partial(squeezed, "x"), ".xz"),
+    "a gzipped index without an end": index(gzipped, ".gz"),
 }
 
 
@@ -264,4 +265,4 @@ def peak(bomb: Callable[[Path], None]) -> tuple[str, int]:
 if __name__ == "__main__":
     for name, bomb in BOMBS.items():
         if not sys.argv[1:] or name in sys.argv[1:]:
-            print(json.dumps([name, *peak(bomb)]), flush=True)
+            sys.stdout.write(json.dumps([name, *peak(bomb)]) + "\n")
