@@ -45,6 +45,11 @@ class Gunzip:
         return self._zlib.eof
 
     @property
+    def unused_data(self) -> bytes:
+        """What was behind the end of the stream."""
+        return self._zlib.unused_data
+
+    @property
     def needs_input(self) -> bool:
         """Whether nothing more comes out before something goes in."""
         return not self._zlib.unconsumed_tail

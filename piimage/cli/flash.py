@@ -96,7 +96,7 @@ def flash(
         ) as found,
         card_image(files, [], found) as path,
     ):
-        image = source.find(path)
+        image = source.checked(source.find(path), found.runner, found.emit)
         known = None if image.packing else able(path)
         check(told, known, str(files[-1]))
         warn_unheard(told, known, found.emit)
