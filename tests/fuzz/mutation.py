@@ -11,7 +11,8 @@ from dataclasses import dataclass
 NUMBERS = (0, 1, 2, 7, 8, 127, 128, 255, 256, 511, 512, 4095, 4096, 65535, 65536, 0x7FFFFFFF,
            0x80000000, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 1 << 63)  # fmt: skip
 TOKENS = (b"", b"\0", b"-1", b"99999999999999999999", b"../..", b"/", b".", b"\xff",
-          b"\xed\xa0\x80", b"\x1b[2J", b"{}", b"[]", b"null", b"true", b"1e999", b'"', b"'", b"\\", b"\n", b"\r\n",
+          b"\xed\xa0\x80", b"\x1b[2J", b"{}", b"[]", b"null", b"true", b"1e999", b'"', b"'",
+          b"\\", b"\n", b"\r\n",
           b": ", b"=", b"*a", b"&a", b"<<", b"!!python/name:os.system", b"${X}", b"%s", b"A" * 300,
           b"\xe2\x80\xae", b"0x", b"NaN", b"[" * 2000)  # fmt: skip
 _WORD = re.compile(rb"[^\s,:={}\[\]\"]+")
