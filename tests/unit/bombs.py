@@ -13,6 +13,7 @@ import lzma
 import sys
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,6 +24,7 @@ from piimage import cache
 from piimage.debian import catalogue, deb
 from piimage.errors import PiimageError
 from piimage.oci import layers
+from piimage.python.wheel import Wheel
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.trees import Kind, read_tar
@@ -220,6 +222,32 @@ def gzipped() -> bytes:
     return pressed(packer.compress) + packer.flush()
 
 
+def wheel(**files: Callable[[], bytes]) -> Callable[[Path], None]:
+    """A wheel whose files in its dist-info are `files`."""
+
+    def run(folder: Path) -> None:
+        name = "hello-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+            for path, made in {"WHEEL": lambda: b"Wheel-Version: 1.0\n", **files}.items():
+                out.writestr(f"hello-1.0.dist-info/{path}", made())
+        for entry in Wheel(folder / name, name, "3.13").entries():
+            for _ in entry.content():
+                pass
+
+    return run
+
+
+def rows() -> bytes:
+    made = bytearray()
+    for number in range(200_000):
+        made += b"%030x,,\n" % number
+    return bytes(made)
+
+
+def long_fields() -> bytes:
+    return b"Wheel-Version: 1.0\n" + b"a: b\n" * 3_000_000
+
+
 BOMBS: dict[str, Callable[[Path], None]] = {
     "a pax header of 7 GiB": giant_header(tarfile.XHDTYPE),
     "a global pax header of 7 GiB": giant_header(tarfile.XGLTYPE),
@@ -241,6 +269,8 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "a long payload": package("data.tar.xz", partial(squeezed, "x")),
     "an index without an end": index(partial(squeezed, "x"), ".xz"),
     "a gzipped index without an end": index(gzipped, ".gz"),
+    "a wheel that lists what it has not": wheel(RECORD=rows),
+    "a wheel with long fields": wheel(WHEEL=long_fields, RECORD=lambda: b""),
 }
 
 

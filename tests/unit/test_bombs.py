@@ -44,6 +44,8 @@ REFUSED = {
     "a long payload": "debian.deb-bomb",
     "an index without an end": "debian.index-damaged",
     "a gzipped index without an end": "debian.index-damaged",
+    "a wheel that lists what it has not": "python.wheel-damaged",
+    "a wheel with long fields": "python.wheel-damaged",
 }
 
 
