@@ -26,6 +26,7 @@ _PROVIDED: Final = re.compile(r"(?:^|,)\s*([^\s,(:]+)")
 _PATH: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[!-~]+")
 _BLOCK: Final = 800_000  # of text at a time
 _MAX_PARAGRAPH: Final = 4 << 20
+_MAX_SIZE: Final = 1 << 40  # of a package
 _PRIORITIES: Final = ("required", "important", "standard", "optional", "extra")
 _SCHEMA: Final = """
 CREATE TABLE package (
@@ -175,6 +176,8 @@ def _row(fields: dict[bytes, bytes]) -> Row:
         architecture = fields[b"Architecture"].decode()
     except KeyError as error:
         raise ValueError(f"a package has no field {error.args[0].decode()}") from error
+    if not 0 <= size <= _MAX_SIZE:
+        raise ValueError(f"the package {name} has a size of {size}")
     if len(sha256) != 64 or _PATH.fullmatch(path) is None:
         raise ValueError(f"the package {name} has no proper digest or path")
     source, source_version = name, ""

@@ -351,7 +351,7 @@ def read_device_tree(data: bytes, _: Path) -> None:
     for node in tree.nodes():
         node.strings("compatible")
         node.cells("reg")
-    _ = tree.phandles
+    assert tree.phandles is not None
     tree.find("s")
 
 
@@ -361,13 +361,13 @@ def volumes() -> list[bytes]:
     for size, bits in ((64, "12"), (5000, "16")):
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "fat"
-            words = ["-C", "-s", "1", "-F", bits, path, str(size)]
+            words = ["-C", "-s", "1", "-F", bits, str(path), str(size)]
             subprocess.run(["mkfs.vfat", *words], check=True, capture_output=True)
             (Path(name) / "a long name.txt").write_bytes(b"hello" * 300)
             (Path(name) / "sub").mkdir()
             (Path(name) / "sub/config.txt").write_bytes(b"x=1\n")
             names = [f"{name}/a long name.txt", f"{name}/sub"]
-            subprocess.run(["mcopy", "-s", "-i", path, *names, "::"], check=True)
+            subprocess.run(["mcopy", "-s", "-i", str(path), *names, "::"], check=True)
             found.append(path.read_bytes()[: 64 << 10])
     return found
 

@@ -272,6 +272,8 @@ def test_what_a_suite_does_not_have_is_said_with_what_it_has(
         (Deb("a").stanza.replace("Filename: ", "Filename: ../"), "digest or path"),
         (Deb("a").stanza.replace("Filename: ", "Filename: /"), "digest or path"),
         (Deb("a").stanza.replace("Size: ", "Size: x"), "invalid literal"),
+        (Deb("a").stanza.replace("Size: ", "Size: 99999999999999999"), "a size of 9999"),
+        (Deb("a").stanza.replace("Size: ", "Size: -"), "a size of -"),
     ],
 )
 def test_a_signed_index_that_makes_no_sense_is_refused(
