@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from piimage import durable
 from piimage.errors import InputError, PiimageError
 from piimage.store import Blob, Store
 from piimage.trees import Entry, Kind, read_tar
 
-_DAY = 86_400.0
+_DAY: Final = 86_400.0
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+_MEMO: Final = re.compile(r"memo/([0-9a-f]{2})/([0-9a-f]{62})\.json")
+_FOLDER: Final = re.compile(r"blobs(/sha256)?|memo(/[0-9a-f]{2})?")
+_MAX_MEMO: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -88,28 +95,34 @@ def merge(store: Store, source: Path) -> Summary:
 
 
 def _take(store: Store, entry: Entry) -> None:
-    match entry.path.split("/"):
-        case ["blobs", "sha256", digest] if entry.kind is Kind.FILE:
-            store.add_stream(entry.content(), expected=Blob(digest, entry.size))
-        case ["memo", first, rest] if entry.kind is Kind.FILE and rest.endswith(".json"):
-            outputs = _parsed(b"".join(entry.content()))
-            if outputs is not None:
-                store.remember(first + rest.removesuffix(".json"), outputs)
-        case ["blobs"] | ["blobs", "sha256"] | ["memo"] | ["memo", _]:
-            pass
-        case _:
-            raise PiimageError(
-                "cache.foreign-entry",
-                f"{entry.path} does not belong into a store",
-                hint="import only what piimage cache export wrote",
-            )
+    if entry.kind is Kind.DIRECTORY and _FOLDER.fullmatch(entry.path):
+        return
+    blob, memo = _BLOB.fullmatch(entry.path), _MEMO.fullmatch(entry.path)
+    if blob and entry.kind is Kind.FILE:
+        store.add_stream(entry.content(), expected=Blob(blob[1], entry.size))
+    elif memo and entry.kind is Kind.FILE and entry.size <= _MAX_MEMO:
+        outputs = _parsed(b"".join(entry.content()))
+        if outputs is not None:
+            store.remember(memo[1] + memo[2], outputs)
+    else:
+        raise PiimageError(
+            "cache.foreign-entry",
+            f"{entry.path!r} does not belong into a store",
+            hint="import only what piimage cache export wrote",
+        )
 
 
 def _parsed(memo: bytes) -> dict[str, Blob] | None:
     try:
-        return {name: Blob(*pair) for name, pair in json.loads(memo).items()}
-    except (ValueError, TypeError, AttributeError):
+        outputs = {name: Blob(*pair) for name, pair in json.loads(memo).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return outputs if all(map(_is_blob, outputs.values())) else None
+
+
+def _is_blob(blob: Blob) -> bool:
+    digest, size = blob.sha256, blob.size
+    return isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None and type(size) is int
 
 
 def _outputs(memo: Path) -> Iterator[str]:

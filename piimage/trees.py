@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import IO, Final
+from typing import Final
 
 from piimage import host
 from piimage.clock import EPOCH
 from piimage.errors import PiimageError
-from piimage.store import CHUNK
+from piimage.tars import MAX_PATH, Member, Readable, Tar
 
-_MAX_ENTRIES: Final = 1_000_000
+_MAX_ENTRIES: Final = 250_000
 _MAX_LINKS: Final = 40  # what the kernel allows in one path
 _PAX_XATTR: Final = "SCHILY.xattr."
 _BLOCK: Final = tarfile.BLOCKSIZE
@@ -37,6 +37,16 @@ class Kind(Enum):
     FIFO = stat.S_IFIFO
     HARD_LINK = 0
 
+
+_KINDS: Final = {
+    "0": Kind.FILE,
+    "1": Kind.HARD_LINK,
+    "2": Kind.SYMLINK,
+    "3": Kind.CHARACTER,
+    "4": Kind.BLOCK,
+    "5": Kind.DIRECTORY,
+    "6": Kind.FIFO,
+}  # by the type in a tar's header
 
 Content = Callable[[], Iterable[bytes]]
 
@@ -103,34 +113,38 @@ def clean_path(path: str) -> str:
     return "/".join(parts)
 
 
-def read_tar(stream: IO[bytes], origin: str) -> Iterator[Entry]:
+def read_tar(stream: Readable, origin: str) -> Iterator[Entry]:
     """Read the entries of an uncompressed tar from `stream`, in its order, the root left out.
 
     `origin` names the archive in errors: PiimageError ``trees.damaged`` when it is cut short or no
-    tar, ``trees.escape`` for a path out of the root, ``trees.too-many`` past a million entries.
+    tar, ``trees.escape`` for a path out of the root, ``trees.too-many`` past `_MAX_ENTRIES`, and
+    what `piimage.tars.Tar` raises.
     """
-    with (
-        _blaming(origin),
-        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive,
-    ):
+    archive = Tar(stream)
+    with _blaming(origin):
         for count, member in enumerate(archive):
             if count >= _MAX_ENTRIES:
-                raise PiimageError(
-                    "trees.too-many",
-                    f"more than {_MAX_ENTRIES} entries",
-                    hint="do not use this archive: it is made to exhaust the machine",
-                )
+                raise too_many(f"more than {_MAX_ENTRIES} entries")
             entry = _entry(archive, member, origin)
             if entry is not None:
                 yield entry
 
 
+def too_many(what: str) -> PiimageError:
+    """Return the error for an archive that has more of something than any real one."""
+    return PiimageError(
+        "trees.too-many",
+        what,
+        hint="do not use this archive: it is made to exhaust the machine",
+    )
+
+
 @contextmanager
 def _blaming(origin: str) -> Iterator[None]:
-    """Turn what tarfile says of bad bytes into one error that names the archive."""
+    """Turn what is said of bad bytes into one error that names the archive."""
     try:
         yield
-    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
+    except (EOFError, ValueError, OSError) as error:
         host.refuse(error, origin)
         raise PiimageError(
             "trees.damaged",
@@ -144,56 +158,32 @@ def _blaming(origin: str) -> Iterator[None]:
         raise
 
 
-def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, origin: str) -> Entry | None:
-    path = clean_path(member.name)
+def _entry(archive: Tar, member: Member, origin: str) -> Entry | None:
+    path = clean_path(member.path)
     if not path:
         return None
-    kind = _kind(member)
-    xattrs = {
-        name.removeprefix(_PAX_XATTR): value.encode("utf-8", "surrogateescape")
-        for name, value in member.pax_headers.items()
-        if name.startswith(_PAX_XATTR)
-    }
+    kind = _KINDS[member.type]
     return Entry(
         path,
         kind,
-        mode=member.mode & 0o7777,
-        uid=member.uid,
-        gid=member.gid,
-        size=member.size if kind is Kind.FILE else 0,
-        link=clean_path(member.linkname) if kind is Kind.HARD_LINK else member.linkname,
-        device=(member.devmajor, member.devminor),
-        xattrs=xattrs,
-        content=lambda: _content(archive, member, origin) if kind is Kind.FILE else (),
+        member.mode,
+        member.uid,
+        member.gid,
+        member.size,
+        clean_path(member.link) if kind is Kind.HARD_LINK else member.link,
+        member.device,
+        member.xattrs,
+        lambda: _content(archive, member, origin) if kind is Kind.FILE else (),
     )
 
 
-def _kind(member: tarfile.TarInfo) -> Kind:
-    kinds = {
-        tarfile.DIRTYPE: Kind.DIRECTORY,
-        tarfile.SYMTYPE: Kind.SYMLINK,
-        tarfile.LNKTYPE: Kind.HARD_LINK,
-        tarfile.CHRTYPE: Kind.CHARACTER,
-        tarfile.BLKTYPE: Kind.BLOCK,
-        tarfile.FIFOTYPE: Kind.FIFO,
-    }
-    if member.isreg():
-        return Kind.FILE
-    if member.type not in kinds:
-        raise ValueError(f"{member.name} is of an unknown type")
-    return kinds[member.type]
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, origin: str) -> Iterator[bytes]:
-    left = member.size
-    while left:
+def _content(archive: Tar, member: Member, origin: str) -> Iterator[bytes]:
+    chunks = archive.content(member)
+    while True:
         with _blaming(origin):
-            if left == member.size:
-                reader = archive.extractfile(member)
-            data = reader.read(min(CHUNK, left)) if reader else b""
-            if not data:
-                raise EOFError(f"{member.name} is cut short")
-        left -= len(data)
+            data = next(chunks, b"")
+        if not data:
+            return
         yield data
 
 
@@ -272,11 +262,17 @@ class Placement:
             if hit is None:
                 return path
             path = _join(hit, self._links[hit], path[len(hit) + 1 :])
-        raise PiimageError(
-            "trees.link-loop",
-            f"/{path} leads through a loop of links",
-            hint="do not use this archive: no honest tool writes such links",
-        )
+            if len(path) > MAX_PATH:
+                raise _loop(f"/{path[:40]}... leads through links to an endless path")
+        raise _loop(f"/{path} leads through a loop of links")
+
+
+def _loop(what: str) -> PiimageError:
+    return PiimageError(
+        "trees.link-loop",
+        what,
+        hint="do not use this archive: no honest tool writes such links",
+    )
 
 
 def _prefixes(path: str) -> Iterator[str]:
@@ -350,15 +346,15 @@ def cpio_chunks(entries: Tree) -> Iterator[bytes]:
             yield from _exactly(entry)
             yield bytes(-entry.size % 4)
         elif entry.kind is Kind.SYMLINK:
-            target = entry.link.encode()
+            target = _raw(entry.link)
             yield target + bytes(-len(target) % 4)
     yield _cpio_header(0, Entry("TRAILER!!!", Kind.HARD_LINK, mode=0))
 
 
 def _cpio_header(number: int, entry: Entry) -> bytes:
-    name = entry.path.encode() + b"\0"
+    name = _raw(entry.path) + b"\0"
     links = 2 if entry.kind is Kind.DIRECTORY else 1
-    size = len(entry.link.encode()) if entry.kind is Kind.SYMLINK else entry.size
+    size = len(_raw(entry.link)) if entry.kind is Kind.SYMLINK else entry.size
     when = EPOCH if number else 0
     numbers = (
         number,
@@ -376,3 +372,8 @@ def _cpio_header(number: int, entry: Entry) -> bytes:
     )
     header = b"070701" + b"".join(b"%08X" % value for value in numbers) + name
     return header + bytes(-len(header) % 4)
+
+
+def _raw(name: str) -> bytes:
+    """Return the bytes of a file name, which need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape")

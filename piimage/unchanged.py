@@ -250,7 +250,7 @@ class Memory:
     @property
     def _path(self) -> Path:
         parts = [*map(str, self._places()), str(self.out.absolute()), str(Path.cwd())]
-        key = hashlib.sha256("\0".join([*parts, *self.options]).encode("utf-8", "surrogateescape"))
+        key = hashlib.sha256(os.fsencode("\0".join([*parts, *self.options])))
         return self.store.root / "built" / f"{key.hexdigest()}.json"
 
     def _places(self) -> list[Path]:
@@ -346,7 +346,7 @@ def own_state() -> str:
     digest = hashlib.sha256(sys.version.encode())
     folders = [str(Path(__file__).parent), *(str(resources.path(name)) for name in _SHIPPED)]
     for path in _walk(folders):
-        digest.update(f"{path} {stamp(path)}\n".encode())
+        digest.update(os.fsencode(f"{path} {stamp(path)}\n"))
     return digest.hexdigest()
 
 

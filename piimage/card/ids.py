@@ -20,4 +20,4 @@ def unique_id(identity: str, name: str) -> uuid.UUID:
 
 
 def _derived(identity: str, name: str) -> bytes:
-    return hashlib.sha256(f"{identity}\0{name}".encode()).digest()
+    return hashlib.sha256(f"{identity}\0{name}".encode("utf-8", "surrogateescape")).digest()

@@ -7,7 +7,7 @@ whole image, holes as zeros, and takes .img, .img.xz, .img.gz and .img.zst.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from piimage.clock import EPOCH
+from piimage.sbom.jsons import json_bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> by
         "name": listing.name,
         "description": listing.description,
         "icon": listing.icon,
-        "url": f"{folder_url.rstrip('/')}/{quote(download.name)}",
+        "url": f"{folder_url.rstrip('/')}/{quote(os.fsencode(download.name))}",
         "extract_size": image.stat().st_size,
         "extract_sha256": unpacked,
         "image_download_size": download.stat().st_size,
@@ -48,7 +49,7 @@ def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> by
         "init_format": "none",
         "devices": list(listing.devices),
     }
-    return json.dumps({"os_list": [entry]}, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json_bytes({"os_list": [entry]})
 
 
 def _digest(path: Path) -> str:

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from piimage import cache
+from piimage.cli.output import say
 from piimage.store import Store, default_root
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 def _say(what: str, found: cache.Summary) -> None:
-    print(f"{what}: {found.blobs} blobs, {found.size / 1e6:.1f} MB, {found.steps} steps")
+    say(f"{what}: {found.blobs} blobs, {found.size / 1e6:.1f} MB, {found.steps} steps")
 
 
 @app.command("ls")

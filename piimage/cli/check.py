@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from piimage.cli.options import Files, Sets
+from piimage.cli.output import say, tell
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load_all
 from piimage.config.models import Appliance
@@ -22,10 +22,10 @@ def check(files: Files, sets: Sets = []) -> None:  # typer's way to say "none"
     refuse_unstartable(files, sets, os.environ, appliance)
     _refuse_ungranted(files, sets, appliance)
     for remark in refuse_lacking(files, sets, os.environ):
-        print(f"warning: {remark}", file=sys.stderr)
+        tell(f"warning: {remark}")
     services = len(appliance.services)
     names = " + ".join(str(file) for file in files)
-    print(f"{names}: good: {appliance.board}, {services} service{'s' if services != 1 else ''}")
+    say(f"{names}: good: {appliance.board}, {services} service{'s' if services != 1 else ''}")
 
 
 def _refuse_ungranted(files: Sequence[Path], sets: Sequence[str], appliance: Appliance) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from piimage.cli.hosts import finish, fleet, print_json, table
-from piimage.cli.output import listening
+from piimage.cli.output import listening, say
 from piimage.cli.ps import HEADINGS, row
 from piimage.deploy.answers import Service
 from piimage.deploy.remote import Remote
@@ -28,5 +28,5 @@ def control(operation: str, service: str, where: Where, *, verbose: bool, as_jso
     if as_json:
         print_json(results, dataclasses.asdict)
     elif rows := [[one.name, *row(one.outcome)] for one in results if one.outcome is not None]:
-        print(table([["HOST", *HEADINGS], *rows]))
+        say(table([["HOST", *HEADINGS], *rows]))
     finish(results, as_json=as_json)

@@ -13,6 +13,7 @@ from piimage.build import Project, make, plan
 from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
+from piimage.cli.output import put
 from piimage.cli.session import project, sources
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
@@ -126,7 +127,7 @@ def _print_manifests(
 ) -> None:
     cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
     found = build_workloads(opened, origin)
-    print(render(found, cluster, services), end="")
+    put(render(found, cluster, services))
 
 
 @dataclass(frozen=True)

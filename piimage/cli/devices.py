@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from piimage.cli.options import Json
+from piimage.cli.output import put, say
 from piimage.flash import guard
 from piimage.flash.sysfs import Disk, System
 from piimage.run import Runner
@@ -30,7 +31,7 @@ def devices(
         if not everything and not disk.size and disk.bus in {"loop", "memory"}:
             continue
         if json:
-            print(json_format.dumps(_record(disk, held[disk.name], refused)))
+            put(json_format.dumps(_record(disk, held[disk.name], refused)) + "\n")
         else:
             _show(disk, held[disk.name], refused)
 
@@ -54,11 +55,11 @@ def _record(disk: Disk, held: list[str], refused: list[guard.Refusal]) -> dict[s
 def _show(disk: Disk, held: list[str], refused: list[guard.Refusal]) -> None:
     verdict = "refused" if refused else "can be flashed"
     what = f"{disk.size / 1e9:8.1f} GB  {disk.bus:8}  {disk.model or '-'}"
-    print(f"{disk.device:14} {what}  {verdict}")
+    say(f"{disk.device:14} {what}  {verdict}")
     if held:
-        print(f"{'':14}   holds: {', '.join(held)}")
+        say(f"{'':14}   holds: {', '.join(held)}")
     for one in refused:
-        print(f"{'':14}   {one.reason}; {one.remedy}")
+        say(f"{'':14}   {one.reason}; {one.remedy}")
 
 
 def contents(runner: Runner) -> dict[str, list[str]]:

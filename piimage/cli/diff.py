@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from piimage.cli.options import Json
+from piimage.cli.output import put, say
 from piimage.differences import differences, manifest_path, read_manifest
 
 EXAMPLE = "Example: piimage diff old/pi4.img out/pi4.img"
@@ -26,8 +27,10 @@ def diff(
     old, new = (read_manifest(manifest_path(path)) for path in (before, after))
     changes = differences(old, new)
     for change in changes:
-        line = encoder.dumps(dataclasses.asdict(change)) if json else str(change)
-        typer.echo(line)
+        if json:
+            put(encoder.dumps(dataclasses.asdict(change)) + "\n")
+        else:
+            say(str(change))
     if not changes and not json:
         same = old.identity == new.identity
-        typer.echo("the same" if same else "the same files, laid out differently")
+        say("the same" if same else "the same files, laid out differently")

@@ -14,7 +14,7 @@ import typer
 from piimage import tools
 from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, finish, fleet, print_json
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening
+from piimage.cli.output import listening, put, say
 from piimage.deploy.text import printable
 from piimage.doctor.examine import Examination
 from piimage.doctor.findings import Finding, Verdict
@@ -56,7 +56,7 @@ def doctor(
     else:
         for one in results:
             if one.outcome is not None:
-                print("\n".join(map(printable, _report(one.name, one.outcome))))
+                say("\n".join(map(printable, _report(one.name, one.outcome))))
     finish(results, as_json=json)
     raise_all(
         error for one in results if one.outcome for error in _complaints(one.name, one.outcome)
@@ -68,9 +68,9 @@ def _tools(*, as_json: bool) -> None:
     missing = sorted(name for name in tools.PACKAGES if shutil.which(name, path=path) is None)
     states = {name: "missing" if name in missing else "ok" for name in sorted(tools.PACKAGES)}
     if as_json:
-        print(jsons.dumps({"tools": states}, indent=1))
+        put(jsons.dumps({"tools": states}, indent=1) + "\n")
     else:
-        print("\n".join(f"{state:8} {name}" for name, state in states.items()))
+        say("\n".join(f"{state:8} {name}" for name, state in states.items()))
     if missing:
         packages = " ".join(sorted({tools.PACKAGES[name] for name in missing}))
         raise MissingTool(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from piimage import events
+from piimage.cli.output import put
 from piimage.hardware.functions import Need, State
 from piimage.hardware.survey import Surveyed, kernels, pis, survey
 from piimage.locking import Sources
@@ -104,7 +105,7 @@ def _main() -> None:
     boards = pis()
     used = kernels(boards, sources)
     found = [one for board in boards for one in survey(board, used, sources.runner)]
-    print(driver_reference(found), end="")
+    put(driver_reference(found))
 
 
 if __name__ == "__main__":

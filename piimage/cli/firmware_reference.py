@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from piimage.cli.output import put
 from piimage.firmware.chains import CHAINS, Chain
 from piimage.firmware.rules import RULES
 
@@ -50,4 +51,4 @@ def _rules() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(firmware_reference(), end="")
+    put(firmware_reference())

@@ -27,6 +27,7 @@ from piimage.cli.provision import (
 )
 from piimage.cli.run import card_image
 from piimage.cli.session import sources
+from piimage.deploy.text import printable
 from piimage.errors import DeviceRefused, InputError
 from piimage.events import Listener, Note
 from piimage.flash import blockdev, elevate, guard, medium, provision, source, write
@@ -79,7 +80,7 @@ def flash(
         sources(origin, verbose=verbose, as_json=json) as found,
         card_image(files, [], found) as path,
     ):
-        image = source.find(path)
+        image = source.checked(source.find(path), found.runner, found.emit)
         known = None if image.packing else able(path)
         check(told, known, str(files[-1]))
         warn_unheard(told, known, found.emit)
@@ -132,7 +133,8 @@ def _confirm(disk: Disk, device: str, yes: str | None, held: list[str]) -> None:
             place=device,
             hint=f"add --yes {word(device)}",
         )
-    answer = input(f"Everything on {device} ({what}) will be lost. Type its name to go on: ")
+    question = f"Everything on {device} ({what}) will be lost. Type its name to go on: "
+    answer = input(printable(question))
     if answer.strip() not in (device, disk.name, disk.device):
         raise DeviceRefused(
             "flash.unconfirmed",

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from piimage.cli.output import error_event, show_error
+from piimage.cli.output import error_event, put, show_error
 from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.deploy.reach import reached
 from piimage.deploy.remote import Remote
@@ -114,7 +114,7 @@ def print_json(
         result.name: error_event(result.error) if result.error is not None else show(result.outcome)  # type: ignore[arg-type]  # there is one or the other
         for result in results
     }
-    print(json.dumps({**more, "hosts": found}, indent=1))
+    put(json.dumps({**more, "hosts": found}, indent=1) + "\n")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from piimage.cli.new import write_new
+from piimage.cli.output import say, tell
 
 EXAMPLE = "Example: piimage import compose.yml --board pi4 -o shop.yml"
 
@@ -37,5 +37,5 @@ def import_(
     made = convert(file, known.name, target.parent)
     write_new(target, made.text.encode())
     for remark in made.remarks:
-        print(f"warning: {remark}", file=sys.stderr)
-    print(f"{target}: written; next: piimage check {shlex.quote(str(target))}")
+        tell(f"warning: {remark}")
+    say(f"{target}: written; next: piimage check {shlex.quote(str(target))}")

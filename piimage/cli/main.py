@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import typer
 
-from piimage.cli.output import show_error
+from piimage.cli.output import say, show_error, tell
 from piimage.errors import PiimageError
 from piimage.host import explained, homeless, is_homeless
 
@@ -62,17 +62,17 @@ def execute(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status."""
     match list(arguments):
         case [] | ["--help"] | ["-h"] | ["help"]:
-            print(overview())
+            say(overview())
             return 0
         case ["--version"]:
             from importlib.metadata import version  # noqa: PLC0415  # slow, and only used here
 
-            print(f"piimage {version('piimage-builder')}")
+            say(f"piimage {version('piimage-builder')}")
             return 0
         case [verb, *rest] if verb in VERBS:
             return _guarded(lambda: command(verb)(rest, prog_name=f"piimage {verb}"))
         case [unknown, *_]:
-            print(f"piimage: no command {unknown!r}\n\n{overview()}", file=sys.stderr)
+            tell(f"piimage: no command {unknown!r}\n\n{overview()}")
             return 2
         case _:
             raise AssertionError(arguments)
@@ -113,7 +113,7 @@ def _guarded(call: Callable[[], object]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
     except KeyboardInterrupt:
-        print("piimage: interrupted", file=sys.stderr)
+        tell("piimage: interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
         return 1
@@ -152,18 +152,15 @@ def _failed(error: PiimageError) -> int:
 
 def _report(error: Exception) -> int:
     """Keep the traceback of a defect in a file, and say one sentence; return the exit status."""
-    print(f"piimage: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+    tell(f"piimage: internal error: {type(error).__name__}: {error}")
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="piimage-", suffix=".traceback", delete=False
+            "w", prefix="piimage-", suffix=".traceback", delete=False, errors="backslashreplace"
         ) as file:
             traceback.print_exception(error, file=file)
     except OSError:  # there is no room for a file: then here
-        traceback.print_exception(error)
-        print("  this is a defect of piimage; please report it with these lines", file=sys.stderr)
+        tell("".join(traceback.format_exception(error)))
+        tell("  this is a defect of piimage; please report it with these lines")
         return 1
-    print(
-        f"  this is a defect of piimage; please report it with the file {file.name}",
-        file=sys.stderr,
-    )
+    tell(f"  this is a defect of piimage; please report it with the file {file.name}")
     return 1

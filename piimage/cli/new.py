@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from piimage import host
+from piimage.cli.output import say
 from piimage.errors import InputError, PiimageError
 
 EXAMPLE = "Example: piimage new pi4.yml --board pi4"
@@ -29,8 +30,8 @@ def new(
     emulated = known.emulator is not None
     overlay = next((name for name in overlay_sources(known) if name in known.overlays.gives), None)
     text = starting_file(known.name, known.title, str(file), emulated=emulated, overlay=overlay)
-    write_new(file, text.encode())
-    print(f"{file}: written; next: piimage build {word(file)}")
+    write_new(file, text.encode("utf-8", "backslashreplace"))
+    say(f"{file}: written; next: piimage build {word(file)}")
 
 
 def write_new(file: Path, data: bytes) -> None:

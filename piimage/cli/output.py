@@ -1,4 +1,8 @@
-"""How events and errors look: rich progress on a terminal, plain lines elsewhere, or JSON."""
+"""How events and errors look: rich progress on a terminal, plain lines elsewhere, or JSON.
+
+Everything that a verb prints goes through here. What comes from mirrors, images, cards and file
+names may hold what steers a terminal, or bytes that are no text: people see it written out.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from piimage import events
+from piimage.deploy.text import printable, printable_lines
 from piimage.errors import ErrorGroup, PiimageError
 from piimage.host import explained
 
@@ -20,11 +25,26 @@ if TYPE_CHECKING:
 _SLOW_STEP: Final = 0.2  # seconds; quicker steps are not worth a line
 
 
+def say(text: str) -> None:
+    """Print `text` for people, as the result of a verb."""
+    print(printable_lines(text), flush=True)
+
+
+def tell(text: str) -> None:
+    """Print `text` for people, beside the result."""
+    print(printable_lines(text), file=sys.stderr, flush=True)
+
+
+def put(document: str) -> None:
+    """Print `document`, which other programs read: JSON, YAML or a page, made by piimage."""
+    print(document, end="", flush=True)
+
+
 def show_error(error: PiimageError) -> None:
     """Print an error, each of a group on its own, in the form ``place: what; instead``."""
     errors = error.errors if isinstance(error, ErrorGroup) else (error,)
     for one in errors:
-        print(one if one.place else f"piimage: {one}", file=sys.stderr)
+        tell(str(one) if one.place else f"piimage: {one}")
 
 
 def error_event(error: PiimageError) -> dict[str, object]:
@@ -42,7 +62,7 @@ class JsonLines:
     def __call__(self, event: events.Event) -> None:
         """Print `event`."""
         name = type(event).__name__
-        print(json.dumps({"event": name, **dataclasses.asdict(event)}), flush=True)
+        put(json.dumps({"event": name, **dataclasses.asdict(event)}) + "\n")
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class PlainLines:
         """Print `event` if it is worth a line."""
         line = self._line(event)
         if line:
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
 
     def _line(self, event: events.Event) -> str:
         match event:
@@ -82,7 +102,9 @@ class LiveDisplay:
         """Update the display."""
         match event:
             case events.StepStarted():
-                self._tasks[event.step] = self._progress.add_task(event.title, total=None)
+                self._tasks[event.step] = self._progress.add_task(
+                    printable(event.title), total=None
+                )
             case events.StepFinished():
                 task = self._tasks.pop(event.step, None)
                 if task is not None:
@@ -91,7 +113,7 @@ class LiveDisplay:
             case events.Progress():
                 task = self._tasks.get(event.step)
                 if task is None:
-                    task = self._tasks[event.step] = self._progress.add_task(event.title)
+                    task = self._tasks[event.step] = self._progress.add_task(printable(event.title))
                 self._progress.update(task, completed=event.done, total=event.total)
             case _:
                 self._plain(event)
@@ -106,7 +128,7 @@ def listening(*, verbose: bool, as_json: bool) -> Iterator[events.Listener]:
                 yield JsonLines()
         except PiimageError as error:
             for one in error.errors if isinstance(error, ErrorGroup) else (error,):
-                print(json.dumps(error_event(one)), flush=True)
+                put(json.dumps(error_event(one)) + "\n")
             raise
     elif sys.stderr.isatty():
         with _progress() as progress:
@@ -137,6 +159,8 @@ def _progress() -> Iterator[Progress]:
         TimeElapsedColumn,
     )  # fmt: skip
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # A title may hold what rich would take for markup, such as a path with brackets.
+    title = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), title, BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield progress

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from piimage.cli.options import Json, Origin, Verbose, fetching
-from piimage.cli.output import listening
+from piimage.cli.output import listening, put, say
 from piimage.events import Listener, Note
 from piimage.run import Runner
 from piimage.store import Store, default_root
@@ -245,7 +245,7 @@ def show_tag(
     from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
 
     asked = _Asked(folder, org, tag, dockerfile=dockerfile, context=context)
-    print(reference_of(asked.source(), Runner(), org, tag))
+    say(str(reference_of(asked.source(), Runner(), org, tag)))
 
 
 @app.command("ls", epilog="Example: piimage pkg ls --json")
@@ -260,10 +260,10 @@ def list_images(
     if json:
         import json as format_json  # noqa: PLC0415
 
-        print(format_json.dumps([dataclasses.asdict(row) for row in found], indent=1))
+        put(format_json.dumps([dataclasses.asdict(row) for row in found], indent=1) + "\n")
         return
     for row in found:
-        print(_line(row))
+        say(_line(row))
 
 
 def _line(row: Row) -> str:

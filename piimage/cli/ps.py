@@ -15,7 +15,7 @@ from piimage.cli.hosts import (
     table,
 )
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening
+from piimage.cli.output import listening, say
 from piimage.deploy.answers import Service
 from piimage.deploy.text import printable
 from piimage.run import Runner
@@ -45,7 +45,7 @@ def ps(
             for one in result.outcome or ()
         ]
         if rows:
-            print(table([(["HOST"] if several else []) + HEADINGS, *rows]))
+            say(table([(["HOST"] if several else []) + HEADINGS, *rows]))
     finish(results, as_json=json)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from piimage.cli.main import VERBS, command
+from piimage.cli.output import put
 
 _HEAD = """\
 # The command line
@@ -54,4 +55,4 @@ def _example(epilog: str) -> str:
 
 
 if __name__ == "__main__":
-    print(cli_reference(), end="")
+    put(cli_reference())

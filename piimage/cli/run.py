@@ -14,6 +14,7 @@ import typer
 from piimage.boards import DiskKind
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
+from piimage.cli.output import tell
 from piimage.cli.session import project_of_card, sources
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
@@ -50,7 +51,7 @@ def run(
             board = board_of(image)
             with boot(image, board, found.runner, options, listen=_show) as machine:
                 if machine.ssh_port is not None:
-                    print(f"ssh: ssh -p {machine.ssh_port} root@localhost", file=sys.stderr)
+                    tell(f"ssh: ssh -p {machine.ssh_port} root@localhost")
                 if until is None:
                     machine.wait_end(float("inf"))
                 else:

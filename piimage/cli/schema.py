@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from piimage.cli.output import put
+
 EXAMPLE = "Example: piimage schema > piimage.schema.json"
 
 
@@ -19,4 +21,4 @@ def schema(
     from piimage.config.reference import json_schema, yaml_reference  # noqa: PLC0415  # slow
 
     text = yaml_reference() if markdown else json.dumps(json_schema(), indent=2) + "\n"
-    print(text, end="")
+    put(text)

@@ -15,7 +15,7 @@ from piimage.cli.hosts import (
     table,
 )
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening
+from piimage.cli.output import listening, say
 from piimage.cli.ps import HEADINGS, duration, row, size
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
@@ -39,11 +39,11 @@ def status(
     if json:
         print_json(results, lambda found: found[1])
     elif len(results) == 1 and results[0].outcome is not None:
-        print("\n".join(_page(results[0].outcome[0])))
+        say("\n".join(_page(results[0].outcome[0])))
     elif any(result.outcome for result in results):
         heads = ["HOST", "BOARD", "RUNS", "UP", "TEMP", "MEMORY FREE", "DATA FREE", "SERVICES"]
         rows = [[one.name, *_line(one.outcome[0])] for one in results if one.outcome]
-        print(table([heads, *rows]))
+        say(table([heads, *rows]))
     finish(results, as_json=json)
 
 

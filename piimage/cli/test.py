@@ -11,6 +11,7 @@ import typer
 
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
+from piimage.cli.output import say
 from piimage.cli.session import project_of_card, sources
 from piimage.errors import PiimageError
 from piimage.testing.report import failures, junit, save
@@ -45,7 +46,7 @@ def test(
                 timeout=timeout, listen=_show if verbose else _ignore,
             )  # fmt: skip
     for one in outcomes:
-        print(one.line)
+        say(one.line)
     if junit_file is not None:
         save(junit_file, junit(built.name, outcomes))
     if failed := failures(outcomes):

@@ -4,7 +4,7 @@ The checks look at the document, not at the models, so that they speak even if s
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -58,10 +58,10 @@ def folder_errors(document: Document) -> Iterator[InputError]:
     """Give what is wrong in a tree's description (service.yml) beside its single values."""
     for file in _maps(document.root, "files"):
         source = _scalar(file, "source")
-        if source and not Path(source.text).exists():
+        if source and not _holds(Path.exists, Path(source.text)):
             yield _no_file(source, "a path beside this file")
     for one in _scalars(document.root.items.get("python")):
-        if not (Path(one.text) / "pyproject.toml").is_file():
+        if not _holds(Path.is_file, Path(one.text) / "pyproject.toml"):
             yield InputError(
                 "config.no-folder",
                 f"{one.text!r} is no Python project",
@@ -280,13 +280,25 @@ def _misplaced(at: Position, what: str, where: Iterable[str]) -> InputError:
     return InputError("config.misplaced", what, place=str(at), hint=hint)
 
 
+def _holds(test: Callable[[Path], bool], path: Path) -> bool:
+    """Say whether `test` holds; not for a name that no file system takes, such as a longer one."""
+    try:
+        return test(path)
+    except OSError:
+        return False
+
+
 def _folder_errors(entry: MapNode) -> Iterator[InputError]:
     image = _scalar(entry, "image")
     build = _scalar(entry, "build") or (image if image and image.text.startswith(PACKAGE) else None)
     if build:
         folder = Path(build.text.removeprefix(PACKAGE))
-        if not any((folder / name).is_file() for name in ("service.yml", "Dockerfile")):
-            what = "has neither service.yml nor Dockerfile" if folder.is_dir() else "is no folder"
+        if not any(_holds(Path.is_file, folder / name) for name in ("service.yml", "Dockerfile")):
+            what = (
+                "has neither service.yml nor Dockerfile"
+                if _holds(Path.is_dir, folder)
+                else "is no folder"
+            )
             yield InputError(
                 "config.no-folder",
                 f"{str(folder)!r} {what}",
@@ -295,7 +307,7 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
             )
     use = _scalar(entry, "use")
     services = resources.path("services")
-    if use and not (services / Path(use.text).name / "service.yml").is_file():
+    if use and not _holds(Path.is_file, services / Path(use.text).name / "service.yml"):
         shipped = sorted(file.parent.name for file in services.glob("*/service.yml"))
         yield InputError(
             "config.no-folder",
@@ -307,7 +319,7 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
 
 def _seccomp_errors(node: Node | None) -> Iterator[InputError]:
     seccomp = _scalar(node, "seccomp")
-    if seccomp and seccomp.text.startswith("/") and not Path(seccomp.text).is_file():
+    if seccomp and seccomp.text.startswith("/") and not _holds(Path.is_file, Path(seccomp.text)):
         yield _no_file(seccomp, "default, unconfined, or a profile's path relative to this file")
 
 
@@ -403,10 +415,10 @@ def _file_errors(root: MapNode) -> Iterator[InputError]:
     for file in _maps(root, "files"):
         source, optional = _scalar(file, "source"), _scalar(file, "optional")
         wanted = optional is None or optional.text.lower() != "true"
-        if source and wanted and not Path(source.text).is_file():
+        if source and wanted and not _holds(Path.is_file, Path(source.text)):
             yield _no_file(source, "a path relative to this file, or optional: true beside it")
     for key in _scalars(_node(root, "ssh", "authorized_keys")):
-        if key.text.startswith("/") and not Path(key.text).exists():
+        if key.text.startswith("/") and not _holds(Path.exists, Path(key.text)):
             yield _no_file(key, "a public key's file (ssh-keygen makes one), or the key itself")
         elif key.text:
             yield from _key_errors(key)
@@ -449,7 +461,7 @@ def _node(node: Node | None, *path: str) -> Node | None:
 def _module_errors(root: MapNode) -> Iterator[InputError]:
     for module in _maps(root, "modules"):
         build = _scalar(module, "build")
-        if build and not (Path(build.text) / "module.yml").is_file():
+        if build and not _holds(Path.is_file, Path(build.text) / "module.yml"):
             yield InputError(
                 "config.no-folder",
                 f"{build.text!r} has no module.yml",
@@ -461,7 +473,7 @@ def _module_errors(root: MapNode) -> Iterator[InputError]:
 def _wifi_errors(root: MapNode) -> Iterator[InputError]:
     wifi = _node(root, "network", "wifi")
     secret = _scalar(wifi, "psk_file")
-    if secret and not Path(secret.text).is_file():
+    if secret and not _holds(Path.is_file, Path(secret.text)):
         yield _no_file(secret, "a file whose first line is the passphrase")
     if isinstance(wifi, MapNode) and not _scalar(root, "network", "country"):
         yield InputError(

@@ -5,15 +5,16 @@ Made once for each index; holds what resolution needs and no more.
 
 from __future__ import annotations
 
-import lzma
 import re
 import sqlite3
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from piimage.inflate import Gunzip, Inflated, unxz
+from piimage.tars import Readable
 
 _FIELD: Final = re.compile(
     rb"^(Package|Version|Architecture|Filename|Size|SHA256|Source|Depends|Pre-Depends|Conflicts"
@@ -23,7 +24,9 @@ _FIELD: Final = re.compile(
 _SOURCE: Final = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
 _PROVIDED: Final = re.compile(r"(?:^|,)\s*([^\s,(:]+)")
 _PATH: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[!-~]+")
-_BLOCK: Final = 1 << 17  # of compressed index: some 800 kB of text at a time
+_BLOCK: Final = 800_000  # of text at a time
+_MAX_PARAGRAPH: Final = 4 << 20
+_MAX_SIZE: Final = 1 << 40  # of a package
 _PRIORITIES: Final = ("required", "important", "standard", "optional", "extra")
 _SCHEMA: Final = """
 CREATE TABLE package (
@@ -109,11 +112,11 @@ def build(packages: Path, compression: str, target: Path) -> None:
     try:
         with packages.open("rb") as file, closing(sqlite3.connect(target)) as database:
             database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
-            chunks = iter(lambda: file.read(_BLOCK), b"")
+            index = _decompressed(file, compression)
             with database:
-                _fill(database, _rows(_decompressed(chunks, compression)))
+                _fill(database, _rows(iter(lambda: index.read(_BLOCK), b"")))
             database.executescript(_INDEXES)
-    except (lzma.LZMAError, zlib.error, EOFError, UnicodeDecodeError) as error:
+    except EOFError as error:
         raise ValueError(str(error)) from error
 
 
@@ -132,33 +135,21 @@ def _fill(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
     database.executemany("INSERT INTO provided VALUES (?, ?)", virtual)
 
 
-def _decompressed(chunks: Iterable[bytes], compression: str) -> Iterator[bytes]:
-    if not compression:
-        yield from chunks
-        return
-    if compression == ".xz":
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
-        yield from (_all(chunks, decoder.decompress, lambda: decoder.eof))
-    else:
-        gunzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        yield from (_all(chunks, gunzip.decompress, lambda: gunzip.eof))
-
-
-def _all(
-    chunks: Iterable[bytes], decompress: Callable[[bytes], bytes], ended: Callable[[], bool]
-) -> Iterator[bytes]:
-    for chunk in chunks:
-        if ended():
-            return
-        yield decompress(chunk)
-    if not ended():
-        raise EOFError("the index ends too early")
+def _decompressed(file: Readable, compression: str) -> Readable:
+    match compression:
+        case ".xz":
+            return Inflated(file, unxz())
+        case ".gz":
+            return Inflated(file, Gunzip())
+    return file
 
 
 def _rows(chunks: Iterable[bytes]) -> Iterator[Row]:
     rest = b""
     for chunk in chunks:
         whole, _, rest = (rest + chunk).rpartition(b"\n\n")
+        if len(rest) > _MAX_PARAGRAPH:
+            raise ValueError(f"a paragraph has more than {_MAX_PARAGRAPH} bytes")
         yield from _paragraphs(whole)
     yield from _paragraphs(rest)
 
@@ -185,6 +176,8 @@ def _row(fields: dict[bytes, bytes]) -> Row:
         architecture = fields[b"Architecture"].decode()
     except KeyError as error:
         raise ValueError(f"a package has no field {error.args[0].decode()}") from error
+    if not 0 <= size <= _MAX_SIZE:
+        raise ValueError(f"the package {name} has a size of {size}")
     if len(sha256) != 64 or _PATH.fullmatch(path) is None:
         raise ValueError(f"the package {name} has no proper digest or path")
     source, source_version = name, ""

@@ -6,23 +6,22 @@ The payload is never whole in memory. What cannot be read becomes one error that
 from __future__ import annotations
 
 import io
-import lzma
 import os
 import subprocess
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from piimage.debian.deb822 import paragraph
 from piimage.debian.package import Package
 from piimage.errors import PiimageError
+from piimage.inflate import Gunzip, Inflated, unxz
 from piimage.run import Runner
 from piimage.store import CHUNK
+from piimage.trees import Kind, read_tar
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -37,7 +36,6 @@ _FREE: Final = 64 << 20
 # Above this much, another process decompresses while this one reads the tar (kernel package:
 # half the wall time); below, starting a process costs more than it gains.
 _BIG: Final = 8 << 20
-_MAX_LZMA: Final = 128 << 20
 _XZ: Final = ("xz", "-dc", "-T4", "--memlimit-mt-decompress=128MiB", "--single-stream")
 _ZSTD: Final = ("zstd", "-dcq")
 
@@ -71,16 +69,15 @@ def control_fields(runner: Runner, path: Path, name: str = "") -> Mapping[str, s
     """
     place = name or str(path)
     with _member_stream(runner, path, "control.tar", place, _MAX_CONTROL) as stream:
-        data = stream.read()
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            for member in archive:
-                if member.name.removeprefix("./") == "control" and member.isfile():
-                    file = archive.extractfile(member)
-                    text = file.read().decode() if file else ""
-                    return paragraph(text)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise _damaged(place, f"its control file cannot be read: {error}") from error
+        try:
+            for entry in read_tar(stream, place):
+                if entry.path == "control" and entry.kind is Kind.FILE:
+                    return paragraph(b"".join(entry.content()).decode())
+        except (ValueError, PiimageError) as error:
+            if isinstance(error, PiimageError) and not error.code.startswith("trees."):
+                raise
+            why = error.message if isinstance(error, PiimageError) else error
+            raise _damaged(place, f"its control file cannot be read: {why}") from error
     raise _damaged(place, "it has no control file")
 
 
@@ -157,9 +154,9 @@ def _source(
     if compression == "":
         yield raw.read
     elif compression == ".gz":
-        yield _Inflated(raw, _Gunzip()).read
+        yield Inflated(raw, Gunzip()).read
     elif compression == ".xz" and member.size < _BIG:
-        yield _Inflated(raw, lzma.LZMADecompressor(lzma.FORMAT_XZ, _MAX_LZMA)).read
+        yield Inflated(raw, unxz()).read
     elif compression == ".xz":
         with runner.start(_XZ, stdin=file) as process:
             yield _Piped(process).read
@@ -187,58 +184,10 @@ class _Window:
     file: IO[bytes]
     left: int
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         data = self.file.read(min(size, self.left))
         self.left -= len(data)
         return data
-
-
-class _Decoder(Protocol):
-    """A decompressor as lzma's and bz2's are."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _Gunzip:
-    """zlib's decompressor in the shape of lzma's."""
-
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._zlib.unconsumed_tail
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
-
-
-@dataclass
-class _Inflated:
-    """Decompresses within this process."""
-
-    source: _Window
-    decoder: _Decoder
-
-    def read(self, size: int) -> bytes:
-        while not self.decoder.eof:
-            data = self.source.read(CHUNK) if self.decoder.needs_input else b""
-            if not data and self.decoder.needs_input:
-                raise EOFError("the compressed data end too early")
-            out = self.decoder.decompress(data, size)
-            if out:
-                return out
-        return b""
 
 
 @dataclass
@@ -275,7 +224,7 @@ class _Stream(io.RawIOBase):
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         try:
             data = self._source(size) if size else b""
-        except (lzma.LZMAError, zlib.error, EOFError) as error:
+        except (ValueError, EOFError) as error:
             raise _damaged(self._place, f"its payload does not decompress: {error}") from error
         self._left -= len(data)
         if self._left < 0:

@@ -83,12 +83,19 @@ class Archive:
                 signed = self._stored_release(suite)
                 found += [self._index(suite, name, signed) for name in architectures]
                 continue
-            data, signed = self._fetched_release(suite, self.mirrors, known.get(suite.name))
+            text, signed = self._fetched_release(suite, self.mirrors, known.get(suite.name))
             found += [self._index(suite, name, signed) for name in architectures]
             # Only now, so that an offline run never finds a release without its indexes.
-            memo = _memo("InRelease", suite.name)
-            self.store.remember(memo, {"": self.store.add_bytes(data)})
+            self._keep(suite, text)
         return tuple(found)
+
+    def _keep(self, suite: Suite, text: bytes) -> None:
+        """Keep the text that was signed, and with which keyring that was seen."""
+        outputs = {
+            "": self.store.add_bytes(text),
+            "keyring": self.store.add_bytes(self.keyring.read_bytes()),
+        }
+        self.store.remember(_memo("Release", suite.name), outputs)
 
     def _fetched_release(
         self, suite: Suite, mirrors: Mirrors, known: datetime | None
@@ -96,19 +103,20 @@ class Archive:
         url = mirrors.of(suite.name).at(f"dists/{suite.name}/InRelease")
         place = f"{mirrors.of(suite.name)} {suite.name}"
         data = self.transport.read(url, release.MAX_RELEASE)
-        signed = release.verify(self.runner, self.store, data, self.keyring, place)
+        text = release.verify(self.runner, self.store, data, self.keyring, place)
+        signed = release.parse(text, place)
         release.check_suite(signed, suite.name, place)
         dates = [date for date in (known, self._seen(suite)) if date is not None]
         now = datetime.fromtimestamp(self.now(), UTC)
         release.check_dates(signed, now, max(dates, default=None), place)
-        return data, signed
+        return text, signed
 
     def _stored_release(self, suite: Suite) -> Release:
-        outputs = self.store.recall(_memo("InRelease", suite.name))
-        if outputs is None:
-            raise _not_stored(f"the index of {suite.name}")
-        data = self.store.verified(outputs[""]).read_bytes()
-        signed = release.verify(self.runner, self.store, data, self.keyring, suite.name)
+        outputs = self.store.recall(_memo("Release", suite.name))
+        keys = hashlib.sha256(self.keyring.read_bytes()).hexdigest()
+        if outputs is None or outputs["keyring"].sha256 != keys:
+            raise _not_stored(f"an index of {suite.name} that this keyring's keys have signed")
+        signed = self._read(outputs, suite)
         if signed.valid_until and signed.valid_until.timestamp() < self.now():
             date = f"{signed.valid_until:%Y-%m-%d}"
             self.emit(
@@ -118,10 +126,11 @@ class Archive:
 
     def _seen(self, suite: Suite) -> datetime | None:
         """Return the date of the suite's index in the store."""
-        outputs = self.store.recall(_memo("InRelease", suite.name))
-        if outputs is None:
-            return None
-        return release.date_of(self.store.verified(outputs[""]).read_bytes())
+        outputs = self.store.recall(_memo("Release", suite.name))
+        return None if outputs is None else self._read(outputs, suite).date
+
+    def _read(self, outputs: Mapping[str, Blob], suite: Suite) -> Release:
+        return release.parse(self.store.verified(outputs[""]).read_bytes(), suite.name)
 
     def _index(self, suite: Suite, architecture: str, signed: Release) -> Index:
         if architecture not in signed.architectures:

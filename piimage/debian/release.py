@@ -25,7 +25,6 @@ MAX_RELEASE: Final = 4 << 20
 # A host's clock may be wrong by a time zone, an archive's Date by a few seconds.
 _CLOCK_SKEW: Final = timedelta(days=1)
 _ENTRY: Final = re.compile(r"([0-9a-f]{64})\s+(\d+)\s+(\S+)")
-_DATE: Final = re.compile(rb"^Date: *(.+)$", re.MULTILINE)
 _STATUS: Final = "[GNUPG:] "
 _SPOILT: Final = frozenset({"BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG"})
 
@@ -66,10 +65,10 @@ def keyring(explicit: Path | None = None, host: Path = Path("/")) -> Path:
     )
 
 
-def verify(runner: Runner, store: Store, data: bytes, keys: Path, place: str) -> Release:
-    """Return what `data`, an InRelease file, says, if a key in the keyring `keys` signed it.
+def verify(runner: Runner, store: Store, data: bytes, keys: Path, place: str) -> bytes:
+    """Return the text in `data`, an InRelease file, that a key in the keyring `keys` signed.
 
-    Only the text that the signature covers is read. Raises PiimageError
+    What stands around that text comes from nobody and is lost here. Raises PiimageError
     ``debian.index-unsigned``, ``debian.index-signature``, ``debian.index-unknown-key``,
     ``debian.index-damaged``.
     """
@@ -88,10 +87,9 @@ def verify(runner: Runner, store: Store, data: bytes, keys: Path, place: str) ->
         done = runner.run((*argv, *files), accept=(0, 1, 2))
         _judge(done.text, done.stderr.decode(errors="replace"), place)
         try:
-            text = plain.read_text()
-        except (OSError, UnicodeDecodeError) as error:
+            return plain.read_bytes()
+        except OSError as error:
             raise _damaged(place, str(error)) from error
-    return _parse(text, hashlib.sha256(data).hexdigest(), place)
 
 
 def _judge(status: str, said: str, place: str) -> None:
@@ -99,7 +97,11 @@ def _judge(status: str, said: str, place: str) -> None:
 
     Others may be by keys that this host does not know yet, or that have expired since.
     """
-    lines = [line.removeprefix(_STATUS).split() for line in status.splitlines()]
+    lines = [
+        line.removeprefix(_STATUS).split()
+        for line in status.splitlines()
+        if line.startswith(_STATUS)
+    ]
     words = {line[0] for line in lines if line}
     if "BADSIG" not in words and {"GOODSIG", "VALIDSIG"} <= words:
         return
@@ -126,9 +128,10 @@ def _last(said: str) -> str:
     return lines[-1].removeprefix("gpgv: ") if lines else "gpgv gave no reason"
 
 
-def _parse(text: str, sha256: str, place: str) -> Release:
+def parse(signed: bytes, place: str) -> Release:
+    """Return what `signed`, a text that `verify` gave out, says (``debian.index-damaged``)."""
     try:
-        fields = paragraph(text)
+        fields = paragraph(signed.decode())
         return Release(
             names=tuple(fields[name] for name in ("codename", "suite") if name in fields),
             date=_date(fields["date"]),
@@ -137,23 +140,17 @@ def _parse(text: str, sha256: str, place: str) -> Release:
             architectures=tuple(fields.get("architectures", "").split()),
             files=MappingProxyType(_files(fields["sha256"])),
             by_hash=fields.get("acquire-by-hash", "no").lower() == "yes",
-            sha256=sha256,
+            sha256=hashlib.sha256(signed).hexdigest(),
         )
     except KeyError as error:
         raise _damaged(place, f"it has no field {error.args[0]}") from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise _damaged(place, str(error)) from error
 
 
 def _date(text: str) -> datetime:
     date = parsedate_to_datetime(text)
     return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def date_of(data: bytes) -> datetime | None:
-    """Return the date of `data`, an InRelease file that was verified when it was stored."""
-    match = _DATE.search(data)
-    return _date(match.group(1).decode()) if match else None
 
 
 def _files(text: str) -> dict[str, Blob]:

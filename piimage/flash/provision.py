@@ -66,7 +66,8 @@ class Settings:
         if self.ssh_keys:
             keys = [key.line for text in self.ssh_keys for key in parse_keys(text)]
             lines = "".join(f"{line}\n" for line in keys)
-            found["authorized_keys"] = DataFile(lines.encode(), 0o600)
+            # A key's comment need not be UTF-8.
+            found["authorized_keys"] = DataFile(lines.encode("utf-8", "surrogateescape"), 0o600)
         if self.wifi is not None:
             # Asked for by its name, whether it is announced or not: nobody has said.
             text = network(self.wifi.ssid, self.wifi.passphrase, hidden=True)

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import lzma
 import os
 import queue
-import subprocess
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from piimage import host
+from piimage import events, host
 from piimage.card import bmap
 from piimage.card.extents import Extent
 from piimage.errors import InputError, PiimageError
+from piimage.flash import content, unpack
 from piimage.flash.medium import BUFFER, buffer
+from piimage.flash.unpack import Stream
 from piimage.run import Runner
 
 HEAD: Final = 1 << 20
 """The part of a card, from its start, that goes last: partition table and what boots it."""
 _PACKED: Final = frozenset({".xz", ".zst", ".gz"})
 _END: Final = 1 << 62
-
-
-class Stream(Protocol):
-    """What an image is read from."""
-
-    def readinto(self, into: memoryview, /) -> int | None:
-        """Read at most as many bytes as `into` has; 0 at the end."""
-        ...
+_LOOKED_AT: Final = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -41,18 +34,15 @@ class Image:
     """An image file, and its block map where there is one.
 
     `size` is that of the uncompressed image, None when nobody says; `identity` is equal for equal
-    files, so that an interrupted flash is continued with the image that began it.
+    files, so that an interrupted flash is continued with the image that began it; `packing` is how
+    it is compressed, by its content.
     """
 
     path: Path
     map: bmap.BlockMap | None
     size: int | None
     identity: str
-
-    @property
-    def packing(self) -> str:
-        """The suffix that says how it is compressed, or nothing."""
-        return self.path.suffix if self.path.suffix in _PACKED else ""
+    packing: str = ""
 
     @property
     def mapped(self) -> int | None:
@@ -133,13 +123,60 @@ def find(path: Path) -> Image:
             hint="give an image that `piimage build` made, or the YAML file itself",
         ) from None
     found = _map(path)
-    size = found.image_size if found else status.st_size if path.suffix not in _PACKED else None
+    packing = content.packing(start)
+    size = found.image_size if found else None if packing else status.st_size
     if size == 0:
         raise InputError(
             "flash.no-image", "the image is empty", place=str(path), hint="build it again"
         )
-    known = f"{path.name}\0{status.st_size}\0".encode() + (bmap.encode(found) if found else start)
-    return Image(path, found, size, hashlib.sha256(known).hexdigest())
+    known = os.fsencode(f"{path.name}\0{status.st_size}\0")
+    known += bmap.encode(found) if found else start
+    return Image(path, found, size, hashlib.sha256(known).hexdigest(), packing)
+
+
+def checked(image: Image, runner: Runner, emit: events.Listener = events.ignore) -> Image:
+    """Return `image` with its size, once it is known to be that of a card.
+
+    A compressed image without a block map is unpacked to its end, so that a damaged one is found
+    before a byte is written. Raises InputError ``flash.other-format``, PiimageError
+    ``flash.bad-table``, ``flash.bad-image``.
+    """
+    try:
+        return _checked(image, runner, emit)
+    except PiimageError as error:
+        if error.code == "flash.bad-image":
+            error.hint = "build or download it again; nothing was written"
+        raise
+
+
+def _checked(image: Image, runner: Runner, emit: events.Listener) -> Image:
+    whole = buffer()
+    place, title = str(image.path), f"unpack {image.path.name} to see that it is whole"
+    ends = image.ranges()[-1].extent.end if image.map and image.map.ranges else 0
+    if not image.packing and image.path.stat().st_size < ends:
+        raise _damaged(image, f"its block map goes to byte {ends - 1}, which it has not")
+    with _opened(image, runner) as stream:
+        count = size = _fill(stream, whole[:HEAD], image)
+        head = bytes(whole[: min(count, _LOOKED_AT)])
+        content.require_card(head, image.size or _END, place)
+        while count and image.size is None:
+            count = _fill(stream, whole, image)
+            size += count
+            emit(events.Progress("flash-check", title, size, None))
+    if image.size is not None:
+        return image
+    content.require_card(head, size, place)
+    return replace(image, size=size)
+
+
+@contextmanager
+def _opened(image: Image, runner: Runner) -> Iterator[Stream]:
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(unpack.opened(image.path, image.packing, runner))
+        except (OSError, EOFError, ValueError) as error:
+            raise _damaged(image, str(error)) from error
+        yield stream
 
 
 def _map(path: Path) -> bmap.BlockMap | None:
@@ -160,7 +197,7 @@ def pieces(image: Image, runner: Runner, buffers: Buffers) -> Iterator[Piece]:
     Raises PiimageError ``flash.bad-image`` when the image is cut short or damaged, or its bytes are
     not those that the block map promised.
     """
-    with _stream(image, runner) as stream:
+    with _opened(image, runner) as stream:
         at = 0
         for mapped in image.ranges():
             at = _skip(stream, at, mapped.extent.start, image, buffers)
@@ -208,7 +245,7 @@ def _fill(stream: Stream, into: memoryview, image: Image) -> int:
             if not count:
                 break
             done += count
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         host.refuse(error, str(image.path))
         raise _damaged(image, str(error)) from error
     return done
@@ -217,7 +254,7 @@ def _fill(stream: Stream, into: memoryview, image: Image) -> int:
 def _skip(stream: Stream, at: int, to: int, image: Image, buffers: Buffers) -> int:
     if at == to:
         return to
-    if isinstance(stream, _Plain):
+    if isinstance(stream, unpack.Plain):
         stream.seek(to)
         return to
     rubbish = buffers.take()
@@ -228,53 +265,6 @@ def _skip(stream: Stream, at: int, to: int, image: Image, buffers: Buffers) -> i
         at += count
     buffers.give(rubbish)
     return to
-
-
-@dataclass(frozen=True)
-class _Plain:
-    """An uncompressed image."""
-
-    descriptor: int
-
-    def readinto(self, into: memoryview, /) -> int:
-        return os.readv(self.descriptor, [into])
-
-    def seek(self, offset: int) -> None:
-        os.lseek(self.descriptor, offset, os.SEEK_SET)
-
-
-@dataclass(frozen=True)
-class _Unpacked:
-    """What a program unpacks; its failure is not taken for the end of the image."""
-
-    process: subprocess.Popen[bytes]
-
-    def readinto(self, into: memoryview, /) -> int:
-        assert self.process.stdout is not None  # noqa: S101  # the runner made it a pipe
-        count = os.readv(self.process.stdout.fileno(), [into])
-        if not count and self.process.wait():
-            raise EOFError("it cannot be unpacked to its end")
-        return count
-
-
-@contextmanager
-def _stream(image: Image, runner: Runner) -> Iterator[Stream]:
-    match image.packing:
-        case ".zst":
-            # Its standard error goes nowhere: a pipe that nobody reads could fill up.
-            words: list[str | Path] = ["zstd", "-dcq", image.path]
-            with runner.start(words, stderr=subprocess.DEVNULL) as process:
-                yield _Unpacked(process)
-        case ".xz":
-            with lzma.open(image.path) as unpacked:
-                yield unpacked
-        case ".gz":
-            with gzip.open(image.path) as zipped:
-                yield zipped
-        case _:
-            with image.path.open("rb", buffering=0) as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-                yield _Plain(file.fileno())
 
 
 def _damaged(image: Image, why: str) -> PiimageError:

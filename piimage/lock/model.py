@@ -17,7 +17,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True)
 class LockedSuite:
-    """A suite whose index was used: its date, and the SHA-256 of its InRelease file."""
+    """A suite whose index was used: its date, and the SHA-256 of its signed text."""
 
     name: str
     components: tuple[str, ...]

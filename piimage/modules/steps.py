@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,6 +12,7 @@ from piimage.compose.layers import Package as UnpackedPackage
 from piimage.debian.deb import data_stream
 from piimage.debian.package import Package
 from piimage.errors import InputError
+from piimage.inflate import Chunks, Inflated, unxz
 from piimage.lock import Lock
 from piimage.modules.folder import ModuleFolder
 from piimage.modules.requests import LockedKernel, locked_kernel
@@ -22,6 +22,7 @@ from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN
 from piimage.toolchain.sandbox import WORK
 from piimage.toolchain.steps import Compiled, Made, Source
 from piimage.toolchain.tree import Tool, Tools, build_architecture
+from piimage.trees import Kind, read_tar
 
 PREFIX: Final = "aarch64-linux-gnu-"
 
@@ -48,19 +49,18 @@ class KernelFiles(Step):
         left = set(self.files)
         found: dict[str, Blob] = {}
         path = job.store.verified(self.package)
-        with data_stream(job.runner, path) as outer, tarfile.open(fileobj=outer, mode="r|") as deb:
-            for member in deb:
-                if not member.name.endswith(".tar.xz"):
+        with data_stream(job.runner, path) as outer:
+            for archive in read_tar(outer, "the kernel's source"):
+                if not archive.path.endswith(".tar.xz"):
                     continue
-                inner = deb.extractfile(member)
-                with tarfile.open(fileobj=inner, mode="r|xz") as archive:
-                    for entry in archive:
-                        name = entry.name.partition("/")[2]
-                        if name in left and (reader := archive.extractfile(entry)) is not None:
-                            found[name] = job.store.add_bytes(reader.read())
-                            left.remove(name)
-                        if not left:
-                            return found
+                source = Inflated(Chunks(iter(archive.content())), unxz())
+                for entry in read_tar(source, archive.path):
+                    name = entry.path.partition("/")[2]
+                    if name in left and entry.kind is Kind.FILE:
+                        found[name] = job.store.add_stream(entry.content())
+                        left.remove(name)
+                    if not left:
+                        return found
         raise InputError(
             "modules.no-kernel-file",
             f"the kernel's source has no file {', '.join(sorted(left))}",

@@ -1,13 +1,22 @@
 """Images out of the store as an OCI layout folder or oci-archive, and from one into the store.
 
 Source: OCI image-spec 1.1, image-layout.md; an oci-archive is the tar of a layout.
+
+``index.json`` lists the images and nothing else: containers' tools (containers/image, which is
+skopeo, podman and buildah) open an archive by its file name alone only if it has one entry. What is
+attached to the images lies in an index of its own, which an annotation of ``index.json`` names. An
+archive has Docker's ``manifest.json`` over the same blobs as well, as `docker save` writes it,
+because `docker load` reads nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import IO, Final
 
@@ -17,8 +26,12 @@ from piimage.errors import InputError, PiimageError
 from piimage.oci import models
 from piimage.oci.layout import MARKER, Layout, top_index
 from piimage.oci.models import Descriptor, Index, Manifest
+from piimage.oci.reference import parse
 from piimage.store import CHUNK, Blob, BlobWriter
 from piimage.trees import Entry, Kind, file, folder, read_tar, tar_chunks
+
+REFERRERS: Final = "piimage.referrers"
+"""The annotation of ``index.json`` with the digest of the index of what is attached."""
 
 _BLOBS: Final = "blobs/sha256"
 _MAX_NESTING: Final = 4
@@ -62,7 +75,8 @@ def export_archive(
     layout: Layout, images: Mapping[str, Descriptor], target: Path, mode: int = PUBLIC
 ) -> None:
     """Write `images` (by name) as an oci-archive; the same images give the same bytes."""
-    write_chunks(target, tar_chunks(_layout_tree(layout, images)), mode)
+    tree = chain([_for_docker(layout, images)], _layout_tree(layout, images))
+    write_chunks(target, tar_chunks(tree), mode)
 
 
 def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[Entry]:
@@ -71,14 +85,20 @@ def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[E
     for name, descriptor in images.items():
         notes = {**(descriptor.annotations or {}), models.REF_NAME: name}
         entries.append(descriptor.model_copy(update={"annotations": notes}))
-        for referrer in layout.referrers(descriptor):
-            entries.append(referrer)
-            blobs |= _reachable(layout, referrer)
         blobs |= _reachable(layout, descriptor)
+    top, lists = top_index(entries), []
+    if attached := layout.attached(blobs):
+        listed = models.encode(Index(manifests=attached))
+        digest = hashlib.sha256(listed).hexdigest()
+        top = top.model_copy(update={"annotations": {REFERRERS: f"sha256:{digest}"}})
+        lists = [file(f"{_BLOBS}/{digest}", listed)]
+    for referrer in attached:
+        blobs |= _reachable(layout, referrer)
     yield file("oci-layout", MARKER)
-    yield file("index.json", models.encode(top_index(entries)))
+    yield file("index.json", models.encode(top))
     yield folder("blobs")
     yield folder(_BLOBS)
+    yield from lists
     for digest in sorted(blobs):
         blob = blobs[digest]
         path = layout.store.verified(blob)
@@ -88,6 +108,37 @@ def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[E
             size=blob.size,
             content=lambda path=path: _chunks(path),  # type: ignore[misc]
         )
+
+
+def _for_docker(layout: Layout, images: Mapping[str, Descriptor]) -> Entry:
+    """Return Docker's list of `images`; of several platforms, it has the first."""
+    listed = []
+    for name, descriptor in images.items():
+        manifest = _first(layout, descriptor)
+        listed.append(
+            {
+                "Config": f"{_BLOBS}/{manifest.config.blob.sha256}",
+                "RepoTags": _docker_name(name),
+                "Layers": [f"{_BLOBS}/{layer.blob.sha256}" for layer in manifest.layers],
+            }
+        )
+    return file("manifest.json", models.canonical_json(listed))
+
+
+def _first(layout: Layout, descriptor: Descriptor) -> Manifest:
+    for _ in range(_MAX_NESTING):
+        if descriptor.media_type not in models.INDEXES:
+            break
+        descriptor = layout.index(descriptor).manifests[0]
+    return layout.manifest(descriptor)
+
+
+def _docker_name(name: str) -> list[str]:
+    try:
+        parsed = parse(name)
+    except InputError:
+        return []  # it gets none then, and is known by its id
+    return [name if name.endswith(f":{parsed.tag}") else f"{name}:{parsed.tag}"]
 
 
 def _reachable(layout: Layout, descriptor: Descriptor, depth: int = 0) -> dict[str, Blob]:
@@ -168,17 +219,30 @@ def _stage(target: Path, chunks: Iterable[bytes], place: str) -> None:
 
 def _adopt(layout: Layout, scratch: Path, top: bytes, place: str) -> tuple[Descriptor, ...]:
     """Check the whole graph in `scratch`, then move it into the store."""
-    entries = models.decode(Index, top, place).manifests
+    index = models.decode(Index, top, place)
     wanted: dict[str, Blob] = {}
-    for entry in entries:
+    for entry in index.manifests:
+        _walk(scratch, entry, wanted, place, 0)
+    listed = (index.annotations or {}).get(REFERRERS)
+    attached = _attached(scratch, listed, place) if listed else ()
+    for entry in attached:
         _walk(scratch, entry, wanted, place, 0)
     for sha256 in wanted:
         layout.store.add_file(scratch / sha256)
-    for entry in entries:
+    for entry in index.manifests:
         name = (entry.annotations or {}).get(models.REF_NAME)
         if name:
             layout.set_name(name, entry)
-    return entries
+    layout.take_referrers(attached)
+    return index.manifests
+
+
+def _attached(scratch: Path, digest: str, place: str) -> tuple[Descriptor, ...]:
+    """Return what the index `digest` lists, which the whole layout says is attached."""
+    path = scratch / digest.removeprefix("sha256:")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or not path.is_file():
+        raise _no_layout(place)
+    return models.decode(Index, _document(path, place), place).manifests
 
 
 def _walk(

@@ -20,12 +20,12 @@ import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 from piimage.errors import PiimageError
 from piimage.oci.stream import MAX_UNPACKED, layer_bomb, layer_damaged, layer_stream
 from piimage.run import Runner
-from piimage.trees import Entry, Kind, Placement, read_tar
+from piimage.trees import Entry, Kind, Placement, read_tar, too_many
 
 WHITEOUT_PREFIX: Final = ".wh."
 OPAQUE_MARK: Final = ".wh..wh..opq"
@@ -33,10 +33,12 @@ OPAQUE_XATTR: Final = "trusted.overlay.opaque"
 _NODES: Final = (Kind.CHARACTER, Kind.BLOCK)
 _AUFS_PREFIX: Final = ".wh..wh."
 _OVERLAY_XATTRS: Final = ("trusted.overlay.", "user.overlay.")
+_MAX_NAMES: Final = 16 << 20
+"""Bytes of the names, links and folders' attributes of a layer: real ones have a few million."""
 _KEPT_XATTRS: Final = ("user.", "trusted.", "security.capability")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Owner:
     """A folder's mode, owner and extended attributes."""
 
@@ -64,8 +66,11 @@ class Scan:
 
     def encode(self) -> bytes:
         """Return the scan as JSON, to be kept in the store."""
+        # Most folders of a layer have one of a few owners, each of which is written once.
+        numbers = {id(owner): number for number, owner in enumerate(self._owners())}
         fields = {
-            "folders": {path: _encode_owner(owner) for path, owner in self.folders.items()},
+            "owners": [_encode_owner(owner) for owner in self._owners()],
+            "folders": {path: numbers[id(owner)] for path, owner in self.folders.items()},
             "links": dict(self.links),
             "files": sorted(self.files),
             "implied": sorted(self.implied),
@@ -75,12 +80,16 @@ class Scan:
         }
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
+    def _owners(self) -> list[Owner]:
+        return list({id(owner): owner for owner in self.folders.values()}.values())
+
     @staticmethod
     def decode(data: bytes) -> Scan:
         """Read what `encode` wrote."""
         fields: Mapping[str, Any] = json.loads(data)
+        owners = [_decode_owner(owner) for owner in fields["owners"]]
         return Scan(
-            {path: _decode_owner(owner) for path, owner in fields["folders"].items()},
+            {path: owners[number] for path, number in fields["folders"].items()},
             fields["links"],
             frozenset(fields["files"]),
             frozenset(fields["implied"]),
@@ -109,7 +118,7 @@ def scan(runner: Runner, path: Path, diff_id: str, origin: str) -> Scan:
     """
     reader = _Scanner(origin)
     with layer_stream(runner, path, origin) as stream:
-        for number, entry in enumerate(read_tar(cast("IO[bytes]", stream), origin)):
+        for number, entry in enumerate(read_tar(stream, origin)):
             reader.take(number, entry)
         found = stream.diff_id()
     if found != diff_id:
@@ -126,6 +135,8 @@ class _Scanner:
     def __init__(self, origin: str) -> None:
         self._origin = origin
         self._size = 0
+        self._names = 0
+        self._owners: dict[tuple[int, int, int], Owner] = {}
         self._folders: dict[str, Owner] = {}
         self._links: dict[str, str] = {}
         self._removed: set[str] = set()
@@ -140,7 +151,8 @@ class _Scanner:
         if self._size > MAX_UNPACKED:
             raise layer_bomb(self._origin)
         parent, _, name = entry.path.rpartition("/")
-        self._used.add(parent)
+        self._use(parent)
+        self._count(len(entry.path) + len(entry.link))
         if name == OPAQUE_MARK:
             self._opaque.add(parent)
         elif name.startswith(_AUFS_PREFIX):
@@ -159,12 +171,32 @@ class _Scanner:
         self._nodes.add(path)
         self._removed.add(path)
 
+    def _owner(self, entry: Entry) -> Owner:
+        xattrs = kept_xattrs(entry)
+        owner = Owner(entry.mode, entry.uid, entry.gid, xattrs)
+        if xattrs:
+            self._count(sum(map(len, xattrs.values())))
+            return owner
+        return self._owners.setdefault((owner.mode, owner.uid, owner.gid), owner)
+
+    def _use(self, folder: str) -> None:
+        """Note that `folder`, and so each folder above it, is there."""
+        while folder and folder not in self._used:
+            self._used.add(folder)
+            self._count(len(folder))
+            folder = folder.rpartition("/")[0]
+
+    def _count(self, size: int) -> None:
+        self._names += size
+        if self._names > _MAX_NAMES:
+            raise too_many(f"its names are longer than {_MAX_NAMES} bytes together")
+
     def _keep(self, number: int, entry: Entry) -> None:
         path = entry.path
         self._forget(path)
         self._last[path] = number
         if entry.kind is Kind.DIRECTORY:
-            self._folders[path] = Owner(entry.mode, entry.uid, entry.gid, kept_xattrs(entry))
+            self._folders[path] = self._owner(entry)
         elif entry.kind is Kind.SYMLINK:
             self._links[path] = entry.link
 
@@ -177,8 +209,7 @@ class _Scanner:
         self._nodes.discard(path)
 
     def result(self) -> Scan:
-        used = {folder for path in self._used for folder in _ancestors(f"{path}/x") if folder}
-        implied = used - self._folders.keys() - self._links.keys()
+        implied = self._used - self._folders.keys() - self._links.keys()
         return Scan(
             self._folders,
             self._links,
@@ -304,7 +335,7 @@ def layer_tree(
     PiimageError ``oci.layer-damaged`` for a file under a file, or a hard link to nothing.
     """
     with layer_stream(runner, path, origin) as stream:
-        entries = read_tar(cast("IO[bytes]", stream), origin)
+        entries = read_tar(stream, origin)
         kept = (e for number, e in enumerate(entries) if number not in layer.superseded)
         yield from _Writer(layer, shown, origin).entries(kept)
 

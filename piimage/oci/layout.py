@@ -6,7 +6,7 @@ Source: OCI image-spec 1.1, image-layout.md. The store keeps its blobs where a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -168,11 +168,11 @@ class Layout:
             return {entry.digest}
         return {entry.digest, *(inner.digest for inner in self.index(entry).manifests)}
 
-    def _subject(self, entry: Descriptor) -> str | None:
+    def _subject(self, entry: Descriptor) -> str:
         if entry.media_type not in models.MANIFESTS or not self.store.has(entry.blob):
-            return None
+            return ""
         subject = self.manifest(entry).subject
-        return subject.digest if subject else None
+        return subject.digest if subject else ""
 
     def drop_name(self, name: str) -> None:
         """Forget `name`; its blobs stay until the store is cleaned."""
@@ -212,15 +212,22 @@ class Layout:
             annotations=dict(annotations) if annotations else None,
         )
         written = self.write_manifest(manifest)
-        self._change(lambda known: [*(e for e in known if e.digest != written.digest), written])
+        self.take_referrers((written,))
         return written
+
+    def take_referrers(self, referrers: Sequence[Descriptor]) -> None:
+        """List `referrers`, whose blobs are in the store, so that they are found by subject."""
+        new = {entry.digest for entry in referrers}
+        if new:
+            self._change(lambda known: [*(e for e in known if e.digest not in new), *referrers])
 
     def referrers(self, subject: Descriptor) -> tuple[Descriptor, ...]:
         """Return the artifacts attached to `subject`, in the order of their digests."""
-        found = {}
-        for entry in self._top().manifests:
-            if self._subject(entry) == subject.digest:
-                found[entry.digest] = entry
+        return self.attached((subject.digest,))
+
+    def attached(self, subjects: Container[str]) -> tuple[Descriptor, ...]:
+        """Return the artifacts attached to any of the digests, in the order of their own."""
+        found = {e.digest: e for e in self._top().manifests if self._subject(e) in subjects}
         return tuple(found[digest] for digest in sorted(found))
 
     # --- platforms

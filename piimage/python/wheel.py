@@ -35,6 +35,8 @@ PREFIX: Final = "usr/local"
 
 _MAX_FILES: Final = 50_000
 _MAX_SMALL: Final = 16 << 20
+_MAX_RECORD: Final = 8 << 20  # as many files as there may be, 160 bytes each
+_MAX_TEXT: Final = 1 << 20  # of what is parsed whole
 # A gibibyte is more than any wheel for a Pi; zeros deflate to a thousandth.
 _MAX_TOTAL: Final = 1 << 30
 _STREAMS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -140,26 +142,27 @@ class _Reader:
         return found[0]
 
     def _check_format(self) -> None:
-        fields = BytesHeaderParser().parsebytes(self._small(f"{self._info}/WHEEL"))
+        fields = BytesHeaderParser().parsebytes(self._small(f"{self._info}/WHEEL", _MAX_TEXT))
         version = str(fields.get("Wheel-Version", ""))
         if version.partition(".")[0] != "1":
             raise ValueError(f"its format has the version {version!r}")
 
     def _record(self) -> Mapping[str, str]:
         """Return the digest of each file that RECORD lists, "" where it gives none."""
-        text = self._small(f"{self._info}/RECORD").decode()
+        data = io.BytesIO(self._small(f"{self._info}/RECORD", _MAX_RECORD))
         found: dict[str, str] = {}
-        for row in csv.reader(io.StringIO(text)):
+        for row in csv.reader(io.TextIOWrapper(data, "utf-8", newline="")):
             if len(row) != 3:
                 raise ValueError("its RECORD has a line that is not of three fields")
-            found[clean_path(row[0])] = row[1]
+            if (path := clean_path(row[0])) in self._members:
+                found[path] = row[1]
         return found
 
     def _scripts(self) -> Mapping[str, str]:
         path = f"{self._info}/entry_points.txt"
         if path not in self._members:
             return {}
-        return scripts(self._small(path).decode())
+        return scripts(self._small(path, _MAX_TEXT).decode())
 
     # --- files
 
@@ -235,11 +238,11 @@ class _Reader:
             while data := stream.read(CHUNK):
                 yield data
 
-    def _small(self, path: str) -> bytes:
+    def _small(self, path: str, most: int) -> bytes:
         if path not in self._members:
             raise ValueError(f"it has no {path}")
         member = self._members[path]
-        if member.file_size > _MAX_SMALL:
+        if member.file_size > most:
             raise ValueError(f"{path} is larger than any honest one")
         return self._archive.read(member)
 

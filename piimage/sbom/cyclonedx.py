@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from piimage.clock import EPOCH
+from piimage.sbom.jsons import json_bytes
 from piimage.sbom.model import Bill, Component, Kind
 
 _TYPE: Final = {
@@ -41,7 +41,7 @@ def encode(bill: Bill, tool_version: str) -> bytes:
         "components": [_component(component) for component in bill.components],
         "dependencies": [{"ref": "card", "dependsOn": refs}, *({"ref": ref} for ref in refs)],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json_bytes(document)
 
 
 def _component(component: Component) -> dict[str, Any]:

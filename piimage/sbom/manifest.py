@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from piimage.sbom.jsons import json_bytes
 from piimage.sbom.model import Bill
 
 
@@ -38,4 +38,4 @@ def encode(bill: Bill, origins: Iterable[Origin], packers: Mapping[str, str]) ->
         "packers": dict(packers),
         "files": files,
     }
-    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json_bytes(document)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from piimage.clock import EPOCH
+from piimage.sbom.jsons import json_bytes
 from piimage.sbom.model import Bill, Component, Kind
 
 _UNKNOWN: Final = "NOASSERTION"
@@ -38,7 +38,7 @@ def encode(bill: Bill, tool_version: str) -> bytes:
             *(_relationship(_ROOT, "CONTAINS", part["SPDXID"]) for part in parts),
         ],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json_bytes(document)
 
 
 def _relationship(of: str, kind: str, to: str) -> dict[str, str]:

@@ -75,9 +75,44 @@ def test_an_altered_blob_is_not_imported(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.provokes("cache.foreign-entry")
-@pytest.mark.parametrize("name", ["evil", "blobs/sha256/x/y", "tmp/x", "memo/aa/x.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evil", "blobs/sha256/x/y", "blobs/sha256/x", "tmp/x", "index.json", "memo/aa/x.txt",
+        "memo/..i/ndex.json", "memo/aa/b.json", "memo/aa/" + "B" * 62 + ".json",
+        "memo/aa/" + "b" * 62 + ".json/x", "memo/\xff\n/x.json",
+    ],
+)  # fmt: skip
 def test_what_does_not_belong_into_a_store_is_refused(
     store: Store, tmp_path: Path, name: str
 ) -> None:
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(PiimageError, match="does not belong"):
-        cache.merge(store, exported(tmp_path, name, b"evil"))
+        cache.merge(store, exported(tmp_path, name, b'{"": ["' + b"0" * 64 + b'", 0]}'))
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "made.tar"])
+
+
+MEMO = "memo/aa/" + "b" * 62 + ".json"
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [b"x", b"[]", b'{"": 1}', b'{"": ["../../x", 1]}', b'{"": ["' + b"0" * 64 + b'", "1"]}',
+     b'{"": ["' + b"0" * 64 + b'", true]}', b'{"": [1, 1]}', b"[" * 100_000],
+)  # fmt: skip
+def test_a_memory_that_names_no_blobs_is_left_out(
+    store: Store, tmp_path: Path, memory: bytes
+) -> None:
+    cache.merge(store, exported(tmp_path, MEMO, memory))
+    assert cache.summary(store).steps == 0
+
+
+@pytest.mark.provokes("cache.foreign-entry")
+def test_a_link_does_not_belong_into_a_store(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "made.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("blobs/sha256/" + "0" * 64)
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(PiimageError, match="does not belong"):
+        cache.merge(store, path)

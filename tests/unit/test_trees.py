@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -88,6 +89,32 @@ def test_cpio_agrees_with_what_is_written(tmp_path) -> None:
         "drwxr-xr-x", "-rw-r--r--", "lrwxrwxrwx",
     ]  # fmt: skip
     assert "a/c -> b" in text
+
+
+def test_names_that_are_no_utf8_are_written_as_they_were() -> None:
+    name = os.fsdecode(b"b\xff")
+    entries = [file(name, b""), symlink("l", name), Entry("h", Kind.HARD_LINK, link=name)]
+    read = list(read_tar(io.BytesIO(written(*entries)), "test"))
+    assert [(e.path, e.link) for e in read] == [(name, ""), ("l", name), ("h", name)]
+    archive = b"".join(cpio_chunks([file(name, b""), symlink("l", name)]))
+    listing = subprocess.run(["cpio", "-it"], input=archive, capture_output=True, check=True)
+    assert listing.stdout == b"b\xff\nl\n"
+    assert b"l\0b\xff\0\0" in archive.replace(b"\0\0\0", b"\0")
+
+
+@pytest.mark.parametrize("data", [b"longer", b"x"])
+def test_a_content_of_another_size_than_stated_is_a_defect(data: bytes) -> None:
+    wrong = Entry("a", Kind.FILE, size=3, content=lambda: (data,))
+    for write in (tar_chunks, cpio_chunks):
+        with pytest.raises(ValueError, match="has not the 3 bytes"):
+            b"".join(write([wrong]))
+
+
+@pytest.mark.provokes("trees.link-loop")
+def test_links_that_make_a_path_ever_longer_are_refused() -> None:
+    links = [symlink(f"l{n}", f"l{n + 1}/" + "d/" * 500) for n in range(20)]
+    with pytest.raises(PiimageError, match="endless path"):
+        placed(*links, file("l0/x", b""))
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "..", "/../etc/passwd", "a\0b"])

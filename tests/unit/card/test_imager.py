@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import os
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def test_an_entry_has_what_imager_asks_for(tmp_path: Path) -> None:
     said = subprocess.run(["sha256sum", packed], check=True, capture_output=True).stdout
     assert said.split()[0].decode() == entry["image_download_sha256"]
     assert entry["devices"] == ["pi4-64bit"]
+
+
+def test_a_name_that_is_no_utf8_is_quoted(tmp_path: Path) -> None:
+    image = tmp_path / os.fsdecode(b"n\xff.img")
+    image.write_bytes(b"card")
+    (entry,) = json.loads(encode(Listing("a", "b"), image, image, "https://x/"))["os_list"]
+    assert entry["url"] == "https://x/n%FF.img"
 
 
 def test_holes_count_as_zeros(tmp_path: Path) -> None:

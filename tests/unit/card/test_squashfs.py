@@ -55,6 +55,20 @@ def test_ownership_modes_links_and_devices_survive(tmp_path: Path) -> None:
     assert all("2025-01-01" in line for line in shown.values() if "squashfs-root" in line)
 
 
+def test_names_and_links_that_are_no_utf8_survive(tmp_path: Path) -> None:
+    raw = [b"b\xff", b"b\xff/" + b"n\xe9" * 120]
+    entries = [
+        trees.folder(os.fsdecode(raw[0])),
+        trees.file(os.fsdecode(raw[1]), b"x"),
+        trees.symlink("l", os.fsdecode(b"to\xff")),
+        replace(trees.file("a", b""), xattrs={"user.a": b"\xff\x00"}),
+    ]
+    image = packed(tmp_path / "image", entries)
+    listing = Runner().run(["unsquashfs", "-no-progress", "-ll", image]).stdout
+    for name in (*raw, b"l -> to\xff"):
+        assert b"squashfs-root/" + name + b"\n" in listing
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may set a capability when unpacking")
 def test_extended_attributes_and_hard_links_survive(tmp_path: Path) -> None:
     image = packed(tmp_path / "image", tree())

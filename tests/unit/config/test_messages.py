@@ -424,3 +424,14 @@ def test_a_variable_that_is_not_listed_is_named_where_it_is_no_text(
     (error,) = errors_of(load, [tmp_path / "a.yml"])
     assert error.hint
     assert error.hint.endswith("; for ${X} to be filled in, `variables: [X]` at the top")
+
+
+@pytest.mark.provokes("config.no-folder")
+@pytest.mark.parametrize("key", ["use", "build"])
+def test_a_name_that_no_file_system_takes_is_a_name_of_nothing(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "x.yml"
+    path.write_text(f"board: pi4\nservices:\n- name: a\n  {key}: {'n' * 300}\n")
+    with pytest.raises(PiimageError) as caught:
+        load([path])
+    found = getattr(caught.value, "errors", (caught.value,))
+    assert "config.no-folder" in [one.code for one in found]

@@ -107,6 +107,10 @@ class Signer:
     def sign(self, text: str) -> bytes:
         return self._gpg("--clearsign", data=text.encode())
 
+    def signature(self, text: str) -> bytes:
+        """The packet of a detached signature of `text` as a text, which a clear one is as well."""
+        return self._gpg("--textmode", "--detach-sign", data=text.encode().rstrip(b"\n"))
+
     def _gpg(self, *words: str, data: bytes = b"") -> bytes:
         argv = ["gpg", "--homedir", str(self.home), "--batch", "--quiet", *words]
         return subprocess.run(argv, input=data, capture_output=True, check=True).stdout

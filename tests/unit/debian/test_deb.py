@@ -180,7 +180,7 @@ def test_a_payload_that_explodes_is_stopped(tmp_path: Path, runner: Runner, name
 
 @pytest.mark.provokes("debian.deb-bomb")
 def test_a_control_file_that_explodes_is_stopped(tmp_path: Path, runner: Runner) -> None:
-    bomb = lzma.compress(bytes(32 << 20), preset=0)
+    bomb = lzma.compress(tar({"./x": bytes(32 << 20)}), preset=0)
     path = written(tmp_path, ar([META, ("control.tar.xz", bomb), ("data.tar", b"")]))
     with pytest.raises(PiimageError, match="far more"):
         deb.control_fields(runner, path)
@@ -217,6 +217,15 @@ def test_another_package_under_the_right_digest_is_refused(
 
 
 GOOD = Deb("hello", files=FILES).content
+
+
+@pytest.mark.parametrize("odd", [b"abc", b"abcd", b"x"])
+def test_a_member_of_an_odd_size_is_followed_by_one_byte(
+    tmp_path: Path, runner: Runner, odd: bytes
+) -> None:
+    path = written(tmp_path, ar([META, CONTROL, ("_note", odd), ("data.tar", tar(FILES))]))
+    with deb.data_stream(runner, path) as stream:
+        assert stream.read() == tar(FILES)
 
 
 def survives(path: Path) -> None:

@@ -194,6 +194,54 @@ def test_an_older_index_than_the_stored_one_is_refused(
         assert [row.version for row in reader.named("hello")] == ["2.0"]
 
 
+AROUND = [
+    pytest.param(b"Date: Thu, 01 Jan 1970 00:00:00 UTC\n", id="an early date"),
+    pytest.param(b"Date: Fri, 01 Jan 2100 00:00:00 UTC\n", id="a date in the far future"),
+    pytest.param(b"Date: Someday\n", id="a date that is none"),
+    pytest.param(b"Date: \xff\n", id="bytes that are no text"),
+]
+
+
+@pytest.mark.provokes("debian.index-rollback")
+@pytest.mark.parametrize("line", AROUND)
+def test_a_line_that_nobody_signed_moves_no_date(
+    archive: Archive, folder: ArchiveFolder, line: bytes
+) -> None:
+    folder.publish([Deb("hello", "2.0")])
+    folder.release().write_bytes(line + folder.release().read_bytes() + line)
+    archive.indexes([TRIXIE], ["arm64"])
+    assert not any(line in file.read_bytes() for file in kept(archive.store))
+    folder.publish([Deb("hello", "1.0")], date=NOW - timedelta(hours=2))
+    with pytest.raises(PiimageError, match="older than"):
+        archive.indexes([TRIXIE], ["arm64"])
+    folder.publish([Deb("hello", "3.0")], date=NOW - timedelta(minutes=30))
+    assert names(archive.indexes([TRIXIE], ["arm64"])) == ["hello"]
+
+
+@pytest.mark.provokes("debian.not-stored")
+def test_offline_an_index_counts_for_the_keyring_that_proved_it(
+    archive: Archive, folder: ArchiveFolder, tmp_path: Path
+) -> None:
+    folder.publish([Deb("hello")])
+    archive.indexes([TRIXIE], ["arm64"])
+    other = tmp_path / "other.gpg"
+    other.write_bytes(b"other keys")
+    with pytest.raises(PiimageError, match="this keyring's keys"):
+        replace(archive, mirrors=None, keyring=other).indexes([TRIXIE], ["arm64"])
+
+
+@pytest.mark.provokes("debian.index-rollback")
+def test_the_later_of_the_locked_and_the_stored_date_counts(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello")])
+    archive.indexes([TRIXIE], ["arm64"])
+    folder.publish([Deb("hello")], date=NOW - timedelta(hours=2))
+    early = {"trixie": NOW - timedelta(hours=3)}
+    with pytest.raises(PiimageError, match="older than that of 2026-05-17 11:00"):
+        archive.indexes([TRIXIE], ["arm64"], early)
+
+
 @pytest.mark.provokes("debian.index-rollback")
 def test_an_older_index_than_the_locked_one_is_refused(
     archive: Archive, folder: ArchiveFolder
@@ -224,6 +272,8 @@ def test_what_a_suite_does_not_have_is_said_with_what_it_has(
         (Deb("a").stanza.replace("Filename: ", "Filename: ../"), "digest or path"),
         (Deb("a").stanza.replace("Filename: ", "Filename: /"), "digest or path"),
         (Deb("a").stanza.replace("Size: ", "Size: x"), "invalid literal"),
+        (Deb("a").stanza.replace("Size: ", "Size: 99999999999999999"), "a size of 9999"),
+        (Deb("a").stanza.replace("Size: ", "Size: -"), "a size of -"),
     ],
 )
 def test_a_signed_index_that_makes_no_sense_is_refused(

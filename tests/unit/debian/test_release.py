@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ from piimage.debian import release
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
-from tests.unit.debian.makers import NOW, Deb, Signer, control, signer
+from tests.unit.debian.makers import NOW, Signer, control, signer
 
 SHA = "ab" * 32
 TEXT = (
@@ -32,7 +34,8 @@ TEXT = (
 
 
 def verified(store: Store, key: Signer, data: bytes) -> release.Release:
-    return release.verify(Runner(), store, data, key.keyring, "mirror trixie")
+    place = "mirror trixie"
+    return release.parse(release.verify(Runner(), store, data, key.keyring, place), place)
 
 
 def kept(store: Store) -> list[Path]:
@@ -54,6 +57,39 @@ def test_what_stands_outside_of_the_signature_is_not_read(store: Store, key: Sig
     evil = f"SHA256:\n {'00' * 32} 1 evil\n".encode()
     found = verified(store, key, evil + key.sign(TEXT) + evil)
     assert list(found.files) == ["main/binary-arm64/Packages.xz"]
+
+
+def test_only_what_is_signed_is_given_out(store: Store, key: Signer) -> None:
+    around = b"Date: Tue, 01 Jan 2100 00:00:00 UTC\n"
+    data = around + key.sign(TEXT) + around
+    given = release.verify(Runner(), store, data, key.keyring, "m")
+    assert given == TEXT.encode()
+    assert release.parse(given, "m").sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
+
+
+def test_of_two_signed_texts_the_first_is_given_out(store: Store, key: Signer) -> None:
+    both = key.sign(TEXT) + key.sign(TEXT.replace("stable", "other"))
+    assert release.verify(Runner(), store, both, key.keyring, "m") == TEXT.encode()
+
+
+@pytest.mark.provokes("debian.index-signature")
+@pytest.mark.parametrize("bad_first", [False, True])
+def test_a_bad_signature_beside_a_good_one_is_refused(
+    store: Store, key: Signer, bad_first: bool
+) -> None:
+    good, bad = key.signature(TEXT), key.signature(TEXT + "more\n")
+    clear = key.sign(TEXT)
+    head = clear[: clear.index(b"-----BEGIN PGP SIGNATURE-----")]
+    assert verified(store, key, head + armored(good)).names == ("trixie", "stable")
+    both = bad + good if bad_first else good + bad
+    with pytest.raises(PiimageError, match=r"BAD signature|not good"):
+        verified(store, key, head + armored(both))
+
+
+def armored(packets: bytes) -> bytes:
+    """RFC 9580, 6.2, without its checksum, which is optional."""
+    lines = (b"-----BEGIN PGP SIGNATURE-----", b"", base64.encodebytes(packets).strip())
+    return b"\n".join((*lines, b"-----END PGP SIGNATURE-----", b""))
 
 
 @pytest.mark.provokes("debian.index-unsigned")
@@ -114,6 +150,7 @@ def test_a_mangled_signature_is_refused(store: Store, key: Signer, mangle: objec
         ("SHA256:", "SHA512:", "no field sha256"),
         ("Date: ", "Day: ", "no field date"),
         ("Sun, 17 May", "Someday", "Someday|date"),
+        ("17 May 2026 11:00:00 UTC", "31 Dec 9999 23:30:00 -0100", "range"),
         ("Suite: stable", "nonsense", "no field name"),
     ],
 )
@@ -181,8 +218,3 @@ def test_any_bytes_are_refused(store: Store, key: Signer, data: bytes) -> None:
     armor = b"-----BEGIN PGP SIGNED MESSAGE-----\n" + data + b"\n-----BEGIN PGP SIGNATURE-----\n"
     with pytest.raises(PiimageError):
         verified(store, key, armor + data)
-
-
-def test_the_date_of_a_stored_release_is_read_without_gpgv(key: Signer) -> None:
-    assert release.date_of(key.sign(TEXT)) == NOW - timedelta(hours=1)
-    assert release.date_of(Deb("x").content) is None

@@ -212,6 +212,28 @@ def test_one_version_is_used_in_all_roots(solving: Solving) -> None:
     ]  # fmt: skip
 
 
+def test_of_versions_that_all_roots_can_have_the_newest_is_taken(solving: Solving) -> None:
+    solving.offer(
+        needing("app", "lib"),
+        needing("tool", "lib (= 1.0) | other"),
+        Deb("lib", "1.0"),
+        Deb("lib", "2.0"),
+        Deb("other"),
+    )
+    found = solving.resolve(Request("one", ("app",)), Request("two", ("tool",)))
+    taken = {root: [f"{p.name} {p.version}" for p in found.roots[root]] for root in found.roots}
+    assert taken == {"one": ["app 1.0", "lib 2.0"], "two": ["other 1.0", "tool 1.0"]}
+
+
+def test_what_is_beaten_less_often_is_preferred_over_what_is_beaten_more(solving: Solving) -> None:
+    conflicting = Deb("first", fields={"Conflicts": "second"})
+    third = Deb("third")
+    solving.offer(
+        needing("app", "first | second, second | third"), conflicting, Deb("second"), third
+    )
+    assert solving("app") == ["app 1.0", "first 1.0", "third 1.0"]
+
+
 @pytest.mark.provokes("debian.two-versions")
 def test_roots_that_can_never_agree_are_an_error(solving: Solving) -> None:
     solving.offer(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,9 +11,15 @@ from hypothesis import strategies as st
 from oci_images import AMD64, image
 
 from piimage.errors import InputError, PiimageError
-from piimage.oci.archive import export_archive, export_folder, import_archive, import_folder
+from piimage.oci.archive import (
+    REFERRERS,
+    export_archive,
+    export_folder,
+    import_archive,
+    import_folder,
+)
 from piimage.oci.layout import Layout
-from piimage.oci.models import ARM64, Descriptor, Index
+from piimage.oci.models import ARM64, Descriptor, Index, Platform
 from piimage.store import Store
 from piimage.trees import Entry, file, read_tar, tar_chunks
 
@@ -57,6 +64,60 @@ def test_an_archive_comes_back_whole(layout: Layout, other: Layout, tmp_path: Pa
     named = other.names()["app:1"]
     assert other.complete(other.image(named)).manifest == made.manifest
     assert blobs(other) == blobs(layout)
+    (bill,) = other.referrers(named)
+    assert other.manifest(bill).layers == (sbom,)
+
+
+@pytest.mark.parametrize("platforms", [(ARM64,), (AMD64, ARM64)])
+def test_an_archive_with_bills_opens_by_its_file_name_alone(
+    layout: Layout, other: Layout, tmp_path: Path, platforms: tuple[Platform, ...]
+) -> None:
+    made = [image(layout, platform=one).descriptor for one in platforms]
+    for number, one in enumerate(made):
+        bill = layout.store.add_bytes(b"bill %d" % number)
+        layout.add_referrer(one, "application/spdx+json", [Descriptor.of("a/b", bill)])
+    top = made[0] if len(made) == 1 else layout.write_index(Index(manifests=tuple(made)))
+    path = tmp_path / "app.tar"
+    export_archive(layout, {"example/app:1": top}, path)
+    for form in ("oci-archive", "docker-archive"):
+        words = ["--override-arch", platforms[0].architecture, f"{form}:{path}"]
+        subprocess.run(["skopeo", "inspect", "--config", *words], check=True, capture_output=True)
+    with path.open("rb") as stream:
+        import_archive(other, stream, "app.tar")
+    assert [len(other.referrers(one)) for one in made] == [1] * len(made)
+    (docker,) = (entry for entry in entries(path) if entry.path == "manifest.json")
+    (listed,) = json.loads(b"".join(docker.content()))
+    assert listed["RepoTags"] == ["example/app:1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [("app", ["app:latest"]), ("a/b:1", ["a/b:1"]), ("h:5/a", ["h:5/a:latest"]), ("No Name", [])],
+)
+def test_docker_gets_names_that_it_takes(
+    layout: Layout, tmp_path: Path, name: str, tags: list[str]
+) -> None:
+    path = tmp_path / "app.tar"
+    export_archive(layout, {name: image(layout).descriptor}, path)
+    listed = next(e for e in entries(path) if e.path == "manifest.json")
+    assert json.loads(b"".join(listed.content()))[0]["RepoTags"] == tags
+
+
+@pytest.mark.provokes("oci.layout")
+@pytest.mark.parametrize("digest", ["sha256:" + "0" * 64, "sha256:../../index.json", "x"])
+def test_a_list_of_what_is_attached_that_is_not_there_is_refused(
+    layout: Layout, other: Layout, tmp_path: Path, digest: str
+) -> None:
+    def spoilt(entry: Entry) -> Entry:
+        if entry.path != "index.json":
+            return entry
+        index = json.loads(b"".join(entry.content()))
+        return file(entry.path, json.dumps({**index, "annotations": {REFERRERS: digest}}).encode())
+
+    parts = [spoilt(entry) for entry in entries(archive(layout, tmp_path))]
+    with pytest.raises(PiimageError) as caught:
+        import_archive(other, io.BytesIO(b"".join(tar_chunks(parts))), "image.tar")
+    assert caught.value.code == "oci.layout"
 
 
 def test_skopeo_takes_the_archive_and_the_folder(layout: Layout, tmp_path: Path) -> None:

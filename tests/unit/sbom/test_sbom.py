@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,14 @@ def test_the_manifest_says_from_what_each_file_came() -> None:
     read = json.loads(manifest.encode(bill("pi4", "one", PARTS), origins, {"zstd": "1"}))
     assert list(read["files"]) == ["a", "b"]
     assert read["files"]["a"] == {"size": 1, "sha256": DIGEST, "from": BUSYBOX.purl}
+
+
+def test_a_file_name_that_is_no_utf8_can_be_had_again() -> None:
+    named = os.fsdecode(b"layers/x: /b\xff")
+    text = manifest.encode(bill("pi4", "one", PARTS), [Origin(named, 1, DIGEST, "x")], {})
+    assert b"/b\\udcff" in text
+    (path,) = json.loads(text.decode("utf-8"))["files"]
+    assert os.fsencode(path) == b"layers/x: /b\xff"
+    odd = bill(os.fsdecode(b"n\xff"), "one", PARTS)
+    assert b"n\\udcff" in spdx.encode(odd, "1").replace(b"%5C", b"\\")
+    assert b"n\\udcff" in cyclonedx.encode(odd, "1")

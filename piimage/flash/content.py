@@ -1,0 +1,131 @@
+"""What a file is by its content, whatever its name says.
+
+Sources of the marks: RFC 8878 (zstd), RFC 1952 (gzip), the .xz file format 1.2.1; for what is
+refused, the formats' own descriptions, as file(1) has them as well.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from piimage.card import partitions
+from piimage.errors import InputError, PiimageError
+
+XZ: Final = "xz"
+GZIP: Final = "gzip"
+ZSTD: Final = "zstd"
+MARKS: Final = {b"\xfd7zXZ\0": XZ, b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
+"""What a stream of each compression that is taken begins with."""
+
+_SKIPPABLE: Final = 0x184D2A50  # zstd's and lz4's frames without data; the last digit is free
+_SECTOR: Final = 512
+_PROTECTIVE: Final = 0xEE
+_GPT: Final = b"EFI PART"
+_OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"PK\x05\x06", "an empty zip archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!\x1a\x07", "a rar archive"),
+    (0, b"BZh", "compressed with bzip2"),
+    (0, b"LZIP", "compressed with lzip"),
+    (0, b"\x04\x22\x4d\x18", "compressed with lz4"),
+    (0, b"\x5d\0\0", "compressed with lzma"),
+    (0, b"\x1f\x9d", "compressed with compress"),
+    (0, b"!<arch>\n", "a Debian package or another ar archive"),
+    (0, b"070701", "a cpio archive"),
+    (257, b"ustar", "a tar archive"),
+    (0, b"%PDF-", "a PDF document"),
+    (0, b"\x7fELF", "a program"),
+    (0, b"MZ", "a Windows program"),
+    (0, b"QFI\xfb", "a disk of QEMU (qcow2)"),
+    (0, b"KDMV", "a disk of VMware"),
+    (0, b"vhdxfile", "a disk of Hyper-V"),
+    (0, b"conectix", "a disk of Virtual PC"),
+    (64, b"\x7f\x10\xda\xbe", "a disk of VirtualBox"),
+    (0, b"hsqs", "a squashfs file system without a partition table"),
+    (1080, b"\x53\xef", "an ext4 file system without a partition table"),
+    (32769, b"CD001", "the image of a CD"),
+    (54, b"FAT1", "a FAT file system without a partition table"),
+    (82, b"FAT32", "a FAT file system without a partition table"),
+    (0, b"<?xml", "an XML file"),
+    (0, b"\x89PNG", "a picture"),
+    (0, b"\xff\xd8\xff", "a picture"),
+    (0, b"SIMPLE  =", "a FITS file"),
+)  # fmt: skip
+
+
+def packing(head: bytes) -> str:
+    """Return the compression of what begins with `head`: XZ, GZIP, ZSTD, or nothing."""
+    for mark, name in MARKS.items():
+        if head.startswith(mark):
+            return name
+    if len(head) >= 4 and struct.unpack_from("<I", head)[0] & ~0xF == _SKIPPABLE:
+        return ZSTD
+    return ""
+
+
+def require_card(head: bytes, size: int, place: str) -> None:
+    """Refuse what is no image of a card, by the name of what it is.
+
+    `head` is its unpacked start, 64 KiB if it has them, and `size` all its bytes. Raises InputError
+    ``flash.other-format``, PiimageError ``flash.bad-table``.
+    """
+    if head[_SECTOR - 2 : _SECTOR] == b"\x55\xaa" and not _is_file_system(head):
+        _require_table(head, size, place)
+        return
+    raise InputError(
+        "flash.other-format",
+        f"this is {name(head)}, and no image of a card",
+        place=place,
+        hint="give an image that `piimage build` made, or unpack this first if one is in it",
+    )
+
+
+def name(head: bytes) -> str:
+    """Return what begins with `head`, as people call it."""
+    for at, mark, what in _OTHERS:
+        if head[at : at + len(mark)] == mark:
+            return what
+    if inner := packing(head):
+        return f"compressed with {inner}" + " a second time"
+    if not head.strip(b"\0"):
+        return "empty (its start is all zeros)"
+    if head.lstrip()[:1] == b"<":
+        return "a web page"
+    if b"\0" not in head and head.isascii():
+        return "a text"
+    return "something without a partition table"
+
+
+def _is_file_system(head: bytes) -> bool:
+    # A FAT's first sector ends like a partition table, and has programs where that has entries.
+    return head[54:58] == b"FAT1" or head[82:87] == b"FAT32" or head[3:11] == b"NTFS    "
+
+
+def _require_table(head: bytes, size: int, place: str) -> None:
+    if head[_SECTOR : _SECTOR + 8] == _GPT and _PROTECTIVE in head[450:511:16]:
+        _require_gpt(head, size, place)
+        return
+    try:
+        table = partitions.decode(head[:_SECTOR], size, place)
+    except PiimageError as error:
+        raise _bad_table(error.message.partition(": ")[2], place) from None
+    if not table.partitions:
+        raise _bad_table("it has no partitions", place)
+
+
+def _require_gpt(head: bytes, size: int, place: str) -> None:
+    """UEFI 2.10, 5.3.2: at 32 where the copy of the header is, at 48 the last usable sector."""
+    copy, _, last = struct.unpack_from("<QQQ", head.ljust(2 * _SECTOR, b"\0"), _SECTOR + 32)
+    if (max(copy, last) + 1) * _SECTOR > size:
+        raise _bad_table("its partition table (GPT) is that of a larger disk", place)
+
+
+def _bad_table(why: str, place: str) -> PiimageError:
+    return PiimageError(
+        "flash.bad-table",
+        f"the image's partition table does not fit it: {why}",
+        place=place,
+        hint="the image is cut short or damaged: build or download it again",
+    )

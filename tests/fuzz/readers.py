@@ -1,0 +1,506 @@
+"""The readers, each with valid inputs, a way to damage them, and the errors that it may raise."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import hashlib
+import io
+import lzma
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chipmodels.dump import DumpError, parse_dump
+
+from piimage import cache
+from piimage.card import bmap
+from piimage.card.extents import Extent
+from piimage.config.load import load, parse_label
+from piimage.debian import catalogue, deb, release
+from piimage.errors import PiimageError
+from piimage.firmware import config as firmware_config
+from piimage.firmware import fat, fdt
+from piimage.firmware.config import Conditions
+from piimage.flash import content, provision, source
+from piimage.flash.unpack import frames_end
+from piimage.kernel.modinfo import read_modinfo
+from piimage.lock.model import Lock, LockedImage, LockedRoot, LockedSuite
+from piimage.lock.reader import parse_lock
+from piimage.lock.writer import render_lock
+from piimage.oci import dockerfile, layers, models, reference
+from piimage.oci.archive import export_archive, import_archive
+from piimage.oci.layout import Layout
+from piimage.oci.models import ARM64, ImageConfig, RootFileSystem
+from piimage.oci.pack import pack_layer
+from piimage.python.wheel import Wheel
+from piimage.run import Runner
+from piimage.store import Store
+from piimage.trees import Entry, Kind, file, folder, read_tar, symlink, tar_chunks
+from tests.fuzz.mutation import Mutation, Mutator, tar_sums
+from tests.unit.debian.makers import NOW, Deb, ar, control, gz, tar
+
+ROOT = Path(__file__).parents[2]
+RUNNER = Runner()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`read` takes an input and an empty folder; `share` is its part of all inputs."""
+
+    seeds: Callable[[], list[bytes]]
+    damage: Mutation
+    read: Callable[[bytes, Path], object]
+    share: int = 10
+    raises: tuple[type[Exception], ...] = (PiimageError,)
+
+
+# --- archives
+
+
+@functools.cache
+def tars() -> list[bytes]:
+    tree = [
+        folder("etc", 0o750, 1, 2),
+        file("etc/motd", b"hello" * 200, 0o640, 3, 4),
+        symlink("etc/link", "../x"),
+        Entry("dev/null", Kind.CHARACTER, 0o666, device=(1, 3)),
+        Entry("bin/ping", Kind.FILE, 0o755, xattrs={"user.a": b"\x01\xff\x00"}),
+        Entry("etc/again", Kind.HARD_LINK, 0o640, link="etc/motd"),
+        file("d" * 100 + "/" + "n" * 90, b""),
+        file("etc/.wh.gone", b""),
+        file("a/.wh..wh..opq", b""),
+    ]
+    out = [b"".join(tar_chunks(tree))]
+    for form in (tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
+        raw = io.BytesIO()
+        with tarfile.open(fileobj=raw, mode="w", format=form) as archive:
+            for entry in tree:
+                info = tarfile.TarInfo(entry.path)
+                data = b"".join(entry.content())
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        out.append(raw.getvalue())
+    return out
+
+
+def damaged_tar(mutator: Mutator) -> bytes:
+    data = mutator.binary()
+    return tar_sums(data) if mutator.chance.random() < 0.8 else data
+
+
+def read_archive(data: bytes, _: Path) -> None:
+    for entry in read_tar(io.BytesIO(data), "fuzz"):
+        for _chunk in entry.content():
+            pass
+
+
+def read_layer(data: bytes, work: Path) -> None:
+    path = work / "layer"
+    path.write_bytes(data)
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    if data[:2] == b"\x1f\x8b":
+        digest = f"sha256:{hashlib.sha256(tars()[0]).hexdigest()}"
+    found = layers.Scan.decode(layers.scan(RUNNER, path, digest, "fuzz").encode())
+    below = layers.below([found, found])
+    for entry in layers.layer_tree(RUNNER, path, found, below, "fuzz"):
+        b"".join(entry.content())
+
+
+def layer_seeds() -> list[bytes]:
+    return [*tars(), gzip.compress(tars()[0], mtime=0)]
+
+
+def debs() -> list[bytes]:
+    meta = ("debian-binary", b"2.0\n")
+    own = tar({"./control": control(Deb("hello").control)})
+    files = tar({"./etc/hello": b"hello\n", "./usr/bin/x": b"x" * 1000})
+    return [
+        Deb("hello").content,
+        ar([meta, ("control.tar", own), ("data.tar", files)]),
+        ar([meta, ("control.tar.gz", gz(own)), ("data.tar.gz", gz(files))]),
+    ]
+
+
+def read_deb(data: bytes, work: Path) -> None:
+    path = work / "x.deb"
+    path.write_bytes(data)
+    deb.control_fields(RUNNER, path)
+    with deb.data_stream(RUNNER, path) as stream:
+        for entry in read_tar(stream, "fuzz"):
+            b"".join(entry.content())
+
+
+def exports() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        store = Store(Path(name) / "store")
+        store.remember("ab" * 32, {"": store.add_bytes(b"made"), "x": store.add_bytes(b"too")})
+        cache.export(store, Path(name) / "export.tar")
+        return [(Path(name) / "export.tar").read_bytes()]
+
+
+def read_export(data: bytes, work: Path) -> None:
+    (work / "export.tar").write_bytes(data)
+    store = Store(work / "store")
+    cache.merge(store, work / "export.tar")
+    assert {path.name for path in work.iterdir()} == {"export.tar", "store"}
+
+
+def oci_archives() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        layout = Layout(Store(Path(name) / "store"))
+        layer = pack_layer(layout.store, [file("etc/motd", b"hello")])
+        settings = ImageConfig(
+            os="linux", architecture="arm64", rootfs=RootFileSystem(diff_ids=(layer.diff_id,))
+        )
+        image = layout.write_image(settings, [layer.descriptor])
+        layout.add_referrer(image.descriptor, "a/b", [layer.descriptor])
+        export_archive(layout, {"app:1": image.descriptor}, Path(name) / "app.tar")
+        return [(Path(name) / "app.tar").read_bytes()]
+
+
+def read_oci_archive(data: bytes, work: Path) -> None:
+    layout = Layout(Store(work / "store"))
+    for entry in import_archive(layout, io.BytesIO(data), "fuzz"):
+        layout.choose(entry, ARM64)
+        layout.referrers(entry)
+
+
+# --- documents
+
+
+def oci_documents() -> list[bytes]:
+    with tarfile.open(fileobj=io.BytesIO(oci_archives()[0])) as archive:
+        found = []
+        for member in archive:
+            stream = archive.extractfile(member)
+            data = stream.read() if stream else b""
+            if data[:1] == b"{":
+                found.append(data)
+        return found
+
+
+def read_oci_document(data: bytes, _: Path) -> None:
+    kind: type[models.Index | models.Manifest | models.ImageConfig] = models.ImageConfig
+    if b'"manifests"' in data:
+        kind = models.Index
+    elif b'"layers"' in data:
+        kind = models.Manifest
+    models.encode(models.decode(kind, data, "fuzz"))
+
+
+def releases() -> list[bytes]:
+    fields = {
+        "Suite": "stable",
+        "Codename": "trixie",
+        "Date": "Sun, 17 May 2026 11:00:00 UTC",
+        "Valid-Until": "Sun, 24 May 2026 11:00:00 +0200",
+        "Components": "main contrib",
+        "Architectures": "all arm64",
+        "Acquire-By-Hash": "yes",
+    }
+    return [control(fields) + f"SHA256:\n {'ab' * 32} 12 main/binary-arm64/Packages.xz\n".encode()]
+
+
+def read_release(data: bytes, _: Path) -> None:
+    release.check_suite(release.parse(data, "fuzz"), "trixie", "fuzz")
+
+
+def packages() -> list[bytes]:
+    more = {"Depends": "a (>= 1) | b, c", "Provides": "d (= 1)", "Source": "e (2)"}
+    both = "\n".join((Deb("hello", fields=more).stanza, Deb("world").stanza)).encode()
+    return [both, lzma.compress(both, preset=0), gz(both)]
+
+
+def read_packages(data: bytes, work: Path) -> None:
+    forms = {b"\xfd7": ".xz", b"\x1f\x8b": ".gz"}
+    (work / "Packages").write_bytes(data)
+    catalogue.build(work / "Packages", forms.get(data[:2], ""), work / "catalogue")
+
+
+def yamls() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((ROOT / "examples").glob("*.yml"))]
+
+
+def read_yaml(data: bytes, work: Path) -> None:
+    (work / "x.yml").write_bytes(data)
+    load([work / "x.yml"], (), {"X": "y"})
+
+
+def labels() -> list[bytes]:
+    return [
+        b'{"capabilities":["CAP_NET_ADMIN"],"binds":["/a:/b:ro"],"readonly":true,"pid":"host"}',
+        b"capabilities:\n - all\nbinds:\n - /dev:/dev\nnet: host\ntmpfs:\n - /run:size=1m\n",
+    ]
+
+
+def read_label(data: bytes, _: Path) -> None:
+    parse_label(data.decode("utf-8", "surrogateescape"), "fuzz")
+
+
+def locks() -> list[bytes]:
+    one = Deb("hello").package()
+    made = Lock(
+        suites=(LockedSuite("trixie", ("main",), NOW, "ab" * 32),),
+        roots=(LockedRoot("system", ("hello",), (), "arm64", (one.key,)),),
+        packages=(one,),
+        images=(LockedImage("redis:7", "sha256:" + "cd" * 32, "sha256:" + "ef" * 32),),
+    )
+    return [render_lock(made).encode()]
+
+
+def read_lock_text(data: bytes, _: Path) -> None:
+    parse_lock(data.decode("utf-8", "replace"), "fuzz")
+
+
+def bmaps() -> list[bytes]:
+    image = io.BytesIO(bytes(range(256)) * 64)
+    return [bmap.encode(bmap.measure(image, 16384, [Extent(0, 4096), Extent(8192, 16384)]))]
+
+
+def damaged_bmap(mutator: Mutator) -> bytes:
+    """With the map's own checksum made anew, or nothing else would ever be looked at."""
+    data = mutator.text()
+    found = re.search(rb"<BmapFileChecksum>\s*([0-9a-f]+)", data)
+    if found is None or mutator.chance.random() < 0.2:
+        return data
+    blank = data[: found.start(1)] + b"0" * len(found[1]) + data[found.end(1) :]
+    return (
+        data[: found.start(1)] + hashlib.sha256(blank).hexdigest().encode() + data[found.end(1) :]
+    )
+
+
+def read_bmap(data: bytes, _: Path) -> None:
+    bmap.encode(bmap.decode(data, "fuzz"))
+
+
+def dumps() -> list[bytes]:
+    head = "     0  1  2  3  4  5  6  7  8  9  a  b  c  d  e  f    0123456789abcdef\n"
+    row = " ".join(["6b", "XX", "00", "ff"] * 4)
+    return [
+        (head + "".join(f"{at:02x}: {row}    k...k...k...k...\n" for at in (0, 16))).encode(),
+        b"     0,8  1,9  2,a  3,b  4,c  5,d  6,e  7,f\n"
+        b"00: 0001 XXXX ffff 0000 1234 5678 9abc def0\n",
+    ]
+
+
+def read_dump(data: bytes, _: Path) -> None:
+    parse_dump(data.decode("utf-8", "replace"))
+
+
+def keys() -> list[bytes]:
+    body = b"AAAAC3NzaC1lZDI1NTE5AAAAIHmqPKBDBcBbcNtpcyCDpWJhmnpnmkwlqGeWFhXtlKf3"
+    return [b"ssh-ed25519 " + body + b" a@b", b'from="10.*" ssh-ed25519 ' + body]
+
+
+def read_keys(data: bytes, _: Path) -> None:
+    provision.Settings(ssh_keys=(data.decode("utf-8", "surrogateescape"),)).files()
+
+
+def configs() -> list[bytes]:
+    return [
+        b"[pi4]\nkernel=kernel.img\ninitramfs initrd followkernel\narm_64bit=1\n[all]\n"
+        b"dtoverlay=disable-bt\ndtparam=i2c_arm=on\ninclude more.txt\n[gpio4=1]\ngpio=1=op\n"
+    ]
+
+
+def read_config(data: bytes, _: Path) -> None:
+    conditions = Conditions(tryboot=False, knows_tryboot=True)
+    found = firmware_config.parse(data, "config.txt", conditions, lambda path: data)
+    firmware_config.overlays_of(found)
+    firmware_config.initramfs_of(found)
+
+
+def dockerfiles() -> list[bytes]:
+    return [b"ARG V=1\nFROM a/b:${V} AS x\nRUN true \\\n  && false\nFROM x\nCOPY --from=c:2 / /\n"]
+
+
+def read_dockerfile(data: bytes, _: Path) -> None:
+    dockerfile.base_images(data.decode("utf-8", "replace"), {"V": "2"}, "fuzz")
+
+
+def references() -> list[bytes]:
+    return [b"a.example:5000/team/app:1@sha256:" + b"ab" * 32, b"redis", b"a/b:c"]
+
+
+def read_reference(data: bytes, _: Path) -> None:
+    str(reference.parse(data.decode("utf-8", "surrogateescape")))
+
+
+# --- cards and devices
+
+
+@functools.cache
+def trees() -> list[bytes]:
+    text = b"""/dts-v1/; / { compatible = "a,b"; #address-cells = <1>; #size-cells = <1>;
+      aliases { s = "/soc/x@1"; }; soc { ranges; x: x@1 { reg = <1 2>; p = <&y>; }; y: y { };
+      }; };"""
+    argv = ["dtc", "-@", "-q", "-I", "dts", "-O", "dtb"]
+    return [subprocess.run(argv, input=text, check=True, capture_output=True).stdout]
+
+
+def read_device_tree(data: bytes, _: Path) -> None:
+    tree = fdt.read_tree(data, "fuzz")
+    for node in tree.nodes():
+        node.strings("compatible")
+        node.cells("reg")
+    assert tree.phandles is not None
+    tree.find("s")
+
+
+@functools.cache
+def volumes() -> list[bytes]:
+    found = []
+    for size, bits in ((64, "12"), (5000, "16")):
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "fat"
+            words = ["-C", "-s", "1", "-F", bits, str(path), str(size)]
+            subprocess.run(["mkfs.vfat", *words], check=True, capture_output=True)
+            (Path(name) / "a long name.txt").write_bytes(b"hello" * 300)
+            (Path(name) / "sub").mkdir()
+            (Path(name) / "sub/config.txt").write_bytes(b"x=1\n")
+            names = [f"{name}/a long name.txt", f"{name}/sub"]
+            subprocess.run(["mcopy", "-s", "-i", str(path), *names, "::"], check=True)
+            found.append(path.read_bytes()[: 64 << 10])
+    return found
+
+
+def read_fat(data: bytes, _: Path) -> None:
+    reader = fat.FatReader(data, 0, len(data), "fuzz")
+    reader.read("a long name.txt")
+    reader.read("sub/config.txt")
+    for name in reader.names():
+        reader.names(name)
+
+
+def sectors() -> list[bytes]:
+    from tests.unit.flash.test_content import gpt, mbr  # pytest's own at the top
+
+    return [mbr((0x0C, 1, 63), (0x83, 64, 9)), gpt(30, 63), volumes()[0][:2048], tars()[0][:2048]]
+
+
+def read_sector(data: bytes, _: Path) -> None:
+    content.require_card(data, len(data) * 64, "fuzz")
+
+
+def images() -> list[bytes]:
+    card = sectors()[0] + bytes(range(256)) * 200
+    packed = [gzip.compress(card, mtime=0), lzma.compress(card, preset=0)]
+    return [one + other for one in packed for other in (b"", one, bytes(8))]
+
+
+def read_image(data: bytes, work: Path) -> None:
+    (work / "x.img").write_bytes(data)
+    found = source.find(work / "x.img")
+    if found.packing != content.ZSTD:
+        source.checked(found, RUNNER)
+
+
+def frames() -> list[bytes]:
+    argv = ["zstd", "-qc"]
+    one = subprocess.run(argv, input=b"x" * 3000, check=True, capture_output=True).stdout
+    return [one, one + b"\x50\x2a\x4d\x18\x02\0\0\0hi" + one, one + bytes(9)]
+
+
+def read_frames(data: bytes, work: Path) -> None:
+    (work / "x").write_bytes(data)
+    with (work / "x").open("rb") as stream:
+        frames_end(stream)
+
+
+def modules() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        place = '__attribute__((section(".modinfo"), used))'
+        text = f'static const char i[] {place} = "name=x\\0vermagic=1";'
+        (Path(name) / "x.c").write_text(text)
+        argv = ["gcc", "-c", "-o", f"{name}/x.ko", f"{name}/x.c"]
+        subprocess.run(argv, check=True, capture_output=True)
+        made = bytearray((Path(name) / "x.ko").read_bytes())
+        made[18:20] = (183).to_bytes(2, "little")  # e_machine: AArch64, whatever this host is
+        return [bytes(made)]
+
+
+def read_module(data: bytes, _: Path) -> None:
+    read_modinfo(data, "fuzz")
+
+
+WHEEL = "hello-1.0-py3-none-any.whl"
+
+
+def wheels() -> list[bytes]:
+    """What lies in a wheel, one line a file: its name, a tab, its content."""
+    return [
+        b"hello/__init__.py\tX = 1\nhello-1.0.dist-info/WHEEL\tWheel-Version: 1.0\n"
+        b"hello-1.0.dist-info/METADATA\tName: hello\n"
+        b"hello-1.0.dist-info/entry_points.txt\t[console_scripts] hi = hello:main\n"
+        b"hello-1.0.data/scripts/run\t#!python\nhello-1.0.data/purelib/more.py\tpass\n"
+    ]
+
+
+def damaged_wheel(mutator: Mutator) -> bytes:
+    """A zip of damaged files with a RECORD that fits, or a good one whose bytes are damaged."""
+    whole = mutator.chance.random() < 0.6
+    lines = (mutator.text() if whole else mutator.seeds[0]).split(b"\n")
+    out, rows = io.BytesIO(), []
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for line in lines:
+            name, _, data = line.partition(b"\t")
+            path = name.decode("utf-8", "replace")
+            data = data.replace(b"] ", b"]\n")
+            digest = hashlib.sha256(data).digest()
+            encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            rows.append(f"{path},sha256={encoded},{len(data)}")
+            archive.writestr(path or "x", data)
+        rows.append("hello-1.0.dist-info/RECORD,,")
+        archive.writestr("hello-1.0.dist-info/RECORD", "\n".join(rows))
+    made = out.getvalue()
+    return made if whole else Mutator([made], mutator.chance).binary()
+
+
+def read_wheel(data: bytes, work: Path) -> None:
+    path = work / WHEEL
+    path.write_bytes(data)
+    for entry in Wheel(path, WHEEL, "3.13").entries():
+        b"".join(entry.content())
+
+
+READERS: dict[str, Reader] = {
+    "tar": Reader(tars, damaged_tar, read_archive, 120),
+    "layer": Reader(layer_seeds, damaged_tar, read_layer, 60),
+    "deb": Reader(debs, Mutator.binary, read_deb, 80),
+    "cache": Reader(exports, damaged_tar, read_export, 10),
+    "oci-archive": Reader(oci_archives, damaged_tar, read_oci_archive, 10),
+    "oci": Reader(oci_documents, Mutator.text, read_oci_document, 80),
+    "release": Reader(releases, Mutator.text, read_release, 80),
+    "packages": Reader(packages, Mutator.text, read_packages, 20, (PiimageError, ValueError)),
+    "yaml": Reader(yamls, Mutator.text, read_yaml, 20),
+    "label": Reader(labels, Mutator.text, read_label, 20),
+    "lock": Reader(locks, Mutator.text, read_lock_text, 40),
+    "bmap": Reader(bmaps, damaged_bmap, read_bmap, 80),
+    "i2cdump": Reader(dumps, Mutator.text, read_dump, 60, (DumpError,)),
+    "authorized-keys": Reader(keys, Mutator.text, read_keys, 60),
+    "config.txt": Reader(configs, Mutator.text, read_config, 40),
+    "dockerfile": Reader(dockerfiles, Mutator.text, read_dockerfile, 40),
+    "reference": Reader(references, Mutator.text, read_reference, 40),
+    "device-tree": Reader(trees, Mutator.binary, read_device_tree, 80),
+    "fat": Reader(volumes, Mutator.binary, read_fat, 40),
+    "mbr": Reader(sectors, Mutator.binary, read_sector, 80),
+    "image": Reader(images, Mutator.binary, read_image, 20),
+    "zstd": Reader(frames, Mutator.binary, read_frames, 40, (PiimageError, ValueError, EOFError)),
+    "module": Reader(modules, Mutator.binary, read_module, 40),
+    "wheel": Reader(wheels, damaged_wheel, read_wheel, 20),
+}
+
+
+def emptied(work: Path) -> Path:
+    """Return `work`, which holds nothing then."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    return work

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import struct
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.errors import InputError, PiimageError
+from piimage.flash import content
+
+SECTOR = 512
+SIZE = 64 * SECTOR
+
+
+def mbr(*entries: tuple[int, int, int], status: int = 0) -> bytes:
+    """The first sector of a disk with partitions of (type, first sector, sectors)."""
+    table = b"".join(
+        struct.pack("<B3xB3xII", status, kind, first, count) for kind, first, count in entries
+    )
+    return bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa"
+
+
+def gpt(last: int, copy: int) -> bytes:
+    head = b"EFI PART".ljust(32, b"\0") + struct.pack("<QQQ", copy, 34, last)
+    return mbr((0xEE, 1, 0xFFFFFFFF)) + head.ljust(SECTOR, b"\0")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        mbr((0x0C, 1, 63)),
+        mbr((0x0C, 1, 8), (0x83, 9, 55), status=0x80),
+        mbr((0x0C, 1, 8), (0x05, 9, 55)),
+        gpt(last=30, copy=63),
+    ],
+)
+def test_a_card_is_taken(head: bytes) -> None:
+    content.require_card(head, SIZE, "x")
+
+
+@pytest.mark.provokes("flash.bad-table")
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (mbr((0x0C, 1, 64)), "leave the disk"),
+        (mbr((0x0C, 1, 9), (0x83, 9, 5)), "overlap"),
+        (mbr((0x0C, 1, 9), status=0x13), "entry 1"),
+        (mbr(), "no partitions"),
+        (gpt(last=30, copy=64), "larger disk"),
+        (gpt(last=64, copy=1), "larger disk"),
+        (gpt(last=30, copy=1 << 63), "larger disk"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_image_is_refused(head: bytes, why: str) -> None:
+    with pytest.raises(PiimageError, match=why) as caught:
+        content.require_card(head, SIZE, "x")
+    assert caught.value.code == "flash.bad-table"
+
+
+def zipped() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("pi4.img", mbr((0x0C, 1, 63)))
+    return out.getvalue()
+
+
+def tarred() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("pi4.img"), io.BytesIO())
+    return out.getvalue()
+
+
+def filed(*command: str) -> Callable[[Path], bytes]:
+    """What a program of the host writes into a file of 1 MiB."""
+
+    def make(folder: Path) -> bytes:
+        path = folder / "made"
+        with path.open("wb") as out:
+            out.truncate(1 << 20)
+        subprocess.run([*command, path], check=True, capture_output=True)
+        return path.read_bytes()
+
+    return make
+
+
+@pytest.mark.provokes("flash.other-format")
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: zipped(), "a zip archive"),
+        (lambda _: tarred(), "a tar archive"),
+        (lambda _: bz2.compress(b"x"), "compressed with bzip2"),
+        (lambda _: lzma.compress(b"x"), "compressed with xz a second time"),
+        (lambda _: lzma.compress(b"x", lzma.FORMAT_ALONE), "compressed with lzma"),
+        (lambda _: b"%PDF-1.7\n", "a PDF document"),
+        (lambda _: Path("/bin/true").read_bytes(), "a program"),
+        (lambda _: b"<!DOCTYPE html><html>", "a web page"),
+        (lambda _: b'<?xml version="1.0"?>', "an XML file"),
+        (lambda _: b"board: pi4\n", "a text"),
+        (lambda _: bytes(4096), "all zeros"),
+        (lambda _: b"\x01\x80\0" * 900, "something without a partition table"),
+        (filed("mkfs.vfat"), "a FAT file system without"),
+        (filed("mkfs.vfat", "-F", "32"), "a FAT file system without"),
+        (filed("mkfs.ext4"), "an ext4 file system without"),
+    ],
+)
+def test_what_is_no_card_is_refused_by_its_name(
+    tmp_path: Path, make: Callable[[Path], bytes], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        content.require_card(make(tmp_path)[: 64 << 10], SIZE, "x.img")
+    assert caught.value.code == "flash.other-format"
+
+
+def test_a_cd_is_known_by_its_seventeenth_sector() -> None:
+    assert content.name(bytes(32769) + b"CD001") == "the image of a CD"
+
+
+@settings(max_examples=200)
+@given(head=st.binary(max_size=700), size=st.integers(0, 1 << 41), at=st.integers(440, 511))
+def test_any_start_is_taken_or_refused(head: bytes, size: int, at: int) -> None:
+    sector = bytearray(gpt(30, 63) if size % 2 else mbr((0x0C, 1, 63)))
+    sector[at : at + len(head)] = head
+    try:
+        content.require_card(bytes(sector), size, "x")
+    except PiimageError as error:
+        assert error.code in ("flash.other-format", "flash.bad-table")
