@@ -281,9 +281,9 @@ class Board(_Part):
     functions: Mapping[Name, Function] = Field(default_factory=dict)
     """What the models can do, by name; docs/boards.md says on which each works."""
     console: Name
-    """The console's terminal on the Pi, without /dev/."""
+    """The console's terminal on the Pi, without /dev/: the last ``console=`` of `cmdline`."""
     watchdog: Name | None = None
-    """The watchdog on the Pi, without /dev/."""
+    """The watchdog that process 1 keeps fed, without /dev/; none if the board has none."""
     layout: Annotated[SelectorLayout | PrefixLayout, Field(discriminator="kind")]
     emulator: Emulator | None = None
 
@@ -377,6 +377,8 @@ def _contradictions(board: Board, origin: str) -> Iterator[PiimageError]:
         unknown = sorted(set(named) - set(overlay_sources(board)))
         if unknown:
             yield _fault(f"overlays.{key}", f"there is no overlay {', '.join(unknown)}", origin)
+    if _last_console(board) != board.console:
+        yield _fault("console", "the last console= of cmdline names another terminal", origin)
     titles = {model.title for model in board.models}
     for name, function in board.functions.items():
         strange = sorted(set(function.overlays) - set(overlay_sources(board)))
@@ -389,6 +391,12 @@ def _contradictions(board: Board, origin: str) -> Iterator[PiimageError]:
         value: Range = getattr(board.emulator, limits)
         if not value.least <= value.default <= value.most:
             yield _fault(f"emulator.{limits}", "least <= default <= most must hold", origin)
+
+
+def _last_console(board: Board) -> str | None:
+    """Return the terminal where /dev/console leads, by the kernel's rule: the last one named."""
+    named = [word.removeprefix("console=") for word in board.cmdline if word.startswith("console=")]
+    return named[-1].partition(",")[0] if named else None
 
 
 def _fault(where: str, what: str, origin: str) -> InputError:

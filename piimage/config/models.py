@@ -218,7 +218,10 @@ class Appliance(Part):
     boot: Boot = Field(default=Boot.model_construct(), description="Firmware and command line.")
     data: Data = Field(default=Data.model_construct(), description="The persistent partition.")
     slots: Slots = Field(default=Slots.model_construct(), description="The two versions' places.")
-    console: bool = Field(default=True, description="Kernel and boot messages on the console.")
+    console: bool = Field(
+        default=True,
+        description="Messages of kernel and system on the serial port and a screen; false: none, and both are free.",
+    )
     log: Logging = Field(default=Logging.model_construct(), description="What services print.")
     timezone: Annotated[
         str,

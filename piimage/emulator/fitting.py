@@ -8,6 +8,7 @@ from piimage import resources
 from piimage.boards import DiskKind, Emulator
 from piimage.firmware import devicetree
 from piimage.firmware.reader import BootFiles
+from piimage.firmware.writer import SILENT
 from piimage.run import Runner
 
 # As the boot loader numbers them: documentation of BOOT_ORDER, and of /chosen/bootloader.
@@ -44,9 +45,14 @@ def fitted_tree(
     return devicetree.with_cells(runner, tree, "/chosen/bootloader", told, origin="the emulator")
 
 
-def kernel_words(boot: BootFiles, emulator: Emulator) -> str:
-    """Return the kernel's command line in the emulator."""
+def kernel_words(boot: BootFiles, emulator: Emulator, console: str) -> str:
+    """Return the kernel's command line in the emulator; `console` is the board's terminal.
+
+    A card that tells nothing (``console: false``) does here: it is how it can be watched.
+    """
     words = [boot.cmdline, *emulator.cmdline]
+    if SILENT[0] in boot.cmdline.split():
+        words.append(f"console={console}")
     if emulator.chosen == "command-line":
         words.append(f"piimage.partition={boot.partition}")
     return " ".join(word for word in words if word)

@@ -139,5 +139,6 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,
         "GROW": int(appliance.data.size == "rest"),
+        "WATCHDOG": board.watchdog or "",
     }
     return "".join(f"{key}='{value}'\n" for key, value in values.items())

@@ -118,6 +118,7 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("an option for QEMU", {"emulator.machine": "virt -hda /dev/sda"}, "emulator.machine"),
     ("a function of an overlay that is not there", {"functions.i2c.overlays": ["i3c"]}, "i3c"),
     ("a function without a model", {"functions.usb.absent_on": ["A Pi"]}, r"functions\.usb.*A Pi"),
+    ("a console that no word names", {"console": "ttyS0"}, "last console="),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
 

@@ -129,9 +129,18 @@ def test_a_machine_has_limits() -> None:
 
 def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
     virt, pi3 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi3"))
-    assert kernel_words(boot_files(None, partition=3), virt) == "quiet piimage.partition=3"
-    assert kernel_words(boot_files(None), pi3) == "quiet"
-    assert kernel_words(boot_files(None, cmdline=""), pi3) == ""
+    assert (
+        kernel_words(boot_files(None, partition=3), virt, "ttyAMA0") == "quiet piimage.partition=3"
+    )
+    assert kernel_words(boot_files(None), pi3, "ttyAMA0") == "quiet"
+    assert kernel_words(boot_files(None, cmdline=""), pi3, "ttyAMA0") == ""
+
+
+def test_a_card_that_tells_nothing_is_watched_on_the_boards_terminal() -> None:
+    pi3 = emulator_of(load_board("pi3"))
+    silent = boot_files(None, cmdline="quiet console=tty63 loglevel=0")
+    said = kernel_words(silent, pi3, "ttyAMA0")
+    assert said == "quiet console=tty63 loglevel=0 console=ttyAMA0"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,14 @@ CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 export PATH=/usr/sbin:/usr/bin
 
-# The last console= is where /dev/console leads; a screen, if there is one, is told as well.
+# The last console= is where /dev/console leads; a screen is told as well, unless the
+# file says `console: false`.
 say() {
 	echo "piimage: $*" >"$CONSOLE"
-	[ ! -e /sys/class/graphics/fb0 ] || echo "piimage: $*" >/dev/tty0
+	[ -e /sys/class/graphics/fb0 ] || return 0
+	consoles=
+	read -r consoles 2>/dev/null </sys/class/tty/console/active || :
+	case $consoles in *tty0*) echo "piimage: $*" >/dev/tty0 ;; esac
 }
 
 # For benchmarks: how far the boot has come.
