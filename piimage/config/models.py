@@ -220,7 +220,8 @@ class Appliance(Part):
     slots: Slots = Field(default=Slots.model_construct(), description="The two versions' places.")
     console: bool = Field(
         default=True,
-        description="Messages of kernel and system on the serial port and a screen; false: none, and both are free.",
+        description="Messages of kernel and system on the serial port and a screen; false: "
+        "none, and both are free.",
     )
     log: Logging = Field(default=Logging.model_construct(), description="What services print.")
     timezone: Annotated[
