@@ -126,7 +126,7 @@ class Memory:
         # Where the lock, or a board of one's own, is made by this build or the next.
         extra = [p.with_suffix(".lock") for p in self._places()]
         extra += [p.parent / "boards" for p in self._places()]
-        names = sorted(_variables(inputs))
+        names = sorted({resources.BOARDS_VARIABLE, *_variables(inputs)})
         document = {
             "code": own_state(),
             "variables": {name: environment.get(name) for name in names},

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from piimage.boards import load_board
+from piimage.boards import load_board, search_path
 from piimage.cli.options import (
     Certificates,
     Files,
@@ -64,7 +63,7 @@ def lock(
         keyring=keyring,
     ) as found:
         appliance = load(files, sets, os.environ)
-        board = load_board(appliance.board, [Path(files[-1]).parent / "boards"])
+        board = load_board(appliance.board, search_path(files))
         path = lock_path(files)
         old = existing_lock(path)
         new = make_lock(appliance, board, found, old, {"*"} if update_all else set(update))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from piimage.boards import load_board
+from piimage.boards import load_board, search_path
 from piimage.cli.options import Json, Mirror, Offline, Sets, Snapshot, Verbose
 from piimage.cli.session import sources
 from piimage.config.load import load
@@ -68,8 +68,7 @@ def build(
     ) as found:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
-        beside = files[-1].parent if files else folder
-        machine = load_board(appliance.board, [beside / "boards"])
+        machine = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
         path = lock_path(files) if files else folder / f"{board}.lock"
         lock = locked(appliance, machine, folder, path, found)
         engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None

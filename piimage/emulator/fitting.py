@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from piimage import resources
-from piimage.boards import DiskKind, Emulator
+from piimage.boards import Board, DiskKind, Emulator, fitting_source
+from piimage.emulator.machine import emulator_of
 from piimage.firmware import devicetree
 from piimage.firmware.reader import BootFiles
 from piimage.firmware.writer import SILENT
@@ -21,7 +21,7 @@ _BOOT_MODES: Final = {
 
 
 def fitted_tree(
-    boot: BootFiles, emulator: Emulator, runner: Runner, kind: DiskKind = DiskKind.CARD
+    boot: BootFiles, board: Board, runner: Runner, kind: DiskKind = DiskKind.CARD
 ) -> bytes | None:
     """Return the device tree for the machine, or None when the machine brings its own.
 
@@ -29,9 +29,10 @@ def fitted_tree(
     """
     if boot.device_tree is None:
         return None
-    folder = resources.path("boards") / "emulator"
+    emulator = emulator_of(board)
     overlays = [
-        (name, devicetree.compile_overlay(runner, folder / f"{name}.dtso")) for name in emulator.fit
+        (name, devicetree.compile_overlay(runner, fitting_source(board, name)))
+        for name in emulator.fit
     ]
     tree = devicetree.apply_overlays(runner, boot.device_tree, overlays, origin="the emulator")
     if emulator.chosen != "device-tree":

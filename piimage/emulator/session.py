@@ -272,7 +272,7 @@ def _machine(
     cpus, memory_mib = within_limits(emulator, options.cpus, options.memory_mib)
     forwards = options.all_forwards()
     check_free(forwards)
-    tree = fitted_tree(files, emulator, runner, options.kind)
+    tree = fitted_tree(files, board, runner, options.kind)
     return Machine(
         emulator=emulator,
         cpus=cpus,

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from piimage.boards import Board, known_boards
 from piimage.card import imager
 from piimage.card.image import Card
 from piimage.errors import InputError
@@ -44,7 +45,7 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
             "formats.no-pi",
             f"{board.title} is no Raspberry Pi, and Imager shows each image by the Pis it is for",
             place="--rpi-imager",
-            hint="build for a board such as pi4",
+            hint=f"build for one of: {_listed(board)}",
         )
     packed = _packed(card.image)
     name = version.appliance.hostname
@@ -54,6 +55,10 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
     )
     target = card.image.with_suffix(".rpi-imager.json")
     return packed, write_chunks(target, [imager.encode(listing, card.image, packed, url)])
+
+
+def _listed(board: Board) -> str:
+    return ", ".join(one.name for one in known_boards(board.folders) if one.imager)
 
 
 def _packed(image: Path) -> Path:

@@ -150,7 +150,8 @@ def test_a_card_that_tells_nothing_is_watched_on_the_boards_terminal() -> None:
 def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
     kind: DiskKind, mode: str, runner: Runner, tmp_path: Path
 ) -> None:
-    pi4 = emulator_of(load_board("pi4")).model_copy(update={"fit": ()})
+    pi4 = load_board("pi4")
+    pi4 = pi4.model_copy(update={"emulator": emulator_of(pi4).model_copy(update={"fit": ()})})
     tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner, kind)
     assert tree is not None
     file = tmp_path / "tree.dtb"
@@ -164,4 +165,4 @@ def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
 @pytest.mark.provokes("firmware.overlay-refused")
 def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> None:
     with pytest.raises(PiimageError, match="raspi4b"):
-        fitted_tree(boot_files(blob(runner, BASE)), emulator_of(load_board("pi4")), runner)
+        fitted_tree(boot_files(blob(runner, BASE)), load_board("pi4"), runner)
