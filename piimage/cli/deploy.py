@@ -124,8 +124,7 @@ def _print_manifests(
     opened: Project, origin: Sources, services: list[str], registry: str, plugin: str | None
 ) -> None:
     cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
-    found = build_workloads(opened, origin)
-    print(render([one for one in found if not services or one.name in services], cluster), end="")
+    print(render(build_workloads(opened, origin, services), cluster), end="")
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ class _Makers:
             store, runner = self.origin.store, self.origin.runner
             targets += [PiTarget(one, wish, how, store, runner, self.cancelled) for one in pis]
         if engines:
-            every = build_workloads(self.opened, self.origin)
-            wanted = tuple(w for w in every if not self.services or w.name in self.services)
+            wanted = build_workloads(self.opened, self.origin, self.services)
             targets += [DockerTarget(one, wanted, self.origin.store) for one in engines]
         return targets
 
