@@ -180,14 +180,15 @@ class Logging(Log):
 def _known_zone(name: str) -> str:
     if name == "UTC":
         return name
-    from piimage.zones import zone_names  # noqa: PLC0415  # most files leave it at UTC
+    from piimage.zones import zone_names, zone_of  # noqa: PLC0415  # most files leave it at UTC
 
-    if name not in zone_names():
+    zone = zone_of(name)
+    if zone is None:
         raise problem(
             f"there is no time zone {quoted(name)}",
             closest(name, zone_names()) or "such as Europe/Berlin",
         )
-    return name
+    return zone
 
 
 class Appliance(Part):

@@ -13,7 +13,7 @@ from piimage.kernel.package import KernelParts
 from piimage.lock import Lock
 from piimage.modules.folder import ModuleFolder, module_folders
 from piimage.modules.steps import module_step, required_kernel, symbols
-from piimage.plan.network import wants_wifi
+from piimage.plan.network import vlan_modules, wants_wifi
 from piimage.steps import Step
 
 
@@ -38,7 +38,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
     return ModuleTree(
         kernel,
         board.modules.boot,
-        (*board.modules.late, *wifi, *(module.name for module in named)),
+        (*board.modules.late, *wifi, *vlan_modules(appliance), *(module.name for module in named)),
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},

@@ -70,6 +70,7 @@ def test_the_passphrase_is_not_shown() -> None:
         Settings(wifi=Wifi("", None)),
         Settings(wifi=Wifi("x" * 33, None)),
         Settings(wifi=Wifi("garden", "short")),
+        Settings(hostname="a" * 60 + ".bcdef"),
         Settings(timezone="../etc/passwd"),
         Settings(timezone="Asia/Tokyo\nx"),
         Settings(timezone="Europe/Wien"),
@@ -193,3 +194,13 @@ def test_a_full_host_disk_is_no_success(image: Image, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(PiimageError, match="No space left"):
         provisioned(image, Settings("shed"))
+
+
+def test_a_card_is_told_the_zone_by_its_name_of_today() -> None:
+    (found,) = Settings(timezone="Asia/Calcutta").files().values()
+    assert found.content == b"Asia/Kolkata\n"
+
+
+def test_a_card_may_be_told_every_name_that_a_file_may_have() -> None:
+    (found,) = Settings(hostname="shed.example").files().values()
+    assert found.content == b"shed.example\n"
