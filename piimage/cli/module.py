@@ -12,7 +12,7 @@ import typer
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Json, Mirror, Offline, Sets, Snapshot, Verbose
 from piimage.cli.session import sources
-from piimage.config.load import load
+from piimage.config.load import load, load_module
 from piimage.events import Note
 from piimage.locking import lock_path
 from piimage.modules.build import alone, build_module, locked
@@ -74,4 +74,6 @@ def build(
         engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
         built = build_module(folder, lock, found, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]
-        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}"))
+        said = load_module(folder)
+        about = f"{said.description} ({said.license})" if said.description else said.license
+        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))
