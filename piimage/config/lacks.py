@@ -18,7 +18,7 @@ from piimage.config.document import read_document, with_paths
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
-from piimage.errors import InputError, PiimageError, raise_all
+from piimage.errors import InputError, raise_all
 from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
 
