@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from piimage import resources
+from piimage.config.document import parse_document
 from piimage.errors import InputError, PiimageError, raise_all
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
@@ -69,6 +70,8 @@ class Absent(_Part):
     """What people write for it after `board:`."""
     why: Line
     """What is missing, a sentence without its full stop."""
+    filters: tuple[Filter, ...] = ()
+    """As of a model."""
 
 
 class Model(_Part):
@@ -97,6 +100,24 @@ class Model(_Part):
     def tree_name(self) -> str | None:
         """The file name of its device tree on the card."""
         return None if self.tree is None else self.tree.rpartition("/")[2]
+
+
+class Header(_Part):
+    """What the 40 pins are called, for a report of a Pi."""
+
+    i2c: tuple[Word, ...] = ()
+    """The names of the node of the bus on pins 3 and 5: mainline's, and downstream's."""
+    gpio: Word | None = None
+    """How the label of the GPIO chip whose lines are there begins."""
+
+
+class Eeprom(_Part):
+    """The boot loader in an EEPROM, and since when it does what cards need."""
+
+    since: int = Field(ge=0)
+    """When the first that does was built, in seconds of 1970."""
+    lacks: Line
+    """What an older one does not do: the end of a sentence that begins with "it"."""
 
 
 class Overlays(_Part):
@@ -267,6 +288,10 @@ class Board(_Part):
     """What works on none of its models."""
     absent: tuple[Absent, ...] = ()
     """Models that look like its own, and for which there is no card."""
+    processor: Word | None = None
+    """The word of the device trees' `compatible` that all its models share."""
+    header: Header = Header()
+    eeprom: Eeprom | None = None
     kernel: Kernel
     overlays: Overlays
     firmware: Firmware
@@ -281,11 +306,13 @@ class Board(_Part):
     functions: Mapping[Name, Function] = Field(default_factory=dict)
     """What the models can do, by name; docs/boards.md says on which each works."""
     console: Name
-    """The console's terminal on the Pi, without /dev/."""
+    """The console's terminal on the Pi, without /dev/: the last ``console=`` of `cmdline`."""
     watchdog: Name | None = None
-    """The watchdog on the Pi, without /dev/."""
+    """The watchdog that process 1 keeps fed, without /dev/; none if the board has none."""
     layout: Annotated[SelectorLayout | PrefixLayout, Field(discriminator="kind")]
     emulator: Emulator | None = None
+    folders: tuple[Path, ...] = Field(default=(), exclude=True)
+    """Where it was looked for, before piimage's own: sources of its overlays may be there too."""
 
     @property
     def trees(self) -> tuple[str, ...]:
@@ -294,7 +321,28 @@ class Board(_Part):
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
-_MAX_BYTES: Final = 1 << 18
+_NOT_OF_THE_FILE: Final = {"name": "the file's name is the board's", "folders": "it is none"}
+
+_Steps = Sequence[str | int]
+_Places = Callable[[_Steps], str]
+"""Gives the place where a file has what a path of keys and numbers leads to."""
+
+
+def search_path(
+    files: Iterable[Path] = (), environment: Mapping[str, str] = os.environ
+) -> tuple[Path, ...]:
+    """Return where boards are looked for, before piimage's own: every verb looks there.
+
+    First ``boards/`` beside each of the `files` (the last first), then the folders of
+    ``PIIMAGE_BOARDS``.
+    """
+    beside = [Path(file).parent / "boards" for file in reversed([*files])]
+    named = [
+        Path(name)
+        for name in environment.get(resources.BOARDS_VARIABLE, "").split(os.pathsep)
+        if name
+    ]
+    return tuple(dict.fromkeys([*beside, *named]))
 
 
 def board_names(search: Sequence[Path] = ()) -> tuple[str, ...]:
@@ -313,20 +361,45 @@ def load_board(name: str, search: Sequence[Path] = ()) -> Board:
     for folder in _folders(search):
         # Compared as text: a name is no path.
         if name in {entry.stem for entry in folder.glob("*.yml")}:
-            return _read(name, folder / f"{name}.yml")
+            return _read(name, folder / f"{name}.yml", search)
     known = board_names(search)
     near = difflib.get_close_matches(name, known, 1)
     meant = f"did you mean {near[0]}? The boards are" if near else "the boards are"
     raise InputError(
-        "boards.unknown", f"there is no board {name!r}", hint=f"{meant} {', '.join(known)}"
+        "boards.unknown",
+        f"there is no board {name!r}",
+        hint=f"{meant} {', '.join(known)}; others are found in boards/ beside the file, and in "
+        f"the folders of {resources.BOARDS_VARIABLE}",
     )
 
 
+def known_boards(search: Sequence[Path] = ()) -> Iterator[Board]:
+    """Give every board of `search` and of piimage's own that is without fault."""
+    for name in board_names(search):
+        try:
+            yield load_board(name, search)
+        except PiimageError:
+            continue  # whoever names it is told
+
+
 def overlay_sources(board: Board) -> dict[str, Path]:
-    """Return the sources of the overlays that `board` can carry, by name."""
-    root = resources.path("boards") / "overlays"
-    found = [path for folder in board.overlays.folders for path in (root / folder).glob("*.dtso")]
-    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
+    """Return the sources of the overlays that `board` can carry, by name.
+
+    They lie in ``overlays/FOLDER`` of the folders where boards are looked for; the first counts.
+    """
+    roots = [folder / "overlays" for folder in _folders(board.folders)]
+    places = [root / name for root in reversed(roots) for name in board.overlays.folders]
+    found = {path.stem: path for place in places for path in sorted(place.glob("*.dtso"))}
+    return dict(sorted(found.items()))
+
+
+def fitting_source(board: Board, name: str) -> Path:
+    """Return the source of an overlay that fits a device tree to the emulated machine.
+
+    It lies in ``emulator/NAME.dtso`` of the folders where boards are looked for.
+    """
+    places = [folder / "emulator" / f"{name}.dtso" for folder in _folders(board.folders)]
+    return next((place for place in places if place.is_file()), places[-1])
 
 
 def _folders(search: Sequence[Path]) -> Iterator[Path]:
@@ -334,66 +407,95 @@ def _folders(search: Sequence[Path]) -> Iterator[Path]:
     yield resources.path("boards")
 
 
-def _read(name: str, path: Path) -> Board:
+def _read(name: str, path: Path, search: Sequence[Path]) -> Board:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is too large for a board")
-        data = yaml.safe_load(path.read_bytes())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(
-            "boards.unreadable",
-            f"this is no YAML: {error}",
-            place=str(path),
-            hint="correct the file, or take another board",
-        ) from None
-    return parse_board(name, data, origin=str(path))
+        document, errors = parse_document(path.read_bytes(), str(path))
+    except OSError as error:
+        raise _unreadable(f"it cannot be read: {error.strerror}", str(path)) from None
+    raise_all(_unreadable(f"this is no YAML: {one.message}", one.place) for one in errors)
+
+    def place(steps: _Steps) -> str:
+        within_list = not steps or isinstance(steps[-1], int)
+        return str(document.place(steps) if within_list else document.key_place(steps))
+
+    return parse_board(name, document.data(), origin=place, search=search)
 
 
-def parse_board(name: str, data: Any, *, origin: str) -> Board:  # noqa: ANN401  # any YAML
-    """Return `data`, read from YAML, as a board; raises InputError ``boards.invalid``."""
+def _unreadable(what: str, place: str | None) -> InputError:
+    hint = "correct the file, or take another board"
+    return InputError("boards.unreadable", what, place=place, hint=hint)
+
+
+def parse_board(
+    name: str,
+    data: Any,  # noqa: ANN401  # any YAML
+    *,
+    origin: str | _Places,
+    search: Sequence[Path] = (),
+) -> Board:
+    """Return `data`, read from YAML, as the board `name`; raises InputError ``boards.invalid``.
+
+    `origin` is the place of the file, or gives that of each thing in it; `search` is where it was
+    found, or could have been.
+    """
+    places = origin if callable(origin) else lambda _: origin
     if not isinstance(data, dict):
-        _refuse(origin, "a board is a mapping of keys to values")
+        raise_all([_fault((), "a board is a mapping of keys to values", places)])
+    strange = [_fault((key,), why, places) for key, why in _NOT_OF_THE_FILE.items() if key in data]
+    whole = {**data, "name": name, "folders": tuple(search)}
     try:
-        board = Board.model_validate({**data, "name": name})
+        board = Board.model_validate(whole)
     except ValidationError as error:
-        raise_all(_faults(error, origin))
+        raise_all([*strange, *_faults(error, places)])
         raise
-    raise_all(_contradictions(board, origin))
+    raise_all([*strange, *_contradictions(board, places)])
     return board
 
 
-def _faults(error: ValidationError, origin: str) -> Iterator[PiimageError]:
+def _faults(error: ValidationError, places: _Places) -> Iterator[PiimageError]:
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        yield _fault(".".join(str(part) for part in fault["loc"]), fault["msg"], origin)
+        yield _fault(fault["loc"], fault["msg"], places)
 
 
-def _contradictions(board: Board, origin: str) -> Iterator[PiimageError]:
+def _contradictions(board: Board, places: _Places) -> Iterator[PiimageError]:
     if board.trees and len({one.tree for one in board.models if one.when is None}) != 1:
-        yield _fault("models", "exactly one device tree is named without a filter (when)", origin)
+        yield _fault(
+            ("models",), "exactly one device tree is named without a filter (when)", places
+        )
     for number, model in enumerate(board.models):
         if model.when is not None and model.when not in model.filters:
-            yield _fault(f"models.{number}.when", "it is none of the model's filters", origin)
+            yield _fault(("models", number, "when"), "it is none of the model's filters", places)
     for key, named in (("always", board.overlays.always), ("gives", board.overlays.gives)):
         unknown = sorted(set(named) - set(overlay_sources(board)))
         if unknown:
-            yield _fault(f"overlays.{key}", f"there is no overlay {', '.join(unknown)}", origin)
+            yield _fault(("overlays", key), f"there is no overlay {', '.join(unknown)}", places)
+    if _last_console(board) != board.console:
+        yield _fault(("console",), "the last console= of cmdline names another terminal", places)
     titles = {model.title for model in board.models}
     for name, function in board.functions.items():
         strange = sorted(set(function.overlays) - set(overlay_sources(board)))
         strange += sorted(set(function.absent_on) - titles)
         if strange:
-            yield _fault(f"functions.{name}", f"unknown here: {', '.join(strange)}", origin)
+            yield _fault(("functions", name), f"unknown here: {', '.join(strange)}", places)
     if board.emulator is None:
         return
     for limits in ("cpus", "memory_mib"):
         value: Range = getattr(board.emulator, limits)
         if not value.least <= value.default <= value.most:
-            yield _fault(f"emulator.{limits}", "least <= default <= most must hold", origin)
+            yield _fault(("emulator", limits), "least <= default <= most must hold", places)
 
 
-def _fault(where: str, what: str, origin: str) -> InputError:
-    return InputError("boards.invalid", f"{where}: {what}", place=origin, hint="see docs/boards.md")
+def _last_console(board: Board) -> str | None:
+    """Return the terminal where /dev/console leads, by the kernel's rule: the last one named."""
+    named = [word.removeprefix("console=") for word in board.cmdline if word.startswith("console=")]
+    return named[-1].partition(",")[0] if named else None
 
 
-def _refuse(origin: str, what: str) -> NoReturn:
-    raise InputError("boards.invalid", what, place=origin, hint="see docs/boards.md")
+def _fault(steps: _Steps, what: str, places: _Places) -> InputError:
+    where = ".".join(map(str, steps))
+    return InputError(
+        "boards.invalid",
+        f"{where}: {what}" if where else what,
+        place=places(steps),
+        hint="see docs/boards.md",
+    )

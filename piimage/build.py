@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from piimage import events
-from piimage.boards import Board, load_board
+from piimage.boards import Board, load_board, search_path
 from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.config.models import Appliance
@@ -49,7 +49,7 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
 
     Raises InputError ``lock.outgrown`` when the file asks for other things than were locked.
     """
-    board = load_board(appliance.board, [files[-1].parent / "boards"])
+    board = load_board(appliance.board, search_path(files))
     path = lock_path(files)
     lock = existing_lock(path)
     if lock is None:

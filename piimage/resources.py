@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 
 def path(name: str) -> Path:
@@ -10,3 +11,7 @@ def path(name: str) -> Path:
     package = Path(__file__).parent
     shipped = package / "data" / name
     return shipped if shipped.is_dir() else package.parent / name
+
+
+BOARDS_VARIABLE: Final = "PIIMAGE_BOARDS"
+"""The environment's variable with further folders of boards, as PATH has folders of programs."""

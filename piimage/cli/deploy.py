@@ -126,8 +126,8 @@ def _print_manifests(
     opened: Project, origin: Sources, services: list[str], registry: str, plugin: str | None
 ) -> None:
     cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
-    found = build_workloads(opened, origin)
-    put(render(found, cluster, services))
+    found = build_workloads(opened, origin, services)
+    put(render(found, cluster, [one.name for one in opened.appliance.services]))
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ class _Makers:
             store, runner = self.origin.store, self.origin.runner
             targets += [PiTarget(one, wish, how, store, runner, self.cancelled) for one in pis]
         if engines:
-            every = build_workloads(self.opened, self.origin)
-            wanted = tuple(w for w in every if not self.services or w.name in self.services)
+            wanted = build_workloads(self.opened, self.origin, self.services)
             targets += [DockerTarget(one, wanted, self.origin.store) for one in engines]
         return targets
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from piimage.boards import load_board
+from piimage.boards import load_board, search_path
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import sources
 from piimage.config.load import load
@@ -38,7 +37,7 @@ def lock(
     """Resolve packages, wheels and images to a lock beside the last YAML file; say what moved."""
     with sources(origin, verbose=verbose, as_json=json) as found:
         appliance = load(files, sets, os.environ)
-        board = load_board(appliance.board, [Path(files[-1]).parent / "boards"])
+        board = load_board(appliance.board, search_path(files))
         path = lock_path(files)
         old = existing_lock(path)
         new = make_lock(appliance, board, found, old, {"*"} if update_all else set(update))

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from piimage.boards import load_board
+from piimage.boards import load_board, search_path
 from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import sources
-from piimage.config.load import load
+from piimage.config.load import load, load_module
 from piimage.events import Note
 from piimage.locking import lock_path
 from piimage.modules.build import alone, build_module, locked
@@ -71,11 +71,12 @@ def build(
     with sources(origin, verbose=verbose, as_json=json) as found:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
-        beside = files[-1].parent if files else folder
-        machine = load_board(appliance.board, [beside / "boards"])
+        machine = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
         path = lock_path(files) if files else folder / f"{board}.lock"
         lock = locked(appliance, machine, folder, path, found)
         engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
         built = build_module(folder, lock, found, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]
-        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}"))
+        said = load_module(folder)
+        about = f"{said.description} ({said.license})" if said.description else said.license
+        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))

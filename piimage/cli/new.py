@@ -22,11 +22,15 @@ def new(
     board: Annotated[str, typer.Option("--board", "-b", help="The board, such as pi4.")],
 ) -> None:
     """Write a commented starting file FILE for a board; an existing file is never overwritten."""
-    from piimage.boards import load_board, overlay_sources  # noqa: PLC0415  # slow, and --help does without
+    from piimage.boards import (  # noqa: PLC0415  # slow, and --help does without
+        load_board,
+        overlay_sources,
+        search_path,
+    )
     from piimage.config.starting import starting_file  # noqa: PLC0415
     from piimage.run import word  # noqa: PLC0415
 
-    known = load_board(board)
+    known = load_board(board, search_path([file]))
     emulated = known.emulator is not None
     overlay = next((name for name in overlay_sources(known) if name in known.overlays.gives), None)
     text = starting_file(known.name, known.title, str(file), emulated=emulated, overlay=overlay)

@@ -45,7 +45,9 @@ def files_layer(
     """Return the layer of the accounts of all `trees` and the files of the last; None if empty."""
     trees = tuple(trees)
     users = tuple(
-        User(u.name, u.uid, u.gid, u.gecos, u.home, u.shell) for t in trees for u in t.users
+        User(u.name, u.uid, u.gid, u.gecos, u.home, u.shell, u.password, u.shadow)
+        for tree in trees
+        for u in tree.users
     )
     groups = tuple(Group(g.name, g.gid, g.members) for tree in trees for g in tree.groups)
     files = tuple(one for file in trees[-1].files for one in tree_files(file, folder))

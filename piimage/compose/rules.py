@@ -29,6 +29,8 @@ class User:
     home: str = "/nonexistent"
     shell: str = "/usr/sbin/nologin"
     password: str = "*"  # noqa: S105  # the field that no password matches
+    shadow: bool = True
+    """Whether it has a line in /etc/shadow; without one there is no password to match."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,8 @@ def accounts(users: Iterable[User], groups: Iterable[Group]) -> Iterator[Entry]:
     users, groups = tuple(users), tuple(groups)
     if users:
         yield file("etc/passwd", _lines(_passwd(user) for user in users))
-        yield file(
-            "etc/shadow", _lines(f"{user.name}:{user.password}:::::::" for user in users), 0o600
-        )
+        shadow = (f"{user.name}:{user.password}:::::::" for user in users if user.shadow)
+        yield file("etc/shadow", _lines(shadow), 0o600)
     if groups:
         yield file("etc/group", _lines(_group(group) for group in groups))
 

@@ -32,15 +32,18 @@ _MEANT_FOR: Final = {
 }
 
 
-def appliance_errors(document: Document) -> Iterator[InputError]:
-    """Give what is wrong in an appliance beside its single values."""
+def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterator[InputError]:
+    """Give what is wrong in an appliance beside its single values.
+
+    `boards` are the folders where boards are looked for, before piimage's own.
+    """
     root = document.root
     for section in SECTIONS:
         for entry in _maps(root, section):
             yield from _entry_errors(section, entry)
             yield from _bind_errors(root, entry)
     yield from chain(
-        _board_errors(root),
+        _board_errors(root, boards),
         _duplicates(root, "services", "service"),
         _duplicates(root, "volumes", "volume"),
         _duplicates(root, "modules", "module"),
@@ -119,13 +122,12 @@ def _name_of(entry: MapNode) -> str:
 # The checks ---------------------------------------------------------------------------------
 
 
-def _board_errors(root: MapNode) -> Iterator[InputError]:
+def _board_errors(root: MapNode, search: Sequence[Path]) -> Iterator[InputError]:
     from piimage.boards import board_names  # noqa: PLC0415  # container folders have no board
 
     board = _scalar(root, "board")
     if board is None:
         return
-    search = [Path(board.at.source).parent / "boards"]
     known = board_names(search)
     if board.text not in known:
         yield _unknown_board(board, known, search)

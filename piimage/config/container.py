@@ -332,6 +332,11 @@ class ContainerConfig(Part):
         description="Time between SIGTERM and SIGKILL when a service is stopped; 45s at most.",
     )
     log: Log | None = Field(default=None, description="How much of what a service prints is kept.")
+    system: bool | None = Field(
+        default=None,
+        description="It serves piimage's own system (default: if it binds a folder of that): "
+        "`deploy` to a Docker engine or Kubernetes leaves it out.",
+    )
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from piimage import resources
-from piimage.boards import Absent, Board, Lack, board_names, load_board
+from piimage.boards import Absent, Board, Lack, known_boards, load_board, search_path
 from piimage.config.document import read_document, with_paths
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
-from piimage.errors import InputError, PiimageError, raise_all
+from piimage.errors import InputError, raise_all
 from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
 
@@ -67,7 +67,7 @@ def findings(
     name = root.items.get("board")
     if not isinstance(name, ScalarNode):
         return ()
-    board = load_board(name.text, [Path(name.at.source).parent / "boards"])
+    board = load_board(name.text, search_path(files, environment))
     # An alias asks at each of its uses for the same, at the same place.
     found = (*_findings(root, board), *_covered(root))
     return tuple({str(one.error): one for one in found}.values())
@@ -75,14 +75,8 @@ def findings(
 
 def absent_model(name: str, search: Sequence[Path]) -> Absent | None:
     """Return the model that people call `name` and that a board of `search` says it cannot be."""
-    for known in board_names(search):
-        try:
-            absent = load_board(known, search).absent
-        except PiimageError:
-            continue  # a board of the user's own that is wrong has errors of its own
-        if found := next((one for one in absent if name in one.names), None):
-            return found
-    return None
+    absent = (one for board in known_boards(search) for one in board.absent)
+    return next((one for one in absent if name in one.names), None)
 
 
 def lacking_overlay(overlay: str, board: Board) -> Lack | None:

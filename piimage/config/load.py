@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from piimage.boards import search_path
 from piimage.composefile.recognise import is_compose
 from piimage.config.boundary import boundary, require_inside
 from piimage.config.checks import appliance_errors, boundary_errors, folder_errors
@@ -43,7 +44,7 @@ def load(
     document, errors = read_document(files, sets, environment or {})
     _refuse_compose(document)
     document = with_paths(document, APPLIANCE_PATHS)
-    checks = appliance_errors(document)
+    checks = appliance_errors(document, search_path(files, environment or {}))
     return _validated(Appliance, packages_built(document.data()), document, [*errors, *checks])
 
 

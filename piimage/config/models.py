@@ -190,14 +190,15 @@ class Logging(Log):
 def _known_zone(name: str) -> str:
     if name == "UTC":
         return name
-    from piimage.zones import zone_names  # noqa: PLC0415  # most files leave it at UTC
+    from piimage.zones import zone_names, zone_of  # noqa: PLC0415  # most files leave it at UTC
 
-    if name not in zone_names():
+    zone = zone_of(name)
+    if zone is None:
         raise problem(
             f"there is no time zone {quoted(name)}",
             closest(name, zone_names()) or "such as Europe/Berlin",
         )
-    return name
+    return zone
 
 
 class Appliance(Part):
@@ -228,7 +229,11 @@ class Appliance(Part):
     boot: Boot = Field(default=Boot.model_construct(), description="Firmware and command line.")
     data: Data = Field(default=Data.model_construct(), description="The persistent partition.")
     slots: Slots = Field(default=Slots.model_construct(), description="The two versions' places.")
-    console: bool = Field(default=True, description="Kernel and boot messages on the console.")
+    console: bool = Field(
+        default=True,
+        description="Messages of kernel and system on the serial port and a screen; false: "
+        "none, and both are free.",
+    )
     log: Logging = Field(default=Logging.model_construct(), description="What services print.")
     timezone: Annotated[
         str,

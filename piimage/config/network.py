@@ -1,6 +1,15 @@
 """How the appliance is reached: WiFi, Ethernet."""
 
-from ipaddress import ip_address, ip_interface
+import re
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -61,17 +70,80 @@ def _check_address(text: str) -> str:
     return text
 
 
-def _check_reachable(address: str, gateway: str | None) -> None:
+_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
+_Any = IPv4Address | IPv6Address
+_Nets = IPv4Interface | IPv6Interface
+
+
+def _is_nobodys(address: _Any) -> str | None:
+    """Return what `address` is where no single machine can have it, in any network."""
+    if address.is_unspecified or address in _THIS_NETWORK:
+        return "no machine's address (RFC 1122)"
+    if address.is_multicast:
+        return "a group's (multicast)"
+    if isinstance(address, IPv4Address) and address.is_reserved:
+        return "reserved (RFC 1112)"
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return "an IPv4 address in disguise"
+    return None
+
+
+def _is_networks(address: _Any, own: _Nets) -> str | None:
+    """Return what `address` is in the network of `own`, if it is no machine's there."""
+    network = own.network
+    if network.prefixlen >= network.max_prefixlen - 1:  # RFC 3021, RFC 6164: both are machines'
+        return None
+    if address == network.network_address:
+        return f"that of the network {network} itself"
+    if isinstance(address, IPv4Address) and address == network.broadcast_address:
+        return f"for all in {network} (broadcast)"
+    return None
+
+
+def _check_possible(text: str, own: _Nets, *, loopback: bool = False) -> None:
+    """Refuse `text` if no machine can have it, in the network of `own` or anywhere."""
+    address = ip_interface(text).ip
+    what = _is_nobodys(address) or _is_networks(address, own)
+    if what is None and address.is_loopback and not loopback:
+        what = "every machine's own (loopback)"
+    if what:
+        raise problem(f"nobody can have the address {text}: it is {what}", "that of a machine")
+
+
+def _check_reachable(address: str, gateway: str) -> None:
     own = ip_interface(address)
-    if gateway is None:
-        return
     router = ip_address(gateway)
     if router.version != own.version:
         raise problem("address and gateway of two kinds", "both IPv4, or both IPv6")
+    _check_possible(gateway, own)
+    if router == own.ip:
+        raise problem(f"the gateway {gateway} is the Pi's own address", "that of the router")
     if router not in own.network and not router.is_link_local:
         raise problem(
             f"the gateway {gateway} is not in {own.network}", "one that the address can reach"
         )
+
+
+def _check_vlan(name: str) -> str:
+    """Refuse a VLAN that cannot be: IEEE 802.1Q has the numbers 1 to 4094."""
+    parent, dot, number = name.rpartition(".")
+    if name == "lo":
+        raise problem("'lo' is no wired network", "such as eth0")
+    if not dot or not number.isdigit():
+        return name
+    if number != str(int(number)) or not 1 <= int(number) <= 4094:
+        raise problem(f"{quoted(name)} is no VLAN", f"{parent}.NUMBER, 1 to 4094")
+    return name
+
+
+def _check_country(code: str) -> str:
+    from piimage.countries import country_codes  # noqa: PLC0415  # few files name one
+
+    if code in country_codes():
+        return code
+    meant = {"UK": "GB"}.get(code.upper(), code.upper())
+    instead = meant if meant in country_codes() else "two capitals (ISO 3166), such as JP"
+    raise problem(f"{quoted(code)} is no country", instead)
 
 
 Address = Annotated[
@@ -94,8 +166,14 @@ class Ethernet(Part):
     """The wired network: DHCP unless an address is given."""
 
     interface: Annotated[
-        str, *form(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}", "interface", "such as eth0")
-    ] = Field(default="eth0", description="Network interface.")
+        str,
+        *form(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}", "interface", "such as eth0"),
+        AfterValidator(_check_vlan),
+    ] = Field(
+        default="eth0",
+        description="Network interface; eth0.100 is made: the VLAN 100 on eth0. Without an address "
+        "it is the only one that asks by DHCP.",
+    )
     address: Address | None = Field(default=None, description="ADDRESS/PREFIX; DHCP if left out.")
     gateway: Gateway | None = Field(default=None, description="Router.")
     dns: tuple[Gateway, ...] = Field(default=(), description="Name servers.")
@@ -107,8 +185,22 @@ class Ethernet(Part):
         if self.address is None and self.dns:
             raise problem("dns without an address", "address: as well, or DHCP for both")
         if self.address is not None:
-            _check_reachable(self.address, self.gateway)
+            self._check_addresses(self.address)
         return self
+
+    def _check_addresses(self, address: str) -> None:
+        own = ip_interface(address)
+        _check_possible(address, own)
+        if self.gateway is not None:
+            _check_reachable(address, self.gateway)
+        for server in self.dns:  # one that runs on the Pi itself may be asked
+            _check_possible(server, own, loopback=True)
+
+    @property
+    def vlan(self) -> tuple[str, int] | None:
+        """The interface that carries it and its number, if it is a VLAN."""
+        match = re.fullmatch(r"(.+)\.([0-9]+)", self.interface)
+        return (match[1], int(match[2])) if match else None
 
 
 class Network(Part):
@@ -116,6 +208,11 @@ class Network(Part):
 
     wifi: Wifi | None = Field(default=None, description="The wireless network to join.")
     country: (
-        Annotated[str, *form("[A-Z]{2}", "country", "two capitals (ISO 3166), such as JP")] | None
+        Annotated[
+            str,
+            AfterValidator(_check_country),
+            WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"}),
+        ]
+        | None
     ) = Field(default=None, description="Where the radio is; WiFi is off without it.")
     ethernet: Ethernet | None = Field(default=None, description="The wired network.")

@@ -1,11 +1,11 @@
 """Sections of LinuxKit's that few files have."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from piimage.config.fields import ImageName
-from piimage.config.values import Name, Part, Strings
+from piimage.config.values import Name, Part, Strings, problem
 
 
 class Volume(Part):
@@ -18,6 +18,16 @@ class Volume(Part):
         default="filesystem", description="Unpacked, or an OCI layout."
     )
     platforms: Strings = Field(default=(), description="With format oci: the platforms to take.")
+
+    @model_validator(mode="after")
+    def _of_an_image(self) -> Self:
+        if self.platforms and self.format != "oci":
+            raise problem("platforms without format: oci", "nothing: the Pi's own is taken")
+        if self.readonly and self.image is None:
+            raise problem("an empty volume that nobody may write to", "image: with it")
+        if self.format == "oci" and self.image is None:
+            raise problem("format: oci without an image", "image: with it")
+        return self
 
 
 class Trust(Part):

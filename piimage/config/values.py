@@ -23,6 +23,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import CoreSchema
 
+from piimage import hostname
+
 _QUOTES: Final = "'\""
 PROBLEM: Final = "piimage"
 """The type of a validation error that carries ``what`` and ``instead``."""
@@ -309,12 +311,19 @@ Name = Annotated[
         "letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 63",
     ),
 ]
+
+
+def _host_name(name: str) -> str:
+    if found := hostname.fault(name):
+        raise problem(*found)
+    return name
+
+
 HostName = Annotated[
     str,
-    *form(
-        r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*",
-        "host name",
-        "letters, digits and '-' (RFC 1123), such as greenhouse",
+    AfterValidator(_host_name),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^(?:{hostname.PATTERN})$", "maxLength": hostname.MOST}
     ),
 ]
 AbsolutePath = Annotated[str, *form(r"/[^\0]*", "absolute path", "a path that begins with /")]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from piimage.boards import known_boards, search_path
 from piimage.deploy import answers
 from piimage.deploy.answers import Service
 from piimage.deploy.link import Link
@@ -88,6 +89,6 @@ class AgentRemote:
             )  # fmt: skip
         answer = self.link.ask("report")
         try:
-            return examine(answer.get("facts"), now)
+            return examine(answer.get("facts"), now, tuple(known_boards(search_path())))
         except BadFacts as bad:
             raise self.link.bad(str(bad)) from None

@@ -6,7 +6,7 @@ Sources: Kubernetes API, apps/v1 DaemonSet and core/v1 PodSpec; Pod Security Sta
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,28 +42,29 @@ class Cluster:
     device_plugin: str | None = None
 
 
-def render(workloads: Sequence[Workload], cluster: Cluster, only: Collection[str] = ()) -> str:
-    """Return the manifests of `workloads` (or of those whose names are in `only`) as YAML.
+def render(workloads: Sequence[Workload], cluster: Cluster, beside: Iterable[str] = ()) -> str:
+    """Return the manifests of `workloads` as YAML.
 
-    Raises InputError ``deploy.beyond-target`` for all that a pod cannot be told, and
-    ``deploy.same-name`` for names that Kubernetes would not tell apart.
+    `beside` names the services that may be in the cluster already. Raises InputError
+    ``deploy.beyond-target`` for all that a pod cannot be told, and ``deploy.same-name`` for names
+    that Kubernetes would not tell apart.
     """
-    chosen = [one for one in workloads if not only or one.name in only]
-    beyond_it = (error for one in chosen for error in _cannot(one))
-    # Of all of them: the others may be in the cluster already.
-    raise_all([*beyond_it, *_same_names(workloads), *_same_devices(chosen, cluster)])
+    beyond_it = (error for one in workloads for error in _cannot(one))
+    raise_all([*beyond_it, *_same_names(workloads, beside), *_same_devices(workloads, cluster)])
     return yaml.safe_dump_all(
-        (daemon_set(one, cluster) for one in chosen), sort_keys=False, explicit_start=True
+        (daemon_set(one, cluster) for one in workloads), sort_keys=False, explicit_start=True
     )
 
 
-def _same_names(workloads: Sequence[Workload]) -> Iterator[InputError]:
-    """Give an error for each service whose name there is that of an earlier one."""
-    known: dict[str, Workload] = {}
+def _same_names(workloads: Sequence[Workload], beside: Iterable[str]) -> Iterator[InputError]:
+    """Give an error for each service whose name there is that of another one."""
+    known: dict[str, str] = {}
+    for name in beside:
+        known.setdefault(_dns(name), name)
     for one in workloads:
-        other = known.setdefault(_dns(one.name), one)
-        if other is not one:
-            yield _same(one, f"the services {other.name} and {one.name}", _dns(one.name))
+        other = known.setdefault(_dns(one.name), one.name)
+        if other != one.name:
+            yield _same(one, f"the services {other} and {one.name}", _dns(one.name))
 
 
 def _same_devices(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[InputError]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +10,8 @@ from piimage.build import Project, make_steps, plan
 from piimage.compose.containers import ContainerPlan, decided
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
-from piimage.errors import InputError
+from piimage.errors import InputError, raise_all
+from piimage.events import Note
 from piimage.formats.images import Images, image
 from piimage.locking import Sources
 from piimage.oci.layout import Image, Layout
@@ -22,6 +23,8 @@ from piimage.plan.slot import Version
 from piimage.steps import Job
 
 _VOLUMES: Final = f"{ROOTS}/volumes/"
+_PLACES: Final = ("/run/piimage", "/data/piimage", "/etc/piimage")
+"""What a container of piimage's own system reaches into, and no other system has."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,21 @@ class Workload:
         return self.container.config
 
 
-def build_workloads(project: Project, sources: Sources) -> tuple[Workload, ...]:
-    """Make the images of a project's services, and nothing of its system; return the services."""
+def build_workloads(
+    project: Project, sources: Sources, wanted: Collection[str] = ()
+) -> tuple[Workload, ...]:
+    """Make the images of a project's services, and nothing of its system; return the services.
+
+    `wanted` are those of them that are meant, if not all. What only makes sense on piimage's own
+    system is left out and named. Raises InputError ``deploy.beyond-target`` if it is wanted.
+    """
     version = plan(project, sources)
+    kept, left_out = for_others(version.containers.containers)
+    raise_all(_serves_system(one) for one in left_out if one.name in wanted)
+    if left_out:
+        sources.emit(Note(_told(left_out)))
+    kept = tuple(one for one in kept if not wanted or one.name in wanted)
+    version = replace(version, containers=replace(version.containers, containers=kept))
     layers = {layer.key: layer for one in version.containers.containers for layer in one.layers}
     steps = (*layers.values(), *Images().steps(version))
     return workloads(version, make_steps(steps, project, sources))
@@ -58,6 +73,41 @@ def workloads(version: Version, job: Job) -> tuple[Workload, ...]:
         _workload(plan, layout, job, ids)
         for plan in version.containers.containers
         if plan.kind == "services"
+    )
+
+
+def for_others(
+    containers: Iterable[ContainerPlan],
+) -> tuple[tuple[ContainerPlan, ...], tuple[ContainerPlan, ...]]:
+    """Return what other systems are to run, and what makes sense on piimage's own alone.
+
+    Those are containers that set it up: what runs once, and services that say so or reach into it.
+    """
+    found = tuple(containers)
+    kept = tuple(one for one in found if one.kind == "services" and not _is_systems(one))
+    return kept, tuple(one for one in found if one not in kept)
+
+
+def _is_systems(plan: ContainerPlan) -> bool:
+    config = ContainerConfig.model_validate_json(plan.config)
+    if config.system is not None:
+        return config.system
+    binds = (bind for bind in config.binds or () if bind != LOCAL_TIME)
+    sources = {bind.partition(":")[0] for bind in binds}
+    return any(one == place or one.startswith(f"{place}/") for one in sources for place in _PLACES)
+
+
+def _told(left_out: Iterable[ContainerPlan]) -> str:
+    names = (one.name if one.kind == "services" else f"{one.name} ({one.kind})" for one in left_out)
+    return f"left out, for it only makes sense on piimage's own system: {', '.join(names)}"
+
+
+def _serves_system(plan: ContainerPlan) -> InputError:
+    return InputError(
+        "deploy.beyond-target",
+        f"{plan.name} only makes sense on piimage's own system",
+        place=plan.place,
+        hint="leave it out of --service for this target; if it is for others too: system: false",
     )
 
 

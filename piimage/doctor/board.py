@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from piimage.boards import Board
 from piimage.doctor.facts import Facts
 from piimage.doctor.findings import Finding, absent, good, look
-from piimage.doctor.models import Family, family, revision
+from piimage.doctor.models import board_of, revision, title
 
 _UPDATE: Final = "update the EEPROM (docs/hardware.md, An old EEPROM)"
 # Documentation of Raspberry Pi, BOOT_ORDER.
@@ -19,14 +20,14 @@ _MODES: Final = {
 _PLAIN_SUPPLY_MA: Final = 5000
 
 
-def board(facts: Facts) -> Iterator[Finding]:
+def board(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
     """Give the model, its revision, and what the firmware says of the supply."""
     found = facts.part("board")
     compatible = found.texts("compatible")
     model = found.text("model")
     yield Finding("model", model) if model else look("model", "unknown", "send the report")
     yield Finding("compatible", " ".join(compatible))
-    yield _revision(found.number("revision"))
+    yield _revision(found.number("revision"), boards)
     serial = "there; left out of this report" if found.flag("has_serial") else "none"
     yield Finding("serial number", serial)
     for key in found.part("firmware").known():
@@ -35,14 +36,16 @@ def board(facts: Facts) -> Iterator[Finding]:
         yield _supply(current)
 
 
-def _revision(code: int | None) -> Finding:
+def _revision(code: int | None, boards: Sequence[Board]) -> Finding:
     if code is None:
         return absent("revision", "the device tree has none")
     said = revision(code)
     if said is None:
         return Finding("revision", f"{code:04x}")
     memory = f", {said.memory_mib} MiB" if said.memory_mib else ""
-    return Finding("revision", f"{code:06x}: {said.model}, revision {said.stepping}{memory}")
+    return Finding(
+        "revision", f"{code:06x}: {title(said.kind, boards)}, revision {said.stepping}{memory}"
+    )
 
 
 def _supply(current: int) -> Finding:
@@ -54,11 +57,11 @@ def _supply(current: int) -> Finding:
     )  # fmt: skip
 
 
-def boot(facts: Facts) -> Iterator[Finding]:
+def boot(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
     """Give boot loader, boot mode, slot, kernel and command line."""
     found = facts.part("boot")
     loader = found.part("loader")
-    kind = family(facts.part("board").texts("compatible"))
+    kind = board_of(facts.part("board").texts("compatible"), boards)
     yield _eeprom(kind, loader.number("build_timestamp"))
     if version := found.text("loader_version"):
         yield Finding("EEPROM version", version)
@@ -82,23 +85,23 @@ def boot(facts: Facts) -> Iterator[Finding]:
     yield from _kernel(facts.part("kernel"))
 
 
-def _eeprom(kind: Family | None, built: int | None) -> Finding:
+def _eeprom(kind: Board | None, built: int | None) -> Finding:
     if built is None:
         return absent("EEPROM", "this model has none, or its boot loader does not say")
     date = datetime.fromtimestamp(max(0, min(built, 2**32)), UTC).date().isoformat()
-    if kind is None or kind.eeprom_since is None:
+    if kind is None or kind.eeprom is None:
         return Finding("EEPROM", f"of {date}")
-    if built < kind.eeprom_since:
-        return look("EEPROM", f"of {date}: it {kind.eeprom_lacks}", _UPDATE)
+    if built < kind.eeprom.since:
+        return look("EEPROM", f"of {date}: it {kind.eeprom.lacks}", _UPDATE)
     return good("EEPROM", f"of {date}")
 
 
-def _partition(found: Facts, kind: Family | None) -> Iterator[Finding]:
+def _partition(found: Facts, kind: Board | None) -> Iterator[Finding]:
     """Compare what the boot loader says that it booted with what the system runs from."""
     said = found.part("loader").number("partition")
     if said is None:
         yield absent("booted partition", "the boot loader does not say")
-    elif said == 0 and kind is not None and kind.eeprom_since is not None:
+    elif said == 0 and kind is not None and kind.eeprom is not None:
         yield look("booted partition", "0: the boot loader does not say", _UPDATE)
     elif found.text("selector") == "0" or str(said) == found.text("partition"):
         yield good("booted partition", str(said))

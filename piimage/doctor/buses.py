@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from piimage.boards import Board, Header
 from piimage.doctor.facts import Facts
 from piimage.doctor.findings import Finding, absent, good, look
-from piimage.doctor.models import Family, family
+from piimage.doctor.models import board_of
 
 _HEADER_BUS: Final = 1
 _REBUILD: Final = "build the card anew with this version of piimage"
 
 
-def buses(facts: Facts) -> Iterator[Finding]:
+def buses(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
     """Give the buses and what is on them, by number."""
-    kind = family(facts.part("board").texts("compatible"))
-    yield from _i2c(facts.parts("i2c"), kind)
+    kind = board_of(facts.part("board").texts("compatible"), boards)
+    header = kind.header if kind is not None else Header()
+    yield from _i2c(facts.parts("i2c"), header)
     yield from _spi(facts.parts("spi"))
-    yield from _gpio(facts.parts("gpio"), kind)
+    yield from _gpio(facts.parts("gpio"), header)
     yield from _usb(facts.parts("usb"))
 
 
-def _i2c(found: Sequence[Facts], kind: Family | None) -> Iterator[Finding]:
+def _i2c(found: Sequence[Facts], header: Header) -> Iterator[Finding]:
     if not found:
         yield absent("I2C", "no bus")
         return
     for bus in sorted(found, key=lambda one: one.number("number") or 0):
         yield _bus(bus)
-    if kind is not None:
-        yield _header(found, kind)
+    if header.i2c:
+        yield _header(found, header.i2c)
 
 
 def _bus(bus: Facts) -> Finding:
@@ -46,12 +48,10 @@ def _bus(bus: Facts) -> Finding:
     return look(name, shown, f"there is no /dev/{name}: the module i2c-dev is not loaded")
 
 
-def _header(found: Sequence[Facts], kind: Family) -> Finding:
+def _header(found: Sequence[Facts], nodes: Sequence[str]) -> Finding:
     """Tell whether pins 3 and 5 are /dev/i2c-1, as every program expects."""
     numbers = [
-        bus.number("number")
-        for bus in found
-        if bus.text("tree").rpartition("/")[2] in kind.header_i2c
+        bus.number("number") for bus in found if bus.text("tree").rpartition("/")[2] in nodes
     ]
     if not numbers:
         return look(
@@ -76,13 +76,13 @@ def _spi(found: Sequence[Facts]) -> Iterator[Finding]:
             yield look(device.text("name"), shown, "its driver is not loaded: see docs/modules.md")
 
 
-def _gpio(found: Sequence[Facts], kind: Family | None) -> Iterator[Finding]:
+def _gpio(found: Sequence[Facts], header: Header) -> Iterator[Finding]:
     if not found:
         yield absent("GPIO", "no chip")
     for chip in found:
         name, label = chip.text("name"), chip.text("label")
         shown = f"{label or 'no label'}, {chip.number('lines') or 0} lines"
-        if kind is None or not label.startswith(kind.header_gpio):
+        if header.gpio is None or not label.startswith(header.gpio):
             yield Finding(name, shown)
         elif name == "gpiochip0":
             yield good(name, f"{shown}: the header")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from piimage.boards import Board
 from piimage.doctor.board import board, boot
 from piimage.doctor.buses import buses
 from piimage.doctor.facts import facts_of
@@ -34,14 +35,17 @@ class Examination:
         return tuple(one for one in found if one.verdict is Verdict.BROKEN)
 
 
-def examine(document: object, now: float) -> Examination:
-    """Judge an agent's facts; `now` is this computer's time in seconds of 1970. Raises BadFacts."""
+def examine(document: object, now: float, boards: Sequence[Board]) -> Examination:
+    """Judge an agent's facts by what the `boards` say of the models.
+
+    `now` is this computer's time in seconds of 1970. Raises BadFacts.
+    """
     facts = facts_of(document)
     areas = {
-        "board": board(facts),
-        "boot": boot(facts),
+        "board": board(facts, boards),
+        "boot": boot(facts, boards),
         "disks": storage(facts),
-        "buses": buses(facts),
+        "buses": buses(facts, boards),
         "health": health(facts, now),
         "network": network(facts),
         "system": system(facts),

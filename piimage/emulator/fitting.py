@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from piimage import resources
-from piimage.boards import DiskKind, Emulator
+from piimage.boards import Board, DiskKind, Emulator, fitting_source
+from piimage.emulator.machine import emulator_of
 from piimage.firmware import devicetree
 from piimage.firmware.reader import BootFiles
+from piimage.firmware.writer import SILENT
 from piimage.run import Runner
 
 # As the boot loader numbers them: documentation of BOOT_ORDER, and of /chosen/bootloader.
@@ -20,7 +21,7 @@ _BOOT_MODES: Final = {
 
 
 def fitted_tree(
-    boot: BootFiles, emulator: Emulator, runner: Runner, kind: DiskKind = DiskKind.CARD
+    boot: BootFiles, board: Board, runner: Runner, kind: DiskKind = DiskKind.CARD
 ) -> bytes | None:
     """Return the device tree for the machine, or None when the machine brings its own.
 
@@ -28,9 +29,10 @@ def fitted_tree(
     """
     if boot.device_tree is None:
         return None
-    folder = resources.path("boards") / "emulator"
+    emulator = emulator_of(board)
     overlays = [
-        (name, devicetree.compile_overlay(runner, folder / f"{name}.dtso")) for name in emulator.fit
+        (name, devicetree.compile_overlay(runner, fitting_source(board, name)))
+        for name in emulator.fit
     ]
     tree = devicetree.apply_overlays(runner, boot.device_tree, overlays, origin="the emulator")
     if emulator.chosen != "device-tree":
@@ -44,9 +46,14 @@ def fitted_tree(
     return devicetree.with_cells(runner, tree, "/chosen/bootloader", told, origin="the emulator")
 
 
-def kernel_words(boot: BootFiles, emulator: Emulator) -> str:
-    """Return the kernel's command line in the emulator."""
+def kernel_words(boot: BootFiles, emulator: Emulator, console: str) -> str:
+    """Return the kernel's command line in the emulator; `console` is the board's terminal.
+
+    A card that tells nothing (``console: false``) does here: it is how it can be watched.
+    """
     words = [boot.cmdline, *emulator.cmdline]
+    if SILENT[0] in boot.cmdline.split():
+        words.append(f"console={console}")
     if emulator.chosen == "command-line":
         words.append(f"piimage.partition={boot.partition}")
     return " ".join(word for word in words if word)

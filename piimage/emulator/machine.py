@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piimage.boards import Board, DiskKind, Emulator, Port, Range
+from piimage.boards import Board, DiskKind, Emulator, Port, Range, known_boards
 from piimage.emulator import qemu
 from piimage.emulator.drive import Drive
 from piimage.emulator.ports import Forward, netdev_option
@@ -63,9 +63,13 @@ def emulator_of(board: Board) -> Emulator:
         raise InputError(
             "emulator.no-machine",
             f"QEMU has no machine that could stand in for {board.title}",
-            hint="try the same file with board: pi4 or board: qemu-virt",
+            hint=f"try the same file with one of: {_emulated(board)}",
         )
     return board.emulator
+
+
+def _emulated(board: Board) -> str:
+    return ", ".join(one.name for one in known_boards(board.folders) if one.emulator)
 
 
 def port_of(emulator: Emulator, kind: DiskKind) -> Port | None:

@@ -10,7 +10,7 @@ from piimage.run import Runner
 
 PROGRAM: Final = "qemu-system-aarch64"
 LEAST: Final = (9, 0)
-"""The first release with the machine raspi4b."""
+"""The first release with all the machines that boards name."""
 
 
 def version_of(text: str) -> tuple[int, int] | None:
@@ -27,6 +27,6 @@ def require_qemu(runner: Runner) -> None:
     have = "of an unknown version" if found is None else f"{found[0]}.{found[1]}"
     raise MissingTool(
         "emulator.old-qemu",
-        f"{PROGRAM} is {have}; a Raspberry Pi 4 needs {LEAST[0]}.{LEAST[1]} or newer",
+        f"{PROGRAM} is {have}; boards need {LEAST[0]}.{LEAST[1]} or newer",
         hint="on Debian 12: apt-get install -t bookworm-backports qemu-system-arm qemu-utils",
     )

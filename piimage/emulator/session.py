@@ -272,7 +272,7 @@ def _machine(
     cpus, memory_mib = within_limits(emulator, options.cpus, options.memory_mib)
     forwards = options.all_forwards()
     check_free(forwards)
-    tree = fitted_tree(files, emulator, runner, options.kind)
+    tree = fitted_tree(files, board, runner, options.kind)
     return Machine(
         emulator=emulator,
         cpus=cpus,
@@ -280,7 +280,7 @@ def _machine(
         kernel=_saved(scratch / "kernel", files.kernel),
         initramfs=None if files.initramfs is None else _saved(scratch / "initrd", files.initramfs),
         device_tree=_saved_tree(scratch / "tree.dtb", tree),
-        cmdline=kernel_words(files, emulator),
+        cmdline=kernel_words(files, emulator, board.console),
         drive=drive,
         kind=options.kind,
         forwards=forwards,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from piimage.boards import Board, load_board
+from piimage.boards import Board, load_board, search_path
 from piimage.errors import InputError
 from piimage.firmware.card import find_manifest
 
 
-def board_of(image: Path, search: Sequence[Path] = ()) -> Board:
+def board_of(image: Path) -> Board:
     """Return the board that the card `image` was built for.
+
+    A board of one's own is looked for beside the image and in the folder above, where the YAML
+    file is that was built with ``-o out``.
 
     Raises InputError ``firmware.no-manifest`` when the image does not say, and the errors of
     `open_card` and `load_board`.
@@ -29,4 +31,4 @@ def board_of(image: Path, search: Sequence[Path] = ()) -> Board:
             place=str(image),
             hint="give an image that `piimage build` wrote",
         )
-    return load_board(name, search)
+    return load_board(name, search_path([image.absolute().parent, image]))

@@ -18,6 +18,9 @@ from piimage.firmware.settings import Fault, fault
 KERNEL: Final = "kernel.img"
 INITRAMFS: Final = "initramfs.img"
 MAX_CMDLINE: Final = 1024
+SILENT: Final = ("console=tty63", "loglevel=0")
+"""The kernel's words for no message anywhere. A console has to be there (process 1 and the system's
+own programs open it): the last virtual terminal is, and no screen shows it."""
 # What the first stage reads before it can follow an `include` (documentation of "include").
 _EARLY: Final = frozenset(
     {
@@ -48,6 +51,8 @@ class Boot:
     overlays: tuple[str, ...] = ()
     """Overlays to apply; ``-NAME`` leaves out one that the board always applies."""
     cmdline: tuple[str, ...] = ()
+    silent: bool = False
+    """No message on the serial port or a screen: both are the user's."""
 
 
 def autoboot(active: int, other: int | None = None) -> str:
@@ -108,7 +113,7 @@ def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
 
     Raises InputError ``firmware.bad-cmdline`` for words that would break the line.
     """
-    words = [*board.cmdline, f"piimage.disk-id={disk_id:08x}"]
+    words = [*_board_words(board, boot), f"piimage.disk-id={disk_id:08x}"]
     words += [f"piimage.prefix={prefix}"] if prefix else []
     words += boot.cmdline
     raise_all(_bad_word(word) for word in boot.cmdline if not re.fullmatch(r"[!-~]+", word))
@@ -121,6 +126,13 @@ def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
             hint="leave something out",
         )
     return line + "\n"
+
+
+def _board_words(board: Board, boot: Boot) -> tuple[str, ...]:
+    if not boot.silent:
+        return board.cmdline
+    kept = (word for word in board.cmdline if not word.startswith(("console=", "loglevel=")))
+    return (*kept, *SILENT)
 
 
 def applied_overlays(board: Board, boot: Boot) -> tuple[str, ...]:

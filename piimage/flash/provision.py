@@ -19,6 +19,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
+from piimage import hostname
 from piimage.card import ext4, partitions
 from piimage.card.ext4 import DataFile
 from piimage.card.extents import Extent, union
@@ -29,10 +30,9 @@ from piimage.flash.medium import BUFFER, Kept, Medium, buffer
 from piimage.run import Runner
 from piimage.sshkeys import parse_keys
 from piimage.wifi import WANTED, is_passphrase, network
-from piimage.zones import zone_names
+from piimage.zones import zone_names, zone_of
 
 FOLDER: Final = "piimage/provision"
-_HOSTNAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -73,7 +73,7 @@ class Settings:
             text = network(self.wifi.ssid, self.wifi.passphrase, hidden=True)
             found["wifi.conf"] = DataFile(text.encode(), 0o600)
         if self.timezone is not None:
-            found["timezone"] = DataFile(f"{self.timezone}\n".encode(), 0o600)
+            found["timezone"] = DataFile(f"{zone_of(self.timezone)}\n".encode(), 0o600)
         if self.values:
             lines = "".join(f"{k}={shlex.quote(v)}\n" for k, v in sorted(self.values.items()))
             found["settings"] = DataFile(lines.encode(), 0o600)
@@ -81,8 +81,8 @@ class Settings:
 
 
 def _faults(settings: Settings) -> Iterator[InputError]:
-    if settings.hostname is not None and not _HOSTNAME.match(settings.hostname):
-        yield _bad("--hostname", settings.hostname, "letters, digits and hyphens, 63 at most")
+    if settings.hostname is not None and (found := hostname.fault(settings.hostname)):
+        yield _bad("--hostname", settings.hostname, f"{found[1]}; this is {found[0]}")
     for key in settings.ssh_keys:
         if fault := _key_fault(key):
             yield InputError(fault.code, fault.message, place="--ssh-key", hint=fault.hint)
@@ -92,7 +92,7 @@ def _faults(settings: Settings) -> Iterator[InputError]:
         phrase = settings.wifi.passphrase
         if phrase is not None and not is_passphrase(phrase):
             yield _bad("--wifi", "the passphrase", WANTED)
-    if settings.timezone is not None and settings.timezone not in zone_names():
+    if settings.timezone is not None and zone_of(settings.timezone) is None:
         near = closest(settings.timezone, zone_names()) or "a name such as Europe/Vienna"
         yield _bad("--timezone", settings.timezone, near)
     for key, value in settings.values.items():

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from piimage.boards import Board, known_boards
 from piimage.card import imager
 from piimage.card.image import Card
 from piimage.durable import beside, write_chunks
@@ -44,7 +45,7 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
             "formats.no-pi",
             f"{board.title} is no Raspberry Pi, and Imager shows each image by the Pis it is for",
             place="--rpi-imager",
-            hint="build for a board such as pi4",
+            hint=f"build for one of: {_listed(board)}",
         )
     packed = _packed(card.image, version.file_mode)
     name = version.appliance.hostname
@@ -55,6 +56,10 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
     target = card.image.with_suffix(".rpi-imager.json")
     text = imager.encode(listing, card.image, packed, url)
     return packed, write_chunks(target, [text], version.file_mode)
+
+
+def _listed(board: Board) -> str:
+    return ", ".join(one.name for one in known_boards(board.folders) if one.imager)
 
 
 def _packed(image: Path, mode: int) -> Path:

@@ -7,7 +7,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
@@ -27,13 +27,15 @@ _MAX_IMAGE: Final = 256 << 20
 class KernelParts(Step):
     """The parts of a kernel, wherever it comes from.
 
-    Outputs: ``image`` (gzip of the arm64 Image), ``modules`` (a tar of usr/lib/modules/RELEASE),
+    Outputs: ``image`` (the arm64 Image in the `form` that the board wants: gzip, or raw),
+    ``modules`` (a tar of usr/lib/modules/RELEASE),
     ``release`` (its name, as text), and one output for each name in `device_trees`.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
 
     device_trees: tuple[str, ...]
+    form: str = field(default="gzip", kw_only=True)
 
     @property
     def title(self) -> str:
@@ -73,7 +75,7 @@ class KernelParts(Step):
         for entry in self.entries(job):
             name = self._output(entry)
             if name == "image":
-                packing.append(pool.submit(job.store.add_stream, _gzip(_image(entry))))
+                packing.append(pool.submit(job.store.add_stream, self._packed(_image(entry))))
             elif name:
                 found[name] = job.store.add_stream(entry.content())
             elif _is_module_file(entry):
@@ -81,6 +83,9 @@ class KernelParts(Step):
                     release = entry.path.split("/")[3]
                     found["release"] = job.store.add_bytes(release.encode())
                 yield entry
+
+    def _packed(self, image: bytes) -> Iterable[bytes]:
+        return _gzip(image) if self.form == "gzip" else (image,)
 
     def _output(self, entry: Entry) -> str:
         if entry.kind is not Kind.FILE:

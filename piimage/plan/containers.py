@@ -13,11 +13,12 @@ from piimage.compose.image import image_layers
 from piimage.config.container import (
     LABEL,
     ContainerConfig,
+    Log,
     linuxkit_defaults,
     merge,
     secure_defaults,
 )
-from piimage.config.models import Appliance, Entry
+from piimage.config.models import Appliance, Entry, Logging
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
 from piimage.oci.bundle import folder_name
@@ -53,7 +54,7 @@ def plan_containers(
     for kind, section in sections:
         for number, entry in enumerate(section):
             with gathering(errors):
-                plans.append(_plan(entry, kind, number, lock, labels, places))
+                plans.append(_plan(entry, kind, number, lock, labels, places, appliance.log))
     raise_all(errors)
     return ContainersLayer(tuple(plans), ids, tuple(filled.values()))
 
@@ -73,10 +74,13 @@ def _plan(
     lock: Lock,
     labels: _Labels,
     places: _Places,
+    logging: Logging,
 ) -> ContainerPlan:
     folder = folder_of(entry)
     layers, execution, below = composed(folder, lock) if folder else labels.pulled(entry, kind)
     config = with_local_time(_with_places(merge(below, entry), places))
+    if kind == "services":
+        config = _with_ring(config, logging)
     return ContainerPlan(
         name=entry.name,
         kind=kind,
@@ -171,6 +175,13 @@ def _with_places(config: ContainerConfig, places: _Places) -> ContainerConfig:
     if not config.binds:
         return config
     return config.model_copy(update={"binds": tuple(map(places.real, config.binds))})
+
+
+def _with_ring(config: ContainerConfig, logging: Logging) -> ContainerConfig:
+    """Return `config` with the file's ring of output, as far as the service has none of its own."""
+    said = config.log.model_dump(include=config.log.model_fields_set) if config.log else {}
+    ring = Log.model_validate({"size": logging.size, "count": logging.count} | said)
+    return config if ring == Log() else config.model_copy(update={"log": ring})
 
 
 _VOLUMES = "/var/lib/piimage/volumes"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import yaml
+
 from piimage.compose.rules import MERGED, File, Folder
 from piimage.config.models import Appliance
 from piimage.errors import InputError
@@ -96,7 +98,15 @@ def _content(one: Described, appliance: Appliance) -> bytes:
         return one.contents.encode()
     if one.source is not None:
         return Path(one.source).read_bytes()
-    return appliance.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    return _described(appliance, one.metadata or "json").encode()
+
+
+def _described(appliance: Appliance, form: str) -> str:
+    """Return the file's configuration, as LinuxKit's `metadata:` wants it: yaml or json."""
+    if form == "json":
+        return appliance.model_dump_json(by_alias=True, exclude_defaults=True)
+    data = appliance.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def _searchable(mode: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from piimage.boards import Board
@@ -13,7 +13,7 @@ from piimage.kernel.package import KernelParts
 from piimage.lock import Lock
 from piimage.modules.folder import ModuleFolder, module_folders
 from piimage.modules.steps import module_step, required_kernel, symbols
-from piimage.plan.network import wants_wifi
+from piimage.plan.network import vlan_modules, wants_wifi
 from piimage.steps import Step
 
 
@@ -23,6 +23,8 @@ class _Named:
 
     name: str
     params: Mapping[str, str]
+    known: Collection[str] = ()
+    """What its folder says that may be set; nothing if it does not say."""
 
 
 def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: Lock) -> ModuleTree:
@@ -38,7 +40,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
     return ModuleTree(
         kernel,
         board.modules.boot,
-        (*board.modules.late, *wifi, *(module.name for module in named)),
+        (*board.modules.late, *wifi, *vlan_modules(appliance), *(module.name for module in named)),
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},
@@ -50,9 +52,12 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
 def _named(appliance: Appliance, folders: tuple[ModuleFolder, ...]) -> Iterator[_Named]:
     built = iter(folders)
     for module in appliance.modules:
-        name = module.name if module.build is None else next(built).module.name
-        assert name is not None  # noqa: S101  # the model has one of the two
-        yield _Named(name, module.params)
+        if module.build is not None:
+            folder = next(built).module
+            yield _Named(folder.name, module.params, folder.parameters)
+            continue
+        assert module.name is not None  # noqa: S101  # the model has one of the two
+        yield _Named(module.name, module.params)
 
 
 def _symbols(folders: tuple[ModuleFolder, ...], lock: Lock) -> Step | None:
@@ -64,6 +69,13 @@ def _symbols(folders: tuple[ModuleFolder, ...], lock: Lock) -> Step | None:
 def _bad_parameters(named: tuple[_Named, ...]) -> Iterator[InputError]:
     for module in named:
         for name, text in module.params.items():
+            if module.known and name not in module.known:
+                yield InputError(
+                    "modules.bad-parameter",
+                    f"{module.name} has no parameter {name!r}",
+                    place=f"modules.{module.name}.{name}",
+                    hint=f"its module.yml has: {', '.join(module.known)}",
+                )
             if any(letter in text for letter in "\"'*?[\\\n\t") or "  " in text:
                 yield InputError(
                     "modules.bad-parameter",

@@ -87,17 +87,30 @@ def _secret(wifi: Wifi) -> str | None:
 
 
 def network_files(appliance: Appliance) -> Iterator[File]:
-    """Give etc/piimage/network where the wired network has a fixed address."""
-    ethernet = appliance.network.ethernet if appliance.network else None
-    if ethernet is not None and ethernet.address is not None:
-        yield File("etc/piimage/network", _fixed(ethernet).encode())
+    """Give etc/piimage/network where the file says which wired interface, or its address."""
+    ethernet = _ethernet(appliance)
+    if ethernet is not None and ethernet.model_fields_set:
+        yield File("etc/piimage/network", _wired(ethernet).encode())
 
 
-def _fixed(ethernet: Ethernet) -> str:
+def vlan_modules(appliance: Appliance) -> tuple[str, ...]:
+    """Return the kernel modules that the file's wired network needs besides the board's."""
+    ethernet = _ethernet(appliance)
+    return ("8021q",) if ethernet is not None and ethernet.vlan is not None else ()
+
+
+def _ethernet(appliance: Appliance) -> Ethernet | None:
+    return appliance.network.ethernet if appliance.network else None
+
+
+def _wired(ethernet: Ethernet) -> str:
+    parent, number = ethernet.vlan or ("", "")
     values = {
         "INTERFACE": ethernet.interface,
         "ADDRESS": ethernet.address or "",
         "GATEWAY": ethernet.gateway or "",
         "DNS": " ".join(ethernet.dns),
+        "PARENT": parent,
+        "VLAN": str(number),
     }
     return "".join(f"{key}={quote(value)}\n" for key, value in values.items())

@@ -27,7 +27,6 @@ from piimage.store import Blob
 
 MANIFEST = "appliance.json"
 _MIB = 1 << 20
-_GROWING = 64 * _MIB
 _README = b"Device tree overlays of this version; config.txt names those that are applied.\n"
 
 Content = bytes | Blob
@@ -79,7 +78,8 @@ def boot_of(appliance: Appliance) -> writer.Boot:
     boot = appliance.boot
     kernel = tuple((appliance.kernel.cmdline or "").split())
     config = tuple((key, value) for key, values in boot.config.items() for value in values)
-    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel))
+    silent = not appliance.console
+    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent)
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
@@ -236,7 +236,8 @@ def _data(version: Version, identity: str) -> Ext4Volume:
         "data",
         ids.unique_id(identity, "data"),
         ids.unique_id(identity, "data folders"),
-        _GROWING if size == "rest" else size,
+        # The rest of the card is only known on the Pi, which grows it.
+        version.board.layout.data_mib * _MIB if size == "rest" else size,
         dict(_data_files(version.appliance)),
     )
 

@@ -75,9 +75,12 @@ def _kernel(
 ) -> KernelParts:
     own = appliance.kernel
     if own.image is None:
-        return UnpackedKernel(board.trees, tuple(one.blob for one in lock.of_root("kernel")))
+        packages = tuple(one.blob for one in lock.of_root("kernel"))
+        return UnpackedKernel(board.trees, packages, form=board.kernel.form)
     tar = "" if own.tar == "none" else own.tar or "kernel.tar"
-    return ImageKernel(board.trees, scans(images[own.image]), own.binary or "kernel", tar)
+    return ImageKernel(
+        board.trees, scans(images[own.image]), own.binary or "kernel", tar, form=board.kernel.form
+    )
 
 
 def _base_layers(lock: Lock) -> Iterator[Layer]:
@@ -139,5 +142,6 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,
         "GROW": int(appliance.data.size == "rest"),
+        "WATCHDOG": board.watchdog or "",
     }
     return "".join(f"{key}='{value}'\n" for key, value in values.items())

@@ -1,12 +1,16 @@
 #!/bin/sh
 # dhcp once|renew. DHCP_INTERFACES names the interfaces; without it, all that are hardware, wired, and
-# have no fixed address of the file's.
+# have no fixed address of the file's, or the one that the file names without an address.
 # once: DHCP_TIMEOUT (20) seconds at most; fails if no interface got a lease.
 set -u
 
 interfaces() {
 	if [ -n "${DHCP_INTERFACES:-}" ]; then
 		echo "$DHCP_INTERFACES"
+		return
+	fi
+	if [ -n "$asks" ]; then
+		[ ! -e "/sys/class/net/$asks" ] || echo "$asks"
 		return
 	fi
 	for path in /sys/class/net/*; do
@@ -17,6 +21,8 @@ interfaces() {
 
 fixed=
 [ ! -r /run/piimage/network/fixed ] || read -r fixed </run/piimage/network/fixed
+asks=
+[ ! -r /run/piimage/network/asks ] || read -r asks </run/piimage/network/asks
 
 # A driver or a USB adapter may be late.
 wait_for_interfaces() {

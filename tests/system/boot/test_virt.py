@@ -180,6 +180,26 @@ def test_data_is_seen_where_the_file_wants_it(pi: Pi) -> None:
     assert devices[0] == devices[1]
 
 
+def test_a_vlan_is_made_and_the_port_that_carries_it_keeps_its_lease(pi: Pi) -> None:
+    # /proc/net/vlan: what the kernel's 8021q says of it.
+    said = pi.say("cat /proc/net/vlan/eth0.100; ip addr show dev eth0.100; ip addr show dev eth0")
+    assert re.search(r"^eth0\.100 +VID: 100\b", said, re.MULTILINE)
+    assert "inet 10.9.8.7/24 brd 10.9.8.255 scope global eth0.100" in said
+    assert "inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0" in said
+    assert "piimage: network: eth0.100 has 10.9.8.7/24" in console(pi)
+
+
+def test_process_1_feeds_the_boards_watchdog(pi: Pi) -> None:
+    assert pi.say("readlink /dev/watchdog; cat /sys/class/watchdog/watchdog0/state").split() == [
+        "watchdog0", "active",
+    ]  # fmt: skip
+
+
+def test_a_service_has_the_files_ring(pi: Pi) -> None:
+    said = pi.say("cat /containers/services/hello_world/container.env")
+    assert {"LOG_SIZE='65536'", "LOG_COUNT='2'"} <= set(said.splitlines())
+
+
 def test_a_service_that_crashes_comes_back_later_and_later(pi: Pi) -> None:
     pi.say("until [ $(cat /run/piimage/services/crashing/restarts) -ge 3 ]; do sleep 1; done")
     told = re.findall(r"piimage: service crashing: restarting in (\d+) s", console(pi))

@@ -56,9 +56,36 @@ def test_what_is_said_on_the_console_is_on_the_screen_if_there_is_one(pi: Pi, so
     pi.sh(f". {script}; say no screen")
     assert pi.path("dev/tty0").read_text() == ""
     pi.write("sys/class/graphics/fb0", "")
+    pi.write("sys/class/tty/console/active", "tty0 ttyAMA0\n")
     pi.sh(f". {script}; phase switch-root")
     assert pi.path("dev/tty0").read_text() == "piimage: phase switch-root\n"
     assert pi.console() == ["piimage: no screen", "piimage: phase switch-root"]
+
+
+@pytest.mark.parametrize("source", ["initramfs_functions", "install_library"])
+@pytest.mark.parametrize("active", ["tty63\n", "ttyAMA0\n", None])
+def test_a_screen_that_the_kernel_tells_nothing_is_told_nothing(
+    pi: Pi, source: str, active: str | None
+) -> None:
+    script = getattr(pi, source)()
+    pi.path("dev/tty0").touch()
+    pi.write("sys/class/graphics/fb0", "")
+    if active is not None:
+        pi.write("sys/class/tty/console/active", active)
+    pi.sh(f". {script}; say hello")
+    assert pi.path("dev/tty0").read_text() == ""
+
+
+@pytest.mark.parametrize(("watchdog", "leads"), [("watchdog0", "watchdog0"), ("", None)])
+def test_process_1_is_shown_the_boards_watchdog_alone(
+    pi: Pi, watchdog: str, leads: str | None
+) -> None:
+    init = pi.initramfs_functions()
+    pi.path("dev/watchdog").touch()  # the kernel's name for the first that it found
+    pi.sh(f". {init}; WATCHDOG={watchdog}; choose_watchdog")
+    found = pi.path("dev/watchdog")
+    assert (str(found.readlink()) if found.is_symlink() else None) == leads
+    assert found.is_symlink() or not found.exists()
 
 
 def _grow(pi: Pi, disk_sectors: int, start: int, sectors: int, extra: str = "") -> tuple[int, int]:

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage import resources
-from piimage.boards import board_names, load_board, overlay_sources, parse_board
+from piimage.boards import (
+    board_names,
+    fitting_source,
+    load_board,
+    overlay_sources,
+    parse_board,
+    search_path,
+)
 from piimage.errors import InputError, PiimageError
 from piimage.firmware import devicetree
 from piimage.run import Runner
@@ -118,6 +125,7 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("an option for QEMU", {"emulator.machine": "virt -hda /dev/sda"}, "emulator.machine"),
     ("a function of an overlay that is not there", {"functions.i2c.overlays": ["i3c"]}, "i3c"),
     ("a function without a model", {"functions.usb.absent_on": ["A Pi"]}, r"functions\.usb.*A Pi"),
+    ("a console that no word names", {"console": "ttyS0"}, "last console="),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
 
@@ -160,3 +168,93 @@ def test_any_yaml_is_a_board_or_an_error(value: object, key: str) -> None:
             parse_board("x", data, origin="x.yml")
         except PiimageError as error:
             assert error.code == "boards.invalid"
+
+
+def written(folder: Path, name: str, data: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.yml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+def test_boards_are_looked_for_beside_the_files_then_where_the_variable_says(
+    tmp_path: Path,
+) -> None:
+    files = [tmp_path / "a/one.yml", tmp_path / "b/two.yml"]
+    named = f"{tmp_path / 'x'}:{tmp_path / 'y'}::"
+    assert search_path(files, {"PIIMAGE_BOARDS": named}) == (
+        tmp_path / "b/boards", tmp_path / "a/boards", tmp_path / "x", tmp_path / "y",
+    )  # fmt: skip
+    assert search_path([], {}) == ()
+    for place in ("b/boards", "x"):
+        written(tmp_path / place, "shed", data_of("pi4") | {"title": place})
+    search = search_path(files, {"PIIMAGE_BOARDS": named})
+    assert load_board("shed", search).title == "b/boards"
+    assert load_board("shed", search[1:]).title == "x"
+
+
+def test_a_boards_overlays_may_lie_beside_it_and_come_before_the_shipped(tmp_path: Path) -> None:
+    data = data_of("pi4")
+    data["overlays"] = {"folders": ["bcm283x", "bcm2711", "mine"], "always": ["led"]}
+    written(tmp_path, "shed", data)
+    own = tmp_path / "overlays/mine/led.dtso"
+    changed = tmp_path / "overlays/bcm2711/i2c1.dtso"
+    for path in (own, changed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("/dts-v1/;\n/plugin/;\n")
+    shipped = overlay_sources(load_board("pi4"))
+    found = overlay_sources(load_board("shed", [tmp_path / "absent", tmp_path]))
+    assert found["led"] == own
+    assert found["i2c1"] == changed
+    assert found["disable-bt"] == shipped["disable-bt"]
+    assert list(found) == sorted(found)
+
+
+def test_an_overlay_for_the_emulator_may_lie_beside_a_board(tmp_path: Path) -> None:
+    data = data_of("pi4")
+    data["emulator"]["fit"] = ["raspi4b", "mine"]
+    written(tmp_path, "shed", data)
+    own = tmp_path / "emulator/mine.dtso"
+    own.parent.mkdir()
+    own.write_text("/dts-v1/;\n")
+    board = load_board("shed", [tmp_path])
+    assert fitting_source(board, "mine") == own
+    assert fitting_source(board, "raspi4b") == resources.path("boards") / "emulator/raspi4b.dtso"
+
+
+@pytest.mark.provokes("boards.invalid")
+def test_each_fault_of_a_boards_file_has_its_line_and_column(tmp_path: Path) -> None:
+    path = written(tmp_path, "shed", data_of("qemu-virt"))
+    text = path.read_text().replace("machine: virt\n", "machine: a b\n")
+    text = text.replace("slot_mib: 512", "slot_mib: 0") + "colour: red\n"
+    path.write_text(text)
+    lines = text.splitlines()
+    with pytest.raises(PiimageError) as caught:
+        load_board("shed", [tmp_path])
+    said = str(caught.value)
+    for key in ("  machine: a b", "  slot_mib: 0", "colour: red"):
+        column = len(key) - len(key.lstrip()) + 1
+        assert f"{path}:{lines.index(key) + 1}:{column}: " in said, key
+
+
+@pytest.mark.provokes("boards.invalid")
+def test_a_contradiction_in_a_boards_file_has_its_line_and_column(tmp_path: Path) -> None:
+    path = written(tmp_path, "shed", data_of("pi4") | {"console": "ttyS0"})
+    line = path.read_text().splitlines().index("console: ttyS0") + 1
+    with pytest.raises(PiimageError, match=rf"shed\.yml:{line}:1: .*last console="):
+        load_board("shed", [tmp_path])
+
+
+@pytest.mark.provokes("boards.unreadable")
+def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "shed.yml").write_text("title: x\nmodels: [\n")
+    with pytest.raises(PiimageError, match=r"shed\.yml:3:1: ") as caught:
+        load_board("shed", [tmp_path])
+    assert caught.value.code == "boards.unreadable"
+
+
+@pytest.mark.parametrize("key", ["name", "folders"])
+def test_what_the_files_place_decides_is_no_key_of_it(key: str) -> None:
+    with pytest.raises(PiimageError, match=key) as caught:
+        parse_board("shed", data_of("pi4") | {key: "x"}, origin="shed.yml")
+    assert caught.value.code == "boards.invalid"

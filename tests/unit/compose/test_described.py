@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from piimage.compose.described import container_layers, tree_files
+from piimage.compose.described import container_layers, files_layer, tree_files
+from piimage.compose.rules import accounts
 from piimage.config.rootfs import RootFileSystem, TreeFile
 from piimage.errors import InputError
 
@@ -29,3 +30,18 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_tree_of_nothing_has_no_layer(tmp_path: Path) -> None:
     assert container_layers("empty", RootFileSystem(), (), None, tmp_path) == ()
+
+
+def test_a_user_has_the_password_field_and_the_line_in_shadow_that_it_asks_for(
+    tmp_path: Path,
+) -> None:
+    users = [
+        {"name": "keeper", "uid": 1, "gid": 1, "password": "$y$j9T$salt$hash"},
+        {"name": "nobody", "uid": 2, "gid": 2, "shadow": False},
+        {"name": "daemon", "uid": 3, "gid": 3},
+    ]
+    layer = files_layer("x", [RootFileSystem.model_validate({"users": users})], tmp_path)
+    assert layer is not None
+    written = {one.path: b"".join(one.content()) for one in accounts(layer.rules.users, ())}
+    assert written["etc/shadow"] == b"keeper:$y$j9T$salt$hash:::::::\ndaemon:*:::::::\n"
+    assert b"nobody:x:2:2:" in written["etc/passwd"]

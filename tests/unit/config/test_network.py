@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from piimage.config.load import load
+from piimage.config.network import Ethernet
 from piimage.errors import PiimageError
+from piimage.zones import old_names, zone_names
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,15 @@ from piimage.errors import PiimageError
         ("network: {country: JP, wifi: {psk: correct horse}}", "without a network"),
         ("network: {country: JP, wifi: {hidden: true}}", "without a network"),
         ("network: {country: JP, wifi: {ssid: éééééééééééééééééé}}", "more than 32 bytes"),
+        ("hostname: " + "a" * 60 + ".bcdef", "of 66 characters; instead: at most 64"),
+        ("hostname: " + "a" * 64, "a part of 64 characters; instead: at most 63"),
+        ("network: {country: UK}", "'UK' is no country; instead: GB"),
+        ("network: {country: jp}", "'jp' is no country; instead: JP"),
+        ("network: {country: XX}", "'XX' is no country; instead: two capitals"),
+        ("network: {ethernet: {interface: eth0.0}}", "is no VLAN; instead: eth0.NUMBER, 1 to 4094"),
+        ("network: {ethernet: {interface: eth0.4095}}", "is no VLAN"),
+        ("network: {ethernet: {interface: eth0.07}}", "is no VLAN"),
+        ("network: {ethernet: {interface: lo}}", "'lo' is no wired network"),
         ("timezone: Europe/Wien", "there is no time zone 'Europe/Wien'; instead: Europe/Vienna"),
     ],
 )
@@ -41,6 +52,17 @@ def test_it_is_refused_and_said_why(tmp_path: Path, text: str, message: str) -> 
         "network: {ethernet: {address: 10.0.0.2/24, gateway: 10.0.0.1, dns: [10.0.0.1]}}",
         "network: {ethernet: {address: 'fd00::2/64', gateway: 'fe80::1'}}",
         "network: {country: JP, wifi: {}}",
+        "network: {ethernet: {address: 10.0.0.0/31, gateway: 10.0.0.1}}",
+        "network: {ethernet: {address: 10.0.0.255/32}}",
+        "network: {ethernet: {address: 10.0.0.255/16, gateway: 10.0.0.1}}",
+        "network: {ethernet: {address: 'fd00::/127', gateway: 'fd00::1'}}",
+        "network: {ethernet: {address: 10.0.0.2/24, dns: [127.0.0.1, '::1', 10.0.0.2]}}",
+        "network: {ethernet: {interface: eth0.1}}",
+        "network: {ethernet: {interface: end0.4094, address: 10.0.0.2/24}}",
+        "network: {ethernet: {interface: br.lan}}",
+        "network: {country: GG}",
+        "hostname: " + "a" * 63,
+        "hostname: " + "a" * 60 + ".bcd",
         "timezone: Asia/Tokyo",
         "timezone: UTC",
     ],
@@ -48,3 +70,74 @@ def test_it_is_refused_and_said_why(tmp_path: Path, text: str, message: str) -> 
 def test_it_is_taken(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yml").write_text(text)
     load([tmp_path / "a.yml"])
+
+
+# Each is the network's, everybody's, a group's, reserved, every machine's own, or no address.
+NOBODYS = (
+    ("address: 192.168.1.255/24", "192.168.1.255/24: it is for all in 192.168.1.0/24 (broadcast)"),
+    ("address: 192.168.1.0/24", "that of the network 192.168.1.0/24 itself"),
+    ("address: 10.0.0.7/29", "broadcast"),
+    ("address: 10.0.0.8/30", "of the network"),
+    ("address: 127.0.0.1/8", "loopback"),
+    ("address: 127.8.8.8/32", "loopback"),
+    ("address: 0.0.0.0/24", "no machine's address"),
+    ("address: 0.1.2.3/24", "no machine's address"),
+    ("address: 224.0.0.1/24", "multicast"),
+    ("address: 240.0.0.1/24", "reserved"),
+    ("address: 255.255.255.255/32", "reserved"),
+    ("address: '::1/128'", "loopback"),
+    ("address: '::/64'", "no machine's address"),
+    ("address: 'ff02::1/64'", "multicast"),
+    ("address: 'fd00::/64'", "of the network"),
+    ("address: '::ffff:a00:1/120'", "in disguise"),
+    ("address: 10.0.0.2/24, gateway: 10.0.0.0", "of the network"),
+    ("address: 10.0.0.2/24, gateway: 10.0.0.255", "broadcast"),
+    ("address: 10.0.0.2/24, gateway: 10.0.0.2", "is the Pi's own address"),
+    ("address: 10.0.0.2/24, gateway: 127.0.0.1", "loopback"),
+    ("address: 10.0.0.2/24, gateway: 0.0.0.0", "no machine's address"),
+    ("address: 'fd00::2/64', gateway: 'fd00::2'", "is the Pi's own address"),
+    ("address: 10.0.0.2/24, dns: [10.0.0.255]", "broadcast"),
+    ("address: 10.0.0.2/24, dns: [9.9.9.9, 0.0.0.0]", "no machine's address"),
+    ("address: 10.0.0.2/24, dns: ['ff02::1']", "multicast"),
+)
+
+
+@pytest.mark.parametrize(("said", "message"), NOBODYS)
+def test_an_address_that_nobody_can_have_is_refused(
+    tmp_path: Path, said: str, message: str
+) -> None:
+    (tmp_path / "a.yml").write_text(f"network: {{ ethernet: {{ {said} }} }}\n")
+    with pytest.raises(PiimageError) as caught:
+        load([tmp_path / "a.yml"])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "today"),
+    [
+        ("Asia/Calcutta", "Asia/Kolkata"),
+        ("US/Pacific", "America/Los_Angeles"),
+        ("Japan", "Asia/Tokyo"),
+        ("America/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+        ("GB", "Europe/London"),
+    ],
+)
+def test_an_old_name_of_a_time_zone_is_taken_for_that_of_today(
+    tmp_path: Path, old: str, today: str
+) -> None:
+    (tmp_path / "a.yml").write_text(f"timezone: {old}\n")
+    assert load([tmp_path / "a.yml"]).timezone == today
+
+
+def test_no_old_name_hides_a_zone_and_each_leads_to_one() -> None:
+    assert not set(old_names()) & zone_names()
+    assert set(old_names().values()) <= zone_names()
+    assert len(old_names()) > 100
+
+
+@pytest.mark.parametrize(
+    ("interface", "vlan"),
+    [("eth0", None), ("eth0.100", ("eth0", 100)), ("a.b.7", ("a.b", 7)), ("br.lan", None)],
+)
+def test_a_vlan_is_told_by_its_name(interface: str, vlan: tuple[str, int] | None) -> None:
+    assert Ethernet(interface=interface).vlan == vlan

@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from piimage.boards import known_boards
 from piimage.doctor.examine import Examination, examine
 from piimage.doctor.facts import BadFacts
 from piimage.doctor.findings import Finding, Verdict, size
-from piimage.doctor.models import revision
+from piimage.doctor.models import board_of, revision, title
 
 GOOD, LOOK, BROKEN, ABSENT = Verdict.GOOD, Verdict.LOOK, Verdict.BROKEN, Verdict.ABSENT
 FOLDER = Path(__file__).parents[3] / "piimage" / "doctor"
+BOARDS = tuple(known_boards())
 NOW = 1_800_000_000
 PI3 = {"compatible": ["raspberrypi,3-model-b", "brcm,bcm2837"], "revision": 0xA02082}
 PI4 = {"compatible": ["raspberrypi,4-model-b", "brcm,bcm2711"], "revision": 0xC03115}
@@ -33,7 +35,10 @@ GIB = 1 << 30
 def found(facts: Mapping[str, Any], name: str) -> Finding:
     """The one finding of that name."""
     (one,) = [
-        one for area in examine(facts, NOW).areas for one in area.findings if one.name == name
+        one
+        for area in examine(facts, NOW, BOARDS).areas
+        for one in area.findings
+        if one.name == name
     ]
     return one
 
@@ -217,23 +222,36 @@ def test_each_advice_is_provoked(monkeypatch: pytest.MonkeyPatch) -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("look", "broken"):
                 calls.add((path.name, node.lineno))
     for facts, *_ in CASES:
-        examine(facts, NOW)
+        examine(facts, NOW, BOARDS)
     assert calls == reached
 
 
 @pytest.mark.parametrize(
     ("code", "model", "stepping", "memory"),
     [
-        (0xC03115, "4B", "1.5", 4096), (0xA02082, "3B", "1.2", 1024),
-        (0x902120, "Zero 2 W", "1.0", 512), (0xB04171, "5", "1.1", 2048),
-        (0xE04171, "5", "1.1", 16384), (0xF04171, "5", "1.1", None),
-        (0x8FFFF1, "unknown model", "1.1", 256),
+        (0xC03115, "Raspberry Pi 4 Model B", "1.5", 4096),
+        (0xA02082, "Raspberry Pi 3 Model B", "1.2", 1024),
+        (0x902120, "Raspberry Pi Zero 2 W", "1.0", 512),
+        (0xE04171, "Raspberry Pi 5 Model B or Raspberry Pi 5 Model B Rev 1.1", "1.1", 16384),
+        (0xB03150, "Raspberry Pi Compute Module 4S", "1.0", 2048),
+        (0xB041A0, "Raspberry Pi Compute Module 5", "1.0", 2048),
+        (0xF03111, "Raspberry Pi 4 Model B", "1.1", None),
+        (0x8FFFF1, "unknown model (0xff)", "1.1", 256),
     ],
-)  # fmt: skip
+)
 def test_a_revision_code_is_read(code: int, model: str, stepping: str, memory: int | None) -> None:
     said = revision(code)
     assert said is not None
-    assert (said.model, said.stepping, said.memory_mib) == (model, stepping, memory)
+    assert (title(said.kind, BOARDS), said.stepping, said.memory_mib) == (model, stepping, memory)
+
+
+def test_a_board_of_ones_own_says_what_its_models_are_called() -> None:
+    (pi4,) = [board for board in BOARDS if board.name == "pi4"]
+    model = pi4.models[0].model_copy(update={"compatible": "acme,garden", "title": "Garden Pi"})
+    own = pi4.model_copy(update={"name": "own", "models": (model,)})
+    assert board_of(["acme,garden", "brcm,bcm2711"], [pi4, own]) is own
+    assert board_of(["acme,other", "brcm,bcm2711"], [pi4, own]) is pi4
+    assert board_of(["acme,other"], [pi4, own]) is None
 
 
 def test_a_code_of_the_old_style_says_nothing() -> None:
@@ -255,7 +273,7 @@ def test_the_first_trouble_and_its_age_are_told() -> None:
 
 
 def test_verdicts_are_counted() -> None:
-    result = examine(service(health="unhealthy"), NOW)
+    result = examine(service(health="unhealthy"), NOW, BOARDS)
     assert [one.name for one in result.broken()] == ["service web"]
     assert result.counts()[BROKEN] == 1
 
@@ -298,7 +316,7 @@ AREAS = (
 @given(VALUES | st.dictionaries(st.sampled_from(AREAS), VALUES))
 def test_any_document_is_judged_or_refused(document: object) -> None:
     try:
-        result = examine(document, NOW)
+        result = examine(document, NOW, BOARDS)
     except BadFacts as bad:
         assert str(bad)  # either is right
     else:

@@ -129,9 +129,18 @@ def test_a_machine_has_limits() -> None:
 
 def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
     virt, pi3 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi3"))
-    assert kernel_words(boot_files(None, partition=3), virt) == "quiet piimage.partition=3"
-    assert kernel_words(boot_files(None), pi3) == "quiet"
-    assert kernel_words(boot_files(None, cmdline=""), pi3) == ""
+    assert (
+        kernel_words(boot_files(None, partition=3), virt, "ttyAMA0") == "quiet piimage.partition=3"
+    )
+    assert kernel_words(boot_files(None), pi3, "ttyAMA0") == "quiet"
+    assert kernel_words(boot_files(None, cmdline=""), pi3, "ttyAMA0") == ""
+
+
+def test_a_card_that_tells_nothing_is_watched_on_the_boards_terminal() -> None:
+    pi3 = emulator_of(load_board("pi3"))
+    silent = boot_files(None, cmdline="quiet console=tty63 loglevel=0")
+    said = kernel_words(silent, pi3, "ttyAMA0")
+    assert said == "quiet console=tty63 loglevel=0 console=ttyAMA0"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,8 @@ def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
 def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
     kind: DiskKind, mode: str, runner: Runner, tmp_path: Path
 ) -> None:
-    pi4 = emulator_of(load_board("pi4")).model_copy(update={"fit": ()})
+    pi4 = load_board("pi4")
+    pi4 = pi4.model_copy(update={"emulator": emulator_of(pi4).model_copy(update={"fit": ()})})
     tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner, kind)
     assert tree is not None
     file = tmp_path / "tree.dtb"
@@ -155,4 +165,4 @@ def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
 @pytest.mark.provokes("firmware.overlay-refused")
 def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> None:
     with pytest.raises(PiimageError, match="raspi4b"):
-        fitted_tree(boot_files(blob(runner, BASE)), emulator_of(load_board("pi4")), runner)
+        fitted_tree(boot_files(blob(runner, BASE)), load_board("pi4"), runner)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from piimage import resources
 from piimage.errors import InputError
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner
@@ -13,6 +14,19 @@ from tests.unit.firmware.cards import card
 def test_a_card_says_for_which_board_it_is(runner: Runner, tmp_path: Path) -> None:
     image = card(runner, tmp_path / "card.img", {}, {"appliance.json": b'{"board": "pi5"}'})
     assert board_of(image).name == "pi5"
+
+
+@pytest.mark.parametrize("place", ["boards", "out/boards", "ours"])
+def test_a_board_of_ones_own_is_found_from_the_card(
+    place: str, runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIIMAGE_BOARDS", str(tmp_path / "ours"))
+    (tmp_path / "out").mkdir()
+    image = card(runner, tmp_path / "out/a.img", {}, {"appliance.json": b'{"board": "shed"}'})
+    (tmp_path / place).mkdir()
+    pi5 = (resources.path("boards") / "pi5.yml").read_text()
+    (tmp_path / place / "shed.yml").write_text(pi5)
+    assert board_of(image).name == "shed"
 
 
 @pytest.mark.provokes("firmware.no-manifest")

@@ -75,6 +75,7 @@ def test_the_passphrase_is_not_shown() -> None:
         Settings(wifi=Wifi("", None)),
         Settings(wifi=Wifi("x" * 33, None)),
         Settings(wifi=Wifi("garden", "short")),
+        Settings(hostname="a" * 60 + ".bcdef"),
         Settings(timezone="../etc/passwd"),
         Settings(timezone="Asia/Tokyo\nx"),
         Settings(timezone="Europe/Wien"),
@@ -298,3 +299,13 @@ def test_settings_that_come_with_a_flash_are_flushed_before_the_card_boots(image
     # Then the start of the card: all but its first block, which is flushed before that goes on.
     rest = [(what, at) for what, at in calls[began[1] :] if what != "read"]
     assert rest == [("write", 4096), ("flush", 0), ("write", 0), ("flush", 0)]
+
+
+def test_a_card_is_told_the_zone_by_its_name_of_today() -> None:
+    (found,) = Settings(timezone="Asia/Calcutta").files().values()
+    assert found.content == b"Asia/Kolkata\n"
+
+
+def test_a_card_may_be_told_every_name_that_a_file_may_have() -> None:
+    (found,) = Settings(hostname="shed.example").files().values()
+    assert found.content == b"shed.example\n"

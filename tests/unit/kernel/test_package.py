@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def test_a_kernel_package_is_taken_apart(store: Store, tmp_path: Path) -> None:
     assert gzip.decompress(job.file(step, "image").read_bytes()) == IMAGE.encode()
     assert job.file(step, "release").read_text() == RELEASE
     assert job.file(step, "board.dtb").read_text() == "a tree"
+
+
+def test_a_board_that_wants_the_image_unpacked_gets_it_so(store: Store, tmp_path: Path) -> None:
+    step = replace(kernel(store, tmp_path, FILES, "board.dtb"), form="raw")
+    job = Builder(store, Runner()).build(step)
+    assert job.file(step, "image").read_bytes() == IMAGE.encode()
 
 
 @pytest.mark.provokes("kernel.incomplete")

@@ -168,3 +168,32 @@ def filled(folder: Path, *names: str) -> Image:
     rootfs = RootFileSystem(diff_ids=(packed.diff_id,))
     config = ImageConfig(os="linux", architecture="arm64", rootfs=rootfs)
     return layout.write_image(config, [packed.descriptor])
+
+
+@pytest.mark.parametrize(
+    ("own", "ring"),
+    [
+        (None, {"size": 8192, "count": 2}),
+        ({"size": "64K"}, {"size": 65536, "count": 2}),
+        ({"count": 9}, {"size": 8192, "count": 9}),
+        ({"size": "1M", "count": 1}, {"size": 1048576, "count": 1}),
+    ],
+)
+def test_a_service_has_the_files_ring_as_far_as_it_names_none(
+    tmp_path: Path, own: dict[str, object] | None, ring: dict[str, int]
+) -> None:
+    entry = {"image": "r/net:1", **({"log": own} if own else {})}
+    appliance = Appliance.model_validate(
+        {
+            "log": {"size": 8192, "count": 2},
+            "services": [{"name": "net", **entry}],
+            "onboot": [{"name": "once", "image": "r/net:1"}],
+        }
+    )
+    once, net = plan_containers(appliance, Lock(), {"r/net:1": image(tmp_path, None)}).containers
+    assert json.loads(net.config)["log"] == ring
+    assert "log" not in json.loads(once.config)
+
+
+def test_the_usual_ring_is_not_spelt_out(tmp_path: Path) -> None:
+    assert "log" not in planned(tmp_path, None)

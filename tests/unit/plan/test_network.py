@@ -12,6 +12,8 @@ from piimage.boards import board_names, load_board
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.errors import InputError
+from piimage.kernel.package import UnpackedKernel
+from piimage.plan.modules import plan_modules
 from piimage.plan.network import (
     network_files,
     wifi_configuration,
@@ -41,11 +43,23 @@ def test_a_fixed_address_is_a_file_that_sh_reads() -> None:
     assert file.path == "etc/piimage/network"
     assert file.content == (
         b"INTERFACE='eth0'\nADDRESS='10.0.0.2/24'\nGATEWAY='10.0.0.1'\nDNS='10.0.0.1 ::1'\n"
+        b"PARENT=''\nVLAN=''\n"
     )
 
 
-def test_without_an_address_nothing_is_fixed() -> None:
-    assert list(network_files(appliance(ethernet={"interface": "eth1"}))) == []
+def test_a_vlan_names_the_interface_that_carries_it_and_takes_its_module() -> None:
+    said = appliance(ethernet={"interface": "end0.100"})
+    (file,) = network_files(said)
+    assert file.content == (
+        b"INTERFACE='end0.100'\nADDRESS=''\nGATEWAY=''\nDNS=''\nPARENT='end0'\nVLAN='100'\n"
+    )
+    board = load_board("pi4")
+    modules = plan_modules(said, board, UnpackedKernel((), ()), lock_of(said, board))
+    assert modules.late == (*board.modules.late, "8021q")
+
+
+def test_who_says_nothing_of_the_wired_network_has_no_file_for_it() -> None:
+    assert list(network_files(appliance(ethernet={}))) == []
     assert list(network_files(Appliance())) == []
 
 

@@ -106,13 +106,13 @@ def settings(version: Version) -> dict[str, str]:
 
 def test_a_board_whose_loader_chooses_tells_the_initramfs_so() -> None:
     assert settings(planned("pi4")) == {
-        "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1",
+        "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1", "WATCHDOG": "watchdog0",
     }  # fmt: skip
 
 
 def test_a_board_with_folders_tells_the_initramfs_so() -> None:
     assert settings(planned("pi3")) == {
-        "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1",
+        "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1", "WATCHDOG": "watchdog0",
     }  # fmt: skip
 
 
@@ -130,6 +130,32 @@ def test_a_card_is_found_by_an_id_that_its_versions_share(store: Store) -> None:
 def test_a_data_partition_of_a_size_is_not_grown() -> None:
     version = planned("pi4", data={"size": "32M"})
     assert settings(version)["GROW"] == "0"
+
+
+def test_a_data_partition_that_grows_begins_as_large_as_the_board_says(store: Store) -> None:
+    version = planned("pi4")
+    layout = version.board.layout.model_copy(update={"data_mib": 96})
+    larger = replace(version, board=version.board.model_copy(update={"layout": layout}))
+    sizes = [card_plan(one, made(one, store)).volumes[-1].size for one in (version, larger)]
+    assert sizes == [64 << 20, 96 << 20]
+
+
+def test_a_board_without_a_watchdog_tells_the_initramfs_so() -> None:
+    version = planned("pi4")
+    board = version.board.model_copy(update={"watchdog": None})
+    system = plan_system(version.appliance, board, lock_of(version.appliance, board), {})
+    assert settings(replace(version, system=system))["WATCHDOG"] == ""
+
+
+def test_a_file_without_a_console_names_neither_port_nor_screen(store: Store) -> None:
+    version = planned("pi4", console=False)
+    line = slot_files(version, made(version, store))["cmdline.txt"]
+    assert isinstance(line, bytes)
+    words = line.decode().split()
+    assert [word for word in words if word.startswith(("console=", "loglevel="))] == [
+        "console=tty63", "loglevel=0",
+    ]  # fmt: skip
+    assert "panic=10" in words
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -5,13 +5,17 @@ CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 export PATH=/usr/sbin:/usr/bin
 
-# The last console= is where /dev/console leads; a screen, if there is one, is told as well. On a card
-# for a test every line begins with its seal: services print on the console too, and know no seal.
+# The last console= is where /dev/console leads; a screen is told as well, unless the file says
+# `console: false`. On a card for a test every line begins with its seal: services print on the
+# console too, and know no seal.
 say() {
 	seal=
 	[ ! -r "$RUN/console-seal" ] || read -r seal <"$RUN/console-seal"
 	echo "${seal:+[$seal] }piimage: $*" >"$CONSOLE"
-	[ ! -e /sys/class/graphics/fb0 ] || echo "piimage: $*" >/dev/tty0
+	[ -e /sys/class/graphics/fb0 ] || return 0
+	consoles=
+	read -r consoles 2>/dev/null </sys/class/tty/console/active || :
+	case $consoles in *tty0*) echo "piimage: $*" >/dev/tty0 ;; esac
 }
 
 # For benchmarks: how far the boot has come.

@@ -1,0 +1,29 @@
+"""What a machine may be called: RFC 1123, and what Linux has room for."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+PATTERN: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*"
+MOST: Final = 64
+"""Characters of a whole name: HOST_NAME_MAX of Linux (limits.h)."""
+MOST_PART: Final = 63
+"""Characters between two dots (RFC 1035, 2.3.4)."""
+
+
+def fault(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with `name`, and what to write instead; None if nothing is."""
+    longest = max(name.split("."), key=len)
+    if len(name) > MOST:
+        return (
+            f"a host name of {len(name)} characters",
+            f"at most {MOST}: Linux has no room for more",
+        )
+    if len(longest) > MOST_PART:
+        what = f"a host name with a part of {len(longest)} characters"
+        return what, f"at most {MOST_PART} without a dot (RFC 1035)"
+    if not re.fullmatch(PATTERN, name, re.ASCII):
+        shown = repr(name)
+        return f"{shown} is no host name", "letters, digits and '-' (RFC 1123), such as greenhouse"
+    return None
