@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -56,13 +58,16 @@ def running(pi: Pi, settings: str = "") -> Iterator[subprocess.Popen[bytes]]:
     pi.write("containers/services/one/container.env", settings)
     pi.write("containers/services/one/layers", "")
     process = subprocess.Popen(
-        ["busybox", "sh", pi.root / "usr/lib/piimage/service", "one"], env=environment()
-    )
+        ["busybox", "sh", pi.root / "usr/lib/piimage/service", "one"],
+        env=environment(), process_group=0,
+    )  # fmt: skip
     try:
         yield process
     finally:
         if process.poll() is None:
             end(process)
+        with contextlib.suppress(ProcessLookupError):  # a check that hangs outlives its service
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def health(pi: Pi, name: str = "one") -> str:
