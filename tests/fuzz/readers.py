@@ -457,7 +457,7 @@ def damaged_wheel(mutator: Mutator) -> bytes:
             digest = hashlib.sha256(data).digest()
             encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
             rows.append(f"{path},sha256={encoded},{len(data)}")
-            archive.writestr(path or "x", data)
+            archive.writestr(path.partition("\0")[0] or "x", data)
         rows.append("hello-1.0.dist-info/RECORD,,")
         archive.writestr("hello-1.0.dist-info/RECORD", "\n".join(rows))
     made = out.getvalue()
