@@ -555,6 +555,7 @@ ELSEWHERE: Mapping[tuple[str, str], str] = {
     ("Trust", "org"): GRANTS,
     ("Kernel", "ucode"): "LinuxKit's; ARM has no microcode",
     ("Entry", "trust"): GRANTS,
+    ("Entry", "context"): "what a folder may read: tests/unit/config/test_boundary.py",
     ("Entry", "system"): "other systems: tests/unit/deploy/test_workloads.py",
 }
 """The keys whose work is elsewhere, or that are documented to do nothing."""
@@ -630,8 +631,8 @@ SERVICE: Mapping[str, Mapping[str, Change]] = {
     },
     "TreeFile": {
         "source": (
-            tree(files=[{"path": "x", "source": "../one.txt"}]),
-            tree(files=[{"path": "x", "source": "../two.txt"}]),
+            tree(files=[{"path": "x", "source": "one.txt"}]),
+            tree(files=[{"path": "x", "source": "two.txt"}]),
         ),
         **{
             name: (laid(), laid(**{name: value}))
@@ -655,6 +656,8 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / f"{name}.txt").write_text(f"correct {name}\n")
     for name in ("f", "g"):
         (tmp_path / name).mkdir()
+        for text in ("one.txt", "two.txt"):
+            (tmp_path / name / text).write_text(text)
         text = yaml.safe_dump({**F, "name": name})
         (tmp_path / name / "service.yml").write_text(text)
     return tmp_path
