@@ -29,11 +29,11 @@ def import_(
     What could not be carried over is said, and stands at the head of the file. An existing file is
     never overwritten.
     """
-    from piimage.boards import load_board  # noqa: PLC0415  # slow, and --help does without
+    from piimage.boards import load_board, search_path  # noqa: PLC0415  # slow, and --help does without
     from piimage.composefile.convert import convert  # noqa: PLC0415
 
-    known = load_board(board)
     target = out or file.with_name(f"{file.absolute().parent.name or 'imported'}.yml")
+    known = load_board(board, search_path([target]))
     made = convert(file, known.name, target.parent)
     write_new(target, made.text.encode())
     for remark in made.remarks:

@@ -18,9 +18,10 @@ from piimage.firmware.settings import Fault, fault
 KERNEL: Final = "kernel.img"
 INITRAMFS: Final = "initramfs.img"
 MAX_CMDLINE: Final = 1024
-SILENT: Final = ("console=tty63", "loglevel=0")
+SILENT: Final = ("console=tty62", "loglevel=0")
 """The kernel's words for no message anywhere. A console has to be there (process 1 and the system's
-own programs open it): the last virtual terminal is, and no screen shows it."""
+own programs open it): a virtual terminal is, and no screen shows this one. The last, tty63, cannot
+be opened as a console (seen with Linux 6.12)."""
 # What the first stage reads before it can follow an `include` (documentation of "include").
 _EARLY: Final = frozenset(
     {

@@ -63,7 +63,7 @@ def test_what_is_said_on_the_console_is_on_the_screen_if_there_is_one(pi: Pi, so
 
 
 @pytest.mark.parametrize("source", ["initramfs_functions", "install_library"])
-@pytest.mark.parametrize("active", ["tty63\n", "ttyAMA0\n", None])
+@pytest.mark.parametrize("active", ["tty62\n", "ttyAMA0\n", None])
 def test_a_screen_that_the_kernel_tells_nothing_is_told_nothing(
     pi: Pi, source: str, active: str | None
 ) -> None:

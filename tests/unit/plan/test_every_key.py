@@ -215,6 +215,10 @@ A: Data = service()
 APPLIANCE: Mapping[str, Change] = {
     "board": ({"board": "pi4"}, {"board": "pi3"}),
     "hostname": ({}, {"hostname": "b"}),
+    "variables": (
+        {"sysctl": {"kernel.x": "${X}"}},
+        {"sysctl": {"kernel.x": "${X}"}, "variables": ["X"]},
+    ),
     "kernel": ({}, {"kernel": {"cmdline": "x"}}),
     "init": ({}, {"init": ["one"]}),
     "onboot": ({}, once()),
@@ -544,11 +548,14 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
 YAML: Mapping[str, Mapping[str, Change]] = {
     "Appliance": APPLIANCE, "Kernel": KERNEL, "Entry": {**CONFIG, **ENTRY}, **NESTED,
 }  # fmt: skip
+GRANTS = "images with labels: tests/unit/plan/test_grants.py"
 ELSEWHERE: Mapping[tuple[str, str], str] = {
-    ("Appliance", "trust"): "LinuxKit's; pins stand in for it",
-    ("Trust", "image"): "LinuxKit's; pins stand in for it",
-    ("Trust", "org"): "LinuxKit's; pins stand in for it",
+    ("Appliance", "trust"): GRANTS,
+    ("Trust", "image"): GRANTS,
+    ("Trust", "org"): GRANTS,
     ("Kernel", "ucode"): "LinuxKit's; ARM has no microcode",
+    ("Entry", "trust"): GRANTS,
+    ("Entry", "context"): "what a folder may read: tests/unit/config/test_boundary.py",
     ("Entry", "system"): "other systems: tests/unit/deploy/test_workloads.py",
 }
 """The keys whose work is elsewhere, or that are documented to do nothing."""
@@ -624,8 +631,8 @@ SERVICE: Mapping[str, Mapping[str, Change]] = {
     },
     "TreeFile": {
         "source": (
-            tree(files=[{"path": "x", "source": "../one.txt"}]),
-            tree(files=[{"path": "x", "source": "../two.txt"}]),
+            tree(files=[{"path": "x", "source": "one.txt"}]),
+            tree(files=[{"path": "x", "source": "two.txt"}]),
         ),
         **{
             name: (laid(), laid(**{name: value}))
@@ -649,6 +656,8 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / f"{name}.txt").write_text(f"correct {name}\n")
     for name in ("f", "g"):
         (tmp_path / name).mkdir()
+        for text in ("one.txt", "two.txt"):
+            (tmp_path / name / text).write_text(text)
         text = yaml.safe_dump({**F, "name": name})
         (tmp_path / name / "service.yml").write_text(text)
     return tmp_path

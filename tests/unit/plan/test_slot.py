@@ -153,7 +153,7 @@ def test_a_file_without_a_console_names_neither_port_nor_screen(store: Store) ->
     assert isinstance(line, bytes)
     words = line.decode().split()
     assert [word for word in words if word.startswith(("console=", "loglevel="))] == [
-        "console=tty63", "loglevel=0",
+        "console=tty62", "loglevel=0",
     ]  # fmt: skip
     assert "panic=10" in words
 
