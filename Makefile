@@ -37,8 +37,8 @@ SAMPLE ?= 40
 SEED ?= 1
 JOBS ?= 1
 mutants: setup
-	.venv/bin/python -m pip install -q --group mutants
-	.venv/bin/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS) $(ROOMS)
+	.venv/bin/python -P -m pip install -q --group mutants
+	PYTHONPATH=. .venv/bin/python -P -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS) $(ROOMS)
 
 format: setup
 	.venv/bin/ruff check --fix -q .

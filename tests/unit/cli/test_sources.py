@@ -72,7 +72,7 @@ def test_what_is_said_of_a_source_reaches_it(tmp_path: Path) -> None:
 
 def test_an_option_that_a_message_tells_to_use_is_there() -> None:
     known = {name for _, command in commands() for name in options(command)}
-    known |= {"--setrw", "--index-url", "--output"}  # blockdev's, pip's, docker save's
+    known |= {"--setrw", "--index-url", "--output", "--sparse"}  # blockdev, pip, docker save, tar
     named = {
         (str(path.relative_to(PACKAGE)), word)
         for path in PACKAGE.rglob("*.py")
