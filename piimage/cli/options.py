@@ -84,13 +84,17 @@ def fetching(verb: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(verb, eval_str=True).parameters
     options = [_option(one) for one in dataclasses.fields(Origin)]
     shown = [one for name, was in own.items() for one in (options if name == "origin" else [was])]
+    signature = inspect.Signature(shown)
 
     @functools.wraps(verb)
-    def called(**values: Any) -> None:  # noqa: ANN401  # whatever the verb's parameters are
-        origin = Origin(**{one.name: values.pop(one.name) for one in options})
-        verb(origin=origin, **values)
+    def called(*words: Any, **values: Any) -> None:  # noqa: ANN401  # whatever the verb takes
+        bound = signature.bind(*words, **values)
+        bound.apply_defaults()
+        said = bound.arguments
+        origin = Origin(**{one.name: said.pop(one.name) for one in options})
+        verb(origin=origin, **said)
 
-    called.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # typer reads it
+    called.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
     called.__annotations__ = {one.name: one.annotation for one in shown}
     return called
 

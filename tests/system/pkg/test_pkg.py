@@ -151,7 +151,8 @@ def test_a_composed_folder_runs_under_the_engine(user: User, client: docker.Dock
 def test_a_composed_sensor_service_runs_under_the_engine(
     user: User, client: docker.DockerClient, name: str, modules: str
 ) -> None:
-    user.run("build", user.folders / name, "--load", "--tag", "test")
+    shared = ("--context", user.folders)  # it has its sources beside it
+    user.run("build", user.folders / name, *shared, "--load", "--tag", "test")
     image = f"piimage/{name}:test"
     (row,) = [one for one in user.listed() if f"{one['name']}:{one['tag']}" == image]
     assert row["size"] < 15_000_000

@@ -115,6 +115,7 @@ def test_another_store_gives_the_same_bytes_without_a_network(
     lock = yaml.safe_load((folder / "service.lock").read_text())
     blobs = tmp_path / "store" / "blobs" / "sha256"
     blobs.mkdir(parents=True)
+    (tmp_path / "store").chmod(0o700)
     machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     others = {"amd64", "arm64"} - {machine}
     unused = {
