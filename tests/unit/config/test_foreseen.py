@@ -184,3 +184,10 @@ def test_a_module_folder_without_what_it_is_made_of_is_refused(
     (tmp_path / "m" / "module.yml").write_text(f"name: m\nlicense: MIT\n{more}")
     (found,) = refused(tmp_path, "modules: [{build: m}]")
     assert found.startswith(code)
+
+
+@pytest.mark.parametrize("device", ["/dev/i2c-*", "/dev/ttyUSB?", "/dev/gpiochip[0-4]"])
+def test_a_device_by_a_wildcard_is_refused(tmp_path: Path, device: str) -> None:
+    """The Pi would wait for a device of that very name."""
+    (found,) = refused(tmp_path, f"services: [{{name: a, image: x, devices: ['{device}']}}]")
+    assert found.startswith(f"config.value 1:42 '{device}' has a wildcard")
