@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from piimage import resources
 from piimage.config.document import parse_document
+from piimage.config.nodes import MAX_BYTES
 from piimage.errors import InputError, PiimageError, raise_all
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
@@ -408,8 +409,11 @@ def _folders(search: Sequence[Path]) -> Iterator[Path]:
 
 
 def _read(name: str, path: Path, search: Sequence[Path]) -> Board:
+    if path.exists() and not path.is_file():
+        raise _unreadable("it is no file", str(path))  # a pipe would be waited for
     try:
-        document, errors = parse_document(path.read_bytes(), str(path))
+        with path.open("rb") as stream:
+            document, errors = parse_document(stream.read(MAX_BYTES + 1), str(path))
     except OSError as error:
         raise _unreadable(f"it cannot be read: {error.strerror}", str(path)) from None
     raise_all(_unreadable(f"this is no YAML: {one.message}", one.place) for one in errors)

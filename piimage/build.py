@@ -25,7 +25,6 @@ from piimage.locking import (
     write_lock,
 )
 from piimage.plan.containers import plan_containers
-from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
 from piimage.plan.wheels import asked_sources, asked_wheels, fetch_wheels, folders_with_wheels
@@ -65,7 +64,6 @@ def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) 
 
 def plan(project: Project, sources: Sources) -> Version:
     """Return the version to be made; images that it needs are pulled first."""
-    refuse_unsupported(project.appliance)
     pulled = sources.images().have(project.lock.images)
     built = sources.dockerfiles().build(folders_of(project.appliance), pulled)
     images = {**pulled, **built}

@@ -26,4 +26,7 @@ def fault(name: str) -> tuple[str, str] | None:
     if not re.fullmatch(PATTERN, name, re.ASCII):
         shown = repr(name)
         return f"{shown} is no host name", "letters, digits and '-' (RFC 1123), such as greenhouse"
+    if "." in name and name.rpartition(".")[2].isdigit():
+        what = f"{name!r} would be taken for an address"
+        return what, "a name whose last part has a letter (RFC 1123, 2.1)"
     return None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Final
 
 WANTED: Final = "8 to 63 ASCII characters, or 64 hex digits"
+_MOST: Final = 4096
+"""Characters of a file that are read: no passphrase is as long."""
 _KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 _PHRASE: Final = re.compile(r"[ -~]{8,63}")
 
@@ -14,6 +17,13 @@ _PHRASE: Final = re.compile(r"[ -~]{8,63}")
 def is_passphrase(secret: str) -> bool:
     """Say whether `secret` is a passphrase, or the key itself in hexadecimal."""
     return bool(_PHRASE.fullmatch(secret) or _KEY.fullmatch(secret))
+
+
+def secret_in(file: Path) -> str | None:
+    """Return the passphrase in the first line of `file`; None if that is none. Raises OSError."""
+    with file.open(errors="replace") as stream:
+        lines = stream.read(_MOST).splitlines()
+    return lines[0] if lines and is_passphrase(lines[0]) else None
 
 
 def network(ssid: str, secret: str | None, *, hidden: bool = False) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from piimage import packers
 from piimage.card.squashfs import Compression, write_squashfs
-from piimage.compose.rules import MERGED, File, Matcher, Rules, added
+from piimage.compose.rules import File, Matcher, Rules, added
+from piimage.config.laid import MERGED
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.rootfs import Notebook

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from piimage.compose.layers import FilesLayer, Layer
-from piimage.compose.rules import MERGED, File, Rules
+from piimage.compose.rules import File, Rules
+from piimage.config.laid import MERGED
 from piimage.lock import LockedWheel
 from piimage.python.project import read_project
 from piimage.python.wheel import Wheel

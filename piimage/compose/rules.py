@@ -9,13 +9,9 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from piimage.store import Blob
 from piimage.trees import Entry, file, folder, symlink
-
-MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-"""The folders that a merged /usr makes links of, and where they lead."""
 
 
 @dataclass(frozen=True)

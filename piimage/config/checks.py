@@ -3,6 +3,7 @@
 The checks look at the document, not at the models, so that they speak even if some value is wrong.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -12,11 +13,13 @@ from typing import Final
 from piimage import resources
 from piimage.config.boundary import is_inside, leading_out, outside
 from piimage.config.document import Document, resolve
+from piimage.config.laid import misplaced, spelled
 from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
 from piimage.errors import InputError, PiimageError
 from piimage.sshkeys import keys_of
+from piimage.wifi import WANTED, secret_in
 
 # containerd's names (pkg/identifiers/validate.go) have one separator at a time, none at the end.
 _RUN_TOGETHER: Final = re.compile("[_.-](?:[_.-]|$)")
@@ -49,8 +52,11 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         _duplicates(root, "modules", "module"),
         _after_errors(root),
         _file_errors(root),
+        _laid_errors(root),
+        _host_key_errors(root),
         _owner_errors(root),
         _module_errors(root),
+        _unsupported_errors(root),
         _wifi_errors(root),
         _check_errors(root),
         _setting_errors(root),
@@ -61,8 +67,8 @@ def folder_errors(document: Document) -> Iterator[InputError]:
     """Give what is wrong in a tree's description (service.yml) beside its single values."""
     for file in _maps(document.root, "files"):
         source = _scalar(file, "source")
-        if source and not _holds(Path.exists, Path(source.text)):
-            yield _no_file(source, "a path beside this file")
+        if source:
+            yield from _reading_errors(source, "a path beside this file", Path.exists)
     for one in _scalars(document.root.items.get("python")):
         if not _holds(Path.is_file, Path(one.text) / "pyproject.toml"):
             yield InputError(
@@ -321,8 +327,24 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
 
 def _seccomp_errors(node: Node | None) -> Iterator[InputError]:
     seccomp = _scalar(node, "seccomp")
-    if seccomp and seccomp.text.startswith("/") and not _holds(Path.is_file, Path(seccomp.text)):
-        yield _no_file(seccomp, "default, unconfined, or a profile's path relative to this file")
+    if seccomp and seccomp.text.startswith("/"):
+        instead = "default, unconfined, or a profile's path relative to this file"
+        yield from _reading_errors(seccomp, instead)
+
+
+def _reading_errors(
+    node: ScalarNode, instead: str, is_there: Callable[[Path], bool] = Path.is_file
+) -> Iterator[InputError]:
+    """Give the error of a file that is not there, or that this user may not read."""
+    if not _holds(is_there, Path(node.text)):
+        yield _no_file(node, instead)
+    elif not os.access(node.text, os.R_OK, effective_ids=True):
+        yield InputError(
+            "config.no-file",
+            f"this user may not read {node.text!r}",
+            place=str(node.at),
+            hint="instead: a file of your own, or change its owner or mode",
+        )
 
 
 def _no_file(node: ScalarNode, instead: str) -> InputError:
@@ -417,13 +439,49 @@ def _file_errors(root: MapNode) -> Iterator[InputError]:
     for file in _maps(root, "files"):
         source, optional = _scalar(file, "source"), _scalar(file, "optional")
         wanted = optional is None or optional.text.lower() != "true"
-        if source and wanted and not _holds(Path.is_file, Path(source.text)):
-            yield _no_file(source, "a path relative to this file, or optional: true beside it")
+        if source and (wanted or _holds(Path.is_file, Path(source.text))):
+            instead = "a path relative to this file, or optional: true beside it"
+            yield from _reading_errors(source, instead)
     for key in _scalars(_node(root, "ssh", "authorized_keys")):
-        if key.text.startswith("/") and not _holds(Path.exists, Path(key.text)):
+        if key.text.startswith("/") and not _holds(Path.is_file, Path(key.text)):
             yield _no_file(key, "a public key's file (ssh-keygen makes one), or the key itself")
         elif key.text:
             yield from _key_errors(key)
+
+
+def _laid_errors(root: MapNode) -> Iterator[InputError]:
+    """Give the files that would take the place of a folder, or have a file for one."""
+    paths: dict[str, ScalarNode] = {}
+    folders: dict[str, bool] = {}
+    for file in _maps(root, "files"):
+        path, source = _scalar(file, "path"), _scalar(file, "source")
+        there = source is None or _holds(Path.is_file, Path(source.text))
+        if path is not None and path.text.strip("/.") and there:
+            kind = _scalar(file, "directory")
+            paths[spelled(path.text)] = path
+            folders[spelled(path.text)] = kind is not None and resolve(kind) is True
+    for name, why in misplaced(folders):
+        yield InputError(
+            "config.misplaced",
+            f"{quoted(paths[name].text)} cannot be there: {why}",
+            place=str(paths[name].at),
+            hint="instead: another path",
+        )
+
+
+def _host_key_errors(root: MapNode) -> Iterator[InputError]:
+    key = _scalar(root, "ssh", "host_key")
+    if key is None or not _holds(Path.exists, Path(key.text)):
+        return  # the build makes it
+    if not _holds(Path.is_file, Path(key.text)):
+        yield _no_file(key, "an ed25519 key's file, or one that the build makes")
+        return
+    from piimage.card.hostkey import read_host_key  # noqa: PLC0415  # few files name one
+
+    try:
+        read_host_key(Path(key.text))
+    except InputError as error:
+        yield InputError(error.code, error.message, place=str(key.at), hint=error.hint)
 
 
 def _owner_errors(root: MapNode) -> Iterator[InputError]:
@@ -470,19 +528,79 @@ def _module_errors(root: MapNode) -> Iterator[InputError]:
                 place=str(build.at),
                 hint="instead: a module folder, relative to this file",
             )
+        params = module.items.get("params")
+        if isinstance(params, MapNode):
+            yield from _parameter_errors(params, _parameters_of(build))
+
+
+def _parameters_of(build: ScalarNode | None) -> Mapping[str, str]:
+    """Return what a module folder says that may be set; nothing where none says it."""
+    from piimage.config.load import load_module  # noqa: PLC0415  # it imports this module
+
+    try:
+        return load_module(Path(build.text)).parameters if build else {}
+    except PiimageError:
+        return {}  # a folder that is wrong has errors of its own
+
+
+def _parameter_errors(params: MapNode, known: Mapping[str, str]) -> Iterator[InputError]:
+    for name, value in params.items.items():
+        if known and name not in known:
+            yield InputError(
+                "modules.bad-parameter",
+                f"the module has no parameter {quoted(name)}",
+                place=str(params.keys[name]),
+                hint=f"instead: {did_you_mean(name, known)}",
+            )
+        text = value.text if isinstance(value, ScalarNode) else ""
+        if any(letter in text for letter in "\"'*?[\\\n\t") or "  " in text:
+            yield InputError(
+                "modules.bad-parameter",
+                f"the value {quoted(text)} cannot be given to a module",
+                place=str(value.at),
+                hint="instead: one without quotes, wildcards, backslashes, tabs and double blanks",
+            )
+
+
+def _unsupported_errors(root: MapNode) -> Iterator[InputError]:
+    """Give what would silently be left out."""
+    for volume in _maps(root, "volumes"):
+        form = _scalar(volume, "format")
+        if form and form.text == "oci" and _said(volume, "image"):
+            yield _unsupported(form, "a volume with an image's layout", "format: filesystem")
+    for one in (_scalar(root, "kernel", "image"), *_scalars(root.items.get("init"))):
+        if one and one.text.startswith(PACKAGE):
+            yield _unsupported(one, f"{one.text} here", "push it to a registry and name it by that")
+
+
+def _unsupported(node: ScalarNode, what: str, instead: str) -> InputError:
+    what = f"this version cannot do {what}"
+    return InputError("plan.unsupported", what, place=str(node.at), hint=f"instead: {instead}")
 
 
 def _wifi_errors(root: MapNode) -> Iterator[InputError]:
     wifi = _node(root, "network", "wifi")
     secret = _scalar(wifi, "psk_file")
-    if secret and not _holds(Path.is_file, Path(secret.text)):
-        yield _no_file(secret, "a file whose first line is the passphrase")
+    if secret:
+        yield from _secret_errors(secret)
     if isinstance(wifi, MapNode) and not _scalar(root, "network", "country"):
         yield InputError(
             "config.no-country",
             "wifi without a country: the radio would stay off",
             place=str(wifi.at),
             hint="instead: country: beside wifi:, two capitals such as JP",
+        )
+
+
+def _secret_errors(file: ScalarNode) -> Iterator[InputError]:
+    if wrong := list(_reading_errors(file, "a file whose first line is the passphrase")):
+        yield from wrong
+    elif secret_in(Path(file.text)) is None:
+        yield InputError(
+            "plan.bad-passphrase",
+            f"the first line of {file.text!r} is no passphrase",
+            place=str(file.at),
+            hint=f"write {WANTED}; for an open network leave psk_file out",
         )
 
 

@@ -114,6 +114,11 @@ class Device(ShortPart):
                 f"{quoted(self.path)} is a device as Compose writes it",
                 f"{named[1]} alone: a container has it under the same path",
             )
+        if {*"*?["} & {*self.path}:
+            raise problem(
+                f"{quoted(self.path)} has a wildcard, and is the name of no device",
+                "each device in turn, such as /dev/i2c-1",
+            )
         if self.type == "a":
             raise problem("a node is of one type", "type: c or b, or path: all")
         if self.mode is not None and not self.mode.isdecimal():

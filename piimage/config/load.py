@@ -72,7 +72,7 @@ def load_all(
     errors: list[PiimageError] = []
     reads: list[tuple[Path, Callable[[Path], object]]] = [
         *((one, partial(load_folder, context=up)) for one, up in _folders(appliance)),
-        *((Path(one.build), load_module) for one in appliance.modules if one.build is not None),
+        *((Path(one.build), _read_module) for one in appliance.modules if one.build is not None),
     ]
     for folder, read in reads:
         try:
@@ -83,6 +83,15 @@ def load_all(
             errors.append(error)
     raise_all(errors)
     return appliance
+
+
+def _read_module(folder: Path) -> None:
+    """Read a module folder as a build does: its module.yml, and what the module is made of."""
+    from piimage.modules.folder import module_folder  # noqa: PLC0415  # it imports this module
+
+    found = module_folder(folder)
+    if found.prebuilt() is None:
+        found.sources()
 
 
 def _folders(appliance: Appliance) -> list[tuple[Path, Path | None]]:

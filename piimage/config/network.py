@@ -127,12 +127,14 @@ def _check_reachable(address: str, gateway: str) -> None:
 def _check_vlan(name: str) -> str:
     """Refuse a VLAN that cannot be: IEEE 802.1Q has the numbers 1 to 4094."""
     parent, dot, number = name.rpartition(".")
-    if name == "lo":
-        raise problem("'lo' is no wired network", "such as eth0")
-    if not dot or not number.isdigit():
+    if name in ("lo", "all", "default"):  # the last two stand for others below /proc/sys/net
+        raise problem(f"{quoted(name)} is no wired network", "such as eth0")
+    if not dot or (number and not number.isdigit()):
         return name
-    if number != str(int(number)) or not 1 <= int(number) <= 4094:
+    if not number or number != str(int(number)) or not 1 <= int(number) <= 4094:
         raise problem(f"{quoted(name)} is no VLAN", f"{parent}.NUMBER, 1 to 4094")
+    if parent.rpartition(".")[2].isdigit():
+        raise problem(f"{quoted(name)} is a VLAN within a VLAN", f"{parent}, which can be made")
     return name
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from piimage.boards import Board
 from piimage.config.models import Appliance
-from piimage.errors import InputError, raise_all
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts
 from piimage.lock import Lock
@@ -23,19 +22,13 @@ class _Named:
 
     name: str
     params: Mapping[str, str]
-    known: Collection[str] = ()
-    """What its folder says that may be set; nothing if it does not say."""
 
 
 def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: Lock) -> ModuleTree:
-    """Return the step that lays out the modules; those built out of tree are made before it.
-
-    Raises InputError ``modules.bad-parameter``.
-    """
+    """Return the step that lays out the modules; those built out of tree are made before it."""
     wifi = board.wifi.modules if board.wifi and wants_wifi(appliance) else ()
     folders = module_folders(appliance)
     named = tuple(_named(appliance, folders))
-    raise_all(_bad_parameters(named))
     extra = tuple((folder.file, module_step(folder, lock)) for folder in folders)
     return ModuleTree(
         kernel,
@@ -54,7 +47,7 @@ def _named(appliance: Appliance, folders: tuple[ModuleFolder, ...]) -> Iterator[
     for module in appliance.modules:
         if module.build is not None:
             folder = next(built).module
-            yield _Named(folder.name, module.params, folder.parameters)
+            yield _Named(folder.name, module.params)
             continue
         assert module.name is not None  # noqa: S101  # the model has one of the two
         yield _Named(module.name, module.params)
@@ -64,22 +57,3 @@ def _symbols(folders: tuple[ModuleFolder, ...], lock: Lock) -> Step | None:
     if not folders:
         return None
     return symbols(lock, required_kernel(lock, str(folders[0].path)))
-
-
-def _bad_parameters(named: tuple[_Named, ...]) -> Iterator[InputError]:
-    for module in named:
-        for name, text in module.params.items():
-            if module.known and name not in module.known:
-                yield InputError(
-                    "modules.bad-parameter",
-                    f"{module.name} has no parameter {name!r}",
-                    place=f"modules.{module.name}.{name}",
-                    hint=f"its module.yml has: {', '.join(module.known)}",
-                )
-            if any(letter in text for letter in "\"'*?[\\\n\t") or "  " in text:
-                yield InputError(
-                    "modules.bad-parameter",
-                    f"the value {text!r} cannot be given to a module",
-                    place=f"modules.{module.name}.{name}",
-                    hint="leave out quotes, wildcards, backslashes, tabs and double blanks",
-                )

@@ -17,7 +17,7 @@ from piimage.errors import InputError
 from piimage.firmware.radios import radio_globs, radio_needs
 from piimage.lock import Lock
 from piimage.oci.bundle import quote
-from piimage.wifi import WANTED, is_passphrase, network
+from piimage.wifi import WANTED, network, secret_in
 
 FIRMWARE_WITHOUT = ("dosfstools", "dpkg")
 """What the kernel hook of raspi-firmware wants; only its folder of files is wanted here."""
@@ -75,15 +75,15 @@ def wifi_configuration(said: Network) -> str:
 def _secret(wifi: Wifi) -> str | None:
     if wifi.psk_file is None:
         return wifi.psk
-    lines = Path(wifi.psk_file).read_text(errors="replace").splitlines()
-    if not lines or not is_passphrase(lines[0]):
+    secret = secret_in(Path(wifi.psk_file))
+    if secret is None:
         raise InputError(
             "plan.bad-passphrase",
             "the first line of the file is no passphrase",
             place=wifi.psk_file,
             hint=f"write {WANTED}; for an open network leave psk_file out",
         )
-    return lines[0]
+    return secret
 
 
 def network_files(appliance: Appliance) -> Iterator[File]:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.compose.rules import MERGED, matcher
+from piimage.compose.rules import matcher
+from piimage.config.laid import MERGED
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError
 from piimage.run import Runner

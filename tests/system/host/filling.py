@@ -33,6 +33,8 @@ class Left:
     """What is left in TMPDIR and in the store's own folder for drafts."""
     untrue: list[str]
     """Blobs of the store whose bytes are not those of their names."""
+    peak: int
+    """How many bytes it took at most, looked at while it ran."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,7 @@ class Place:
         self.prepare()
         self.fill(free)
         run = self.top / "run"
-        done = subprocess.run(
-            argv, cwd=run / "project", env=self.environment(), capture_output=True, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        status, said, peak = self._watched(argv)
         out = run / "out"
         files = {str(p.relative_to(out)): _digest(p) for p in out.rglob("*") if p.is_file()}
         drafts = [str(p) for name in ("tmp", "store/tmp") for p in (run / name).rglob("*")]
@@ -76,7 +75,21 @@ class Place:
         blobs = (run / "store" / "blobs" / "sha256").iterdir()
         new = (path for path in blobs if path.stat().st_nlink == 1)  # others were there before
         untrue = [path.name for path in new if _digest(path) != path.name]
-        return Left(free, done.returncode, done.stderr.decode(), files, drafts, untrue)
+        return Left(free, status, said, files, drafts, untrue, peak)
+
+    def _watched(self, argv: list[str]) -> tuple[int, str, int]:
+        used = peak = self.used()
+        process = subprocess.Popen(
+            argv, cwd=self.top / "run" / "project", env=self.environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        while True:
+            try:
+                _, said = process.communicate(timeout=0.02)
+            except subprocess.TimeoutExpired:
+                peak = max(peak, self.used())
+                continue
+            return process.returncode, said.decode(), max(peak, self.used()) - used
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the command: all that it writes is on the tmpfs."""
@@ -98,28 +111,9 @@ def fill(before: Path, argv: list[str], points: int, share: float) -> dict[str, 
     for name in ("out", "tmp", "home"):
         (top / "before" / name).mkdir(exist_ok=True)
     place = Place(top)
-    place.prepare()
-    used = place.used()
-    peak = _peak(place, argv, used)
     whole = place.run(argv, _SIZE)
-    frees = [int(peak * share * number / points) for number in range(points)]
+    frees = [int(whole.peak * share * number / points) for number in range(points)]
     return {"whole": asdict(whole), "points": [asdict(place.run(argv, free)) for free in frees]}
-
-
-def _peak(place: Place, argv: list[str], used: int) -> int:
-    """Return how many bytes the command takes at most, looked at while it runs."""
-    process = subprocess.Popen(
-        argv, cwd=place.top / "run" / "project", env=place.environment(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, place.used() - used)
-        try:
-            process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            continue
-    return max(peak, place.used() - used)
 
 
 if __name__ == "__main__":

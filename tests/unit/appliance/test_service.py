@@ -219,6 +219,35 @@ def test_a_start_that_failed_holds_no_turn_while_it_waits(pi: Pi) -> None:
         assert not (pi.root / "run/piimage/services/.turn").exists()
 
 
+def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None:
+    """containerd 1.6 answered the next with "mkdir …/one: file exists"; its shim lived on."""
+    bundle = pi.path("run/containerd/state/io.containerd.runtime.v2.task/services.linuxkit/one")
+    hangs = f"""
+    if [ "$3" = run ]; then
+        mkdir {bundle} || exit 1
+        shim='sleep 1000 & echo $! >{pi.root}/started; wait'
+        (cd {bundle} && exec setsid sh -c "$shim") >/dev/null 2>&1 &
+        until [ -s {pi.root}/started ]; do :; done
+        mv {pi.root}/bin/ctr-later {pi.root}/bin/ctr
+        exit 124
+    fi
+    """
+    later = pi.root / "bin/ctr-later"
+    (pi.root / "bin/ctr").rename(later)
+    later.write_text(
+        later.read_text().replace(
+            "shift 2", f"[ $3 != run ] || mkdir {bundle} || exit 1\nshift 2", 1
+        )
+    )
+    pi.program("ctr", hangs)
+    pi.program("runc", f"echo $* >{pi.root}/asked-of-runc")
+    with running(pi):
+        wait_until(lambda: state(pi) == "running", "the second start")
+    started = Path(f"/proc/{(pi.root / 'started').read_text().strip()}/status")
+    assert not started.exists() or "State:\tZ" in started.read_text()
+    assert (pi.root / "asked-of-runc").read_text().endswith("services.linuxkit delete -f one\n")
+
+
 def test_a_service_becomes_healthy_when_its_check_succeeds(pi: Pi) -> None:
     pi.program("wget", f"[ -e {pi.root}/fine ]")
     with running(pi, "HEALTH_KIND=http\nHEALTH_TARGET=http://x\nHEALTH_START=30\n"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from piimage import resources
 from piimage.boards import (
     board_names,
     fitting_source,
+    known_boards,
     load_board,
     overlay_sources,
     parse_board,
@@ -128,6 +130,25 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("a console that no word names", {"console": "ttyS0"}, "last console="),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
+
+
+@pytest.mark.provokes("boards.unreadable")
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_is_no_file_is_refused_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yml"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case "loop":
+            path.symlink_to(path)
+    with pytest.raises(PiimageError, match=r"bad\.yml: ") as caught:
+        load_board("bad", [tmp_path])
+    assert caught.value.code == "boards.unreadable"
+    assert {board.name for board in known_boards([tmp_path])} == {*board_names()}
 
 
 @pytest.mark.provokes("boards.invalid")

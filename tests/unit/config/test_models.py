@@ -23,6 +23,7 @@ FOLDERS = sorted(file.parent for file in resources.path("services").glob("*/serv
 LAYERS = sorted((ROOT / "appliance" / "system").glob("*.yml"))
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y me@home\n"
+CONTENT = {".pub": KEY, ".psk": "correct horse\n"}
 DESIGN = """
 board: pi4
 hostname: greenhouse
@@ -60,7 +61,7 @@ test: { checks: [ { run: uname -a, expect: Linux }, { http: "http://127.0.0.1:92
 def design(tmp_path: Path) -> Path:
     for name in ("key.pub", "shed.psk", "service/Dockerfile", "module/module.yml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(KEY if name.endswith(".pub") else "")
+        (tmp_path / name).write_text(CONTENT.get(name[-4:], ""))
     file = tmp_path / "a.yml"
     file.write_text(DESIGN)
     return file
@@ -203,7 +204,7 @@ def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> 
     ]
     for name in (".ssh/id_ed25519.pub", "secrets/shed.psk", "kernel-modules/mine/module.yml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(KEY if name.endswith(".pub") else "")
+        (tmp_path / name).write_text(CONTENT.get(name[-4:], ""))
     file = tmp_path / "a.yml"
     file.write_text("\n".join(uncommented).replace("~/", f"{tmp_path}/"))
     appliance = load([file])

@@ -60,6 +60,7 @@ def test_it_is_refused_and_said_why(tmp_path: Path, text: str, message: str) -> 
         "network: {ethernet: {interface: eth0.1}}",
         "network: {ethernet: {interface: end0.4094, address: 10.0.0.2/24}}",
         "network: {ethernet: {interface: br.lan}}",
+        "network: {ethernet: {interface: br.lan.7}}",
         "network: {country: GG}",
         "hostname: " + "a" * 63,
         "hostname: " + "a" * 60 + ".bcd",
@@ -70,6 +71,23 @@ def test_it_is_refused_and_said_why(tmp_path: Path, text: str, message: str) -> 
 def test_it_is_taken(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yml").write_text(text)
     load([tmp_path / "a.yml"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network: {ethernet: {interface: eth0.100.200}}", "a VLAN within a VLAN; instead: eth0.1"),
+        ("network: {ethernet: {interface: eth0.}}", "'eth0.' is no VLAN; instead: eth0.NUMBER"),
+        ("network: {ethernet: {interface: all}}", "'all' is no wired network"),
+        ("hostname: 192.168.1.5", "'192.168.1.5' would be taken for an address"),
+        ("hostname: pi.7", "'pi.7' would be taken for an address"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(PiimageError) as caught:
+        load([tmp_path / "a.yml"])
+    assert message in str(caught.value)
 
 
 # Each is the network's, everybody's, a group's, reserved, every machine's own, or no address.

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import load_board
-from piimage.config.models import Appliance
 from piimage.debian.package import Package
 from piimage.errors import InputError, PiimageError
-from piimage.kernel.package import UnpackedKernel
 from piimage.lock import Lock
 from piimage.lock.model import LockedRoot
 from piimage.modules.folder import module_folder
 from piimage.modules.requests import locked_kernel, module_requests
 from piimage.modules.steps import KernelFiles, Prebuilt, module_step
-from piimage.plan.modules import plan_modules
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Store
@@ -127,10 +123,3 @@ def test_a_file_that_the_kernel_does_not_have_is_named(store: Store, runner: Run
     step = replace(source_package(store), files=("drivers/x.c", "drivers/y.c"))
     with pytest.raises(PiimageError, match=r"no file drivers/y\.c"):
         Builder(store, runner).build(step)
-
-
-@pytest.mark.provokes("modules.bad-parameter")
-def test_a_parameter_that_no_kernel_takes_is_refused() -> None:
-    what = Appliance.model_validate({"modules": [{"name": "loop", "params": {"max": 'a"b'}}]})
-    with pytest.raises(InputError, match="cannot be given"):
-        plan_modules(what, load_board("qemu-virt"), UnpackedKernel((), ()), Lock())

@@ -13,7 +13,6 @@ from piimage.card.ext4 import Ext4Volume
 from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.plan.containers import plan_containers
-from piimage.plan.limits import refuse_unsupported
 from piimage.plan.slot import (
     Version,
     boot_of,
@@ -246,13 +245,3 @@ def test_an_owner_that_is_no_container_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         planned("pi4", files=[file])
     assert caught.value.code == "plan.unknown-owner"
-
-
-@pytest.mark.provokes("plan.unsupported")
-def test_what_would_silently_be_left_out_is_refused() -> None:
-    refuse_unsupported(Appliance.model_validate(SERVICES))
-    with pytest.raises(InputError) as caught:
-        refuse_unsupported(
-            Appliance.model_validate({"volumes": [{"name": "v", "image": "x", "format": "oci"}]})
-        )
-    assert caught.value.code == "plan.unsupported"
