@@ -142,7 +142,9 @@ def test_a_system_that_cannot_give_devices_is_refused_before_anything_is_sent(
 
     new = release(store, one="2", two="1")
     path = "services/one/prestart"
-    line = b"grant_device 'services/one' '/dev/hwrng' c 0600 0:0 '/dev/piimage/services/one/hwrng'\n"
+    line = (
+        b"grant_device 'services/one' '/dev/hwrng' c 0600 0:0 '/dev/piimage/services/one/hwrng'\n"
+    )
     asking = replace(new, folders={**new.folders, path: b"mkdir -p '/data/x'\n" + line})
     old = fake_ssh(tmp_path / "old", {"pi": liar(tmp_path, [HELLO, SLOT])})
     with pytest.raises(InputError, match="cannot give devices to services/one;") as caught:
