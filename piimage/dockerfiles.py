@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from piimage import events
 from piimage.config.boundary import require_inside
+from piimage.config.container import LABEL
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError, raise_all
 from piimage.oci import dockerfile, models
@@ -46,6 +47,11 @@ def base_images(folder: Path) -> tuple[str, ...]:
     path = folder / _NAME
     require_inside(path, folder, str(path))
     return dockerfile.base_images(path.read_text(), {}, str(path))
+
+
+def says_label(folder: Path) -> bool:
+    """Say whether the Dockerfile of `folder` itself has a word of LinuxKit's label."""
+    return LABEL in (folder / _NAME).read_text()
 
 
 @dataclass(frozen=True)

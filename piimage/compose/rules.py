@@ -58,6 +58,11 @@ class File:
     uid: int = 0
     gid: int = 0
 
+    @property
+    def private(self) -> bool:
+        """Whether only its owner may read it."""
+        return not self.mode & 0o077
+
 
 @dataclass(frozen=True)
 class Bundle:

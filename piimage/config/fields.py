@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BeforeValidator
 
 from piimage.config.mounting import check_destination, check_options
 from piimage.config.values import as_text, closest, did_you_mean, form, problem, quoted
+from piimage.errors import InputError
+from piimage.oci.reference import parse
 
 _CAPABILITIES: Final = """
 AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE
@@ -174,6 +176,15 @@ def _filled_in(value: str) -> str:
     return value
 
 
+def _reference(value: str) -> str:
+    if not value.startswith("@pkg:"):  # LinuxKit's @pkg:PATH, which is told by itself
+        try:
+            parse(value)
+        except InputError as error:
+            raise problem(error.message, error.hint or _IMAGE) from error
+    return value
+
+
 def _identity(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value <= MOST_ID):
         raise problem(
@@ -209,4 +220,5 @@ ImageName = Annotated[
     str,
     *form(r"[^\s]{1,512}", "image", _IMAGE),
     AfterValidator(_filled_in),
+    AfterValidator(_reference),
 ]

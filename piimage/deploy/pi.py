@@ -31,6 +31,8 @@ from piimage.run import Runner
 from piimage.store import Blob, Store
 
 _PACKED_BELOW: Final = 1 << 20  # bytes; larger layers are packed already, and worth no second try
+DEVICES: Final = "devices"
+"""The feature of agents whose system has `grant_device`, which containers with devices call."""
 _TRIES: Final = 2  # of a layer: what was begun long ago may be damaged
 
 
@@ -96,6 +98,7 @@ class PiTarget:
         notes = self._fitting(slot, release)
         if self.wish.services:
             release = self._partly(link, release)
+        self._require_devices(link, release)
         asked = (*release.needed(), release.containers)
         said = link.ask("have", layers=list(asked))
         have = link.checked(lambda: answers.have(said, asked))
@@ -129,6 +132,16 @@ class PiTarget:
             place=self.name,
             hint="flash a new card (piimage flash), or deploy with --containers-only",
         )
+
+    def _require_devices(self, link: Link, release: Release) -> None:
+        """Refuse a system on which containers with devices would not start."""
+        names = release.with_devices
+        if names and DEVICES not in link.features:
+            raise InputError(
+                "deploy.needs-flash",
+                f"its system is older and cannot give devices to {', '.join(names)}",
+                place=self.name, hint="build the file anew and flash it",
+            )  # fmt: skip
 
     def _partly(self, link: Link, release: Release) -> Release:
         answer = link.ask("folders")

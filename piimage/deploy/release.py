@@ -31,6 +31,7 @@ _PATH: Final = re.compile(
     r"|volumes/[A-Za-z0-9_][A-Za-z0-9_.-]*/(layers|container\.env)"
 )
 _HEALTH_START: Final = re.compile(r"^HEALTH_START='?(\d+)", re.MULTILINE)
+_GRANTS: Final = re.compile(rb"^grant_device ", re.MULTILINE)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Each version has its own: they name the containers.
 _OWN: Final = frozenset({"initramfs.img", MANIFEST})
@@ -58,6 +59,13 @@ class Release:
     def services(self) -> tuple[str, ...]:
         """The names of the services."""
         return services_of(self.folders)
+
+    @property
+    def with_devices(self) -> tuple[str, ...]:
+        """The folders of the containers that ask the system for a device before their start."""
+        scripts = {p: data for p, data in self.folders.items() if p.endswith("/prestart")}
+        found = (path for path, data in scripts.items() if _GRANTS.search(data))
+        return tuple(sorted(path.removesuffix("/prestart") for path in found))
 
     @property
     def patience(self) -> int:

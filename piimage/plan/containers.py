@@ -19,6 +19,7 @@ from piimage.config.container import (
     secure_defaults,
 )
 from piimage.config.models import Appliance, Entry, Logging
+from piimage.dockerfiles import base_images, says_label
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
 from piimage.oci.bundle import folder_name
@@ -115,8 +116,9 @@ class _Labels:
             return image_layers(image), execution, secure_defaults()
         if entry.image is not None:
             require_granted(one, self.appliance.trust, self._pins.get(name))
-        elif (base := self._base_of(execution)) is not None:
-            require_consent(one, self.appliance.trust, base)
+        else:
+            for base in self._speakers(Path(name), execution):
+                require_consent(one, self.appliance.trust, base)
         below = merge(linuxkit_defaults(), one.label)
         return image_layers(image), execution, _with_net_settings(below, entry)
 
@@ -124,15 +126,17 @@ class _Labels:
     def _pins(self) -> Mapping[str, LockedImage]:
         return {one.reference: one for one in self.lock.images}
 
-    def _base_of(self, execution: Execution) -> LockedImage | None:
-        """Return the pin of the image that a built one has its label from.
+    def _speakers(self, folder: Path, execution: Execution) -> Sequence[LockedImage]:
+        """Return the pins of the images whose word the label of a built image may be.
 
-        None if the Dockerfile says it itself: that is the folder's word, as a service.yml's is.
+        They are images that the Dockerfile of `folder` names: those that have this very label, or
+        all of them where neither they nor the Dockerfile say it (ONBUILD of one did). None if the
+        Dockerfile says it itself: that is the folder's word, as a service.yml's is.
         """
-        for reference, pin in self._pins.items():
-            if _text_of(self.images[reference].config.execution) == _text_of(execution):
-                return pin
-        return None
+        named = [self._pins[one] for one in base_images(folder)]
+        said = _text_of(execution)
+        same = [p for p in named if _text_of(self.images[p.reference].config.execution) == said]
+        return same or ([] if says_label(folder) else named)
 
 
 def _text_of(execution: Execution) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piimage import resources
@@ -15,6 +15,7 @@ from piimage.compose.image import ImageKernel, image_layers, scans
 from piimage.compose.layers import Layer, ModulesLayer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
+from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.kernel.initramfs import Initramfs, InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
@@ -65,7 +66,7 @@ def plan_system(
     layers += [*agent_layers(appliance, lock), *_base_layers(lock)]
     layers.append(ModulesLayer(modules))
     layers += wifi_layers(appliance, board, lock)
-    layers.append(_config_layer(appliance, appliance_folder))
+    layers += _config_layers(appliance, appliance_folder)
     sources = {name: path.read_bytes() for name, path in overlay_sources(board).items()}
     return System(kernel, tuple(layers), base, _firmware(board, lock), CompiledOverlays(sources))
 
@@ -96,26 +97,24 @@ def _firmware(board: Board, lock: Lock) -> Extracted | None:
     return Extracted("the boot firmware", tuple(package(one) for one in named), patterns)
 
 
-def _config_layer(appliance: Appliance, folder: Path) -> Layer:
-    """Return the layer of what piimage and the file lay over the packages."""
+def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
+    """Give the layer of what piimage and the file lay over the packages.
+
+    What of the file's only its owner may read may be a secret, and lies in one of its own.
+    """
     own = [*folder_files(folder / "rootfs", ""), *_generated(appliance)]
     over = stated(appliance, own)
     folders = list(over.folders)
     if appliance.data.mount != _DATA:  # its place in the read-only root
         folders.insert(0, Folder(appliance.data.mount.strip("/"), 0o755))
-    files = (*without(own, over), *over.files)
+    files = (*without(own, over), *(one for one in over.files if not one.private))
     layer = files_layer("the appliance", [system_tree()], folder, files)
     assert layer is not None  # noqa: S101  # there are always files
-    return type(layer)(
-        layer.name,
-        Rules(
-            files=layer.rules.files,
-            users=layer.rules.users,
-            groups=layer.rules.groups,
-            folders=tuple(folders),
-            links=over.links,
-        ),
-    )
+    rules = replace(layer.rules, folders=tuple(folders), links=over.links)
+    yield type(layer)(layer.name, rules)
+    if private := tuple(one for one in over.files if one.private):
+        # Its folders are those of the layer below: what lies above counts.
+        yield SecretLayer("the private files", Rules(files=private, folders=tuple(folders)))
 
 
 def _generated(appliance: Appliance) -> Iterator[File]:

@@ -233,3 +233,22 @@ def test_a_folder_s_health_and_restart_go_into_the_label(tmp_path: Path) -> None
     assert (service.container.user, service.user) == (None, "b")
     assert service.applets
     assert service.applets.names == ("sh", "ls")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("Team/Tool", "capital letters"),
+        ("x:/", "'x:' is no registry"),
+        ("x@sha256:12", "'sha256:12' is no digest"),
+        ("r.example/x:", "'' is no tag"),
+    ],
+)
+def test_an_image_that_no_registry_could_have_is_refused_wherever_it_stands(
+    name: str, what: str
+) -> None:
+    entry = {"name": "a", "image": name}
+    for said in ({"trust": {"image": [name]}}, {"services": [entry]}, {"init": [name]},
+                 {"kernel": {"image": name}}, {"volumes": [entry]}):  # fmt: skip
+        with pytest.raises(ValueError, match=what):
+            Appliance.model_validate(said)

@@ -135,6 +135,24 @@ def test_a_pi_of_another_board_or_system_is_refused(pi: Stand, ssh: Runner, stor
     assert deploy(ssh, store, Wish(other, containers_only=True)) == ("one",)
 
 
+def test_a_system_that_cannot_give_devices_is_refused_before_anything_is_sent(
+    pi: Stand, tmp_path: Path, ssh: Runner, store: Store
+) -> None:
+    from dataclasses import replace
+
+    new = release(store, one="2", two="1")
+    path = "services/one/prestart"
+    line = (
+        b"grant_device 'services/one' '/dev/hwrng' c 0600 0:0 '/dev/piimage/services/one/hwrng'\n"
+    )
+    asking = replace(new, folders={**new.folders, path: b"mkdir -p '/data/x'\n" + line})
+    old = fake_ssh(tmp_path / "old", {"pi": liar(tmp_path, [HELLO, SLOT])})
+    with pytest.raises(InputError, match="cannot give devices to services/one;") as caught:
+        deploy(old, store, Wish(asking, containers_only=True))
+    assert caught.value.code == "deploy.needs-flash"
+    assert target(ssh, store, "pi", asking).plan().layers
+
+
 @pytest.mark.provokes("deploy.wrong-architecture")
 def test_a_pi_of_another_architecture_is_refused(
     ssh: Runner, store: Store, monkeypatch: pytest.MonkeyPatch

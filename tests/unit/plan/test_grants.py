@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from piimage.compose.containers import ContainersLayer
 from piimage.config.container import LABEL
 from piimage.config.models import Appliance
 from piimage.errors import ErrorGroup, InputError
@@ -222,25 +223,60 @@ def test_a_build_gives_what_was_granted(store: Store) -> None:
     assert planned(store, appliance(trust=list(ASKED))) == by_section
 
 
+TWIN = "registry.example.org:5000/stranger/twin:v1"
+
+
+def built(
+    store: Store, folder: Path, labels: Mapping[str, Mapping[str, object]], text: str, **said: Any
+) -> ContainersLayer:
+    """Plan a service that the Dockerfile `text` gave the label ROOT; `labels` are its bases'."""
+    (folder / "Dockerfile").write_text(text)
+    made = Appliance.model_validate(
+        {"services": [{"name": "web", "build": str(folder)}, *said.pop("more", [])], **said}
+    )
+    return plan_containers(
+        made,
+        Lock(images=tuple(pin(OLD, *ASKED, name=name) for name in labels)),
+        {**{name: image(store, one) for name, one in labels.items()},
+         str(folder): image(store, ROOT)},
+    )  # fmt: skip
+
+
 def test_a_label_that_a_dockerfile_s_base_has_is_that_image_s_word(
     store: Store, tmp_path: Path
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM {NAME}\n")
-
-    def built(base: Mapping[str, object], trust: Mapping[str, Any] | None = None) -> Any:
-        entry = {"name": "web", "build": str(tmp_path)}
-        made = Appliance.model_validate({"services": [entry], "trust": trust})
-        return plan_containers(
-            made,
-            Lock(images=(pin(),)),
-            {NAME: image(store, base), str(tmp_path): image(store, ROOT)},
-        )
-
-    error = refusal(built, ROOT)
+    text = f"FROM {NAME}\n"
+    error = refusal(built, store, tmp_path, {NAME: ROOT}, text)
     assert (error.code, error.place) == ("images.not-granted", "services.web")
-    built(ROOT, {"image": [NAME]})
-    # A Dockerfile's own LABEL is the folder's word, as a service.yml's `config:` is.
-    built({"pid": "host"})
+    assert built(store, tmp_path, {NAME: ROOT}, text, trust={"image": [NAME]})
+
+
+def test_a_dockerfile_s_own_label_is_the_folder_s_word(store: Store, tmp_path: Path) -> None:
+    text = f"FROM {NAME}\nLABEL {LABEL}='{json.dumps(ROOT)}'\n"
+    assert built(store, tmp_path, {NAME: {"pid": "host"}}, text)
+
+
+def test_a_base_that_has_the_label_of_a_trusted_image_is_not_trusted_for_it(
+    store: Store, tmp_path: Path
+) -> None:
+    """Whoever makes a base can copy the label of an image that the file trusts."""
+    more = [{"name": "tool", "image": NAME}]
+    error = refusal(
+        lambda: built(
+            store, tmp_path, {NAME: ROOT, TWIN: ROOT}, f"FROM {TWIN}\n",
+            trust={"image": [NAME]}, more=more,
+        )
+    )  # fmt: skip
+    assert (error.code, error.place) == ("images.not-granted", "services.web")
+
+
+def test_a_label_that_neither_dockerfile_nor_base_has_is_the_base_s_word(
+    store: Store, tmp_path: Path
+) -> None:
+    """A base's ONBUILD LABEL is carried out by whoever builds on it."""
+    bases, text = {NAME: {"pid": "new"}}, f"FROM {NAME}\n"
+    assert refusal(built, store, tmp_path, bases, text).code == "images.not-granted"
+    assert built(store, tmp_path, bases, text, trust={"image": [NAME]})
 
 
 def test_a_label_that_cannot_be_read_is_refused_by_image() -> None:

@@ -55,6 +55,49 @@ def made(version: Version, store: Store) -> Job:
     return Job(store, Runner(), events.ignore, outputs)
 
 
+FILE = {"path": "etc/mqtt/password"}
+
+
+@pytest.mark.parametrize(
+    ("said", "private"),
+    [({}, True), ({"mode": "0400"}, True), ({"mode": "0640"}, False), ({"mode": "0604"}, False)],
+)
+def test_nothing_published_tells_of_a_file_that_its_owner_alone_reads(
+    store: Store, said: dict[str, str], private: bool
+) -> None:
+    """Whoever knows all the rest could else try passwords without the card."""
+    versions = [
+        planned("pi4", files=[{**FILE, **said, "contents": text}]) for text in ("one", "two")
+    ]
+    identities = {published_identity(one, made(one, store)) for one in versions}
+    assert len(identities) == (1 if private else 2)
+    assert {one.file_mode for one in versions} == {0o600 if private else 0o644}
+
+
+def test_what_lies_above_a_private_file_is_as_without_it(store: Store) -> None:
+    """The uppermost layer that has a folder says whose it is."""
+    files = [
+        {"path": "root/a", "contents": "x"},
+        {"path": "etc/own", "directory": True, "mode": "0711", "uid": 7},
+        {"path": "etc/own/b", "contents": "x"},
+        {"path": "srv/made/c", "contents": "x", "uid": 8},
+    ]
+    *_, below, above = planned("pi4", files=files).system.layers
+    trees = [
+        {one.path: (one.mode, one.uid) for one in layer.tree(made_nothing(store)) if not one.size}
+        for layer in (below, above)
+    ]
+    assert trees[1].items() <= trees[0].items()
+    assert trees[1] == {
+        "etc": (0o755, 0), "etc/own": (0o711, 7), "root": (0o700, 0), "srv": (0o755, 0),
+        "srv/made": (0o700, 8),
+    }  # fmt: skip
+
+
+def made_nothing(store: Store) -> Job:
+    return Job(store, Runner(), events.ignore, {})
+
+
 def _blob(store: Store, step: Step, name: str) -> Blob:
     return store.add_bytes(f"{step.key} {name}".encode())
 
