@@ -421,6 +421,11 @@ def test_a_variable_without_a_value_is_met_with_all_ways_out(tmp_path: Path) -> 
     )
 
 
+def test_a_variable_within_a_default_is_refused_not_half_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("{variables: [X, Y], hostname: '${X:-${Y:-z}}'}")
+    assert "config.bad-variable" in {e.code for e in errors_of(load, [tmp_path / "a.yml"])}
+
+
 @pytest.mark.parametrize("text", ["hostname: ${X}", "init: ['${X:-}a:1']", "timezone: ${X}"])
 def test_a_variable_that_is_not_listed_is_named_where_it_is_no_text(
     tmp_path: Path, text: str
