@@ -23,7 +23,10 @@ RESERVED: Final = frozenset(
 )  # fmt: skip
 """What piimage writes itself: a second value would make a card that does not boot."""
 
-_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
+# Those of HDMI may name the port; the licences are the two that have capitals.
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]*|hdmi_[a-z0-9_]+:[01]|decode_(?:MPG2|WVC1)")
+_WORDS: Final = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
+"""What YAML has for yes and no; the firmware reads a number, and each word as 0."""
 _VALUE: Final = re.compile(r"[ -~]*")
 
 
@@ -53,6 +56,10 @@ def fault(key: str, value: str) -> Fault | None:
             f"the value of {key} has characters that config.txt cannot hold",
             "one line of ASCII",
             of_value=True,
+        )
+    if number := _WORDS.get(value.lower()):
+        return Fault(
+            f"{key}={value} is no number, and means 0 to the firmware", number, of_value=True
         )
     if len(line := f"{key}={value}") > MAX_LINE:
         return Fault(
