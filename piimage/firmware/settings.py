@@ -43,14 +43,22 @@ class Fault:
 def fault(key: str, value: str) -> Fault | None:
     """Return what is wrong with the line ``key=value``, if anything is."""
     if key.lower() == OVERLAY:
+        name, _, parameters = value.partition(",")
+        own = "; its parameters go into an overlay of your own (docs/boards.md)"
         return Fault(
-            f"{key!r} cannot be set in config.txt", f"boot: {{ overlays: [{_overlay(value)}] }}"
+            f"{key!r} cannot be set in config.txt",
+            f"boot: {{ overlays: [{_overlay(name)}] }}{own if parameters else ''}",
+            of_value=True,
         )
     if key.lower() in RESERVED:
         return Fault(f"{key} is piimage's to set", "nothing: the board and the slots decide it")
     if not _KEY.fullmatch(key):
         known = key.lower() if _KEY.fullmatch(key.lower()) else "KEY: VALUE, KEY of a-z, 0-9 and _"
         return Fault(f"{key!r} is no setting of config.txt", known)
+    return _of_value(key, value)
+
+
+def _of_value(key: str, value: str) -> Fault | None:
     if not _VALUE.fullmatch(value):
         return Fault(
             f"the value of {key} has characters that config.txt cannot hold",
@@ -72,4 +80,4 @@ def fault(key: str, value: str) -> Fault | None:
 
 
 def _overlay(value: str) -> str:
-    return re.split("[,:]", value)[0].strip() or "NAME"
+    return value.partition(":")[0].strip() or "NAME"
