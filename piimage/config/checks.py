@@ -414,6 +414,9 @@ def _cycle(
 
 
 def _file_errors(root: MapNode) -> Iterator[InputError]:
+    from piimage.config.laid import laying_errors  # noqa: PLC0415  # container folders have none
+
+    yield from laying_errors(_maps(root, "files"))
     for file in _maps(root, "files"):
         source, optional = _scalar(file, "source"), _scalar(file, "optional")
         wanted = optional is None or optional.text.lower() != "true"

@@ -5,14 +5,15 @@ Source: LinuxKit's src/cmd/linuxkit/moby/build.go, `filesystem`; decision 121.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from piimage.compose.rules import MERGED, File, Folder
+from piimage.compose.rules import File, Folder
+from piimage.config.laid import FOLDERS, leading, spelling
 from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.oci.spec import container_ids
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 # Folders of the system, which a file below them leaves as they are; all others have 0755.
 _MODES: Final = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
-_SYSTEM: Final = frozenset(
-    {"bin", "boot", "containers", "data", "dev", "etc", "home", "lib", "media", "mnt", "opt",
-     "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/include", "usr/lib",
-     "usr/local", "usr/sbin", "usr/share", "var", "var/cache", "var/lib", "var/log", "var/spool",
-     "var/tmp"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ def stated(appliance: Appliance, own: Iterable[File]) -> Stated:
     Raises InputError ``plan.unknown-owner``.
     """
     ids = container_ids([entry.name for entry in entries(appliance)])
-    said = {_path(one.path): one for one in appliance.files if _is_there(one)}
+    said = {spelling(one.path): one for one in appliance.files if _is_there(one)}
     files: list[File] = []
     folders: dict[str, Folder] = {}
     links: dict[str, str] = {}
@@ -67,26 +62,15 @@ def stated(appliance: Appliance, own: Iterable[File]) -> Stated:
             links[path] = one.symlink
         else:
             files.append(File(path, _content(one, appliance), one.permissions, *owner))
-    known = {*_SYSTEM, *(folder for file in own for folder in _leading(file.path))}
+    known = {*FOLDERS, *(folder for file in own for folder in leading(file.path))}
     for path, one in said.items():
         lead = Folder("", _searchable(one.permissions), _id(one.uid, ids), _id(one.gid, ids))
-        for folder in _leading(path):
+        for folder in leading(path):
             if folder not in said and folder not in known:
                 folders.setdefault(folder, replace(lead, path=folder))
             elif folder in _MODES:
                 folders.setdefault(folder, Folder(folder, _MODES[folder]))
     return Stated(tuple(files), tuple(folders[path] for path in sorted(folders)), links)
-
-
-def _path(path: str) -> str:
-    """Return the one spelling of `path`: /lib/x and usr/lib//x are the same file."""
-    first, *rest = [part for part in path.split("/") if part not in ("", ".")]
-    return "/".join([MERGED.get(first, first) if rest else first, *rest])
-
-
-def _leading(path: str) -> Iterator[str]:
-    parts = path.split("/")[:-1]
-    yield from ("/".join(parts[: depth + 1]) for depth in range(len(parts)))
 
 
 def _is_there(one: Described) -> bool:
