@@ -38,18 +38,18 @@ def laying_errors(entries: Iterable[MapNode]) -> Iterator[InputError]:
 
     The later entry of one path counts, as the build has it.
     """
-    said = {spelling(path.text): (path, _is_file(one)) for one in entries if (path := _path(one))}
+    said = {spelling(node.text): (node, _is_file(one)) for one in entries if (node := _path(one))}
     files = {path for path, (_, is_file) in said.items() if is_file}
-    for path, (node, _) in said.items():
+    for path, (at, _) in said.items():
         if any(len(os.fsencode(name)) > MAX_NAME for name in path.split("/")):
-            yield _error(node, f"a name of over {MAX_NAME} bytes", "a shorter one")
+            yield _error(at, f"a name of over {MAX_NAME} bytes", "a shorter one")
         if path in files & FOLDERS:
-            what = f"{quoted(node.text)} is a folder of the system"
-            yield _error(node, what, f"a path below it, such as {path}/NAME")
+            what = f"{quoted(at.text)} is a folder of the system"
+            yield _error(at, what, f"a path below it, such as {path}/NAME")
         for above in leading(path):
             if above in files:
-                what = f"{quoted(node.text)} lies below {quoted(above)}, which files: makes a file"
-                yield _error(node, what, "one of the two, or another name")
+                what = f"{quoted(at.text)} lies below {quoted(above)}, which files: makes a file"
+                yield _error(at, what, "one of the two, or another name")
 
 
 def _path(one: MapNode) -> ScalarNode | None:
