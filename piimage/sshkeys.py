@@ -52,6 +52,8 @@ _VALUED: Final = frozenset(
     {"command", "environment", "expiry-time", "from", "permitlisten", "permitopen", "principals",
      "tunnel"}
 )  # fmt: skip
+_ONCE: Final = frozenset({"command", "from", "principals"})
+_WHEN: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?(?:Z|UTC)?", re.IGNORECASE)
 DROPBEAR_OPTIONS: Final = frozenset(
     {"command", "no-agent-forwarding", "no-port-forwarding", "no-pty", "no-touch-required",
      "no-x11-forwarding", "permitlisten", "permitopen", "restrict", "verify-required"}
@@ -64,11 +66,12 @@ _TYPE: Final = re.compile(
 _NAMES: Final = "|".join(re.escape(name) for name in (*TYPES, "ssh-dss"))
 _A_TYPE: Final = re.compile(rf"(?:^|\s)(?:{_NAMES})(?:\s|$)")
 _A_BLOB: Final = re.compile(r"(?:^|\s)AAAA[0-9A-Za-z+/]")
-_OPTION: Final = re.compile(r'([A-Za-z0-9-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s",]*))?')
+_OPTION: Final = re.compile(r'([A-Za-z0-9-]+)(?:=("(?:[^"\\]|\\"|\\(?!"))*"|[^\s",]*))?')
 _PRIVATE: Final = (
-    "PRIVATE KEY-----", "PuTTY-User-Key-File", "SSH PRIVATE KEY FILE FORMAT", "b3BlbnNzaC1rZXktdjE",
+    "PRIVATE KEY-----", "PRIVATE KEY ----", "PuTTY-User-Key-File", "SSH PRIVATE KEY FILE FORMAT",
+    "b3BlbnNzaC1rZXktdjE",
 )  # fmt: skip
-"""What marks private keys: PEM and OpenSSH, PuTTY, SSH 1; the last is OpenSSH's, without frame."""
+"""What marks private keys: PEM and OpenSSH, ssh.com, PuTTY, SSH 1; OpenSSH's without frame."""
 _OTHER_FORMS: Final = {
     "---- BEGIN SSH2 PUBLIC KEY ----": ("RFC 4716 (of ssh.com and PuTTY)", "ssh-keygen -i -f {}"),
     "-----BEGIN PUBLIC KEY-----": ("PKCS #8", "ssh-keygen -i -m PKCS8 -f {}"),
@@ -206,6 +209,8 @@ def _options_of(line: str) -> tuple[str, ...]:
     """Return the names of the options of a key's line. Raises _Refused for what is no key."""
     if "\0" in line:
         raise _Refused("this is no text")
+    if "\r" in line:
+        raise _Refused("its lines end as on an old Mac, with CR alone: sshd reads them as one")
     kind, _, rest = line.replace("\t", " ").partition(" ")
     options: tuple[str, ...] = ()
     if not _TYPE.fullmatch(kind):
@@ -213,8 +218,9 @@ def _options_of(line: str) -> tuple[str, ...]:
         kind, _, rest = behind.replace("\t", " ").partition(" ")
     if kind not in TYPES:
         raise _Refused(_unknown(kind))
-    words = rest.split()
-    if not words:
+    # Blanks and tabs alone: sshd takes the no-break space of a web page for a part of the key.
+    words = rest.replace("\t", " ").strip(" ").split(" ")
+    if not words[0]:
         raise _Refused(f"nothing stands behind {kind}: the key is cut short")
     _check_blob(kind, words[0])
     return options
@@ -239,6 +245,8 @@ def _options(line: str) -> tuple[tuple[str, ...], str]:
             break
         if value is not None and not value.startswith('"'):
             raise _Refused(f"the value of the option {name}= is not in quotes")
+        if value is not None:
+            _check_value(name, value[1:-1], names)
         names.append(name)
         at = found.end()
         if line[at : at + 1] != ",":
@@ -249,6 +257,16 @@ def _options(line: str) -> tuple[tuple[str, ...], str]:
             raise _Refused("what stands before the type of key are not options of OpenSSH")
         raise _Refused(_unknown(""))
     return tuple(names), line[at:].strip()
+
+
+def _check_value(name: str, value: str, before: Sequence[str]) -> None:
+    """Refuse what makes sshd pass over the whole key (its auth-options.c)."""
+    if name in _ONCE and name in before:
+        raise _Refused(f"the option {name}= is there twice: sshd passes over the key")
+    if name == "expiry-time" and not _WHEN.fullmatch(value):
+        raise _Refused(
+            "the value of expiry-time= is none: it is YYYYMMDD or YYYYMMDDHHMM, perhaps with Z"
+        )
 
 
 def _check_blob(kind: str, text: str) -> None:

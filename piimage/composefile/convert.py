@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from piimage.composefile.runs import program
 from piimage.composefile.service import Service
 from piimage.composefile.values import capability_names
 from piimage.composefile.variables import Interpolation, settings
-from piimage.composefile.words import carry, in_order
+from piimage.composefile.words import carry, in_order, understood
 from piimage.config.document import Document, each_scalar, parse_document
 from piimage.config.nodes import MapNode, ScalarNode
 from piimage.errors import InputError, raise_all
@@ -90,10 +91,14 @@ class _Whole:
             for name, said in self._data["services"].items()
             if self._is_run(name, said or {})
         ]
+        self._empty_services()
         self._drop_absent([one.entry for one in services])
         self._top_remarks()
         if shown := sorted(self._variables.names & set(self._variables.defaults)):
             self._remarks.append(f"{self._file.parent / '.env'}: its {', '.join(shown)}: now here")
+        if within := sorted(self._variables.within):
+            text = f"{', '.join(within)}: within another variable's value, and filled in"
+            self._remarks.append(f"{self._file}: {text}")
         files = [file for service in services for file in service.files]
         files += [*self._named_files("secrets"), *self._named_files("configs")]
         hosts = {alias: address for one in services for alias, address in one.hosts.items()}
@@ -106,6 +111,8 @@ class _Whole:
         renew = {"name": "dhcp-renew", "use": "dhcp-renew"}
         made["services"] = [renew, *(one.entry for one in services)]
         made["files"] = _each_once(files)
+        if sysctl := {key: text for one in services for key, text in one.sysctl.items()}:
+            made["sysctl"] = sysctl
         body = yaml.dump(self._finished(made), Dumper=_Dumper, sort_keys=False, allow_unicode=True,
                          default_flow_style=None, width=96)  # fmt: skip
         return Imported(self._head() + body, tuple(self._remarks))
@@ -124,13 +131,22 @@ class _Whole:
             return False
         return True
 
+    def _empty_services(self) -> None:
+        """Say what is left out because nothing stands below its name."""
+        written = self._written.root.items["services"]
+        assert isinstance(written, MapNode)  # noqa: S101  # else this is no Compose file
+        for name in written.items:
+            if name not in self._data["services"]:
+                self._remark(("services", name), f"{name}: is empty, and left out")
+
     def _service(self, name: str, said: Mapping[str, Any]) -> Service:
         service = Service(re.sub("[^A-Za-z0-9_.-]", "-", name), self._file.parent, self._beside)
         service.entry["name"] = service.name
         for word, value in in_order(said):
             self._noting(name, word, lambda w=word, v=value: carry(w, v, service), service)
         entrypoint, command = said.get("entrypoint"), said.get("command")
-        self._noting(name, "command", lambda: program(service, entrypoint, command), service)
+        runs = partial(program, service, entrypoint, command)
+        self._noting(name, "command", lambda: understood("command", runs, service), service)
         _docker_defaults(service, said)
         return service
 
@@ -162,15 +178,23 @@ class _Whole:
                 hint = "; `docker compose config > FULL.yml` writes it out"
                 end = hint if key == "include" else ""
                 self._remark((key,), f"{key}: is not carried over{end}")
-        for name, how in (self._data.get("volumes") or {}).items():
+        for name, how in self._top("volumes").items():
             if isinstance(how, Mapping) and (how.get("external") or how.get("driver_opts")):
                 self._remark(("volumes", name), f"volume {name}: is a new folder on the Pi")
 
+    def _top(self, word: str) -> Mapping[str, Any]:
+        """Return what the top-level `word` says of each name."""
+        said = self._data.get(word) or {}
+        if isinstance(said, Mapping):
+            return said
+        self._remark((word,), f"{word}: its value is not understood")
+        return {}
+
     def _named_files(self, word: str) -> Iterator[dict[str, Any]]:
         """Give the files of the top-level `secrets` or `configs`."""
-        for name, how in (self._data.get(word) or {}).items():
+        for name, how in self._top(word).items():
             path = f"{FOLDER}/{word}/{name}"
-            if isinstance(how, Mapping) and "file" in how:
+            if isinstance(how, Mapping) and isinstance(how.get("file"), str):
                 holder = Service(name, self._file.parent, self._beside)
                 lay(holder, path, self._file.parent / Path(how["file"]).expanduser(), "0444")
                 yield from holder.files

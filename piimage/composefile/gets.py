@@ -16,6 +16,7 @@ from piimage.composefile.values import (
     as_written,
     pairs,
     parts,
+    size,
 )
 from piimage.composefile.variables import settings
 
@@ -26,6 +27,7 @@ FOLDER: Final = "etc/compose"
 """Where files of the build host lie on the Pi that services see."""
 
 _MOST_FILES: Final = 200
+_WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def _environment(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -64,6 +66,9 @@ def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
         if isinstance(one, Mapping):
             _mount(one, service)
             continue
+        if _WINDOWS.match(as_written(one)):
+            service.note(f"volumes: {one}: a folder of Windows is not mounted")
+            continue
         source, target, *more = said if len(said := parts(one)) > 1 else ("", said[0])
         options = more[0].split(",") if more else []
         _bind(source, target, "ro" in options, service)
@@ -72,7 +77,10 @@ def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
 def _mount(one: Mapping[str, Any], service: Service) -> None:
     target, kind = as_written(one["target"]), one.get("type", "volume")
     if kind == "tmpfs":
-        service.more("tmpfs", target)
+        said = one.get("tmpfs") or {}
+        options = [f"size={as_written(size(said['size'])).lower()}"] if "size" in said else []
+        options += [f"mode={as_written(said['mode']).replace('0o', '0')}"] if "mode" in said else []
+        service.more("tmpfs", ":".join([target, ",".join(options)]) if options else target)
     elif kind in ("volume", "bind"):
         _bind(as_written(one.get("source", "")), target, bool(one.get("read_only")), service)
     else:

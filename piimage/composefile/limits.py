@@ -46,6 +46,8 @@ def _deploy(value: Any, service: Service) -> None:  # noqa: ANN401
     ):
         if said is not None:
             WORDS[word](said, service)
+    if kept.get("devices"):
+        service.note("deploy.resources: devices: a Pi's are under /dev; name them in devices:")
     if condition := (value.get("restart_policy") or {}).get("condition"):
         policies = {"any": "always", "none": "no"}
         service.entry["restart"] = policies.get(condition, condition)
@@ -93,6 +95,19 @@ def _stop_signal(value: Any, service: Service) -> None:  # noqa: ANN401
         service.note(f"stop_signal: a service is stopped with SIGTERM, not with {value}")
 
 
+def _sysctls(value: Any, service: Service) -> None:  # noqa: ANN401
+    for name, text in mapping(value).items():
+        if not name.startswith("net."):
+            service.entry.setdefault("sysctl", {})[name] = text
+            continue
+        service.sysctl[name] = text
+        service.note(
+            f"sysctls: {name} holds for the whole Pi, whose network it is"
+            if service.folder is not None
+            else f'sysctl: {{{name}: "{text}"}} at the top'
+        )
+
+
 def _group_add(value: Any, service: Service) -> None:  # noqa: ANN401
     for one in texts(value):
         if one.isdecimal():
@@ -127,7 +142,7 @@ WORDS: Final[Mapping[str, Word]] = {
     "shm_size": _shm_size,
     "stop_grace_period": _stop_grace_period,
     "stop_signal": _stop_signal,
-    "sysctls": simple("sysctl", mapping),
+    "sysctls": _sysctls,
     "tmpfs": _tmpfs,
     "ulimits": _ulimits,
 }

@@ -14,6 +14,7 @@ from piimage.composefile.values import (
     capability_names,
     parts,
     texts,
+    truth,
 )
 
 DOCKER_CAPABILITIES: Final = tuple(
@@ -35,7 +36,7 @@ def _cap_drop(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _privileged(value: Any, service: Service) -> None:  # noqa: ANN401
-    if value in (False, "false"):
+    if not truth(value):
         return
     service.entry |= {"capabilities": ["all"], "seccomp": "unconfined", "noNewPrivileges": False}
     service.entry["devices"] = [{"path": "all", "type": "a", "mode": "rwm"}]
@@ -114,7 +115,7 @@ WORDS: Final[Mapping[str, Word]] = {
     "pid": _namespace("pid"),
     "ports": _ports,
     "privileged": _privileged,
-    "read_only": simple("readonly", bool),
+    "read_only": simple("readonly", truth),
     "security_opt": _security_opt,
     "user": simple("user", as_written),
     "userns_mode": _namespace("userns"),

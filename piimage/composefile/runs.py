@@ -5,6 +5,7 @@ Source: the Compose specification, "Services top-level elements".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ def _build(value: Any, service: Service) -> None:  # noqa: ANN401
     build = value if isinstance(value, Mapping) else {"context": value}
     service.entry.pop("image", None)
     context = as_written(build.get("context", "."))
+    if re.match(r"[a-z+]+://|git@", context):
+        service.note(f"build: {context} is not fetched: name a folder that has a copy")
     service.entry["build"] = (
         context if service.folder is None else beside(service.folder / context, service)
     )

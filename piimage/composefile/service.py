@@ -23,6 +23,8 @@ class Service:
     notes: list[str] = field(default_factory=list)
     hosts: dict[str, str] = field(default_factory=dict)
     """Further names, and their addresses."""
+    sysctl: dict[str, str] = field(default_factory=dict)
+    """Settings of the kernel that a container has not for itself."""
 
     def more(self, key: str, *values: Any) -> None:  # noqa: ANN401  # whatever the key holds
         """Add `values` to the list of `key`."""

@@ -39,6 +39,11 @@ def as_written(value: Any) -> str:  # noqa: ANN401
     return getattr(value, "text", None) or str(value)
 
 
+def truth(value: Any) -> bool:  # noqa: ANN401
+    """Return what a yes or no says, also in quotes."""
+    return as_written(value).lower() in ("true", "yes", "on", "1")
+
+
 def seconds(value: Any) -> int:  # noqa: ANN401
     """Return a duration such as 1m30s or 1500ms in whole seconds, rounded up."""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -50,9 +55,11 @@ def seconds(value: Any) -> int:  # noqa: ANN401
 
 def size(value: Any) -> str | int:  # noqa: ANN401
     """Return a size in piimage's form: a number of bytes, or such as 128M."""
-    match = re.fullmatch(r"(-?[0-9]+)([bkmg]?)b?", as_written(value).lower())
+    match = re.fullmatch(r"(-?[0-9]+(?:\.[0-9]+)?) ?([bkmg]?)b?", as_written(value).lower())
     if match is None:
         raise ValueError(value)
+    if "." in match[1]:
+        return int(float(match[1]) * {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(match[2], 1))
     return int(match[1]) if match[2] in ("", "b") else f"{match[1]}{match[2].upper()}"
 
 

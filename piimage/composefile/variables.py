@@ -13,9 +13,12 @@ from typing import Final
 _LITERAL: Final = "\0"
 """Stands for the ``$`` of a literal ``${NAME}`` until all names are known."""
 
+_WORD: Final = r"(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*"
+"""What follows ``:-``; the Compose specification lets it hold further variables."""
+
 _PIECE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<how>:?[-?+])(?P<word>[^}]*))?\})"
+    rf"|\{{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<how>:?[-?+])(?P<word>{_WORD}))?\}})"
 )
 
 
@@ -26,6 +29,8 @@ class Interpolation:
     defaults: Mapping[str, str]
     """What the file .env beside the Compose file says."""
     names: set[str] = field(default_factory=set)
+    within: set[str] = field(default_factory=set)
+    """Those that stand within another's default, where piimage has none: filled in at once."""
 
     def rewritten(self, text: str) -> str:
         """Return `text` as piimage would have it; `finished` has to follow on each text made."""
@@ -35,12 +40,23 @@ class Interpolation:
         if match["dollar"]:
             return _LITERAL
         name = match["name"] or match["bare"]
-        how, word = match["how"] or "", match["word"] or ""
+        how, word = match["how"] or "", _PIECE.sub(self._filled, match["word"] or "")
         if how.endswith("+"):
             return word if self.defaults.get(name) else ""
         self.names.add(name)
         default = self.defaults.get(name) or (word if how.endswith("-") else "")
         return f"${{{name}:-{default}}}" if default or how.endswith("-") else f"${{{name}}}"
+
+    def _filled(self, match: re.Match[str]) -> str:
+        if match["dollar"]:
+            return _LITERAL
+        name = match["name"] or match["bare"]
+        how, word = match["how"] or "", _PIECE.sub(self._filled, match["word"] or "")
+        self.within.add(name)
+        said = self.defaults.get(name, "")
+        if how.endswith("+"):
+            return word if said else ""
+        return said or (word if how.endswith("-") else "")
 
     def finished(self, text: str) -> str:
         """Return `text` with literal ``$`` written as piimage reads them."""

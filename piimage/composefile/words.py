@@ -5,7 +5,7 @@ Source: the Compose specification, "Services top-level elements".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from piimage.composefile import gets, limits, rights, runs
@@ -20,8 +20,13 @@ def carry(word: str, value: object, service: Service) -> None:
     if handler is None:
         service.note(_NOTES.get(word, f"{word}: nothing here does the same"))
         return
+    understood(word, lambda: handler(value, service), service)
+
+
+def understood(word: str, call: Callable[[], None], service: Service) -> None:
+    """Make `call`, which carries `word` over; note it where the value is not understood."""
     try:
-        handler(value, service)
+        call()
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
         service.note(f"{word}: its value is not understood")
 

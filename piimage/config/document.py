@@ -14,7 +14,7 @@ VARIABLES: Final = "variables"
 """The key at the top of a file that lists the names which ``${NAME}`` may stand for in it."""
 
 _VARIABLE: Final = re.compile(
-    r"(?P<escape>\$?)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?(?P<end>\})?"
+    r"(?P<escape>\$?)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{)[^}])*))?(?P<end>\})?"
 )
 _VARIABLE_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _INTEGER: Final = re.compile(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Final
+
+from piimage.tars import MAX_NAME
 
 MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 """The folders that a merged /usr makes links of, and where they lead."""
@@ -32,6 +35,8 @@ def misplaced(folders: Mapping[str, bool]) -> Iterator[tuple[str, str]]:
     `folders` says of each path whether it is a folder.
     """
     for path, is_folder in folders.items():
+        if any(len(os.fsencode(name)) > MAX_NAME for name in path.split("/")):
+            yield path, f"it has a name of over {MAX_NAME} bytes"
         if path in _NEEDED and not is_folder:
             yield path, f"/{path} is a folder that the system needs"
         above = next((one for one in leading(path) if not folders.get(one, True)), None)

@@ -17,7 +17,7 @@ MAX_AUTOBOOT: Final = 512
 """Bytes of autoboot.txt that the boot loader accepts."""
 _MAX_DEPTH: Final = 8
 _MAX_LINES: Final = 100_000
-_SETTING: Final = re.compile(r"([A-Za-z0-9_]+)\s*=\s*(.*)")
+_SETTING: Final = re.compile(r"([A-Za-z0-9_]+(?::\d)?)\s*=\s*(.*)")
 _COMMAND: Final = re.compile(r"(include|initramfs)\s+(.*)")
 _UNKNOWN: Final = "unknown"
 _MODELS: Final = re.compile(r"pi\d+\+?|pi0w|pi02|cm[\d+sl]*")

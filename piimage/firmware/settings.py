@@ -23,7 +23,10 @@ RESERVED: Final = frozenset(
 )  # fmt: skip
 """What piimage writes itself: a second value would make a card that does not boot."""
 
-_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
+# Those of HDMI may name the port; the licences are the two that have capitals.
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]*|hdmi_[a-z0-9_]+:[01]|decode_(?:MPG2|WVC1)")
+_WORDS: Final = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
+"""What YAML has for yes and no; the firmware reads a number, and each word as 0."""
 _VALUE: Final = re.compile(r"[ -~]*")
 
 
@@ -40,19 +43,31 @@ class Fault:
 def fault(key: str, value: str) -> Fault | None:
     """Return what is wrong with the line ``key=value``, if anything is."""
     if key.lower() == OVERLAY:
+        name, _, parameters = value.partition(",")
+        own = "; its parameters go into an overlay of your own (docs/boards.md)"
         return Fault(
-            f"{key!r} cannot be set in config.txt", f"boot: {{ overlays: [{_overlay(value)}] }}"
+            f"{key!r} cannot be set in config.txt",
+            f"boot: {{ overlays: [{_overlay(name)}] }}{own if parameters else ''}",
+            of_value=True,
         )
     if key.lower() in RESERVED:
         return Fault(f"{key} is piimage's to set", "nothing: the board and the slots decide it")
     if not _KEY.fullmatch(key):
         known = key.lower() if _KEY.fullmatch(key.lower()) else "KEY: VALUE, KEY of a-z, 0-9 and _"
         return Fault(f"{key!r} is no setting of config.txt", known)
+    return _of_value(key, value)
+
+
+def _of_value(key: str, value: str) -> Fault | None:
     if not _VALUE.fullmatch(value):
         return Fault(
             f"the value of {key} has characters that config.txt cannot hold",
             "one line of ASCII",
             of_value=True,
+        )
+    if number := _WORDS.get(value.lower()):
+        return Fault(
+            f"{key}={value} is no number, and means 0 to the firmware", number, of_value=True
         )
     if len(line := f"{key}={value}") > MAX_LINE:
         return Fault(
@@ -65,4 +80,4 @@ def fault(key: str, value: str) -> Fault | None:
 
 
 def _overlay(value: str) -> str:
-    return re.split("[,:]", value)[0].strip() or "NAME"
+    return value.partition(":")[0].strip() or "NAME"

@@ -22,6 +22,7 @@ _SKIPPABLE: Final = 0x184D2A50  # zstd's and lz4's frames without data; the last
 _SECTOR: Final = 512
 _PROTECTIVE: Final = 0xEE
 _GPT: Final = b"EFI PART"
+_WINDOWS: Final = (b"NTFS    ", b"EXFAT   ")
 _OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"PK\x03\x04", "a zip archive"),
     (0, b"PK\x05\x06", "an empty zip archive"),
@@ -47,6 +48,8 @@ _OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
     (1080, b"\x53\xef", "an ext4 file system without a partition table"),
     (32769, b"CD001", "the image of a CD"),
     (54, b"FAT1", "a FAT file system without a partition table"),
+    (3, b"EXFAT   ", "an exFAT file system without a partition table"),
+    (3, b"NTFS    ", "an NTFS file system without a partition table"),
     (82, b"FAT32", "a FAT file system without a partition table"),
     (0, b"<?xml", "an XML file"),
     (0, b"\x89PNG", "a picture"),
@@ -100,7 +103,7 @@ def name(head: bytes) -> str:
 
 def _is_file_system(head: bytes) -> bool:
     # A FAT's first sector ends like a partition table, and has programs where that has entries.
-    return head[54:58] == b"FAT1" or head[82:87] == b"FAT32" or head[3:11] == b"NTFS    "
+    return head[54:58] == b"FAT1" or head[82:87] == b"FAT32" or head[3:11] in _WINDOWS
 
 
 def _require_table(head: bytes, size: int, place: str) -> None:

@@ -144,6 +144,7 @@ def checked(image: Image, runner: Runner, emit: events.Listener = events.ignore)
     try:
         return _checked(image, runner, emit)
     except PiimageError as error:
+        error.place = error.place or str(image.path)
         if error.code == "flash.bad-image":
             error.hint = "build or download it again; nothing was written"
         raise

@@ -7,6 +7,7 @@ behind is an error in each of the formats: the file is not what somebody made.
 
 from __future__ import annotations
 
+import lzma
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
+from piimage.errors import InputError
 from piimage.flash.content import MARKS, XZ, ZSTD
 from piimage.flash.content import packing as packing_of
-from piimage.inflate import Decoder, Gunzip, unxz
+from piimage.inflate import MAX_LZMA, Decoder, Gunzip, unxz
 from piimage.run import Runner
 from piimage.store import CHUNK
 
+_NO_MEMORY: Final = "Memory usage limit exceeded"  # what lzma says of MAX_LZMA
+_MAX_WINDOW: Final = 128 << 20
+"""The window that zstd unpacks without being asked for more (its manual, --memory)."""
 _MARK: Final = {name: mark for mark, name in MARKS.items()}
 
 
@@ -71,11 +76,19 @@ class Streams:
             data = self._file.read(CHUNK) if self._decoder.needs_input else b""
             if not data and self._decoder.needs_input:
                 raise EOFError("its compressed data end too early")
-            out = self._decoder.decompress(data, len(into))
+            out = self._decompressed(self._decoder, data, len(into))
             if out:
                 into[: len(out)] = out
                 return len(out)
         return 0
+
+    def _decompressed(self, decoder: _Decoder, data: bytes, most: int) -> bytes:
+        try:
+            return decoder.decompress(data, most)
+        except lzma.LZMAError as error:
+            if _NO_MEMORY not in str(error):
+                raise
+            raise greedy(self._packing, MAX_LZMA) from None
 
     def _another(self) -> bool:
         """Say whether another stream follows; refuse whatever else does."""
@@ -181,6 +194,8 @@ def _after_frame(file: IO[bytes], at: int, *, skippable: bool) -> int:
         return at + 8 + int.from_bytes(_exactly(file, 4), "little")
     (said,) = _exactly(file, 1)
     single = said >> 5 & 1
+    if not single and _window(_exactly(file, 1)[0]) > _MAX_WINDOW:
+        raise greedy(ZSTD, _MAX_WINDOW)
     content = (single, 2, 4, 8)[said >> 6]
     at += 5 + (1 - single) + (0, 1, 2, 4)[said & 3] + content
     last = False
@@ -194,6 +209,12 @@ def _after_frame(file: IO[bytes], at: int, *, skippable: bool) -> int:
     return at + 4 * (said >> 2 & 1)
 
 
+def _window(descriptor: int) -> int:
+    """Return the bytes of a frame's window (RFC 8878, 3.1.1.1.2)."""
+    base = 1 << (10 + (descriptor >> 3))
+    return base + (base >> 3) * (descriptor & 7)
+
+
 def _exactly(file: IO[bytes], size: int) -> bytes:
     data = file.read(size)
     if len(data) < size:
@@ -203,6 +224,16 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
 
 def _zeros(file: IO[bytes]) -> bool:
     return all(not chunk.strip(b"\0") for chunk in iter(lambda: file.read(CHUNK), b""))
+
+
+def greedy(packing: str, most: int) -> InputError:
+    """Return the error for a stream that is whole, and takes more memory than flashing has."""
+    unpack = "xz -dc" if packing == XZ else "zstd -dc --long=31"
+    return InputError(
+        "flash.other-format",
+        f"it is compressed so that unpacking it takes more than {most >> 20} MiB of memory",
+        hint=f"pack it again: {unpack} FILE | {packing} > NEW",
+    )
 
 
 def behind(packing: str) -> str:

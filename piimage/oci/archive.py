@@ -138,7 +138,10 @@ def _docker_name(name: str) -> list[str]:
         parsed = parse(name)
     except InputError:
         return []  # it gets none then, and is known by its id
-    return [name if name.endswith(f":{parsed.tag}") else f"{name}:{parsed.tag}"]
+    if parsed.tag is None:
+        return []
+    plain = name.partition("@")[0]  # `docker load` takes no digest in a name
+    return [plain if plain.endswith(f":{parsed.tag}") else f"{plain}:{parsed.tag}"]
 
 
 def _reachable(layout: Layout, descriptor: Descriptor, depth: int = 0) -> dict[str, Blob]:

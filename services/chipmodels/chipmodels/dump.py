@@ -26,6 +26,9 @@ _ROWS = {
     "word": re.compile(r"([0-9a-fA-F]+) ?[:|]((?: [0-9a-fA-FxX]{4}){8})"),
 }
 _BEGINS_AS_A_ROW = re.compile(r"([0-9a-fA-F]{2,4}) ?[:|](.*)$")
+# What else begins so in a terminal: i2cdetect's map, and a time or MAC address before a line.
+_DETECTED = re.compile(r"[0-7]0:(?: (?:--|UU|[0-9a-f]{2}|  ))* *$")
+_TIME_OR_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){2}")
 _AROUND = re.compile(r"^[ \t>]*")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _COMMAND = re.compile(r"\bi2cdump\s+(.*)$")
@@ -110,9 +113,15 @@ def _row(line: str) -> _Row | None:
             first, cells = _first(match[1], form), match[2].split()
             return _Row(0, form, first, tuple(_parse_cell(cell, form) for cell in cells))
     begun = _BEGINS_AS_A_ROW.match(line)
-    if begun is None:
+    if begun is None or _is_no_row(line):
         return None
     return _uneven(begun[1], begun[2])
+
+
+def _is_no_row(line: str) -> bool:
+    """Say whether `line` is of i2cdetect, or begins with a time or a MAC address."""
+    detected = _DETECTED.match(line) and ("--" in line or "UU" in line)
+    return bool(detected) or _TIME_OR_MAC.match(line) is not None
 
 
 def _uneven(register: str, body: str) -> _Row:

@@ -210,13 +210,44 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("${A-b}", "${A:-b}", {"A"}), ("${A:-}", "${A:-}", {"A"}), ("${A:?no}", "${A}", {"A"}),
         ("$$A", "$A", set()), ("$${A} ${A}", "$${A} ${A}", {"A"}), ("$${B}", "${B}", set()),
         ("${SET}", "${SET:-x}", {"SET"}), ("${SET:+y}${A:+y}", "y", set()), ("a$", "a$", set()),
-        ("${A", "${A", set()),
+        ("${A", "${A", set()), ("${A:-${B:-c}}", "${A:-c}", {"A"}),
+        ("${A:-${B:-${SET}}}/d", "${A:-x}/d", {"A"}), ("${A:-$${b}}", "${A:-${b}}", {"A"}),
     ],
 )  # fmt: skip
 def test_variables_are_rewritten(written: str, meant: str, names: set[str]) -> None:
     variables = Interpolation({"SET": "x"})
     assert variables.finished(variables.rewritten(written)) == meant
     assert variables.names == names
+
+
+FIELD = """\
+services:
+  a: { image: x, command: "it's broken", sysctls: { net.ipv4.ip_forward: 1, kernel.shmmax: 2 } }
+  b:
+  c: { image: "x:${X_TAG:-${X_MAJOR:-7}}" }
+volumes: [cache]
+secrets: [{ file: s.txt }]
+configs: { c: { file: [c.txt] } }
+"""
+
+
+def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(FIELD)
+    appliance, remarks = imported(file)
+    assert service(appliance, "c").image == "x:7"
+    assert appliance.sysctl == {"net.ipv4.ip_forward": "1"}  # the network is the Pi's
+    assert service(appliance, "a").sysctl == {"kernel.shmmax": "2"}
+    for said in (
+        "2:18: a: command: its value is not understood",
+        "2:42: a: sysctls: net.ipv4.ip_forward holds for the whole Pi, whose network it is",
+        "3:3: b: is empty, and left out",
+        "5:1: volumes: its value is not understood",
+        "6:1: secrets: its value is not understood",
+        "7:12: configs: c comes from elsewhere: add it to files:",
+        " X_MAJOR: within another variable's value, and filled in",
+    ):
+        assert said in remarks
 
 
 def test_lines_of_a_file_of_variables() -> None:

@@ -62,7 +62,8 @@ LINES = [
     ("security_opt", "[seccomp=unconfined]", "seccomp: unconfined"),
     ("shm_size", "64m", "tmpfs: ['/dev/shm:size=64m']"),
     ("stop_grace_period", "20s", "stop_timeout: 20s"),
-    ("sysctls", "[net.ipv4.ip_forward=1]", "sysctl: {net.ipv4.ip_forward: '1'}"),
+    ("read_only", "'false'", "readonly: false"),
+    ("sysctls", "[kernel.shmmax=1]", "sysctl: {kernel.shmmax: '1'}"),
     ("tmpfs", "/run", "tmpfs: [/run]"),
     ("ulimits", "{nofile: {soft: 100, hard: 200}, core: -1}",
      "rlimits: ['nofile,100,200', 'core,unlimited,unlimited']"),
@@ -71,6 +72,9 @@ LINES = [
     ("volumes", "['cache:/var/cache']",
      "binds: ['/data/volumes/cache:/var/cache'], runtime: {mkdir: [/data/volumes/cache]}"),
     ("volumes", "[{type: tmpfs, target: /run}]", "tmpfs: [/run]"),
+    ("volumes", "[{type: tmpfs, target: /t, tmpfs: {size: 64m}}]",
+     "tmpfs: ['/t:size=64m']"),
+    ("mem_limit", "1.5g", "resources: {memory: {limit: 1610612736}}"),
     ("volumes", "['/sys/class:/c:ro']", "binds: ['/sys/class:/c:ro']"),
     ("working_dir", "/srv", "cwd: /srv"),
 ]  # fmt: skip
@@ -101,6 +105,10 @@ ADVICE = [
     ("dns", "[192.0.2.1]", "network: { ethernet: { dns: […] } }"),
     ("extends", "{service: a}", "`docker compose config > FULL.yml`"),
     ("stop_grace_period", "2m", "a service gets 45 s to stop, not 120 s"),
+    ("sysctls", "[net.ipv4.ip_forward=1]", 'sysctl: {net.ipv4.ip_forward: "1"} at the top'),
+    ("volumes", "['C:\\\\data:/data']", "a folder of Windows is not mounted"),
+    ("build", "https://example.org/a.git", "is not fetched: name a folder that has a copy"),
+    ("deploy", "{resources: {reservations: {devices: [{}]}}}", "name them in devices:"),
     ("mem_limit", "{}", "its value is not understood"),
 ]
 

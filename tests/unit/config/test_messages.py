@@ -61,8 +61,12 @@ BAD = [
     ("boot: {config: {Include: x}}", "config.value", "1:17", "Include is piimage's to set"),
     ("boot: {config: {Gpu_Mem: 32}}", "config.value", "1:17",
      "'Gpu_Mem' is no setting of config.txt"),
-    ("boot: {config: {dtoverlay: [w1-gpio]}}", "config.value", "1:17",
+    ("boot: {config: {dtoverlay: [w1-gpio]}}", "config.value", "1:29",
      "'dtoverlay' cannot be set in config.txt"),
+    ("files: [{path: etc/" + "n" * 256 + ", contents: x}]", "config.misplaced", "1:16",
+     "cannot be there: it has a name of over 255 bytes"),
+    ("boot: {config: {enable_uart: true}}", "config.value", "1:30",
+     "enable_uart=true is no number, and means 0 to the firmware"),
     ("boot: {config: {gpio: ['4=op', \"5=ip\\n\"]}}", "config.value", "1:32",
      "the value of gpio has characters that config.txt cannot hold"),
     ("boot: {config: {gpio: " + "4" * 94 + "}}", "config.value", "1:23",
@@ -419,6 +423,20 @@ def test_a_variable_without_a_value_is_met_with_all_ways_out(tmp_path: Path) -> 
         "instead: set it in the environment, or by --set X=VALUE, or give a default: ${X:-VALUE}; "
         "$${X} stands for a literal ${X}"
     )
+
+
+def test_each_overlay_of_config_txt_is_met_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("boot: {config: {dtoverlay: [w1-gpio, 'i2c-rtc,ds3231']}}")
+    assert [(one.place, one.hint) for one in errors_of(load, [tmp_path / "a.yml"])] == [
+        (f"{tmp_path}/a.yml:1:29", "instead: boot: { overlays: [w1-gpio] }"),
+        (f"{tmp_path}/a.yml:1:38", "instead: boot: { overlays: [i2c-rtc] }; its parameters go into "
+         "an overlay of your own (docs/boards.md)"),
+    ]  # fmt: skip
+
+
+def test_a_variable_within_a_default_is_refused_not_half_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("{variables: [X, Y], hostname: '${X:-${Y:-z}}'}")
+    assert "config.bad-variable" in {e.code for e in errors_of(load, [tmp_path / "a.yml"])}
 
 
 @pytest.mark.parametrize("text", ["hostname: ${X}", "init: ['${X:-}a:1']", "timezone: ${X}"])

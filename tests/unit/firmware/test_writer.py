@@ -139,12 +139,24 @@ def test_what_is_written_is_read_back(runner: Runner, tmp_path: Path, tryboot: b
     [
         ("Kernel", "x"), ("kernel", "x"), ("os_prefix", "x"), ("dtoverlay", "i2c1"), ("a b", "1"),
         ("Gpu_Mem", "32"), ("a-b", "1"), ("[pi4]", ""), ("a", "1\nb=2"), ("a", "ü"),
+        ("enable_uart", "true"), ("camera_auto_detect", "No"), ("hdmi_mode:2", "1"), ("x:1", "1"),
+        ("decode_mpg9X", "1"),
     ],
 )  # fmt: skip
 def test_a_setting_that_config_txt_cannot_hold_is_refused(line: tuple[str, str]) -> None:
     with pytest.raises(InputError) as caught:
         writer.config(load_board("pi4"), Boot((line,)))
     assert caught.value.code == "firmware.bad-setting"
+
+
+@pytest.mark.parametrize("line", [("hdmi_mode:1", "4"), ("decode_MPG2", "0x1"), ("a", "trueish")])
+def test_a_setting_of_the_firmware_s_own_spelling_is_written_and_read(
+    line: tuple[str, str],
+) -> None:
+    text = writer.config(load_board("pi4"), Boot((line,)))
+    found = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
+    assert found.text(line[0].lower()) == line[1]
+    assert found.remarks == ()
 
 
 @pytest.mark.provokes("firmware.unknown-overlay")

@@ -111,6 +111,15 @@ def filed(*command: str) -> Callable[[Path], bytes]:
         (lambda _: b"\x01\x80\0" * 900, "something without a partition table"),
         (filed("mkfs.vfat"), "a FAT file system without"),
         (filed("mkfs.vfat", "-F", "32"), "a FAT file system without"),
+        # Microsoft's exFAT and NTFS: a jump, the name, a boot program where a table would be.
+        (
+            lambda _: b"\xeb\x76\x90EXFAT   " + bytes(109) + b"\xf4" * 390 + b"\x55\xaa",
+            "an exFAT file",
+        ),
+        (
+            lambda _: b"\xeb\x52\x90NTFS    " + bytes(109) + b"\xf4" * 390 + b"\x55\xaa",
+            "an NTFS file",
+        ),
         (filed("mkfs.ext4"), "an ext4 file system without"),
     ],
 )

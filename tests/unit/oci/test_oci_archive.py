@@ -92,7 +92,14 @@ def test_an_archive_with_bills_opens_by_its_file_name_alone(
 
 @pytest.mark.parametrize(
     ("name", "tags"),
-    [("app", ["app:latest"]), ("a/b:1", ["a/b:1"]), ("h:5/a", ["h:5/a:latest"]), ("No Name", [])],
+    [
+        ("app", ["app:latest"]),
+        ("a/b:1", ["a/b:1"]),
+        ("h:5/a", ["h:5/a:latest"]),
+        ("No Name", []),
+        (f"a@sha256:{'0' * 64}", []),
+        (f"a:1@sha256:{'0' * 64}", ["a:1"]),
+    ],
 )
 def test_docker_gets_names_that_it_takes(
     layout: Layout, tmp_path: Path, name: str, tags: list[str]

@@ -238,6 +238,21 @@ class TestDump:
             parse_dump(f"{good}\n{line.rstrip()}\n88: {'0000 ' * 8}\n", "chip.dump")
         assert re.match("chip.dump:[23]: ", str(caught.value))
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "12:34:56 pi@host:~ $ i2cdump -y 1 0x77",
+            "dc:a6:32:01:02:03",
+            "$ i2cdetect -y 1\n"
+            "     0  1  2  3  4  5  6  7  8  9  a  b  c  d  e  f\n"
+            "00:                         -- -- -- -- -- -- -- -- \n"
+            "10: -- -- -- -- -- -- -- -- -- -- -- UU -- -- -- -- \n"
+            "70: -- -- -- -- -- -- -- 77                         ",
+        ],
+    )
+    def test_what_stands_before_a_dump_in_a_terminal_is_no_row(self, line: str) -> None:
+        assert parse_dump(f"{line}\n{self.BYTES}") == parse_dump(self.BYTES)
+
     def test_an_empty_dump_is_an_error(self) -> None:
         with pytest.raises(DumpError, match="no register"):
             parse_dump("")
