@@ -87,6 +87,20 @@ def test_any_yaml_parser_reads_versions_as_text() -> None:
     assert list(data["roots"]) == ["service/no", "system"]
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "true", "True", "TRUE"),
+        *("false", "False", "FALSE", "on", "On", "ON", "off", "Off", "OFF"),
+        *("null", "Null", "NULL", "~", "1.10", "1e5", "0x1f", "0o7", "1:20", ".inf", ".NaN", "-"),
+    ],
+)
+def test_what_yaml_would_take_for_something_else_is_quoted(word: str) -> None:
+    """The types bool, null, int and float of yaml.org/type, for YAML 1.1."""
+    named = replace(LOCK, packages=(replace(package("app"), version=word),), roots=())
+    assert f'    version: "{word}"\n' in render_lock(named)
+
+
 def test_an_empty_lock_reads_back() -> None:
     assert parse_lock(render_lock(Lock()), "x") == Lock()
 
@@ -161,7 +175,10 @@ def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
 @pytest.mark.provokes("lock.syntax")
 @pytest.mark.parametrize(
     "text",
-    ["a: [", "a: b: c", "\t- x", "a: *b", "%YAML 9", "[" * 99_999, "--- a\n--- b\n", "\0"],
+    [
+        *("a: [", "a: b: c", "\t- x", "a: *b", "%YAML 9", "--- a\n--- b\n", "\0"),
+        *("[" * 99_999, "{" * 99_999, "{a: " * 99_999),
+    ],
 )
 def test_what_is_no_yaml_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not YAML"):
