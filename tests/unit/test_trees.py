@@ -187,6 +187,48 @@ def test_a_link_out_of_the_root_leads_inside_it() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("links", "leads"),
+    [
+        ({"a/b": "c"}, "a/c/x"),  # beside the link
+        ({"a/b": "/c"}, "c/x"),  # from the root
+        ({"a/b": "../c"}, "c/x"),
+        ({"a": "c"}, "c/b/x"),
+        ({"a/b": "./c"}, "a/c/x"),
+        ({"a/b": "c/./d//e/../f"}, "a/c/d/f/x"),
+        ({"a/b": "../../../../c"}, "c/x"),
+        ({"a": "/d", "d/b": "../e"}, "e/x"),  # a link in what a link leads to
+        ({"a": "d/e", "d/e/b": "../f"}, "d/f/x"),
+    ],
+)
+def test_a_link_leads_where_the_kernel_would_go(links: dict[str, str], leads: str) -> None:
+    """What path_resolution(7) says of a process whose root is the tree."""
+    placement = Placement()
+    placement.assume(links)
+    assert placement.real("a/b/x") == leads
+
+
+def test_a_path_of_as_many_links_as_the_kernel_follows() -> None:
+    """path_resolution(7): forty, and ELOOP at one more."""
+    placement = Placement()
+    placement.assume({str(n): str(n + 1) for n in range(40)})
+    assert placement.real("0/x") == "40/x"
+    placement.assume({"40": "41"})
+    with pytest.raises(PiimageError, match="loop of links"):
+        placement.real("0/x")
+
+
+def test_the_same_link_given_twice_is_kept_once() -> None:
+    assert placed(symlink("a", "b"), symlink("a", "b")) == ["a"]
+
+
+@pytest.mark.provokes("trees.conflict")
+@pytest.mark.parametrize("second", [symlink("a", "c"), file("a", b"")])
+def test_something_else_in_place_of_a_link_is_refused(second: Entry) -> None:
+    with pytest.raises(PiimageError, match="/a comes twice"):
+        placed(symlink("a", "b"), second)
+
+
 def test_a_hard_link_follows_the_links_of_its_own_path() -> None:
     entries = (
         symlink("lib", "usr/lib"),
