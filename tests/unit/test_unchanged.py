@@ -24,7 +24,7 @@ from piimage.plan.containers import plan_containers
 from piimage.plan.system import plan_system
 from piimage.run import Runner
 from piimage.store import Store
-from piimage.unchanged import Memory, Witness
+from piimage.unchanged import Memory, Witness, own_state
 
 from .plan.locks import lock_of
 
@@ -310,6 +310,38 @@ def test_what_a_build_made_and_another_changed_meanwhile_is_not_the_same(
         time.sleep(TICK)
     lock.write_text("edited")
     assert witness.inputs() is None
+
+
+def test_what_the_store_keeps_is_no_input(witness: Witness, tmp_path: Path) -> None:
+    """Its folders (store.py) and what makes it an OCI layout (image-layout.md); all else counts."""
+    store = tmp_path / "store"
+    kept = ["blobs/x", "memo/x", "tmp/x", "locks/x", "trees/x", "built/x"]
+    for name in (*kept, "index.json", "oci-layout", "built.yml"):
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / name).write_text("x")
+    time.sleep(TICK)
+    with witness.watching():
+        for name in (*kept, "index.json", "oci-layout", "built.yml"):
+            (store / name).read_text()
+    seen = witness.inputs()
+    assert seen is not None
+    assert [path for _, path in seen if path.startswith(f"{store}/")] == [f"{store}/built.yml"]
+
+
+@pytest.mark.parametrize("folder", ["boards", "appliance", "services", "kernel-modules"])
+@pytest.mark.parametrize("name", ["x.yml", "deep/x.yml"])
+def test_another_state_of_what_piimage_ships_is_another_piimage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, name: str
+) -> None:
+    """The folders that pyproject.toml puts into the wheel."""
+    monkeypatch.setattr(resources, "path", lambda shipped: tmp_path / shipped)
+    path = tmp_path / folder / name
+    path.parent.mkdir(parents=True)
+    before = own_state()
+    path.write_text("x")
+    with_file = own_state()
+    path.chmod(0o600)
+    assert len({before, with_file, own_state()}) == 3
 
 
 def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
