@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -250,6 +252,38 @@ def test_no_path_is_left_out_for_where_it_lies(witness: Witness) -> None:
     assert seen.keys() >= {
         ("look", "/etc/hosts"), ("look", "/run"), ("look", pytest.__file__)
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("listing", [os.listdir, lambda path: [*os.scandir(path)]])
+def test_the_list_of_a_folder_is_an_input(
+    witness: Witness, tmp_path: Path, listing: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    time.sleep(TICK)
+    with witness.watching():
+        listing(folder)
+    seen = witness.inputs()
+    assert seen is not None
+    assert ("list", str(folder)) in seen
+
+
+def test_code_counts_by_the_modules_and_not_by_what_the_import_looked_at(
+    witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import looks through many folders, and reads and writes compiled files."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_module_that_is_imported", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = tmp_path / "a_module_that_is_imported.py"
+    module.write_text("")
+    time.sleep(TICK)
+    with witness.watching():
+        importlib.import_module(module.stem)
+    seen = witness.inputs()
+    assert seen is not None
+    assert ("look", str(module)) not in seen
+    assert ("list", str(tmp_path)) not in seen
 
 
 @pytest.mark.parametrize("path", ["/proc/version", "/dev/zero"])

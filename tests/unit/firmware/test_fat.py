@@ -52,6 +52,21 @@ def test_a_file_system_within_a_disk_is_read(runner: Runner, tmp_path: Path) -> 
     assert fat.read("config.txt") == b"a=1\n"
 
 
+def test_a_folder_that_fills_its_cluster_is_read_to_its_end(
+    runner: Runner, tmp_path: Path
+) -> None:
+    """A sector of 512 bytes has 16 entries of 32: `.`, `..`, and 14 short names."""
+    volume(runner, tmp_path, kib=1500, bits=12)
+    image, names = tmp_path / "fat.img", [f"FILE{number}.TXT" for number in range(14)]
+    runner.run(["mmd", "-i", image, "::FULL"])
+    for name in names:
+        runner.run(["mcopy", "-i", image, "-", f"::FULL/{name}"], stdin=name.encode())
+    data = image.read_bytes()
+    fat = FatReader(data, 0, len(data), "image")
+    assert sorted(fat.names("FULL"), key=str.casefold) == sorted(names)
+    assert fat.read("full/file13.txt") == b"FILE13.TXT"
+
+
 @pytest.mark.provokes("firmware.damaged-fat")
 @pytest.mark.parametrize(
     ("at", "change"),
