@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -376,6 +378,24 @@ def test_another_state_of_what_piimage_ships_is_another_piimage(
     with_file = own_state()
     path.chmod(0o600)
     assert len({before, with_file, own_state()}) == 3
+
+
+def test_code_and_libraries_that_the_build_ran_with_are_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = project(tmp_path)
+    module = tmp_path / "library.py"
+    module.write_text("")
+    loaded = ModuleType("library_of_this_test")
+    loaded.__file__ = str(module)
+    monkeypatch.setitem(sys.modules, loaded.__name__, loaded)
+    time.sleep(TICK)
+    one.build()
+    (file,) = (one.store.root / "built").iterdir()
+    assert "/etc/ld.so.cache" in json.loads(file.read_text())["inputs"]["look"]
+    assert one.said() == "done"
+    module.write_text("x = 1\n")
+    assert one.said() is None
 
 
 def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:

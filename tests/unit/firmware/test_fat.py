@@ -70,9 +70,7 @@ def drawn(clusters: int, bits: int) -> bytes:
     return bytes(image)
 
 
-@pytest.mark.parametrize(
-    ("clusters", "bits"), [(4084, 12), (4085, 16), (65_524, 16), (65_525, 32)]
-)
+@pytest.mark.parametrize(("clusters", "bits"), [(4084, 12), (4085, 16), (65_524, 16), (65_525, 32)])
 def test_the_number_of_clusters_tells_how_wide_an_entry_of_the_table_is(
     clusters: int, bits: int
 ) -> None:
@@ -89,9 +87,7 @@ def test_a_file_system_within_a_disk_is_read(runner: Runner, tmp_path: Path) -> 
     assert fat.read("config.txt") == b"a=1\n"
 
 
-def test_a_folder_that_fills_its_cluster_is_read_to_its_end(
-    runner: Runner, tmp_path: Path
-) -> None:
+def test_a_folder_that_fills_its_cluster_is_read_to_its_end(runner: Runner, tmp_path: Path) -> None:
     """A sector of 512 bytes has 16 entries of 32: `.`, `..`, and 14 short names."""
     volume(runner, tmp_path, kib=1500, bits=12)
     image, names = tmp_path / "fat.img", [f"FILE{number}.TXT" for number in range(14)]

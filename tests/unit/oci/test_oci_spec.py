@@ -47,6 +47,7 @@ def mounts(**fields: Any) -> dict[str, dict[str, Any]]:
 
 def test_nothing_said_is_secure() -> None:
     made = spec()
+    assert made["ociVersion"] == "1.0.2"  # config.md, "Specification version"; runc takes 1.0
     assert made["root"] == {"path": "/run/piimage/rootfs/services/web", "readonly": True}
     assert made["process"]["capabilities"] == {}
     assert made["process"]["noNewPrivileges"] is True
@@ -192,6 +193,16 @@ def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
     assert made["readonlyPaths"] == [
         "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [("/t", {}), ("/t:size=1m,mode=700", {"options": ["size=1m", "mode=700"]})],
+)
+def test_a_tmpfs_is_a_mount_of_that_type(said: str, options: dict[str, list[str]]) -> None:
+    """LinuxKit, docs/yaml.md: ``tmpfs``; the type is mount(2)'s file system."""
+    expected = {"destination": "/t", "type": "tmpfs", "source": "tmpfs"} | options
+    assert mounts(tmpfs=[said])["/t"] == expected
 
 
 @pytest.mark.parametrize("only", [True, False])
