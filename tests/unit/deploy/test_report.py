@@ -95,6 +95,11 @@ def pi(tmp_path: Path) -> Stand:
     lead(root, f"{bus}/of_node", "sys/firmware/devicetree/base/soc/i2c@7e804000")
     lead(root, "sys/bus/i2c/devices/1-0076", f"{bus}/1-0076")
     write(root, f"{bus}/1-0076/name", "bmp280\n")
+    clock = "sys/devices/platform/soc/fe804000.i2c/i2c-1/1-0068/rtc/rtc0"
+    lead(root, "sys/class/rtc/rtc0", clock)
+    write(root, f"{clock}/name", "rtc-ds1307 1-0068\n")
+    write(root, f"{clock}/since_epoch", "1700000000\n")
+    write(root, f"{clock}/hctosys", "1\n")
     port = "sys/devices/platform/scb/fd580000.ethernet"
     lead(root, "sys/class/net/eth0", f"{port}/net/eth0")
     lead(root, f"{port}/net/eth0/device", port)
@@ -125,6 +130,18 @@ def test_the_board_and_its_boot_loader_are_told(facts: Any) -> None:
     assert facts["boot"]["disk_id"] == "0x12345678"
 
 
+def test_a_clock_is_told_and_whether_it_set_the_time(facts: Any) -> None:
+    """Documentation/admin-guide/rtc.rst: name, since_epoch, hctosys."""
+    assert facts["time"]["clocks"] == [
+        {
+            "name": "rtc0",
+            "driver": "rtc-ds1307 1-0068",
+            "seconds": 1_700_000_000,
+            "at_boot": True,
+        }
+    ]
+
+
 def test_a_device_is_told_with_what_it_hangs_on(facts: Any) -> None:
     (disk,) = facts["disks"]
     assert disk["bytes"] == 62333952 * 512
@@ -132,6 +149,7 @@ def test_a_device_is_told_with_what_it_hangs_on(facts: Any) -> None:
     assert disk["tree"] == "/emmc2bus/mmc@7e340000"
     assert disk["speed"]["timing spec"] == "2 (sd high-speed)"
     (bus,) = facts["i2c"]
+    assert bus["name"] == "bcm2835 (i2c@7e804000)"
     assert (bus["number"], bus["tree"], bus["node"]) == (1, "/soc/i2c@7e804000", True)
     assert bus["chips"] == [{"address": "0076", "name": "bmp280", "driver": ""}]
     (link,) = facts["links"]
