@@ -281,6 +281,19 @@ def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
     assert "piimage lock" in str(error.value)
 
 
+@pytest.mark.parametrize(("count", "last"), [(8, "+ system: n07"), (9, "... and 1 more")])
+def test_of_many_changes_the_first_eight_are_shown(count: int, last: str) -> None:
+    asks = tuple(f"n{number:02}" for number in range(count))
+    with pytest.raises(InputError) as caught:
+        require_current(
+            LOCK, [replace(REQUESTS[0], packages=("app", "lib", *asks)), REQUESTS[1]], place="x"
+        )
+    lines = caught.value.message.split("\n  ")
+    assert lines[1] == "+ system: n00"
+    assert lines[8] == "+ system: n07"
+    assert lines[-1] == last
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     place=st.integers(0, len(TEXT)), cut=st.integers(0, 30),

@@ -105,7 +105,7 @@ def test_a_key_as_the_protocol_describes_it_is_read() -> None:
     ],
 )
 def test_a_key_with_one_part_that_is_wrong_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         _parsed(_key(**wrong))
 
 

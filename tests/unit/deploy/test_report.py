@@ -15,6 +15,7 @@ from piimage_agent.devices import chip_info
 from piimage_agent.redact import Redactor, vendors_only, without_secrets
 from piimage_agent.report import disk_id, report
 from piimage_agent.root import Root
+from piimage_agent.status import throttled
 
 from piimage.cli import main as cli
 from piimage.deploy.docker_remote import DockerRemote
@@ -128,6 +129,23 @@ def test_the_board_and_its_boot_loader_are_told(facts: Any) -> None:
     )
     assert facts["boot"]["loader_version"] == "c3ed1ca1"
     assert facts["boot"]["disk_id"] == "0x12345678"
+
+
+@pytest.mark.parametrize(
+    ("bits", "low_voltage", "slowed"),
+    [
+        ("0", False, False), ("1", True, False), ("2", False, False), ("4", False, True),
+        ("8", False, False), ("50000", False, False), ("50005", True, True),
+    ],
+)  # fmt: skip
+def test_what_the_firmware_says_about_its_supply(
+    pi: Stand, bits: str, low_voltage: bool, slowed: bool
+) -> None:
+    """Raspberry Pi documentation, vcgencmd get_throttled: bit 0 and bit 2 are of now."""
+    write(pi.root, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
+    assert throttled(Root(str(pi.root))) == {
+        "low_voltage": low_voltage, "throttled": slowed, "bits": bits
+    }  # fmt: skip
 
 
 def test_a_clock_is_told_and_whether_it_set_the_time(facts: Any) -> None:
