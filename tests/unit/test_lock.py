@@ -186,6 +186,18 @@ def test_what_is_no_yaml_is_refused(text: str) -> None:
 
 
 @pytest.mark.provokes("lock.syntax")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("a: b: c", "x:1:5"), ("a:\n  b: c\n  d: *e\n", "x:3:6"), ("a: b\n\nc: [}\n", "x:3:5")],
+)
+def test_what_is_no_yaml_is_refused_where_it_stands(text: str, place: str) -> None:
+    """Lines and columns as editors count them, from 1."""
+    with pytest.raises(InputError) as caught:
+        parse_lock(text, "x")
+    assert caught.value.place == place
+
+
+@pytest.mark.provokes("lock.syntax")
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pi.lock").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
@@ -284,10 +296,10 @@ def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
 @pytest.mark.parametrize(("count", "last"), [(8, "+ system: n07"), (9, "... and 1 more")])
 def test_of_many_changes_the_first_eight_are_shown(count: int, last: str) -> None:
     asks = tuple(f"n{number:02}" for number in range(count))
+    requests = [replace(REQUESTS[0], packages=("app", "lib", *asks)), REQUESTS[1]]
+    image, wheels = "example.org:5000/x:1", {"container/x": ("smbus2>=0.6",)}
     with pytest.raises(InputError) as caught:
-        require_current(
-            LOCK, [replace(REQUESTS[0], packages=("app", "lib", *asks)), REQUESTS[1]], place="x"
-        )
+        require_current(LOCK, requests, [image], wheels, place="x")
     lines = caught.value.message.split("\n  ")
     assert lines[1] == "+ system: n00"
     assert lines[8] == "+ system: n07"
