@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -378,6 +378,21 @@ def test_another_state_of_what_piimage_ships_is_another_piimage(
     with_file = own_state()
     path.chmod(0o600)
     assert len({before, with_file, own_state()}) == 3
+
+
+def test_a_store_in_the_projects_own_folder_hides_no_input(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    source = one.folder / "trees" / "motd"
+    source.parent.mkdir()
+    source.write_text("a")
+    (one.folder / "pi.yml").write_text(YAML.replace("outdoor/motd", "trees/motd"))
+    one.folder.chmod(0o700)
+    one = replace(one, store=Store(one.folder))
+    time.sleep(TICK)
+    one.build()
+    time.sleep(TICK)
+    source.write_text("b")
+    assert one.said() is None
 
 
 def test_code_and_libraries_that_the_build_ran_with_are_inputs(
