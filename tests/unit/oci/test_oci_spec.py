@@ -322,6 +322,21 @@ def test_devices_with_numbers_are_made_and_allowed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "major", "kind"),
+    [("/dev/mmcblk0p4", 179, "b"), ("/dev/loop0", 7, "b"), ("/dev/fuse", 10, "c")],
+)
+def test_a_device_with_numbers_is_of_the_type_that_its_name_tells(
+    path: str, major: int, kind: str
+) -> None:
+    """Documentation/admin-guide/devices.txt: c 179 would be something else than mmc's b 179."""
+    made = spec(devices=[{"path": path, "major": major, "minor": 0}])["linux"]
+    assert made["devices"][0]["type"] == kind
+    assert made["resources"]["devices"][1:] == [
+        {"allow": True, "type": kind, "major": major, "minor": 0, "access": "rwm"}
+    ]
+
+
+@pytest.mark.parametrize(
     ("device", "rule"),
     [
         ({"major": -1, "minor": -1}, {"type": "a", "access": "rwm"}),
