@@ -69,6 +69,14 @@ def test_what_is_written_is_read_back() -> None:
     assert [described(entry) for entry in read] == [described(entry) for entry in entries]
 
 
+def test_a_tar_ends_with_two_blocks_of_zeros() -> None:
+    """POSIX.1-2017, pax, "ustar Interchange Format"."""
+    assert written() == bytes(1024)
+    data = written(file("a", b"x" * 513))
+    assert len(data) == 512 + 1024 + 1024
+    assert data[-1024:] == bytes(1024)
+
+
 def test_gnu_tar_agrees_with_what_is_written(tmp_path) -> None:
     (tmp_path / "t.tar").write_bytes(written(folder("a", 0o700), file("a/b", b"x", 0o4755, 7, 8)))
     listing = subprocess.run(
