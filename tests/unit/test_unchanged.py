@@ -413,6 +413,20 @@ def test_code_and_libraries_that_the_build_ran_with_are_inputs(
     assert one.said() is None
 
 
+@pytest.mark.parametrize("put", [os.rename, os.link, lambda old, new: os.symlink(old, new)])
+def test_what_a_build_put_in_place_and_another_changed_meanwhile_is_not_the_same(
+    witness: Witness, tmp_path: Path, put: Callable[[Path, Path], None]
+) -> None:
+    draft, kept = tmp_path / "draft", tmp_path / "kept"
+    draft.write_text("x")
+    with witness.watching():
+        put(draft, kept)
+        Path("/etc/hosts").exists()  # what was made is noted before anything else is looked at
+        time.sleep(TICK)
+    kept.write_text("edited")
+    assert witness.inputs() is None
+
+
 def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
     one = project(tmp_path)
     one.build()
