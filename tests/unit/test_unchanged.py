@@ -413,7 +413,7 @@ def test_code_and_libraries_that_the_build_ran_with_are_inputs(
     assert one.said() is None
 
 
-@pytest.mark.parametrize("put", [os.rename, os.link, lambda old, new: os.symlink(old, new)])
+@pytest.mark.parametrize("put", [os.rename, os.link, lambda old, new: new.symlink_to(old)])
 def test_what_a_build_put_in_place_and_another_changed_meanwhile_is_not_the_same(
     witness: Witness, tmp_path: Path, put: Callable[[Path, Path], None]
 ) -> None:
