@@ -255,4 +255,5 @@ def test_a_steps_name_in_events_tells_nothing_and_is_the_same_at_its_end(store: 
     assert isinstance(started, events.StepStarted)
     assert isinstance(finished, events.StepFinished)
     assert started.step == finished.step
+    assert 0 <= finished.seconds < 60
     assert step.key[:8] not in started.step
