@@ -257,7 +257,7 @@ class Placement:
         return f"{self._follow(parent)}{slash}{name}".lstrip("/") if slash else path
 
     def _follow(self, path: str) -> str:
-        for _ in range(_MAX_LINKS):
+        for _ in range(_MAX_LINKS + 1):  # once more, to see that no link is left
             hit = next((p for p in _prefixes(path) if p in self._links), None)
             if hit is None:
                 return path

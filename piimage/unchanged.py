@@ -257,8 +257,13 @@ class Memory:
         return [path.absolute() for path in self.files]
 
     def witness(self) -> Witness:
-        """Return who watches a build of this target."""
-        return Witness(str(self.store.root.absolute() / name) for name in _STORED)
+        """Return who watches a build of this target.
+
+        In a folder that is a project's and the store's, `tmp` may be either's: then all counts.
+        """
+        root = self.store.root.absolute()
+        shared = any(path.parent == root for path in self._places())
+        return Witness(() if shared else (str(root / name) for name in _STORED))
 
     def unchanged(self, environment: Mapping[str, str]) -> str | None:
         """Return what the last build said if it would say and write the same again."""

@@ -134,7 +134,7 @@ def found_devices(config: ContainerConfig, container: str) -> tuple[FoundDevice,
     return tuple(
         FoundDevice(
             device.path,
-            device.type or ("b" if _BLOCK_NAMES.match(device.path) else "c"),
+            _type(device),
             _octal(device),
             f"{DEVICE_FOLDER}/{container}/{device.path.removeprefix('/dev/').replace('/', '!')}",
         )
@@ -148,7 +148,7 @@ def made_devices(config: ContainerConfig, uid: int, gid: int) -> list[dict[str, 
     return [
         {
             "path": device.path,
-            "type": device.type or "c",
+            "type": _type(device),
             "major": device.major,
             "minor": device.minor,
             "fileMode": int(_octal(device), 8),
@@ -158,6 +158,11 @@ def made_devices(config: ContainerConfig, uid: int, gid: int) -> list[dict[str, 
         for device in config.devices or ()
         if device.path != "all" and device.major is not None
     ]
+
+
+def _type(device: Device) -> str:
+    """Return block or character: as it is said, else as the kernel's usual names tell."""
+    return device.type or ("b" if _BLOCK_NAMES.match(device.path) else "c")
 
 
 def _octal(device: Device) -> str:
@@ -173,7 +178,7 @@ def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     rules += [_rule(device) for device in config.devices or () if device.path == "all"]
     rules += [
-        {"allow": True, "type": device.type or "c", "major": device.major, "minor": device.minor,
+        {"allow": True, "type": _type(device), "major": device.major, "minor": device.minor,
          "access": "rwm"}
         for device in config.devices or ()
         if device.path != "all" and device.major is not None

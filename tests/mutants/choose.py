@@ -65,6 +65,8 @@ def _meaningless(tree: ast.AST) -> Iterator[Position]:
             skipped = (*skipped, node)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             skipped = (*skipped, node)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            skipped = (*skipped, node)  # the linter notices a name that is not there
         for part in skipped:
             if part is not None:
                 yield _span(part)

@@ -87,6 +87,20 @@ def test_any_yaml_parser_reads_versions_as_text() -> None:
     assert list(data["roots"]) == ["service/no", "system"]
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "true", "True", "TRUE"),
+        *("false", "False", "FALSE", "on", "On", "ON", "off", "Off", "OFF"),
+        *("null", "Null", "NULL", "~", "1.10", "1e5", "0x1f", "0o7", "1:20", ".inf", ".NaN", "-"),
+    ],
+)
+def test_what_yaml_would_take_for_something_else_is_quoted(word: str) -> None:
+    """The types bool, null, int and float of yaml.org/type, for YAML 1.1."""
+    named = replace(LOCK, packages=(replace(package("app"), version=word),), roots=())
+    assert f'    version: "{word}"\n' in render_lock(named)
+
+
 def test_an_empty_lock_reads_back() -> None:
     assert parse_lock(render_lock(Lock()), "x") == Lock()
 
@@ -161,11 +175,26 @@ def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
 @pytest.mark.provokes("lock.syntax")
 @pytest.mark.parametrize(
     "text",
-    ["a: [", "a: b: c", "\t- x", "a: *b", "%YAML 9", "[" * 99_999, "--- a\n--- b\n", "\0"],
+    [
+        *("a: [", "a: b: c", "\t- x", "a: *b", "%YAML 9", "--- a\n--- b\n", "\0"),
+        *("[" * 99_999, "{" * 99_999, "{a: " * 99_999),
+    ],
 )
 def test_what_is_no_yaml_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not YAML"):
         parse_lock(text, "pi.lock")
+
+
+@pytest.mark.provokes("lock.syntax")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("a: b: c", "x:1:5"), ("a:\n  b: c\n  d: *e\n", "x:3:6"), ("a: b\n\nc: [}\n", "x:3:5")],
+)
+def test_what_is_no_yaml_is_refused_where_it_stands(text: str, place: str) -> None:
+    """Lines and columns as editors count them, from 1."""
+    with pytest.raises(InputError) as caught:
+        parse_lock(text, "x")
+    assert caught.value.place == place
 
 
 @pytest.mark.provokes("lock.syntax")
@@ -262,6 +291,19 @@ def test_a_request_that_outgrew_the_lock_is_shown_as_a_diff() -> None:
         require_current(LOCK, new, ["other"], place="pi.lock")
     assert error.value.exit_code == 2
     assert "piimage lock" in str(error.value)
+
+
+@pytest.mark.parametrize(("count", "last"), [(8, "+ system: n07"), (9, "... and 1 more")])
+def test_of_many_changes_the_first_eight_are_shown(count: int, last: str) -> None:
+    asks = tuple(f"n{number:02}" for number in range(count))
+    requests = [replace(REQUESTS[0], packages=("app", "lib", *asks)), REQUESTS[1]]
+    image, wheels = "example.org:5000/x:1", {"container/x": ("smbus2>=0.6",)}
+    with pytest.raises(InputError) as caught:
+        require_current(LOCK, requests, [image], wheels, place="x")
+    lines = caught.value.message.split("\n  ")
+    assert lines[1] == "+ system: n00"
+    assert lines[8] == "+ system: n07"
+    assert lines[-1] == last
 
 
 @settings(max_examples=60, deadline=None)

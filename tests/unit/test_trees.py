@@ -69,6 +69,14 @@ def test_what_is_written_is_read_back() -> None:
     assert [described(entry) for entry in read] == [described(entry) for entry in entries]
 
 
+def test_a_tar_ends_with_two_blocks_of_zeros() -> None:
+    """POSIX.1-2017, pax, "ustar Interchange Format"."""
+    assert written() == bytes(1024)
+    data = written(file("a", b"x" * 513))
+    assert len(data) == 512 + 1024 + 1024
+    assert data[-1024:] == bytes(1024)
+
+
 def test_gnu_tar_agrees_with_what_is_written(tmp_path) -> None:
     (tmp_path / "t.tar").write_bytes(written(folder("a", 0o700), file("a/b", b"x", 0o4755, 7, 8)))
     listing = subprocess.run(
@@ -185,6 +193,48 @@ def test_a_link_out_of_the_root_leads_inside_it() -> None:
     assert placed(symlink("out", "../../../etc"), file("out/passwd", b"")) == [
         "out", "etc", "etc/passwd",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("links", "leads"),
+    [
+        ({"a/b": "c"}, "a/c/x"),  # beside the link
+        ({"a/b": "/c"}, "c/x"),  # from the root
+        ({"a/b": "../c"}, "c/x"),
+        ({"a": "c"}, "c/b/x"),
+        ({"a/b": "./c"}, "a/c/x"),
+        ({"a/b": "c/./d//e/../f"}, "a/c/d/f/x"),
+        ({"a/b": "../../../../c"}, "c/x"),
+        ({"a": "/d", "d/b": "../e"}, "e/x"),  # a link in what a link leads to
+        ({"a": "d/e", "d/e/b": "../f"}, "d/f/x"),
+    ],
+)
+def test_a_link_leads_where_the_kernel_would_go(links: dict[str, str], leads: str) -> None:
+    """What path_resolution(7) says of a process whose root is the tree."""
+    placement = Placement()
+    placement.assume(links)
+    assert placement.real("a/b/x") == leads
+
+
+def test_a_path_of_as_many_links_as_the_kernel_follows() -> None:
+    """path_resolution(7): forty, and ELOOP at one more."""
+    placement = Placement()
+    placement.assume({str(n): str(n + 1) for n in range(40)})
+    assert placement.real("0/x") == "40/x"
+    placement.assume({"40": "41"})
+    with pytest.raises(PiimageError, match="loop of links"):
+        placement.real("0/x")
+
+
+def test_the_same_link_given_twice_is_kept_once() -> None:
+    assert placed(symlink("a", "b"), symlink("a", "b")) == ["a"]
+
+
+@pytest.mark.provokes("trees.conflict")
+@pytest.mark.parametrize("second", [symlink("a", "c"), file("a", b"")])
+def test_something_else_in_place_of_a_link_is_refused(second: Entry) -> None:
+    with pytest.raises(PiimageError, match="/a comes twice"):
+        placed(symlink("a", "b"), second)
 
 
 def test_a_hard_link_follows_the_links_of_its_own_path() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,7 +28,7 @@ from piimage.plan.containers import plan_containers
 from piimage.plan.system import plan_system
 from piimage.run import Runner
 from piimage.store import Store
-from piimage.unchanged import Memory, Witness
+from piimage.unchanged import Memory, Witness, own_state
 
 from .plan.locks import lock_of
 
@@ -252,6 +256,38 @@ def test_no_path_is_left_out_for_where_it_lies(witness: Witness) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("listing", [os.listdir, lambda path: [*os.scandir(path)]])
+def test_the_list_of_a_folder_is_an_input(
+    witness: Witness, tmp_path: Path, listing: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    time.sleep(TICK)
+    with witness.watching():
+        listing(folder)
+    seen = witness.inputs()
+    assert seen is not None
+    assert ("list", str(folder)) in seen
+
+
+def test_code_counts_by_the_modules_and_not_by_what_the_import_looked_at(
+    witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import looks through many folders, and reads and writes compiled files."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_module_that_is_imported", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = tmp_path / "a_module_that_is_imported.py"
+    module.write_text("")
+    time.sleep(TICK)
+    with witness.watching():
+        importlib.import_module(module.stem)
+    seen = witness.inputs()
+    assert seen is not None
+    assert ("look", str(module)) not in seen
+    assert ("list", str(tmp_path)) not in seen
+
+
 @pytest.mark.parametrize("path", ["/proc/version", "/dev/zero"])
 def test_what_has_no_state_is_never_the_same(witness: Witness, tmp_path: Path, path: str) -> None:
     link = tmp_path / "link"
@@ -309,6 +345,85 @@ def test_what_a_build_made_and_another_changed_meanwhile_is_not_the_same(
         lock.exists()
         time.sleep(TICK)
     lock.write_text("edited")
+    assert witness.inputs() is None
+
+
+def test_what_the_store_keeps_is_no_input(witness: Witness, tmp_path: Path) -> None:
+    """Its folders (store.py) and what makes it an OCI layout (image-layout.md); all else counts."""
+    store = tmp_path / "store"
+    kept = ["blobs/x", "memo/x", "tmp/x", "locks/x", "trees/x", "built/x"]
+    for name in (*kept, "index.json", "oci-layout", "built.yml"):
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / name).write_text("x")
+    time.sleep(TICK)
+    with witness.watching():
+        for name in (*kept, "index.json", "oci-layout", "built.yml"):
+            (store / name).read_text()
+    seen = witness.inputs()
+    assert seen is not None
+    assert [path for _, path in seen if path.startswith(f"{store}/")] == [f"{store}/built.yml"]
+
+
+@pytest.mark.parametrize("folder", ["boards", "appliance", "services", "kernel-modules"])
+@pytest.mark.parametrize("name", ["x.yml", "deep/x.yml"])
+def test_another_state_of_what_piimage_ships_is_another_piimage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, name: str
+) -> None:
+    """The folders that pyproject.toml puts into the wheel."""
+    monkeypatch.setattr(resources, "path", lambda shipped: tmp_path / shipped)
+    path = tmp_path / folder / name
+    path.parent.mkdir(parents=True)
+    before = own_state()
+    path.write_text("x")
+    with_file = own_state()
+    path.chmod(0o600)
+    assert len({before, with_file, own_state()}) == 3
+
+
+def test_a_store_in_the_projects_own_folder_hides_no_input(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    source = one.folder / "trees" / "motd"
+    source.parent.mkdir()
+    source.write_text("a")
+    (one.folder / "pi.yml").write_text(YAML.replace("outdoor/motd", "trees/motd"))
+    one.folder.chmod(0o700)
+    one = replace(one, store=Store(one.folder))
+    time.sleep(TICK)
+    one.build()
+    time.sleep(TICK)
+    source.write_text("b")
+    assert one.said() is None
+
+
+def test_code_and_libraries_that_the_build_ran_with_are_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = project(tmp_path)
+    module = tmp_path / "library.py"
+    module.write_text("")
+    loaded = ModuleType("library_of_this_test")
+    loaded.__file__ = str(module)
+    monkeypatch.setitem(sys.modules, loaded.__name__, loaded)
+    time.sleep(TICK)
+    one.build()
+    (file,) = (one.store.root / "built").iterdir()
+    assert "/etc/ld.so.cache" in json.loads(file.read_text())["inputs"]["look"]
+    assert one.said() == "done"
+    module.write_text("x = 1\n")
+    assert one.said() is None
+
+
+@pytest.mark.parametrize("put", [os.rename, os.link, lambda old, new: new.symlink_to(old)])
+def test_what_a_build_put_in_place_and_another_changed_meanwhile_is_not_the_same(
+    witness: Witness, tmp_path: Path, put: Callable[[Path, Path], None]
+) -> None:
+    draft, kept = tmp_path / "draft", tmp_path / "kept"
+    draft.write_text("x")
+    with witness.watching():
+        put(draft, kept)
+        Path("/etc/hosts").exists()  # what was made is noted before anything else is looked at
+        time.sleep(TICK)
+    kept.write_text("edited")
     assert witness.inputs() is None
 
 

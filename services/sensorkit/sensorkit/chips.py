@@ -343,7 +343,7 @@ class Ads1015Options:
             help="full scale in volts: 6.144, 4.096, 2.048, 1.024, 0.512 or 0.256",
         )
         self.dividers: Option[tuple[float, ...]] = Option(
-            *(key("dividers"), var("dividers"), numbers(4, -1000, 1000), (1.0, 1.0, 1.0, 1.0)),
+            *(key("dividers"), var("dividers"), _dividers, (1.0, 1.0, 1.0, 1.0)),
             help="factor from the pin to the voltage of interest, for each input",
         )
 
@@ -359,6 +359,14 @@ class Ads1015Options:
         )
         registers = SmbusRegisters(line, values[self.address])
         return Ads1015(registers, clock, settings, self.chip.names)
+
+
+def _dividers(text: str) -> tuple[float, ...]:
+    """Four factors. A 0 would publish 0 V, whatever is at the pin."""
+    factors = numbers(4, -1000, 1000)(text)
+    if 0 in factors:
+        raise ValueError("has a factor 0, which leaves nothing of the voltage")
+    return factors
 
 
 def bosch_plan(

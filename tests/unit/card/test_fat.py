@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,12 @@ from hypothesis import strategies as st
 
 from piimage.card.extents import total
 from piimage.card.fat import FatVolume, by_folder
-from piimage.card.fat_layout import Layout, entries_of, sectors_per_cluster
+from piimage.card.fat_layout import (
+    Layout,
+    clusters_of_folder,
+    entries_of,
+    sectors_per_cluster,
+)
 from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.run import Runner
 from tests.unit.card.volumes import OFFSET, flashed, tool, written
@@ -77,6 +83,31 @@ def test_the_same_files_give_the_same_bytes_wherever_and_whenever(
         assert one(tmp_path / "two", order[::-1]) == first
     finally:
         os.umask(old)
+
+
+def test_the_measures_of_a_boot_sector() -> None:
+    """fatgen103, "Boot Sector and BPB" and "FAT type determination", by hand.
+
+    512 roots of 32 bytes are 32 sectors: 40000 - 4 - 2 * 40 - 32 sectors by four are 9971 clusters.
+    """
+    sector = bytearray(512)
+    struct.pack_into("<HBHBHH", sector, 11, 512, 4, 4, 2, 512, 40_000)
+    struct.pack_into("<H", sector, 22, 40)
+    assert Layout.read(bytes(sector)) == Layout(
+        bits=16,
+        cluster=2048,
+        tables_at=2048,
+        table_size=20_480,
+        tables=2,
+        root_size=16_384,
+        clusters=9971,
+    )
+
+
+@pytest.mark.parametrize(("names", "clusters"), [(0, 1), (7, 1), (8, 2), (15, 2), (16, 3)])
+def test_how_many_clusters_a_folder_takes(names: int, clusters: int) -> None:
+    """Of 32 bytes each: `.`, `..`, and two for a name of up to 13 letters; 16 in 512 bytes."""
+    assert clusters_of_folder(["config.txt"] * names, 512) == clusters
 
 
 def test_a_small_selector_is_a_fat16(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,51 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, runner: Runner) -
     path.chmod(0o644)
     with pytest.raises(InputError, match="others may read it"):
         read_host_key(path)
+
+
+def _packed(*parts: bytes) -> bytes:
+    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+def _key(
+    *,
+    cipher: bytes = b"none",
+    kdf: bytes = b"none",
+    count: int = 1,
+    checks: tuple[int, int] = (7, 7),
+    kind: bytes = b"ssh-ed25519",
+    own: bytes = b"p" * 32,
+    both: bytes = b"s" * 32 + b"p" * 32,
+) -> str:
+    """A key file as OpenSSH's PROTOCOL.key describes it."""
+    public = _packed(kind, own)
+    private = struct.pack(">II", *checks) + public + _packed(both, b"comment")
+    head = b"openssh-key-v1\0" + _packed(cipher, kdf, b"") + struct.pack(">I", count)
+    body = base64.b64encode(head + _packed(public, private)).decode()
+    return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+def test_a_key_as_the_protocol_describes_it_is_read() -> None:
+    head = struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 64)
+    assert _parsed(_key()).private == head + b"s" * 32 + b"p" * 32
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cipher": b"aes256-ctr"},
+        {"kdf": b"bcrypt"},
+        {"count": 2},
+        {"checks": (7, 8)},
+        {"kind": b"ssh-ed448x!"},
+        {"own": b"p" * 31, "both": b"s" * 33 + b"p" * 31},
+        {"both": b"s" * 31 + b"p" * 32},
+        {"both": b"s" * 32 + b"q" * 32},
+    ],
+)
+def test_a_key_with_one_part_that_is_wrong_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^$"):
+        _parsed(_key(**wrong))
 
 
 @given(st.binary(max_size=200))

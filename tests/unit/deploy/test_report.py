@@ -15,6 +15,7 @@ from piimage_agent.devices import chip_info
 from piimage_agent.redact import Redactor, vendors_only, without_secrets
 from piimage_agent.report import disk_id, report
 from piimage_agent.root import Root
+from piimage_agent.status import throttled
 
 from piimage.cli import main as cli
 from piimage.deploy.docker_remote import DockerRemote
@@ -95,6 +96,11 @@ def pi(tmp_path: Path) -> Stand:
     lead(root, f"{bus}/of_node", "sys/firmware/devicetree/base/soc/i2c@7e804000")
     lead(root, "sys/bus/i2c/devices/1-0076", f"{bus}/1-0076")
     write(root, f"{bus}/1-0076/name", "bmp280\n")
+    clock = "sys/devices/platform/soc/fe804000.i2c/i2c-1/1-0068/rtc/rtc0"
+    lead(root, "sys/class/rtc/rtc0", clock)
+    write(root, f"{clock}/name", "rtc-ds1307 1-0068\n")
+    write(root, f"{clock}/since_epoch", "1700000000\n")
+    write(root, f"{clock}/hctosys", "1\n")
     port = "sys/devices/platform/scb/fd580000.ethernet"
     lead(root, "sys/class/net/eth0", f"{port}/net/eth0")
     lead(root, f"{port}/net/eth0/device", port)
@@ -125,6 +131,35 @@ def test_the_board_and_its_boot_loader_are_told(facts: Any) -> None:
     assert facts["boot"]["disk_id"] == "0x12345678"
 
 
+@pytest.mark.parametrize(
+    ("bits", "low_voltage", "slowed"),
+    [
+        ("0", False, False), ("1", True, False), ("2", False, False), ("4", False, True),
+        ("8", False, False), ("50000", False, False), ("50005", True, True),
+    ],
+)  # fmt: skip
+def test_what_the_firmware_says_about_its_supply(
+    pi: Stand, bits: str, low_voltage: bool, slowed: bool
+) -> None:
+    """Raspberry Pi documentation, vcgencmd get_throttled: bit 0 and bit 2 are of now."""
+    write(pi.root, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
+    assert throttled(Root(str(pi.root))) == {
+        "low_voltage": low_voltage, "throttled": slowed, "bits": bits
+    }  # fmt: skip
+
+
+def test_a_clock_is_told_and_whether_it_set_the_time(facts: Any) -> None:
+    """Documentation/admin-guide/rtc.rst: name, since_epoch, hctosys."""
+    assert facts["time"]["clocks"] == [
+        {
+            "name": "rtc0",
+            "driver": "rtc-ds1307 1-0068",
+            "seconds": 1_700_000_000,
+            "at_boot": True,
+        }
+    ]
+
+
 def test_a_device_is_told_with_what_it_hangs_on(facts: Any) -> None:
     (disk,) = facts["disks"]
     assert disk["bytes"] == 62333952 * 512
@@ -132,6 +167,7 @@ def test_a_device_is_told_with_what_it_hangs_on(facts: Any) -> None:
     assert disk["tree"] == "/emmc2bus/mmc@7e340000"
     assert disk["speed"]["timing spec"] == "2 (sd high-speed)"
     (bus,) = facts["i2c"]
+    assert bus["name"] == "bcm2835 (i2c@7e804000)"
     assert (bus["number"], bus["tree"], bus["node"]) == (1, "/soc/i2c@7e804000", True)
     assert bus["chips"] == [{"address": "0076", "name": "bmp280", "driver": ""}]
     (link,) = facts["links"]

@@ -177,3 +177,11 @@ def test_selftest_covers_every_chip() -> None:
     assert {line.split()[1] for line in out.splitlines()} == {
         "bmp280:", "tcs3472:", "lsm303d:", "ads1015:"
     }  # fmt: skip
+
+
+def test_a_divider_that_makes_0_volts_of_everything_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out = Bench().run("read", "--once", ENVIROPHAT_ADS1015_DIVIDERS="11,0,1,1")
+    assert (status, out) == (2, "")
+    assert "has a factor 0" in capsys.readouterr().err

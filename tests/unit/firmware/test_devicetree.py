@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,23 @@ def test_cells_are_written_as_the_boot_loader_does(runner: Runner, tmp_path: Pat
     assert prop(runner, tree, tmp_path, "/chosen/bootloader", "partition") == "2"
     assert b"\x00\x00\x00\x02" in tree
     assert prop(runner, tree, tmp_path, "/chosen/bootloader", "tryboot") == "1"
+
+
+@pytest.mark.parametrize(
+    ("magic", "size", "length", "whole"),
+    [
+        (0xD00DFEED, 40, 40, True),
+        (0xD00DFEED, 40, 99, True),  # something may follow
+        (0xD00DFEED, 41, 40, False),  # cut short
+        (0xD00DFEED, 39, 99, False),  # shorter than its header
+        (0xD00DFEEE, 40, 40, False),
+        (0xD00DFEED, 40, 39, False),
+    ],
+)
+def test_what_is_a_whole_blob(magic: int, size: int, length: int, whole: bool) -> None:
+    """Specification 0.4, section 5.2: ten words, the magic and the size of the blob first."""
+    data = (struct.pack(">II", magic, size) + bytes(99))[:length]
+    assert devicetree.is_blob(data) is whole
 
 
 def test_an_overlay_compiles_to_the_same_bytes_anywhere(runner: Runner, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,57 @@ def test_what_mtools_wrote_is_read(runner: Runner, tmp_path: Path, kib: int, bit
     assert not fat.exists("overlays")
 
 
+def drawn(clusters: int, bits: int) -> bytes:
+    """A file system of so many clusters of 512 bytes, with A.TXT in the third and fourth."""
+    fat_size = -(-(clusters + 2) * bits // 8 // 512) + 1
+    root_entries = 0 if bits == 32 else 16
+    data_at = 1 + fat_size + root_entries * 32 // 512
+    image = bytearray((data_at + clusters) * 512)
+    struct.pack_into("<HBHBH", image, 11, 512, 1, 1, 1, root_entries)
+    struct.pack_into("<I", image, 32, data_at + clusters)
+    struct.pack_into("<I", image, 36, fat_size)
+    struct.pack_into("<I", image, 44, 2)
+    if bits != 32:
+        struct.pack_into("<H", image, 22, fat_size)
+    image[510:512] = b"\x55\xaa"
+    end = (1 << min(bits, 28)) - 1
+    chains = {2: end, 3: 4, 4: end}
+    table = sum(value << number * bits for number, value in chains.items())
+    image[512 : 512 + 5 * bits // 8 + 1] = table.to_bytes(5 * bits // 8 + 1, "little")
+    root = (data_at if bits == 32 else data_at - 1) * 512
+    struct.pack_into("<11sB14xHI", image, root, b"A       TXT", 0x20, 3, 1024)
+    image[(data_at + 1) * 512 : (data_at + 3) * 512] = b"a" * 1024
+    return bytes(image)
+
+
+@pytest.mark.parametrize(("clusters", "bits"), [(4084, 12), (4085, 16), (65_524, 16), (65_525, 32)])
+def test_the_number_of_clusters_tells_how_wide_an_entry_of_the_table_is(
+    clusters: int, bits: int
+) -> None:
+    """Microsoft's specification of FAT32 (version 1.03), "FAT type determination"."""
+    data = drawn(clusters, bits)
+    fat = FatReader(data, 0, len(data), "image")
+    assert fat.clusters == clusters
+    assert fat.read("A.TXT") == b"a" * 1024
+
+
 def test_a_file_system_within_a_disk_is_read(runner: Runner, tmp_path: Path) -> None:
     data = volume(runner, tmp_path, kib=1500, bits=12)
     fat = FatReader(b"\xff" * 4096 + data + b"\xff" * 512, 4096, len(data), "image")
     assert fat.read("config.txt") == b"a=1\n"
+
+
+def test_a_folder_that_fills_its_cluster_is_read_to_its_end(runner: Runner, tmp_path: Path) -> None:
+    """A sector of 512 bytes has 16 entries of 32: `.`, `..`, and 14 short names."""
+    volume(runner, tmp_path, kib=1500, bits=12)
+    image, names = tmp_path / "fat.img", [f"FILE{number}.TXT" for number in range(14)]
+    runner.run(["mmd", "-i", image, "::FULL"])
+    for name in names:
+        runner.run(["mcopy", "-i", image, "-", f"::FULL/{name}"], stdin=name.encode())
+    data = image.read_bytes()
+    fat = FatReader(data, 0, len(data), "image")
+    assert sorted(fat.names("FULL"), key=str.casefold) == sorted(names)
+    assert fat.read("full/file13.txt") == b"FILE13.TXT"
 
 
 @pytest.mark.provokes("firmware.damaged-fat")

@@ -12,6 +12,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.firmware import writer
 from piimage.firmware.config import Conditions, parse
 from piimage.firmware.reader import read_card
+from piimage.firmware.settings import fault
 from piimage.firmware.writer import Boot
 from piimage.run import Runner
 from tests.branches import QUICK, at_least
@@ -147,6 +148,19 @@ def test_a_setting_that_config_txt_cannot_hold_is_refused(line: tuple[str, str])
     with pytest.raises(InputError) as caught:
         writer.config(load_board("pi4"), Boot((line,)))
     assert caught.value.code == "firmware.bad-setting"
+    with pytest.raises(InputError) as caught:
+        writer.prefix_config(load_board("zero2w"), Boot((line,)), "a/")
+    assert caught.value.code == "firmware.bad-setting"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "of_value"),
+    [("kernel", "x", False), ("dtoverlay", "x", False), ("A b", "x", False), ("a", "ü", True)],
+)
+def test_a_fault_points_at_the_key_or_at_the_value(key: str, value: str, of_value: bool) -> None:
+    found = fault(key, value)
+    assert found is not None
+    assert found.of_value is of_value
 
 
 @pytest.mark.parametrize("line", [("hdmi_mode:1", "4"), ("decode_MPG2", "0x1"), ("a", "trueish")])

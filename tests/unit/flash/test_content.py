@@ -131,6 +131,34 @@ def test_what_is_no_card_is_refused_by_its_name(
     assert caught.value.code == "flash.other-format"
 
 
+@pytest.mark.parametrize(
+    ("at", "mark", "said"),
+    [
+        (0, b"PK\5\6", "an empty zip archive"),  # PKWARE APPNOTE.TXT, 4.3.16
+        (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),  # 7zFormat.txt
+        (0, b"Rar!\x1a\7", "a rar archive"),
+        (0, b"LZIP", "compressed with lzip"),
+        (0, b"\4\x22\x4d\x18", "compressed with lz4"),  # lz4_Frame_format.md: 0x184D2204
+        (0, b"\x1f\x9d", "compressed with compress"),
+        (0, b"!<arch>\n", "a Debian package"),  # deb(5)
+        (0, b"070701", "a cpio archive"),  # buffer-format.rst
+        (0, b"MZ", "a Windows program"),
+        (0, b"QFI\xfb", "(qcow2)"),  # QEMU, docs/interop/qcow2.txt
+        (0, b"KDMV", "a disk of VMware"),
+        (0, b"vhdxfile", "a disk of Hyper-V"),  # MS-VHDX, 2.2.1
+        (0, b"conectix", "a disk of Virtual PC"),
+        (64, b"\x7f\x10\xda\xbe", "a disk of VirtualBox"),
+        (0, b"hsqs", "a squashfs file system"),  # Documentation/filesystems/squashfs.rst
+        (0, b"\x89PNG", "a picture"),
+        (0, b"\xff\xd8\xff", "a picture"),
+    ],
+)
+def test_other_formats_are_known_by_their_marks(at: int, mark: bytes, said: str) -> None:
+    """Where each format's description or magic(5) has its mark, and nowhere else."""
+    assert said in content.name(bytes(at) + mark + bytes(100))
+    assert said not in content.name(bytes(at + 1) + mark + bytes(100))
+
+
 def test_a_cd_is_known_by_its_seventeenth_sector() -> None:
     assert content.name(bytes(32769) + b"CD001") == "the image of a CD"
 

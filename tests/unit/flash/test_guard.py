@@ -93,6 +93,24 @@ def test_a_card_in_a_slot_can_be_flashed(machine: Machine) -> None:
     assert machine.system.disk("mmcblk0").model == "SD32G"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("nvme0n1", "nvme"), ("nvme10n2", "nvme"), ("loop7", "loop"), ("ram0", "memory")),
+        *(("zram1", "memory"), ("dm-0", "device mapper"), ("md127", "RAID"), ("md_d0", "RAID")),
+        *(("sr0", "optical"), ("nbd0", "network"), ("rbd1", "network")),
+        *(("vda", "virtual machine"), ("xvdb", "virtual machine"), ("mmcblk0", "mmc")),
+        *(("mmcblk0boot1", "eMMC boot area"), ("mmcblk0rpmb", "eMMC boot area"), ("sda", "disk")),
+    ],
+)
+def test_what_a_disk_is_by_the_name_that_the_kernel_gives(
+    machine: Machine, name: str, kind: str
+) -> None:
+    """Documentation/admin-guide/devices.txt, and the drivers' own names."""
+    machine.disk(f"devices/pci0000:00/0000:00:1d.0/{name}", "240:0")
+    assert machine.system.disk(name).bus == kind
+
+
 IN_USE = "flash.in-use"
 
 

@@ -17,6 +17,7 @@ from piimage.card.extents import Extent, total
 from piimage.errors import InputError, PiimageError
 from piimage.flash import source, stamp, write
 from piimage.flash.medium import Medium
+from piimage.flash.verify import _telling_blocks
 from piimage.flash.write import Flashed
 from piimage.run import Runner
 from tests.unit.flash.cards import (
@@ -153,9 +154,12 @@ def test_an_image_that_is_none_is_refused(tmp_path: Path, make: object) -> None:
 
 @pytest.mark.parametrize("name", ["pi4.bmap", "pi4.img.bmap", "pi4.img.xz.bmap"])
 def test_the_map_is_found_beside_the_image(tmp_path: Path, name: str) -> None:
-    path = image_file(tmp_path).rename(tmp_path / "pi4.img.xz")
+    path = packed(image_file(tmp_path), ".xz")
+    assert source.find(path).size == SIZE  # of an xz file, only a map tells
     (tmp_path / "pi4.bmap").rename(tmp_path / name)
     assert source.find(path).size == SIZE
+    (tmp_path / name).rename(tmp_path / "other.bmap")
+    assert source.find(path).size is None
 
 
 def test_a_foreign_map_with_long_ranges_works(tmp_path: Path) -> None:
@@ -164,6 +168,14 @@ def test_a_foreign_map_with_long_ranges_works(tmp_path: Path) -> None:
     disk = card()
     flashed(disk, path)
     assert holds_image(disk.bytes)
+
+
+def test_eight_blocks_tell_where_foreign_data_come_from() -> None:
+    """The first may come from nowhere: a card before this one."""
+    found = random.Random(1).randbytes(20 * 4096)
+    wanted = found[:4096] + bytes(19 * 4096)
+    assert list(_telling_blocks(found, wanted)) == [n * 4096 for n in range(1, 9)]
+    assert _telling_blocks(bytes(4096) + found[:4096], bytes(2 * 4096)) == {4096: found[:4096]}
 
 
 @pytest.mark.provokes("flash.too-small")

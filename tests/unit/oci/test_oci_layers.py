@@ -6,6 +6,7 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,18 @@ def test_a_bomb_is_refused(tmp_path: Path, packer: list[str]) -> None:
     with pytest.raises(PiimageError) as caught:
         scan(RUNNER, tmp_path / "l", digest(data), "test")
     assert caught.value.code == "oci.layer-bomb"
+
+
+@pytest.mark.parametrize(("second", "refused"), [(50, False), (51, True)])
+def test_the_files_of_a_layer_are_bounded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: int, refused: bool
+) -> None:
+    monkeypatch.setattr("piimage.oci.layers.MAX_UNPACKED", 100)
+    tar = tar_of(file("a", bytes(50)), file("b", bytes(second)))
+    (tmp_path / "l").write_bytes(tar)
+    with pytest.raises(PiimageError) if refused else nullcontext() as caught:
+        scan(RUNNER, tmp_path / "l", digest(tar), "test")
+    assert caught is None or caught.value.code == "oci.layer-bomb"
 
 
 @pytest.mark.parametrize("packer", [["gzip", "-n"], ["zstd", "-q"]])

@@ -47,6 +47,7 @@ def mounts(**fields: Any) -> dict[str, dict[str, Any]]:
 
 def test_nothing_said_is_secure() -> None:
     made = spec()
+    assert made["ociVersion"] == "1.0.2"  # config.md, "Specification version"; runc takes 1.0
     assert made["root"] == {"path": "/run/piimage/rootfs/services/web", "readonly": True}
     assert made["process"]["capabilities"] == {}
     assert made["process"]["noNewPrivileges"] is True
@@ -194,6 +195,16 @@ def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [("/t", {}), ("/t:size=1m,mode=700", {"options": ["size=1m", "mode=700"]})],
+)
+def test_a_tmpfs_is_a_mount_of_that_type(said: str, options: dict[str, list[str]]) -> None:
+    """LinuxKit, docs/yaml.md: ``tmpfs``; the type is mount(2)'s file system."""
+    expected = {"destination": "/t", "type": "tmpfs", "source": "tmpfs"} | options
+    assert mounts(tmpfs=[said])["/t"] == expected
+
+
 @pytest.mark.parametrize("only", [True, False])
 def test_the_default_mounts_are_linuxkits(only: bool) -> None:
     # LinuxKit, docs/yaml.md ("Image specification") and moby/config.go; /sys is always closed here.
@@ -307,6 +318,21 @@ def test_devices_with_numbers_are_made_and_allowed() -> None:
         {"allow": True, "type": "b", "access": "rwm"},
         {"allow": True, "type": "c", "major": 180, "access": "rw"},
         {"allow": True, "type": "c", "major": 89, "minor": 1, "access": "rwm"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "major", "kind"),
+    [("/dev/mmcblk0p4", 179, "b"), ("/dev/loop0", 7, "b"), ("/dev/fuse", 10, "c")],
+)
+def test_a_device_with_numbers_is_of_the_type_that_its_name_tells(
+    path: str, major: int, kind: str
+) -> None:
+    """Documentation/admin-guide/devices.txt: c 179 would be something else than mmc's b 179."""
+    made = spec(devices=[{"path": path, "major": major, "minor": 0}])["linux"]
+    assert made["devices"][0]["type"] == kind
+    assert made["resources"]["devices"][1:] == [
+        {"allow": True, "type": kind, "major": major, "minor": 0, "access": "rwm"}
     ]
 
 

@@ -254,6 +254,22 @@ class TestLsm303d:
         with pytest.raises(NotReady):
             driver.sample()
 
+    def test_a_queue_that_another_program_left_on_is_switched_off(self) -> None:
+        """CTRL0 (0x1F) bit 6, FIFO_EN: the data registers would give samples of long ago."""
+        rig = Rig()
+        rig.chips[0x1D] = Lsm303dModel(rig.clock)
+        rig.chips[0x1D].i2c_write(b"\x1f\x40")
+        Lsm303d(rig.smbus(0x1D), rig.clock).start()
+        rig.chips[0x1D].i2c_write(b"\x1f")
+        assert rig.chips[0x1D].i2c_read(1) == b"\x00"
+
+    def test_a_queue_that_is_switched_on_meanwhile_gives_no_old_values(self) -> None:
+        rig = Rig()
+        driver = lsm(rig, Attitude())
+        rig.chips[0x1D].i2c_write(b"\x1f\x40")
+        with pytest.raises(LostSettings):
+            driver.sample()
+
     def test_an_overrun_is_no_fault(self) -> None:
         rig = Rig()
         driver = lsm(rig, Attitude())

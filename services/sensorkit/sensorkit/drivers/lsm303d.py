@@ -44,11 +44,11 @@ ACCELERATION_SCALES = {2: 0.061e-3, 4: 0.122e-3, 6: 0.183e-3, 8: 0.244e-3, 16: 0
 FIELD_SCALES = {2: 0.080e-3, 4: 0.160e-3, 8: 0.320e-3, 12: 0.479e-3}
 
 _RUN_ON = 0x80  # bit 7 of the sub-address, section 5.1.1
-_WHO_AM_I, _STATUS_M, _FIELD, _CONTROL1, _STATUS_A, _ACCELERATION = (
+_WHO_AM_I, _STATUS_M, _FIELD, _CONTROL0, _STATUS_A, _ACCELERATION = (
     0x0F,
     0x07,
     0x08,
-    0x20,
+    0x1F,
     0x27,
     0x28,
 )
@@ -88,12 +88,16 @@ class Lsm303d:
 
     @property
     def _control(self) -> bytes:
-        """CTRL1..CTRL7 (sections 8.18 to 8.24), written and expected back."""
+        """CTRL0..CTRL7 (sections 8.17 to 8.24), written and expected back.
+
+        CTRL0 is 0 after power-on, but there is no reset: a queue (FIFO) that another program left
+        on would give old samples.
+        """
         s = self._settings
         afs = tuple(ACCELERATION_SCALES).index(s.acceleration_scale) << 3
         mfs = tuple(FIELD_SCALES).index(s.field_scale) << 5
         # 50 Hz, three axes, and no update between the bytes of one value (BDU).
-        return bytes([0x5F, afs, 0x00, 0x00, 0x70, mfs, 0x00])
+        return bytes([0x00, 0x5F, afs, 0x00, 0x00, 0x70, mfs, 0x00])
 
     def start(self) -> None:
         """Identify, configure in one write, wait for the first conversion of both halves."""
@@ -101,7 +105,7 @@ class Lsm303d:
         if identity != _IDENTITY:
             what = f"a {_OTHERS[identity]}, not an" if identity in _OTHERS else "no"
             raise WrongChip(f"WHO_AM_I 0x{identity:02x} is {what} LSM303D (0x49)")
-        self._registers.write(_RUN_ON | _CONTROL1, *self._control)
+        self._registers.write(_RUN_ON | _CONTROL0, *self._control)
         self._clock.sleep(2 * _PERIOD_SECONDS)
 
     def sample(self) -> Sample:
@@ -147,11 +151,11 @@ class Lsm303d:
     def _acceleration(self) -> Readings:
         scale = ACCELERATION_SCALES[self._settings.acceleration_scale]
         for _ in range(_POLLS):
-            block = self._registers.read(_RUN_ON | _CONTROL1, _ACCELERATION + 6 - _CONTROL1)
-            if block[:7] != self._control:
-                raise LostSettings(f"control registers are {block[:7].hex(' ')}")
-            data = block[_ACCELERATION - _CONTROL1 :]
-            if block[_STATUS_A - _CONTROL1] & _DATA_READY:
+            block = self._registers.read(_RUN_ON | _CONTROL0, _ACCELERATION + 6 - _CONTROL0)
+            if block[:8] != self._control:
+                raise LostSettings(f"control registers are {block[:8].hex(' ')}")
+            data = block[_ACCELERATION - _CONTROL0 :]
+            if block[_STATUS_A - _CONTROL0] & _DATA_READY:
                 return _scaled(data, scale)
             self._clock.sleep(_PERIOD_SECONDS)
         raise NotReady("no acceleration conversion finished")

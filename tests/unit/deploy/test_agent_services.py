@@ -1,0 +1,59 @@
+"""How long the agent waits for process 1 to stop a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from piimage_agent import services
+from piimage_agent.refusal import Refused
+from piimage_agent.root import Root
+
+
+@dataclass
+class Late:
+    """A service that is down `seconds` after it was told so: a stand-in for process 1 and time."""
+
+    seconds: float
+    root: Root
+    now: float = 1000.0
+    told: list[tuple[str, ...]] = field(default_factory=list)
+
+    def initctl(self, root: Root, *words: str) -> None:
+        self.told.append(words)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def state(self, root: Root, name: str) -> dict[str, object]:
+        return {"state": "stopped" if self.now >= 1000 + self.seconds else "running"}
+
+
+def stopped(late: Late, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "initctl", late.initctl)
+    monkeypatch.setattr(services, "state", late.state)
+    monkeypatch.setattr(services.time, "monotonic", lambda: late.now)
+    monkeypatch.setattr(services.time, "sleep", late.sleep)
+    services.stop(late.root, "one")
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 119])
+def test_a_service_has_two_minutes_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Process 1 itself ends a runner after a minute, and its container may take as long."""
+    late = Late(seconds, Root(str(tmp_path)))
+    stopped(late, monkeypatch)
+    assert late.told == [("stop", "one")]
+    assert late.now == pytest.approx(1000 + seconds, abs=1)
+
+
+def test_a_service_that_does_not_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Late(1e9, Root(str(tmp_path)))
+    with pytest.raises(Refused) as caught:
+        stopped(late, monkeypatch)
+    assert caught.value.code == "not-stopped"
+    assert late.now == pytest.approx(1120, abs=1)
