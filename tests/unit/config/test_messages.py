@@ -64,7 +64,7 @@ BAD = [
     ("boot: {config: {dtoverlay: [w1-gpio]}}", "config.value", "1:29",
      "'dtoverlay' cannot be set in config.txt"),
     ("files: [{path: etc/" + "n" * 256 + ", contents: x}]", "config.misplaced", "1:16",
-     "cannot be there: it has a name of over 255 bytes"),
+     f"'etc/{'n' * 51}...' cannot be there: it has a name of over 255 bytes"),
     ("boot: {config: {enable_uart: true}}", "config.value", "1:30",
      "enable_uart=true is no number, and means 0 to the firmware"),
     ("boot: {config: {gpio: ['4=op', \"5=ip\\n\"]}}", "config.value", "1:32",
