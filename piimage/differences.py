@@ -31,12 +31,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as `differences` needs it: package versions, layer digests and file digests."""
+    """A manifest as `differences` needs it: package versions, layer digests and file digests.
+
+    It is not `complete` where files are left out that tell of a secret.
+    """
 
     identity: str
     packages: Mapping[str, str]
     layers: Mapping[str, str]
     files: Mapping[str, str]
+    complete: bool = True
 
 
 def manifest_path(named: Path) -> Path:
@@ -76,7 +80,8 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         else:
             files[path] = digest
         packages |= dict(_package(url) for url in source.split() if url.startswith("pkg:"))
-    return Manifest(str(document["identity"]), packages, layers, files)
+    complete = document.get("complete", True) is True
+    return Manifest(str(document["identity"]), packages, layers, files, complete)
 
 
 def _package(url: str) -> tuple[str, str]:

@@ -42,11 +42,12 @@ def results(name: str, made: Version, lock: Lock, job: Job, out: Path) -> Result
     parts = bill(name, identity, components(lock, pages.values()))
     kernel = _source(lock, "kernel", made.board.kernel.packages)
     origins = [*slot_origins(made, lock, job), *layer_origins(pages, parts, kernel)]
+    told = manifest.encode(parts, origins, packers.identities(), complete=not withheld(made, job))
     return Results(
         {
             out / f"{name}.sbom.spdx.json": spdx.encode(parts, tool_version()),
             out / f"{name}.sbom.cdx.json": cyclonedx.encode(parts, tool_version()),
-            out / f"{name}.manifest.json": manifest.encode(parts, origins, packers.identities()),
+            out / f"{name}.manifest.json": told,
         },
         made.file_mode,
     )

@@ -15,6 +15,8 @@ from piimage.differences import differences, manifest_path, read_manifest
 
 EXAMPLE = "Example: piimage diff old/pi4.img out/pi4.img"
 
+_SECRETS = ", as far as manifests tell: they name no file that only its owner may read"
+
 
 def diff(
     before: Annotated[
@@ -33,4 +35,5 @@ def diff(
             say(str(change))
     if not changes and not json:
         same = old.identity == new.identity
-        say("the same" if same else "the same files, laid out differently")
+        rest = "" if old.complete and new.complete else _SECRETS
+        say(f"the same{rest}" if same else f"the same files, laid out differently{rest}")

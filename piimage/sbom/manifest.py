@@ -23,10 +23,13 @@ class Origin:
     source: str
 
 
-def encode(bill: Bill, origins: Iterable[Origin], packers: Mapping[str, str]) -> bytes:
+def encode(
+    bill: Bill, origins: Iterable[Origin], packers: Mapping[str, str], *, complete: bool = True
+) -> bytes:
     """Return the manifest as JSON, in the order of paths.
 
     `packers` are the programs of the host that decided the bytes of layers, and which they were.
+    `complete` says whether `origins` are all files, or those that tell of a secret are left out.
     """
     files = {
         origin.path: {"size": origin.size, "sha256": origin.sha256, "from": origin.source}
@@ -36,6 +39,7 @@ def encode(bill: Bill, origins: Iterable[Origin], packers: Mapping[str, str]) ->
         "card": bill.name,
         "identity": bill.identity,
         "packers": dict(packers),
+        "complete": complete,
         "files": files,
     }
     return json_bytes(document)

@@ -59,6 +59,19 @@ def test_an_image_stands_for_the_manifest_beside_it(
     assert capsys.readouterr().out == "the same\n"
 
 
+@pytest.mark.parametrize("names", [("open", "secret"), ("secret", "open"), ("secret", "secret")])
+def test_what_no_manifest_tells_of_is_not_called_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    for name in ("open", "secret"):
+        data = encode(bill("pi4", "one", ()), (), {}, complete=name == "open")
+        (tmp_path / f"{name}.manifest.json").write_bytes(data)
+    assert execute(["diff", *(str(tmp_path / f"{name}.img") for name in names)]) == 0
+    assert capsys.readouterr().out == (
+        "the same, as far as manifests tell: they name no file that only its owner may read\n"
+    )
+
+
 @pytest.mark.provokes("diff.no-manifest")
 def test_an_image_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no manifest"):
