@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.load import parse_label
 from piimage.config.models import Appliance, Entry
+from piimage.dockerfiles import base_images
 from piimage.errors import ErrorGroup, InputError, PiimageError, raise_all
 from piimage.lock import LockedImage
 from piimage.oci.asks import asks
 from piimage.oci.models import Execution
 from piimage.oci.reference import parse
+from piimage.plan.folders import dockerfile_folder
 
 if TYPE_CHECKING:
     from piimage.config.rare import Trust
@@ -165,6 +167,12 @@ def _recorded(
             if moved is not None and not _names_exactly(appliance.trust, pin):
                 one.require(moved.granted, "the lock says that it was granted before")
             granted |= {*one.asked}
+    for entry, place in _built_on(appliance, pin):
+        with gathering(errors):
+            one = asking(entry, place, execution, pin.reference)
+            if moved is not None and not _names_exactly(appliance.trust, pin):
+                one.require(moved.granted, "the lock says that it was granted before")
+            granted |= {*one.asked}
     raise_all(errors)
     return replace(pin, granted=tuple(sorted(granted)))
 
@@ -195,6 +203,20 @@ def _naming(appliance: Appliance, reference: str) -> Iterator[tuple[Entry, str]]
     for kind in ("onboot", "onshutdown", "services"):
         for entry in getattr(appliance, kind):
             if entry.image == reference:
+                yield entry, f"{kind}.{entry.name}"
+
+
+def _built_on(appliance: Appliance, pin: LockedImage) -> Iterator[tuple[Entry, str]]:
+    """Give the entries whose Dockerfile builds on the image of `pin`, if the file trusts it.
+
+    Whether its label is theirs is known once they are built; without trust it is refused then.
+    """
+    if not is_trusted(appliance.trust, pin):
+        return
+    for kind in ("onboot", "onshutdown", "services"):
+        for entry in getattr(appliance, kind):
+            folder = dockerfile_folder(entry)
+            if folder is not None and pin.reference in base_images(folder):
                 yield entry, f"{kind}.{entry.name}"
 
 

@@ -150,6 +150,16 @@ def test_an_update_that_asks_for_more_is_refused_although_its_maker_is_trusted()
     assert record(appliance({"image": [exact]}), ROOT, pin(NEW), before) == ASKED
 
 
+def test_a_dockerfile_s_trusted_base_that_asks_for_more_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {NAME}\n")
+    named = {"services": [{"name": "a", "build": str(tmp_path)}], "trust": {"image": [NAME]}}
+    made = Appliance.model_validate(named)
+    assert record(made, {"pid": "host"}, pin(OLD)) == ("pid: host",)
+    error = refusal(record, made, ROOT, pin(NEW), pin(OLD, "pid: host"))
+    assert "    capabilities: all" in error.message.splitlines()
+    assert record(Appliance.model_validate({**named, "trust": None}), ROOT, pin(NEW)) == ()
+
+
 def test_an_update_that_asks_for_less_loses_what_it_had() -> None:
     trusting = appliance({"image": [NAME]})
     before = pin(OLD, *ASKED)
