@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -84,9 +85,13 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 def test_memory_does_not_grow_with_the_image(
     disk: Callable[..., str], tmp_path: Path, megabytes: int
 ) -> None:
-    image = tmp_path / "big.img.gz"
+    image, table = tmp_path / "big.img.gz", tmp_path / "table"
+    table.touch()
+    os.truncate(table, megabytes * MIB)
+    subprocess.run(["sfdisk", "--quiet", table], input=b"label: dos\nstart=2048\n", check=True)
     with gzip.open(image, "wb", compresslevel=1) as file:
-        for number in range(megabytes):
+        file.write(table.read_bytes()[:MIB])
+        for number in range(1, megabytes):
             file.write(bytes([number % 251]) * MIB)
     device = disk((megabytes + 1) * MIB)
     done = subprocess.run(

@@ -6,6 +6,7 @@ As root, without the capabilities that let root read and write everything.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -108,8 +109,8 @@ def test_a_file_that_cannot_be_read_is_named(made: Path, closed: str, words: lis
         done = piimage(made, words, UNABLE)
     (line,) = done.stderr.splitlines()
     assert done.returncode in (1, 2)
-    assert closed in line.partition(": ")[0]
-    assert "ermission denied" in line
+    assert closed in line
+    assert re.search("[Pp]ermission denied|may not read", line)
     assert not list((made / "project" / "other").iterdir())
 
 
