@@ -6,8 +6,11 @@ power cut can leave the name with other bytes, without the second the old file.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,6 +80,28 @@ def in_folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 one.rmdir()
         raise
+
+
+@contextmanager
+def folder_in(parent: Path, prefix: str) -> Iterator[Path]:
+    """Give a new folder in `parent` that only its owner enters, and that is gone afterwards.
+
+    Removing it takes open files. Where a process has none left, other threads may hold them and
+    end soon for the same want: it is tried again for some seconds.
+    """
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    try:
+        yield folder
+    finally:
+        for pause in (0.1, 0.4, 1.5, 4):
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                time.sleep(pause)
+            else:
+                break
 
 
 def sync_folder(folder: Path) -> None:

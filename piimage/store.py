@@ -147,11 +147,8 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a folder on the store's own file system that is gone afterwards."""
-        with (
-            host.writing(self._temporary),
-            tempfile.TemporaryDirectory(dir=self._temporary) as folder,
-        ):
-            yield Path(folder)
+        with host.writing(self._temporary), durable.folder_in(self._temporary, "") as folder:
+            yield folder
 
     def add_stream(self, chunks: Iterable[bytes], expected: Blob | None = None) -> Blob:
         """Store the bytes of `chunks`; with `expected`, refuse others (``store.mismatch``)."""

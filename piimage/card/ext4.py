@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from piimage.card import partitions
 from piimage.card.extents import Extent, union
 from piimage.clock import EPOCH
+from piimage.durable import folder_in
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 
@@ -87,8 +88,8 @@ class Ext4Volume:
                 hint=f"give it {_MIN >> 20} MiB or more",
             )
         # A file of its own first: not every release of every tool takes an offset.
-        with tempfile.TemporaryDirectory(dir=image.parent, prefix=".ext4-") as scratch:
-            alone = Path(scratch) / "data"
+        with folder_in(image.parent, ".ext4-") as scratch:
+            alone = scratch / "data"
             alone.touch()
             os.truncate(alone, min(self.size, _MADE))
             _format(self, runner, alone)

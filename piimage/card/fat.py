@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from piimage.card import partitions
 from piimage.card.extents import Extent
 from piimage.card.fat_layout import Layout, clusters_of_folder, sectors_per_cluster
 from piimage.clock import EPOCH
+from piimage.durable import folder_in
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.run import Runner
 
@@ -74,10 +74,10 @@ class FatVolume:
         if not self.files:
             return
         contents = by_folder(self.files)
-        with tempfile.TemporaryDirectory(dir=image.parent, prefix=".fat-") as scratch:
+        with folder_in(image.parent, ".fat-") as scratch:
             # A user's or a host's mtools settings must not decide what a card holds.
             mtools = runner.with_environment(
-                HOME=scratch,
+                HOME=str(scratch),
                 MTOOLSRC="/dev/null",
                 MTOOLS_SKIP_CHECK="1",
                 SOURCE_DATE_EPOCH=str(EPOCH),
@@ -86,7 +86,7 @@ class FatVolume:
             if folders := [f"::{folder}" for folder in contents if folder != "."]:
                 mtools.run(["mmd", *drive, *folders], cwd=image.parent)
             for number, (folder, files) in enumerate(contents.items()):
-                staged = _staged(Path(scratch) / str(number), files)
+                staged = _staged(scratch / str(number), files)
                 for some in _batches(staged):
                     target = "::" if folder == "." else f"::{folder}/"
                     mtools.run(["mcopy", "-Q", *drive, *some, target], cwd=image.parent)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -140,6 +142,23 @@ def test_folders_that_are_made_last(journal: Journal, tmp_path: Path) -> None:
     assert [mode(tmp_path / one) for one in ("a/b/c",)] == [0o700]
     journal.lasts(durable.write_chunks(tmp_path / "a/b/c/file", [b"x"]))
     durable.make_folder(tmp_path / "a/b/c")
+
+
+def test_a_folder_for_a_while_goes_though_other_threads_hold_all_open_files(
+    tmp_path: Path,
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    with durable.folder_in(tmp_path, ".x-") as folder:
+        (folder / "file").touch()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError:
+            threading.Timer(0.05, lambda: [os.close(one) for one in held]).start()
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert not list(tmp_path.iterdir())
 
 
 # --- the files that have to survive
