@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from piimage import resources
-from piimage.config.document import parse_document
-from piimage.config.nodes import MAX_BYTES
+from piimage.document.document import parse_document
+from piimage.document.nodes import MAX_BYTES
 from piimage.errors import InputError, PiimageError, raise_all
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from piimage.clock import EPOCH
-from piimage.sbom.jsons import json_bytes
+from piimage.jsons import json_bytes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from piimage import events
 from piimage.cli.output import put
 from piimage.hardware.functions import Need, State
 from piimage.hardware.survey import Surveyed, kernels, pis, survey
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.store import Store, default_root
 

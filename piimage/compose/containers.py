@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from piimage.compose.layers import Layer
 from piimage.config.container import ContainerConfig
-from piimage.oci.bundle import containers_tree
+from piimage.container.bundle import containers_tree
+from piimage.container.rootfs import LayerNotes, Root
+from piimage.container.spec import Container, ContainerKind
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import LayerNotes, Root
-from piimage.oci.spec import Container, ContainerKind
 from piimage.steps import Job
 from piimage.trees import Entry, Tree, file, folder
 

@@ -11,9 +11,9 @@ from piimage import packers
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.compose.rules import File, Matcher, Rules, added
 from piimage.config.laid import MERGED
+from piimage.container.rootfs import Notebook
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.oci.rootfs import Notebook
 from piimage.sbom.ledger import Ledger
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
@@ -28,12 +28,12 @@ class Layer(Step):
     """A tree that can be written as a layer.
 
     Outputs: ``squashfs``, the layer; ``notes``, what of it a container's configuration depends on
-    (`piimage.oci.rootfs.LayerNotes`); ``files``, from what each file came
+    (`piimage.container.rootfs.LayerNotes`); ``files``, from what each file came
     (`piimage.sbom.ledger.Ledger`).
     """
 
     uses: ClassVar[tuple[str, ...]] = (
-        "piimage.card.squashfs", "piimage.debian.deb", "piimage.oci.rootfs", "piimage.sbom",
+        "piimage.card.squashfs", "piimage.debian.deb", "piimage.container.rootfs", "piimage.sbom",
         "piimage.trees",
     )  # fmt: skip
     tools: ClassVar[tuple[str, ...]] = packers.LAYERS

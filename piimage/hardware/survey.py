@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from piimage.boards import Board, Function, Kernel, Model, board_names, load_board, overlay_sources
-from piimage.debian.pinning import Pinning
 from piimage.firmware.chains import CHAINS
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
 from piimage.firmware.fdt import Tree, read_tree
 from piimage.hardware.drivers import Drivers, KernelDrivers, open_supply
 from piimage.hardware.functions import Examiner, Image, Late, Need
 from piimage.kernel.package import UnpackedKernel
-from piimage.locking import Sources
-from piimage.plan.requests import kernel_request, suites
+from piimage.locking.packages import Pinning
+from piimage.locking.requests import kernel_request, suites
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.steps import Builder, Job
 

@@ -9,13 +9,13 @@ from typing import ClassVar, Final
 
 from piimage.compose.extract import Extracted
 from piimage.compose.layers import Package as UnpackedPackage
+from piimage.config.module_folder import ModuleFolder
 from piimage.debian.deb import data_stream
 from piimage.debian.package import Package
 from piimage.errors import InputError
 from piimage.inflate import Chunks, Inflated, unxz
 from piimage.lock import Lock
-from piimage.modules.folder import ModuleFolder
-from piimage.modules.requests import LockedKernel, locked_kernel
+from piimage.locking.kernel import LockedKernel, locked_kernel
 from piimage.steps import Job, Step
 from piimage.store import Blob
 from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN

@@ -12,7 +12,7 @@ from piimage.compose.rules import Rules
 from piimage.config.models import Appliance
 from piimage.debian.request import Request
 from piimage.lock import Lock
-from piimage.plan.folders import base_tree
+from piimage.locking.folders import base_tree
 
 _BASE: Final = "python"
 _ROOT: Final = f"base/{_BASE}"

@@ -10,8 +10,8 @@ from piimage.compose.layers import Layer
 from piimage.compose.python import Python
 from piimage.config.container import ContainerConfig, merge, secure_defaults
 from piimage.lock import Lock
+from piimage.locking.folders import Folder, base_tree
 from piimage.oci.models import Execution
-from piimage.plan.folders import Folder, base_tree
 from piimage.python.target import Target, target_of
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from piimage.compose.rules import File, Rules
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.config.network import Ethernet, Network, Wifi
+from piimage.container.bundle import quote
 from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.firmware.radios import radio_globs, radio_needs
 from piimage.lock import Lock
-from piimage.oci.bundle import quote
 from piimage.wifi import WANTED, network, secret_in
 
 FIRMWARE_WITHOUT = ("dosfstools", "dpkg")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from piimage.sbom.jsons import json_bytes
+from piimage.jsons import json_bytes
 from piimage.sbom.model import Bill
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from piimage.clock import EPOCH
-from piimage.sbom.jsons import json_bytes
+from piimage.jsons import json_bytes
 from piimage.sbom.model import Bill, Component, Kind
 
 _UNKNOWN: Final = "NOASSERTION"

@@ -6,11 +6,11 @@ import pytest
 
 from piimage import events
 from piimage.config.models import Appliance
-from piimage.dockerfiles import Dockerfiles, base_images, content_key, folders_of
 from piimage.errors import PiimageError
-from piimage.images import Images
 from piimage.lock import Lock
-from piimage.locking import asked_images
+from piimage.locking.dockerfiles import Dockerfiles, base_images, content_key, folders_of
+from piimage.locking.images import Images
+from piimage.locking.resolve import asked_images
 from piimage.oci.engine import Build
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem

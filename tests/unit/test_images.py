@@ -4,8 +4,8 @@ import pytest
 
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError
-from piimage.images import Images, references_of
 from piimage.lock import Lock, LockedImage
+from piimage.locking.images import Images, references_of
 from piimage.oci.layout import Layout
 from piimage.oci.registry import Registry
 from piimage.run import Runner

@@ -18,9 +18,9 @@ from piimage.debian.fetch import Fetcher
 from piimage.debian.index import Archive, Suite
 from piimage.debian.mirror import choose
 from piimage.debian.package import Package
-from piimage.debian.pinning import Pinning
 from piimage.debian.request import Request
 from piimage.lock import Lock, parse_lock, render_lock
+from piimage.locking.packages import Pinning
 from piimage.run import Runner
 from piimage.store import Store
 

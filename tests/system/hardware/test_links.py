@@ -17,7 +17,6 @@ import pytest
 
 from piimage import resources
 from piimage.boards import Board, load_board
-from piimage.debian.pinning import Pinning
 from piimage.debian.request import Request
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
 from piimage.firmware.fdt import Tree, read_tree
@@ -26,8 +25,9 @@ from piimage.hardware.suppliers import device_of, needs
 from piimage.hardware.survey import Kernels
 from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.modules import ModuleTree
-from piimage.locking import Sources
-from piimage.plan.requests import release_suites
+from piimage.locking.packages import Pinning
+from piimage.locking.requests import release_suites
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Blob

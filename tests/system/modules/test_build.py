@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from piimage import events
+from piimage.config.module_folder import module_folder
 from piimage.lock import Lock, read_lock
-from piimage.modules.folder import module_folder
 from piimage.modules.steps import module_step
 from piimage.run import Runner
 from piimage.steps import Builder

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from piimage import resources
-from piimage.config.boundary import boundary, is_inside, leading_out
+from piimage.boundary import boundary, is_inside, leading_out
 from piimage.config.load import load_all, load_folder
-from piimage.dockerfiles import base_images
+from piimage.config.module_folder import module_folder
 from piimage.errors import ErrorGroup, PiimageError
-from piimage.modules.folder import module_folder
+from piimage.locking.dockerfiles import base_images
+from piimage.locking.folders import folder_of
 from piimage.pkg.source import open_source
-from piimage.plan.folders import folder_of
 from piimage.python.project import read_project
 
 PROJECT = '[project]\nname = "thing"\nversion = "1"\n'

@@ -9,10 +9,10 @@ from piimage import events
 from piimage.debian.fetch import Fetcher
 from piimage.debian.index import Archive, Suite
 from piimage.debian.mirror import choose
-from piimage.debian.pinning import EVERYTHING, Pinning
 from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.lock import Lock, LockedImage, changes
+from piimage.locking.packages import EVERYTHING, Pinning
 from tests.unit.debian.makers import NOW, ArchiveFolder, Deb
 
 APP = Deb("app", fields={"Depends": "lib"})

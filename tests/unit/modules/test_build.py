@@ -9,7 +9,7 @@ from piimage import events
 from piimage.boards import load_board
 from piimage.errors import InputError
 from piimage.lock import Lock
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.modules.build import alone, build_module, locked
 from piimage.run import Runner
 from piimage.store import Store

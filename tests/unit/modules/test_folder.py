@@ -8,8 +8,8 @@ import pytest
 from piimage import resources
 from piimage.config.load import load_all, load_module
 from piimage.config.module import KernelModule
+from piimage.config.module_folder import module_folder
 from piimage.errors import InputError, PiimageError
-from piimage.modules.folder import module_folder
 
 
 def write(folder: Path, text: str, **files: str) -> Path:

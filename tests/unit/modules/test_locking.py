@@ -16,7 +16,7 @@ from piimage.debian.package import Package
 from piimage.debian.request import Request
 from piimage.lock import Lock, outgrown
 from piimage.lock.model import LockedRoot
-from piimage.locking import Sources, asked, make_lock
+from piimage.locking.resolve import Sources, asked, make_lock
 from piimage.run import Runner
 from piimage.store import Store
 

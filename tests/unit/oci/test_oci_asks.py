@@ -16,11 +16,11 @@ from piimage.config.container import (
     secure_defaults,
 )
 from piimage.config.values import key_of
+from piimage.container.asks import asks
+from piimage.container.rootfs import Root, notes_of
+from piimage.container.spec import MASKED, READ_ONLY, Container, runtime_spec
 from piimage.errors import InputError
-from piimage.oci.asks import asks
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import Root, notes_of
-from piimage.oci.spec import MASKED, READ_ONLY, Container, runtime_spec
 from piimage.trees import file, folder
 
 

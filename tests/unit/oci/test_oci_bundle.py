@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
-from piimage.errors import ErrorGroup, InputError
-from piimage.oci.bundle import (
+from piimage.container.bundle import (
     bundle,
     containers_tree,
     environment,
@@ -21,9 +20,10 @@ from piimage.oci.bundle import (
     prestart,
     quote,
 )
+from piimage.container.rootfs import Root, User, notes_of
+from piimage.container.spec import Container, runtime_spec
+from piimage.errors import ErrorGroup, InputError
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import Root, User, notes_of
-from piimage.oci.spec import Container, runtime_spec
 from piimage.trees import Entry, folder, symlink
 
 ROOT = Root([notes_of([folder(name) for name in ("dev", "proc", "sys", "etc")])])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from piimage.config.fields import CAPABILITIES
-from piimage.oci.seccomp import default_profile
+from piimage.container.seccomp import default_profile
 
 ALLOWED = "allowed"
 EPERM, ENOSYS = 1, 38

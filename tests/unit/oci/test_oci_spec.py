@@ -13,10 +13,10 @@ from piimage.config.container import (
     merge,
     secure_defaults,
 )
+from piimage.container.rootfs import Root, notes_of
+from piimage.container.spec import Container, container_ids, runtime_spec
 from piimage.errors import InputError, PiimageError
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import Root, notes_of
-from piimage.oci.spec import Container, container_ids, runtime_spec
 from piimage.trees import Entry, Kind, file, folder
 
 PASSWD = b"root:x:0:0::/:/bin/sh\nsensor:x:110:120::/:\nbroken:x:y\nhuge:x:99999999999:1::/:\n"

@@ -11,8 +11,8 @@ import pytest
 from piimage.cli import main as cli
 from piimage.config.container import ContainerConfig
 from piimage.config.load import load
+from piimage.container.starts import faults, refuse_unstartable
 from piimage.errors import PiimageError
-from piimage.oci.starts import faults, refuse_unstartable
 
 RANGE = {"containerID": 0, "hostID": 100000, "size": 1000}
 MAPPED = {"uidMappings": [RANGE], "gidMappings": [RANGE]}

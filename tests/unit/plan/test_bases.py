@@ -7,8 +7,8 @@ import pytest
 
 from piimage.boards import load_board
 from piimage.config.models import Appliance, Entry
-from piimage.plan.folders import base_tree, folder_of
-from piimage.plan.requests import requests
+from piimage.locking.folders import base_tree, folder_of
+from piimage.locking.requests import requests
 
 
 def asked(folder: Path, text: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -28,22 +28,22 @@ from piimage.config.deferred import Deferred
 from piimage.config.load import load_all, load_folder
 from piimage.config.models import Appliance
 from piimage.config.module import KernelModule
+from piimage.config.module_folder import module_folder
 from piimage.config.service import Service
 from piimage.config.testing import TestPlan as Plan
+from piimage.container.bundle import containers_tree
+from piimage.container.rootfs import Root
+from piimage.container.spec import Container
 from piimage.errors import PiimageError
 from piimage.firmware import writer
-from piimage.images import references_of
 from piimage.lock import Lock
-from piimage.modules.folder import module_folder
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.images import references_of
+from piimage.locking.requests import requests
 from piimage.modules.steps import module_step
-from piimage.oci.bundle import containers_tree
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import Root
-from piimage.oci.spec import Container
 from piimage.plan.containers import plan_containers
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.requests import requests
 from piimage.plan.slot import Version, boot_of, card_plan
 from piimage.plan.system import plan_system
 from piimage.store import Store

@@ -15,11 +15,11 @@ from piimage.config.container import LABEL
 from piimage.config.models import Appliance
 from piimage.errors import ErrorGroup, InputError
 from piimage.lock import Lock, LockedImage
+from piimage.locking.grants import is_trusted, record_grants, refuse_ungranted
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
 from piimage.plan.containers import plan_containers
-from piimage.plan.grants import is_trusted, record_grants, refuse_ungranted
 from piimage.store import Store
 from piimage.trees import file
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from piimage.boards import load_board
 from piimage.config.models import Appliance, Entry
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.requests import RELEASE, requests, suites
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.requests import RELEASE, requests, suites
 
 HELLO = Entry(name="hello", use="hello_world")
 

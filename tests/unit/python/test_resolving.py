@@ -17,8 +17,8 @@ from piimage.debian.package import Package
 from piimage.debian.transport import Transport
 from piimage.errors import ErrorGroup, InputError, MissingTool, PiimageError
 from piimage.lock import Lock, LockedRoot, parse_lock, render_lock
-from piimage.plan.folders import Folder
-from piimage.plan.wheels import fetch_wheels, lock_wheels, wheel_names
+from piimage.locking.folders import Folder
+from piimage.locking.wheels import fetch_wheels, lock_wheels, wheel_names
 from piimage.python.fetch import WheelFetcher
 from piimage.python.index import Index, choose
 from piimage.python.resolve import Resolver

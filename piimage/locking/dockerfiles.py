@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from piimage import events
-from piimage.config.boundary import require_inside
+from piimage.boundary import require_inside
 from piimage.config.container import LABEL
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError, raise_all
+from piimage.locking.folders import dockerfile_folder, entries
 from piimage.oci import dockerfile, models
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Descriptor
-from piimage.plan.folders import dockerfile_folder, entries
 from piimage.run import Runner
 from piimage.store import Store
 

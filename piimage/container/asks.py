@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from piimage.config.container import PROFILE_WORDS, ContainerConfig, linuxkit_defaults, merge
+from piimage.container.spec import MASKED, READ_ONLY
 from piimage.errors import InputError
-from piimage.oci.spec import MASKED, READ_ONLY
 
 _PLAIN: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _SHARED: Final = ("host", "root", "new", "none")

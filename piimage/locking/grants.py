@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.load import parse_label
 from piimage.config.models import Appliance, Entry
-from piimage.dockerfiles import base_images
+from piimage.container.asks import asks
 from piimage.errors import ErrorGroup, InputError, PiimageError, raise_all
 from piimage.lock import LockedImage
-from piimage.oci.asks import asks
+from piimage.locking.dockerfiles import base_images
+from piimage.locking.folders import dockerfile_folder
 from piimage.oci.models import Execution
 from piimage.oci.reference import parse
-from piimage.plan.folders import dockerfile_folder
 
 if TYPE_CHECKING:
     from piimage.config.rare import Trust

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.config.boundary import require_inside
+from piimage.boundary import require_inside
 from piimage.config.load import load_module
 from piimage.config.models import Appliance
 from piimage.config.module import KernelModule

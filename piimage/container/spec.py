@@ -13,10 +13,8 @@ from typing import Any, Final, Literal
 
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.resources import Resources
-from piimage.errors import InputError, PiimageError, raise_all
-from piimage.oci.capabilities import administers, capabilities_of
-from piimage.oci.models import Execution
-from piimage.oci.mounts import (
+from piimage.container.capabilities import administers, capabilities_of
+from piimage.container.mounts import (
     FoundDevice,
     all_mounts,
     device_rules,
@@ -25,10 +23,12 @@ from piimage.oci.mounts import (
     made_devices,
     shares,
 )
-from piimage.oci.profile import read_profile
-from piimage.oci.rootfs import Root, User
-from piimage.oci.seccomp import default_profile
-from piimage.oci.starts import faults
+from piimage.container.profile import read_profile
+from piimage.container.rootfs import Root, User
+from piimage.container.seccomp import default_profile
+from piimage.container.starts import faults
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.oci.models import Execution
 
 VERSION: Final = "1.0.2"
 ROOTS: Final = "/run/piimage/rootfs"

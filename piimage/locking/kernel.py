@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from piimage.config.module_folder import ModuleFolder
 from piimage.debian.package import Package
 from piimage.debian.request import Request
 from piimage.lock import Lock
-from piimage.modules.folder import ModuleFolder
 from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN, toolchain_requests
 
 _IMAGE: Final = re.compile(r"linux-image-(?P<abi>[0-9][^-]*)-(?P<flavour>.+?)(-unsigned)?")

@@ -10,24 +10,24 @@ from pathlib import Path
 from piimage import events
 from piimage.boards import Board
 from piimage.config.models import Appliance
+from piimage.config.module_folder import module_folders
 from piimage.debian import mirror, release
 from piimage.debian.fetch import Fetcher
 from piimage.debian.index import Archive
 from piimage.debian.mirror import Mirrors
-from piimage.debian.pinning import EVERYTHING, Pinning
 from piimage.debian.request import Request
-from piimage.dockerfiles import Dockerfiles, base_images, folders_of
 from piimage.durable import write_chunks
-from piimage.images import Images, references_of
 from piimage.lock import Lock, LockedImage, read_lock, render_lock
-from piimage.modules.folder import module_folders
-from piimage.modules.requests import locked_kernel, module_requests
+from piimage.locking.dockerfiles import Dockerfiles, base_images, folders_of
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.grants import record_grants
+from piimage.locking.images import Images, references_of
+from piimage.locking.kernel import locked_kernel, module_requests
+from piimage.locking.packages import EVERYTHING, Pinning
+from piimage.locking.requests import requests, suites
+from piimage.locking.wheels import folders_with_wheels, lock_wheels, wheel_names
 from piimage.oci.layout import Layout
 from piimage.oci.registry import Access, Registry
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.grants import record_grants
-from piimage.plan.requests import requests, suites
-from piimage.plan.wheels import folders_with_wheels, lock_wheels, wheel_names
 from piimage.python import index
 from piimage.python.fetch import WheelFetcher
 from piimage.python.resolve import Resolver

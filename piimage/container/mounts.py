@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from piimage.config.container import ContainerConfig, Device
 from piimage.config.runtime import Mount
-from piimage.oci.capabilities import administers
+from piimage.container.capabilities import administers
 
 _POINTS: Final = {
     "proc": "/proc",

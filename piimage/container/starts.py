@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
-from piimage.config.document import Document, read_document, with_paths
 from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
+from piimage.container.mounts import has_user_namespace, shares
+from piimage.container.profile import read_profile
+from piimage.document.document import Document, read_document, with_paths
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.oci.mounts import has_user_namespace, shares
-from piimage.oci.profile import read_profile
 
 _OWN_NAMESPACE: Final = "services.linuxkit"
 _OWN_GROUPS: Final = frozenset({"onboot", "onshutdown", "services", "user"})

@@ -11,8 +11,8 @@ from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
+from piimage.locking.folders import Folder, folder_requests
 from piimage.plan.agent import agent_requests
-from piimage.plan.folders import Folder, folder_requests
 from piimage.plan.network import FIRMWARE_WITHOUT, wifi_requests
 
 RELEASE = "trixie"

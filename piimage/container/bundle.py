@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from piimage.config.container import ContainerConfig
 from piimage.config.runtime import Runtime
+from piimage.container.mounts import FoundDevice, complete_mount, shares
+from piimage.container.rootfs import User
+from piimage.container.spec import Container, run_as, runtime_spec
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.models import canonical_json
-from piimage.oci.mounts import FoundDevice, complete_mount, shares
-from piimage.oci.rootfs import User
-from piimage.oci.spec import Container, run_as, runtime_spec
 from piimage.trees import Entry, file, folder
 
 # Process 1 kills the runner only after the runner killed the task, and had its turns at containerd.
