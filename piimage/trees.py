@@ -48,6 +48,9 @@ _KINDS: Final = {
     "6": Kind.FIFO,
 }  # by the type in a tar's header
 
+MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+"""The folders that a merged /usr makes links of, and where they lead."""
+
 Content = Callable[[], Iterable[bytes]]
 
 

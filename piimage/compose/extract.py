@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from piimage.compose.layers import Package
-from piimage.compose.rules import matcher
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError
+from piimage.patterns import matcher
 from piimage.steps import Job, Step
 from piimage.store import Blob
 from piimage.trees import Entry, Kind, read_tar

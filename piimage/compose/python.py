@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from piimage.compose.layers import FilesLayer, Layer
 from piimage.compose.rules import File, Rules
-from piimage.config.laid import MERGED
 from piimage.lock import LockedWheel
 from piimage.python.project import read_project
 from piimage.python.wheel import Wheel
 from piimage.steps import Job
 from piimage.store import Blob
-from piimage.trees import Entry, Placement, Tree
+from piimage.trees import MERGED, Entry, Placement, Tree
 
 if TYPE_CHECKING:
     from piimage.python.source import BuiltWheel

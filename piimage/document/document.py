@@ -6,8 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from piimage.config.values import Written
-from piimage.document.nodes import MAX_BYTES, ListNode, MapNode, Node, Position, ScalarNode, parse
+from piimage.document.nodes import (
+    MAX_BYTES,
+    ListNode,
+    MapNode,
+    Node,
+    Position,
+    ScalarNode,
+    Written,
+    parse,
+)
 from piimage.errors import InputError, PiimageError
 
 VARIABLES: Final = "variables"

@@ -6,7 +6,7 @@ recursive C without limits, and knows nothing of duplicate keys. Aliases share t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import yaml
 from yaml.events import (
@@ -68,6 +68,18 @@ class MapNode:
     at: Position
     items: "dict[str, Node]"
     keys: dict[str, Position]
+
+
+class Written(int):
+    """A whole number that remembers how it was written (``0x77``, ``0644``)."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> Self:
+        """Make the number `value`, written as `text`."""
+        made = super().__new__(cls, value)
+        made.text = text
+        return made
 
 
 Node = ScalarNode | ListNode | MapNode

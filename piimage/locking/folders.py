@@ -12,6 +12,8 @@ from piimage.config.models import Appliance, Entry
 from piimage.config.rootfs import RootFileSystem
 from piimage.config.service import Service
 from piimage.debian.request import Request
+from piimage.lock import Lock
+from piimage.python.target import Target, target_of
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,12 @@ def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:
             from piimage.python.source import source_requests  # noqa: PLC0415  # seldom needed
 
             yield from source_requests()
+
+
+def folder_target(folder: Folder, lock: Lock) -> Target:
+    """Return the Python that a container has; InputError ``python.no-python`` if it has none."""
+    service = folder.service
+    packages = list(lock.of_root(folder.root)) if service.packages else []
+    if service.base is not None:
+        packages += lock.of_root(f"base/{service.base}")
+    return target_of(packages, str(folder.path / "service.yml"))

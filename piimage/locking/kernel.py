@@ -11,7 +11,8 @@ from piimage.config.module_folder import ModuleFolder
 from piimage.debian.package import Package
 from piimage.debian.request import Request
 from piimage.lock import Lock
-from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN, toolchain_requests
+from piimage.lock.roots import HEADERS, SOURCE, TOOLCHAIN
+from piimage.toolchain.roots import COMPILER, toolchain_requests
 
 _IMAGE: Final = re.compile(r"linux-image-(?P<abi>[0-9][^-]*)-(?P<flavour>.+?)(-unsigned)?")
 

@@ -11,13 +11,20 @@ from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
-from piimage.locking.folders import Folder, folder_requests
-from piimage.plan.agent import agent_requests
-from piimage.plan.network import FIRMWARE_WITHOUT, wifi_requests
+from piimage.locking.folders import Folder, base_tree, folder_requests
 
 RELEASE = "trixie"
 """The Debian release that appliances are made from."""
 
+AGENT_BASE = "python"
+"""The shared lower tree that the agent of `piimage deploy` runs on."""
+AGENT_ROOT = f"base/{AGENT_BASE}"
+
+_SSHD = "sshd"
+# The radio rules that the kernel loads, by country.
+_RULES_PACKAGE = "wireless-regdb"
+_FIRMWARE_WITHOUT = ("dosfstools", "dpkg")
+# What the kernel hook of raspi-firmware wants; only its folder of files is wanted here.
 _COMPONENTS = ("main", "contrib", "non-free-firmware")
 # The kernel's packages want these for their maintainer scripts; nothing here runs those.
 _KERNEL_WITHOUT = (
@@ -76,5 +83,28 @@ def _from(suite: str, packages: Sequence[str]) -> tuple[str, ...]:
 
 def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
     if board.firmware.packages:
-        yield Request("firmware", board.firmware.packages, FIRMWARE_WITHOUT)
+        yield Request("firmware", board.firmware.packages, _FIRMWARE_WITHOUT)
     yield from wifi_requests(appliance, board)
+
+
+def wants_agent(appliance: Appliance) -> bool:
+    """Tell whether anybody could reach the agent: the ready-made sshd is among the services."""
+    return any(entry.use == _SSHD for entry in appliance.services)
+
+
+def agent_requests(appliance: Appliance) -> Iterator[Request]:
+    """Give what the archive is asked for: the Python that services share."""
+    if wants_agent(appliance):
+        tree = base_tree(AGENT_BASE)
+        yield Request(AGENT_ROOT, tree.packages, tree.without)
+
+
+def wants_wifi(appliance: Appliance) -> bool:
+    """Say whether the file asks for WiFi, be it only that a card can be told a network."""
+    return appliance.network is not None and appliance.network.wifi is not None
+
+
+def wifi_requests(appliance: Appliance, board: Board) -> Iterator[Request]:
+    """Give what the radio needs of the archive: the board's firmware, and the countries' rules."""
+    if board.wifi is not None and wants_wifi(appliance):
+        yield Request("wifi", (*board.wifi.packages, _RULES_PACKAGE), _FIRMWARE_WITHOUT)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedEnvironment, LockedWheel
-from piimage.locking.folders import Folder, entries, folder_of
-from piimage.plan.composed import folder_target
+from piimage.locking.folders import Folder, entries, folder_of, folder_target
 from piimage.python.fetch import WheelFetcher
 from piimage.python.target import Target
 from piimage.store import Store

@@ -15,10 +15,11 @@ from piimage.debian.package import Package
 from piimage.errors import InputError
 from piimage.inflate import Chunks, Inflated, unxz
 from piimage.lock import Lock
+from piimage.lock.roots import HEADERS, SOURCE, TOOLCHAIN
 from piimage.locking.kernel import LockedKernel, locked_kernel
 from piimage.steps import Job, Step
 from piimage.store import Blob
-from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN
+from piimage.toolchain.roots import COMPILER
 from piimage.toolchain.sandbox import WORK
 from piimage.toolchain.steps import Compiled, Made, Source
 from piimage.toolchain.tree import Tool, Tools, build_architecture

@@ -23,11 +23,11 @@ from piimage.lock import (
     read_lock,
     render_lock,
 )
+from piimage.lock.roots import is_for_building
 from piimage.locking.folders import Folder, folder_requests
 from piimage.oci.models import ARM64, Platform
 from piimage.pkg.source import LOCK, Dockerfile, Source
 from piimage.pkg.workshop import Workshop
-from piimage.toolchain.roots import is_for_building
 
 _FEW = 8
 

@@ -17,10 +17,11 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from piimage.debian.request import Request
 from piimage.errors import InputError, PiimageError
 from piimage.lock import Lock, LockedWheel
+from piimage.lock.roots import TOOLCHAIN
 from piimage.python.target import Target
 from piimage.steps import Job
 from piimage.store import Blob
-from piimage.toolchain.roots import COMPILER, TOOLCHAIN, toolchain_requests
+from piimage.toolchain.roots import COMPILER, toolchain_requests
 from piimage.toolchain.steps import Compiled
 from piimage.toolchain.tree import Tool, Tools, build_architecture
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from piimage.debian.package import Package
 from piimage.lock import Lock
+from piimage.lock.roots import is_for_building
 from piimage.sbom.ledger import Page
 from piimage.sbom.model import Component, Kind
-from piimage.toolchain.roots import is_for_building
 
 DISTRIBUTION: Final = "piimage-builder"
 # What the kernel's COPYING says of the whole. No file of its package that says so is on the card.

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from piimage.compose.rules import Group, Rules, User, accounts, matcher
+from piimage.compose.rules import Group, Rules, User, accounts
+from piimage.patterns import matcher
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from piimage.config.models import Entry
 from piimage.debian.package import Package
 from piimage.errors import InputError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, LockedWheel
+from piimage.lock.roots import is_for_building
 from piimage.locking.folders import folder_of, folder_requests
 from piimage.oci.models import ARM64
 from piimage.pkg.locking import for_platform
 from piimage.pkg.source import AMD64
 from piimage.plan.containers import composed
-from piimage.toolchain.roots import is_for_building
 
 
 def package(name: str, version: str, architecture: str = "arm64") -> Package:
