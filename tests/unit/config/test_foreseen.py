@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,7 @@ from piimage.config.load import load, load_all
 from piimage.config.models import Appliance
 from piimage.errors import ErrorGroup, PiimageError
 from piimage.plan.files import stated
-
-NOBODY = 65534
+from tests.unit.rights import modes_count
 
 
 def refused(folder: Path, text: str) -> list[str]:
@@ -121,21 +118,6 @@ def test_what_is_no_file_is_refused_before_anybody_waits_for_it(
     assert found.startswith("config.no-file 1:")
 
 
-@pytest.fixture
-def nobody() -> Iterator[Path]:
-    """A folder, seen by a user whom modes concern."""
-    with tempfile.TemporaryDirectory() as name:
-        if os.geteuid() != 0:
-            yield Path(name)
-            return
-        os.chown(name, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(0)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -145,10 +127,11 @@ def nobody() -> Iterator[Path]:
         "services: [{name: a, image: x, seccomp: ./it}]",
     ],
 )
-def test_a_file_that_this_user_may_not_read_is_refused(nobody: Path, text: str) -> None:
-    (nobody / "it").write_text("x")
-    (nobody / "it").chmod(0)
-    (found,) = refused(nobody, text)
+def test_a_file_that_this_user_may_not_read_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "it").write_text("x")
+    (tmp_path / "it").chmod(0)
+    with modes_count():
+        (found,) = refused(tmp_path, text)
     assert found.startswith("config.no-file 1:")
     assert "this user may not read " in found
 
