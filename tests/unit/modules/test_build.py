@@ -13,9 +13,8 @@ from piimage.locking.resolve import Sources
 from piimage.modules.build import alone, build_module, locked
 from piimage.run import Runner
 from piimage.store import Store
+from tests.unit.config.test_module_folder import write
 from tests.unit.kernel.elf import module
-
-from .test_folder import write
 
 
 @pytest.fixture

@@ -18,9 +18,8 @@ from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Store
 from piimage.toolchain.steps import Compiled
+from tests.unit.config.test_module_folder import write
 from tests.unit.debian.makers import ar
-
-from .test_folder import write
 
 
 def package(name: str, architecture: str = "arm64", version: str = "6.12.1-1") -> Package:

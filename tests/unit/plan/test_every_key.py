@@ -546,14 +546,14 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
 YAML: Mapping[str, Mapping[str, Change]] = {
     "Appliance": APPLIANCE, "Kernel": KERNEL, "Entry": {**CONFIG, **ENTRY}, **NESTED,
 }  # fmt: skip
-GRANTS = "images with labels: tests/unit/plan/test_grants.py"
+GRANTS = "images with labels: tests/unit/locking/test_grants.py"
 ELSEWHERE: Mapping[tuple[str, str], str] = {
     ("Appliance", "trust"): GRANTS,
     ("Trust", "image"): GRANTS,
     ("Trust", "org"): GRANTS,
     ("Kernel", "ucode"): "LinuxKit's; ARM has no microcode",
     ("Entry", "trust"): GRANTS,
-    ("Entry", "context"): "what a folder may read: tests/unit/config/test_boundary.py",
+    ("Entry", "context"): "what a folder may read: tests/unit/test_boundary.py",
     ("Entry", "system"): "other systems: tests/unit/deploy/test_workloads.py",
 }
 """The keys whose work is elsewhere, or that are documented to do nothing."""
@@ -642,8 +642,8 @@ SERVICE: Mapping[str, Mapping[str, Change]] = {
 }  # fmt: skip
 SERVICE_ELSEWHERE: Mapping[str, str] = {
     "license": "tests/unit/pkg: the image's label",
-    "wheels": "tests/unit/plan/test_wheels.py",
-    "sources": "tests/unit/plan/test_wheels.py",
+    "wheels": "tests/unit/locking/test_wheels.py",
+    "sources": "tests/unit/locking/test_wheels.py",
     "python": "tests/unit/compose/test_python.py",
 }
 

@@ -75,7 +75,7 @@ def test_a_folder_is_built_by_an_engine_only_without_a_service_file(folder: Path
 
 @pytest.mark.parametrize("name", ["bmp280", "envirophat", "hello_world"])
 def test_services_that_are_shipped_can_be_built_by_an_engine_too(name: str) -> None:
-    (base,) = base_images(Path(__file__).parents[2] / "services" / name)
+    (base,) = base_images(Path(__file__).parents[3] / "services" / name)
     assert base in ("debian:trixie-slim", "busybox:stable")
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from piimage import events, locking
+from piimage import events
 from piimage.boards import load_board
 from piimage.config.models import Appliance
 from piimage.debian.package import Package
 from piimage.debian.request import Request
 from piimage.lock import Lock, outgrown
 from piimage.lock.model import LockedRoot
+from piimage.locking import resolve
 from piimage.locking.resolve import Sources, asked, make_lock
 from piimage.run import Runner
 from piimage.store import Store
-
-from .test_folder import write
+from tests.unit.config.test_module_folder import write
 
 
 @dataclass
@@ -68,7 +68,7 @@ def locked(
     archive: Archive, appliance: Appliance, sources: Sources, patch: pytest.MonkeyPatch,
     old: Lock | None = None, moving: Collection[str] = (),
 ) -> Lock:  # fmt: skip
-    patch.setattr(locking, "Pinning", lambda *_: archive)
+    patch.setattr(resolve, "Pinning", lambda *_: archive)
     return make_lock(appliance, load_board("qemu-virt"), sources, old, moving)
 
 
