@@ -16,12 +16,12 @@ from piimage.errors import InputError
 def boundary(folder: Path, context: Path | None = None) -> Path:
     """Return the folder that what `folder` names must lie in: itself, or its `context`.
 
-    Those that piimage ships share files with one another, and lie in one folder.
+    The services that piimage ships may use whatever piimage ships, such as `libraries/`.
     """
     if context is not None:
         return context
     shipped = resources.path("services")
-    return shipped if is_inside(folder, shipped) else folder
+    return shipped.parent if is_inside(folder, shipped) else folder
 
 
 def require_inside(path: Path, root: Path, place: str) -> None:

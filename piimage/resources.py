@@ -7,7 +7,7 @@ from typing import Final
 
 
 def path(name: str) -> Path:
-    """Return the folder `name` (boards, appliance, services, kernel-modules) that piimage ships."""
+    """Return the folder `name` (boards, services, libraries ...) that piimage ships."""
     package = Path(__file__).parent
     shipped = package / "data" / name
     return shipped if shipped.is_dir() else package.parent / name

@@ -58,7 +58,7 @@ def dockerfile_folder(entry: Entry) -> Path | None:
 
 def base_tree(name: str) -> RootFileSystem:
     """Return the shared lower tree `name`, which `base:` of a container folder names."""
-    return load_system(resources.path("services") / "bases" / f"{name}.yml")
+    return load_system(resources.path("bases") / f"{name}.yml")
 
 
 def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:

@@ -64,7 +64,13 @@ def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert load_all([tmp_path / "greenhouse.yml"]).board == "pi4"
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+PAGES = [
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("*/*/README.md"),  # of libraries and services
+]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:

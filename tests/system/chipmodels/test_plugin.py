@@ -19,7 +19,7 @@ from chipmodels.testing.engines import named
 from tests.system.guests import engines
 
 ROOT = Path(__file__).parents[3]
-MODELS = ROOT / "services" / "chipmodels"
+MODELS = ROOT / "libraries" / "chipmodels"
 GUIDE = ROOT / "docs" / "driver-testing.md"
 
 PROJECT = """

@@ -18,12 +18,12 @@ from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import Air, BoschModel
 from chipmodels.inprocess import ModelSMBus
 from chipmodels.tcs3472 import Tcs3472Model
+from sensor_rig import Rig
 from sensorkit.drivers.ads1015 import Ads1015
 from sensorkit.drivers.bosch import Bosch280
 from sensorkit.drivers.tcs3472 import Tcs3472
 
 from tests.system.sensorkit.shims import BlinkaI2C, pimoroni_bmp280
-from tests.unit.sensorkit.rig import Rig
 
 _ROUNDS = 200
 

@@ -11,10 +11,9 @@ import bmp280
 import pytest
 import yaml
 from chipmodels.bosch import BoschModel, RawSample, Variant
+from sensor_rig import Rig
 from sensorkit.chips import Buses
 from sensorkit.cli import run
-
-from tests.unit.sensorkit.rig import Rig
 
 FOLDER = Path(__file__).parents[3] / "services/bmp280"
 

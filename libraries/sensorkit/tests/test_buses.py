@@ -25,12 +25,11 @@ from chipmodels.stub import (
 from chipmodels.tcs3472 import Tcs3472Model
 from hypothesis import given
 from hypothesis import strategies as st
+from sensor_rig import EXAMPLE_CALIBRATION, EXAMPLE_DATA, Rig
 from sensorkit.bus.discovery import SystemPaths, i2c_node, spi_node
 from sensorkit.bus.linux import i2c_line
 from sensorkit.bus.registers import Line, RdwrRegisters, SmbusRegisters
 from sensorkit.errors import BusError
-
-from tests.unit.sensorkit.rig import EXAMPLE_CALIBRATION, EXAMPLE_DATA, Rig
 
 
 class TestAdapter:

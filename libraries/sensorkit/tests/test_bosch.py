@@ -12,6 +12,7 @@ from chipmodels.bosch import Calibration as ModelCalibration
 from chipmodels.target import Nack
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sensor_rig import EXAMPLE_CALIBRATION, EXAMPLE_DATA, Rig
 from sensorkit.bus.registers import Registers
 from sensorkit.drivers import bosch_math
 from sensorkit.drivers.bosch import Bosch280, BoschSettings, Chip, Mode, parse_data
@@ -26,7 +27,6 @@ from sensorkit.errors import (
 from sensorkit.measurement import Sample
 
 from tests.branches import QUICK, at_least
-from tests.unit.sensorkit.rig import EXAMPLE_CALIBRATION, EXAMPLE_DATA, Rig
 
 EXAMPLE = bosch_math.Calibration.parse(EXAMPLE_CALIBRATION)
 

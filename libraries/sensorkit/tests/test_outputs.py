@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from chipmodels.bosch import Air, BoschModel
 from prometheus_client.parser import text_string_to_metric_families
+from sensor_rig import Rig
 from sensorkit import measurement
 from sensorkit.corrections import (
     Altitude,
@@ -30,8 +31,6 @@ from sensorkit.outputs.prometheus import Exposition
 from sensorkit.outputs.web import WebServer, routes
 from sensorkit.station import ChipState, Identity, Plan, Station
 from sensorkit.supervise import Supervised
-
-from tests.unit.sensorkit.rig import Rig
 
 IDENTITY = Identity("bmp280", "BMP280", "0.1.0")
 SAMPLE = (

@@ -15,6 +15,7 @@ from chipmodels.bosch import BoschModel, Variant
 from chipmodels.clock import VirtualClock
 from hypothesis import given
 from hypothesis import strategies as st
+from sensor_rig import Rig
 from sensorkit.bus.registers import SmbusRegisters
 from sensorkit.chips import Buses
 from sensorkit.cli import describe_options, run
@@ -22,8 +23,6 @@ from sensorkit.drivers.bosch import Mode
 from sensorkit.errors import ConfigErrors
 from sensorkit.options import Values, load, seconds
 from sensorkit.service import Service
-
-from tests.unit.sensorkit.rig import Rig
 
 BMP280 = bmp280.service(Buses())
 

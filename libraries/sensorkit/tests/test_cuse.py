@@ -14,8 +14,7 @@ from chipmodels.cuse_spi import SpiFile
 from chipmodels.daemon import main, placed
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tests.unit.sensorkit.rig import EXAMPLE_CALIBRATION
+from sensor_rig import EXAMPLE_CALIBRATION
 
 
 class Caller:

@@ -14,6 +14,7 @@ from chipmodels.target import I2cTarget
 from chipmodels.tcs3472 import Light, Tcs3472Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sensor_rig import Rig
 from sensorkit.drivers.ads1015 import Ads1015, Ads1015Settings, Chip
 from sensorkit.drivers.driver import Driver
 from sensorkit.drivers.lsm303d import Lsm303d, Lsm303dSettings, heading
@@ -26,10 +27,9 @@ from sensorkit.drivers.tcs3472 import (
 )
 from sensorkit.errors import InvalidReading, LostSettings, NotReady, SensorError, WrongChip
 from sensorkit.supervise import Supervised
+from test_bosch import Scripted, by_key
 
 from tests.branches import QUICK, at_least
-from tests.unit.sensorkit.rig import Rig
-from tests.unit.sensorkit.test_bosch import Scripted, by_key
 
 
 def tcs(rig: Rig, light: Light, settings: Tcs3472Settings | None = None) -> Tcs3472:

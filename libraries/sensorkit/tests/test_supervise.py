@@ -15,6 +15,7 @@ from chipmodels.faults import FaultRates, FaultyChip
 from chipmodels.lsm303d import Attitude, Lsm303dModel
 from chipmodels.target import Chip
 from chipmodels.tcs3472 import Light, Tcs3472Model
+from sensor_rig import Rig
 from sensorkit.drivers.ads1015 import Ads1015
 from sensorkit.drivers.bosch import Bosch280, BoschSettings, Mode
 from sensorkit.drivers.bosch import Chip as BoschChip
@@ -25,8 +26,6 @@ from sensorkit.errors import BusError, InvalidReading, SensorError
 from sensorkit.measurement import TEMPERATURE, Channel, Measurement, Sample
 from sensorkit.station import Plan, Station
 from sensorkit.supervise import RetryPolicy, Supervised
-
-from tests.unit.sensorkit.rig import Rig
 
 CHANNEL = Channel(TEMPERATURE, "Temperature")
 
