@@ -1,8 +1,7 @@
 """A build is a graph of steps; a step is a frozen dataclass whose fields are all its inputs.
 
-The key of a step hashes its class, the code of the package it is written in, and its fields (a
-field that is a step counts by that step's key). What the store remembers under a key is not made
-again.
+The key of a step hashes its class, the code that its module is made of, and its fields (a field
+that is a step counts by that step's key). What the store remembers under a key is not made again.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib.util
 import json
 import time
 import uuid
@@ -21,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from piimage import events
+from piimage import code, events
 from piimage.packers import identity
 from piimage.run import Runner
 from piimage.store import Blob, Store
@@ -32,11 +30,10 @@ class Step:
     """One thing to make out of others.
 
     A subclass is a frozen dataclass: its fields are plain data (str, int, bool, None, bytes, Blob,
-    tuples, mappings, frozen dataclasses) and other steps. `uses` names further modules or packages
-    whose code decides what comes out, `tools` the programs of this host that decide its bytes.
+    tuples, mappings, frozen dataclasses) and other steps. `tools` names the programs of this host
+    that decide its bytes.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ()
     tools: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -56,7 +53,7 @@ class Step:
         }
         described = {
             "step": type(self).__qualname__,
-            "code": _code(type(self).__module__, self.uses),
+            "code": code.digest(type(self).__module__),
             "fields": fields,
             "tools": [identity(name) for name in self.tools],
         }
@@ -126,26 +123,6 @@ def _leaves(value: object) -> Iterator[object]:
 def _fields(value: Any) -> Iterator[object]:  # noqa: ANN401  # any dataclass
     for field in dataclasses.fields(value):
         yield from _leaves(getattr(value, field.name))
-
-
-@functools.cache
-def _code(module: str, uses: tuple[str, ...]) -> str:
-    """Return the digest of the code that a step is made of: its package and its `uses`."""
-    own = module.rpartition(".")[0] if module.count(".") > 1 else module
-    return hashlib.sha256("".join(_source(name) for name in (own, *uses)).encode()).hexdigest()
-
-
-@functools.cache
-def _source(module: str) -> str:
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ValueError(f"{module} has no source to hash")
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

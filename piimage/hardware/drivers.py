@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.firmware.fdt import Node
 from piimage.kernel.modinfo import normal_name
@@ -41,8 +41,6 @@ class KernelDrivers(Step):
     Outputs: ``modules`` and ``built-in`` (a module and an alias a line, and each module once
     without one), ``image`` (the compatible strings in the image's tables, one a line).
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.kernel.modules", "piimage.kernel.modinfo")
 
     kernel: KernelParts
 

@@ -26,7 +26,6 @@ class InitramfsBase(Step):
     `busybox` is the package busybox-static.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
     tools: ClassVar[tuple[str, ...]] = packers.INITRAMFS
 
     busybox: Blob
@@ -79,8 +78,6 @@ class Initramfs(Step):
     The kernel unpacks archives that follow one another as one, so a changed service costs only the
     second. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     base: InitramfsBase
     system: tuple[Step, ...]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.kernel.kmodindex import canonical
@@ -42,8 +42,6 @@ class ModuleTree(Step):
     line). Each is complete by itself if those of the initramfs follow one another: what `late`
     shares with `other_disks` is in both.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     kernel: KernelParts
     boot: tuple[str, ...]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError, PiimageError
@@ -31,8 +31,6 @@ class KernelParts(Step):
     ``modules`` (a tar of usr/lib/modules/RELEASE),
     ``release`` (its name, as text), and one output for each name in `device_trees`.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
 
     device_trees: tuple[str, ...]
     form: str = field(default="gzip", kw_only=True)

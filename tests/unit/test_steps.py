@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import fcntl
-import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -119,67 +117,11 @@ def test_another_program_that_packs_gives_another_key(monkeypatch: pytest.Monkey
     assert keys[0] == keys[2] != keys[1]
 
 
-STEP = """\
-from tests.unit.test_steps import Text
-
-class Made(Text):
-    uses = tuple(f"{__name__.partition('.')[0]}.{used}" for used in USES)
-"""
-
-
-@dataclass
-class Packages:
-    """Writes packages in which there is a step, each under a name of its own; imports the step."""
-
-    folder: Path
-    count: int = 0
-
-    def key(self, module: str, files: Mapping[str, str], *uses: str) -> str:
-        """The key of a step in `module` of a new package with further `files`."""
-        self.count += 1
-        package = f"{self.folder.name}_{self.count}"
-        step = f"USES = {uses!r}\n{STEP}"
-        for name, text in {"__init__.py": "", f"{module}.py": step, **files}.items():
-            path = self.folder / package / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        importlib.invalidate_caches()
-        made: Step = importlib.import_module(f"{package}.{module.replace('/', '.')}").Made("a")
-        return made.key
-
-
-@pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
-    monkeypatch.syspath_prepend(tmp_path)
-    return Packages(tmp_path)
-
-
-def test_other_code_beside_a_step_gives_another_key(packages: Packages) -> None:
-    files = {"card/__init__.py": "", "card/sizes.py": "BLOCK = 512\n"}
-    first = packages.key("card/step", files)
-    assert packages.key("card/step", files) == first
-    assert packages.key("card/step", {**files, "card/sizes.py": "BLOCK = 4096\n"}) != first
-    assert packages.key("card/step", {**files, "card/more.py": ""}) != first
-    assert packages.key("card/step", {**files, "other.py": "X = 1\n"}) == first
-
-
-def test_a_step_beside_everything_depends_on_its_own_code_only(packages: Packages) -> None:
-    first = packages.key("step", {"other.py": "X = 1\n"})
-    assert packages.key("step", {"other.py": "X = 2\n"}) == first
-    assert packages.key("step", {"step.py": f"USES = ()  # changed\n{STEP}"}) != first
-
-
-@pytest.mark.parametrize("used", ["library.py", "library/inner.py"])
-def test_code_that_a_step_uses_gives_another_key(packages: Packages, used: str) -> None:
-    package = {} if used == "library.py" else {"library/__init__.py": ""}
-    first = packages.key("step", {**package, used: "X = 1\n"}, "library")
-    assert packages.key("step", {**package, used: "X = 1\n"}, "library") == first
-    assert packages.key("step", {**package, used: "X = 2\n"}, "library") != first
-
-
-def test_code_that_is_not_there_is_no_code(packages: Packages) -> None:
-    with pytest.raises(ValueError, match="nothing has no source to hash"):
-        packages.key("step", {}, "nothing")
+def test_other_code_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piimage.code.digest", lambda module: f"the code of {module}")
+    before = Text("a").key
+    monkeypatch.setattr("piimage.code.digest", lambda module: f"other code of {module}")
+    assert Text("a").key != before
 
 
 def test_what_would_be_made_is_told_before(store: Store) -> None:
