@@ -166,7 +166,7 @@ def test_a_named_package_comes_from_backports_with_what_it_needs(pinning: Pinnin
 
 def test_the_lock_reads_back_and_holds_no_host(pinning: Pinning, lock: Lock) -> None:
     text = render_lock(lock)
-    assert parse_lock(text, "x") == lock
+    assert parse_lock(text.encode(), "x") == lock
     mirrors = pinning.archive.mirrors
     assert mirrors is not None
     assert "://" not in text

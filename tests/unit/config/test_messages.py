@@ -27,7 +27,7 @@ BAD = [
     ("<<: pi4", "config.syntax", "1:5", "not YAML: << takes a mapping, or a list of mappings"),
     ("- board: pi4", "config.not-a-mapping", "1:1", "the file is no mapping"),
     ("board: pi4\nboard: pi5", "config.duplicate-key", "2:1",
-     "the key 'board' is here a second time"),
+     "the key 'board' is listed twice"),
     ("x: " + "[" * 41, "config.too-large", "1:43", "the nesting is too deep"),
     # variables
     ("{variables: [NAME], hostname: '${NAME}'}", "config.unset-variable", "1:31",
