@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from sensorkit.errors import InvalidReading
@@ -89,9 +90,9 @@ class SeaLevelPressure:
     altitude: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Nothing is added where the result is no weather's: the altitude is wrong."""
+        """Refuse a result that no weather has, because the altitude is wrong."""
         factor = (1 - self.altitude / 44330) ** 5.255
-        return sample + _derived(sample, SEA_LEVEL_CHANNEL, lambda p: p / factor)
+        return _extended(sample, SEA_LEVEL_CHANNEL, lambda p: p / factor)
 
 
 @dataclass(frozen=True)
@@ -106,33 +107,35 @@ class Altitude:
     def __call__(self, sample: Sample) -> Sample:
         """The sample, and the altitude of each pressure in it."""
         exponent, reference = 1 / 5.255, self.sea_level_pascals
-        return sample + _derived(
+        return _extended(
             sample, ALTITUDE_CHANNEL, lambda p: 44330 * (1 - (p / reference) ** exponent)
         )
 
 
 def _changed(sample: Sample, quantity: str, value: Callable[[Measurement], float]) -> Sample:
-    """The sample with other values of a quantity."""
-    changed: list[Measurement] = []
-    for m in sample:
-        if m.channel.quantity.name == quantity:
-            changed += _possible(m.channel, value(m), m.time)
-        else:
-            changed.append(m)
-    return tuple(changed)
+    """Return the sample with other values for the channels of `quantity`."""
+    parts = (
+        _checked(m.channel, value(m), m.time)
+        if m.channel.quantity.name == quantity
+        else Sample([m])
+        for m in sample
+    )
+    return _joined(Sample((), sample.refused), *parts)
 
 
-def _derived(sample: Sample, channel: Channel, formula: Callable[[float], float]) -> Sample:
-    derived: list[Measurement] = []
-    for m in sample:
-        if m.channel.quantity == PRESSURE:
-            derived += _possible(channel, formula(m.value), m.time)
-    return tuple(derived)
+def _extended(sample: Sample, channel: Channel, formula: Callable[[float], float]) -> Sample:
+    """Return the sample and what `formula` makes of each of its pressures, in pascals."""
+    pressures = (m for m in sample if m.channel.quantity == PRESSURE)
+    return _joined(sample, *(_checked(channel, formula(m.value), m.time) for m in pressures))
 
 
-def _possible(channel: Channel, value: float, time: float) -> Sample:
-    """One measurement, or none where there can be no such value."""
+def _joined(*samples: Sample) -> Sample:
+    return Sample(chain(*samples), chain.from_iterable(sample.refused for sample in samples))
+
+
+def _checked(channel: Channel, value: float, time: float) -> Sample:
+    """Return a sample of one measurement, or of one refusal if there can be no such value."""
     try:
-        return (Measurement(channel, value, time),)
-    except InvalidReading:
-        return ()
+        return Sample([Measurement(channel, value, time)])
+    except InvalidReading as error:
+        return Sample((), [str(error)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from sensorkit.errors import InvalidReading
 
@@ -150,7 +151,19 @@ class Measurement:
         return round(self.value, self.channel.quantity.digits)
 
 
-Sample = tuple[Measurement, ...]
+class Sample(tuple[Measurement, ...]):
+    """The valid measurements of one reading of a chip.
+
+    `refused` says of each other value of the reading why it is left out.
+    """
+
+    refused: tuple[str, ...]
+
+    def __new__(cls, measurements: Iterable[Measurement] = (), refused: Iterable[str] = ()) -> Self:
+        """Collect `measurements`, and the reasons of the refused ones in order, once each."""
+        sample = super().__new__(cls, measurements)
+        sample.refused = tuple(dict.fromkeys(refused))
+        return sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +183,8 @@ class Limits:
         return value
 
 
-class Together:
-    """The values of one reading of a chip: one that is none does not lose the others."""
+class SampleBuilder:
+    """Collects the values of one reading of a chip. An invalid value does not lose the others."""
 
     def __init__(self, time: float) -> None:
         self._time = time
@@ -179,17 +192,18 @@ class Together:
         self._refused: list[str] = []
 
     def add(self, channel: Channel, read: Callable[[], float]) -> None:
-        """Take the value that `read` gives, unless that raises `InvalidReading`."""
+        """Add the value that `read` returns, or the reason if it raises `InvalidReading`."""
         try:
             self._valid.append(Measurement(channel, read(), self._time))
         except InvalidReading as error:
             self._refused.append(str(error))
 
     def sample(self) -> Sample:
-        """What is valid. Raises `InvalidReading` with every reason when nothing is."""
-        if not self._valid:
-            raise InvalidReading("; ".join(dict.fromkeys(self._refused)))
-        return tuple(self._valid)
+        """Return the sample. Raises `InvalidReading` with every reason if no value is valid."""
+        sample = Sample(self._valid, self._refused)
+        if not sample:
+            raise InvalidReading("; ".join(sample.refused))
+        return sample
 
 
 def find(sample: Iterable[Measurement], channel: Channel) -> Measurement | None:

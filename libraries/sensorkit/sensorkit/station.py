@@ -101,5 +101,5 @@ class Station:
 
     def _state(self, plan: Plan) -> ChipState:
         health = plan.chip.health()
-        sample = self._samples.get(plan.chip.name, ()) if health.healthy else ()
+        sample = self._samples.get(plan.chip.name, Sample()) if health.healthy else Sample()
         return ChipState(plan.chip.name, plan.chip.driver.model, sample, health)

@@ -36,7 +36,11 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A chip's state at a moment. `age` is the time since its last valid sample, in seconds."""
+    """A chip's state at a moment.
+
+    `age` is the time since its last valid sample, in seconds. `refused` says of each value that is
+    missing in that sample why it was refused: a healthy chip may have such values.
+    """
 
     healthy: bool
     reason: str
@@ -45,6 +49,7 @@ class Health:
     samples: int
     starts: int
     errors: Mapping[str, int]
+    refused: tuple[str, ...] = ()
 
 
 class Supervised:
@@ -77,11 +82,12 @@ class Supervised:
         self._samples = 0
         self._starts = 0
         self._errors: Counter[str] = Counter()
+        self._refused: tuple[str, ...] = ()
 
     def poll(self) -> Sample:
         """A valid sample, or an empty one when there is none now."""
         if not self._started and self._clock.monotonic() < self._retry_at:
-            return ()
+            return Sample()
         for attempt in range(self._policy.attempts):
             if attempt:
                 self._clock.sleep(self._policy.pause)
@@ -90,13 +96,13 @@ class Supervised:
             except InvalidReading as error:
                 self._count(error)
                 self._note_invalid()
-                return ()
+                return Sample()
             except SensorError as error:
                 self._count(error)
                 # A failed transfer alone does not mean that the chip has lost anything.
                 self._started = self._started and isinstance(error, BusError | Unconfirmed)
         self._give_up()
-        return ()
+        return Sample()
 
     def health(self) -> Health:
         """The state now: healthy means a valid sample not older than `max_age`."""
@@ -110,6 +116,7 @@ class Supervised:
             self._samples,
             self._starts,
             dict(self._errors),
+            self._refused,
         )
 
     def _take(self) -> Sample:
@@ -129,10 +136,12 @@ class Supervised:
         if not any(self._jumps(m) for m in sample):
             return self._remember(sample)
         second = self.driver.sample()
-        kept = tuple(m for m in sample if not self._jumps(m) or _agree(m, second))
+        denied = [m for m in sample if self._jumps(m) and not _agree(m, second)]
+        kept = [m for m in sample if m not in denied]
+        reasons = [f"{m.channel.key} jumped and a second sample disagreed" for m in denied]
         if not kept:
-            raise Unconfirmed(f"{sample[0].channel.key} jumped and a second sample disagreed")
-        return self._remember(kept)
+            raise Unconfirmed(reasons[0])
+        return self._remember(Sample(kept, (*sample.refused, *reasons)))
 
     def _jumps(self, m: Measurement) -> bool:
         last, limit = self._last.get(m.channel), m.channel.jump
@@ -146,6 +155,7 @@ class Supervised:
         self._backoff = self._policy.backoff_min
         self._invalid = 0
         self._samples += 1
+        self._refused = sample.refused
         self._success_at = self._clock.monotonic()
         self._success_time = self._clock.time()
         return sample

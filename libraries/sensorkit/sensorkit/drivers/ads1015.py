@@ -19,7 +19,7 @@ from functools import partial
 from sensorkit.bus.registers import WordRegisters
 from sensorkit.clock import Clock
 from sensorkit.errors import InvalidReading, LostSettings, NotReady, WrongChip
-from sensorkit.measurement import VOLTAGE, Channel, Sample, Together
+from sensorkit.measurement import VOLTAGE, Channel, Sample, SampleBuilder
 
 INPUTS = (0, 1, 2, 3)
 VOLTAGE_CHANNELS = tuple(Channel(VOLTAGE, f"Input {i}", (("input", str(i)),)) for i in INPUTS)
@@ -140,10 +140,10 @@ class Ads1015:
         An input beyond the full scale is left out.
         """
         readings = [(pin, self._convert(pin)) for pin in self._settings.inputs]
-        together = Together(self._clock.time())
+        builder = SampleBuilder(self._clock.time())
         for pin, counts in readings:
-            together.add(self._channel(pin), partial(self._volts, pin, counts))
-        return together.sample()
+            builder.add(self._channel(pin), partial(self._volts, pin, counts))
+        return builder.sample()
 
     def _volts(self, pin: int, counts: int) -> float:
         """Section 8.4.2: the full scale is half of the counts that there are."""

@@ -3,7 +3,7 @@
 One burst a sample. It starts before the data registers, at the control registers, so that the
 same transfer tells whether the chip still has its settings: a chip that has reset itself, a bus
 that floats, and random bytes are all seen, for nothing. Bosch's shadowing keeps the data of one
-conversion together through a burst (DS001 section 3.10).
+conversion builder through a burst (DS001 section 3.10).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sensorkit.measurement import (
     Channel,
     Limits,
     Sample,
-    Together,
+    SampleBuilder,
 )
 
 TEMPERATURE_CHANNEL = Channel(TEMPERATURE, "Temperature")
@@ -282,7 +282,7 @@ class Bosch280:
         """What is valid of a sample. Without a temperature nothing is: all else is made with it."""
         if self._calibration is None:
             raise LostSettings(f"{self.model} was not started")
-        c, together = self._calibration, Together(self._clock.time())
+        c, builder = self._calibration, SampleBuilder(self._clock.time())
         t_fine = fine_temperature(self._converted(raw.temperature, TEMPERATURE_CHANNEL), c)
         celsius = _TEMPERATURES.checked(TEMPERATURE_CHANNEL, t_fine / 5120)
         values = {
@@ -291,8 +291,8 @@ class Bosch280:
             HUMIDITY_CHANNEL: lambda: self._humidity_ratio(raw.humidity, t_fine),
         }
         for channel in self.channels:
-            together.add(channel, values[channel])
-        return together.sample()
+            builder.add(channel, values[channel])
+        return builder.sample()
 
     def _pascals(self, raw: int | None, t_fine: int, c: Calibration) -> float:
         counts = self._converted(raw, PRESSURE_CHANNEL)

@@ -22,7 +22,7 @@ from sensorkit.measurement import (
     MAGNETIC_FIELD,
     Channel,
     Sample,
-    Together,
+    SampleBuilder,
 )
 
 AXES = ("x", "y", "z")
@@ -115,28 +115,30 @@ class Lsm303d:
         """
         field = self._field()
         acceleration = self._acceleration()
-        together = Together(self._clock.time())
+        builder = SampleBuilder(self._clock.time())
         g_limit, gauss_limit = self._settings.acceleration_scale, self._settings.field_scale
         for channel, g in zip(ACCELERATION_CHANNELS, acceleration, strict=True):
-            together.add(channel, partial(_si, channel, g, g_limit, STANDARD_GRAVITY))
+            builder.add(channel, partial(_si, channel, g, g_limit, STANDARD_GRAVITY))
         for channel, gauss, offset in zip(
             FIELD_CHANNELS, field, self._settings.field_offset, strict=True
         ):
-            together.add(
+            builder.add(
                 channel, partial(_si, channel, gauss, gauss_limit, _TESLAS_PER_GAUSS, offset)
             )
-        sample = together.sample()
-        angle = self._heading({m.channel: m.value for m in sample})
-        if angle is not None:
-            together.add(HEADING_CHANNEL, lambda: angle)
-        return together.sample()
+        sample = builder.sample()
+        values = {m.channel: m.value for m in sample}
+        builder.add(HEADING_CHANNEL, lambda: self._heading(values))
+        return builder.sample()
 
-    def _heading(self, values: Mapping[Channel, float]) -> float | None:
+    def _heading(self, values: Mapping[Channel, float]) -> float:
         if not values.keys() >= {*ACCELERATION_CHANNELS, *FIELD_CHANNELS}:
-            return None
+            raise InvalidReading("heading needs a valid value of all six axes")
         ax, ay, az = (values[c] / STANDARD_GRAVITY for c in ACCELERATION_CHANNELS)
         mx, my, mz = (values[c] for c in FIELD_CHANNELS)
-        return heading((ax, ay, az), (mx, my, mz))
+        angle = heading((ax, ay, az), (mx, my, mz))
+        if angle is None:
+            raise InvalidReading("heading: free fall, x axis upright, or no horizontal field")
+        return angle
 
     def _field(self) -> Readings:
         for _ in range(_POLLS):

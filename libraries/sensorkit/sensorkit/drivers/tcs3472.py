@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from operator import truediv
 
 from sensorkit.bus.registers import Registers
 from sensorkit.clock import Clock
@@ -19,7 +18,7 @@ from sensorkit.measurement import (
     ILLUMINANCE,
     Channel,
     Sample,
-    Together,
+    SampleBuilder,
 )
 
 ILLUMINANCE_CHANNEL = Channel(ILLUMINANCE, "Illuminance")
@@ -131,17 +130,13 @@ class Tcs3472:
         full_scale = self._settings.full_scale
         if max(counts.clear, counts.red, counts.green, counts.blue) >= full_scale:
             raise InvalidReading(f"light saturates the sensor at {full_scale} counts; lower gain")
-        together = Together(now)
-        together.add(ILLUMINANCE_CHANNEL, lambda: self._lux(counts))
-        kelvins = color_temperature(counts)
-        if kelvins is not None:
-            together.add(COLOR_TEMPERATURE_CHANNEL, lambda: kelvins)
+        builder = SampleBuilder(now)
+        builder.add(ILLUMINANCE_CHANNEL, lambda: self._lux(counts))
+        builder.add(COLOR_TEMPERATURE_CHANNEL, partial(_kelvins, counts))
         colours = (counts.red, counts.green, counts.blue)
-        total = sum(colours)
-        if total:
-            for channel, count in zip(COLOR_CHANNELS, colours, strict=True):
-                together.add(channel, partial(truediv, count, total))
-        return together.sample()
+        for channel, count in zip(COLOR_CHANNELS, colours, strict=True):
+            builder.add(channel, partial(_share, count, sum(colours)))
+        return builder.sample()
 
     def _lux(self, counts: Counts) -> float:
         """Raises `InvalidReading` for light that the formula does not know, such as a remote's."""
@@ -169,6 +164,19 @@ class Tcs3472:
         found = (enable, block[_ATIME], control)
         if found != expected or block[_ID] not in _IDS:
             raise LostSettings(f"{self.model} holds {found}, not {expected}")
+
+
+def _kelvins(counts: Counts) -> float:
+    kelvins = color_temperature(counts)
+    if kelvins is None:
+        raise InvalidReading("color_temperature: the light is too dim or too coloured to have one")
+    return kelvins
+
+
+def _share(count: int, total: int) -> float:
+    if not total:
+        raise InvalidReading("color: it is dark, and darkness has no colour")
+    return count / total
 
 
 def illuminance(counts: Counts, settings: Tcs3472Settings) -> float:

@@ -81,6 +81,7 @@ def _health(state: ChipState) -> dict[str, Any]:
         "model": state.model,
         "healthy": h.healthy,
         "reason": h.reason,
+        "refused": list(h.refused),
         "age_seconds": None if h.age is None else round(h.age, 3),
         "samples": h.samples,
         "starts": h.starts,
