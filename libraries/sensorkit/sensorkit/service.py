@@ -95,7 +95,7 @@ class OutputOptions:
         )
         self.buffer = Option(
             *("mqtt.buffer", "MQTT_BUFFER", whole(1, 10_000), 120),
-            help="samples kept while the broker is away",
+            help="has no effect: only the newest sample of each chip waits for the broker",
         )
 
     def all(self) -> tuple[Option[Any], ...]:
@@ -211,6 +211,5 @@ def _mqtt(service: Service, values: Values, plans: Sequence[Plan]) -> MqttOutput
         prefix=values[o.topic_prefix],
         discovery_prefix=values[o.discovery_prefix],
         expire_after=max(30, round(3 * max(plan.interval for plan in plans))),
-        buffer=values[o.buffer],
     )
     return MqttOutput(settings, service.identity, {p.chip.name: p.channels for p in plans})
