@@ -1,7 +1,7 @@
-"""What a service makes of a sample: offsets, CPU heat, altitude, pressure at sea level.
+"""Corrections of a sample: offsets, CPU heat, altitude, pressure at sea level.
 
-The chip's limits have been applied before; what is made of its values may lie beyond them. A
-result that there cannot be is left out, and nothing else with it.
+The driver has already applied the chip's limits; corrected values may lie beyond them. Only an
+impossible result is refused; the other values stay.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Offset:
     amount: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Humidity stays within 0 to 100 %, as the chip's own formula has it in fog."""
+        """Return the corrected sample. Humidity is limited to 0 to 100 %, as by the chip."""
         return _changed(sample, self.quantity, self._sum)
 
     def _sum(self, m: Measurement) -> float:
@@ -48,18 +48,18 @@ class Offset:
 
 @dataclass(frozen=True)
 class CpuHeat:
-    """Take off what the Pi's processor adds to a sensor that sits above it.
+    """Subtract the heat that the Pi's processor adds to a sensor above it.
 
-    ``T - (T_cpu - T) / factor``: the larger the factor, the smaller the correction. The factor
-    is found by comparing with a thermometer elsewhere in the room; about 2 to 3 for a pHAT
-    straight on the board.
+    ``T - (T_cpu - T) / factor``: the larger the factor, the smaller the correction. Find the factor
+    by comparison with a thermometer elsewhere in the room. It is about 2 to 3 for a pHAT that is
+    plugged directly onto the board.
     """
 
     factor: float
     cpu_celsius: Callable[[], float | None]
 
     def __call__(self, sample: Sample) -> Sample:
-        """Unchanged while the processor's temperature cannot be read."""
+        """Return the sample unchanged if the processor's temperature cannot be read."""
         cpu = self.cpu_celsius()
         if cpu is None:
             return sample
@@ -68,12 +68,12 @@ class CpuHeat:
 
 @dataclass(frozen=True)
 class CpuThermometer:
-    """The processor's temperature as the kernel's thermal framework gives it."""
+    """The processor's temperature from the kernel's thermal framework."""
 
     path: Path = Path("/sys/class/thermal/thermal_zone0/temp")
 
     def __call__(self) -> float | None:
-        """Degrees Celsius, or None."""
+        """Return degrees Celsius, or None if they cannot be read."""
         try:
             return int(self.path.read_text()) / 1000
         except (OSError, ValueError):
@@ -90,7 +90,7 @@ class SeaLevelPressure:
     altitude: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Refuse a result that no weather has, because the altitude is wrong."""
+        """Return the sample and the result. It is refused beyond all weather: a wrong altitude."""
         factor = (1 - self.altitude / 44330) ** 5.255
         return _extended(sample, SEA_LEVEL_CHANNEL, lambda p: p / factor)
 
@@ -105,7 +105,7 @@ class Altitude:
     sea_level_pascals: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample, and the altitude of each pressure in it."""
+        """Return the sample and the altitude for each pressure in it."""
         exponent, reference = 1 / 5.255, self.sea_level_pascals
         return _extended(
             sample, ALTITUDE_CHANNEL, lambda p: 44330 * (1 - (p / reference) ** exponent)

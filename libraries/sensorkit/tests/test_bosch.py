@@ -198,7 +198,7 @@ def test_the_other_chip_is_named() -> None:
     driver = Bosch280(bmp280(rig, variant=Variant.BME280), rig.clock)
     with pytest.raises(WrongChip) as caught:
         driver.start()
-    message = "id 0x60 is a BME280; BMP280 was expected: set chip to bme280"
+    message = "id 0x60 is a BME280; expected BMP280: set chip to bme280"
     assert str(caught.value) == message
 
 
@@ -261,7 +261,7 @@ def test_pressure_at_its_converters_end_or_skipped_is_left_out(pressure: int, ra
 @pytest.mark.parametrize("temperature", [0, 0xFFFF0, 0xFFFFF])
 def test_temperature_at_its_converters_end_is_no_sample(temperature: int) -> None:
     driver = bme280(Rig(), RawSample(temperature, 415148, 30000))
-    with pytest.raises(InvalidReading, match="temperature is at its converter's end"):
+    with pytest.raises(InvalidReading, match="temperature saturates its converter"):
         driver.sample()
 
 
@@ -323,9 +323,9 @@ def test_the_filter_is_off_in_forced_mode_unless_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("identity", "message"),
     [
-        (0x55, "id 0x55 is a BMP180; BMP280 was expected"),
-        (0x61, "id 0x61 is a BME680 or BME688; BMP280 was expected"),
-        (0x00, "id 0x00 is no chip of this family; BMP280 was expected"),
+        (0x55, "id 0x55 is a BMP180; expected BMP280"),
+        (0x61, "id 0x61 is a BME680 or BME688; expected BMP280"),
+        (0x00, "id 0x00 is no chip of this family; expected BMP280"),
     ],
 )
 def test_a_relative_without_a_driver_is_named(identity: int, message: str) -> None:

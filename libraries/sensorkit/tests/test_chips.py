@@ -402,14 +402,14 @@ class TestAds1015:
         with pytest.raises(WrongChip) as caught:
             Ads1015(rig.smbus(0x49), rig.clock).start()
         assert str(caught.value) == (
-            "by the time that a conversion takes this is an ADS1115; ADS1015 was expected: "
+            "by the time that a conversion takes this is an ADS1115; expected ADS1015: "
             "set chip to ads1115"
         )
 
     def test_an_ads1015_in_an_ads1115s_place_is_named(self) -> None:
         rig = Rig()
         rig.chips[0x49] = Ads1015Model(rig.clock)
-        with pytest.raises(WrongChip, match="this is an ADS1015; ADS1115 was expected"):
+        with pytest.raises(WrongChip, match="this is an ADS1015; expected ADS1115"):
             Ads1015(rig.smbus(0x49), rig.clock, Ads1015Settings(chip=Chip.ADS1115)).start()
 
     def test_a_result_of_16_bits_is_an_ads1115s(self) -> None:

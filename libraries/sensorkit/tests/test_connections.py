@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from sensorkit.outputs.connections import Connections
-from sensorkit.outputs.web import Answer, WebServer
+from sensorkit.outputs.web import Response, WebServer
 
 
 class Clock:
@@ -108,8 +108,8 @@ def test_who_has_left_takes_no_room(door: Door) -> None:
 
 # The server itself -----------------------------------------------------------------------------
 
-BIG = Answer(b"x" * 8_000_000, "text/plain")
-PATHS = {"/healthz": lambda: Answer(b"{}"), "/big": lambda: BIG}
+BIG = Response(b"x" * 8_000_000, "text/plain")
+PATHS = {"/healthz": lambda: Response(b"{}"), "/big": lambda: BIG}
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ _KEEPALIVE_SECONDS = 30
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """Files in PEM; without `ca_file` the system's authorities count."""
+    """Files in PEM; without `ca_file`, the system's authorities are trusted."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -36,7 +36,7 @@ class TlsSettings:
 
 @dataclass(frozen=True)
 class MqttSettings:
-    """Where the broker is and how to speak to it. `node` must be unique at the broker."""
+    """The broker and how to connect to it. `node` must be unique at the broker."""
 
     host: str
     node: str
@@ -50,7 +50,7 @@ class MqttSettings:
 
 
 class MqttOutput:
-    """Publishes to a broker from paho's own thread; `publish` never waits for it."""
+    """Publishes to a broker from paho's own thread; `publish` does not wait for it."""
 
     def __init__(self, settings: MqttSettings, identity: Identity, chips: ChannelsByChip) -> None:
         self._settings = settings
@@ -77,12 +77,12 @@ class MqttOutput:
         return client
 
     def start(self) -> None:
-        """Begin to connect, and to connect again whenever that fails."""
+        """Start to connect, and to reconnect after every failure."""
         self._client.connect_async(self._settings.host, self._settings.port, _KEEPALIVE_SECONDS)
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Say goodbye: the last will is for those who cannot."""
+        """Announce that this device goes offline, and disconnect."""
         if self._client.is_connected():
             self._announce(_OFFLINE).wait_for_publish(2)
         self._client.disconnect()
@@ -99,7 +99,7 @@ class MqttOutput:
         self._send_waiting()
 
     def _send_waiting(self) -> None:
-        """Send at QoS 0: at QoS 1, paho would repeat samples of before an outage after it."""
+        """Send at QoS 0: at QoS 1, paho would repeat older samples after an outage."""
         with self._lock:
             for topic, payload in tuple(self._waiting.items()):
                 if not self._client.is_connected():
@@ -131,7 +131,7 @@ class MqttOutput:
         self._send_waiting()
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
-        """Home Assistant has started: it wants to hear everything again."""
+        """Introduce this device again after Home Assistant has started."""
         if message.payload == _ONLINE.encode():
             self._introduce()
 
