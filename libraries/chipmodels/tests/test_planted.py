@@ -29,8 +29,8 @@ def test_air_is_planted() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("bmp180", "there is no model 'bmp180'; there are bmp280"),
-        ("ads1015,in4=1", "'in4=1' is none of in0=NUMBER"),
+        ("bmp180", "there is no model 'bmp180'; the models are bmp280"),
+        ("ads1015,in4=1", "'in4=1' is not one of in0=NUMBER"),
         ("ads1015,in0=high", "'high' is not a number"),
     ],
 )

@@ -107,8 +107,8 @@ class TestTcs3472:
     @pytest.mark.parametrize(
         ("identity", "message"),
         [
-            (0x50, "id 0x50 is a TSL2591, not TCS3472 (0x44 or 0x4d)"),
-            (0x93, "id 0x93 is a TCS34003 or TCS34007, not TCS3472 (0x44 or 0x4d)"),
+            (0x50, "id 0x50 is a TSL2591, not a TCS3472 (0x44 or 0x4d)"),
+            (0x93, "id 0x93 is a TCS34003 or TCS34007, not a TCS3472 (0x44 or 0x4d)"),
             (0x12, "id 0x12 is no TCS3472 (0x44 or 0x4d)"),
         ],
     )
