@@ -139,7 +139,7 @@ def test_each_missing_part_of_qemu_is_named_with_the_packages(
             qemu.find(machine, boot, modules)
         return str(caught.value)
 
-    assert "no machine is known here for riscv64" in problem("riscv64")
+    assert "no machine is configured for riscv64" in problem("riscv64")
     packages = "apt-get install qemu-system-x86 linux-image-amd64 busybox-static"
     assert "qemu-system-x86_64 is not installed" in problem()
     assert packages in problem()
