@@ -88,9 +88,9 @@ class TestFillingTheStub:
         dump = tmp_path / "bad.dump"
         dump.write_text("10: ab\n")
         assert stub.main(["/dev/i2c-0", "0x77=bmp180", "bmp280", f"0x50={dump}"]) == 2
-        said = capsys.readouterr().err
-        assert "no model 'bmp180'" in said
-        assert "'bmp280' is not 0xAA=CHIP" in said
+        stderr = capsys.readouterr().err
+        assert "no model 'bmp180'" in stderr
+        assert "'bmp280' is not 0xAA=CHIP" in stderr
         assert f"{dump}:1: 1 values where a row has 16" in said
         assert not filled
 

@@ -372,11 +372,11 @@ class TestModel:
         rig.clock.sleep(0.0056)
         assert self.raw_pressure(chip) == 400_000
         chip.source = RawSample(519888, 400_400)
-        found = []
+        pressures = []
         for _ in range(3):
             rig.clock.sleep(0.006)
-            found.append(self.raw_pressure(chip))
-        assert found == [400_100, 400_175, 400_231]
+            pressures.append(self.raw_pressure(chip))
+        assert pressures == [400_100, 400_175, 400_231]
 
     def test_writing_the_filter_empties_its_memory(self) -> None:
         chip, rig = self.started(0x08, 0x27, source=RawSample(519888, 400_000))
@@ -512,9 +512,9 @@ def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() ->
         @settings(QUICK, max_examples=200)
         @given(register=st.sampled_from([0xD0, 0xF3, 0x88]), data=st.data())
         def broken(register: int, data: st.DataObject) -> None:
-            def answer(asked: int, length: int) -> bytes:
-                good = bytearray(believable(asked, length))
-                if asked == register:
+            def answer(requested: int, length: int) -> bytes:
+                good = bytearray(believable(requested, length))
+                if requested == register:
                     good[data.draw(st.integers(0, length - 1))] = data.draw(st.integers(0, 255))
                 return bytes(good)
 

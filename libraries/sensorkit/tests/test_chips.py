@@ -243,9 +243,9 @@ class TestLsm303d:
         """Bit 3 of STATUS_M and STATUS_A: new data on all three axes."""
 
         class Stuck(Lsm303dModel):
-            def reg_read(self, asked: int) -> int:
-                value = super().reg_read(asked)
-                return value & 0xF7 if asked == register else value
+            def reg_read(self, requested: int) -> int:
+                value = super().reg_read(requested)
+                return value & 0xF7 if requested == register else value
 
         rig = Rig()
         rig.chips[0x1D] = Stuck(rig.clock)

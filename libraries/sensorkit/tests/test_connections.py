@@ -39,7 +39,7 @@ class Door:
 
     def cut(self) -> list[int]:
         """The numbers of the clients that were cut off, in their order."""
-        return [number for number, one in enumerate(self.clients) if _is_cut(one)]
+        return [number for number, client in enumerate(self.clients) if _is_cut(client)]
 
 
 def _is_cut(client: socket.socket) -> bool:
@@ -130,16 +130,16 @@ def health(port: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"GET /healthz HTTP/1.0\r\nX-Slow: ", b"GET /big HTTP/1.0\r\n\r\n"]
+    "sent", [b"", b"GET /healthz HTTP/1.0\r\nX-Slow: ", b"GET /big HTTP/1.0\r\n\r\n"]
 )
 def test_a_hundred_slow_clients_do_not_hold_up_the_health_check(
-    server: WebServer, said: bytes
+    server: WebServer, sent: bytes
 ) -> None:
     """They say nothing, or half a request, or do not read the answer."""
     with ExitStack() as held:
         for _ in range(100):
             slow = held.enter_context(socket.create_connection(server.address, timeout=5))
-            slow.sendall(said)
+            slow.sendall(sent)
         assert [health(server.address[1]) for _ in range(5)] == [200] * 5
 
 

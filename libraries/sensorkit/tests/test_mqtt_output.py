@@ -42,9 +42,9 @@ def client() -> FakeClient:
 @pytest.fixture
 def output(client: FakeClient) -> MqttOutput:
     settings = MqttSettings("broker.local", "shed")
-    made = MqttOutput(settings, Identity("greenhouse", "Greenhouse", "1"), {"a": (CHANNEL,)})
-    made._client = client  # type: ignore[assignment]
-    return made
+    mqtt = MqttOutput(settings, Identity("greenhouse", "Greenhouse", "1"), {"a": (CHANNEL,)})
+    mqtt._client = client  # type: ignore[assignment]
+    return mqtt
 
 
 def reading(time: float, chip: str = "a") -> ChipState:

@@ -228,13 +228,13 @@ class TestCorrections:
 
 def test_quantities_their_units_digits_and_forms() -> None:
     """Prometheus' base units; Home Assistant's device classes and their units."""
-    found = {
+    quantities = {
         q.metric: (q.unit, q.digits, q.jump, f.device_class, f.unit, f.factor, f.digits)
         for q in vars(measurement).values()
         if isinstance(q, measurement.Quantity)
         for f in (q.home_assistant,)
     }
-    assert found == {
+    assert quantities == {
         "temperature_celsius": ("°C", 2, 1.0, "temperature", "°C", 1.0, 2),
         "pressure_pascals": ("Pa", 2, 100.0, "atmospheric_pressure", "hPa", 0.01, 2),
         "sea_level_pressure_pascals": ("Pa", 2, None, "atmospheric_pressure", "hPa", 0.01, 2),
