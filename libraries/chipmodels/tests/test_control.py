@@ -1,4 +1,4 @@
-"""The control of a server: what it changes, and what it says of requests that it cannot do."""
+"""The control of a server: its changes, and its errors for invalid requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine is chosen, which kernel QEMU gets, and what is said where something is missing."""
+"""The choice of the engine, QEMU's kernel, and the messages about what is missing."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_no_image_makes_the_unpacking_fail(start: bytes, payload: bytes, setup: 
 
 
 def test_the_archive_holds_what_was_put_in(tmp_path: Path) -> None:
-    """The judge is cpio."""
+    """The program cpio reads the archive."""
     data = bytes(range(256)) * 5
     archive = initramfs.archive(
         [

@@ -91,7 +91,7 @@ class TestFillingTheStub:
         stderr = capsys.readouterr().err
         assert "no model 'bmp180'" in stderr
         assert "'bmp280' is not 0xAA=CHIP" in stderr
-        assert f"{dump}:1: 1 values where a row has 16" in said
+        assert f"{dump}:1: 1 values where a row has 16" in stderr
         assert not filled
 
     def test_a_bus_that_is_not_there_and_no_words(

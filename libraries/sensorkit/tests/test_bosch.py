@@ -342,7 +342,7 @@ def test_a_relative_without_a_driver_is_named(identity: int, message: str) -> No
 
 
 class TestModel:
-    """What the data sheet says and the drivers do not ask: expected values by hand."""
+    """Behaviour by the data sheet that the drivers do not need; values computed by hand."""
 
     def started(self, config: int, control: int, **model: object) -> tuple[BoschModel, Rig]:
         rig = Rig()
@@ -437,7 +437,7 @@ def test_a_reset_between_samples_is_noticed(mode: Mode) -> None:
 
 
 class Scripted:
-    """Registers whose every read is what `answer` says."""
+    """Registers whose reads all return the result of `answer`."""
 
     def __init__(self, answer: Callable[[int, int], bytes]) -> None:
         self._answer = answer
@@ -485,7 +485,7 @@ def test_a_conversion_that_never_ends_is_reported() -> None:
 
 
 def believable(register: int, length: int) -> bytes:
-    """What a BMP280 set up by the defaults answers, with the data sheet's example."""
+    """The answers of a BMP280 with default settings and the data sheet's example."""
     return {
         0xD0: b"\x58",
         0xF3: bytes([0, 0x57, 0x88, 0]) + EXAMPLE_DATA,
@@ -506,7 +506,7 @@ def test_any_bytes_give_measurements_or_a_sensor_error(data: st.DataObject) -> N
 
 
 def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() -> None:
-    """Good answers with one of them overwritten, so that every stage of the driver is reached."""
+    """Valid answers, one of which is overwritten, so that each stage of the driver is reached."""
 
     def run(ways: Counter[str]) -> None:
         @settings(QUICK, max_examples=200)

@@ -1,4 +1,4 @@
-"""What the adapter refuses, what an errno means, and where a bus is in /dev."""
+"""Refusals of the adapter, the meaning of errnos, and the device nodes of buses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCS3472, LSM303D and ADS1015: planted values, transfers, and what is no value."""
+"""TCS3472, LSM303D and ADS1015: planted values, transfers, and refused values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to the web server, and a hundred clients that take their time."""
+"""Connections to the web server, and a hundred slow clients."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def health(port: int) -> int:
 def test_a_hundred_slow_clients_do_not_hold_up_the_health_check(
     server: WebServer, sent: bytes
 ) -> None:
-    """They say nothing, or half a request, or do not read the answer."""
+    """They send nothing, or half a request, or do not read the response."""
     with ExitStack() as held:
         for _ in range(100):
             slow = held.enter_context(socket.create_connection(server.address, timeout=5))
@@ -154,7 +154,7 @@ def test_a_client_that_says_a_little_now_and_then_has_no_more_time_than_others()
 
 
 def _drops(slow: socket.socket) -> int:
-    """How many single bytes the server takes before it hangs up, one each twentieth of a second."""
+    """Return how many bytes the server accepts, one each twentieth of a second."""
     for count in range(100):
         try:
             slow.sendall(b"x")

@@ -1,4 +1,4 @@
-"""The device nodes' ioctls against a pretended caller's memory: what asks for what, and limits."""
+"""The ioctls of device nodes with a simulated caller's memory: requested ranges, and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for a broker that is away, and how it is sent."""
+"""The sample that waits for a broker that is away, and how it is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options from file and environment: precedence, and every error at once with its place."""
+"""Options from file and environment: precedence, and all errors at once with their places."""
 
 # ruff: noqa: E501 -- one mistake and its message are a line of a table
 

@@ -1,4 +1,4 @@
-"""Outputs by each ecosystem's conventions, and never an old value."""
+"""Outputs follow the conventions of each ecosystem and never show an old value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry, start again, count, report; and the long run with faults."""
+"""Retries, restarts, counts and health; and the long run with faults."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ ALLOWED_AWAY_SECONDS = 61.0  # one back-off at its longest, a second failure rig
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_thousand_samples_with_faults(name: str) -> None:
-    """The ten thousand of tests/system/sensorkit/test_faults.py, in little."""
+    """A shorter form of tests/system/sensorkit/test_faults.py, which takes 10,000 samples."""
     sample_with_faults(name, 1_000)
 
 
