@@ -205,7 +205,7 @@ def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(
         "test_that_hangs": "error",
         "test_last": "passed",
     }
-    assert "the guest ended; its console's last lines" in ran.output
+    assert "the guest ended; the last lines of its console" in ran.output
     assert "last words" in ran.output
     assert "no answer from the guest within 12 s" in ran.output
 
