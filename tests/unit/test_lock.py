@@ -181,7 +181,7 @@ def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
     ],
 )
 def test_what_is_no_yaml_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="not YAML|the nesting is too deep"):
+    with pytest.raises(InputError, match=r"not YAML|the nesting is too deep"):
         parse_lock(text.encode(), "pi.lock")
 
 
