@@ -17,16 +17,19 @@ def fault(name: str) -> tuple[str, str] | None:
     longest = max(name.split("."), key=len)
     if len(name) > MOST:
         return (
-            f"a host name of {len(name)} characters",
-            f"at most {MOST}: Linux has no room for more",
+            f"the host name has {len(name)} characters",
+            f"at most {MOST} characters, the limit of Linux",
         )
     if len(longest) > MOST_PART:
-        what = f"a host name with a part of {len(longest)} characters"
-        return what, f"at most {MOST_PART} without a dot (RFC 1035)"
+        what = f"the host name has a part of {len(longest)} characters"
+        return what, f"at most {MOST_PART} characters between dots (RFC 1035)"
     if not re.fullmatch(PATTERN, name, re.ASCII):
         shown = repr(name)
-        return f"{shown} is no host name", "letters, digits and '-' (RFC 1123), such as greenhouse"
+        return (
+            f"{shown} is not a valid host name",
+            "letters, digits and '-' (RFC 1123), such as greenhouse",
+        )
     if "." in name and name.rpartition(".")[2].isdigit():
-        what = f"{name!r} would be taken for an address"
+        what = f"{name!r} would be read as an IP address"
         return what, "a name whose last part has a letter (RFC 1123, 2.1)"
     return None

@@ -63,7 +63,7 @@ def _read(file: Path) -> Document:
     if not is_compose(document):
         raise InputError(
             "import.not-compose",
-            "this is no Compose file: it has no services by their names",
+            "this is not a Compose file: it has no mapping of services by name",
             place=str(file),
             hint="instead: a file with `services:`, and below it NAME: and its image",
         )
@@ -119,14 +119,14 @@ class _Whole:
 
     def _is_run(self, name: str, said: Mapping[str, Any]) -> bool:
         if not isinstance(said, Mapping):
-            self._remark(("services", name), f"{name}: is no mapping, and left out")
+            self._remark(("services", name), f"{name}: is not a mapping, so it is left out")
             return False
         if said.get("profiles"):
-            why = f"{name}: runs with a profile alone, and is left out"
+            why = f"{name}: runs only with a profile, so it is left out"
             self._remark(("services", name, "profiles"), why)
             return False
         if "image" not in said and "build" not in said:
-            why = f"{name}: has neither image nor build, and is left out"
+            why = f"{name}: has neither image nor build, so it is left out"
             self._remark(("services", name), why)
             return False
         return True
@@ -137,7 +137,7 @@ class _Whole:
         assert isinstance(written, MapNode)  # noqa: S101  # else this is no Compose file
         for name in written.items:
             if name not in self._data["services"]:
-                self._remark(("services", name), f"{name}: is empty, and left out")
+                self._remark(("services", name), f"{name}: is empty, so it is left out")
 
     def _service(self, name: str, said: Mapping[str, Any]) -> Service:
         service = Service(re.sub("[^A-Za-z0-9_.-]", "-", name), self._file.parent, self._beside)

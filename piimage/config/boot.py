@@ -32,7 +32,7 @@ _SETTING_SCHEMA: Final = WithJsonSchema(
 )
 Settings = dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple), _SETTING_SCHEMA]]
 # No parameters: the overlays that fit Debian's device trees have none (docs/boards.md).
-Overlay = Annotated[str, *form(r"-?[A-Za-z0-9][A-Za-z0-9_-]*", "overlay", "NAME or -NAME")]
+Overlay = Annotated[str, *form(r"-?[A-Za-z0-9][A-Za-z0-9_-]*", "overlay name", "NAME or -NAME")]
 
 
 def _words(value: object) -> object:
@@ -44,10 +44,13 @@ def kernel_options(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not re.fullmatch("[!-~]+", value):
             raise problem(
-                f"{quoted(value)} is no option", "one word of ASCII each: [quiet, panic=10]"
+                f"{quoted(value)} is not a valid kernel option",
+                "ASCII words without blanks, such as [quiet, panic=10]",
             )
         if value.startswith("piimage."):
-            raise problem(f"{value} is piimage's to set", "nothing: the slots decide it")
+            raise problem(
+                f"{value} is piimage's to set", "the other options: the boot slot decides this one"
+            )
     return values
 
 
@@ -84,7 +87,7 @@ _TAKEN: Final = (
 def _data_mount(path: str) -> str:
     parts = [part for part in path.split("/") if part]
     if not parts or parts[0] in _TAKEN or parts == ["var"] or ".." in parts:
-        raise problem(f"{path} is the system's own", "such as /data, /srv or /home")
+        raise problem(f"{path} belongs to the system", "a folder such as /data, /srv or /home")
     return "/" + "/".join(parts)
 
 

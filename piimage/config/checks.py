@@ -73,7 +73,7 @@ def folder_errors(document: Document) -> Iterator[InputError]:
         if not _holds(Path.is_file, Path(one.text) / "pyproject.toml"):
             yield InputError(
                 "config.no-folder",
-                f"{one.text!r} is no Python project",
+                f"{one.text!r} is not a Python project",
                 place=str(one.at),
                 hint="instead: a folder with a pyproject.toml",
             )
@@ -277,7 +277,7 @@ def _identifier_errors(entry: MapNode) -> Iterator[InputError]:
     if name is not None and _RUN_TOGETHER.search(name.text):
         yield InputError(
             "config.value",
-            f"{quoted(name.text)} is no name that containerd takes",
+            f"{quoted(name.text)} is not a name that containerd accepts",
             place=str(name.at),
             hint="instead: letters and digits between any two of '_', '.' and '-', and at the end",
         )
@@ -305,7 +305,7 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
             what = (
                 "has neither service.yml nor Dockerfile"
                 if _holds(Path.is_dir, folder)
-                else "is no folder"
+                else "is not a folder"
             )
             yield InputError(
                 "config.no-folder",
@@ -396,7 +396,7 @@ def _after_errors(root: MapNode) -> Iterator[InputError]:
             if other not in places:
                 yield InputError(
                     "config.unknown-service",
-                    f"{name} waits for {quoted(other)}, which is no service",
+                    f"{name} waits for {quoted(other)}, which is not a service",
                     place=str(at),
                     hint=f"instead: {did_you_mean(other, set(places) - {name})}",
                 )
@@ -598,7 +598,7 @@ def _secret_errors(file: ScalarNode) -> Iterator[InputError]:
     elif secret_in(Path(file.text)) is None:
         yield InputError(
             "plan.bad-passphrase",
-            f"the first line of {file.text!r} is no passphrase",
+            f"the first line of {file.text!r} is not a valid passphrase",
             place=str(file.at),
             hint=f"write {WANTED}; for an open network leave psk_file out",
         )
@@ -612,7 +612,7 @@ def _check_errors(root: MapNode) -> Iterator[InputError]:
         if service and service.text not in services:
             yield InputError(
                 "config.unknown-service",
-                f"the check looks into {quoted(service.text)}, which is no service",
+                f"the check runs in {quoted(service.text)}, which is not a service",
                 place=str(service.at),
                 hint=f"instead: {did_you_mean(service.text, services)}",
             )

@@ -65,7 +65,7 @@ else:  # few files need them, and every class costs time when it is made
 
 
 SettingName = Annotated[
-    str, *form(r"[A-Za-z_][A-Za-z0-9_]*", "setting", "a name of letters, digits and _")
+    str, *form(r"[A-Za-z_][A-Za-z0-9_]*", "setting name", "letters, digits and _")
 ]
 
 
@@ -99,7 +99,7 @@ class Device(ShortPart):
     def _whole(self) -> Self:
         inside = self.path.startswith("/dev/") and not {"", ".", ".."} & {*self.path[5:].split("/")}
         if self.path != "all" and not inside:
-            raise problem(f"{quoted(self.path)} is no device", "a path below /dev/, or all")
+            raise problem(f"{quoted(self.path)} is not a device path", "a path below /dev/, or all")
         if (self.major is None) != (self.minor is None) and self.path != "all":
             raise problem("half a device number", "major and minor, or neither")
         if self.path == "all":
@@ -122,7 +122,10 @@ class Device(ShortPart):
         if self.type == "a":
             raise problem("a node is of one type", "type: c or b, or path: all")
         if self.mode is not None and not self.mode.isdecimal():
-            raise problem(f"{quoted(self.mode)} is no mode of a node", 'octal digits, as in "0660"')
+            raise problem(
+                f"{quoted(self.mode)} is not a valid mode of a device node",
+                'octal digits, as in "0660"',
+            )
         check_numbers(self.major, self.minor, least=0)
 
 
@@ -152,7 +155,7 @@ def _compose_check(command: tuple[str, ...]) -> tuple[str, str]:
     from piimage.composefile.values import health_command  # noqa: PLC0415  # only errors need it
 
     if command[0] == "NONE":
-        return "'NONE' is no program", "no health: at all"
+        return "'NONE' is not a program", "no health: at all"
     line = json.dumps(health_command(list(command)), ensure_ascii=False)
     return f"{command[0]!r} is Compose's word, not a program", f"command: {line}"
 
@@ -176,7 +179,7 @@ class Health(Part):
     http: (
         Annotated[
             str,
-            *form(r"http://[^\s]+", "address of a check", "http://HOST:PORT/PATH"),
+            *form(r"http://[^\s]+", "health check URL", "http://HOST:PORT/PATH"),
             AfterValidator(_port_of_url),
         ]
         | None

@@ -46,7 +46,7 @@ def _capability(value: str) -> str:
     if value not in CAPABILITIES:
         close = closest(value if value.upper().startswith("CAP_") else f"CAP_{value}", CAPABILITIES)
         raise problem(
-            f"{quoted(value)} is no capability",
+            f"{quoted(value)} is not a Linux capability",
             close or "a name of capabilities(7), or all, none",
         )
     return value
@@ -62,7 +62,8 @@ def _bind(value: str) -> str:
     parts = value.split(":")
     if len(parts) not in (2, 3) or not all(parts):
         raise problem(
-            f"{quoted(value)} is no bind", "SOURCE:DESTINATION or SOURCE:DESTINATION:OPTIONS"
+            f"{quoted(value)} is not a valid bind",
+            "SOURCE:DESTINATION or SOURCE:DESTINATION:OPTIONS",
         )
     if not parts[1].startswith("/"):
         raise problem(
@@ -75,7 +76,10 @@ def _bind(value: str) -> str:
 
 def _tmpfs(value: str) -> str:
     if value.count(":") > 1 or not value.startswith("/"):
-        raise problem(f"{quoted(value)} is no tmpfs", "/DESTINATION or /DESTINATION:OPTION,OPTION")
+        raise problem(
+            f"{quoted(value)} is not a valid tmpfs mount",
+            "/DESTINATION or /DESTINATION:OPTION,OPTION",
+        )
     destination, _, options = value.partition(":")
     check_destination("tmpfs", "tmpfs", destination)
     check_options("tmpfs", options.split(","))
@@ -85,7 +89,7 @@ def _tmpfs(value: str) -> str:
 def _cgroup(value: str) -> str:
     if any(part in ("", ".", "..") for part in value.strip("/").split("/")) or "\0" in value:
         raise problem(
-            f"{quoted(value)} is no control group below the appliance's own",
+            f"{quoted(value)} is not a valid cgroup path",
             "a path such as greenhouse/pumps, without '.' and '..' parts",
         )
     return value
@@ -103,13 +107,15 @@ def _rlimit(value: str) -> str:
         re.fullmatch("[0-9]+|unlimited", part.lower()) for part in parts[1:]
     ):
         raise problem(
-            f"{quoted(value)} is no resource limit",
+            f"{quoted(value)} is not a valid resource limit",
             "NAME,SOFT,HARD with numbers or unlimited, such as nofile,100,200",
         )
     name = rlimit_name(parts[0])
     if name not in RLIMITS:
         known = [limit.lower() for limit in RLIMITS]
-        raise problem(f"{quoted(parts[0])} is no resource limit", did_you_mean(parts[0], known))
+        raise problem(
+            f"{quoted(parts[0])} is not a valid resource limit", did_you_mean(parts[0], known)
+        )
     soft, hard = (UNLIMITED if part.lower() == "unlimited" else int(part) for part in parts[1:])
     if not soft <= hard <= UNLIMITED:
         raise problem(f"{quoted(value)} has its soft limit above the hard one", "NAME,SOFT,HARD")
@@ -145,7 +151,7 @@ def _program(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _hidden(value: str) -> str:
     if not value.startswith("/") or "\0" in value:
-        raise problem(f"{quoted(value)} is no absolute path", "a path that begins with /")
+        raise problem(f"{quoted(value)} is not a valid absolute path", "a path that begins with /")
     return value
 
 
@@ -159,7 +165,7 @@ def _user(value: str) -> str:
 def _namespace(value: str) -> str:
     if value in ("host", "root", "new") or value.startswith("/"):
         return value
-    raise problem(f"{quoted(value)} is no namespace", "host, new, or the path of one")
+    raise problem(f"{quoted(value)} is not a valid namespace", "host, new, or the path of one")
 
 
 def _network(value: str) -> str:
@@ -172,7 +178,7 @@ _IMAGE: Final = "REGISTRY/NAME:TAG or NAME@sha256:DIGEST"
 def _filled_in(value: str) -> str:
     # Not in the pattern: the schema is for files before their variables are filled in.
     if "${" in value:
-        raise problem(f"{quoted(value)} is no image", _IMAGE)
+        raise problem(f"{quoted(value)} is not a valid image reference", _IMAGE)
     return value
 
 
@@ -188,7 +194,7 @@ def _reference(value: str) -> str:
 def _identity(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value <= MOST_ID):
         raise problem(
-            f"{quoted(value)} is no user or group id",
+            f"{quoted(value)} is not a valid user or group ID",
             f"a number from 0 to {MOST_ID}, or a container's name",
         )
     return value
@@ -218,7 +224,7 @@ UserName = Annotated[
 Identity = Annotated[int | str, BeforeValidator(_identity)]
 ImageName = Annotated[
     str,
-    *form(r"[^\s]{1,512}", "image", _IMAGE),
+    *form(r"[^\s]{1,512}", "image reference", _IMAGE),
     AfterValidator(_filled_in),
     AfterValidator(_reference),
 ]

@@ -37,7 +37,7 @@ else:  # few files need them, and every class costs time when it is made
     Volume = Annotated[Any, Deferred("piimage.config.rare", "Volume")]
 
 ModuleName = Annotated[
-    str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*", "kernel module", "its name, such as i2c-dev")
+    str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*", "kernel module name", "a name such as i2c-dev")
 ]
 
 
@@ -46,7 +46,7 @@ def _options(line: str) -> str:
 
 
 VariableName = Annotated[
-    str, *form(r"[A-Za-z_][A-Za-z0-9_]*", "variable", "a name of letters, digits and _")
+    str, *form(r"[A-Za-z_][A-Za-z0-9_]*", "variable name", "letters, digits and _")
 ]
 
 
@@ -196,7 +196,7 @@ def _known_zone(name: str) -> str:
     if zone is None:
         raise problem(
             f"there is no time zone {quoted(name)}",
-            closest(name, zone_names()) or "such as Europe/Berlin",
+            closest(name, zone_names()) or "a name such as Europe/Berlin",
         )
     return zone
 
@@ -237,7 +237,9 @@ class Appliance(Part):
     log: Logging = Field(default=Logging.model_construct(), description="What services print.")
     timezone: Annotated[
         str,
-        *form(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone", "such as Europe/Berlin"),
+        *form(
+            r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone name", "a name such as Europe/Berlin"
+        ),
         AfterValidator(_known_zone),
     ] = Field(default="UTC", description="Time zone by its name in the tz database.")
     sysctl: Texts = Field(default={}, description="Kernel settings: KEY: VALUE.")

@@ -12,8 +12,8 @@ KernelFile = Annotated[
     str,
     *form(
         r"[A-Za-z0-9_+-][A-Za-z0-9_.,+-]*(/[A-Za-z0-9_+-][A-Za-z0-9_.,+-]*)*",
-        "file of the kernel's source",
-        "its path there, such as drivers/i2c/i2c-stub.c",
+        "path in the kernel source",
+        "a path such as drivers/i2c/i2c-stub.c",
     ),
 ]
 

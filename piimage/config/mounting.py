@@ -66,7 +66,7 @@ _SHOWN_IN_PROC: Final = frozenset(
 def check_mount(kind: str, source: str, destination: str, options: Sequence[str]) -> None:
     """Raise PydanticCustomError for a mount that the runtime or the kernel refuses."""
     if kind not in _TYPES:
-        raise problem(f"{quoted(kind)} is no file system", did_you_mean(kind, _TYPES))
+        raise problem(f"{quoted(kind)} is not a file system type", did_you_mean(kind, _TYPES))
     binds = kind == "bind" or {"bind", "rbind"} & {*options}
     if binds and not source.startswith("/"):
         raise problem("a bind without a source", "source: a path that begins with /")
@@ -110,13 +110,13 @@ def check_options(kind: str, options: Iterable[str]) -> None:
         if option == "remount":
             raise problem("there is nothing yet to remount", "the options alone")
         if option in ("bind", "rbind") and kind != "bind":
-            raise problem(f"a {kind} is no bind", "the options without it")
+            raise problem(f"a {kind} mount cannot have the option {option}", "the other options")
         if option in _FLAGS or option == "" or known is None:
             continue
         name, _, value = option.partition("=")
         if name not in known:
             raise problem(
-                f"{quoted(option)} is no option of a {kind} mount",
+                f"{quoted(option)} is not an option of a {kind} mount",
                 did_you_mean(name, {*_FLAGS, *known}),
             )
         if not re.fullmatch(known[name], value, re.ASCII):

@@ -22,7 +22,7 @@ _MOST_SSID: Final = 32  # bytes: IEEE 802.11-2020, 9.4.2.2
 
 def _checked_secret(secret: str) -> str:
     if not is_passphrase(secret):
-        raise problem("this is no passphrase", WANTED)  # what it is, is not shown
+        raise problem("the passphrase is not valid", WANTED)  # what it is, is not shown
     return secret
 
 
@@ -66,7 +66,9 @@ def _check_address(text: str) -> str:
     try:
         ip_interface(text) if "/" in text else ip_address(text)
     except ValueError:
-        raise problem(f"{quoted(text)} is no address", "such as 192.168.1.10") from None
+        raise problem(
+            f"{quoted(text)} is not a valid IP address", "an address such as 192.168.1.10"
+        ) from None
     return text
 
 
@@ -128,11 +130,13 @@ def _check_vlan(name: str) -> str:
     """Refuse a VLAN that cannot be: IEEE 802.1Q has the numbers 1 to 4094."""
     parent, dot, number = name.rpartition(".")
     if name in ("lo", "all", "default"):  # the last two stand for others below /proc/sys/net
-        raise problem(f"{quoted(name)} is no wired network", "such as eth0")
+        raise problem(f"{quoted(name)} is not a wired network interface", "such as eth0")
     if not dot or (number and not number.isdigit()):
         return name
     if not number or number != str(int(number)) or not 1 <= int(number) <= 4094:
-        raise problem(f"{quoted(name)} is no VLAN", f"{parent}.NUMBER, 1 to 4094")
+        raise problem(
+            f"{quoted(name)} is not a valid VLAN interface", f"{parent}.NUMBER, 1 to 4094"
+        )
     if parent.rpartition(".")[2].isdigit():
         raise problem(f"{quoted(name)} is a VLAN within a VLAN", f"{parent}, which can be made")
     return name
@@ -145,21 +149,23 @@ def _check_country(code: str) -> str:
         return code
     meant = {"UK": "GB"}.get(code.upper(), code.upper())
     instead = meant if meant in country_codes() else "two capitals (ISO 3166), such as JP"
-    raise problem(f"{quoted(code)} is no country", instead)
+    raise problem(f"{quoted(code)} is not a country code", instead)
 
 
 Address = Annotated[
     str,
     *form(
         r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-fA-F:]+/[0-9]{1,3}",
-        "address",
+        "IP address",
         "ADDRESS/PREFIX, such as 192.168.1.10/24",
     ),
     AfterValidator(_check_address),
 ]
 Gateway = Annotated[
     str,
-    *form(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]+", "address", "such as 192.168.1.1"),
+    *form(
+        r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]+", "IP address", "an address such as 192.168.1.1"
+    ),
     AfterValidator(_check_address),
 ]
 
@@ -169,7 +175,7 @@ class Ethernet(Part):
 
     interface: Annotated[
         str,
-        *form(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}", "interface", "such as eth0"),
+        *form(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}", "interface name", "a name such as eth0"),
         AfterValidator(_check_vlan),
     ] = Field(
         default="eth0",

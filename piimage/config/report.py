@@ -19,17 +19,17 @@ Schema = Mapping[str, Any]
 _VARIABLE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 _EXPECTED: Final = {
-    "string_type": ("text", "text; quotes make text of a number"),
+    "string_type": ("text", "text; put quotes around a number"),
     "bool_type": ("a truth value", "true or false"),
     "bool_parsing": ("a truth value", "true or false"),
-    "int_type": ("a whole number", "digits alone"),
-    "int_parsing": ("a whole number", "digits alone"),
-    "int_from_float": ("a whole number", "digits alone"),
-    "tuple_type": ("a list", "[A, B], or one '- ITEM' a line"),
-    "list_type": ("a list", "[A, B], or one '- ITEM' a line"),
-    "dict_type": ("a mapping", "KEY: VALUE lines, indented"),
-    "model_type": ("a mapping", "KEY: VALUE lines, indented"),
-    "model_attributes_type": ("a mapping", "KEY: VALUE lines, indented"),
+    "int_type": ("a whole number", "digits only"),
+    "int_parsing": ("a whole number", "digits only"),
+    "int_from_float": ("a whole number", "digits only"),
+    "tuple_type": ("a list", "[A, B], or one '- ITEM' per line"),
+    "list_type": ("a list", "[A, B], or one '- ITEM' per line"),
+    "dict_type": ("a mapping", "indented KEY: VALUE lines"),
+    "model_type": ("a mapping", "indented KEY: VALUE lines"),
+    "model_attributes_type": ("a mapping", "indented KEY: VALUE lines"),
 }
 _BOUNDS: Final = {
     "greater_than_equal": ("ge", "or more"),
@@ -122,7 +122,7 @@ def _wrong_value(detail: ErrorDetails) -> tuple[str, str]:
         choices = [
             choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
         ]
-        return f"{_shown(value)} is not known here", did_you_mean(str(value), choices)
+        return f"{_shown(value)} is not a valid value", did_you_mean(str(value), choices)
     if kind.endswith(("too_short", "too_long")):
         few, many = context.get("min_length"), context.get("max_length")
         return (

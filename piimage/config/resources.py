@@ -42,7 +42,7 @@ _CONTROLS: Final = """
 
 def _limit(value: int) -> int:
     if not -1 <= value <= _MOST:
-        raise problem(f"{value} bytes are no limit", "a size from 0, or -1 for no limit")
+        raise problem(f"{value} bytes is not a valid limit", "a size from 0, or -1 for no limit")
     return value
 
 
@@ -79,13 +79,17 @@ def _period(value: int) -> int:
 
 def _quota(value: int) -> int:
     if value < 0 and value != -1:
-        raise problem(f"{value} microseconds are no quota", "-1 for no limit, or 1000 and more")
+        raise problem(
+            f"{value} microseconds is not a valid quota", "-1 for no limit, or 1000 and more"
+        )
     return value if value < 0 else _zero_or(1000, 2**44 - 1, " microseconds", value)
 
 
 def _pids(value: int) -> int:
     if not -1 <= value <= _MOST_PIDS:
-        raise problem(f"{value} is no number of processes", f"1 to {_MOST_PIDS}, or -1 for any")
+        raise problem(
+            f"{value} is not a valid number of processes", f"1 to {_MOST_PIDS}, or -1 for any"
+        )
     return value
 
 
@@ -96,7 +100,7 @@ def _weight(value: int) -> int:
 def _control(name: str) -> str:
     known = _CONTROLS.split()
     if name not in known:
-        raise problem(f"{quoted(name)} is no file of a control group", did_you_mean(name, known))
+        raise problem(f"{quoted(name)} is not a file of cgroup v2", did_you_mean(name, known))
     return name
 
 
@@ -154,7 +158,11 @@ class Cpu(Part):
         Annotated[
             str,
             BeforeValidator(as_text),
-            *form(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*", "list", "0-2, or 1,3"),
+            *form(
+                r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*",
+                "processor list",
+                "a list such as 0-2 or 1,3",
+            ),
             AfterValidator(_processors),
         ]
         | None
@@ -163,7 +171,7 @@ class Cpu(Part):
         Annotated[
             str,
             BeforeValidator(as_text),
-            *form("0", "list of memory nodes", "0, the only one that a Pi has"),
+            *form("0", "memory node list", "0, the only one that a Pi has"),
         ]
         | None
     ) = Field(default=None, description="Which memory nodes; a Pi has 0.")
@@ -195,9 +203,9 @@ class DeviceRule(Part):
     )
     major: int | None = Field(default=None, description="Major number; any if left out.")
     minor: int | None = Field(default=None, description="Minor number; any if left out.")
-    access: Annotated[str, *form("[rwm]{1,3}", "access", "of r, w and m")] | None = Field(
-        default=None, description="Read, write, mknod."
-    )
+    access: (
+        Annotated[str, *form("[rwm]{1,3}", "device access", "one or more of r, w and m")] | None
+    ) = Field(default=None, description="Read, write, mknod.")
 
     @model_validator(mode="after")
     def _numbers(self) -> Self:

@@ -23,7 +23,7 @@ _MOST: Final = 2**32 - 2
 
 Number = Annotated[int, Field(ge=0, le=_MOST)]
 AccountName = Annotated[
-    str, *form(r"[a-z_][a-z0-9_-]{0,31}", "account", "lower case, such as sensor")
+    str, *form(r"[a-z_][a-z0-9_-]{0,31}", "account name", "a name in lower case, such as sensor")
 ]
 PasswordField = Annotated[
     str, *form(r"[^:\s]+", "password field", "* or a hash of crypt(5), never a password")

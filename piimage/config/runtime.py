@@ -12,10 +12,10 @@ _PSEUDO: Final = frozenset({"mqueue", "devpts", "proc", "sysfs", "cgroup", "cgro
 
 
 InterfaceName = Annotated[
-    str, *form(r"[^\s/:\0]{1,15}", "interface", "a name of at most 15 characters, such as eth1")
+    str, *form(r"[^\s/:\0]{1,15}", "interface name", "at most 15 characters, such as eth1")
 ]
 InterfaceType = Annotated[
-    str, *form(r"[a-z0-9_]{1,16}", "type of interface", "a type of ip-link(8), such as veth")
+    str, *form(r"[a-z0-9_]{1,16}", "interface type", "a type of ip-link(8), such as veth")
 ]
 
 

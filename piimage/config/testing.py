@@ -19,8 +19,8 @@ class Check(Part):
         default=None, description="A program, or a line for sh, run on the appliance."
     )
     service: Name | None = Field(default=None, description="With run: inside this service.")
-    http: Annotated[str, *form(r"https?://[^\s]+", "address", "http://HOST:PORT/PATH")] | None = (
-        Field(default=None, description="An address, asked from the appliance.")
+    http: Annotated[str, *form(r"https?://[^\s]+", "URL", "http://HOST:PORT/PATH")] | None = Field(
+        default=None, description="An address, asked from the appliance."
     )
     console: str | None = Field(default=None, description="A text awaited on the console.")
     expect: str | None = Field(default=None, description="A text that the answer contains.")

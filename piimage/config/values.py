@@ -138,7 +138,7 @@ def parse_duration(value: object) -> int:
 
     Raises PydanticCustomError.
     """
-    instead = "whole seconds, or a text such as 10s, 5m, 1m30s, 2h, 1d"
+    instead = "a whole number of seconds, or text such as 10s, 5m, 1m30s, 2h, 1d"
     if isinstance(value, int) and not isinstance(value, bool):
         seconds = int(value)
     elif isinstance(value, str) and re.fullmatch(r"([0-9]{1,9}[smhd])+", value, re.ASCII):
@@ -147,9 +147,9 @@ def parse_duration(value: object) -> int:
     elif isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
         seconds = int(value)
     else:
-        raise problem(f"{quoted(value)} is no duration", instead)
+        raise problem(f"{quoted(value)} is not a valid duration", instead)
     if not 0 <= seconds <= _MOST_SECONDS:
-        raise problem(f"{quoted(value)} is not between 0 and a year", instead)
+        raise problem(f"{quoted(value)} is not between 0 and 366 days", instead)
     return seconds
 
 
@@ -165,7 +165,8 @@ def parse_size(value: object) -> int:
     )
     if not match:
         raise problem(
-            f"{quoted(value)} is no size", "bytes, or a text such as 64M or 2G (powers of 1024)"
+            f"{quoted(value)} is not a valid size",
+            "a number of bytes, or text such as 64M or 2G (powers of 1024)",
         )
     return int(match[1]) * _BYTES[match[2].upper()]
 
@@ -187,11 +188,14 @@ def parse_backoff(value: object) -> Backoff:
         return value
     least, dots, most = value.partition("..") if isinstance(value, str) else ("", "", "")
     if not dots:
-        raise problem(f"{quoted(value)} is no range of durations", "FIRST..MOST, such as 1s..60s")
+        raise problem(
+            f"{quoted(value)} is not a valid range of durations", "FIRST..MOST, such as 1s..60s"
+        )
     backoff = Backoff(parse_duration(least), parse_duration(most))
     if not 1 <= backoff.least <= backoff.most:
         raise problem(
-            f"{quoted(value)} does not grow from 1s or more", "FIRST..MOST, such as 1s..60s"
+            f"{quoted(value)} must begin at 1s or more and must not shrink",
+            "FIRST..MOST, such as 1s..60s",
         )
     return backoff
 
@@ -213,7 +217,7 @@ def check_numbers(major: int | None, minor: int | None, least: int) -> None:
     """Raise PydanticCustomError for a device number outside of Linux' 12 and 20 bits."""
     for name, number, most in (("major", major, 2**12 - 1), ("minor", minor, 2**20 - 1)):
         if number is not None and not least <= number <= most:
-            raise problem(f"{name} {number} is no device number", f"{least} to {most}")
+            raise problem(f"{name} {number} is not a valid device number", f"{least} to {most}")
 
 
 _DURATION_SCHEMA: Final = {
@@ -284,7 +288,7 @@ def form(pattern: str, kind: str, instead: str, **schema: object) -> tuple[Any, 
     def check(value: str) -> str:
         # Compiled at the first use: most fields are not in most files.
         if not re.fullmatch(pattern, value, re.ASCII):
-            raise problem(f"{quoted(value)} is no {kind}", instead)
+            raise problem(f"{quoted(value)} is not a valid {kind}", instead)
         return value
 
     return AfterValidator(check), WithJsonSchema(
@@ -297,7 +301,7 @@ Name = Annotated[
     *form(
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}",
         "name",
-        "letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 63",
+        "at most 63 letters, digits, '_', '.' and '-', beginning with a letter or digit",
     ),
 ]
 
@@ -320,8 +324,8 @@ PackageName = Annotated[
     str,
     *form(
         r"[a-z0-9][a-z0-9+.-]+([=/][A-Za-z0-9.+:~-]+)?",
-        "Debian package",
-        "its name in lower case, such as busybox-static",
+        "Debian package name",
+        "a name in lower case, such as busybox-static",
     ),
 ]
 Mode = Annotated[
@@ -334,9 +338,11 @@ Mode = Annotated[
 def _inside(value: str) -> str:
     parts = value.split("/")
     if ".." in parts or "\0" in value:
-        raise problem(f"{quoted(value)} leaves the root", "a path without '..' parts")
+        raise problem(
+            f"{quoted(value)} leads out of the root file system", "a path without '..' parts"
+        )
     if not value.strip("/."):
-        raise problem(f"{quoted(value)} names the root itself", "a path below the root")
+        raise problem(f"{quoted(value)} is the root itself", "a path below the root")
     return value.strip("/")
 
 

@@ -130,7 +130,7 @@ def _parse_map(data: bytes, source: str, errors: list[PiimageError]) -> Node | N
     if node is not None and not isinstance(node, MapNode) and not _is_null(node):
         raise InputError(
             "config.not-a-mapping",
-            "the file is no mapping",
+            "the top level of the file is not a mapping",
             place=str(node.at),
             hint="instead: KEY: VALUE lines, beginning with board: or services:",
         )

@@ -103,7 +103,9 @@ def parse(data: bytes, source: str) -> tuple[Node | None, list[InputError]]:
     except yaml.YAMLError as error:
         raise _syntax_error(error, source) from error
     except (ValueError, OverflowError) as error:  # text that is neither UTF-8 nor UTF-16
-        raise _syntax(Position(source, 1, 1), f"it is no text ({error})") from error
+        raise _syntax(
+            Position(source, 1, 1), f"the file is not text in UTF-8 or UTF-16 ({error})"
+        ) from error
 
 
 def _syntax_error(error: yaml.YAMLError, source: str) -> InputError:
