@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from piimage.config.container import ContainerConfig
 from piimage.config.load import load_all, load_folder
 from piimage.lock import LockedImage
@@ -62,10 +60,3 @@ def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "README.md", "yaml")
     (tmp_path / "greenhouse.yml").write_text(text)
     assert load_all([tmp_path / "greenhouse.yml"]).board == "pi4"
-
-
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
