@@ -52,6 +52,7 @@ references: setup
 	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
 	.venv/bin/python -P -m piimage.cli.reference > docs/reference/cli.md
 	.venv/bin/python -P -m piimage.cli.firmware_reference > docs/reference/firmware.md
+	.venv/bin/python -P scripts/draw_diagrams.py docs/images
 
 # Also generated, from Debian's kernels of today, which are fetched.
 docs-drivers: setup
