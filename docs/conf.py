@@ -34,6 +34,7 @@ pygments_dark_style = "github-dark"
 html_theme = "furo"
 html_title = "piimage"
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 html_permalinks_icon = "#"
 html_static_path = ["site"]
@@ -43,6 +44,7 @@ html_theme_options = {"navigation_with_keys": False}
 
 _ROOT = Path(__file__).parents[1]
 _SECTION = re.compile(r"^## (?P<caption>.+)\n(?P<text>(?:(?!## ).*\n?)*)", re.M)
+_HEADING = re.compile(r"# (?:[0-9]+[.:]? )?(?P<text>.+)")
 _FOLDER = re.compile(r"\]\((?P<folder>[^():]+/)\)")
 _LINK = re.compile(r"^- \[(?P<title>.+?)\]\((?P<page>.+?\.md)\)", re.M)
 
@@ -66,7 +68,17 @@ def _prepare(_: Sphinx, name: str, source: list[str]) -> None:
     if name == root_doc:
         source[0] += "\n\n" + _contents(_ROOT / f"{name}.md", source[0])
     elif name in ("docs/errors/README", "docs/decisions/README"):
-        source[0] += "\n\n```{toctree}\n:glob:\n:maxdepth: 1\n\n[!R]*\n```\n"
+        entries = map(_entry, sorted((_ROOT / name).parent.glob("[!R]*.md")))
+        source[0] += "\n\n```{toctree}\n:maxdepth: 1\n\n" + "\n".join(entries) + "\n```\n"
+
+
+def _entry(page: Path) -> str:
+    """Return the entry of a page in a list: its heading, with the number of its file name first."""
+    number = re.match(r"[0-9]+ |", page.name.replace("-", " "))
+    heading = _HEADING.match(page.read_text())
+    assert number is not None and heading is not None, f"{page} has no heading"  # noqa: S101
+    text = heading["text"].replace("`", "")  # titles of entries are plain text
+    return f"{number[0]}{text} <{page.stem}>"
 
 
 def setup(app: Sphinx) -> None:
