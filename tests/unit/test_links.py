@@ -10,25 +10,16 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
-ROOT = Path(__file__).parents[2]
-FOLDERS = ("appliance", "boards", "docs", "examples", "kernel-modules", "libraries", "services")
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))]
-)
+from tests.unit import pages
+from tests.unit.pages import PAGES, ROOT, tokens
+
 # Code and messages name pages as "docs/NAME.md", often with a heading: "docs/NAME.md, Heading".
 MENTION = re.compile(
     r"(?<![\w/])(?P<page>(?:docs|appliance)/[\w/-]+\.md)"
     r"(?:, (?:\"(?P<quoted>[^\"]+)|(?P<heading>[A-Z][\w ]+)))?"
 )
 LINUXKITS = ("docs/yaml.md", "docs/kernels.md")
-
-
-@cache
-def tokens(page: Path) -> list[Token]:
-    return MarkdownIt("gfm-like", {"linkify": False}).parse(page.read_text())
 
 
 def slug(heading: str) -> str:
@@ -73,7 +64,7 @@ def broken(page: Path) -> Iterator[str]:
             yield link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=pages.title)
 def test_links_lead_somewhere(page: Path) -> None:
     assert not list(broken(page))
 
