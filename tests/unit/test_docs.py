@@ -90,8 +90,8 @@ def test_the_import_of_the_compose_page_is_what_is_printed(
     command, *output = transcript.splitlines()
     (tmp_path / "compose.yml").write_text(
         "name: shop\nservices:\n  web:\n    image: registry.example.org/web:v1\n"
-        "    restart: always\n    environment:\n      TZ: Europe/London\n    read_only: true\n    ports:\n"
-        '    - "8080:80"\n'
+        "    restart: always\n    environment:\n      TZ: Europe/London\n    read_only: true\n"
+        '    ports:\n    - "8080:80"\n'
     )
     monkeypatch.chdir(tmp_path)
     assert cli.execute(shlex.split(command)[2:]) == 0

@@ -71,6 +71,7 @@ def test_the_commands_of_a_page_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "piimage is a word, `piimage lock` a command.\n\n```console\n"
-        "$ piimage run a.img   # boots\npiimage: phase task\n```\n\n```sh\npiimage test a.yml >log\n```\n"
+        "$ piimage run a.img   # boots\npiimage: phase task\n```\n\n"
+        "```sh\npiimage test a.yml >log\n```\n"
     )
     assert [*commands(page)] == ["piimage lock", "piimage run a.img", "piimage test a.yml"]
