@@ -117,6 +117,14 @@ class LiveDisplay:
                 self._progress.update(task, completed=event.done, total=event.total)
             case _:
                 self._plain(event)
+        self._draw_while_busy()
+
+    def _draw_while_busy(self) -> None:
+        """Draw only while a task runs: each redraw clears the line, also a machine's console."""
+        if self._tasks:
+            self._progress.start()
+        else:
+            self._progress.stop()
 
 
 @contextmanager
@@ -162,5 +170,8 @@ def _progress() -> Iterator[Progress]:
     # A title may hold what rich would take for markup, such as a path with brackets.
     title = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), title, BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    try:
         yield progress
+    finally:
+        progress.stop()
