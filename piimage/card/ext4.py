@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from piimage.card import partitions
 from piimage.card.extents import Extent, union
 from piimage.clock import EPOCH
-from piimage.durable import folder_in
+from piimage.durable import temporary_folder
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 
@@ -88,7 +88,7 @@ class Ext4Volume:
                 hint=f"give it {_MIN >> 20} MiB or more",
             )
         # A file of its own first: not every release of every tool takes an offset.
-        with folder_in(image.parent, ".ext4-") as scratch:
+        with temporary_folder(image.parent, ".ext4-") as scratch:
             alone = scratch / "data"
             alone.touch()
             os.truncate(alone, min(self.size, _MADE))

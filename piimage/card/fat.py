@@ -12,7 +12,7 @@ from piimage.card import partitions
 from piimage.card.extents import Extent
 from piimage.card.fat_layout import Layout, clusters_of_folder, sectors_per_cluster
 from piimage.clock import EPOCH
-from piimage.durable import folder_in
+from piimage.durable import temporary_folder
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.run import Runner
 
@@ -74,7 +74,7 @@ class FatVolume:
         if not self.files:
             return
         contents = by_folder(self.files)
-        with folder_in(image.parent, ".fat-") as scratch:
+        with temporary_folder(image.parent, ".fat-") as scratch:
             # A user's or a host's mtools settings must not decide what a card holds.
             mtools = runner.with_environment(
                 HOME=str(scratch),

@@ -55,7 +55,7 @@ def open_card(image: Path, origin: str | None = None) -> Iterator[Card]:
             size = file.seek(0, os.SEEK_END)
             data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        host.refuse(error, origin or str(image))
+        host.raise_host_error(error, origin or str(image))
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PiimageError(
             "firmware.no-image",

@@ -25,7 +25,7 @@ from tests.system.conftest import PIIMAGE, ROOT
 POINTS = int(os.environ.get("PIIMAGE_TEST_POINTS", "4"))
 YAML = "board: qemu-virt\nhostname: full\nfiles: [{ path: etc/motd, contents: hello }]\n"
 LINE = re.compile(
-    r"((/mnt/run|\.\.)/\S+|pi\.lock): .*(no room is left|no further file can be made).*"
+    r"((/mnt/run|\.\.)/\S+|pi\.lock): .*(no space is left|no further file can be created).*"
     r"; free some .*"
 )
 STEP = re.compile(r" *\d+\.\d\d s  .*|locked \d+ packages in .*|\S+: sha256:\w+, [\d.]+ MB")
