@@ -10,7 +10,9 @@ import pytest
 from piimage import packers
 
 
-def test_a_program_is_identified_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_is_identified_by_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "packer-of-a-test"
     program.write_bytes(b"#!/bin/sh\n")
     program.chmod(0o755)

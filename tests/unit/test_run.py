@@ -45,9 +45,7 @@ def test_a_command_that_needs_the_network_sees_the_users_proxies_and_nothing_els
     assert runner.passing(ENGINE, outer).environment["DOCKER_HOST"] == "tcp://elsewhere"
 
 
-def test_the_umask_of_the_user_does_not_matter(
-    runner: Runner, tmp_path, umask_077
-) -> None:
+def test_the_umask_of_the_user_does_not_matter(runner: Runner, tmp_path, umask_077) -> None:
     runner.run(["touch", tmp_path / "file"])
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 

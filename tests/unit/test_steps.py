@@ -70,7 +70,9 @@ def test_an_unchanged_step_is_not_made_again(store: Store) -> None:
 def test_a_step_that_two_others_need_is_made_once(store: Store) -> None:
     emitted: list[events.Event] = []
     shared = Text("a")
-    builder(store, emitted).build(Joined((shared,), {"with": "1"}), Joined((shared,), {"with": "2"}))
+    builder(store, emitted).build(
+        Joined((shared,), {"with": "1"}), Joined((shared,), {"with": "2"})
+    )
     assert made_titles(emitted) == ["joined", "joined", "text a"]
 
 

@@ -171,8 +171,14 @@ FILE = header(tarfile.USTAR_FORMAT, size=3) + b"abc".ljust(512, b"\0")
         (altered(FILE, 156, b"Z"), "unknown type 'Z'"),
         (altered(FILE, 156, b"M"), "unknown type 'M'"),
         (header(tarfile.USTAR_FORMAT, type=tarfile.SYMTYPE), "a link without a target"),
-        (header(tarfile.USTAR_FORMAT, type=tarfile.CHRTYPE, devmajor=4096), "invalid device number"),
-        (header(tarfile.USTAR_FORMAT, type=tarfile.BLKTYPE, devminor=1 << 20), "invalid device number"),
+        (
+            header(tarfile.USTAR_FORMAT, type=tarfile.CHRTYPE, devmajor=4096),
+            "invalid device number",
+        ),
+        (
+            header(tarfile.USTAR_FORMAT, type=tarfile.BLKTYPE, devminor=1 << 20),
+            "invalid device number",
+        ),
     ],
 )
 def test_a_stream_that_is_not_a_tar_is_refused_with_the_reason(data: bytes, reason: str) -> None:
