@@ -13,7 +13,7 @@ from typing import Final
 
 from piimage.firmware.fdt import Node, Tree
 
-# Lists of a phandle and as many cells as the pointed node says under the second name.
+# Lists of phandles; the second name is the supplier's property with its number of cells.
 _LISTS: Final = {
     "clocks": "#clock-cells",
     "interconnects": "#interconnect-cells",
@@ -153,7 +153,7 @@ def _listed(tree: Tree, node: Node, name: str, cells_name: str) -> Iterator[Node
         phandle, at = cells[at], at + 1
         if not phandle:  # a place in the list that is left empty
             continue
-        supplier = tree.pointed(phandle, node)
+        supplier = tree.by_phandle(phandle, node)
         yield supplier
         at += supplier.number(cells_name, 0) if cells_name else 0
 
@@ -165,7 +165,7 @@ def _interrupt_parent(tree: Tree, node: Node) -> Iterator[Node]:
     while at is not None and at not in seen:
         seen.add(at)
         phandle = at.number("interrupt-parent", 0)
-        at = tree.pointed(phandle, at) if phandle else at.parent
+        at = tree.by_phandle(phandle, at) if phandle else at.parent
         if at is not None and "#interrupt-cells" in at.properties:
             yield at
             return
@@ -177,7 +177,7 @@ def _mapped(tree: Tree, node: Node) -> Iterator[Node]:
     own = node.number("#address-cells", 2) + node.number("#interrupt-cells", 1)
     at = own
     while at < len(cells):
-        parent = tree.pointed(cells[at], node)
+        parent = tree.by_phandle(cells[at], node)
         yield parent
         at += 1 + own
         at += parent.number("#address-cells", 0) + parent.number("#interrupt-cells", 1)

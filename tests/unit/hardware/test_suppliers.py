@@ -76,7 +76,7 @@ def test_a_circle_ends(board: Tree) -> None:
 def test_a_supplier_that_is_not_there_is_an_error() -> None:
     source = BOARD.replace("resets = <&lazy 1>", "resets = <77 1>")
     broken = tree(source)
-    with pytest.raises(PiimageError, match="/soc/slow@5 points to 77") as caught:
+    with pytest.raises(PiimageError, match="/soc/slow@5 refers to a missing phandle 77") as caught:
         path_to(broken, found(broken, "slow"))
     assert caught.value.code == "firmware.bad-device-tree"
 

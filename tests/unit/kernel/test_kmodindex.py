@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
-from piimage.kernel.kmodindex import Node, canonical, written
+from piimage.kernel.kmodindex import Node, canonical, encode
 
 HEAD = bytes.fromhex("b007f457 00020001")
 
@@ -51,7 +51,7 @@ nodes = st.recursive(
 @settings(max_examples=60)
 @given(nodes)
 def test_an_index_stays_what_it_is(root: Node) -> None:
-    data = written(root)
+    data = encode(root)
     assert canonical(data, "i") == data
 
 
