@@ -49,7 +49,7 @@ def kernel_options(values: tuple[str, ...]) -> tuple[str, ...]:
             )
         if value.startswith("piimage."):
             raise problem(
-                f"{value} is piimage's to set", "the other options: the boot slot decides this one"
+                f"piimage sets {value} itself", "the other options: the boot slot decides this one"
             )
     return values
 
