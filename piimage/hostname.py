@@ -1,4 +1,4 @@
-"""What a machine may be called: RFC 1123, and what Linux has room for."""
+"""The rules for host names: RFC 1123 and the limits of Linux."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 
 PATTERN: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*"
 MOST: Final = 64
-"""Characters of a whole name: HOST_NAME_MAX of Linux (limits.h)."""
+"""The most characters of a host name: HOST_NAME_MAX of Linux (limits.h)."""
 MOST_PART: Final = 63
-"""Characters between two dots (RFC 1035, 2.3.4)."""
+"""The most characters between two dots (RFC 1035, 2.3.4)."""
 
 
 def fault(name: str) -> tuple[str, str] | None:
-    """Return what is wrong with `name`, and what to write instead; None if nothing is."""
+    """Return the cause why `name` is invalid and what to write instead; None if it is valid."""
     longest = max(name.split("."), key=len)
     if len(name) > MOST:
         return (

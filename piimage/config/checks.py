@@ -1,6 +1,6 @@
-"""What no single value shows: names that must be there, be unique, or exclude one another.
+"""Checks across values: names that must exist, must be unique, or exclude one another.
 
-The checks look at the document, not at the models, so that they speak even if some value is wrong.
+The checks read the document, not the models, so that they also run if some value is invalid.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Final
 
 from piimage import resources
 from piimage.boundary import is_inside, leading_out, outside
-from piimage.config.laid import misplaced, spelled
+from piimage.config.laid import misplaced, normal_path
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
 from piimage.document.document import Document, resolve
@@ -21,10 +21,10 @@ from piimage.errors import InputError, PiimageError
 from piimage.sshkeys import keys_of
 from piimage.wifi import WANTED, secret_in
 
-# containerd's names (pkg/identifiers/validate.go) have one separator at a time, none at the end.
+# containerd's names (pkg/identifiers/validate.go) have single separators, and none at the end.
 _RUN_TOGETHER: Final = re.compile("[_.-](?:[_.-]|$)")
 _WAYS: Final = ("image", "build", "use", "packages")
-_MEANT_FOR: Final = {
+_SECTIONS_OF: Final = {
     "restart": ("services",),
     "after": ("services",),
     "health": ("services",),
@@ -36,9 +36,9 @@ _MEANT_FOR: Final = {
 
 
 def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterator[InputError]:
-    """Give what is wrong in an appliance beside its single values.
+    """Give the errors of an appliance that concern several values.
 
-    `boards` are the folders where boards are looked for, before piimage's own.
+    `boards` are the folders that are searched for boards before piimage's own.
     """
     root = document.root
     for section in SECTIONS:
@@ -64,17 +64,17 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
 
 
 def folder_errors(document: Document) -> Iterator[InputError]:
-    """Give what is wrong in a tree's description (service.yml) beside its single values."""
+    """Give the errors of a service.yml or system layer that concern several values or files."""
     for file in _maps(document.root, "files"):
         source = _scalar(file, "source")
         if source:
             yield from _reading_errors(source, "a path beside this file", Path.exists)
-    for one in _scalars(document.root.items.get("python")):
-        if not _holds(Path.is_file, Path(one.text) / "pyproject.toml"):
+    for project in _scalars(document.root.items.get("python")):
+        if not _holds(Path.is_file, Path(project.text) / "pyproject.toml"):
             yield InputError(
                 "config.no-folder",
-                f"{one.text!r} is not a Python project",
-                place=str(one.at),
+                f"{project.text!r} is not a Python project",
+                place=str(project.at),
                 hint="instead: a folder with a pyproject.toml",
             )
     yield from _seccomp_errors(document.root.items.get("config"))
@@ -85,17 +85,17 @@ def boundary_errors(document: Document, root: Path) -> Iterator[InputError]:
     files = (_scalar(file, "source") for file in _maps(document.root, "files"))
     profile = _scalar(document.root.items.get("config"), "seccomp")
     if profile and not profile.text.startswith("/"):
-        profile = None  # a word for one of piimage's own
-    for one in filter(None, (*files, profile)):
-        for path in leading_out(Path(one.text), root):
-            yield outside(path, root, str(one.at))
-    # Of a project only some files are read, which `read_project` looks at.
-    for one in _scalars(document.root.items.get("python")):
-        if not is_inside(Path(one.text), root):
-            yield outside(Path(one.text), root, str(one.at))
+        profile = None  # the name of one of piimage's own profiles
+    for node in filter(None, (*files, profile)):
+        for path in leading_out(Path(node.text), root):
+            yield outside(path, root, str(node.at))
+    # `read_project` checks those files of a project that it reads.
+    for project in _scalars(document.root.items.get("python")):
+        if not is_inside(Path(project.text), root):
+            yield outside(Path(project.text), root, str(project.at))
 
 
-# Reading nodes that may be anything ---------------------------------------------------------
+# Reading nodes of unknown form ---------------------------------------------------------
 
 
 def _maps(root: MapNode, section: str) -> Iterator[MapNode]:
@@ -115,7 +115,7 @@ def _scalars(node: Node | None) -> Iterator[ScalarNode]:
         yield from (item for item in node.items if isinstance(item, ScalarNode))
 
 
-def _said(node: MapNode, key: str) -> bool:
+def _has(node: MapNode, key: str) -> bool:
     value = node.items.get(key)
     return value is not None and not (isinstance(value, ScalarNode) and not value.text)
 
@@ -138,10 +138,10 @@ def _board_errors(root: MapNode, search: Sequence[Path]) -> Iterator[InputError]
     if board.text not in known:
         yield _unknown_board(board, known, search)
         return
-    if wanted := list(_scalars(_node(root, "boot", "overlays"))):
-        yield from _overlay_errors(wanted, board.text, search)
-    if words := _options(root):
-        yield from _command_line_errors(words, board.text, search)
+    if overlays := list(_scalars(_node(root, "boot", "overlays"))):
+        yield from _overlay_errors(overlays, board.text, search)
+    if options := _options(root):
+        yield from _command_line_errors(options, board.text, search)
 
 
 def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Path]) -> InputError:
@@ -158,7 +158,7 @@ def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Pat
 
 
 def _overlay_errors(
-    wanted: Iterable[ScalarNode], name: str, search: Sequence[Path]
+    overlays: Iterable[ScalarNode], name: str, search: Sequence[Path]
 ) -> Iterator[InputError]:
     from piimage.boards import load_board, overlay_sources  # noqa: PLC0415
     from piimage.config.lacks import lacking_error, lacking_overlay  # noqa: PLC0415
@@ -166,40 +166,40 @@ def _overlay_errors(
     try:
         board = load_board(name, search)
     except PiimageError:
-        return  # a board of the user's own that is wrong has errors of its own
+        return  # the errors of a board file are reported where the board is loaded
     known = overlay_sources(board)
-    for one in wanted:
-        overlay = one.text.removeprefix("-")
+    for node in overlays:
+        overlay = node.text.removeprefix("-")
         if overlay in known:
             continue
         if lack := lacking_overlay(overlay, board):
-            yield lacking_error(f"the overlay {quoted(overlay)}", board.title, lack, one.at)
+            yield lacking_error(f"the overlay {quoted(overlay)}", board.title, lack, node.at)
             continue
-        near = board.overlays.instead_of.get(overlay)
-        has = near or (did_you_mean(overlay, known) if known else "nothing: this board has none")
+        similar = board.overlays.instead_of.get(overlay) or did_you_mean(overlay, known)
         yield InputError(
             "config.unknown-overlay",
             f"the board {name} has no overlay {quoted(overlay)}",
-            place=str(one.at),
-            hint=f"instead: {has}",
+            place=str(node.at),
+            hint=f"instead: {similar}" if known else "remove it: this board has no overlays",
         )
 
 
 def _options(root: MapNode) -> list[ScalarNode]:
-    """Return the texts that go onto the kernel's command line."""
-    said = _node(root, "boot", "cmdline")
-    lines = (said, _node(root, "kernel", "cmdline"))
-    return [*_scalars(said), *(one for one in lines if isinstance(one, ScalarNode) and one.text)]
+    """Return the nodes with options for the kernel's command line."""
+    options = _node(root, "boot", "cmdline")
+    lines = (options, _node(root, "kernel", "cmdline"))
+    texts = (line for line in lines if isinstance(line, ScalarNode) and line.text)
+    return [*_scalars(options), *texts]
 
 
 def _command_line_errors(
-    said: Sequence[ScalarNode], name: str, search: Sequence[Path]
+    options: Sequence[ScalarNode], name: str, search: Sequence[Path]
 ) -> Iterator[InputError]:
-    """Give the error of a command line that is too long for the board; words have their own."""
+    """Give an error if the command line is too long for the board; options are checked singly."""
     from piimage.boards import PrefixLayout, load_board  # noqa: PLC0415
     from piimage.firmware.writer import Boot, cmdline  # noqa: PLC0415  # few files need it
 
-    words = tuple(word for one in said for word in one.text.split())
+    words = tuple(word for option in options for word in option.text.split())
     try:
         board = load_board(name, search)
         prefix = str(board.layout.slots[0]) if isinstance(board.layout, PrefixLayout) else ""
@@ -207,14 +207,14 @@ def _command_line_errors(
     except InputError as error:
         if error.code == "firmware.bad-cmdline":
             yield InputError(
-                "config.value", error.message, place=str(said[-1].at), hint=f"instead: {error.hint}"
+                "config.value", error.message, place=str(options[-1].at), hint=error.hint
             )
     except PiimageError:
-        return  # a board of the user's own that is wrong has errors of its own
+        return  # the errors of a board file are reported where the board is loaded
 
 
 def _setting_errors(root: MapNode) -> Iterator[InputError]:
-    """Give what the writer of config.txt would refuse."""
+    """Give an error for each setting that cannot be written to config.txt."""
     from piimage.firmware.settings import fault  # noqa: PLC0415  # few files have settings
 
     config = _node(root, "boot", "config")
@@ -222,31 +222,29 @@ def _setting_errors(root: MapNode) -> Iterator[InputError]:
         return
     for key, node in config.items.items():
         values = node.items if isinstance(node, ListNode) else (node,)
-        texts = [one for one in values if isinstance(one, ScalarNode)]
-        for one in texts:
-            if found := fault(key, one.text):
-                at = one.at if found.of_value else config.keys[key]
-                yield InputError(
-                    "config.value", found.message, place=str(at), hint=f"instead: {found.instead}"
-                )
+        for value in values:
+            if isinstance(value, ScalarNode) and (refused := fault(key, value.text)):
+                at = value.at if refused.of_value else config.keys[key]
+                hint = f"instead: {refused.instead}"
+                yield InputError("config.value", refused.message, place=str(at), hint=hint)
 
 
 def _entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
-    ways = [way for way in _WAYS if _said(entry, way)]
+    ways = [way for way in _WAYS if _has(entry, way)]
     if len(ways) != 1:
-        what = f"has {' and '.join(ways)}" if ways else "has no root file system"
+        content = " and ".join(ways) if ways else "no root file system"
         yield InputError(
             "config.root-file-system",
-            f"{_name_of(entry)} {what}",
+            f"{_name_of(entry)} has {content}",
             place=str(entry.keys[ways[1]] if ways else entry.at),
-            hint=f"instead: exactly one of {', '.join(_WAYS)}",
+            hint=f"give exactly one of {', '.join(_WAYS)}",
         )
-    for key, sections in _MEANT_FOR.items():
-        if section not in sections and _said(entry, key):
-            yield _misplaced(entry.keys[key], f"{key} means nothing in {section}", sections)
-    if _said(entry, "entrypoint") and not _said(entry, "packages"):
+    for key, sections in _SECTIONS_OF.items():
+        if section not in sections and _has(entry, key):
+            yield _misplaced(entry.keys[key], f"{key} has no effect in {section}", sections)
+    if _has(entry, "entrypoint") and not _has(entry, "packages"):
         yield _misplaced(
-            entry.keys["entrypoint"], "entrypoint means nothing without packages", ("command",)
+            entry.keys["entrypoint"], "entrypoint has no effect without packages", ("command",)
         )
     if section == "services":
         yield from _identifier_errors(entry)
@@ -260,13 +258,13 @@ def _context_errors(entry: MapNode) -> Iterator[InputError]:
     if context is None:
         return
     if folder is None:
-        yield _misplaced(context.at, "context means nothing without build", ("build",))
+        yield _misplaced(context.at, "context has no effect without build", ("build",))
     elif not (Path(folder.text) / "service.yml").is_file():
         yield InputError(
             "config.misplaced",
-            "context means nothing for a Dockerfile: that copies from its own folder",
+            "context has no effect for a Dockerfile, which copies from its own folder",
             place=str(context.at),
-            hint="instead: `build:` with the folder to copy from, and the Dockerfile in it",
+            hint="name the folder to copy from in `build:`, and put the Dockerfile there",
         )
     elif not is_inside(Path(folder.text), Path(context.text)):
         yield outside(Path(folder.text), Path(context.text), str(context.at))
@@ -279,17 +277,17 @@ def _identifier_errors(entry: MapNode) -> Iterator[InputError]:
             "config.value",
             f"{quoted(name.text)} is not a name that containerd accepts",
             place=str(name.at),
-            hint="instead: letters and digits between any two of '_', '.' and '-', and at the end",
+            hint="end with a letter or digit, and do not put two of '_', '.' and '-' together",
         )
 
 
-def _misplaced(at: Position, what: str, where: Iterable[str]) -> InputError:
-    hint = f"instead: leave it out, or use {' or '.join(where)}"
-    return InputError("config.misplaced", what, place=str(at), hint=hint)
+def _misplaced(at: Position, message: str, alternatives: Iterable[str]) -> InputError:
+    hint = f"remove it, or use {' or '.join(alternatives)}"
+    return InputError("config.misplaced", message, place=str(at), hint=hint)
 
 
 def _holds(test: Callable[[Path], bool], path: Path) -> bool:
-    """Say whether `test` holds; not for a name that no file system takes, such as a longer one."""
+    """Say whether `test` holds; false for a name that the file system refuses (too long)."""
     try:
         return test(path)
     except OSError:
@@ -302,16 +300,16 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
     if build:
         folder = Path(build.text.removeprefix(PACKAGE))
         if not any(_holds(Path.is_file, folder / name) for name in ("service.yml", "Dockerfile")):
-            what = (
+            fault = (
                 "has neither service.yml nor Dockerfile"
                 if _holds(Path.is_dir, folder)
                 else "is not a folder"
             )
             yield InputError(
                 "config.no-folder",
-                f"{str(folder)!r} {what}",
+                f"{str(folder)!r} {fault}",
                 place=str(build.at),
-                hint="instead: a container folder, relative to this file",
+                hint="give the path of a container folder, relative to this file",
             )
     use = _scalar(entry, "use")
     services = resources.path("services")
@@ -321,29 +319,29 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
             "config.no-folder",
             f"piimage ships no container folder {quoted(use.text)}",
             place=str(use.at),
-            hint=f"instead: {did_you_mean(use.text, shipped)}; build: for a folder of your own",
+            hint=f"instead: {did_you_mean(use.text, shipped)}; for your own folder use build:",
         )
 
 
 def _seccomp_errors(node: Node | None) -> Iterator[InputError]:
     seccomp = _scalar(node, "seccomp")
     if seccomp and seccomp.text.startswith("/"):
-        instead = "default, unconfined, or a profile's path relative to this file"
+        instead = "default, unconfined, or the path of a profile, relative to this file"
         yield from _reading_errors(seccomp, instead)
 
 
 def _reading_errors(
-    node: ScalarNode, instead: str, is_there: Callable[[Path], bool] = Path.is_file
+    node: ScalarNode, instead: str, exists: Callable[[Path], bool] = Path.is_file
 ) -> Iterator[InputError]:
-    """Give the error of a file that is not there, or that this user may not read."""
-    if not _holds(is_there, Path(node.text)):
+    """Give an error if the file does not exist, or if this user may not read it."""
+    if not _holds(exists, Path(node.text)):
         yield _no_file(node, instead)
     elif not os.access(node.text, os.R_OK, effective_ids=True):
         yield InputError(
             "config.no-file",
             f"this user may not read {node.text!r}",
             place=str(node.at),
-            hint="instead: a file of your own, or change its owner or mode",
+            hint="change the owner or mode of the file, or name another file",
         )
 
 
@@ -379,9 +377,9 @@ def _duplicates(root: MapNode, section: str, kind: str) -> Iterator[InputError]:
         if name.text in first:
             yield InputError(
                 "config.duplicate-name",
-                f"a second {kind} is called {quoted(name.text)}",
+                f"two {kind}s are named {quoted(name.text)}",
                 place=str(name.at),
-                hint=f"instead: another name; the first is at {first[name.text]}",
+                hint=f"rename one; the first is at {first[name.text]}",
             )
         first.setdefault(name.text, name.at)
 
@@ -389,10 +387,10 @@ def _duplicates(root: MapNode, section: str, kind: str) -> Iterator[InputError]:
 def _after_errors(root: MapNode) -> Iterator[InputError]:
     places: dict[str, dict[str, Position]] = {}
     for entry in _maps(root, "services"):
-        waits = {one.text: one.at for one in _scalars(entry.items.get("after"))}
-        places.setdefault(_name_of(entry), {}).update(waits)
-    for name, waits in places.items():
-        for other, at in waits.items():
+        after = {node.text: node.at for node in _scalars(entry.items.get("after"))}
+        places.setdefault(_name_of(entry), {}).update(after)
+    for name, after in places.items():
+        for other, at in after.items():
             if other not in places:
                 yield InputError(
                     "config.unknown-service",
@@ -412,14 +410,14 @@ def _cycle_errors(places: Mapping[str, Mapping[str, Position]]) -> Iterator[Inpu
                 "config.cycle",
                 f"these services wait for one another: {' -> '.join((*cycle, cycle[0]))}",
                 place=str(places[cycle[-1]][cycle[0]]),
-                hint="instead: leave out one of these `after:`",
+                hint="remove one of these `after:`",
             )
 
 
 def _cycle(
     start: str, places: Mapping[str, Mapping[str, Position]], done: set[str]
 ) -> tuple[str, ...]:
-    """Return a cycle that `start` leads to, and mark all that was looked at in `done`."""
+    """Return a cycle that is reachable from `start`, and add all visited names to `done`."""
     trail: list[str] = []
     waiting = [(start, 0)]
     while waiting:
@@ -438,43 +436,43 @@ def _cycle(
 def _file_errors(root: MapNode) -> Iterator[InputError]:
     for file in _maps(root, "files"):
         source, optional = _scalar(file, "source"), _scalar(file, "optional")
-        wanted = optional is None or optional.text.lower() != "true"
-        if source and (wanted or _holds(Path.is_file, Path(source.text))):
-            instead = "a path relative to this file, or optional: true beside it"
+        required = optional is None or optional.text.lower() != "true"
+        if source and (required or _holds(Path.is_file, Path(source.text))):
+            instead = "a path relative to this file; or add optional: true"
             yield from _reading_errors(source, instead)
     for key in _scalars(_node(root, "ssh", "authorized_keys")):
         if key.text.startswith("/") and not _holds(Path.is_file, Path(key.text)):
-            yield _no_file(key, "a public key's file (ssh-keygen makes one), or the key itself")
+            yield _no_file(key, "a public key file (ssh-keygen makes one), or the key itself")
         elif key.text:
             yield from _key_errors(key)
 
 
 def _laid_errors(root: MapNode) -> Iterator[InputError]:
-    """Give the files that would take the place of a folder, or have a file for one."""
+    """Give an error for each file that conflicts with a folder of the system or of `files:`."""
     paths: dict[str, ScalarNode] = {}
     folders: dict[str, bool] = {}
     for file in _maps(root, "files"):
         path, source = _scalar(file, "path"), _scalar(file, "source")
-        there = source is None or _holds(Path.is_file, Path(source.text))
-        if path is not None and path.text.strip("/.") and there:
+        exists = source is None or _holds(Path.is_file, Path(source.text))
+        if path is not None and path.text.strip("/.") and exists:
             kind = _scalar(file, "directory")
-            paths[spelled(path.text)] = path
-            folders[spelled(path.text)] = kind is not None and resolve(kind) is True
+            paths[normal_path(path.text)] = path
+            folders[normal_path(path.text)] = kind is not None and resolve(kind) is True
     for name, why in misplaced(folders):
         yield InputError(
             "config.misplaced",
             f"{quoted(paths[name].text)} cannot be there: {why}",
             place=str(paths[name].at),
-            hint="instead: another path",
+            hint="choose another path",
         )
 
 
 def _host_key_errors(root: MapNode) -> Iterator[InputError]:
     key = _scalar(root, "ssh", "host_key")
     if key is None or not _holds(Path.exists, Path(key.text)):
-        return  # the build makes it
+        return  # the build creates it
     if not _holds(Path.is_file, Path(key.text)):
-        yield _no_file(key, "an ed25519 key's file, or one that the build makes")
+        yield _no_file(key, "an ed25519 key file, or a path where the build creates one")
         return
     from piimage.card.hostkey import read_host_key  # noqa: PLC0415  # few files name one
 
@@ -485,14 +483,14 @@ def _host_key_errors(root: MapNode) -> Iterator[InputError]:
 
 
 def _owner_errors(root: MapNode) -> Iterator[InputError]:
-    """Give the owners that are neither a number nor the name of a container."""
+    """Give an error for each owner that is neither a number nor the name of a container."""
     containers = [entry for section in SECTIONS for entry in _maps(root, section)]
     names = {name.text for entry in containers if (name := _scalar(entry, "name"))}
     if _node(root, "network", "wifi") is not None:
-        names.add("wifi")  # the service that comes with it
-    for one in (*_maps(root, "files"), *containers):
-        groups = _scalars(one.items.get("additionalGids"))
-        for owner in (_scalar(one, "uid"), _scalar(one, "gid"), *groups):
+        names.add("wifi")  # the service that piimage adds for it
+    for entry in (*_maps(root, "files"), *containers):
+        groups = _scalars(entry.items.get("additionalGids"))
+        for owner in (_scalar(entry, "uid"), _scalar(entry, "gid"), *groups):
             number = owner is None or isinstance(resolve(owner), int)
             if owner is None or number or owner.text in (*names, "root"):
                 continue
@@ -526,7 +524,7 @@ def _module_errors(root: MapNode) -> Iterator[InputError]:
                 "config.no-folder",
                 f"{build.text!r} has no module.yml",
                 place=str(build.at),
-                hint="instead: a module folder, relative to this file",
+                hint="give the path of a module folder, relative to this file",
             )
         params = module.items.get("params")
         if isinstance(params, MapNode):
@@ -534,13 +532,13 @@ def _module_errors(root: MapNode) -> Iterator[InputError]:
 
 
 def _parameters_of(build: ScalarNode | None) -> Mapping[str, str]:
-    """Return what a module folder says that may be set; nothing where none says it."""
+    """Return the parameters that a module folder documents; none if it documents none."""
     from piimage.config.load import load_module  # noqa: PLC0415  # it imports this module
 
     try:
         return load_module(Path(build.text)).parameters if build else {}
     except PiimageError:
-        return {}  # a folder that is wrong has errors of its own
+        return {}  # the errors of the folder are reported where it is loaded
 
 
 def _parameter_errors(params: MapNode, known: Mapping[str, str]) -> Iterator[InputError]:
@@ -556,26 +554,27 @@ def _parameter_errors(params: MapNode, known: Mapping[str, str]) -> Iterator[Inp
         if any(letter in text for letter in "\"'*?[\\\n\t") or "  " in text:
             yield InputError(
                 "modules.bad-parameter",
-                f"the value {quoted(text)} cannot be given to a module",
+                f"the value {quoted(text)} cannot be passed to a module",
                 place=str(value.at),
-                hint="instead: one without quotes, wildcards, backslashes, tabs and double blanks",
+                hint="remove quotes, wildcards, backslashes, tabs and double blanks from it",
             )
 
 
 def _unsupported_errors(root: MapNode) -> Iterator[InputError]:
-    """Give what would silently be left out."""
+    """Give an error for each feature that this version does not support."""
     for volume in _maps(root, "volumes"):
         form = _scalar(volume, "format")
-        if form and form.text == "oci" and _said(volume, "image"):
-            yield _unsupported(form, "a volume with an image's layout", "format: filesystem")
-    for one in (_scalar(root, "kernel", "image"), *_scalars(root.items.get("init"))):
-        if one and one.text.startswith(PACKAGE):
-            yield _unsupported(one, f"{one.text} here", "push it to a registry and name it by that")
+        if form and form.text == "oci" and _has(volume, "image"):
+            yield _unsupported(form, "format: oci with an image", "instead: format: filesystem")
+    for image in (_scalar(root, "kernel", "image"), *_scalars(root.items.get("init"))):
+        if image and image.text.startswith(PACKAGE):
+            hint = "push the image to a registry, and name it as REGISTRY/NAME:TAG"
+            yield _unsupported(image, f"{image.text} here", hint)
 
 
-def _unsupported(node: ScalarNode, what: str, instead: str) -> InputError:
-    what = f"this version cannot do {what}"
-    return InputError("plan.unsupported", what, place=str(node.at), hint=f"instead: {instead}")
+def _unsupported(node: ScalarNode, feature: str, hint: str) -> InputError:
+    message = f"this version does not support {feature}"
+    return InputError("plan.unsupported", message, place=str(node.at), hint=hint)
 
 
 def _wifi_errors(root: MapNode) -> Iterator[InputError]:
@@ -586,21 +585,21 @@ def _wifi_errors(root: MapNode) -> Iterator[InputError]:
     if isinstance(wifi, MapNode) and not _scalar(root, "network", "country"):
         yield InputError(
             "config.no-country",
-            "wifi without a country: the radio would stay off",
+            "wifi without a country: the radio stays off",
             place=str(wifi.at),
-            hint="instead: country: beside wifi:, two capitals such as JP",
+            hint="add: country: beside wifi:, two capitals such as JP",
         )
 
 
 def _secret_errors(file: ScalarNode) -> Iterator[InputError]:
-    if wrong := list(_reading_errors(file, "a file whose first line is the passphrase")):
-        yield from wrong
+    if errors := list(_reading_errors(file, "a file with the passphrase in its first line")):
+        yield from errors
     elif secret_in(Path(file.text)) is None:
         yield InputError(
             "plan.bad-passphrase",
             f"the first line of {file.text!r} is not a valid passphrase",
             place=str(file.at),
-            hint=f"write {WANTED}; for an open network leave psk_file out",
+            hint=f"write {WANTED}; for an open network remove psk_file",
         )
 
 

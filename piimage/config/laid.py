@@ -1,4 +1,4 @@
-"""Where `files:` lays things: one spelling of a path, and what nothing may replace."""
+"""Paths of `files:`: their normal form, and the folders that no file may replace."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ _NEEDED: Final = frozenset(
     {"containers", "data", "dev", "etc", "proc", "run", "sys", "usr", "usr/bin", "usr/lib",
      "usr/sbin", "var"}
 )  # fmt: skip
-"""Folders without which the system does not start."""
+"""Folders that the system needs to start."""
 
 
-def spelled(path: str) -> str:
-    """Return the one spelling of `path`: /lib/x and usr/lib//x are the same file."""
+def normal_path(path: str) -> str:
+    """Return the normal form of `path`: /lib/x and usr/lib//x are the same file."""
     first, *rest = [part for part in path.split("/") if part not in ("", ".")]
     return "/".join([MERGED.get(first, first), *rest])
 
 
 def leading(path: str) -> Iterator[str]:
-    """Give the folders on the way to a spelled `path`, the highest first."""
+    """Give the parent folders of a normal `path`, the highest first."""
     parts = path.split("/")[:-1]
     yield from ("/".join(parts[: depth + 1]) for depth in range(len(parts)))
 
 
 def misplaced(folders: Mapping[str, bool]) -> Iterator[tuple[str, str]]:
-    """Give each spelled path that cannot be laid there, and why.
+    """Give each normal path that nothing can be put at, and the reason.
 
-    `folders` says of each path whether it is a folder.
+    `folders` maps each path to whether it is a folder.
     """
     for path, is_folder in folders.items():
         if any(len(os.fsencode(name)) > MAX_NAME for name in path.split("/")):
-            yield path, f"it has a name of over {MAX_NAME} bytes"
+            yield path, f"a name in it has more than {MAX_NAME} bytes"
         if path in _NEEDED and not is_folder:
-            yield path, f"/{path} is a folder that the system needs"
-        above = next((one for one in leading(path) if not folders.get(one, True)), None)
-        if above is not None:
-            yield path, f"it lies below /{above}, which is no folder in this file"
+            yield path, f"the system needs the folder /{path}"
+        file = next((parent for parent in leading(path) if not folders.get(parent, True)), None)
+        if file is not None:
+            yield path, f"it lies below /{file}, which is not a folder in this file"

@@ -1,4 +1,4 @@
-"""Validation errors as errors of the input: positions, plain words, what to write instead."""
+"""Validation errors as errors of the input: the place, the cause, and a hint."""
 
 import functools
 import re
@@ -32,24 +32,23 @@ _EXPECTED: Final = {
     "model_attributes_type": ("a mapping", "indented KEY: VALUE lines"),
 }
 _BOUNDS: Final = {
-    "greater_than_equal": ("ge", "or more"),
-    "less_than_equal": ("le", "or less"),
-    "greater_than": ("gt", "is too little; more"),
-    "less_than": ("lt", "is too much; less"),
+    "greater_than_equal": ("ge", "{} or more"),
+    "less_than_equal": ("le", "{} or less"),
+    "greater_than": ("gt", "more than {}"),
+    "less_than": ("lt", "less than {}"),
 }
 
-
 _RESTART: Final = re.compile("unless-stopped|on-failure:[0-9]+")
-"""Policies of restart that are Compose's alone."""
+"""Restart policies that only Compose has."""
 
 _OTHER_FORM: Final = frozenset({"tuple_type", "list_type", "string_type"})
-"""Errors of a key that Compose has as well, and writes in another form."""
+"""Types of errors that a value in the form of Compose causes for a key that both have."""
 
 
 def input_errors(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> Iterator[PiimageError]:
-    """Give the errors in `error` with their places in `document`."""
+    """Give the errors in `error`, each with its place in `document`."""
     schema = _schema(model)
     for detail in error.errors(include_url=False):
         yield _input_error(detail, schema, document)
@@ -78,20 +77,21 @@ def _input_error(detail: ErrorDetails, schema: Schema, document: Document) -> Pi
             "config.missing",
             f"the key {str(path[-1])!r} is missing",
             place=str(document.place(path[:-1])),
-            hint=f"instead: {path[-1]}: …{f' ({text})' if text else ''}",
+            hint=f"add: {path[-1]}: …{f' ({text})' if text else ''}",
         )
-    what, instead = _wrong_value(detail)
+    message, instead = _wrong_value(detail)
     if kind in _OTHER_FORM or _RESTART.fullmatch(str(detail["input"])):
         instead = _compose_instead(path[:3], document) or instead
     node = document.find(path)
-    fills = VARIABLES in schema.get("properties", {})
-    if fills and isinstance(node, ScalarNode) and (left := _VARIABLE.search(node.text)):
-        instead += f"; for ${{{left[1]}}} to be filled in, `variables: [{left[1]}]` at the top"
-    return InputError("config.value", what, place=str(node.at), hint=f"instead: {instead}")
+    has_variables = VARIABLES in schema.get("properties", {})
+    if has_variables and isinstance(node, ScalarNode) and (match := _VARIABLE.search(node.text)):
+        name = match[1]
+        instead += f"; to use the variable ${{{name}}}, add `variables: [{name}]` at the top"
+    return InputError("config.value", message, place=str(node.at), hint=f"instead: {instead}")
 
 
 def _compose_instead(path: Sequence[str | int], document: Document) -> str | None:
-    """Return the line for a word of Compose's at `path`, if it is one of a container."""
+    """Return the YAML that replaces a key of Compose at `path` in a container's entry."""
     if len(path) != 3 or path[0] not in SECTIONS:
         return None
     from piimage.composefile.hints import instead  # noqa: PLC0415  # only errors need it
@@ -100,36 +100,40 @@ def _compose_instead(path: Sequence[str | int], document: Document) -> str | Non
 
 
 def _key_instead(key: str, path: Sequence[str | int], known: Iterable[str], schema: Schema) -> str:
-    """Return the key that was meant: a close one, or one that belongs elsewhere, or all."""
+    """Return a similar key, or say that `key` belongs to the top level, or list all keys."""
     names = list(known)
     top = schema.get("properties", {})
     if not closest(key, names) and path and key in top:
-        return f"{key}: at the left margin, it is no key of {path[0]}"
+        return f"{key}: at the top level of the file; {path[0]} has no such key"
     return did_you_mean(key, names)
 
 
 def _wrong_value(detail: ErrorDetails) -> tuple[str, str]:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == PROBLEM:
-        return context["what"], context["instead"]
+        return context["message"], context["instead"]
     if kind in _EXPECTED:
         expected, instead = _EXPECTED[kind]
         return f"{_shown(value)} is not {expected}", instead
+    return _out_of_bounds(detail)
+
+
+def _out_of_bounds(detail: ErrorDetails) -> tuple[str, str]:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"{_shown(value)} is out of range", f"{context[name]} {words}"
+        return f"{_shown(value)} is out of range", words.format(context[name])
     if kind == "literal_error":
         choices = [
             choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
         ]
         return f"{_shown(value)} is not a valid value", did_you_mean(str(value), choices)
-    if kind.endswith(("too_short", "too_long")):
-        few, many = context.get("min_length"), context.get("max_length")
-        return (
-            f"{_shown(value)} has a wrong length",
-            f"at most {many}" if many else f"at least {few}",
-        )
-    return detail["msg"], "what docs/reference/yaml.md says of this key"
+    unit = "characters" if isinstance(value, str) else "items"
+    if kind.endswith("too_short"):
+        return f"{_shown(value)} is too short", f"at least {context['min_length']} {unit}"
+    if kind.endswith("too_long"):
+        return f"{_shown(value)} is too long", f"at most {context['max_length']} {unit}"
+    return detail["msg"], "a value that docs/reference/yaml.md allows for this key"
 
 
 def _shown(value: object) -> str:
@@ -140,17 +144,17 @@ def _shown(value: object) -> str:
     return quoted(value)
 
 
-# The schema, to find what is known at a place ------------------------------------------------
+# Looking up a path in the schema ------------------------------------------------
 
 
 def _parts(schema: Schema, path: Sequence[str | int]) -> Iterator[Schema]:
     """Give the schemas that may hold at `path`."""
-    here = list(_alternatives(schema, schema))
+    parts = list(_alternatives(schema, schema))
     for step in path:
-        below = [inner for part in here for inner in _step(part, step)]
-        if below:  # parts of a location that name a validator have no place in the schema
-            here = [one for inner in below for one in _alternatives(inner, schema)]
-    yield from here
+        inner = [child for part in parts for child in _step(part, step)]
+        if inner:  # parts of a location that name a validator have no place in the schema
+            parts = [choice for child in inner for choice in _alternatives(child, schema)]
+    yield from parts
 
 
 def _step(part: Schema, step: str | int) -> Iterator[Schema]:
@@ -173,7 +177,7 @@ def _alternatives(part: Schema, root: Schema) -> Iterator[Schema]:
 
 def _description(schema: Schema, path: Sequence[str | int]) -> str:
     for part in _parts(schema, path[:-1]):
-        found = part.get("properties", {}).get(path[-1])
-        if found:
-            return str(found.get("description", "")).rstrip(".")
+        field = part.get("properties", {}).get(path[-1])
+        if field:
+            return str(field.get("description", "")).rstrip(".")
     return ""

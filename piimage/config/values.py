@@ -1,12 +1,11 @@
-"""What the fields of the YAML hold: durations, sizes, names, paths; and how each is checked.
+"""Types of the YAML's fields: durations, sizes, names, paths; and the check of each.
 
-A check that fails says what is wrong and what to write instead; the loader adds the position.
+A failed check gives the cause and what to write instead; the loader adds the position.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
@@ -28,7 +27,7 @@ from piimage.document.nodes import Written
 
 _QUOTES: Final = "'\""
 PROBLEM: Final = "piimage"
-"""The type of a validation error that carries ``what`` and ``instead``."""
+"""The type of a validation error that carries ``message`` and ``instead``."""
 
 _ACRONYMS: Final = {
     "bind_ns": "bindNS",
@@ -42,14 +41,14 @@ _ACRONYMS: Final = {
     "capabilities_add": "capabilities.add",
     "binds_add": "binds.add",
 }
-# Keys of piimage's own, which LinuxKit does not have, are written as in Python.
+# Keys that LinuxKit does not have keep their Python spelling.
 _OWN: Final = frozenset(
     {"accept_any", "authorized_keys", "exit_code", "host_key", "psk_file", "stop_timeout"}
 )
 
 
 def key_of(name: str) -> str:
-    """Return the key in the YAML of the attribute `name`: LinuxKit's camel case, piimage's own."""
+    """Return the YAML key of the attribute `name`: camel case for LinuxKit's keys."""
     if name in _OWN:
         return name
     first, *rest = name.split("_")
@@ -57,7 +56,7 @@ def key_of(name: str) -> str:
 
 
 class Part(BaseModel):
-    """A mapping of the YAML: immutable, and no key that is not named here."""
+    """A mapping of the YAML: immutable, without unknown keys."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -72,7 +71,7 @@ class Part(BaseModel):
 
 
 class ShortPart(Part):
-    """A mapping that may also be written as the text of its one important key."""
+    """A mapping that may also be written as text: the value of its main key."""
 
     short_key: ClassVar[str]
 
@@ -85,26 +84,26 @@ class ShortPart(Part):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        made = handler(schema)
-        whole = handler.resolve_ref_schema(made)
-        mapping = dict(whole)
-        whole.clear()
-        whole["anyOf"] = [{"type": "string", "description": f"Its {cls.short_key} alone."}, mapping]
-        return made
+        reference = handler(schema)
+        definition = handler.resolve_ref_schema(reference)
+        mapping = dict(definition)
+        definition.clear()
+        definition["anyOf"] = [
+            {"type": "string", "description": f"Its {cls.short_key} alone."},
+            mapping,
+        ]
+        return reference
 
 
-def problem(what: str, instead: str) -> PydanticCustomError:
-    """Return the error that a check raises: what is wrong, and what to write instead."""
-    # Braces are pydantic's place holders; the two texts travel in the context as they are.
-    return PydanticCustomError(PROBLEM, "{what}; instead: {instead}", _context(what, instead))
-
-
-def _context(what: str, instead: str) -> dict[str, Any]:
-    return {"what": what, "instead": instead}
+def problem(message: str, instead: str) -> PydanticCustomError:
+    """Return the error that a check raises: the cause, and what to write instead."""
+    # Braces would be placeholders in pydantic's template, so both texts go into the context.
+    context: dict[str, Any] = {"message": message, "instead": instead}
+    return PydanticCustomError(PROBLEM, "{message}; instead: {instead}", context)
 
 
 def quoted(value: object) -> str:
-    """Return `value` as a message shows it: text in quotes, one line, not too long."""
+    """Return `value` as a message shows it: one line of at most 60 characters, text in quotes."""
     if isinstance(value, Written):
         return value.text
     text = repr(value) if isinstance(value, str) else str(value)
@@ -112,16 +111,16 @@ def quoted(value: object) -> str:
 
 
 def closest(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that was likely meant by `wrong`, if any comes close."""
+    """Return the name of `known` that is most similar to `wrong`; None if none is similar."""
     from difflib import get_close_matches  # noqa: PLC0415  # only errors need it
 
     by_lower = {name.lower(): name for name in known}
-    found = get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    matches = get_close_matches(wrong.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return what to write instead of `wrong`: the closest of `known`, or all of them."""
+    """Return the name of `known` that is most similar to `wrong`, or all names."""
     names = sorted(known)
     return closest(wrong, names) or (f"one of {', '.join(names)}" if names else "nothing")
 
@@ -134,7 +133,7 @@ _BYTES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def parse_duration(value: object) -> int:
-    """Return the seconds that `value` says: their number, or such as ``90s``, ``1m30s``, ``2h``.
+    """Return `value` in seconds: a number of seconds, or text such as ``90s``, ``1m30s``, ``2h``.
 
     Raises PydanticCustomError.
     """
@@ -154,7 +153,7 @@ def parse_duration(value: object) -> int:
 
 
 def parse_size(value: object) -> int:
-    """Return the bytes that `value` says: a number of them, or such as ``64M``, ``2GiB``.
+    """Return `value` in bytes: a number of bytes, or text such as ``64M``, ``2GiB``.
 
     Raises PydanticCustomError.
     """
@@ -173,7 +172,7 @@ def parse_size(value: object) -> int:
 
 @dataclass(frozen=True)
 class Backoff:
-    """Seconds to wait before a restart: the first time, and at most (doubled in between)."""
+    """The shortest and longest wait before a restart, in seconds; each wait doubles the last."""
 
     least: int
     most: int
@@ -183,7 +182,7 @@ class Backoff:
 
 
 def parse_backoff(value: object) -> Backoff:
-    """Return what ``1s..60s`` says. Raises PydanticCustomError."""
+    """Return text such as ``1s..60s`` as a range. Raises PydanticCustomError."""
     if isinstance(value, Backoff):
         return value
     least, dots, most = value.partition("..") if isinstance(value, str) else ("", "", "")
@@ -200,21 +199,21 @@ def parse_backoff(value: object) -> Backoff:
     return backoff
 
 
-def _positive(kind: str, value: int) -> int:
-    if value < 1:
-        raise problem(f"{kind} of {value} is not positive", f"{kind} above zero")
-    return value
+def _positive(seconds: int) -> int:
+    if seconds < 1:
+        raise problem(f"a duration of {seconds} s is too short", "1s or more")
+    return seconds
 
 
-def _at_most_45(value: int) -> int:
-    """Process 1 waits for a minute for a service's end, and has more to do in it."""
-    if value > 45:
-        raise problem(f"a time of {value} s to stop is more than process 1 waits", "45s at most")
-    return value
+def _at_most_45(seconds: int) -> int:
+    """Process 1 ends all services and unmounts within one minute, so 45 seconds are the limit."""
+    if seconds > 45:
+        raise problem(f"a stop timeout of {seconds} s is too long", "45s or less")
+    return seconds
 
 
 def check_numbers(major: int | None, minor: int | None, least: int) -> None:
-    """Raise PydanticCustomError for a device number outside of Linux' 12 and 20 bits."""
+    """Raise PydanticCustomError for a device number outside the range of Linux (12 and 20 bits)."""
     for name, number, most in (("major", major, 2**12 - 1), ("minor", minor, 2**20 - 1)):
         if number is not None and not least <= number <= most:
             raise problem(f"{name} {number} is not a valid device number", f"{least} to {most}")
@@ -241,7 +240,7 @@ Duration = Annotated[int, BeforeValidator(parse_duration), WithJsonSchema(_DURAT
 Interval = Annotated[
     int,
     BeforeValidator(parse_duration),
-    AfterValidator(partial(_positive, "a duration")),
+    AfterValidator(_positive),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
 StopTimeout = Annotated[
@@ -260,7 +259,7 @@ BackoffRange = Annotated[
 
 
 def as_text(value: object) -> object:
-    """Return a scalar of the YAML as its author wrote it; anything else unchanged."""
+    """Return a scalar as it is written in the YAML; anything else unchanged."""
     if isinstance(value, Written):
         return value.text
     if isinstance(value, bool):
@@ -273,7 +272,7 @@ Scalar = Annotated[
     BeforeValidator(as_text),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]}),
 ]
-"""Text that may also be written as a number or truth value: 1, 0x77, true."""
+"""Text that may also be written as a number or boolean: 1, 0x77, true."""
 Strings = tuple[str, ...]
 TEXT_OR_LIST: Final = WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -286,7 +285,7 @@ def form(pattern: str, kind: str, instead: str, **schema: object) -> tuple[Any, 
     """Return the annotations of a text that must match `pattern` as a whole."""
 
     def check(value: str) -> str:
-        # Compiled at the first use: most fields are not in most files.
+        # The pattern is compiled at the first use, since most files use few of the fields.
         if not re.fullmatch(pattern, value, re.ASCII):
             raise problem(f"{quoted(value)} is not a valid {kind}", instead)
         return value
@@ -307,8 +306,8 @@ Name = Annotated[
 
 
 def _host_name(name: str) -> str:
-    if found := hostname.fault(name):
-        raise problem(*found)
+    if fault := hostname.fault(name):
+        raise problem(*fault)
     return name
 
 
@@ -347,4 +346,4 @@ def _inside(value: str) -> str:
 
 
 PathInRoot = Annotated[str, AfterValidator(_inside)]
-"""A path in an image's root, with or without its leading slash; kept without."""
+"""A path in an image's root file system; a leading slash is optional and is removed."""

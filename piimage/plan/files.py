@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from piimage.compose.rules import File, Folder
-from piimage.config.laid import leading, spelled
+from piimage.config.laid import leading, normal_path
 from piimage.config.models import Appliance
 from piimage.container.spec import container_ids
 from piimage.errors import InputError
@@ -56,7 +56,7 @@ def stated(appliance: Appliance, own: Iterable[File]) -> Stated:
     Raises InputError ``plan.unknown-owner``.
     """
     ids = container_ids([entry.name for entry in entries(appliance)])
-    said = {spelled(one.path): one for one in appliance.files if _is_there(one)}
+    said = {normal_path(one.path): one for one in appliance.files if _is_there(one)}
     files: list[File] = []
     folders: dict[str, Folder] = {}
     links: dict[str, str] = {}

@@ -30,13 +30,25 @@ def refused(folder: Path, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ("[{path: etc, contents: a}]", ["1:16 'etc' cannot be there: /etc is a folder that the"]),
-        ("[{path: bin, contents: a}]", ["1:16 'bin' cannot be there: /usr/bin is a folder that"]),
-        ("[{path: lib/, symlink: x}]", ["1:16 'lib/' cannot be there: /usr/lib is a folder that"]),
-        ("[{path: usr/bin, symlink: x}]", ["1:16 'usr/bin' cannot be there: /usr/bin is a folder"]),
+        (
+            "[{path: etc, contents: a}]",
+            ["1:16 'etc' cannot be there: the system needs the folder /etc"],
+        ),
+        (
+            "[{path: bin, contents: a}]",
+            ["1:16 'bin' cannot be there: the system needs the folder /usr/bin"],
+        ),
+        (
+            "[{path: lib/, symlink: x}]",
+            ["1:16 'lib/' cannot be there: the system needs the folder /usr/lib"],
+        ),
+        (
+            "[{path: usr/bin, symlink: x}]",
+            ["1:16 'usr/bin' cannot be there: the system needs the folder /usr/bin"],
+        ),
         (
             "[{path: etc/a, contents: a}, {path: /etc//a/b, contents: b}]",
-            ["1:44 '/etc//a/b' cannot be there: it lies below /etc/a, which is no folder"],
+            ["1:44 '/etc//a/b' cannot be there: it lies below /etc/a, which is not a folder"],
         ),
         (
             "[{path: lib/a, symlink: b}, {path: usr/lib/a/b/c, directory: true}]",
@@ -149,7 +161,7 @@ def test_a_file_that_this_user_may_not_read_is_refused(tmp_path: Path, text: str
 )
 def test_what_this_version_cannot_do_is_refused(tmp_path: Path, text: str, at: str) -> None:
     (found,) = refused(tmp_path, text)
-    assert found.startswith(f"plan.unsupported {at} this version cannot do ")
+    assert found.startswith(f"plan.unsupported {at} this version does not support ")
 
 
 @pytest.mark.provokes("modules.bad-parameter")

@@ -26,7 +26,7 @@ from piimage.zones import old_names, zone_names
         ("network: {country: JP, wifi: {psk: correct horse}}", "without a network"),
         ("network: {country: JP, wifi: {hidden: true}}", "without a network"),
         ("network: {country: JP, wifi: {ssid: éééééééééééééééééé}}", "more than 32 bytes"),
-        ("hostname: " + "a" * 60 + ".bcdef", "of 66 characters; instead: at most 64"),
+        ("hostname: " + "a" * 60 + ".bcdef", "has 66 characters; instead: at most 64"),
         ("hostname: " + "a" * 64, "a part of 64 characters; instead: at most 63"),
         ("network: {country: UK}", "'UK' is not a country code; instead: GB"),
         ("network: {country: jp}", "'jp' is not a country code; instead: JP"),
