@@ -1,4 +1,4 @@
-"""What is on the card beside the containers: firmware settings, partitions."""
+"""The firmware's settings, the kernel's options, and the partitions of the card."""
 
 import re
 from typing import Annotated, Final, Literal
@@ -24,14 +24,14 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str | int) else value
 
 
-# What firmware.settings says of each line is said by the checks, which know its place.
+# The checks apply firmware.settings to each line, since they know its place.
 Setting = Annotated[str, BeforeValidator(as_text)]
 _SCALARS: Final = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
 _SETTING_SCHEMA: Final = WithJsonSchema(
     {"anyOf": [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}]}
 )
 Settings = dict[str, Annotated[tuple[Setting, ...], BeforeValidator(_as_tuple), _SETTING_SCHEMA]]
-# No parameters: the overlays that fit Debian's device trees have none (docs/boards.md).
+# Overlays take no parameters: those for Debian's device trees have none (docs/boards.md).
 Overlay = Annotated[str, *form(r"-?[A-Za-z0-9][A-Za-z0-9_-]*", "overlay name", "NAME or -NAME")]
 
 
@@ -40,7 +40,7 @@ def _words(value: object) -> object:
 
 
 def kernel_options(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `values`, each an option of the kernel that the file may give."""
+    """Return `values` if each is a kernel option that the file may set."""
     for value in values:
         if not re.fullmatch("[!-~]+", value):
             raise problem(
@@ -58,13 +58,14 @@ Options = Annotated[Strings, BeforeValidator(_words), AfterValidator(kernel_opti
 
 
 class Boot(Part):
-    """What the firmware and the kernel are told, beside what the board says."""
+    """Settings for the firmware and the kernel, added to those of the board."""
 
     config: Settings = Field(
-        default={}, description="Settings of config.txt: KEY: VALUE, or a list for several lines."
+        default={},
+        description="Settings of config.txt: KEY: VALUE; a list gives several lines of one key.",
     )
     overlays: tuple[Overlay, ...] = Field(
-        default=(), description="Device tree overlays; -NAME leaves out one of the board's."
+        default=(), description="Device tree overlays; -NAME removes one of the board's."
     )
     cmdline: Options = Field(default=(), description="Options added to the kernel's command line.")
 
@@ -92,23 +93,24 @@ def _data_mount(path: str) -> str:
 
 
 class Data(Part):
-    """The partition that persists."""
+    """The data partition, which persists across updates."""
 
     size: Annotated[
         int | Literal["rest"],
         BeforeValidator(_data_size),
         WithJsonSchema({"anyOf": [{"const": "rest"}, *SIZE_SCHEMA["anyOf"]]}),
     ] = Field(
-        default="rest", description="rest: grows to the card's end at first boot; or such as 2G."
+        default="rest",
+        description="rest (grows to the end of the card at the first boot), or a size such as 2G.",
     )
     mount: Annotated[AbsolutePath, AfterValidator(_data_mount)] = Field(
-        default="/data", description="Where it is seen as well as at /data."
+        default="/data", description="Second mount point, beside /data."
     )
 
 
 class Slots(Part):
-    """The two partitions (or folders) that hold a complete version each."""
+    """The two partitions (or folders) that each hold a complete version of the system."""
 
     size: Annotated[Size, Field(ge=64 << 20, le=16 << 30)] | None = Field(
-        default=None, description="Of each slot; the board's default if left out."
+        default=None, description="Size of each slot; the board's default if left out."
     )

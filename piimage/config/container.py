@@ -1,8 +1,8 @@
-"""What a container may do and how it is kept running: LinuxKit's image fields and piimage's own.
+"""The configuration of a container: LinuxKit's image fields and piimage's own.
 
 One model serves three places: an entry of the YAML, a container folder's `config:`, and the label
-``org.mobyproject.config`` of an image. A field that is None was not said; `merge` lays what was
-said in the three over one another. Source of the fields and their meaning: LinuxKit's
+``org.mobyproject.config`` of an image. A field that is None is not set; `merge` combines the
+fields that the three places set. Source of the fields and their meaning: LinuxKit's
 docs/yaml.md, src/cmd/linuxkit/moby/{schema,config}.go; and the OCI runtime specification.
 """
 
@@ -53,12 +53,12 @@ LABEL: Final = "org.mobyproject.config"
 """The image label that carries a ContainerConfig as JSON."""
 
 PROFILE_WORDS: Final = (None, "default", "unconfined")
-"""What `seccomp` says without naming a file."""
+"""The values of `seccomp` that do not name a file."""
 
 if TYPE_CHECKING:
     from piimage.config.resources import Resources
     from piimage.config.runtime import Mount, Runtime
-else:  # few files need them, and every class costs time when it is made
+else:  # few files need them, and each class takes time to create
     Mount = Annotated[Any, Deferred("piimage.config.runtime", "Mount")]
     Resources = Annotated[Any, Deferred("piimage.config.resources", "Resources")]
     Runtime = Annotated[Any, Deferred("piimage.config.runtime", "Runtime")]
@@ -69,12 +69,12 @@ SettingName = Annotated[
 ]
 
 
-# The parts of by-path names have colons too, but no slash or nothing but r, w, m behind them.
+# Names of by-path links contain colons too, but not before a slash or before r, w, m alone.
 _COMPOSE: Final = re.compile(r"(/dev/.+?)(?::/[^:]*(?::[rwm]+)?|:[rwm]+)")
 
 
 def _device_type(value: object) -> object:
-    """Return the type as the kernel has it: unbuffered is mknod(1)'s other word for character."""
+    """Return the type in the kernel's terms: mknod(1) also calls a character device `u`."""
     return "c" if value == "u" else value
 
 
@@ -83,16 +83,24 @@ class Device(ShortPart):
 
     short_key = "path"
 
-    path: str = Field(description="The node, such as /dev/i2c-1; `all` allows a whole type.")
-    type: Annotated[Literal["a", "b", "c"], BeforeValidator(_device_type)] | None = Field(
-        default=None, description="c character (also u), b block, a both (with path all)."
+    path: str = Field(
+        description="The device node, such as /dev/i2c-1; `all` allows all devices of a type."
     )
-    major: int | None = Field(default=None, description="Major number; -1 for any (with path all).")
-    minor: int | None = Field(default=None, description="Minor number; -1 for any (with path all).")
+    type: Annotated[Literal["a", "b", "c"], BeforeValidator(_device_type)] | None = Field(
+        default=None,
+        description="c (or u): character device, b: block device, a: both (only with path all).",
+    )
+    major: int | None = Field(
+        default=None, description="Major number; -1 for any (only with path all)."
+    )
+    minor: int | None = Field(
+        default=None, description="Minor number; -1 for any (only with path all)."
+    )
     mode: (
         Annotated[str, *form("[0-7]{3,4}|[rwm]{1,3}", "mode", 'octal digits, or "rwm"')] | None
     ) = Field(
-        default=None, description="Octal permission bits of the node; with path all: r, w, m."
+        default=None,
+        description="Octal permission bits of the node; with path all: one or more of r, w, m.",
     )
 
     @model_validator(mode="after")
@@ -101,7 +109,7 @@ class Device(ShortPart):
         if self.path != "all" and not inside:
             raise problem(f"{quoted(self.path)} is not a device path", "a path below /dev/, or all")
         if (self.major is None) != (self.minor is None) and self.path != "all":
-            raise problem("half a device number", "major and minor, or neither")
+            raise problem("only one of major and minor is given", "both, or neither")
         if self.path == "all":
             check_numbers(self.major, self.minor, least=-1)
         else:
@@ -109,18 +117,18 @@ class Device(ShortPart):
         return self
 
     def _check_node(self) -> None:
-        if named := _COMPOSE.fullmatch(self.path):
+        if match := _COMPOSE.fullmatch(self.path):
             raise problem(
-                f"{quoted(self.path)} is a device as Compose writes it",
-                f"{named[1]} alone: a container has it under the same path",
+                f"{quoted(self.path)} is a device in Compose's form",
+                f"{match[1]}; the container has it under the same path",
             )
         if {*"*?["} & {*self.path}:
             raise problem(
-                f"{quoted(self.path)} has a wildcard, and is the name of no device",
-                "each device in turn, such as /dev/i2c-1",
+                f"{quoted(self.path)} has a wildcard, which is not allowed in a device path",
+                "each device by its own path, such as /dev/i2c-1",
             )
         if self.type == "a":
-            raise problem("a node is of one type", "type: c or b, or path: all")
+            raise problem("type: a is only allowed with path: all", "type: c or b")
         if self.mode is not None and not self.mode.isdecimal():
             raise problem(
                 f"{quoted(self.mode)} is not a valid mode of a device node",
@@ -134,47 +142,48 @@ class IdMapping(Part):
 
     host_id: int = Field(ge=0, description="First id on the host.")
     container_id: int = Field(ge=0, description="First id in the container.")
-    size: int = Field(ge=1, description="How many.")
+    size: int = Field(ge=1, description="Number of ids.")
 
 
 class Restart(ShortPart):
-    """Whether and how fast a service is started again."""
+    """When a service is restarted, and after which delay."""
 
     short_key = "policy"
 
     policy: Literal["always", "on-failure", "no"] = Field(
-        default="always", description="When a service that has ended is started again."
+        default="always", description="When a service that has exited is restarted."
     )
     backoff: BackoffRange = Field(
-        default=Backoff(1, 60), description="Wait before a restart, FIRST..MOST; doubled each time."
+        default=Backoff(1, 60),
+        description="Delay before a restart, FIRST..MOST; it doubles each time.",
     )
 
 
 def _compose_check(command: tuple[str, ...]) -> tuple[str, str]:
-    """Return what is wrong with a check as Compose writes it, and what does the same."""
+    """Return the message for a health check in Compose's form, and the equivalent line."""
     from piimage.composefile.values import health_command  # noqa: PLC0415  # only errors need it
 
     if command[0] == "NONE":
-        return "'NONE' is not a program", "no health: at all"
+        return "'NONE' is not a program", "no `health:`"
     line = json.dumps(health_command(list(command)), ensure_ascii=False)
-    return f"{command[0]!r} is Compose's word, not a program", f"command: {line}"
+    return f"{command[0]!r} is a keyword of Compose, not a program", f"command: {line}"
 
 
 def _port(value: str) -> str:
     if not 1 <= int(value.rpartition(":")[2]) <= _MOST_PORT:
-        raise problem(f"{quoted(value)} has no port that there is", f"a port of 1 to {_MOST_PORT}")
+        raise problem(f"{quoted(value)} has no valid port", f"a port from 1 to {_MOST_PORT}")
     return value
 
 
 def _port_of_url(value: str) -> str:
-    found = re.match(r"http://[^/?#]*:([0-9]*)(?:[/?#]|$)", value, re.ASCII)
-    if found:
-        _port(f":{found[1] or 80}")
+    match = re.match(r"http://[^/?#]*:([0-9]*)(?:[/?#]|$)", value, re.ASCII)
+    if match:
+        _port(f":{match[1] or 80}")
     return value
 
 
 class Health(Part):
-    """A check that says whether a service works; asked in exactly one of three ways."""
+    """A health check of a service, of exactly one of three kinds."""
 
     http: (
         Annotated[
@@ -183,7 +192,7 @@ class Health(Part):
             AfterValidator(_port_of_url),
         ]
         | None
-    ) = Field(default=None, description="Healthy if this address answers with 2xx.")
+    ) = Field(default=None, description="Healthy if this URL answers with a 2xx status.")
     tcp: (
         Annotated[
             str,
@@ -196,50 +205,57 @@ class Health(Part):
         default=None, description="Healthy if this program, run in the container, exits with 0."
     )
     every: Interval = Field(default=30, description="Time between two checks.")
-    timeout: Interval = Field(default=5, description="A check that takes longer has failed.")
-    retries: int = Field(default=3, ge=1, description="So many failures in a row: unhealthy.")
+    timeout: Interval = Field(default=5, description="A check that takes longer than this fails.")
+    retries: int = Field(
+        default=3,
+        ge=1,
+        description="Number of failures in a row after which the service is unhealthy.",
+    )
     start: Duration = Field(
-        default=60, description="Failures in this time after the start do not count."
+        default=60, description="Failures within this time after the start do not count."
     )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         ways = [way for way in ("http", "tcp", "command") if getattr(self, way) is not None]
         if len(ways) != 1:
-            what = "a check without a target" if not ways else f"a check by {' and by '.join(ways)}"
-            raise problem(what, "exactly one of http, tcp, command")
+            kinds = " and ".join(ways) if ways else "no target"
+            raise problem(f"a health check with {kinds}", "exactly one of http, tcp, command")
         if self.command and self.command[0] in ("CMD", "CMD-SHELL", "NONE"):
             raise problem(*_compose_check(self.command))
         if self.timeout > self.every:
-            raise problem("the timeout is longer than the time between checks", "timeout <= every")
+            raise problem(
+                "timeout is longer than every, the time between checks", "timeout <= every"
+            )
         return self
 
 
 class Log(Part):
-    """A bounded ring of what a service prints."""
+    """The size limits of a service's log."""
 
-    size: Size = Field(default=256 * 1024, ge=4096, description="Bytes of one file.")
-    count: int = Field(default=4, ge=1, le=100, description="How many files are kept.")
+    size: Size = Field(default=256 * 1024, ge=4096, description="Size of one log file.")
+    count: int = Field(default=4, ge=1, le=100, description="Number of log files that are kept.")
 
 
 class ContainerConfig(Part):
-    """How one container runs. None: not said here, so the next lower place decides."""
+    """The configuration of one container. None means not set, so a lower place decides."""
 
     capabilities: Capabilities | None = Field(
-        default=None, description="Capabilities, replacing the image's; [all] or [none] alone."
+        default=None, description="Capabilities, instead of the image's; or [all], or [none]."
     )
     capabilities_add: Capabilities | None = Field(
-        default=None, description="Capabilities beside the image's."
+        default=None, description="Capabilities in addition to the image's."
     )
     ambient: Capabilities | None = Field(default=None, description="Ambient capabilities.")
     binds: tuple[Bind, ...] | None = Field(
-        default=None, description="SOURCE:DESTINATION[:OPTIONS], replacing the image's."
+        default=None, description="SOURCE:DESTINATION[:OPTIONS], instead of the image's binds."
     )
     binds_add: tuple[Bind, ...] | None = Field(
-        default=None, description="Binds beside the image's."
+        default=None, description="Binds in addition to the image's."
     )
     mounts: tuple[Mount, ...] | None = Field(
-        default=None, description="Mounts; one at a default's destination replaces it."
+        default=None,
+        description="Mounts; a mount at the destination of a default mount replaces it.",
     )
     tmpfs: tuple[TmpfsMount, ...] | None = Field(
         default=None, description="/DESTINATION[:OPTIONS]."
@@ -255,8 +271,8 @@ class ContainerConfig(Part):
     )
     settings: tuple[SettingName, ...] | None = Field(
         default=None,
-        description="Settings of the card (`piimage flash --set NAME=VALUE`) that it gets as "
-        "environment variables, instead of what `env` says.",
+        description="Settings of the card (`piimage flash --set NAME=VALUE`) that the container gets "
+        "as environment variables; they override `env`.",
     )
     cwd: AbsolutePath | None = Field(default=None, description="Working directory.")
     net: NetworkNamespace | None = Field(
@@ -274,24 +290,24 @@ class ContainerConfig(Part):
     )
     readonly: bool | None = Field(
         default=None,
-        description="Root read-only (default, unless the image carries LinuxKit's label); false: "
-        "writable, in memory.",
+        description="true: the root file system is read-only (default, unless the image has LinuxKit's "
+        "label); false: it is writable, in memory.",
     )
     masked_paths: tuple[HiddenPath, ...] | None = Field(
-        default=None, description="Paths that are hidden."
+        default=None, description="Paths that the container cannot see."
     )
     readonly_paths: tuple[HiddenPath, ...] | None = Field(
-        default=None, description="Paths that are read-only."
+        default=None, description="Paths that the container can only read."
     )
     no_new_privileges: bool | None = Field(
-        default=None, description="Set-user-id programs gain nothing (default true)."
+        default=None, description="Set-user-ID programs do not gain privileges (default true)."
     )
     hostname: HostName | None = Field(default=None, description="Host name in a new `uts`.")
     oom_score_adj: int | None = Field(
         default=None,
         ge=-1000,
         le=1000,
-        description="-1000 to 1000: who is killed when memory runs out.",
+        description="-1000 to 1000; the kernel kills higher values first when memory runs out.",
     )
     annotations: Texts | None = Field(
         default=None, description="Annotations of the OCI specification."
@@ -303,7 +319,7 @@ class ContainerConfig(Part):
         default=None, description="The container's cgroup, below the appliance's own."
     )
     rootfs_propagation: Literal["shared", "slave", "private"] | None = Field(
-        default=None, description="shared: mounts made inside are seen outside."
+        default=None, description="shared: mounts made in the container are visible outside."
     )
     uid: Identity | None = Field(default=None, description="User id, or the name of a container.")
     gid: Identity | None = Field(default=None, description="Group id, or the name of a container.")
@@ -312,19 +328,21 @@ class ContainerConfig(Part):
     )
     rlimits: Rlimits | None = Field(default=None, description="NAME,SOFT,HARD.")
     resources: Resources | None = Field(default=None, description="Limits by cgroup.")
-    runtime: Runtime | None = Field(default=None, description="What is done around the start.")
+    runtime: Runtime | None = Field(
+        default=None, description="Actions around the start of the container."
+    )
 
     restart: Restart | None = Field(
-        default=None, description="Whether and how fast a service is started again."
+        default=None, description="When a service is restarted, and after which delay."
     )
     after: tuple[Name, ...] | None = Field(
-        default=None, description="Services that must be healthy (or run) before this one starts."
+        default=None,
+        description="Services that must be healthy (or run, without a check) before this one starts.",
     )
-    health: Health | None = Field(
-        default=None, description="Check that says whether a service works."
-    )
+    health: Health | None = Field(default=None, description="Health check of the service.")
     seccomp: str | None = Field(
-        default=None, description="default, unconfined, or a profile file in the OCI's JSON form."
+        default=None,
+        description="default, unconfined, or the path of a profile (JSON of the OCI specification).",
     )
     user: UserName | None = Field(
         default=None, description="USER[:GROUP], by name in the image or by number."
@@ -333,59 +351,60 @@ class ContainerConfig(Part):
         default=None, description="onboot: a failure stops the boot (default false)."
     )
     timeout: Duration | None = Field(
-        default=None, description="onboot and onshutdown: killed after this time; 0 for never."
+        default=None,
+        description="onboot and onshutdown: the container is killed after this time; 0 for never.",
     )
     stop_timeout: StopTimeout | None = Field(
         default=None,
-        description="Time between SIGTERM and SIGKILL when a service is stopped; 45s at most.",
+        description="Time between SIGTERM and SIGKILL when a service is stopped; at most 45s.",
     )
-    log: Log | None = Field(default=None, description="How much of what a service prints is kept.")
+    log: Log | None = Field(default=None, description="Size limits of the service's log.")
     system: bool | None = Field(
         default=None,
-        description="It serves piimage's own system (default: if it binds a folder of that): "
-        "`deploy` to a Docker engine or Kubernetes leaves it out.",
+        description="true: the container serves piimage's own system, and `deploy` to a Docker engine "
+        "or Kubernetes leaves it out (default: true if it binds a folder of that system).",
     )
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:
         if self.user is not None and (self.uid is not None or self.gid is not None):
-            raise problem("user and uid or gid", "user: alone, or uid and gid")
+            raise problem("user together with uid or gid", "either user, or uid and gid")
         return self
 
 
 CONFIG_KEYS: Final = tuple(key_of(name) for name in ContainerConfig.model_fields)
-"""The keys of a ContainerConfig, as they are written."""
+"""The YAML keys of a ContainerConfig."""
 
-# Lists that `.add` extends, and what it extends.
+# Each `.add` field and the list that it extends.
 _EXTENSIONS: Final = {"capabilities_add": "capabilities", "binds_add": "binds"}
-# Saying one says that the others do not hold any more.
+# A field that is set in a higher place resets these fields of lower places.
 _RIVALS: Final = {"user": ("uid", "gid"), "uid": ("user",), "gid": ("user",)}
 
 
 def secure_defaults() -> ContainerConfig:
-    """Return what holds where nobody says otherwise."""
+    """Return the defaults of a container."""
     return ContainerConfig(
         capabilities=(), seccomp="default", no_new_privileges=True, readonly=True
     )
 
 
 def linuxkit_defaults() -> ContainerConfig:
-    """Return the same for an image that carries LinuxKit's label: made for a writable root."""
+    """Return the defaults for an image with LinuxKit's label, which expects a writable root."""
     return ContainerConfig(
         capabilities=(), seccomp="default", no_new_privileges=True, readonly=False
     )
 
 
 def merge(*places: ContainerConfig | None) -> ContainerConfig:
-    """Lay what `places` say over one another, the lowest first: defaults, label, folder, entry.
+    """Merge the configurations of `places`, the lowest first: defaults, label, folder, entry.
 
-    LinuxKit's rule: what is said higher replaces what is said lower, lists included; `.add` extends
-    the list below; `runtime` is laid over field by field, everything else as a whole. The result
-    has no `.add` fields left, and `none` has become an empty list.
+    LinuxKit's rule: a field of a higher place replaces that of a lower one, lists included; `.add`
+    extends the lower list; `runtime` is merged field by field. The result has no `.add` fields,
+    and `none` is an empty list in it.
     """
     merged: dict[str, Any] = {}
     for place in places:
-        for name, value in _said(place) if place else ():
+        for name, value in _set_fields(place) if place else ():
             for rival in _RIVALS.get(name, ()):
                 merged.pop(rival, None)
             if name in _EXTENSIONS:
@@ -398,45 +417,45 @@ def merge(*places: ContainerConfig | None) -> ContainerConfig:
     return ContainerConfig.model_construct(**merged)
 
 
-def _said(part: BaseModel) -> Iterator[tuple[str, Any]]:
-    """Give the fields that say something, plain lists before what extends them, uid before user."""
-    whole = ContainerConfig if isinstance(part, ContainerConfig) else type(part)
-    for name in whole.model_fields:
+def _set_fields(part: BaseModel) -> Iterator[tuple[str, Any]]:
+    """Give the fields that are set; lists before the fields that extend them, uid before user."""
+    model = ContainerConfig if isinstance(part, ContainerConfig) else type(part)
+    for name in model.model_fields:
         value = getattr(part, name)
         if value is not None:
             yield name, value
 
 
-def _extended(below: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    if "all" in (*below, *more):
+def _extended(lower: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
+    if "all" in (*lower, *added):
         return ("all",)
-    return (*below, *(one for one in more if one not in below and one != "none"))
+    return (*lower, *(name for name in added if name not in lower and name != "none"))
 
 
-def _merge_runtime(below: Runtime | None, above: Runtime) -> Runtime:
-    if below is None:
-        return above
-    merged = dict(_said(below)) | dict(_said(above))
-    if below.bind_ns and above.bind_ns:
-        merged["bind_ns"] = below.bind_ns.model_copy(update=dict(_said(above.bind_ns)))
-    return type(above).model_construct(**merged)
+def _merge_runtime(lower: Runtime | None, higher: Runtime) -> Runtime:
+    if lower is None:
+        return higher
+    merged = dict(_set_fields(lower)) | dict(_set_fields(higher))
+    if lower.bind_ns and higher.bind_ns:
+        merged["bind_ns"] = lower.bind_ns.model_copy(update=dict(_set_fields(higher.bind_ns)))
+    return type(higher).model_construct(**merged)
 
 
 def with_user(config: ContainerConfig, user: str | None) -> ContainerConfig:
-    """Return `config` with the image's own `user`, which counts only in its label if it has one."""
+    """Return `config` with the image's own `user`, unless `config` sets a user itself."""
     if user is None or config.user is not None or config.uid is not None:
         return config
     return config.model_copy(update={"user": user})
 
 
 def portable(config: ContainerConfig) -> ContainerConfig:
-    """Return `config` without a seccomp profile's path, which is this machine's: for a label."""
+    """Return `config` for a label: without the path of a seccomp profile on this computer."""
     if config.seccomp in PROFILE_WORDS:
         return config
     return config.model_copy(update={"seccomp": "default"})
 
 
 def to_label(config: ContainerConfig) -> str:
-    """Return `config` as the JSON that the label carries: what was said, in a fixed order."""
-    said = config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
-    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return `config` as the JSON of the label: the fields that are set, in a fixed order."""
+    fields = config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Models that are made only when a file needs them: making a class costs about a millisecond."""
+"""Models that are created only when a file needs them: a class takes about a millisecond."""
 
 import importlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 
 @dataclass(frozen=True)
 class Deferred:
-    """The annotation of a field whose model is imported when the field is first said."""
+    """The annotation of a field whose model is imported when a file first uses the field."""
 
     module: str
     name: str

@@ -1,4 +1,4 @@
-"""What the texts in a container's fields look like: capabilities, binds, variables, limits."""
+"""Types of a container's text fields: capabilities, binds, variables, limits."""
 
 import re
 from typing import Annotated, Final
@@ -30,9 +30,9 @@ UNLIMITED: Final = 2**64 - 1
 """RLIM_INFINITY of a 64-bit kernel."""
 
 MOST_ID: Final = 2**31 - 1
-"""The highest user or group id that runc takes (moby/sys/user, "maxID")."""
+"""The highest user or group ID that runc accepts (moby/sys/user, "maxID")."""
 
-# runc itself lives with the limits before it becomes the program. Measured with runc 1.1: it needs
+# The limits also apply to runc before it starts the program. Measured with runc 1.1: it needs
 # 11 files, 10 kB of stack, 80 MiB of data and 1 GB of addresses (x86-64).
 _LEAST_LIMITS: Final = {
     "AS": 2 << 30, "CPU": 1, "DATA": 256 << 20, "NOFILE": 32, "STACK": 64 << 10,
@@ -54,7 +54,7 @@ def _capability(value: str) -> str:
 
 def _alone(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(values) > 1 and {"all", "none"} & set(values):
-        raise problem("all and none stand alone", "a list of names, or [all], or [none]")
+        raise problem("all or none beside other names", "a list of names, or [all], or [none]")
     return values
 
 
@@ -97,7 +97,7 @@ def _cgroup(value: str) -> str:
 
 def _variable(value: str) -> str:
     if not re.match(r"[^=\0]+=", value) or "\0" in value:
-        raise problem(f"{quoted(value)} sets no variable", "NAME=VALUE")
+        raise problem(f"{quoted(value)} does not set a variable", "NAME=VALUE")
     return value
 
 
@@ -118,26 +118,28 @@ def _rlimit(value: str) -> str:
         )
     soft, hard = (UNLIMITED if part.lower() == "unlimited" else int(part) for part in parts[1:])
     if not soft <= hard <= UNLIMITED:
-        raise problem(f"{quoted(value)} has its soft limit above the hard one", "NAME,SOFT,HARD")
+        raise problem(
+            f"the soft limit of {quoted(value)} is above its hard limit", "NAME,SOFT,HARD"
+        )
     if soft < (least := _LEAST_LIMITS.get(name, 0)):
-        raise problem(f"{quoted(value)} is too little for a container to start", f"{least} or more")
+        raise problem(f"{quoted(value)} is too low for a container to start", f"{least} or more")
     if name == "NOFILE" and hard > _MOST_FILES:
         raise problem(
-            f"{quoted(value)} is more than the kernel allows", f"{_MOST_FILES} open files at most"
+            f"{quoted(value)} is above the limit of the kernel", f"at most {_MOST_FILES} open files"
         )
     return value
 
 
 def rlimit_name(text: str) -> str:
-    """Return the resource that an rlimit's text or first part names, in capitals, no RLIMIT_."""
+    """Return the resource name of an rlimit, in capitals and without RLIMIT_."""
     return text.partition(",")[0].strip().upper().removeprefix("RLIMIT_")
 
 
 def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     names = [rlimit_name(value) for value in values]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise problem(f"two limits of {twice.lower()}", "one NAME,SOFT,HARD for each")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise problem(f"two limits of {repeated.lower()}", "one NAME,SOFT,HARD for each")
     return values
 
 
@@ -158,14 +160,16 @@ def _hidden(value: str) -> str:
 def _user(value: str) -> str:
     for part in value.split(":"):
         if part.isdecimal() and int(part) > MOST_ID:
-            raise problem(f"{quoted(value)} has an id that is too high", f"{MOST_ID} at most")
+            raise problem(f"{quoted(value)} has an ID that is too high", f"at most {MOST_ID}")
     return value
 
 
 def _namespace(value: str) -> str:
     if value in ("host", "root", "new") or value.startswith("/"):
         return value
-    raise problem(f"{quoted(value)} is not a valid namespace", "host, new, or the path of one")
+    raise problem(
+        f"{quoted(value)} is not a valid namespace", "host, new, or the path of a namespace"
+    )
 
 
 def _network(value: str) -> str:
@@ -176,14 +180,14 @@ _IMAGE: Final = "REGISTRY/NAME:TAG or NAME@sha256:DIGEST"
 
 
 def _filled_in(value: str) -> str:
-    # Not in the pattern: the schema is for files before their variables are filled in.
+    # The pattern does not exclude `${`, since the schema describes files with variables.
     if "${" in value:
         raise problem(f"{quoted(value)} is not a valid image reference", _IMAGE)
     return value
 
 
 def _reference(value: str) -> str:
-    if not value.startswith("@pkg:"):  # LinuxKit's @pkg:PATH, which is told by itself
+    if not value.startswith("@pkg:"):  # @pkg:PATH of LinuxKit is not an image reference
         try:
             parse(value)
         except InputError as error:
@@ -204,7 +208,7 @@ Capability = Annotated[str, AfterValidator(_capability)]
 Capabilities = Annotated[tuple[Capability, ...], AfterValidator(_alone)]
 Bind = Annotated[str, AfterValidator(_bind)]
 ControlGroup = Annotated[str, AfterValidator(_cgroup)]
-"""A cgroup's path below that of the appliance, with or without a leading slash."""
+"""The path of a cgroup below the appliance's own; a leading slash is optional."""
 TmpfsMount = Annotated[str, AfterValidator(_tmpfs)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Rlimits = Annotated[tuple[Annotated[str, AfterValidator(_rlimit)], ...], AfterValidator(_each_once)]

@@ -1,4 +1,4 @@
-"""What a file asks for and its board has not: said before a build, with the place that asks.
+"""What a file requests and its board lacks: reported before a build, with the place.
 
 What boards lack is data: ``lacks``, ``absent`` and ``overlays.gives`` of boards/NAME.yml.
 """
@@ -24,21 +24,21 @@ from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
 
 _HARDWARE: Final = ("/dev/", "/sys/")
 _MOUNTED: Final = ("dev", "proc", "sys", "run", "tmp", "var", "data")
-"""Folders of the system's root over which something is mounted at boot: appliance/README.md."""
+"""Folders of the root over which the system mounts something at boot: appliance/README.md."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is asked for in vain."""
+    """A request that the board cannot meet."""
 
     error: InputError
     certain: bool
-    """It works nowhere; else it does on some Pis, or with a driver of the file's own."""
+    """True if it works on no model; false if it works on some, or with the file's own driver."""
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What the file asks for, and where."""
+    """What the file requests, and where."""
 
     kind: Literal["path", "module", "section"]
     text: str
@@ -48,39 +48,39 @@ class _Request:
 def refuse_lacking(
     files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Return remarks on what `files` ask for and only some Pis of their board have.
+    """Return warnings about requests of `files` that only some models of their board can meet.
 
-    Raises InputError (or an ErrorGroup) ``config.lacking`` or ``config.no-overlay`` for each thing
-    that none has.
+    Raises InputError (or an ErrorGroup) ``config.lacking`` or ``config.no-overlay`` for each
+    request that no model can meet.
     """
-    found = findings(files, sets, environment)
-    raise_all(one.error for one in found if one.certain)
-    return tuple(str(one.error) for one in found)
+    all_findings = findings(files, sets, environment)
+    raise_all(finding.error for finding in all_findings if finding.certain)
+    return tuple(str(finding.error) for finding in all_findings)
 
 
 def findings(
     files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[Finding, ...]:
-    """Return what `files` ask for and their board has not; what is no valid file asks nothing."""
+    """Return the requests of `files` that their board cannot meet; invalid parts are skipped."""
     document, _ = read_document(files, sets, environment)
     root = with_paths(document, APPLIANCE_PATHS).root
     name = root.items.get("board")
     if not isinstance(name, ScalarNode):
         return ()
     board = load_board(name.text, search_path(files, environment))
-    # An alias asks at each of its uses for the same, at the same place.
-    found = (*_findings(root, board), *_covered(root))
-    return tuple({str(one.error): one for one in found}.values())
+    # Each use of an alias gives the same finding at the same place.
+    all_findings = (*_findings(root, board), *_covered(root))
+    return tuple({str(finding.error): finding for finding in all_findings}.values())
 
 
 def absent_model(name: str, search: Sequence[Path]) -> Absent | None:
-    """Return the model that people call `name` and that a board of `search` says it cannot be."""
-    absent = (one for board in known_boards(search) for one in board.absent)
-    return next((one for one in absent if name in one.names), None)
+    """Return the model called `name` that a board of `search` lists as not supported."""
+    models = (model for board in known_boards(search) for model in board.absent)
+    return next((model for model in models if name in model.names), None)
 
 
 def lacking_overlay(overlay: str, board: Board) -> Lack | None:
-    """Return what `overlay` stands for, if `board` says that it lacks that."""
+    """Return the lack of `board` that makes `overlay` useless, if there is one."""
     return next((lack for lack in board.lacks if overlay in lack.overlays), None)
 
 
@@ -89,80 +89,84 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
     own_drivers = any(True for _ in _own_drivers(root))
     for request in _requests(root):
         certain = request.kind == "module" or not own_drivers
-        if givers := _givers(request, board):
-            if not applied.intersection(givers):
-                yield Finding(_no_overlay(request, board, givers), certain)
+        if overlays := _overlays_for(request, board):
+            if not applied.intersection(overlays):
+                yield Finding(_no_overlay(request, board, overlays), certain)
             continue
-        for lack, title, everywhere in _lacks(board):
-            if _asks(request, lack):
-                yield Finding(_lacking(request, title, lack), certain and everywhere)
+        for lack, title, all_models in _lacks(board):
+            if _concerns(lack, request):
+                yield Finding(_lacking(request, title, lack), certain and all_models)
     yield from (Finding(error, False) for error in _options_of_keys(root))
-    if _node(root, "kernel", "image") is None:  # else the device trees are that image's
+    if _node(root, "kernel", "image") is None:  # else the device trees come from that image
         yield from (Finding(error, False) for error in _parameters(root, board, applied))
 
 
 def _options_of_keys(root: MapNode) -> Iterator[InputError]:
-    """Give each key whose options the ready-made sshd does not know: it passes the key over."""
+    """Give an error for each key that the ready-made sshd ignores because of unknown options."""
     uses = (_text(entry, "use") for entry in _maps(root.items.get("services")))
     if not any(name is not None and name.text == "sshd" for name in uses):
         return
-    for one in _scalars(_node(root, "ssh", "authorized_keys")):
+    for node in _scalars(_node(root, "ssh", "authorized_keys")):
         try:
-            options = [option for key in keys_of(one.text) for option in key.options]
+            options = [option for key in keys_of(node.text) for option in key.options]
         except InputError:
-            continue  # what is no key has errors of its own
+            continue  # invalid keys are reported by the checks
         if unknown := sorted(set(options) - DROPBEAR_OPTIONS):
             yield InputError(
                 "ssh.unknown-option",
-                f"the ready-made sshd (Dropbear) does not know {', '.join(unknown)}, and passes a "
-                "key with it over",
-                place=str(one.at),
-                hint="instead: a key without, or a service of yours with OpenSSH",
+                f"the ready-made sshd (Dropbear) ignores keys with the option {', '.join(unknown)}",
+                place=str(node.at),
+                hint="remove the option, or run your own service with OpenSSH",
             )
 
 
 def _parameters(root: MapNode, board: Board, applied: set[str]) -> Iterator[InputError]:
-    """Give each `dtparam` of config.txt: Debian's device trees have no parameters."""
-    said = _node(root, "boot", "config", PARAMETER)
-    for one in [said] if isinstance(said, ScalarNode) else _scalars(said):
-        names = [word.partition("=")[0].strip() for word in one.text.split(",")]
-        does = [board.overlays.instead_of[name] for name in names if _does(name, one.text, board)]
-        missing = [name for name in dict.fromkeys(does) if name not in applied]
+    """Give an error for each `dtparam` of config.txt: Debian's device trees have no parameters."""
+    node = _node(root, "boot", "config", PARAMETER)
+    for line in [node] if isinstance(node, ScalarNode) else _scalars(node):
+        names = [word.partition("=")[0].strip() for word in line.text.split(",")]
+        overlays = [
+            board.overlays.instead_of[name] for name in names if _enables(name, line.text, board)
+        ]
+        missing = [name for name in dict.fromkeys(overlays) if name not in applied]
         if missing:
-            instead = f"boot: {{ overlays: [{', '.join(missing)}] }}"
+            hint = f"instead: boot: {{ overlays: [{', '.join(missing)}] }}"
         else:
-            instead = "leave it out" + (f"; overlays: has {', '.join(does)}" if does else "")
+            listed = f"; overlays: already has {', '.join(overlays)}" if overlays else ""
+            hint = f"remove it{listed}"
         yield InputError(
             "config.no-effect",
-            f"{PARAMETER}={one.text} has no effect: the device trees of {board.title} have no "
+            f"{PARAMETER}={line.text} has no effect: the device trees of {board.title} have no "
             "parameters",
-            place=str(one.at),
-            hint=f"instead: {instead}",
+            place=str(line.at),
+            hint=hint,
         )
 
 
-def _does(name: str, text: str, board: Board) -> bool:
-    """Say whether an overlay does what `text` asks for by the parameter `name`."""
+def _enables(name: str, text: str, board: Board) -> bool:
+    """Say whether `text` enables by the parameter `name` what an overlay can do instead."""
     off = re.search(rf"(^|,)\s*{re.escape(name)}=(off|no|false|0)\b", text)
     return name in board.overlays.instead_of and not off
 
 
 def _covered(root: MapNode) -> Iterator[Finding]:
-    """Give what `files:` puts where nothing on the Pi will see it."""
-    for one in _maps(root.items.get("files")):
-        if (path := _text(one, "path")) and (top := path.text.strip("/").split("/")[0]) in _MOUNTED:
-            where = "the data partition" if top == "data" else "an empty file system"
+    """Give a finding for each entry of `files:` that a mount hides at run time."""
+    for file in _maps(root.items.get("files")):
+        if (path := _text(file, "path")) and (
+            top := path.text.strip("/").split("/")[0]
+        ) in _MOUNTED:
+            cover = "the data partition" if top == "data" else "an empty file system"
             error = InputError(
                 "config.covered",
-                f"{quoted(path.text)} will not be seen: {where} is mounted over /{top} at boot",
+                f"{quoted(path.text)} is hidden: {cover} is mounted over /{top} at boot",
                 place=str(path.at),
-                hint="instead: put it below /etc or /usr, and bind it from there",
+                hint="put it below /etc or /usr, and bind it from there",
             )
             yield Finding(error, certain=False)
 
 
 def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:
-    """Give what is lacking, on which models, and whether it is certainly so on all of them."""
+    """Give each lack, the models that have it, and whether these are all models of the board."""
     for lack in board.lacks:
         yield lack, board.title, True
     for lack in dict.fromkeys(lack for model in board.models for lack in model.lacks):
@@ -171,19 +175,19 @@ def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:
 
 
 def _applied(root: MapNode, board: Board) -> set[str]:
-    said = {one.text for one in _scalars(_node(root, "boot", "overlays"))}
-    dropped = {text.removeprefix("-") for text in said if text.startswith("-")}
-    return {*board.overlays.always, *said} - dropped
+    names = {node.text for node in _scalars(_node(root, "boot", "overlays"))}
+    dropped = {name.removeprefix("-") for name in names if name.startswith("-")}
+    return {*board.overlays.always, *names} - dropped
 
 
-def _givers(request: _Request, board: Board) -> list[str]:
+def _overlays_for(request: _Request, board: Board) -> list[str]:
     if request.kind != "path":
         return []
     gives = board.overlays.gives.items()
     return [name for name, patterns in gives if _matches(request.text, patterns)]
 
 
-def _asks(request: _Request, lack: Lack) -> bool:
+def _concerns(lack: Lack, request: _Request) -> bool:
     match request.kind:
         case "path":
             return _matches(request.text, lack.paths)
@@ -197,13 +201,13 @@ def _matches(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _no_overlay(request: _Request, board: Board, givers: Sequence[str]) -> InputError:
+def _no_overlay(request: _Request, board: Board, overlays: Sequence[str]) -> InputError:
     return InputError(
         "config.no-overlay",
         f"{board.title} has {request.text} only with an overlay",
         place=str(request.at),
-        hint=f"instead: boot: {{ overlays: [{givers[0]}] }}"
-        + (f" (or {', '.join(givers[1:])})" if givers[1:] else ""),
+        hint=f"instead: boot: {{ overlays: [{overlays[0]}] }}"
+        + (f" (or {', '.join(overlays[1:])})" if overlays[1:] else ""),
     )
 
 
@@ -211,23 +215,23 @@ def _lacking(request: _Request, title: str, lack: Lack) -> InputError:
     return lacking_error(quoted(request.text), title, lack, request.at)
 
 
-def lacking_error(asked: str, title: str, lack: Lack, at: Position) -> InputError:
-    """Return the error that the board or model `title` cannot give `asked`, for `lack`."""
+def lacking_error(request: str, title: str, lack: Lack, at: Position) -> InputError:
+    """Return the error that the board or model `title` cannot provide `request`, for `lack`."""
     return InputError(
         "config.lacking",
-        f"{asked} on {title}: {lack.what.rstrip('.')}",
+        f"{request} on {title}: {lack.what.rstrip('.')}",
         place=str(at),
-        hint=f"instead: {lack.instead or 'leave it out, or take another board'}",
+        hint=f"instead: {lack.instead}" if lack.instead else "remove it, or use another board",
     )
 
 
-# The file's side ----------------------------------------------------------------------------
+# The requests of the file -------------------------------------------------------------------
 
 
 def _requests(root: MapNode) -> Iterator[_Request]:
     for section in SECTIONS:
         for entry in _maps(root.items.get(section)):
-            yield from _of_entry(entry)
+            yield from _entry_requests(entry)
     for module in _items(root.items.get("modules")):
         if name := _text(module, "name"):
             yield _Request("module", name.text, name.at)
@@ -235,10 +239,10 @@ def _requests(root: MapNode) -> Iterator[_Request]:
         yield _Request("section", "network.wifi", wifi.at)
 
 
-def _of_entry(entry: MapNode) -> Iterator[_Request]:
+def _entry_requests(entry: MapNode) -> Iterator[_Request]:
     devices = entry.items.get("devices")
-    for one in _items(devices):
-        if path := _text(one, "path"):
+    for device in _items(devices):
+        if path := _text(device, "path"):
             yield _Request("path", path.text, path.at)
     for key in ("binds", "binds.add"):
         for bind in _scalars(entry.items.get(key)):
@@ -246,27 +250,27 @@ def _of_entry(entry: MapNode) -> Iterator[_Request]:
             if source.startswith(_HARDWARE):
                 yield _Request("path", source, bind.at)
     if devices is None:
-        yield from _of_folder(entry)
+        yield from _folder_requests(entry)
 
 
-def _of_folder(entry: MapNode) -> Iterator[_Request]:
-    """Give the devices of the container folder that `entry` names, at that place."""
+def _folder_requests(entry: MapNode) -> Iterator[_Request]:
+    """Give the devices of the container folder that `entry` names, with the entry's place."""
     for key, folder in (("use", resources.path("services")), ("build", Path("/"))):
         name = entry.items.get(key)
         if not isinstance(name, ScalarNode) or not name.text:
             continue
-        described = folder / name.text / "service.yml"
-        if not described.is_file():
-            continue  # a folder with a Dockerfile asks for nothing here
-        document, _ = read_document([described], (), {})
-        for one in _items(_node(document.root, "config", "devices")):
-            if path := _text(one, "path"):
+        file = folder / name.text / "service.yml"
+        if not file.is_file():
+            continue  # a folder with a Dockerfile lists no devices
+        document, _ = read_document([file], (), {})
+        for device in _items(_node(document.root, "config", "devices")):
+            if path := _text(device, "path"):
                 yield _Request("path", path.text, name.at)
 
 
 def _own_drivers(root: MapNode) -> Iterator[Node]:
-    """Give what may bring a driver that the board's kernel has not."""
-    yield from (one for one in _maps(root.items.get("modules")) if "build" in one.items)
+    """Give the nodes that may add a driver to the board's kernel."""
+    yield from (module for module in _maps(root.items.get("modules")) if "build" in module.items)
     yield from _items(root.items.get("init"))
     if (image := _node(root, "kernel", "image")) is not None:
         yield image
@@ -283,14 +287,14 @@ def _items(node: Node | None) -> Sequence[Node]:
 
 
 def _maps(node: Node | None) -> Iterator[MapNode]:
-    yield from (one for one in _items(node) if isinstance(one, MapNode))
+    yield from (item for item in _items(node) if isinstance(item, MapNode))
 
 
 def _scalars(node: Node | None) -> Iterator[ScalarNode]:
-    yield from (one for one in _items(node) if isinstance(one, ScalarNode) and one.text)
+    yield from (item for item in _items(node) if isinstance(item, ScalarNode) and item.text)
 
 
 def _text(node: Node, key: str) -> ScalarNode | None:
     """Return the scalar `node`, or the one that a mapping has at `key`."""
-    found = node.items.get(key) if isinstance(node, MapNode) else node
-    return found if isinstance(found, ScalarNode) and found.text else None
+    scalar = node.items.get(key) if isinstance(node, MapNode) else node
+    return scalar if isinstance(scalar, ScalarNode) and scalar.text else None

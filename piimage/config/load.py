@@ -1,4 +1,4 @@
-"""Files to models: every error of an input at once, each as ``file:line:column: what; instead``."""
+"""Files to models; all errors of an input at once, as ``file:line:column: message; hint``."""
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,10 +36,10 @@ def load(
 ) -> Appliance:
     """Read `files`, merged in turn, with `sets` (``a.b=VALUE`` or ``NAME=VALUE``) applied.
 
-    `environment` gives the values of ``${NAME}``. Paths in the result are absolute: each was
-    resolved against the file that says it.
+    `environment` has the values of ``${NAME}``. Paths in the result are absolute: a relative path
+    starts at the folder of the file that contains it.
 
-    Raises InputError (or an ErrorGroup of them) with everything that is wrong.
+    Raises InputError, or an ErrorGroup with all errors.
     """
     document, errors = read_document(files, sets, environment or {})
     _refuse_compose(document)
@@ -53,9 +53,9 @@ def _refuse_compose(document: Document) -> None:
         file = document.root.items["services"].at.source
         raise InputError(
             "config.compose",
-            "this is a Compose file: its services are a mapping by their names",
+            "this is a Compose file: its services are a mapping by name",
             place=str(document.root.keys["services"]),
-            hint=f"instead: piimage import {shlex.quote(file)}, which writes the file for it",
+            hint=f"convert it with `piimage import {shlex.quote(file)}`",
         )
 
 
@@ -66,13 +66,13 @@ def load_all(
 ) -> Appliance:
     """Read `files` as `load` does, and the service.yml or module.yml of every folder they name.
 
-    Raises InputError (or an ErrorGroup of them) with everything that is wrong in any of them.
+    Raises InputError, or an ErrorGroup with the errors of all these files.
     """
     appliance = load(files, sets, environment)
     errors: list[PiimageError] = []
     reads: list[tuple[Path, Callable[[Path], object]]] = [
-        *((one, partial(load_folder, context=up)) for one, up in _folders(appliance)),
-        *((Path(one.build), _read_module) for one in appliance.modules if one.build is not None),
+        *((folder, partial(load_folder, context=root)) for folder, root in _folders(appliance)),
+        *((Path(module.build), _read_module) for module in appliance.modules if module.build),
     ]
     for folder, read in reads:
         try:
@@ -86,42 +86,42 @@ def load_all(
 
 
 def _read_module(folder: Path) -> None:
-    """Read a module folder as a build does: its module.yml, and what the module is made of."""
+    """Read a module folder as a build does: its module.yml, and the sources or the module."""
     from piimage.config.module_folder import module_folder  # noqa: PLC0415  # it imports this module
 
-    found = module_folder(folder)
-    if found.prebuilt() is None:
-        found.sources()
+    module = module_folder(folder)
+    if module.prebuilt() is None:
+        module.sources()
 
 
 def _folders(appliance: Appliance) -> list[tuple[Path, Path | None]]:
-    """Return each folder that is composed once, with what it may read from."""
+    """Return each container folder once, with the folder that its paths may not leave."""
     entries = (*appliance.onboot, *appliance.services, *appliance.onshutdown)
-    found = {
-        (one.folder, one.context_folder)
-        for one in entries
-        if one.folder and (one.folder / "service.yml").is_file()
+    folders = {
+        (entry.folder, entry.context_folder)
+        for entry in entries
+        if entry.folder and (entry.folder / "service.yml").is_file()
     }
-    return sorted(found, key=str)
+    return sorted(folders, key=str)
 
 
 def load_folder(folder: Path, context: Path | None = None) -> "Service":
     """Read the service.yml of a container folder; the paths in it are made absolute.
 
-    They lie within `folder`, or within `context` if that is given. Raises InputError or ErrorGroup
-    as `load` does.
+    The paths have to lie within `folder`, or within `context` if that is given.
+    Raises InputError or ErrorGroup as `load` does.
     """
     from piimage.config.service import Service  # noqa: PLC0415  # `load` does without it
 
     file, root = folder / "service.yml", boundary(folder, context)
     require_inside(file, root, str(file))
-    document, errors = _read_one(file)
+    document, errors = _read_file(file)
     errors += boundary_errors(document, root)
     return _validated(Service, document.data(), document, errors)
 
 
 def load_module(folder: Path) -> "KernelModule":
-    """Read the module.yml of a module folder, in which everything that it names lies.
+    """Read the module.yml of a module folder; the files that it names have to lie in the folder.
 
     Raises InputError or ErrorGroup as `load` does.
     """
@@ -129,7 +129,7 @@ def load_module(folder: Path) -> "KernelModule":
 
     file = folder / "module.yml"
     require_inside(file, folder, str(file))
-    return _load_one(file, KernelModule)
+    return _load_file(file, KernelModule)
 
 
 def load_system(file: Path) -> "SystemLayer":
@@ -139,25 +139,25 @@ def load_system(file: Path) -> "SystemLayer":
     """
     from piimage.config.system import SystemLayer  # noqa: PLC0415
 
-    return _load_one(file, SystemLayer)
+    return _load_file(file, SystemLayer)
 
 
 def parse_label(text: str, image: str) -> ContainerConfig:
-    """Return what the label ``org.mobyproject.config`` of `image` says: JSON, or YAML as LinuxKit.
+    """Read the label ``org.mobyproject.config`` of `image`: JSON, or YAML as LinuxKit allows.
 
-    Raises InputError or ErrorGroup, the image as the place.
+    Raises InputError or ErrorGroup, with the image as the place.
     """
     source = f"{image} (label org.mobyproject.config)"
     document, errors = parse_document(text.encode("utf-8", "surrogateescape"), source)
     return _validated(ContainerConfig, document.data(), document, errors)
 
 
-def _load_one(file: Path, model: type[Model]) -> Model:
-    document, errors = _read_one(file)
+def _load_file(file: Path, model: type[Model]) -> Model:
+    document, errors = _read_file(file)
     return _validated(model, document.data(), document, errors)
 
 
-def _read_one(file: Path) -> tuple[Document, list[PiimageError]]:
+def _read_file(file: Path) -> tuple[Document, list[PiimageError]]:
     document, errors = read_document([file], (), {})
     document = with_paths(document, FOLDER_PATHS)
     return document, [*errors, *folder_errors(document)]
@@ -169,24 +169,25 @@ def _validated(
     document: Document,
     errors: Iterable[PiimageError],
 ) -> Model:
-    """Return `data` as a `model`, or raise everything that is wrong, in the order of the places."""
-    found = list(errors)
-    raise_all(one for one in found if one.code == "config.unreadable")  # the rest follows from it
+    """Return `data` as a `model`, or raise all errors, in the order of their places."""
+    all_errors = list(errors)
+    # An unreadable file causes further errors, which would mislead.
+    raise_all(error for error in all_errors if error.code == "config.unreadable")
     try:
-        made = model.model_validate(data, by_alias=True, by_name=False)
+        result = model.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         from piimage.config.report import input_errors  # noqa: PLC0415  # only errors need it
 
-        found.extend(input_errors(error, model, document))
-    raise_all(_sorted(found))
-    return made
+        all_errors.extend(input_errors(error, model, document))
+    raise_all(_sorted(all_errors))
+    return result
 
 
 def _sorted(errors: Iterable[PiimageError]) -> list[PiimageError]:
-    """Sort by place and drop what says nothing new.
+    """Sort by place and drop repeated errors.
 
-    An alias shows the same error at each of its uses, and a variable without a value makes the
-    value that it is part of wrong as well.
+    An alias gives the same error at each of its uses, and a variable without a value makes the
+    value that contains it invalid as well.
     """
     unique = {(error.place, error.code, error.message): error for error in errors}
     variables = {error.place for error in unique.values() if error.code in _VARIABLE_CODES}

@@ -1,4 +1,4 @@
-"""Which texts are paths: each is resolved against the file that says it."""
+"""The fields that are paths: each is resolved relative to the file that contains it."""
 
 import os
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ _SECCOMP_WORDS: Final = ("default", "unconfined")
 
 
 def absolute(text: str, source: str) -> str:
-    """Return the path `text`, said in the file `source`, as an absolute one; ``~`` is the home.
+    """Return the path `text` of the file `source` as an absolute path; ``~`` is the home folder.
 
-    What `--set` says is relative to the working folder.
+    Paths of `--set` are relative to the working folder.
     """
     folder = Path() if source.startswith("--set ") else Path(source).parent
     try:
         path = Path(text).expanduser()
-    except RuntimeError:  # a home that nobody has: left for the check that nothing is there
+    except RuntimeError:  # an unknown user's home: a check reports that the file is missing
         path = Path(text)
     return os.path.abspath(folder / path)  # noqa: PTH100  # resolve() would follow links
 

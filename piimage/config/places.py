@@ -1,4 +1,4 @@
-"""Where the file names an image: for errors that are found after it was read."""
+"""The places where a file names images, for errors that occur after the file was read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections of LinuxKit's that few files have."""
+"""Sections of LinuxKit that few files use."""
 
 from typing import Literal, Self
 
@@ -9,38 +9,42 @@ from piimage.config.values import Name, Part, Strings, problem
 
 
 class Volume(Part):
-    """A folder that containers share, filled from an image."""
+    """A folder that containers share, optionally filled from an image."""
 
-    name: Name = Field(description="Its name, a possible source of binds.")
-    image: ImageName | None = Field(default=None, description="What fills it; empty if left out.")
-    readonly: bool = Field(default=False, description="Nobody may write to it.")
-    format: Literal["filesystem", "oci"] = Field(
-        default="filesystem", description="Unpacked, or an OCI layout."
+    name: Name = Field(description="The volume's name, which `binds` can use as a source.")
+    image: ImageName | None = Field(
+        default=None, description="Image with the initial content; the volume is empty if left out."
     )
-    platforms: Strings = Field(default=(), description="With format oci: the platforms to take.")
+    readonly: bool = Field(default=False, description="Containers can only read it.")
+    format: Literal["filesystem", "oci"] = Field(
+        default="filesystem", description="filesystem: the image is unpacked; oci: an OCI layout."
+    )
+    platforms: Strings = Field(default=(), description="With format oci: the platforms to include.")
 
     @model_validator(mode="after")
     def _of_an_image(self) -> Self:
         if self.platforms and self.format != "oci":
-            raise problem("platforms without format: oci", "nothing: the Pi's own is taken")
+            raise problem("platforms without format: oci", "format: oci as well, or no platforms")
         if self.readonly and self.image is None:
-            raise problem("an empty volume that nobody may write to", "image: with it")
+            raise problem(
+                "a read-only volume without an image", "image: as well, or a writable volume"
+            )
         if self.format == "oci" and self.image is None:
-            raise problem("format: oci without an image", "image: with it")
+            raise problem("format: oci without an image", "image: as well")
         return self
 
 
 class Trust(Part):
-    """Whose images get what their label asks for beyond the defaults; the lock records what it is.
+    """Images whose labels may request more than the defaults; the lock records the requests.
 
-    In LinuxKit these are the images whose signatures are checked; here digests pin every image.
+    LinuxKit checks the signatures of these images; piimage pins every image by digest.
     """
 
     image: tuple[ImageName, ...] = Field(
-        default=(), description="NAME for each of its tags, NAME:TAG, or NAME@sha256:DIGEST."
+        default=(), description="NAME (all its tags), NAME:TAG, or NAME@sha256:DIGEST."
     )
     org: Strings = Field(
         default=(),
-        description="What stands before an image's last /, a registry included: linuxkit, or "
+        description="Prefix of image names up to the last /, with the registry: linuxkit, or "
         "registry.example.org/team.",
     )
