@@ -271,8 +271,8 @@ class ContainerConfig(Part):
     )
     settings: tuple[SettingName, ...] | None = Field(
         default=None,
-        description="Settings of the card (`piimage flash --set NAME=VALUE`) that the container gets "
-        "as environment variables; they override `env`.",
+        description="Settings of the card (`piimage flash --set NAME=VALUE`) that the container "
+        "gets as environment variables; they override `env`.",
     )
     cwd: AbsolutePath | None = Field(default=None, description="Working directory.")
     net: NetworkNamespace | None = Field(
@@ -290,8 +290,8 @@ class ContainerConfig(Part):
     )
     readonly: bool | None = Field(
         default=None,
-        description="true: the root file system is read-only (default, unless the image has LinuxKit's "
-        "label); false: it is writable, in memory.",
+        description="true: the root file system is read-only (default, unless the image has "
+        "LinuxKit's label); false: it is writable, in memory.",
     )
     masked_paths: tuple[HiddenPath, ...] | None = Field(
         default=None, description="Paths that the container cannot see."
@@ -337,12 +337,12 @@ class ContainerConfig(Part):
     )
     after: tuple[Name, ...] | None = Field(
         default=None,
-        description="Services that must be healthy (or run, without a check) before this one starts.",
+        description="Services that must be healthy (without a check: run) before this one starts.",
     )
     health: Health | None = Field(default=None, description="Health check of the service.")
     seccomp: str | None = Field(
         default=None,
-        description="default, unconfined, or the path of a profile (JSON of the OCI specification).",
+        description="default, unconfined, or the path of a profile (OCI, JSON).",
     )
     user: UserName | None = Field(
         default=None, description="USER[:GROUP], by name in the image or by number."
@@ -361,8 +361,8 @@ class ContainerConfig(Part):
     log: Log | None = Field(default=None, description="Size limits of the service's log.")
     system: bool | None = Field(
         default=None,
-        description="true: the container serves piimage's own system, and `deploy` to a Docker engine "
-        "or Kubernetes leaves it out (default: true if it binds a folder of that system).",
+        description="true: the container serves piimage's own system, and `deploy` to a Docker "
+        "engine or Kubernetes leaves it out (default: true if it binds a folder of that system).",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The YAML file: LinuxKit's sections with LinuxKit's meanings, and piimage's own."""
+"""The YAML file: the sections of LinuxKit, with LinuxKit's meaning, and piimage's own."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from piimage.config.network import Network
     from piimage.config.rare import Trust, Volume
     from piimage.config.testing import TestPlan
-else:  # few files need them, and every class costs time when it is made
+else:  # few files need them, and each class takes time to create
     Network = Annotated[Any, Deferred("piimage.config.network", "Network")]
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
     Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
@@ -51,52 +51,53 @@ VariableName = Annotated[
 
 
 class Kernel(Part):
-    """The kernel; the board's own unless an image is named."""
+    """The kernel: that of the board, unless `image` names another."""
 
     image: ImageName | None = Field(
         default=None, description="Image with the kernel, instead of the board's Debian kernel."
     )
     cmdline: Annotated[str, AfterValidator(_options)] | None = Field(
-        default=None, description="Options added to the command line."
+        default=None, description="Options added to the kernel's command line."
     )
     binary: PathInRoot | None = Field(
-        default=None, description="The kernel's path in `image` (default kernel)."
+        default=None, description="Path of the kernel in `image` (default: kernel)."
     )
     tar: str | None = Field(
         default=None,
-        description="Tar of modules in `image` (default kernel.tar); none for no modules.",
+        description="Path of the tar of modules in `image` (default: kernel.tar); none: no "
+        "modules.",
     )
-    ucode: str | None = Field(default=None, description="Accepted; ARM has no microcode.")
+    ucode: str | None = Field(default=None, description="Ignored, since ARM has no microcode.")
 
 
 class Entry(ContainerConfig):
-    """One container: a name, one way to its root file system, and how it runs."""
+    """One container: its name, one source of its root file system, and its configuration."""
 
-    name: Name = Field(description="Its name; unique among services.")
+    name: Name = Field(description="Name of the container; unique among services.")
     image: ImageName | None = Field(
         default=None,
-        description="From a registry, by tag or digest; @pkg:PATH is LinuxKit's word for build.",
+        description="Image of a registry, by tag or digest; @pkg:PATH is LinuxKit's form of build.",
     )
     build: str | None = Field(
         default=None, description="A container folder with service.yml or Dockerfile."
     )
     context: str | None = Field(
         default=None,
-        description="With build: a folder above it that the service.yml may name files from; "
-        "else only its own folder.",
+        description="With build: a folder above it, so that its service.yml can use files of that "
+        "folder, not only of its own.",
     )
     use: Name | None = Field(default=None, description="A container folder that piimage ships.")
     packages: tuple[PackageName, ...] | None = Field(
-        default=None, description="Debian packages; what they depend on comes along."
+        default=None, description="Debian packages; their dependencies are added."
     )
     entrypoint: Strings | None = Field(
-        default=None, description="With packages: the program that runs."
+        default=None, description="With packages: the program that the container runs."
     )
 
     trust: Strings = Field(
         default=(),
-        description="What its image's label asks for and gets, such as 'pid: host'; `piimage lock` "
-        "prints the line.",
+        description="What the image's label requests and is granted, such as 'pid: host'; "
+        "`piimage lock` prints the line.",
     )
 
     @property
@@ -108,26 +109,29 @@ class Entry(ContainerConfig):
 
     @property
     def context_folder(self) -> Path | None:
-        """What the container folder may name files from, if `context` says so."""
+        """The folder whose files the container folder may use, if `context` names one."""
         return Path(self.context) if self.context is not None else None
 
 
 class File(Part):
     """A file, folder or link of the system's root."""
 
-    path: PathInRoot = Field(description="Where it lies, such as etc/motd.")
+    path: PathInRoot = Field(description="Path in the system, such as etc/motd.")
     contents: str | None = Field(default=None, description="The file's text.")
     source: str | None = Field(
-        default=None, description="A file of this computer that is copied; ~ is allowed."
+        default=None, description="File of this computer to copy; ~ is allowed."
     )
-    directory: bool = Field(default=False, description="It is a folder.")
-    symlink: str | None = Field(default=None, description="It is a link to this.")
+    directory: bool = Field(default=False, description="true: create a folder.")
+    symlink: str | None = Field(default=None, description="Create a symbolic link to this target.")
     metadata: Literal["yaml", "json"] | None = Field(
-        default=None, description="Its content is this configuration, in this form."
+        default=None, description="Write this configuration to the file, in this format."
     )
-    optional: bool = Field(default=False, description="No error if the source is not there.")
+    optional: bool = Field(
+        default=False, description="true: no error if the source does not exist."
+    )
     mode: Mode | None = Field(
-        default=None, description='Octal text, such as "0644"; 0600 if left out, folders 0700.'
+        default=None,
+        description='Octal permission bits, such as "0644"; default 0600, for folders 0700.',
     )
     uid: Identity = Field(default=0, description="User id, or the name of a container.")
     gid: Identity = Field(default=0, description="Group id, or the name of a container.")
@@ -141,10 +145,12 @@ class File(Part):
             "symlink": bool(self.symlink),
             "metadata": self.metadata is not None,
         }
-        said = [kind for kind, given in kinds.items() if given]
-        if len(said) != 1:
-            what = " and ".join(said) if said else "nothing that says what it is"
-            raise problem(f"{quoted(self.path)} has {what}", f"exactly one of {', '.join(kinds)}")
+        given = [kind for kind, is_given in kinds.items() if is_given]
+        if len(given) != 1:
+            content = " and ".join(given) if given else "no content"
+            raise problem(
+                f"{quoted(self.path)} has {content}", f"exactly one of {', '.join(kinds)}"
+            )
         return self
 
     @property
@@ -158,39 +164,39 @@ class Module(ShortPart):
 
     short_key = "name"
 
-    name: ModuleName | None = Field(default=None, description="A module of the kernel.")
+    name: ModuleName | None = Field(default=None, description="Name of a module of the kernel.")
     build: str | None = Field(default=None, description="A module folder with module.yml.")
     params: Texts = Field(default={}, description="Parameters: NAME: VALUE.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.name is None) == (self.build is None):
-            raise problem("a module with name and build, or neither", "name: or build:")
+            raise problem("a module with both name and build, or neither", "name: or build:")
         return self
 
 
 class Ssh(Part):
-    """Who may log in over SSH (with a service that uses sshd)."""
+    """Access over SSH, if a service runs sshd."""
 
     authorized_keys: Strings = Field(
-        default=(), description="Public keys, or files that hold them; ~ is allowed."
+        default=(), description="Public keys, or paths of key files; ~ is allowed."
     )
     host_key: str | None = Field(
         default=None,
-        description="File of its host key, ed25519, made by the build if it is not there.",
+        description="File of the ed25519 host key; the build creates it if it does not exist.",
     )
 
 
 class Logging(Log):
-    """What services print: a ring each, and the console."""
+    """The output of services: a bounded log for each, and the console."""
 
-    console: bool = Field(default=False, description="Mirror all of it to the console.")
+    console: bool = Field(default=False, description="true: also show the output on the console.")
 
 
 def _known_zone(name: str) -> str:
     if name == "UTC":
         return name
-    from piimage.zones import zone_names, zone_of  # noqa: PLC0415  # most files leave it at UTC
+    from piimage.zones import zone_names, zone_of  # noqa: PLC0415  # most files use UTC
 
     zone = zone_of(name)
     if zone is None:
@@ -206,57 +212,72 @@ class Appliance(Part):
 
     variables: tuple[VariableName, ...] = Field(
         default=(),
-        description="Names that `${NAME}` in this file stands for; any other `${` is text.",
+        description="Variables of this file: `${NAME}` stands for their values; any other `${` is "
+        "text.",
     )
     board: Name = Field(
-        default="qemu-virt", description="The board; a LinuxKit file has none and gets qemu-virt."
+        default="qemu-virt",
+        description="Name of the board; LinuxKit files have none, so qemu-virt is the default.",
     )
-    hostname: HostName = Field(default="piimage", description="Its name on the network.")
+    hostname: HostName = Field(default="piimage", description="Host name of the appliance.")
     kernel: Kernel = Field(default=Kernel.model_construct(), description="The kernel.")
     init: tuple[ImageName, ...] = Field(
-        default=(), description="Images unpacked into the root, in turn."
+        default=(), description="Images that are unpacked into the root, in order."
     )
-    onboot: tuple[Entry, ...] = Field(default=(), description="Run once, in order, at boot.")
-    onshutdown: tuple[Entry, ...] = Field(default=(), description="Run once, in order, at the end.")
-    services: tuple[Entry, ...] = Field(default=(), description="Kept running.")
+    onboot: tuple[Entry, ...] = Field(
+        default=(), description="Containers that run once at boot, in order."
+    )
+    onshutdown: tuple[Entry, ...] = Field(
+        default=(), description="Containers that run once at shutdown, in order."
+    )
+    services: tuple[Entry, ...] = Field(default=(), description="Containers that are kept running.")
     volumes: tuple[Volume, ...] = Field(default=(), description="Folders that containers share.")
-    files: tuple[File, ...] = Field(default=(), description="Files of the system's root.")
-    modules: tuple[Module, ...] = Field(
-        default=(), description="Kernel modules loaded at boot, in order."
+    files: tuple[File, ...] = Field(
+        default=(), description="Files, folders and links of the system's root."
     )
-    ssh: Ssh = Field(default=Ssh.model_construct(), description="Who may log in.")
-    network: Network | None = Field(default=None, description="How it reaches the network.")
-    boot: Boot = Field(default=Boot.model_construct(), description="Firmware and command line.")
-    data: Data = Field(default=Data.model_construct(), description="The persistent partition.")
-    slots: Slots = Field(default=Slots.model_construct(), description="The two versions' places.")
+    modules: tuple[Module, ...] = Field(
+        default=(), description="Kernel modules to load at boot, in order."
+    )
+    ssh: Ssh = Field(default=Ssh.model_construct(), description="Access over SSH.")
+    network: Network | None = Field(default=None, description="The network: WiFi and Ethernet.")
+    boot: Boot = Field(
+        default=Boot.model_construct(), description="Settings of the firmware, and kernel options."
+    )
+    data: Data = Field(
+        default=Data.model_construct(),
+        description="The partition that persists across updates.",
+    )
+    slots: Slots = Field(
+        default=Slots.model_construct(), description="The two slots for versions of the system."
+    )
     console: bool = Field(
         default=True,
-        description="Messages of kernel and system on the serial port and a screen; false: "
-        "none, and both are free.",
+        description="true: the serial port and a screen show messages of the kernel and the "
+        "system; false: no messages, and both are free for services.",
     )
-    log: Logging = Field(default=Logging.model_construct(), description="What services print.")
+    log: Logging = Field(default=Logging.model_construct(), description="The output of services.")
     timezone: Annotated[
         str,
         *form(
             r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "time zone name", "a name such as Europe/Berlin"
         ),
         AfterValidator(_known_zone),
-    ] = Field(default="UTC", description="Time zone by its name in the tz database.")
-    sysctl: Texts = Field(default={}, description="Kernel settings: KEY: VALUE.")
+    ] = Field(default="UTC", description="Name of the time zone in the tz database.")
+    sysctl: Texts = Field(default={}, description="Kernel settings (sysctl): KEY: VALUE.")
     test: TestPlan | None = Field(default=None, description="Checks for `piimage test`.")
     trust: Trust | None = Field(
-        default=None, description="Images that get what their label asks for."
+        default=None, description="Images whose labels may request more than the defaults."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _with_wifi(cls, data: Any) -> Any:  # noqa: ANN401  # whatever the YAML holds
-        """Add the ready-made service that joins the wireless network, unless there is one."""
+    def _with_wifi(cls, data: Any) -> Any:  # noqa: ANN401  # any YAML
+        """Add the ready-made service `wifi` for `network: wifi:`, unless a service does this."""
         network = data.get("network") if isinstance(data, dict) else None
         if not isinstance(network, dict) or network.get("wifi") is None:
             return data
         services = data.get("services") or []
-        if not isinstance(services, (list, tuple)) or any(_is_wifi(one) for one in services):
+        if not isinstance(services, (list, tuple)) or any(_is_wifi(entry) for entry in services):
             return data
         return {**data, "services": [*services, {"name": _WIFI, "use": _WIFI}]}
 

@@ -19,22 +19,23 @@ KernelFile = Annotated[
 
 
 class KernelModule(Part):
-    """A kernel module: where its source is, and what its users may set."""
+    """A kernel module: its source and its parameters."""
 
-    name: ModuleName = Field(description="The module's name; its Kbuild file makes NAME.ko.")
-    description: str = Field(default="", description="What it is for, in a sentence.")
-    license: License = Field(description="SPDX expression of its source, such as GPL-2.0-only.")
+    name: ModuleName = Field(description="Name of the module; its Kbuild file builds NAME.ko.")
+    description: str = Field(default="", description="Purpose of the module, in a sentence.")
+    license: License = Field(description="SPDX expression of the source, such as GPL-2.0-only.")
     source: tuple[KernelFile, ...] = Field(
         default=(),
-        description="Files of the locked kernel's own source, laid beside this folder's by name.",
+        description="Files of the locked kernel's source to copy into the build, beside the "
+        "folder's own.",
     )
     prebuilt: PathInRoot | None = Field(
-        default=None, description="A finished .ko of this folder, for who has no source."
+        default=None, description="Path of a prebuilt .ko in this folder, if there is no source."
     )
-    parameters: Texts = Field(default={}, description="Parameters: NAME: what it does.")
+    parameters: Texts = Field(default={}, description="Parameters: NAME: description.")
 
     @model_validator(mode="after")
     def _built_or_not(self) -> Self:
         if self.prebuilt is not None and self.source:
-            raise problem("prebuilt beside source", "one of the two")
+            raise problem("prebuilt together with source", "only one of the two")
         return self

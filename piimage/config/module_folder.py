@@ -1,4 +1,4 @@
-"""Module folders that the file names, read once each."""
+"""The module folders that a file names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from piimage.config.module import KernelModule
 from piimage.errors import InputError
 
 _MAKERS: Final = ("Kbuild", "Makefile")
-# What a build in the folder itself leaves behind.
-_MADE: Final = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".order", ".symvers", ".lock")
+# Files that a build in the folder itself creates.
+_BUILT: Final = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".order", ".symvers", ".lock")
 
 
 @dataclass(frozen=True)
 class ModuleFolder:
-    """A folder with a module.yml, and what that says."""
+    """A folder with a module.yml, and the content of that file."""
 
     path: Path
     module: KernelModule
@@ -31,29 +31,29 @@ class ModuleFolder:
         return f"{self.module.name}.ko"
 
     def sources(self) -> Mapping[str, bytes]:
-        """Return the folder's files by path, without what a build left there.
+        """Return the folder's files by path, without module.yml and the results of a build.
 
         Raises InputError ``modules.no-kbuild``, ``config.outside``.
         """
         paths = [
             path
             for path in sorted(self.path.rglob("*"))
-            if path.is_file() and not _is_made(path.relative_to(self.path))
+            if path.is_file() and not _is_skipped(path.relative_to(self.path))
         ]
         for path in paths:
             require_inside(path, self.path, str(self.path / "module.yml"))
-        found = {str(path.relative_to(self.path)): path.read_bytes() for path in paths}
-        if not any(name in found for name in _MAKERS):
+        files = {str(path.relative_to(self.path)): path.read_bytes() for path in paths}
+        if not any(name in files for name in _MAKERS):
             raise InputError(
                 "modules.no-kbuild",
                 "the folder has no Kbuild file",
                 place=str(self.path),
-                hint=f"write one with the line: obj-m := {self.module.name}.o",
+                hint=f"create one with the line: obj-m := {self.module.name}.o",
             )
-        return found
+        return files
 
     def prebuilt(self) -> bytes | None:
-        """Return the finished module of the folder, if it says that it has one.
+        """Return the prebuilt module of the folder, if module.yml names one.
 
         Raises InputError ``modules.no-prebuilt``.
         """
@@ -66,14 +66,14 @@ class ModuleFolder:
                 "modules.no-prebuilt",
                 f"there is no file {self.module.prebuilt}",
                 place=str(self.path / "module.yml"),
-                hint="put the module there, or mend `prebuilt:`",
+                hint="put the module there, or correct `prebuilt:`",
             )
         return path.read_bytes()
 
 
-def _is_made(path: Path) -> bool:
+def _is_skipped(path: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.parts)
-    return hidden or path.name.endswith(_MADE) or path.name == "module.yml"
+    return hidden or path.name.endswith(_BUILT) or path.name == "module.yml"
 
 
 def module_folder(path: Path) -> ModuleFolder:

@@ -1,8 +1,8 @@
-"""What may be mounted in a container, and how: checked here, so that it is not refused on the Pi.
+"""Checks of mounts, so that an invalid mount fails in the build and not on the Pi.
 
-Sources: runc 1.1, libcontainer/specconv/spec_linux.go (initMaps: the words that it knows; every
-other is handed to the file system) and libcontainer/rootfs_linux.go (checkProcMount); tmpfs(5),
-proc(5), Linux, Documentation/filesystems/devpts.rst.
+Sources: runc 1.1, libcontainer/specconv/spec_linux.go (initMaps: the options that runc handles;
+it passes every other option to the file system) and libcontainer/rootfs_linux.go (checkProcMount);
+tmpfs(5), proc(5), Linux, Documentation/filesystems/devpts.rst.
 """
 
 import posixpath
@@ -28,7 +28,7 @@ _NUMBER: Final = "[0-3]?[0-9]{1,9}"
 _OCTAL: Final = "[0-7]{1,4}"
 _AMOUNT: Final = "[0-9]{1,19}[kKmMgGtTpPeE]?"
 _DATA: Final = {
-    "bind": {"defaults": ""},  # runc hands it on, and a bind alone has nobody who reads it
+    "bind": {"defaults": ""},  # runc passes it on, and a bind mount ignores it
     "sysfs": {},
     "mqueue": {},
     "tmpfs": {
@@ -45,7 +45,7 @@ _DATA: Final = {
         "hidepid": "[0124]|off|noaccess|invisible|ptraceable", "gid": _NUMBER, "subset": "pid",
     },
 }  # fmt: skip
-"""The options of a file system's own, and what each takes; those of others are not known here."""
+"""The own options of these file systems and their values; other types are not checked."""
 _TYPE_NAMES: Final = """
     9p autofs bind binder binfmt_misc bpf btrfs ceph cgroup cgroup2 cifs configfs cramfs debugfs
     devpts devtmpfs ecryptfs efivarfs erofs exfat ext2 ext3 ext4 f2fs fuse fuseblk fusectl gfs2 hfs
@@ -69,26 +69,26 @@ def check_mount(kind: str, source: str, destination: str, options: Sequence[str]
         raise problem(f"{quoted(kind)} is not a file system type", did_you_mean(kind, _TYPES))
     binds = kind == "bind" or {"bind", "rbind"} & {*options}
     if binds and not source.startswith("/"):
-        raise problem("a bind without a source", "source: a path that begins with /")
+        raise problem("a bind mount without a source", "source: a path that begins with /")
     if kind == "bind" and not {"bind", "rbind"} & {*options}:
-        raise problem("a bind that does not say how", "bind or rbind among its options")
+        raise problem("a bind mount without its option", "bind or rbind among the options")
     check_destination("bind" if binds else kind, source, destination)
     check_options("bind" if binds else kind, options)
 
 
 def check_destination(kind: str, source: str, destination: str) -> None:
-    """Raise PydanticCustomError where nothing may be mounted: the root, and most of /proc."""
+    """Raise PydanticCustomError for a place that allows no mount: the root, most of /proc."""
     if "\0" in destination or "\0" in source:
         raise problem(f"{quoted(destination)} has a zero byte", "a path")
     path = posixpath.normpath(f"/{destination.lstrip('/')}")
     if path == "/":
-        raise problem("a mount over the container's root", "a folder below /")
+        raise problem("a mount over the root of the container", "a folder below /")
     if path == "/proc" and kind != "proc" and (kind, source.rstrip("/")) != ("bind", "/proc"):
-        raise problem("/proc can only be a proc", "type: proc, or a bind of /proc")
+        raise problem("only proc can be mounted at /proc", "type: proc, or a bind of /proc")
     if path in ("/sys", "/sys/fs") and not _holds_cgroups(path, kind, source):
         raise problem(
-            f"{path} would have no place for cgroup, which is mounted in it",
-            f"a bind of {path} itself, a tmpfs, or another place",
+            f"{path} would have no folder for the cgroup mount",
+            f"a bind of {path} itself, a tmpfs, or another destination",
         )
     if path.startswith("/proc/") and not (kind == "bind" and path in _SHOWN_IN_PROC):
         raise problem(
@@ -108,7 +108,7 @@ def check_options(kind: str, options: Iterable[str]) -> None:
     known = _DATA.get(kind)
     for option in options:
         if option == "remount":
-            raise problem("there is nothing yet to remount", "the options alone")
+            raise problem("remount is not possible for a new mount", "the other options")
         if option in ("bind", "rbind") and kind != "bind":
             raise problem(f"a {kind} mount cannot have the option {option}", "the other options")
         if option in _FLAGS or option == "" or known is None:
@@ -120,4 +120,4 @@ def check_options(kind: str, options: Iterable[str]) -> None:
                 did_you_mean(name, {*_FLAGS, *known}),
             )
         if not re.fullmatch(known[name], value, re.ASCII):
-            raise problem(f"{quoted(option)} has a wrong value", f"{name}= as in mount(8)")
+            raise problem(f"{quoted(option)} has an invalid value", f"{name}= as in mount(8)")

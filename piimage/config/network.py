@@ -1,4 +1,4 @@
-"""How the appliance is reached: WiFi, Ethernet."""
+"""The network of the appliance: WiFi and Ethernet."""
 
 import re
 from ipaddress import (
@@ -22,15 +22,16 @@ _MOST_SSID: Final = 32  # bytes: IEEE 802.11-2020, 9.4.2.2
 
 def _checked_secret(secret: str) -> str:
     if not is_passphrase(secret):
-        raise problem("the passphrase is not valid", WANTED)  # what it is, is not shown
+        raise problem("the passphrase is not valid", WANTED)  # the message does not show the secret
     return secret
 
 
 class Wifi(Part):
-    """The wireless network to join; empty for one that only `piimage flash --wifi` names."""
+    """The wireless network to join; `wifi: {}` if only `piimage flash --wifi` names it."""
 
     ssid: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
-        default=None, description="Its name; left out, cards are told it by `piimage flash --wifi`."
+        default=None,
+        description="Name of the network; if left out, `piimage flash --wifi` gives it.",
     )
     psk: (
         Annotated[
@@ -43,26 +44,28 @@ class Wifi(Part):
         default=None,
         exclude=True,
         repr=False,
-        description="Passphrase; better keep it in a file: psk_file.",
+        description="Passphrase; psk_file keeps it out of this file.",
     )
     psk_file: str | None = Field(
         default=None, description="File whose first line is the passphrase."
     )
-    hidden: bool = Field(default=False, description="It does not announce its name.")
+    hidden: bool = Field(default=False, description="true: the network does not announce its name.")
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
         if self.psk is not None and self.psk_file is not None:
-            raise problem("psk and psk_file", "one of the two")
+            raise problem("psk together with psk_file", "only one of the two")
         if self.ssid is None and (self.hidden or (self.psk or self.psk_file) is not None):
-            raise problem("a passphrase or hidden without a network", "ssid: as well")
+            raise problem("a passphrase or hidden without an ssid", "ssid: as well")
         if self.ssid is not None and len(self.ssid.encode()) > _MOST_SSID:
-            raise problem("an ssid of more than 32 bytes", "the network's own name")
+            raise problem(
+                "an ssid of more than 32 bytes", "the name of the network, at most 32 bytes"
+            )
         return self
 
 
 def _check_address(text: str) -> str:
-    """Return `text` if it is an address; the pattern alone lets 300.1.1.1 pass."""
+    """Return `text` if it is a valid address; the pattern alone also accepts 300.1.1.1."""
     try:
         ip_interface(text) if "/" in text else ip_address(text)
     except ValueError:
@@ -73,64 +76,68 @@ def _check_address(text: str) -> str:
 
 
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
-_Any = IPv4Address | IPv6Address
-_Nets = IPv4Interface | IPv6Interface
+_Address = IPv4Address | IPv6Address
+_Interface = IPv4Interface | IPv6Interface
 
 
-def _is_nobodys(address: _Any) -> str | None:
-    """Return what `address` is where no single machine can have it, in any network."""
+def _general_fault(address: _Address) -> str | None:
+    """Return why no host can have `address` in any network; None if a host can."""
     if address.is_unspecified or address in _THIS_NETWORK:
-        return "no machine's address (RFC 1122)"
+        return "not the address of a host (RFC 1122)"
     if address.is_multicast:
-        return "a group's (multicast)"
+        return "a multicast address"
     if isinstance(address, IPv4Address) and address.is_reserved:
-        return "reserved (RFC 1112)"
+        return "a reserved address (RFC 1112)"
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return "an IPv4 address in disguise"
+        return "an IPv4 address in IPv6 form"
     return None
 
 
-def _is_networks(address: _Any, own: _Nets) -> str | None:
-    """Return what `address` is in the network of `own`, if it is no machine's there."""
+def _network_fault(address: _Address, own: _Interface) -> str | None:
+    """Return why no host can have `address` in the network of `own`; None if a host can."""
     network = own.network
-    if network.prefixlen >= network.max_prefixlen - 1:  # RFC 3021, RFC 6164: both are machines'
+    if (
+        network.prefixlen >= network.max_prefixlen - 1
+    ):  # RFC 3021, RFC 6164: hosts use both addresses
         return None
     if address == network.network_address:
-        return f"that of the network {network} itself"
+        return f"the address of the network {network} itself"
     if isinstance(address, IPv4Address) and address == network.broadcast_address:
-        return f"for all in {network} (broadcast)"
+        return f"the broadcast address of {network}"
     return None
 
 
-def _check_possible(text: str, own: _Nets, *, loopback: bool = False) -> None:
-    """Refuse `text` if no machine can have it, in the network of `own` or anywhere."""
+def _check_possible(text: str, own: _Interface, *, loopback: bool = False) -> None:
+    """Refuse `text` if no host can have this address in the network of `own`."""
     address = ip_interface(text).ip
-    what = _is_nobodys(address) or _is_networks(address, own)
-    if what is None and address.is_loopback and not loopback:
-        what = "every machine's own (loopback)"
-    if what:
-        raise problem(f"nobody can have the address {text}: it is {what}", "that of a machine")
+    fault = _general_fault(address) or _network_fault(address, own)
+    if fault is None and address.is_loopback and not loopback:
+        fault = "a loopback address"
+    if fault:
+        raise problem(
+            f"no host can have the address {text}: it is {fault}", "the address of a host"
+        )
 
 
 def _check_reachable(address: str, gateway: str) -> None:
     own = ip_interface(address)
     router = ip_address(gateway)
     if router.version != own.version:
-        raise problem("address and gateway of two kinds", "both IPv4, or both IPv6")
+        raise problem("address and gateway of different IP versions", "both IPv4, or both IPv6")
     _check_possible(gateway, own)
     if router == own.ip:
-        raise problem(f"the gateway {gateway} is the Pi's own address", "that of the router")
+        raise problem(f"the gateway {gateway} is the Pi's own address", "the address of the router")
     if router not in own.network and not router.is_link_local:
-        raise problem(
-            f"the gateway {gateway} is not in {own.network}", "one that the address can reach"
-        )
+        raise problem(f"the gateway {gateway} is not in {own.network}", "a gateway in that network")
 
 
 def _check_vlan(name: str) -> str:
-    """Refuse a VLAN that cannot be: IEEE 802.1Q has the numbers 1 to 4094."""
+    """Refuse an invalid VLAN: IEEE 802.1Q has the numbers 1 to 4094."""
     parent, dot, number = name.rpartition(".")
-    if name in ("lo", "all", "default"):  # the last two stand for others below /proc/sys/net
-        raise problem(f"{quoted(name)} is not a wired network interface", "such as eth0")
+    if name in ("lo", "all", "default"):  # the last two are not interfaces in /proc/sys/net
+        raise problem(
+            f"{quoted(name)} is not a wired network interface", "an interface such as eth0"
+        )
     if not dot or (number and not number.isdigit()):
         return name
     if not number or number != str(int(number)) or not 1 <= int(number) <= 4094:
@@ -138,7 +145,7 @@ def _check_vlan(name: str) -> str:
             f"{quoted(name)} is not a valid VLAN interface", f"{parent}.NUMBER, 1 to 4094"
         )
     if parent.rpartition(".")[2].isdigit():
-        raise problem(f"{quoted(name)} is a VLAN within a VLAN", f"{parent}, which can be made")
+        raise problem(f"{quoted(name)} is a VLAN within a VLAN", f"{parent}")
     return name
 
 
@@ -147,8 +154,8 @@ def _check_country(code: str) -> str:
 
     if code in country_codes():
         return code
-    meant = {"UK": "GB"}.get(code.upper(), code.upper())
-    instead = meant if meant in country_codes() else "two capitals (ISO 3166), such as JP"
+    likely = {"UK": "GB"}.get(code.upper(), code.upper())
+    instead = likely if likely in country_codes() else "two capitals (ISO 3166), such as JP"
     raise problem(f"{quoted(code)} is not a country code", instead)
 
 
@@ -171,7 +178,7 @@ Gateway = Annotated[
 
 
 class Ethernet(Part):
-    """The wired network: DHCP unless an address is given."""
+    """The wired network; it uses DHCP unless an address is given."""
 
     interface: Annotated[
         str,
@@ -179,19 +186,19 @@ class Ethernet(Part):
         AfterValidator(_check_vlan),
     ] = Field(
         default="eth0",
-        description="Network interface; eth0.100 is made: the VLAN 100 on eth0. Without an address "
-        "it is the only one that asks by DHCP.",
+        description="Network interface; eth0.100 creates the VLAN 100 on eth0. Without an address, "
+        "only this interface uses DHCP.",
     )
     address: Address | None = Field(default=None, description="ADDRESS/PREFIX; DHCP if left out.")
-    gateway: Gateway | None = Field(default=None, description="Router.")
+    gateway: Gateway | None = Field(default=None, description="Address of the router.")
     dns: tuple[Gateway, ...] = Field(default=(), description="Name servers.")
 
     @model_validator(mode="after")
     def _static(self) -> Self:
         if self.address is None and self.gateway is not None:
-            raise problem("a gateway without an address", "address: as well, or DHCP for both")
+            raise problem("a gateway without an address", "address: as well, or DHCP for all of it")
         if self.address is None and self.dns:
-            raise problem("dns without an address", "address: as well, or DHCP for both")
+            raise problem("dns without an address", "address: as well, or DHCP for all of it")
         if self.address is not None:
             self._check_addresses(self.address)
         return self
@@ -201,18 +208,18 @@ class Ethernet(Part):
         _check_possible(address, own)
         if self.gateway is not None:
             _check_reachable(address, self.gateway)
-        for server in self.dns:  # one that runs on the Pi itself may be asked
+        for server in self.dns:  # a name server may run on the Pi itself
             _check_possible(server, own, loopback=True)
 
     @property
     def vlan(self) -> tuple[str, int] | None:
-        """The interface that carries it and its number, if it is a VLAN."""
+        """The parent interface and the number of the VLAN, if the interface is a VLAN."""
         match = re.fullmatch(r"(.+)\.([0-9]+)", self.interface)
         return (match[1], int(match[2])) if match else None
 
 
 class Network(Part):
-    """How the appliance reaches the network."""
+    """The network of the appliance."""
 
     wifi: Wifi | None = Field(default=None, description="The wireless network to join.")
     country: (
@@ -222,5 +229,8 @@ class Network(Part):
             WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"}),
         ]
         | None
-    ) = Field(default=None, description="Where the radio is; WiFi is off without it.")
+    ) = Field(
+        default=None,
+        description="Country of use, such as JP (ISO 3166); WiFi stays off without it.",
+    )
     ethernet: Ethernet | None = Field(default=None, description="The wired network.")

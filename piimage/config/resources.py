@@ -1,6 +1,6 @@
 """LinuxKit's `resources`: limits by cgroup, as the OCI runtime specification has them.
 
-What runc or the kernel would refuse at the start is refused here. Sources: runc 1.1,
+Values that runc or the kernel refuse at the start are refused here. Sources: runc 1.1,
 libcontainer/cgroups/{utils,fs2}; Linux, Documentation/admin-guide/cgroup-v2.rst,
 kernel/sched/core.c (tg_set_cfs_bandwidth), kernel/cgroup/pids.c.
 """
@@ -22,7 +22,7 @@ from piimage.config.values import (
 )
 
 _MOST: Final = 2**63 - 1
-# Docker's 6 MiB (linuxMinMemory) are too few for runc 1.1.15 on arm64: its init is killed.
+# Docker's minimum of 6 MiB (linuxMinMemory) is too low on arm64: runc 1.1.15 is killed.
 _LEAST_MEMORY: Final = 16 << 20
 _PERIOD: Final = 100_000  # microseconds, the kernel's default
 _LEAST_PART: Final = 100
@@ -47,9 +47,9 @@ def _limit(value: int) -> int:
 
 
 def _memory(value: int) -> int:
-    """Refuse what leaves no room for runc itself, which starts within the limit."""
+    """Refuse a limit that is too low for runc, which starts within it."""
     if 0 < _limit(value) < _LEAST_MEMORY:
-        raise problem(f"{value} bytes are too few for a container to start in", "16M or more")
+        raise problem(f"{value} bytes is too low for a container to start", "16M or more")
     return value
 
 
@@ -58,7 +58,8 @@ def _processors(value: str) -> str:
         first, _, last = part.partition("-")
         if not int(first) <= int(last or first) < _PROCESSORS:
             raise problem(
-                f"{quoted(value)} names no processors of a Pi", "of 0 to 3, such as 0-2 or 1,3"
+                f"{quoted(value)} is not a valid list of processors",
+                "processors 0 to 3, such as 0-2 or 1,3",
             )
     return value
 
@@ -80,7 +81,7 @@ def _period(value: int) -> int:
 def _quota(value: int) -> int:
     if value < 0 and value != -1:
         raise problem(
-            f"{value} microseconds is not a valid quota", "-1 for no limit, or 1000 and more"
+            f"{value} microseconds is not a valid quota", "-1 for no limit, or 1000 or more"
         )
     return value if value < 0 else _zero_or(1000, 2**44 - 1, " microseconds", value)
 
@@ -88,7 +89,7 @@ def _quota(value: int) -> int:
 def _pids(value: int) -> int:
     if not -1 <= value <= _MOST_PIDS:
         raise problem(
-            f"{value} is not a valid number of processes", f"1 to {_MOST_PIDS}, or -1 for any"
+            f"{value} is not a valid number of processes", f"1 to {_MOST_PIDS}, or -1 for no limit"
         )
     return value
 
@@ -113,7 +114,7 @@ class Memory(Part):
     """Memory limits in bytes; sizes such as 64M are allowed."""
 
     limit: Annotated[Size, AfterValidator(_memory)] | None = Field(
-        default=None, description="Hard limit, 16M or more; -1 for none."
+        default=None, description="Hard limit, 16M or more; -1 for no limit."
     )
     reservation: Limit | None = Field(default=None, description="Soft limit.")
     swap: Limit | None = Field(
@@ -130,11 +131,9 @@ class Memory(Part):
     def _swap_above_limit(self) -> Self:
         if self.swap is not None and self.swap > 0:
             if self.limit is None or self.limit <= 0:
-                raise problem("swap without a limit of memory", "limit: beside swap:")
+                raise problem("swap without limit", "limit: as well")
             if self.swap < self.limit:
-                raise problem(
-                    "memory and swap together are less than memory alone", "swap >= limit"
-                )
+                raise problem("swap, which includes memory, is below limit", "swap >= limit")
         return self
 
 
@@ -142,13 +141,16 @@ class Cpu(Part):
     """Processor time."""
 
     shares: Annotated[int, AfterValidator(_shares)] | None = Field(
-        default=None, description="Weight against other containers, 2 to 262144; theirs is 1024."
+        default=None,
+        description="Weight relative to other containers, 2 to 262144; the default is 1024.",
     )
     quota: Annotated[int, AfterValidator(_quota)] | None = Field(
-        default=None, description="Microseconds of each period, 1000 or more; -1 for all."
+        default=None,
+        description="Processor time in each period in microseconds, 1000 or more; -1 for no limit.",
     )
     period: Annotated[int, AfterValidator(_period)] | None = Field(
-        default=None, description="Microseconds, 1000 to 1000000; 100000 if left out."
+        default=None,
+        description="Length of a period in microseconds, 1000 to 1000000; 100000 if left out.",
     )
     realtime_runtime: int | None = Field(
         ge=-1, le=_MOST, default=None, description="cgroup v1 only."
@@ -166,7 +168,7 @@ class Cpu(Part):
             AfterValidator(_processors),
         ]
         | None
-    ) = Field(default=None, description="Which processors, such as 0-2.")
+    ) = Field(default=None, description="Processors that the container may use, such as 0-2.")
     mems: (
         Annotated[
             str,
@@ -174,14 +176,14 @@ class Cpu(Part):
             *form("0", "memory node list", "0, the only one that a Pi has"),
         ]
         | None
-    ) = Field(default=None, description="Which memory nodes; a Pi has 0.")
+    ) = Field(default=None, description="Memory nodes that the container may use; a Pi has only 0.")
 
     @model_validator(mode="after")
     def _enough_to_start(self) -> Self:
         period = self.period or _PERIOD
         if self.quota is not None and 0 < self.quota * _LEAST_PART < period:
             raise problem(
-                f"{self.quota} of {period} microseconds are too few to start in", "1 % or more"
+                f"{self.quota} of {period} microseconds is too little to start", "1 % or more"
             )
         return self
 
@@ -190,22 +192,22 @@ class Pids(Part):
     """Number of processes."""
 
     limit: Annotated[int, AfterValidator(_pids)] = Field(
-        description="At most so many; -1 for any number."
+        description="Highest number of processes; -1 for no limit."
     )
 
 
 class DeviceRule(Part):
     """A rule of the device cgroup."""
 
-    allow: bool = Field(description="Allow or deny.")
+    allow: bool = Field(description="true: allow; false: deny.")
     type: Literal["a", "b", "c"] | None = Field(
-        default=None, description="a all, b block, c character."
+        default=None, description="a: all, b: block, c: character."
     )
     major: int | None = Field(default=None, description="Major number; any if left out.")
     minor: int | None = Field(default=None, description="Minor number; any if left out.")
     access: (
         Annotated[str, *form("[rwm]{1,3}", "device access", "one or more of r, w and m")] | None
-    ) = Field(default=None, description="Read, write, mknod.")
+    ) = Field(default=None, description="One or more of r (read), w (write), m (mknod).")
 
     @model_validator(mode="after")
     def _numbers(self) -> Self:
@@ -232,7 +234,7 @@ class ThrottleDevice(Part):
 
     major: int = Field(description="Major number.")
     minor: int = Field(description="Minor number.")
-    rate: int = Field(ge=1, le=_MOST, description="Bytes or operations a second.")
+    rate: int = Field(ge=1, le=_MOST, description="Bytes or operations per second.")
 
     @model_validator(mode="after")
     def _numbers(self) -> Self:
@@ -245,31 +247,35 @@ class BlockIo(Part):
 
     weight: Weight | None = Field(default=None, description="10 to 1000.")
     leaf_weight: Weight | None = Field(default=None, description="cgroup v1 only.")
-    weight_device: tuple[WeightDevice, ...] = Field(default=(), description="Weight by device.")
+    weight_device: tuple[WeightDevice, ...] = Field(default=(), description="Weights of devices.")
     throttle_read_bps_device: tuple[ThrottleDevice, ...] = Field(
-        default=(), description="Bytes read."
+        default=(), description="Limits of bytes read per second."
     )
     throttle_write_bps_device: tuple[ThrottleDevice, ...] = Field(
-        default=(), description="Bytes written."
+        default=(), description="Limits of bytes written per second."
     )
-    throttle_read_iops_device: tuple[ThrottleDevice, ...] = Field(default=(), description="Reads.")
+    throttle_read_iops_device: tuple[ThrottleDevice, ...] = Field(
+        default=(), description="Limits of reads per second."
+    )
     throttle_write_iops_device: tuple[ThrottleDevice, ...] = Field(
-        default=(), description="Writes."
+        default=(), description="Limits of writes per second."
     )
 
 
 class HugepageLimit(Part):
     """Limit of huge pages of one size."""
 
-    page_size: Literal["64KB", "2MB", "32MB", "1GB"] = Field(description="Such as 2MB.")
-    limit: Limit = Field(description="Bytes.")
+    page_size: Literal["64KB", "2MB", "32MB", "1GB"] = Field(
+        description="Size of the pages, such as 2MB."
+    )
+    limit: Limit = Field(description="Limit in bytes.")
 
 
 class InterfacePriority(Part):
     """Priority of traffic through an interface."""
 
-    name: str = Field(description="Interface.")
-    priority: Number32 = Field(description="Priority.")
+    name: str = Field(description="Name of the interface.")
+    priority: Number32 = Field(description="Priority of its traffic.")
 
 
 class NetworkResources(Part):
@@ -284,13 +290,18 @@ class NetworkResources(Part):
 class Resources(Part):
     """Limits by cgroup, as the OCI runtime specification has them."""
 
-    devices: tuple[DeviceRule, ...] = Field(default=(), description="Device rules, later ones win.")
+    devices: tuple[DeviceRule, ...] = Field(
+        default=(), description="Device rules; later rules override earlier ones."
+    )
     memory: Memory | None = Field(default=None, description="Memory limits.")
     cpu: Cpu | None = Field(default=None, description="Processor time.")
     pids: Pids | None = Field(default=None, description="Number of processes.")
     blockio: BlockIo | None = Field(default=None, description="Block device input and output.")
-    hugepage_limits: tuple[HugepageLimit, ...] = Field(default=(), description="Huge pages.")
+    hugepage_limits: tuple[HugepageLimit, ...] = Field(
+        default=(), description="Limits of huge pages."
+    )
     network: NetworkResources | None = Field(default=None, description="Network (cgroup v1 only).")
     unified: dict[Annotated[str, AfterValidator(_control)], Scalar] = Field(
-        default={}, description="Files of the container's cgroup v2, such as memory.high."
+        default={},
+        description="Files of the container's cgroup (v2) and their values, such as memory.high.",
     )

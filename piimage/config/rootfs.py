@@ -1,6 +1,6 @@
-"""Trees as data: what appliance/system/*.yml and each container folder's service.yml share.
+"""Trees as data: the fields that appliance/system/*.yml and service.yml files share.
 
-The words and their order are described in appliance/README.md, "Trees as data".
+The fields and their order are described in appliance/README.md, "Trees as data".
 """
 
 from typing import Annotated, Final, Self
@@ -38,11 +38,13 @@ class User(Part):
     uid: Number = Field(description="User id.")
     gid: Number = Field(description="Group id.")
     gecos: Gecos = Field(default="", description="Comment.")
-    home: AbsolutePath = Field(default="/nonexistent", description="Home folder; it is not made.")
+    home: AbsolutePath = Field(
+        default="/nonexistent", description="Home folder; it is not created."
+    )
     shell: AbsolutePath = Field(default="/usr/sbin/nologin", description="Login shell.")
     shadow: bool = Field(default=True, description="false: no line in /etc/shadow.")
     password: PasswordField = Field(
-        default="*", description="Field of /etc/shadow: * for none, or a hash."
+        default="*", description="Password field of /etc/shadow: * for no password, or a hash."
     )
 
 
@@ -59,17 +61,17 @@ def _words(value: object) -> object:
 
 
 class Applets(Part):
-    """Links to one program that does many things by the name it is called."""
+    """Links to one program that acts by the name of the link, such as busybox."""
 
     program: PathInRoot = Field(description="The program, such as usr/bin/busybox.")
-    folder: PathInRoot = Field(description="Where the links lie.")
+    folder: PathInRoot = Field(description="Folder of the links.")
     names: Annotated[Strings, BeforeValidator(_words), TEXT_OR_LIST] = Field(
-        description="Names, separated by blanks or as a list."
+        description="Names of the links, separated by blanks or as a list."
     )
 
 
 class Folder(Part):
-    """A folder that is there even if nothing lies in it."""
+    """A folder that is created, even if it stays empty."""
 
     path: PathInRoot = Field(description="Path in the tree.")
     mode: Mode = Field(default="0755", description="Permission bits, octal.")
@@ -83,11 +85,11 @@ class Folder(Part):
 
 
 class TreeFile(Part):
-    """A file, or a folder of files, laid into the tree."""
+    """A file, or a folder of files, added to the tree."""
 
     path: PathInRoot = Field(description="Path in the tree.")
     source: str | None = Field(
-        default=None, description="File or folder beside this YAML file that is copied."
+        default=None, description="File or folder to copy, relative to this YAML file."
     )
     contents: str | None = Field(default=None, description="The file's text.")
     mode: Mode | None = Field(default=None, description="Permission bits, octal; 0644 if left out.")
@@ -97,7 +99,7 @@ class TreeFile(Part):
     @model_validator(mode="after")
     def _one_content(self) -> Self:
         if (self.source is None) == (self.contents is None):
-            raise problem("a file with source and contents, or neither", "one of the two")
+            raise problem("a file with both source and contents, or neither", "one of the two")
         return self
 
     @property
@@ -107,25 +109,28 @@ class TreeFile(Part):
 
 
 class RootFileSystem(Part):
-    """A tree: packages unpacked and pruned, and what is laid over them."""
+    """A tree: packages, unpacked and pruned, and files that are added to them."""
 
-    base: str | None = Field(default=None, description="A shared lower tree, by name.")
+    base: str | None = Field(default=None, description="Name of a shared lower tree.")
     packages: tuple[PackageName, ...] = Field(
-        default=(), description="Debian packages; what they depend on comes along."
+        default=(), description="Debian packages; their dependencies are added."
     )
     without: tuple[PackageName, ...] = Field(
-        default=(), description="Packages cut out, with what only they need."
+        default=(), description="Packages to remove, with the dependencies that only they need."
     )
     drop: Strings = Field(
-        default=(), description="Globs of paths left out: * within one folder, ** across."
+        default=(),
+        description="Globs of paths to remove; * matches within a folder, ** across folders.",
     )
-    keep: Strings = Field(default=(), description="Globs of paths kept although dropped.")
+    keep: Strings = Field(
+        default=(), description="Globs of paths to keep, although `drop` matches them."
+    )
     users: tuple[User, ...] = Field(default=(), description="Users of /etc/passwd.")
     groups: tuple[Group, ...] = Field(default=(), description="Groups of /etc/group.")
     links: dict[str, str] = Field(default={}, description="Symbolic links: PATH: TARGET.")
     applets: Applets | None = Field(default=None, description="Links to one program.")
-    folders: tuple[Folder, ...] = Field(default=(), description="Folders to make.")
-    files: tuple[TreeFile, ...] = Field(default=(), description="Files to lay over the packages.")
+    folders: tuple[Folder, ...] = Field(default=(), description="Folders to create.")
+    files: tuple[TreeFile, ...] = Field(default=(), description="Files to add to the packages.")
     certificates: bool = Field(
         default=False, description="Join the certificates of ca-certificates into one bundle."
     )

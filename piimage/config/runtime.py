@@ -1,4 +1,4 @@
-"""Mounts, and LinuxKit's `runtime`: what is done around a container's start, outside of it."""
+"""Mounts, and LinuxKit's `runtime`: actions around a container's start, outside of it."""
 
 from typing import Annotated, Final, Self
 
@@ -20,15 +20,16 @@ InterfaceType = Annotated[
 
 
 class Mount(Part):
-    """A mount of the OCI runtime specification; what is left out follows from the rest."""
+    """A mount of the OCI runtime specification; missing fields are derived from the others."""
 
-    destination: str | None = Field(
-        default=None, description="Where it is mounted in the container."
-    )
+    destination: str | None = Field(default=None, description="Mount point in the container.")
     type: str | None = Field(
-        default=None, description="File system type; proc, sysfs, … from `source`."
+        default=None,
+        description="File system type; if left out, a `source` such as proc or sysfs gives it.",
     )
-    source: str | None = Field(default=None, description="What is mounted; the type if left out.")
+    source: str | None = Field(
+        default=None, description="Source of the mount; the type if left out."
+    )
     options: Strings = Field(default=(), description="Mount options.")
 
     @model_validator(mode="after")
@@ -44,20 +45,22 @@ class Mount(Part):
 
 
 class Interface(Part):
-    """A network interface that is moved or added to the container."""
+    """A network interface that is moved into the container or created there."""
 
-    name: InterfaceName = Field(description="Name in the container.")
+    name: InterfaceName = Field(description="Name of the interface in the container.")
     add: InterfaceType | None = Field(
-        default=None, description="Type to add, such as veth or wireguard."
+        default=None, description="Type of an interface to create, such as veth or wireguard."
     )
     peer: InterfaceName | None = Field(
         default=None, description="Name of the other end of a veth pair."
     )
-    create_in_root: bool = Field(default=False, description="Make it outside, then move it in.")
+    create_in_root: bool = Field(
+        default=False, description="true: create it outside, then move it into the container."
+    )
 
 
 class BindNamespaces(Part):
-    """Paths at which the container's namespaces are kept for others."""
+    """Paths where the container's namespaces are bound, so that others can join them."""
 
     cgroup: AbsolutePath | None = Field(default=None, description="cgroup namespace.")
     ipc: AbsolutePath | None = Field(default=None, description="IPC namespace.")
@@ -69,17 +72,19 @@ class BindNamespaces(Part):
 
 
 class Runtime(Part):
-    """What is done around the container's start, outside of it."""
+    """Actions around the start of the container, outside of it."""
 
     cgroups: tuple[ControlGroup, ...] | None = Field(
-        default=None, description="cgroups to make, below the appliance's own."
+        default=None, description="cgroups to create, below the appliance's own."
     )
     mounts: tuple[Mount, ...] | None = Field(default=None, description="Mounts on the host.")
     mkdir: tuple[AbsolutePath, ...] | None = Field(
-        default=None, description="Folders to make on the host."
+        default=None, description="Folders to create on the host."
     )
     interfaces: tuple[Interface, ...] | None = Field(
-        default=None, description="Network interfaces."
+        default=None, description="Network interfaces of the container."
     )
-    bind_ns: BindNamespaces | None = Field(default=None, description="Where namespaces are kept.")
-    namespace: Name | None = Field(default=None, description="containerd's namespace.")
+    bind_ns: BindNamespaces | None = Field(
+        default=None, description="Paths where the namespaces are bound."
+    )
+    namespace: Name | None = Field(default=None, description="containerd namespace.")

@@ -29,19 +29,19 @@ License = Annotated[str, BeforeValidator(as_text)]
 
 
 class Service(RootFileSystem):
-    """A container: its root file system, what it runs, and the defaults of its entry."""
+    """A container: its root file system, its program, and the defaults of its entry."""
 
-    name: Name = Field(description="The container's name, and its image's.")
+    name: Name = Field(description="Name of the container and of its image.")
     wheels: tuple[Requirement, ...] = Field(
-        default=(), description="Python packages for the target, from wheels."
+        default=(), description="Python packages for the target, installed from wheels."
     )
     sources: tuple[SourcePackage, ...] = Field(
         default=(),
-        description="Python packages that have no wheel for the target, NAME==VERSION: "
+        description="Python packages without a wheel for the target, as NAME==VERSION; they are "
         "cross-compiled from their source archives.",
     )
     python: Strings = Field(
-        default=(), description="Folders with a pyproject.toml whose packages are laid in."
+        default=(), description="Folders with a pyproject.toml whose packages are installed."
     )
     entrypoint: Program = Field(
         default=(), description="The program and its fixed arguments, as in a Dockerfile."
@@ -50,33 +50,40 @@ class Service(RootFileSystem):
         default=(),
         description="Arguments that a `command:` of the entry replaces, as in a Dockerfile.",
     )
-    user: UserName | None = Field(default=None, description="USER[:GROUP] that it runs as.")
-    env: tuple[Variable, ...] = Field(default=(), description="NAME=VALUE, the environment.")
+    user: UserName | None = Field(
+        default=None, description="USER[:GROUP] that the program runs as."
+    )
+    env: tuple[Variable, ...] = Field(default=(), description="Environment variables: NAME=VALUE.")
     cwd: AbsolutePath | None = Field(default=None, description="Working directory.")
-    license: License | None = Field(default=None, description="SPDX expression of its own code.")
-    health: Health | None = Field(default=None, description="Check whether it works.")
-    restart: Restart | None = Field(default=None, description="Whether it is started again.")
+    license: License | None = Field(
+        default=None, description="SPDX expression of the container's own code."
+    )
+    health: Health | None = Field(default=None, description="Health check.")
+    restart: Restart | None = Field(default=None, description="When the container is restarted.")
     config: ContainerConfig = Field(
         default=ContainerConfig.model_construct(),
-        description="Defaults of the entry that uses it; the image's org.mobyproject.config label.",
+        description="Defaults of the entry that uses the folder; they become the image's label "
+        "org.mobyproject.config.",
     )
 
     @model_validator(mode="after")
-    def _said_once(self) -> Self:
+    def _set_once(self) -> Self:
         for name in ("user", "env", "cwd", "health", "restart"):
             if getattr(self, name) and getattr(self.config, name) is not None:
                 raise problem(
-                    f"{name} beside config, and in it", f"{name}: in one of the two places"
+                    f"{name} is set both beside config and in it", "one of the two places"
                 )
         if self.config.command is not None and (self.entrypoint or self.cmd):
-            raise problem("command in config beside entrypoint or cmd", "entrypoint: and cmd:")
+            raise problem(
+                "config has command, although entrypoint or cmd is set", "only entrypoint and cmd"
+            )
         return self
 
     @property
     def container(self) -> ContainerConfig:
-        """What the folder says of its container, for the label: all but program, user, env, cwd.
+        """The configuration for the label: all but program, user, env and cwd.
 
-        Those four lie in the OCI image's own configuration.
+        These four belong to the OCI image's own configuration.
         """
         own = ContainerConfig.model_construct(
             **{name: part for name in ("health", "restart") if (part := getattr(self, name))}

@@ -222,22 +222,22 @@ def test_any_document_is_looked_through(
 
 @pytest.mark.provokes("config.no-effect")
 @pytest.mark.parametrize(
-    ("parameter", "instead"),
+    ("parameter", "hint"),
     [
-        ("i2c_arm=on", "boot: { overlays: [i2c1] }"),
-        ("'i2c_arm=on,spi=on'", "boot: { overlays: [i2c1, spi0] }"),
+        ("i2c_arm=on", "instead: boot: { overlays: [i2c1] }"),
+        ("'i2c_arm=on,spi=on'", "instead: boot: { overlays: [i2c1, spi0] }"),
         ("[audio=off]", "remove it"),
         ("i2c_arm=off", "remove it"),
     ],
 )
 def test_a_parameter_is_met_with_the_overlay_that_does_it(
-    parameter: str, instead: str, tmp_path: Path
+    parameter: str, hint: str, tmp_path: Path
 ) -> None:
     file = written(tmp_path, f"board: pi4\nboot: {{config: {{dtparam: {parameter}}}}}")
     (remark,) = refuse_lacking(file, (), {})
     assert remark.startswith(f"{file[0]}:2:{27 if '[' in parameter else 26}: dtparam=")
     assert "has no effect: the device trees of Raspberry Pi 4 have no parameters" in remark
-    assert remark.endswith(f"instead: {instead}")
+    assert remark.endswith(f"; {hint}")
 
 
 def test_a_kernel_of_ones_own_may_know_parameters(tmp_path: Path) -> None:

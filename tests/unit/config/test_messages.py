@@ -82,13 +82,13 @@ BAD = [
     ("files: [{path: ../etc/passwd, contents: x}]", "config.value", "1:16",
      "'../etc/passwd' leads out of the root file system"),
     ("files: [{path: /, contents: x}]", "config.value", "1:16", "'/' is the root itself"),
-    ("files: [{path: a}]", "config.value", "1:9", "'a' has nothing that says what it is"),
+    ("files: [{path: a}]", "config.value", "1:9", "'a' has no content"),
     ("files: [{path: a, contents: x, directory: true}]", "config.value", "1:9",
      "'a' has contents and directory"),
     ("files: [{path: a, contents: x, mode: 0888}]", "config.value", "1:38",
      "'0888' is not a valid file mode"),
     ("modules: [{params: {a: 1}}]", "config.value", "1:11",
-     "a module with name and build, or neither"),
+     "a module with both name and build, or neither"),
     ("network: {ethernet: {gateway: 10.0.0.1}}", "config.value", "1:21",
      "a gateway without an address"),
     ("volumes: [{name: v, readonly: true}]", "config.value", "1:11",
@@ -166,7 +166,8 @@ BAD_ENTRIES = [
      "'nofile,1' is not a valid resource limit; instead: NAME,SOFT,HARD with numbers or unlimited, "
      "such as nofile,100,200"),
     ("rlimits: ['nofiles,1,1']", 42, "'nofiles' is not a valid resource limit; instead: nofile"),
-    ("net: hots", 37, "'hots' is not a valid namespace; instead: host, new, or the path of a namespace"),
+    ("net: hots", 37, "'hots' is not a valid namespace; "
+     "instead: host, new, or the path of a namespace"),
     ("uid: -1", 37, "-1 is not a valid user or group ID; instead: "
      "a number from 0 to 2147483647, or a container's name"),
     ("user: 'a b'", 38, "'a b' is not a valid user; instead: USER or USER:GROUP"),
@@ -394,17 +395,17 @@ def test_a_container_folder_has_the_same_messages(tmp_path: Path) -> None:
     assert [str(error).removeprefix(f"{tmp_path}/service.yml:") for error in errors] == [
         "2:1: unknown key 'packges'; instead: packages",
         f"3:27: there is no file '{tmp_path}/y'; instead: a path beside this file",
-        "3:31: a file with source and contents, or neither; instead: one of the two",
+        "3:31: a file with both source and contents, or neither; instead: one of the two",
         f"4:10: '{tmp_path}/src' is not a Python project; instead: a folder with a pyproject.toml",
-        f"6:40: there is no file '{tmp_path}/p.json'; instead: default, unconfined, or a profile's "
-        "path relative to this file",
+        f"6:40: there is no file '{tmp_path}/p.json'; instead: default, unconfined, or the path of "
+        "a profile, relative to this file",
     ]
 
 
 def test_a_folder_says_a_thing_in_one_place(tmp_path: Path) -> None:
     (tmp_path / "service.yml").write_text("name: a\nuser: b\nconfig: {user: c}\n")
     (error,) = errors_of(load_folder, tmp_path)
-    assert error.message == "user beside config, and in it"
+    assert error.message == "user is set both beside config and in it"
 
 
 def test_a_system_layer_has_the_same_messages(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_prebuilt_module_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("name: a\n", "license"),
         ("name: a b\nlicense: MIT\n", "kernel module"),
         ("name: a\nlicense: MIT\nsource: [../x.c]\n", "path in the kernel source"),
-        ("name: a\nlicense: MIT\nsource: [x.c]\nprebuilt: a.ko\n", "prebuilt beside source"),
+        ("name: a\nlicense: MIT\nsource: [x.c]\nprebuilt: a.ko\n", "prebuilt together with source"),
         ("name: a\nlicense: MIT\nsauce: [x.c]\n", "sauce"),
     ],
 )
