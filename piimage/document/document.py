@@ -1,4 +1,4 @@
-"""Several YAML files, `--set` and ``${VARIABLE}`` laid together: one document with positions."""
+"""YAML files, `--set` and ``${VARIABLE}`` merged into one document with positions."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -19,7 +19,7 @@ from piimage.document.nodes import (
 from piimage.errors import InputError, PiimageError
 
 VARIABLES: Final = "variables"
-"""The key at the top of a file that lists the names which ``${NAME}`` may stand for in it."""
+"""The top-level key that lists the variables of a file."""
 
 _VARIABLE: Final = re.compile(
     r"(?P<escape>\$?)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{)[^}])*))?(?P<end>\})?"
@@ -39,16 +39,16 @@ Steps = Sequence[str | int]
 
 @dataclass(frozen=True)
 class Document:
-    """The one tree that all sources make."""
+    """The tree that all sources are merged into."""
 
     root: MapNode
 
     def data(self) -> dict[str, Any]:
-        """Return the document as plain data; keys without a value are left out."""
+        """Return the document as plain data, without keys that have no value."""
         return _plain_map(self.root)
 
     def find(self, path: Steps) -> Node:
-        """Return the node at `path`, or the deepest one above; foreign parts are skipped."""
+        """Return the node at `path`, or its nearest parent; unknown parts of `path` are skipped."""
         node: Node = self.root
         for part in path:
             if isinstance(node, MapNode) and part in node.items:
@@ -58,11 +58,11 @@ class Document:
         return node
 
     def place(self, path: Steps) -> Position:
-        """Return where the value at `path` is written, or what should have held it."""
+        """Return the place of the value at `path`, or of its nearest parent."""
         return self.find(path).at
 
     def key_place(self, path: Steps) -> Position:
-        """Return where the last key of `path` is written."""
+        """Return the place of the last key of `path`."""
         parent = self.find(path[:-1])
         if isinstance(parent, MapNode) and path[-1] in parent.keys:
             return parent.keys[str(path[-1])]
@@ -72,11 +72,11 @@ class Document:
 def read_document(
     files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[Document, list[PiimageError]]:
-    """Read `files`, put in the variables of each, lay them over one another, and apply `sets`.
+    """Read `files`, insert the variables of each, merge the files, and apply `sets`.
 
     A file's ``${NAME}`` is text, as in LinuxKit, unless its own ``variables:`` lists NAME.
-    LinuxKit's rule of merging: scalars override, lists append, mappings merge. Returns the errors
-    beside the document; what cannot be read counts as empty.
+    LinuxKit's rule of merging: scalars override, lists append, mappings merge. Returns the
+    document and all errors; a file that cannot be read counts as empty.
     """
     errors: list[PiimageError] = []
     root = MapNode(Position(str(files[0]) if files else "", 1, 1), {}, {})
@@ -85,7 +85,7 @@ def read_document(
         node = _guarded(lambda file=file: _read(file, errors), errors)  # type: ignore[misc]
         if isinstance(node, MapNode):
             root = _merge_maps(root, _filled(node, {**environment, **given}, errors))
-    errors += _unheard(given, _listed(root), root)
+    errors += _unlisted(given, _listed(root), root)
     for text in sets:
         if not _sets_variable(text):
             changed = _guarded(lambda root=root, text=text: _set(root, text, errors), errors)  # type: ignore[misc]
@@ -119,14 +119,14 @@ def _read(file: Path, errors: list[PiimageError]) -> Node | None:
             "config.unreadable",
             f"cannot be read ({why})",
             place=str(file),
-            hint="instead: the path of a YAML file; `piimage new FILE --board BOARD` makes one",
+            hint="give the path of a YAML file; `piimage new FILE --board BOARD` creates one",
         ) from error
     return _parse_map(data, str(file), errors)
 
 
 def _parse_map(data: bytes, source: str, errors: list[PiimageError]) -> Node | None:
-    node, found = parse(data, source)
-    errors.extend(found)
+    node, parse_errors = parse(data, source)
+    errors.extend(parse_errors)
     if node is not None and not isinstance(node, MapNode) and not _is_null(node):
         raise InputError(
             "config.not-a-mapping",
@@ -144,21 +144,21 @@ def _is_null(node: Node) -> bool:
 # Merging and --set --------------------------------------------------------------------------
 
 
-def _merge(below: Node, above: Node) -> Node:
-    if isinstance(below, MapNode) and isinstance(above, MapNode):
-        return _merge_maps(below, above)
-    if isinstance(below, ListNode) and isinstance(above, ListNode):
-        return replace(below, items=below.items + above.items)
-    return above
+def _merge(base: Node, overlay: Node) -> Node:
+    if isinstance(base, MapNode) and isinstance(overlay, MapNode):
+        return _merge_maps(base, overlay)
+    if isinstance(base, ListNode) and isinstance(overlay, ListNode):
+        return replace(base, items=base.items + overlay.items)
+    return overlay
 
 
-def _merge_maps(below: MapNode, above: MapNode) -> MapNode:
-    items, keys = dict(below.items), dict(below.keys)
-    for key, node in above.items.items():
+def _merge_maps(base: MapNode, overlay: MapNode) -> MapNode:
+    items, keys = dict(base.items), dict(base.keys)
+    for key, node in overlay.items.items():
         items[key] = _merge(items[key], node) if key in items else node
         if items[key] is node:
-            keys[key] = above.keys[key]
-    return MapNode(below.at if below.items else above.at, items, keys)
+            keys[key] = overlay.keys[key]
+    return MapNode(base.at if base.items else overlay.at, items, keys)
 
 
 def _set(root: MapNode, text: str, errors: list[PiimageError]) -> Node:
@@ -166,29 +166,29 @@ def _set(root: MapNode, text: str, errors: list[PiimageError]) -> Node:
     key, equals, value = text.partition("=")
     parts = [part.replace(r"\.", ".") for part in re.split(r"(?<!\\)\.", key)]
     if not equals or not all(parts):
-        raise _bad_set(source, "it is not KEY=VALUE")
+        raise _bad_set(source, "the option is not KEY=VALUE")
     try:
-        node, found = parse(value.encode("utf-8", "surrogateescape"), source)
+        node, parse_errors = parse(value.encode("utf-8", "surrogateescape"), source)
     except InputError as error:
         raise _bad_set(source, error.message) from error
-    if found:
-        raise _bad_set(source, found[0].message)
+    if parse_errors:
+        raise _bad_set(source, parse_errors[0].message)
     at = Position(source, 0, 0)
     return _put(root, parts, _moved(node, at) if node else ScalarNode(at, "", True), at)
 
 
-def _bad_set(source: str, what: str) -> InputError:
+def _bad_set(source: str, message: str) -> InputError:
     return InputError(
         "config.set",
-        what,
+        message,
         place=source,
-        hint="instead: a.b=VALUE for a key of the file (list items by name or number), "
+        hint="write a.b=VALUE for a key of the file (list items by name or number), "
         "or NAME=VALUE for ${NAME}",
     )
 
 
 def _put(node: Node | None, parts: Sequence[str], value: Node, at: Position) -> Node:
-    """Return `node` with `value` at the place that `parts` name."""
+    """Return `node` with `value` at the path `parts`."""
     if not parts:
         return value
     first, rest = parts[0], parts[1:]
@@ -199,8 +199,8 @@ def _put(node: Node | None, parts: Sequence[str], value: Node, at: Position) -> 
         return replace(node, items=tuple(items))
     if isinstance(node, MapNode):
         changed = _put(node.items.get(first), rest, value, at)
-        where = node.keys.get(first, at) if rest else at
-        return MapNode(node.at, {**node.items, first: changed}, {**node.keys, first: where})
+        key_at = node.keys.get(first, at) if rest else at
+        return MapNode(node.at, {**node.items, first: changed}, {**node.keys, first: key_at})
     return MapNode(at, {first: _put(None, rest, value, at)}, {first: at})
 
 
@@ -211,7 +211,7 @@ def _index(node: ListNode, part: str, at: Position) -> int:
     if re.fullmatch("[0-9]{1,6}", part, re.ASCII) and int(part) < len(node.items):
         return int(part)
     known = ", ".join(name for name in names if name) or f"0 to {len(node.items) - 1}"
-    raise _bad_set(at.source, f"the list has no item {part!r}, but {known}")
+    raise _bad_set(at.source, f"the list has no item {part!r}; its items are {known}")
 
 
 def _name(item: Node) -> str:
@@ -251,25 +251,25 @@ def _sets_variable(text: str) -> bool:
 
 
 def _listed(root: MapNode) -> frozenset[str]:
-    """Return the names that may be filled in."""
+    """Return the variables that a file lists."""
     node = root.items.get(VARIABLES)
     items = node.items if isinstance(node, ListNode) else ()
     return frozenset(item.text for item in items if isinstance(item, ScalarNode))
 
 
-def _unheard(given: Mapping[str, str], listed: Set[str], root: MapNode) -> Iterator[InputError]:
+def _unlisted(given: Mapping[str, str], listed: Set[str], root: MapNode) -> Iterator[InputError]:
     for name in given:
         if name not in listed:
             yield InputError(
                 "config.set",
                 f"no file lists the variable {name}",
                 place=f"--set {name}={given[name]}",
-                hint=f"instead: `{VARIABLES}: [{name}]` at the top of the file with ${{{name}}}",
+                hint=f"add `{VARIABLES}: [{name}]` at the top of the file that has ${{{name}}}",
             )
 
 
 def _filled(root: MapNode, values: Mapping[str, str], errors: list[PiimageError]) -> MapNode:
-    """Return a file with the variables that it lists put in."""
+    """Return a file with the values of the variables that it lists."""
     listed = _listed(root)
     if not listed:
         return root
@@ -297,13 +297,13 @@ def _substitute(
             text = scalar.text[match.start() : match.start() + 20]
             errors.append(_bad_variable(scalar.at, text, name))
             return ""
-        # As in a shell, `:-` covers what is set to nothing as well.
-        found = variables.get(name)
+        # As in a shell, `:-` also applies if the variable is set to an empty text.
+        text_of_variable = variables.get(name)
         if default is not None:
-            return found or default
-        if found is None:
+            return text_of_variable or default
+        if text_of_variable is None:
             errors.append(_unset(scalar.at, name))
-        return found or ""
+        return text_of_variable or ""
 
     return replace(scalar, text=_VARIABLE.sub(value, scalar.text))
 
@@ -313,25 +313,24 @@ def _unset(at: Position, name: str) -> InputError:
         "config.unset-variable",
         f"the variable {name} is not set",
         place=str(at),
-        hint=f"instead: set it in the environment, or by --set {name}=VALUE, "
-        f"or give a default: ${{{name}:-VALUE}}; $${{{name}}} stands for a literal ${{{name}}}",
+        hint=f"set it in the environment or with --set {name}=VALUE, or give a default: "
+        f"${{{name}:-VALUE}}; for a literal ${{{name}}} write $${{{name}}}",
     )
 
 
 def _bad_variable(at: Position, text: str, name: str) -> InputError:
     return InputError(
         "config.bad-variable",
-        f"{text!r} begins no variable",
+        f"{text!r} is not a valid variable",
         place=str(at),
-        hint=f"instead: ${{{name}}} or ${{{name}:-DEFAULT}}; $${{{name} stands for a literal "
-        f"${{{name}",
+        hint=f"write ${{{name}}} or ${{{name}:-DEFAULT}}; for a literal ${{{name} write $${{{name}",
     )
 
 
 def resolve(scalar: ScalarNode) -> str | int | bool | None:
-    """Return what a scalar means: YAML 1.2's core schema, with fractions left as text.
+    """Return the value of a scalar by YAML 1.2's core schema, with fractions as text.
 
-    So 1.10 stays a version, 0644 a mode, 22:22 two ports, and `no` a word.
+    So 1.10 stays a version, 0644 a mode, 22:22 two ports, and `no` text.
     """
     if not scalar.plain:
         return scalar.text
@@ -360,7 +359,7 @@ def _plain_map(node: MapNode) -> dict[str, Any]:
 # Paths --------------------------------------------------------------------------------------
 
 Change = Callable[[str, str], str]
-"""Takes a text and the source that says it, and gives the text that is meant."""
+"""Takes a text and the source that contains it, and returns the new text."""
 
 
 def with_paths(document: Document, changes: Mapping[tuple[str, ...], Change]) -> Document:
@@ -376,16 +375,19 @@ def _with_paths(node: Node, changes: Mapping[tuple[str, ...], Change]) -> Node:
     match node:
         case MapNode():
             items = {
-                key: _with_paths(value, _below(changes, key)) for key, value in node.items.items()
+                key: _with_paths(value, _changes_at(changes, key))
+                for key, value in node.items.items()
             }
             return MapNode(node.at, items, node.keys)
         case ListNode():
-            below = _below(changes, "*")
-            return ListNode(node.at, tuple(_with_paths(item, below) for item in node.items))
+            inner = _changes_at(changes, "*")
+            return ListNode(node.at, tuple(_with_paths(item, inner) for item in node.items))
     if () in changes and node.text and not _is_null(node):
         return replace(node, text=changes[()](node.text, node.at.source), plain=False)
     return node
 
 
-def _below(changes: Mapping[tuple[str, ...], Change], key: str) -> dict[tuple[str, ...], Change]:
+def _changes_at(
+    changes: Mapping[tuple[str, ...], Change], key: str
+) -> dict[tuple[str, ...], Change]:
     return {path[1:]: change for path, change in changes.items() if path and path[0] in (key, "*")}

@@ -1,7 +1,7 @@
-"""YAML bytes to a tree of nodes that know where they were written.
+"""A YAML reader whose nodes have positions.
 
 libyaml splits the bytes into events; the tree is built here, because PyYAML's own composer is
-recursive C without limits, and knows nothing of duplicate keys. Aliases share their anchor's node.
+recursive C without limits, and accepts duplicate keys. Aliases share their anchor's node.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from piimage.errors import InputError
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 40
-MAX_NODES: Final = 50_000  # counted with every alias unfolded
+MAX_NODES: Final = 50_000  # counted with every alias expanded
 
 _TAGS: Final = frozenset(
     {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq"))}
@@ -46,7 +46,7 @@ class Position:
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """A scalar as it is written; `plain` without quotes."""
+    """A scalar as it is written; `plain` means without quotes."""
 
     at: Position
     text: str
@@ -77,25 +77,25 @@ class Written(int):
 
     def __new__(cls, value: int, text: str) -> Self:
         """Make the number `value`, written as `text`."""
-        made = super().__new__(cls, value)
-        made.text = text
-        return made
+        number = super().__new__(cls, value)
+        number.text = text
+        return number
 
 
 Node = ScalarNode | ListNode | MapNode
 
 
 def parse(data: bytes, source: str) -> tuple[Node | None, list[InputError]]:
-    """Return the document in `data` (None if it is empty) and the errors that leave it readable.
+    """Return the document in `data` (None if it is empty) and the errors that do not stop reading.
 
-    Raises InputError ``config.syntax``, ``config.too-large`` for what cannot be read at all.
+    Raises InputError ``config.syntax`` or ``config.too-large`` if `data` cannot be read.
     """
     if len(data) > MAX_BYTES:
         raise InputError(
             "config.too-large",
-            f"{len(data)} bytes are too many",
+            f"the file has {len(data)} bytes; the limit is {MAX_BYTES}",
             place=source,
-            hint=f"instead: files of at most {MAX_BYTES} bytes; several are merged",
+            hint="split the file; several files are merged",
         )
     composer = _Composer(data, source)
     try:
@@ -111,32 +111,32 @@ def parse(data: bytes, source: str) -> tuple[Node | None, list[InputError]]:
 def _syntax_error(error: yaml.YAMLError, source: str) -> InputError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     at = Position(source, mark.line + 1, mark.column + 1) if mark else Position(source, 1, 1)
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    message = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
     context = getattr(error, "context", None)
-    return _syntax(at, f"{context}: {what}" if context else str(what))
+    return _syntax(at, f"{context}: {message}" if context else str(message))
 
 
-def _syntax(at: Position, what: str) -> InputError:
+def _syntax(at: Position, message: str) -> InputError:
     return InputError(
         "config.syntax",
-        f"not YAML: {what}",
+        f"not YAML: {message}",
         place=str(at),
-        hint="instead: spaces to indent, and quotes around text with : # { } [ ] , & * ! | > % @",
+        hint="indent with spaces, and quote text that has : # { } [ ] , & * ! | > % @",
     )
 
 
-def _too_large(at: Position, what: str) -> InputError:
+def _too_large(at: Position, message: str) -> InputError:
     return InputError(
         "config.too-large",
-        what,
+        message,
         place=str(at),
-        hint=f"instead: at most {MAX_DEPTH} levels and {MAX_NODES} values, aliases unfolded",
+        hint=f"use at most {MAX_DEPTH} levels and {MAX_NODES} values, with aliases expanded",
     )
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A node; how many it is, and how deep, with aliases unfolded."""
+class _Subtree:
+    """A node, and the count of nodes and the height of its tree, with aliases expanded."""
 
     node: Node
     count: int = 1
@@ -147,7 +147,7 @@ class _Composer:
     def __init__(self, data: bytes, source: str) -> None:
         self._events = _events(data)
         self._source = source
-        self._anchors: dict[str, _Made] = {}
+        self._anchors: dict[str, _Subtree] = {}
         self._open: set[str] = set()
         self.errors: list[InputError] = []
 
@@ -160,7 +160,7 @@ class _Composer:
         node = self._node(event, 1).node
         for event in self._events:
             if isinstance(event, DocumentStartEvent):
-                raise _syntax(self._at(event), "a second document (---) in one file")
+                raise _syntax(self._at(event), "the file has a second document (---)")
             if not isinstance(event, DocumentEndEvent):
                 break
         return node
@@ -170,42 +170,42 @@ class _Composer:
         assert mark is not None  # noqa: S101  # libyaml's events always have one
         return Position(self._source, mark.line + 1, mark.column + 1)
 
-    def _node(self, event: Event, depth: int) -> _Made:
+    def _node(self, event: Event, depth: int) -> _Subtree:
         """Return the node that begins with `event`."""
         at = self._at(event)
         if depth > MAX_DEPTH:
             raise _too_large(at, "the nesting is too deep")
         anchor = getattr(event, "anchor", None)
         if isinstance(event, AliasEvent):
-            made = self._alias(event, at)
+            subtree = self._alias(event, at)
             anchor = None
         elif anchor:
             self._open.add(anchor)
-            made = self._content(event, at, depth)
+            subtree = self._content(event, at, depth)
             self._open.discard(anchor)
-            self._anchors[anchor] = made
+            self._anchors[anchor] = subtree
         else:
-            made = self._content(event, at, depth)
-        if made.count > MAX_NODES:
+            subtree = self._content(event, at, depth)
+        if subtree.count > MAX_NODES:
             raise _too_large(at, "too many values")
-        if depth + made.height > MAX_DEPTH + 1:
+        if depth + subtree.height > MAX_DEPTH + 1:
             raise _too_large(at, "the nesting is too deep")
-        return made
+        return subtree
 
-    def _content(self, event: Event, at: Position, depth: int) -> _Made:
+    def _content(self, event: Event, at: Position, depth: int) -> _Subtree:
         if isinstance(event, ScalarEvent):
-            return _Made(self._scalar(event, at))
+            return _Subtree(self._scalar(event, at))
         if isinstance(event, SequenceStartEvent):
             return self._list(event, at, depth)
         if isinstance(event, MappingStartEvent):
             return self._map(event, at, depth)
         raise _syntax(at, "a value is missing")
 
-    def _alias(self, event: AliasEvent, at: Position) -> _Made:
+    def _alias(self, event: AliasEvent, at: Position) -> _Subtree:
         if event.anchor in self._open:
             raise _syntax(at, f"*{event.anchor} contains itself")
         if event.anchor not in self._anchors:
-            raise _syntax(at, f"nothing above is called &{event.anchor}")
+            raise _syntax(at, f"no anchor &{event.anchor} comes before this alias")
         return self._anchors[event.anchor]
 
     def _scalar(self, event: ScalarEvent, at: Position) -> ScalarNode:
@@ -215,19 +215,19 @@ class _Composer:
 
     def _check_tag(self, tag: str | None, at: Position) -> None:
         if tag not in _TAGS:
-            self.errors.append(_syntax(at, f"the tag {tag} means nothing here"))
+            self.errors.append(_syntax(at, f"the tag {tag} is not supported"))
 
-    def _list(self, event: SequenceStartEvent, at: Position, depth: int) -> _Made:
+    def _list(self, event: SequenceStartEvent, at: Position, depth: int) -> _Subtree:
         self._check_tag(event.tag, at)
         items: list[Node] = []
         count, height = 1, 0
         for inner in self._until_end():
-            made = self._node(inner, depth + 1)
-            items.append(made.node)
-            count, height = count + made.count, max(height, made.height)
-        return _Made(ListNode(at, tuple(items)), count, height + 1)
+            subtree = self._node(inner, depth + 1)
+            items.append(subtree.node)
+            count, height = count + subtree.count, max(height, subtree.height)
+        return _Subtree(ListNode(at, tuple(items)), count, height + 1)
 
-    def _map(self, event: MappingStartEvent, at: Position, depth: int) -> _Made:
+    def _map(self, event: MappingStartEvent, at: Position, depth: int) -> _Subtree:
         self._check_tag(event.tag, at)
         items: dict[str, Node] = {}
         keys: dict[str, Position] = {}
@@ -235,22 +235,22 @@ class _Composer:
         count, height = 1, 0
         for inner in self._until_end():
             key = self._node(inner, depth + 1).node
-            made = self._node(next(self._events), depth + 1)
-            count, height = count + made.count + 1, max(height, made.height)
+            subtree = self._node(next(self._events), depth + 1)
+            count, height = count + subtree.count + 1, max(height, subtree.height)
             if not isinstance(key, ScalarNode):
-                self.errors.append(_syntax(key.at, "a key that is a list or a mapping"))
+                self.errors.append(_syntax(key.at, "a key cannot be a list or a mapping"))
             elif key.plain and key.text == "<<":
-                merged.append(made.node)
+                merged.append(subtree.node)
             elif key.text in items:
                 self.errors.append(_duplicate(key, keys[key.text]))
             else:
-                items[key.text], keys[key.text] = made.node, key.at
+                items[key.text], keys[key.text] = subtree.node, key.at
         for node in merged:
             self._merge(node, items, keys)
-        return _Made(MapNode(at, items, keys), count, height + 1)
+        return _Subtree(MapNode(at, items, keys), count, height + 1)
 
     def _merge(self, value: Node, items: dict[str, Node], keys: dict[str, Position]) -> None:
-        """Add what `<<: *anchor` brings and the mapping itself does not say."""
+        """Add the keys of `<<: *anchor` that the mapping itself does not have."""
         for source in value.items if isinstance(value, ListNode) else (value,):
             if not isinstance(source, MapNode):
                 self.errors.append(_syntax(source.at, "<< takes a mapping, or a list of mappings"))
@@ -271,7 +271,7 @@ def _duplicate(key: ScalarNode, first: Position) -> InputError:
         "config.duplicate-key",
         f"the key {key.text!r} is listed twice",
         place=str(key.at),
-        hint=f"instead: one of the two; the first is in line {first.line}",
+        hint=f"remove one of the two; the first is in line {first.line}",
     )
 
 

@@ -19,10 +19,10 @@ BAD = [
     ("\tboard: pi4", "config.syntax", "1:1",
      "not YAML: while scanning for the next token: found character that cannot start any token"),
     ("board: pi4\n---\nboard: pi5\n", "config.syntax", "2:1",
-     "not YAML: a second document (---) in one file"),
-    ("board: !pi pi4", "config.syntax", "1:8", "not YAML: the tag !pi means nothing here"),
-    ("? [a]\n: b", "config.syntax", "1:3", "not YAML: a key that is a list or a mapping"),
-    ("board: *b", "config.syntax", "1:8", "not YAML: nothing above is called &b"),
+     "not YAML: the file has a second document (---)"),
+    ("board: !pi pi4", "config.syntax", "1:8", "not YAML: the tag !pi is not supported"),
+    ("? [a]\n: b", "config.syntax", "1:3", "not YAML: a key cannot be a list or a mapping"),
+    ("board: *b", "config.syntax", "1:8", "not YAML: no anchor &b comes before this alias"),
     ("board: &b [*b]", "config.syntax", "1:12", "not YAML: *b contains itself"),
     ("<<: pi4", "config.syntax", "1:5", "not YAML: << takes a mapping, or a list of mappings"),
     ("- board: pi4", "config.not-a-mapping", "1:1", "the top level of the file is not a mapping"),
@@ -33,7 +33,7 @@ BAD = [
     ("{variables: [NAME], hostname: '${NAME}'}", "config.unset-variable", "1:31",
      "the variable NAME is not set"),
     ("{variables: [a], hostname: '${a b}'}", "config.bad-variable", "1:28",
-     "'${a b}' begins no variable"),
+     "'${a b}' is not a valid variable"),
     ("variables: [a-b]", "config.value", "1:13", "'a-b' is not a valid variable name"),
     ("hostname: ${NAME}", "config.value", "1:11", "'${NAME}' is not a valid host name"),
     # form of the values
@@ -339,14 +339,14 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("hostname", "it is not KEY=VALUE"),
-        ("=x", "it is not KEY=VALUE"),
-        ("a..b=x", "it is not KEY=VALUE"),
-        ("services.b.image=x", "the list has no item 'b', but a"),
-        ("services.7.image=x", "the list has no item '7', but a"),
+        ("hostname", "the option is not KEY=VALUE"),
+        ("=x", "the option is not KEY=VALUE"),
+        ("a..b=x", "the option is not KEY=VALUE"),
+        ("services.b.image=x", "the list has no item 'b'; its items are a"),
+        ("services.7.image=x", "the list has no item '7'; its items are a"),
         ("NAME=x", "no file lists the variable NAME"),
         ("hostname=[", "not YAML: while parsing a flow node: did not find expected node content"),
-        ("hostname=!x y", "not YAML: the tag !x means nothing here"),
+        ("hostname=!x y", "not YAML: the tag !x is not supported"),
     ],
 )
 def test_a_bad_set_is_refused(tmp_path: Path, setting: str, message: str) -> None:
@@ -427,8 +427,8 @@ def test_a_variable_without_a_value_is_met_with_all_ways_out(tmp_path: Path) -> 
     (tmp_path / "a.yml").write_text("{variables: [X], hostname: '${X}'}")
     (error,) = errors_of(load, [tmp_path / "a.yml"])
     assert error.hint == (
-        "instead: set it in the environment, or by --set X=VALUE, or give a default: ${X:-VALUE}; "
-        "$${X} stands for a literal ${X}"
+        "set it in the environment or with --set X=VALUE, or give a default: ${X:-VALUE}; "
+        "for a literal ${X} write $${X}"
     )
 
 
