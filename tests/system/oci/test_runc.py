@@ -62,12 +62,11 @@ class Host:
 
     def _ready(self, one: Container) -> str:
         """Do what the Pi does before a start, by its own functions; return the bundle to run."""
-        text = (PROGRAMS / "lib.sh").read_text().replace("/usr/lib/piimage/", f"{PROGRAMS}/")
-        library = self.tmp / "lib.sh"
-        library.write_text(text.replace("RUN=/run/piimage", f"RUN={self.tmp}/run"))
+        at = f"{self.tmp}/bundle"
         script = (
-            f". {library}; SETTINGS=\n{prestart(one, run_as(one, {}))}\n"
-            f'configure {self.tmp}/bundle services/t; echo "$REPLY"'
+            f". {PROGRAMS}/lib.sh; . {PROGRAMS}/container.sh; RUN={self.tmp}/run\n"
+            f"load_container {at}\n{prestart(one, run_as(one, {}))}\n"
+            f'configure {at} services/t; echo "$REPLY"'
         )
         words = ["busybox", "sh", "-euc", script]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
@@ -80,6 +79,8 @@ class Host:
                 # On the Pi the root is mounted where this says.
                 spec["root"]["path"] = str(self.root)
                 (target / "config.json").write_bytes(canonical_json(spec))
+            elif entry.path.endswith("container.env"):
+                (target / "container.env").write_bytes(b"".join(entry.content()))
 
 
 @pytest.fixture

@@ -271,12 +271,12 @@ def test_in_a_user_namespace_the_node_belongs_to_the_mapped_user() -> None:
 
 
 def test_the_pi_knows_every_variable_that_is_written() -> None:
-    library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/lib.sh"
+    library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/container.sh"
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     one = container(
         readonly=True, tmpfs=["/t"], binds=["/data/x:/t/x"], after=["a"], required=True,
         timeout=5, stop_timeout=3, restart="no", log={}, health={"tcp": "h:1"}, net="new",
-        uidMappings=mapping, gidMappings=mapping,
+        uidMappings=mapping, gidMappings=mapping, settings=["A"], devices=["/dev/null"],
     )  # fmt: skip
     writable = container(readonly=False, uidMappings=mapping, gidMappings=mapping)
     written = {
@@ -284,7 +284,7 @@ def test_the_pi_knows_every_variable_that_is_written() -> None:
         for each in (one, writable)
         for line in environment(each, runtime_spec(each, {})).splitlines()
     }
-    assert len(written) == 20
+    assert len(written) == 23
     defaults = re.search(r"^load_container\(\) \{(.*?)^\}", library.read_text(), re.S | re.M)
     assert defaults
     assert written - set(re.findall(r"^\t([A-Z_]+)=", defaults[1], re.M)) == set()
