@@ -276,7 +276,7 @@ def _host_mount(mount: Mapping[str, Any]) -> list[str]:
     words += [mount["source"], mount["destination"]]
     made = [f"mkdir -p {quote(path)}" for path in paths]
     # A restart finds it mounted.
-    check = f"mountpoint -q {quote(mount['destination'])} ||"
+    check = f"is_mounted {quote(mount['destination'])} ||"
     return [*made, f"{check} {' '.join(quote(word) for word in words)}"]
 
 

@@ -52,3 +52,26 @@ def test_a_card_without_a_seal_says_what_it_always_said(tmp_path: Path) -> None:
     script = pi.install_functions("boot")
     pi.sh(f". {script}; take_seal; say hello")
     assert pi.console() == ["piimage: hello"]
+
+
+# proc_mounts(5): blanks and backslashes in a path are octal.
+MOUNTS = r"""overlay / overlay ro 0 0
+tmpfs /{root}/a tmpfs rw 0 0
+tmpfs /{root}/b\040\134c tmpfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "mounted"),
+    [("a", True), ("a/", True), ("link", True), ("b \\c", True), ("b", False), ("none/x", False)],
+)
+def test_it_is_known_what_is_a_mount_point(tmp_path: Path, path: str, mounted: bool) -> None:
+    pi = Pi(tmp_path)
+    library = pi.install_library()
+    mounts = pi.write("mounts", MOUNTS.replace("/{root}", str(tmp_path)))
+    library.write_text(library.read_text().replace("/proc/mounts", str(mounts)))
+    for name in ("a/x", "b/x", "b \\c/x"):
+        pi.path(name)
+    pi.path("link").symlink_to("a")
+    script = f". {library}; if is_mounted '{tmp_path}/{path}'; then echo yes; fi"
+    assert pi.sh(script) == ("yes\n" if mounted else "")

@@ -178,6 +178,14 @@ def test_a_generation_whose_layer_is_gone_is_left_alone_and_named(pi: Pi) -> Non
     assert any("layer ddd is missing" in line for line in pi.console())
 
 
+def test_a_generation_that_names_no_digest_is_left_alone(pi: Pi) -> None:
+    """What it names would be a value in a file that every script reads."""
+    layer = "b'$(touch x)'"
+    pi.write(f"root/data/piimage/layers/{layer}.squashfs", "")
+    chosen = _choose(pi, {"g1": {**GOOD, "containers": f"{layer}\n"}}, {"current": "g1"})
+    assert chosen == ["aaa", "slot"]
+
+
 def test_the_slots_choice_reaches_the_rest_of_the_system_as_a_link(pi: Pi) -> None:
     _choose(pi, {"g1": GOOD}, {"current": "g1"})
     assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")

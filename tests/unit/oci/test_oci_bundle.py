@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -197,6 +198,22 @@ def run_with_stubs(script: str, *names: str) -> list[str]:
     return [line.removesuffix("|") for line in said.splitlines()]
 
 
+def commands(script: str) -> set[str]:
+    """Return the words that begin a command of a script as the build writes it."""
+    return set(re.findall(r"(?:^|\|\| )(\w+)", script, re.MULTILINE))
+
+
+def available() -> set[str]:
+    """Return what a script of a container can call: applets that the Pi has, and functions."""
+    appliance = Path(__file__).parents[3] / "appliance"
+    applets = yaml.safe_load((appliance / "system/base.yml").read_text())["applets"]["names"]
+    found = set(applets.split())
+    for name in ("lib.sh", "container.sh"):
+        text = (appliance / "rootfs/usr/lib/piimage" / name).read_text()
+        found |= set(re.findall(r"^(\w+)\(\)", text, re.MULTILINE))
+    return found
+
+
 def test_the_runtime_section_becomes_scripts() -> None:
     one = container(
         runtime={
@@ -215,7 +232,8 @@ def test_the_runtime_section_becomes_scripts() -> None:
             "bindNS": {"net": "/run/netns/web"},
         }
     )  # fmt: skip
-    before = prestart(one, User()).replace("mountpoint -q", "false")
+    assert {*commands(prestart(one, User())), *commands(poststart(one))} <= available()
+    before = prestart(one, User()).replace("is_mounted", "false")
     assert run_with_stubs(before, "mkdir", "mount") == [
         "mkdir|-p|/run/o",
         "mkdir|-p|/run/u u",
