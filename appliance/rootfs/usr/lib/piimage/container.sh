@@ -219,10 +219,10 @@ list_setting_edits() {
 	# shellcheck disable=SC2086 # a list
 	set -- $ENV_AT
 	for name in $SETTINGS; do
-		[ $# -gt 0 ] || return 1
-		span=$1
-		shift
+		span=${1:-}
+		[ -z "$span" ] || shift
 		find_setting "$name" || continue
+		[ -n "$span" ] || return 1
 		if ! { unquote "$REPLY" && json_string "$name=$REPLY"; }; then
 			say "the card's setting $name is not $name='VALUE' on one line"
 			return 1
