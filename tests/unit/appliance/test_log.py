@@ -15,7 +15,7 @@ from tests.unit.appliance.scripts import Pi, environment
 def _log(pi: Pi, out: bytes, err: bytes = b"", *, settings: str = "", container: str = "") -> None:
     """Run the log program as the shim does: output on 3, errors on 4, readiness on 5."""
     script = pi.install("log")
-    pi.install("lib.sh")
+    pi.install_library()
     pi.write("run/piimage/boot", settings)
     pi.write("containers/services/one/container.env", container)
     pi.path("var/log/services/one/log")
