@@ -11,8 +11,10 @@ from typing import Final
 
 from piimage.boards import PrefixLayout
 from piimage.card.squashfs import Compression, write_squashfs
+from piimage.compose.containers import decided
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
+from piimage.oci.spec import Container
 from piimage.plan.agent import is_agent
 from piimage.plan.slot import MANIFEST, Version, digest, slot_files
 from piimage.run import Runner
@@ -30,8 +32,6 @@ _PATH: Final = re.compile(
     r"|finit\.d/[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf"
     r"|volumes/[A-Za-z0-9_][A-Za-z0-9_.-]*/(layers|container\.env)"
 )
-_HEALTH_START: Final = re.compile(r"^HEALTH_START='?(\d+)", re.MULTILINE)
-_GRANTS: Final = re.compile(rb"^grant_device ", re.MULTILINE)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Each version has its own: they name the containers.
 _OWN: Final = frozenset({"initramfs.img", MANIFEST})
@@ -49,6 +49,8 @@ class Release:
     """Digests of the slot's other files by path."""
     folders: Mapping[str, bytes]
     """The files of the containers layer by path."""
+    definitions: tuple[Container, ...]
+    """The containers that the deploy brings: the file's, but for those that `only` leaves out."""
     containers: str
     """Digest of the containers layer."""
     layers: Mapping[str, Blob]
@@ -57,21 +59,19 @@ class Release:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The names of the services."""
-        return services_of(self.folders)
+        """The names of the services that the deploy brings."""
+        return tuple(sorted(one.name for one in self.definitions if one.kind == "services"))
 
     @property
     def with_devices(self) -> tuple[str, ...]:
-        """The folders of the containers that ask the system for a device before their start."""
-        scripts = {p: data for p, data in self.folders.items() if p.endswith("/prestart")}
-        found = (path for path, data in scripts.items() if _GRANTS.search(data))
-        return tuple(sorted(path.removesuffix("/prestart") for path in found))
+        """The folders of the containers that ask the system for a device before they start."""
+        return tuple(sorted(f"{one.kind}/{one.folder}" for one in self.definitions if one.devices))
 
     @property
     def patience(self) -> int:
-        """The most seconds in which failing checks of a service do not count, after its start."""
-        files = (data.decode() for path, data in self.folders.items() if path.endswith(".env"))
-        return max((int(one) for text in files for one in _HEALTH_START.findall(text)), default=0)
+        """The longest time after the start of a service, in seconds, in which checks may fail."""
+        checks = (one.config.health for one in self.definitions)
+        return max((check.start for check in checks if check is not None), default=0)
 
     def needed(self) -> tuple[str, ...]:
         """Return the digests of all layers that its containers consist of, each once."""
@@ -88,12 +88,6 @@ class Release:
         paths = {*self.files, *slot.files} - _OWN
         differing = sorted(path for path in paths if self.files.get(path) != slot.files.get(path))
         return [*found, *(path for path in differing if path != "kernel.img" or not found)]
-
-
-def services_of(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the services in a containers layer of these files."""
-    parts = [PurePosixPath(path).parts for path in paths]
-    return tuple(sorted({part[1] for part in parts if part[0] == "services"}))
 
 
 def release_of(version: Version, job: Job, note: str) -> Release:
@@ -114,6 +108,7 @@ def release_of(version: Version, job: Job, note: str) -> Release:
             if not path.startswith("layers/") and path not in _OWN
         },
         folders=_contents(version.containers.tree(job)),
+        definitions=tuple(decided(plan, job) for plan in version.containers.containers),
         containers=containers.sha256,
         layers={one.sha256: one for one in (*blobs, containers)},
         note=note,
@@ -173,8 +168,13 @@ def only(
     kept = {p: text.encode() for p, text in running.items() if _shared(p) or not _belongs(p, names)}
     folders = {**kept, **{p: data for p, data in release.folders.items() if _belongs(p, names)}}
     layer = _containers_layer(folders, runner, store)
-    layers = {**release.layers, layer.sha256: layer}
-    return replace(release, folders=folders, containers=layer.sha256, layers=layers)
+    definitions = tuple(
+        one for one in release.definitions if one.kind == "services" and one.name in names
+    )
+    return replace(
+        release, folders=folders, definitions=definitions, containers=layer.sha256,
+        layers={**release.layers, layer.sha256: layer},
+    )  # fmt: skip
 
 
 def require_services(known: Collection[str], names: Collection[str]) -> None:

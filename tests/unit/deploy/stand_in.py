@@ -18,11 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from piimage import resources
+from piimage.config.container import ContainerConfig
 from piimage.deploy.hosts import Host
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.pipe import Pipe
 from piimage.deploy.release import Release
 from piimage.deploy.ssh import Ssh
+from piimage.oci.models import Execution
+from piimage.oci.rootfs import Root
+from piimage.oci.spec import Container
 from piimage.run import Runner
 from piimage.store import Blob, Store
 
@@ -299,6 +303,13 @@ def _own_layers(services: Mapping[str, str]) -> list[bytes]:
     return [layer({"version": v.partition(" ")[0], "of": n}) for n, v in services.items()]
 
 
+def definition(name: str, **fields: object) -> Container:
+    """The service for which a file says `fields`."""
+    config = ContainerConfig.model_validate({"command": ["/bin/x"], **fields})
+    place = f"services.{name}"
+    return Container(name, "services", name, config, Execution(), Root([]), ("aa",), place)
+
+
 def release(store: Store, **services: str) -> Release:
     """A release of services with a version each."""
     folders = containers(**services)
@@ -307,6 +318,7 @@ def release(store: Store, **services: str) -> Release:
     return Release(
         board="qemu-virt", kernel="6.12", system={"a" * 64: "the system"},
         files={"config.txt": "b" * 64}, folders={p: t.encode() for p, t in folders.items()},
+        definitions=tuple(definition(name) for name in services),
         containers=top.sha256, layers={one.sha256: one for one in (*blobs, top)}, note="one.yml",
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Store
 from tests.unit.deploy import stand_in
-from tests.unit.deploy.stand_in import Stand, fake_ssh, liar, release, target
+from tests.unit.deploy.stand_in import Stand, definition, fake_ssh, liar, release, target
 
 
 @pytest.fixture
@@ -141,11 +141,7 @@ def test_a_system_that_cannot_give_devices_is_refused_before_anything_is_sent(
     from dataclasses import replace
 
     new = release(store, one="2", two="1")
-    path = "services/one/prestart"
-    line = (
-        b"grant_device 'services/one' '/dev/hwrng' c 0600 0:0 '/dev/piimage/services/one/hwrng'\n"
-    )
-    asking = replace(new, folders={**new.folders, path: b"mkdir -p '/data/x'\n" + line})
+    asking = replace(new, definitions=(definition("one", devices=["/dev/hwrng"]),))
     old = fake_ssh(tmp_path / "old", {"pi": liar(tmp_path, [HELLO, SLOT])})
     with pytest.raises(InputError, match="cannot give devices to services/one;") as caught:
         deploy(old, store, Wish(asking, containers_only=True))
