@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,8 @@ from piimage.errors import PiimageError
 
 REPORT: Final = "report-1"
 """The feature of agents whose `report` has the facts that this tool judges."""
+AGE: Final = "logs-age"
+"""The feature of agents that take the age of the oldest line in seconds."""
 _WAIT_S: Final = 60
 # What starts may take as long as its health check allows, which only the host knows. A host that is
 # gone is noticed by ssh before that.
@@ -56,14 +59,25 @@ class AgentRemote:
     def log(self, service: str, extract: Extract, show: Show) -> None:
         """Show what the agent reads of the ring of files."""
         self.link.tell(
-            "logs", service=service, lines=extract.lines, since=extract.since,
-            follow=extract.follow,
+            "logs", service=service, lines=extract.lines, follow=extract.follow,
+            **self._begin(extract.age),
         )  # fmt: skip
         while True:
             event, body = self.link.event(_FOREVER if extract.follow else 120)
             if event.get("event") != "log":
                 return
             show(body)
+
+    def _begin(self, age: int | None) -> dict[str, int]:
+        """Return the fields of a request that say where a log begins.
+
+        Agents without `AGE` compare a time with the Pi's clock, which may be wrong.
+        """
+        if age is None:
+            return {}
+        if AGE in self.link.features:
+            return {"age": age}
+        return {"since": max(0, int(time.time()) - age)}
 
     def roll_back(self) -> Return:
         """Have the agent go to the generation before."""

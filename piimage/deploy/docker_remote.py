@@ -69,7 +69,7 @@ class DockerRemote:
         with self._containers.asking():
             tail = "all" if extract.lines is None else extract.lines
             pieces = self._require(service).logs(
-                stream=True, follow=extract.follow, tail=tail, since=extract.since
+                stream=True, follow=extract.follow, tail=tail, since=self._since(extract.age)
             )
             for piece in pieces:
                 show(piece)
@@ -164,8 +164,15 @@ class DockerRemote:
 
     def _seconds(self, started: str) -> float:
         """Return the age of a process by the engine's own clock."""
-        now = _moment(str(self.client.info()["SystemTime"]))
-        return round(max(0.0, (now - _moment(started)).total_seconds()), 1)
+        return round(max(0.0, (self._now() - _moment(started)).total_seconds()), 1)
+
+    def _now(self) -> datetime:
+        """Return the time by the engine's clock."""
+        return _moment(str(self.client.info()["SystemTime"]))
+
+    def _since(self, age: int | None) -> float | None:
+        """Return the time `age` seconds ago by the engine's clock."""
+        return None if age is None else self._now().timestamp() - age
 
     def _memory(self, container: Any) -> int | None:  # noqa: ANN401  # likewise
         used = self.client.api.stats(container.id, stream=False, one_shot=True)["memory_stats"]

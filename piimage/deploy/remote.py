@@ -21,8 +21,8 @@ class Extract:
 
     lines: int | None = None
     """Only the last so many."""
-    since: int | None = None
-    """Only what was printed from this second of 1970 on."""
+    age: int | None = None
+    """Only what was printed in the last so many seconds, by the host's own clock."""
     follow: bool = False
     """Go on with what is printed from now on."""
 
