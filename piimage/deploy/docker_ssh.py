@@ -62,6 +62,7 @@ class EngineHost:
             with self.ssh.runner.start(argv) as process:
                 self._wait_for(socket, process)
                 client = self._engine(socket)
+                self.ssh.remember(self.host)
                 try:
                     yield client
                 finally:

@@ -133,4 +133,5 @@ def linked(ssh: Ssh, host: Host, cancelled: threading.Event) -> Iterator[Link]:
     with ssh.connected(host, COMMAND) as connection:
         link = Link(connection, cancelled)
         link.greet()
+        ssh.remember(host)
         yield link

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import IO, Final
 
 from piimage.deploy.hosts import Host
+from piimage.deploy.known_hosts import SSH_PORT, KnownHosts, known_name
 from piimage.deploy.text import printable_lines
 from piimage.errors import PiimageError
 from piimage.run import Runner
@@ -30,9 +31,12 @@ class Ssh:
     runner: Runner
     config: Path | None = None
     ask: bool = True
+    known_hosts: KnownHosts | None = None
+    """Host keys that are accepted beside those of ssh's own files."""
 
     def argv(self, host: Host, known: Path | None, *options: str) -> list[str]:
         """Return ssh's command up to the host; `known` holds the one key that is accepted."""
+        settings = self._settings(host)
         words = ["ssh", *options]
         if self.config is not None:
             words += ["-F", str(self.config)]
@@ -43,18 +47,30 @@ class Ssh:
         if known is not None:
             words += ["-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=/dev/null"]
             words += ["-o", f"HostKeyAlias={_PIN}", "-o", "StrictHostKeyChecking=yes"]
+        elif self.known_hosts is not None:
+            files = settings.get("globalknownhostsfile", "").removeprefix("none")
+            words += ["-o", f'GlobalKnownHostsFile={files} "{self.known_hosts.path}"']
         if host.port is not None:
             words += ["-p", str(host.port)]
-        words += ["-l", host.user or self._user(host)]
+        words += ["-l", host.user or _user(settings)]
         return [*words, "--", host.address]
 
-    def _user(self, host: Host) -> str:
-        """Return who logs in: whom the user's configuration names for the host, else root."""
+    def remember(self, host: Host) -> None:
+        """Note the pinned key of a host that has just proved it, for verbs that pin none."""
+        if host.host_key is None or self.known_hosts is None:
+            return
+        settings = self._settings(host)
+        port = host.port or int(settings.get("port", SSH_PORT))
+        name = known_name(settings.get("hostname", host.address), port)
+        alias = settings.get("hostkeyalias", name)
+        self.known_hosts.add_or_warn([alias], host.host_key, self.runner.emit)
+
+    def _settings(self, host: Host) -> dict[str, str]:
+        """Return the settings of ssh for a host, by their names in small letters."""
         config = ["-F", str(self.config)] if self.config is not None else []
-        said = self.runner.run(["ssh", "-G", *config, "--", host.address], accept=range(256)).text
-        found = dict(line.partition(" ")[::2] for line in said.splitlines())
-        user = found.get("user", "")
-        return user if user and user != _self() else _ROOT
+        argv = ["ssh", "-G", *config, "--", host.address]
+        output = self.runner.run(argv, accept=range(256)).text
+        return dict(line.partition(" ")[::2] for line in output.splitlines())
 
     @contextlib.contextmanager
     def connected(self, host: Host, command: str) -> Iterator[Connection]:
@@ -108,11 +124,7 @@ def lost_error(host: Host, status: int, said: str) -> PiimageError:
             hint="try again; what had arrived is kept",
         )  # fmt: skip
     if "host key" in said.lower() or "HOST IDENTIFICATION" in said:
-        return PiimageError(
-            "deploy.host-key", f"its host key is not the one that is known{tail}", place=place,
-            hint="compare the fingerprint and log in once by hand with ssh, or pin the key: "
-            "host_key in the inventory, ssh.host_key in the file",
-        )  # fmt: skip
+        return _host_key_error(host, said, tail)
     if "Permission denied" in said or "Too many authentication failures" in said:
         return PiimageError(
             "deploy.no-login", f"it does not let us in{tail}", place=place,
@@ -123,6 +135,29 @@ def lost_error(host: Host, status: int, said: str) -> PiimageError:
         "deploy.no-connection", f"it cannot be reached{tail}", place=place,
         hint="is it on? Does `ssh` reach it?",
     )  # fmt: skip
+
+
+def _host_key_error(host: Host, output: str, tail: str) -> PiimageError:
+    """Return the error for a host that ssh does not trust, by what ssh printed."""
+    if host.host_key is not None:
+        message = "its host key is not the pinned one"
+        hint = "check that it is the Pi that you mean, and the key: host_key in the inventory, "
+        hint += "ssh.host_key in the file"
+    elif "IDENTIFICATION HAS CHANGED" in output:
+        message = "its host key has changed"
+        hint = "compare the fingerprint; if the card was flashed anew, remove the old key with "
+        hint += "ssh-keygen -R HOST"
+    else:
+        message = "its host key is not known"
+        hint = "compare the fingerprint and log in once with ssh, or pin the key: host_key in the "
+        hint += "inventory, ssh.host_key in the file"
+    return PiimageError("deploy.host-key", f"{message}{tail}", place=host.name, hint=hint)
+
+
+def _user(settings: Mapping[str, str]) -> str:
+    """Return who logs in: whom the user's configuration names for the host, else root."""
+    user = settings.get("user", "")
+    return user if user and user != _self() else _ROOT
 
 
 @contextlib.contextmanager

@@ -9,5 +9,5 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return `text` in the same way; its lines stay lines."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    """Return `text` in the same way; its lines stay lines, and end with a line feed alone."""
+    return "\n".join(printable(line.removesuffix("\r")) for line in text.split("\n"))
