@@ -102,7 +102,7 @@ class DockerRemote:
         with self._containers.asking():
             info, version = self.client.info(), self.client.version()
             numbers = [deploy_number(one) for one in self._containers.current().values()]
-        facts = _sections(self.host.said(_FACTS))
+        facts = _sections(self.host.output_of(_FACTS))
         size, blocks, free = (int(word) for word in (facts["data"] or "0 0 0").split()[:3])
         memory = dict(re.findall(r"Mem(Total|Available): +(\d+)", facts["memory"]))
         document = {

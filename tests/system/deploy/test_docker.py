@@ -214,6 +214,6 @@ def test_a_machine_without_an_engine_is_told_apart_from_one_that_is_away(
     site: Site, tmp_path: Path
 ) -> None:
     bare = replace(site.host, host=replace(site.host.host, engine=str(tmp_path / "none.sock")))
-    with pytest.raises(PiimageError, match="no Docker engine answers there"), bare.client():
+    with pytest.raises(PiimageError, match="no Docker engine answers at"), bare.client():
         pass
     subprocess.run([*bare.ssh.argv(bare.host, None), "true"], check=True)

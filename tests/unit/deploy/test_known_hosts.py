@@ -118,16 +118,16 @@ def test_unknown_changed_and_wrongly_pinned_keys_are_told_apart() -> None:
     host, pinned = Host("shed", "shed"), Host("shed", "shed", host_key=KEY)
     changed = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed."
     unknown = "No ED25519 host key is known for shed and you have requested strict checking."
-    for said, where, message in (
+    for output, where, message in (
         (unknown, host, "its host key is not known"),
         ("Host key verification failed.", host, "its host key is not known"),
         (changed, host, "its host key has changed"),
         (changed, pinned, "its host key is not the pinned one"),
         (unknown, pinned, "its host key is not the pinned one"),
     ):
-        error = lost_error(where, 255, said)
+        error = lost_error(where, 255, output.encode())
         assert error.code == "deploy.host-key"
-        assert error.message == f"{message}: {said}"
+        assert error.message == f"{message}: {output}"
 
 
 def test_the_runner_is_only_asked_where_there_is_a_file_to_write() -> None:

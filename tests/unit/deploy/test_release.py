@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from piimage.deploy import release as releases
-from piimage.deploy.release import Release, only
+from piimage.deploy.release import Release, select_services
 from piimage.oci.bundle import containers_tree
 from piimage.oci.spec import Container
 from piimage.run import Runner
@@ -65,7 +65,7 @@ def test_what_a_partial_deploy_leaves_out_neither_needs_devices_nor_patience(
     monkeypatch.setattr(releases, "_containers_layer", written)
     slow = definition("slow", devices=["/dev/i2c-1"], health={"tcp": "a:1", "start": "1h"})
     made = with_containers(store, slow, definition("quick"))
-    part = only(made, ["quick"], {}, Runner(), store)
+    part = select_services(made, ["quick"], {}, Runner(), store)
     assert (part.services, part.with_devices, part.patience) == (("quick",), (), 0)
     assert sorted(part.folders) == [
         "finit.d/quick.conf", "services/quick/config.json", "services/quick/container.env",

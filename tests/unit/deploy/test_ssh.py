@@ -39,6 +39,6 @@ def test_ones_own_name_in_the_configuration_means_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ssh -G says it for everybody who has configured nobody."""
-    monkeypatch.setattr("piimage.deploy.ssh._self", lambda: "alice")
+    monkeypatch.setattr("piimage.deploy.ssh._local_user", lambda: "alice")
     words = Ssh(runner(tmp_path, "alice")).argv(Host("shed", "shed"), None)
     assert words[words.index("-l") + 1] == "root"

@@ -65,7 +65,7 @@ def follow(first: Line, seconds: int, *others: Line | PiimageError) -> tuple[str
         patch.setattr(watch, "linked", linked)
         patch.setattr(watch, "_CONFIRM_S", 0.0)
         link, ssh = cast("Link", first), cast("Ssh", None)
-        return watch.watched(link, "1", seconds, ssh, threading.Event(), lambda line: None)
+        return watch.follow_change(link, "1", seconds, ssh, threading.Event(), lambda line: None)
 
 
 def test_a_confirmation_that_may_have_been_lost_is_given_again() -> None:
