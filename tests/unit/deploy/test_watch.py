@@ -82,6 +82,6 @@ def test_a_connection_that_is_lost_before_is_taken_up_where_it_was() -> None:
 
 @pytest.mark.provokes("deploy.lost")
 def test_a_pi_that_its_new_version_cuts_off_counts_against_that_version() -> None:
-    with pytest.raises(PiimageError, match="could not be reached again") as caught:
+    with pytest.raises(PiimageError, match="could not be reached within") as caught:
         follow(Line(SWITCHED, GONE), 1)
     assert caught.value.code not in UNREACHED
