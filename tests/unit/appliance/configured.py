@@ -7,11 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from piimage.oci.bundle import bundle
-from piimage.oci.rootfs import Root, notes_of
-from piimage.oci.spec import Container
-
 from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.container.bundle import bundle
+from piimage.container.rootfs import Root, notes_of
+from piimage.container.spec import Container
 from piimage.oci.models import Execution
 from piimage.trees import folder
 from tests.unit.appliance.scripts import Pi
