@@ -1,4 +1,4 @@
-"""The rules of the firmware as a page, made from the reader's own data.
+"""The page of the firmware's rules, made from the reader's own data.
 
 python -m piimage.cli.firmware_reference > docs/reference/firmware.md
 """
@@ -12,12 +12,12 @@ from piimage.firmware.chains import CHAINS, Chain
 from piimage.firmware.rules import RULES
 
 _HEAD = """\
-# What a Pi's firmware wants of a card
+# What a Pi's firmware requires of a card
 
-Made by `python -m piimage.cli.firmware_reference`; do not edit. `piimage build` ends by reading \
-the card as every model of the board would, with every age of its boot loader, and refuses one \
-that would not boot; `piimage run` starts only what passed. QEMU runs no firmware: these rules are \
-all that stands in for it. The sources are named in `piimage/firmware/chains.py`.
+Made by `python -m piimage.cli.firmware_reference`; do not edit. At its end, `piimage build` reads \
+the card as the firmware of every model of the board would, in every version of the boot loader, \
+and refuses a card that would not boot. `piimage run` boots only a card that passes. QEMU does not \
+run the firmware, so these rules take its place. `piimage/firmware/chains.py` names the sources.
 """
 
 

@@ -68,7 +68,7 @@ def test_what_no_manifest_tells_of_is_not_called_the_same(
         (tmp_path / f"{name}.manifest.json").write_bytes(data)
     assert execute(["diff", *(str(tmp_path / f"{name}.img") for name in names)]) == 0
     assert capsys.readouterr().out == (
-        "the same, as far as manifests tell: they name no file that only its owner may read\n"
+        "the same; files that only their owner may read were not compared\n"
     )
 
 

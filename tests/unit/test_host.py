@@ -201,7 +201,7 @@ def test_a_working_folder_that_was_removed_is_said(
     folder.rmdir()
     assert cli.execute(["build", "a.yml"]) == 1
     assert capsys.readouterr().err == (
-        "piimage: the working folder was removed; cd to one that is there\n"
+        "piimage: the working folder was removed [host.no-folder]; cd to one that is there\n"
     )
 
 
@@ -252,8 +252,8 @@ def test_output_that_cannot_be_written_is_said(
         monkeypatch.setattr(sys, "stdout", full)
         assert cli.execute(words) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "standard output: what was printed cannot be written (No space left on device); "
-        "lead it to a place with room"
+        "standard output: the output cannot be written (No space left on device) [host.output]; "
+        "redirect it to a file system with free space"
     )
 
 

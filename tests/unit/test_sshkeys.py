@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piimage.cli.provision import settings as options
+from piimage.cli.provision import read_settings as options
 from piimage.config.load import load
 from piimage.config.models import Appliance
 from piimage.errors import InputError
