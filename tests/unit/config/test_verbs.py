@@ -57,7 +57,7 @@ def test_check_prints_every_error_and_exits_with_2(
     assert execute(["check", str(file)]) == 2
     assert capsys.readouterr().err == (
         f"{file}:1:1: unknown key 'bord' [config.unknown-key]; instead: board\n"
-        f"{file}:2:11: 'a_b' is no host name [config.value]; instead: letters, digits and '-' "
+        f"{file}:2:11: 'a_b' is not a host name [config.value]; instead: letters, digits and '-' "
         "(RFC 1123), such as greenhouse\n"
     )
 

@@ -8,7 +8,7 @@ import pytest
 from piimage.config.testing import Check
 from piimage.emulator.console import Line
 from piimage.run import Runner, clean_environment
-from piimage.testing.checks import output_fault, make_check
+from piimage.testing.checks import make_check, output_fault
 from piimage.testing.report import Outcome
 from piimage.testing.shell import Shell
 
