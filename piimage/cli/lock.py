@@ -9,7 +9,7 @@ import typer
 
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
-from piimage.cli.session import sources
+from piimage.cli.session import open_sources
 from piimage.config.load import load
 from piimage.events import Note
 from piimage.lock import Lock, changes
@@ -24,29 +24,31 @@ def lock(
     update: Annotated[
         list[str],
         typer.Option(
-            "--update", metavar="NAME", help="Move the pin of this package, wheel or image."
+            "--update", metavar="NAME", help="Update this package, wheel or image; repeatable."
         ),
     ] = [],
-    update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
+    update_all: Annotated[
+        bool, typer.Option("--update-all", help="Update every package, wheel and image.")
+    ] = False,
     sets: Sets = [],
     *,
     origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Resolve packages, wheels and images to a lock beside the last YAML file; say what moved."""
-    with sources(origin, verbose=verbose, as_json=json) as found:
+    """Resolve packages, wheels and images to a lock file beside the last FILE; list the changes."""
+    with open_sources(origin, verbose=verbose, as_json=json) as sources:
         appliance = load(files, sets, os.environ)
         board = load_board(appliance.board, search_path(files))
         path = lock_path(files)
         old = existing_lock(path)
-        new = make_lock(appliance, board, found, old, {"*"} if update_all else set(update))
+        new = make_lock(appliance, board, sources, old, {"*"} if update_all else set(update))
         write_lock(new, path)
         for line in changes(old or Lock(), new):
-            found.emit(Note(line))
-        found.emit(Note(f"{path}: {_counted(new)}"))
+            sources.emit(Note(line))
+        sources.emit(Note(f"{path}: {_summary(new)}"))
 
 
-def _counted(lock: Lock) -> str:
+def _summary(lock: Lock) -> str:
     kinds = {"packages": lock.packages, "images": lock.images, "wheels": lock.wheels}
     return ", ".join(f"{len(pins)} {kind}" for kind, pins in kinds.items() if pins)

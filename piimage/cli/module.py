@@ -11,7 +11,7 @@ import typer
 
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
-from piimage.cli.session import sources
+from piimage.cli.session import open_sources
 from piimage.config.load import load, load_module
 from piimage.events import Note
 from piimage.locking.resolve import lock_path
@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 
 
-class With(Enum):
-    """What sets a build apart from the host."""
+class Sandbox(Enum):
+    """What isolates a build from the host."""
 
     bubblewrap = "bubblewrap"
     docker = "docker"
@@ -46,19 +46,23 @@ def build(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE...]", help="YAML files whose locked kernel it is for.", readable=False
+            metavar="[FILE...]",
+            help="YAML files; build for the kernel in their lock.",
+            readable=False,
         ),
     ] = None,
     board: Annotated[
-        str | None, typer.Option("--board", help="Without a FILE: the board (DIR/BOARD.lock).")
+        str | None,
+        typer.Option("--board", help="Build for this board (lock: DIR/BOARD.lock), without FILE."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).", readable=False),
+        typer.Option("-o", "--out", help="Folder for NAME.ko (default: DIR).", readable=False),
     ] = None,
-    by: Annotated[
-        With, typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST): the same bytes.")
-    ] = With.bubblewrap,
+    sandbox: Annotated[
+        Sandbox,
+        typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST); both give equal bytes."),
+    ] = Sandbox.bubblewrap,
     sets: Sets = [],
     *,
     origin: Origin,
@@ -67,16 +71,16 @@ def build(
 ) -> None:
     """Cross-build a kernel module for the locked kernel of a file, or of a board."""
     if (files is None or not files) == (board is None):
-        raise typer.BadParameter("name a FILE, or a board with --board")
-    with sources(origin, verbose=verbose, as_json=json) as found:
+        raise typer.BadParameter("give either FILE or --board")
+    with open_sources(origin, verbose=verbose, as_json=json) as sources:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
-        machine = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
+        target = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
         path = lock_path(files) if files else folder / f"{board}.lock"
-        lock = locked(appliance, machine, folder, path, found)
-        engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
-        built = build_module(folder, lock, found, out or folder, engine)
+        lock = locked(appliance, target, folder, path, sources)
+        engine = DockerBuild(os.environ.get("DOCKER_HOST")) if sandbox is Sandbox.docker else None
+        built = build_module(folder, lock, sources, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]
-        said = load_module(folder)
-        about = f"{said.description} ({said.license})" if said.description else said.license
-        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))
+        module = load_module(folder)
+        about = f"{module.description} ({module.license})" if module.description else module.license
+        sources.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))

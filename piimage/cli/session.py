@@ -1,4 +1,4 @@
-"""What every verb that builds sets up first: store, runner, listener, sources."""
+"""The setup of every verb that builds: store, runner, listener, sources, project."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from piimage.store import Store, default_root
 
 
 @contextmanager
-def sources(origin: Origin, *, verbose: bool = False, as_json: bool = False) -> Iterator[Sources]:
-    """Give where inputs come from, with the listener that fits the output."""
+def open_sources(
+    origin: Origin, *, verbose: bool = False, as_json: bool = False
+) -> Iterator[Sources]:
+    """Yield the sources of packages, wheels and images, with the listener for the output."""
     with listening(verbose=verbose, as_json=as_json) as emit:
         yield sources_of(origin, Store(default_root()), Runner(emit), emit)
 
 
-def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
+def read_project(files: Sequence[Path], sets: Sequence[str], sources: Sources) -> Project:
     """Read the YAML files and their lock."""
-    return open_project(files, load(files, sets, os.environ), found)
+    return open_project(files, load(files, sets, os.environ), sources)
 
 
-def project_of_card(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
-    """Read the YAML files, for a card, and their lock; what only some Pis have is a warning.
+def read_card_project(files: Sequence[Path], sets: Sequence[str], sources: Sources) -> Project:
+    """Read the YAML files of a card and their lock; warn about what only some Pis support.
 
-    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board has not, and
-    what `refuse_unstartable` raises.
+    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board does not
+    support, and whatever `refuse_unstartable` raises.
     """
     appliance = load(files, sets, os.environ)
     refuse_unstartable(files, sets, os.environ, appliance)
     for remark in refuse_lacking(files, sets, os.environ):
-        found.emit(Warning(remark))
-    return open_project(files, appliance, found)
+        sources.emit(Warning(remark))
+    return open_project(files, appliance, sources)

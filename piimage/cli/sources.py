@@ -1,6 +1,6 @@
-"""What the options of where inputs come from mean: the one place that opens archive and registries.
+"""The only place that turns the options of an Origin into access to archive and registries.
 
-Apart from `session`, which imports all that builds: a small change of a container goes without.
+It is not part of `session`, which imports everything that builds: `piimage pkg` needs only this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from piimage.store import Store
 
 
 def sources_of(origin: Origin, store: Store, runner: Runner, emit: Listener) -> Sources:
-    """Return what the options of `origin` say of where inputs come from."""
+    """Return the sources that the options of `origin` name."""
     access = Access(frozenset(origin.insecure), origin.certificates, origin.auth_file)
     return Sources(
         store, runner, emit, time.time, origin.mirror, origin.snapshot, origin.offline, access,

@@ -79,8 +79,8 @@ def test_it_is_taken(tmp_path: Path, text: str) -> None:
         ("network: {ethernet: {interface: eth0.100.200}}", "a VLAN within a VLAN; instead: eth0.1"),
         ("network: {ethernet: {interface: eth0.}}", "'eth0.' is no VLAN; instead: eth0.NUMBER"),
         ("network: {ethernet: {interface: all}}", "'all' is no wired network"),
-        ("hostname: 192.168.1.5", "'192.168.1.5' would be taken for an address"),
-        ("hostname: pi.7", "'pi.7' would be taken for an address"),
+        ("hostname: 192.168.1.5", "'192.168.1.5' looks like an IP address"),
+        ("hostname: pi.7", "'pi.7' looks like an IP address"),
     ],
 )
 def test_what_cannot_be_made_is_refused(tmp_path: Path, text: str, message: str) -> None:

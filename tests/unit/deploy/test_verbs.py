@@ -57,7 +57,7 @@ def test_status_of_one_is_a_page(pis: list[Stand], capsys: pytest.CaptureFixture
     assert cli.execute(["status", "a"]) == 0
     out = capsys.readouterr().out
     assert "board:       qemu-virt" in out
-    assert "power:       not told by this kernel" in out
+    assert "power:       not reported by this kernel" in out
     assert cli.execute(["status", "a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["hosts"]["a"]["board"] == "qemu-virt"
 
@@ -158,18 +158,18 @@ def test_a_roll_out_that_was_stopped_names_who_was_not_begun() -> None:
     with pytest.raises(ErrorGroup) as caught:
         _conclude((Result("a", error=bad), Result("b"), Result("c")))
     assert [error.code for error in caught.value.errors] == ["deploy.rolled-back", "deploy.stopped"]
-    assert "not begun: b, c" in str(caught.value)
+    assert "skipped hosts: b, c" in str(caught.value)
 
 
 def test_the_files_host_key_is_pinned_where_the_inventory_pins_none(tmp_path: Path) -> None:
     from piimage.card.hostkey import make_host_key, read_host_key
-    from piimage.cli.deploy import _pinned
+    from piimage.cli.deploy import _with_host_key
     from piimage.deploy.hosts import Host
     from piimage.run import Runner
 
     key = tmp_path / "key"
     make_host_key(key, Runner())
     own = Host("b", "b", host_key="ssh-ed25519 AAAA")
-    first, second = _pinned((Host("a", "a"), own), str(key))
+    first, second = _with_host_key((Host("a", "a"), own), str(key))
     assert first.host_key == read_host_key(key).public
     assert second == own

@@ -161,7 +161,7 @@ def test_a_card_is_told_while_it_is_flashed(image: Image, tmp_path: Path) -> Non
 
 def test_a_card_that_was_used_is_told_by_its_device(image: Image, tmp_path: Path) -> None:
     told = Settings(timezone="Asia/Tokyo").files()
-    with medium.kept(str(image.image), 0, None) as card_:
+    with medium.pinned(str(image.image), 0, None) as card_:
         provision.provision(card_, Runner(), told)
     alone = tmp_path / "alone"
     alone.write_bytes(image.image.read_bytes()[9 * MIB :])
@@ -219,7 +219,7 @@ def test_a_damaged_file_system_is_not_touched(image: Image) -> None:
         file.write(b"\xff" * 8 * MIB)
     before = image.image.read_bytes()
     with (
-        medium.kept(str(image.image), 0, None) as card_,
+        medium.pinned(str(image.image), 0, None) as card_,
         pytest.raises(PiimageError, match="damaged") as caught,
     ):
         provision.provision(card_, Runner(), Settings("shed").files())
@@ -255,7 +255,7 @@ def test_a_name_that_leads_elsewhere_meanwhile_changes_nothing(
         name.unlink()
         name.symlink_to(other)
 
-    with medium.kept(str(name), 0, None) as card_:
+    with medium.pinned(str(name), 0, None) as card_:
         provision.provision(card_, cast("Runner", Meddler(swap)), Settings("shed").files())
     assert other.read_bytes() != image.image.read_bytes()
     alone = tmp_path / "alone"
@@ -278,7 +278,7 @@ def test_the_card_is_held_while_files_are_written_to_it(image: Image) -> None:
             else:
                 held.append((program, False))
 
-    with medium.kept(str(image.image), 0, None) as card_:
+    with medium.pinned(str(image.image), 0, None) as card_:
         provision.provision(card_, cast("Runner", Meddler(look)), Settings("shed").files())
     assert held == [("e2fsck", False), ("debugfs", True), ("debugfs", True)]
 
@@ -287,7 +287,7 @@ def test_the_card_is_held_while_files_are_written_to_it(image: Image) -> None:
 def test_a_card_without_room_is_named_as_the_user_does(image: Image) -> None:
     told = {"piimage/provision/settings": DataFile(bytes(range(256)) * (1 << 16))}
     with (
-        medium.kept(str(image.image), 0, None) as card_,
+        medium.pinned(str(image.image), 0, None) as card_,
         pytest.raises(PiimageError, match="cannot be written to the data partition") as caught,
     ):
         provision.provision(card_, Runner(), told)
@@ -307,7 +307,7 @@ def test_a_full_host_disk_is_no_success(image: Image, monkeypatch: pytest.Monkey
 def test_settings_outlast_a_card_that_is_pulled(image: Image) -> None:
     """The last that happens to the card is a sync of the bytes that it has then."""
     told = Settings("shed", timezone="Asia/Tokyo").files()
-    with recording() as journal, medium.kept(str(image.image), 0, None) as card_:
+    with recording() as journal, medium.pinned(str(image.image), 0, None) as card_:
         provision.provision(card_, Runner(), told)
         journal.holds(image.image)
 
