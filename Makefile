@@ -25,7 +25,7 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check -q .
 	.venv/bin/mypy
-	.venv/bin/pytest tests/unit -n $(WORKERS)
+	.venv/bin/pytest tests/unit libraries -n $(WORKERS)
 
 test: check
 	.venv/bin/pytest tests/system --durations 10

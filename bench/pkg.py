@@ -75,8 +75,8 @@ def ours(folder: Path, work: Path) -> Cost:
     # Byte code is written once and kept, as pip does when it installs.
     code = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(work / "code")}
     default = {"PIIMAGE_STORE": str(default_root()), **code}
-    measure(PIIMAGE, "pkg", "build", folder, cwd=work / "setup", env=default)
-    build = (PIIMAGE, "pkg", "build", "--offline", "--locked", folder)
+    measure(PIIMAGE, "pkg", "build", "--context", work, folder, cwd=work / "setup", env=default)
+    build = (PIIMAGE, "pkg", "build", "--offline", "--locked", "--context", work, folder)
     lock = folder / "service.lock"
     stores = [{**filled_store(lock, work / name), **code} for name in ("one", "two")]
     cold, again = (measure(*build, cwd=work, env=env) for env in stores)
@@ -145,7 +145,7 @@ def engine_cpu(pid: int) -> float:
 
 
 def peer(folder: Path, base: Path | None, work: Path) -> Cost:
-    """Build the Dockerfile of `folder` with the folder above as context; return what it took."""
+    """Build the Dockerfile of `folder`, with `work` as context; return what it took."""
     tar = base or work / "base.tar"
     # BuildKit's containers do not see this host's /etc/hosts.
     host_of_mirror = str(urlsplit(mirror()).hostname)
@@ -162,7 +162,7 @@ def peer(folder: Path, base: Path | None, work: Path) -> Cost:
             program, "build", "--platform", "linux/arm64", "--network", "host", "--no-cache",
             "--add-host", f"{host_of_mirror}={socket.gethostbyname(host_of_mirror)}",
             "--provenance=false", "--build-arg", f"BASE={BASE}", "--output", "type=docker",
-            "-t", "piimage-bench/peer:1", "-f", folder / "Dockerfile", folder.parent,
+            "-t", "piimage-bench/peer:1", "-f", folder / "Dockerfile", work,
             cwd=work, env={"DOCKER_HOST": host},
         )  # fmt: skip
         wall = time.monotonic() - began
@@ -184,9 +184,8 @@ def main() -> None:
     print(f"load before: {os.getloadavg()[0]:.2f}; processors: {os.cpu_count()}")
     with tempfile.TemporaryDirectory(prefix="piimage-bench-") as name:
         work = Path(name)
-        shutil.copytree(
-            ROOT / "services", work / "services", ignore=shutil.ignore_patterns("*.lock")
-        )
+        for copied in ("libraries", "services"):
+            shutil.copytree(ROOT / copied, work / copied, ignore=shutil.ignore_patterns("*.lock"))
         folder = work / "services" / chosen.folder.resolve().name
         (work / "engine").mkdir()
         own = ours(folder, work)

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), *(str(ROOT / "services" / name) for name in ("sensorkit", "chipmodels"))]
+FOLDERS = (".", "libraries/sensorkit", "libraries/sensorkit/tests", "libraries/chipmodels")
+sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 
 from tests.system.sensorkit.costs import all_costs  # noqa: E402 -- from the paths just set
 

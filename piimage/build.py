@@ -11,11 +11,11 @@ from piimage.boards import Board, load_board, search_path
 from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.config.models import Appliance
-from piimage.dockerfiles import folders_of
 from piimage.firmware.reader import require_bootable
 from piimage.formats.chosen import Chosen
 from piimage.lock import Lock, require_current
-from piimage.locking import (
+from piimage.locking.dockerfiles import folders_of
+from piimage.locking.resolve import (
     Sources,
     asked,
     asked_images,
@@ -24,10 +24,10 @@ from piimage.locking import (
     make_lock,
     write_lock,
 )
+from piimage.locking.wheels import asked_sources, asked_wheels, fetch_wheels, folders_with_wheels
 from piimage.plan.containers import plan_containers
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
-from piimage.plan.wheels import asked_sources, asked_wheels, fetch_wheels, folders_with_wheels
 from piimage.results import results
 from piimage.run import Runner
 from piimage.steps import Builder, Job, Step

@@ -34,7 +34,7 @@ from piimage.store import Store
 Stamp = tuple[int, ...] | None
 """What tells one state of a file or folder from another; None where nothing is."""
 
-_SHIPPED: Final = ("boards", "appliance", "services", "kernel-modules")
+_SHIPPED: Final = ("boards", "appliance", "bases", "libraries", "services", "kernel-modules")
 _WORD: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_VARIABLES: Final = "PIIMAGE_"
 _LIBRARIES: Final = "/etc/ld.so.cache"

@@ -1,28 +1,15 @@
-"""What all tests share: marks by folder, and the check that `provokes` tells the truth."""
+"""What piimage's tests share: marks by folder, and the check that `provokes` tells the truth."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
-
-# Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
-settings.register_profile(
-    "piimage",
-    deadline=None,
-    derandomize="CI" in os.environ,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("piimage")
-
-pytest_plugins = ["chipmodels.testing.plugin"]  # device nodes for the drivers' tests
 
 SYSTEM = Path(__file__).parent / "system"
 

@@ -11,7 +11,7 @@ from piimage.cli.output import say, tell
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load_all
 from piimage.config.models import Appliance
-from piimage.oci.starts import refuse_unstartable
+from piimage.container.starts import refuse_unstartable
 
 EXAMPLE = "Example: piimage check pi4.yml --set hostname=greenhouse"
 
@@ -40,8 +40,8 @@ def _refuse_ungranted(files: Sequence[Path], sets: Sequence[str], appliance: App
     if not lock.images or not default_root().is_dir():
         return
     from piimage.config.places import image_places  # noqa: PLC0415
-    from piimage.images import stored_images  # noqa: PLC0415
-    from piimage.plan.grants import refuse_ungranted  # noqa: PLC0415
+    from piimage.locking.grants import refuse_ungranted  # noqa: PLC0415
+    from piimage.locking.images import stored_images  # noqa: PLC0415
 
     places = image_places(files, sets, os.environ)
     refuse_ungranted(appliance, lock.images, stored_images(default_root()).execution, places)

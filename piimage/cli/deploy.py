@@ -28,7 +28,7 @@ from piimage.deploy.text import printable
 from piimage.deploy.workloads import build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 
 KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"

@@ -12,7 +12,7 @@ from piimage import events
 from piimage.cli.output import put
 from piimage.hardware.functions import Need, State
 from piimage.hardware.survey import Surveyed, kernels, pis, survey
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
@@ -71,7 +71,7 @@ def _missing(found: Sequence[Surveyed]) -> Iterator[str]:
 def _reasons(name: str, needs: Iterable[Need]) -> Iterator[str]:
     for need in needs:
         if not need.state.works:
-            why = _WHY[need.state].format(what=f"`{need.what}`", module=f"`{need.module}`")
+            why = _WHY[need.state].format(what=f"`{need.name}`", module=f"`{need.module}`")
             yield f"{name}: {why}"
 
 

@@ -13,7 +13,7 @@ from piimage.cli.session import sources
 from piimage.config.load import load
 from piimage.events import Note
 from piimage.lock import Lock, changes
-from piimage.locking import existing_lock, lock_path, make_lock, write_lock
+from piimage.locking.resolve import existing_lock, lock_path, make_lock, write_lock
 
 EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
 

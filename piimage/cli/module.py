@@ -14,7 +14,7 @@ from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import sources
 from piimage.config.load import load, load_module
 from piimage.events import Note
-from piimage.locking import lock_path
+from piimage.locking.resolve import lock_path
 from piimage.modules.build import alone, build_module, locked
 from piimage.toolchain.docker import DockerBuild
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from piimage import events
 from piimage.deploy.text import printable, printable_lines
 from piimage.errors import ErrorGroup, PiimageError
-from piimage.host import explained
+from piimage.host import explain
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -151,7 +151,7 @@ def host_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, PiimageError) or (known := explained(error)) is None:
+        if isinstance(error, PiimageError) or (known := explain(error)) is None:
             raise
         raise known from error
 

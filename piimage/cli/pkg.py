@@ -20,7 +20,7 @@ from piimage.store import Store, default_root
 
 # What composes is imported where it is used: that is most of the time that a small change takes.
 if TYPE_CHECKING:
-    from piimage.locking import Sources
+    from piimage.locking.resolve import Sources
     from piimage.oci.registry import Access
     from piimage.pkg.image import Built
     from piimage.pkg.listing import Row

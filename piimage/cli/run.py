@@ -18,7 +18,7 @@ from piimage.cli.output import tell
 from piimage.cli.session import project_of_card, sources
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 

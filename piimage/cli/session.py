@@ -13,9 +13,9 @@ from piimage.cli.output import listening
 from piimage.cli.sources import sources_of
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load
+from piimage.container.starts import refuse_unstartable
 from piimage.events import Warning
-from piimage.locking import Sources
-from piimage.oci.starts import refuse_unstartable
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.store import Store, default_root
 

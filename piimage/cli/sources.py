@@ -10,7 +10,7 @@ import time
 
 from piimage.cli.options import Origin
 from piimage.events import Listener
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store

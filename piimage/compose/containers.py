@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.compose.layers import Layer
 from piimage.config.container import ContainerConfig
-from piimage.oci.bundle import containers_tree
+from piimage.container.bundle import containers_tree
+from piimage.container.rootfs import LayerNotes, Root
+from piimage.container.spec import Container, ContainerKind
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import LayerNotes, Root
-from piimage.oci.spec import Container, ContainerKind
 from piimage.steps import Job
 from piimage.trees import Entry, Tree, file, folder
 
@@ -52,8 +51,6 @@ class ContainersLayer(Layer):
 
     `ids` are the numbers that a container's name stands for in `uid` and `gid`.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.oci", "piimage.config")
 
     containers: tuple[ContainerPlan, ...]
     ids: Mapping[str, int]

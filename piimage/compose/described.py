@@ -9,10 +9,10 @@ from pathlib import Path
 from piimage.compose.layers import FilesLayer, Layer, Package, PackagesLayer
 from piimage.compose.python import Python
 from piimage.compose.rules import Bundle, File, Folder, Group, Rules, User
-from piimage.config.laid import MERGED
 from piimage.config.rootfs import RootFileSystem, TreeFile
 from piimage.debian.package import Package as LockedPackage
 from piimage.errors import InputError
+from piimage.trees import MERGED
 
 _CERTIFICATES = Bundle(
     "etc/ssl/certs/ca-certificates.crt", "usr/share/ca-certificates/mozilla/*.crt"

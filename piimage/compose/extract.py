@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.compose.layers import Package
-from piimage.compose.rules import matcher
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError
+from piimage.patterns import matcher
 from piimage.steps import Job, Step
 from piimage.store import Blob
 from piimage.trees import Entry, Kind, read_tar
@@ -18,8 +17,6 @@ from piimage.trees import Entry, Kind, read_tar
 @dataclass(frozen=True)
 class Extracted(Step):
     """The files of `packages` that match `patterns`; an output each, named by its path."""
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
 
     name: str
     packages: tuple[Package, ...]

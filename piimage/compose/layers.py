@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from piimage import packers
 from piimage.card.squashfs import Compression, write_squashfs
-from piimage.compose.rules import File, Matcher, Rules, added
-from piimage.config.laid import MERGED
+from piimage.compose.rules import File, Rules, added
+from piimage.container.rootfs import Notebook
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.oci.rootfs import Notebook
+from piimage.patterns import Matcher
 from piimage.sbom.ledger import Ledger
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
-from piimage.trees import Entry, Kind, Placement, Tree, file, read_tar, tar_chunks
+from piimage.trees import MERGED, Entry, Kind, Placement, Tree, file, read_tar, tar_chunks
 
 if TYPE_CHECKING:
     from piimage.kernel.modules import ModuleTree
@@ -28,14 +28,10 @@ class Layer(Step):
     """A tree that can be written as a layer.
 
     Outputs: ``squashfs``, the layer; ``notes``, what of it a container's configuration depends on
-    (`piimage.oci.rootfs.LayerNotes`); ``files``, from what each file came
+    (`piimage.container.rootfs.LayerNotes`); ``files``, from what each file came
     (`piimage.sbom.ledger.Ledger`).
     """
 
-    uses: ClassVar[tuple[str, ...]] = (
-        "piimage.card.squashfs", "piimage.debian.deb", "piimage.oci.rootfs", "piimage.sbom",
-        "piimage.trees",
-    )  # fmt: skip
     tools: ClassVar[tuple[str, ...]] = packers.LAYERS
 
     @property

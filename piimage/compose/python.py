@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from piimage.compose.layers import FilesLayer, Layer
 from piimage.compose.rules import File, Rules
-from piimage.config.laid import MERGED
 from piimage.lock import LockedWheel
 from piimage.python.project import read_project
 from piimage.python.wheel import Wheel
 from piimage.steps import Job
 from piimage.store import Blob
-from piimage.trees import Entry, Placement, Tree
+from piimage.trees import MERGED, Entry, Placement, Tree
 
 if TYPE_CHECKING:
     from piimage.python.source import BuiltWheel
@@ -37,8 +36,6 @@ class WheelsLayer(Layer):
     Those that were `built` come last. It has no name of its own: containers with the same wheels
     have the same layer.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.python.wheel")
 
     wheels: tuple[WheelFile, ...]
     python: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from piimage.card.squashfs import write_squashfs
 from piimage.compose.layers import FilesLayer, Layer
-from piimage.oci.rootfs import Notebook
+from piimage.container.rootfs import Notebook
 from piimage.sbom.ledger import Ledger
 from piimage.steps import Job
 from piimage.store import Blob

@@ -19,8 +19,8 @@ from piimage.composefile.service import Service
 from piimage.composefile.values import capability_names
 from piimage.composefile.variables import Interpolation, settings
 from piimage.composefile.words import carry, in_order, understood
-from piimage.config.document import Document, each_scalar, parse_document
-from piimage.config.nodes import MapNode, ScalarNode
+from piimage.document.document import Document, each_scalar, parse_document
+from piimage.document.nodes import MapNode, ScalarNode
 from piimage.errors import InputError, raise_all
 
 _TOP: Final = ("services", "volumes", "networks", "secrets", "configs", "name", "version")

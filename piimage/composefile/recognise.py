@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from piimage.config.document import Document
-from piimage.config.nodes import MapNode
+from piimage.document.document import Document
+from piimage.document.nodes import MapNode
 
 
 def is_compose(document: Document) -> bool:

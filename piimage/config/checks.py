@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from piimage import resources
-from piimage.config.boundary import is_inside, leading_out, outside
-from piimage.config.document import Document, resolve
+from piimage.boundary import is_inside, leading_out, outside
 from piimage.config.laid import misplaced, spelled
-from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
+from piimage.document.document import Document, resolve
+from piimage.document.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.errors import InputError, PiimageError
 from piimage.sshkeys import keys_of
 from piimage.wifi import WANTED, secret_in
@@ -227,7 +227,7 @@ def _setting_errors(root: MapNode) -> Iterator[InputError]:
             if found := fault(key, one.text):
                 at = one.at if found.of_value else config.keys[key]
                 yield InputError(
-                    "config.value", found.what, place=str(at), hint=f"instead: {found.instead}"
+                    "config.value", found.message, place=str(at), hint=f"instead: {found.instead}"
                 )
 
 

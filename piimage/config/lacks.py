@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 from piimage import resources
 from piimage.boards import Absent, Board, Lack, known_boards, load_board, search_path
-from piimage.config.document import read_document, with_paths
-from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
+from piimage.document.document import read_document, with_paths
+from piimage.document.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.errors import InputError, raise_all
 from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of

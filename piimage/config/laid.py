@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from piimage.tars import MAX_NAME
+from piimage.trees import MERGED
 
-MERGED: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-"""The folders that a merged /usr makes links of, and where they lead."""
 _NEEDED: Final = frozenset(
     {"containers", "data", "dev", "etc", "proc", "run", "sys", "usr", "usr/bin", "usr/lib",
      "usr/sbin", "var"}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic import ValidationError
 
 from piimage.boards import search_path
+from piimage.boundary import boundary, require_inside
 from piimage.composefile.recognise import is_compose
-from piimage.config.boundary import boundary, require_inside
 from piimage.config.checks import appliance_errors, boundary_errors, folder_errors
 from piimage.config.container import ContainerConfig
-from piimage.config.document import Document, parse_document, read_document, with_paths
 from piimage.config.models import Appliance
 from piimage.config.paths import APPLIANCE_PATHS, FOLDER_PATHS, packages_built
 from piimage.config.values import Part
+from piimage.document.document import Document, parse_document, read_document, with_paths
 from piimage.errors import ErrorGroup, InputError, PiimageError, raise_all
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def load_all(
 
 def _read_module(folder: Path) -> None:
     """Read a module folder as a build does: its module.yml, and what the module is made of."""
-    from piimage.modules.folder import module_folder  # noqa: PLC0415  # it imports this module
+    from piimage.config.module_folder import module_folder  # noqa: PLC0415  # it imports this module
 
     found = module_folder(folder)
     if found.prebuilt() is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from piimage.config.document import Change
+from piimage.document.document import Change
 from piimage.sshkeys import is_key
 
 SECTIONS: Final = ("onboot", "services", "onshutdown")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from piimage.config.document import read_document
-from piimage.config.nodes import ListNode, MapNode, ScalarNode
 from piimage.config.paths import SECTIONS
+from piimage.document.document import read_document
+from piimage.document.nodes import ListNode, MapNode, ScalarNode
 
 
 def image_places(

@@ -8,10 +8,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from piimage.config.document import VARIABLES, Document, plain
-from piimage.config.nodes import ScalarNode
 from piimage.config.paths import SECTIONS
 from piimage.config.values import PROBLEM, closest, did_you_mean, quoted
+from piimage.document.document import VARIABLES, Document, plain
+from piimage.document.nodes import ScalarNode
 from piimage.errors import InputError, PiimageError
 
 Schema = Mapping[str, Any]

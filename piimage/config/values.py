@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import CoreSchema
 
 from piimage import hostname
+from piimage.document.nodes import Written
 
 _QUOTES: Final = "'\""
 PROBLEM: Final = "piimage"
@@ -252,18 +253,6 @@ BackoffRange = Annotated[
 
 
 # Text ---------------------------------------------------------------------------------------
-
-
-class Written(int):
-    """A whole number that remembers how it was written (``0x77``, ``0644``)."""
-
-    text: str
-
-    def __new__(cls, value: int, text: str) -> Self:
-        """Make the number `value`, written as `text`."""
-        made = super().__new__(cls, value)
-        made.text = text
-        return made
 
 
 def as_text(value: object) -> object:

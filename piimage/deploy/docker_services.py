@@ -17,6 +17,7 @@ import docker
 
 from piimage import events
 from piimage.config.container import Health
+from piimage.container.seccomp import ARCHITECTURES
 from piimage.deploy.docker_containers import (
     DEPLOY_LABEL,
     NEXT,
@@ -29,7 +30,6 @@ from piimage.deploy.docker_settings import cannot, create_body
 from piimage.deploy.text import printable
 from piimage.deploy.workloads import Workload
 from piimage.errors import PiimageError, raise_all
-from piimage.oci.seccomp import ARCHITECTURES
 from piimage.store import Blob, Store
 
 _SETTLE: Final = 3.0  # seconds that a service without a health check has to live

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from piimage.config.container import ContainerConfig, Health
+from piimage.container.capabilities import administers, capabilities_of
+from piimage.container.mounts import complete_mount
+from piimage.container.seccomp import default_profile
+from piimage.container.spec import MASKED, READ_ONLY
 from piimage.deploy.workloads import Workload, beyond, refusals
 from piimage.errors import PiimageError
-from piimage.oci.capabilities import administers, capabilities_of
-from piimage.oci.mounts import complete_mount
-from piimage.oci.seccomp import default_profile
-from piimage.oci.spec import MASKED, READ_ONLY
 
 TARGET: Final = "a Docker engine"
 _UNKNOWN: Final = (

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import yaml
 
 from piimage.config.container import ContainerConfig, Health
+from piimage.container.capabilities import capabilities_of
+from piimage.container.mounts import complete_mount
 from piimage.deploy.workloads import Workload, beyond, refusals
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.oci.capabilities import capabilities_of
-from piimage.oci.mounts import complete_mount
 
 TARGET: Final = "Kubernetes"
 BOARD_LABEL: Final = "piimage.board"

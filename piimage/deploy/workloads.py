@@ -10,14 +10,14 @@ from piimage.build import Project, make_steps, plan
 from piimage.compose.containers import ContainerPlan, decided
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
+from piimage.container.rootfs import User
+from piimage.container.spec import ROOTS, Container, run_as
 from piimage.errors import InputError, raise_all
 from piimage.events import Note
 from piimage.formats.images import Images, image
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import User
-from piimage.oci.spec import ROOTS, Container, run_as
 from piimage.plan.localtime import LOCAL_TIME
 from piimage.plan.slot import Version
 from piimage.steps import Job

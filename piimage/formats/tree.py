@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piimage.compose.layers import Layer, LayerTar
+from piimage.container.rootfs import LayerNotes
 from piimage.durable import write_chunks
 from piimage.oci.layers import OPAQUE_XATTR, is_whiteout
-from piimage.oci.rootfs import LayerNotes
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
 from piimage.trees import Entry, Kind, Tree, folder, read_tar, tar_chunks

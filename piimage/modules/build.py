@@ -8,14 +8,14 @@ from pathlib import Path
 
 from piimage.boards import Board
 from piimage.config.models import Appliance, Module
+from piimage.config.module_folder import ModuleFolder, module_folder
 from piimage.durable import write_chunks
 from piimage.errors import InputError
 from piimage.kernel.modinfo import ModuleInfo, read_modinfo
 from piimage.lock import Lock, require_current
-from piimage.locking import Sources, asked, existing_lock, make_lock, write_lock
-from piimage.modules.folder import ModuleFolder, module_folder
+from piimage.locking.resolve import Sources, asked, existing_lock, make_lock, write_lock
+from piimage.locking.wheels import asked_sources, asked_wheels, folders_with_wheels
 from piimage.modules.steps import module_step
-from piimage.plan.wheels import asked_sources, asked_wheels, folders_with_wheels
 from piimage.steps import Builder, Job, Step
 from piimage.toolchain.docker import DockerBuild
 from piimage.toolchain.steps import Compiled

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.compose.extract import Extracted
 from piimage.compose.layers import Package as UnpackedPackage
+from piimage.config.module_folder import ModuleFolder
 from piimage.debian.deb import data_stream
 from piimage.debian.package import Package
 from piimage.errors import InputError
 from piimage.inflate import Chunks, Inflated, unxz
 from piimage.lock import Lock
-from piimage.modules.folder import ModuleFolder
-from piimage.modules.requests import LockedKernel, locked_kernel
+from piimage.lock.roots import HEADERS, SOURCE, TOOLCHAIN
+from piimage.locking.kernel import LockedKernel, locked_kernel
 from piimage.steps import Job, Step
 from piimage.store import Blob
-from piimage.toolchain.roots import COMPILER, HEADERS, SOURCE, TOOLCHAIN
+from piimage.toolchain.roots import COMPILER
 from piimage.toolchain.sandbox import WORK
 from piimage.toolchain.steps import Compiled, Made, Source
 from piimage.toolchain.tree import Tool, Tools, build_architecture
@@ -30,8 +31,6 @@ PREFIX: Final = "aarch64-linux-gnu-"
 @dataclass(frozen=True)
 class KernelFiles(Step):
     """Files of the kernel's source, out of Debian's package of it; an output each, by path."""
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb",)
 
     package: Blob
     files: tuple[str, ...]

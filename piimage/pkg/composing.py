@@ -16,6 +16,7 @@ from piimage.config.container import (
     with_user,
 )
 from piimage.lock import Lock
+from piimage.locking.folders import Folder
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
 from piimage.pkg.layers import ImageLayer, packed
@@ -23,7 +24,6 @@ from piimage.pkg.locking import folder, for_platform
 from piimage.pkg.source import AMD64, Source
 from piimage.pkg.workshop import Workshop
 from piimage.plan.composed import composed
-from piimage.plan.folders import Folder
 from piimage.sbom.ledger import Page
 from piimage.steps import Builder, Job
 
@@ -87,7 +87,7 @@ def _made(steps: tuple[ImageLayer, ...], lock: Lock, workshop: Workshop) -> Job:
         workshop.sources().fetcher().fetch(packages)
     wheels = [one for one in lock.wheels if one.sha256 in wanted]
     if not all(workshop.store.has(one.blob) for one in wheels):
-        from piimage.plan.wheels import fetch_wheels  # noqa: PLC0415  # seldom needed
+        from piimage.locking.wheels import fetch_wheels  # noqa: PLC0415  # seldom needed
 
         fetch_wheels(lock, wanted, workshop.store, workshop.sources().wheels)
     return builder.build(*steps)

@@ -23,11 +23,11 @@ from piimage.lock import (
     read_lock,
     render_lock,
 )
+from piimage.lock.roots import is_for_building
+from piimage.locking.folders import Folder, folder_requests
 from piimage.oci.models import ARM64, Platform
 from piimage.pkg.source import LOCK, Dockerfile, Source
 from piimage.pkg.workshop import Workshop
-from piimage.plan.folders import Folder, folder_requests
-from piimage.toolchain.roots import is_for_building
 
 _FEW = 8
 
@@ -157,7 +157,7 @@ def _with_wheels(
     workshop: Workshop,
 ) -> Lock:
     """Return `lock` with wheels for every platform that it has packages for."""
-    from piimage.plan.wheels import lock_wheels  # noqa: PLC0415  # a current lock does without
+    from piimage.locking.wheels import lock_wheels  # noqa: PLC0415  # a current lock does without
 
     whole = folder(source)
     assert whole is not None  # noqa: S101  # a Dockerfile asks for no wheels
@@ -209,8 +209,8 @@ def _resolved(
         return Lock()
     sources = workshop.sources()
     if wanted:
-        from piimage.debian.pinning import Pinning  # noqa: PLC0415  # a current lock does without
-        from piimage.plan.requests import release_suites  # noqa: PLC0415
+        from piimage.locking.packages import Pinning  # noqa: PLC0415  # a current lock does without
+        from piimage.locking.requests import release_suites  # noqa: PLC0415
 
         packages = frozenset(moving) - set(images) - {wheel.name for wheel in lock.wheels}
         pinning = Pinning(sources.archive(), sources.fetcher(), release_suites())

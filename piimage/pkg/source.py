@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from piimage.config.boundary import require_inside
+from piimage.boundary import require_inside
 from piimage.config.load import load_folder
 from piimage.errors import InputError
 from piimage.oci.models import ARM64, Platform

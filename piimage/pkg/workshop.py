@@ -12,7 +12,7 @@ from piimage.run import Runner
 from piimage.store import Store
 
 if TYPE_CHECKING:
-    from piimage.locking import Sources
+    from piimage.locking.resolve import Sources
 
 
 @dataclass(frozen=True)

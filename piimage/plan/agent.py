@@ -10,27 +10,12 @@ from piimage.compose.described import folder_files, packages_layer
 from piimage.compose.layers import FilesLayer, Layer
 from piimage.compose.rules import Rules
 from piimage.config.models import Appliance
-from piimage.debian.request import Request
 from piimage.lock import Lock
-from piimage.plan.folders import base_tree
+from piimage.locking.folders import base_tree
+from piimage.locking.requests import AGENT_BASE, AGENT_ROOT, wants_agent
 
-_BASE: Final = "python"
-_ROOT: Final = f"base/{_BASE}"
-_SSHD: Final = "sshd"
 _NAME: Final = "the agent"
 _LIBRARY: Final = "usr/lib/piimage/agent"
-
-
-def wants_agent(appliance: Appliance) -> bool:
-    """Tell whether anybody could reach the agent: the ready-made sshd is among the services."""
-    return any(entry.use == _SSHD for entry in appliance.services)
-
-
-def agent_requests(appliance: Appliance) -> Iterator[Request]:
-    """Give what the archive is asked for: the Python that services share."""
-    if wants_agent(appliance):
-        tree = base_tree(_BASE)
-        yield Request(_ROOT, tree.packages, tree.without)
 
 
 def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
@@ -40,7 +25,9 @@ def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
     """
     if not wants_agent(appliance):
         return
-    yield packages_layer(f"base {_BASE}", base_tree(_BASE), lock.of_root(_ROOT), lowest=True)
+    yield packages_layer(
+        f"base {AGENT_BASE}", base_tree(AGENT_BASE), lock.of_root(AGENT_ROOT), lowest=True
+    )
     source = resources.path("appliance") / "agent"
     files = (*folder_files(source / "lib", _LIBRARY), *folder_files(source / "bin", "usr/bin"))
     yield FilesLayer(_NAME, Rules(files=files))

@@ -10,9 +10,8 @@ from piimage.compose.layers import Layer
 from piimage.compose.python import Python
 from piimage.config.container import ContainerConfig, merge, secure_defaults
 from piimage.lock import Lock
+from piimage.locking.folders import Folder, base_tree, folder_target
 from piimage.oci.models import Execution
-from piimage.plan.folders import Folder, base_tree
-from piimage.python.target import Target, target_of
 
 if TYPE_CHECKING:
     from piimage.python.source import BuiltWheel
@@ -54,12 +53,3 @@ def _python(folder: Folder, lock: Lock) -> Python:
         built = tuple(built_wheel(one, target, lock) for one in pins if one.is_source)
     projects = tuple(Path(one) for one in service.python)
     return Python(target.python, target.architecture, wheels, projects, built)
-
-
-def folder_target(folder: Folder, lock: Lock) -> Target:
-    """Return the Python that a container has; InputError ``python.no-python`` if it has none."""
-    service = folder.service
-    packages = list(lock.of_root(folder.root)) if service.packages else []
-    if service.base is not None:
-        packages += lock.of_root(f"base/{service.base}")
-    return target_of(packages, str(folder.path / "service.yml"))

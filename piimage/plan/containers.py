@@ -19,16 +19,16 @@ from piimage.config.container import (
     secure_defaults,
 )
 from piimage.config.models import Appliance, Entry, Logging
-from piimage.dockerfiles import base_images, says_label
+from piimage.container.bundle import folder_name
+from piimage.container.spec import READ_ONLY, ROOTS, ContainerKind, container_ids
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
-from piimage.oci.bundle import folder_name
+from piimage.locking.dockerfiles import base_images, says_label
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.grants import asking, gathering, require_consent, require_granted
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
-from piimage.oci.spec import READ_ONLY, ROOTS, ContainerKind, container_ids
 from piimage.plan.composed import Made, composed
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.grants import asking, gathering, require_consent, require_granted
 from piimage.plan.localtime import with_local_time
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import yaml
 from piimage.compose.rules import File, Folder
 from piimage.config.laid import leading, spelled
 from piimage.config.models import Appliance
+from piimage.container.spec import container_ids
 from piimage.errors import InputError
-from piimage.oci.spec import container_ids
-from piimage.plan.folders import entries
+from piimage.locking.folders import entries
 
 if TYPE_CHECKING:
     from piimage.config.models import File as Described

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from piimage.boards import Board
 from piimage.config.models import Appliance
+from piimage.config.module_folder import ModuleFolder, module_folders
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts
 from piimage.lock import Lock
-from piimage.modules.folder import ModuleFolder, module_folders
+from piimage.locking.requests import wants_wifi
 from piimage.modules.steps import module_step, required_kernel, symbols
-from piimage.plan.network import vlan_modules, wants_wifi
+from piimage.plan.network import vlan_modules
 from piimage.steps import Step
 
 

@@ -12,35 +12,20 @@ from piimage.compose.rules import File, Rules
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.config.network import Ethernet, Network, Wifi
-from piimage.debian.request import Request
+from piimage.container.bundle import quote
 from piimage.errors import InputError
 from piimage.firmware.radios import radio_globs, radio_needs
 from piimage.lock import Lock
-from piimage.oci.bundle import quote
+from piimage.locking.requests import wants_wifi
 from piimage.wifi import WANTED, network, secret_in
-
-FIRMWARE_WITHOUT = ("dosfstools", "dpkg")
-"""What the kernel hook of raspi-firmware wants; only its folder of files is wanted here."""
 
 # Debian's kernel loads the radio rules that Debian or the kernel's own people signed; an
 # alternative chooses. These are Debian's.
-_RULES_PACKAGE = "wireless-regdb"
 _RULES_KEEP = ("usr/lib/firmware/regulatory.db-debian", "usr/lib/firmware/regulatory.db.p7s-debian")
 _RULES_LINKS = {
     "usr/lib/firmware/regulatory.db": "regulatory.db-debian",
     "usr/lib/firmware/regulatory.db.p7s": "regulatory.db.p7s-debian",
 }
-
-
-def wants_wifi(appliance: Appliance) -> bool:
-    """Say whether the file asks for WiFi, be it only that a card can be told a network."""
-    return appliance.network is not None and appliance.network.wifi is not None
-
-
-def wifi_requests(appliance: Appliance, board: Board) -> Iterator[Request]:
-    """Give what the radio needs of the archive: the board's firmware, and the countries' rules."""
-    if board.wifi is not None and wants_wifi(appliance):
-        yield Request("wifi", (*board.wifi.packages, _RULES_PACKAGE), FIRMWARE_WITHOUT)
 
 
 def wifi_layers(appliance: Appliance, board: Board, lock: Lock) -> Iterator[Layer]:

@@ -20,7 +20,7 @@ from piimage.compose.secret import SecretLayer, has_secrets
 from piimage.config.models import Appliance
 from piimage.durable import PRIVATE, PUBLIC
 from piimage.firmware import writer
-from piimage.plan.network import wants_wifi
+from piimage.locking.requests import wants_wifi
 from piimage.plan.system import System
 from piimage.steps import Job, Step
 from piimage.store import Blob

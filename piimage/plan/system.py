@@ -17,16 +17,16 @@ from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
+from piimage.container.bundle import quote
 from piimage.kernel.initramfs import Initramfs, InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
-from piimage.oci.bundle import quote
+from piimage.locking.requests import system_tree
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
 from piimage.plan.files import stated, without
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
-from piimage.plan.requests import system_tree
 from piimage.sshkeys import keys_of
 from piimage.steps import Step
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from piimage.config.boundary import require_inside
+from piimage.boundary import require_inside
 from piimage.errors import InputError
 from piimage.python.wheel import PREFIX, launcher, record, recorded, site
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from piimage.debian.request import Request
 from piimage.errors import InputError, PiimageError
 from piimage.lock import Lock, LockedWheel
+from piimage.lock.roots import TOOLCHAIN
 from piimage.python.target import Target
 from piimage.steps import Job
 from piimage.store import Blob
-from piimage.toolchain.roots import COMPILER, TOOLCHAIN, toolchain_requests
+from piimage.toolchain.roots import COMPILER, toolchain_requests
 from piimage.toolchain.steps import Compiled
 from piimage.toolchain.tree import Tool, Tools, build_architecture
 
@@ -57,8 +58,6 @@ _WITHOUT: Final = (
 @dataclass(frozen=True, kw_only=True)
 class BuiltWheel(Compiled):
     """A wheel for `target` made of the source archive of `package` ``version``; the only output."""
-
-    uses: ClassVar[tuple[str, ...]] = (*Compiled.uses, "piimage.toolchain")
 
     package: str
     version: str

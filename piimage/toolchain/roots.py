@@ -1,4 +1,4 @@
-"""The roots of a lock that are there to build with: none of it lands on a card."""
+"""The compilers and tools of a build, as requests to the archive."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from piimage.debian.request import Request
-
-TOOLCHAIN: Final = "toolchain"
-HEADERS: Final = "kernel-headers"
-SOURCE: Final = "kernel-source"
+from piimage.lock.roots import TOOLCHAIN
 
 ARCHITECTURES: Final = ("amd64", "arm64")
 """Build machines that there is a toolchain for: one lock serves them all."""
@@ -42,8 +39,3 @@ def toolchain_requests(
     packages, left_out = tuple(dict.fromkeys((*TOOLS, *extra))), (*_WITHOUT, *without)
     for architecture in ARCHITECTURES:
         yield Request(f"{root}/{architecture}", packages, left_out, architecture)
-
-
-def is_for_building(root: str) -> bool:
-    """Say whether the packages of `root` are used to build, and not shipped."""
-    return root.startswith(TOOLCHAIN) or root in (HEADERS, SOURCE)

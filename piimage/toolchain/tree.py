@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.compose.rules import matcher
-from piimage.config.laid import MERGED
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError
+from piimage.patterns import matcher
 from piimage.run import Runner
 from piimage.store import Blob, Store
 from piimage.toolchain.sandbox import WORK
-from piimage.trees import Entry, Kind, Placement, folder, read_tar, symlink, tar_chunks
+from piimage.trees import MERGED, Entry, Kind, Placement, folder, read_tar, symlink, tar_chunks
 
 _FORMAT: Final = "2"  # raise it when the same packages shall unpack to another tree
 _DROPPED: Final = (

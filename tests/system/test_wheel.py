@@ -26,6 +26,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin" / "piimage"
 
 
+def test_the_services_of_the_wheel_have_their_libraries(installed: Path, tmp_path: Path) -> None:
+    names = ("bmp280", "envirophat", "chipmodels")
+    services = "".join(f"  - {{ name: {name}, use: {name} }}\n" for name in names)
+    (tmp_path / "shed.yml").write_text(f"board: pi4\nservices:\n{services}")
+    subprocess.run([installed, "check", "shed.yml"], cwd=tmp_path, check=True, timeout=60)
+
+
 def test_the_wheel_builds_a_card_in_an_empty_folder(
     installed: Path, piimage_store: Path, tmp_path: Path
 ) -> None:

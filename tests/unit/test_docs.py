@@ -11,10 +11,10 @@ import pytest
 from piimage.cli import main as cli
 from piimage.config.container import ContainerConfig
 from piimage.config.load import load_all, load_folder
+from piimage.container.asks import asks
 from piimage.lock import LockedImage
-from piimage.oci.asks import asks
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.grants import is_trusted
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.grants import is_trusted
 
 ROOT = Path(__file__).parents[2]
 

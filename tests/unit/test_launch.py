@@ -177,6 +177,8 @@ def test_a_changed_submodule_counts(checkout: Path, runner: Runner) -> None:
 def _modules() -> Iterator[Path]:
     for top in ("piimage", "services"):
         yield from (ROOT / top).rglob("*.py")
+    for name in ("chipmodels", "sensorkit"):
+        yield from (ROOT / "libraries" / name / name).rglob("*.py")
     yield from (ROOT / "appliance").rglob("*.py")
 
 
@@ -184,9 +186,9 @@ def _modules() -> Iterator[Path]:
 OTHERWISE = {
     "piimage/launch.py",
     "piimage/python/resolve.py",
-    "services/chipmodels/chipmodels/testing/engines.py",
-    "services/chipmodels/chipmodels/testing/guest.py",
-    "services/chipmodels/chipmodels/testing/qemu.py",
+    "libraries/chipmodels/chipmodels/testing/engines.py",
+    "libraries/chipmodels/chipmodels/testing/guest.py",
+    "libraries/chipmodels/chipmodels/testing/qemu.py",
 }
 _SAFE = re.compile(r"-[A-Za-z]*[IP]")
 

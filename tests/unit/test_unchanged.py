@@ -19,11 +19,11 @@ import pytest
 from piimage import packers, resources
 from piimage.boards import load_board
 from piimage.config.load import load
-from piimage.dockerfiles import content_key
+from piimage.config.module_folder import module_folder
 from piimage.durable import write_chunks
 from piimage.lock import Lock
-from piimage.locking import existing_lock, lock_path, write_lock
-from piimage.modules.folder import module_folder
+from piimage.locking.dockerfiles import content_key
+from piimage.locking.resolve import existing_lock, lock_path, write_lock
 from piimage.plan.containers import plan_containers
 from piimage.plan.system import plan_system
 from piimage.run import Runner

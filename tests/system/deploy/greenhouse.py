@@ -24,7 +24,7 @@ from piimage.emulator.machine import Forward
 from piimage.emulator.session import Options, Session, boot
 from piimage.events import ignore
 from piimage.firmware.manifest import board_of
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.testing.shell import Shell, card_with_key

@@ -19,7 +19,7 @@ from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.hosts import parse_host
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.workloads import Workload, build_workloads
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.oci.engine import Engine
 from piimage.oci.layout import Layout
 from piimage.run import Runner

@@ -13,12 +13,12 @@ from piimage.debian import mirror, release
 from piimage.debian.fetch import Fetcher
 from piimage.debian.index import Archive, Suite
 from piimage.debian.package import Package
-from piimage.debian.pinning import Pinning
 from piimage.debian.request import Request
 from piimage.firmware import devicetree, writer
 from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import UnpackedKernel
+from piimage.locking.packages import Pinning
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Store

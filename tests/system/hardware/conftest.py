@@ -9,7 +9,7 @@ import pytest
 
 from piimage import events
 from piimage.hardware.survey import Kernels, kernels, pis
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.store import Store
 

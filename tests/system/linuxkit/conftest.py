@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from piimage.events import Event
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor, Index, Platform
 from piimage.oci.reference import parse

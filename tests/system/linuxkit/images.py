@@ -16,16 +16,16 @@ from piimage.compose.described import package
 from piimage.compose.layers import FilesLayer, Layer, LayerTar, PackagesLayer
 from piimage.compose.rules import File, Folder, Group, Rules, User
 from piimage.config.load import load
-from piimage.debian.pinning import Pinning
 from piimage.debian.request import Request
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import UnpackedKernel
 from piimage.lock import Lock
-from piimage.locking import Sources
+from piimage.locking.packages import Pinning
+from piimage.locking.requests import requests, suites
+from piimage.locking.resolve import Sources
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import ARM64, Execution, ImageConfig, Platform, RootFileSystem
 from piimage.oci.pack import pack_layer
-from piimage.plan.requests import requests, suites
 from piimage.steps import Builder, Job, Step
 from piimage.trees import Entry, Kind, file, read_tar, tar_chunks
 

@@ -15,8 +15,8 @@ import pytest
 
 from piimage.config.load import load
 from piimage.emulator.ports import free_port
-from piimage.images import references_of
 from piimage.lock import read_lock
+from piimage.locking.images import references_of
 from tests.system.linuxkit.conftest import MULTI, Published, Workshop
 from tests.system.linuxkit.images import GETTY
 

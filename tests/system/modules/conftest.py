@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("*.lock", "*.ko")
     shutil.copytree(Path(__file__).parent / "appliance", target, dirs_exist_ok=True)
     shutil.copytree(ROOT / "kernel-modules", target / "kernel-modules", ignore=ignored)
-    packages = [ROOT / "services" / name / name for name in ("chipmodels", "sensorkit")]
+    packages = [ROOT / "libraries" / name / name for name in ("chipmodels", "sensorkit")]
     with zipfile.ZipFile(target / "chipmodels.zip", "w") as archive:
         for package in [*packages, Path(smbus2.__file__).parent]:
             for path in sorted(package.rglob("*.py")):

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import engines
 import pytest
 
 from piimage.oci.archive import export_archive
@@ -26,6 +25,7 @@ from piimage.oci.models import (
 )
 from piimage.oci.pack import pack_layer
 from piimage.trees import file
+from tests.system.oci import engines
 
 NAME = "example/app:1"
 

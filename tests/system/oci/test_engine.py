@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import engines
 import pytest
 
 from piimage import events
@@ -22,6 +21,7 @@ from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
 from piimage.run import Runner, clean_environment
 from piimage.trees import file, folder, symlink
+from tests.system.oci import engines
 
 DOCKERFILE = """FROM example/base:1
 RUN uname -m >/arch && rm /etc/old

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Server, free_port, image, wait_for
 
 from piimage.errors import PiimageError
 from piimage.oci.layout import Layout
@@ -16,6 +15,7 @@ from piimage.oci.reference import parse
 from piimage.oci.registry import Access, Registry
 from piimage.run import Runner
 from piimage.store import Store
+from tests.system.oci.conftest import Server, free_port, image, wait_for
 
 AMD64 = Platform(os="linux", architecture="amd64")
 ARMV7 = Platform(os="linux", architecture="arm", variant="v7")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
-from piimage.oci.bundle import bundle, prestart
+from piimage.container.bundle import bundle, prestart
+from piimage.container.rootfs import Root, notes_of
+from piimage.container.spec import Container, run_as
 from piimage.oci.models import Execution, canonical_json
-from piimage.oci.rootfs import Root, notes_of
-from piimage.oci.spec import Container, run_as
 from piimage.trees import file, folder
 
 PROGRAMS = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage"

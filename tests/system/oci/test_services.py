@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import engines
 import pytest
 import yaml
+
+from tests.system.oci import engines
 
 PIIMAGE = Path(sys.executable).with_name("piimage")
 SERVICES = Path(__file__).parents[3] / "services"

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
-from piimage.oci.starts import faults
+from piimage.container.starts import faults
 from tests.system.oci.test_runc import Host, host
 
 __all__ = ["host"]

@@ -98,9 +98,11 @@ def user(
     server: Server, engine_host: str, piimage_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> User:
     home = tmp_path_factory.mktemp("home")
-    folders = tmp_path_factory.mktemp("folders") / "services"
-    shutil.copytree(ROOT / "services", folders, ignore=shutil.ignore_patterns("*.lock"))
-    return User(home, piimage_store, folders, server, engine_host)
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in ("libraries", "services"):
+        ignored = shutil.ignore_patterns("*.lock")
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    return User(home, piimage_store, checkout / "services", server, engine_host)
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_a_composed_folder_runs_under_the_engine(user: User, client: docker.Dock
 def test_a_composed_sensor_service_runs_under_the_engine(
     user: User, client: docker.DockerClient, name: str, modules: str
 ) -> None:
-    shared = ("--context", user.folders)  # it has its sources beside it
+    shared = ("--context", user.folders.parent)  # its library lies outside of its folder
     user.run("build", user.folders / name, *shared, "--load", "--tag", "test")
     image = f"piimage/{name}:test"
     (row,) = [one for one in user.listed() if f"{one['name']}:{one['tag']}" == image]

@@ -20,10 +20,9 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-SERVICES = HERE.parents[2] / "services"
-PYTHONPATH = os.pathsep.join(
-    str(SERVICES / name) for name in ("sensorkit", "chipmodels", "bmp280", "envirophat")
-)
+ROOT = HERE.parents[2]
+FOLDERS = ("libraries/sensorkit", "libraries/chipmodels", "services/bmp280", "services/envirophat")
+PYTHONPATH = os.pathsep.join(str(ROOT / folder) for folder in FOLDERS)
 
 
 def free_port() -> int:
@@ -33,7 +32,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first true answer of `condition`; the test fails without one in time."""
+    """Return the first true value of `condition`; the test fails without one in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = condition()

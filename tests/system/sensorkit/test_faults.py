@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.unit.sensorkit.test_supervise import CASES, sample_with_faults
+from test_supervise import CASES, sample_with_faults
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -15,7 +15,7 @@ from piimage.cli import main as cli
 from piimage.cli.options import Origin
 from piimage.cli.sources import sources_of
 from piimage.debian import mirror
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,7 @@ from piimage.config.load import load, load_all
 from piimage.config.models import Appliance
 from piimage.errors import ErrorGroup, PiimageError
 from piimage.plan.files import stated
-
-NOBODY = 65534
+from tests.unit.rights import modes_count
 
 
 def refused(folder: Path, text: str) -> list[str]:
@@ -94,7 +91,9 @@ def test_a_host_key_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")
     (tmp_path / "key").chmod(0o600)
     (found,) = refused(tmp_path, "ssh: {host_key: key}")
-    assert found.startswith("card.bad-host-key 1:17 the SSH host key cannot be used: it is no ed")
+    assert found.startswith(
+        "card.bad-host-key 1:17 the SSH host key is not usable: it is not an ed"
+    )
     (tmp_path / "key").unlink()
     load([tmp_path / "a.yml"])  # the build makes it
 
@@ -121,21 +120,6 @@ def test_what_is_no_file_is_refused_before_anybody_waits_for_it(
     assert found.startswith("config.no-file 1:")
 
 
-@pytest.fixture
-def nobody() -> Iterator[Path]:
-    """A folder, seen by a user whom modes concern."""
-    with tempfile.TemporaryDirectory() as name:
-        if os.geteuid() != 0:
-            yield Path(name)
-            return
-        os.chown(name, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(0)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -145,10 +129,11 @@ def nobody() -> Iterator[Path]:
         "services: [{name: a, image: x, seccomp: ./it}]",
     ],
 )
-def test_a_file_that_this_user_may_not_read_is_refused(nobody: Path, text: str) -> None:
-    (nobody / "it").write_text("x")
-    (nobody / "it").chmod(0)
-    (found,) = refused(nobody, text)
+def test_a_file_that_this_user_may_not_read_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "it").write_text("x")
+    (tmp_path / "it").chmod(0)
+    with modes_count():
+        (found,) = refused(tmp_path, text)
     assert found.startswith("config.no-file 1:")
     assert "this user may not read " in found
 

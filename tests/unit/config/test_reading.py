@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piimage.config.document import parse_document, read_document
 from piimage.config.load import load, load_folder
+from piimage.document.document import parse_document, read_document
 from piimage.errors import InputError, PiimageError
 
 

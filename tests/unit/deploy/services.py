@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.container.rootfs import Root, User
+from piimage.container.spec import Container
 from piimage.deploy.workloads import Workload
 from piimage.oci.layout import Image
 from piimage.oci.models import (
@@ -17,8 +19,6 @@ from piimage.oci.models import (
     Manifest,
     RootFileSystem,
 )
-from piimage.oci.rootfs import Root, User
-from piimage.oci.spec import Container
 
 
 def digest(letter: str) -> str:

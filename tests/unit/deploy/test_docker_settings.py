@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from piimage.container.rootfs import User
 from piimage.deploy.docker_settings import cannot, create_body
 from piimage.errors import InputError
-from piimage.oci.rootfs import User
 from tests.unit.deploy.services import workload
 
 

@@ -6,9 +6,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from piimage.container.rootfs import User
 from piimage.deploy.kubernetes import Cluster, daemon_set, image_name, render
 from piimage.errors import PiimageError
-from piimage.oci.rootfs import User
 from tests.unit.deploy.services import digest, workload
 
 CLUSTER = Cluster("pi4", "greenhouse", "registry.example:5000/greenhouse/")

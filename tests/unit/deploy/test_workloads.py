@@ -13,7 +13,7 @@ from piimage.config.models import Appliance
 from piimage.deploy.workloads import build_workloads, for_others
 from piimage.errors import InputError
 from piimage.events import Event, Note
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.plan.containers import plan_containers
 from piimage.run import Runner
 from piimage.store import Store

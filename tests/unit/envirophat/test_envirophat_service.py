@@ -15,12 +15,11 @@ from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import BoschModel
 from chipmodels.lsm303d import Lsm303dModel
 from chipmodels.tcs3472 import Tcs3472Model
+from sensor_rig import Rig
 from sensorkit.chips import Buses
 from sensorkit.cli import run
 from sensorkit.drivers.leds import open_leds
 from sensorkit.errors import BusError
-
-from tests.unit.sensorkit.rig import Rig
 
 
 class FakeLeds:

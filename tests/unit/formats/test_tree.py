@@ -11,11 +11,11 @@ import pytest
 
 from piimage.compose.layers import FilesLayer, Layer
 from piimage.compose.rules import File, Folder, Rules
+from piimage.container.rootfs import LayerNotes
 from piimage.durable import write_chunks
 from piimage.formats.images import ImageLayerArchive, LayerTar
 from piimage.formats.kernel import initramfs_chunks
 from piimage.formats.tree import Cover, merged
-from piimage.oci.rootfs import LayerNotes
 from piimage.run import Runner
 from piimage.steps import Builder, Job
 from piimage.store import Store

@@ -9,13 +9,12 @@ from piimage import events
 from piimage.boards import load_board
 from piimage.errors import InputError
 from piimage.lock import Lock
-from piimage.locking import Sources
+from piimage.locking.resolve import Sources
 from piimage.modules.build import alone, build_module, locked
 from piimage.run import Runner
 from piimage.store import Store
+from tests.unit.config.test_module_folder import write
 from tests.unit.kernel.elf import module
-
-from .test_folder import write
 
 
 @pytest.fixture

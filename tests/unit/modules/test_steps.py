@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from piimage.config.module_folder import module_folder
 from piimage.debian.package import Package
 from piimage.errors import InputError, PiimageError
 from piimage.lock import Lock
 from piimage.lock.model import LockedRoot
-from piimage.modules.folder import module_folder
-from piimage.modules.requests import locked_kernel, module_requests
+from piimage.locking.kernel import locked_kernel, module_requests
 from piimage.modules.steps import KernelFiles, Prebuilt, module_step
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Store
 from piimage.toolchain.steps import Compiled
+from tests.unit.config.test_module_folder import write
 from tests.unit.debian.makers import ar
-
-from .test_folder import write
 
 
 def package(name: str, architecture: str = "arm64", version: str = "6.12.1-1") -> Package:

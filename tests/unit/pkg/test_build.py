@@ -22,6 +22,7 @@ from piimage.config.load import load_folder, parse_label
 from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, render_lock
+from piimage.locking.folders import base_tree
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor
 from piimage.pkg.build import build, show_tag
@@ -31,7 +32,6 @@ from piimage.pkg.listing import rows
 from piimage.pkg.locking import Pins, current_lock, lock_path
 from piimage.pkg.source import open_source, platforms
 from piimage.pkg.workshop import Workshop
-from piimage.plan.folders import base_tree
 from piimage.python.source import source_requests
 from piimage.run import Runner
 from piimage.store import Store

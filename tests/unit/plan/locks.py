@@ -9,8 +9,8 @@ from piimage.config.models import Appliance
 from piimage.debian.package import Package
 from piimage.lock import Lock
 from piimage.lock.model import LockedRoot
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.requests import requests
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.requests import requests
 
 
 def locked(name: str) -> Package:

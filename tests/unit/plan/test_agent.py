@@ -5,7 +5,8 @@ from __future__ import annotations
 from piimage.boards import load_board
 from piimage.compose.layers import FilesLayer
 from piimage.config.models import Appliance, Entry
-from piimage.plan.agent import agent_layers, agent_requests, wants_agent
+from piimage.locking.requests import agent_requests, wants_agent
+from piimage.plan.agent import agent_layers
 from tests.unit.plan.locks import lock_of
 
 WITH = Appliance(services=(Entry(name="sshd", use="sshd"),))

@@ -7,8 +7,8 @@ import pytest
 
 from piimage.boards import load_board
 from piimage.config.models import Appliance, Entry
-from piimage.plan.folders import base_tree, folder_of
-from piimage.plan.requests import requests
+from piimage.locking.folders import base_tree, folder_of
+from piimage.locking.requests import requests
 
 
 def asked(folder: Path, text: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -42,7 +42,7 @@ def test_without_a_base_nothing_is_left_out_unasked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["libsqlite3-0", "liblzma5", "libbz2-1.0", "libdb5.3t64"])
 def test_the_python_base_says_which_library_an_extension_module_waits_for(library: str) -> None:
-    text = Path("services/bases/python.yml").read_text()
+    text = Path("bases/python.yml").read_text()
     said = re.sub(r"\n# ?", " ", text.partition("name:")[0])
     assert library in said
     assert library in base_tree("python").without

@@ -9,8 +9,8 @@ import pytest
 
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.models import Appliance
+from piimage.container.asks import asks
 from piimage.lock import Lock
-from piimage.oci.asks import asks
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer

@@ -28,22 +28,22 @@ from piimage.config.deferred import Deferred
 from piimage.config.load import load_all, load_folder
 from piimage.config.models import Appliance
 from piimage.config.module import KernelModule
+from piimage.config.module_folder import module_folder
 from piimage.config.service import Service
 from piimage.config.testing import TestPlan as Plan
+from piimage.container.bundle import containers_tree
+from piimage.container.rootfs import Root
+from piimage.container.spec import Container
 from piimage.errors import PiimageError
 from piimage.firmware import writer
-from piimage.images import references_of
 from piimage.lock import Lock
-from piimage.modules.folder import module_folder
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.images import references_of
+from piimage.locking.requests import requests
 from piimage.modules.steps import module_step
-from piimage.oci.bundle import containers_tree
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
-from piimage.oci.rootfs import Root
-from piimage.oci.spec import Container
 from piimage.plan.containers import plan_containers
-from piimage.plan.folders import entries, folder_of
-from piimage.plan.requests import requests
 from piimage.plan.slot import Version, boot_of, card_plan
 from piimage.plan.system import plan_system
 from piimage.store import Store
@@ -546,14 +546,14 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
 YAML: Mapping[str, Mapping[str, Change]] = {
     "Appliance": APPLIANCE, "Kernel": KERNEL, "Entry": {**CONFIG, **ENTRY}, **NESTED,
 }  # fmt: skip
-GRANTS = "images with labels: tests/unit/plan/test_grants.py"
+GRANTS = "images with labels: tests/unit/locking/test_grants.py"
 ELSEWHERE: Mapping[tuple[str, str], str] = {
     ("Appliance", "trust"): GRANTS,
     ("Trust", "image"): GRANTS,
     ("Trust", "org"): GRANTS,
     ("Kernel", "ucode"): "LinuxKit's; ARM has no microcode",
     ("Entry", "trust"): GRANTS,
-    ("Entry", "context"): "what a folder may read: tests/unit/config/test_boundary.py",
+    ("Entry", "context"): "what a folder may read: tests/unit/test_boundary.py",
     ("Entry", "system"): "other systems: tests/unit/deploy/test_workloads.py",
 }
 """The keys whose work is elsewhere, or that are documented to do nothing."""
@@ -642,8 +642,8 @@ SERVICE: Mapping[str, Mapping[str, Change]] = {
 }  # fmt: skip
 SERVICE_ELSEWHERE: Mapping[str, str] = {
     "license": "tests/unit/pkg: the image's label",
-    "wheels": "tests/unit/plan/test_wheels.py",
-    "sources": "tests/unit/plan/test_wheels.py",
+    "wheels": "tests/unit/locking/test_wheels.py",
+    "sources": "tests/unit/locking/test_wheels.py",
     "python": "tests/unit/compose/test_python.py",
 }
 

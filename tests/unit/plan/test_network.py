@@ -13,12 +13,12 @@ from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.kernel.package import UnpackedKernel
+from piimage.locking.requests import wifi_requests
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import (
     network_files,
     wifi_configuration,
     wifi_layers,
-    wifi_requests,
 )
 from piimage.run import Runner
 from piimage.sbom.ledger import Page

@@ -14,12 +14,12 @@ import pytest
 from piimage.debian.package import Package
 from piimage.errors import PiimageError
 from piimage.lock import Lock, LockedRoot, LockedWheel
+from piimage.lock.roots import is_for_building
 from piimage.python import inside
 from piimage.python.source import BuiltWheel, built_wheel, source_requests, wheel_name
 from piimage.python.target import Target
 from piimage.steps import Builder
 from piimage.store import Blob, Store
-from piimage.toolchain.roots import is_for_building
 from tests.unit.toolchain.fakes import BWRAP, runner_with, tool
 
 TARGET = Target(13, 41)

@@ -1,0 +1,18 @@
+"""What all tests share, those of piimage and those of the libraries."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
+settings.register_profile(
+    "piimage",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("piimage")
+
+pytest_plugins = ["chipmodels.testing.plugin"]  # device nodes for the drivers' tests

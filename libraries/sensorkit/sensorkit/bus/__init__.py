@@ -1,0 +1,1 @@
+"""Buses: the interface that drivers use, and its implementation on Linux."""

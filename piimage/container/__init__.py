@@ -1,0 +1,1 @@
+"""From the configuration of a container to its OCI runtime bundle."""

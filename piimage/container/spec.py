@@ -1,0 +1,290 @@
+"""One container's ``config.json``: LinuxKit's meanings, piimage's secure defaults.
+
+Sources: OCI runtime-spec 1.0.2 (config.md, config-linux.md); LinuxKit, docs/yaml.md. Beyond
+LinuxKit: seccomp, protected paths, a PATH where none is set, and the image's own user (unless the
+image carries LinuxKit's label, whose meaning is root).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from piimage.config.container import LABEL, ContainerConfig
+from piimage.config.resources import Resources
+from piimage.container.capabilities import administers, capabilities_of
+from piimage.container.mounts import (
+    FoundDevice,
+    all_mounts,
+    device_rules,
+    found_devices,
+    has_user_namespace,
+    made_devices,
+    shares,
+)
+from piimage.container.profile import read_profile
+from piimage.container.rootfs import Root, User
+from piimage.container.seccomp import default_profile
+from piimage.container.starts import faults
+from piimage.errors import InputError, PiimageError, raise_all
+from piimage.oci.models import Execution
+
+VERSION: Final = "1.0.2"
+ROOTS: Final = "/run/piimage/rootfs"
+_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UNLIMITED: Final = 2**64 - 1
+_FIRST_ID: Final = 100
+# What container engines hide from containers: the kernel's state, and ways to change it that ask
+# for the user id alone.
+MASKED: Final = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+    "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+    "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+)  # fmt: skip
+READ_ONLY: Final = (
+    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+)  # fmt: skip
+
+ContainerKind = Literal["onboot", "services", "onshutdown"]
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of an appliance, everything about it decided.
+
+    `config` is merged and has the defaults in it; `folder` is its folder's name in the containers
+    layer (``NAME``, or ``NNN-NAME`` where order counts); `place` says where the file names it.
+    """
+
+    name: str
+    kind: ContainerKind
+    folder: str
+    config: ContainerConfig
+    image: Execution
+    root: Root
+    layers: tuple[str, ...]
+    place: str
+    profile: bytes | None = None
+    """The seccomp profile's JSON, where `config.seccomp` names a file."""
+
+    @property
+    def devices(self) -> tuple[FoundDevice, ...]:
+        """The devices that are looked up on the Pi."""
+        return found_devices(self.config, f"{self.kind}/{self.folder}")
+
+
+def container_ids(names: Sequence[str]) -> Mapping[str, int]:
+    """Return the ids that `uid`, `gid` mean by a container's name, numbered as LinuxKit does.
+
+    `names` are those of onboot, onshutdown and services, in this order.
+    """
+    return {name: _FIRST_ID + number for number, name in enumerate(names)}
+
+
+def runtime_spec(
+    container: Container, ids: Mapping[str, int], architecture: str = "arm64"
+) -> dict[str, Any]:
+    """Return the content of config.json.
+
+    Raises InputError: ``oci.no-command`` when neither file nor image names a program,
+    ``oci.user`` for an unknown one, ``oci.seccomp`` for a damaged profile, and what `faults` of
+    starts.py knows: ``oci.userns``, ``oci.hostname``, ``oci.sysctl``, ``oci.unsupported``.
+    """
+    config = container.config
+    raise_all(fault.error(container.place) for fault in faults(config))
+    user = run_as(container, ids)
+    spec: dict[str, Any] = {
+        "ociVersion": VERSION,
+        "process": _process(container, user),
+        "root": {
+            "path": f"{ROOTS}/{container.kind}/{container.folder}",
+            "readonly": bool(config.readonly),
+        },
+        "mounts": all_mounts(config, container.devices),
+        "linux": _linux(container, user, architecture),
+    }
+    if config.hostname:
+        spec["hostname"] = config.hostname
+    if config.annotations:
+        spec["annotations"] = dict(config.annotations)
+    return spec
+
+
+def run_as(container: Container, ids: Mapping[str, int]) -> User:
+    """Return the ids that the container's program gets."""
+    config = container.config
+    if config.user is not None:
+        user = container.root.user(config.user, container.place)
+    elif config.uid is not None or config.gid is not None:
+        user = User(_id(config.uid, ids, container), _id(config.gid, ids, container))
+    elif container.image.user and LABEL not in (container.image.labels or {}):
+        user = container.root.user(container.image.user, container.place)
+    else:
+        user = User()
+    if config.additional_gids is not None:
+        groups = tuple(_id(one, ids, container) for one in config.additional_gids)
+        return User(user.uid, user.gid, groups)
+    return user
+
+
+def _id(value: int | str | None, ids: Mapping[str, int], container: Container) -> int:
+    if value in (None, "", "root"):
+        return 0
+    if isinstance(value, int):
+        return value
+    if value not in ids:
+        raise InputError(
+            "oci.user",
+            f"no container is named {value!r}",
+            place=container.place,
+            hint="uid and gid take a number or a container's name; "
+            "for a user of the image write `user:`",
+        )
+    return ids[value]
+
+
+def _process(container: Container, user: User) -> dict[str, Any]:
+    config, image = container.config, container.image
+    command = config.command
+    if command is None:
+        command = (*(image.entrypoint or ()), *(image.cmd or ()))
+    if not command:
+        raise InputError(
+            "oci.no-command",
+            f"{container.name} has no program to run",
+            place=container.place,
+            hint="the image names none: write `command: [PROGRAM, ARGUMENT…]`",
+        )
+    env = list(config.env if config.env is not None else image.env or ())
+    if not any(variable.startswith("PATH=") for variable in env):
+        env.insert(0, _PATH)
+    process: dict[str, Any] = {
+        "terminal": False,
+        "user": {"uid": user.uid, "gid": user.gid},
+        "args": list(command),
+        "env": env,
+        "cwd": _cwd(config.cwd or image.working_dir or "/"),
+        "capabilities": _capability_sets(config),
+        "noNewPrivileges": bool(config.no_new_privileges),
+    }
+    if user.groups:
+        process["user"]["additionalGids"] = list(user.groups)
+    if config.rlimits:
+        process["rlimits"] = [_rlimit(text) for text in config.rlimits]
+    if config.oom_score_adj is not None:
+        process["oomScoreAdj"] = config.oom_score_adj
+    return process
+
+
+def _cwd(text: str) -> str:
+    """Return an absolute path, which runc wants; an image may have one relative to its root."""
+    return f"/{text.lstrip('/')}"
+
+
+def _capability_sets(config: ContainerConfig) -> dict[str, list[str]]:
+    """Return the five sets of capabilities(7).
+
+    Inheritable is ambient's alone: what it would add otherwise is only a way past file
+    capabilities (CVE-2022-29162).
+    """
+    effective = capabilities_of(config.capabilities)
+    ambient = capabilities_of(config.ambient)
+    every = sorted({*effective, *ambient})
+    sets = {
+        "bounding": every,
+        "effective": effective,
+        "inheritable": ambient,
+        "permitted": every,
+        "ambient": ambient,
+    }
+    return {name: members for name, members in sets.items() if members}
+
+
+def _rlimit(text: str) -> dict[str, Any]:
+    name, soft, hard = (part.strip() for part in text.split(","))
+    kind = f"RLIMIT_{name.upper().removeprefix('RLIMIT_')}"
+    return {"type": kind, "soft": _limit(soft), "hard": _limit(hard)}
+
+
+def _limit(text: str) -> int:
+    return _UNLIMITED if text.lower() == "unlimited" else int(text)
+
+
+def _linux(container: Container, user: User, architecture: str) -> dict[str, Any]:
+    config = container.config
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(container),
+        "cgroupsPath": _cgroup(container),
+        "resources": _resources(config.resources, device_rules(config)),
+    }
+    powerful = administers(config)
+    masked = config.masked_paths if config.masked_paths is not None else () if powerful else MASKED
+    only = config.readonly_paths
+    only = only if only is not None else () if powerful else READ_ONLY
+    optional = {
+        "uidMappings": [one.model_dump(by_alias=True) for one in config.uid_mappings or ()],
+        "gidMappings": [one.model_dump(by_alias=True) for one in config.gid_mappings or ()],
+        "sysctl": dict(config.sysctl or {}),
+        "devices": made_devices(config, user.uid, user.gid),
+        "rootfsPropagation": config.rootfs_propagation,
+        "maskedPaths": list(masked),
+        "readonlyPaths": list(only),
+        "seccomp": _seccomp(container, architecture),
+    }
+    return linux | {name: value for name, value in optional.items() if value}
+
+
+def _namespaces(container: Container) -> list[dict[str, str]]:
+    config = container.config
+    user = config.userns if config.userns not in (None, "root") else "new"
+    asked = {
+        "network": "new" if config.net == "none" else config.net or "host",
+        "ipc": config.ipc or "host",
+        "uts": config.uts or ("new" if config.hostname else "host"),
+        "pid": config.pid or "new",
+        "user": user if has_user_namespace(config) else "host",
+        "mount": "new",
+    }
+    return [
+        {"type": kind} | ({"path": where} if where != "new" else {})
+        for kind, where in asked.items()
+        if not shares(where, "host")
+    ]
+
+
+def _cgroup(container: Container) -> str:
+    """Return the container's cgroup, always below the appliance's own."""
+    chosen = container.config.cgroups_path
+    return f"/piimage/{chosen.strip('/') if chosen else f'{container.kind}/{container.folder}'}"
+
+
+def _resources(resources: Resources | None, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if resources is not None:
+        fields = resources.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
+        )
+    if "blockio" in fields:
+        fields["blockIO"] = fields.pop("blockio")
+    # The file's own rules come last: of several that match, the last one counts.
+    own = [{"access": "rwm"} | rule for rule in fields.get("devices", [])]
+    return fields | {"devices": [*rules, *own]}
+
+
+def _seccomp(container: Container, architecture: str) -> Mapping[str, Any] | None:
+    chosen = container.config.seccomp
+    if chosen in (None, "unconfined"):
+        return None
+    if chosen == "default":
+        names = capabilities_of(container.config.capabilities)
+        return default_profile({*names, *capabilities_of(container.config.ambient)}, architecture)
+    try:
+        return read_profile(container.profile or b"", chosen)
+    except PiimageError as error:
+        raise InputError(
+            "oci.seccomp",
+            f"{chosen} is no seccomp profile: {error.message}",
+            place=container.place,
+            hint="give the `linux.seccomp` object of the OCI runtime specification",
+        ) from error

@@ -1,0 +1,1 @@
+"""YAML files as documents whose nodes know where they were written."""

@@ -1,0 +1,1 @@
+"""Resolving what a file asks for into a lock, and fetching what is locked."""

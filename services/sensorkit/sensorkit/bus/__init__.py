@@ -1,1 +1,0 @@
-"""Buses: what drivers ask of them, and how Linux gives it."""

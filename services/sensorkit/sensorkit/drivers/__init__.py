@@ -1,1 +1,0 @@
-"""Chips: one module each, from registers to measurements."""

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.container.bundle import (
+    bundle,
+    containers_tree,
+    environment,
+    folder_name,
+    poststart,
+    prestart,
+    quote,
+)
+from piimage.container.rootfs import Root, User, notes_of
+from piimage.container.spec import Container, runtime_spec
+from piimage.errors import ErrorGroup, InputError
+from piimage.oci.models import Execution
+from piimage.trees import Entry, folder, symlink
+
+ROOT = Root([notes_of([folder(name) for name in ("dev", "proc", "sys", "etc")])])
+SHELLS = [["dash"], ["busybox", "sh"]]
+
+
+def container(
+    kind: Any = "services", name: str = "web", root: Root = ROOT, **fields: Any
+) -> Container:
+    config = merge(secure_defaults(), ContainerConfig.model_validate(fields))
+    at = folder_name(kind, 2, name)
+    image = Execution(cmd=("/bin/x",))
+    return Container(name, kind, at, config, image, root, ("aa", "bb"), "pi4.yml:9:5")
+
+
+def env_of(root: Root = ROOT, **fields: Any) -> dict[str, str]:
+    one = container(root=root, **fields)
+    text = environment(one, runtime_spec(one, {}))
+    script = f"{text}\nset | grep -E '^[A-Z_]+='"
+    said = subprocess.run(
+        ["busybox", "env", "-i", "dash", "-c", script], capture_output=True, check=True, text=True
+    ).stdout
+    names = {line.partition("=")[0] for line in text.splitlines() if "='" in line}
+    values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return {name: values[name][1:-1] for name in names}
+
+
+def texts(entries: list[Entry]) -> dict[str, str]:
+    return {entry.path: b"".join(entry.content()).decode() for entry in entries}
+
+
+def test_a_containers_folder_holds_what_the_contract_says() -> None:
+    made = texts(list(bundle(container("onboot", "dhcp"), {})))
+    at = "onboot/002-dhcp"
+    assert list(made) == [at, f"{at}/config.json", f"{at}/layers", f"{at}/container.env"]
+    assert made[f"{at}/layers"] == "aa\nbb\n"
+    spec = json.loads(made[f"{at}/config.json"])
+    assert spec["root"]["path"] == "/run/piimage/rootfs/onboot/002-dhcp"
+    assert made[f"{at}/container.env"] == "READONLY='1'\n"
+
+
+def test_the_containers_layer_has_the_stanzas_of_the_services() -> None:
+    tree = [container("onboot", "dhcp"), container(), container("onshutdown", "bye")]
+    made = texts(list(containers_tree(tree, {})))
+    assert made["finit.d/web.conf"] == (
+        "service [2345] name:web restart:always restart_sec:1 kill:60 log:null "
+        "/usr/lib/piimage/service web -- web\n"
+    )
+    assert [path for path in made if path.startswith("finit.d/")] == ["finit.d/web.conf"]
+    assert {"onboot", "services", "onshutdown", "finit.d"} <= set(made)
+
+
+def test_the_errors_of_all_containers_come_together() -> None:
+    bad = [container(name=name, hostname=name, uts="host") for name in ("a", "b")]
+    with pytest.raises(ErrorGroup) as caught:
+        list(containers_tree(bad, {}))
+    assert [error.code for error in caught.value.errors] == ["oci.hostname", "oci.hostname"]
+
+
+def test_lifecycle_becomes_variables() -> None:
+    found = env_of(
+        restart={"policy": "on-failure", "backoff": "2s..30s"},
+        after=["a", "b"],
+        required=True,
+        timeout="1m",
+        stop_timeout=3,
+        log={"size": "8K", "count": 2},
+        health={"http": "http://127.0.0.1:80/x?a=b&c", "every": "10s", "timeout": 2, "start": 0},
+        net="new",
+    )
+    assert found == {
+        "READONLY": "1",
+        "RESTART": "on-failure",
+        "BACKOFF_MIN": "2",
+        "BACKOFF_MAX": "30",
+        "AFTER": "a b",
+        "REQUIRED": "1",
+        "TIMEOUT": "60",
+        "STOP_TIMEOUT": "3",
+        "LOG_SIZE": "8192",
+        "LOG_COUNT": "2",
+        "HEALTH_KIND": "http",
+        "HEALTH_TARGET": "http://127.0.0.1:80/x?a=b&c",
+        "HEALTH_EVERY": "10",
+        "HEALTH_TIMEOUT": "2",
+        "HEALTH_RETRIES": "3",
+        "HEALTH_START": "0",
+        "HEALTH_NETNS": "1",
+    }
+
+
+def test_a_writable_root_of_a_user_namespace_is_owned_by_its_root() -> None:
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    found = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)
+    assert found["UPPER_OWNER"] == "100000:100000"
+    assert found["READONLY"] == "0"
+
+
+def test_mount_points_that_the_image_lacks_are_named() -> None:
+    root = Root([notes_of([folder("etc"), folder("dev"), symlink("data", "srv/data")])])
+    found = env_of(
+        root=root,
+        binds=["/etc/resolv.conf:/etc/resolv.conf", "/data/web:/data", "/run/x.sock:/run/x.sock"],
+        tmpfs=["/tmp"],
+        mounts=[{"type": "tmpfs", "destination": "/tmp/inner"}],
+    )
+    points = "etc/resolv.conf proc/ run/x.sock srv/data/ sys/ tmp/"
+    assert sorted(found["POINTS"].split()) == points.split()
+    assert found["MKDIR"] == "/data/web"
+    assert "POINTS" not in env_of(root=root, tmpfs=["/tmp"], readonly=False)
+
+
+@pytest.mark.parametrize(
+    ("cwd", "points"),
+    [("/srv/new", "dev/ proc/ srv/new/ sys/"), ("/etc", "dev/ proc/ sys/"),
+     ("/tmp/x", "dev/ proc/ sys/ tmp/"), ("/", "dev/ proc/ sys/")],
+)  # fmt: skip
+def test_a_working_folder_that_the_image_lacks_is_made(cwd: str, points: str) -> None:
+    """runc would make it, and cannot in a root that is read-only; below a mount it can."""
+    root = Root([notes_of([folder("etc")])])
+    found = env_of(root=root, cwd=cwd, **({"tmpfs": ["/tmp"]} if cwd == "/tmp/x" else {}))
+    assert sorted(found["POINTS"].split()) == points.split()
+
+
+@pytest.mark.provokes("oci.mount-point")
+def test_a_missing_mount_point_that_no_list_can_hold_is_refused() -> None:
+    with pytest.raises(InputError, match="needs '/a b', which its image does not have"):
+        env_of(tmpfs=["/a b"])
+
+
+@pytest.mark.provokes("oci.unsupported")
+def test_another_namespace_of_containerd_is_refused() -> None:
+    with pytest.raises(InputError, match="containerd's namespace other"):
+        list(bundle(container(runtime={"namespace": "other"}), {}))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30))
+def test_what_is_quoted_arrives_in_every_shell(value: str) -> None:
+    for shell in SHELLS:
+        said = subprocess.run(
+            [*shell, "-c", f'X={quote(value)}\nprintf %s "$X"'], capture_output=True, check=True
+        ).stdout
+        assert said == value.encode()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12),
+        min_size=1,
+        max_size=4,
+    ).filter(lambda words: words[0].strip())
+)
+def test_a_health_command_arrives_word_by_word(words: list[str]) -> None:
+    one = container(health={"command": words})
+    text = environment(one, runtime_spec(one, {}))
+    script = f'{text}\neval "set -- $HEALTH_TARGET"\nfor w; do printf \'%s\\0\' "$w"; done'
+    for shell in SHELLS:
+        said = subprocess.run([*shell, "-c", script], capture_output=True, check=True).stdout
+        assert said.decode().split("\0")[:-1] == words
+
+
+def run_with_stubs(script: str, *names: str) -> list[str]:
+    """What `script` would do: each program of `names` prints its arguments instead."""
+    stubs = "".join(f'{name}() {{ printf "%s|" {name} "$@"; echo; }}\n' for name in names)
+    said = subprocess.run(
+        ["busybox", "sh", "-euc", f"PID=42\n{stubs}{script}"],
+        capture_output=True, check=True, text=True,
+    ).stdout  # fmt: skip
+    return [line.removesuffix("|") for line in said.splitlines()]
+
+
+def test_the_runtime_section_becomes_scripts() -> None:
+    one = container(
+        runtime={
+            "mkdir": ["/run/it's", "/data/a"],
+            "cgroups": ["/pods"],
+            "mounts": [
+                {"type": "overlay", "source": "overlay", "destination": "/run/o",
+                 "options": ["lowerdir=/l", "upperdir=/run/u u", "workdir=/run/w"]}
+            ],
+            "interfaces": [
+                {"name": "veth0", "peer": "veth1"},
+                {"name": "wg0", "add": "wireguard", "createInRoot": True},
+                {"name": "dummy0", "add": "dummy"},
+                {"name": "eth1"},
+            ],
+            "bindNS": {"net": "/run/netns/web"},
+        }
+    )  # fmt: skip
+    before = prestart(one, User()).replace("mountpoint -q", "false")
+    assert run_with_stubs(before, "mkdir", "mount") == [
+        "mkdir|-p|/run/o",
+        "mkdir|-p|/run/u u",
+        "mkdir|-p|/run/w",
+        "mount|-t|overlay|-o|lowerdir=/l,upperdir=/run/u u,workdir=/run/w|overlay|/run/o",
+        "mkdir|-p|/sys/fs/cgroup/piimage/pods",
+        "mkdir|-p|/run/it's",
+        "mkdir|-p|/data/a",
+    ]
+    after = poststart(one).replace(": >", ": ")
+    assert run_with_stubs(after, "add_veth", "ip", "nsenter", "mkdir", "mount") == [
+        "add_veth|veth0|veth1",
+        "ip|link|set|dev|veth0|netns|42",
+        "ip|link|add|name|wg0|type|wireguard",
+        "ip|link|set|dev|wg0|netns|42",
+        "nsenter|-t|42|-n|ip|link|add|name|dummy0|type|dummy",
+        "ip|link|set|dev|eth1|netns|42",
+        "mkdir|-p|/run/netns",
+        "mount|-o|bind|/proc/42/ns/net|/run/netns/web",
+    ]
+
+
+def test_what_runs_once_gets_its_interfaces_from_runc_before_it_starts() -> None:
+    runtime = {"interfaces": [{"name": "eth1"}]}
+    config = json.loads(
+        texts(list(bundle(container("onboot", "net", runtime=runtime), {})))[
+            "onboot/002-net/config.json"
+        ]
+    )
+    program = "/usr/lib/piimage/hook"
+    script = "/containers/onboot/002-net/poststart"
+    assert config["hooks"] == {"createRuntime": [{"path": program, "args": ["hook", script]}]}
+    made = texts(list(bundle(container(runtime=runtime), {})))
+    assert "hooks" not in json.loads(next(t for n, t in made.items() if n.endswith("config.json")))
+
+
+def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
+    script = prestart(container(devices=["/dev/null"]), User(110, 120))
+    assert run_with_stubs(script, "grant_device") == [
+        "grant_device|services/web|/dev/null|c|0600|110:120|/dev/piimage/services/web/null"
+    ]
+    script = prestart(container("onboot", devices=[{"path": "/dev/vda", "mode": "0640"}]), User())
+    assert run_with_stubs(script, "grant_device") == [
+        "grant_device|onboot/002-web|/dev/vda|b|0640|0:0|/dev/piimage/onboot/002-web/vda"
+    ]
+
+
+def test_in_a_user_namespace_the_node_belongs_to_the_mapped_user() -> None:
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    one = container(devices=["/dev/null"], uidMappings=mapping, gidMappings=mapping)
+    (line,) = run_with_stubs(prestart(one, User(110, 120)), "grant_device")
+    assert "|100110:100120|" in line
+
+
+def test_the_pi_knows_every_variable_that_is_written() -> None:
+    library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/lib.sh"
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    one = container(
+        readonly=True, tmpfs=["/t"], binds=["/data/x:/t/x"], after=["a"], required=True,
+        timeout=5, stop_timeout=3, restart="no", log={}, health={"tcp": "h:1"}, net="new",
+        uidMappings=mapping, gidMappings=mapping,
+    )  # fmt: skip
+    writable = container(readonly=False, uidMappings=mapping, gidMappings=mapping)
+    written = {
+        line.partition("=")[0]
+        for each in (one, writable)
+        for line in environment(each, runtime_spec(each, {})).splitlines()
+    }
+    assert len(written) == 20
+    defaults = re.search(r"^load_container\(\) \{(.*?)^\}", library.read_text(), re.S | re.M)
+    assert defaults
+    assert written - set(re.findall(r"^\t([A-Z_]+)=", defaults[1], re.M)) == set()

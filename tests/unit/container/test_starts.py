@@ -1,0 +1,144 @@
+"""What keeps a container from starting, told before anything is built, with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piimage.cli import main as cli
+from piimage.config.container import ContainerConfig
+from piimage.config.load import load
+from piimage.container.starts import faults, refuse_unstartable
+from piimage.errors import PiimageError
+
+RANGE = {"containerID": 0, "hostID": 100000, "size": 1000}
+MAPPED = {"uidMappings": [RANGE], "gidMappings": [RANGE]}
+BEYOND = [{"containerID": 0, "hostID": 4294967000, "size": 1000}]
+
+GOOD = [
+    {"hostname": "box"},
+    {"hostname": "box", "uts": "/run/uts"},
+    {"sysctl": {"net.ipv4.ip_forward": "1"}, "net": "new"},
+    {"sysctl": {"net/ipv4/conf/eth0.100/rp_filter": "1"}, "net": "none"},
+    {"sysctl": {"kernel.shmmax": "1", "fs.mqueue.msg_max": "1"}, "ipc": "new"},
+    {"sysctl": {"kernel.domainname": "x"}, "uts": "new"},
+    {**MAPPED, "uid": 999, "gid": 0, "additionalGids": [5, "name"]},
+    {**MAPPED, "user": "999:999"},
+    {"userns": "/run/userns"},
+    {"cgroupsPath": "greenhouse/services"},
+    {"runtime": {"namespace": "services.linuxkit"}},
+]
+# (fields, code, keys of what asks for it)
+BAD: list[tuple[dict[str, Any], str, tuple[str | int, ...]]] = [
+    ({"hostname": "box", "uts": "host"}, "oci.hostname", ("hostname",)),
+    ({"sysctl": {"net.ipv4.ip_forward": "1"}}, "oci.sysctl", ("sysctl", "net.ipv4.ip_forward")),
+    ({"sysctl": {"net/ipv4/ip_forward": "1"}}, "oci.sysctl", ("sysctl", "net/ipv4/ip_forward")),
+    ({"sysctl": {"kernel.shmmax": "1"}, "net": "new"}, "oci.sysctl", ("sysctl", "kernel.shmmax")),
+    (
+        {"sysctl": {"vm.swappiness": "1"}, "net": "new", "ipc": "new", "uts": "new"},
+        "oci.sysctl",
+        ("sysctl", "vm.swappiness"),
+    ),
+    ({"sysctl": {"kernel.domainname": "x"}}, "oci.sysctl", ("sysctl", "kernel.domainname")),
+    ({"uidMappings": [RANGE]}, "oci.userns", ("userns",)),
+    ({**MAPPED, "userns": "host"}, "oci.userns", ("uidMappings",)),
+    ({**MAPPED, "uidMappings": [{**RANGE, "containerID": 1}]}, "oci.userns", ("uidMappings",)),
+    ({**MAPPED, "gidMappings": [RANGE, {**RANGE, "hostID": 5}]}, "oci.userns", ("gidMappings",)),
+    ({**MAPPED, "gidMappings": BEYOND}, "oci.userns", ("gidMappings",)),
+    ({**MAPPED, "uid": 1000}, "oci.userns", ("uid",)),
+    ({**MAPPED, "additionalGids": [5, 1000]}, "oci.userns", ("additionalGids", 1)),
+    ({**MAPPED, "user": "5:1000"}, "oci.userns", ("user",)),
+    ({"cgroupsPath": "/services/other"}, "oci.unsupported", ("cgroupsPath",)),
+    ({"runtime": {"namespace": "k8s.io"}}, "oci.unsupported", ("runtime", "namespace")),
+]
+
+
+@pytest.mark.parametrize("fields", GOOD)
+def test_what_starts_has_no_fault(fields: dict[str, Any]) -> None:
+    assert list(faults(ContainerConfig.model_validate(fields))) == []
+
+
+@pytest.mark.parametrize(("fields", "code", "keys"), BAD)
+def test_what_the_runtime_refuses_is_a_fault(
+    fields: dict[str, Any], code: str, keys: tuple[str | int, ...]
+) -> None:
+    found = list(faults(ContainerConfig.model_validate(fields)))
+    assert (found[0].code, found[0].keys) == (code, keys)
+
+
+def refused(file: Path, text: str) -> PiimageError:
+    file.write_text(f"board: pi4\n{text}")
+    with pytest.raises(PiimageError) as caught:
+        refuse_unstartable([file], [], {}, load([file]))
+    return caught.value
+
+
+def test_check_and_build_tell_the_line_and_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text(
+        "board: pi4\nservices:\n  - name: a\n    use: hello_world\n"
+        "    sysctl:\n      net.ipv4.ip_forward: 1\n"
+    )
+    for verb in (["check"], ["build", "-o", str(tmp_path / "out")]):
+        assert cli.execute([*verb, str(file)]) == 2
+        assert f"{file}:6:28: 'net.ipv4.ip_forward' is not" in capsys.readouterr().err
+
+
+@pytest.mark.provokes("oci.sysctl")
+def test_what_a_folder_says_is_told_at_the_entry_that_uses_it(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "service.yml").write_text("name: mine\nconfig: {sysctl: {vm.swappiness: 1}}\n")
+    error = refused(tmp_path / "a.yml", "services: [{name: a, build: mine}]")
+    assert (error.code, error.place) == ("oci.sysctl", f"{tmp_path / 'a.yml'}:2:12")
+
+
+# Docker's default profile begins like this (moby/profiles).
+DOCKERS = {"defaultAction": "SCMP_ACT_ERRNO", "archMap": [], "syscalls": []}
+
+
+@pytest.mark.parametrize(
+    ("profile", "what"),
+    [
+        ({"defaultAction": "ALLOW"}, "defaultAction"),
+        ({"defaultAction": "SCMP_ACT_NOTIFY"}, "defaultAction"),
+        ({"defaultAction": "SCMP_ACT_LOG", "architectures": ["arm64"]}, "architectures.0"),
+        ({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": []}]}, "syscalls.0.names"),
+        ({"defaultAction": "SCMP_ACT_LOG",
+          "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": -1}]},
+         "syscalls.0.errnoRet"),
+        ({"defaultAction": "SCMP_ACT_LOG",
+          "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ALLOW",
+                        "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]},
+         "syscalls.0.args.0.index"),
+        ({"defaultAction": "SCMP_ACT_LOG", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}, "flags"),
+        (DOCKERS, "archMap"),
+    ],
+)  # fmt: skip
+def test_a_profile_that_the_runtime_would_refuse_or_misread_is_refused(
+    tmp_path: Path, profile: dict[str, Any], what: str
+) -> None:
+    (tmp_path / "own.json").write_text(json.dumps(profile))
+    error = refused(tmp_path / "a.yml", "services: [{name: a, image: x, seccomp: own.json}]")
+    assert (error.code, error.place) == ("oci.seccomp", f"{tmp_path / 'a.yml'}:2:41")
+    assert f"profile: {what}: " in error.message
+
+
+def test_a_profile_of_the_specification_passes(tmp_path: Path) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+        "architectures": ["SCMP_ARCH_AARCH64"],
+        "syscalls": [
+            {"names": ["read"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 2, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]},
+        ],
+    }  # fmt: skip
+    (tmp_path / "own.json").write_text(json.dumps(profile))
+    file = tmp_path / "a.yml"
+    file.write_text("board: pi4\nservices: [{name: a, image: x, seccomp: own.json}]")
+    refuse_unstartable([file], [], {}, load([file]))

@@ -1,0 +1,125 @@
+"""A lock of a file with modules: the kernel first, and what is built with follows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from piimage import events
+from piimage.boards import load_board
+from piimage.config.models import Appliance
+from piimage.debian.package import Package
+from piimage.debian.request import Request
+from piimage.lock import Lock, outgrown
+from piimage.lock.model import LockedRoot
+from piimage.locking import resolve
+from piimage.locking.resolve import Sources, asked, make_lock
+from piimage.run import Runner
+from piimage.store import Store
+from tests.unit.config.test_module_folder import write
+
+
+@dataclass
+class Archive:
+    """Stands for `Pinning`: has each package in one version, and notes what was to be kept."""
+
+    kernel: str
+    kept: list[tuple[set[str], set[str]]] = field(default_factory=list)
+
+    def lock(
+        self, requests: Sequence[Request], old: Lock | None = None, moving: Collection[str] = ()
+    ) -> Lock:
+        self.kept.append(({p.key for p in old.packages} if old else set(), {*moving}))
+        found: dict[str, Package] = {}
+        roots = []
+        for one in requests:
+            names = [name.partition("=")[0].partition("/")[0] for name in one.packages]
+            if one.root == "kernel":
+                names.append(f"linux-image-{self.kernel}-arm64")
+            own = [self.package(name, one.architecture) for name in names]
+            found |= {package.key: package for package in own}
+            keys = tuple(package.key for package in own)
+            roots.append(LockedRoot(one.root, one.packages, one.without, one.architecture, keys))
+        return Lock(roots=tuple(roots), packages=tuple(found.values()))
+
+    def package(self, name: str, architecture: str) -> Package:
+        linux = name.startswith("linux")
+        version = f"{self.kernel}-1" if linux else "1"
+        source = "linux" if linux else name
+        return Package(name, version, architecture, f"p/{name}", 1, "0" * 64, source, version, "x")
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Appliance:
+    folder = write(tmp_path / "a", "name: a\nlicense: MIT\n", Kbuild="obj-m := a.o")
+    return Appliance.model_validate({"modules": [{"build": str(folder)}]})
+
+
+@pytest.fixture
+def sources(store: Store, runner: Runner) -> Sources:
+    return Sources(store, runner, events.ignore, time.time, offline=True)
+
+
+def locked(
+    archive: Archive, appliance: Appliance, sources: Sources, patch: pytest.MonkeyPatch,
+    old: Lock | None = None, moving: Collection[str] = (),
+) -> Lock:  # fmt: skip
+    patch.setattr(resolve, "Pinning", lambda *_: archive)
+    return make_lock(appliance, load_board("qemu-virt"), sources, old, moving)
+
+
+def test_the_toolchain_is_locked_only_where_a_module_is_built(
+    appliance: Appliance, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = load_board("qemu-virt")
+    with_module = locked(Archive("6.12.1"), appliance, sources, monkeypatch)
+    assert {"kernel-headers", "toolchain/amd64", "toolchain/arm64"} <= {
+        root.name for root in with_module.roots
+    }
+    assert outgrown(with_module, asked(appliance, board, with_module)) == ()
+    without = locked(Archive("6.12.1"), Appliance(), sources, monkeypatch)
+    assert {root.name for root in without.roots} == {"kernel", "system"}
+    lines = outgrown(without, asked(appliance, board, without))
+    assert any(line.startswith("+ toolchain/amd64") for line in lines)
+    assert any(
+        line.startswith("- toolchain/amd64")
+        for line in outgrown(with_module, asked(Appliance(), board, with_module))
+    )
+
+
+def test_a_kernel_that_moves_takes_its_headers_along(
+    appliance: Appliance, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = locked(Archive("6.12.1"), appliance, sources, monkeypatch)
+    archive = Archive("6.12.2")
+    new = locked(archive, appliance, sources, monkeypatch, old)
+    assert new.of_root("kernel-headers")[0].name == "linux-headers-6.12.2-arm64"
+    # Pins of the tools stay, those of the old kernel's headers and programs do not.
+    _, (kept, _) = archive.kept
+    assert "make:amd64" in kept
+    assert not [key for key in kept if "6.12.1" in key]
+    assert outgrown(new, asked(appliance, load_board("qemu-virt"), new)) == ()
+
+
+def test_the_first_half_never_sees_the_pins_of_the_second(
+    appliance: Appliance, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = locked(Archive("6.12.1"), appliance, sources, monkeypatch)
+    archive = Archive("6.12.1")
+    locked(archive, appliance, sources, monkeypatch, old, {"make"})
+    (first, moving), (second, _) = archive.kept
+    assert not [key for key in first if key.endswith(":amd64")]
+    assert moving == set()  # `make` is none of its packages, and no mistake either
+    assert "make:amd64" not in second
+    assert "mawk:amd64" in second
+    assert "linux-headers-6.12.1-arm64:arm64" in second
+
+
+def test_a_lock_of_an_older_piimage_has_no_kernel_to_follow(appliance: Appliance) -> None:
+    empty = replace(Lock(), roots=())
+    roots = [one.root for one in asked(appliance, load_board("qemu-virt"), empty)]
+    assert roots == ["kernel", "system"]

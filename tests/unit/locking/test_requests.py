@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from piimage.boards import load_board
+from piimage.config.models import Appliance, Entry
+from piimage.locking.folders import entries, folder_of
+from piimage.locking.requests import RELEASE, requests, suites
+
+HELLO = Entry(name="hello", use="hello_world")
+
+
+def appliance(**sections: object) -> Appliance:
+    return Appliance.model_validate(sections)
+
+
+def test_backports_are_looked_in_only_where_the_board_says_so() -> None:
+    names = [suite.name for suite in suites(load_board("pi4"))]
+    assert names == [RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security"]
+    last = suites(load_board("pi5"))[-1]
+    assert last.name == f"{RELEASE}-backports"
+    assert not last.automatic
+
+
+def test_a_kernel_of_another_suite_is_asked_for_by_that_suite() -> None:
+    asked = {one.root: one for one in requests(Appliance(), load_board("pi5"), [])}
+    assert all(name.endswith("/trixie-backports") for name in asked["kernel"].packages)
+    asked = {one.root: one for one in requests(Appliance(), load_board("pi4"), [])}
+    assert asked["kernel"].packages == ("linux-image-arm64",)
+
+
+def test_every_root_is_asked_for_once_in_the_order_of_names() -> None:
+    folder = folder_of(HELLO)
+    assert folder is not None
+    roots = [one.root for one in requests(Appliance(), load_board("pi4"), [folder, folder])]
+    assert roots == ["container/hello_world", "firmware", "kernel", "system"]
+
+
+def test_a_board_without_firmware_asks_for_none() -> None:
+    roots = [one.root for one in requests(Appliance(), load_board("qemu-virt"), [])]
+    assert roots == ["kernel", "system"]
+
+
+def test_a_kernel_from_an_image_is_not_asked_of_the_archive() -> None:
+    own = appliance(kernel={"image": "kernel:1"})
+    assert [one.root for one in requests(own, load_board("qemu-virt"), [])] == ["system"]
+
+
+def test_what_only_wifi_needs_is_asked_for_only_with_wifi() -> None:
+    board = load_board("pi4")
+    with_wifi = appliance(network={"wifi": {"ssid": "shed"}})
+    assert "wifi" in [one.root for one in requests(with_wifi, board, [])]
+    assert "wifi" not in [one.root for one in requests(appliance(), board, [])]
+
+
+def test_entries_come_in_linuxkits_order() -> None:
+    what = appliance(
+        services=[{"name": "s", "use": "sshd"}],
+        onshutdown=[{"name": "d", "use": "dhcp"}],
+        onboot=[{"name": "b", "use": "dhcp"}],
+    )
+    assert [entry.name for entry in entries(what)] == ["b", "d", "s"]
+
+
+def test_an_entry_names_its_folder_in_three_ways() -> None:
+    used = folder_of(HELLO)
+    assert used is not None
+    assert (used.root, used.service.name) == ("container/hello_world", "hello_world")
+    built = folder_of(Entry(name="mine", build=str(used.path)))
+    assert built is not None
+    assert built.service == used.service
+    listed = folder_of(Entry(name="tool", packages=("curl",), entrypoint=("/usr/bin/curl",)))
+    assert listed is not None
+    assert (listed.root, listed.service.packages) == ("container/tool", ("curl",))
+    assert folder_of(Entry(name="pulled", image="busybox:1")) is None

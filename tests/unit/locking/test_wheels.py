@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from piimage.config.models import Entry
+from piimage.debian.package import Package
+from piimage.errors import InputError
+from piimage.lock import Lock, LockedEnvironment, LockedRoot, LockedWheel
+from piimage.lock.roots import is_for_building
+from piimage.locking.folders import folder_of, folder_requests
+from piimage.oci.models import ARM64
+from piimage.pkg.locking import for_platform
+from piimage.pkg.source import AMD64
+from piimage.plan.containers import composed
+
+
+def package(name: str, version: str, architecture: str = "arm64") -> Package:
+    return Package(name, version, architecture, "pool/x", 1, "0" * 64, name, version, "trixie")
+
+
+PYTHON = (package("libc6", "2.41-1"), package("python3.13-minimal", "3.13.5-1"))
+WHEEL = LockedWheel("thing", "1.0", "thing-1.0-py3-none-any.whl", 1, "1" * 64)
+
+
+def lock_of(folder: Path, *packages: Package) -> Lock:
+    root = f"container/{folder.name}"
+    keys = tuple(one.key for one in packages)
+    return Lock(
+        roots=(LockedRoot("base/python", (), (), "arm64", keys),),
+        packages=packages,
+        environments=(
+            LockedEnvironment(root, ("thing",), "arm64", "3.13", "2.41", (WHEEL.filename,)),
+        ),
+        wheels=(WHEEL,),
+    )
+
+
+def entry(folder: Path) -> Entry:
+    text = "name: x\nbase: python\nwheels: [thing]\nentrypoint: [/x]\n"
+    (folder / "service.yml").write_text(text)
+    return Entry(name="x", build=str(folder))
+
+
+def test_a_folder_with_wheels_gets_their_layer(tmp_path: Path) -> None:
+    folder = folder_of(entry(tmp_path))
+    assert folder is not None
+    layers, _, _ = composed(folder, lock_of(tmp_path, *PYTHON))
+    assert [WHEEL.blob in layer.blobs() for layer in layers] == [False, True, False]
+
+
+@pytest.mark.provokes("python.no-python")
+def test_a_folder_with_wheels_and_no_python_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(entry(tmp_path))
+    assert folder is not None
+    with pytest.raises(InputError, match="no Python"):
+        composed(folder, lock_of(tmp_path, PYTHON[0]))
+
+
+def test_what_is_built_has_its_step_in_the_layer(tmp_path: Path) -> None:
+    one = entry(tmp_path)
+    said = (tmp_path / "service.yml").read_text() + "sources: [spi==3.8]\n"
+    (tmp_path / "service.yml").write_text(said)
+    folder = folder_of(one)
+    assert folder is not None
+    source = LockedWheel("spi", "3.8", "spi-3.8.tar.gz", 1, "2" * 64)
+    lock = lock_of(tmp_path, *PYTHON)
+    environment = replace(
+        lock.environments[0], wheels=(source.filename, WHEEL.filename), sources=("spi==3.8",)
+    )
+    compiler = replace(PYTHON[0], sha256="3" * 64, architecture="amd64")
+    roots = tuple(
+        LockedRoot(one.root, one.packages, one.without, one.architecture, (compiler.key,))
+        for one in folder_requests([folder])
+        if is_for_building(one.root)
+    )
+    whole = replace(
+        lock,
+        roots=(*lock.roots, *roots),
+        packages=(*lock.packages, compiler),
+        environments=(environment,),
+        wheels=(source, WHEEL),
+    )
+    layers, _, _ = composed(folder, for_platform(whole, ARM64))
+    ((step,),) = [layer.needs() for layer in layers if layer.needs()]
+    assert {source.blob, compiler.blob} <= set(step.blobs())
+    assert WHEEL.blob not in step.blobs()
+
+
+def test_each_platform_of_an_image_has_its_own_wheels(tmp_path: Path) -> None:
+    lock = lock_of(tmp_path, *PYTHON)
+    other = replace(WHEEL, filename="thing-1.0-cp313-cp313-manylinux_2_17_x86_64.whl")
+    amd64 = replace(
+        lock.environments[0], name=f"{lock.environments[0].name}@amd64", architecture="amd64",
+        wheels=(other.filename,),
+    )  # fmt: skip
+    both = replace(lock, environments=(*lock.environments, amd64), wheels=(WHEEL, other))
+    assert for_platform(both, ARM64).wheels == (WHEEL,)
+    own = for_platform(both, AMD64)
+    assert own.wheels_of(lock.environments[0].name) == (other,)
