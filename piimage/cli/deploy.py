@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from piimage.build import Project, make, plan
+from piimage.build import Project, plan
 from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
@@ -28,7 +28,8 @@ from piimage.deploy.text import printable
 from piimage.deploy.workloads import build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
-from piimage.locking.resolve import Sources
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 
 KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
@@ -123,7 +124,7 @@ def _require_manifests_alone(to: list[str], registry: str | None, *, dry_run: bo
 
 
 def _print_manifests(
-    opened: Project, origin: Sources, services: list[str], registry: str, plugin: str | None
+    opened: Project, origin: Inputs, services: list[str], registry: str, plugin: str | None
 ) -> None:
     cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
     found = build_workloads(opened, origin, services)
@@ -135,7 +136,7 @@ class _Makers:
     """Makes the target of each host: what it needs is built once, and only if a host needs it."""
 
     opened: Project
-    origin: Sources
+    origin: Inputs
     services: tuple[str, ...]
     containers_only: bool
     wait: int
@@ -156,9 +157,9 @@ class _Makers:
         return targets
 
 
-def _release(opened: Project, origin: Sources, services: tuple[str, ...]) -> Release:
+def _release(opened: Project, origin: Inputs, services: tuple[str, ...]) -> Release:
     version = plan(opened, origin)
-    job = make(version, opened, origin)
+    job = make(version.steps(), opened.lock, origin)
     return release_of(version, job, f"{opened.name}.yml")
 
 

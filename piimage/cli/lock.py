@@ -13,7 +13,8 @@ from piimage.cli.session import sources
 from piimage.config.load import load
 from piimage.events import Note
 from piimage.lock import Lock, changes
-from piimage.locking.resolve import existing_lock, lock_path, make_lock, write_lock
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import existing_lock, summary, write_lock
 
 EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
 
@@ -40,13 +41,9 @@ def lock(
         board = load_board(appliance.board, search_path(files))
         path = lock_path(files)
         old = existing_lock(path)
-        new = make_lock(appliance, board, found, old, {"*"} if update_all else set(update))
+        moving = {"*"} if update_all else set(update)
+        new = LockableAppliance(appliance, board).resolve(found, old, moving)
         write_lock(new, path)
         for line in changes(old or Lock(), new):
             found.emit(Note(line))
-        found.emit(Note(f"{path}: {_counted(new)}"))
-
-
-def _counted(lock: Lock) -> str:
-    kinds = {"packages": lock.packages, "images": lock.images, "wheels": lock.wheels}
-    return ", ".join(f"{len(pins)} {kind}" for kind, pins in kinds.items() if pins)
+        found.emit(Note(f"{path}: {summary(new)}"))

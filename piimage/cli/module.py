@@ -14,8 +14,9 @@ from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
 from piimage.cli.session import sources
 from piimage.config.load import load, load_module
 from piimage.events import Note
-from piimage.locking.resolve import lock_path
-from piimage.modules.build import alone, build_module, locked
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import current_lock
+from piimage.modules.build import alone, build_module, require_named
 from piimage.toolchain.docker import DockerBuild
 
 EXAMPLE = "Example: piimage module build kernel-modules/hello --board pi4"
@@ -73,7 +74,8 @@ def build(
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
         machine = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
         path = lock_path(files) if files else folder / f"{board}.lock"
-        lock = locked(appliance, machine, folder, path, found)
+        require_named(appliance, folder, path.with_suffix(".yml"))
+        lock = current_lock(LockableAppliance(appliance, machine), path, found)
         engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
         built = build_module(folder, lock, found, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]

@@ -18,7 +18,7 @@ from piimage.cli.output import tell
 from piimage.cli.session import project_of_card, sources
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 
@@ -59,7 +59,7 @@ def run(
 
 
 @contextmanager
-def card_image(files: list[Path], sets: list[str], found: Sources) -> Iterator[Path]:
+def card_image(files: list[Path], sets: list[str], found: Inputs) -> Iterator[Path]:
     """Give the image that is named, or the one that the YAML files build to."""
     if files[0].suffix not in (".yml", ".yaml"):
         yield files[0]

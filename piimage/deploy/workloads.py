@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from piimage.build import Project, make_steps, plan
+from piimage.build import Project, plan
 from piimage.compose.containers import ContainerPlan, decided
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
@@ -15,7 +15,8 @@ from piimage.container.spec import ROOTS, Container, run_as
 from piimage.errors import InputError, raise_all
 from piimage.events import Note
 from piimage.formats.images import Images, image
-from piimage.locking.resolve import Sources
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution
 from piimage.plan.localtime import LOCAL_TIME
@@ -47,23 +48,23 @@ class Workload:
 
 
 def build_workloads(
-    project: Project, sources: Sources, wanted: Collection[str] = ()
+    project: Project, inputs: Inputs, wanted: Collection[str] = ()
 ) -> tuple[Workload, ...]:
     """Make the images of a project's services, and nothing of its system; return the services.
 
     `wanted` are those of them that are meant, if not all. What only makes sense on piimage's own
     system is left out and named. Raises InputError ``deploy.beyond-target`` if it is wanted.
     """
-    version = plan(project, sources)
+    version = plan(project, inputs)
     kept, left_out = for_others(version.containers.containers)
     raise_all(_serves_system(one) for one in left_out if one.name in wanted)
     if left_out:
-        sources.emit(Note(_told(left_out)))
+        inputs.emit(Note(_told(left_out)))
     kept = tuple(one for one in kept if not wanted or one.name in wanted)
     version = replace(version, containers=replace(version.containers, containers=kept))
     layers = {layer.key: layer for one in version.containers.containers for layer in one.layers}
     steps = (*layers.values(), *Images().steps(version))
-    return workloads(version, make_steps(steps, project, sources))
+    return workloads(version, make(steps, project.lock, inputs))
 
 
 def workloads(version: Version, job: Job) -> tuple[Workload, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,6 @@ from piimage.locking.folders import dockerfile_folder, entries
 from piimage.oci import dockerfile, models
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Descriptor
-from piimage.run import Runner
 from piimage.store import Store
 
 if TYPE_CHECKING:
@@ -56,13 +55,11 @@ def says_label(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Dockerfiles:
-    """What builds them: an engine at `docker_host`, or the BuildKit `builder`."""
+    """Builds them with `engine`, which is opened on the first need."""
 
     store: Store
-    runner: Runner
+    engine: Callable[[], Engine]
     emit: events.Listener
-    docker_host: str | None = None
-    builder: str | None = None
     offline: bool = False
 
     def build(self, folders: Sequence[Path], images: Mapping[str, Image]) -> Mapping[str, Image]:
@@ -98,18 +95,12 @@ class Dockerfiles:
 
         title, began = f"build {folder.name} by its Dockerfile", time.monotonic()
         self.emit(events.StepStarted(key, title))
-        image = self._engine().build(Build(folder, bases))
+        image = self.engine().build(Build(folder, bases))
         # All of them, so that the memory ends when one of them goes; the first is the manifest.
         blobs = {str(number): blob for number, blob in enumerate(image.blobs)}
         self.store.remember(key, blobs)
         self.emit(events.StepFinished(key, title, time.monotonic() - began))
         return image
-
-    def _engine(self) -> Engine:
-        from piimage.oci.engine import Engine, find_buildx  # noqa: PLC0415
-
-        layout = Layout(self.store)
-        return Engine(layout, self.runner, find_buildx(), self.docker_host, self.builder, self.emit)
 
     def _remembered(self, key: str) -> Image | None:
         blobs = self.store.recall(key)

@@ -16,16 +16,17 @@ from piimage.config.container import (
     with_user,
 )
 from piimage.lock import Lock
-from piimage.locking.folders import Folder
+from piimage.locking.fetching import make
+from piimage.locking.folders import ContainerFolder
+from piimage.locking.inputs import Inputs
+from piimage.locking.platforms import for_platform
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
 from piimage.pkg.layers import ImageLayer, packed
-from piimage.pkg.locking import folder, for_platform
+from piimage.pkg.locking import folder
 from piimage.pkg.source import AMD64, Source
-from piimage.pkg.workshop import Workshop
 from piimage.plan.composed import composed
 from piimage.sbom.ledger import Page
-from piimage.steps import Builder, Job
 
 if TYPE_CHECKING:
     from piimage.config.service import Service
@@ -49,18 +50,18 @@ class Parts:
     pages: tuple[Page, ...]
 
 
-def compose(source: Source, platform: Platform, lock: Lock, workshop: Workshop) -> Parts:
+def compose(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> Parts:
     """Compose `source` from the packages of `lock`, fetched where the store lacks them.
 
-    Raises what the folder's tree and the packages deserve.
+    Raises InputError if service.yml or its packages are invalid.
     """
     whole = folder(source)
     assert whole is not None  # noqa: S101  # a Dockerfile is built, not composed
     own = for_platform(lock, platform)
     layers, execution, config = composed(_fitted(whole, platform), own)
     steps = tuple(ImageLayer(layer) for layer in layers)
-    job = _made(steps, own, workshop)
-    label = _portable(with_user(config, execution.user), workshop)
+    job = make(steps, own, inputs)
+    label = _portable(with_user(config, execution.user), inputs)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
@@ -71,26 +72,12 @@ def compose(source: Source, platform: Platform, lock: Lock, workshop: Workshop) 
     )
 
 
-def _fitted(whole: Folder, platform: Platform) -> Folder:
+def _fitted(whole: ContainerFolder, platform: Platform) -> ContainerFolder:
     if platform != AMD64:
         return whole
     service: Service = whole.service
     links = {**_AMD64_LINKS, **service.links}
     return replace(whole, service=service.model_copy(update={"links": links}))
-
-
-def _made(steps: tuple[ImageLayer, ...], lock: Lock, workshop: Workshop) -> Job:
-    builder = Builder(workshop.store, workshop.runner, workshop.emit)
-    wanted = {blob.sha256 for step in builder.pending(*steps) for blob in step.blobs()}
-    packages = [one for one in lock.packages if one.sha256 in wanted]
-    if not all(workshop.store.has(one.blob) for one in packages):
-        workshop.sources().fetcher().fetch(packages)
-    wheels = [one for one in lock.wheels if one.sha256 in wanted]
-    if not all(workshop.store.has(one.blob) for one in wheels):
-        from piimage.locking.wheels import fetch_wheels  # noqa: PLC0415  # seldom needed
-
-        fetch_wheels(lock, wanted, workshop.store, workshop.sources().wheels)
-    return builder.build(*steps)
 
 
 def _complete(execution: Execution, config: ContainerConfig) -> Execution:
@@ -110,9 +97,9 @@ def _complete(execution: Execution, config: ContainerConfig) -> Execution:
     return execution.model_copy(update=said)
 
 
-def _portable(config: ContainerConfig, workshop: Workshop) -> ContainerConfig:
+def _portable(config: ContainerConfig, inputs: Inputs) -> ContainerConfig:
     """Return `config` without the path of a file on this machine."""
     if config.seccomp not in PROFILE_WORDS:
         text = "a label cannot carry a seccomp profile: name it again where the image is used"
-        workshop.emit(events.Warning(text))
+        inputs.emit(events.Warning(text))
     return portable(config)

@@ -12,7 +12,7 @@ import pytest
 
 from piimage import cache, durable
 from piimage.lock import Lock
-from piimage.locking.resolve import write_lock
+from piimage.locking.current import write_lock
 from piimage.store import Store
 from tests.unit.durability import Journal, recording
 

@@ -25,9 +25,8 @@ from piimage.hardware.suppliers import device_of, needs
 from piimage.hardware.survey import Kernels
 from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.modules import ModuleTree
-from piimage.locking.packages import Pinning
+from piimage.locking.inputs import Inputs
 from piimage.locking.requests import release_suites
-from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Blob
@@ -73,7 +72,7 @@ class Told:
 @pytest.fixture(scope="module", params=["pi3", "pi4"])
 def told(
     request: pytest.FixtureRequest,
-    sources: Sources,
+    sources: Inputs,
     used: Kernels,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Told:
@@ -91,8 +90,8 @@ def told(
     return Told(given, tree, kernel.drivers, lines)
 
 
-def busybox(sources: Sources) -> Blob:
-    pinning = Pinning(sources.archive(), sources.fetcher(), release_suites())
+def busybox(sources: Inputs) -> Blob:
+    pinning = sources.pinning(release_suites())
     packages = pinning.lock([Request("busybox", ("busybox-static",))]).packages
     sources.fetcher().fetch(packages)
     return next(one.blob for one in packages if one.name == "busybox-static")

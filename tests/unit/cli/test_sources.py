@@ -15,7 +15,7 @@ from piimage.cli import main as cli
 from piimage.cli.options import Origin
 from piimage.cli.sources import sources_of
 from piimage.debian import mirror
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store
@@ -49,12 +49,12 @@ def test_a_verb_takes_every_source_or_none() -> None:
     assert {name: SOURCES - taken[name] for name in FETCHING if taken[name] != SOURCES} == {}
 
 
-def test_sources_are_opened_in_one_place() -> None:
+def test_inputs_are_opened_in_one_place() -> None:
     called = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Sources"
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Inputs"
     }
     # The page of drivers is made by hand, for Debian's kernels of the day.
     assert called == {"cli/sources.py", "cli/driver_reference.py"}
@@ -107,7 +107,7 @@ def test_offline_does_not_ask_the_host_where_its_archive_is(
 
     monkeypatch.setattr(mirror, "_of_host", asked)
     store = Store(tmp_path)
-    sources = Sources(store, Runner(), events.ignore, lambda: 0.0, offline=True)
-    assert sources.fetcher().mirrors is None
+    inputs = Inputs(store, Runner(), events.ignore, lambda: 0.0, offline=True)
+    assert inputs.fetcher().mirrors is None
     with pytest.raises(AssertionError, match="were read"):
-        Sources(store, Runner(), events.ignore, lambda: 0.0).mirrors()
+        Inputs(store, Runner(), events.ignore, lambda: 0.0).mirrors()

@@ -11,8 +11,8 @@ from piimage.errors import InputError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, LockedWheel
 from piimage.lock.roots import is_for_building
 from piimage.locking.folders import folder_of, folder_requests
+from piimage.locking.platforms import for_platform
 from piimage.oci.models import ARM64
-from piimage.pkg.locking import for_platform
 from piimage.pkg.source import AMD64
 from piimage.plan.containers import composed
 

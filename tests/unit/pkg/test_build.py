@@ -23,15 +23,15 @@ from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, render_lock
 from piimage.locking.folders import base_tree
+from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor
 from piimage.pkg.build import build, show_tag
 from piimage.pkg.delivery import login_file, write_file
 from piimage.pkg.image import Built
 from piimage.pkg.listing import rows
-from piimage.pkg.locking import Pins, current_lock, lock_path
+from piimage.pkg.locking import Pins, lock_of, lock_path
 from piimage.pkg.source import open_source, platforms
-from piimage.pkg.workshop import Workshop
 from piimage.python.source import source_requests
 from piimage.run import Runner
 from piimage.store import Store
@@ -51,13 +51,18 @@ config:
 """
 
 
-def no_sources() -> Any:
-    raise AssertionError("nothing has to be fetched")
+class NoInputs(Inputs):
+    """Inputs of which none may be opened."""
+
+    def refuse(self, *_: object) -> Any:
+        raise AssertionError("nothing has to be fetched")
+
+    archive = fetcher = images = pinning = wheels = refuse
 
 
 @pytest.fixture
-def workshop(store: Store, runner: Runner) -> Workshop:
-    return Workshop(store, runner, events.ignore, no_sources)
+def inputs(store: Store, runner: Runner) -> Inputs:
+    return NoInputs(store, runner, events.ignore, lambda: 0.0)
 
 
 @pytest.fixture
@@ -73,11 +78,11 @@ Make = Callable[..., Built]
 
 
 @pytest.fixture
-def make(folder: Path, workshop: Workshop) -> Make:
+def make(folder: Path, inputs: Inputs) -> Make:
     def made(*words: str, locked: bool = False, tag: str = "{{.Hash}}") -> Built:
         source = open_source(folder)
         pins = Pins(lock_path(source), locked=locked)
-        return build(source, platforms(words), pins, workshop, tag=tag)
+        return build(source, platforms(words), pins, inputs, tag=tag)
 
     return made
 
@@ -140,7 +145,7 @@ def test_the_same_folder_gives_the_same_bytes_elsewhere(
     make: Make, folder: Path, tmp_path: Path, runner: Runner
 ) -> None:
     first = make()
-    other = Workshop(Store(tmp_path / "other"), runner, events.ignore, no_sources)
+    other = NoInputs(Store(tmp_path / "other"), runner, events.ignore, lambda: 0.0)
     source = open_source(folder)
     again = build(source, platforms(()), Pins(lock_path(source)), other)
     assert again == first
@@ -210,9 +215,9 @@ def test_a_lock_that_has_to_change_fails_when_locked(make: Make, folder: Path) -
 
 
 @pytest.mark.provokes("pkg.lock-place")
-def test_a_lock_that_cannot_be_written_is_said(folder: Path, workshop: Workshop) -> None:
+def test_a_lock_that_cannot_be_written_is_said(folder: Path, inputs: Inputs) -> None:
     with pytest.raises(InputError, match="--lock FILE") as caught:
-        build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), workshop)
+        build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), inputs)
     assert caught.value.code == "pkg.lock-place"
 
 
@@ -227,13 +232,13 @@ def test_a_profile_of_the_folder_does_not_become_a_path_in_the_label(
 
 @pytest.mark.provokes("pkg.form", "pkg.target")
 def test_an_archive_that_cannot_be_written_is_refused(
-    make: Make, workshop: Workshop, tmp_path: Path
+    make: Make, inputs: Inputs, tmp_path: Path
 ) -> None:
     made = make()
     with pytest.raises(InputError) as form:
-        write_file(made, tmp_path / "a.tar", "zip", workshop)
+        write_file(made, tmp_path / "a.tar", "zip", inputs)
     with pytest.raises(InputError) as target:
-        write_file(made, tmp_path / "absent/a.tar", "oci", workshop)
+        write_file(made, tmp_path / "absent/a.tar", "oci", inputs)
     assert (form.value.code, target.value.code) == ("pkg.form", "pkg.target")
 
 
@@ -261,7 +266,7 @@ def test_a_file_without_a_login_is_refused(tmp_path: Path, text: str | bytes | N
     assert "word" not in caught.value.message
 
 
-def test_what_builds_is_no_platform_of_the_image(folder: Path, workshop: Workshop) -> None:
+def test_what_builds_is_no_platform_of_the_image(folder: Path, inputs: Inputs) -> None:
     service = f"{SERVICE}base: python\nsources: [spidev==3.8]\n"
     (folder / "service.yml").write_text(service)
     source = open_source(folder)
@@ -276,8 +281,8 @@ def test_what_builds_is_no_platform_of_the_image(folder: Path, workshop: Worksho
     lock = Lock(roots=roots, environments=(asks,))
     lock_path(source).write_text(render_lock(lock))
     pins = Pins(lock_path(source), locked=True)
-    same = current_lock(source, platforms(()), pins, workshop)
+    same = lock_of(source, platforms(()), pins, inputs)
     assert {root.name for root in same.roots} == {root.name for root in roots}
     with pytest.raises(InputError, match=r"\+ base/python@amd64") as caught:
-        current_lock(source, platforms(("linux/amd64",)), pins, workshop)
+        lock_of(source, platforms(("linux/amd64",)), pins, inputs)
     assert "toolchain" not in caught.value.message
