@@ -182,6 +182,7 @@ class Store:
         What is not kept leaves nothing behind. `size` is what it will have, if that is known.
         """
         with host.writing(self._temporary, size):
+            # Not `durable.beside`: the name is known only when all is written and hashed.
             handle, name = tempfile.mkstemp(dir=self._temporary)
         path = Path(name)
         try:

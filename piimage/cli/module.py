@@ -76,7 +76,7 @@ def build(
         path = lock_path(files) if files else folder / f"{board}.lock"
         require_named(appliance, folder, path.with_suffix(".yml"))
         lock = current_lock(LockableAppliance(appliance, machine), path, found)
-        engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
+        engine = DockerBuild(found.docker_host) if by is With.docker else None
         built = build_module(folder, lock, found, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]
         said = load_module(folder)

@@ -137,6 +137,23 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
 
 
+def test_a_new_file_lasts_and_has_the_mode_of_the_umask(
+    journal: Journal, tmp_path: Path, umask: int
+) -> None:
+    durable.create(tmp_path / "file", b"new")
+    journal.lasts(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert mode(tmp_path / "file") == 0o666 & ~umask
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        durable.create(tmp_path / "file", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
+
+
 def test_folders_that_are_made_last(journal: Journal, tmp_path: Path) -> None:
     durable.make_folder(tmp_path / "a/b/c", 0o700)
     assert [mode(tmp_path / one) for one in ("a/b/c",)] == [0o700]
