@@ -1,4 +1,4 @@
-"""The verb `module build`: one module folder to a .ko, without an image around it."""
+"""The verb `module build`: from one module folder to a .ko, without an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from piimage.toolchain.steps import Compiled
 
 @dataclass(frozen=True)
 class Built:
-    """A finished module: where it was written, and what it says of itself."""
+    """A built module: the path and size of its file, and its description."""
 
     path: Path
     size: int
@@ -28,7 +28,7 @@ class Built:
 
 
 def alone(folder: Path, board: str) -> Appliance:
-    """Return the smallest appliance with the module, for who has no file yet."""
+    """Return the smallest appliance with the module, for a build without a file."""
     return Appliance(board=board, modules=(Module(build=str(folder)),))
 
 
@@ -52,13 +52,13 @@ def build_module(
 ) -> Built:
     """Build the module for the kernel of `lock`, and write it into `out`.
 
-    By bubblewrap, and kept in the store; with `docker` by that engine, anew.
+    bubblewrap builds it, and the store keeps it; an engine `docker` builds it each time.
     """
-    found = module_folder(folder)
-    data = _made(found, lock, inputs, docker)
+    module = module_folder(folder)
+    data = _made(module, lock, inputs, docker)
     out.mkdir(parents=True, exist_ok=True)
-    target = write_chunks(out / found.file, [data])
-    return Built(target, len(data), read_modinfo(data, found.file))
+    target = write_chunks(out / module.file, [data])
+    return Built(target, len(data), read_modinfo(data, module.file))
 
 
 def _made(folder: ModuleFolder, lock: Lock, inputs: Inputs, docker: DockerBuild | None) -> bytes:

@@ -15,7 +15,7 @@ from piimage.run import Runner
 
 
 def show_tag(source: Source, runner: Runner, org: str = ORG, tag: str = HASH) -> Reference:
-    """Return what the image of `source` is called as it is now."""
+    """Return the name of the image for the present content of `source`."""
     content = content_hash(runner, source.inputs) if HASH in tag else ""
     return reference(source, content, org, tag)
 
@@ -28,14 +28,14 @@ def build(
     org: str = ORG,
     tag: str = HASH,
 ) -> Built:
-    """Build the image of `source` for `platforms` and name it in the store's layout."""
+    """Build the image of `source` for `platforms`, and name it in the layout of the store."""
     lock = lock_of(source, platforms, pins, inputs)
     if isinstance(source.recipe, Dockerfile):
         from piimage.pkg.dockerfiles import build_dockerfile as build_parts  # noqa: PLC0415  # needs the SDK
     else:
         from piimage.pkg.composing import compose as build_parts  # noqa: PLC0415
     parts = [build_parts(source, platform, lock, inputs) for platform in platforms]
-    # The lock is part of the content, so it is hashed when it is as it stays.
+    # The lock is part of the content, so the hash is taken after the lock is written.
     content = content_hash(inputs.runner, source.inputs)
     name = reference(source, content, org, tag)
     return put_together(source, content, name, parts, inputs.layout)

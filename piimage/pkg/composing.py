@@ -1,4 +1,4 @@
-"""A container folder with a service.yml, composed for one platform."""
+"""The image of a container folder with a service.yml, for one platform."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from piimage.sbom.ledger import Page
 if TYPE_CHECKING:
     from piimage.config.service import Service
 
-# What base-files would bring: the loader's path that every amd64 program names.
+# Every amd64 program names this path of the loader; Debian's base-files would provide it.
 _AMD64_LINKS: Mapping[str, str] = {"lib64": "usr/lib64"}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What an image for `platform` is put together from.
+    """The parts of an image for `platform`.
 
-    `lock` and `pages` say what it contains: its pins, and what its layers noted of their files.
+    `lock` and `pages` are for its bill: the pins, and the origins of the files in its layers.
     """
 
     platform: Platform
@@ -51,55 +51,55 @@ class Parts:
 
 
 def compose(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> Parts:
-    """Compose `source` from the packages of `lock`, fetched where the store lacks them.
+    """Compose `source` from the packages of `lock`, which are fetched if need be.
 
     Raises InputError if service.yml or its packages are invalid.
     """
-    whole = folder(source)
-    assert whole is not None  # noqa: S101  # a Dockerfile is built, not composed
-    own = for_platform(lock, platform)
-    layers, execution, config = composed(_fitted(whole, platform), own)
+    described = folder(source)
+    assert described is not None  # noqa: S101  # an engine builds Dockerfiles
+    pins = for_platform(lock, platform)
+    layers, execution, config = composed(_fitted(described, platform), pins)
     steps = tuple(ImageLayer(layer) for layer in layers)
-    job = make(steps, own, inputs)
+    job = make(steps, pins, inputs)
     label = _portable(with_user(config, execution.user), inputs)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
         _complete(execution, config),
         {LABEL: to_label(label)},
-        own,
+        pins,
         tuple(Page.decode(job.file(step, "files").read_bytes()) for step in steps),
     )
 
 
-def _fitted(whole: ContainerFolder, platform: Platform) -> ContainerFolder:
+def _fitted(folder: ContainerFolder, platform: Platform) -> ContainerFolder:
     if platform != AMD64:
-        return whole
-    service: Service = whole.service
+        return folder
+    service: Service = folder.service
     links = {**_AMD64_LINKS, **service.links}
-    return replace(whole, service=service.model_copy(update={"links": links}))
+    return replace(folder, service=service.model_copy(update={"links": links}))
 
 
 def _complete(execution: Execution, config: ContainerConfig) -> Execution:
-    """Return `execution` with what `config:` says of the program, for engines that read no label.
+    """Return `execution` with the program of `config:`, for engines that do not read the label.
 
-    There `env:` and `command:` replace, as they do here.
+    `env:` and `command:` replace those of the image.
     """
-    said: dict[str, object] = {}
+    update: dict[str, object] = {}
     if config.env is not None:
-        said["env"] = config.env
+        update["env"] = config.env
     if config.cwd is not None:
-        said["working_dir"] = config.cwd
+        update["working_dir"] = config.cwd
     if config.user is not None:
-        said["user"] = config.user
+        update["user"] = config.user
     if config.command is not None:
-        said |= {"entrypoint": config.command, "cmd": None}
-    return execution.model_copy(update=said)
+        update |= {"entrypoint": config.command, "cmd": None}
+    return execution.model_copy(update=update)
 
 
 def _portable(config: ContainerConfig, inputs: Inputs) -> ContainerConfig:
     """Return `config` without the path of a file on this machine."""
     if config.seccomp not in PROFILE_WORDS:
-        text = "a label cannot carry a seccomp profile: name it again where the image is used"
+        text = "a label cannot contain a seccomp profile: name the file where the image is used"
         inputs.emit(events.Warning(text))
     return portable(config)

@@ -1,4 +1,4 @@
-"""A built image out of the store: to a file, into the local engine, to a registry."""
+"""Delivery of a built image: to a file, into the local engine, to a registry."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ def write_file(built: Built, target: Path, form: str, inputs: Inputs) -> None:
     """
     if form not in FORMS:
         raise InputError(
-            "pkg.form", f"there is no archive of the form {form!r}", place="--format",
-            hint=f"it is one of {', '.join(FORMS)}",
+            "pkg.form", f"unknown archive format {form!r}", place="--format",
+            hint=f"use one of {', '.join(FORMS)}",
         )  # fmt: skip
     if not target.parent.is_dir():
         raise InputError(
-            "pkg.target", "its folder is not there", place=str(target), hint="make the folder"
+            "pkg.target",
+            "the folder of this file does not exist",
+            place=str(target),
+            hint="make the folder",
         )
     if form == "oci":
         export_archive(inputs.layout, {str(built.reference): built.descriptor}, target)
@@ -43,7 +46,7 @@ def write_file(built: Built, target: Path, form: str, inputs: Inputs) -> None:
 
 
 def load(built: Built, inputs: Inputs) -> str:
-    """Load the arm64 image into the engine under its name; return the id that it has there.
+    """Load the arm64 image into the engine under its name; return its id in the engine.
 
     Raises PiimageError ``oci.no-engine``.
     """
@@ -83,9 +86,9 @@ def _docker_archive(built: Built, inputs: Inputs) -> Iterator[Path]:
 
 @contextmanager
 def login_file(credentials: Path, registry: str | None, scratch: Path) -> Iterator[Path]:
-    """Give an auth file for `registry` with the ``USER:PASSWORD`` that `credentials` holds.
+    """Yield an auth file for `registry` with the ``USER:PASSWORD`` from the file `credentials`.
 
-    So the password is in no command line. Raises InputError ``pkg.credentials``.
+    A file keeps the password out of command lines. Raises InputError ``pkg.credentials``.
     """
     import base64  # noqa: PLC0415
 
@@ -95,7 +98,7 @@ def login_file(credentials: Path, registry: str | None, scratch: Path) -> Iterat
         raise _no_credentials(credentials, "the file cannot be read") from error
     user, colon, password = text.partition(":")
     if not (user and colon and password) or "\n" in text:
-        raise _no_credentials(credentials, "the file holds no USER:PASSWORD")
+        raise _no_credentials(credentials, "the file has no line USER:PASSWORD")
     login = base64.b64encode(text.encode()).decode()
     target = scratch / "auth.json"
     target.touch(mode=0o600)
@@ -107,8 +110,8 @@ def login_file(credentials: Path, registry: str | None, scratch: Path) -> Iterat
         target.unlink()
 
 
-def _no_credentials(place: Path, what: str) -> InputError:
+def _no_credentials(place: Path, message: str) -> InputError:
     return InputError(
-        "pkg.credentials", what, place=str(place),
-        hint="write one line USER:PASSWORD into it (mode 0600), or log in with `skopeo login`",
+        "pkg.credentials", message, place=str(place),
+        hint="write one line USER:PASSWORD into the file (mode 0600), or use `skopeo login`",
     )  # fmt: skip

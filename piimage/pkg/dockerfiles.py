@@ -1,4 +1,4 @@
-"""A container folder with a Dockerfile, built by buildx for one platform."""
+"""The image of a container folder with a Dockerfile, built by buildx for one platform."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
 def build_dockerfile(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> Parts:
-    """Build `source` on the base images of `lock`, which are pulled where the store lacks them.
+    """Build `source` on the base images of `lock`, which are pulled if need be.
 
     Raises what `Engine.build` and `Registry.pull` raise.
     """
     recipe = source.recipe
-    assert isinstance(recipe, Dockerfile)  # noqa: S101  # what has a service.yml is composed
+    assert isinstance(recipe, Dockerfile)  # noqa: S101  # folders with a service.yml are composed
     names = base_images(source)
     pins = [lock.image(name) for name in names]
     bases = inputs.images().have(pins, platform)
@@ -39,7 +39,7 @@ def build_dockerfile(source: Source, platform: Platform, lock: Lock, inputs: Inp
 
 
 def _base_labels(bases: Mapping[str, Image]) -> Mapping[str, str]:
-    """Return the labels that name the base (image-spec, annotations.md), where there is one."""
+    """Return the labels of a single base image (image-spec, annotations.md)."""
     if len(bases) != 1:
         return {}
     ((name, image),) = bases.items()

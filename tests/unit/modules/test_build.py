@@ -17,7 +17,9 @@ from tests.unit.kernel.elf import module
 
 
 @pytest.mark.provokes("modules.not-in-file")
-def test_a_file_that_does_not_load_the_module_is_told_how(tmp_path: Path) -> None:
+def test_a_file_that_does_not_load_the_module_is_refused_with_the_line_to_add(
+    tmp_path: Path,
+) -> None:
     appliance = alone(tmp_path / "other", "pi4")
     with pytest.raises(InputError) as caught:
         require_named(appliance, tmp_path / "a", tmp_path / "pi4.yml")

@@ -86,7 +86,7 @@ def test_another_kernel_or_toolchain_builds_anew(tmp_path: Path) -> None:
 @pytest.mark.provokes("modules.no-kernel")
 def test_a_kernel_that_is_not_debians_builds_no_module(tmp_path: Path) -> None:
     folder = module_folder(write(tmp_path / "a", "name: a\nlicense: MIT\n", Kbuild="x"))
-    with pytest.raises(InputError, match="the lock has none"):
+    with pytest.raises(InputError, match="the lock has no such kernel"):
         module_step(folder, Lock())
 
 

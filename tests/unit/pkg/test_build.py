@@ -10,7 +10,6 @@ import json
 import stat
 import tarfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def document(store: Store, descriptor: Descriptor) -> Any:
     return json.loads(data)
 
 
-def test_the_image_says_what_the_folder_says(make: Make, store: Store, folder: Path) -> None:
+def test_the_image_has_the_settings_of_the_folder(make: Make, store: Store, folder: Path) -> None:
     made = make()
     manifest = document(store, made.descriptor)
     config = json.loads(store.path(made.images[0].manifest.config.blob).read_bytes())
@@ -122,8 +121,8 @@ def test_an_entry_that_names_the_image_runs_it_as_one_that_names_the_folder(
     execution = make().images[0].config.execution
     label = parse_label((execution.labels or {})[LABEL], "test")
     service = load_folder(folder)
-    below = merge(secure_defaults(), service.container)
-    assert merge(linuxkit_defaults(), label) == below.model_copy(update={"user": "sensor"})
+    defaults = merge(secure_defaults(), service.container)
+    assert merge(linuxkit_defaults(), label) == defaults.model_copy(update={"user": "sensor"})
     assert execution.entrypoint == service.entrypoint
 
 
@@ -136,23 +135,23 @@ def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
     (part,) = artifact["layers"]
     bill = json.loads((store.root / "blobs/sha256" / part["digest"][7:]).read_bytes())
     assert bill["spdxVersion"] == "SPDX-2.3"
-    (top,) = [one for one in bill["packages"] if one["SPDXID"] == "SPDXRef-card"]
+    (top,) = [package for package in bill["packages"] if package["SPDXID"] == "SPDXRef-card"]
     assert top["versionInfo"] == made.descriptor.digest
     assert top["primaryPackagePurpose"] == "CONTAINER"
 
 
 def test_the_same_folder_gives_the_same_bytes_elsewhere(
-    make: Make, folder: Path, tmp_path: Path, runner: Runner
+    make: Make, folder: Path, tmp_path: Path, runner: Runner, inputs: Inputs
 ) -> None:
     first = make()
     other = NoInputs(Store(tmp_path / "other"), runner, events.ignore, lambda: 0.0)
     source = open_source(folder)
     again = build(source, platforms(()), Pins(lock_path(source)), other)
     assert again == first
-    one, two = tmp_path / "one.tar", tmp_path / "two.tar"
-    write_file(first, one, "oci", replace(other, store=other.store))
-    write_file(again, two, "oci", other)
-    assert one.read_bytes() == two.read_bytes()
+    here, there = tmp_path / "here.tar", tmp_path / "there.tar"
+    write_file(first, here, "oci", inputs)
+    write_file(again, there, "oci", other)
+    assert here.read_bytes() == there.read_bytes()
 
 
 def test_a_changed_file_leaves_no_trace_of_the_old_state(
@@ -173,13 +172,15 @@ def test_a_changed_file_leaves_no_trace_of_the_old_state(
 def test_several_platforms_make_an_index(make: Make, store: Store) -> None:
     made = make("linux/amd64")
     index = document(store, made.descriptor)
-    assert [one["platform"] for one in index["manifests"]] == [
+    assert [manifest["platform"] for manifest in index["manifests"]] == [
         {"os": "linux", "architecture": "arm64", "variant": "v8"},
         {"os": "linux", "architecture": "amd64"},
     ]
     (row,) = rows(Layout(store))
     assert row.platforms == ("linux/arm64/v8", "linux/amd64")
-    assert {one.subject for one in row.referrers} == {o["digest"] for o in index["manifests"]}
+    assert {referrer.subject for referrer in row.referrers} == {
+        manifest["digest"] for manifest in index["manifests"]
+    }
 
 
 def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
@@ -189,7 +190,7 @@ def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
     (row,) = rows(Layout(store))
     assert (row.name, row.tag, row.digest) == ("piimage/thermo", "v1", made.descriptor.digest)
     assert row.size == made.images[0].manifest.layers[0].size == made.size
-    assert [one.type for one in row.referrers] == ["application/spdx+json"]
+    assert [referrer.type for referrer in row.referrers] == ["application/spdx+json"]
     gone = store.path(made.images[0].manifest.layers[0].blob)
     kept = gone.rename(gone.with_name("kept"))
     assert rows(Layout(store)) == ()
@@ -204,7 +205,7 @@ def test_the_tag_is_that_of_the_folder_with_its_lock(make: Make, folder: Path) -
     assert show_tag(open_source(folder), Runner()) == made.reference
 
 
-def test_a_lock_that_has_to_change_fails_when_locked(make: Make, folder: Path) -> None:
+def test_a_lock_that_would_change_is_refused_when_locked(make: Make, folder: Path) -> None:
     make()
     assert make(locked=True) == make()
     (folder / "service.yml").write_text(SERVICE + "packages: [busybox-static]\n")
@@ -215,7 +216,7 @@ def test_a_lock_that_has_to_change_fails_when_locked(make: Make, folder: Path) -
 
 
 @pytest.mark.provokes("pkg.lock-place")
-def test_a_lock_that_cannot_be_written_is_said(folder: Path, inputs: Inputs) -> None:
+def test_a_lock_that_cannot_be_written_is_refused(folder: Path, inputs: Inputs) -> None:
     with pytest.raises(InputError, match="--lock FILE") as caught:
         build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), inputs)
     assert caught.value.code == "pkg.lock-place"
@@ -266,7 +267,9 @@ def test_a_file_without_a_login_is_refused(tmp_path: Path, text: str | bytes | N
     assert "word" not in caught.value.message
 
 
-def test_what_builds_is_no_platform_of_the_image(folder: Path, inputs: Inputs) -> None:
+def test_tools_of_the_build_machine_are_no_platform_of_the_image(
+    folder: Path, inputs: Inputs
+) -> None:
     service = f"{SERVICE}base: python\nsources: [spidev==3.8]\n"
     (folder / "service.yml").write_text(service)
     source = open_source(folder)
@@ -275,7 +278,8 @@ def test_what_builds_is_no_platform_of_the_image(folder: Path, inputs: Inputs) -
         *source_requests(),
     ]
     roots = tuple(
-        LockedRoot(one.root, one.packages, one.without, one.architecture, ()) for one in requests
+        LockedRoot(request.root, request.packages, request.without, request.architecture, ())
+        for request in requests
     )
     asks = LockedEnvironment("container/thermo", (), "arm64", "3.13", "2.41", (), ("spidev==3.8",))
     lock = Lock(roots=roots, environments=(asks,))

@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_built_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "absent")
     assert absent.value.code == "pkg.no-folder"
     path = folder(tmp_path)
-    with pytest.raises(InputError, match=r"no service.yml and no Dockerfile") as empty:
+    with pytest.raises(InputError, match=r"no service.yml or Dockerfile") as empty:
         open_source(path)
     assert empty.value.code == "pkg.no-recipe"
     with pytest.raises(InputError, match=r"Dockerfile\.arm"):
