@@ -28,7 +28,7 @@ LINE = re.compile(
     r"((/mnt/run|\.\.)/\S+|pi\.lock): .*(no room is left|no further file can be made).*"
     r"; free some .*"
 )
-STEP = re.compile(r" *\d+\.\d\d s  .*|locked \d+ packages in .*|\S+: sha256:\w+, [\d.]+ MB")
+STEP = re.compile(r" *\d+\.\d\d s  .*|locked \d+ packages.* in .*|\S+: sha256:\w+, [\d.]+ MB")
 """What a verb says of what it has done so far."""
 
 

@@ -98,9 +98,9 @@ def test_the_image_is_built_once_for_one_content(
 
 def test_another_base_is_another_build(folder: Path, store: Store) -> None:
     layout = Layout(store)
-    one, other = image(layout), image(layout, b"other")
-    assert content_key(folder, {"b": one}) != content_key(folder, {"b": other})
-    assert content_key(folder, {"b": one}) == content_key(folder, {"b": one})
+    base, other = image(layout), image(layout, b"other")
+    assert content_key(folder, {"b": base}) != content_key(folder, {"b": other})
+    assert content_key(folder, {"b": base}) == content_key(folder, {"b": base})
 
 
 def test_what_is_executable_and_what_is_linked_counts(folder: Path) -> None:

@@ -25,7 +25,7 @@ from tests.unit.config.test_module_folder import write
 
 @dataclass
 class Archive:
-    """Stands for `Pinning`: has each package in one version, and notes what was to be kept."""
+    """A fake of `Pinning`: has each package in one version, and notes the pins that may stay."""
 
     kernel: str
     kept: list[tuple[set[str], set[str]]] = field(default_factory=list)
@@ -34,17 +34,21 @@ class Archive:
         self, requests: Sequence[Request], old: Lock | None = None, moving: Collection[str] = ()
     ) -> Lock:
         self.kept.append(({p.key for p in old.packages} if old else set(), {*moving}))
-        found: dict[str, Package] = {}
+        packages: dict[str, Package] = {}
         roots = []
-        for one in requests:
-            names = [name.partition("=")[0].partition("/")[0] for name in one.packages]
-            if one.root == "kernel":
+        for request in requests:
+            names = [name.partition("=")[0].partition("/")[0] for name in request.packages]
+            if request.root == "kernel":
                 names.append(f"linux-image-{self.kernel}-arm64")
-            own = [self.package(name, one.architecture) for name in names]
-            found |= {package.key: package for package in own}
+            own = [self.package(name, request.architecture) for name in names]
+            packages |= {package.key: package for package in own}
             keys = tuple(package.key for package in own)
-            roots.append(LockedRoot(one.root, one.packages, one.without, one.architecture, keys))
-        return Lock(roots=tuple(roots), packages=tuple(found.values()))
+            roots.append(
+                LockedRoot(
+                    request.root, request.packages, request.without, request.architecture, keys
+                )
+            )
+        return Lock(roots=tuple(roots), packages=tuple(packages.values()))
 
     def package(self, name: str, architecture: str) -> Package:
         linux = name.startswith("linux")
