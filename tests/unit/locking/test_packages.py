@@ -95,11 +95,11 @@ def test_a_pinned_package_that_is_nowhere_moves_with_a_warning(
     old = pinning.lock(REQUESTS)
     (folder.root / LIB1.path).unlink()
     folder.publish([APP, LIB2, Deb("base")], date=NOW)
-    heard: list[events.Event] = []
-    archive = replace(pinning.archive, emit=heard.append)
+    said: list[events.Event] = []
+    archive = replace(pinning.archive, emit=said.append)
     new = replace(pinning, archive=archive).lock(REQUESTS, old)
     assert versions(new)["lib"] == "2.0"
-    warnings = [event.text for event in heard if isinstance(event, events.Warning)]
+    warnings = [event.text for event in said if isinstance(event, events.Warning)]
     assert len(warnings) == 1
     assert "lib 1.0 (arm64) has left the archive" in warnings[0]
 
