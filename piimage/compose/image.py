@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from piimage.compose.layers import Layer, stored_file
 from piimage.errors import InputError
@@ -23,8 +22,6 @@ _MERGED = re.compile(r"\A(usr/)?lib/modules")
 @dataclass(frozen=True)
 class ImageLayer(Layer):
     """One layer of an image, over its `lower` ones."""
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.oci")
 
     layer: ScanLayer
     lower: tuple[ScanLayer, ...]
@@ -64,8 +61,6 @@ class ImageKernel(KernelParts):
 
     Source: LinuxKit, docs/kernels.md. `tar` is empty where no modules are wanted.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*KernelParts.uses, "piimage.kernel", "piimage.oci")
 
     layers: tuple[ScanLayer, ...]
     binary: str

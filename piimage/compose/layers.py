@@ -32,10 +32,6 @@ class Layer(Step):
     (`piimage.sbom.ledger.Ledger`).
     """
 
-    uses: ClassVar[tuple[str, ...]] = (
-        "piimage.card.squashfs", "piimage.debian.deb", "piimage.container.rootfs", "piimage.sbom",
-        "piimage.trees",
-    )  # fmt: skip
     tools: ClassVar[tuple[str, ...]] = packers.LAYERS
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from piimage.compose.layers import FilesLayer, Layer
 from piimage.compose.rules import File, Rules
@@ -36,8 +36,6 @@ class WheelsLayer(Layer):
     Those that were `built` come last. It has no name of its own: containers with the same wheels
     have the same layer.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.python.wheel")
 
     wheels: tuple[WheelFile, ...]
     python: str

@@ -1,4 +1,4 @@
-"""The initramfs: busybox, the script that finds the slot, and the modules which that takes."""
+"""The initramfs: busybox, the script that finds the slot, and the modules that it loads."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _FOLDERS = ("bin", "dev", "etc/piimage", "proc", "run", "sys", "root")
 
 @dataclass(frozen=True)
 class InitramfsBase(Step):
-    """The part of an initramfs that services do not change: output ``cpio`` (zstd).
+    """The part of an initramfs that does not depend on services: output ``cpio`` (zstd).
 
     `busybox` is the package busybox-static.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
     tools: ClassVar[tuple[str, ...]] = packers.INITRAMFS
 
     busybox: Blob
@@ -36,7 +35,7 @@ class InitramfsBase(Step):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return "pack the initramfs"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
@@ -67,20 +66,18 @@ class InitramfsBase(Step):
                     return b"".join(entry.content())
         raise InputError(
             "kernel.no-busybox",
-            "the package busybox-static holds no busybox",
+            "the package busybox-static does not contain busybox",
             hint="lock again with: piimage lock",
         )
 
 
 @dataclass(frozen=True)
 class Initramfs(Step):
-    """The whole initramfs: the base, and the digests of the layers that this version consists of.
+    """The complete initramfs: the base, and the digests of the layers of this version.
 
-    The kernel unpacks archives that follow one another as one, so a changed service costs only the
-    second. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
+    The kernel unpacks concatenated archives as one, so a changed service changes only the second
+    archive. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     base: InitramfsBase
     system: tuple[Step, ...]
@@ -88,7 +85,7 @@ class Initramfs(Step):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return "write the initramfs"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
@@ -101,6 +98,6 @@ class Initramfs(Step):
             file("etc/piimage/containers-layer", containers.encode()),
         ]
         base = job.file(self.base).read_bytes()
-        # An archive begins at a multiple of four bytes; zeros between two are skipped.
-        whole = base + bytes(-len(base) % 4) + b"".join(cpio_chunks(entries))
-        return {"initramfs": job.store.add_bytes(whole)}
+        # An archive begins at a multiple of four bytes; zeros between archives are skipped.
+        initramfs = base + bytes(-len(base) % 4) + b"".join(cpio_chunks(entries))
+        return {"initramfs": job.store.add_bytes(initramfs)}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from piimage import host
-from piimage.durable import PUBLIC, folder_in, write_chunks
+from piimage.durable import PUBLIC, temporary_folder, write_chunks
 from piimage.errors import InputError, PiimageError
 from piimage.oci import models
 from piimage.oci.layout import MARKER, Layout, top_index
@@ -51,7 +51,7 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
 
 
 def _export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
-    with folder_in(target.parent, f".{target.name}.") as scratch:
+    with temporary_folder(target.parent, f".{target.name}.") as scratch:
         draft = scratch / target.name
         draft.mkdir()
         draft.chmod(0o755)

@@ -21,6 +21,7 @@ from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.flash import medium, provision, source, write
 from piimage.flash.medium import Medium
 from piimage.flash.provision import Settings, Wifi
+from piimage.flash.stored import Change
 from piimage.run import Completed, Runner
 from tests.unit.card.volumes import tool
 from tests.unit.durability import recording
@@ -168,6 +169,39 @@ def test_a_card_that_was_used_is_told_by_its_device(image: Image, tmp_path: Path
     assert tool("debugfs", "-R", "cat /piimage/provision/timezone", alone) == "Asia/Tokyo\n"
 
 
+def test_a_setting_of_a_card_that_was_used_leaves_its_other_settings(
+    image: Image, tmp_path: Path
+) -> None:
+    changes = [
+        Change({"PLACE": "shed", "TOKEN": "71 c9"}),
+        Change({"PLACE": "roof"}),
+        Change({"COLOUR": "green"}, ("TOKEN",)),
+    ]
+    results = []
+    for change in changes:
+        with medium.kept(str(image.image), 0, None) as card_:
+            provision.provision(card_, Runner(), {}, change)
+        alone = tmp_path / "alone"
+        alone.write_bytes(image.image.read_bytes()[9 * MIB :])
+        results.append(tool("debugfs", "-R", "cat /piimage/provision/settings", alone))
+    tool("e2fsck", "-fn", alone)
+    assert results == [
+        "PLACE=shed\nTOKEN='71 c9'\n", "TOKEN='71 c9'\nPLACE=roof\n",
+        "PLACE=roof\nCOLOUR=green\n",
+    ]  # fmt: skip
+    assert "Mode:  0600" in tool("debugfs", "-R", "stat /piimage/provision/settings", alone)
+
+
+def test_a_setting_that_the_card_does_not_have_changes_nothing(image: Image) -> None:
+    before = image.image.read_bytes()
+    with (
+        medium.kept(str(image.image), 0, None) as card_,
+        pytest.raises(PiimageError, match="the card has no setting 'PLACE'"),
+    ):
+        provision.provision(card_, Runner(), {}, Change(unset=("PLACE",)))
+    assert image.image.read_bytes() == before
+
+
 @pytest.mark.provokes("card.no-data")
 def test_a_card_without_data_partition_is_told_nothing(tmp_path: Path) -> None:
     from piimage.card import partitions
@@ -254,7 +288,7 @@ def test_a_card_without_room_is_named_as_the_user_does(image: Image) -> None:
     told = {"piimage/provision/settings": DataFile(bytes(range(256)) * (1 << 16))}
     with (
         medium.kept(str(image.image), 0, None) as card_,
-        pytest.raises(PiimageError, match="did not take") as caught,
+        pytest.raises(PiimageError, match="cannot be written to the data partition") as caught,
     ):
         provision.provision(card_, Runner(), told)
     assert caught.value.place == str(image.image)
