@@ -54,7 +54,7 @@ def build(
     # Importing what builds takes a third of a second, which "nothing changed" saves.
     from piimage.build import build as build_all  # noqa: PLC0415
     from piimage.cli.pins import note_host_key  # noqa: PLC0415
-    from piimage.cli.session import open_sources, read_card_project  # noqa: PLC0415
+    from piimage.cli.session import open_inputs, read_card_project  # noqa: PLC0415
     from piimage.durable import output_folder  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
@@ -62,15 +62,15 @@ def build(
     witness = memory.witness()
     with (
         witness.watching(),
-        open_sources(origin, verbose=verbose, as_json=json) as sources,
+        open_inputs(origin, verbose=verbose, as_json=json) as inputs,
         output_folder(out),
     ):
-        project = read_card_project(files, sets, sources)
-        outputs = build_all(project, sources, out, chosen)
-        note_host_key(project.appliance, None, sources.emit)
+        project = read_card_project(files, sets, inputs)
+        outputs = build_all(project, inputs, out, chosen)
+        note_host_key(project.appliance, None, inputs.emit)
         summary = _summary(outputs, emulated=project.board.emulator is not None)
         memory.remember(witness, outputs.paths, summary, os.environ)
-        sources.emit(Note(summary))
+        inputs.emit(Note(summary))
 
 
 def _summary(outputs: Outputs, *, emulated: bool) -> str:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from piimage.build import Project, make, plan
+from piimage.build import Project, plan
 from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.output import put
-from piimage.cli.session import open_sources, read_project
+from piimage.cli.session import open_inputs, read_project
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
 from piimage.deploy.hosts import Host
@@ -28,7 +28,8 @@ from piimage.deploy.text import printable
 from piimage.deploy.workloads import build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
-from piimage.locking.resolve import Sources
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 
 KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
@@ -115,27 +116,27 @@ def deploy(
     if cluster:
         _require_manifests_alone(to, registry, dry_run=dry_run)
     chosen = () if cluster else hosts([*to, *limit], inventory)
-    with open_sources(origin, verbose=verbose, as_json=json) as sources:
-        project = read_project(files, sets, sources)
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
+        project = read_project(files, sets, inputs)
         require_services([entry.name for entry in project.appliance.services], service)
         if cluster:
-            _print_manifests(project, sources, service, registry or "", device_plugin)
+            _print_manifests(project, inputs, service, registry or "", device_plugin)
             return
         cancelled = threading.Event()
-        makers = _TargetMaker(project, sources, tuple(service), containers_only, wait, cancelled)
+        makers = _TargetMaker(project, inputs, tuple(service), containers_only, wait, cancelled)
         chosen = _with_host_key(chosen, project.appliance.ssh.host_key)
-        targets = makers.targets(chosen, ssh(chosen, ssh_config, sources.runner))
+        targets = makers.targets(chosen, ssh(chosen, ssh_config, inputs.runner))
         if dry_run:
             planned = roll_out(
                 targets, lambda target: target.plan(), Policy(0, parallel, None), cancelled,
-                lambda result: _show_plan(result, sources.emit),
+                lambda result: _show_plan(result, inputs.emit),
             )  # fmt: skip
             finish(planned)
             return
         results = roll_out(
-            targets, lambda target: _deploy(target, sources.emit),
+            targets, lambda target: _deploy(target, inputs.emit),
             Policy(canary, parallel, max_failures), cancelled,
-            lambda result: _show(result, sources.emit),
+            lambda result: _show(result, inputs.emit),
         )  # fmt: skip
         _conclude(results)
 
@@ -152,11 +153,11 @@ def _require_manifests_alone(to: list[str], registry: str | None, *, dry_run: bo
 
 
 def _print_manifests(
-    project: Project, sources: Sources, services: list[str], registry: str, plugin: str | None
+    project: Project, inputs: Inputs, services: list[str], registry: str, plugin: str | None
 ) -> None:
     appliance = project.appliance
     cluster = Cluster(appliance.board, appliance.hostname, registry, plugin)
-    workloads = build_workloads(project, sources, services)
+    workloads = build_workloads(project, inputs, services)
     put(render(workloads, cluster, [service.name for service in appliance.services]))
 
 
@@ -165,7 +166,7 @@ class _TargetMaker:
     """Makes the target of each host; builds the release and the workloads at most once each."""
 
     project: Project
-    sources: Sources
+    inputs: Inputs
     services: tuple[str, ...]
     containers_only: bool
     wait: int
@@ -176,19 +177,19 @@ class _TargetMaker:
         pis = [host for host in hosts if not host.engine]
         targets: list[Target] = []
         if pis:
-            release = _release(self.project, self.sources)
+            release = _release(self.project, self.inputs)
             wish = Wish(release, self.services, self.containers_only, self.wait)
-            store, runner = self.sources.store, self.sources.runner
+            store, runner = self.inputs.store, self.inputs.runner
             targets += [PiTarget(pi, wish, ssh, store, runner, self.cancelled) for pi in pis]
         if engines:
-            workloads = build_workloads(self.project, self.sources, self.services)
-            targets += [DockerTarget(host, workloads, self.sources.store) for host in engines]
+            workloads = build_workloads(self.project, self.inputs, self.services)
+            targets += [DockerTarget(host, workloads, self.inputs.store) for host in engines]
         return targets
 
 
-def _release(project: Project, sources: Sources) -> Release:
-    version = plan(project, sources)
-    job = make(version, project, sources)
+def _release(project: Project, inputs: Inputs) -> Release:
+    version = plan(project, inputs)
+    job = make(version.steps(), project.lock, inputs)
     return release_of(version, job, f"{project.name}.yml")
 
 

@@ -12,7 +12,7 @@ from piimage import events
 from piimage.cli.output import put
 from piimage.hardware.functions import Need, State
 from piimage.hardware.survey import Surveyed, kernels, pis, survey
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
@@ -104,10 +104,10 @@ def _listed(needs: Iterable[Need]) -> str:
 
 
 def _main() -> None:
-    sources = Sources(Store(default_root()), Runner(), events.ignore, time.time)
+    inputs = Inputs(Store(default_root()), Runner(), events.ignore, time.time)
     boards = pis()
-    used = kernels(boards, sources)
-    models = [model for board in boards for model in survey(board, used, sources.runner)]
+    used = kernels(boards, inputs)
+    models = [model for board in boards for model in survey(board, used, inputs.runner)]
     put(driver_reference(models))
 
 

@@ -27,7 +27,7 @@ from piimage.cli.provision import (
     warn_unused,
 )
 from piimage.cli.run import card_image
-from piimage.cli.session import open_sources
+from piimage.cli.session import open_inputs
 from piimage.config.load import load
 from piimage.deploy.text import printable
 from piimage.errors import DeviceRefused, InputError
@@ -85,20 +85,20 @@ def flash(
     settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
     data_files = settings.files()
     with (
-        open_sources(origin, verbose=verbose, as_json=json) as sources,
-        card_image(files, [], sources) as path,
+        open_inputs(origin, verbose=verbose, as_json=json) as inputs,
+        card_image(files, [], inputs) as path,
     ):
-        image = source.checked(source.find(path), sources.runner, sources.emit)
+        image = source.checked(source.find(path), inputs.runner, inputs.emit)
         capabilities = None if image.packing else capabilities_of(path)
         require_wifi(settings, capabilities, str(files[-1]))
-        warn_unused(settings, capabilities, sources.emit)
+        warn_unused(settings, capabilities, inputs.emit)
         guard.check(disk, system, image.size or 0, force=force)
-        _confirm(disk, device, yes, disk_contents(sources.runner)[disk.name])
+        _confirm(disk, device, yes, disk_contents(inputs.runner)[disk.name])
         mapped = [mapped.extent for mapped in image.ranges()]
         open_device = medium.open_device
         if os.geteuid() != 0 and not os.access(device, os.W_OK):
             openers: list[Callable[[str], int]] = [
-                partial(elevate.open_by_sudo, sources.runner),
+                partial(elevate.open_by_sudo, inputs.runner),
                 open_by_udisks,
             ]
             # sudo prompts on the terminal; without a terminal, udisks2 can prompt in a window.
@@ -109,16 +109,16 @@ def flash(
             amend = None
             if data_files:
                 amend = lambda card, head: provision.amend(  # noqa: E731
-                    card, head, mapped, sources.runner, data_files
+                    card, head, mapped, inputs.runner, data_files
                 )
             flashed = write.flash(
-                card, image, sources.runner, sources.emit, resume=resume, amend=amend
+                card, image, inputs.runner, inputs.emit, resume=resume, amend=amend
             )
             # Users may not do this; udev then does it when the device is closed.
             blockdev.reread_table(card.descriptor)
-            _summarize(flashed, device, sources.emit)
+            _summarize(flashed, device, inputs.emit)
         if files[0].suffix in (".yml", ".yaml"):
-            note_host_key(load(files, [], os.environ), hostname, sources.emit)
+            note_host_key(load(files, [], os.environ), hostname, inputs.emit)
 
 
 def _summarize(flashed: write.Flashed, device: str, emit: Listener) -> None:

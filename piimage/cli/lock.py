@@ -9,11 +9,12 @@ import typer
 
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
-from piimage.cli.session import open_sources
+from piimage.cli.session import open_inputs
 from piimage.config.load import load
 from piimage.events import Note
 from piimage.lock import Lock, changes
-from piimage.locking.resolve import existing_lock, lock_path, make_lock, write_lock
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import existing_lock, summary, write_lock
 
 EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
 
@@ -37,18 +38,14 @@ def lock(
     json: Json = False,
 ) -> None:
     """Resolve packages, wheels and images to a lock file beside the last FILE; list the changes."""
-    with open_sources(origin, verbose=verbose, as_json=json) as sources:
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         appliance = load(files, sets, os.environ)
         board = load_board(appliance.board, search_path(files))
         path = lock_path(files)
         old = existing_lock(path)
-        new = make_lock(appliance, board, sources, old, {"*"} if update_all else set(update))
+        moving = {"*"} if update_all else set(update)
+        new = LockableAppliance(appliance, board).resolve(inputs, old, moving)
         write_lock(new, path)
         for line in changes(old or Lock(), new):
-            sources.emit(Note(line))
-        sources.emit(Note(f"{path}: {_summary(new)}"))
-
-
-def _summary(lock: Lock) -> str:
-    kinds = {"packages": lock.packages, "images": lock.images, "wheels": lock.wheels}
-    return ", ".join(f"{len(pins)} {kind}" for kind, pins in kinds.items() if pins)
+            inputs.emit(Note(line))
+        inputs.emit(Note(f"{path}: {summary(new)}"))

@@ -11,11 +11,12 @@ import typer
 
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
-from piimage.cli.session import open_sources
+from piimage.cli.session import open_inputs
 from piimage.config.load import load, load_module
 from piimage.events import Note
-from piimage.locking.resolve import lock_path
-from piimage.modules.build import alone, build_module, locked
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import current_lock
+from piimage.modules.build import alone, build_module, require_named
 from piimage.toolchain.docker import DockerBuild
 
 EXAMPLE = "Example: piimage module build kernel-modules/hello --board pi4"
@@ -72,15 +73,16 @@ def build(
     """Cross-build a kernel module for the locked kernel of a file, or of a board."""
     if (files is None or not files) == (board is None):
         raise typer.BadParameter("give either FILE or --board")
-    with open_sources(origin, verbose=verbose, as_json=json) as sources:
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
         target = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
         path = lock_path(files) if files else folder / f"{board}.lock"
-        lock = locked(appliance, target, folder, path, sources)
-        engine = DockerBuild(os.environ.get("DOCKER_HOST")) if sandbox is Sandbox.docker else None
-        built = build_module(folder, lock, sources, out or folder, engine)
+        require_named(appliance, folder, path.with_suffix(".yml"))
+        lock = current_lock(LockableAppliance(appliance, target), path, inputs)
+        engine = DockerBuild(inputs.docker_host) if sandbox is Sandbox.docker else None
+        built = build_module(folder, lock, inputs, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]
         module = load_module(folder)
         about = f"{module.description} ({module.license})" if module.description else module.license
-        sources.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))
+        inputs.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from piimage import host
+from piimage import durable, host
 from piimage.cli.output import say
 from piimage.errors import InputError, PiimageError
 
@@ -38,13 +37,8 @@ def new(
 
 def write_new(file: Path, data: bytes) -> None:
     """Create `file` with `data`, completely or not at all; never replace an existing file."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
-        try:
-            beside.write_bytes(data)
-            os.link(beside, file)  # unlike a rename, a link never replaces a file
-        finally:
-            beside.unlink(missing_ok=True)
+        durable.create(file, data)
     except FileExistsError as error:
         raise InputError(
             "config.exists",

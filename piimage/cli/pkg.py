@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -21,12 +19,10 @@ from piimage.store import Store, default_root
 # Modules that build are imported where they are used: importing them takes most of the time of a
 # build with few changes.
 if TYPE_CHECKING:
-    from piimage.locking.resolve import Sources
-    from piimage.oci.registry import Access
+    from piimage.locking.inputs import Inputs
     from piimage.pkg.image import Built
     from piimage.pkg.listing import Row
     from piimage.pkg.source import Source
-    from piimage.pkg.workshop import Workshop
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -103,47 +99,20 @@ class _Request:
         values = {name: text if sign else os.environ.get(name, "") for name, sign, text in pairs}
         return open_source(self.folder, self.dockerfile, self.context, values)
 
-    def build(self, workshop: Workshop) -> Built:
+    def build(self, inputs: Inputs) -> Built:
         from piimage.pkg.build import build as build_image  # noqa: PLC0415
         from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
         from piimage.pkg.source import platforms  # noqa: PLC0415
 
         source = self.source()
         pins = Pins(self.lock or lock_path(source), self.moving, self.locked)
-        return build_image(source, platforms(self.platforms), pins, workshop, self.org, self.tag)
+        return build_image(source, platforms(self.platforms), pins, inputs, self.org, self.tag)
 
 
-@dataclass(frozen=True)
-class _Connection:
-    """The access to archive, registries and Docker engine."""
+def _inputs(origin: Origin, emit: Listener) -> Inputs:
+    from piimage.cli.inputs import inputs_of  # noqa: PLC0415
 
-    origin: Origin
-    credentials: Path | None = None
-
-    @contextmanager
-    def access(self, registry: str | None, store: Store) -> Iterator[Access]:
-        from piimage.oci.registry import Access  # noqa: PLC0415
-        from piimage.pkg.delivery import login_file  # noqa: PLC0415
-
-        with ExitStack() as stack:
-            auth_file = self.origin.auth_file
-            if self.credentials is not None:
-                scratch = stack.enter_context(store.scratch())
-                auth_file = stack.enter_context(login_file(self.credentials, registry, scratch))
-            yield Access(frozenset(self.origin.insecure), self.origin.certificates, auth_file)
-
-    def workshop(self, emit: Listener) -> Workshop:
-        from piimage.pkg.workshop import Workshop  # noqa: PLC0415
-
-        store, runner = Store(default_root()), Runner(emit)
-
-        def sources() -> Sources:
-            from piimage.cli.sources import sources_of  # noqa: PLC0415
-
-            return sources_of(self.origin, store, runner, emit)
-
-        docker_host = os.environ.get("DOCKER_HOST")
-        return Workshop(store, runner, emit, sources, docker_host, self.origin.builder)
+    return inputs_of(origin, Store(default_root()), Runner(emit), emit)
 
 
 @app.command("build", epilog="Example: piimage pkg build services/hello_world --load")
@@ -194,22 +163,21 @@ def build(
         folder, org, tag, tuple(platform), lock, locked, moving, dockerfile, context,
         tuple(build_arg),
     )  # fmt: skip
-    connection = _Connection(origin, credentials)
     with listening(verbose=verbose, as_json=json) as emit:
-        workshop = connection.workshop(emit)
-        built = request.build(workshop)
+        inputs = _inputs(origin, emit)
+        built = request.build(inputs)
         emit(Note(f"{built.reference}: {built.descriptor.digest}, {built.size / 1e6:.2f} MB"))
         if out is not None:
             from piimage.pkg.delivery import write_file  # noqa: PLC0415
 
-            write_file(built, out, form, workshop)
+            write_file(built, out, form, inputs)
             emit(Note(f"wrote {out}"))
         if load:
             from piimage.pkg.delivery import load as load_image  # noqa: PLC0415
 
-            emit(Note(f"loaded into the engine as {load_image(built, workshop)}"))
+            emit(Note(f"loaded into the engine as {load_image(built, inputs)}"))
         if push:
-            _push(built, connection, workshop)
+            _push(built, credentials, inputs)
 
 
 @app.command("push", epilog="Example: piimage pkg push services/bmp280 --org localhost:5000/team")
@@ -235,18 +203,15 @@ def push(
         folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
         tuple(build_arg),
     )  # fmt: skip
-    connection = _Connection(origin, credentials)
     with listening(verbose=verbose, as_json=json) as emit:
-        workshop = connection.workshop(emit)
-        _push(request.build(workshop), connection, workshop)
+        inputs = _inputs(origin, emit)
+        _push(request.build(inputs), credentials, inputs)
 
 
-def _push(built: Built, connection: _Connection, workshop: Workshop) -> None:
+def _push(built: Built, credentials: Path | None, inputs: Inputs) -> None:
     from piimage.pkg.delivery import push as push_image  # noqa: PLC0415
 
-    with connection.access(built.reference.registry, workshop.store) as access:
-        pushed = push_image(built, access, workshop)
-    workshop.emit(Note(f"pushed {pushed}"))
+    inputs.emit(Note(f"pushed {push_image(built, credentials, inputs)}"))
 
 
 @app.command("show-tag", epilog="Example: piimage pkg show-tag services/hello_world")

@@ -15,10 +15,10 @@ from piimage.boards import DiskKind
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.output import tell
-from piimage.cli.session import open_sources, read_card_project
+from piimage.cli.session import open_inputs, read_card_project
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 
@@ -57,11 +57,11 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Boot an image in QEMU, or build YAML files and boot the result; Ctrl-C ends it."""
-    with open_sources(origin, verbose=verbose) as sources:
+    with open_inputs(origin, verbose=verbose) as inputs:
         options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port)
-        with card_image(files, sets, sources) as image:
+        with card_image(files, sets, inputs) as image:
             board = board_of(image)
-            with boot(image, board, sources.runner, options, listen=_show) as machine:
+            with boot(image, board, inputs.runner, options, listen=_show) as machine:
                 if machine.ssh_port is not None:
                     tell(f"ssh: ssh -p {machine.ssh_port} root@localhost")
                 if until is None:
@@ -72,14 +72,14 @@ def run(
 
 
 @contextmanager
-def card_image(files: list[Path], sets: list[str], sources: Sources) -> Iterator[Path]:
+def card_image(files: list[Path], sets: list[str], inputs: Inputs) -> Iterator[Path]:
     """Yield the given image, or a temporary one that is built from the YAML files."""
     if files[0].suffix not in (".yml", ".yaml"):
         yield files[0]
         return
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
-        project = read_card_project(files, sets, sources)
-        yield build_card(project, sources, Path(folder)).image
+        project = read_card_project(files, sets, inputs)
+        yield build_card(project, inputs, Path(folder)).image
 
 
 def _show(data: bytes) -> None:

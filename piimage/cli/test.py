@@ -12,7 +12,7 @@ import typer
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.output import say
-from piimage.cli.session import open_sources, read_card_project
+from piimage.cli.session import open_inputs, read_card_project
 from piimage.errors import PiimageError
 from piimage.testing.report import failures, junit, save
 from piimage.testing.verify import require_testable, verify
@@ -45,13 +45,13 @@ def test(
     verbose: Verbose = False,
 ) -> None:
     """Boot a file in QEMU, wait until its services are healthy, run the checks of `test:`."""
-    with open_sources(origin, verbose=verbose) as sources:
-        project = read_card_project(files, sets, sources)
+    with open_inputs(origin, verbose=verbose) as inputs:
+        project = read_card_project(files, sets, inputs)
         require_testable(project.appliance, project.board)
         with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
-            image = build_card(project, sources, Path(folder)).image
+            image = build_card(project, inputs, Path(folder)).image
             outcomes = verify(
-                project.appliance, project.board, image, sources.runner,
+                project.appliance, project.board, image, inputs.runner,
                 timeout=timeout, listen=_show if verbose else _ignore,
             )  # fmt: skip
     for outcome in outcomes:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from piimage.build import Project, make_steps, plan
+from piimage.build import Project, plan
 from piimage.compose.containers import ContainerPlan, decided
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
@@ -15,7 +15,8 @@ from piimage.container.spec import ROOTS, Container, run_as
 from piimage.errors import InputError, raise_all
 from piimage.events import Note
 from piimage.formats.images import Images, image
-from piimage.locking.resolve import Sources
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution
 from piimage.plan.localtime import LOCAL_TIME
@@ -47,23 +48,23 @@ class Workload:
 
 
 def build_workloads(
-    project: Project, sources: Sources, names: Collection[str] = ()
+    project: Project, inputs: Inputs, names: Collection[str] = ()
 ) -> tuple[Workload, ...]:
     """Build the images of a project's services, but nothing of its system; return the services.
 
     `names` selects services; without it all are built. Services for piimage's own system are
     skipped with a note. Raises InputError ``deploy.beyond-target`` if `names` has one of them.
     """
-    version = plan(project, sources)
+    version = plan(project, inputs)
     portable, skipped = split_portable(version.containers.containers)
     raise_all(_not_portable(plan) for plan in skipped if plan.name in names)
     if skipped:
-        sources.emit(Note(_skipped(skipped)))
+        inputs.emit(Note(_skipped(skipped)))
     selected = tuple(plan for plan in portable if not names or plan.name in names)
     version = replace(version, containers=replace(version.containers, containers=selected))
     layers = {layer.key: layer for plan in selected for layer in plan.layers}
     steps = (*layers.values(), *Images().steps(version))
-    return workloads(version, make_steps(steps, project, sources))
+    return workloads(version, make(steps, project.lock, inputs))
 
 
 def workloads(version: Version, job: Job) -> tuple[Workload, ...]:

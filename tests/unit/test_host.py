@@ -21,7 +21,7 @@ from piimage.cli import main as cli
 from piimage.durable import write_chunks
 from piimage.errors import PiimageError
 from piimage.lock import Lock
-from piimage.locking.resolve import write_lock
+from piimage.locking.current import write_lock
 from piimage.oci.archive import export_archive
 from piimage.oci.layout import Layout
 from piimage.run import Runner

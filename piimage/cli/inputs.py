@@ -10,16 +10,16 @@ import time
 
 from piimage.cli.options import Origin
 from piimage.events import Listener
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store
 
 
-def sources_of(origin: Origin, store: Store, runner: Runner, emit: Listener) -> Sources:
-    """Return the sources that the options of `origin` name."""
+def inputs_of(origin: Origin, store: Store, runner: Runner, emit: Listener) -> Inputs:
+    """Return the inputs that the options of `origin` name."""
     access = Access(frozenset(origin.insecure), origin.certificates, origin.auth_file)
-    return Sources(
+    return Inputs(
         store, runner, emit, time.time, origin.mirror, origin.snapshot, origin.offline, access,
         keyring=origin.keyring, index=origin.index,
         docker_host=os.environ.get("DOCKER_HOST"), builder=origin.builder,
