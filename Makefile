@@ -58,10 +58,10 @@ references: setup
 docs-drivers: setup
 	.venv/bin/python -P -m piimage.cli.driver_reference > docs/reference/drivers.md
 
-# The documentation as a site: open out/site/index.html.
+# The documentation as a site: open out/site/index.html. -E: lists change with pages that they name.
 site: setup
 	.venv/bin/python -P -m pip install -q --group site
-	.venv/bin/sphinx-build -q -W --keep-going -n -b html -c docs . out/site
+	.venv/bin/sphinx-build -q -E -W --keep-going -n -b html -c docs . out/site
 
 # The README's picture: records a build and a boot, which takes a minute or two.
 picture: setup

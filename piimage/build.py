@@ -6,31 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piimage import events
 from piimage.boards import Board, load_board, search_path
 from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.config.models import Appliance
 from piimage.firmware.reader import require_bootable
 from piimage.formats.chosen import Chosen
-from piimage.lock import Lock, require_current
+from piimage.lock import Lock
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import current_lock
 from piimage.locking.dockerfiles import folders_of
-from piimage.locking.resolve import (
-    Sources,
-    asked,
-    asked_images,
-    existing_lock,
-    lock_path,
-    make_lock,
-    write_lock,
-)
-from piimage.locking.wheels import asked_sources, asked_wheels, fetch_wheels, folders_with_wheels
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 from piimage.plan.containers import plan_containers
 from piimage.plan.slot import Version, card_plan
 from piimage.plan.system import plan_system
 from piimage.results import results
 from piimage.run import Runner
-from piimage.steps import Builder, Job, Step
 
 
 @dataclass(frozen=True)
@@ -43,29 +35,20 @@ class Project:
     name: str
 
 
-def open_project(files: Sequence[Path], appliance: Appliance, sources: Sources) -> Project:
-    """Return the project of `appliance`, read from `files`; its lock is made if it has none.
+def open_project(files: Sequence[Path], appliance: Appliance, inputs: Inputs) -> Project:
+    """Return the project of `appliance`, read from `files`; its lock is made if it is missing.
 
-    Raises InputError ``lock.outgrown`` when the file asks for other things than were locked.
+    Raises InputError ``lock.outgrown`` if the lock was made for something else.
     """
     board = load_board(appliance.board, search_path(files))
-    path = lock_path(files)
-    lock = existing_lock(path)
-    if lock is None:
-        lock = make_lock(appliance, board, sources, None)
-        write_lock(lock, path)
-        sources.emit(events.Note(f"locked {len(lock.packages)} packages in {path}"))
-    images = asked_images(appliance)
-    folders = folders_with_wheels(appliance)
-    wheels, built = asked_wheels(folders), asked_sources(folders)
-    require_current(lock, asked(appliance, board, lock), images, wheels, built, place=str(path))
+    lock = current_lock(LockableAppliance(appliance, board), lock_path(files), inputs)
     return Project(appliance, board, lock, files[-1].stem)
 
 
-def plan(project: Project, sources: Sources) -> Version:
+def plan(project: Project, inputs: Inputs) -> Version:
     """Return the version to be made; images that it needs are pulled first."""
-    pulled = sources.images().have(project.lock.images)
-    built = sources.dockerfiles().build(folders_of(project.appliance), pulled)
+    pulled = inputs.images().have(project.lock.images)
+    built = inputs.dockerfiles().build(folders_of(project.appliance), pulled)
     images = {**pulled, **built}
     return Version(
         project.name,
@@ -76,26 +59,9 @@ def plan(project: Project, sources: Sources) -> Version:
     )
 
 
-def make(version: Version, project: Project, sources: Sources, more: Sequence[Step] = ()) -> Job:
-    """Make the version and the steps `more`, after fetching what that takes."""
-    return make_steps((*version.steps(), *more), project, sources)
-
-
-def make_steps(steps: Sequence[Step], project: Project, sources: Sources) -> Job:
-    """Make `steps`, after fetching the project's packages that they need."""
-    builder = Builder(sources.store, sources.runner, sources.emit)
-    waiting = builder.pending(*steps)
-    wanted = {blob.sha256 for step in waiting for blob in step.blobs()}
-    packages = [one for one in project.lock.packages if one.sha256 in wanted]
-    if not all(sources.store.has(one.blob) for one in packages):
-        sources.fetcher().fetch(packages)
-    fetch_wheels(project.lock, wanted, sources.store, sources.wheels)
-    return builder.build(*steps)
-
-
-def build_card(project: Project, sources: Sources, out: Path) -> Card:
+def build_card(project: Project, inputs: Inputs, out: Path) -> Card:
     """Build the card image ``OUT/NAME.img``, and beside it what `results` says of it."""
-    card = build(project, sources, out, Chosen()).card
+    card = build(project, inputs, out, Chosen()).card
     assert card is not None  # noqa: S101  # it was asked for
     return card
 
@@ -117,17 +83,17 @@ class Outputs:
     card: Card | None
 
 
-def build(project: Project, sources: Sources, out: Path, chosen: Chosen) -> Outputs:
+def build(project: Project, inputs: Inputs, out: Path, chosen: Chosen) -> Outputs:
     """Write the `chosen` forms, the bills of materials and the manifest into the folder `out`."""
     host_key = project.appliance.ssh.host_key
     if host_key is not None and not Path(host_key).exists():
-        make_host_key(Path(host_key), sources.runner)
-    version = plan(project, sources)
-    job = make(version, project, sources, chosen.steps(version))
+        make_host_key(Path(host_key), inputs.runner)
+    version = plan(project, inputs)
+    job = make((*version.steps(), *chosen.steps(version)), project.lock, inputs)
     out.mkdir(parents=True, exist_ok=True)
     layout = card_plan(version, job)
     target = out / f"{project.name}.img"
-    card = _write_card(version, layout, target, sources.runner) if chosen.card else None
+    card = _write_card(version, layout, target, inputs.runner) if chosen.card else None
     paths = (
         *((card.image, card.map_file) if card else ()),
         *(chosen.list_for_imager(card, version) if card else ()),

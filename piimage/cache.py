@@ -1,4 +1,4 @@
-"""The store seen as a cache: what is in it, what may go, and carrying it to another machine."""
+"""The store as a cache: its size, the removal of unused entries, export and import."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_MEMO: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Summary:
-    """How many blobs and remembered steps, and how many bytes the blobs have."""
+    """The number of blobs and remembered steps, and the total size of the blobs in bytes."""
 
     blobs: int
     steps: int
@@ -35,33 +35,33 @@ class Summary:
 
 
 def summary(store: Store) -> Summary:
-    """Count what the store holds."""
+    """Count the entries of the store."""
     sizes = [path.stat().st_size for path in _blob_files(store)]
     return Summary(len(sizes), len(list(_memo_files(store))), sum(sizes))
 
 
 def collect(store: Store, unused_days: float) -> Summary:
-    """Remove what no step or command has used for `unused_days`; return what went."""
+    """Remove the entries that were not used for `unused_days`; return their count and size."""
     oldest = time.time() - unused_days * _DAY
     stale = [path for path in _memo_files(store) if path.stat().st_mtime < oldest]
     for path in stale:
         path.unlink()
     live = {digest for path in _memo_files(store) for digest in _outputs(path)}
-    gone = [
+    unused = [
         (path, stat.st_size)
         for path in _blob_files(store)
         if path.name not in live and (stat := path.stat()).st_mtime < oldest
     ]
-    for path, _ in gone:
+    for path, _ in unused:
         path.unlink()
     for tree in _trees(store):
         if tree.stat().st_mtime < oldest:
             shutil.rmtree(tree)
-    return Summary(len(gone), len(stale), sum(size for _, size in gone))
+    return Summary(len(unused), len(stale), sum(size for _, size in unused))
 
 
 def export(store: Store, target: Path) -> Summary:
-    """Write all blobs and memories to the tar `target`, for its owner's eyes only, as the store."""
+    """Write all blobs and remembered steps to the tar `target`; only its owner may read it."""
     written = summary(store)
     with (
         durable.beside(target, durable.PRIVATE, size=written.size) as draft,
@@ -73,28 +73,28 @@ def export(store: Store, target: Path) -> Summary:
 
 
 def merge(store: Store, source: Path) -> Summary:
-    """Add what `export` wrote; each blob is checked against its name before it is kept.
+    """Add the entries of an exported tar; check each blob against its digest before it is kept.
 
-    Raises InputError ``cache.no-export`` when the file is none, ``store.mismatch`` for a blob that
-    was altered.
+    Raises InputError ``cache.no-export`` if the file does not exist, ``store.mismatch`` for a blob
+    that was changed, PiimageError ``cache.foreign-entry`` for an entry that is not of a store.
     """
     before = summary(store)
     try:
         with source.open("rb") as stream:
             for entry in read_tar(stream, str(source)):
-                _take(store, entry)
+                _add(store, entry)
     except FileNotFoundError:
         raise InputError(
             "cache.no-export",
             "there is no such file",
             place=str(source),
-            hint="write one with: piimage cache export FILE",
+            hint="write one with `piimage cache export FILE`",
         ) from None
     after = summary(store)
     return Summary(after.blobs - before.blobs, after.steps - before.steps, after.size - before.size)
 
 
-def _take(store: Store, entry: Entry) -> None:
+def _add(store: Store, entry: Entry) -> None:
     if entry.kind is Kind.DIRECTORY and _FOLDER.fullmatch(entry.path):
         return
     blob, memo = _BLOB.fullmatch(entry.path), _MEMO.fullmatch(entry.path)
@@ -107,8 +107,8 @@ def _take(store: Store, entry: Entry) -> None:
     else:
         raise PiimageError(
             "cache.foreign-entry",
-            f"{entry.path!r} does not belong into a store",
-            hint="import only what piimage cache export wrote",
+            f"{entry.path!r} does not belong in a store",
+            hint="import only a file that `piimage cache export` wrote",
         )
 
 
@@ -135,7 +135,7 @@ def _blob_files(store: Store) -> list[Path]:
 
 
 def _trees(store: Store) -> list[Path]:
-    """Return the unpacked toolchains, which are made again from their packages when needed."""
+    """Return the unpacked toolchains, which a build unpacks again when needed."""
     return sorted((store.root / "trees").glob("*"))
 
 

@@ -1,7 +1,7 @@
-"""The countries that a radio can be told it is in, by their codes.
+"""The country codes that the kernel's WiFi regulation accepts.
 
 The list is data in appliance/system/countries.txt: ISO 3166 (iso3166.tab of Debian's tzdata), and
-what the kernel's own rules have besides (wireless-regdb).
+the further codes of the kernel's own rules (wireless-regdb).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What changed between two builds, by their manifests: packages, layers and files."""
+"""Compares the manifests of two builds: packages, layers and files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAYER = "layer:"
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs; `before` is None where it is new, `after` where it is gone."""
+    """A difference; `before` is None if the entry was added, `after` if it was removed."""
 
     kind: str
     name: str
@@ -31,9 +31,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as `differences` needs it: package versions, layer digests and file digests.
+    """The parts of a manifest that are compared: package versions, layer and file digests.
 
-    It is not `complete` where files are left out that tell of a secret.
+    A manifest that omits files whose digest would reveal a secret is not `complete`.
     """
 
     identity: str
@@ -44,28 +44,28 @@ class Manifest:
 
 
 def manifest_path(named: Path) -> Path:
-    """Return the manifest of an image (``pi4.img`` has ``pi4.manifest.json``), or `named` itself.
+    """Return the manifest of an image (``pi4.manifest.json`` for ``pi4.img``), or `named` itself.
 
-    Raises InputError ``diff.no-manifest`` when there is none.
+    Raises InputError ``diff.no-manifest`` if it does not exist.
     """
     path = named if named.suffix == ".json" else named.with_suffix(".manifest.json")
     if not path.is_file():
         raise InputError(
-            "diff.no-manifest", "there is no manifest", place=str(path),
-            hint="name an image with the manifest that `piimage build` wrote beside it",
+            "diff.no-manifest", "there is no such manifest", place=str(path),
+            hint="give an image with the manifest that `piimage build` wrote beside it",
         )  # fmt: skip
     return path
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest; InputError ``diff.bad-manifest`` when it is none."""
+    """Read a manifest; raise InputError ``diff.bad-manifest`` if it is not valid."""
     try:
         document = json.loads(path.read_bytes())
         return _manifest(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
-            "diff.bad-manifest", "this is no manifest of a build", place=str(path),
-            hint="name an image that `piimage build` wrote, or its .manifest.json",
+            "diff.bad-manifest", "this is not the manifest of a build", place=str(path),
+            hint="give an image that `piimage build` wrote, or its .manifest.json",
         ) from None  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _package(url: str) -> tuple[str, str]:
 
 
 def differences(before: Manifest, after: Manifest) -> tuple[Change, ...]:
-    """Return what changed, packages first, each kind in the order of names."""
+    """Return the changes of packages, layers and files, each sorted by name."""
     return (
         *_changes("package", before.packages, after.packages),
         *_changes("layer", before.layers, after.layers),

@@ -61,6 +61,23 @@ def write_chunks(target: Path, chunks: Iterable[bytes], mode: int = PUBLIC) -> P
     return target
 
 
+def create(target: Path, data: bytes) -> None:
+    """Write `data` to the new file `target`, completely or not at all; the umask gives its mode.
+
+    Raises OSError, and FileExistsError if there is such a file: it is never replaced.
+    """
+    draft = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, target)  # unlike a rename, a link never replaces a file
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
 @contextmanager
 def output_folder(folder: Path) -> Iterator[None]:
     """Make `folder`, and prove that it is writable, before the work of the block begins.

@@ -1,8 +1,7 @@
-"""How Python and git are started: two programs that run what lies where they stand.
+"""The commands for Python and git, two programs that run code of the folder they work in.
 
-``python -m`` looks for modules in the working folder first, and git runs programs that a checkout's
-own settings name. Both folders may have come from anywhere, so whoever starts one of the two gets
-the command from here.
+``python -m`` searches the working folder for modules first, and git runs programs that the settings
+of a checkout name. Neither folder is trusted, so every call of the two gets its command from here.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Final
 from piimage.run import Completed, Runner
 
 _FOREIGN: Final = frozenset({"local", "worktree"})
-"""The scopes of git's settings that a checkout brings; the others are the user's own."""
+"""The scopes of git's settings that come with a checkout; the others are the user's own."""
 
 _FILTER: Final = re.compile(r"filter\..*\.(clean|smudge|process|required)\Z", re.DOTALL)
 _FIXED: Final = {
@@ -29,28 +28,29 @@ _FIXED: Final = {
 _ENVIRONMENT: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
-    # A checkout may lack objects and name a program that fetches them.
+    # A checkout with missing objects may name a program that fetches them.
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
 }
 
 
 def python_module(name: str, *words: str) -> list[str]:
-    """Return the command for the installed module `name`, whatever the working folder holds."""
+    """Return the command for the installed module `name`, independent of the working folder."""
     return [sys.executable, "-P", "-m", name, *words]
 
 
 def python_file(path: Path, *words: str) -> list[str]:
-    """Return the command for a file that needs Python's own library alone.
+    """Return the command for a file that needs only Python's standard library.
 
-    No variable, no user's folder and no installed package has a say in it: fit for root.
+    Environment variables, the user's folders and installed packages have no effect on it, so that
+    root may run it.
     """
     return [sys.executable, "-I", "-S", str(path), *words]
 
 
 @dataclass(frozen=True)
 class Git:
-    """git for reading the checkout that `folder` lies in, whoever made it.
+    """Runs git safely to read the untrusted checkout that contains `folder`.
 
     Sources: git-config(1), gitattributes(5) (filters), git(1) (environment variables).
     """
@@ -59,14 +59,14 @@ class Git:
     folder: Path
 
     def run(self, words: Sequence[str], accept: Sequence[int] = (0,)) -> Completed:
-        """Run git; no program that the checkout's own settings name is started.
+        """Run git without starting any program that the checkout's settings name.
 
-        Raises as `Runner.run` does.
+        Raises the errors of `Runner.run`.
         """
-        known = self._git(_FIXED, ["config", "--list", "--show-scope", "-z"], accept=range(256))
-        if known.status != 0 and known.status not in accept:
-            return known
-        return self._git(_harmless(known.stdout), words, accept)
+        listing = self._git(_FIXED, ["config", "--list", "--show-scope", "-z"], accept=range(256))
+        if listing.status != 0 and listing.status not in accept:
+            return listing
+        return self._git(_safe_settings(listing.stdout), words, accept)
 
     def _git(
         self, settings: Mapping[str, str], words: Sequence[str], accept: Sequence[int]
@@ -76,19 +76,19 @@ class Git:
 
 
 def _as_variables(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give the variables that set `settings`: a name may hold what ``-c`` takes for its end."""
+    """Give the variables that set `settings`; ``-c`` could not set a name that contains ``=``."""
     yield "GIT_CONFIG_COUNT", str(len(settings))
     for number, (key, value) in enumerate(sorted(settings.items())):
         yield f"GIT_CONFIG_KEY_{number}", key
         yield f"GIT_CONFIG_VALUE_{number}", value
 
 
-def _harmless(listed: bytes) -> dict[str, str]:
-    """Return what to set so that a checkout's filters are the user's own of that name, or none.
+def _safe_settings(listing: bytes) -> dict[str, str]:
+    """Return settings that replace the filters of a checkout by the user's of that name, or none.
 
-    `listed` is what ``git config --list --show-scope -z`` says.
+    `listing` is the output of ``git config --list --show-scope -z``.
     """
-    words = listed.decode("utf-8", "surrogateescape").split("\0")
+    words = listing.decode("utf-8", "surrogateescape").split("\0")
     own: dict[str, str] = {}
     foreign: set[str] = set()
     for scope, setting in zip(words[::2], words[1::2], strict=False):
@@ -99,7 +99,7 @@ def _harmless(listed: bytes) -> dict[str, str]:
             foreign.add(key)
         elif scope != "command":
             own[key] = value
-    # Empty is no program, and not required.
+    # An empty value means no program, and not required.
     return {
         **dict.fromkeys(foreign, ""),
         **{key: own[key] for key in foreign & own.keys()},

@@ -182,6 +182,7 @@ class Store:
         If that function is not called, nothing is kept. `size` is the expected size, if known.
         """
         with host.writing(self._temporary, size):
+            # Not `durable.beside`: the name is known only when all is written and hashed.
             handle, name = tempfile.mkstemp(dir=self._temporary)
         path = Path(name)
         try:

@@ -1,12 +1,12 @@
-"""The quick way out of a build: nothing that it looked at has changed, and its outputs lie there.
+"""Skips a build if none of its inputs has changed and its outputs still exist.
 
-What a build looks at is seen and not listed by hand, so that no input can be forgotten: files that
-are opened, folders that are listed and programs that are started by an audit hook (PEP 578), and
-what is only asked for (is there a lock? where does this link lead?) by a layer over those functions
-of `os` that raise no audit event. Nothing is left out by what its path looks like: what piimage
-itself makes counts as it was made, and code counts by the modules that were imported. Times of
-change (ctime) are compared, not contents: a file that was touched costs a build, which then finds
-every step made. Imports only what is cheap, since all of piimage's time goes to imports here.
+The inputs are observed, not listed by hand, so that none can be forgotten. An audit hook (PEP 578)
+reports opened files, listed folders and started programs. Wrappers around the functions of `os`
+that raise no audit event report the paths that are only examined (does the lock exist? where does
+this link lead?). No path is excluded by its name: files that piimage itself writes count with the
+state in which it wrote them, and code counts by the imported modules. Change times (ctime) are
+compared, not contents: after a file is touched, a build runs, and finds every step made. This
+module imports only what loads fast, because imports take all of the time here.
 """
 
 from __future__ import annotations
@@ -32,52 +32,54 @@ from piimage.errors import PiimageError
 from piimage.store import Store
 
 Stamp = tuple[int, ...] | None
-"""What tells one state of a file or folder from another; None where nothing is."""
+"""The identity of one state of a file or folder; None if the path does not exist."""
 
 _SHIPPED: Final = ("boards", "appliance", "bases", "libraries", "services", "kernel-modules")
 _WORD: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_VARIABLES: Final = "PIIMAGE_"
 _LIBRARIES: Final = "/etc/ld.so.cache"
-"""Written anew whenever a shared library comes or goes (ldconfig(8)): programs pack with them."""
+"""ldconfig(8) rewrites it when a shared library changes; the packing programs use those."""
 _STATELESS: Final = ("/proc", "/sys", "/dev")
-"""Where no stamp says what a file will answer."""
+"""Folders of the kernel, where a stamp does not identify a file's content."""
 _STORED: Final = ("blobs", "memo", "tmp", "locks", "trees", "built", "index.json", "oci-layout")
-"""What the store keeps by digest or for itself."""
-_SILENT: Final = ("stat", "lstat", "readlink", "access")
-"""The functions of `os` that look at a path without an audit event."""
-_WHICH: Final = 5
-"""How many numbers of a stamp say which file it is; the last says when it changed."""
-_stat, _lstat = os.stat, os.lstat  # as they are without the layer; Path costs more
+"""The entries of the store that are named by digest or are its own state."""
+_UNAUDITED: Final = ("stat", "lstat", "readlink", "access")
+"""The functions of `os` that examine a path without an audit event."""
+_IDENTITY: Final = 5
+"""The numbers of a stamp that identify the file; the last number is its change time."""
+_stat, _lstat = os.stat, os.lstat  # the unwrapped functions; Path is slower
 _WRITING: Final = os.O_WRONLY | os.O_RDWR
 _TICK: Final = 20_000_000
-"""Nanoseconds in which a second change of a file may leave the times of the first: two ticks of the
+"""Nanoseconds in which a second change of a file may have the times of the first: two ticks of the
 kernel's slowest clock (100 Hz)."""
 
 
 def stamp(path: str | Path) -> Stamp:
-    """Return what tells one state of the file, or of the list of a folder, from another."""
-    return _taken(_stat, path)
+    """Return the stamp of a file, or of the list of a folder."""
+    return _stamped(_stat, path)
 
 
 def link_stamp(path: str | Path) -> Stamp:
-    """Return what tells one link from another; for what is no link, whether it is there."""
-    found = _taken(_lstat, path)
-    return found if found is None or stat.S_ISLNK(found[0]) else (stat.S_IFMT(found[0]),)
+    """Return the stamp of a link; for any other path, only its kind."""
+    numbers = _stamped(_lstat, path)
+    if numbers is None or stat.S_ISLNK(numbers[0]):
+        return numbers
+    return (stat.S_IFMT(numbers[0]),)
 
 
 def kind_stamp(path: str | Path) -> Stamp:
-    """Return the stamp of a file; for a folder or a device, which one it is and its mode alone."""
-    found = stamp(path)
-    return found if found is None or stat.S_ISREG(found[0]) else found[:_WHICH]
+    """Return the stamp of a file; for a folder or a device, only its identity and mode."""
+    numbers = stamp(path)
+    return numbers if numbers is None or stat.S_ISREG(numbers[0]) else numbers[:_IDENTITY]
 
 
-def _taken(look: Callable[[str | Path], os.stat_result], path: str | Path) -> Stamp:
+def _stamped(examine: Callable[[str | Path], os.stat_result], path: str | Path) -> Stamp:
     try:
-        found = look(path)
+        status = examine(path)
     except (OSError, ValueError):
         return None
-    which = (found.st_mode, found.st_dev, found.st_ino, found.st_uid, found.st_gid)
-    return (*which, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    identity = (status.st_mode, status.st_dev, status.st_ino, status.st_uid, status.st_gid)
+    return (*identity, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 STAMPS: Final[Mapping[str, Callable[[str], Stamp]]] = {
@@ -85,21 +87,21 @@ STAMPS: Final[Mapping[str, Callable[[str], Stamp]]] = {
     "look": kind_stamp,
     "link": link_stamp,
 }
-"""The ways to look at a path: the list of a folder, what is there, and where a link leads."""
+"""The ways to examine a path: the list of a folder, the path itself, the target of a link."""
 
-Looked = tuple[str, str]
-"""A way to look, and the path that was looked at."""
+Observation = tuple[str, str]
+"""A way to examine a path, and the path."""
 
 
 class Witness:
-    """Sees what this process looks at, and what it makes, while it watches."""
+    """Records what this process examines and creates while it watches."""
 
     def __init__(self, ignored: Iterable[str] = ()) -> None:
         self.blind: set[str] = set()
-        """Paths that were read and whose state no stamp tells."""
+        """Paths that were read and whose content no stamp identifies."""
         self._ignored = tuple(ignored)
-        self._seen: dict[Looked, Stamp] = {}
-        self._read_at: dict[Looked, int] = {}
+        self._seen: dict[Observation, Stamp] = {}
+        self._read_at: dict[Observation, int] = {}
         self._made: set[str] = set()
         self._fresh: set[str] = set()
         self._watching = False
@@ -108,46 +110,46 @@ class Witness:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch; a hook cannot be taken away again, so it falls silent afterwards."""
-        before = {name: getattr(os, name) for name in _SILENT}
+        """Watch until the block ends; an audit hook cannot be removed, so it does nothing then."""
+        originals = {name: getattr(os, name) for name in _UNAUDITED}
         self._watching = True
         sys.addaudithook(self._hook)
-        for name, function in before.items():
-            setattr(os, name, self._noting(name, function))
+        for name, function in originals.items():
+            setattr(os, name, self._wrapped(name, function))
         try:
             yield
         finally:
             self._watching = False
-            for name, function in before.items():
+            for name, function in originals.items():
                 setattr(os, name, function)
 
-    def inputs(self) -> Mapping[Looked, Stamp] | None:
-        """Stop, and return what was looked at; None if a later build could see something else.
+    def inputs(self) -> Mapping[Observation, Stamp] | None:
+        """Stop, and return the observations; None if a later build could see other inputs.
 
-        So it is where a thing changed meanwhile, or so shortly before that the same times may hide
-        a second change, or where what was read has no state.
+        That is so if an input changed during the build, or so shortly before that equal times may
+        hide a second change, or if the content of an input is not identified by a stamp.
         """
         self._watching = False
         self._settle()
-        found = {one: was for one, was in self._seen.items() if not self._is_gone(one[1])}
-        for one, was in found.items():
-            if STAMPS[one[0]](one[1]) != was:
+        inputs = {key: value for key, value in self._seen.items() if not self._is_removed(key[1])}
+        for (way, path), seen in inputs.items():
+            if STAMPS[way](path) != seen:
                 return None
-            if was and len(was) > _WHICH and was[-1] > self._read_at[one] - _TICK:
+            if seen and len(seen) > _IDENTITY and seen[-1] > self._read_at[way, path] - _TICK:
                 return None
-        return None if self.blind else found
+        return None if self.blind else inputs
 
-    def _noting(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         way = "link" if name in ("lstat", "readlink") else "look"
 
         @functools.wraps(function)
-        def noting(path: Any, *args: Any, **more: Any) -> Any:  # noqa: ANN401  # as os has it
+        def wrapper(path: Any, *args: Any, **more: Any) -> Any:  # noqa: ANN401  # as in os
             if more.get("dir_fd") is None:
                 follows = more.get("follow_symlinks", True)
                 self._look(way if follows else "link", path)
             return function(path, *args, **more)
 
-        return noting
+        return wrapper
 
     def _hook(self, event: str, details: tuple[Any, ...]) -> None:
         if not self._watching:
@@ -171,11 +173,11 @@ class Witness:
                 self._start(details[0], details[3])
 
     def _start(self, program: Any, environment: Mapping[str, str] | None) -> None:  # noqa: ANN401
-        """Look at the program that is started, and where an other of its name would be found."""
-        path = (os.environ if environment is None else environment).get("PATH")
-        found = shutil.which(os.fsdecode(program), path=path)
-        if found is not None:
-            self._look("look", found)
+        """Examine the program, and the folders of PATH where another one could hide it."""
+        search_path = (os.environ if environment is None else environment).get("PATH")
+        path = shutil.which(os.fsdecode(program), path=search_path)
+        if path is not None:
+            self._look("look", path)
 
     def _look(self, way: str, path: Any, *, read: bool = False) -> None:  # noqa: ANN401
         if not self._watching or getattr(self._own, "busy", False):
@@ -183,7 +185,7 @@ class Witness:
         name = _absolute(path)
         if name is None or _is_below(name, self._ignored):
             return
-        self._own.busy = True  # what this looks at itself is nobody's input
+        self._own.busy = True  # the paths that this method examines are not inputs
         try:
             self._settle()
             if (way, name) not in self._seen:
@@ -194,7 +196,7 @@ class Witness:
         finally:
             self._own.busy = False
 
-    def _make(self, path: Any) -> None:  # noqa: ANN401  # what the event has
+    def _make(self, path: Any) -> None:  # noqa: ANN401  # the event's value
         name = _absolute(path)
         if name is None or _is_below(name, self._ignored) or _is_below(name, _STATELESS):
             return
@@ -205,47 +207,48 @@ class Witness:
         self._fresh.add(name)
 
     def _settle(self) -> None:
-        """Note what was made, in the state that it has before anything else is looked at."""
-        with self._settling:  # steps are made in threads
+        """Record the state of new files before anything else is examined."""
+        with self._settling:  # steps run in threads
             while self._fresh:
                 name = self._fresh.pop()
                 self._seen["look", name] = kind_stamp(name)
                 self._read_at["look", name] = sys.maxsize
 
-    def _is_gone(self, path: str) -> bool:
-        """Say whether this build itself made and removed `path`, or a folder above it."""
-        above = [path, *map(str, Path(path).parents)]
-        return any(one in self._made and not os.path.lexists(one) for one in above)
+    def _is_removed(self, path: str) -> bool:
+        """Return whether this build itself created and removed `path` or one of its parents."""
+        parents = map(str, Path(path).parents)
+        return any(p in self._made and not os.path.lexists(p) for p in (path, *parents))
 
 
-def _absolute(path: Any) -> str | None:  # noqa: ANN401  # also numbers of open files
+def _absolute(path: Any) -> str | None:  # noqa: ANN401  # also descriptors of open files
     if not isinstance(path, str | bytes | os.PathLike):
         return None
-    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # links stay as they are named
+    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # resolve() would follow links
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
-    return any(path == one or path.startswith(f"{one}/") for one in folders)
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
 def _has_state(path: str) -> bool:
-    found = stamp(path)
-    if found is None:
+    """Return whether a stamp identifies the content at `path`."""
+    numbers = stamp(path)
+    if numbers is None:
         return True
-    if not (stat.S_ISREG(found[0]) or stat.S_ISDIR(found[0])):
+    if not (stat.S_ISREG(numbers[0]) or stat.S_ISDIR(numbers[0])):
         return False
     return not _is_below(os.path.realpath(path), _STATELESS)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What is remembered of the last build of one target: the same files, options and folders."""
+    """The record of the last build with the same files, options and folders."""
 
     store: Store
     files: tuple[Path, ...]
     out: Path
     options: tuple[str, ...]
-    """All that the command line says beside files and folder."""
+    """The options of the command line that affect the build."""
 
     @property
     def _path(self) -> Path:
@@ -257,43 +260,47 @@ class Memory:
         return [path.absolute() for path in self.files]
 
     def witness(self) -> Witness:
-        """Return who watches a build of this target.
+        """Return a witness for a build of this target.
 
-        In a folder that is a project's and the store's, `tmp` may be either's: then all counts.
+        It ignores the store's own entries, unless the project is in the same folder as the store.
         """
         root = self.store.root.absolute()
         shared = any(path.parent == root for path in self._places())
         return Witness(() if shared else (str(root / name) for name in _STORED))
 
     def unchanged(self, environment: Mapping[str, str]) -> str | None:
-        """Return what the last build said if it would say and write the same again."""
+        """Return the summary of the last build if a new build would have the same result."""
         try:
-            known = json.loads(self._path.read_bytes())
-            if known["code"] != own_state() or known["variables"] != _values(
-                known["variables"], environment
+            record = json.loads(self._path.read_bytes())
+            if record["code"] != own_state() or record["variables"] != _values(
+                record["variables"], environment
             ):
                 return None
-            expected = {**known["inputs"], "look": known["inputs"]["look"] | known["outputs"]}
+            expected = {**record["inputs"], "look": record["inputs"]["look"] | record["outputs"]}
             same = all(
-                _listed(STAMPS[way](path)) == was
+                _listed(STAMPS[way](path)) == seen
                 for way, stamps in expected.items()
-                for path, was in stamps.items()
+                for path, seen in stamps.items()
             )
-            return str(known["said"]) if same else None
+            return str(record["summary"]) if same else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def remember(
-        self, witness: Witness, outputs: Iterable[Path], said: str, environment: Mapping[str, str]
+        self,
+        witness: Witness,
+        outputs: Iterable[Path],
+        summary: str,
+        environment: Mapping[str, str],
     ) -> None:
-        """Note what a build has looked at and written, if that says what the next would see."""
+        """Record the inputs and outputs of a build, if stamps can show a later change of them."""
         self._path.unlink(missing_ok=True)
-        seen = witness.inputs()
-        if seen is None:
+        observations = witness.inputs()
+        if observations is None:
             return
         inputs: dict[str, dict[str, Stamp]] = {way: {} for way in STAMPS}
-        for (way, path), was in seen.items():
-            inputs[way][path] = was
+        for (way, path), seen in observations.items():
+            inputs[way][path] = seen
         for path in (*_code_files(), _LIBRARIES):
             inputs["look"].setdefault(path, kind_stamp(path))
         document = {
@@ -301,16 +308,16 @@ class Memory:
             "variables": _values(self._names(inputs["look"]), environment),
             "inputs": inputs,
             "outputs": {str(path.absolute()): kind_stamp(path) for path in outputs},
-            "said": said,
+            "summary": summary,
         }
-        with suppress(PiimageError):  # a full disk: the next build has to look
+        with suppress(PiimageError):  # on a full disk, the next build is not skipped
             self.store.write_beside(self._path, json.dumps(document).encode())
 
     def _names(self, paths: Iterable[str]) -> set[str]:
-        """Return the names of variables that count.
+        """Return the names of environment variables that a build may depend on.
 
-        They are those of which helper programs are told, and any that stands as a word in a YAML
-        file: whatever form a file has for the value of a variable, it has the name.
+        These are the variables that helper programs get, and every word of a YAML file: a file that
+        uses the value of a variable contains its name.
         """
         from piimage.run import ENGINE, KEPT  # noqa: PLC0415  # a build has imported it
 
@@ -324,12 +331,12 @@ class Memory:
 
 
 def _is_file(path: str) -> bool:
-    found = stamp(path)
-    return found is not None and stat.S_ISREG(found[0])
+    numbers = stamp(path)
+    return numbers is not None and stat.S_ISREG(numbers[0])
 
 
 def _values(names: Iterable[str], environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the values of `names`, and of every variable of piimage's own."""
+    """Return the values of `names`, and of all variables that begin with PIIMAGE_."""
     own = (name for name in environment if name.startswith(_OWN_VARIABLES))
     return {name: environment.get(name) for name in sorted({*names, *own})}
 
@@ -339,7 +346,7 @@ def _listed(value: Stamp) -> list[int] | None:
 
 
 def _code_files() -> Iterator[str]:
-    """Give the files of all modules that were imported: piimage's libraries count as it does."""
+    """Give the files of all imported modules, those of libraries included."""
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str):
@@ -347,7 +354,7 @@ def _code_files() -> Iterator[str]:
 
 
 def own_state() -> str:
-    """Return the digest of the state of piimage's own code and of what it ships."""
+    """Return a digest of the state of piimage's own code and data."""
     digest = hashlib.sha256(sys.version.encode())
     folders = [str(Path(__file__).parent), *(str(resources.path(name)) for name in _SHIPPED)]
     for path in _walk(folders):
@@ -357,6 +364,6 @@ def own_state() -> str:
 
 def _walk(folders: Sequence[str]) -> Iterator[str]:
     for top in folders:
-        for folder, below, names in os.walk(top):
-            below[:] = sorted(name for name in below if name != "__pycache__")
+        for folder, subfolders, names in os.walk(top):
+            subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
             yield from (f"{folder}/{name}" for name in sorted(names))

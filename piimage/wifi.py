@@ -1,4 +1,4 @@
-"""Wireless networks as wpa_supplicant is told of them."""
+"""WiFi networks in the configuration of wpa_supplicant."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ from typing import Final
 
 WANTED: Final = "8 to 63 ASCII characters, or 64 hex digits"
 _MOST: Final = 4096
-"""Characters of a file that are read: no passphrase is as long."""
+"""The characters of a file that are read; a passphrase is shorter."""
 _KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 _PHRASE: Final = re.compile(r"[ -~]{8,63}")
 
 
 def is_passphrase(secret: str) -> bool:
-    """Say whether `secret` is a passphrase, or the key itself in hexadecimal."""
+    """Return whether `secret` is a valid passphrase, or the key itself in hexadecimal."""
     return bool(_PHRASE.fullmatch(secret) or _KEY.fullmatch(secret))
 
 
 def secret_in(file: Path) -> str | None:
-    """Return the passphrase in the first line of `file`; None if that is none. Raises OSError."""
+    """Return the passphrase in the first line of `file`, or None if it is not valid.
+
+    Raises OSError.
+    """
     with file.open(errors="replace") as stream:
         lines = stream.read(_MOST).splitlines()
     return lines[0] if lines and is_passphrase(lines[0]) else None
 
 
 def network(ssid: str, secret: str | None, *, hidden: bool = False) -> str:
-    """Return wpa_supplicant's block of a network; without a secret it is open.
+    """Return wpa_supplicant's block of a network; a network without `secret` is open.
 
-    It holds the derived key, never the passphrase. Name and key are hexadecimal, so that nothing in
-    them can be taken for syntax. The derivation is that of IEEE 802.11-2020, J.4.1.
+    The block holds the derived key, never the passphrase. Name and key are hexadecimal, so that no
+    character of them is read as syntax. The derivation is that of IEEE 802.11-2020, J.4.1.
     """
     name = ssid.encode()
     lines = [f"ssid={name.hex()}"]

@@ -1,8 +1,8 @@
-"""The time zones that every image knows: those of Debian's tzdata, by name.
+"""The names of the time zones that every image has: those of Debian's tzdata.
 
-The lists are data in appliance/system, so that a name is checked the same on every host: zones.txt
-has the names, which a test compares with the package; zone-aliases.txt the old ones, with the zone
-that each stands for (the links of Debian's tzdata-legacy).
+The lists are data in appliance/system, so that every host accepts the same names. zones.txt has the
+current names, which a test compares with the package. zone-aliases.txt has the old names, each with
+its current one (the links of Debian's tzdata-legacy).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from piimage import resources
 
 @cache
 def zone_names() -> frozenset[str]:
-    """Return the names, such as Europe/Berlin."""
+    """Return the current names, such as Europe/Berlin."""
     return frozenset(_text("zones.txt").split())
 
 
 @cache
 def old_names() -> Mapping[str, str]:
-    """Return the names that zones had once, such as Asia/Calcutta, with those of today."""
+    """Return the current names by the old ones, such as Asia/Kolkata by Asia/Calcutta."""
     words = iter(_text("zone-aliases.txt").split())
     return dict(zip(words, words, strict=True))
 
 
 def zone_of(name: str) -> str | None:
-    """Return the zone that `name` stands for, by its name of today; None if there is none."""
+    """Return the current name of the zone `name`, or None if there is no such zone."""
     return name if name in zone_names() else old_names().get(name)
 
 

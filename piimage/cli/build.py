@@ -24,16 +24,18 @@ EXAMPLE = "Example: piimage build pi4.yml -o out"
 def build(
     files: Files,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of the results.", readable=False)
+        Path, typer.Option("-o", "--out", help="Folder for the results.", readable=False)
     ] = Path("out"),
     form: Annotated[
         str,
-        typer.Option("--format", help="One or more of card, kernel+initrd, tar, oci; by commas."),
+        typer.Option(
+            "--format", help="One or more of card, kernel+initrd, tar, oci, separated by commas."
+        ),
     ] = "card",
     rpi_imager: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Also pack the card for Raspberry Pi Imager, to be served at URL."
+            metavar="URL", help="Also pack the card for Raspberry Pi Imager, for download from URL."
         ),
     ] = None,
     sets: Sets = [],
@@ -42,16 +44,17 @@ def build(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Build the card image of a file; the lock beside it is used, or made if there is none."""
+    """Build the card image of a file, from the lock beside it; write the lock if it is missing."""
     options = (form, rpi_imager, sets, origin)
     memory = Memory(Store(default_root()), tuple(files), out, tuple(map(repr, options)))
-    if (said := memory.unchanged(os.environ)) is not None:
+    if (summary := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
-            emit(Note(f"nothing changed; {said}"))
+            emit(Note(f"nothing changed; {summary}"))
         return
-    # All that builds is imported only now: a third of a second that "nothing changed" goes without.
+    # Importing what builds takes a third of a second, which "nothing changed" saves.
     from piimage.build import build as build_all  # noqa: PLC0415
-    from piimage.cli.session import project_of_card, sources  # noqa: PLC0415
+    from piimage.cli.pins import note_host_key  # noqa: PLC0415
+    from piimage.cli.session import open_inputs, read_card_project  # noqa: PLC0415
     from piimage.durable import output_folder  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
@@ -59,19 +62,23 @@ def build(
     witness = memory.witness()
     with (
         witness.watching(),
-        sources(origin, verbose=verbose, as_json=json) as found,
+        open_inputs(origin, verbose=verbose, as_json=json) as inputs,
         output_folder(out),
     ):
-        made = build_all(project_of_card(files, sets, found), found, out, chosen)
-        said = _summary(made)
-        memory.remember(witness, made.paths, said, os.environ)
-        found.emit(Note(said))
+        project = read_card_project(files, sets, inputs)
+        outputs = build_all(project, inputs, out, chosen)
+        note_host_key(project.appliance, None, inputs.emit)
+        summary = _summary(outputs, emulated=project.board.emulator is not None)
+        memory.remember(witness, outputs.paths, summary, os.environ)
+        inputs.emit(Note(summary))
 
 
-def _summary(made: Outputs) -> str:
+def _summary(outputs: Outputs, *, emulated: bool) -> str:
+    """Return what was built, and the next command: `run` only if QEMU has the board."""
     from piimage.run import word  # noqa: PLC0415  # a build has imported it
 
-    if made.card is None:
-        return f"wrote {', '.join(map(str, made.paths))}"
-    image, mapped = made.card.image, made.card.map.mapped / 1e6
-    return f"{image}: {mapped:.1f} MB to write, next: piimage run {word(image)}"
+    if outputs.card is None:
+        return f"wrote {', '.join(map(str, outputs.paths))}"
+    image, mapped = outputs.card.image, outputs.card.map.mapped / 1e6
+    command = "run" if emulated else "flash /dev/sdX"
+    return f"{image}: {mapped:.1f} MB to write, next: piimage {command} {word(image)}"

@@ -1,38 +1,52 @@
-"""`piimage check`: every error of a file at once."""
+"""`piimage check`: report every error of a file at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from piimage.cli.options import Files, Sets
-from piimage.cli.output import say, tell
+from piimage.cli.options import Files, Json, Sets
+from piimage.cli.output import PlainLines, json_lines, say
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load_all
 from piimage.config.models import Appliance
 from piimage.container.starts import refuse_unstartable
+from piimage.events import Note, Warning
 
 EXAMPLE = "Example: piimage check pi4.yml --set hostname=greenhouse"
 
 
-def check(files: Files, sets: Sets = []) -> None:  # typer's way to say "none"
-    """Validate FILE... and the container folders it names: every error as file:line:column."""
-    appliance = load_all(files, sets, os.environ)
-    refuse_unstartable(files, sets, os.environ, appliance)
-    _refuse_ungranted(files, sets, appliance)
-    for remark in refuse_lacking(files, sets, os.environ):
-        tell(f"warning: {remark}")
-    services = len(appliance.services)
+def check(files: Files, sets: Sets = [], json: Json = False) -> None:
+    """Validate the files and the container folders that they name; report every error at once."""
+    with json_lines() if json else nullcontext(PlainLines()) as emit:
+        appliance = load_all(files, sets, os.environ)
+        refuse_unstartable(files, sets, os.environ, appliance)
+        _refuse_ungranted(files, sets, appliance)
+        for remark in refuse_lacking(files, sets, os.environ):
+            emit(Warning(remark))
+        verdict = _verdict(files, appliance)
+        if json:
+            emit(Note(verdict))
+        else:
+            say(verdict)
+
+
+def _verdict(files: Sequence[Path], appliance: Appliance) -> str:
     names = " + ".join(str(file) for file in files)
-    say(f"{names}: good: {appliance.board}, {services} service{'s' if services != 1 else ''}")
+    services = len(appliance.services)
+    return f"{names}: valid (board {appliance.board}, {services} service{'s'[: services != 1]})"
 
 
 def _refuse_ungranted(files: Sequence[Path], sets: Sequence[str], appliance: Appliance) -> None:
-    """Refuse what images ask for beyond what was granted, as far as lock and store know them."""
+    """Refuse rights that images request and the file does not grant.
+
+    Only images that the lock names and the store holds are examined.
+    """
     file = files[-1].with_suffix(".lock")
     if not file.exists():
-        return  # the imports take as long as all the rest
+        return  # the imports below take as long as everything else
     from piimage.lock import read_lock  # noqa: PLC0415
     from piimage.store import default_root  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What `piimage restart`, `start` and `stop` share."""
+"""The common part of `piimage restart`, `start` and `stop`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from piimage.deploy.answers import Service
 from piimage.deploy.remote import Remote
 from piimage.run import Runner
 
-Where = tuple[str, Path | None, Path | None]
-"""Hosts, inventory, ssh's configuration."""
+Selection = tuple[str, Path | None, Path | None]
+"""Hosts, inventory file, ssh configuration file."""
 
 
-def control(operation: str, service: str, where: Where, *, verbose: bool, as_json: bool) -> None:
-    """Have the hosts do `operation` with a service, and show what it is like after it."""
+def control(
+    operation: str, service: str, selection: Selection, *, verbose: bool, as_json: bool
+) -> None:
+    """Apply `operation` to a service on the selected hosts, and show the service's new state."""
 
     def work(remote: Remote) -> Service:
         return remote.control(operation, service)
 
-    names, inventory, config = where
+    names, inventory, config = selection
     with listening(verbose=verbose, as_json=False) as emit:
         results = fleet([names], inventory, config, Runner(emit)).ask(work)
     if as_json:
         print_json(results, dataclasses.asdict)
-    elif rows := [[one.name, *row(one.outcome)] for one in results if one.outcome is not None]:
+    elif rows := [[result.name, *row(result.outcome)] for result in results if result.outcome]:
         say(table([["HOST", *HEADINGS], *rows]))
     finish(results, as_json=as_json)

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from piimage.build import Project, make, plan
+from piimage.build import Project, plan
 from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.output import put
-from piimage.cli.session import project, sources
+from piimage.cli.session import open_inputs, read_project
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
 from piimage.deploy.hosts import Host
@@ -28,7 +28,8 @@ from piimage.deploy.text import printable
 from piimage.deploy.workloads import build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
-from piimage.locking.resolve import Sources
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 
 KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
@@ -42,36 +43,62 @@ def deploy(
         typer.Option(
             "--to",
             metavar="HOST",
-            help="[USER@]HOST[:PORT]; docker+ssh://… for a Docker engine; kubernetes for "
-            "manifests; may be repeated.",
+            help="[USER@]HOST[:PORT], or docker+ssh://… for a Docker engine, or kubernetes for "
+            "manifests; repeatable.",
         ),
     ] = [],
     inventory: InventoryFile = None,
     limit: Annotated[
-        list[str], typer.Option("--limit", help="Only these hosts or groups of the inventory.")
+        list[str],
+        typer.Option("--limit", help="Only this host or group of the inventory; repeatable."),
     ] = [],
     service: Annotated[
-        list[str], typer.Option("--service", help="Only this service; may be repeated.")
+        list[str], typer.Option("--service", help="Only this service; repeatable.")
     ] = [],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would travel and restart.")
+        bool,
+        typer.Option("--dry-run", help="Show what would be sent and restarted; change nothing."),
     ] = False,
-    canary: Annotated[int, typer.Option(min=0, help="So many hosts first, the rest if well.")] = 0,
-    parallel: Annotated[int, typer.Option(min=1, help="So many hosts at once.")] = 8,
-    max_failures: Annotated[
-        int, typer.Option(min=0, help="Begin no more hosts once more than so many have failed.")
+    canary: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Deploy to N hosts first; continue only if they are healthy."
+        ),
     ] = 0,
-    wait: Annotated[int, typer.Option(min=1, max=3600, help="Seconds to become healthy.")] = 60,
+    parallel: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Deploy to at most N hosts at a time.")
+    ] = 8,
+    max_failures: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Stop after more than N hosts have failed.")
+    ] = 0,
+    wait: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=3600,
+            metavar="SECONDS",
+            help="Roll back if the services are not healthy after SECONDS.",
+        ),
+    ] = 60,
     containers_only: Annotated[
-        bool, typer.Option("--containers-only", help="Also where the system is not the file's.")
+        bool,
+        typer.Option(
+            "--containers-only",
+            help="Deploy the containers even if the host runs another system version.",
+        ),
     ] = False,
     registry: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="kubernetes: what image names begin with."),
+        typer.Option(
+            metavar="NAME", help="Registry prefix of the image names (for --to kubernetes)."
+        ),
     ] = None,
     device_plugin: Annotated[
         str | None,
-        typer.Option(metavar="DOMAIN", help="kubernetes: who gives devices, such as squat.ai."),
+        typer.Option(
+            metavar="DOMAIN",
+            help="Device plugin that provides devices, such as squat.ai (for --to kubernetes).",
+        ),
     ] = None,
     ssh_config: SshConfig = None,
     sets: Sets = [],
@@ -80,33 +107,36 @@ def deploy(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Bring what changed to Pis that are running; whatever is not healthy is undone."""
+    """Send changes to running Pis; roll a host back if a service does not become healthy."""
     if limit and inventory is None:
-        raise InputError("deploy.no-hosts", "--limit without --inventory", hint="use --to HOST")
+        raise InputError(
+            "deploy.no-hosts", "--limit needs --inventory", hint="or name the hosts with --to HOST"
+        )
     cluster = KUBERNETES in to
     if cluster:
         _require_manifests_alone(to, registry, dry_run=dry_run)
-    found = () if cluster else hosts([*to, *limit], inventory)
-    with sources(origin, verbose=verbose, as_json=json) as reached:
-        opened = project(files, sets, reached)
-        require_services([one.name for one in opened.appliance.services], service)
+    chosen = () if cluster else hosts([*to, *limit], inventory)
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
+        project = read_project(files, sets, inputs)
+        require_services([entry.name for entry in project.appliance.services], service)
         if cluster:
-            _print_manifests(opened, reached, service, registry or "", device_plugin)
+            _print_manifests(project, inputs, service, registry or "", device_plugin)
             return
         cancelled = threading.Event()
-        makers = _Makers(opened, reached, tuple(service), containers_only, wait, cancelled)
-        found = _pinned(found, opened.appliance.ssh.host_key)
-        targets = makers.targets(found, ssh(found, ssh_config, reached.runner))
+        makers = _TargetMaker(project, inputs, tuple(service), containers_only, wait, cancelled)
+        chosen = _with_host_key(chosen, project.appliance.ssh.host_key)
+        targets = makers.targets(chosen, ssh(chosen, ssh_config, inputs.runner))
         if dry_run:
             planned = roll_out(
-                targets, lambda one: one.plan(), Policy(0, parallel, None), cancelled,
-                lambda result: _show_plan(result, reached.emit),
+                targets, lambda target: target.plan(), Policy(0, parallel, None), cancelled,
+                lambda result: _show_plan(result, inputs.emit),
             )  # fmt: skip
             finish(planned)
             return
         results = roll_out(
-            targets, lambda one: _one(one, reached.emit), Policy(canary, parallel, max_failures),
-            cancelled, lambda result: _show(result, reached.emit),
+            targets, lambda target: _deploy(target, inputs.emit),
+            Policy(canary, parallel, max_failures), cancelled,
+            lambda result: _show(result, inputs.emit),
         )  # fmt: skip
         _conclude(results)
 
@@ -115,89 +145,90 @@ def _require_manifests_alone(to: list[str], registry: str | None, *, dry_run: bo
     if len(to) > 1 or not dry_run or registry is None:
         raise InputError(
             "deploy.manifests",
-            "manifests are written, not applied, and name their images in a registry",
+            "Kubernetes manifests need --dry-run and --registry, and no other --to",
             place="--to kubernetes",
             hint="piimage deploy FILE --to kubernetes --dry-run --registry HOST/NAME >pods.yml; "
-            "push the images with `piimage pkg push`, then kubectl apply -f pods.yml",
+            "then push the images with `piimage pkg push`, and run kubectl apply -f pods.yml",
         )
 
 
 def _print_manifests(
-    opened: Project, origin: Sources, services: list[str], registry: str, plugin: str | None
+    project: Project, inputs: Inputs, services: list[str], registry: str, plugin: str | None
 ) -> None:
-    cluster = Cluster(opened.appliance.board, opened.appliance.hostname, registry, plugin)
-    found = build_workloads(opened, origin, services)
-    put(render(found, cluster, [one.name for one in opened.appliance.services]))
+    appliance = project.appliance
+    cluster = Cluster(appliance.board, appliance.hostname, registry, plugin)
+    workloads = build_workloads(project, inputs, services)
+    put(render(workloads, cluster, [service.name for service in appliance.services]))
 
 
 @dataclass(frozen=True)
-class _Makers:
-    """Makes the target of each host: what it needs is built once, and only if a host needs it."""
+class _TargetMaker:
+    """Makes the target of each host; builds the release and the workloads at most once each."""
 
-    opened: Project
-    origin: Sources
+    project: Project
+    inputs: Inputs
     services: tuple[str, ...]
     containers_only: bool
     wait: int
     cancelled: threading.Event
 
-    def targets(self, found: tuple[Host, ...], how: Ssh) -> list[Target]:
-        engines = [EngineHost(how, one) for one in found if one.engine]
-        pis = [one for one in found if not one.engine]
+    def targets(self, hosts: tuple[Host, ...], ssh: Ssh) -> list[Target]:
+        engines = [EngineHost(ssh, host) for host in hosts if host.engine]
+        pis = [host for host in hosts if not host.engine]
         targets: list[Target] = []
         if pis:
-            release = _release(self.opened, self.origin, self.services)
+            release = _release(self.project, self.inputs)
             wish = Wish(release, self.services, self.containers_only, self.wait)
-            store, runner = self.origin.store, self.origin.runner
-            targets += [PiTarget(one, wish, how, store, runner, self.cancelled) for one in pis]
+            store, runner = self.inputs.store, self.inputs.runner
+            targets += [PiTarget(pi, wish, ssh, store, runner, self.cancelled) for pi in pis]
         if engines:
-            wanted = build_workloads(self.opened, self.origin, self.services)
-            targets += [DockerTarget(one, wanted, self.origin.store) for one in engines]
+            workloads = build_workloads(self.project, self.inputs, self.services)
+            targets += [DockerTarget(host, workloads, self.inputs.store) for host in engines]
         return targets
 
 
-def _release(opened: Project, origin: Sources, services: tuple[str, ...]) -> Release:
-    version = plan(opened, origin)
-    job = make(version, opened, origin)
-    return release_of(version, job, f"{opened.name}.yml")
+def _release(project: Project, inputs: Inputs) -> Release:
+    version = plan(project, inputs)
+    job = make(version.steps(), project.lock, inputs)
+    return release_of(version, job, f"{project.name}.yml")
 
 
-def _pinned(found: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
-    """Return the hosts with the file's host key for those that have none of their own."""
+def _with_host_key(hosts: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
+    """Return the hosts; those without a host key of their own get the one of the file."""
     if key is None or not Path(key).exists():
-        return found
+        return hosts
     public = read_host_key(Path(key)).public
-    return tuple(one if one.host_key else replace(one, host_key=public) for one in found)
+    return tuple(host if host.host_key else replace(host, host_key=public) for host in hosts)
 
 
-def _one(target: Target, emit: Listener) -> Outcome:
+def _deploy(target: Target, emit: Listener) -> Outcome:
     return target.deploy(lambda line: emit(Note(f"{target.name}: {line}")))
 
 
 def _show_plan(result: Result[Plan], emit: Listener) -> None:
-    if (made := result.outcome) is None:
+    if (plan := result.outcome) is None:
         return
-    if made.nothing:
+    if plan.nothing:
         emit(Note(f"{result.name}: nothing to do"))
-    words = {"restarts": made.restart, "starts": made.start, "stops": made.stop}
-    told = "; ".join(f"{verb} {', '.join(names)}" for verb, names in words.items() if names)
-    if not made.nothing:
-        emit(Note(f"{result.name}: sends {made.layers} layers, {made.bytes} bytes; {told}"))
-    for note in made.notes:
+    actions = {"restarts": plan.restart, "starts": plan.start, "stops": plan.stop}
+    listed = "; ".join(f"{verb} {', '.join(names)}" for verb, names in actions.items() if names)
+    if not plan.nothing:
+        emit(Note(f"{result.name}: sends {plan.layers} layers, {plan.bytes} bytes; {listed}"))
+    for note in plan.notes:
         emit(Warning(f"{result.name}: {note}"))
 
 
 def _show(result: Result[Outcome], emit: Listener) -> None:
-    if (made := result.outcome) is None:
+    if (outcome := result.outcome) is None:
         return
-    what = printable(", ".join(made.changed)) or "nothing changed"
+    changed = printable(", ".join(outcome.changed)) or "nothing changed"
     emit(
         Note(
-            f"{result.name}: {what}; {made.sent} bytes sent, {made.received} received, "
-            f"{made.seconds:.1f} s (switch {made.switched:.1f} s)"
+            f"{result.name}: {changed}; {outcome.sent} bytes sent, {outcome.received} received, "
+            f"{outcome.seconds:.1f} s (switch {outcome.switched:.1f} s)"
         )
     )
-    for note in made.notes:
+    for note in outcome.notes:
         emit(Warning(f"{result.name}: {note}"))
 
 
@@ -206,9 +237,9 @@ def _conclude(results: tuple[Result[Outcome], ...]) -> None:
     if not skipped:
         finish(results)
         return
-    said = PiimageError(
+    stopped = PiimageError(
         "deploy.stopped",
-        f"the roll-out was stopped; not begun: {', '.join(skipped)}",
-        hint="they run what they ran before",
+        f"the roll-out was stopped; skipped hosts: {', '.join(skipped)}",
+        hint="the skipped hosts were not changed",
     )
-    finish([*results, Result("roll-out", error=said)])
+    finish([*results, Result("roll-out", error=stopped)])

@@ -19,24 +19,24 @@ EXAMPLE = "Example: piimage devices"
 
 def devices(
     everything: Annotated[
-        bool, typer.Option("--all", help="Show empty loop and memory devices too.")
+        bool, typer.Option("--all", help="Also show empty loop and memory devices.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """List the cards that could be flashed, and say why other disks are refused."""
+    """List the disks that can be flashed, and the reason why each of the others is refused."""
     system = System()
-    held = contents(Runner())
+    contents = disk_contents(Runner())
     for disk in system.disks():
-        refused = guard.refusals(disk, system)
+        refusals = guard.refusals(disk, system)
         if not everything and not disk.size and disk.bus in {"loop", "memory"}:
             continue
         if json:
-            put(json_format.dumps(_record(disk, held[disk.name], refused)) + "\n")
+            put(json_format.dumps(_record(disk, contents[disk.name], refusals)) + "\n")
         else:
-            _show(disk, held[disk.name], refused)
+            _show(disk, contents[disk.name], refusals)
 
 
-def _record(disk: Disk, held: list[str], refused: list[guard.Refusal]) -> dict[str, object]:
+def _record(disk: Disk, contents: list[str], refusals: list[guard.Refusal]) -> dict[str, object]:
     return {
         "device": disk.device,
         "size": disk.size,
@@ -44,30 +44,32 @@ def _record(disk: Disk, held: list[str], refused: list[guard.Refusal]) -> dict[s
         "serial": disk.serial,
         "bus": disk.bus,
         "removable": disk.removable,
-        "contents": held,
+        "contents": contents,
         "refused": [
             {"code": r.code, "reason": r.reason, "remedy": r.remedy, "forcible": r.forcible}
-            for r in refused
+            for r in refusals
         ],
     }
 
 
-def _show(disk: Disk, held: list[str], refused: list[guard.Refusal]) -> None:
-    verdict = "refused" if refused else "can be flashed"
-    what = f"{disk.size / 1e9:8.1f} GB  {disk.bus:8}  {disk.model or '-'}"
-    say(f"{disk.device:14} {what}  {verdict}")
-    if held:
-        say(f"{'':14}   holds: {', '.join(held)}")
-    for one in refused:
-        say(f"{'':14}   {one.reason}; {one.remedy}")
+def _show(disk: Disk, contents: list[str], refusals: list[guard.Refusal]) -> None:
+    verdict = "refused" if refusals else "can be flashed"
+    description = f"{disk.size / 1e9:8.1f} GB  {disk.bus:8}  {disk.model or '-'}"
+    say(f"{disk.device:14} {description}  {verdict}")
+    if contents:
+        say(f"{'':14}   holds: {', '.join(contents)}")
+    for refusal in refusals:
+        say(f"{'':14}   {refusal.reason}; {refusal.remedy}")
 
 
-def contents(runner: Runner) -> dict[str, list[str]]:
-    """Return, for each disk's name, the file systems on it with their labels, as udev knows."""
-    done = runner.run(["lsblk", "--json", "--output", "NAME,FSTYPE,LABEL"], accept=(0, 1, 32, 64))
-    found: dict[str, list[str]] = defaultdict(list)
-    for disk in json_format.loads(done.text or "{}").get("blockdevices", []):
+def disk_contents(runner: Runner) -> dict[str, list[str]]:
+    """Return the file systems of each disk by its name: type and label, as udev knows them."""
+    listing = runner.run(
+        ["lsblk", "--json", "--output", "NAME,FSTYPE,LABEL"], accept=(0, 1, 32, 64)
+    )
+    contents: dict[str, list[str]] = defaultdict(list)
+    for disk in json_format.loads(listing.text or "{}").get("blockdevices", []):
         for part in [disk, *disk.get("children", [])]:
             if part.get("fstype"):
-                found[disk["name"]].append(f"{part['fstype']} {part.get('label') or ''}".strip())
-    return found
+                contents[disk["name"]].append(f"{part['fstype']} {part.get('label') or ''}".strip())
+    return contents

@@ -15,17 +15,19 @@ from piimage.differences import differences, manifest_path, read_manifest
 
 EXAMPLE = "Example: piimage diff old/pi4.img out/pi4.img"
 
-_SECRETS = ", as far as manifests tell: they name no file that only its owner may read"
+_SECRETS = "; files that only their owner may read were not compared"
 
 
 def diff(
     before: Annotated[
-        Path, typer.Argument(help="An image, or its .manifest.json.", readable=False)
+        Path, typer.Argument(help="The old image, or its .manifest.json.", readable=False)
     ],
-    after: Annotated[Path, typer.Argument(help="Another one.", readable=False)],
+    after: Annotated[
+        Path, typer.Argument(help="The new image, or its .manifest.json.", readable=False)
+    ],
     json: Json = False,
 ) -> None:
-    """Say which packages, layers and files changed between two builds (+ new, - gone, ~ other)."""
+    """List the packages, layers and files that differ: + added, - removed, ~ changed."""
     old, new = (read_manifest(manifest_path(path)) for path in (before, after))
     changes = differences(old, new)
     for change in changes:

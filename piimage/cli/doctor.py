@@ -1,4 +1,4 @@
-"""`piimage doctor`: the host tools that are missing, or what a Pi says of its hardware."""
+"""`piimage doctor`: the missing host tools, or a report on a Pi's hardware."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from piimage.run import Runner, clean_environment
 EXAMPLE = "Example: piimage doctor --pi greenhouse.local > report.txt"
 
 _LEFT_OUT: Final = (
-    "Left out: serial numbers, MAC addresses but for the vendor's part, keys, passwords, settings."
+    "Not in this report: serial numbers, keys, passwords, settings, and the device part of MAC "
+    "addresses."
 )
 _WIDTH: Final = 12
 _NAME_WIDTH: Final = 22
@@ -32,17 +33,20 @@ _NAME_WIDTH: Final = 22
 
 def doctor(
     pi: Annotated[
-        str | None, typer.Option("--pi", metavar="HOST", help="Report on a Pi that is up instead.")
+        str | None,
+        typer.Option(
+            "--pi", metavar="HOST", help="Report on the hardware of this running Pi instead."
+        ),
     ] = None,
     inventory: InventoryFile = None,
     ssh_config: SshConfig = None,
     verbose: Verbose = False,
     json: JsonOut = False,
 ) -> None:
-    """Show which host tools are missing and how to get them; exit with 3 if any is.
+    """Show which host tools are missing and how to install them; exit with 3 if one is missing.
 
-    With --pi, print what a Pi's hardware is like, with verdicts: a report to send to somebody who
-    helps (docs/hardware.md). Exit with 1 if something is broken; what to look at is no error.
+    With --pi, print a report on a Pi's hardware with a verdict on each part, for example to attach
+    to a question (docs/hardware.md). Exit with 1 if something is broken; warnings do not count.
     """
     if pi is None:
         _tools(as_json=json)
@@ -54,12 +58,15 @@ def doctor(
     if json:
         print_json(results, _document)
     else:
-        for one in results:
-            if one.outcome is not None:
-                say("\n".join(map(printable, _report(one.name, one.outcome))))
+        for result in results:
+            if result.outcome is not None:
+                say("\n".join(map(printable, _report(result.name, result.outcome))))
     finish(results, as_json=json)
     raise_all(
-        error for one in results if one.outcome for error in _complaints(one.name, one.outcome)
+        error
+        for result in results
+        if result.outcome
+        for error in _errors(result.name, result.outcome)
     )
 
 
@@ -80,15 +87,15 @@ def _tools(*, as_json: bool) -> None:
         )
 
 
-def _report(host: str, found: Examination) -> Iterator[str]:
+def _report(host: str, examination: Examination) -> Iterator[str]:
     yield f"piimage doctor: {host}"
     yield _LEFT_OUT
-    for area in found.areas:
+    for area in examination.areas:
         yield ""
         yield area.name
         for finding in area.findings:
             yield from _lines(finding)
-    counts = found.counts()
+    counts = examination.counts()
     shown = [verdict for verdict in Verdict if verdict is not Verdict.TOLD]
     yield ""
     yield ", ".join(f"{verdict.value}: {counts[verdict]}" for verdict in shown)
@@ -101,19 +108,19 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"  {'':{_WIDTH}}  {'':{_NAME_WIDTH}}  -> {finding.advice}"
 
 
-def _document(found: Examination) -> Mapping[str, Any]:
+def _document(examination: Examination) -> Mapping[str, Any]:
     findings = [
-        {"area": area.name, **asdict(one), "verdict": one.verdict.value}
-        for area in found.areas
-        for one in area.findings
+        {"area": area.name, **asdict(finding), "verdict": finding.verdict.value}
+        for area in examination.areas
+        for finding in area.findings
     ]
-    return {"findings": findings, "facts": found.facts}
+    return {"findings": findings, "facts": examination.facts}
 
 
-def _complaints(host: str, found: Examination) -> Iterator[PiimageError]:
-    if trouble := found.broken():
-        names = ", ".join(printable(one.name) for one in trouble)
+def _errors(host: str, examination: Examination) -> Iterator[PiimageError]:
+    if broken := examination.broken():
+        names = ", ".join(printable(finding.name) for finding in broken)
         yield PiimageError(
-            "doctor.broken", f"{len(trouble)} things are broken: {names}", place=host,
-            hint="the report says what to do about each",
+            "doctor.broken", f"{len(broken)} findings are broken: {names}", place=host,
+            hint="the report says how to repair each of them",
         )  # fmt: skip

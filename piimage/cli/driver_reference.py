@@ -1,4 +1,4 @@
-"""What works on which model, as a page, from the kernels that Debian has now.
+"""The page of what works on which model, made from Debian's current kernels.
 
 python -m piimage.cli.driver_reference > docs/reference/drivers.md
 """
@@ -12,7 +12,7 @@ from piimage import events
 from piimage.cli.output import put
 from piimage.hardware.functions import Need, State
 from piimage.hardware.survey import Surveyed, kernels, pis, survey
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
@@ -21,10 +21,10 @@ _HEAD = """\
 
 Made by `make docs-drivers`; do not edit. For each function in a board's file, piimage walks the \
 model's device tree from the function's nodes through everything that they need (buses, clocks, \
-supplies, resets, interrupts, pins) and asks the kernel's own tables for the driver of each. \
-**Yes** means that all of them are built in or loaded by the image. This is read from the kernel's \
-files; nobody tried it on the hardware for this page. A dash: the model is made without it, or its \
-board's file asks nothing of the kernel for it.
+supplies, resets, interrupts, pins) and looks up the driver of each in the kernel's own tables. \
+**Yes** means that all drivers are built in or loaded by the image. The page is derived from the \
+kernel's files; it was not tested on hardware. A dash means that the model lacks the function, or \
+that the function needs nothing from the kernel.
 """
 _NONE = "\N{EN DASH}"
 _WHY = {
@@ -35,23 +35,23 @@ _WHY = {
 }
 
 
-def driver_reference(found: Sequence[Surveyed]) -> str:
-    """Return the page for what the survey found, as Markdown."""
-    lines = [_HEAD, *_overview(found), "", *_missing(found), "", *_modules(found)]
+def driver_reference(models: Sequence[Surveyed]) -> str:
+    """Return the page for the surveyed models as Markdown."""
+    lines = [_HEAD, *_overview(models), "", *_missing(models), "", *_modules(models)]
     return "\n".join(lines) + "\n"
 
 
-def _overview(found: Sequence[Surveyed]) -> Iterator[str]:
-    names = tuple(dict.fromkeys(name for one in found for name in one.board.functions))
+def _overview(models: Sequence[Surveyed]) -> Iterator[str]:
+    names = tuple(dict.fromkeys(name for model in models for name in model.board.functions))
     yield f"| model | kernel | {' | '.join(names)} |"
     yield f"|---|---|{'---|' * len(names)}"
-    for one in found:
-        cells = (_cell(one.needs.get(name)) for name in names)
-        yield f"| {one.model.title} | {_kernel(one)} | {' | '.join(cells)} |"
+    for model in models:
+        cells = (_cell(model.needs.get(name)) for name in names)
+        yield f"| {model.model.title} | {_kernel(model)} | {' | '.join(cells)} |"
 
 
-def _kernel(one: Surveyed) -> str:
-    return ".".join(one.release.split(".")[:2])
+def _kernel(model: Surveyed) -> str:
+    return ".".join(model.release.split(".")[:2])
 
 
 def _cell(needs: Sequence[Need] | None) -> str:
@@ -60,52 +60,55 @@ def _cell(needs: Sequence[Need] | None) -> str:
     return "yes" if all(need.state.works for need in needs) else "**no**"
 
 
-def _missing(found: Sequence[Surveyed]) -> Iterator[str]:
+def _missing(models: Sequence[Surveyed]) -> Iterator[str]:
     yield "## What is missing, and why"
     yield ""
-    for one in found:
-        reasons = [reason for name, needs in one.needs.items() for reason in _reasons(name, needs)]
-        yield from (f"- {one.model.title}: {reason}." for reason in (*reasons, *_stated(one)))
+    for model in models:
+        reasons = [
+            reason for name, needs in model.needs.items() for reason in _reasons(name, needs)
+        ]
+        yield from (f"- {model.model.title}: {reason}." for reason in (*reasons, *_stated(model)))
 
 
 def _reasons(name: str, needs: Iterable[Need]) -> Iterator[str]:
     for need in needs:
         if not need.state.works:
-            why = _WHY[need.state].format(what=f"`{need.name}`", module=f"`{need.module}`")
-            yield f"{name}: {why}"
+            reason = _WHY[need.state].format(what=f"`{need.name}`", module=f"`{need.module}`")
+            yield f"{name}: {reason}"
 
 
-def _stated(one: Surveyed) -> Iterator[str]:
-    yield from (lack.what.rstrip(".") for lack in (*one.board.lacks, *one.model.lacks))
+def _stated(model: Surveyed) -> Iterator[str]:
+    """Give what the files of the board and the model say that they lack."""
+    yield from (lack.what.rstrip(".") for lack in (*model.board.lacks, *model.model.lacks))
 
 
-def _modules(found: Sequence[Surveyed]) -> Iterator[str]:
+def _modules(models: Sequence[Surveyed]) -> Iterator[str]:
     yield "## The modules of each function"
     yield ""
     yield (
-        "All others that it needs are built in. Those in *italics* are loaded by the initramfs: "
-        "those of disks that are no card when such a disk is booted."
+        "All other drivers of a function are built in. The initramfs loads the modules in "
+        "*italics*; it loads those of USB and NVMe disks only when it boots from such a disk."
     )
-    for board in dict.fromkeys(one.board.name for one in found):
-        models = [one for one in found if one.board.name == board]
+    for board in dict.fromkeys(model.board.name for model in models):
+        members = [model for model in models if model.board.name == board]
         yield from ("", f"### {board}", "", "| function | modules |", "|---|---|")
-        for name in models[0].board.functions:
-            needs = (need for one in models for need in one.needs.get(name, ()))
+        for name in members[0].board.functions:
+            needs = (need for model in members for need in model.needs.get(name, ()))
             yield f"| {name} | {_listed(needs)} |"
 
 
 def _listed(needs: Iterable[Need]) -> str:
     marks = {State.BOOT: "*{}*", State.LATE: "{}", State.WIFI: "{} (with WiFi)"}
-    words = (marks[need.state].format(need.module) for need in needs if need.state in marks)
-    return ", ".join(dict.fromkeys(words)) or "none"
+    modules = (marks[need.state].format(need.module) for need in needs if need.state in marks)
+    return ", ".join(dict.fromkeys(modules)) or "none"
 
 
 def _main() -> None:
-    sources = Sources(Store(default_root()), Runner(), events.ignore, time.time)
+    inputs = Inputs(Store(default_root()), Runner(), events.ignore, time.time)
     boards = pis()
-    used = kernels(boards, sources)
-    found = [one for board in boards for one in survey(board, used, sources.runner)]
-    put(driver_reference(found))
+    used = kernels(boards, inputs)
+    models = [model for board in boards for model in survey(board, used, inputs.runner)]
+    put(driver_reference(models))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from piimage.cli.devices import contents
+from piimage.cli.devices import disk_contents
 from piimage.cli.options import Json, Origin, Verbose, fetching
+from piimage.cli.pins import note_host_key
 from piimage.cli.provision import (
     Hostname,
     Set,
@@ -22,16 +23,17 @@ from piimage.cli.provision import (
     Timezone,
     WifiFile,
     WifiName,
-    settings,
-    warn_unheard,
+    read_settings,
+    warn_unused,
 )
 from piimage.cli.run import card_image
-from piimage.cli.session import sources
+from piimage.cli.session import open_inputs
+from piimage.config.load import load
 from piimage.deploy.text import printable
 from piimage.errors import DeviceRefused, InputError
 from piimage.events import Listener, Note
 from piimage.flash import blockdev, elevate, guard, medium, provision, source, write
-from piimage.flash.able import able, check
+from piimage.flash.able import capabilities_of, require_wifi
 from piimage.flash.sysfs import Disk, System
 from piimage.flash.udisks import open_by_udisks
 from piimage.run import word
@@ -41,24 +43,30 @@ EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.
 
 @fetching
 def flash(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The whole card: /dev/sdX.")],
+    device: Annotated[
+        str, typer.Argument(metavar="DEVICE", help="The whole disk, such as /dev/sdX.")
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="YAML files, or one image (.img, .xz, .zst, .gz).",
+            help="YAML files to build, or one image (.img, .xz, .zst, .gz).",
             readable=False,
         ),
     ],
     force: Annotated[
-        bool, typer.Option("--force", help="Allow a disk that may be built in: NVMe, SATA, eMMC.")
+        bool,
+        typer.Option("--force", help="Allow NVMe, SATA and eMMC disks, which may be built in."),
     ] = False,
     yes: Annotated[
-        str | None, typer.Option("--yes", metavar="DEVICE", help="Do not ask: its name again.")
+        str | None,
+        typer.Option(
+            "--yes",
+            metavar="DEVICE",
+            help="Skip the confirmation; repeat DEVICE to prove that you mean it.",
+        ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a flash that was interrupted.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted flash.")] = False,
     hostname: Hostname = None,
     ssh_key: SshKey = [],
     wifi: WifiName = None,
@@ -70,83 +78,98 @@ def flash(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Write a card and read all of it back; build it first if YAML files are given."""
+    """Write an image to a card and verify all of it; build the image first if given YAML files."""
     system = System()
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
-    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
-    settled = told.files()
+    settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
+    data_files = settings.files()
     with (
-        sources(origin, verbose=verbose, as_json=json) as found,
-        card_image(files, [], found) as path,
+        open_inputs(origin, verbose=verbose, as_json=json) as inputs,
+        card_image(files, [], inputs) as path,
     ):
-        image = source.checked(source.find(path), found.runner, found.emit)
-        known = None if image.packing else able(path)
-        check(told, known, str(files[-1]))
-        warn_unheard(told, known, found.emit)
+        image = source.checked(source.find(path), inputs.runner, inputs.emit)
+        capabilities = None if image.packing else capabilities_of(path)
+        require_wifi(settings, capabilities, str(files[-1]))
+        warn_unused(settings, capabilities, inputs.emit)
         guard.check(disk, system, image.size or 0, force=force)
-        _confirm(disk, device, yes, contents(found.runner)[disk.name])
+        _confirm(disk, device, yes, disk_contents(inputs.runner)[disk.name])
         mapped = [mapped.extent for mapped in image.ranges()]
-        open_it = medium.open_device
+        open_device = medium.open_device
         if os.geteuid() != 0 and not os.access(device, os.W_OK):
-            ways: list[Callable[[str], int]] = [
-                partial(elevate.open_by_sudo, found.runner),
+            openers: list[Callable[[str], int]] = [
+                partial(elevate.open_by_sudo, inputs.runner),
                 open_by_udisks,
             ]
-            # sudo asks on the terminal; where there is none, udisks2 has a window to ask in.
-            open_it = partial(elevate.open_one_way, ways if sys.stdin.isatty() else ways[::-1])
-        shown = (disk.device_number, disk.sequence)
-        with _ended_by_signals(), medium.opened(device, *shown, open_it) as card:
+            # sudo prompts on the terminal; without a terminal, udisks2 can prompt in a window.
+            ordered = openers if sys.stdin.isatty() else openers[::-1]
+            open_device = partial(elevate.open_by_first_allowed, ordered)
+        identity = (disk.device_number, disk.sequence)
+        with _interrupted_by_signals(), medium.opened(device, *identity, open_device) as card:
             amend = None
-            if settled:
-                amend = lambda m, head: provision.amend(m, head, mapped, found.runner, settled)  # noqa: E731
-            done = write.flash(card, image, found.runner, found.emit, resume=resume, amend=amend)
-            blockdev.reread_table(card.descriptor)  # refused to users; udev then does it at the end
-            _summarize(done, device, found.emit)
+            if data_files:
+                amend = lambda card, head: provision.amend(  # noqa: E731
+                    card, head, mapped, inputs.runner, data_files
+                )
+            flashed = write.flash(
+                card, image, inputs.runner, inputs.emit, resume=resume, amend=amend
+            )
+            # Users may not do this; udev then does it when the device is closed.
+            blockdev.reread_table(card.descriptor)
+            _summarize(flashed, device, inputs.emit)
+        if files[0].suffix in (".yml", ".yaml"):
+            note_host_key(load(files, [], os.environ), hostname, inputs.emit)
 
 
-def _summarize(done: write.Flashed, device: str, emit: Listener) -> None:
-    sizes = [number / 1e6 for number in (done.mapped, done.written, done.verified)]
-    text = "{}: {:.1f} MB mapped, {:.1f} MB written in {:.1f} s, {:.1f} MB read back in {:.1f} s"
-    times = (done.write_seconds, done.verify_seconds)
-    emit(Note(text.format(device, *sizes[:2], times[0], sizes[2], times[1])))
-    emit(Note(f"digest {done.digest}"))
-    emit(Note("it can be taken out"))
+def _summarize(flashed: write.Flashed, device: str, emit: Listener) -> None:
+    mapped, written, verified = (
+        number / 1e6 for number in (flashed.mapped, flashed.written, flashed.verified)
+    )
+    emit(
+        Note(
+            f"{device}: {mapped:.1f} MB mapped, {written:.1f} MB written in "
+            f"{flashed.write_seconds:.1f} s, {verified:.1f} MB verified in "
+            f"{flashed.verify_seconds:.1f} s"
+        )
+    )
+    emit(Note(f"digest {flashed.digest}"))
+    emit(Note("the card can be removed"))
 
 
-def _confirm(disk: Disk, device: str, yes: str | None, held: list[str]) -> None:
-    """Have the device's name said again before all that is on it (`held`) is lost."""
+def _confirm(disk: Disk, device: str, yes: str | None, contents: list[str]) -> None:
+    """Require the user to repeat the device's name before its contents are lost."""
     if yes is not None:
         if yes != device:
             raise InputError(
                 "flash.unconfirmed",
-                f"--yes says {yes}, and the device is {device}",
-                hint="name the same device twice",
+                f"--yes names {yes}, but DEVICE is {device}",
+                hint="give the same name for both",
             )
         return
-    what = f"{disk.size / 1e9:.1f} GB, {disk.bus}, {disk.model or 'no model name'}"
-    what += f", holds {', '.join(held)}" if held else ""
+    description = f"{disk.size / 1e9:.1f} GB, {disk.bus}, {disk.model or 'no model name'}"
+    description += f", holds {', '.join(contents)}" if contents else ""
     if not sys.stdin.isatty():
         raise DeviceRefused(
             "flash.unconfirmed",
-            f"nobody can be asked whether everything on it ({what}) may go",
+            f"everything on the disk ({description}) would be lost, and there is no terminal for "
+            "the confirmation",
             place=device,
             hint=f"add --yes {word(device)}",
         )
-    question = f"Everything on {device} ({what}) will be lost. Type its name to go on: "
-    answer = input(printable(question))
-    if answer.strip() not in (device, disk.name, disk.device):
+    question = f"Everything on {device} ({description}) will be lost. Type its name to continue: "
+    reply = input(printable(question))
+    if reply.strip() not in (device, disk.name, disk.device):
         raise DeviceRefused(
             "flash.unconfirmed",
-            "its name was not typed; nothing was written",
+            "the name that was typed is not that of the device; nothing was written",
             place=device,
-            hint="`piimage devices` lists the cards that are there",
+            hint="run `piimage devices` to find the card",
         )
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end it as Ctrl-C does: with a message, and the card unbootable."""
+def _interrupted_by_signals() -> Iterator[None]:
+    """Handle SIGTERM and SIGHUP as Ctrl-C: show a message, and leave the card unbootable."""
     signals = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.default_int_handler) for number in signals]
     try:

@@ -1,4 +1,4 @@
-"""What the verbs share that talk to Pis: which hosts, how they are reached, what is shown."""
+"""The common part of the verbs that connect to Pis: host selection, connection, output."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from piimage.cli.output import error_event, put, show_error
+from piimage.cli.output import error_event, put
 from piimage.deploy.hosts import Host, parse_host, read_inventory
+from piimage.deploy.known_hosts import KnownHosts, default_path
 from piimage.deploy.reach import reached
 from piimage.deploy.remote import Remote
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
-from piimage.errors import ErrorGroup, InputError, PiimageError
+from piimage.errors import ErrorGroup, InputError
 from piimage.run import Runner
 
 T = TypeVar("T")
@@ -27,75 +28,82 @@ HostNames = Annotated[
     str,
     typer.Argument(
         metavar="HOST",
-        help="[USER@]HOST[:PORT], docker+ssh://…; several by commas; with --inventory also groups.",
+        help="[USER@]HOST[:PORT] or docker+ssh://…; separate several by commas; with --inventory "
+        "also groups.",
     ),
 ]
 InventoryFile = Annotated[
     Path | None,
     typer.Option(
-        "--inventory", help="File of hosts and groups.", metavar="HOSTS.yml", readable=False
+        "--inventory", help="File with hosts and groups.", metavar="HOSTS.yml", readable=False
     ),
 ]
 SshConfig = Annotated[
     Path | None,
-    typer.Option("--ssh-config", help="Instead of ~/.ssh/config.", metavar="FILE", readable=False),
+    typer.Option(
+        "--ssh-config",
+        help="Use this file instead of ~/.ssh/config.",
+        metavar="FILE",
+        readable=False,
+    ),
 ]
 JsonOut = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE")]
 
-_SEVERAL = 16  # hosts at once, for what is only asked
+_PARALLEL = 16  # hosts at a time, for queries
 
 
 def hosts(names: Sequence[str], inventory: Path | None) -> tuple[Host, ...]:
-    """Return the hosts that are meant, each once; `names` may be joined by commas.
+    """Return the named hosts, each once; each of `names` may be a list separated by commas.
 
     Raises InputError ``deploy.no-hosts``, ``deploy.bad-host``, ``deploy.unknown-host``.
     """
     words = [word for name in names for word in name.split(",") if word]
     if inventory is not None:
         return read_inventory(inventory).choose(words)
-    found = dict.fromkeys(map(parse_host, words))
-    if not found:
+    chosen = dict.fromkeys(map(parse_host, words))
+    if not chosen:
         raise InputError(
-            "deploy.no-hosts", "no host is named", hint="add --to HOST, or --inventory HOSTS.yml"
+            "deploy.no-hosts", "no host is named", hint="add --to HOST or --inventory HOSTS.yml"
         )
-    return tuple(found)
+    return tuple(chosen)
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Hosts, and how they are reached."""
+    """Hosts, and the way to connect to them."""
 
     hosts: tuple[Host, ...]
     ssh: Ssh
     cancelled: threading.Event
 
     def ask(self, work: Callable[[Remote], T]) -> tuple[Result[T], ...]:
-        """Do `work` with the services of each host, several at once; a failure stops no other."""
+        """Run `work` on each host, several at a time; the failure of one does not stop others."""
 
-        def one(host: Host) -> T:
+        def work_on(host: Host) -> T:
             with reached(self.ssh, host, self.cancelled) as remote:
                 return work(remote)
 
-        policy = Policy(parallel=_SEVERAL, max_failures=None)
-        return roll_out(self.hosts, one, policy, self.cancelled)
+        policy = Policy(parallel=_PARALLEL, max_failures=None)
+        return roll_out(self.hosts, work_on, policy, self.cancelled)
 
 
 def fleet(
     names: Sequence[str], inventory: Path | None, config: Path | None, runner: Runner
 ) -> Fleet:
-    """Return the hosts that are meant; ssh may ask the user only if there is one."""
-    found = hosts(names, inventory)
-    return Fleet(found, ssh(found, config, runner), threading.Event())
+    """Return the named hosts with their connection."""
+    chosen = hosts(names, inventory)
+    return Fleet(chosen, ssh(chosen, config, runner), threading.Event())
 
 
-def ssh(found: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:
-    """Return how hosts are reached; passphrases and host keys are asked for if there is one."""
-    return Ssh(runner, config, ask=len(found) == 1 and sys.stdin.isatty())
+def ssh(chosen: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:
+    """Return the connection; ssh may prompt on the terminal only for a single host."""
+    ask = len(chosen) == 1 and sys.stdin.isatty()
+    return Ssh(runner, config, ask, KnownHosts(default_path()))
 
 
 def finish(results: Sequence[Result[object]], *, as_json: bool = False) -> None:
-    """Raise the errors of the hosts, together; as JSON they have been shown already."""
+    """Raise the errors of the hosts as a group; as JSON they have been printed already."""
     errors = [result.error for result in results if result.error is not None]
     if not errors:
         return
@@ -109,21 +117,16 @@ def finish(results: Sequence[Result[object]], *, as_json: bool = False) -> None:
 def print_json(
     results: Sequence[Result[T]], show: Callable[[T], object], more: Mapping[str, object] = {}
 ) -> None:
-    """Print one JSON document: what each host said, or its error."""
-    found = {
-        result.name: error_event(result.error) if result.error is not None else show(result.outcome)  # type: ignore[arg-type]  # there is one or the other
+    """Print one JSON document: the outcome of each host, or its error."""
+    outcomes = {
+        result.name: error_event(result.error) if result.error is not None else show(result.outcome)  # type: ignore[arg-type]  # a result has an error or an outcome
         for result in results
     }
-    put(json.dumps({**more, "hosts": found}, indent=1) + "\n")
+    put(json.dumps({**more, "hosts": outcomes}, indent=1) + "\n")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows with their columns one under the other."""
+    """Return the rows as text with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def complain(error: PiimageError) -> None:
-    """Show one host's error at once; what is left to do goes on."""
-    show_error(error)

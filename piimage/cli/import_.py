@@ -1,4 +1,4 @@
-"""`piimage import`: a Compose file as a file of piimage."""
+"""`piimage import`: convert a Compose file to a piimage file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ EXAMPLE = "Example: piimage import compose.yml --board pi4 -o shop.yml"
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="COMPOSE", help="The Compose file.")],
-    board: Annotated[str, typer.Option("--board", "-b", help="The board, such as pi5.")] = "pi4",
+    file: Annotated[Path, typer.Argument(metavar="COMPOSE", help="Compose file to convert.")],
+    board: Annotated[str, typer.Option("--board", "-b", help="Board, such as pi5.")] = "pi4",
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="The file to write; else FOLDER.yml there."
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="File to write (default: FOLDER.yml beside COMPOSE).",
         ),
     ] = None,
 ) -> None:
-    """Write the file of piimage that does what the Compose file COMPOSE does.
+    """Convert the Compose file COMPOSE to a piimage file.
 
-    What could not be carried over is said, and stands at the head of the file. An existing file is
-    never overwritten.
+    A warning and a comment at the top of the new file name everything that could not be converted.
+    An existing file is never overwritten.
     """
     from piimage.boards import load_board, search_path  # noqa: PLC0415  # slow, and --help does without
     from piimage.composefile.convert import convert  # noqa: PLC0415
 
     target = out or file.with_name(f"{file.absolute().parent.name or 'imported'}.yml")
-    known = load_board(board, search_path([target]))
-    made = convert(file, known.name, target.parent)
-    write_new(target, made.text.encode())
-    for remark in made.remarks:
+    board_name = load_board(board, search_path([target])).name
+    converted = convert(file, board_name, target.parent)
+    write_new(target, converted.text.encode())
+    for remark in converted.remarks:
         tell(f"warning: {remark}")
     say(f"{target}: written; next: piimage check {shlex.quote(str(target))}")

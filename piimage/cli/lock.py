@@ -9,11 +9,12 @@ import typer
 
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
-from piimage.cli.session import sources
+from piimage.cli.session import open_inputs
 from piimage.config.load import load
 from piimage.events import Note
 from piimage.lock import Lock, changes
-from piimage.locking.resolve import existing_lock, lock_path, make_lock, write_lock
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import existing_lock, summary, write_lock
 
 EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
 
@@ -24,29 +25,27 @@ def lock(
     update: Annotated[
         list[str],
         typer.Option(
-            "--update", metavar="NAME", help="Move the pin of this package, wheel or image."
+            "--update", metavar="NAME", help="Update this package, wheel or image; repeatable."
         ),
     ] = [],
-    update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
+    update_all: Annotated[
+        bool, typer.Option("--update-all", help="Update every package, wheel and image.")
+    ] = False,
     sets: Sets = [],
     *,
     origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Resolve packages, wheels and images to a lock beside the last YAML file; say what moved."""
-    with sources(origin, verbose=verbose, as_json=json) as found:
+    """Resolve packages, wheels and images to a lock file beside the last FILE; list the changes."""
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         appliance = load(files, sets, os.environ)
         board = load_board(appliance.board, search_path(files))
         path = lock_path(files)
         old = existing_lock(path)
-        new = make_lock(appliance, board, found, old, {"*"} if update_all else set(update))
+        moving = {"*"} if update_all else set(update)
+        new = LockableAppliance(appliance, board).resolve(inputs, old, moving)
         write_lock(new, path)
         for line in changes(old or Lock(), new):
-            found.emit(Note(line))
-        found.emit(Note(f"{path}: {_counted(new)}"))
-
-
-def _counted(lock: Lock) -> str:
-    kinds = {"packages": lock.packages, "images": lock.images, "wheels": lock.wheels}
-    return ", ".join(f"{len(pins)} {kind}" for kind, pins in kinds.items() if pins)
+            inputs.emit(Note(line))
+        inputs.emit(Note(f"{path}: {summary(new)}"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -29,48 +28,55 @@ def logs(
     host: HostNames,
     service: ServiceName,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on with what it prints from now on.")
+        bool, typer.Option("-f", "--follow", help="Follow the output until interrupted.")
     ] = False,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="SPAN", help="Such as 90s, 10min, 2h, 1d.")
+        str | None,
+        typer.Option(
+            "--since", metavar="SPAN", help="Show only the last SPAN, such as 90s or 10min."
+        ),
     ] = None,
     lines: Annotated[
-        int | None, typer.Option("-n", "--lines", min=0, help="Only the last so many lines.")
+        int | None,
+        typer.Option("-n", "--lines", min=0, metavar="N", help="Show only the last N lines."),
     ] = None,
     inventory: InventoryFile = None,
     ssh_config: SshConfig = None,
     verbose: Verbose = False,
 ) -> None:
-    """Show what a service printed; of several Pis, each line with its host."""
-    begin = None if since is None else int(time.time()) - span(since)
+    """Show the output of a service; with several hosts, prefix each line with its host."""
+    age = None if since is None else span(since)
     with listening(verbose=verbose, as_json=False) as emit:
-        chosen = fleet([host], inventory, ssh_config, Runner(emit))
-        several = len(chosen.hosts) > 1
-        turn = threading.Lock()
+        selected = fleet([host], inventory, ssh_config, Runner(emit))
+        several = len(selected.hosts) > 1
+        output = threading.Lock()
 
         def work(remote: Remote) -> bool:
-            show = _shower(f"{remote.name} | " if several else "", turn)
-            remote.log(service, Extract(lines, begin, follow), show)
+            show = _printer(f"{remote.name} | " if several else "", output)
+            remote.log(service, Extract(lines, age, follow), show)
             show(b"\n" if several else b"")
             return True
 
-        finish(chosen.ask(work))
+        finish(selected.ask(work))
 
 
-def _shower(prefix: str, turn: threading.Lock) -> Callable[[bytes], None]:
-    """Return what shows pieces of one host's log; a terminal is never steered by them."""
+def _printer(prefix: str, output: threading.Lock) -> Callable[[bytes], None]:
+    """Return a function that prints chunks of one host's log.
+
+    On a terminal it escapes control characters.
+    """
     terminal = sys.stdout.isatty()
-    kept = bytearray()
+    partial = bytearray()
 
     def show(data: bytes) -> None:
         if prefix:
-            kept.extend(data)
-            whole, _, rest = bytes(kept).rpartition(b"\n")
-            kept[:] = rest
+            partial.extend(data)
+            whole, _, rest = bytes(partial).rpartition(b"\n")
+            partial[:] = rest
             data = b"".join(prefix.encode() + line + b"\n" for line in whole.splitlines() if line)
         if terminal:
             data = printable_lines(data.decode(errors="replace")).encode()
-        with turn:
+        with output:
             sys.stdout.buffer.write(data)
             sys.stdout.flush()
 
@@ -78,11 +84,14 @@ def _shower(prefix: str, turn: threading.Lock) -> Callable[[bytes], None]:
 
 
 def span(text: str) -> int:
-    """Return the seconds of a span of time such as ``10min``; InputError ``deploy.bad-span``."""
-    found = _SPAN.fullmatch(text)
-    if found is None:
+    """Return the seconds of a time span such as ``10min``.
+
+    Raises InputError ``deploy.bad-span``.
+    """
+    match = _SPAN.fullmatch(text)
+    if match is None:
         raise InputError(
-            "deploy.bad-span", f"{text!r} is no span of time", place="--since",
-            hint="such as 90s, 10min, 2h, 1d",
+            "deploy.bad-span", f"{text!r} is not a time span", place="--since",
+            hint="give a span such as 90s, 10min, 2h or 1d",
         )  # fmt: skip
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(match[1]) * _SECONDS[match[2]]

@@ -1,4 +1,4 @@
-"""The command line: one module a verb, imported only when that verb is used."""
+"""The command line: each verb has its own module, imported only when the verb is used."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ from piimage.host import explain, is_working_folder_gone, no_working_folder
 
 VERBS: Final = {
     "new": "write a commented starting file for a board",
-    "import": "make a file of a Compose file",
-    "check": "validate a file; every error at once",
+    "import": "convert a Compose file to a piimage file",
+    "check": "validate a file and report every error at once",
     "module": "cross-build a kernel module for the locked kernel",
-    "lock": "resolve packages and images to a lock file",
+    "lock": "resolve packages, wheels and images to a lock file",
     "build": "build the card image (or kernel+initrd, tar, oci)",
-    "devices": "list the cards that could be flashed, and why the others are refused",
-    "flash": "write a card, read it back, compare",
-    "provision": "put hostname, SSH key or WiFi on a card that was flashed",
-    "run": "boot a file or an image in QEMU as its board",
-    "test": "boot, wait until all services are healthy, run the file's checks",
-    "deploy": "bring what changed to Pis that are running, checked, and undone if it fails",
+    "devices": "list the disks that can be flashed, and why the others are refused",
+    "flash": "write an image to a card and verify it",
+    "provision": "set hostname, SSH keys or WiFi on a flashed card",
+    "run": "boot a file or an image in QEMU",
+    "test": "boot a file in QEMU, wait until its services are healthy, run its checks",
+    "deploy": "send changes to running Pis; roll back if a service is not healthy",
     "pkg": "build, push and list the image of one container folder",
-    "status": "show how Pis are: versions, temperature, memory, services",
+    "status": "show board, versions, temperature, memory and services of Pis",
     "ps": "list the services of Pis",
-    "logs": "show what a service printed",
-    "restart": "stop a service of Pis and start it again",
-    "start": "start a service of Pis",
-    "stop": "stop a service of Pis",
-    "rollback": "go back to what Pis ran before",
+    "logs": "show the output of a service",
+    "restart": "restart a service on Pis",
+    "start": "start a service on Pis",
+    "stop": "stop a service on Pis",
+    "rollback": "return Pis to the release before the last deploy",
     "exec": "run a program in a service's container",
     "shell": "log in to a Pi",
-    "cache": "look at the store, empty it, carry it elsewhere",
-    "doctor": "say which host tools are missing, or what is wrong with a Pi",
-    "schema": "print the JSON schema of the YAML file, for editors",
-    "diff": "say what changed between two images",
+    "cache": "show, clean, export or import the local store",
+    "doctor": "list missing host tools, or report on a Pi's hardware",
+    "schema": "print the JSON schema of the YAML file for editors",
+    "diff": "show what changed between two images",
 }
 _INTERRUPTED: Final = 130
 _OBJECTS_PER_COLLECTION: Final = 50_000
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 input, 3 host tool, 4 device refused."""
-    # Imports make many objects and little garbage: looking for it takes a tenth of a small command.
+    """Run the command line; exit with 0 done, 1 failed, 2 input, 3 host tool, 4 device refused."""
+    # Imports create many objects and little garbage; collecting takes a tenth of a short command.
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit code."""
     match list(arguments):
         case [] | ["--help"] | ["-h"] | ["help"]:
             say(overview())
@@ -72,7 +72,7 @@ def execute(arguments: Sequence[str]) -> int:
         case [verb, *rest] if verb in VERBS:
             return _guarded(lambda: command(verb)(rest, prog_name=f"piimage {verb}"))
         case [unknown, *_]:
-            tell(f"piimage: no command {unknown!r}\n\n{overview()}")
+            tell(f"piimage: there is no command {unknown!r}\n\n{overview()}")
             return 2
         case _:
             raise AssertionError(arguments)
@@ -81,12 +81,12 @@ def execute(arguments: Sequence[str]) -> int:
 def overview() -> str:
     """Return the list of verbs."""
     width = max(map(len, VERBS))
-    lines = [f"  {verb:{width}}  {what}" for verb, what in VERBS.items()]
+    lines = [f"  {verb:{width}}  {summary}" for verb, summary in VERBS.items()]
     return "\n".join(
         [
             "One YAML file becomes a Raspberry Pi that runs your containers.",
             "",
-            "usage: piimage COMMAND [OPTIONS] (COMMAND --help says more)",
+            "usage: piimage COMMAND [OPTIONS] (COMMAND --help shows its options)",
             "",
             *lines,
         ]
@@ -100,12 +100,16 @@ def command(verb: str) -> Callable[..., Any]:
     app: typer.Typer | None = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(verb, epilog=getattr(module, "EXAMPLE", None))(getattr(module, name))
+        app.command(
+            verb,
+            epilog=getattr(module, "EXAMPLE", None),
+            context_settings=getattr(module, "SETTINGS", None),
+        )(getattr(module, name))
     return typer.main.get_command(app)
 
 
 def _guarded(call: Callable[[], object]) -> int:
-    """Run `call` and turn whatever ends it into an exit status and at most one message."""
+    """Run `call` and turn any exception into an exit code and at most one message."""
     try:
         _flushing(call)
     except PiimageError as error:
@@ -117,50 +121,50 @@ def _guarded(call: Callable[[], object]) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         return 1
-    except Exception as error:  # noqa: BLE001  # the last resort: no traceback for the user
-        known = explain(error)
-        return _report(error) if known is None else _failed(known)
+    except Exception as error:  # noqa: BLE001  # the last resort: users see no traceback
+        host_error = explain(error)
+        return _report(error) if host_error is None else _failed(host_error)
     return 0
 
 
 def _flushing(call: Callable[[], object]) -> None:
-    """Run `call`, and notice here if what it printed cannot be written."""
+    """Run `call` and flush its output; raise if the output cannot be written."""
     try:
         call()
     finally:
         try:
             sys.stdout.flush()
         except OSError as error:
-            # Python tries once more at its end, and would complain in words of its own.
+            # Python flushes again when it exits, and would print a message of its own.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 raise
             raise PiimageError(
                 "host.output",
-                f"what was printed cannot be written ({error.strerror})",
+                f"the output cannot be written ({error.strerror})",
                 place="standard output",
-                hint="lead it to a place with room",
+                hint="redirect it to a file system with free space",
             ) from error
 
 
 def _failed(error: PiimageError) -> int:
-    """Show why a command failed, and return the exit status."""
+    """Show why a command failed, and return the exit code."""
     shown = no_working_folder() if is_working_folder_gone() else error
     show_error(shown)
     return shown.exit_code
 
 
 def _report(error: Exception) -> int:
-    """Keep the traceback of a defect in a file, and say one sentence; return the exit status."""
+    """Write the traceback of a defect to a file, print one sentence, and return the exit code."""
     tell(f"piimage: internal error: {type(error).__name__}: {error}")
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="piimage-", suffix=".traceback", delete=False, errors="backslashreplace"
         ) as file:
             traceback.print_exception(error, file=file)
-    except OSError:  # there is no room for a file: then here
+    except OSError:  # the file cannot be written, so the traceback is printed
         tell("".join(traceback.format_exception(error)))
-        tell("  this is a defect of piimage; please report it with these lines")
+        tell("  this is a bug in piimage; please report it with these lines")
         return 1
-    tell(f"  this is a defect of piimage; please report it with the file {file.name}")
+    tell(f"  this is a bug in piimage; please report it with the file {file.name}")
     return 1

@@ -11,11 +11,12 @@ import typer
 
 from piimage.boards import load_board, search_path
 from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
-from piimage.cli.session import sources
+from piimage.cli.session import open_inputs
 from piimage.config.load import load, load_module
 from piimage.events import Note
-from piimage.locking.resolve import lock_path
-from piimage.modules.build import alone, build_module, locked
+from piimage.locking.appliance import LockableAppliance, lock_path
+from piimage.locking.current import current_lock
+from piimage.modules.build import alone, build_module, require_named
 from piimage.toolchain.docker import DockerBuild
 
 EXAMPLE = "Example: piimage module build kernel-modules/hello --board pi4"
@@ -25,8 +26,8 @@ app = typer.Typer(
 )
 
 
-class With(Enum):
-    """What sets a build apart from the host."""
+class Sandbox(Enum):
+    """What isolates a build from the host."""
 
     bubblewrap = "bubblewrap"
     docker = "docker"
@@ -46,19 +47,23 @@ def build(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE...]", help="YAML files whose locked kernel it is for.", readable=False
+            metavar="[FILE...]",
+            help="YAML files; build for the kernel in their lock.",
+            readable=False,
         ),
     ] = None,
     board: Annotated[
-        str | None, typer.Option("--board", help="Without a FILE: the board (DIR/BOARD.lock).")
+        str | None,
+        typer.Option("--board", help="Build for this board (lock: DIR/BOARD.lock), without FILE."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Where NAME.ko goes (DIR itself).", readable=False),
+        typer.Option("-o", "--out", help="Folder for NAME.ko (default: DIR).", readable=False),
     ] = None,
-    by: Annotated[
-        With, typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST): the same bytes.")
-    ] = With.bubblewrap,
+    sandbox: Annotated[
+        Sandbox,
+        typer.Option("--with", help="bubblewrap, or docker (DOCKER_HOST); both give equal bytes."),
+    ] = Sandbox.bubblewrap,
     sets: Sets = [],
     *,
     origin: Origin,
@@ -67,16 +72,17 @@ def build(
 ) -> None:
     """Cross-build a kernel module for the locked kernel of a file, or of a board."""
     if (files is None or not files) == (board is None):
-        raise typer.BadParameter("name a FILE, or a board with --board")
-    with sources(origin, verbose=verbose, as_json=json) as found:
+        raise typer.BadParameter("give either FILE or --board")
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolve() would follow links
         appliance = load(files, sets, os.environ) if files else alone(folder, board or "")
-        machine = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
+        target = load_board(appliance.board, search_path(files or [folder / "module.yml"]))
         path = lock_path(files) if files else folder / f"{board}.lock"
-        lock = locked(appliance, machine, folder, path, found)
-        engine = DockerBuild(os.environ.get("DOCKER_HOST")) if by is With.docker else None
-        built = build_module(folder, lock, found, out or folder, engine)
+        require_named(appliance, folder, path.with_suffix(".yml"))
+        lock = current_lock(LockableAppliance(appliance, target), path, inputs)
+        engine = DockerBuild(inputs.docker_host) if sandbox is Sandbox.docker else None
+        built = build_module(folder, lock, inputs, out or folder, engine)
         release = built.info.vermagic.partition(" ")[0]
-        said = load_module(folder)
-        about = f"{said.description} ({said.license})" if said.description else said.license
-        found.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))
+        module = load_module(folder)
+        about = f"{module.description} ({module.license})" if module.description else module.license
+        inputs.emit(Note(f"{built.path}: {built.size} bytes, for kernel {release}; {about}"))

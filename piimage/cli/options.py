@@ -1,4 +1,4 @@
-"""The options that several verbs share."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
@@ -12,60 +12,68 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Print each external command, ready to paste.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print each external command.")]
+Json = Annotated[bool, typer.Option("--json", help="Print events as JSON, one per line.")]
 Sets = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one value of the file.")
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file; repeatable."),
 ]
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE...", help="YAML files, merged in turn.", readable=False),
+    typer.Argument(metavar="FILE...", help="YAML files, merged in order.", readable=False),
 ]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where inputs come from: each field is an option of every verb that fetches."""
+    """Where packages, wheels and images come from.
+
+    Each field is an option of every verb that fetches.
+    """
 
     mirror: Annotated[
         str | None,
-        typer.Option("--mirror", envvar="PIIMAGE_MIRROR", help="Debian archive to fetch from."),
+        typer.Option(
+            "--mirror", envvar="PIIMAGE_MIRROR", help="Debian mirror to fetch packages from."
+        ),
     ] = None
     snapshot: Annotated[
         str | None,
-        typer.Option("--snapshot", help="Archive that still has packages which left the mirror."),
+        typer.Option(
+            "--snapshot", help="Fallback archive for locked packages that the mirror no longer has."
+        ),
     ] = None
     keyring: Annotated[
         Path | None,
         typer.Option(
-            "--keyring", help="Keys that sign the archive; else Debian's.", readable=False
+            "--keyring", help="Keyring that signs the archive (default: Debian's).", readable=False
         ),
     ] = None
-    offline: Annotated[bool, typer.Option("--offline", help="Use only what the store has.")] = False
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Work offline, from the local store only.")
+    ] = False
     index: Annotated[
         str | None,
         typer.Option(
-            "--index", envvar="PIIMAGE_INDEX", help="Python package index; else pip's own."
+            "--index", envvar="PIIMAGE_INDEX", help="Python package index (default: pip's)."
         ),
     ] = None
     builder: Annotated[
         str | None,
-        typer.Option(
-            "--builder", help="BuildKit for folders with a Dockerfile, as buildx calls it."
-        ),
+        typer.Option("--builder", help="buildx builder for folders with a Dockerfile."),
     ] = None
     insecure: Annotated[
         list[str],
         typer.Option(
-            "--insecure-registry", metavar="HOST", help="Registry that may speak plain HTTP."
+            "--insecure-registry", metavar="HOST", help="Allow plain HTTP for this registry."
         ),
     ] = field(default_factory=list)
     certificates: Annotated[
         Path | None,
         typer.Option(
-            "--registry-certs", help="Folder with a registry's CA (*.crt).", readable=False
+            "--registry-certs",
+            help="Folder with a registry's CA certificate (*.crt).",
+            readable=False,
         ),
     ] = None
     auth_file: Annotated[
@@ -73,35 +81,39 @@ class Origin:
         typer.Option(
             "--registry-auth",
             envvar="REGISTRY_AUTH_FILE",
-            help="The file that `skopeo login` wrote.",
+            help="Credentials file that `skopeo login` wrote.",
             readable=False,
         ),
     ] = None
 
 
 def fetching(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give `verb` the options of an Origin in place of its parameter ``origin``."""
+    """Replace the parameter ``origin`` of `verb` by one option for each field of Origin."""
     own = inspect.signature(verb, eval_str=True).parameters
-    options = [_option(one) for one in dataclasses.fields(Origin)]
-    shown = [one for name, was in own.items() for one in (options if name == "origin" else [was])]
-    signature = inspect.Signature(shown)
+    options = [_option(field) for field in dataclasses.fields(Origin)]
+    parameters = [
+        parameter
+        for name, original in own.items()
+        for parameter in (options if name == "origin" else [original])
+    ]
+    signature = inspect.Signature(parameters)
 
     @functools.wraps(verb)
-    def called(*words: Any, **values: Any) -> None:  # noqa: ANN401  # whatever the verb takes
-        bound = signature.bind(*words, **values)
+    def wrapper(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # whatever the verb takes
+        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        said = bound.arguments
-        origin = Origin(**{one.name: said.pop(one.name) for one in options})
-        verb(origin=origin, **said)
+        values = bound.arguments
+        origin = Origin(**{option.name: values.pop(option.name) for option in options})
+        verb(origin=origin, **values)
 
-    called.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
-    called.__annotations__ = {one.name: one.annotation for one in shown}
-    return called
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
 
 
-def _option(one: dataclasses.Field[Any]) -> inspect.Parameter:
-    annotation = get_type_hints(Origin, include_extras=True)[one.name]
-    default = one.default if one.default is not dataclasses.MISSING else []
+def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    annotation = get_type_hints(Origin, include_extras=True)[field.name]
+    default = field.default if field.default is not dataclasses.MISSING else []
     return inspect.Parameter(
-        one.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
+        field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
     )

@@ -1,13 +1,14 @@
-"""How events and errors look: rich progress on a terminal, plain lines elsewhere, or JSON.
+"""The form of events and errors: progress bars on a terminal, plain lines elsewhere, or JSON.
 
-Everything that a verb prints goes through here. What comes from mirrors, images, cards and file
-names may hold what steers a terminal, or bytes that are no text: people see it written out.
+Everything that a verb prints goes through this module. Text from mirrors, images, cards and file
+names may hold control characters or bytes that are not text; both are printed escaped.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,33 +23,50 @@ from piimage.host import explain
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_SLOW_STEP: Final = 0.2  # seconds; quicker steps are not worth a line
+_SLOW_STEP: Final = 0.2  # seconds; faster steps get no line
+_DIM: Final = "\x1b[2m{}\x1b[22m"  # ECMA-48, SGR 2 and 22
 
 
 def say(text: str) -> None:
-    """Print `text` for people, as the result of a verb."""
+    """Print `text`, the result of a verb, on standard output."""
     print(printable_lines(text), flush=True)
 
 
 def tell(text: str) -> None:
-    """Print `text` for people, beside the result."""
+    """Print `text`, such as progress or a warning, on standard error."""
     print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def put(document: str) -> None:
-    """Print `document`, which other programs read: JSON, YAML or a page, made by piimage."""
+    """Print `document`, which programs read: JSON, YAML or Markdown, made by piimage."""
     print(document, end="", flush=True)
 
 
 def show_error(error: PiimageError) -> None:
-    """Print an error, each of a group on its own, in the form ``place: what; instead``."""
-    errors = error.errors if isinstance(error, ErrorGroup) else (error,)
-    for one in errors:
-        tell(str(one) if one.place else f"piimage: {one}")
+    """Print each error of a group on its own line: ``place: message [code]; hint``.
+
+    The code is the heading of the error's entry in docs/errors. A terminal shows it dim. It stands
+    before the hint, because a hint often ends with a command or a line to copy.
+    """
+    for member in _members(error):
+        text = printable_lines(f"{member.place or 'piimage'}: {member.message}")
+        code = _dimmed(f"[{printable(member.code)}]")
+        hint = printable_lines(f"; {member.hint}") if member.hint else ""
+        print(f"{text} {code}{hint}", file=sys.stderr, flush=True)
+
+
+def _dimmed(text: str) -> str:
+    """Return `text` dim if standard error is a terminal that shows it so (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or not sys.stderr.isatty() else _DIM.format(text)
+
+
+def _members(error: PiimageError) -> tuple[PiimageError, ...]:
+    return error.errors if isinstance(error, ErrorGroup) else (error,)
 
 
 def error_event(error: PiimageError) -> dict[str, object]:
-    """Return an error as the JSON stream has it."""
+    """Return the error as an event of the JSON output."""
     return {
         "event": "error", "code": error.code, "message": error.message, "place": error.place,
         "hint": error.hint, "exit": error.exit_code,
@@ -57,7 +75,7 @@ def error_event(error: PiimageError) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class JsonLines:
-    """One JSON object a line on standard output."""
+    """Prints one JSON object per line on standard output."""
 
     def __call__(self, event: events.Event) -> None:
         """Print `event`."""
@@ -67,12 +85,12 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class PlainLines:
-    """One line an event on standard error: for logs and pipes."""
+    """Prints one line per event on standard error, for logs and pipes."""
 
     verbose: bool = False
 
     def __call__(self, event: events.Event) -> None:
-        """Print `event` if it is worth a line."""
+        """Print `event` if it has a line."""
         line = self._line(event)
         if line:
             tell(line)
@@ -91,7 +109,7 @@ class PlainLines:
 
 
 class LiveDisplay:
-    """Progress bars on a terminal, notes above them."""
+    """Shows progress bars on a terminal, with notes above them."""
 
     def __init__(self, progress: Progress, verbose: bool) -> None:
         self._progress = progress
@@ -129,15 +147,10 @@ class LiveDisplay:
 
 @contextmanager
 def listening(*, verbose: bool, as_json: bool) -> Iterator[events.Listener]:
-    """Give the listener that fits where the output goes; with JSON, errors go there too."""
+    """Yield the listener for the output: JSON, progress bars on a terminal, or plain lines."""
     if as_json:
-        try:
-            with host_errors():
-                yield JsonLines()
-        except PiimageError as error:
-            for one in error.errors if isinstance(error, ErrorGroup) else (error,):
-                put(json.dumps(error_event(one)) + "\n")
-            raise
+        with json_lines() as emit:
+            yield emit
     elif sys.stderr.isatty():
         with _progress() as progress:
             yield LiveDisplay(progress, verbose)
@@ -146,14 +159,26 @@ def listening(*, verbose: bool, as_json: bool) -> Iterator[events.Listener]:
 
 
 @contextmanager
-def host_errors() -> Iterator[None]:
-    """Turn the host's own errors, such as a full disk, into such as are shown."""
+def json_lines() -> Iterator[events.Listener]:
+    """Yield a listener that prints JSON; print the errors as JSON, too, and raise them again."""
+    try:
+        with _host_errors():
+            yield JsonLines()
+    except PiimageError as error:
+        for member in _members(error):
+            put(json.dumps(error_event(member)) + "\n")
+        raise
+
+
+@contextmanager
+def _host_errors() -> Iterator[None]:
+    """Turn errors of the host, such as a full disk, into PiimageError."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, PiimageError) or (known := explain(error)) is None:
+        if isinstance(error, PiimageError) or (host_error := explain(error)) is None:
             raise
-        raise known from error
+        raise host_error from error
 
 
 @contextmanager
@@ -167,7 +192,7 @@ def _progress() -> Iterator[Progress]:
         TimeElapsedColumn,
     )  # fmt: skip
 
-    # A title may hold what rich would take for markup, such as a path with brackets.
+    # A title may hold text that rich would read as markup, such as a path with brackets.
     title = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), title, BarColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,11 +1,9 @@
-"""`piimage pkg`: container folders to OCI images."""
+"""`piimage pkg`: build OCI images of container folders."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,55 +16,60 @@ from piimage.events import Listener, Note
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
-# What composes is imported where it is used: that is most of the time that a small change takes.
+# Modules that build are imported where they are used: importing them takes most of the time of a
+# build with few changes.
 if TYPE_CHECKING:
-    from piimage.locking.resolve import Sources
-    from piimage.oci.registry import Access
+    from piimage.locking.inputs import Inputs
     from piimage.pkg.image import Built
     from piimage.pkg.listing import Row
     from piimage.pkg.source import Source
-    from piimage.pkg.workshop import Workshop
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The container folder.", readable=False)
-]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Container folder.", readable=False)]
 Org = Annotated[
-    str, typer.Option("--org", help="What stands before the name: TEAM, or HOST:PORT/TEAM.")
+    str, typer.Option("--org", help="Prefix of the image name: TEAM, or HOST:PORT/TEAM.")
 ]
 Tag = Annotated[
-    str, typer.Option("--tag", help="The tag; {{.Hash}} in it is the hash of the content.")
+    str, typer.Option("--tag", help="Tag; {{.Hash}} in it stands for the hash of the content.")
 ]
 Platforms = Annotated[
     list[str],
-    typer.Option("--platform", help="linux/amd64: for that as well as for linux/arm64."),
+    typer.Option("--platform", help="Build for linux/amd64 in addition to linux/arm64."),
 ]
 LockFile = Annotated[
     Path | None,
     typer.Option(
-        "--lock", metavar="FILE", help="The lock, instead of DIR/service.lock.", readable=False
+        "--lock", metavar="FILE", help="Lock file (default: DIR/service.lock).", readable=False
     ),
 ]
-Locked = Annotated[bool, typer.Option("--locked", help="Fail where the lock would have to change.")]
+Locked = Annotated[bool, typer.Option("--locked", help="Fail if the lock would change.")]
 Recipe = Annotated[
     Path | None,
     typer.Option(
-        "--dockerfile", help="Build this, even where there is a service.yml.", readable=False
+        "--dockerfile", help="Build this Dockerfile, even if DIR has a service.yml.", readable=False
     ),
 ]
 Context = Annotated[
     Path | None,
-    typer.Option("--context", help="What DIR may take files from; else DIR alone.", readable=False),
+    typer.Option(
+        "--context",
+        help="Folder that the build may read files from (default: DIR).",
+        readable=False,
+    ),
 ]
 Arguments = Annotated[
     list[str],
-    typer.Option("--build-arg", metavar="NAME=VALUE", help="Argument of a Dockerfile."),
+    typer.Option(
+        "--build-arg", metavar="NAME=VALUE", help="Build argument of a Dockerfile; repeatable."
+    ),
 ]
 Credentials = Annotated[
     Path | None,
     typer.Option(
-        "--creds-file", help="File with USER:PASSWORD, instead of `skopeo login`.", readable=False
+        "--creds-file",
+        help="File with USER:PASSWORD for the registry, instead of `skopeo login`.",
+        readable=False,
     ),
 ]
 _ORG: Final = "piimage"
@@ -74,8 +77,8 @@ _HASH: Final = "{{.Hash}}"
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What is to be built: the folder, how, for what, and under which name."""
+class _Request:
+    """The image to build: its folder, options and name."""
 
     folder: Path
     org: str
@@ -92,52 +95,24 @@ class _Asked:
         from piimage.pkg.source import open_source  # noqa: PLC0415
 
         pairs = (argument.partition("=") for argument in self.arguments)
-        # As docker does: a name alone has its value from the environment.
+        # As with docker, the environment gives the value of an argument without `=`.
         values = {name: text if sign else os.environ.get(name, "") for name, sign, text in pairs}
         return open_source(self.folder, self.dockerfile, self.context, values)
 
-    def build(self, workshop: Workshop) -> Built:
+    def build(self, inputs: Inputs) -> Built:
         from piimage.pkg.build import build as build_image  # noqa: PLC0415
         from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
         from piimage.pkg.source import platforms  # noqa: PLC0415
 
-        wanted = platforms(self.platforms)
         source = self.source()
         pins = Pins(self.lock or lock_path(source), self.moving, self.locked)
-        return build_image(source, wanted, pins, workshop, self.org, self.tag)
+        return build_image(source, platforms(self.platforms), pins, inputs, self.org, self.tag)
 
 
-@dataclass(frozen=True)
-class _Reach:
-    """How archive, registries and engine are reached."""
+def _inputs(origin: Origin, emit: Listener) -> Inputs:
+    from piimage.cli.inputs import inputs_of  # noqa: PLC0415
 
-    origin: Origin
-    credentials: Path | None = None
-
-    @contextmanager
-    def access(self, registry: str | None, store: Store) -> Iterator[Access]:
-        from piimage.oci.registry import Access  # noqa: PLC0415
-        from piimage.pkg.delivery import login_file  # noqa: PLC0415
-
-        with ExitStack() as stack:
-            auth_file = self.origin.auth_file
-            if self.credentials is not None:
-                scratch = stack.enter_context(store.scratch())
-                auth_file = stack.enter_context(login_file(self.credentials, registry, scratch))
-            yield Access(frozenset(self.origin.insecure), self.origin.certificates, auth_file)
-
-    def workshop(self, emit: Listener) -> Workshop:
-        from piimage.pkg.workshop import Workshop  # noqa: PLC0415
-
-        store, runner = Store(default_root()), Runner(emit)
-
-        def sources() -> Sources:
-            from piimage.cli.sources import sources_of  # noqa: PLC0415
-
-            return sources_of(self.origin, store, runner, emit)
-
-        docker_host = os.environ.get("DOCKER_HOST")
-        return Workshop(store, runner, emit, sources, docker_host, self.origin.builder)
+    return inputs_of(origin, Store(default_root()), Runner(emit), emit)
 
 
 @app.command("build", epilog="Example: piimage pkg build services/hello_world --load")
@@ -147,12 +122,20 @@ def build(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="Write an archive as well.", readable=False
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Also write the image to an archive.",
+            readable=False,
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="The archive's: oci or docker.")] = "oci",
-    load: Annotated[bool, typer.Option("--load", help="Load it into the Docker engine.")] = False,
-    push: Annotated[bool, typer.Option("--push", help="Send it to its registry.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="Format of the archive: oci or docker.")
+    ] = "oci",
+    load: Annotated[
+        bool, typer.Option("--load", help="Load the image into the Docker engine.")
+    ] = False,
+    push: Annotated[bool, typer.Option("--push", help="Push the image to its registry.")] = False,
     org: Org = _ORG,
     tag: Tag = _HASH,
     platform: Platforms = [],
@@ -160,9 +143,11 @@ def build(
     locked: Locked = False,
     update: Annotated[
         list[str],
-        typer.Option("--update", metavar="NAME", help="Move the pin of this package or image."),
+        typer.Option("--update", metavar="NAME", help="Update this package or image; repeatable."),
     ] = [],
-    update_all: Annotated[bool, typer.Option("--update-all", help="Move every pin.")] = False,
+    update_all: Annotated[
+        bool, typer.Option("--update-all", help="Update every package and image.")
+    ] = False,
     dockerfile: Recipe = None,
     context: Context = None,
     build_arg: Arguments = [],
@@ -172,28 +157,27 @@ def build(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Build the image of a container folder: composed, or by buildx where it has a Dockerfile."""
+    """Build the image of a container folder from its service.yml or, by buildx, its Dockerfile."""
     moving = frozenset({"*"} if update_all else update)
-    asked = _Asked(
+    request = _Request(
         folder, org, tag, tuple(platform), lock, locked, moving, dockerfile, context,
         tuple(build_arg),
     )  # fmt: skip
-    reach = _Reach(origin, credentials)
     with listening(verbose=verbose, as_json=json) as emit:
-        workshop = reach.workshop(emit)
-        made = asked.build(workshop)
-        emit(Note(f"{made.reference}: {made.descriptor.digest}, {made.size / 1e6:.2f} MB"))
+        inputs = _inputs(origin, emit)
+        built = request.build(inputs)
+        emit(Note(f"{built.reference}: {built.descriptor.digest}, {built.size / 1e6:.2f} MB"))
         if out is not None:
             from piimage.pkg.delivery import write_file  # noqa: PLC0415
 
-            write_file(made, out, form, workshop)
+            write_file(built, out, form, inputs)
             emit(Note(f"wrote {out}"))
         if load:
             from piimage.pkg.delivery import load as load_image  # noqa: PLC0415
 
-            emit(Note(f"the engine has it as {load_image(made, workshop)}"))
+            emit(Note(f"loaded into the engine as {load_image(built, inputs)}"))
         if push:
-            _push(made, reach, workshop)
+            _push(built, credentials, inputs)
 
 
 @app.command("push", epilog="Example: piimage pkg push services/bmp280 --org localhost:5000/team")
@@ -214,23 +198,20 @@ def push(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Build what is not built yet, and send it to its registry; only missing blobs travel."""
-    asked = _Asked(
+    """Build the image if needed, and push it to its registry; only missing blobs are sent."""
+    request = _Request(
         folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
         tuple(build_arg),
     )  # fmt: skip
-    reach = _Reach(origin, credentials)
     with listening(verbose=verbose, as_json=json) as emit:
-        workshop = reach.workshop(emit)
-        _push(asked.build(workshop), reach, workshop)
+        inputs = _inputs(origin, emit)
+        _push(request.build(inputs), credentials, inputs)
 
 
-def _push(made: Built, reach: _Reach, workshop: Workshop) -> None:
+def _push(built: Built, credentials: Path | None, inputs: Inputs) -> None:
     from piimage.pkg.delivery import push as push_image  # noqa: PLC0415
 
-    with reach.access(made.reference.registry, workshop.store) as access:
-        pushed = push_image(made, access, workshop)
-    workshop.emit(Note(f"pushed {pushed}"))
+    inputs.emit(Note(f"pushed {push_image(built, credentials, inputs)}"))
 
 
 @app.command("show-tag", epilog="Example: piimage pkg show-tag services/hello_world")
@@ -241,33 +222,33 @@ def show_tag(
     dockerfile: Recipe = None,
     context: Context = None,
 ) -> None:
-    """Print what the image of a container folder is called as the folder is now."""
+    """Print the image name and tag that the current content of a container folder gives."""
     from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
 
-    asked = _Asked(folder, org, tag, dockerfile=dockerfile, context=context)
-    say(str(reference_of(asked.source(), Runner(), org, tag)))
+    request = _Request(folder, org, tag, dockerfile=dockerfile, context=context)
+    say(str(reference_of(request.source(), Runner(), org, tag)))
 
 
 @app.command("ls", epilog="Example: piimage pkg ls --json")
 def list_images(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the images that were built: name, tag, digest, platforms, size, what is attached."""
+    """List the built images: name, tag, digest, platforms, size, attached artifacts."""
     from piimage.oci.layout import Layout  # noqa: PLC0415
     from piimage.pkg.listing import rows  # noqa: PLC0415
 
-    found = rows(Layout(Store(default_root())))
+    images = rows(Layout(Store(default_root())))
     if json:
         import json as format_json  # noqa: PLC0415
 
-        put(format_json.dumps([dataclasses.asdict(row) for row in found], indent=1) + "\n")
+        put(format_json.dumps([dataclasses.asdict(image) for image in images], indent=1) + "\n")
         return
-    for row in found:
-        say(_line(row))
+    for image in images:
+        say(_line(image))
 
 
 def _line(row: Row) -> str:
     platforms = ",".join(row.platforms)
-    attached = ",".join(one.type for one in row.referrers) or "-"
+    attached = ",".join(referrer.type for referrer in row.referrers) or "-"
     size = f"{row.size / 1e6:.2f} MB"
     return f"{row.name}:{row.tag}  {row.digest}  {platforms}  {size}  {attached}"

@@ -15,38 +15,57 @@ from piimage.cli.output import listening
 from piimage.errors import InputError, raise_all
 from piimage.events import Listener, Note, Warning
 from piimage.flash import guard, medium
-from piimage.flash import provision as made
-from piimage.flash.able import Able, able, check, unheard
+from piimage.flash import provision as provisioning
+from piimage.flash.able import Capabilities, capabilities_of, require_wifi, unused_settings
 from piimage.flash.provision import Settings, Wifi
+from piimage.flash.stored import PATH, Change
 from piimage.flash.sysfs import System
 from piimage.run import Runner
 from piimage.sshkeys import keys_of
 
 EXAMPLE = "Example: piimage provision /dev/sdX --hostname shed --wifi garden"
 
-Hostname = Annotated[str | None, typer.Option("--hostname", help="Name of this Pi.")]
+Hostname = Annotated[str | None, typer.Option("--hostname", help="Host name of this Pi.")]
 SshKey = Annotated[
     list[str],
-    typer.Option("--ssh-key", help="Public key: a .pub file, or its line."),
+    typer.Option(
+        "--ssh-key", help="Public key that may log in: a .pub file, or its line; repeatable."
+    ),
 ]
 WifiName = Annotated[
-    str | None, typer.Option("--wifi", metavar="SSID", help="Network; its passphrase is asked.")
+    str | None,
+    typer.Option(
+        "--wifi", metavar="SSID", help="WiFi network to join; prompts for the passphrase."
+    ),
 ]
 WifiFile = Annotated[
     Path | None,
-    typer.Option("--wifi-passphrase-file", help="File with the passphrase.", readable=False),
+    typer.Option(
+        "--wifi-passphrase-file", help="Read the WiFi passphrase from this file.", readable=False
+    ),
 ]
-Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Vienna.")]
+Timezone = Annotated[
+    str | None, typer.Option("--timezone", help="Time zone, such as Europe/Vienna.")
+]
 Set = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting for containers that ask for it."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Setting for the containers whose `settings:` name KEY; repeatable.",
+    ),
+]
+Unset = Annotated[
+    list[str],
+    typer.Option("--unset", metavar="KEY", help="Remove this setting; repeatable."),
 ]
 
 
 def provision(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="A card that was flashed.")],
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="A flashed card.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Allow a disk that is not removable.")
+        bool,
+        typer.Option("--force", help="Allow NVMe, SATA and eMMC disks, which may be built in."),
     ] = False,
     hostname: Hostname = None,
     ssh_key: SshKey = [],
@@ -54,32 +73,50 @@ def provision(
     wifi_passphrase_file: WifiFile = None,
     timezone: Timezone = None,
     values: Set = [],
+    unset: Unset = [],
     verbose: Verbose = False,
 ) -> None:
-    """Tell a card that is already flashed its name, keys, network and settings."""
+    """Write host name, SSH keys, WiFi, time zone and settings to a flashed card."""
     system = System()
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
-    told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
-    files = told.files()
+    settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
+    files = settings.files()
+    change = Change(settings.values, tuple(unset))
+    _require_distinct(change)
     with (
         listening(verbose=verbose, as_json=False) as emit,
-        medium.kept(device, disk.device_number, disk.sequence) as card,
+        medium.pinned(device, disk.device_number, disk.sequence) as card,
     ):
-        found = able(card.path)
-        check(told, found, device)
-        warn_unheard(told, found, emit)
-        made.provision(card, Runner(emit), files)
-        emit(Note(f"{device}: {', '.join(sorted(files)) or 'nothing to do'}"))
+        capabilities = capabilities_of(card.path)
+        require_wifi(settings, capabilities, device)
+        warn_unused(settings, capabilities, emit)
+        provisioning.provision(card, Runner(emit), files, change)
+        written = {*files, *([PATH] if change else [])}
+        emit(Note(f"{device}: {', '.join(sorted(written)) or 'nothing to do'}"))
 
 
-def warn_unheard(told: Settings, found: Able | None, emit: Listener) -> None:
-    """Say which settings are put on the card and asked for by no container."""
-    for name in unheard(told, found):
-        emit(Warning(f"no container of the image asks for {name} (`settings: [{name}]`)"))
+def _require_distinct(change: Change) -> None:
+    """Raise InputError ``flash.bad-setting`` for settings that are both set and removed."""
+    raise_all(
+        InputError(
+            "flash.bad-setting",
+            f"{key} is both set and removed",
+            place="--unset",
+            hint=f"leave out either --set {key}=… or --unset {key}",
+        )
+        for key in change.unset
+        if key in change.values
+    )
 
 
-def settings(
+def warn_unused(settings: Settings, capabilities: Capabilities | None, emit: Listener) -> None:
+    """Warn about each setting that no container of the image requests."""
+    for name in unused_settings(settings, capabilities):
+        emit(Warning(f"no container of the image requests {name} (`settings: [{name}]`)"))
+
+
+def read_settings(
     hostname: str | None,
     ssh_keys: Sequence[str],
     wifi: str | None,
@@ -87,7 +124,7 @@ def settings(
     timezone: str | None,
     values: Sequence[str],
 ) -> Settings:
-    """Return what the options say, with files read and the passphrase asked for."""
+    """Return the settings of the options; read key files, and prompt for the passphrase."""
     return Settings(
         hostname,
         tuple(line for key in ssh_keys for line in _keys(key)),
@@ -98,16 +135,16 @@ def settings(
 
 
 def _pairs(values: Sequence[str]) -> dict[str, str]:
-    raise_all(_no_pair(text) for text in values if "=" not in text)
+    raise_all(_not_a_pair(text) for text in values if "=" not in text)
     return {key: value for key, _, value in (text.partition("=") for text in values)}
 
 
-def _no_pair(text: str) -> InputError:
+def _not_a_pair(text: str) -> InputError:
     return InputError(
         "flash.bad-setting",
         f"{text!r} is not KEY=VALUE",
         place="--set",
-        hint=f"give the value: --set {text}=VALUE; an empty one: --set {text}=",
+        hint=f"give a value with --set {text}=VALUE, or an empty value with --set {text}=",
     )
 
 
@@ -125,10 +162,10 @@ def _passphrase(ssid: str, file: Path | None) -> str | None:
     if not sys.stdin.isatty():
         raise InputError(
             "flash.no-passphrase",
-            f"nobody can be asked for the passphrase of {ssid!r}",
-            hint="give it with --wifi-passphrase-file (an empty file for an open network)",
+            f"there is no terminal for the passphrase of {ssid!r}",
+            hint="use --wifi-passphrase-file (with an empty file for an open network)",
         )
-    return getpass(f"passphrase of {ssid} (empty if it has none): ") or None
+    return getpass(f"passphrase of {ssid} (empty for an open network): ") or None
 
 
 def _read(path: Path) -> str:
@@ -139,5 +176,5 @@ def _read(path: Path) -> str:
             "flash.bad-setting",
             f"the file cannot be read: {error}",
             place=str(path),
-            hint="give a text file that you may read",
+            hint="give a readable text file",
         ) from None

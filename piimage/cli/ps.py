@@ -40,9 +40,9 @@ def ps(
     else:
         several = len(results) > 1
         rows = [
-            ([result.name] if several else []) + row(one)
+            ([result.name] if several else []) + row(service)
             for result in results
-            for one in result.outcome or ()
+            for service in result.outcome or ()
         ]
         if rows:
             say(table([(["HOST"] if several else []) + HEADINGS, *rows]))
@@ -52,21 +52,21 @@ def ps(
 HEADINGS = ["SERVICE", "STATE", "HEALTH", "RESTARTS", "UP", "MEMORY", "EXIT"]
 
 
-def row(one: Service) -> list[str]:
-    """Return a service's line of the table."""
+def row(service: Service) -> list[str]:
+    """Return the row of a service in the table."""
     return [
-        printable(one.name),
-        printable(one.state),
-        printable(one.health) or "-",
-        str(one.restarts),
-        duration(one.seconds),
-        size(one.memory),
-        "-" if one.exit is None else str(one.exit),
+        printable(service.name),
+        printable(service.state),
+        printable(service.health) or "-",
+        str(service.restarts),
+        duration(service.seconds),
+        size(service.memory),
+        "-" if service.exit is None else str(service.exit),
     ]
 
 
 def duration(seconds: float | None) -> str:
-    """Return a span of time in its largest unit, to be read at a glance."""
+    """Return a duration in its largest unit, such as ``3 h``."""
     if seconds is None:
         return "-"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -76,7 +76,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes in its largest unit."""
+    """Return a number of bytes in its largest unit, such as ``1.5 MB``."""
     if count is None:
         return "-"
     for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

@@ -15,7 +15,8 @@ _HEAD = """\
 # The command line
 
 Made by `python -m piimage.cli.reference`; do not edit. Exit codes: 0 done, 1 failed, 2 the input \
-is wrong, 3 a host tool is missing, 4 a device was refused.
+is wrong, 3 a host tool is missing, 4 a device was refused. An error message shows its code in \
+brackets; [the list of errors](../errors/README.md) explains each code.
 """
 
 
@@ -50,8 +51,8 @@ def _page(name: str, command: Any) -> str:  # noqa: ANN401  # the library's own 
 
 
 def _example(epilog: str) -> str:
-    what, _, line = epilog.partition(": ")
-    return f"{what}: `{line}`"
+    label, _, line = epilog.partition(": ")
+    return f"{label}: `{line}`"
 
 
 if __name__ == "__main__":

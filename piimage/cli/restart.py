@@ -17,5 +17,5 @@ def restart(
     verbose: Verbose = False,
     json: JsonOut = False,
 ) -> None:
-    """Stop a service of Pis and start it again; wait until it is up."""
+    """Stop a service on Pis and start it again; wait until it runs."""
     control("restart", service, (host, inventory, ssh_config), verbose=verbose, as_json=json)

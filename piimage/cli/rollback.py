@@ -19,13 +19,12 @@ def rollback(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Go back to what ran before the last deploy; a second time, forward again."""
+    """Return to the release before the last deploy; a second rollback returns to the later one."""
     with listening(verbose=verbose, as_json=json) as emit:
-        chosen = fleet([host], inventory, ssh_config, Runner(emit))
-
-        results = chosen.ask(lambda remote: remote.roll_back())
+        selected = fleet([host], inventory, ssh_config, Runner(emit))
+        results = selected.ask(lambda remote: remote.roll_back())
         for result in results:
-            if (led := result.outcome) is not None:
-                changed = printable(", ".join(led.changed)) or "nothing"
-                emit(Note(f"{result.name}: runs {printable(led.target)}; changed: {changed}"))
+            if (switched := result.outcome) is not None:
+                changed = printable(", ".join(switched.changed)) or "nothing"
+                emit(Note(f"{result.name}: runs {printable(switched.target)}; changed: {changed}"))
         finish(results)

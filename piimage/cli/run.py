@@ -15,10 +15,10 @@ from piimage.boards import DiskKind
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.output import tell
-from piimage.cli.session import project_of_card, sources
+from piimage.cli.session import open_inputs, read_card_project
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 
@@ -26,30 +26,42 @@ EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 @fetching
 def run(
     files: Files,
-    until: Annotated[str | None, typer.Option(help="End well when the console shows this.")] = None,
-    timeout: Annotated[float, typer.Option(help="With --until: seconds to wait.")] = 300,
-    ssh_port: Annotated[int | None, typer.Option(help="Port here that leads to its SSH.")] = None,
-    cpus: Annotated[int | None, typer.Option(help="Processors.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Exit with 0 as soon as the console shows TEXT."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Timeout of --until in seconds.")
+    ] = 300,
+    ssh_port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="Forward this local port to SSH in the guest."),
+    ] = None,
+    cpus: Annotated[int | None, typer.Option(help="Number of processors.")] = None,
     mem: Annotated[int | None, typer.Option(help="Memory in MiB.")] = None,
     disk: Annotated[int | None, typer.Option(help="Size of the card in MiB.")] = None,
     kind: Annotated[
-        DiskKind, typer.Option("--from", help="What the image is on, where the machine has it.")
+        DiskKind, typer.Option("--from", help="Boot from this kind of disk, if the board has it.")
     ] = DiskKind.CARD,
     disk_file: Annotated[
         Path | None,
-        typer.Option(help="Keep what it writes in this file, for the next run.", readable=False),
+        typer.Option(
+            metavar="FILE",
+            help="Keep the guest's changes in FILE for the next run.",
+            readable=False,
+        ),
     ] = None,
     sets: Sets = [],
     *,
     origin: Origin,
     verbose: Verbose = False,
 ) -> None:
-    """Boot an image (or build a file and boot that) in QEMU; Ctrl-C ends it."""
-    with sources(origin, verbose=verbose) as found:
+    """Boot an image in QEMU, or build YAML files and boot the result; Ctrl-C ends it."""
+    with open_inputs(origin, verbose=verbose) as inputs:
         options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port)
-        with card_image(files, sets, found) as image:
+        with card_image(files, sets, inputs) as image:
             board = board_of(image)
-            with boot(image, board, found.runner, options, listen=_show) as machine:
+            with boot(image, board, inputs.runner, options, listen=_show) as machine:
                 if machine.ssh_port is not None:
                     tell(f"ssh: ssh -p {machine.ssh_port} root@localhost")
                 if until is None:
@@ -60,13 +72,14 @@ def run(
 
 
 @contextmanager
-def card_image(files: list[Path], sets: list[str], found: Sources) -> Iterator[Path]:
-    """Give the image that is named, or the one that the YAML files build to."""
+def card_image(files: list[Path], sets: list[str], inputs: Inputs) -> Iterator[Path]:
+    """Yield the given image, or a temporary one that is built from the YAML files."""
     if files[0].suffix not in (".yml", ".yaml"):
         yield files[0]
         return
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
-        yield build_card(project_of_card(files, sets, found), found, Path(folder)).image
+        project = read_card_project(files, sets, inputs)
+        yield build_card(project, inputs, Path(folder)).image
 
 
 def _show(data: bytes) -> None:

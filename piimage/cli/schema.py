@@ -1,4 +1,4 @@
-"""`piimage schema`: what editors and people need to know of the YAML file."""
+"""`piimage schema`: the YAML file's schema for editors, and its reference for people."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EXAMPLE = "Example: piimage schema > piimage.schema.json"
 
 def schema(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the reference page instead.")
+        bool, typer.Option("--markdown", help="Print the reference page as Markdown instead.")
     ] = False,
 ) -> None:
-    """Print the JSON schema of the YAML file, for editors (# yaml-language-server: $schema=...)."""
+    """Print the JSON schema of the YAML file for editors (# yaml-language-server: $schema=...)."""
     from piimage.config.reference import json_schema, yaml_reference  # noqa: PLC0415  # slow
 
     text = yaml_reference() if markdown else json.dumps(json_schema(), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""What every verb that builds sets up first: store, runner, listener, sources."""
+"""The setup of every verb that builds: store, runner, listener, inputs, project."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from piimage.build import Project, open_project
+from piimage.cli.inputs import inputs_of
 from piimage.cli.options import Origin
 from piimage.cli.output import listening
-from piimage.cli.sources import sources_of
 from piimage.config.lacks import refuse_lacking
 from piimage.config.load import load
 from piimage.container.starts import refuse_unstartable
 from piimage.events import Warning
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
 from piimage.store import Store, default_root
 
 
 @contextmanager
-def sources(origin: Origin, *, verbose: bool = False, as_json: bool = False) -> Iterator[Sources]:
-    """Give where inputs come from, with the listener that fits the output."""
+def open_inputs(
+    origin: Origin, *, verbose: bool = False, as_json: bool = False
+) -> Iterator[Inputs]:
+    """Yield what provides packages, wheels and images, with the listener for the output."""
     with listening(verbose=verbose, as_json=as_json) as emit:
-        yield sources_of(origin, Store(default_root()), Runner(emit), emit)
+        yield inputs_of(origin, Store(default_root()), Runner(emit), emit)
 
 
-def project(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
+def read_project(files: Sequence[Path], sets: Sequence[str], inputs: Inputs) -> Project:
     """Read the YAML files and their lock."""
-    return open_project(files, load(files, sets, os.environ), found)
+    return open_project(files, load(files, sets, os.environ), inputs)
 
 
-def project_of_card(files: Sequence[Path], sets: Sequence[str], found: Sources) -> Project:
-    """Read the YAML files, for a card, and their lock; what only some Pis have is a warning.
+def read_card_project(files: Sequence[Path], sets: Sequence[str], inputs: Inputs) -> Project:
+    """Read the YAML files of a card and their lock; warn about what only some Pis support.
 
-    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board has not, and
-    what `refuse_unstartable` raises.
+    Raises InputError ``config.lacking`` or ``config.no-overlay`` for what the board does not
+    support, and whatever `refuse_unstartable` raises.
     """
     appliance = load(files, sets, os.environ)
     refuse_unstartable(files, sets, os.environ, appliance)
     for remark in refuse_lacking(files, sets, os.environ):
-        found.emit(Warning(remark))
-    return open_project(files, appliance, found)
+        inputs.emit(Warning(remark))
+    return open_project(files, appliance, inputs)

@@ -20,6 +20,6 @@ def shell(
     ssh_config: SshConfig = None,
     verbose: Verbose = False,
 ) -> None:
-    """Log in to a Pi: root's shell on its own system."""
+    """Log in to a Pi as root, outside the containers."""
     tty = sys.stdin.isatty()
-    terminal(host, inventory, ssh_config, lambda where: [], tty=tty, verbose=verbose)
+    terminal(host, inventory, ssh_config, lambda host: [], tty=tty, verbose=verbose)

@@ -17,5 +17,5 @@ def start(
     verbose: Verbose = False,
     json: JsonOut = False,
 ) -> None:
-    """Start a service of Pis that was stopped; wait until it is up."""
+    """Start a stopped service on Pis; wait until it runs."""
     control("start", service, (host, inventory, ssh_config), verbose=verbose, as_json=json)

@@ -31,53 +31,54 @@ def status(
     verbose: Verbose = False,
     json: JsonOut = False,
 ) -> None:
-    """Show how Pis are: board, versions, temperature, memory, disk, services."""
+    """Show board, versions, temperature, memory, disk and services of Pis."""
     with listening(verbose=verbose, as_json=False) as emit:
         results = fleet([host], inventory, ssh_config, Runner(emit)).ask(
             lambda remote: remote.status()
         )
     if json:
-        print_json(results, lambda found: found[1])
+        print_json(results, lambda outcome: outcome[1])
     elif len(results) == 1 and results[0].outcome is not None:
         say("\n".join(_page(results[0].outcome[0])))
     elif any(result.outcome for result in results):
         heads = ["HOST", "BOARD", "RUNS", "UP", "TEMP", "MEMORY FREE", "DATA FREE", "SERVICES"]
-        rows = [[one.name, *_line(one.outcome[0])] for one in results if one.outcome]
+        rows = [[result.name, *_row(result.outcome[0])] for result in results if result.outcome]
         say(table([heads, *rows]))
     finish(results, as_json=json)
 
 
-def _line(one: Status) -> list[str]:
-    up = sum(service.health in ("healthy", "running") for service in one.services)
+def _row(status: Status) -> list[str]:
+    up = sum(service.health in ("healthy", "running") for service in status.services)
     return [
-        printable(one.board), printable(one.generation), duration(one.uptime), _degrees(one),
-        size(one.memory[1]), size(one.data[1]), f"{up} of {len(one.services)} up",
+        printable(status.board), printable(status.generation), duration(status.uptime),
+        _degrees(status), size(status.memory[1]), size(status.data[1]),
+        f"{up} of {len(status.services)} up",
     ]  # fmt: skip
 
 
-def _degrees(one: Status) -> str:
-    return "-" if one.temperature is None else f"{one.temperature:.1f} °C"
+def _degrees(status: Status) -> str:
+    return "-" if status.temperature is None else f"{status.temperature:.1f} °C"
 
 
-def _page(one: Status) -> Iterator[str]:
-    power = "not told by this kernel"
-    if one.throttled is not None:
-        power = ", ".join(f"{key} {value}" for key, value in one.throttled.items())
+def _page(status: Status) -> Iterator[str]:
+    power = "not reported by this kernel"
+    if status.throttled is not None:
+        power = ", ".join(f"{key} {value}" for key, value in status.throttled.items())
     facts = {
-        "host": one.host,
-        "model": one.model,
-        "board": one.board,
-        "kernel": one.kernel,
-        "agent": one.agent,
-        "slot": f"partition {one.slot}",
-        "runs": one.generation + (f" ({one.note})" if one.note else ""),
-        "up": duration(one.uptime),
-        "temperature": _degrees(one),
+        "host": status.host,
+        "model": status.model,
+        "board": status.board,
+        "kernel": status.kernel,
+        "agent": status.agent,
+        "slot": f"partition {status.slot}",
+        "runs": status.generation + (f" ({status.note})" if status.note else ""),
+        "up": duration(status.uptime),
+        "temperature": _degrees(status),
         "power": power,
-        "memory": f"{size(one.memory[1])} free of {size(one.memory[0])}",
-        "data": f"{size(one.data[1])} free of {size(one.data[0])}",
+        "memory": f"{size(status.memory[1])} free of {size(status.memory[0])}",
+        "data": f"{size(status.data[1])} free of {size(status.data[0])}",
     }
     for key, value in facts.items():
         yield f"{key + ':':13}{printable(value)}"
     yield ""
-    yield table([HEADINGS, *(row(service) for service in one.services)])
+    yield table([HEADINGS, *(row(service) for service in status.services)])

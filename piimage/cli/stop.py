@@ -17,5 +17,5 @@ def stop(
     verbose: Verbose = False,
     json: JsonOut = False,
 ) -> None:
-    """Stop a service of Pis until it is started, or the Pi boots."""
+    """Stop a service on Pis until `start` or the next boot."""
     control("stop", service, (host, inventory, ssh_config), verbose=verbose, as_json=json)

@@ -1,4 +1,4 @@
-"""What `piimage exec` and `shell` share: ssh with the user's own terminal."""
+"""The common part of `piimage exec` and `shell`: ssh on the user's terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from piimage.cli.hosts import hosts
 from piimage.cli.output import listening
 from piimage.deploy.hosts import Host
+from piimage.deploy.known_hosts import KnownHosts, default_path
 from piimage.deploy.ssh import Ssh
 from piimage.errors import InputError
 from piimage.run import Runner
@@ -25,12 +26,16 @@ def terminal(
     tty: bool,
     verbose: bool,
 ) -> None:
-    """Run a host's `command` there with our own input and output, and exit as it does."""
-    found = hosts([name], inventory)
-    if len(found) != 1:
-        raise InputError("deploy.one-host", f"{name!r} is {len(found)} hosts", hint="name one")
+    """Run `command` on the host with this process's input and output; exit with its exit code."""
+    named = hosts([name], inventory)
+    if len(named) != 1:
+        raise InputError(
+            "deploy.one-host", f"{name!r} names {len(named)} hosts", hint="name a single host"
+        )
+    (host,) = named
     with listening(verbose=verbose, as_json=False) as emit:
         runner = Runner(emit).with_environment(TERM=os.environ.get("TERM", "dumb"))
-        with Ssh(runner, config).terminal(found[0], command(found[0]), tty=tty) as argv:
-            status = runner.interactive(argv)
-    raise typer.Exit(status)
+        ssh = Ssh(runner, config, known_hosts=KnownHosts(default_path()))
+        with ssh.terminal(host, command(host), tty=tty) as argv:
+            exit_code = runner.interactive(argv)
+    raise typer.Exit(exit_code)

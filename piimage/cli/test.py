@@ -12,7 +12,7 @@ import typer
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.output import say
-from piimage.cli.session import project_of_card, sources
+from piimage.cli.session import open_inputs, read_card_project
 from piimage.errors import PiimageError
 from piimage.testing.report import failures, junit, save
 from piimage.testing.verify import require_testable, verify
@@ -25,35 +25,45 @@ def test(
     files: Files,
     junit_file: Annotated[
         Path | None,
-        typer.Option("--junit", help="Write the outcomes here, as JUnit's XML.", readable=False),
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            help="Write the results to FILE as JUnit XML.",
+            readable=False,
+        ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds until every service is up; else the file's.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Timeout in seconds for all services to be healthy (default: that of `test:`).",
+        ),
     ] = None,
     sets: Sets = [],
     *,
     origin: Origin,
     verbose: Verbose = False,
 ) -> None:
-    """Boot a file in the emulator, wait for its services, and make the checks of `test:`."""
-    with sources(origin, verbose=verbose) as found:
-        built = project_of_card(files, sets, found)
-        require_testable(built.appliance, built.board)
+    """Boot a file in QEMU, wait until its services are healthy, run the checks of `test:`."""
+    with open_inputs(origin, verbose=verbose) as inputs:
+        project = read_card_project(files, sets, inputs)
+        require_testable(project.appliance, project.board)
         with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
-            image = build_card(built, found, Path(folder)).image
+            image = build_card(project, inputs, Path(folder)).image
             outcomes = verify(
-                built.appliance, built.board, image, found.runner,
+                project.appliance, project.board, image, inputs.runner,
                 timeout=timeout, listen=_show if verbose else _ignore,
             )  # fmt: skip
-    for one in outcomes:
-        say(one.line)
+    for outcome in outcomes:
+        say(outcome.line)
     if junit_file is not None:
-        save(junit_file, junit(built.name, outcomes))
+        save(junit_file, junit(project.name, outcomes))
     if failed := failures(outcomes):
+        names = ", ".join(outcome.name for outcome in failed)
         raise PiimageError(
             "testing.failed",
-            f"{len(failed)} of {len(outcomes)} failed: {', '.join(one.name for one in failed)}",
-            hint="-v shows the console; the reasons are above",
+            f"{len(failed)} of {len(outcomes)} failed: {names}",
+            hint="the lines above give the reasons; -v shows the console",
         )
 
 
@@ -63,4 +73,4 @@ def _show(data: bytes) -> None:
 
 
 def _ignore(data: bytes) -> None:
-    """Let the console be silent."""
+    """Discard the console's output."""

@@ -56,7 +56,7 @@ def _read(file: Path) -> Document:
             "config.unreadable",
             f"cannot be read ({why})",
             place=str(file),
-            hint="instead: the path of a Compose file, such as compose.yml",
+            hint="give the path of a Compose file, such as compose.yml",
         ) from error
     document, errors = parse_document(data, str(file))
     raise_all(errors)
@@ -65,7 +65,7 @@ def _read(file: Path) -> Document:
             "import.not-compose",
             "this is not a Compose file: it has no mapping of services by name",
             place=str(file),
-            hint="instead: a file with `services:`, and below it NAME: and its image",
+            hint="give a file with `services:`, NAME: below it, and an image below that",
         )
     return document
 

@@ -1,1 +1,1 @@
-"""What a Pi that is up says of its hardware, and what to make of it."""
+"""Evaluates the facts that a running Pi reports about its hardware."""

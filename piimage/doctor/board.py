@@ -1,4 +1,4 @@
-"""The board itself: model, boot loader, the boot that led here."""
+"""The board itself: model, boot loader, current boot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN_SUPPLY_MA: Final = 5000
 
 
 def board(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
-    """Give the model, its revision, and what the firmware says of the supply."""
+    """Give the model, its revision, and the firmware's data on the supply."""
     found = facts.part("board")
     compatible = found.texts("compatible")
     model = found.text("model")
@@ -39,12 +39,13 @@ def board(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
 def _revision(code: int | None, boards: Sequence[Board]) -> Finding:
     if code is None:
         return absent("revision", "the device tree has none")
-    said = revision(code)
-    if said is None:
+    content = revision(code)
+    if content is None:
         return Finding("revision", f"{code:04x}")
-    memory = f", {said.memory_mib} MiB" if said.memory_mib else ""
+    memory = f", {content.memory_mib} MiB" if content.memory_mib else ""
     return Finding(
-        "revision", f"{code:06x}: {title(said.kind, boards)}, revision {said.stepping}{memory}"
+        "revision",
+        f"{code:06x}: {title(content.kind, boards)}, revision {content.stepping}{memory}",
     )
 
 
@@ -97,17 +98,17 @@ def _eeprom(kind: Board | None, built: int | None) -> Finding:
 
 
 def _partition(found: Facts, kind: Board | None) -> Iterator[Finding]:
-    """Compare what the boot loader says that it booted with what the system runs from."""
-    said = found.part("loader").number("partition")
-    if said is None:
+    """Compare the partition that the boot loader reports with the one that the system runs from."""
+    booted = found.part("loader").number("partition")
+    if booted is None:
         yield absent("booted partition", "the boot loader does not say")
-    elif said == 0 and kind is not None and kind.eeprom is not None:
+    elif booted == 0 and kind is not None and kind.eeprom is not None:
         yield look("booted partition", "0: the boot loader does not say", _UPDATE)
-    elif found.text("selector") == "0" or str(said) == found.text("partition"):
-        yield good("booted partition", str(said))
+    elif found.text("selector") == "0" or str(booted) == found.text("partition"):
+        yield good("booted partition", str(booted))
     else:
         yield look(
-            "booted partition", f"{said}, and the system runs from {found.text('partition')}",
+            "booted partition", f"{booted}, and the system runs from {found.text('partition')}",
             "send the report: boot loader and initramfs do not agree",
         )  # fmt: skip
 

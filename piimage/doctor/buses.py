@@ -1,4 +1,4 @@
-"""I2C, SPI, GPIO, USB: which device node is the header's."""
+"""I2C, SPI, GPIO and USB, and the device nodes of the header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REBUILD: Final = "build the card anew with this version of piimage"
 
 
 def buses(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
-    """Give the buses and what is on them, by number."""
+    """Give the buses and their devices, sorted by number."""
     kind = board_of(facts.part("board").texts("compatible"), boards)
     header = kind.header if kind is not None else Header()
     yield from _i2c(facts.parts("i2c"), header)
@@ -28,7 +28,7 @@ def _i2c(found: Sequence[Facts], header: Header) -> Iterator[Finding]:
     if not found:
         yield absent("I2C", "no bus")
         return
-    for bus in sorted(found, key=lambda one: one.number("number") or 0):
+    for bus in sorted(found, key=lambda bus: bus.number("number") or 0):
         yield _bus(bus)
     if header.i2c:
         yield _header(found, header.i2c)
@@ -49,7 +49,7 @@ def _bus(bus: Facts) -> Finding:
 
 
 def _header(found: Sequence[Facts], nodes: Sequence[str]) -> Finding:
-    """Tell whether pins 3 and 5 are /dev/i2c-1, as every program expects."""
+    """Check that pins 3 and 5 are /dev/i2c-1, as programs expect."""
     numbers = [
         bus.number("number") for bus in found if bus.text("tree").rpartition("/")[2] in nodes
     ]

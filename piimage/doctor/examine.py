@@ -1,4 +1,4 @@
-"""Judges all that an agent reported."""
+"""Evaluates the report of an agent."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from piimage.doctor.system import messages, system
 
 @dataclass(frozen=True)
 class Examination:
-    """The facts as they came, and what was found in them."""
+    """The facts as reported, and the findings."""
 
     facts: Mapping[str, Any]
     areas: Sequence[Area]
 
     def counts(self) -> Counter[Verdict]:
         """Return how many findings have each verdict."""
-        return Counter(one.verdict for area in self.areas for one in area.findings)
+        return Counter(finding.verdict for area in self.areas for finding in area.findings)
 
     def broken(self) -> tuple[Finding, ...]:
-        """Return the findings of what does not work."""
-        found = (one for area in self.areas for one in area.findings)
-        return tuple(one for one in found if one.verdict is Verdict.BROKEN)
+        """Return the findings with the verdict BROKEN."""
+        findings = (finding for area in self.areas for finding in area.findings)
+        return tuple(finding for finding in findings if finding.verdict is Verdict.BROKEN)
 
 
 def examine(document: object, now: float, boards: Sequence[Board]) -> Examination:
-    """Judge an agent's facts by what the `boards` say of the models.
+    """Evaluate an agent's facts with the models' data in `boards`.
 
-    `now` is this computer's time in seconds of 1970. Raises BadFacts.
+    `now` is this computer's time in seconds since 1970. Raises BadFacts.
     """
     facts = facts_of(document)
     areas = {
@@ -51,4 +51,6 @@ def examine(document: object, now: float, boards: Sequence[Board]) -> Examinatio
         "system": system(facts),
         "kernel messages": messages(facts),
     }
-    return Examination(facts.values, [Area(name, tuple(found)) for name, found in areas.items()])
+    return Examination(
+        facts.values, [Area(name, tuple(findings)) for name, findings in areas.items()]
+    )

@@ -1,4 +1,4 @@
-"""Facts from a machine that is not trusted: what is missing is empty, a wrong type is refused."""
+"""Facts from an untrusted machine: a missing value is empty, a value of a wrong type is refused."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _NUMBER_LIMIT: Final = 1 << 62
 
 
 class BadFacts(Exception):  # becomes deploy.bad-answer where the host is known
-    """A fact has not the type that it must have."""
+    """A fact has the wrong type."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A JSON object whose values are taken out by type. Raises BadFacts for a value of another."""
+    """A JSON object with typed access. All methods raise BadFacts for a value of a wrong type."""
 
     values: Mapping[str, object]
     place: str = "facts"
 
     def text(self, key: str) -> str:
-        """Return a text; empty if there is none."""
+        """Return a text, or "" if the key is missing."""
         value = self.values.get(key)
         if value is None:
             return ""
@@ -32,7 +32,7 @@ class Facts:
         return value
 
     def number(self, key: str) -> int | None:
-        """Return a whole number."""
+        """Return an integer, or None if the key is missing."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -41,7 +41,7 @@ class Facts:
         return value
 
     def flag(self, key: str) -> bool:
-        """Return yes or no; no if nothing is said."""
+        """Return a boolean, or False if the key is missing."""
         value = self.values.get(key)
         if not isinstance(value, bool | None):
             raise self._bad(key, "neither true nor false")
@@ -49,18 +49,18 @@ class Facts:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts."""
-        return tuple(Facts({key: one}, self.place).text(key) for one in self._list(key))
+        return tuple(Facts({key: text}, self.place).text(key) for text in self._list(key))
 
     def part(self, key: str) -> Facts:
-        """Return an object within; an empty one if there is none."""
+        """Return an object, or an empty one if the key is missing."""
         return self._object(key, self.values.get(key) or {})
 
     def parts(self, key: str) -> tuple[Facts, ...]:
         """Return a list of objects."""
-        return tuple(self._object(key, one) for one in self._list(key))
+        return tuple(self._object(key, value) for value in self._list(key))
 
     def known(self) -> tuple[str, ...]:
-        """Return the keys of what is there, in order of the alphabet."""
+        """Return the keys that have a value, sorted."""
         return tuple(sorted(key for key, value in self.values.items() if value is not None))
 
     def _list(self, key: str) -> list[object]:
@@ -74,12 +74,12 @@ class Facts:
             raise self._bad(key, "no mapping")
         return Facts(value, f"{self.place}.{key}")
 
-    def _bad(self, key: str, what: str) -> BadFacts:
-        return BadFacts(f"{self.place}.{key} is {what}")
+    def _bad(self, key: str, kind: str) -> BadFacts:
+        return BadFacts(f"{self.place}.{key} is {kind}")
 
 
 def hexadecimal(text: str) -> int | None:
-    """Return a hexadecimal number that a text of the kernel's holds; None if it is none."""
+    """Return the number of a hexadecimal text, or None if the text is not hexadecimal."""
     try:
         return int(text, 16)
     except ValueError:
@@ -87,5 +87,5 @@ def hexadecimal(text: str) -> int | None:
 
 
 def facts_of(document: object) -> Facts:
-    """Return the facts that an agent's answer holds; raises BadFacts."""
+    """Return the facts in an agent's response. Raises BadFacts."""
     return Facts({"facts": document}, "the report").part("facts")

@@ -1,4 +1,4 @@
-"""What a report consists of."""
+"""The parts of a report."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from dataclasses import dataclass
 
 
 class Verdict(enum.Enum):
-    """What to make of a fact."""
+    """The evaluation of a fact."""
 
     TOLD = ""
-    """Nothing: it is there for whoever reads the report."""
+    """No evaluation: the fact is information for the reader."""
     GOOD = "good"
     LOOK = "look at this"
-    """It may be right for this Pi; the advice says what to do if not."""
+    """The fact may be right for this Pi; the advice says what to do if it is not."""
     BROKEN = "broken"
     """The appliance cannot do all of its work."""
     ABSENT = "not there"
-    """This Pi, or its kernel, has not got it."""
+    """This Pi or its kernel does not have it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a report."""
+    """A line of a report."""
 
     name: str
     value: str
     verdict: Verdict = Verdict.TOLD
     advice: str = ""
-    """What to do, where the verdict is LOOK or BROKEN."""
+    """What to do, if the verdict is LOOK or BROKEN."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """Findings that belong together."""
+    """The findings about one subject."""
 
     name: str
     findings: Sequence[Finding]
 
 
 def good(name: str, value: str) -> Finding:
-    """Return a finding that is as it should be."""
+    """Return a finding of something that works."""
     return Finding(name, value, Verdict.GOOD)
 
 
 def look(name: str, value: str, advice: str) -> Finding:
-    """Return a finding that somebody should look at."""
+    """Return a finding that a person should check."""
     return Finding(name, value, Verdict.LOOK, advice)
 
 
@@ -56,12 +56,12 @@ def broken(name: str, value: str, advice: str) -> Finding:
 
 
 def absent(name: str, why: str) -> Finding:
-    """Return a finding of something that this Pi has not got."""
+    """Return a finding of something that this Pi does not have."""
     return Finding(name, why, Verdict.ABSENT)
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people, in powers of ten as disks are sold."""
+    """Return a number of bytes in its largest decimal unit, as disks are sold."""
     for unit, step in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= step:
             return f"{count / step:.1f} {unit}"

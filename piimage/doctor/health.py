@@ -1,4 +1,4 @@
-"""Heat, supply, memory, processor, watchdog, clock."""
+"""Temperature, supply, memory, processor, watchdog, clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from piimage.doctor.facts import Facts, hexadecimal
 from piimage.doctor.findings import Finding, absent, broken, good, look, size
 from piimage.doctor.models import revision
 
-_HOT: Final = 80_000  # thousandths of a degree: the firmware begins to slow the processor down
+_HOT: Final = 80_000  # thousandths of a degree; the firmware starts to throttle the processor
 _TOO_HOT: Final = 85_000
 _SUPPLY: Final = "use Raspberry Pi's own supply and a short cable; unplug what draws from USB"
 _COOL: Final = "give it air, a heat sink or a fan"
@@ -21,7 +21,10 @@ _CARD_RESET: Final = 0x20  # linux/watchdog.h, WDIOF_CARDRESET
 
 
 def health(facts: Facts, now: float) -> Iterator[Finding]:
-    """Give what wears a Pi down; `now` is this computer's time in seconds of 1970."""
+    """Give temperatures, supply, memory, processor, watchdogs and time.
+
+    `now` is this computer's time in seconds since 1970.
+    """
     yield from _heat(facts)
     yield from _power(facts)
     yield from _monitors(facts)
@@ -87,10 +90,10 @@ def _memory(facts: Facts) -> Finding:
     total, free = found.number("total") or 0, found.number("available") or 0
     shown = f"{size(free)} free of {size(total)}"
     code = facts.part("board").number("revision")
-    said = revision(code) if code is not None else None
-    if said is not None and said.memory_mib and total < (said.memory_mib << 20) * 3 // 4:
+    content = revision(code) if code is not None else None
+    if content is not None and content.memory_mib and total < (content.memory_mib << 20) * 3 // 4:
         advice = (
-            f"the board has {said.memory_mib} MiB: look for total_mem and gpu_mem in config.txt"
+            f"the board has {content.memory_mib} MiB: look for total_mem and gpu_mem in config.txt"
         )
         return look("memory", shown, advice)
     if free * 10 < total:

@@ -1,4 +1,4 @@
-"""What differs between the models, as far as a report needs it: the boards' data says it."""
+"""The differences between models that a report needs, from the boards' data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEMORY_MIB: Final = (256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 def board_of(compatible: Sequence[str], boards: Iterable[Board]) -> Board | None:
-    """Return the board that a device tree's ``compatible`` is of; None if it is of none known."""
+    """Return the board of a device tree's ``compatible``, or None if it is unknown."""
     same = [board for board in boards if board.processor in compatible]
     exact = (b for b in same if {m.compatible for m in b.models}.intersection(compatible))
     return next(exact, same[0] if same else None)
@@ -21,7 +21,7 @@ def board_of(compatible: Sequence[str], boards: Iterable[Board]) -> Board | None
 
 @dataclass(frozen=True)
 class Revision:
-    """What a revision code says; `kind` is the model's number."""
+    """The content of a revision code; `kind` is the model's number."""
 
     kind: int
     stepping: str
@@ -29,7 +29,7 @@ class Revision:
 
 
 def revision(code: int) -> Revision | None:
-    """Return what a code of the new style says; None for older ones."""
+    """Return the content of a new-style code, or None for an old-style one."""
     if not code >> 23 & 1:
         return None
     memory = code >> 20 & 7
@@ -38,10 +38,10 @@ def revision(code: int) -> Revision | None:
 
 
 def title(kind: int, boards: Iterable[Board]) -> str:
-    """Return what people call the models with the number `kind`: those that its filter names."""
-    own = f"board-type={kind:#x}"
-    found: list[str] = []
+    """Return the titles of the models with the number `kind`, found by their filters."""
+    filter_ = f"board-type={kind:#x}"
+    titles: list[str] = []
     for board in boards:
-        found += [one.title for one in board.models if own in one.filters]
-        found += [one.title for one in board.absent if own in one.filters]
-    return " or ".join(dict.fromkeys(found)) or f"unknown model ({kind:#x})"
+        titles += [model.title for model in board.models if filter_ in model.filters]
+        titles += [model.title for model in board.absent if filter_ in model.filters]
+    return " or ".join(dict.fromkeys(titles)) or f"unknown model ({kind:#x})"

@@ -10,7 +10,7 @@ from piimage.doctor.storage import hanging
 
 
 def network(facts: Facts) -> Iterator[Finding]:
-    """Give each port and radio; MAC addresses have the vendor's part only."""
+    """Give each port and radio; of MAC addresses only the vendor's part is shown."""
     links = facts.parts("links")
     for link in links:
         yield _link(link)

@@ -1,4 +1,4 @@
-"""Disks: which one the system runs from, what it hangs on, how worn it is; /data."""
+"""Disks: the root disk, connection and wear of each disk; /data."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from piimage.doctor.facts import Facts, hexadecimal
 from piimage.doctor.findings import Finding, absent, broken, good, look, size
 
-# JEDEC JESD84-B51, EXT_CSD: 1 is up to 10 % of the life that was planned, 11 is beyond it.
+# JEDEC JESD84-B51, EXT_CSD: 1 is up to 10 % of the planned life, 11 is more than 100 %.
 _WORN: Final = 9
 _WORN_OUT: Final = 11
 _PRE_EOL: Final = {2: "most spare blocks are used", 3: "nearly all spare blocks are used"}
-_ASKED: Final = "piimage.disk-id="
+_REQUIRED: Final = "piimage.disk-id="
 _FAST: Final = ("high speed", "HS200", "HS400", "DDR", "SDR")
 
 
@@ -43,13 +43,13 @@ def _root(facts: Facts) -> Iterator[Finding]:
 
 
 def _identity(identity: str, words: Sequence[str]) -> Finding:
-    """Compare the id in the MBR with the one that the command line asks for, if it does."""
-    asked = next((one[len(_ASKED) :] for one in words if one.startswith(_ASKED)), "")
+    """Compare the id in the MBR with the one that the command line requires, if it has one."""
+    required = next((word[len(_REQUIRED) :] for word in words if word.startswith(_REQUIRED)), "")
     if identity in ("", "0x00000000"):
         return look("its id (MBR)", identity or "unreadable", "flash the card anew")
-    if asked and f"0x{asked}" != identity:
+    if required and f"0x{required}" != identity:
         advice = "the system runs from another disk than the one that was started: unplug one"
-        return look("its id (MBR)", f"{identity}, and 0x{asked} was asked for", advice)
+        return look("its id (MBR)", f"{identity}, and 0x{required} is required", advice)
     return good("its id (MBR)", identity)
 
 
@@ -68,7 +68,7 @@ def _disk(disk: Facts) -> Finding:
 
 
 def hanging(device: Facts) -> str:
-    """Return what a device hangs on, for people."""
+    """Return driver and path of a device."""
     drivers = ", ".join(device.texts("drivers"))
     where = device.text("tree") or device.text("path")
     return f"by {drivers} at {where}" if drivers else f"at {where}"
@@ -85,7 +85,7 @@ def _wear(disk: Facts) -> Iterator[Finding]:
         yield Finding(f"{name} bus", spec)
     if disk.text("kind") == "SD":
         yield absent(f"{name} wear", "SD cards do not tell")
-    if level := max((hexadecimal(one) or 0 for one in disk.text("life_time").split()), default=0):
+    if level := max((hexadecimal(word) or 0 for word in disk.text("life_time").split()), default=0):
         yield _life(f"{name} wear", level)
     if trouble := _PRE_EOL.get(hexadecimal(disk.text("pre_eol_info")) or 0):
         yield look(f"{name} spare blocks", trouble, "replace the module or boot from another disk")
@@ -94,10 +94,10 @@ def _wear(disk: Facts) -> Iterator[Finding]:
 def _life(name: str, level: int) -> Finding:
     if level >= _WORN_OUT:
         return broken(name, "beyond its planned life", "replace the module, or use another disk")
-    said = f"{(level - 1) * 10} to {level * 10} % of its life"
+    share = f"{(level - 1) * 10} to {level * 10} % of its life"
     if level >= _WORN:
-        return look(name, said, "plan its replacement; write less (logs, databases)")
-    return good(name, said)
+        return look(name, share, "plan its replacement; write less (logs, databases)")
+    return good(name, share)
 
 
 def _card(line: str) -> Finding:

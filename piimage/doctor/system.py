@@ -1,4 +1,4 @@
-"""What the kernel complains of, and what runs."""
+"""Kernel modules, deferred devices, services, kernel messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UP: Final = ("healthy", "running")
 
 
 def system(facts: Facts) -> Iterator[Finding]:
-    """Give modules, devices that wait, and services."""
+    """Give modules, devices that wait for a driver, and services."""
     modules = facts.part("modules")
     if failed := modules.texts("failed"):
         advice = "the console says why when the Pi starts; send the report"
@@ -56,7 +56,7 @@ def _service(service: Facts) -> Finding:
 
 
 def messages(facts: Facts) -> Iterator[Finding]:
-    """Give the kernel's warnings and what is worse."""
+    """Give the kernel's messages of the level warning or higher."""
     log = facts.part("log")
     lines = log.parts("lines")
     if not lines:

@@ -1,1 +1,1 @@
-"""A card image in QEMU, booted as the board's firmware would boot it."""
+"""Boots a card image in QEMU as the board's firmware would."""

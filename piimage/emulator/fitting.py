@@ -1,4 +1,4 @@
-"""The device tree of a card, fitted to what the emulator models: data in boards/emulator."""
+"""Adapts the device tree of a card to the hardware that QEMU emulates (boards/emulator)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from piimage.firmware.reader import BootFiles
 from piimage.firmware.writer import SILENT
 from piimage.run import Runner
 
-# As the boot loader numbers them: documentation of BOOT_ORDER, and of /chosen/bootloader.
+# The boot loader's numbers: documentation of BOOT_ORDER, and of /chosen/bootloader.
 _BOOT_MODES: Final = {
     DiskKind.CARD: 1,
     DiskKind.USB: 4,
@@ -23,9 +23,9 @@ _BOOT_MODES: Final = {
 def fitted_tree(
     boot: BootFiles, board: Board, runner: Runner, kind: DiskKind = DiskKind.CARD
 ) -> bytes | None:
-    """Return the device tree for the machine, or None when the machine brings its own.
+    """Return the device tree for the machine, or None if the machine has its own.
 
-    `kind` is what the boot loader says that it read.
+    `kind` is the disk that the boot loader reports in the tree.
     """
     if boot.device_tree is None:
         return None
@@ -37,19 +37,19 @@ def fitted_tree(
     tree = devicetree.apply_overlays(runner, boot.device_tree, overlays, origin="the emulator")
     if emulator.chosen != "device-tree":
         return tree
-    # What the boot loader tells: documentation of "Device Tree", /chosen/bootloader.
-    told = {
+    # Documentation of Raspberry Pi, "Device Tree", /chosen/bootloader.
+    cells = {
         "partition": boot.partition,
         "tryboot": int(boot.tryboot),
         "boot-mode": _BOOT_MODES[kind],
     }
-    return devicetree.with_cells(runner, tree, "/chosen/bootloader", told, origin="the emulator")
+    return devicetree.with_cells(runner, tree, "/chosen/bootloader", cells, origin="the emulator")
 
 
-def kernel_words(boot: BootFiles, emulator: Emulator, console: str) -> str:
+def kernel_command_line(boot: BootFiles, emulator: Emulator, console: str) -> str:
     """Return the kernel's command line in the emulator; `console` is the board's terminal.
 
-    A card that tells nothing (``console: false``) does here: it is how it can be watched.
+    A card with ``console: false`` gets a console here: without it nothing could be seen.
     """
     words = [boot.cmdline, *emulator.cmdline]
     if SILENT[0] in boot.cmdline.split():

@@ -1,4 +1,4 @@
-"""What QEMU is told: a board's machine, its boot files, card and network, as arguments."""
+"""The arguments of QEMU for a board's machine, its boot files, card and network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from piimage.errors import InputError, PiimageError, raise_all
 
 @dataclass(frozen=True)
 class Machine:
-    """An emulated board that is ready to be switched on."""
+    """An emulated board, ready to start."""
 
     emulator: Emulator
     cpus: int
@@ -58,24 +58,24 @@ class Machine:
 
 
 def emulator_of(board: Board) -> Emulator:
-    """Return the board's emulator; InputError ``emulator.no-machine`` when it has none."""
+    """Return the board's emulator; raise InputError ``emulator.no-machine`` if it has none."""
     if board.emulator is None:
         raise InputError(
             "emulator.no-machine",
-            f"QEMU has no machine that could stand in for {board.title}",
-            hint=f"try the same file with one of: {_emulated(board)}",
+            f"QEMU cannot emulate {board.title}",
+            hint=f"try the same file with one of these boards: {_emulated(board)}",
         )
     return board.emulator
 
 
 def _emulated(board: Board) -> str:
-    return ", ".join(one.name for one in known_boards(board.folders) if one.emulator)
+    return ", ".join(known.name for known in known_boards(board.folders) if known.emulator)
 
 
 def port_of(emulator: Emulator, kind: DiskKind) -> Port | None:
-    """Return where a disk of `kind` is attached; None stands for the card's own slot.
+    """Return the port for a disk of `kind`; None stands for the card slot.
 
-    Raises InputError ``emulator.no-port`` when the machine has no place for one.
+    Raises InputError ``emulator.no-port`` if the machine has no such port.
     """
     if kind is DiskKind.CARD:
         return None
@@ -85,38 +85,38 @@ def port_of(emulator: Emulator, kind: DiskKind) -> Port | None:
             "emulator.no-port",
             f"QEMU's machine {emulator.machine} cannot boot from {kind}",
             place="--from",
-            hint=f"it can from: {known}; board: qemu-virt can from all of them",
+            hint=f"it can boot from {known}; the board qemu-virt can boot from every kind",
         )
     return emulator.other_disks[kind]
 
 
 def within_limits(emulator: Emulator, cpus: int | None, memory_mib: int | None) -> tuple[int, int]:
-    """Return processors and memory (MiB) of the machine, by default or as asked for.
+    """Return the number of processors and the memory (MiB): as requested, or the defaults.
 
-    Raises InputError ``emulator.beyond-machine`` for each that the machine cannot have.
+    Raises InputError ``emulator.beyond-machine`` for each value that the machine cannot have.
     """
-    wishes = (("--cpus", cpus, emulator.cpus), ("--mem", memory_mib, emulator.memory_mib))
-    raise_all(_faults(emulator.machine, wishes))
+    requests = (("--cpus", cpus, emulator.cpus), ("--mem", memory_mib, emulator.memory_mib))
+    raise_all(_faults(emulator.machine, requests))
     return cpus or emulator.cpus.default, memory_mib or emulator.memory_mib.default
 
 
-def _faults(machine: str, wishes: Sequence[tuple[str, int | None, Range]]) -> list[PiimageError]:
+def _faults(machine: str, requests: Sequence[tuple[str, int | None, Range]]) -> list[PiimageError]:
     return [
         InputError(
             "emulator.beyond-machine",
-            f"the machine {machine} cannot have {wish}",
+            f"the machine {machine} cannot have {value}",
             place=option,
             hint=_allowed(limits),
         )
-        for option, wish, limits in wishes
-        if wish is not None and not limits.least <= wish <= limits.most
+        for option, value, limits in requests
+        if value is not None and not limits.least <= value <= limits.most
     ]
 
 
 def _allowed(limits: Range) -> str:
     if limits.least == limits.most:
-        return f"it always has {limits.least}; leave the option out"
-    return f"give {limits.least} to {limits.most}"
+        return f"it always has {limits.least}; omit the option"
+    return f"give a value from {limits.least} to {limits.most}"
 
 
 def _option(name: str, value: object) -> list[str]:

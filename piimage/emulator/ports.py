@@ -1,4 +1,4 @@
-"""Ports of this host that lead to ports of an emulated board."""
+"""Port forwarding from this host to an emulated board."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SSH: Final = 22
 
 @dataclass(frozen=True)
 class Forward:
-    """TCP port `host` on this host's loopback leads to port `guest` of the board."""
+    """Forwards TCP port `host` of this host's loopback to port `guest` of the board."""
 
     host: int
     guest: int
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
+    """Return a port that no process listens on at the moment."""
     with contextlib.closing(socket.socket()) as probe:
         probe.bind((LOCAL, 0))
         port: int = probe.getsockname()[1]
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def check_free(forwards: Sequence[Forward]) -> None:
-    """Raise InputError ``emulator.port-taken`` when a port of this host is not free."""
+    """Raise InputError ``emulator.port-taken`` if a port of this host is not free."""
     for forward in forwards:
         with contextlib.closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,6 +47,6 @@ def check_free(forwards: Sequence[Forward]) -> None:
 
 
 def netdev_option(forwards: Sequence[Forward]) -> str:
-    """Return the value of QEMU's ``-netdev``: the network net0 behind this host's own."""
+    """Return the value of QEMU's ``-netdev``: the network net0, behind this host's by NAT."""
     rules = (f"hostfwd=tcp:{LOCAL}:{forward.host}-:{forward.guest}" for forward in forwards)
     return ",".join(["user", "id=net0", *rules])

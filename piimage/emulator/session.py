@@ -1,4 +1,4 @@
-"""A booted card: switched on, watched, talked to, and always switched off."""
+"""A booted card in QEMU: started, observed, controlled, and always stopped at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from piimage.boards import Board, DiskKind
 from piimage.emulator import qemu
 from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive
-from piimage.emulator.fitting import fitted_tree, kernel_words
+from piimage.emulator.fitting import fitted_tree, kernel_command_line
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import SSH, Forward, check_free, free_port
 from piimage.errors import PiimageError
@@ -28,8 +28,8 @@ from piimage.run import Runner
 
 _SHOWN_LINES: Final = 25
 _PANIC: Final = re.compile(r"Kernel panic - not syncing[^\n]*")
-# The whole line: what is awaited may be the rest of it.
-_GIVEN_UP: Final = re.compile(r"piimage: (BOOT (?:FAILED|STOPPED)[^\n]*)\n")
+# The pattern matches the whole line, because the text to wait for may be the rest of it.
+_BOOT_FAILED: Final = re.compile(r"piimage: (BOOT (?:FAILED|STOPPED)[^\n]*)\n")
 _RESET: Final = re.compile(r"reboot: Restarting system")
 _OFF: Final = re.compile(r"reboot: (Power down|System halted|Power off not available)")
 _BYTES: Final = 65536
@@ -37,33 +37,33 @@ _BYTES: Final = 65536
 
 @dataclass(frozen=True)
 class Options:
-    """How a card is booted; what is None is the board's default."""
+    """The options of a boot; None stands for the board's default."""
 
     cpus: int | None = None
     memory_mib: int | None = None
     disk_size: int | None = None
-    """The size of the card in bytes, to see the data partition grow."""
+    """The size of the card in bytes; the data partition grows to fill it."""
     disk_file: Path | None = None
-    """Where what the board writes is kept."""
+    """The file that keeps the guest's changes."""
     kind: DiskKind = DiskKind.CARD
     """The kind of disk that holds the card's content."""
     ssh_port: int | None = None
-    """The port of this host that leads to the board's SSH; 0 takes a free one."""
+    """The port of this host that is forwarded to the board's SSH; 0 chooses a free one."""
     forwards: tuple[Forward, ...] = ()
     tryboot: bool = False
-    """Boot what the firmware tries once."""
+    """Boot the slot of the firmware's one-time tryboot."""
 
     def all_forwards(self) -> tuple[Forward, ...]:
-        """Return the forwards, the one to SSH included."""
+        """Return all forwards, including that of SSH."""
         if self.ssh_port is None:
             return self.forwards
         return (Forward(self.ssh_port or free_port(), SSH), *self.forwards)
 
 
 class Session:
-    """A board that is switched on.
+    """A running board.
 
-    Everything is safe to be called after the machine has ended.
+    All methods may be called after the machine has ended.
     """
 
     def __init__(
@@ -79,21 +79,21 @@ class Session:
 
     @property
     def ssh_port(self) -> int | None:
-        """The port of this host that leads to the board's SSH."""
+        """The port of this host that is forwarded to the board's SSH."""
         return next((f.host for f in self.machine.forwards if f.guest == SSH), None)
 
     @property
     def pid(self) -> int:
-        """QEMU's process."""
+        """The process id of QEMU."""
         return self._process.pid
 
     def seconds(self) -> float:
-        """Return the wall seconds since QEMU was started."""
+        """Return the wall seconds since QEMU's start."""
         return time.monotonic() - self._started
 
     def cpu_seconds(self) -> float:
-        """Return the processor seconds that QEMU has used, user and system, all threads."""
-        # proc(5): utime and stime are fields 14 and 15; the second, in brackets, may hold blanks.
+        """Return the processor seconds of QEMU: user and system time of all threads."""
+        # proc(5): utime and stime are fields 14 and 15; field 2, in brackets, may hold blanks.
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
             ticks = int(fields[11]) + int(fields[12])
@@ -101,44 +101,44 @@ class Session:
         return self._cpu
 
     def wait_for(self, text: str | re.Pattern[str], timeout: float) -> str:
-        """Wait until the console shows `text` (or what matches), and return what matched.
+        """Wait until the console shows `text` or matches the pattern; return the matched text.
 
-        What came before it is not looked at again. Raises PiimageError ``emulator.timeout`` after
-        `timeout` seconds, ``emulator.panic`` when the kernel gives up first,
-        ``emulator.boot-failed`` when the boot does, ``emulator.ended`` when the machine does; each
-        shows the last lines.
+        Later waits do not see the output up to there. Raises PiimageError ``emulator.timeout``
+        after `timeout` seconds, ``emulator.panic`` after a kernel panic, ``emulator.boot-failed``
+        if the system stops its boot, ``emulator.ended`` if the machine ends. Each error shows the
+        last lines.
         """
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
-        found = self.console.wait((pattern, _PANIC, _GIVEN_UP), timeout)
-        if found is None:
-            raise self._missed(text if isinstance(text, str) else text.pattern, timeout)
-        if found.re is pattern:
-            return found[0]
-        raise self._given_up(found)
+        match = self.console.wait((pattern, _PANIC, _BOOT_FAILED), timeout)
+        if match is None:
+            raise self._missing(text if isinstance(text, str) else text.pattern, timeout)
+        if match.re is pattern:
+            return match[0]
+        raise self._failed(match)
 
     def wait_end(self, timeout: float) -> str:
-        """Wait until the board switches itself off or resets; return ``off`` or ``reset``.
+        """Wait until the board powers off or resets; return ``off`` or ``reset``.
 
-        Raises as `wait_for`. QEMU is left to end by itself where the machine can.
+        Raises the errors of `wait_for`. QEMU ends by itself if the machine supports it.
         """
-        found = self.console.wait((_RESET, _OFF, _PANIC), timeout)
-        if found is None and self.console.ended:
+        match = self.console.wait((_RESET, _OFF, _PANIC), timeout)
+        if match is None and self.console.ended:
             return "off"
-        if found is None:
-            raise self._missed("the end", timeout)
-        if found.re is _PANIC:
-            raise self._given_up(found)
-        return "reset" if found.re is _RESET else "off"
+        if match is None:
+            raise self._missing("the end", timeout)
+        if match.re is _PANIC:
+            raise self._failed(match)
+        return "reset" if match.re is _RESET else "off"
 
     def send(self, data: str | bytes) -> None:
-        """Type `data` on the console; nothing happens when the machine has ended."""
-        assert self._process.stdin is not None  # noqa: S101  # asked for at its start
+        """Type `data` on the console; do nothing if the machine has ended."""
+        assert self._process.stdin is not None  # noqa: S101  # started with a pipe
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._process.stdin.write(data.encode() if isinstance(data, str) else data)
             self._process.stdin.flush()
 
     def lines(self) -> tuple[Line, ...]:
-        """Return what the console showed, with times."""
+        """Return the lines of the console."""
         return self.console.lines()
 
     def phases(self) -> tuple[Phase, ...]:
@@ -146,13 +146,13 @@ class Session:
         return phases(self.lines())
 
     def switch_off(self) -> None:
-        """Pull the plug."""
+        """Stop QEMU at once, like unplugging the board."""
         self.cpu_seconds()
         _switch_off(self._process)
 
     def pump(self, listen: Callable[[bytes], None]) -> None:
-        """Feed the console until QEMU closes it, and show each piece to `listen`."""
-        assert self._process.stdout is not None  # noqa: S101  # asked for at its start
+        """Pass QEMU's output to the console and to `listen`, until QEMU closes it."""
+        assert self._process.stdout is not None  # noqa: S101  # started with a pipe
         source = self._process.stdout.fileno()
         try:
             while data := os.read(source, _BYTES):
@@ -163,36 +163,37 @@ class Session:
         finally:
             self.console.end()
 
-    def _given_up(self, found: re.Match[str]) -> PiimageError:
-        """Return the error for a kernel that panicked, or a boot that ended with its own words."""
+    def _failed(self, match: re.Match[str]) -> PiimageError:
+        """Return the error for a kernel panic, or for a boot that the system stopped."""
         after = f"after {self.seconds():.1f} s; the last lines:{self._last_lines()}"
-        if found.re is _PANIC:
+        if match.re is _PANIC:
             return PiimageError(
                 "emulator.panic",
-                f"the kernel gave up {after}",
+                f"the kernel panicked {after}",
                 hint="the first error above is usually the cause",
             )
         return PiimageError(
             "emulator.boot-failed",
-            f"{found[1].strip()}, {after}",
-            hint="mend what it names, or boot it without --until and look",
+            f"{match[1].strip()}, {after}",
+            hint="repair what the message names, or boot without --until to look around",
         )
 
-    def _missed(self, wanted: str, timeout: float) -> PiimageError:
-        """Return the error for a text that did not come."""
-        shown = self._last_lines()
+    def _missing(self, text: str, timeout: float) -> PiimageError:
+        """Return the error for a text that did not appear."""
+        last_lines = self._last_lines()
         if self.console.ended:
-            said = self._errors.read_text(errors="replace").strip()
+            output = self._errors.read_text(errors="replace").strip()
             return PiimageError(
                 "emulator.ended",
-                f"the machine ended after {self.seconds():.1f} s without {wanted!r}; "
-                f"the console's last lines:{shown}" + (f"\nQEMU said:\n  {said}" if said else ""),
-                hint="-v shows the command that started it",
+                f"the machine ended after {self.seconds():.1f} s without {text!r}; "
+                f"the console's last lines:{last_lines}"
+                + (f"\nQEMU's own output:\n  {output}" if output else ""),
+                hint="-v shows the command that started QEMU",
             )
         return PiimageError(
             "emulator.timeout",
-            f"{wanted!r} did not appear within {timeout:g} s; the console's last lines:{shown}",
-            hint="give it more time with --timeout, or boot it without --until and look",
+            f"{text!r} did not appear within {timeout:g} s; the console's last lines:{last_lines}",
+            hint="give more time with --timeout, or boot without --until to look around",
         )
 
     def _last_lines(self) -> str:
@@ -208,9 +209,9 @@ def boot(
     *,
     listen: Callable[[bytes], None] = lambda data: None,
 ) -> Iterator[Session]:
-    """Boot the card `image` as `board`; the machine is switched off when the block is left.
+    """Boot the card `image` as `board`; the machine is stopped at the end of the block.
 
-    `listen` is shown the console's output, from another thread. Raises what `read_card` raises, and
+    Another thread calls `listen` with the console's output. Raises the errors of `read_card`, and
     ``emulator.no-machine``, ``emulator.no-port``, ``emulator.old-qemu``,
     ``emulator.beyond-machine``, ``emulator.disk-size``, ``emulator.port-taken``.
     """
@@ -239,9 +240,10 @@ def reboot(
     tryboot: bool = False,
     listen: Callable[[bytes], None] = lambda data: None,
 ) -> Iterator[Session]:
-    """Switch `session` off, and boot its card again with all that was written to it.
+    """Stop `session`, and boot its card again with the guest's changes.
 
-    `session` must not have left its block: its card is gone afterwards. Raises as `boot`.
+    The block of `session` must not have ended, because its card is deleted then. Raises the errors
+    of `boot`.
     """
     session.switch_off()
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
@@ -257,7 +259,7 @@ def reboot(
 
 @contextlib.contextmanager
 def _card(runner: Runner, image: Path, drive: Drive) -> Iterator[Path]:
-    """Give what the firmware would read: a kept drive may hold other boot files than its image."""
+    """Yield the card that the firmware would read: a kept drive may have changed boot files."""
     if not drive.kept:
         yield image
         return
@@ -280,7 +282,7 @@ def _machine(
         kernel=_saved(scratch / "kernel", files.kernel),
         initramfs=None if files.initramfs is None else _saved(scratch / "initrd", files.initramfs),
         device_tree=_saved_tree(scratch / "tree.dtb", tree),
-        cmdline=kernel_words(files, emulator, board.console),
+        cmdline=kernel_command_line(files, emulator, board.console),
         drive=drive,
         kind=options.kind,
         forwards=forwards,
@@ -305,13 +307,13 @@ def _switched_on(
     *,
     errors: Path,
 ) -> Iterator[Session]:
-    # The boot files are on their way to QEMU: this process need not hold them as well.
-    light = replace(files, kernel=b"", initramfs=None, device_tree=None)
+    # QEMU reads the boot files from disk; this process frees their memory.
+    freed = replace(files, kernel=b"", initramfs=None, device_tree=None)
     with (
         errors.open("wb") as log,
         runner.start(machine.argv(), stdin=PIPE, stdout=PIPE, stderr=log) as process,
     ):
-        session = Session(machine, light, process, errors)
+        session = Session(machine, freed, process, errors)
         reader = threading.Thread(target=session.pump, args=(listen,), daemon=True)
         reader.start()
         try:

@@ -1,4 +1,4 @@
-"""What an image can be told, by its own word: `provision` of its appliance.json."""
+"""The settings that an image can use, as `provision` of its appliance.json lists them."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from piimage.flash.provision import Settings
 
 
 @dataclass(frozen=True)
-class Able:
-    """Whether it has WiFi, and which settings some container asks for."""
+class Capabilities:
+    """Whether an image has WiFi, and the settings that its containers request."""
 
     wifi: bool
     settings: frozenset[str]
 
 
-def able(image: Path) -> Able | None:
-    """Return what the image or card `image` says; None if it cannot be read, or says nothing."""
+def capabilities_of(image: Path) -> Capabilities | None:
+    """Return the capabilities of an image or card; None if it is unreadable or names none."""
     try:
-        said = json.loads(find_manifest(image) or b"")["provision"]
-        return Able(bool(said["wifi"]), frozenset(map(str, said["settings"])))
+        provision = json.loads(find_manifest(image) or b"")["provision"]
+        return Capabilities(bool(provision["wifi"]), frozenset(map(str, provision["settings"])))
     except (PiimageError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def check(told: Settings, found: Able | None, place: str) -> None:
-    """Raise InputError ``flash.no-wifi`` if the image could not join the network it is told."""
-    if found is not None and told.wifi is not None and not found.wifi:
+def require_wifi(settings: Settings, capabilities: Capabilities | None, place: str) -> None:
+    """Raise InputError ``flash.no-wifi`` if `settings` name a network and the image has no WiFi."""
+    if capabilities is not None and settings.wifi is not None and not capabilities.wifi:
         raise InputError(
             "flash.no-wifi",
-            "this image has no WiFi, so a network cannot be named to it",
+            "the image has no WiFi and cannot join a network",
             place=place,
             hint="add `network: { wifi: {}, country: XX }` to its file, and build it again",
         )
 
 
-def unheard(told: Settings, found: Able | None) -> Iterator[str]:
-    """Give the settings that no container of the image asks for."""
-    if found is not None:
-        yield from sorted(told.values.keys() - found.settings)
+def unused_settings(settings: Settings, capabilities: Capabilities | None) -> Iterator[str]:
+    """Give the names of settings that no container of the image requests, sorted."""
+    if capabilities is not None:
+        yield from sorted(settings.values.keys() - capabilities.settings)

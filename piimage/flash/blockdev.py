@@ -1,4 +1,4 @@
-"""What Linux says of an open block device (include/uapi/linux/fs.h)."""
+"""The ioctls of an open block device (include/uapi/linux/fs.h)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _DISK_SEQUENCE: Final = 0x80081280  # BLKGETDISKSEQ
 
 
 def is_block(descriptor: int) -> bool:
-    """Say whether it is a block device, not a regular file."""
+    """Return whether the descriptor is that of a block device."""
     return stat.S_ISBLK(os.fstat(descriptor).st_mode)
 
 
 def size(descriptor: int) -> int:
-    """Return the device's or file's size in bytes."""
+    """Return the size of the device or file in bytes."""
     if not is_block(descriptor):
         return os.fstat(descriptor).st_size
     return _number(descriptor, _GET_SIZE, "Q")
 
 
 def sector(descriptor: int) -> int:
-    """Return what direct I/O must be aligned to, in bytes."""
+    """Return the alignment of direct I/O in bytes."""
     return _number(descriptor, _SECTOR_SIZE, "I") if is_block(descriptor) else 4096
 
 
 def read_only(descriptor: int) -> bool:
-    """Say whether the kernel lets nothing be written to the device."""
+    """Return whether the kernel refuses all writes to the device."""
     return is_block(descriptor) and bool(_number(descriptor, _READ_ONLY, "I"))
 
 
 def sequence(descriptor: int) -> int | None:
-    """Return the number that the kernel gives each medium once (None before Linux 5.15)."""
+    """Return the kernel's unique number of the inserted medium; None before Linux 5.15."""
     try:
         return _number(descriptor, _DISK_SEQUENCE, "Q")
     except OSError:
@@ -46,7 +46,7 @@ def sequence(descriptor: int) -> int | None:
 
 
 def reread_table(descriptor: int) -> bool:
-    """Have the kernel look at the partition table again; say whether it did."""
+    """Ask the kernel to read the partition table again; return whether it did."""
     try:
         fcntl.ioctl(descriptor, _READ_TABLE)
     except OSError:

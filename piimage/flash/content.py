@@ -1,7 +1,7 @@
-"""What a file is by its content, whatever its name says.
+"""Detects the format of a file by its content, independent of its name.
 
-Sources of the marks: RFC 8878 (zstd), RFC 1952 (gzip), the .xz file format 1.2.1; for what is
-refused, the formats' own descriptions, as file(1) has them as well.
+Sources of the magic numbers: RFC 8878 (zstd), RFC 1952 (gzip), the .xz file format 1.2.1; for the
+refused formats their own specifications, which file(1) lists as well.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ XZ: Final = "xz"
 GZIP: Final = "gzip"
 ZSTD: Final = "zstd"
 MARKS: Final = {b"\xfd7zXZ\0": XZ, b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
-"""What a stream of each compression that is taken begins with."""
+"""The magic number of each supported compression."""
 
-_SKIPPABLE: Final = 0x184D2A50  # zstd's and lz4's frames without data; the last digit is free
+_SKIPPABLE: Final = 0x184D2A50  # a zstd or lz4 frame without data; any last digit is valid
 _SECTOR: Final = 512
 _PROTECTIVE: Final = 0xEE
 _GPT: Final = b"EFI PART"
@@ -59,7 +59,7 @@ _OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
 
 
 def packing(head: bytes) -> str:
-    """Return the compression of what begins with `head`: XZ, GZIP, ZSTD, or nothing."""
+    """Return the compression of a file that begins with `head`: XZ, GZIP, ZSTD, or ""."""
     for mark, name in MARKS.items():
         if head.startswith(mark):
             return name
@@ -69,27 +69,27 @@ def packing(head: bytes) -> str:
 
 
 def require_card(head: bytes, size: int, place: str) -> None:
-    """Refuse what is no image of a card, by the name of what it is.
+    """Refuse a file that is not a card image; the error names its format.
 
-    `head` is its unpacked start, 64 KiB if it has them, and `size` all its bytes. Raises InputError
-    ``flash.other-format``, PiimageError ``flash.bad-table``.
+    `head` is the unpacked start of the file (64 KiB, or all if it is shorter), `size` its unpacked
+    size in bytes. Raises InputError ``flash.other-format``, PiimageError ``flash.bad-table``.
     """
     if head[_SECTOR - 2 : _SECTOR] == b"\x55\xaa" and not _is_file_system(head):
         _require_table(head, size, place)
         return
     raise InputError(
         "flash.other-format",
-        f"this is {name(head)}, and no image of a card",
+        f"the file is {name(head)}, not a card image",
         place=place,
-        hint="give an image that `piimage build` made, or unpack this first if one is in it",
+        hint="give an image that `piimage build` made; if the file contains one, unpack it first",
     )
 
 
 def name(head: bytes) -> str:
-    """Return what begins with `head`, as people call it."""
-    for at, mark, what in _OTHERS:
-        if head[at : at + len(mark)] == mark:
-            return what
+    """Return the name of the format of a file that begins with `head`."""
+    for offset, mark, title in _OTHERS:
+        if head[offset : offset + len(mark)] == mark:
+            return title
     if inner := packing(head):
         return f"compressed with {inner}" + " a second time"
     if not head.strip(b"\0"):
@@ -97,12 +97,12 @@ def name(head: bytes) -> str:
     if head.lstrip()[:1] == b"<":
         return "a web page"
     if b"\0" not in head and head.isascii():
-        return "a text"
-    return "something without a partition table"
+        return "a text file"
+    return "of an unknown format, without a partition table"
 
 
 def _is_file_system(head: bytes) -> bool:
-    # A FAT's first sector ends like a partition table, and has programs where that has entries.
+    # The first sector of FAT ends like that of a partition table, but has code in place of entries.
     return head[54:58] == b"FAT1" or head[82:87] == b"FAT32" or head[3:11] in _WINDOWS
 
 
@@ -115,20 +115,24 @@ def _require_table(head: bytes, size: int, place: str) -> None:
     except PiimageError as error:
         raise _bad_table(error.message.partition(": ")[2], place) from None
     if not table.partitions:
-        raise _bad_table("it has no partitions", place)
+        raise _bad_table("the table has no partitions", place)
 
 
 def _require_gpt(head: bytes, size: int, place: str) -> None:
-    """UEFI 2.10, 5.3.2: at 32 where the copy of the header is, at 48 the last usable sector."""
+    """Refuse a GPT of a larger disk.
+
+    UEFI 2.10, 5.3.2: byte 32 of the header holds the sector of its copy, byte 48 the last usable
+    sector.
+    """
     copy, _, last = struct.unpack_from("<QQQ", head.ljust(2 * _SECTOR, b"\0"), _SECTOR + 32)
     if (max(copy, last) + 1) * _SECTOR > size:
-        raise _bad_table("its partition table (GPT) is that of a larger disk", place)
+        raise _bad_table("the table (GPT) is that of a larger disk", place)
 
 
-def _bad_table(why: str, place: str) -> PiimageError:
+def _bad_table(reason: str, place: str) -> PiimageError:
     return PiimageError(
         "flash.bad-table",
-        f"the image's partition table does not fit it: {why}",
+        f"the partition table does not fit the image: {reason}",
         place=place,
-        hint="the image is cut short or damaged: build or download it again",
+        hint="the image is truncated or damaged; build or download it again",
     )

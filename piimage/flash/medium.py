@@ -1,4 +1,4 @@
-"""An open card: direct reads and writes at offsets, with errors that say where."""
+"""An open card: direct reads and writes at offsets; errors name the bytes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LOCK_SECONDS: Final = 5
 
 
 def buffer(size: int = BUFFER) -> memoryview:
-    """Return memory that begins on a page, as direct I/O wants it."""
+    """Return memory that is aligned to a page, as direct I/O requires."""
     return memoryview(mmap.mmap(-1, size))
 
 
 @dataclass(frozen=True)
 class Medium:
-    """A block device (or a file, in tests) that is open for writing by nobody else.
+    """A block device (in tests, a file) that no other process has open for writing.
 
-    `sector` is what offsets and sizes are multiples of.
+    Offsets and sizes must be multiples of `sector` bytes.
     """
 
     path: str
@@ -42,64 +42,64 @@ class Medium:
     sequence: int | None
 
     def read(self, offset: int, into: memoryview) -> None:
-        """Fill `into` from the medium itself, not from a cache of the kernel's."""
-        self._all("read", os.preadv, offset, into)
+        """Fill `into` from the medium itself, not from the kernel's cache."""
+        self._transfer("read", os.preadv, offset, into)
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Write `data` past the kernel's cache."""
-        self._all("written", os.pwritev, offset, data)
+        """Write `data` without the kernel's cache."""
+        self._transfer("written", os.pwritev, offset, data)
 
     def flush(self) -> None:
-        """Have the device put on its medium what it took so far."""
+        """Make the device write its own cache to the medium."""
         try:
             os.fdatasync(self.descriptor)
         except OSError as error:
             raise self._failure(error, "written", 0, self.size) from error
 
-    def same(self) -> None:
-        """Raise DeviceRefused ``flash.changed`` if another card was put in meanwhile."""
+    def require_same_card(self) -> None:
+        """Raise DeviceRefused ``flash.changed`` if another card has been inserted."""
         try:
-            now = (blockdev.size(self.descriptor), blockdev.sequence(self.descriptor))
+            current = (blockdev.size(self.descriptor), blockdev.sequence(self.descriptor))
         except OSError as error:
             raise self._failure(error, "read", 0, self.size) from error
-        if now != (self.size, self.sequence):
+        if current != (self.size, self.sequence):
             raise DeviceRefused(
                 "flash.changed",
-                "another card was put in while this one was being written",
+                "another card was inserted during the flash",
                 place=self.path,
-                hint="leave the card in until it is done; begin again",
+                hint="start again, and leave the card in until the flash ends",
             )
 
-    def _all(self, what: str, call: _Call, offset: int, data: memoryview) -> None:
+    def _transfer(self, action: str, call: _Call, offset: int, data: memoryview) -> None:
         done = 0
         while done < len(data):
             try:
                 count = call(self.descriptor, [data[done:]], offset + done)
             except OSError as error:
-                raise self._failure(error, what, offset + done, offset + len(data)) from error
+                raise self._failure(error, action, offset + done, offset + len(data)) from error
             if count <= 0:
                 short = OSError(errno.EIO, "the device ends there")
-                raise self._failure(short, what, offset + done, offset + len(data))
+                raise self._failure(short, action, offset + done, offset + len(data))
             done += count
 
-    def _failure(self, error: OSError, what: str, start: int, end: int) -> PiimageError:
+    def _failure(self, error: OSError, action: str, start: int, end: int) -> PiimageError:
         if error.errno in _GONE:
             return PiimageError(
                 "flash.gone",
-                "the card was taken out, or its reader was unplugged",
+                "the card was removed, or its reader was unplugged",
                 place=self.path,
-                hint="put it back and continue with --resume",
+                hint="insert it again and continue with --resume",
             )
         return PiimageError(
             "flash.io-error",
-            f"bytes {start} to {end - 1} could not be {what}: {error.strerror}",
+            f"bytes {start} to {end - 1} could not be {action}: {error.strerror}",
             place=self.path,
             hint="the card or its reader is faulty: try another reader, then another card",
         )
 
 
 def open_device(path: str) -> int:
-    """Open a device for direct I/O and for this process alone.
+    """Open a device for direct I/O, exclusively for this process.
 
     Raises DeviceRefused ``flash.held``, ``flash.no-permission``, ``flash.read-only``,
     ``flash.no-device``.
@@ -107,7 +107,7 @@ def open_device(path: str) -> int:
     try:
         return os.open(path, FLAGS)
     except OSError as error:
-        raise not_opened(path, error) from error
+        raise open_error(path, error) from error
 
 
 @contextmanager
@@ -115,15 +115,15 @@ def opened(
     path: str,
     number: int,
     sequence: int | None,
-    open_it: Callable[[str], int] = open_device,
+    open_path: Callable[[str], int] = open_device,
 ) -> Iterator[Medium]:
-    """Open the device with the device `number` that was asked about, for this process alone.
+    """Open the device exclusively; it must have the device `number` and disk `sequence`.
 
-    The exclusive open keeps it from being mounted meanwhile and fails when it is in use in a way
-    that sysfs does not show; the lock keeps udev from looking at half a partition table. Raises
-    DeviceRefused ``flash.held``, ``flash.changed``, ``flash.no-permission``, ``flash.read-only``.
+    The exclusive open prevents mounts and fails if the device is in use in a way that sysfs does
+    not show. The lock keeps udev from reading an incomplete partition table. Raises DeviceRefused
+    ``flash.held``, ``flash.changed``, ``flash.no-permission``, ``flash.read-only``.
     """
-    descriptor = open_it(path)
+    descriptor = open_path(path)
     try:
         _check_same(descriptor, path, number, sequence)
         _lock(descriptor, path)
@@ -133,10 +133,10 @@ def opened(
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A device that stays the one that was asked about, whatever its name comes to lead to.
+class PinnedDevice:
+    """An open device that stays the same even if its name later leads to another one.
 
-    While it is open, the kernel gives its number to no other.
+    While it is open, the kernel does not give its number to another device.
     """
 
     name: str
@@ -146,12 +146,12 @@ class Kept:
 
     @property
     def path(self) -> Path:
-        """What programs that this process starts open this very device by."""
+        """The path by which child processes open this device."""
         return Path(f"/proc/{os.getpid()}/fd/{self.descriptor}")
 
     @contextmanager
-    def alone(self) -> Iterator[Medium]:
-        """Have it for this process alone; errors as `opened`."""
+    def exclusive(self) -> Iterator[Medium]:
+        """Open the device exclusively for this process; raises the errors of `opened`."""
         with opened(self.name, self.number, self.sequence, self._open) as medium:
             yield medium
 
@@ -159,42 +159,42 @@ class Kept:
         try:
             return os.open(self.path, FLAGS)
         except OSError as error:
-            raise not_opened(name, error) from error
+            raise open_error(name, error) from error
 
 
 @contextmanager
-def kept(path: str, number: int, sequence: int | None) -> Iterator[Kept]:
-    """Open the device with the device `number` and disk `sequence` that was asked about.
+def pinned(path: str, number: int, sequence: int | None) -> Iterator[PinnedDevice]:
+    """Open the device; it must have the device `number` and disk `sequence`.
 
     Raises DeviceRefused ``flash.changed``, ``flash.no-permission``, ``flash.read-only``.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise not_opened(path, error) from error
+        raise open_error(path, error) from error
     try:
         _check_same(descriptor, path, number, sequence)
-        yield Kept(path, descriptor, number, sequence)
+        yield PinnedDevice(path, descriptor, number, sequence)
     finally:
         os.close(descriptor)
 
 
 def _lock(descriptor: int, path: str) -> None:
-    """Take the lock that udev respects; it holds it for a moment itself when a card was put in."""
-    until = time.monotonic() + _LOCK_SECONDS
+    """Take the lock that udev respects; udev itself holds it briefly after a card is inserted."""
+    deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            if time.monotonic() > until:
-                raise held(path) from error
+            if time.monotonic() > deadline:
+                raise in_use(path) from error
             time.sleep(0.05)
         else:
             return
 
 
 def medium_of(path: str, descriptor: int) -> Medium:
-    """Return the medium behind an open descriptor."""
+    """Return the medium of an open descriptor."""
     return Medium(
         path,
         descriptor,
@@ -204,48 +204,48 @@ def medium_of(path: str, descriptor: int) -> Medium:
     )
 
 
-def not_opened(path: str, error: OSError) -> DeviceRefused:
-    """Return what `error` says of a device that could not be opened."""
+def open_error(path: str, error: OSError) -> DeviceRefused:
+    """Return the error for a device that could not be opened because of `error`."""
     if error.errno == errno.EBUSY:
-        return held(path)
+        return in_use(path)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return DeviceRefused(
             "flash.no-permission",
-            "you may not write to it",
+            "you may not write to the device",
             place=path,
-            hint="run the command as root, or let it ask sudo for the device",
+            hint="run the command as root, or through sudo",
         )
     if error.errno == errno.EROFS:
         return DeviceRefused(
             "flash.read-only",
             "it is write-protected",
             place=path,
-            hint="move the card's lock switch, or lift it with `blockdev --setrw`",
+            hint="unlock the card's lock switch, or run `blockdev --setrw`",
         )
     return DeviceRefused(
         "flash.no-device",
-        f"it cannot be opened: {error.strerror}",
+        f"the device cannot be opened: {error.strerror}",
         place=path,
-        hint="`piimage devices` lists the cards that are there",
+        hint="run `piimage devices` to list the disks",
     )
 
 
-def held(path: str) -> DeviceRefused:
-    """Return the error for a device that somebody else has."""
+def in_use(path: str) -> DeviceRefused:
+    """Return the error for a device that another process or mount uses."""
     return DeviceRefused(
         "flash.held",
-        "the kernel says that it is in use, perhaps mounted by another container or user",
+        "the kernel reports that the device is in use, perhaps mounted by a container or user",
         place=path,
-        hint="unmount it there; `lsof` shows who has it open",
+        hint="unmount it there; `lsof` shows which process has it open",
     )
 
 
 def _check_same(descriptor: int, path: str, number: int, sequence: int | None) -> None:
-    other = sequence is not None and blockdev.sequence(descriptor) != sequence
-    if os.fstat(descriptor).st_rdev != number or other:
+    changed = sequence is not None and blockdev.sequence(descriptor) != sequence
+    if os.fstat(descriptor).st_rdev != number or changed:
         raise DeviceRefused(
             "flash.changed",
-            "it is another device now than the one that was asked about",
+            "the name leads to another device or card than before",
             place=path,
             hint="run `piimage devices` again, and then this command",
         )

@@ -1,7 +1,7 @@
-"""Opens one device for a process that may not, and hands over the descriptor: run by sudo.
+"""Opens one device for a process without permission and sends it the descriptor; run by sudo.
 
-Standard input is one end of a socket pair. This is all that ever runs as root, and it needs nothing
-but Python's own library, so that no other file has a say in it.
+Standard input is one end of a socket pair. Only this file runs as root. It needs only Python's
+standard library, so that no other file can change what it does.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 from typing import Final
 
 FLAGS: Final = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT
-"""How a device is opened: past the kernel's cache, and for one process alone."""
+"""A device is opened without the kernel's cache and exclusively for one process."""
 
 
 def main() -> None:
-    """Send the descriptor of the device that is named, or the number of the error."""
+    """Send the descriptor of the device that the argument names, or the number of the error."""
     with socket.socket(fileno=0) as channel:
         try:
             descriptor = os.open(sys.argv[1], FLAGS)

@@ -1,16 +1,15 @@
-"""Settings for one card, put onto its data partition without a rebuild.
+"""Writes the settings of one card to its data partition, without a rebuild.
 
 The Pi reads them from /data/piimage/provision at boot (appliance/README.md): `hostname` and
 `timezone` (one line each), `authorized_keys`, `wifi.conf` (a network block of wpa_supplicant) and
-`settings` (sh assignments; each container gets those that its `settings:` names). All but the host
-name are for root's eyes only.
+`settings` (sh assignments; each container gets those that its `settings:` names). Only root may
+read the files, except for the host name.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +24,8 @@ from piimage.card.ext4 import DataFile
 from piimage.card.extents import Extent, union
 from piimage.config.values import closest
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.flash import verify
-from piimage.flash.medium import BUFFER, Kept, Medium, buffer
+from piimage.flash import stored, verify
+from piimage.flash.medium import BUFFER, Medium, PinnedDevice, buffer
 from piimage.run import Runner
 from piimage.sshkeys import parse_keys
 from piimage.wifi import WANTED, is_passphrase, network
@@ -38,7 +37,7 @@ _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class Wifi:
-    """A network to join; without a passphrase it is open."""
+    """A WiFi network to join; an open network has no passphrase."""
 
     ssid: str
     passphrase: str | None = field(repr=False)
@@ -46,7 +45,7 @@ class Wifi:
 
 @dataclass(frozen=True)
 class Settings:
-    """What one card is told; what is None or empty is left as the image has it."""
+    """The settings of one card; None or an empty value keeps the setting of the image."""
 
     hostname: str | None = None
     ssh_keys: tuple[str, ...] = ()
@@ -55,34 +54,33 @@ class Settings:
     values: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[str, DataFile]:
-        """Return the files of the data partition that say so.
+        """Return the files of the data partition that hold the settings.
 
-        Raises InputError ``flash.bad-setting``, all faults at once.
+        Raises InputError ``flash.bad-setting`` for all invalid settings at once.
         """
         raise_all(_faults(self))
-        found: dict[str, DataFile] = {}
+        files: dict[str, DataFile] = {}
         if self.hostname is not None:
-            found["hostname"] = DataFile(f"{self.hostname}\n".encode())
+            files["hostname"] = DataFile(f"{self.hostname}\n".encode())
         if self.ssh_keys:
             keys = [key.line for text in self.ssh_keys for key in parse_keys(text)]
             lines = "".join(f"{line}\n" for line in keys)
             # A key's comment need not be UTF-8.
-            found["authorized_keys"] = DataFile(lines.encode("utf-8", "surrogateescape"), 0o600)
+            files["authorized_keys"] = DataFile(lines.encode("utf-8", "surrogateescape"), 0o600)
         if self.wifi is not None:
-            # Asked for by its name, whether it is announced or not: nobody has said.
+            # No option says whether the network is hidden; a probe by name finds it in both cases.
             text = network(self.wifi.ssid, self.wifi.passphrase, hidden=True)
-            found["wifi.conf"] = DataFile(text.encode(), 0o600)
+            files["wifi.conf"] = DataFile(text.encode(), 0o600)
         if self.timezone is not None:
-            found["timezone"] = DataFile(f"{zone_of(self.timezone)}\n".encode(), 0o600)
+            files["timezone"] = DataFile(f"{zone_of(self.timezone)}\n".encode(), 0o600)
         if self.values:
-            lines = "".join(f"{k}={shlex.quote(v)}\n" for k, v in sorted(self.values.items()))
-            found["settings"] = DataFile(lines.encode(), 0o600)
-        return {f"{FOLDER}/{name}": file for name, file in found.items()}
+            files["settings"] = DataFile(stored.encode(self.values), 0o600)
+        return {f"{FOLDER}/{name}": file for name, file in files.items()}
 
 
 def _faults(settings: Settings) -> Iterator[InputError]:
-    if settings.hostname is not None and (found := hostname.fault(settings.hostname)):
-        yield _bad("--hostname", settings.hostname, f"{found[1]}; this is {found[0]}")
+    if settings.hostname is not None and (error := hostname.fault(settings.hostname)):
+        yield _bad("--hostname", settings.hostname, f"{error[1]}; this is {error[0]}")
     for key in settings.ssh_keys:
         if fault := _key_fault(key):
             yield InputError(fault.code, fault.message, place="--ssh-key", hint=fault.hint)
@@ -97,12 +95,12 @@ def _faults(settings: Settings) -> Iterator[InputError]:
         yield _bad("--timezone", settings.timezone, near)
     for key, value in settings.values.items():
         if not _KEY.match(key) or any(char < " " and char != "\t" for char in value):
-            yield _bad("--set", key, "KEY=VALUE on one line, KEY of letters, digits and _")
+            yield _bad("--set", key, "KEY=VALUE on one line, with letters, digits and _ in KEY")
 
 
-def _bad(option: str, what: str, wanted: str) -> InputError:
+def _bad(option: str, value: str, expected: str) -> InputError:
     return InputError(
-        "flash.bad-setting", f"{what!r} is not possible", place=option, hint=f"give {wanted}"
+        "flash.bad-setting", f"{value!r} is not valid", place=option, hint=f"give {expected}"
     )
 
 
@@ -115,7 +113,7 @@ def _key_fault(line: str) -> InputError | None:
 
 
 def data_partition(first: bytes, size: int, origin: str) -> partitions.Partition:
-    """Return the last partition of a card of `size` bytes by its `first` sector.
+    """Return the last partition of a card of `size` bytes, read from its `first` sector.
 
     Raises PiimageError ``card.no-table``, ``card.no-data``.
     """
@@ -138,12 +136,12 @@ def amend(
     runner: Runner,
     files: Mapping[str, DataFile],
 ) -> None:
-    """Put `files` onto the data partition of a card that was just written.
+    """Write `files` to the data partition of a card that was just flashed.
 
-    `first` is the sector that will hold its partition table, `mapped` what was written. The file
-    system is altered in a private copy of its used blocks, and what changed is written back: the
-    open medium is all that it takes, no root. Raises PiimageError ``card.no-data``,
-    ``card.data-full``, ``flash.mismatch``.
+    `first` is the sector that will hold the partition table, `mapped` the extents that were
+    written. The file system is changed in a private copy of its used blocks, and changed blocks are
+    written back. That needs only the open medium, not root. Raises PiimageError ``card.no-data``,
+    ``card.data-full``, ``flash.mismatch``, ``flash.no-scratch``.
     """
     data = data_partition(first, medium.size, medium.path)
     inside = [
@@ -158,7 +156,7 @@ def amend(
             "flash.no-scratch",
             f"the settings could not be prepared on this computer: {error.strerror}",
             place=error.filename and str(error.filename),
-            hint="free some 70 MB where TMPDIR points, then continue with --resume",
+            hint="free about 70 MB in the folder of TMPDIR, then continue with --resume",
         ) from error
 
 
@@ -174,14 +172,14 @@ def _amend(
         with copy.open("xb") as file:
             file.truncate(data.size)
             for piece in _pieces(inside):
-                found = buffer()[: piece.size]
-                medium.read(piece.start, found)
-                os.pwrite(file.fileno(), found, piece.start - data.start)
+                block = buffer()[: piece.size]
+                medium.read(piece.start, block)
+                os.pwrite(file.fileno(), block, piece.start - data.start)
         ext4.put_files(runner, copy, 0, files)
         with copy.open("rb") as file:
             for piece in _pieces(e.moved(data.start) for e in ext4.used(runner, copy)):
                 file.seek(piece.start - data.start)
-                _renew(medium, piece, file)
+                _write_changed(medium, piece, file)
 
 
 def _pieces(extents: Iterable[Extent]) -> Iterator[Extent]:
@@ -189,54 +187,63 @@ def _pieces(extents: Iterable[Extent]) -> Iterator[Extent]:
         yield from extent.pieces(BUFFER)
 
 
-def _renew(medium: Medium, piece: Extent, file: BufferedReader) -> None:
-    """Write the piece if the medium has other bytes there, and read it again."""
-    wanted, found = buffer()[: piece.size], buffer()[: piece.size]
-    file.readinto(wanted)
-    medium.read(piece.start, found)
-    if found == wanted:
+def _write_changed(medium: Medium, piece: Extent, file: BufferedReader) -> None:
+    """Write the piece if the medium holds other bytes, and verify it."""
+    expected, actual = buffer()[: piece.size], buffer()[: piece.size]
+    file.readinto(expected)
+    medium.read(piece.start, actual)
+    if actual == expected:
         return
-    medium.write(piece.start, wanted)
+    medium.write(piece.start, expected)
     medium.flush()
-    medium.read(piece.start, found)
-    if found != wanted:
+    medium.read(piece.start, actual)
+    if actual != expected:
         raise verify.mismatch(medium, piece, "the card did not keep the settings")
 
 
-def provision(device: Kept, runner: Runner, files: Mapping[str, DataFile]) -> None:
-    """Put `files` onto the data partition of a card that may have been used since it was flashed.
+def provision(
+    device: PinnedDevice,
+    runner: Runner,
+    files: Mapping[str, DataFile],
+    change: stored.Change = stored.UNCHANGED,
+) -> None:
+    """Write `files` to the data partition of a flashed card that may have been in use since.
 
-    Its journal is replayed first, by e2fsck, which takes the device for itself; while the files are
-    written, this process has it alone. Raises PiimageError ``card.no-data``, ``card.data-full``,
-    DeviceRefused ``flash.held``, ``flash.changed``.
+    First e2fsck, which opens the device exclusively, replays the journal. Then this process opens
+    it exclusively and writes the files; `change` is applied to the settings that the card has.
+    Raises PiimageError ``card.no-data``, ``card.data-full``, DeviceRefused ``flash.held``,
+    ``flash.changed``, InputError ``flash.bad-setting``.
     """
-    with device.alone() as card:
+    with device.exclusive() as card:
         first = buffer(1 << 12)
         card.read(0, first)
         data = data_partition(bytes(first), card.size, device.name)
-    _replay(device, data, runner)
-    with device.alone() as card, _named(device):
+    _replay_journal(device, data, runner)
+    with device.exclusive() as card, _errors_at(device):
+        if change:
+            content = ext4.read_file(runner, device.path, data.start, stored.PATH) or b""
+            files = {**files, stored.PATH: DataFile(change.applied(content), 0o600)}
         ext4.put_files(runner, device.path, data.start, files)
         card.flush()
-        card.same()
+        card.require_same_card()
 
 
-def _replay(device: Kept, data: partitions.Partition, runner: Runner) -> None:
-    # 0: clean, 1: repaired; more is beyond an automatic repair.
-    done = runner.run(["e2fsck", "-p", f"{device.path}?offset={data.start}"], accept=range(256))
-    if done.status > 1:
-        said = done.text.strip().replace(str(device.path), device.name)
+def _replay_journal(device: PinnedDevice, data: partitions.Partition, runner: Runner) -> None:
+    # 0: clean, 1: repaired; e2fsck cannot repair more automatically.
+    check = runner.run(["e2fsck", "-p", f"{device.path}?offset={data.start}"], accept=range(256))
+    if check.status > 1:
+        output = check.text.strip().replace(str(device.path), device.name)
         raise PiimageError(
             "card.no-data",
-            f"the data partition's file system is damaged: {said}",
+            f"the file system of the data partition is damaged: {output}",
             place=device.name,
-            hint="flash the card anew; it will not keep its data",
+            hint="flash the card again; this deletes its data",
         )
 
 
 @contextmanager
-def _named(device: Kept) -> Iterator[None]:
-    """Have errors name the device as the user does."""
+def _errors_at(device: PinnedDevice) -> Iterator[None]:
+    """Set the place of errors to the name that the user gave to the device."""
     try:
         yield
     except PiimageError as error:

@@ -23,19 +23,19 @@ from piimage.flash.unpack import Stream
 from piimage.run import Runner
 
 HEAD: Final = 1 << 20
-"""The part of a card, from its start, that goes last: partition table and what boots it."""
+"""The size of the start of a card, which is written last: partition table and boot code."""
 _PACKED: Final = frozenset({".xz", ".zst", ".gz"})
 _END: Final = 1 << 62
-_LOOKED_AT: Final = 64 << 10
+_PROBED: Final = 64 << 10  # bytes by which a format is recognised
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image file, and its block map where there is one.
+    """An image file, with its block map if it has one.
 
-    `size` is that of the uncompressed image, None when nobody says; `identity` is equal for equal
-    files, so that an interrupted flash is continued with the image that began it; `packing` is how
-    it is compressed, by its content.
+    `size` is that of the uncompressed image, or None if it is unknown. `identity` is equal for
+    equal files, so that an interrupted flash is resumed only with the image that began it.
+    `packing` is the compression, detected by content.
     """
 
     path: Path
@@ -46,11 +46,11 @@ class Image:
 
     @property
     def mapped(self) -> int | None:
-        """How many bytes will be written, where that is known."""
+        """The number of bytes to write, or None if it is unknown."""
         return self.map.mapped if self.map else self.size
 
     def ranges(self) -> tuple[bmap.MappedRange, ...]:
-        """Return what is to be written; without a map, everything."""
+        """Return the ranges to write; without a map, the whole image."""
         if self.map is not None:
             return self.map.ranges
         return (bmap.MappedRange(Extent(0, _END if self.size is None else self.size), None),)
@@ -58,7 +58,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes of the image that belong at `extent`, in a buffer that must be given back."""
+    """Bytes of the image that belong at `extent`; `whole` is a buffer that must be returned."""
 
     extent: Extent
     whole: memoryview
@@ -70,14 +70,14 @@ class Piece:
         return self.whole[: self.extent.size]
 
     def padded(self, sector: int) -> memoryview:
-        """Return the bytes with zeros up to a multiple of `sector`, as direct I/O wants them."""
+        """Return the bytes, padded with zeros to a multiple of `sector` as direct I/O requires."""
         size = -(-self.extent.size // sector) * sector
         self.whole[self.extent.size : size] = bytes(size - self.extent.size)
         return self.whole[:size]
 
 
 class Buffers:
-    """A few buffers that go round between reader and writer, so that memory stays small."""
+    """A fixed number of buffers that reader and writer share, which limits the memory."""
 
     def __init__(self, count: int) -> None:
         self._free: queue.Queue[memoryview | None] = queue.Queue()
@@ -85,28 +85,28 @@ class Buffers:
             self._free.put(buffer())
 
     def take(self) -> memoryview:
-        """Wait for a free buffer; raises Stopped once `stop` was called."""
-        found = self._free.get()
-        if found is None:
+        """Wait for a free buffer; raise Stopped after a call of `stop`."""
+        free = self._free.get()
+        if free is None:
             self._free.put(None)
             raise Stopped
-        return found
+        return free
 
     def give(self, data: memoryview) -> None:
-        """Give a buffer back."""
+        """Return a buffer."""
         self._free.put(data)
 
     def stop(self) -> None:
-        """Let nobody wait any longer."""
+        """End every `take` that waits, and all later ones."""
         self._free.put(None)
 
 
-class Stopped(Exception):  # no error: the other side has ended
-    """The writer wants no more pieces."""
+class Stopped(Exception):  # not an error: the other side has ended
+    """The writer needs no more pieces."""
 
 
 def find(path: Path) -> Image:
-    """Return the image at `path` with the block map beside it.
+    """Return the image at `path`, with the block map beside it if there is one.
 
     The map of ``pi4.img.xz`` is ``pi4.bmap``, ``pi4.img.bmap`` or ``pi4.img.xz.bmap``. Raises
     InputError ``flash.no-image``, PiimageError ``card.bad-bmap``.
@@ -122,23 +122,23 @@ def find(path: Path) -> Image:
             place=str(path),
             hint="give an image that `piimage build` made, or the YAML file itself",
         ) from None
-    found = _map(path)
+    block_map = _block_map(path)
     packing = content.packing(start)
-    size = found.image_size if found else None if packing else status.st_size
+    size = block_map.image_size if block_map else None if packing else status.st_size
     if size == 0:
         raise InputError(
             "flash.no-image", "the image is empty", place=str(path), hint="build it again"
         )
-    known = os.fsencode(f"{path.name}\0{status.st_size}\0")
-    known += bmap.encode(found) if found else start
-    return Image(path, found, size, hashlib.sha256(known).hexdigest(), packing)
+    identity = os.fsencode(f"{path.name}\0{status.st_size}\0")
+    identity += bmap.encode(block_map) if block_map else start
+    return Image(path, block_map, size, hashlib.sha256(identity).hexdigest(), packing)
 
 
 def checked(image: Image, runner: Runner, emit: events.Listener = events.ignore) -> Image:
-    """Return `image` with its size, once it is known to be that of a card.
+    """Return `image` with its size, after checking that it is a card image.
 
-    A compressed image without a block map is unpacked to its end, so that a damaged one is found
-    before a byte is written. Raises InputError ``flash.other-format``, PiimageError
+    A compressed image without a block map is unpacked to its end, so that damage is found before
+    anything is written. Raises InputError ``flash.other-format``, PiimageError
     ``flash.bad-table``, ``flash.bad-image``.
     """
     try:
@@ -152,13 +152,13 @@ def checked(image: Image, runner: Runner, emit: events.Listener = events.ignore)
 
 def _checked(image: Image, runner: Runner, emit: events.Listener) -> Image:
     whole = buffer()
-    place, title = str(image.path), f"unpack {image.path.name} to see that it is whole"
-    ends = image.ranges()[-1].extent.end if image.map and image.map.ranges else 0
-    if not image.packing and image.path.stat().st_size < ends:
-        raise _damaged(image, f"its block map goes to byte {ends - 1}, which it has not")
+    place, title = str(image.path), f"unpack {image.path.name} to check that it is complete"
+    end = image.ranges()[-1].extent.end if image.map and image.map.ranges else 0
+    if not image.packing and image.path.stat().st_size < end:
+        raise _damaged(image, f"its block map ends at byte {end - 1}, behind the end of the image")
     with _opened(image, runner) as stream:
         count = size = _fill(stream, whole[:HEAD], image)
-        head = bytes(whole[: min(count, _LOOKED_AT)])
+        head = bytes(whole[: min(count, _PROBED)])
         content.require_card(head, image.size or _END, place)
         while count and image.size is None:
             count = _fill(stream, whole, image)
@@ -180,7 +180,7 @@ def _opened(image: Image, runner: Runner) -> Iterator[Stream]:
         yield stream
 
 
-def _map(path: Path) -> bmap.BlockMap | None:
+def _block_map(path: Path) -> bmap.BlockMap | None:
     names = [path.with_name(path.name + ".bmap")]
     stem = path
     while stem.suffix in {*_PACKED, ".img"}:
@@ -193,15 +193,15 @@ def _map(path: Path) -> bmap.BlockMap | None:
 
 
 def pieces(image: Image, runner: Runner, buffers: Buffers) -> Iterator[Piece]:
-    """Give the image's pieces in order, at most BUFFER long and cut at HEAD.
+    """Give the pieces of the image in order, each at most BUFFER long; none crosses HEAD.
 
-    Raises PiimageError ``flash.bad-image`` when the image is cut short or damaged, or its bytes are
-    not those that the block map promised.
+    Raises PiimageError ``flash.bad-image`` if the image is truncated or damaged, or differs from
+    its block map.
     """
     with _opened(image, runner) as stream:
-        at = 0
+        offset = 0
         for mapped in image.ranges():
-            at = _skip(stream, at, mapped.extent.start, image, buffers)
+            offset = _skip(stream, offset, mapped.extent.start, image, buffers)
             check = hashlib.new(image.map.algorithm if image.map else "sha256")
             for extent in _cut(mapped.extent):
                 whole = buffers.take()
@@ -209,16 +209,16 @@ def pieces(image: Image, runner: Runner, buffers: Buffers) -> Iterator[Piece]:
                 data = whole[:count]
                 if mapped.checksum is not None:
                     check.update(data)
-                # Our own maps have a sum for each piece: then nothing is hashed twice.
-                own = mapped.checksum and mapped.extent == extent and check.name == "sha256"
-                checksum = check.digest() if own else hashlib.sha256(data).digest()
-                at = extent.start + count
-                yield Piece(Extent(extent.start, at), whole, checksum)
-                if at < extent.end:
+                # piimage's own maps have a checksum for each piece, which need not be hashed twice.
+                same = mapped.checksum and mapped.extent == extent and check.name == "sha256"
+                checksum = check.digest() if same else hashlib.sha256(data).digest()
+                offset = extent.start + count
+                yield Piece(Extent(extent.start, offset), whole, checksum)
+                if offset < extent.end:
                     return
             if mapped.checksum not in (None, check.hexdigest()):
-                where = f"bytes {mapped.extent.start} to {mapped.extent.end - 1}"
-                raise _damaged(image, f"{where} are not those of its block map")
+                start, last = mapped.extent.start, mapped.extent.end - 1
+                raise _damaged(image, f"bytes {start} to {last} differ from its block map")
 
 
 def _cut(extent: Extent) -> Iterator[Extent]:
@@ -231,7 +231,7 @@ def _cut(extent: Extent) -> Iterator[Extent]:
 
 
 def _read(stream: Stream, extent: Extent, whole: memoryview, image: Image) -> int:
-    """Fill `whole` with the bytes of `extent`; fewer only where an image of unknown size ends."""
+    """Fill `whole` with the bytes of `extent`; only an image of unknown size may end earlier."""
     count = _fill(stream, whole[: extent.size], image)
     if count < extent.size and image.size is not None:
         raise _damaged(image, f"it ends after {extent.start + count} of {image.size} bytes")
@@ -252,26 +252,26 @@ def _fill(stream: Stream, into: memoryview, image: Image) -> int:
     return done
 
 
-def _skip(stream: Stream, at: int, to: int, image: Image, buffers: Buffers) -> int:
-    if at == to:
-        return to
+def _skip(stream: Stream, offset: int, target: int, image: Image, buffers: Buffers) -> int:
+    if offset == target:
+        return target
     if isinstance(stream, unpack.Plain):
-        stream.seek(to)
-        return to
-    rubbish = buffers.take()
-    while at < to:
-        count = _fill(stream, rubbish[: min(len(rubbish), to - at)], image)
+        stream.seek(target)
+        return target
+    skipped = buffers.take()
+    while offset < target:
+        count = _fill(stream, skipped[: min(len(skipped), target - offset)], image)
         if not count:
-            raise _damaged(image, f"it ends after {at} of {image.size} bytes")
-        at += count
-    buffers.give(rubbish)
-    return to
+            raise _damaged(image, f"it ends after {offset} of {image.size} bytes")
+        offset += count
+    buffers.give(skipped)
+    return target
 
 
-def _damaged(image: Image, why: str) -> PiimageError:
+def _damaged(image: Image, reason: str) -> PiimageError:
     return PiimageError(
         "flash.bad-image",
-        f"the image is damaged: {why}",
+        f"the image is damaged: {reason}",
         place=str(image.path),
-        hint="build or download it again; the card was left unbootable",
+        hint="build or download it again; the card does not boot now",
     )

@@ -1,7 +1,7 @@
-"""What stands at the start of a card while it is being written: never a partition table.
+"""The stamp at the start of a card during a flash, in place of the partition table.
 
-No boot loader takes such a card for one that boots, and a later ``--resume`` sees which image was
-on its way.
+No boot loader accepts a card with the stamp, and a later ``--resume`` reads from it which image was
+being written.
 """
 
 from __future__ import annotations
@@ -13,70 +13,69 @@ from piimage.flash.medium import Medium, buffer
 from piimage.flash.source import HEAD
 
 _BLOCK: Final = 4096
-_TEXT: Final = "piimage: this card was not written to its end; it does not boot\n"
+_TEXT: Final = "piimage: this card was not written completely; it does not boot\n"
 
 
 def stamp(identity: str, size: int) -> memoryview:
-    """Return the first `size` bytes (HEAD at most) of a card that gets the image `identity`.
+    """Return the stamp for the image `identity`: the first `size` bytes of a card, at most HEAD.
 
-    Every block of it is another, so that it shows where a block went that was lost.
+    Every block differs, so that a block that the card stored elsewhere can be identified.
     """
     data = buffer(HEAD)
-    for at in range(0, HEAD, _BLOCK):
-        line = f"{_TEXT}image {identity}\nblock {at // _BLOCK}\n".encode()
-        data[at : at + len(line)] = line
+    for offset in range(0, HEAD, _BLOCK):
+        line = f"{_TEXT}image {identity}\nblock {offset // _BLOCK}\n".encode()
+        data[offset : offset + len(line)] = line
     return data[: min(size, HEAD)]
 
 
 def put(medium: Medium, identity: str) -> None:
-    """Mark the card as not bootable, and see that it keeps what it is given.
+    """Write the stamp, which makes the card unbootable, and check that the card stores it.
 
-    Raises PiimageError ``flash.ignores-writes``, and ``flash.fake-card`` when what was written at
-    its start turns up again further on.
+    Raises PiimageError ``flash.ignores-writes``, and ``flash.fake-card`` if the stamp also appears
+    at a higher address.
     """
     data = stamp(identity, medium.size)
     medium.write(0, data)
     medium.flush()
-    if not is_there(medium, identity):
+    if not is_present(medium, identity):
         raise PiimageError(
             "flash.ignores-writes",
-            "the card does not keep what is written to it, and says that it does",
+            "the card accepts writes but does not store them",
             place=medium.path,
-            hint="its lock switch is set, or it is worn out: take another card",
+            hint="unlock its lock switch; if it is worn out, use another card",
         )
-    at = HEAD
-    while at + _BLOCK <= medium.size:
-        echo = buffer(_BLOCK)
-        medium.read(at, echo)
-        if echo == data[:_BLOCK]:
-            raise fake(medium, at)
-        at *= 2
+    offset = HEAD
+    while offset + _BLOCK <= medium.size:
+        block = buffer(_BLOCK)
+        medium.read(offset, block)
+        if block == data[:_BLOCK]:
+            raise fake_card(medium, offset)
+        offset *= 2
 
 
-def is_there(medium: Medium, identity: str) -> bool:
-    """Say whether the card still begins with the stamp of the image `identity`."""
+def is_present(medium: Medium, identity: str) -> bool:
+    """Return whether the card still begins with the stamp of the image `identity`."""
     data = stamp(identity, medium.size)
-    found = buffer(HEAD)[: len(data)]
-    medium.read(0, found)
-    return found == data
+    head = buffer(HEAD)[: len(data)]
+    medium.read(0, head)
+    return head == data
 
 
-def begun(medium: Medium, identity: str) -> bool:
-    """Say whether a flash of the image `identity` was begun on the card and not ended.
+def is_interrupted(medium: Medium, identity: str) -> bool:
+    """Return whether a flash of the image `identity` was begun on the card and did not end.
 
-    Only the first block counts: the others may not have been written yet, or be the image's
-    already.
+    Only the first block is compared: the others may be missing, or hold the image already.
     """
-    found = buffer(_BLOCK)
-    medium.read(0, found)
-    return found == stamp(identity, medium.size)[:_BLOCK]
+    block = buffer(_BLOCK)
+    medium.read(0, block)
+    return block == stamp(identity, medium.size)[:_BLOCK]
 
 
-def fake(medium: Medium, real: int) -> PiimageError:
-    """Return the error for a card that goes round after `real` bytes."""
+def fake_card(medium: Medium, real: int) -> PiimageError:
+    """Return the error for a card whose addresses wrap around after `real` bytes."""
     return PiimageError(
         "flash.fake-card",
-        f"the card says that it has {medium.size} bytes, and begins again after {real}",
+        f"the card claims {medium.size} bytes, but its addresses wrap around after {real}",
         place=medium.path,
-        hint="it is a fake: give it back; it keeps nothing beyond its real size",
+        hint="the card is a fake and stores nothing beyond its real size; return it to the seller",
     )

@@ -1,4 +1,4 @@
-"""The disks of this machine as sysfs and procfs tell them."""
+"""The disks of this computer, read from sysfs and procfs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_SECTOR: Final = 512  # sysfs counts in these, whatever the device does
+_SECTOR: Final = 512  # the unit of sysfs, for devices of any sector size
 _USB: Final = re.compile(r"/usb\d+/")
 _KINDS: Final = (
     (re.compile(r"mmcblk\d+(boot\d+|rpmb)$"), "eMMC boot area"),
@@ -27,7 +27,7 @@ _KINDS: Final = (
 
 @dataclass(frozen=True)
 class Disk:
-    """A whole disk: its name in /sys/block, size in bytes, and how it is attached."""
+    """A whole disk: its name in /sys/block, its device number, its size in bytes, its bus."""
 
     name: str
     number: str
@@ -36,7 +36,7 @@ class Disk:
     removable: bool
     read_only: bool
     sector: int = 512
-    """The bytes of what it counts in, and what its partition table counts in."""
+    """The logical sector size in bytes, which is the unit of its partition table."""
     model: str = ""
     serial: str = ""
     sequence: int | None = None
@@ -44,24 +44,24 @@ class Disk:
 
     @property
     def device(self) -> str:
-        """The usual name of its device file."""
+        """The usual path of its device file."""
         return f"/dev/{self.name}"
 
     @property
     def device_number(self) -> int:
-        """Its number as stat has it in st_rdev."""
+        """Its number in the form of st_rdev."""
         major, _, minor = self.number.partition(":")
         return os.makedev(int(major), int(minor))
 
     @property
     def portable(self) -> bool:
-        """Say whether it is of a sort that people flash: removable, USB or a card slot."""
+        """Whether it is a typical disk to flash: removable, USB or in a card slot."""
         return self.removable or self.bus in {"usb", "mmc"}
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of /proc/self/mountinfo: device number, where it is mounted, what is mounted."""
+    """A line of /proc/self/mountinfo: device number, mount point, file system type, source."""
 
     number: str
     point: str
@@ -71,74 +71,74 @@ class Mount:
 
 @dataclass(frozen=True)
 class System:
-    """Where to look; tests give other folders."""
+    """The mount points of sysfs and procfs; tests use other folders."""
 
     sys: Path = Path("/sys")
     proc: Path = Path("/proc")
 
     def disks(self) -> Iterator[Disk]:
-        """Give all whole disks in the order of their names."""
+        """Give all whole disks, sorted by name."""
         for entry in sorted((self.sys / "block").iterdir(), key=lambda path: _natural(path.name)):
             if (entry / "size").exists():
                 yield self.disk(entry.name)
 
     def disk(self, name: str) -> Disk:
-        """Return the disk that /sys/block calls `name`."""
-        home = self.sys / "block" / name
-        where = str(home.resolve())
+        """Return the disk /sys/block/NAME."""
+        folder = self.sys / "block" / name
+        device_path = str(folder.resolve())
         kind = next((kind for pattern, kind in _KINDS if pattern.match(name)), "disk")
-        if kind == "mmc" and _text(home / "device/type") == "MMC":
-            kind = "eMMC"  # a card says SD (Documentation/driver-api/mmc/mmc-dev-attrs.rst)
+        if kind == "mmc" and _text(folder / "device/type") == "MMC":
+            kind = "eMMC"  # a card has SD here (Documentation/driver-api/mmc/mmc-dev-attrs.rst)
         return Disk(
             name=name,
-            number=_text(home / "dev"),
-            size=int(_text(home / "size") or 0) * _SECTOR,
-            bus="usb" if _USB.search(where) else kind,
-            removable=_text(home / "removable") == "1",
-            read_only=_text(home / "ro") == "1",
-            sector=int(_text(home / "queue/logical_block_size") or _SECTOR),
-            model=" ".join(filter(None, (_text(home / "device/vendor"), _model(home)))),
-            serial=_serial(home),
-            sequence=int(text) if (text := _text(home / "diskseq")) else None,
+            number=_text(folder / "dev"),
+            size=int(_text(folder / "size") or 0) * _SECTOR,
+            bus="usb" if _USB.search(device_path) else kind,
+            removable=_text(folder / "removable") == "1",
+            read_only=_text(folder / "ro") == "1",
+            sector=int(_text(folder / "queue/logical_block_size") or _SECTOR),
+            model=" ".join(filter(None, (_text(folder / "device/vendor"), _model(folder)))),
+            serial=_serial(folder),
+            sequence=int(text) if (text := _text(folder / "diskseq")) else None,
             partitions=tuple(
-                sorted((p.parent.name for p in home.glob("*/partition")), key=_natural)
+                sorted((p.parent.name for p in folder.glob("*/partition")), key=_natural)
             ),
         )
 
     def whole_disk(self, number: str) -> tuple[str, bool] | None:
-        """Return the disk of the device `number` (``8:1``), and whether it is but a partition."""
-        home = self.sys / "dev/block" / number
-        if not home.exists():
+        """Return the disk of the device `number` (``8:1``), and whether that is a partition."""
+        folder = self.sys / "dev/block" / number
+        if not folder.exists():
             return None
-        real = home.resolve()
-        part = (real / "partition").exists()
-        return (real.parent.name if part else real.name), part
+        real = folder.resolve()
+        is_partition = (real / "partition").exists()
+        return (real.parent.name if is_partition else real.name), is_partition
 
     def numbers(self, disk: Disk) -> dict[str, str]:
-        """Return the device numbers of the disk and its partitions, with their names."""
-        home = self.sys / "block" / disk.name
+        """Return the names of the disk and its partitions by their device numbers."""
+        folder = self.sys / "block" / disk.name
         return {
             disk.number: disk.name,
-            **{_text(home / part / "dev"): part for part in disk.partitions},
+            **{_text(folder / part / "dev"): part for part in disk.partitions},
         }
 
     def holders(self, disk: Disk) -> list[tuple[str, str]]:
-        """Return what is built on the disk or a partition: name of each, and of what holds it."""
-        home = self.sys / "block" / disk.name
-        found: list[tuple[str, str]] = []
-        for folder in (home, *(home / part for part in disk.partitions)):
+        """Return pairs of names: the disk or a partition, and a device that is built on it."""
+        disk_folder = self.sys / "block" / disk.name
+        holders: list[tuple[str, str]] = []
+        for folder in (disk_folder, *(disk_folder / part for part in disk.partitions)):
             if (folder / "holders").is_dir():
-                found += [(folder.name, held.name) for held in sorted(folder.glob("holders/*"))]
-        return found
+                holders += [(folder.name, path.name) for path in sorted(folder.glob("holders/*"))]
+        return holders
 
-    def described(self, holder: str) -> str:
-        """Return what a holder is, in words: its mapper name and sort where it has one."""
-        home = self.sys / "block" / holder
-        name, uuid = _text(home / "dm/name"), _text(home / "dm/uuid")
+    def description(self, holder: str) -> str:
+        """Return kind and name of a holder, such as ``LUKS volume home``."""
+        folder = self.sys / "block" / holder
+        name, uuid = _text(folder / "dm/name"), _text(folder / "dm/uuid")
         if name:
-            sort = {"LVM": "LVM volume", "CRYPT": "LUKS volume"}.get(uuid.split("-")[0], "mapping")
-            return f"{sort} {name}"
-        if level := _text(home / "md/level"):
+            kind = {"LVM": "LVM volume", "CRYPT": "LUKS volume"}.get(uuid.split("-")[0], "mapping")
+            return f"{kind} {name}"
+        if level := _text(folder / "md/level"):
             return f"RAID array {holder} ({level})"
         return f"bcache {holder}" if holder.startswith("bcache") else holder
 
@@ -150,35 +150,35 @@ class System:
                 yield backing.parents[1].name, text
 
     def btrfs_members(self) -> Iterator[tuple[str, str]]:
-        """Give the names of devices in mounted btrfs file systems, with the file system's label."""
-        for home in sorted((self.sys / "fs/btrfs").glob("*/devices")):
-            label = _text(home.parent / "label") or home.parent.name
-            for member in sorted(home.iterdir()):
+        """Give the devices of mounted btrfs file systems, with the file system's label."""
+        for folder in sorted((self.sys / "fs/btrfs").glob("*/devices")):
+            label = _text(folder.parent / "label") or folder.parent.name
+            for member in sorted(folder.iterdir()):
                 yield member.name, label
 
     def mounts(self) -> list[Mount]:
-        """Return what is mounted in this process's view."""
-        found = []
+        """Return the mounts of this process's namespace."""
+        mounts = []
         for line in _text(self.proc / "self/mountinfo").splitlines():
-            before, _, after = line.partition(" - ")
-            words, rest = before.split(), after.split()
-            if len(words) >= 5 and len(rest) >= 2:
-                found.append(Mount(words[2], _unescaped(words[4]), rest[0], _unescaped(rest[1])))
-        return found
+            left, _, right = line.partition(" - ")
+            fields, rest = left.split(), right.split()
+            if len(fields) >= 5 and len(rest) >= 2:
+                mounts.append(Mount(fields[2], _unescaped(fields[4]), rest[0], _unescaped(rest[1])))
+        return mounts
 
     def swaps(self) -> list[str]:
-        """Return the files and devices that are swapped to."""
+        """Return the files and devices that this computer swaps to."""
         lines = _text(self.proc / "swaps").splitlines()[1:]
         return [_unescaped(line.split()[0]) for line in lines if line.split()]
 
     def users(self, numbers: set[str]) -> Iterator[tuple[int, str]]:
-        """Give process id and command of each process (that may be seen) with a device open."""
-        for home in sorted(self.proc.glob("[0-9]*"), key=lambda path: int(path.name)):
-            if int(home.name) != os.getpid() and _opens(home / "fd", numbers):
-                yield int(home.name), _text(home / "comm")
+        """Give process id and command of each visible process that has one of the devices open."""
+        for folder in sorted(self.proc.glob("[0-9]*"), key=lambda path: int(path.name)):
+            if int(folder.name) != os.getpid() and _has_open(folder / "fd", numbers):
+                yield int(folder.name), _text(folder / "comm")
 
 
-def _opens(folder: Path, numbers: set[str]) -> bool:
+def _has_open(folder: Path, numbers: set[str]) -> bool:
     try:
         for entry in os.scandir(folder):
             try:
@@ -200,16 +200,16 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _model(home: Path) -> str:
-    return _text(home / "device/model") or _text(home / "device/name")
+def _model(folder: Path) -> str:
+    return _text(folder / "device/model") or _text(folder / "device/name")
 
 
-def _serial(home: Path) -> str:
-    """Return the serial number: of the device itself, else of the USB device above it."""
-    for path in (home / "device/serial", home / "serial", home / "device/cid"):
+def _serial(folder: Path) -> str:
+    """Return the serial number of the device itself, or else of its parent USB device."""
+    for path in (folder / "device/serial", folder / "serial", folder / "device/cid"):
         if text := _text(path):
             return text
-    for parent in (home / "device").resolve().parents:
+    for parent in (folder / "device").resolve().parents:
         if (parent / "idVendor").exists():
             return _text(parent / "serial")
     return ""

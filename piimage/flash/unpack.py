@@ -1,8 +1,7 @@
-"""Compressed images as one stream of bytes, as their formats define it.
+"""Reads compressed images as one stream of bytes, as their formats define it.
 
-A file may hold several streams of one format one behind the other; zeros may stand between and
-behind them (padding of .xz, and what tapes and disks leave behind the others). Whatever else lies
-behind is an error in each of the formats: the file is not what somebody made.
+A file may hold several consecutive streams of one format, with zeros between and after them (the
+padding of .xz, and of tapes and disks). Any other data after a stream is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from piimage.inflate import MAX_LZMA, Decoder, Gunzip, unxz
 from piimage.run import Runner
 from piimage.store import CHUNK
 
-_NO_MEMORY: Final = "Memory usage limit exceeded"  # what lzma says of MAX_LZMA
+_NO_MEMORY: Final = "Memory usage limit exceeded"  # liblzma's message for MAX_LZMA
 _MAX_WINDOW: Final = 128 << 20
-"""The window that zstd unpacks without being asked for more (its manual, --memory)."""
+"""The largest window that zstd accepts by default (its manual, --memory)."""
 _MARK: Final = {name: mark for mark, name in MARKS.items()}
 
 
 class Stream(Protocol):
-    """What an image is read from."""
+    """The source of an image's bytes."""
 
     def readinto(self, into: memoryview, /) -> int | None:
         """Read at most as many bytes as `into` has; 0 at the end."""
@@ -42,8 +41,8 @@ class _Decoder(Decoder, Protocol):
     def unused_data(self) -> bytes: ...
 
 
-class _Ahead:
-    """A file of which something was read too far."""
+class _Pushback:
+    """A file to which data can be returned that were read too early."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -58,10 +57,10 @@ class _Ahead:
 
 
 class Streams:
-    """The streams of .xz or .gz in `file`; raises ValueError and EOFError for what is none."""
+    """The .xz or .gz streams in `file`; raises ValueError and EOFError for damaged ones."""
 
     def __init__(self, file: IO[bytes], packing: str) -> None:
-        self._file = _Ahead(file)
+        self._file = _Pushback(file)
         self._packing = packing
         self._make: Callable[[], _Decoder] = unxz if packing == XZ else Gunzip
         self._decoder: _Decoder | None = self._make()
@@ -71,7 +70,7 @@ class Streams:
         while self._decoder is not None:
             if self._decoder.eof:
                 self._file.unread(self._decoder.unused_data)
-                self._decoder = self._make() if self._another() else None
+                self._decoder = self._make() if self._has_next() else None
                 continue
             data = self._file.read(CHUNK) if self._decoder.needs_input else b""
             if not data and self._decoder.needs_input:
@@ -82,16 +81,16 @@ class Streams:
                 return len(out)
         return 0
 
-    def _decompressed(self, decoder: _Decoder, data: bytes, most: int) -> bytes:
+    def _decompressed(self, decoder: _Decoder, data: bytes, limit: int) -> bytes:
         try:
-            return decoder.decompress(data, most)
+            return decoder.decompress(data, limit)
         except lzma.LZMAError as error:
             if _NO_MEMORY not in str(error):
                 raise
-            raise greedy(self._packing, MAX_LZMA) from None
+            raise too_much_memory(self._packing, MAX_LZMA) from None
 
-    def _another(self) -> bool:
-        """Say whether another stream follows; refuse whatever else does."""
+    def _has_next(self) -> bool:
+        """Return whether another stream follows; refuse any other data."""
         rest = b""
         while not rest:
             data = self._file.read(CHUNK)
@@ -102,7 +101,7 @@ class Streams:
         rest += self._file.read(len(mark))
         self._file.unread(rest)
         if not rest.startswith(mark):
-            raise ValueError(behind(self._packing))
+            raise ValueError(trailing_data(self._packing))
         return True
 
 
@@ -117,13 +116,13 @@ class Plain:
         return os.readv(self.descriptor, [into])
 
     def seek(self, offset: int) -> None:
-        """Go on from `offset`."""
+        """Continue at `offset`."""
         os.lseek(self.descriptor, offset, os.SEEK_SET)
 
 
 @dataclass(frozen=True)
 class _Piped:
-    """What a program unpacks; its failure is not taken for the end of the image."""
+    """The output of a program that unpacks; a failure of the program is not the image's end."""
 
     process: subprocess.Popen[bytes]
 
@@ -131,15 +130,15 @@ class _Piped:
         assert self.process.stdout is not None  # noqa: S101  # the runner made it a pipe
         count = os.readv(self.process.stdout.fileno(), [into])
         if not count and self.process.wait():
-            raise EOFError("it cannot be unpacked to its end")
+            raise EOFError("it cannot be unpacked completely")
         return count
 
 
 @contextmanager
 def opened(path: Path, packing: str, runner: Runner) -> Iterator[Stream]:
-    """Give the image in the file at `path`, whose compression is `packing` ("" for none).
+    """Yield the stream of the image at `path`, whose compression is `packing` ("" for none).
 
-    Reading raises ValueError, EOFError, OSError, lzma.LZMAError and zlib.error for a damaged one.
+    Reading a damaged image raises ValueError, EOFError, OSError, lzma.LZMAError or zlib.error.
     """
     with path.open("rb", buffering=0) as file:
         if packing == "":
@@ -154,9 +153,9 @@ def opened(path: Path, packing: str, runner: Runner) -> Iterator[Stream]:
 
 @contextmanager
 def _zstd(file: IO[bytes], end: int, runner: Runner) -> Iterator[Stream]:
-    """Unpack the first `end` bytes of `file`: zstd itself refuses zeros behind a frame."""
+    """Unpack the first `end` bytes of `file`: zstd itself refuses zeros after a frame."""
     file.seek(0)
-    # Its standard error goes nowhere: a pipe that nobody reads could fill up.
+    # Standard error is discarded: a pipe without a reader could fill up.
     with ExitStack() as stack:
         source: IO[bytes] = file
         if end < os.fstat(file.fileno()).st_size:
@@ -168,49 +167,54 @@ def _zstd(file: IO[bytes], end: int, runner: Runner) -> Iterator[Stream]:
 
 
 def frames_end(file: IO[bytes]) -> int:
-    """Return where the last zstd frame of `file` ends; nothing but zeros may follow (RFC 8878, 3).
+    """Return the offset at which the last zstd frame of `file` ends (RFC 8878, 3).
 
-    Raises ValueError for something else behind a frame, EOFError where one is cut short.
+    Only zeros may follow. Raises ValueError for other data after a frame, EOFError for a truncated
+    frame.
     """
     size = os.fstat(file.fileno()).st_size
-    at = 0
-    while at < size:
-        file.seek(at)
+    offset = 0
+    while offset < size:
+        file.seek(offset)
         mark = file.read(4)
         if not mark.strip(b"\0"):
-            if _zeros(file):
-                return at
-            raise ValueError(behind(ZSTD))
+            if _only_zeros(file):
+                return offset
+            raise ValueError(trailing_data(ZSTD))
         if packing_of(mark) != ZSTD:
-            raise ValueError(behind(ZSTD))
-        at = _after_frame(file, at, skippable=mark != _MARK[ZSTD])
-        if at > size:
+            raise ValueError(trailing_data(ZSTD))
+        offset = _after_frame(file, offset, skippable=mark != _MARK[ZSTD])
+        if offset > size:
             raise EOFError("its compressed data end too early")
-    return at
+    return offset
 
 
-def _after_frame(file: IO[bytes], at: int, *, skippable: bool) -> int:
+def _after_frame(file: IO[bytes], offset: int, *, skippable: bool) -> int:
+    """Return the offset after the frame at `offset`; `file` is positioned after its magic number.
+
+    RFC 8878: 3.1.1.1.1 (frame header descriptor), 3.1.1.2 (blocks), 3.1.2 (skippable frames).
+    """
     if skippable:
-        return at + 8 + int.from_bytes(_exactly(file, 4), "little")
-    (said,) = _exactly(file, 1)
-    single = said >> 5 & 1
-    if not single and _window(_exactly(file, 1)[0]) > _MAX_WINDOW:
-        raise greedy(ZSTD, _MAX_WINDOW)
-    content = (single, 2, 4, 8)[said >> 6]
-    at += 5 + (1 - single) + (0, 1, 2, 4)[said & 3] + content
+        return offset + 8 + int.from_bytes(_exactly(file, 4), "little")
+    (header,) = _exactly(file, 1)
+    single_segment = header >> 5 & 1
+    if not single_segment and _window(_exactly(file, 1)[0]) > _MAX_WINDOW:
+        raise too_much_memory(ZSTD, _MAX_WINDOW)
+    content_size = (single_segment, 2, 4, 8)[header >> 6]
+    offset += 5 + (1 - single_segment) + (0, 1, 2, 4)[header & 3] + content_size
     last = False
     while not last:
-        file.seek(at)
+        file.seek(offset)
         block = int.from_bytes(_exactly(file, 3), "little")
         last, kind = bool(block & 1), block >> 1 & 3
         if kind == 3:
-            raise ValueError("a block of its compressed data is none")
-        at += 3 + (1 if kind == 1 else block >> 3)
-    return at + 4 * (said >> 2 & 1)
+            raise ValueError("a block of its compressed data has a reserved type")
+        offset += 3 + (1 if kind == 1 else block >> 3)
+    return offset + 4 * (header >> 2 & 1)
 
 
 def _window(descriptor: int) -> int:
-    """Return the bytes of a frame's window (RFC 8878, 3.1.1.1.2)."""
+    """Return the window size of a frame in bytes (RFC 8878, 3.1.1.1.2)."""
     base = 1 << (10 + (descriptor >> 3))
     return base + (base >> 3) * (descriptor & 7)
 
@@ -222,20 +226,20 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _zeros(file: IO[bytes]) -> bool:
+def _only_zeros(file: IO[bytes]) -> bool:
     return all(not chunk.strip(b"\0") for chunk in iter(lambda: file.read(CHUNK), b""))
 
 
-def greedy(packing: str, most: int) -> InputError:
-    """Return the error for a stream that is whole, and takes more memory than flashing has."""
+def too_much_memory(packing: str, limit: int) -> InputError:
+    """Return the error for a valid stream that needs more than `limit` bytes to unpack."""
     unpack = "xz -dc" if packing == XZ else "zstd -dc --long=31"
     return InputError(
         "flash.other-format",
-        f"it is compressed so that unpacking it takes more than {most >> 20} MiB of memory",
-        hint=f"pack it again: {unpack} FILE | {packing} > NEW",
+        f"its compression needs more than {limit >> 20} MiB of memory to unpack",
+        hint=f"compress it again with {unpack} FILE | {packing} > NEW",
     )
 
 
-def behind(packing: str) -> str:
-    """Return what is said of a file with more in it than its streams."""
-    return f"something that is no {packing} lies behind its end"
+def trailing_data(packing: str) -> str:
+    """Return the message for a file with other data after its streams."""
+    return f"data other than {packing} follow its end"

@@ -1,4 +1,4 @@
-"""Reading a card back, and saying what is wrong with one that gives other bytes."""
+"""Reads a card back, and diagnoses a card that returns other bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from piimage.run import Runner
 
 _READERS: Final = 2
 _BLOCK: Final = 4096
-_PROBES: Final = 8  # blocks of a faulty piece that are looked for elsewhere
+_PROBES: Final = 8  # blocks of a faulty piece that are searched for in the image
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Written:
 def check(
     medium: Medium, written: list[Written], image: Image, runner: Runner, emit: events.Listener
 ) -> None:
-    """Read all of `written` from the medium and compare.
+    """Read all of `written` from the medium and compare the checksums.
 
     Raises PiimageError ``flash.mismatch`` with the first range that differs, or
-    ``flash.fake-card`` when its bytes are those of another place.
+    ``flash.fake-card`` if that range holds bytes of a higher address.
     """
     reader = _Reader(medium, written, emit)
     with ThreadPoolExecutor(_READERS) as pool:
@@ -47,12 +47,12 @@ def check(
 
 
 class _Reader:
-    """Compares pieces, several at a time, each in the order of the medium."""
+    """Compares pieces in the order of the medium; several threads share one reader."""
 
     def __init__(self, medium: Medium, written: list[Written], emit: events.Listener) -> None:
         self.bad: list[Written] = []
         self._medium = medium
-        self._todo = iter(written)
+        self._pending = iter(written)
         self._total = sum(piece.extent.size for piece in written)
         self._done = 0
         self._emit = emit
@@ -72,7 +72,7 @@ class _Reader:
     def _pieces(self) -> Iterator[Written]:
         while not self.bad:
             with self._lock:
-                piece = next(self._todo, None)
+                piece = next(self._pending, None)
             if piece is None:
                 return
             yield piece
@@ -84,65 +84,67 @@ def _read(medium: Medium, extent: Extent, memory: memoryview) -> memoryview:
     return memory[: extent.size]
 
 
-def mismatch(medium: Medium, extent: Extent, why: str) -> PiimageError:
-    """Return the error for bytes that came back as others."""
+def mismatch(medium: Medium, extent: Extent, reason: str) -> PiimageError:
+    """Return the error for bytes that differ from those that were written."""
     return PiimageError(
         "flash.mismatch",
-        f"bytes {extent.start} to {extent.end - 1} are not what was written: {why}",
+        f"bytes {extent.start} to {extent.end - 1} differ from what was written: {reason}",
         place=medium.path,
-        hint="worn or fake card, or a faulty reader: try another; it was left unbootable",
+        hint="the card is worn or fake, or the reader is faulty: try another; this card does not "
+        "boot now",
     )
 
 
 def _diagnosis(medium: Medium, bad: Written, image: Image, runner: Runner) -> PiimageError:
-    """Find out how the piece differs, with the image read once more."""
-    found = bytes(_read(medium, bad.extent, buffer()))
-    wanted = next(
-        (data for extent, data in _again(image, runner) if extent == bad.extent), bytes(len(found))
+    """Return the error for the piece `bad`, after reading the image again."""
+    actual = bytes(_read(medium, bad.extent, buffer()))
+    expected = next(
+        (data for extent, data in _contents(image, runner) if extent == bad.extent),
+        bytes(len(actual)),
     )
-    foreign = _telling_blocks(found, wanted)
+    foreign = _foreign_blocks(actual, expected)
     origins: list[tuple[int, int]] = []
-    for extent, data in _again(image, runner):
-        for at, block in foreign.items():
-            place = data.find(block)
-            if place >= 0:
-                origins.append((bad.extent.start + at, extent.start + place))
-    if real := _wrap(origins):
-        return stamp.fake(medium, real)
-    return _plain_mismatch(medium, bad.extent, found, wanted)
+    for extent, data in _contents(image, runner):
+        for offset, block in foreign.items():
+            position = data.find(block)
+            if position >= 0:
+                origins.append((bad.extent.start + offset, extent.start + position))
+    if real := _wrap_distance(origins):
+        return stamp.fake_card(medium, real)
+    return _plain_mismatch(medium, bad.extent, actual, expected)
 
 
-def _again(image: Image, runner: Runner) -> Iterator[tuple[Extent, bytes]]:
+def _contents(image: Image, runner: Runner) -> Iterator[tuple[Extent, bytes]]:
     buffers = Buffers(2)
     for piece in pieces(image, runner, buffers):
         yield piece.extent, bytes(piece.data)
         buffers.give(piece.whole)
 
 
-def _telling_blocks(found: bytes, wanted: bytes) -> dict[int, bytes]:
-    """Return a few blocks, by place, that do not belong there and could be known elsewhere."""
-    telling: dict[int, bytes] = {}
-    for at in range(0, len(found) - _BLOCK + 1, _BLOCK):
-        block = found[at : at + _BLOCK]
-        if block != wanted[at : at + _BLOCK] and len(set(block)) > 16:
-            telling[at] = block
-            if len(telling) == _PROBES:
+def _foreign_blocks(actual: bytes, expected: bytes) -> dict[int, bytes]:
+    """Return a few wrong blocks by offset; each is varied enough to be found elsewhere."""
+    foreign: dict[int, bytes] = {}
+    for offset in range(0, len(actual) - _BLOCK + 1, _BLOCK):
+        block = actual[offset : offset + _BLOCK]
+        if block != expected[offset : offset + _BLOCK] and len(set(block)) > 16:
+            foreign[offset] = block
+            if len(foreign) == _PROBES:
                 break
-    return telling
+    return foreign
 
 
-def _wrap(origins: list[tuple[int, int]]) -> int | None:
-    """Return after how many bytes addresses begin again, if the places say one number."""
-    distances = {later - place for place, later in origins if later > place}
+def _wrap_distance(origins: list[tuple[int, int]]) -> int | None:
+    """Return the smallest distance from a block's place to the higher address that it is of."""
+    distances = {origin - place for place, origin in origins if origin > place}
     return min(distances) if distances else None
 
 
-def _plain_mismatch(medium: Medium, extent: Extent, found: bytes, wanted: bytes) -> PiimageError:
-    places = [at for at, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b]
+def _plain_mismatch(medium: Medium, extent: Extent, actual: bytes, expected: bytes) -> PiimageError:
+    places = [i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b]
     if not places:
-        return mismatch(medium, extent, "they came back differently twice")
+        return mismatch(medium, extent, "two reads returned different bytes")
     differing = Extent(extent.start + places[0], extent.start + places[-1] + 1)
-    values = set(found[places[0] : places[-1] + 1])
+    values = set(actual[places[0] : places[-1] + 1])
     if values <= {0x00} or values <= {0xFF}:
-        return mismatch(medium, differing, "they came back empty")
-    return mismatch(medium, differing, f"{len(places)} of them differ")
+        return mismatch(medium, differing, "the bytes are blank")
+    return mismatch(medium, differing, f"{len(places)} bytes differ")

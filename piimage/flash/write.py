@@ -1,8 +1,8 @@
-"""Writing an image to a card so that it is all there, or does not boot.
+"""Writes an image to a card so that the card either holds all of it or does not boot.
 
-The order is what makes it safe: the start of the card is overwritten with a stamp that no boot
-loader takes; then everything else is written, and read back from the medium; then the start goes
-on, its first block, which holds the partition table, last.
+The order makes that safe. First a stamp that no boot loader accepts overwrites the start of the
+card. Then everything else is written and read back from the medium. The start follows last, and of
+it the first block, which holds the partition table.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from piimage.run import Runner
 
 _BUFFERS: Final = 6
 Amendment = Callable[[Medium, bytes], None]
-_FIRST: Final = 4096  # of the head, what goes last of all
+_FIRST: Final = 4096  # bytes of the first block, which is written last
 
 
 @dataclass(frozen=True)
 class Flashed:
-    """What a flash did: bytes mapped, written (less when resumed), read back; seconds of each.
+    """The result of a flash: bytes mapped, written (fewer if resumed) and verified; seconds.
 
-    `digest` is that of all pieces and their places: equal cards have equal ones.
+    `digest` covers all pieces and their places: equal cards have equal digests.
     """
 
     mapped: int
@@ -56,9 +56,9 @@ def flash(
 ) -> Flashed:
     """Write `image` to `medium` and read all of it back.
 
-    With `resume`, what is there already from an interrupted flash of the same image is kept.
-    `amend`, if given, may alter the card behind its first MiB once it was read back; it gets the
-    bytes of that MiB, which are not on the card yet. The card is not bootable unless this returns.
+    With `resume`, the pieces that an interrupted flash of the same image wrote are kept. `amend`,
+    if given, may change the card after its first MiB when it has been read back; it gets the bytes
+    of the first MiB, which are not on the card yet. The card does not boot unless this returns.
     Raises PiimageError ``flash.bad-image``, ``flash.io-error``, ``flash.gone``, ``flash.mismatch``,
     ``flash.fake-card``, ``flash.ignores-writes``, ``flash.no-resume``, ``flash.interrupted``,
     DeviceRefused ``flash.too-small``.
@@ -68,9 +68,9 @@ def flash(
     except KeyboardInterrupt:
         raise PiimageError(
             "flash.interrupted",
-            "it was interrupted; the card does not boot",
+            "the flash was interrupted; the card does not boot",
             place=medium.path,
-            hint="continue with --resume, or begin anew",
+            hint="continue with --resume, or start again",
         ) from None
 
 
@@ -83,78 +83,78 @@ def _flash(
     resume: bool,
     amend: Amendment | None,
 ) -> Flashed:
-    began = time.monotonic()
+    started = time.monotonic()
     if resume:
-        _check_resumable(medium, image)
+        _require_resumable(medium, image)
     stamp.put(medium, image.identity)
     head = buffer(HEAD)
     with _step(emit, "flash-write", f"writing {image.path.name}"):
         writer = _Writer(medium, image, head, emit, resume=resume)
         writer.run(runner)
         medium.flush()
-    medium.same()
-    between = time.monotonic()
+    medium.require_same_card()
+    written = time.monotonic()
     with _step(emit, "flash-verify", "reading back"):
         verify.check(medium, writer.written, image, runner, emit)
-        if not stamp.is_there(medium, image.identity):
-            # Something that was written far behind has landed here.
-            raise verify.mismatch(medium, Extent(0, HEAD), "it was overwritten by later data")
+        if not stamp.is_present(medium, image.identity):
+            # Data that were written to a higher address went here.
+            raise verify.mismatch(medium, Extent(0, HEAD), "later data overwrote them")
         if amend is not None:
             amend(medium, bytes(head))
         _finish(medium, image, head)
-    medium.same()
-    mapped = sum(written.extent.size for written in writer.written) + writer.head_bytes
+    medium.require_same_card()
+    mapped = sum(piece.extent.size for piece in writer.written) + writer.head_bytes
     return Flashed(
         mapped,
         writer.bytes_written + HEAD,
         mapped,
-        between - began,
-        time.monotonic() - between,
+        written - started,
+        time.monotonic() - written,
         _digest(writer.written, head),
     )
 
 
 @contextmanager
 def _step(emit: events.Listener, name: str, title: str) -> Iterator[None]:
-    began = time.monotonic()
+    started = time.monotonic()
     emit(events.StepStarted(name, title))
     yield
-    emit(events.StepFinished(name, title, time.monotonic() - began))
+    emit(events.StepFinished(name, title, time.monotonic() - started))
 
 
-def _check_resumable(medium: Medium, image: Image) -> None:
-    if not stamp.begun(medium, image.identity):
+def _require_resumable(medium: Medium, image: Image) -> None:
+    if not stamp.is_interrupted(medium, image.identity):
         raise PiimageError(
             "flash.no-resume",
-            "there is no interrupted flash of this image on the card",
+            "the card has no interrupted flash of this image",
             place=medium.path,
-            hint="begin anew, without --resume",
+            hint="start again without --resume",
         )
 
 
 def _finish(medium: Medium, image: Image, head: memoryview) -> None:
-    """Make the card bootable, as the very last thing, and see that it is."""
+    """Write the start of the card, which makes it bootable, and verify it."""
     data = head[: min(HEAD, medium.size)]
     try:
         medium.write(_FIRST, data[_FIRST:])
         medium.flush()
         medium.write(0, data[:_FIRST])
         medium.flush()
-        found = buffer(HEAD)[: len(data)]
-        medium.read(0, found)
-        if found != data:
-            raise verify.mismatch(medium, Extent(0, len(data)), "the card did not keep it")
+        actual = buffer(HEAD)[: len(data)]
+        medium.read(0, actual)
+        if actual != data:
+            raise verify.mismatch(medium, Extent(0, len(data)), "the card did not store them")
     except BaseException:
-        _unmark(medium, image)
+        _make_unbootable(medium, image)
         raise
 
 
-def _unmark(medium: Medium, image: Image) -> None:
+def _make_unbootable(medium: Medium, image: Image) -> None:
     try:
         medium.write(0, stamp.stamp(image.identity, medium.size))
         medium.flush()
     except PiimageError:
-        return  # the card does not even take this; the first error says so
+        return  # the card no longer accepts writes; the first error is raised
 
 
 def _digest(written: list[Written], head: memoryview) -> str:
@@ -165,7 +165,7 @@ def _digest(written: list[Written], head: memoryview) -> str:
 
 
 class _Writer:
-    """Takes pieces from a thread that reads and hashes, and writes them meanwhile."""
+    """Writes pieces while another thread reads and hashes the next ones."""
 
     def __init__(
         self,
@@ -184,13 +184,15 @@ class _Writer:
         self._image = image
         self._head = head
         self._emit = emit
-        self._put: Callable[[int, memoryview], None] = self._renew if resume else self._write
+        self._put: Callable[[int, memoryview], None] = (
+            self._write_changed if resume else self._write
+        )
         self._buffers = Buffers(_BUFFERS)
         self._ready: queue.Queue[Piece | BaseException | None] = queue.Queue()
         self._old = buffer() if resume else buffer(_FIRST)
 
     def run(self, runner: Runner) -> None:
-        """Write all pieces but the head's, which are kept."""
+        """Write all pieces except those of the head, which are kept in memory."""
         reader = threading.Thread(target=self._read, args=(runner,), daemon=True)
         reader.start()
         try:
@@ -232,8 +234,8 @@ class _Writer:
         self._medium.write(offset, data)
         self.bytes_written += len(data)
 
-    def _renew(self, offset: int, data: memoryview) -> None:
-        """Write what is not there yet."""
+    def _write_changed(self, offset: int, data: memoryview) -> None:
+        """Write `data` if the medium holds other bytes."""
         old = self._old[: len(data)]
         self._medium.read(offset, old)
         if old != data:
@@ -243,7 +245,7 @@ class _Writer:
 def _too_small(medium: Medium, needed: int) -> DeviceRefused:
     return DeviceRefused(
         "flash.too-small",
-        f"it has {medium.size} bytes, and the image needs {needed} or more",
+        f"it has {medium.size} bytes, but the image needs {needed} or more",
         place=medium.path,
-        hint="take a larger card; this one was left unbootable",
+        hint="use a larger card; this one does not boot now",
     )

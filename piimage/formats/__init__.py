@@ -1,1 +1,1 @@
-"""The forms that a version is written in, beside the card: kernel and initramfs, tar, OCI."""
+"""The output formats of a version besides the card: kernel and initramfs, tar, OCI."""

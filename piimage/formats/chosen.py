@@ -1,4 +1,4 @@
-"""Which forms a build writes."""
+"""The output formats of a build."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CARD: Final = "card"
 
 
 class Format(Protocol):
-    """A form of a version."""
+    """An output format of a version."""
 
     def steps(self, version: Version) -> Sequence[Step]:
-        """Return what has to be made beside the version itself."""
+        """Return the steps that the format needs in addition to those of the version."""
         ...
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
-        """Write it into the folder `out`, each file whole or not at all."""
+        """Write the files into the folder `out`, each atomically; return their paths."""
         ...
 
 
@@ -41,27 +41,27 @@ FORMATS: Final[Mapping[str, Format]] = {
 
 @dataclass(frozen=True)
 class Chosen:
-    """The forms that were asked for; the card is one of them, made elsewhere."""
+    """The requested formats; `piimage.build` writes the card."""
 
     names: tuple[str, ...] = (CARD,)
     imager_url: str | None = None
-    """Where the card will be served for Raspberry Pi Imager, if it shall be packed for that."""
+    """The URL of the folder for Raspberry Pi Imager's download; None if it is not requested."""
 
     @property
     def card(self) -> bool:
-        """Whether the card image is among them."""
+        """Whether the card image is requested."""
         return CARD in self.names
 
     def steps(self, version: Version) -> tuple[Step, ...]:
-        """Return what has to be made beside the version itself."""
-        return tuple(step for one in self._others() for step in one.steps(version))
+        """Return the steps that the formats need in addition to those of the version."""
+        return tuple(step for form in self._others() for step in form.steps(version))
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
-        """Write all but the card; return what was written."""
-        return tuple(p for one in self._others() for p in one.write(version, job, name, out))
+        """Write all formats except the card; return the paths."""
+        return tuple(p for form in self._others() for p in form.write(version, job, name, out))
 
     def list_for_imager(self, card: Card, version: Version) -> tuple[Path, ...]:
-        """Write the packed card and Raspberry Pi Imager's list of it, if that was asked for."""
+        """Write the packed card and its listing for Raspberry Pi Imager, if requested."""
         if self.imager_url is None:
             return ()
         return write_listing(card, version, self.imager_url)
@@ -71,10 +71,10 @@ class Chosen:
 
 
 def parse(text: str, *, imager_url: str | None = None) -> Chosen:
-    """Read ``card,tar`` and the like.
+    """Return the formats of a list such as ``card,tar``.
 
-    Raises InputError ``formats.unknown`` for each name that is none, ``formats.imager-url`` for a
-    URL that nothing can be downloaded from, or one without a card to go with it.
+    Raises InputError ``formats.unknown`` for each unknown name, ``formats.imager-url`` for a URL
+    from which Imager cannot download, or if the formats do not include the card.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     raise_all(_unknown(name) for name in names or ("",) if name not in (CARD, *FORMATS))
@@ -90,5 +90,5 @@ def _unknown(name: str) -> InputError:
         "formats.unknown",
         f"there is no format {name!r}",
         place="--format",
-        hint=f"did you mean {near[0]}?" if near else f"it is one or more of {', '.join(known)}",
+        hint=f"did you mean {near[0]}?" if near else f"give one or more of {', '.join(known)}",
     )

@@ -1,4 +1,4 @@
-"""The card for Raspberry Pi Imager: packed as it can read it, and a list that offers it."""
+"""The card for Raspberry Pi Imager: the packed image and the listing that offers it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from piimage.plan.slot import Version
 
 
 def check_url(url: str, *, with_card: bool) -> None:
-    """Raise InputError ``formats.imager-url`` if Imager could not download from below `url`."""
+    """Raise InputError ``formats.imager-url`` if Imager cannot download from the folder `url`."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "file") or not (parts.netloc or parts.path):
         raise InputError(
@@ -28,7 +28,7 @@ def check_url(url: str, *, with_card: bool) -> None:
     if not with_card:
         raise InputError(
             "formats.imager-url",
-            "Raspberry Pi Imager takes cards, and --format has none",
+            "Raspberry Pi Imager needs a card, but --format does not include one",
             place="--rpi-imager",
             hint="add card to --format",
         )
@@ -37,19 +37,19 @@ def check_url(url: str, *, with_card: bool) -> None:
 def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
     """Write ``NAME.img.xz`` and ``NAME.rpi-imager.json`` beside the `card`; return both.
 
-    Raises InputError ``formats.no-pi`` when the board is no Raspberry Pi.
+    Raises InputError ``formats.no-pi`` if the board is not a Raspberry Pi.
     """
     board = version.board
     if not board.imager:
         raise InputError(
             "formats.no-pi",
-            f"{board.title} is no Raspberry Pi, and Imager shows each image by the Pis it is for",
+            f"{board.title} is not a Raspberry Pi, which Imager requires",
             place="--rpi-imager",
-            hint=f"build for one of: {_listed(board)}",
+            hint=f"build for one of these boards: {_pi_names(board)}",
         )
     packed = _packed(card.image, version.file_mode)
     name = version.appliance.hostname
-    services = ", ".join(one.name for one in version.appliance.services)
+    services = ", ".join(service.name for service in version.appliance.services)
     listing = imager.Listing(
         name, f"{board.title}: {services or 'no services'}", devices=board.imager
     )
@@ -58,8 +58,8 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
     return packed, write_chunks(target, [text], version.file_mode)
 
 
-def _listed(board: Board) -> str:
-    return ", ".join(one.name for one in known_boards(board.folders) if one.imager)
+def _pi_names(board: Board) -> str:
+    return ", ".join(known.name for known in known_boards(board.folders) if known.imager)
 
 
 def _packed(image: Path, mode: int) -> Path:

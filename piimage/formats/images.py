@@ -1,4 +1,4 @@
-"""Each container as an OCI image, all in one archive, for any registry or engine."""
+"""Writes each container as an OCI image, all in one archive, for any registry or engine."""
 
 from __future__ import annotations
 
@@ -40,18 +40,20 @@ class ImageLayerArchive(Step):
 
 @dataclass(frozen=True)
 class Images:
-    """``NAME.oci.tar``: an OCI archive with an image for each container, by its name."""
+    """``NAME.oci.tar``: an OCI archive with one image per container, under the container's name."""
 
     def steps(self, version: Version) -> tuple[Step, ...]:
         """Return each layer of the containers as an archive."""
-        layers = {la.key: la for one in version.containers.containers for la in one.layers}
+        layers = {
+            layer.key: layer for plan in version.containers.containers for layer in plan.layers
+        }
         return tuple(_archive(layer) for layer in layers.values())
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write the archive."""
         layout = Layout(job.store)
         images = {
-            one.name: image(one, layout, job).descriptor for one in version.containers.containers
+            plan.name: image(plan, layout, job).descriptor for plan in version.containers.containers
         }
         target = out / f"{name}.oci.tar"
         export_archive(layout, images, target, version.file_mode)
@@ -66,8 +68,8 @@ def image(plan: ContainerPlan, layout: Layout, job: Job) -> Image:
     """Put the image of a container into the store; its label says how the file has it run."""
     steps = [_archive(layer) for layer in plan.layers]
     execution = Execution.model_validate_json(plan.execution)
-    said = with_user(ContainerConfig.model_validate_json(plan.config), execution.user)
-    labels = {**(execution.labels or {}), LABEL: to_label(portable(said))}
+    container = with_user(ContainerConfig.model_validate_json(plan.config), execution.user)
+    labels = {**(execution.labels or {}), LABEL: to_label(portable(container))}
     config = ImageConfig(
         os=ARM64.os,
         architecture=ARM64.architecture,

@@ -1,6 +1,6 @@
-"""Kernel, initramfs and command line, as LinuxKit's output ``kernel+initrd`` has them.
+"""Writes kernel, initramfs and command line, like LinuxKit's output ``kernel+initrd``.
 
-The initramfs carries the slot's layers, so that it starts the whole system without a card.
+The initramfs contains the slot's layers, so that the whole system boots without a card.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from piimage.store import CHUNK, Blob
 from piimage.trees import Entry, Kind, cpio_chunks, file, folder
 
 SLOT: Final = "slot"
-"""The folder of the initramfs that stands for the slot's partition."""
+"""The folder of the initramfs that replaces the slot's partition."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class KernelAndInitramfs:
     """``NAME-kernel``, ``NAME-initrd.img`` and ``NAME-cmdline``."""
 
     def steps(self, version: Version) -> tuple[Step, ...]:
-        """Return nothing: the version has it all."""
+        """Return no steps: the version's are enough."""
         return ()
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
@@ -42,10 +42,10 @@ class KernelAndInitramfs:
 
 
 def initramfs_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:
-    """Give the slot's initramfs, then an archive with what the slot has beside it.
+    """Give the slot's initramfs, followed by an archive with the slot's other files.
 
-    The kernel unpacks archives that follow one another as one; the second is not compressed,
-    because the layers are. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
+    The kernel unpacks consecutive archives as one. The second is not compressed, because the layers
+    already are. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
     """
     size = 0
     for chunk in _read(files[writer.INITRAMFS], job):

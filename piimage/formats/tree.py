@@ -1,4 +1,4 @@
-"""The whole root in one tar: the system's layers as one tree, each container below /containers."""
+"""Writes the whole root as one tar: the system as one tree, each container in /containers."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class RootTar:
 def _tree(version: Version, job: Job) -> Iterator[Entry]:
     yield from merged(version.system.layers, job)
     yield folder(CONTAINERS)
-    yield from _below(CONTAINERS, merged([version.containers], job))
-    for one in version.containers.containers:
-        place = f"{CONTAINERS}/{one.kind}/{one.folder}/rootfs"
+    yield from _moved_to(CONTAINERS, merged([version.containers], job))
+    for container in version.containers.containers:
+        place = f"{CONTAINERS}/{container.kind}/{container.folder}/rootfs"
         yield folder(place)
-        yield from _below(place, merged(one.layers, job))
+        yield from _moved_to(place, merged(container.layers, job))
 
 
 def merged(layers: Sequence[Layer], job: Job) -> Iterator[Entry]:
-    """Give what `layers`, lowest first, show together: nothing that an upper one covers.
+    """Give the merged entries of `layers`, lowest first, without those that an upper one hides.
 
-    A folder that several have comes once for each; the last has the mode that counts.
+    A folder of several layers occurs once for each; the mode of the last one counts.
     """
     notes = [LayerNotes.decode(job.file(layer, "notes").read_bytes()) for layer in layers]
     for number, layer in enumerate(layers):
@@ -56,15 +56,15 @@ def merged(layers: Sequence[Layer], job: Job) -> Iterator[Entry]:
 
 
 class Cover:
-    """What the layers above one hide of it."""
+    """The paths that upper layers hide in a lower one."""
 
-    def __init__(self, above: Sequence[LayerNotes]) -> None:
-        self._gone = frozenset[str]().union(*(n.hidden | n.files | n.links.keys() for n in above))
-        self._emptied = frozenset[str]().union(*(one.opaque for one in above))
-        self._folders = frozenset[str]().union(*(one.folders for one in above))
+    def __init__(self, upper: Sequence[LayerNotes]) -> None:
+        self._gone = frozenset[str]().union(*(n.hidden | n.files | n.links.keys() for n in upper))
+        self._emptied = frozenset[str]().union(*(notes.opaque for notes in upper))
+        self._folders = frozenset[str]().union(*(notes.folders for notes in upper))
 
     def covers(self, entry: Entry) -> bool:
-        """Say whether `entry` is hidden."""
+        """Return whether `entry` is hidden."""
         path = entry.path
         if path in self._gone or (entry.kind is not Kind.DIRECTORY and path in self._folders):
             return True
@@ -84,7 +84,7 @@ def _plain(entry: Entry) -> Entry:
     return replace(entry, xattrs=kept)
 
 
-def _below(place: str, entries: Tree) -> Iterator[Entry]:
+def _moved_to(place: str, entries: Tree) -> Iterator[Entry]:
     for entry in entries:
         link = f"{place}/{entry.link}" if entry.kind is Kind.HARD_LINK else entry.link
         yield replace(entry, path=f"{place}/{entry.path}", link=link)

@@ -13,11 +13,11 @@ from piimage.firmware.fdt import Tree, read_tree
 from piimage.hardware.drivers import Drivers, KernelDrivers, open_supply
 from piimage.hardware.functions import Examiner, Image, Late, Need
 from piimage.kernel.package import UnpackedKernel
-from piimage.locking.packages import Pinning
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 from piimage.locking.requests import kernel_request, suites
-from piimage.locking.resolve import Sources
 from piimage.run import Runner
-from piimage.steps import Builder, Job
+from piimage.steps import Job
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,10 @@ def pis() -> tuple[Board, ...]:
     return tuple(board for board in map(load_board, board_names()) if board.functions)
 
 
-def kernels(boards: Sequence[Board], sources: Sources) -> Kernels:
+def kernels(boards: Sequence[Board], inputs: Inputs) -> Kernels:
     """Return the kernels of `boards`; fetch and unpack them if necessary."""
     first = {board.kernel: board for board in boards}
-    steps = {kernel: _kernel(board, boards, sources) for kernel, board in first.items()}
-    lists = {kernel: KernelDrivers(step) for kernel, step in steps.items()}
-    builder = Builder(sources.store, sources.runner, sources.emit)
-    job = builder.build(*steps.values(), *lists.values())
-    return {
-        kernel: UsedKernel(job, step, Drivers.made(job, lists[kernel]))
-        for kernel, step in steps.items()
-    }
+    return {kernel: _kernel(board, boards, inputs) for kernel, board in first.items()}
 
 
 def survey(board: Board, kernels: Kernels, runner: Runner) -> Iterator[Surveyed]:
@@ -102,14 +95,16 @@ def survey(board: Board, kernels: Kernels, runner: Runner) -> Iterator[Surveyed]
         yield _survey(board, model, kernel, image, overlays, runner)
 
 
-def _kernel(board: Board, boards: Iterable[Board], sources: Sources) -> UnpackedKernel:
+def _kernel(board: Board, boards: Iterable[Board], inputs: Inputs) -> UsedKernel:
     """Return the kernel of `board`, with the device trees of all boards that share it."""
-    pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
-    packages = pinning.lock([kernel_request(board)]).of_root("kernel")
-    sources.fetcher().fetch(packages)
+    lock = inputs.pinning(suites(board)).lock([kernel_request(board)])
     sharing = [other for other in boards if other.kernel == board.kernel]
     trees = sorted({name for other in sharing for name in other.trees})
-    return UnpackedKernel(tuple(trees), tuple(package.blob for package in packages))
+    blobs = tuple(package.blob for package in lock.of_root("kernel"))
+    step = UnpackedKernel(tuple(trees), blobs)
+    drivers = KernelDrivers(step)
+    job = make([step, drivers], lock, inputs)
+    return UsedKernel(job, step, Drivers.made(job, drivers))
 
 
 def _survey(

@@ -1,6 +1,6 @@
 """The lock file: every input of a build, pinned; readable, and the same text for the same pins."""
 
-from piimage.lock.drift import changes, outgrown, require_current
+from piimage.lock.drift import changes, outgrown, outgrown_error
 from piimage.lock.model import (
     Lock,
     LockedEnvironment,
@@ -21,8 +21,8 @@ __all__ = [
     "LockedWheel",
     "changes",
     "outgrown",
+    "outgrown_error",
     "parse_lock",
     "read_lock",
     "render_lock",
-    "require_current",
 ]

@@ -105,22 +105,12 @@ def _listed(name: str, kind: str, old: Sequence[str], new: Sequence[str]) -> Ite
     yield from (f"- {name}: {kind}{word}" for word in sorted({*old} - {*new}))
 
 
-def require_current(
-    lock: Lock,
-    requests: Sequence[Request],
-    images: Iterable[str] = (),
-    wheels: Mapping[str, Sequence[str]] = _NOTHING,
-    sources: Mapping[str, Sequence[str]] = _NOTHING,
-    *,
-    place: str,
-) -> None:
-    """Refuse a lock that was made for something else than is asked for now (``lock.outgrown``)."""
-    lines = outgrown(lock, requests, images, wheels, sources)
-    if lines:
-        more = [f"... and {len(lines) - _FEW} more"] if len(lines) > _FEW else []
-        raise InputError(
-            "lock.outgrown",
-            "\n  ".join(["what is asked for is not what was locked:", *lines[:_FEW], *more]),
-            place=place,
-            hint="run piimage lock, which keeps all other pins where they are",
-        )
+def outgrown_error(lines: Sequence[str], place: str, hint: str) -> InputError:
+    """Return the error ``lock.outgrown`` for a lock that differs by `lines` (see `outgrown`)."""
+    more = [f"... and {len(lines) - _FEW} more"] if len(lines) > _FEW else []
+    return InputError(
+        "lock.outgrown",
+        "\n  ".join(["what is asked for is not what was locked:", *lines[:_FEW], *more]),
+        place=place,
+        hint=hint,
+    )

@@ -1,7 +1,7 @@
-"""Entries with `build:` whose folder has a Dockerfile and no service.yml: built by an engine.
+"""Entries whose `build:` folder has a Dockerfile and no service.yml: an engine builds them.
 
-An image is built once for one content of its folder and one set of base images; the store remembers
-it, so a Dockerfile whose steps give other bytes each time still gives the same image here.
+The store remembers the image of each content of a folder and its base images, so a Dockerfile that
+is not reproducible still gives the same image here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,6 @@ from piimage.locking.folders import dockerfile_folder, entries
 from piimage.oci import dockerfile, models
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Descriptor
-from piimage.run import Runner
 from piimage.store import Store
 
 if TYPE_CHECKING:
@@ -34,9 +33,9 @@ _REMEMBERED: Final = "piimage Dockerfile 1"
 
 
 def folders_of(appliance: Appliance) -> tuple[Path, ...]:
-    """Return the folders with a Dockerfile that entries name, each once, in order."""
-    found = (dockerfile_folder(entry) for entry in entries(appliance))
-    return tuple(dict.fromkeys(one for one in found if one is not None))
+    """Return the folders with a Dockerfile that entries build, each once, in order."""
+    folders = (dockerfile_folder(entry) for entry in entries(appliance))
+    return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
 
 
 def base_images(folder: Path) -> tuple[str, ...]:
@@ -49,48 +48,46 @@ def base_images(folder: Path) -> tuple[str, ...]:
     return dockerfile.base_images(path.read_text(), {}, str(path))
 
 
-def says_label(folder: Path) -> bool:
-    """Say whether the Dockerfile of `folder` itself has a word of LinuxKit's label."""
+def sets_label(folder: Path) -> bool:
+    """Tell whether the Dockerfile of `folder` names LinuxKit's label."""
     return LABEL in (folder / _NAME).read_text()
 
 
 @dataclass(frozen=True)
 class Dockerfiles:
-    """What builds them: an engine at `docker_host`, or the BuildKit `builder`."""
+    """Builds them with `engine`, which is opened on the first need."""
 
     store: Store
-    runner: Runner
+    engine: Callable[[], Engine]
     emit: events.Listener
-    docker_host: str | None = None
-    builder: str | None = None
     offline: bool = False
 
     def build(self, folders: Sequence[Path], images: Mapping[str, Image]) -> Mapping[str, Image]:
-        """Return the image of each of `folders` by its path; `images` are those it builds on.
+        """Return the image of each of `folders` by its path; `images` are the base images.
 
-        Raises, all at once, what `Engine.build` does, and PiimageError ``images.not-built`` when
-        one would have to be built offline.
+        Raises, all at once, what `Engine.build` raises, and PiimageError ``images.not-built`` if a
+        build is needed offline.
         """
-        found: dict[str, Image] = {}
+        built: dict[str, Image] = {}
         errors: list[PiimageError] = []
         for folder in folders:
             bases = {name: images[name] for name in base_images(folder)}
             try:
-                found[str(folder)] = self._one(folder, bases)
+                built[str(folder)] = self._image(folder, bases)
             except PiimageError as error:
                 errors.append(error)
         raise_all(errors)
-        return found
+        return built
 
-    def _one(self, folder: Path, bases: Mapping[str, Image]) -> Image:
+    def _image(self, folder: Path, bases: Mapping[str, Image]) -> Image:
         key = content_key(folder, bases)
-        known = self._remembered(key)
-        if known is not None:
-            return known
+        remembered = self._remembered(key)
+        if remembered is not None:
+            return remembered
         if self.offline:
             raise PiimageError(
                 "images.not-built",
-                "the store has no image of this content, and --offline forbids to build one",
+                "the store has no image of this content, and --offline does not allow a build",
                 place=str(folder),
                 hint="run it once without --offline",
             )
@@ -98,18 +95,12 @@ class Dockerfiles:
 
         title, began = f"build {folder.name} by its Dockerfile", time.monotonic()
         self.emit(events.StepStarted(key, title))
-        image = self._engine().build(Build(folder, bases))
-        # All of them, so that the memory ends when one of them goes; the first is the manifest.
+        image = self.engine().build(Build(folder, bases))
+        # All blobs, so that the entry is void if one is deleted; the first is the manifest.
         blobs = {str(number): blob for number, blob in enumerate(image.blobs)}
         self.store.remember(key, blobs)
         self.emit(events.StepFinished(key, title, time.monotonic() - began))
         return image
-
-    def _engine(self) -> Engine:
-        from piimage.oci.engine import Engine, find_buildx  # noqa: PLC0415
-
-        layout = Layout(self.store)
-        return Engine(layout, self.runner, find_buildx(), self.docker_host, self.builder, self.emit)
 
     def _remembered(self, key: str) -> Image | None:
         blobs = self.store.recall(key)
@@ -124,7 +115,7 @@ class Dockerfiles:
 
 
 def content_key(folder: Path, bases: Mapping[str, Image]) -> str:
-    """Return the digest of all that decides an image: the folder's files, and the base images."""
+    """Return the digest of what an image depends on: the folder's files and the base images."""
     digest = hashlib.sha256(_REMEMBERED.encode())
     for name, image in sorted(bases.items()):
         digest.update(f"\0{name} {image.descriptor.digest}".encode())
@@ -132,13 +123,13 @@ def content_key(folder: Path, bases: Mapping[str, Image]) -> str:
         status = path.lstat()
         kind = "link" if path.is_symlink() else f"{stat.S_IMODE(status.st_mode) & 0o111:o}"
         data = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-        named = f"\0{path.relative_to(folder)} {kind} {hashlib.sha256(data).hexdigest()}"
-        digest.update(named.encode("utf-8", "surrogateescape"))
+        line = f"\0{path.relative_to(folder)} {kind} {hashlib.sha256(data).hexdigest()}"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).parts
-        if ".git" not in inside and "__pycache__" not in inside and not path.is_dir():
+        parts = path.relative_to(folder).parts
+        if ".git" not in parts and "__pycache__" not in parts and not path.is_dir():
             yield path

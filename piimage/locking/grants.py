@@ -1,4 +1,4 @@
-"""Who agreed to what an image's label asks for: the file, and the lock that recorded it."""
+"""Consent to what the label of an image requests: by the file, and recorded in the lock."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from piimage.oci.reference import parse
 if TYPE_CHECKING:
     from piimage.config.rare import Trust
 
-Found = Callable[[LockedImage], Execution | None]
-"""Gives how the image of a pin is started; None where it is not at hand."""
+Executions = Callable[[LockedImage], Execution | None]
+"""Returns how the image of a pin is started; None if the store does not have the image."""
 
 
 def label_of(execution: Execution, name: str) -> ContainerConfig | None:
-    """Return what the label of the image `name` says; None if it has none.
+    """Return the label of the image `name`; None if it has none.
 
     Raises InputError, or a group of them, for a label that cannot be read.
     """
@@ -35,12 +35,12 @@ def label_of(execution: Execution, name: str) -> ContainerConfig | None:
 
 
 def is_trusted(trust: Trust | None, pin: LockedImage) -> bool:
-    """Say whether the file's `trust:` section names the image of `pin`, or whose it is."""
+    """Tell whether the section `trust:` of the file names the image of `pin`, or its owner."""
     if trust is None:
         return False
     name = parse(pin.reference).name
     return name.rpartition("/")[0] in map(_organisation, trust.org) or any(
-        _names(one, pin) for one in trust.image
+        _names(reference, pin) for reference in trust.image
     )
 
 
@@ -49,7 +49,7 @@ def _organisation(text: str) -> str:
 
 
 def _names(text: str, pin: LockedImage) -> bool:
-    """Say whether `text`, of ``trust.image``, means the image of `pin`; untagged it means all."""
+    """Tell whether `text`, of ``trust.image``, names `pin`; without a tag it names all tags."""
     named, pinned = parse(text, "trust.image"), parse(pin.reference)
     if named.name != pinned.name:
         return False
@@ -59,74 +59,75 @@ def _names(text: str, pin: LockedImage) -> bool:
 
 
 def _names_exactly(trust: Trust | None, pin: LockedImage) -> bool:
-    exact = [one for one in trust.image if "@" in one] if trust else []
-    return any(_names(one, pin) for one in exact)
+    exact = [reference for reference in trust.image if "@" in reference] if trust else []
+    return any(_names(reference, pin) for reference in exact)
 
 
 @dataclass(frozen=True)
-class Asking:
-    """An entry whose image has the `label`, and what it gets by that alone."""
+class LabelRequest:
+    """An entry whose image has the `label`, and the grants that only the label requests."""
 
     entry: Entry
     place: str
     image: str
     label: ContainerConfig | None
-    asked: tuple[str, ...]
+    requested: tuple[str, ...]
 
     def beyond(self, granted: Collection[str]) -> tuple[str, ...]:
-        """Return what is asked for beside `granted` and what the entry itself agrees to."""
-        return tuple(one for one in self.asked if one not in {*granted, *self.entry.trust})
+        """Return the requests that neither `granted` nor the entry's own `trust:` has."""
+        known = {*granted, *self.entry.trust}
+        return tuple(grant for grant in self.requested if grant not in known)
 
-    def require(self, granted: Collection[str], what: str) -> None:
-        """Refuse what is beyond `granted`, which `what` names (``images.not-granted``)."""
+    def require(self, granted: Collection[str], title: str) -> None:
+        """Refuse requests beyond `granted`, named `title` (``images.not-granted``)."""
         more = self.beyond(granted)
         if more:
-            line = ", ".join(_quoted(one) for one in (*self.entry.trust, *more))
+            line = ", ".join(_quoted(grant) for grant in (*self.entry.trust, *more))
             raise InputError(
                 "images.not-granted",
-                "\n    ".join([f"the label of {self.image} asks for more than {what}:", *more]),
+                "\n    ".join([f"the label of {self.image} asks for more than {title}:", *more]),
                 place=self.place,
                 hint=f"to grant it, write in this entry: trust: [{line}]",
             )
 
 
 def _quoted(text: str) -> str:
-    """Return `text`, which is printable ASCII, as YAML has it in single quotes."""
+    """Return the printable ASCII `text` in the single quotes of YAML."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def asking(entry: Entry, place: str, execution: Execution, name: str) -> Asking:
-    """Return what the label of the image `name` asks for in `entry`, which is at `place`.
+def label_request(entry: Entry, place: str, execution: Execution, name: str) -> LabelRequest:
+    """Return what the label of the image `name` requests for `entry`, which is at `place`.
 
     Raises InputError, or a group of them, for a label that cannot be read, and
     ``oci.label-path``.
     """
     label = label_of(execution, name)
     try:
-        return Asking(entry, place, name, label, asks(label, entry) if label else ())
+        return LabelRequest(entry, place, name, label, asks(label, entry) if label else ())
     except InputError as error:
         raise InputError(
             error.code, error.message, place=f"{place} ({name})", hint=error.hint
         ) from error
 
 
-def require_consent(one: Asking, trust: Trust | None, pin: LockedImage | None) -> None:
+def require_consent(request: LabelRequest, trust: Trust | None, pin: LockedImage | None) -> None:
     """Refuse what neither the entry nor the section `trust` agrees to (``images.not-granted``).
 
-    `pin` is that of the image whose word the label is.
+    `pin` is that of the image that the label belongs to.
     """
     if pin is None or not is_trusted(trust, pin):
-        one.require((), "the defaults")
+        request.require((), "the defaults")
 
 
-def require_granted(one: Asking, trust: Trust | None, pin: LockedImage | None) -> None:
+def require_granted(request: LabelRequest, trust: Trust | None, pin: LockedImage | None) -> None:
     """Refuse as `require_consent` does, and what the lock does not record (``lock.outgrown``)."""
-    require_consent(one, trust, pin)
-    if more := one.beyond(pin.granted if pin else ()):
+    require_consent(request, trust, pin)
+    if more := request.beyond(pin.granted if pin else ()):
         raise InputError(
             "lock.outgrown",
-            "\n    ".join([f"the lock does not record what {one.image} was granted:", *more]),
-            place=one.place,
+            "\n    ".join([f"the lock does not record what {request.image} was granted:", *more]),
+            place=request.place,
             hint="run piimage lock, which keeps all pins where they are",
         )
 
@@ -135,22 +136,22 @@ def record_grants(
     appliance: Appliance,
     pins: Sequence[LockedImage],
     before: Mapping[str, LockedImage],
-    execution: Found,
+    execution: Executions,
 ) -> tuple[LockedImage, ...]:
-    """Return `pins` with what the file grants to each; those of images not at hand as they are.
+    """Return `pins` with what the file grants to each; unchanged if the store lacks the image.
 
-    `before` are the pins of the last lock. To an image that moved, the section `trust` grants what
-    was recorded there and no more, unless it names this very digest. Raises InputError
+    `before` are the pins of the last lock. To an image that moved, the section `trust` grants only
+    what was recorded there, unless it names the new digest. Raises InputError
     ``images.not-granted``, all at once.
     """
     errors: list[PiimageError] = []
     recorded = []
     for pin in pins:
-        found = execution(pin)
+        image = execution(pin)
         with gathering(errors):
             old = before.get(pin.reference)
             moved = old if old is not None and old.digest != pin.digest else None
-            recorded.append(pin if found is None else _recorded(appliance, pin, moved, found))
+            recorded.append(pin if image is None else _recorded(appliance, pin, moved, image))
     raise_all(errors)
     return tuple(recorded)
 
@@ -160,19 +161,14 @@ def _recorded(
 ) -> LockedImage:
     granted: set[str] = set()
     errors: list[PiimageError] = []
-    for entry, place in _naming(appliance, pin.reference):
+    # The images of Dockerfiles are those that the file trusts, so consent is no question there.
+    for entry, place in (*_naming(appliance, pin.reference), *_built_on(appliance, pin)):
         with gathering(errors):
-            one = asking(entry, place, execution, pin.reference)
-            require_consent(one, appliance.trust, pin)
+            request = label_request(entry, place, execution, pin.reference)
+            require_consent(request, appliance.trust, pin)
             if moved is not None and not _names_exactly(appliance.trust, pin):
-                one.require(moved.granted, "the lock says that it was granted before")
-            granted |= {*one.asked}
-    for entry, place in _built_on(appliance, pin):
-        with gathering(errors):
-            one = asking(entry, place, execution, pin.reference)
-            if moved is not None and not _names_exactly(appliance.trust, pin):
-                one.require(moved.granted, "the lock says that it was granted before")
-            granted |= {*one.asked}
+                request.require(moved.granted, "the lock says that it was granted before")
+            granted |= {*request.requested}
     raise_all(errors)
     return replace(pin, granted=tuple(sorted(granted)))
 
@@ -180,26 +176,27 @@ def _recorded(
 def refuse_ungranted(
     appliance: Appliance,
     pins: Sequence[LockedImage],
-    execution: Found,
+    execution: Executions,
     places: Mapping[str, str],
 ) -> None:
-    """Refuse as `require_granted` does, all entries at once, those whose image is at hand.
+    """Refuse as `require_granted` does, all entries at once, if the store has their images.
 
-    `places` says where ``SECTION.NAME`` is written.
+    `places` gives the ``file:line:column`` of ``SECTION.NAME``.
     """
     errors: list[PiimageError] = []
     for pin in pins:
-        found = execution(pin)
-        for entry, place in _naming(appliance, pin.reference) if found else ():
+        image = execution(pin)
+        if image is None:
+            continue
+        for entry, place in _naming(appliance, pin.reference):
             with gathering(errors):
-                assert found is not None  # noqa: S101  # else there is nothing to go over
-                one = asking(entry, places.get(place, place), found, pin.reference)
-                require_granted(one, appliance.trust, pin)
+                request = label_request(entry, places.get(place, place), image, pin.reference)
+                require_granted(request, appliance.trust, pin)
     raise_all(errors)
 
 
 def _naming(appliance: Appliance, reference: str) -> Iterator[tuple[Entry, str]]:
-    """Give the entries that are made from the image `reference`, each with its place."""
+    """Yield the entries made from the image `reference`, each with its place."""
     for kind in ("onboot", "onshutdown", "services"):
         for entry in getattr(appliance, kind):
             if entry.image == reference:
@@ -207,9 +204,9 @@ def _naming(appliance: Appliance, reference: str) -> Iterator[tuple[Entry, str]]
 
 
 def _built_on(appliance: Appliance, pin: LockedImage) -> Iterator[tuple[Entry, str]]:
-    """Give the entries whose Dockerfile builds on the image of `pin`, if the file trusts it.
+    """Yield the entries whose Dockerfile builds on the image of `pin`, if the file trusts it.
 
-    Whether its label is theirs is known once they are built; without trust it is refused then.
+    Only the build shows whether its label is theirs; without trust, that refuses it.
     """
     if not is_trusted(appliance.trust, pin):
         return
@@ -222,7 +219,7 @@ def _built_on(appliance: Appliance, pin: LockedImage) -> Iterator[tuple[Entry, s
 
 @contextmanager
 def gathering(errors: list[PiimageError]) -> Iterator[None]:
-    """Take an error into `errors`, each member of a group by itself, and go on behind."""
+    """Append an error, or each member of a group, to `errors`, and continue after the block."""
     try:
         yield
     except ErrorGroup as group:

@@ -1,4 +1,4 @@
-"""Container images from registries: pinned in the lock, and pulled once."""
+"""Container images from registries: pinned in the lock, and pulled into the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from piimage.run import Runner
 from piimage.store import Store
 
 LOCAL = "@pkg:"
-"""LinuxKit's word for an image that is built from a folder."""
+"""LinuxKit's prefix for an image that is built from a folder."""
 
 
 def references_of(appliance: Appliance) -> tuple[str, ...]:
@@ -25,44 +25,44 @@ def references_of(appliance: Appliance) -> tuple[str, ...]:
     sections = (*appliance.onboot, *appliance.onshutdown, *appliance.services)
     named = [appliance.kernel.image, *appliance.init, *(entry.image for entry in sections)]
     named += [volume.image for volume in appliance.volumes]
-    return tuple(dict.fromkeys(one for one in named if one and not one.startswith(LOCAL)))
+    return tuple(dict.fromkeys(name for name in named if name and not name.startswith(LOCAL)))
 
 
 def stored_images(root: Path) -> Images:
-    """Return the images that the store at `root` has; no registry is asked."""
+    """Return the images that the store at `root` has, without access to a registry."""
     return Images(Registry(Layout(Store(root)), Runner()), offline=True)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Where images come from; with `offline` only what was pulled before is used."""
+    """Pins images and pulls them; if `offline`, only images in the store are used."""
 
     registry: Registry
     offline: bool = False
 
     def lock(
-        self, wanted: Iterable[str], old: Lock, moving: Collection[str]
+        self, requested: Iterable[str], old: Lock, moving: Collection[str]
     ) -> tuple[LockedImage, ...]:
-        """Return the pin of each of `wanted`; those of `old` stay unless named in `moving`."""
-        known = {one.reference: one for one in old.images}
-        found: list[LockedImage] = []
+        """Return the pin of each image in `requested`; pins of `old` stay unless in `moving`."""
+        known = {image.reference: image for image in old.images}
+        pins: list[LockedImage] = []
         errors: list[PiimageError] = []
-        for name in wanted:
+        for name in requested:
             if name in known and name not in moving and "*" not in moving:
-                found.append(known[name])
+                pins.append(known[name])
                 continue
             try:
-                found.append(self._resolved(name))
+                pins.append(self._resolved(name))
             except PiimageError as error:
                 errors.append(error)
         raise_all(errors)
-        return tuple(sorted(found, key=lambda one: one.reference))
+        return tuple(sorted(pins, key=lambda pin: pin.reference))
 
     def _resolved(self, name: str) -> LockedImage:
         if self.offline:
             raise PiimageError(
                 "images.not-locked",
-                "the lock does not pin it, and with --offline no registry may be asked",
+                "the lock does not pin it, and --offline does not allow access to a registry",
                 place=name,
                 hint="run piimage lock once without --offline",
             )
@@ -71,25 +71,25 @@ class Images:
         return LockedImage(name, digest, resolved.manifest.digest)
 
     def execution(self, pin: LockedImage) -> Execution | None:
-        """Return how the image of `pin` is started; None if the store has no such documents."""
+        """Return how the image of `pin` is started; None if the store lacks its documents."""
         exact = references.parse(pin.reference).at(pin.manifest)
         image = self.registry.described(exact)
         return None if image is None else image.config.execution
 
     def have(self, pins: Iterable[LockedImage], platform: Platform = ARM64) -> Mapping[str, Image]:
-        """Return the images by reference, pulled if the store lacks them; all errors at once."""
-        found: dict[str, Image] = {}
+        """Return the images by reference, pulled if need be; all errors at once."""
+        images: dict[str, Image] = {}
         errors: list[PiimageError] = []
         for pin in pins:
             try:
-                found[pin.reference] = self._pulled(pin, platform)
+                images[pin.reference] = self._pulled(pin, platform)
             except PiimageError as error:
                 errors.append(error)
         raise_all(errors)
-        return found
+        return images
 
     def _pulled(self, pin: LockedImage, platform: Platform) -> Image:
-        # The manifest is the one for arm64; another is found in what the reference itself names.
+        # The pinned manifest is for arm64; the index has those of other platforms.
         exact = references.parse(pin.reference).at(
             pin.manifest if platform == ARM64 else pin.digest
         )
@@ -99,7 +99,7 @@ class Images:
         if self.offline:
             raise PiimageError(
                 "images.not-stored",
-                "the store has not all of it, and --offline forbids to pull it",
+                "the image is incomplete in the store, and --offline does not allow a pull",
                 place=pin.reference,
                 hint="run it once without --offline",
             )

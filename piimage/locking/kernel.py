@@ -1,4 +1,4 @@
-"""What module builds ask of the archive, once the kernel that they are for is known."""
+"""The packages that module builds need, which depend on the locked kernel."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class LockedKernel:
 
     @property
     def release(self) -> str:
-        """What ``uname -r`` says on it."""
+        """What ``uname -r`` prints on it."""
         return f"{self.abi}-{self.flavour}"
 
     @property
     def source(self) -> str:
-        """The package that holds its source."""
+        """The package of its source code."""
         return f"linux-source-{'.'.join(self.abi.split('+')[0].split('.')[:2])}"
 
 
@@ -41,21 +41,21 @@ def locked_kernel(lock: Lock) -> LockedKernel | None:
     for root in lock.roots:
         for key in root.packages if root.name == "kernel" else ():
             package = lock.by_key[key]
-            if found := _IMAGE.fullmatch(package.name):
-                return LockedKernel(found["abi"], found["flavour"], package)
+            if match := _IMAGE.fullmatch(package.name):
+                return LockedKernel(match["abi"], match["flavour"], package)
     return None
 
 
 def module_requests(folders: Iterable[ModuleFolder], kernel: LockedKernel) -> Sequence[Request]:
-    """Return what building `folders` for `kernel` takes; nothing without a folder."""
-    found = tuple(folders)
-    return tuple(_requests(found, kernel)) if found else ()
+    """Return what building `folders` for `kernel` needs; nothing if there is no folder."""
+    modules = tuple(folders)
+    return tuple(_requests(modules, kernel)) if modules else ()
 
 
 def _requests(folders: Sequence[ModuleFolder], kernel: LockedKernel) -> Iterator[Request]:
     version = kernel.package.version
     image = f"linux-image-{kernel.release}"
-    # The headers ask for the image and for compilers of the Pi's own architecture.
+    # The headers depend on the image, and on compilers of the Pi's own architecture.
     without = ("linux-base", image, f"{image}-unsigned", f"linux-kbuild-{kernel.abi}", COMPILER)
     yield Request(HEADERS, (f"linux-headers-{kernel.release}={version}",), without)
     if any(folder.module.source for folder in folders):

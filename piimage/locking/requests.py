@@ -1,4 +1,4 @@
-"""What is asked of the archive: the packages of the system, the kernel, and each container."""
+"""The packages that an appliance needs: for the system, the kernel, and each container."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
-from piimage.locking.folders import Folder, base_tree, folder_requests
+from piimage.locking.folders import ContainerFolder, base_tree, folder_requests
 
 RELEASE = "trixie"
-"""The Debian release that appliances are made from."""
+"""The Debian release of every appliance."""
 
 AGENT_BASE = "python"
-"""The shared lower tree that the agent of `piimage deploy` runs on."""
+"""The shared lower tree of the agent of `piimage deploy`."""
 AGENT_ROOT = f"base/{AGENT_BASE}"
 
 _SSHD = "sshd"
-# The radio rules that the kernel loads, by country.
+# The regulatory database, which the kernel loads.
 _RULES_PACKAGE = "wireless-regdb"
+# The kernel hook of raspi-firmware needs these; it never runs here.
 _FIRMWARE_WITHOUT = ("dosfstools", "dpkg")
-# What the kernel hook of raspi-firmware wants; only its folder of files is wanted here.
 _COMPONENTS = ("main", "contrib", "non-free-firmware")
-# The kernel's packages want these for their maintainer scripts; nothing here runs those.
+# The maintainer scripts of the kernel's packages need these; they never run here.
 _KERNEL_WITHOUT = (
     "apparmor", "dracut", "initramfs-tools", "kmod", "linux-base", "linux-initramfs-tool",
 )  # fmt: skip
@@ -39,11 +39,11 @@ def release_suites() -> tuple[Suite, ...]:
 
 
 def suites(board: Board) -> tuple[Suite, ...]:
-    """Return the suites that are looked in; backports only where the board names them."""
-    found = release_suites()
-    if board.kernel.suite in {suite.name for suite in found}:
-        return found
-    return (*found, Suite(board.kernel.suite, _COMPONENTS, automatic=False))
+    """Return the suites to search; backports only if the board names them."""
+    suites = release_suites()
+    if board.kernel.suite in {suite.name for suite in suites}:
+        return suites
+    return (*suites, Suite(board.kernel.suite, _COMPONENTS, automatic=False))
 
 
 def system_tree() -> SystemLayer:
@@ -51,21 +51,24 @@ def system_tree() -> SystemLayer:
     return load_system(resources.path("appliance") / "system" / "base.yml")
 
 
-def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> tuple[Request, ...]:
-    """Return what the lock has to answer, each root once, sorted by name."""
+def requests(
+    appliance: Appliance, board: Board, folders: Iterable[ContainerFolder]
+) -> tuple[Request, ...]:
+    """Return all requests for packages, each root once, sorted by name."""
     system = system_tree()
-    found = [
+    requests = [
         Request("system", system.packages, system.without),
         *_kernel(appliance, board),
         *_firmware(appliance, board),
         *agent_requests(appliance),
         *folder_requests(folders),
     ]
-    return tuple(sorted({one.root: one for one in found}.values(), key=lambda one: one.root))
+    by_root = {request.root: request for request in requests}
+    return tuple(request for _, request in sorted(by_root.items()))
 
 
 def kernel_request(board: Board) -> Request:
-    """Return what is asked for the board's kernel."""
+    """Return the request for the kernel of `board`."""
     packages = _from(board.kernel.suite, board.kernel.packages)
     return Request("kernel", packages, _KERNEL_WITHOUT)
 
@@ -88,23 +91,23 @@ def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
 
 
 def wants_agent(appliance: Appliance) -> bool:
-    """Tell whether anybody could reach the agent: the ready-made sshd is among the services."""
+    """Tell whether the agent can be reached: the ready-made sshd is among the services."""
     return any(entry.use == _SSHD for entry in appliance.services)
 
 
 def agent_requests(appliance: Appliance) -> Iterator[Request]:
-    """Give what the archive is asked for: the Python that services share."""
+    """Yield the request for the Python that services share, if there is an agent."""
     if wants_agent(appliance):
         tree = base_tree(AGENT_BASE)
         yield Request(AGENT_ROOT, tree.packages, tree.without)
 
 
 def wants_wifi(appliance: Appliance) -> bool:
-    """Say whether the file asks for WiFi, be it only that a card can be told a network."""
+    """Tell whether the file has WiFi, if only for a network that is set on the card."""
     return appliance.network is not None and appliance.network.wifi is not None
 
 
 def wifi_requests(appliance: Appliance, board: Board) -> Iterator[Request]:
-    """Give what the radio needs of the archive: the board's firmware, and the countries' rules."""
+    """Yield the request for the radio: the board's firmware, and the regulatory database."""
     if board.wifi is not None and wants_wifi(appliance):
         yield Request("wifi", (*board.wifi.packages, _RULES_PACKAGE), _FIRMWARE_WITHOUT)

@@ -30,7 +30,7 @@ PREFIX: Final = "aarch64-linux-gnu-"
 
 @dataclass(frozen=True)
 class KernelFiles(Step):
-    """Files of the kernel's source, out of Debian's package of it; an output each, by path."""
+    """Files of Debian's package of the kernel's source; one output for each, by path."""
 
     package: Blob
     files: tuple[str, ...]
@@ -38,15 +38,15 @@ class KernelFiles(Step):
     @property
     def title(self) -> str:
         """What is being made."""
-        return f"take {', '.join(PurePosixPath(name).name for name in self.files)} of the kernel"
+        return f"extract {', '.join(PurePosixPath(name).name for name in self.files)} of the kernel"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Read the archive of the source as far as needed.
+        """Extract the files, and read the archive no further than needed.
 
         Raises InputError ``modules.no-kernel-file``.
         """
-        left = set(self.files)
-        found: dict[str, Blob] = {}
+        missing = set(self.files)
+        outputs: dict[str, Blob] = {}
         path = job.store.verified(self.package)
         with data_stream(job.runner, path) as outer:
             for archive in read_tar(outer, "the kernel's source"):
@@ -55,21 +55,21 @@ class KernelFiles(Step):
                 source = Inflated(Chunks(iter(archive.content())), unxz())
                 for entry in read_tar(source, archive.path):
                     name = entry.path.partition("/")[2]
-                    if name in left and entry.kind is Kind.FILE:
-                        found[name] = job.store.add_stream(entry.content())
-                        left.remove(name)
-                    if not left:
-                        return found
+                    if name in missing and entry.kind is Kind.FILE:
+                        outputs[name] = job.store.add_stream(entry.content())
+                        missing.remove(name)
+                    if not missing:
+                        return outputs
         raise InputError(
             "modules.no-kernel-file",
-            f"the kernel's source has no file {', '.join(sorted(left))}",
-            hint="mend `source:` in module.yml: paths begin at the top of the kernel's source",
+            f"the kernel's source has no file {', '.join(sorted(missing))}",
+            hint="correct `source:` in module.yml: paths start at the top of the kernel's source",
         )
 
 
 @dataclass(frozen=True)
 class Prebuilt(Step):
-    """A module that the user brings finished; output ``NAME.ko``."""
+    """A module that the user has built elsewhere; output ``NAME.ko``."""
 
     file: str
     content: bytes
@@ -77,7 +77,7 @@ class Prebuilt(Step):
     @property
     def title(self) -> str:
         """What is being made."""
-        return f"take {self.file}"
+        return f"copy {self.file}"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Store it."""
@@ -89,9 +89,9 @@ def module_step(folder: ModuleFolder, lock: Lock, machine: str = "") -> Step:
 
     Its only output is the ``.ko``. `machine` is the build machine's kind (uname -m).
     """
-    finished = folder.prebuilt()
-    if finished is not None:
-        return Prebuilt(folder.file, finished)
+    prebuilt = folder.prebuilt()
+    if prebuilt is not None:
+        return Prebuilt(folder.file, prebuilt)
     kernel = required_kernel(lock, str(folder.path))
     files: dict[str, Source] = dict(folder.sources())
     files |= _kernel_files(folder, lock)
@@ -110,9 +110,9 @@ def required_kernel(lock: Lock, place: str) -> LockedKernel:
     if kernel is None:
         raise InputError(
             "modules.no-kernel",
-            "a module is built for Debian's kernel, and the lock has none",
+            "modules are built for Debian's kernel, and the lock has no such kernel",
             place=place,
-            hint="leave `kernel: image:` out, or let that image carry the module",
+            hint="remove `kernel: image:`, or use an image that contains the module",
         )
     return kernel
 
@@ -129,12 +129,12 @@ def _tool(package: Package) -> Tool:
 
 
 def commands(file: str, kernel: LockedKernel) -> tuple[tuple[str, ...], ...]:
-    """Return what makes `file` in /source: kbuild, and a strip as Debian does it."""
+    """Return the commands that make `file` in /source: kbuild, and Debian's strip."""
     kbuild = (
         "make", "-s", "-C", f"/usr/src/linux-headers-{kernel.release}", f"M={WORK}", "ARCH=arm64",
         f"CROSS_COMPILE={PREFIX}", f"CC={PREFIX}{COMPILER}",
         f"KCFLAGS=-ffile-prefix-map={WORK}/=",
-        # Type information for tracing: it takes pahole, and is not needed to load.
+        # Type information for tracing needs pahole; modules load without it.
         "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
     )  # fmt: skip
     return (kbuild, (f"{PREFIX}strip", "--strip-debug", file))
@@ -149,7 +149,7 @@ def _kernel_files(folder: ModuleFolder, lock: Lock) -> dict[str, Source]:
 
 
 def symbols(lock: Lock, kernel: LockedKernel) -> Extracted:
-    """Return the step that takes Module.symvers: the version of each symbol of the kernel."""
+    """Return the step that extracts Module.symvers: the version of each kernel symbol."""
     name = f"linux-headers-{kernel.release}"
     packages = tuple(
         UnpackedPackage(f"{one.name}_{one.version}", one.blob)

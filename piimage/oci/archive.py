@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import IO, Final
 
 from piimage import host
-from piimage.durable import PUBLIC, write_chunks
+from piimage.durable import PUBLIC, temporary_folder, write_chunks
 from piimage.errors import InputError, PiimageError
 from piimage.oci import models
 from piimage.oci.layout import MARKER, Layout, top_index
@@ -53,10 +51,12 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
 
 
 def _export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path) -> None:
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with temporary_folder(target.parent, f".{target.name}.") as scratch:
+        draft = scratch / target.name
+        draft.mkdir()
+        draft.chmod(0o755)
         for entry in _layout_tree(layout, images):
-            path = beside / entry.path
+            path = draft / entry.path
             if entry.kind is Kind.DIRECTORY:
                 path.mkdir()
                 path.chmod(0o755)
@@ -64,11 +64,7 @@ def _export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Pat
                 with path.open("wb") as out:
                     out.writelines(entry.content())
                 path.chmod(0o644)
-        beside.chmod(0o755)
-        beside.rename(target)
-    except BaseException:
-        shutil.rmtree(beside)
-        raise
+        draft.rename(target)
 
 
 def export_archive(

@@ -1,1 +1,1 @@
-"""One container folder to an OCI image: its tag, its lock, building, sending, listing."""
+"""From one container folder to an OCI image: its tag and lock; build, push, list."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from piimage.locking.inputs import Inputs
 from piimage.oci.models import Platform
 from piimage.oci.reference import Reference
 from piimage.pkg.image import Built, put_together
-from piimage.pkg.locking import Pins, current_lock
+from piimage.pkg.locking import Pins, lock_of
 from piimage.pkg.source import ORG, Dockerfile, Source, reference
 from piimage.pkg.tag import HASH, content_hash
-from piimage.pkg.workshop import Workshop
 from piimage.run import Runner
 
 
 def show_tag(source: Source, runner: Runner, org: str = ORG, tag: str = HASH) -> Reference:
-    """Return what the image of `source` is called as it is now."""
+    """Return the name of the image for the present content of `source`."""
     content = content_hash(runner, source.inputs) if HASH in tag else ""
     return reference(source, content, org, tag)
 
@@ -24,18 +24,18 @@ def build(
     source: Source,
     platforms: Sequence[Platform],
     pins: Pins,
-    workshop: Workshop,
+    inputs: Inputs,
     org: str = ORG,
     tag: str = HASH,
 ) -> Built:
-    """Build the image of `source` for `platforms` and name it in the store's layout."""
-    lock = current_lock(source, platforms, pins, workshop)
+    """Build the image of `source` for `platforms`, and name it in the layout of the store."""
+    lock = lock_of(source, platforms, pins, inputs)
     if isinstance(source.recipe, Dockerfile):
-        from piimage.pkg.dockerfiles import build as build_parts  # noqa: PLC0415  # needs the SDK
+        from piimage.pkg.dockerfiles import build_dockerfile as build_parts  # noqa: PLC0415  # needs the SDK
     else:
         from piimage.pkg.composing import compose as build_parts  # noqa: PLC0415
-    parts = [build_parts(source, platform, lock, workshop) for platform in platforms]
-    # The lock is part of the content, so it is hashed when it is as it stays.
-    content = content_hash(workshop.runner, source.inputs)
+    parts = [build_parts(source, platform, lock, inputs) for platform in platforms]
+    # The lock is part of the content, so the hash is taken after the lock is written.
+    content = content_hash(inputs.runner, source.inputs)
     name = reference(source, content, org, tag)
-    return put_together(source, content, name, parts, workshop.layout)
+    return put_together(source, content, name, parts, inputs.layout)

@@ -1,4 +1,4 @@
-"""A container folder with a service.yml, composed for one platform."""
+"""The image of a container folder with a service.yml, for one platform."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from piimage.config.container import (
     with_user,
 )
 from piimage.lock import Lock
-from piimage.locking.folders import Folder
+from piimage.locking.fetching import make
+from piimage.locking.folders import ContainerFolder
+from piimage.locking.inputs import Inputs
+from piimage.locking.platforms import for_platform
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
 from piimage.pkg.layers import ImageLayer, packed
-from piimage.pkg.locking import folder, for_platform
+from piimage.pkg.locking import folder
 from piimage.pkg.source import AMD64, Source
-from piimage.pkg.workshop import Workshop
 from piimage.plan.composed import composed
 from piimage.sbom.ledger import Page
-from piimage.steps import Builder, Job
 
 if TYPE_CHECKING:
     from piimage.config.service import Service
 
-# What base-files would bring: the loader's path that every amd64 program names.
+# Every amd64 program names this path of the loader; Debian's base-files would provide it.
 _AMD64_LINKS: Mapping[str, str] = {"lib64": "usr/lib64"}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What an image for `platform` is put together from.
+    """The parts of an image for `platform`.
 
-    `lock` and `pages` say what it contains: its pins, and what its layers noted of their files.
+    `lock` and `pages` are for its bill: the pins, and the origins of the files in its layers.
     """
 
     platform: Platform
@@ -49,70 +50,56 @@ class Parts:
     pages: tuple[Page, ...]
 
 
-def compose(source: Source, platform: Platform, lock: Lock, workshop: Workshop) -> Parts:
-    """Compose `source` from the packages of `lock`, fetched where the store lacks them.
+def compose(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> Parts:
+    """Compose `source` from the packages of `lock`, which are fetched if need be.
 
-    Raises what the folder's tree and the packages deserve.
+    Raises InputError if service.yml or its packages are invalid.
     """
-    whole = folder(source)
-    assert whole is not None  # noqa: S101  # a Dockerfile is built, not composed
-    own = for_platform(lock, platform)
-    layers, execution, config = composed(_fitted(whole, platform), own)
+    described = folder(source)
+    assert described is not None  # noqa: S101  # an engine builds Dockerfiles
+    pins = for_platform(lock, platform)
+    layers, execution, config = composed(_fitted(described, platform), pins)
     steps = tuple(ImageLayer(layer) for layer in layers)
-    job = _made(steps, own, workshop)
-    label = _portable(with_user(config, execution.user), workshop)
+    job = make(steps, pins, inputs)
+    label = _portable(with_user(config, execution.user), inputs)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
         _complete(execution, config),
         {LABEL: to_label(label)},
-        own,
+        pins,
         tuple(Page.decode(job.file(step, "files").read_bytes()) for step in steps),
     )
 
 
-def _fitted(whole: Folder, platform: Platform) -> Folder:
+def _fitted(folder: ContainerFolder, platform: Platform) -> ContainerFolder:
     if platform != AMD64:
-        return whole
-    service: Service = whole.service
+        return folder
+    service: Service = folder.service
     links = {**_AMD64_LINKS, **service.links}
-    return replace(whole, service=service.model_copy(update={"links": links}))
-
-
-def _made(steps: tuple[ImageLayer, ...], lock: Lock, workshop: Workshop) -> Job:
-    builder = Builder(workshop.store, workshop.runner, workshop.emit)
-    wanted = {blob.sha256 for step in builder.pending(*steps) for blob in step.blobs()}
-    packages = [one for one in lock.packages if one.sha256 in wanted]
-    if not all(workshop.store.has(one.blob) for one in packages):
-        workshop.sources().fetcher().fetch(packages)
-    wheels = [one for one in lock.wheels if one.sha256 in wanted]
-    if not all(workshop.store.has(one.blob) for one in wheels):
-        from piimage.locking.wheels import fetch_wheels  # noqa: PLC0415  # seldom needed
-
-        fetch_wheels(lock, wanted, workshop.store, workshop.sources().wheels)
-    return builder.build(*steps)
+    return replace(folder, service=service.model_copy(update={"links": links}))
 
 
 def _complete(execution: Execution, config: ContainerConfig) -> Execution:
-    """Return `execution` with what `config:` says of the program, for engines that read no label.
+    """Return `execution` with the program of `config:`, for engines that do not read the label.
 
-    There `env:` and `command:` replace, as they do here.
+    `env:` and `command:` replace those of the image.
     """
-    said: dict[str, object] = {}
+    update: dict[str, object] = {}
     if config.env is not None:
-        said["env"] = config.env
+        update["env"] = config.env
     if config.cwd is not None:
-        said["working_dir"] = config.cwd
+        update["working_dir"] = config.cwd
     if config.user is not None:
-        said["user"] = config.user
+        update["user"] = config.user
     if config.command is not None:
-        said |= {"entrypoint": config.command, "cmd": None}
-    return execution.model_copy(update=said)
+        update |= {"entrypoint": config.command, "cmd": None}
+    return execution.model_copy(update=update)
 
 
-def _portable(config: ContainerConfig, workshop: Workshop) -> ContainerConfig:
+def _portable(config: ContainerConfig, inputs: Inputs) -> ContainerConfig:
     """Return `config` without the path of a file on this machine."""
     if config.seccomp not in PROFILE_WORDS:
-        text = "a label cannot carry a seccomp profile: name it again where the image is used"
-        workshop.emit(events.Warning(text))
+        text = "a label cannot contain a seccomp profile: name the file where the image is used"
+        inputs.emit(events.Warning(text))
     return portable(config)

@@ -1,85 +1,94 @@
-"""A built image out of the store: to a file, into the local engine, to a registry."""
+"""Delivery of a built image: to a file, into the local engine, to a registry."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from piimage.durable import beside
 from piimage.errors import InputError
+from piimage.locking.inputs import Inputs
 from piimage.oci.archive import export_archive, export_folder
-from piimage.oci.layout import Layout
 from piimage.oci.models import canonical_json
 from piimage.oci.reference import Reference
-from piimage.oci.registry import Access, Registry
+from piimage.oci.registry import Registry
 from piimage.pkg.image import Built
-from piimage.pkg.workshop import Workshop
 
 FORMS: Final = ("oci", "docker")
 
 
-def write_file(built: Built, target: Path, form: str, workshop: Workshop) -> None:
+def write_file(built: Built, target: Path, form: str, inputs: Inputs) -> None:
     """Write an OCI archive of all platforms and bills, or a docker-archive of the arm64 image.
 
     Raises InputError ``pkg.form``, ``pkg.target``.
     """
     if form not in FORMS:
         raise InputError(
-            "pkg.form", f"there is no archive of the form {form!r}", place="--format",
-            hint=f"it is one of {', '.join(FORMS)}",
+            "pkg.form", f"unknown archive format {form!r}", place="--format",
+            hint=f"use one of {', '.join(FORMS)}",
         )  # fmt: skip
     if not target.parent.is_dir():
         raise InputError(
-            "pkg.target", "its folder is not there", place=str(target), hint="make the folder"
+            "pkg.target",
+            "the folder of this file does not exist",
+            place=str(target),
+            hint="make the folder",
         )
     if form == "oci":
-        export_archive(workshop.layout, {str(built.reference): built.descriptor}, target)
+        export_archive(inputs.layout, {str(built.reference): built.descriptor}, target)
         return
-    with beside(target) as draft, _docker_archive(built, workshop) as archive:
+    with beside(target) as draft, _docker_archive(built, inputs) as archive:
         shutil.copyfile(archive, draft)
 
 
-def load(built: Built, workshop: Workshop) -> str:
-    """Load the arm64 image into the engine under its name; return the id that it has there.
+def load(built: Built, inputs: Inputs) -> str:
+    """Load the arm64 image into the engine under its name; return its id in the engine.
 
     Raises PiimageError ``oci.no-engine``.
     """
     from piimage.oci.engine import Engine  # noqa: PLC0415  # the SDK is slow to import
 
-    engine = Engine(workshop.layout, workshop.runner, Path(), workshop.docker_host)
-    with engine.client() as client, _docker_archive(built, workshop) as archive:
+    engine = Engine(inputs.layout, inputs.runner, Path(), inputs.docker_host)
+    with engine.client() as client, _docker_archive(built, inputs) as archive:
         with archive.open("rb") as stream:
             client.images.load(stream)
         return str(client.images.get(str(built.reference)).id)
 
 
-def push(built: Built, access: Access, workshop: Workshop) -> Reference:
-    """Send the image, all platforms and bills of it; return its reference by digest.
+def push(built: Built, credentials: Path | None, inputs: Inputs) -> Reference:
+    """Push the image with all its platforms and bills; return its reference by digest.
 
-    Raises what `Registry.push` raises.
+    `credentials` is as for `login_file`. Raises what that and `Registry.push` raise.
     """
-    layout = Layout(workshop.store)
-    return Registry(layout, workshop.runner, access).push(built.reference, built.descriptor)
+    with ExitStack() as stack:
+        access = inputs.access
+        if credentials is not None:
+            scratch = stack.enter_context(inputs.store.scratch())
+            login = login_file(credentials, built.reference.registry, scratch)
+            access = replace(access, auth_file=stack.enter_context(login))
+        registry = Registry(inputs.layout, inputs.runner, access)
+        return registry.push(built.reference, built.descriptor)
 
 
 @contextmanager
-def _docker_archive(built: Built, workshop: Workshop) -> Iterator[Path]:
-    with workshop.store.scratch() as scratch:
+def _docker_archive(built: Built, inputs: Inputs) -> Iterator[Path]:
+    with inputs.store.scratch() as scratch:
         folder, archive = scratch / "image", scratch / "image.tar"
-        export_folder(workshop.layout, {"image": built.images[0].descriptor}, folder)
+        export_folder(inputs.layout, {"image": built.images[0].descriptor}, folder)
         target = f"docker-archive:{archive}:{built.reference}"
-        workshop.runner.run(["skopeo", "copy", "-q", f"oci:{folder}:image", target])
+        inputs.runner.run(["skopeo", "copy", "-q", f"oci:{folder}:image", target])
         yield archive
 
 
 @contextmanager
 def login_file(credentials: Path, registry: str | None, scratch: Path) -> Iterator[Path]:
-    """Give an auth file for `registry` with the ``USER:PASSWORD`` that `credentials` holds.
+    """Yield an auth file for `registry` with the ``USER:PASSWORD`` from the file `credentials`.
 
-    So the password is in no command line. Raises InputError ``pkg.credentials``.
+    A file keeps the password out of command lines. Raises InputError ``pkg.credentials``.
     """
     import base64  # noqa: PLC0415
 
@@ -89,7 +98,7 @@ def login_file(credentials: Path, registry: str | None, scratch: Path) -> Iterat
         raise _no_credentials(credentials, "the file cannot be read") from error
     user, colon, password = text.partition(":")
     if not (user and colon and password) or "\n" in text:
-        raise _no_credentials(credentials, "the file holds no USER:PASSWORD")
+        raise _no_credentials(credentials, "the file has no line USER:PASSWORD")
     login = base64.b64encode(text.encode()).decode()
     target = scratch / "auth.json"
     target.touch(mode=0o600)
@@ -101,8 +110,8 @@ def login_file(credentials: Path, registry: str | None, scratch: Path) -> Iterat
         target.unlink()
 
 
-def _no_credentials(place: Path, what: str) -> InputError:
+def _no_credentials(place: Path, message: str) -> InputError:
     return InputError(
-        "pkg.credentials", what, place=str(place),
-        hint="write one line USER:PASSWORD into it (mode 0600), or log in with `skopeo login`",
+        "pkg.credentials", message, place=str(place),
+        hint="write one line USER:PASSWORD into the file (mode 0600), or use `skopeo login`",
     )  # fmt: skip

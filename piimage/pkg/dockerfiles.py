@@ -1,4 +1,4 @@
-"""A container folder with a Dockerfile, built by buildx for one platform."""
+"""The image of a container folder with a Dockerfile, built by buildx for one platform."""
 
 from __future__ import annotations
 
@@ -6,47 +6,40 @@ import os
 from collections.abc import Mapping
 
 from piimage.lock import Lock
-from piimage.oci.engine import Build, Engine, find_buildx
+from piimage.locking.inputs import Inputs
+from piimage.oci.engine import Build
 from piimage.oci.layout import Image
 from piimage.oci.models import Platform
 from piimage.oci.pack import PackedLayer
 from piimage.pkg.composing import Parts
 from piimage.pkg.locking import base_images
 from piimage.pkg.source import Dockerfile, Source
-from piimage.pkg.workshop import Workshop
 
 _BASE_NAME = "org.opencontainers.image.base.name"
 _BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
-def build(source: Source, platform: Platform, lock: Lock, workshop: Workshop) -> Parts:
-    """Build `source` on the base images of `lock`, which are pulled where the store lacks them.
+def build_dockerfile(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> Parts:
+    """Build `source` on the base images of `lock`, which are pulled if need be.
 
     Raises what `Engine.build` and `Registry.pull` raise.
     """
     recipe = source.recipe
-    assert isinstance(recipe, Dockerfile)  # noqa: S101  # what has a service.yml is composed
+    assert isinstance(recipe, Dockerfile)  # noqa: S101  # folders with a service.yml are composed
     names = base_images(source)
     pins = [lock.image(name) for name in names]
-    bases = workshop.sources().images().have(pins, platform)
-    engine = Engine(
-        workshop.layout,
-        workshop.runner,
-        find_buildx(),
-        workshop.docker_host,
-        workshop.builder,
-        workshop.emit,
-    )
+    bases = inputs.images().have(pins, platform)
     relative = os.path.relpath(recipe.path, recipe.context)
-    built = engine.build(Build(recipe.context, bases, relative, recipe.arguments, platform))
-    layers = tuple(PackedLayer(part, diff_id) for part, diff_id in built.layers)
-    execution = built.config.execution
+    build = Build(recipe.context, bases, relative, recipe.arguments, platform)
+    image = inputs.engine().build(build)
+    layers = tuple(PackedLayer(part, diff_id) for part, diff_id in image.layers)
+    execution = image.config.execution
     labels = {**(execution.labels or {}), **_base_labels(bases)}
     return Parts(platform, layers, execution, labels, lock, ())
 
 
 def _base_labels(bases: Mapping[str, Image]) -> Mapping[str, str]:
-    """Return the labels that name the base (image-spec, annotations.md), where there is one."""
+    """Return the labels of a single base image (image-spec, annotations.md)."""
     if len(bases) != 1:
         return {}
     ((name, image),) = bases.items()

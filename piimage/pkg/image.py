@@ -1,4 +1,4 @@
-"""Parts put together: an image for each platform, its bill of materials, and one name for all."""
+"""From parts to images: one for each platform with its bill of materials, and one name for all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from piimage.pkg.composing import Parts
 
 SPDX: Final = "application/spdx+json"
-"""The media type of a bill, and the type of the artifact that carries it."""
+"""The media type of a bill, and the type of the artifact that contains it."""
 
 _CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 _TITLE: Final = "org.opencontainers.image.title"
@@ -35,21 +35,22 @@ class Built:
 
     @property
     def size(self) -> int:
-        """Bytes of the compressed layers of all platforms; a shared one counts once."""
-        return sum({p.digest: p.size for i in self.images for p in i.manifest.layers}.values())
+        """Bytes of the compressed layers of all platforms; a shared layer counts once."""
+        layers = [layer for image in self.images for layer in image.manifest.layers]
+        return sum({layer.digest: layer.size for layer in layers}.values())
 
 
 def put_together(
     source: Source, content: str, reference: Reference, parts: Sequence[Parts], layout: Layout
 ) -> Built:
-    """Store an image for each of `parts` with its bill, and let `reference` name it.
+    """Store an image with its bill for each of `parts`, and name them `reference`.
 
-    Names of earlier uncommitted states are forgotten: each lasts until the next build.
+    Names of earlier uncommitted states are removed.
     """
     labels = _labels(source, content)
-    images = tuple(_image(one, labels, layout) for one in parts)
-    for image, one in zip(images, parts, strict=True):
-        _attach_bill(source.name, image, one, layout)
+    images = tuple(_image(part, labels, layout) for part in parts)
+    for image, part in zip(images, parts, strict=True):
+        _attach_bill(source.name, image, part, layout)
     descriptor = images[0].descriptor
     if len(images) > 1:
         entries = tuple(image.descriptor for image in images)
@@ -63,7 +64,7 @@ def _is_outdated(name: str, reference: Reference) -> bool:
 
 
 def _labels(source: Source, content: str) -> Mapping[str, str]:
-    """Return the standard labels (image-spec, annotations.md): only what the content decides."""
+    """Return the standard labels (image-spec, annotations.md) that depend on the content alone."""
     labels = {_TITLE: source.name, _REVISION: content}
     if not isinstance(source.recipe, Dockerfile) and source.recipe.license:
         labels[_LICENCES] = source.recipe.license
@@ -71,7 +72,7 @@ def _labels(source: Source, content: str) -> Mapping[str, str]:
 
 
 def _image(parts: Parts, labels: Mapping[str, str], layout: Layout) -> Image:
-    # What a Dockerfile's own LABEL says stands.
+    # A LABEL of the Dockerfile takes precedence.
     execution = parts.execution.model_copy(update={"labels": {**labels, **parts.labels}})
     platform = parts.platform
     config = ImageConfig(
@@ -90,7 +91,7 @@ def _attach_bill(name: str, image: Image, parts: Parts, layout: Layout) -> None:
     from piimage.sbom.locked import components, tool_version  # noqa: PLC0415  # not for a tag
     from piimage.sbom.model import bill  # noqa: PLC0415
 
-    found = bill(name, image.descriptor.digest, components(parts.lock, parts.pages))
-    text = spdx.encode(replace(found, purpose="CONTAINER"), tool_version())
+    contents = bill(name, image.descriptor.digest, components(parts.lock, parts.pages))
+    text = spdx.encode(replace(contents, purpose="CONTAINER"), tool_version())
     blob = layout.store.add_bytes(text)
     layout.add_referrer(image.descriptor, SPDX, [Descriptor.of(SPDX, blob)])

@@ -1,4 +1,4 @@
-"""Layers of a container folder as images have them, without a squashfs on the way."""
+"""Layers of a container folder in the format of images, made without a squashfs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from piimage.store import Blob
 class ImageLayer(Step):
     """A layer as a gzip tar.
 
-    Outputs: ``gzip``; ``diff-id``, the digest of the tar; ``files``, from what each file came.
+    Outputs: ``gzip``; ``diff-id``, the digest of the tar; ``files``, the origin of each file.
     """
 
     layer: Layer
@@ -28,11 +28,11 @@ class ImageLayer(Step):
         return self.layer.title
 
     def needs(self) -> tuple[Step, ...]:
-        """Return what the layer needs: its tree is packed here, not its squashfs."""
+        """Return what the tree of the layer needs."""
         return self.layer.needs()
 
     def blobs(self) -> tuple[Blob, ...]:
-        """Return the blobs of the layer's tree."""
+        """Return the blobs of the tree."""
         return self.layer.blobs()
 
     def make(self, job: Job) -> Mapping[str, Blob]:
@@ -47,6 +47,6 @@ class ImageLayer(Step):
 
 
 def packed(step: ImageLayer, job: Job) -> PackedLayer:
-    """Return what `step` has made."""
+    """Return the layer that `step` has made."""
     diff_id = job.file(step, "diff-id").read_text()
     return PackedLayer(Descriptor.of(LAYER_GZIP, job.blob(step, "gzip")), diff_id)

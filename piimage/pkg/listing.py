@@ -1,4 +1,4 @@
-"""The verb ``pkg ls``: the images that the store's layout names."""
+"""The verb ``pkg ls``: the named images in the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Attached:
 
 @dataclass(frozen=True)
 class Row:
-    """A named image; `size` is the bytes of its compressed layers, a shared one counted once."""
+    """A named image; `size` is the bytes of its compressed layers, shared ones counted once."""
 
     name: str
     tag: str
@@ -34,9 +34,9 @@ class Row:
 
 
 def rows(layout: Layout) -> tuple[Row, ...]:
-    """Return what is named, by name; what was cleaned away is left out."""
-    found = (_row(layout, name, entry) for name, entry in sorted(layout.names().items()))
-    return tuple(row for row in found if row is not None)
+    """Return the named images, sorted by name, without those that were deleted from the store."""
+    rows = (_row(layout, name, entry) for name, entry in sorted(layout.names().items()))
+    return tuple(row for row in rows if row is not None)
 
 
 def _row(layout: Layout, name: str, entry: Descriptor) -> Row | None:
@@ -50,14 +50,15 @@ def _row(layout: Layout, name: str, entry: Descriptor) -> Row | None:
     if not all(layout.store.has(part.blob) for part in parts):
         return None
     reference = parse(name)
-    subjects = [entry, *(one for one, _ in manifests if one.digest != entry.digest)]
+    descriptors = [descriptor for descriptor, _ in manifests]
+    subjects = [entry, *(other for other in descriptors if other.digest != entry.digest)]
     return Row(
         reference.name,
         reference.tag or "",
         entry.digest,
-        tuple(_platform(layout, one, manifest) for one, manifest in manifests),
+        tuple(_platform(layout, descriptor, manifest) for descriptor, manifest in manifests),
         sum({part.digest: part.size for _, m in manifests for part in m.layers}.values()),
-        tuple(one for subject in subjects for one in _attached(layout, subject)),
+        tuple(artifact for subject in subjects for artifact in _attached(layout, subject)),
     )
 
 
@@ -78,5 +79,6 @@ def _platform(layout: Layout, entry: Descriptor, manifest: Manifest) -> str:
 
 
 def _attached(layout: Layout, subject: Descriptor) -> Iterator[Attached]:
-    for one in layout.referrers(subject):
-        yield Attached(one.artifact_type or one.media_type, one.digest, subject.digest)
+    for referrer in layout.referrers(subject):
+        kind = referrer.artifact_type or referrer.media_type
+        yield Attached(kind, referrer.digest, subject.digest)

@@ -1,4 +1,4 @@
-"""A container folder: what it is called, and how it is built."""
+"""A container folder: its name, and how it is built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLATFORMS: Final = {"linux/arm64": ARM64, "linux/amd64": AMD64}
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """A Dockerfile, the folder that it may copy from, and its build arguments."""
+    """A Dockerfile, the folder that it may copy files from, and its build arguments."""
 
     path: Path
     context: Path
@@ -35,7 +35,7 @@ class Dockerfile:
 
 @dataclass(frozen=True)
 class Source:
-    """A container folder: composed from `service`, or else built from `dockerfile`."""
+    """A container folder; its recipe is a service.yml or a Dockerfile."""
 
     path: Path
     name: str
@@ -43,8 +43,8 @@ class Source:
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The folder, and what lies outside of it and reaches the image; for the tag."""
-        outside = [one for one in self._used() if not one.is_relative_to(self.path)]
+        """The folder, and the paths outside it that the image depends on; for the tag."""
+        outside = [path for path in self._used() if not path.is_relative_to(self.path)]
         return (self.path, *sorted(set(outside)))
 
     def _used(self) -> Iterator[Path]:
@@ -52,7 +52,7 @@ class Source:
             yield from (self.recipe.path, self.recipe.context)
             return
         yield from (Path(folder) for folder in self.recipe.python)
-        yield from (Path(one.source) for one in self.recipe.files if one.source)
+        yield from (Path(file.source) for file in self.recipe.files if file.source)
 
 
 def open_source(
@@ -61,18 +61,18 @@ def open_source(
     context: Path | None = None,
     arguments: dict[str, str] | None = None,
 ) -> Source:
-    """Return the container folder `folder`; `dockerfile` is built even beside a service.yml.
+    """Return the container folder `folder`; `dockerfile` takes precedence over a service.yml.
 
-    What it copies lies within `folder`, or within `context` if that is given. Raises InputError
-    ``pkg.no-folder``, ``pkg.no-recipe``, ``config.outside``, and what the service.yml deserves.
+    It may read files from `folder`, or from `context` if that is given. Raises InputError
+    ``pkg.no-folder``, ``pkg.no-recipe``, ``config.outside``, and the errors of its service.yml.
     """
     path = _absolute(folder)
     if not path.is_dir():
         raise InputError(
             "pkg.no-folder",
-            "there is no such folder",
+            "the folder does not exist",
             place=str(folder),
-            hint="name a folder that holds a service.yml or a Dockerfile",
+            hint="name a folder with a service.yml or a Dockerfile",
         )
     if dockerfile is None and (path / "service.yml").is_file():
         service = load_folder(path, _absolute(context) if context else None)
@@ -81,7 +81,7 @@ def open_source(
     if not recipe.is_file():
         raise InputError(
             "pkg.no-recipe",
-            f"there is no {'service.yml and no Dockerfile' if dockerfile is None else dockerfile}",
+            f"there is no {'service.yml or Dockerfile' if dockerfile is None else dockerfile}",
             place=str(folder),
             hint="write a service.yml (docs/containers.md), or name the file: --dockerfile FILE",
         )
@@ -96,9 +96,9 @@ def _absolute(path: Path) -> Path:
 
 
 def reference(source: Source, content: str, org: str = ORG, tag: str = HASH) -> Reference:
-    """Return what the image of `source`, whose content has the hash `content`, is called.
+    """Return the name of the image of `source`, whose content has the hash `content`.
 
-    `org` may name a registry (``HOST:PORT/TEAM``); in `tag` ``{{.Hash}}`` stands for the hash.
+    `org` may name a registry (``HOST:PORT/TEAM``); ``{{.Hash}}`` in `tag` stands for the hash.
     Raises InputError ``oci.reference``.
     """
     name = f"{org.strip('/')}/{source.name}" if org else source.name
@@ -106,7 +106,7 @@ def reference(source: Source, content: str, org: str = ORG, tag: str = HASH) -> 
 
 
 def platforms(words: tuple[str, ...]) -> tuple[Platform, ...]:
-    """Return the platforms that `words` (each one or more by commas) name; arm64 is always one.
+    """Return the platforms that `words` name, separated by commas; arm64 is always among them.
 
     Raises InputError ``pkg.platform``.
     """
@@ -115,8 +115,11 @@ def platforms(words: tuple[str, ...]) -> tuple[Platform, ...]:
         if name not in PLATFORMS and name != str(ARM64):
             raise InputError(
                 "pkg.platform",
-                f"no image can be built for {name!r}",
+                f"piimage cannot build for {name!r}",
                 place="--platform",
-                hint=f"it is one or more of {', '.join(PLATFORMS)}",
+                hint=f"use one or more of {', '.join(PLATFORMS)}",
             )
-    return (ARM64, *(one for name, one in PLATFORMS.items() if name in names and one != ARM64))
+    return (
+        ARM64,
+        *(value for name, value in PLATFORMS.items() if name in names and value != ARM64),
+    )

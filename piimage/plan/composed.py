@@ -10,7 +10,7 @@ from piimage.compose.layers import Layer
 from piimage.compose.python import Python
 from piimage.config.container import ContainerConfig, merge, secure_defaults
 from piimage.lock import Lock
-from piimage.locking.folders import Folder, base_tree, folder_target
+from piimage.locking.folders import ContainerFolder, base_tree, folder_target
 from piimage.oci.models import Execution
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
 """Layers (lowest first), program, and defaults."""
 
 
-def composed(folder: Folder, lock: Lock) -> Made:
+def composed(folder: ContainerFolder, lock: Lock) -> Made:
     """Return the layers of a container folder (lowest first), its program, and its defaults."""
     service = folder.service
     base = None
@@ -41,7 +41,7 @@ def composed(folder: Folder, lock: Lock) -> Made:
     return layers, execution, merge(secure_defaults(), service.container)
 
 
-def _python(folder: Folder, lock: Lock) -> Python:
+def _python(folder: ContainerFolder, lock: Lock) -> Python:
     service = folder.service
     target = folder_target(folder, lock)
     pins = lock.wheels_of(folder.root) if service.wheels or service.sources else ()

@@ -23,9 +23,9 @@ from piimage.container.bundle import folder_name
 from piimage.container.spec import READ_ONLY, ROOTS, ContainerKind, container_ids
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
-from piimage.locking.dockerfiles import base_images, says_label
+from piimage.locking.dockerfiles import base_images, sets_label
 from piimage.locking.folders import entries, folder_of
-from piimage.locking.grants import asking, gathering, require_consent, require_granted
+from piimage.locking.grants import gathering, label_request, require_consent, require_granted
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
 from piimage.plan.composed import Made, composed
@@ -111,7 +111,7 @@ class _Labels:
         assert name is not None  # noqa: S101  # an entry that is not composed has an image
         image = self.images[name]
         execution = image.config.execution
-        one = asking(entry, f"{kind}.{entry.name}", execution, name)
+        one = label_request(entry, f"{kind}.{entry.name}", execution, name)
         if one.label is None:
             return image_layers(image), execution, secure_defaults()
         if entry.image is not None:
@@ -136,7 +136,7 @@ class _Labels:
         named = [self._pins[one] for one in base_images(folder)]
         said = _text_of(execution)
         same = [p for p in named if _text_of(self.images[p.reference].config.execution) == said]
-        return same or ([] if says_label(folder) else named)
+        return same or ([] if sets_label(folder) else named)
 
 
 def _text_of(execution: Execution) -> str | None:

@@ -1,1 +1,1 @@
-"""An appliance booted in the emulator and held against its file's section `test:`."""
+"""Boots an appliance in the emulator and runs the checks of its file's section `test:`."""

@@ -1,4 +1,4 @@
-"""The checks of the section `test:`, each tried until it passes or its time is over."""
+"""The checks of the section `test:`; each is retried until it passes or its timeout ends."""
 
 from __future__ import annotations
 
@@ -16,86 +16,88 @@ from piimage.testing.shell import Shell
 _RUNC: Final = ("runc", "--root", "/run/containerd/runc/services.linuxkit", "exec")
 _STATUS: Final = re.compile(r"HTTP/\d(?:\.\d)? (\d{3})")
 _PAUSE: Final = 1.0
-_LEAST: Final = 2.0  # seconds that even the last try gets
+_LEAST: Final = 2.0  # seconds, the minimum for each try
 _SHOWN: Final = 2000
 
 Lines = Callable[[], Sequence[Line]]
 Try = Callable[[float], str | None]
-"""One try within so many seconds: why it failed, or None."""
+"""Takes the seconds for one try; returns the reason of its failure, or None."""
 
 
 def make_check(check: Check, shell: Shell | None, console: Lines) -> Outcome:
-    """Try `check` until it passes or its timeout is over.
+    """Retry `check` until it passes or its timeout ends.
 
     `shell` may be None for a check of the console.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     attempt = _attempt(check, shell, console)
-    reason = ""
+    previous = ""
     while True:
-        left = began + check.timeout - time.monotonic()
+        left = started + check.timeout - time.monotonic()
         try:
-            why = attempt(max(left, _LEAST))
+            reason = attempt(max(left, _LEAST))
         except PiimageError as error:
-            # A last try that was cut short says less than the one before it.
-            why = reason if reason and error.code == "run.timeout" else str(error)
-        seconds = time.monotonic() - began
-        if why is None:
+            # The reason of the previous try says more than the timeout of the last one.
+            reason = previous if previous and error.code == "run.timeout" else str(error)
+        seconds = time.monotonic() - started
+        if reason is None:
             return Outcome(check.title, seconds)
-        reason = why
+        previous = reason
         if seconds + _PAUSE >= check.timeout:
-            return Outcome(check.title, seconds, failure=f"{why}\n(tried for {check.timeout:g} s)")
+            failure = f"{reason}\n(tried for {check.timeout:g} s)"
+            return Outcome(check.title, seconds, failure=failure)
         time.sleep(_PAUSE)
 
 
 def _attempt(check: Check, shell: Shell | None, console: Lines) -> Try:
     if check.console is not None:
         text = check.console
-        return lambda _: _look(check, text, console())
-    assert shell is not None  # noqa: S101  # required before anything is booted
-    there = shell
+        return lambda _: _check_console(check, text, console())
+    assert shell is not None  # noqa: S101  # verified before the boot
+    board = shell
     if check.http is not None:
         address = check.http
-        return lambda timeout: _ask(check, address, there, timeout)
-    return lambda timeout: _run(check, there, timeout)
+        return lambda timeout: _check_http(check, address, board, timeout)
+    return lambda timeout: _check_run(check, board, timeout)
 
 
-def _look(check: Check, text: str, lines: Sequence[Line]) -> str | None:
-    found = [line.text for line in lines if text in line.text]
-    if not found:
+def _check_console(check: Check, text: str, lines: Sequence[Line]) -> str | None:
+    matching = [line.text for line in lines if text in line.text]
+    if not matching:
         last = "\n".join(line.text for line in lines[-10:])
         return f"the console never showed {text!r}; its last lines:\n{last}"
-    return answer_fault(check, "\n".join(found))
+    return output_fault(check, "\n".join(matching))
 
 
-def _run(check: Check, shell: Shell, timeout: float) -> str | None:
+def _check_run(check: Check, shell: Shell, timeout: float) -> str | None:
     argv = check.run or ()
     if check.service is not None:
         argv = (*_RUNC, check.service, *argv)
-    done = shell.run(argv, timeout)
-    answer = (done.stdout + done.stderr).decode(errors="replace")
-    if done.status != check.exit_code:
-        return f"it exited with {done.status}, not {check.exit_code}, and said:\n{answer[-_SHOWN:]}"
-    return answer_fault(check, answer)
+    completed = shell.run(argv, timeout)
+    output = (completed.stdout + completed.stderr).decode(errors="replace")
+    if completed.status != check.exit_code:
+        shown = output[-_SHOWN:]
+        return f"the exit code is {completed.status}, not {check.exit_code}; the output:\n{shown}"
+    return output_fault(check, output)
 
 
-def _ask(check: Check, address: str, shell: Shell, timeout: float) -> str | None:
-    within = str(max(1, int(timeout)))
-    # One that refuses the connection has no status line; of several (redirects) the last counts.
-    done = shell.run(["wget", "-S", "-O", "-", "-T", within, address], timeout + 10)
-    said = done.stderr.decode(errors="replace")
-    statuses = _STATUS.findall(said)
+def _check_http(check: Check, address: str, shell: Shell, timeout: float) -> str | None:
+    seconds = str(max(1, int(timeout)))
+    # A refused connection has no status line; after redirects the last of several counts.
+    completed = shell.run(["wget", "-S", "-O", "-", "-T", seconds, address], timeout + 10)
+    headers = completed.stderr.decode(errors="replace")
+    statuses = _STATUS.findall(headers)
     if not statuses:
-        return f"no answer:\n{said.strip()[-_SHOWN:]}"
+        return f"no response:\n{headers.strip()[-_SHOWN:]}"
     if int(statuses[-1]) != check.status:
-        return f"its status is {statuses[-1]}, not {check.status}:\n{done.text[-_SHOWN:]}"
-    return answer_fault(check, done.text)
+        return f"the status is {statuses[-1]}, not {check.status}:\n{completed.text[-_SHOWN:]}"
+    return output_fault(check, completed.text)
 
 
-def answer_fault(check: Check, answer: str) -> str | None:
-    """Return why `answer` is not what `check` expects, or None."""
-    if check.expect is not None and check.expect not in answer:
-        return f"the answer does not contain {check.expect!r}:\n{answer[-_SHOWN:]}"
-    if check.matches is not None and not re.search(check.matches, answer, re.MULTILINE):
-        return f"nothing in the answer matches {check.matches!r}:\n{answer[-_SHOWN:]}"
+def output_fault(check: Check, output: str) -> str | None:
+    """Return the reason why `output` is not what `check` expects, or None."""
+    if check.expect is not None and check.expect not in output:
+        return f"the output does not contain {check.expect!r}:\n{output[-_SHOWN:]}"
+    if check.matches is not None and not re.search(check.matches, output, re.MULTILINE):
+        return f"the output does not match {check.matches!r}:\n{output[-_SHOWN:]}"
     return None

@@ -1,6 +1,6 @@
-"""Services as the console tells of them (appliance/README.md, "What is printed on the console").
+"""The state of services, read from the console (appliance/README.md, "What is printed …").
 
-Services print on that console too. Only a line that begins with the seal is the system's own.
+Services print on the console, too. Only a line that begins with the seal is the system's own.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _STARTING: Final = re.compile(r"(waiting for|restarting in)\b")
 _BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
 
 
-def _told(seal: str) -> re.Pattern[str]:
-    """Return what the system says of a service: the whole line, as half a word says nothing.
+def _state_line(seal: str) -> re.Pattern[str]:
+    """Return the pattern of a complete line in which the system reports a service's state.
 
-    The seal stands at its beginning: what follows may quote a service's own words.
+    The line begins with the seal, because later text may quote the service's own output.
     """
     return re.compile(rf"\[{re.escape(seal)}\] piimage: service (\S+): ([^\n]*)\n")
 
 
 def wait_for_boot(session: Session, seal: str, timeout: float) -> Outcome:
-    """Wait until the onboot containers are through and the services' turn has come."""
+    """Wait until the onboot containers have ended and the system starts the services."""
     title = "the system boots"
     try:
         session.wait_for(f"[{seal}] piimage: phase services\n", timeout)
@@ -41,48 +41,48 @@ def wait_for_boot(session: Session, seal: str, timeout: float) -> Outcome:
 def wait_for_services(
     session: Session, seal: str, names: Iterable[str], timeout: float
 ) -> list[Outcome]:
-    """Wait until all services `names` are up at once: healthy, or running without a health check.
+    """Wait until all services are up at the same time: healthy, or running without a health check.
 
-    Returns one outcome each, the service's place in time in `seconds`. A boot that ends early
-    fails those that were not up.
+    Returns one outcome for each service; its `seconds` count from QEMU's start. If the boot ends
+    early, the services that are not up have failed.
     """
-    wanted, pattern = set(names), _told(seal)
+    expected, pattern = set(names), _state_line(seal)
     up: dict[str, float] = {}
     last: dict[str, str] = {}
-    end = time.monotonic() + timeout
-    why = f"not within {timeout:g} s"
+    deadline = time.monotonic() + timeout
+    reason = f"not within {timeout:g} s"
     try:
-        while wanted - set(up):
-            told = session.wait_for(pattern, max(0.0, end - time.monotonic()))
-            name, what = pattern.fullmatch(told).groups()  # type: ignore[union-attr]
-            last[name] = what
-            if what in _UP:
+        while expected - set(up):
+            line = session.wait_for(pattern, max(0.0, deadline - time.monotonic()))
+            name, state = pattern.fullmatch(line).groups()  # type: ignore[union-attr]
+            last[name] = state
+            if state in _UP:
                 up[name] = session.seconds()
-            elif not _STARTING.match(what):
+            elif not _STARTING.match(state):
                 up.pop(name, None)
     except PiimageError as error:
         if error.code != "emulator.timeout":
-            why = error.message
+            reason = error.message
         elif lines := session.lines():
-            why += "; the console's last line: " + lines[-1].text
-    return [_outcome(name, up, last, why, session.seconds()) for name in sorted(wanted)]
+            reason += "; the console's last line: " + lines[-1].text
+    return [_outcome(name, up, last, reason, session.seconds()) for name in sorted(expected)]
 
 
 def _outcome(
-    name: str, up: dict[str, float], last: dict[str, str], why: str, now: float
+    name: str, up: dict[str, float], last: dict[str, str], reason: str, now: float
 ) -> Outcome:
     title = f"service {name} is up"
     if name in up:
         return Outcome(title, up[name])
-    said = f"; the last that was told of it: {last[name]}" if name in last else ""
-    return Outcome(title, now, failure=f"{name} is not up{said}\n{why}")
+    state = f"; its last state: {last[name]}" if name in last else ""
+    return Outcome(title, now, failure=f"{name} is not up{state}\n{reason}")
 
 
-def broken(lines: Sequence[Line], seal: str, name: str) -> str | None:
-    """Return the first of `lines` that tells that the service failed."""
-    pattern = _told(seal)
+def failed_state(lines: Sequence[Line], seal: str, name: str) -> str | None:
+    """Return the first state in `lines` in which the service `name` failed, or None."""
+    pattern = _state_line(seal)
     for line in lines:
-        told = pattern.search(line.text + "\n")
-        if told and told[1] == name and _BROKEN.match(told[2]):
-            return told[2]
+        match = pattern.search(line.text + "\n")
+        if match and match[1] == name and _BROKEN.match(match[2]):
+            return match[2]
     return None

@@ -1,4 +1,4 @@
-"""A shell on the emulated board: over SSH, with a key that lives as long as the test."""
+"""A shell on the emulated board over SSH, with a key that exists only for the test."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from piimage.run import Completed, Runner
 
 _KEYS: Final = "piimage/provision/authorized_keys"
 _SEAL: Final = "piimage/provision/console-seal"
-_LOST: Final = 255  # ssh(1), "EXIT STATUS": it never reached the program
+_SSH_ERROR: Final = 255  # ssh(1), "EXIT STATUS": ssh itself failed
 _PAUSE: Final = 1.0
 _OPTIONS: Final = (
     "BatchMode=yes",
     "ConnectTimeout=20",
     "IdentitiesOnly=yes",
     "LogLevel=ERROR",
-    "StrictHostKeyChecking=no",  # the board made its host key a moment ago
+    "StrictHostKeyChecking=no",  # the board has just created its host key
     "UserKnownHostsFile=/dev/null",
 )
 
 
 @dataclass(frozen=True)
 class Shell:
-    """Root's shell of the board behind `port` of this host."""
+    """The shell of root on the board, through `port` of this host."""
 
     runner: Runner
     key: Path
     port: int
 
     def run(self, argv: Sequence[str], timeout: float) -> Completed:
-        """Run `argv` on the board's own system.
+        """Run `argv` on the board, outside the containers.
 
-        Raises PiimageError ``testing.no-answer`` when nobody answers, ``run.timeout``.
+        Raises PiimageError ``testing.no-answer`` if the connection fails, ``run.timeout``.
         """
         options = [word for option in _OPTIONS for word in ("-o", option)]
-        where = ["-p", str(self.port), "-i", str(self.key), f"root@{LOCAL}"]
-        command = ["ssh", "-F", "/dev/null", *options, *where, "--", shlex.join(argv)]
-        done = self.runner.run(command, timeout=timeout, accept=range(256))
-        if done.status == _LOST:
-            said = done.stderr.decode(errors="replace").strip()
+        target = ["-p", str(self.port), "-i", str(self.key), f"root@{LOCAL}"]
+        command = ["ssh", "-F", "/dev/null", *options, *target, "--", shlex.join(argv)]
+        completed = self.runner.run(command, timeout=timeout, accept=range(256))
+        if completed.status == _SSH_ERROR:
+            output = completed.stderr.decode(errors="replace").strip()
             raise PiimageError(
                 "testing.no-answer",
-                f"nobody answers over SSH ({said})",
-                hint="has it an address ({name: dhcp, use: dhcp} under onboot:), and sshd a port?",
+                f"the board does not answer over SSH ({output})",
+                hint="give it an address with {name: dhcp, use: dhcp} under onboot:",
             )
-        return done
+        return completed
 
     def wait(self, timeout: float) -> None:
-        """Wait until somebody answers; errors as `run`."""
-        end = time.monotonic() + timeout
+        """Wait until the board answers; raises the errors of `run`."""
+        deadline = time.monotonic() + timeout
         while True:
-            left = end - time.monotonic()
+            left = deadline - time.monotonic()
             try:
                 self.run(["true"], max(left, _PAUSE))
             except PiimageError:
@@ -73,39 +73,39 @@ class Shell:
 
 
 def require_shell(appliance: Appliance, board: Board) -> None:
-    """Raise InputError ``testing.no-shell`` when nobody could log in to the emulated board."""
+    """Raise InputError ``testing.no-shell`` if SSH to the emulated board is not possible."""
     if board.emulator is None or not board.emulator.network:
         raise InputError(
             "testing.no-shell",
-            f"checks with run or http need a network, and {board.name} has none in the emulator",
+            f"checks with run: or http: need a network, but {board.name} has none in QEMU",
             place="test",
-            hint="use checks with console:",
+            hint="use checks with console: instead",
         )
     if not any(entry.folder and entry.folder.name == "sshd" for entry in appliance.services):
         raise InputError(
             "testing.no-shell",
-            "checks with run or http are made over SSH, and the file has no sshd",
+            "checks with run: or http: need SSH, but the file has no sshd",
             place="test",
-            hint="add {name: sshd, use: sshd} to services: (and {name: dhcp, use: dhcp} to "
-            "onboot:), or use checks with console:",
+            hint="add {name: sshd, use: sshd} to services: and {name: dhcp, use: dhcp} to onboot:, "
+            "or use checks with console:",
         )
 
 
 def card_with_key(runner: Runner, image: Path, board: Board, folder: Path) -> tuple[Path, Path]:
-    """Return a copy of the card `image` that lets a new key in, and that key; both in `folder`."""
+    """Return a copy of the card `image` that accepts a new key, and the key; both in `folder`."""
     key, public = new_key(runner, folder)
     return card_with(runner, image, board, folder, public), key
 
 
 def new_key(runner: Runner, folder: Path) -> tuple[Path, Mapping[str, DataFile]]:
-    """Make a key in `folder`; return it, and the files of the data partition that let it in."""
+    """Create a key in `folder`; return it, and the data partition's files that authorize it."""
     key = folder / "key"
     runner.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "piimage test", "-f", key])
     return key, {_KEYS: DataFile(key.with_suffix(".pub").read_bytes(), 0o600)}
 
 
 def sealed(seal: str) -> Mapping[str, DataFile]:
-    """Return the files of the data partition that have the system's own lines begin with `seal`."""
+    """Return the data partition's files that make the system's own lines begin with `seal`."""
     return {_SEAL: DataFile(f"{seal}\n".encode(), 0o600)}
 
 

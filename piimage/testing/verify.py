@@ -1,4 +1,4 @@
-"""The verb `test`: boot, wait for the services, make the checks."""
+"""The verb `test`: boot, wait for the services, run the checks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.testing.checks import make_check
 from piimage.testing.report import Outcome, failures
-from piimage.testing.services import broken, wait_for_boot, wait_for_services
+from piimage.testing.services import failed_state, wait_for_boot, wait_for_services
 from piimage.testing.shell import Shell, card_with, new_key, require_shell, sealed
 
 
 def require_testable(appliance: Appliance, board: Board) -> None:
-    """Raise what would stop the test before a build is spent on it.
+    """Raise an error before the build if the test could not run.
 
-    InputError ``emulator.no-machine``, ``testing.no-shell``.
+    Raises InputError ``emulator.no-machine``, ``testing.no-shell``.
     """
     emulator_of(board)
     if _needs_shell(plan_of(appliance)):
@@ -33,7 +33,7 @@ def require_testable(appliance: Appliance, board: Board) -> None:
 
 
 def plan_of(appliance: Appliance) -> TestPlan:
-    """Return the section `test:`, or that which only waits for the services."""
+    """Return the section `test:`, or the default, which only waits for the services."""
     return appliance.test or TestPlan()
 
 
@@ -51,11 +51,11 @@ def verify(
     seal: str | None = None,
     listen: Callable[[bytes], None] = lambda data: None,
 ) -> tuple[Outcome, ...]:
-    """Boot `image` and return what became of every service and every check.
+    """Boot `image` and return the outcome of every service and every check.
 
-    `timeout` (seconds, for the services) stands in for the file's. The system's own lines are known
-    by `seal`: without it, by a word that nobody can guess. Checks are skipped when a service did
-    not come up. Raises as `require_testable` and `boot`.
+    `timeout` (seconds, for the services) overrides the file's. `seal` marks the system's own lines
+    on the console; the default is random. Checks are skipped if a service is not up. Raises the
+    errors of `require_testable` and `boot`.
     """
     require_testable(appliance, board)
     plan = plan_of(appliance)
@@ -66,70 +66,71 @@ def verify(
         if not _needs_shell(plan):
             card = card_with(runner, image, board, folder, files)
             with boot(card, board, runner, listen=listen) as session:
-                return _watched(appliance, plan, _Watch(session, seal), None, limit)
+                return _outcomes(appliance, plan, _Watch(session, seal), None, limit)
         key, public = new_key(runner, folder)
         card = card_with(runner, image, board, folder, {**files, **public})
         with boot(card, board, runner, Options(ssh_port=0), listen=listen) as session:
-            assert session.ssh_port is not None  # noqa: S101  # asked for
+            assert session.ssh_port is not None  # noqa: S101  # requested by the options
             shell = Shell(runner, key, session.ssh_port)
-            return _watched(appliance, plan, _Watch(session, seal), shell, limit)
+            return _outcomes(appliance, plan, _Watch(session, seal), shell, limit)
 
 
 @dataclass(frozen=True)
 class _Watch:
-    """A machine that runs, and how its system's own lines are known."""
+    """A running machine, and the mark of the system's own lines."""
 
     session: Session
     seal: str
 
 
-def _watched(
+def _outcomes(
     appliance: Appliance, plan: TestPlan, watch: _Watch, shell: Shell | None, limit: float
 ) -> tuple[Outcome, ...]:
     session, seal = watch.session, watch.seal
     names = [entry.name for entry in appliance.services]
-    found = [wait_for_boot(session, seal, limit)]
-    why = "it did not boot" if failures(found) else None
-    if why is None:
+    outcomes = [wait_for_boot(session, seal, limit)]
+    obstacle = "the system did not boot" if failures(outcomes) else None
+    if obstacle is None:
         left = max(0.0, limit - session.seconds())
-        found += wait_for_services(session, seal, names, left)
-        why = "a service is not up" if failures(found) else None
-    seen = len(session.lines())
-    if why is None and shell is not None:
-        found.append(_entered(shell, limit))
-        why = "nobody can log in" if failures(found) else None
-    checks = tuple(_checked(plan.checks, shell, session, why))
-    return (*_still_up(found, names, watch, seen), *checks)
+        outcomes += wait_for_services(session, seal, names, left)
+        obstacle = "a service is not up" if failures(outcomes) else None
+    line_count = len(session.lines())
+    if obstacle is None and shell is not None:
+        outcomes.append(_log_in(shell, limit))
+        obstacle = "the login over SSH failed" if failures(outcomes) else None
+    checks = tuple(_run_checks(plan.checks, shell, session, obstacle))
+    return (*_still_up(outcomes, names, watch, line_count), *checks)
 
 
-def _entered(shell: Shell, limit: float) -> Outcome:
-    began = time.monotonic()
+def _log_in(shell: Shell, limit: float) -> Outcome:
+    started = time.monotonic()
     try:
         shell.wait(limit)
     except PiimageError as error:
-        return Outcome("log in over SSH", time.monotonic() - began, failure=str(error))
-    return Outcome("log in over SSH", time.monotonic() - began)
+        return Outcome("log in over SSH", time.monotonic() - started, failure=str(error))
+    return Outcome("log in over SSH", time.monotonic() - started)
 
 
-def _checked(
-    checks: tuple[Check, ...], shell: Shell | None, session: Session, why: str | None
+def _run_checks(
+    checks: tuple[Check, ...], shell: Shell | None, session: Session, obstacle: str | None
 ) -> Iterator[Outcome]:
     for check in checks:
-        if why is not None:
-            yield Outcome(check.title, 0.0, skipped=why)
+        if obstacle is not None:
+            yield Outcome(check.title, 0.0, skipped=obstacle)
         else:
             yield make_check(check, shell, session.lines)
 
 
 def _still_up(
-    found: list[Outcome], names: list[str], watch: _Watch, seen: int
+    outcomes: list[Outcome], names: list[str], watch: _Watch, line_count: int
 ) -> Iterator[Outcome]:
-    """Give what was `found`; a service that broke while the checks were made has failed."""
+    """Give the outcomes; a service that failed after the first `line_count` lines has failed."""
     titles = {f"service {name} is up": name for name in names}
-    later = watch.session.lines()[seen:]
-    for one in found:
-        told = broken(later, watch.seal, titles[one.name]) if one.name in titles else None
-        if told is not None and one.failure is None:
-            yield replace(one, failure=f"it was up, and then: {told}")
+    later = watch.session.lines()[line_count:]
+    for outcome in outcomes:
+        name = titles.get(outcome.name)
+        state = None if name is None else failed_state(later, watch.seal, name)
+        if state is not None and outcome.failure is None:
+            yield replace(outcome, failure=f"it was up, and then: {state}")
         else:
-            yield one
+            yield outcome

@@ -92,7 +92,7 @@ def _state(path: str | Path) -> str:
 def recording() -> Iterator[Journal]:
     """Record the calls of `os` in the block; each call is still executed."""
     journal = Journal()
-    names = ("fsync", "fdatasync", "rename", "replace", "mkdir")
+    names = ("fsync", "fdatasync", "rename", "replace", "link", "mkdir")
     real = {name: getattr(os, name) for name in names}
 
     def sync(call: Callable[[int], None]) -> Callable[[int], None]:
@@ -124,6 +124,7 @@ def recording() -> Iterator[Journal]:
         "fdatasync": sync(real["fdatasync"]),
         "rename": name(real["rename"]),
         "replace": name(real["replace"]),
+        "link": name(real["link"]),
         "mkdir": folder,
     }
     for key, value in wrapped.items():

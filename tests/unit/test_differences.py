@@ -68,13 +68,13 @@ def test_what_no_manifest_tells_of_is_not_called_the_same(
         (tmp_path / f"{name}.manifest.json").write_bytes(data)
     assert execute(["diff", *(str(tmp_path / f"{name}.img") for name in names)]) == 0
     assert capsys.readouterr().out == (
-        "the same, as far as manifests tell: they name no file that only its owner may read\n"
+        "the same; files that only their owner may read were not compared\n"
     )
 
 
 @pytest.mark.provokes("diff.no-manifest")
 def test_an_image_without_a_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no manifest"):
+    with pytest.raises(InputError, match="no such manifest"):
         manifest_path(tmp_path / "x.img")
 
 
@@ -83,7 +83,7 @@ def test_an_image_without_a_manifest_is_refused(tmp_path: Path) -> None:
 def test_another_file_is_no_manifest(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(InputError, match="no manifest of a build"):
+    with pytest.raises(InputError, match="not the manifest of a build"):
         read_manifest(path)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from piimage import cache, durable
 from piimage.lock import Lock
-from piimage.locking.resolve import write_lock
+from piimage.locking.current import write_lock
 from piimage.store import Store
 from tests.unit.durability import Journal, recording
 
@@ -134,6 +134,23 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         durable.write_chunks(tmp_path / "file", chunks())
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_a_new_file_lasts_and_has_the_mode_of_the_umask(
+    journal: Journal, tmp_path: Path, umask: int
+) -> None:
+    durable.create(tmp_path / "file", b"new")
+    journal.lasts(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert mode(tmp_path / "file") == 0o666 & ~umask
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        durable.create(tmp_path / "file", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
 
 

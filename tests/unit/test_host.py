@@ -21,7 +21,7 @@ from piimage.cli import main as cli
 from piimage.durable import write_chunks
 from piimage.errors import PiimageError
 from piimage.lock import Lock
-from piimage.locking.resolve import write_lock
+from piimage.locking.current import write_lock
 from piimage.oci.archive import export_archive
 from piimage.oci.layout import Layout
 from piimage.run import Runner
@@ -207,7 +207,7 @@ def test_a_removed_working_folder_is_reported(
     folder.rmdir()
     assert cli.execute(["build", "a.yml"]) == 1
     assert capsys.readouterr().err == (
-        "piimage: the working folder was removed; cd to an existing folder\n"
+        "piimage: the working folder was removed [host.no-folder]; cd to an existing folder\n"
     )
 
 
@@ -258,8 +258,8 @@ def test_output_that_cannot_be_written_is_reported(
         monkeypatch.setattr(sys, "stdout", full)
         assert cli.execute(words) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "standard output: what was printed cannot be written (No space left on device); "
-        "lead it to a place with room"
+        "standard output: the output cannot be written (No space left on device) [host.output]; "
+        "redirect it to a file system with free space"
     )
 
 

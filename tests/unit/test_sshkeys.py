@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piimage.cli.provision import settings as options
+from piimage.cli.provision import read_settings as options
 from piimage.config.load import load
 from piimage.config.models import Appliance
 from piimage.errors import InputError
@@ -116,43 +116,44 @@ def test_a_file_s_name_is_no_key(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ssh-ed25519 AAAA", "the ssh-ed25519 key is cut short, or not copied whole"),
-        ("ssh-rsa", "nothing stands behind ssh-rsa: the key is cut short"),
-        (f"ssh-ed25519 {ED25519[:-4]}", "the ssh-ed25519 key is cut short, or not copied whole"),
-        (f"ssh-rsa {RSA[:200]}", "the ssh-rsa key is cut short, or not copied whole"),
+        ("ssh-ed25519 AAAA", "the ssh-ed25519 key is incomplete"),
+        ("ssh-rsa", "no key follows ssh-rsa: the line is incomplete"),
+        (f"ssh-ed25519 {ED25519[:-4]}", "the ssh-ed25519 key is incomplete"),
+        (f"ssh-rsa {RSA[:200]}", "the ssh-rsa key is incomplete"),
         (f"ssh-ed25519 {ED25519[:20]} {ED25519[20:]}",
-         "the ssh-ed25519 key is cut short, or not copied whole"),
-        (f"ssh-rsa {ED25519}", "what stands behind ssh-rsa is not a key of that type"),
-        (f"ssh-dss {DSA}", "a DSA key (ssh-dss): OpenSSH takes none any more"),
+         "the ssh-ed25519 key is incomplete"),
+        (f"ssh-rsa {ED25519}", "the data after ssh-rsa are not a key of that type"),
+        (f"ssh-dss {DSA}", "this is a DSA key (ssh-dss), which OpenSSH no longer accepts"),
         (f"ssh-ed25519-cert-v01@openssh.com {ED25519}",
-         "a certificate, not a key (the authority's own key goes behind cert-authority)"),
+         "this is a certificate, not a key (for its authority, use the option cert-authority)"),
         (f"ssh-rsa {blob(b'ssh-rsa', b'3', bytes([1]) + bytes(95))}",
-         "an RSA key of 761 bits: OpenSSH takes 1024 or more"),
+         "an RSA key of 761 bits is too short: OpenSSH needs 1024"),
         (f"ecdsa-sha2-nistp256 {blob(b'ecdsa-sha2-nistp256', b'nistp384', bytes(97))}",
-         "the ecdsa-sha2-nistp256 key is cut short, or not copied whole"),
+         "the ecdsa-sha2-nistp256 key is incomplete"),
         (f"ecdsa-sha2-nistp521 {P521[:90]}B{P521[91:]}",
-         "the ecdsa-sha2-nistp521 key is cut short, or not copied whole"),
+         "the ecdsa-sha2-nistp521 key is incomplete"),
         (f"sk-ssh-ed25519@openssh.com {blob(b'sk-ssh-ed25519@openssh.com', bytes(32))}",
-         "the sk-ssh-ed25519@openssh.com key is cut short, or not copied whole"),
-        (ED25519, "this is no public key: it begins with neither a type of key nor options"),
+         "the sk-ssh-ed25519@openssh.com key is incomplete"),
+        (ED25519, "this is not a public key: it begins with neither a type of key nor options"),
         (f"ssh-ed25591 {ED25519}",
-         "this is no public key: it begins with neither a type of key nor options"),
+         "this is not a public key: it begins with neither a type of key nor options"),
         (f"github.com ssh-ed25519 {ED25519}",
-         "what stands before the type of key are not options of OpenSSH"),
+         "the text before the type of key is not a list of OpenSSH's options"),
         (f"no-shell ssh-ed25519 {ED25519}",
-         "what stands before the type of key are not options of OpenSSH"),
+         "the text before the type of key is not a list of OpenSSH's options"),
         (f"from=192.0.2.1 ssh-ed25519 {ED25519}", "the value of the option from= is not in quotes"),
         (f"ssh-ed25519 {ED25519}\u00a0me",
-         "the ssh-ed25519 key is cut short, or not copied whole"),
+         "the ssh-ed25519 key is incomplete"),
         (f"ssh-ed25519 {ED25519} a\rssh-ed25519 {ED25519} b",
-         "its lines end as on an old Mac, with CR alone: sshd reads them as one"),
+         "its lines end with CR alone, as on an old Mac; sshd reads them as one line"),
         (rf'command="dir C:\\" ssh-ed25519 {ED25519}',
          "the value of the option command= is not in quotes"),
         (f'from="192.0.2.1",from="192.0.2.2" ssh-ed25519 {ED25519}',
-         "the option from= is there twice: sshd passes over the key"),
+         "the option from= is given twice: sshd ignores the key"),
         (f'expiry-time="2030-01-31" ssh-ed25519 {ED25519}',
-         "the value of expiry-time= is none: it is YYYYMMDD or YYYYMMDDHHMM, perhaps with Z"),
-        ("# nothing\n\n", "the text holds no key"),
+         "the value of expiry-time= is not valid: it is YYYYMMDD or YYYYMMDDHHMM, with an "
+         "optional Z"),
+        ("# nothing\n\n", "the text contains no key"),
     ],
 )  # fmt: skip
 def test_what_is_no_key_is_refused_with_the_reason(text: str, message: str) -> None:
@@ -209,7 +210,7 @@ def test_another_form_is_refused_with_the_command_that_converts(
         keys_of(str(file))
     wanted = command.replace("FILE > FILE.", f"'{file}' > '{file}'.").replace("FILE", f"'{file}'")
     assert (caught.value.code, caught.value.place) == ("ssh.other-form", str(file))
-    assert caught.value.hint == f"instead: convert it: {wanted}"
+    assert caught.value.hint == f"convert it with {wanted}"
 
 
 @pytest.mark.provokes("ssh.unreadable")
@@ -219,7 +220,7 @@ def test_a_file_that_is_not_there_or_too_large_is_named(tmp_path: Path) -> None:
             keys_of(str(tmp_path / name))
         assert caught.value.code == "ssh.unreadable"
     (tmp_path / "image").write_bytes(bytes((1 << 20) + 1))
-    with pytest.raises(InputError, match="more than 1048576 bytes are no keys"):
+    with pytest.raises(InputError, match="more than 1048576 bytes and cannot be a file of keys"):
         keys_of(str(tmp_path / "image"))
 
 
@@ -231,7 +232,7 @@ def test_the_yaml_refuses_at_the_key_s_place_and_names_the_line(tmp_path: Path) 
         load([file])
     assert caught.value.place == f"{file}:2:21"
     assert caught.value.message == (
-        f"{tmp_path}/keys:2: nothing stands behind ssh-rsa: the key is cut short"
+        f"{tmp_path}/keys:2: no key follows ssh-rsa: the line is incomplete"
     )
 
 

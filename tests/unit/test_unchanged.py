@@ -22,8 +22,9 @@ from piimage.config.load import load
 from piimage.config.module_folder import module_folder
 from piimage.durable import write_chunks
 from piimage.lock import Lock
+from piimage.locking.appliance import lock_path
+from piimage.locking.current import existing_lock, write_lock
 from piimage.locking.dockerfiles import content_key
-from piimage.locking.resolve import existing_lock, lock_path, write_lock
 from piimage.plan.containers import plan_containers
 from piimage.plan.system import plan_system
 from piimage.run import Runner

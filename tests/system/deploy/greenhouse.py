@@ -13,7 +13,7 @@ from pathlib import Path
 
 from piimage import resources
 from piimage.boards import Board
-from piimage.build import Project, build_card, make, open_project, plan
+from piimage.build import Project, build_card, open_project, plan
 from piimage.config.load import load
 from piimage.deploy.hosts import Host
 from piimage.deploy.link import Link, linked
@@ -24,7 +24,8 @@ from piimage.emulator.machine import Forward
 from piimage.emulator.session import Options, Session, boot
 from piimage.events import ignore
 from piimage.firmware.manifest import board_of
-from piimage.locking.resolve import Sources
+from piimage.locking.fetching import make
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.testing.shell import Shell, card_with_key
@@ -40,7 +41,7 @@ class Greenhouse:
     """A folder with the appliance's file, its container folders, and what is made of them."""
 
     folder: Path
-    sources: Sources
+    sources: Inputs
 
     @classmethod
     def laid_out(cls, folder: Path, store: Path) -> Greenhouse:
@@ -48,7 +49,7 @@ class Greenhouse:
         hello = resources.path("services") / "hello_world"
         shutil.copytree(hello, folder / "services" / "hello_world")
         mirror = os.environ.get("PIIMAGE_MIRROR")
-        return cls(folder, Sources(Store(store), Runner(), ignore, time.time, mirror))
+        return cls(folder, Inputs(Store(store), Runner(), ignore, time.time, mirror))
 
     @property
     def file(self) -> Path:
@@ -63,7 +64,8 @@ class Greenhouse:
     def release(self) -> Release:
         project = self.project()
         version = plan(project, self.sources)
-        return release_of(version, make(version, project, self.sources), "greenhouse.yml")
+        job = make(version.steps(), project.lock, self.sources)
+        return release_of(version, job, "greenhouse.yml")
 
     def say(self, line: str) -> None:
         """Change one line of hello_world: what it prints first."""

@@ -19,7 +19,7 @@ from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.hosts import parse_host
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.workloads import Workload, build_workloads
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.oci.engine import Engine
 from piimage.oci.layout import Layout
 from piimage.run import Runner
@@ -64,7 +64,7 @@ class Site:
 
     def workloads(self) -> tuple[Workload, ...]:
         files = [self.folder / "shed.yml"]
-        sources = Sources(Store(self.store), Runner(), events.ignore, time.time)
+        sources = Inputs(Store(self.store), Runner(), events.ignore, time.time)
         return build_workloads(open_project(files, load(files, [], {}), sources), sources)
 
     def deploy(self, page: str, program: str = SERVES) -> list[Change]:

@@ -111,7 +111,7 @@ Pi = tuple[Session, Callable[[str], str]]
 def test_a_setting_that_no_container_asks_for_is_said(
     flashed: subprocess.CompletedProcess[str],
 ) -> None:
-    assert "no container of the image asks for NOBODY" in flashed.stderr
+    assert "no container of the image requests NOBODY" in flashed.stderr
     assert "asks for COLOUR" not in flashed.stderr
     assert "battery" not in flashed.stderr + flashed.stdout
 
@@ -173,7 +173,7 @@ def test_a_card_that_was_flashed_is_told_something_else(
         words = [PIIMAGE, "provision", device, "--force", "--hostname", "renamed", "--set", "X=1"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-        assert "no container of the image asks for X" in done.stderr
+        assert "no container of the image requests X" in done.stderr
         said = sh(
             "debugfs", "-R", "cat /piimage/provision/hostname", f"{device}?offset={data.start}"
         )

@@ -90,7 +90,7 @@ def test_a_wrapping_disk_is_called_a_fake(faulty: Faulty, image: Path) -> None:
     device, fail = faulty
     for real in (4 * MIB, 6 * MIB, 8 * MIB, 16 * MIB):
         fail(f"wrap {real}")
-        with pytest.raises(PiimageError, match=f"begins again after {real}"):
+        with pytest.raises(PiimageError, match=f"wrap around after {real}"):
             flashed(device, image)
 
 

@@ -131,7 +131,9 @@ def test_who_is_allowed_gets_the_device_and_nothing_else(device: str) -> None:
 
 def test_who_is_not_allowed_is_told_so(device: str) -> None:
     said = flash_as(REFUSED, device)
-    assert said.startswith("flash.no-permission you may not write to it, and udisks2 did not open")
+    assert said.startswith(
+        "flash.no-permission you may not write to the device, and udisks2 did not open"
+    )
 
 
 def test_a_device_that_is_in_use_is_not_handed_out(device: str) -> None:

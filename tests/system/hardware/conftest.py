@@ -9,16 +9,16 @@ import pytest
 
 from piimage import events
 from piimage.hardware.survey import Kernels, kernels, pis
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
 from piimage.store import Store
 
 
 @pytest.fixture(scope="session")
-def sources(piimage_store: Path) -> Sources:
-    return Sources(Store(piimage_store), Runner(), events.ignore, time.time)
+def sources(piimage_store: Path) -> Inputs:
+    return Inputs(Store(piimage_store), Runner(), events.ignore, time.time)
 
 
 @pytest.fixture(scope="session")
-def used(sources: Sources) -> Kernels:
+def used(sources: Inputs) -> Kernels:
     return kernels(pis(), sources)

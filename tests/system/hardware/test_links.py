@@ -25,9 +25,8 @@ from piimage.hardware.suppliers import device_of, needs
 from piimage.hardware.survey import Kernels
 from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.modules import ModuleTree
-from piimage.locking.packages import Pinning
+from piimage.locking.inputs import Inputs
 from piimage.locking.requests import release_suites
-from piimage.locking.resolve import Sources
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Blob
@@ -73,7 +72,7 @@ class Report:
 @pytest.fixture(scope="module", params=["pi3", "pi4"])
 def report(
     request: pytest.FixtureRequest,
-    sources: Sources,
+    sources: Inputs,
     used: Kernels,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Report:
@@ -91,8 +90,8 @@ def report(
     return Report(given, tree, kernel.drivers, lines)
 
 
-def busybox(sources: Sources) -> Blob:
-    pinning = Pinning(sources.archive(), sources.fetcher(), release_suites())
+def busybox(sources: Inputs) -> Blob:
+    pinning = sources.pinning(release_suites())
     packages = pinning.lock([Request("busybox", ("busybox-static",))]).packages
     sources.fetcher().fetch(packages)
     return next(package.blob for package in packages if package.name == "busybox-static")

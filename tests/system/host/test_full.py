@@ -28,7 +28,7 @@ LINE = re.compile(
     r"((/mnt/run|\.\.)/\S+|pi\.lock): .*(no space is left|no further file can be created).*"
     r"; free space .*"
 )
-STEP = re.compile(r" *\d+\.\d\d s  .*|locked \d+ packages in .*|\S+: sha256:\w+, [\d.]+ MB")
+STEP = re.compile(r" *\d+\.\d\d s  .*|locked \d+ packages.* in .*|\S+: sha256:\w+, [\d.]+ MB")
 """The progress output of a verb."""
 
 

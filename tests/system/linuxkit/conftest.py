@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from piimage.events import Event
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor, Index, Platform
 from piimage.oci.reference import parse
@@ -100,7 +100,7 @@ def published(
     linuxkit_server: Server, piimage_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Published:
     server = linuxkit_server
-    sources = Sources(Store(piimage_store), Runner(), _silent, time.time)
+    sources = Inputs(Store(piimage_store), Runner(), _silent, time.time)
     layout = Layout(Store(tmp_path_factory.mktemp("publisher")))
     publisher = Publisher(sources, layout, secrets.token_hex(8))
     registry = Registry(layout, Runner(), Access(insecure=frozenset({server.address})))

@@ -20,9 +20,8 @@ from piimage.debian.request import Request
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import UnpackedKernel
 from piimage.lock import Lock
-from piimage.locking.packages import Pinning
+from piimage.locking.inputs import Inputs
 from piimage.locking.requests import requests, suites
-from piimage.locking.resolve import Sources
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import ARM64, Execution, ImageConfig, Platform, RootFileSystem
 from piimage.oci.pack import pack_layer
@@ -114,7 +113,7 @@ class Publisher:
     files and labels, so that no earlier run left the same image behind.
     """
 
-    sources: Sources
+    sources: Inputs
     layout: Layout
     mark: str
 
@@ -166,7 +165,7 @@ class Publisher:
 
     def _pinned(self, wanted: list[Request]) -> Lock:
         board = load_board("qemu-virt")
-        pinning = Pinning(self.sources.archive(), self.sources.fetcher(), suites(board))
+        pinning = self.sources.pinning(suites(board))
         lock = pinning.lock(tuple(wanted), None, frozenset())
         self.sources.fetcher().fetch(lock.packages)
         return lock

@@ -14,7 +14,7 @@ def test_without_arguments_the_verbs_are_listed(capsys: pytest.CaptureFixture[st
 
 def test_an_unknown_verb_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.execute(["bild"]) == 2
-    assert "no command 'bild'" in capsys.readouterr().err
+    assert "there is no command 'bild'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))
@@ -54,7 +54,7 @@ def test_a_group_prints_every_error_and_exits_as_the_worst(
 
     monkeypatch.setattr(cli, "command", lambda verb: failing)
     assert cli.execute(["doctor"]) == 2
-    assert capsys.readouterr().err == "f:1:2: one\npiimage: two; do this\n"
+    assert capsys.readouterr().err == "f:1:2: one [a.b]\npiimage: two [a.c]; do this\n"
 
 
 def test_a_defect_is_one_sentence_and_a_file_never_a_traceback(

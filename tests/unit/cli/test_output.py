@@ -35,12 +35,33 @@ def test_what_steers_a_terminal_is_written_out_everywhere(
     assert out == WRITTEN_OUT + "\n"
     assert err.splitlines() == [
         WRITTEN_OUT,
-        f"{WRITTEN_OUT}: {WRITTEN_OUT}; {WRITTEN_OUT}",
+        f"{WRITTEN_OUT}: {WRITTEN_OUT} [a.b]; {WRITTEN_OUT}",
         WRITTEN_OUT,
         f"warning: {WRITTEN_OUT}",
         f"+ {WRITTEN_OUT}",
         f"  1.00 s  {WRITTEN_OUT}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({"TERM": "xterm"}, "\x1b[2m[a.b]\x1b[22m"),
+        ({"TERM": "dumb"}, "[a.b]"),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "[a.b]"),
+    ],
+)
+def test_a_terminal_shows_the_code_of_an_error_dim(
+    environment: dict[str, str], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    output.show_error(PiimageError("a.b", "it failed", hint="try again"))
+    assert terminal.getvalue() == f"piimage: it failed {code}; try again\n"
 
 
 def test_lines_stay_lines(capsys: pytest.CaptureFixture[str]) -> None:

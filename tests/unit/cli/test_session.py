@@ -18,7 +18,7 @@ def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[ob
     emitted: list[object] = []
     sources: Any = SimpleNamespace(emit=emitted.append)
     monkeypatch.setattr(session, "open_project", lambda _, appliance, __: appliance.board)
-    return session.project_of_card([file], (), sources), emitted
+    return session.read_card_project([file], (), sources), emitted
 
 
 def test_a_card_for_pis_of_which_some_lack_what_it_asks_is_built_with_a_warning(

@@ -185,7 +185,7 @@ def test_check_recognises_a_whole_compose_file(compose: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_all([compose])
     assert (caught.value.code, caught.value.place) == ("config.compose", f"{compose}:3:1")
-    assert caught.value.hint == f"instead: piimage import {compose}, which writes the file for it"
+    assert caught.value.hint == f"convert it with `piimage import {compose}`"
 
 
 @pytest.mark.provokes("import.not-compose")

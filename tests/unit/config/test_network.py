@@ -29,7 +29,7 @@ from piimage.zones import old_names, zone_names
         ("network: {country: JP, wifi: {psk: correct horse}}", "without an ssid"),
         ("network: {country: JP, wifi: {hidden: true}}", "without an ssid"),
         ("network: {country: JP, wifi: {ssid: éééééééééééééééééé}}", "more than 32 bytes"),
-        ("hostname: " + "a" * 60 + ".bcdef", "has 66 characters; instead: at most 64"),
+        ("hostname: " + "a" * 60 + ".bcdef", "of 66 characters; instead: at most 64"),
         ("hostname: " + "a" * 64, "a part of 64 characters; instead: at most 63"),
         ("network: {country: UK}", "'UK' is not a country code; instead: GB"),
         ("network: {country: jp}", "'jp' is not a country code; instead: JP"),
@@ -88,8 +88,8 @@ def test_it_is_taken(tmp_path: Path, text: str) -> None:
             "'eth0.' is not a valid VLAN interface; instead: eth0.NUMBER",
         ),
         ("network: {ethernet: {interface: all}}", "'all' is not a wired network interface"),
-        ("hostname: 192.168.1.5", "'192.168.1.5' would be read as an IP address"),
-        ("hostname: pi.7", "'pi.7' would be read as an IP address"),
+        ("hostname: 192.168.1.5", "'192.168.1.5' looks like an IP address"),
+        ("hostname: pi.7", "'pi.7' looks like an IP address"),
     ],
 )
 def test_what_cannot_be_made_is_refused(tmp_path: Path, text: str, message: str) -> None:

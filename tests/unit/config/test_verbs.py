@@ -15,11 +15,38 @@ from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.store import Store
 
 
-def test_check_says_that_a_file_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_that_a_file_is_valid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "a.yml"
     file.write_text("variables: [BOARD]\nboard: ${BOARD:-pi4}\nservices: [{name: a, image: x}]")
     assert execute(["check", str(file), "--set", "BOARD=pi5", "--set", "hostname=b"]) == 0
-    assert capsys.readouterr().out == f"{file}: good: pi5, 1 service\n"
+    assert capsys.readouterr().out == f"{file}: valid (board pi5, 1 service)\n"
+
+
+def test_check_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("board: zero2w\nnetwork: { country: DE, wifi: { ssid: x } }\n")
+    assert execute(["check", str(file), "--json"]) == 0
+    warning, note = map(json.loads, capsys.readouterr().out.splitlines())
+    assert warning["event"] == "Warning"
+    assert warning["text"].startswith(f"{file}:2:31: 'network.wifi' on Raspberry Pi Zero 2 W: ")
+    assert note == {"event": "Note", "text": f"{file}: valid (board zero2w, 1 service)"}
+
+
+def test_check_prints_every_error_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("bord: pi4\nhostname: a_b\n")
+    assert execute(["check", str(file), "--json"]) == 2
+    events = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert [(event["event"], event["code"], event["place"]) for event in events] == [
+        ("error", "config.unknown-key", f"{file}:1:1"),
+        ("error", "config.value", f"{file}:2:11"),
+    ]
+    assert {event["exit"] for event in events} == {2}
+    assert events[0]["message"] == "unknown key 'bord'"
 
 
 def test_check_prints_every_error_and_exits_with_2(
@@ -29,9 +56,9 @@ def test_check_prints_every_error_and_exits_with_2(
     file.write_text("bord: pi4\nhostname: a_b\n")
     assert execute(["check", str(file)]) == 2
     assert capsys.readouterr().err == (
-        f"{file}:1:1: unknown key 'bord'; instead: board\n"
-        f"{file}:2:11: 'a_b' is not a valid host name; instead: letters, digits "
-        "and '-' (RFC 1123), such as greenhouse\n"
+        f"{file}:1:1: unknown key 'bord' [config.unknown-key]; instead: board\n"
+        f"{file}:2:11: 'a_b' is not a host name [config.value]; instead: letters, digits and '-' "
+        "(RFC 1123), such as greenhouse\n"
     )
 
 
@@ -53,7 +80,8 @@ def test_check_lists_what_an_image_that_is_at_hand_asks_for(
     assert capsys.readouterr().err == (
         f"{file}:3:12: the label of r/tool:1 asks for more than the defaults:\n"
         "    binds: /:/host\n"
-        "    pid: host; to grant it, write in this entry: trust: ['binds: /:/host', 'pid: host']\n"
+        "    pid: host [images.not-granted]; to grant it, write in this entry: "
+        "trust: ['binds: /:/host', 'pid: host']\n"
     )
     # The line of the message, as it stands.
     file.write_text(f"{file.read_text()}    trust: ['binds: /:/host', 'pid: host']\n")
@@ -81,7 +109,8 @@ def test_check_reads_the_container_folders_as_well(
     (tmp_path / "a.yml").write_text("services: [{name: f, build: f}]")
     assert execute(["check", str(tmp_path / "a.yml")]) == 2
     assert capsys.readouterr().err == (
-        f"{tmp_path}/f/service.yml:2:1: unknown key 'entrypont'; instead: entrypoint\n"
+        f"{tmp_path}/f/service.yml:2:1: unknown key 'entrypont' [config.unknown-key]; "
+        "instead: entrypoint\n"
     )
 
 
@@ -92,7 +121,7 @@ def test_check_warns_of_what_some_pis_lack_and_refuses_what_none_has(
     file.write_text("board: zero2w\nnetwork: { country: DE, wifi: { ssid: x } }\n")
     assert execute(["check", str(file)]) == 0
     out, err = capsys.readouterr()
-    assert out == f"{file}: good: zero2w, 1 service\n"
+    assert out == f"{file}: valid (board zero2w, 1 service)\n"
     assert err.startswith(f"warning: {file}:2:31: 'network.wifi' on Raspberry Pi Zero 2 W: ")
     file.write_text("board: pi5\nmodules: [pwm-rp1]\n")
     assert execute(["check", str(file)]) == 2
@@ -113,7 +142,7 @@ def test_new_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     file.write_text("precious")
     assert execute(["new", str(file), "--board", "pi4"]) == 2
     assert file.read_text() == "precious"
-    assert "is there already; instead:" in capsys.readouterr().err
+    assert "exists already [config.exists]; give another name" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("config.unwritable")

@@ -307,7 +307,7 @@ def test_the_report_is_printed_with_verdicts_and_advice(
     assert "-> update the EEPROM" in out
     assert "good          I2C of the header       /dev/i2c-1\n" in out
     assert "broken: 0" in out
-    assert "Left out: serial numbers" in out
+    assert "Not in this report: serial numbers" in out
 
 
 def test_as_json_there_are_facts_and_findings(
@@ -331,14 +331,18 @@ def test_what_is_broken_is_an_error(
     assert cli.execute(["doctor", "--pi", "shed"]) == 1
     said = capsys.readouterr()
     assert "broken        /data                   temporary" in said.out
-    assert "shed: 2 things are broken: /data, service one; the report says" in said.err
+    assert (
+        "shed: 2 findings are broken: /data, service one [doctor.broken]; the report says"
+        in said.err
+    )
 
 
 def test_an_older_agent_is_named_as_such(reach: Any, tmp_path: Path, capsys: Any) -> None:
     reach(liar(tmp_path, [{"ok": True, "features": ["put-zlib"]}]))
     assert cli.execute(["doctor", "--pi", "shed"]) == 1
-    assert "shed: this agent cannot report on its hardware; build the file anew" in (
-        capsys.readouterr().err
+    assert (
+        "shed: this agent cannot report on its hardware [deploy.cannot]; build the file again"
+        in (capsys.readouterr().err)
     )
 
 

@@ -57,7 +57,7 @@ def test_status_of_one_is_a_page(pis: list[Stand], capsys: pytest.CaptureFixture
     assert cli.execute(["status", "a"]) == 0
     out = capsys.readouterr().out
     assert "board:       qemu-virt" in out
-    assert "power:       not told by this kernel" in out
+    assert "power:       not reported by this kernel" in out
     assert cli.execute(["status", "a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["hosts"]["a"]["board"] == "qemu-virt"
 
@@ -70,6 +70,20 @@ def test_logs_of_several_have_their_host_before_each_line(
     assert cli.execute(["logs", "a,b", "two", "-n", "1"]) == 0
     lines = sorted(capfdbinary.readouterr().out.splitlines())
     assert lines == [b"a | two printed this", b"b | two printed this"]
+
+
+def test_logs_since_count_by_the_clock_of_the_pi(
+    pis: list[Stand], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The Pi was booted 100 s ago and has not heard of the time of day."""
+    write = pis[0].write
+    write("proc/uptime", "100.00 380.00\n")
+    write("var/log/services/one/log", "early\nlater\n")
+    write("var/log/times/one/log", "5 0\n95 6\n")
+    assert cli.execute(["logs", "a", "one", "--since", "30s"]) == 0
+    assert capfdbinary.readouterr().out == b"later\n"
+    assert cli.execute(["logs", "a", "one", "--since", "10min"]) == 0
+    assert capfdbinary.readouterr().out == b"early\nlater\n"
 
 
 @pytest.mark.provokes("deploy.bad-span")
@@ -144,18 +158,18 @@ def test_a_roll_out_that_was_stopped_names_who_was_not_begun() -> None:
     with pytest.raises(ErrorGroup) as caught:
         _conclude((Result("a", error=bad), Result("b"), Result("c")))
     assert [error.code for error in caught.value.errors] == ["deploy.rolled-back", "deploy.stopped"]
-    assert "not begun: b, c" in str(caught.value)
+    assert "skipped hosts: b, c" in str(caught.value)
 
 
 def test_the_files_host_key_is_pinned_where_the_inventory_pins_none(tmp_path: Path) -> None:
     from piimage.card.hostkey import make_host_key, read_host_key
-    from piimage.cli.deploy import _pinned
+    from piimage.cli.deploy import _with_host_key
     from piimage.deploy.hosts import Host
     from piimage.run import Runner
 
     key = tmp_path / "key"
     make_host_key(key, Runner())
     own = Host("b", "b", host_key="ssh-ed25519 AAAA")
-    first, second = _pinned((Host("a", "a"), own), str(key))
+    first, second = _with_host_key((Host("a", "a"), own), str(key))
     assert first.host_key == read_host_key(key).public
     assert second == own

@@ -6,7 +6,7 @@ import pytest
 
 from piimage.boards import DiskKind, load_board
 from piimage.emulator.drive import Drive
-from piimage.emulator.fitting import fitted_tree, kernel_words
+from piimage.emulator.fitting import fitted_tree, kernel_command_line
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import Forward
 from piimage.errors import InputError, PiimageError
@@ -96,7 +96,7 @@ def test_a_pi_4_of_qemu_has_no_nvme() -> None:
     assert port_of(pi4, DiskKind.CARD) is None
     with pytest.raises(InputError, match="raspi4b cannot boot from nvme") as caught:
         port_of(pi4, DiskKind.NVME)
-    assert caught.value.hint.startswith("it can from: card, usb;")
+    assert caught.value.hint.startswith("it can boot from card, usb;")
 
 
 def test_a_comma_in_a_path_does_not_end_the_option() -> None:
@@ -122,7 +122,7 @@ def test_a_machine_has_limits() -> None:
     assert "--cpus" in str(caught.value)
     assert "--mem" in str(caught.value)
     assert "always has 2048" in str(caught.value)
-    with pytest.raises(InputError, match="give 1 to 8") as one:
+    with pytest.raises(InputError, match="give a value from 1 to 8") as one:
         within_limits(virt, 0, None)
     assert one.value.code == "emulator.beyond-machine"
 
@@ -130,16 +130,17 @@ def test_a_machine_has_limits() -> None:
 def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
     virt, pi3 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi3"))
     assert (
-        kernel_words(boot_files(None, partition=3), virt, "ttyAMA0") == "quiet piimage.partition=3"
+        kernel_command_line(boot_files(None, partition=3), virt, "ttyAMA0")
+        == "quiet piimage.partition=3"
     )
-    assert kernel_words(boot_files(None), pi3, "ttyAMA0") == "quiet"
-    assert kernel_words(boot_files(None, cmdline=""), pi3, "ttyAMA0") == ""
+    assert kernel_command_line(boot_files(None), pi3, "ttyAMA0") == "quiet"
+    assert kernel_command_line(boot_files(None, cmdline=""), pi3, "ttyAMA0") == ""
 
 
 def test_a_card_that_tells_nothing_is_watched_on_the_boards_terminal() -> None:
     pi3 = emulator_of(load_board("pi3"))
     silent = boot_files(None, cmdline="quiet console=tty62 loglevel=0")
-    said = kernel_words(silent, pi3, "ttyAMA0")
+    said = kernel_command_line(silent, pi3, "ttyAMA0")
     assert said == "quiet console=tty62 loglevel=0 console=ttyAMA0"
 
 

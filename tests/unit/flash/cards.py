@@ -111,7 +111,7 @@ class Card(Medium):
     def flush(self) -> None:
         self.fault(self, "flush", 0, memoryview(b""))
 
-    def same(self) -> None:
+    def require_same_card(self) -> None:
         pass
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from piimage.errors import InputError
-from piimage.flash.able import Able, able, check, unheard
+from piimage.flash.able import Capabilities, capabilities_of, require_wifi, unused_settings
 from piimage.flash.provision import Settings, Wifi
 from piimage.run import Runner
 from tests.unit.firmware.cards import card
@@ -14,36 +14,37 @@ from tests.unit.firmware.cards import card
 GARDEN = Settings(wifi=Wifi("garden", "correct horse"))
 
 
-def told(runner: Runner, folder: Path, said: object) -> Able | None:
-    content = json.dumps({"board": "pi4", "provision": said}).encode()
-    return able(card(runner, folder / "card.img", {}, {"appliance.json": content}))
+def read_back(runner: Runner, folder: Path, provision: object) -> Capabilities | None:
+    """Return the capabilities of a card whose appliance.json has `provision`."""
+    content = json.dumps({"board": "pi4", "provision": provision}).encode()
+    return capabilities_of(card(runner, folder / "card.img", {}, {"appliance.json": content}))
 
 
-def test_an_image_says_what_it_can_be_told(runner: Runner, tmp_path: Path) -> None:
-    found = told(runner, tmp_path, {"wifi": True, "settings": ["A", "B"]})
-    assert found == Able(wifi=True, settings=frozenset({"A", "B"}))
-    check(GARDEN, found, "x")
-    assert list(unheard(Settings(values={"A": "", "C": ""}), found)) == ["C"]
+def test_an_image_lists_the_settings_that_it_can_use(runner: Runner, tmp_path: Path) -> None:
+    capabilities = read_back(runner, tmp_path, {"wifi": True, "settings": ["A", "B"]})
+    assert capabilities == Capabilities(wifi=True, settings=frozenset({"A", "B"}))
+    require_wifi(GARDEN, capabilities, "x")
+    assert list(unused_settings(Settings(values={"A": "", "C": ""}), capabilities)) == ["C"]
 
 
 @pytest.mark.provokes("flash.no-wifi")
-def test_no_network_is_named_to_an_image_without_wifi(runner: Runner, tmp_path: Path) -> None:
-    found = told(runner, tmp_path, {"wifi": False, "settings": []})
+def test_a_network_for_an_image_without_wifi_is_refused(runner: Runner, tmp_path: Path) -> None:
+    capabilities = read_back(runner, tmp_path, {"wifi": False, "settings": []})
     with pytest.raises(InputError, match="has no WiFi") as caught:
-        check(GARDEN, found, "x")
+        require_wifi(GARDEN, capabilities, "x")
     assert caught.value.code == "flash.no-wifi"
 
 
-@pytest.mark.parametrize("said", [None, [], {}, {"wifi": True}, {"wifi": True, "settings": 4}])
-def test_an_image_that_says_nothing_is_taken_as_it_is(
-    runner: Runner, tmp_path: Path, said: object
+@pytest.mark.parametrize("provision", [None, [], {}, {"wifi": True}, {"wifi": True, "settings": 4}])
+def test_an_image_without_the_list_is_accepted(
+    runner: Runner, tmp_path: Path, provision: object
 ) -> None:
-    found = told(runner, tmp_path, said)
-    assert found is None
-    check(GARDEN, found, "x")
-    assert list(unheard(GARDEN, found)) == []
+    capabilities = read_back(runner, tmp_path, provision)
+    assert capabilities is None
+    require_wifi(GARDEN, capabilities, "x")
+    assert list(unused_settings(GARDEN, capabilities)) == []
 
 
-def test_what_is_no_card_says_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_card_has_no_list(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no card")
-    assert able(tmp_path / "x") is None
+    assert capabilities_of(tmp_path / "x") is None

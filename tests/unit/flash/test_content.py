@@ -108,7 +108,7 @@ def filed(*command: str) -> Callable[[Path], bytes]:
         (lambda _: b'<?xml version="1.0"?>', "an XML file"),
         (lambda _: b"board: pi4\n", "a text"),
         (lambda _: bytes(4096), "all zeros"),
-        (lambda _: b"\x01\x80\0" * 900, "something without a partition table"),
+        (lambda _: b"\x01\x80\0" * 900, "of an unknown format, without a partition table"),
         (filed("mkfs.vfat"), "a FAT file system without"),
         (filed("mkfs.vfat", "-F", "32"), "a FAT file system without"),
         # Microsoft's exFAT and NTFS: a jump, the name, a boot program where a table would be.

@@ -148,7 +148,7 @@ def test_what_is_mounted_far_above_is_found(machine: Machine) -> None:
         machine.disk(f"devices/virtual/block/{name}", number)
     machine.mounts("31 1 253:1 / /home rw - ext4 /dev/mapper/vg-home rw")
     said = machine.said("sdb")
-    assert said[0] == ("flash.system-disk", "this computer runs from it: dm-1 is /home")
+    assert said[0] == ("flash.system-disk", "dm-1 holds this computer's file system /home")
 
 
 def test_a_second_member_of_a_btrfs_is_found(machine: Machine) -> None:
@@ -161,7 +161,7 @@ def test_a_second_member_of_a_btrfs_is_found(machine: Machine) -> None:
 @pytest.mark.parametrize("point", ["/", "/boot", "/boot/efi", "/usr", "/home"])
 def test_what_this_computer_runs_from_is_refused(machine: Machine, point: str) -> None:
     machine.mounts(f"30 1 8:17 / {point} rw shared:1 - ext4 /dev/sdb1 rw")
-    with pytest.raises(DeviceRefused, match="this computer runs from it") as caught:
+    with pytest.raises(DeviceRefused, match="holds this computer's file system") as caught:
         guard.check(machine.system.disk("sdb"), machine.system, 0, force=True)
     assert caught.value.code == "flash.system-disk"
 
@@ -189,7 +189,7 @@ def test_all_reasons_are_told_at_once(machine: Machine) -> None:
 @pytest.mark.provokes("flash.no-medium")
 def test_an_empty_reader_is_refused(machine: Machine) -> None:
     machine.write(f"sys/{SD}/size", "0")
-    with pytest.raises(DeviceRefused, match="there is no card in it"):
+    with pytest.raises(DeviceRefused, match="there is no card in the reader"):
         guard.check(machine.system.disk("sdb"), machine.system, 1)
 
 
@@ -213,7 +213,7 @@ def test_a_usb_ssd_can_be_flashed_though_it_is_not_removable(machine: Machine) -
 def test_what_this_computer_runs_from_stays_refused_whatever_it_is(machine: Machine) -> None:
     machine.disk(NVME, "259:0")
     machine.partition(NVME, "nvme0n1p2", "259:2")
-    with pytest.raises(DeviceRefused, match="this computer runs from it") as caught:
+    with pytest.raises(DeviceRefused, match="holds this computer's file system") as caught:
         guard.check(machine.system.disk("nvme0n1"), machine.system, 0, force=True)
     assert "--force" not in str(caught.value)
 
@@ -233,7 +233,7 @@ def test_a_soldered_emmc_takes_force_and_a_card_does_not(machine: Machine) -> No
 @pytest.mark.provokes("flash.sector-size")
 def test_a_disk_whose_sectors_no_card_has_is_refused_even_with_force(machine: Machine) -> None:
     machine.disk(SSD, "8:32", files={"queue/logical_block_size": "4096"})
-    with pytest.raises(DeviceRefused, match="sectors of 4096 bytes"):
+    with pytest.raises(DeviceRefused, match="sectors have 4096 bytes"):
         guard.check(machine.system.disk("sdc"), machine.system, 0, force=True)
     machine.write(f"sys/{SSD}/queue/logical_block_size", "512")
     assert machine.said("sdc") == []
@@ -243,7 +243,7 @@ def test_a_disk_whose_sectors_no_card_has_is_refused_even_with_force(machine: Ma
 @pytest.mark.parametrize("name", ["sr0", "zram0", "ram3", "mmcblk0boot0", "mmcblk1rpmb"])
 def test_what_is_no_card_is_refused_even_with_force(machine: Machine, name: str) -> None:
     machine.disk(f"devices/virtual/block/{name}", "1:1")
-    with pytest.raises(DeviceRefused, match="it is no card or disk"):
+    with pytest.raises(DeviceRefused, match="it is not a card or disk"):
         guard.check(machine.system.disk(name), machine.system, 0, force=True)
 
 
@@ -268,7 +268,7 @@ def test_a_partition_is_answered_with_its_disk(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", stat)
         patch.setattr(System, "whole_disk", lambda _, n: ("sdb", True) if n == "8:17" else None)
-        with pytest.raises(DeviceRefused, match="give the whole card, /dev/sdb"):
+        with pytest.raises(DeviceRefused, match="give the whole disk, /dev/sdb"):
             guard.disk_of("/dev/sdb1", system)
         with pytest.raises(DeviceRefused, match="knows no disk"):
             guard.disk_of("/dev/sdz", system)

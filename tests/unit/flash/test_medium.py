@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from piimage.cli.flash import _confirm
-from piimage.cli.provision import settings
+from piimage.cli.provision import read_settings
 from piimage.errors import DeviceRefused, InputError, PiimageError
 from piimage.flash import elevate, medium, opener
 from piimage.flash.medium import Medium
@@ -33,9 +33,9 @@ def test_a_card_that_was_pulled_is_called_gone(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     card = failing(monkeypatch, number)
-    with pytest.raises(PiimageError, match="taken out"):
+    with pytest.raises(PiimageError, match="was removed"):
         card.write(0, medium.buffer(512))
-    with pytest.raises(PiimageError, match="taken out"):
+    with pytest.raises(PiimageError, match="was removed"):
         card.flush()
 
 
@@ -73,8 +73,8 @@ def test_another_size_is_another_card(tmp_path: Path) -> None:
     file = tmp_path / "card"
     file.write_bytes(bytes(4096))
     descriptor = os.open(file, os.O_RDWR)
-    with pytest.raises(DeviceRefused, match="another card was put in"):
-        Medium("card", descriptor, 8192, 512, None).same()
+    with pytest.raises(DeviceRefused, match="another card was inserted"):
+        Medium("card", descriptor, 8192, 512, None).require_same_card()
     os.close(descriptor)
 
 
@@ -83,7 +83,7 @@ def test_another_device_than_asked_about_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "card"
     file.write_bytes(bytes(4096))
     with (
-        pytest.raises(DeviceRefused, match="another device now"),
+        pytest.raises(DeviceRefused, match="another device or card"),
         medium.opened(str(file), 12345, None),
     ):
         raise AssertionError("it was opened")
@@ -91,7 +91,7 @@ def test_another_device_than_asked_about_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.provokes("flash.changed")
 @pytest.mark.parametrize(("number", "sequence"), [(12345, None), (0, 7), (12345, 7)])
-@pytest.mark.parametrize("way", [medium.opened, medium.kept])
+@pytest.mark.parametrize("way", [medium.opened, medium.pinned])
 def test_the_number_and_the_medium_have_to_be_those_that_were_shown(
     tmp_path: Path, way: Callable[..., AbstractContextManager[object]], number: int,
     sequence: int | None,
@@ -99,7 +99,10 @@ def test_the_number_and_the_medium_have_to_be_those_that_were_shown(
     """A file has the number 0 and no sequence: it stands for what took the place of the card."""
     file = tmp_path / "card"
     file.write_bytes(bytes(4096))
-    with pytest.raises(DeviceRefused, match="another device now"), way(str(file), number, sequence):
+    with (
+        pytest.raises(DeviceRefused, match="another device or card"),
+        way(str(file), number, sequence),
+    ):
         raise AssertionError("it was opened")
     with way(str(file), 0, None):
         pass
@@ -109,7 +112,7 @@ def test_the_number_and_the_medium_have_to_be_those_that_were_shown(
 def test_a_device_that_is_gone_is_not_kept(tmp_path: Path) -> None:
     with (
         pytest.raises(DeviceRefused, match="cannot be opened"),
-        medium.kept(str(tmp_path / "nothing"), 0, None),
+        medium.pinned(str(tmp_path / "nothing"), 0, None),
     ):
         raise AssertionError("it was opened")
 
@@ -183,10 +186,10 @@ SDB = Disk("sdb", "8:16", 32 * 10**9, "usb", removable=True, read_only=False)
 @pytest.mark.provokes("flash.unconfirmed")
 def test_without_a_person_the_name_must_be_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     _confirm(SDB, "/dev/sdb", "/dev/sdb", [])
-    with pytest.raises(InputError, match="--yes says /dev/sdc"):
+    with pytest.raises(InputError, match="--yes names /dev/sdc"):
         _confirm(SDB, "/dev/sdb", "/dev/sdc", [])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    with pytest.raises(DeviceRefused, match="nobody can be asked"):
+    with pytest.raises(DeviceRefused, match="no terminal for the confirmation"):
         _confirm(SDB, "/dev/sdb", None, [])
 
 
@@ -197,7 +200,7 @@ def test_a_person_types_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
     _confirm(SDB, "/dev/sdb", None, [])
     _confirm(SDB, "/dev/sdb", None, [])
-    with pytest.raises(DeviceRefused, match="its name was not typed"):
+    with pytest.raises(DeviceRefused, match="is not that of the device"):
         _confirm(SDB, "/dev/sdb", None, [])
 
 
@@ -212,8 +215,8 @@ def test_a_person_is_told_what_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.provokes("flash.no-passphrase")
 def test_a_passphrase_that_nobody_can_type_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    with pytest.raises(InputError, match="nobody can be asked for the passphrase"):
-        settings(None, [], "garden", None, None, [])
+    with pytest.raises(InputError, match="no terminal for the passphrase"):
+        read_settings(None, [], "garden", None, None, [])
 
 
 @pytest.mark.provokes("flash.bad-setting")
@@ -222,14 +225,14 @@ def test_options_become_settings(tmp_path: Path) -> None:
     mine, yours = f"{KEY} me", f'no-pty,from="192.0.2.0/24" {KEY} you'
     (tmp_path / "key.pub").write_text(f"{mine}\n\n# yours\n{yours}\r\n")
     (tmp_path / "psk").write_text("correct horse\n")
-    told = settings(
+    settings = read_settings(
         "shed", [str(tmp_path / "key.pub")], "garden", tmp_path / "psk", None, ["A=b=c"]
     )
-    assert told.ssh_keys == (mine, yours)
-    assert told.wifi is not None
-    assert told.wifi.passphrase == "correct horse"
-    assert told.values == {"A": "b=c"}
+    assert settings.ssh_keys == (mine, yours)
+    assert settings.wifi is not None
+    assert settings.wifi.passphrase == "correct horse"
+    assert settings.values == {"A": "b=c"}
     with pytest.raises(InputError, match="cannot be read"):
-        settings(None, [str(tmp_path / "nothing.pub")], None, None, None, [])
+        read_settings(None, [str(tmp_path / "nothing.pub")], None, None, None, [])
     with pytest.raises(InputError, match="cannot be read"):
-        settings(None, [], "garden", tmp_path / "nothing", None, [])
+        read_settings(None, [], "garden", tmp_path / "nothing", None, [])

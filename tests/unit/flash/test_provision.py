@@ -21,6 +21,7 @@ from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.flash import medium, provision, source, write
 from piimage.flash.medium import Medium
 from piimage.flash.provision import Settings, Wifi
+from piimage.flash.stored import Change
 from piimage.run import Completed, Runner
 from tests.unit.card.volumes import tool
 from tests.unit.durability import recording
@@ -160,12 +161,45 @@ def test_a_card_is_told_while_it_is_flashed(image: Image, tmp_path: Path) -> Non
 
 def test_a_card_that_was_used_is_told_by_its_device(image: Image, tmp_path: Path) -> None:
     told = Settings(timezone="Asia/Tokyo").files()
-    with medium.kept(str(image.image), 0, None) as card_:
+    with medium.pinned(str(image.image), 0, None) as card_:
         provision.provision(card_, Runner(), told)
     alone = tmp_path / "alone"
     alone.write_bytes(image.image.read_bytes()[9 * MIB :])
     tool("e2fsck", "-fn", alone)
     assert tool("debugfs", "-R", "cat /piimage/provision/timezone", alone) == "Asia/Tokyo\n"
+
+
+def test_a_setting_of_a_card_that_was_used_leaves_its_other_settings(
+    image: Image, tmp_path: Path
+) -> None:
+    changes = [
+        Change({"PLACE": "shed", "TOKEN": "71 c9"}),
+        Change({"PLACE": "roof"}),
+        Change({"COLOUR": "green"}, ("TOKEN",)),
+    ]
+    results = []
+    for change in changes:
+        with medium.kept(str(image.image), 0, None) as card_:
+            provision.provision(card_, Runner(), {}, change)
+        alone = tmp_path / "alone"
+        alone.write_bytes(image.image.read_bytes()[9 * MIB :])
+        results.append(tool("debugfs", "-R", "cat /piimage/provision/settings", alone))
+    tool("e2fsck", "-fn", alone)
+    assert results == [
+        "PLACE=shed\nTOKEN='71 c9'\n", "TOKEN='71 c9'\nPLACE=roof\n",
+        "PLACE=roof\nCOLOUR=green\n",
+    ]  # fmt: skip
+    assert "Mode:  0600" in tool("debugfs", "-R", "stat /piimage/provision/settings", alone)
+
+
+def test_a_setting_that_the_card_does_not_have_changes_nothing(image: Image) -> None:
+    before = image.image.read_bytes()
+    with (
+        medium.kept(str(image.image), 0, None) as card_,
+        pytest.raises(PiimageError, match="the card has no setting 'PLACE'"),
+    ):
+        provision.provision(card_, Runner(), {}, Change(unset=("PLACE",)))
+    assert image.image.read_bytes() == before
 
 
 @pytest.mark.provokes("card.no-data")
@@ -185,7 +219,7 @@ def test_a_damaged_file_system_is_not_touched(image: Image) -> None:
         file.write(b"\xff" * 8 * MIB)
     before = image.image.read_bytes()
     with (
-        medium.kept(str(image.image), 0, None) as card_,
+        medium.pinned(str(image.image), 0, None) as card_,
         pytest.raises(PiimageError, match="damaged") as caught,
     ):
         provision.provision(card_, Runner(), Settings("shed").files())
@@ -221,7 +255,7 @@ def test_a_name_that_leads_elsewhere_meanwhile_changes_nothing(
         name.unlink()
         name.symlink_to(other)
 
-    with medium.kept(str(name), 0, None) as card_:
+    with medium.pinned(str(name), 0, None) as card_:
         provision.provision(card_, cast("Runner", Meddler(swap)), Settings("shed").files())
     assert other.read_bytes() != image.image.read_bytes()
     alone = tmp_path / "alone"
@@ -244,7 +278,7 @@ def test_the_card_is_held_while_files_are_written_to_it(image: Image) -> None:
             else:
                 held.append((program, False))
 
-    with medium.kept(str(image.image), 0, None) as card_:
+    with medium.pinned(str(image.image), 0, None) as card_:
         provision.provision(card_, cast("Runner", Meddler(look)), Settings("shed").files())
     assert held == [("e2fsck", False), ("debugfs", True), ("debugfs", True)]
 
@@ -253,7 +287,7 @@ def test_the_card_is_held_while_files_are_written_to_it(image: Image) -> None:
 def test_a_card_without_room_is_named_as_the_user_does(image: Image) -> None:
     told = {"piimage/provision/settings": DataFile(bytes(range(256)) * (1 << 16))}
     with (
-        medium.kept(str(image.image), 0, None) as card_,
+        medium.pinned(str(image.image), 0, None) as card_,
         pytest.raises(PiimageError, match="cannot be written to the data partition") as caught,
     ):
         provision.provision(card_, Runner(), told)
@@ -273,7 +307,7 @@ def test_a_full_host_disk_is_no_success(image: Image, monkeypatch: pytest.Monkey
 def test_settings_outlast_a_card_that_is_pulled(image: Image) -> None:
     """The last that happens to the card is a sync of the bytes that it has then."""
     told = Settings("shed", timezone="Asia/Tokyo").files()
-    with recording() as journal, medium.kept(str(image.image), 0, None) as card_:
+    with recording() as journal, medium.pinned(str(image.image), 0, None) as card_:
         provision.provision(card_, Runner(), told)
         journal.holds(image.image)
 

@@ -88,7 +88,7 @@ def test_zeros_between_streams_are_padding(tmp_path: Path, packing: str) -> None
 )
 def test_whatever_else_lies_behind_is_refused(tmp_path: Path, packing: str, rest: bytes) -> None:
     path = written(tmp_path, packed(packing) + rest)
-    with pytest.raises(PiimageError, match=r"lies behind its end; .*nothing was written"):
+    with pytest.raises(PiimageError, match=r"follow its end; .*nothing was written"):
         source.checked(source.find(path), Runner())
 
 
@@ -128,7 +128,7 @@ def test_every_form_of_zstds_frames_is_followed(tmp_path: Path, words: list[str]
 @pytest.mark.provokes("flash.other-format")
 def test_what_is_packed_must_be_a_card_too(tmp_path: Path, packing: str) -> None:
     path = written(tmp_path, packed(packing, b"a text\n" * 100))
-    with pytest.raises(InputError, match="this is a text"):
+    with pytest.raises(InputError, match="the file is a text file"):
         source.checked(source.find(path), Runner())
 
 
@@ -148,7 +148,7 @@ def test_an_image_that_is_shorter_than_its_map_is_refused_before(tmp_path: Path)
     (tmp_path / "x.bmap").write_bytes(bmap.encode(found))
     assert source.checked(source.find(path), Runner()).size == len(CARD)
     path.write_bytes(CARD[:-1])
-    with pytest.raises(PiimageError, match=r"which it has not; .*nothing was written"):
+    with pytest.raises(PiimageError, match=r"behind the end of the image; .*nothing was written"):
         source.checked(source.find(path), Runner())
 
 

@@ -17,7 +17,7 @@ from piimage.card.extents import Extent, total
 from piimage.errors import InputError, PiimageError
 from piimage.flash import source, stamp, write
 from piimage.flash.medium import Medium
-from piimage.flash.verify import _telling_blocks
+from piimage.flash.verify import _foreign_blocks
 from piimage.flash.write import Flashed
 from piimage.run import Runner
 from tests.unit.flash.cards import (
@@ -174,8 +174,8 @@ def test_eight_blocks_tell_where_foreign_data_come_from() -> None:
     """The first may come from nowhere: a card before this one."""
     found = random.Random(1).randbytes(20 * 4096)
     wanted = found[:4096] + bytes(19 * 4096)
-    assert list(_telling_blocks(found, wanted)) == [n * 4096 for n in range(1, 9)]
-    assert _telling_blocks(bytes(4096) + found[:4096], bytes(2 * 4096)) == {4096: found[:4096]}
+    assert list(_foreign_blocks(found, wanted)) == [n * 4096 for n in range(1, 9)]
+    assert _foreign_blocks(bytes(4096) + found[:4096], bytes(2 * 4096)) == {4096: found[:4096]}
 
 
 @pytest.mark.provokes("flash.too-small")
@@ -255,7 +255,9 @@ def test_a_flipped_bit_is_named(image: Path) -> None:
 
     disk = card(fault=once)
     place = 20 * MIB + 777
-    with pytest.raises(PiimageError, match=f"bytes {place} to {place} are not what was written"):
+    with pytest.raises(
+        PiimageError, match=f"bytes {place} to {place} differ from what was written"
+    ):
         flashed(disk, image)
     assert not bootable(disk.bytes)
 
@@ -265,7 +267,7 @@ def test_zeros_that_come_back_are_called_empty(image: Path) -> None:
         if what == "flush":
             disk.bytes[6 * MIB : 7 * MIB] = bytes(MIB)
 
-    with pytest.raises(PiimageError, match=f"bytes {6 * MIB} to .* came back empty"):
+    with pytest.raises(PiimageError, match=f"bytes {6 * MIB} to .* the bytes are blank"):
         flashed(card(fault=wipe), image)
 
 
@@ -277,7 +279,7 @@ def test_a_card_with_less_inside_than_it_says_is_called_a_fake(image: Path, real
         flashed(disk, image)
     assert caught.value.code in {"flash.fake-card", "flash.mismatch"}
     if caught.value.code == "flash.fake-card":
-        assert f"begins again after {real}" in str(caught.value)
+        assert f"wrap around after {real}" in str(caught.value)
     else:
         assert real not in {2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB}
     assert not bootable(disk.bytes)
@@ -285,7 +287,7 @@ def test_a_card_with_less_inside_than_it_says_is_called_a_fake(image: Path, real
 
 def test_a_wrap_that_is_no_power_of_two_is_recognised(image: Path) -> None:
     # 12 MiB turns up at 6: a piece that was written there before.
-    with pytest.raises(PiimageError, match=f"begins again after {6 * MIB}"):
+    with pytest.raises(PiimageError, match=f"wrap around after {6 * MIB}"):
         flashed(card(real=6 * MIB), image)
 
 
@@ -316,7 +318,7 @@ def test_a_resumed_flash_writes_only_what_is_missing(image: Path, number: int) -
         raise KeyboardInterrupt
 
     disk = card(fault=at_write(number, stop))
-    with pytest.raises(PiimageError, match="it was interrupted; the card does not boot"):
+    with pytest.raises(PiimageError, match="the flash was interrupted; the card does not boot"):
         flashed(disk, image)
     assert not bootable(disk.bytes)
     again = Card("card", -1, disk.size, 512, None, disk.bytes)
@@ -413,5 +415,7 @@ def test_a_card_that_goes_round_twice_is_called_by_its_real_size(tmp_path: Path)
     with path.open("rb") as file:
         (tmp_path / "pi4.bmap").write_bytes(bmap.encode(bmap.measure(file, SIZE, extents)))
     disk = card(real=real)
-    with pytest.raises(PiimageError, match=f"has {32 * MIB} bytes, and begins again after {real};"):
+    with pytest.raises(
+        PiimageError, match=f"claims {32 * MIB} bytes, but its addresses wrap around after {real};"
+    ):
         flashed(disk, path)

@@ -74,7 +74,7 @@ def test_every_pi_has_a_tag_that_imager_knows() -> None:
 
 @pytest.mark.provokes("formats.no-pi")
 def test_what_is_no_pi_is_not_listed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no Raspberry Pi") as caught:
+    with pytest.raises(InputError, match="not a Raspberry Pi") as caught:
         write_listing(card(tmp_path), version("qemu-virt"), "https://x")
     assert caught.value.code == "formats.no-pi"
     assert [path.name for path in tmp_path.iterdir()] == ["pi4.img"]

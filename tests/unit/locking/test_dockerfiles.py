@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,9 @@ from piimage import events
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError
 from piimage.lock import Lock
+from piimage.locking.appliance import image_references
 from piimage.locking.dockerfiles import Dockerfiles, base_images, content_key, folders_of
 from piimage.locking.images import Images
-from piimage.locking.resolve import asked_images
 from piimage.oci.engine import Build
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
@@ -23,7 +24,7 @@ from piimage.trees import file
 
 
 class Engine:
-    """Builds one layer of what the Dockerfile says, and counts."""
+    """A fake engine: builds one layer of what the Dockerfile says, and counts."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -53,18 +54,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(store: Store, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    found = Engine(Layout(store))
-    monkeypatch.setattr(Dockerfiles, "_engine", lambda self: found)
-    return found
+def engine(store: Store) -> Engine:
+    return Engine(Layout(store))
 
 
 def appliance(folder: Path) -> Appliance:
     return Appliance.model_validate({"services": [{"name": "web", "build": str(folder)}]})
 
 
-def dockerfiles(store: Store, *, offline: bool = False) -> Dockerfiles:
-    return Dockerfiles(store, Runner(), events.ignore, offline=offline)
+def dockerfiles(store: Store, engine: Any, *, offline: bool = False) -> Dockerfiles:
+    return Dockerfiles(store, lambda: engine, events.ignore, offline)
 
 
 def test_a_folder_is_built_by_an_engine_only_without_a_service_file(folder: Path) -> None:
@@ -79,29 +78,29 @@ def test_services_that_are_shipped_can_be_built_by_an_engine_too(name: str) -> N
     assert base in ("debian:trixie-slim", "busybox:stable")
 
 
-def test_base_images_are_asked_for_and_pinned(folder: Path) -> None:
+def test_base_images_are_pinned(folder: Path) -> None:
     assert base_images(folder) == ("r/base:1",)
-    assert asked_images(appliance(folder)) == ("r/base:1",)
+    assert image_references(appliance(folder)) == ("r/base:1",)
 
 
 def test_the_image_is_built_once_for_one_content(
     folder: Path, store: Store, engine: Engine
 ) -> None:
     base = {"r/base:1": image(Layout(store))}
-    (first,) = dockerfiles(store).build([folder], base).values()
+    (first,) = dockerfiles(store, engine).build([folder], base).values()
     assert engine.built[0].bases == base
-    (again,) = dockerfiles(store, offline=True).build([folder], base).values()
+    (again,) = dockerfiles(store, engine, offline=True).build([folder], base).values()
     assert (again.descriptor.digest, len(engine.built)) == (first.descriptor.digest, 1)
     (folder / "page").write_text("changed")
-    dockerfiles(store).build([folder], base)
+    dockerfiles(store, engine).build([folder], base)
     assert len(engine.built) == 2
 
 
 def test_another_base_is_another_build(folder: Path, store: Store) -> None:
     layout = Layout(store)
-    one, other = image(layout), image(layout, b"other")
-    assert content_key(folder, {"b": one}) != content_key(folder, {"b": other})
-    assert content_key(folder, {"b": one}) == content_key(folder, {"b": one})
+    base, other = image(layout), image(layout, b"other")
+    assert content_key(folder, {"b": base}) != content_key(folder, {"b": other})
+    assert content_key(folder, {"b": base}) == content_key(folder, {"b": base})
 
 
 def test_what_is_executable_and_what_is_linked_counts(folder: Path) -> None:
@@ -118,16 +117,16 @@ def test_what_is_executable_and_what_is_linked_counts(folder: Path) -> None:
 
 def test_a_blob_that_went_is_built_again(folder: Path, store: Store, engine: Engine) -> None:
     base = {"r/base:1": image(Layout(store))}
-    (first,) = dockerfiles(store).build([folder], base).values()
+    (first,) = dockerfiles(store, engine).build([folder], base).values()
     store.path(first.layers[0][0].blob).unlink()
-    dockerfiles(store).build([folder], base)
+    dockerfiles(store, engine).build([folder], base)
     assert len(engine.built) == 2
 
 
 @pytest.mark.provokes("images.not-built")
-def test_offline_builds_nothing(folder: Path, store: Store, engine: Engine) -> None:
-    with pytest.raises(PiimageError, match="--offline forbids") as caught:
-        dockerfiles(store, offline=True).build([folder], {"r/base:1": image(Layout(store))})
+def test_nothing_is_built_offline(folder: Path, store: Store, engine: Engine) -> None:
+    with pytest.raises(PiimageError, match="--offline does not allow") as caught:
+        dockerfiles(store, engine, offline=True).build([folder], {"r/base:1": image(Layout(store))})
     assert caught.value.place == str(folder)
     assert not engine.built
 
@@ -135,7 +134,7 @@ def test_offline_builds_nothing(folder: Path, store: Store, engine: Engine) -> N
 def test_the_container_is_planned_from_the_built_image(
     folder: Path, store: Store, engine: Engine
 ) -> None:
-    built = dockerfiles(store).build([folder], {"r/base:1": image(Layout(store))})
+    built = dockerfiles(store, engine).build([folder], {"r/base:1": image(Layout(store))})
     layer = plan_containers(appliance(folder), Lock(), built)
     (container,) = layer.containers
     assert '"/x"' in container.execution
@@ -146,4 +145,4 @@ def test_the_container_is_planned_from_the_built_image(
 def test_a_base_image_is_not_resolved_offline(folder: Path, store: Store) -> None:
     images = Images(Registry(Layout(store), Runner()), offline=True)
     with pytest.raises(PiimageError, match="the lock does not pin it"):
-        images.lock(asked_images(appliance(folder)), Lock(), ())
+        images.lock(image_references(appliance(folder)), Lock(), ())

@@ -21,12 +21,12 @@ from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
 from piimage.plan.containers import plan_containers
 from piimage.store import Store
-from piimage.trees import file
+from piimage.trees import file as file_entry
 
 NAME = "registry.example.org:5000/team/tool:v1"
 OLD, NEW, OTHER = (f"sha256:{digit * 64}" for digit in "abc")
 ROOT = {"capabilities": ["all"], "pid": "host"}
-ASKED = ("capabilities: all", "pid: host")
+REQUESTED = ("capabilities: all", "pid: host")
 LINE = "trust: ['capabilities: all', 'pid: host']"
 
 
@@ -46,10 +46,10 @@ def execution(label: Mapping[str, object] | str) -> Execution:
 
 
 def record(
-    said: Appliance, label: Mapping[str, object], now: LockedImage, old: LockedImage | None = None
+    file: Appliance, label: Mapping[str, object], now: LockedImage, old: LockedImage | None = None
 ) -> Sequence[str]:
     before = {old.reference: old} if old else {}
-    (recorded,) = record_grants(said, [now], before, lambda _: execution(label))
+    (recorded,) = record_grants(file, [now], before, lambda _: execution(label))
     assert recorded.digest == now.digest
     return recorded.granted
 
@@ -116,7 +116,9 @@ def test_an_entry_that_says_otherwise_needs_no_consent() -> None:
         (None, False),
     ],
 )
-def test_whom_the_section_trust_means(trust: Mapping[str, Any] | None, trusted: bool) -> None:
+def test_the_section_trust_names_an_image_or_its_owner(
+    trust: Mapping[str, Any] | None, trusted: bool
+) -> None:
     assert is_trusted(appliance(trust).trust, pin()) is trusted
 
 
@@ -132,7 +134,7 @@ def test_without_a_registry_the_default_one_s_organisation_is_meant(
 
 
 def test_what_the_section_grants_is_recorded() -> None:
-    assert record(appliance({"image": [NAME]}), ROOT, pin()) == ASKED
+    assert record(appliance({"image": [NAME]}), ROOT, pin()) == REQUESTED
 
 
 def test_an_update_that_asks_for_more_is_refused_although_its_maker_is_trusted() -> None:
@@ -145,9 +147,9 @@ def test_an_update_that_asks_for_more_is_refused_although_its_maker_is_trusted()
     ]
     assert error.hint == "to grant it, write in this entry: trust: ['capabilities: all']"
     more = appliance({"org": ["registry.example.org:5000/team"]}, trust=["capabilities: all"])
-    assert record(more, ROOT, pin(NEW), before) == ASKED
+    assert record(more, ROOT, pin(NEW), before) == REQUESTED
     exact = f"registry.example.org:5000/team/tool@{NEW}"
-    assert record(appliance({"image": [exact]}), ROOT, pin(NEW), before) == ASKED
+    assert record(appliance({"image": [exact]}), ROOT, pin(NEW), before) == REQUESTED
 
 
 def test_a_dockerfile_s_trusted_base_that_asks_for_more_is_refused(tmp_path: Path) -> None:
@@ -162,12 +164,12 @@ def test_a_dockerfile_s_trusted_base_that_asks_for_more_is_refused(tmp_path: Pat
 
 def test_an_update_that_asks_for_less_loses_what_it_had() -> None:
     trusting = appliance({"image": [NAME]})
-    before = pin(OLD, *ASKED)
+    before = pin(OLD, *REQUESTED)
     assert record(trusting, {"pid": "host"}, pin(NEW), before) == ("pid: host",)
 
 
 def test_the_same_image_may_be_trusted_later() -> None:
-    assert record(appliance({"image": [NAME]}), ROOT, pin(OLD), pin(OLD)) == ASKED
+    assert record(appliance({"image": [NAME]}), ROOT, pin(OLD), pin(OLD)) == REQUESTED
 
 
 def test_an_image_that_is_not_at_hand_keeps_what_was_recorded() -> None:
@@ -178,8 +180,8 @@ def test_an_image_that_is_not_at_hand_keeps_what_was_recorded() -> None:
 
 def test_an_image_without_a_label_and_one_for_no_container_are_granted_nothing() -> None:
     other = pin(OLD, name="r/kernel:1")
-    pins = record_grants(appliance(), [pin(), other], {}, lambda one: Execution())
-    assert [one.granted for one in pins] == [(), ()]
+    pins = record_grants(appliance(), [pin(), other], {}, lambda _: Execution())
+    assert [image.granted for image in pins] == [(), ()]
     (recorded,) = record_grants(appliance(), [other], {}, lambda _: execution(ROOT))
     assert recorded.granted == ()
 
@@ -191,13 +193,13 @@ def test_the_refusals_of_all_entries_come_together() -> None:
         record_grants(made, [pin()], {}, lambda _: execution(ROOT))
     with pytest.raises(ErrorGroup) as checked:
         refuse_ungranted(made, [pin()], lambda _: execution(ROOT), {"onboot.a": "pi4.yml:3:9"})
-    places = [one.place for one in checked.value.errors]
+    places = [error.place for error in checked.value.errors]
     assert places == ["pi4.yml:3:9", "services.a", "services.b"]
-    assert [one.place for one in caught.value.errors] == ["onboot.a", *places[1:]]
+    assert [error.place for error in caught.value.errors] == ["onboot.a", *places[1:]]
 
 
 def image(store: Store, label: Mapping[str, object]) -> Image:
-    packed = pack_layer(store, [file("bin/x", b"x", 0o755)])
+    packed = pack_layer(store, [file_entry("bin/x", b"x", 0o755)])
     config = ImageConfig(
         os="linux", architecture="arm64", config=execution(label),
         rootfs=RootFileSystem(diff_ids=(packed.diff_id,)),
@@ -205,18 +207,18 @@ def image(store: Store, label: Mapping[str, object]) -> Image:
     return Layout(store).write_image(config, [packed.descriptor])
 
 
-def planned(store: Store, said: Appliance, *granted: str) -> dict[str, Any]:
+def planned(store: Store, appliance: Appliance, *granted: str) -> dict[str, Any]:
     lock = Lock(images=(pin(OLD, *granted),))
-    (one,) = plan_containers(said, lock, {NAME: image(store, ROOT)}).containers
-    found: dict[str, Any] = json.loads(one.config)
-    return found
+    (plan,) = plan_containers(appliance, lock, {NAME: image(store, ROOT)}).containers
+    config: dict[str, Any] = json.loads(plan.config)
+    return config
 
 
 def test_a_build_refuses_what_nobody_agreed_to(store: Store) -> None:
     error = refusal(planned, store, appliance())
     assert (error.code, error.place) == ("images.not-granted", "services.tool")
     # The lock alone is no consent: the file may have taken it back.
-    assert refusal(planned, store, appliance(), *ASKED).code == "images.not-granted"
+    assert refusal(planned, store, appliance(), *REQUESTED).code == "images.not-granted"
 
 
 @pytest.mark.provokes("lock.outgrown")
@@ -228,26 +230,30 @@ def test_a_build_refuses_what_the_lock_has_not_recorded(store: Store) -> None:
 
 
 def test_a_build_gives_what_was_granted(store: Store) -> None:
-    by_section = planned(store, appliance({"image": [NAME]}), *ASKED)
+    by_section = planned(store, appliance({"image": [NAME]}), *REQUESTED)
     assert (by_section["capabilities"], by_section["pid"]) == (["all"], "host")
-    assert planned(store, appliance(trust=list(ASKED))) == by_section
+    assert planned(store, appliance(trust=list(REQUESTED))) == by_section
 
 
 TWIN = "registry.example.org:5000/stranger/twin:v1"
 
 
 def built(
-    store: Store, folder: Path, labels: Mapping[str, Mapping[str, object]], text: str, **said: Any
+    store: Store,
+    folder: Path,
+    labels: Mapping[str, Mapping[str, object]],
+    text: str,
+    **sections: Any,
 ) -> ContainersLayer:
     """Plan a service that the Dockerfile `text` gave the label ROOT; `labels` are its bases'."""
     (folder / "Dockerfile").write_text(text)
     made = Appliance.model_validate(
-        {"services": [{"name": "web", "build": str(folder)}, *said.pop("more", [])], **said}
+        {"services": [{"name": "web", "build": str(folder)}, *sections.pop("more", [])], **sections}
     )
     return plan_containers(
         made,
-        Lock(images=tuple(pin(OLD, *ASKED, name=name) for name in labels)),
-        {**{name: image(store, one) for name, one in labels.items()},
+        Lock(images=tuple(pin(OLD, *REQUESTED, name=name) for name in labels)),
+        {**{name: image(store, label) for name, label in labels.items()},
          str(folder): image(store, ROOT)},
     )  # fmt: skip
 

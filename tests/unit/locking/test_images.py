@@ -31,22 +31,22 @@ def test_every_image_that_the_file_names_is_listed_once() -> None:
     assert references_of(appliance) == ("k:1", "i:1", "c:1")
 
 
-def test_pins_stay_without_asking_a_registry(offline: Images) -> None:
+def test_pins_stay_without_access_to_a_registry(offline: Images) -> None:
     assert offline.lock(["redis:7"], Lock(images=(PIN,)), ()) == (PIN,)
 
 
-def test_pins_of_images_that_nobody_wants_any_more_go(offline: Images) -> None:
+def test_pins_of_images_that_are_no_longer_requested_are_dropped(offline: Images) -> None:
     assert offline.lock([], Lock(images=(PIN,)), ()) == ()
 
 
 @pytest.mark.provokes("images.not-locked")
 @pytest.mark.parametrize("moving", [("redis:7",), ("*",)])
-def test_offline_a_pin_cannot_move(offline: Images, moving: tuple[str, ...]) -> None:
+def test_a_pin_cannot_move_offline(offline: Images, moving: tuple[str, ...]) -> None:
     with pytest.raises(PiimageError, match="redis:7: the lock does not pin it"):
         offline.lock(["redis:7"], Lock(images=(PIN,)), moving)
 
 
 @pytest.mark.provokes("images.not-stored")
-def test_offline_an_image_must_be_in_the_store(offline: Images) -> None:
-    with pytest.raises(PiimageError, match="redis:7: the store has not all of it"):
+def test_an_image_must_be_in_the_store_offline(offline: Images) -> None:
+    with pytest.raises(PiimageError, match="redis:7: the image is incomplete in the store"):
         offline.have([PIN])

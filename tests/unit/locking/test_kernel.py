@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,10 @@ from piimage.boards import load_board
 from piimage.config.models import Appliance
 from piimage.debian.package import Package
 from piimage.debian.request import Request
-from piimage.lock import Lock, outgrown
+from piimage.lock import Lock
 from piimage.lock.model import LockedRoot
-from piimage.locking import resolve
-from piimage.locking.resolve import Sources, asked, make_lock
+from piimage.locking.appliance import LockableAppliance
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
 from piimage.store import Store
 from tests.unit.config.test_module_folder import write
@@ -25,7 +25,7 @@ from tests.unit.config.test_module_folder import write
 
 @dataclass
 class Archive:
-    """Stands for `Pinning`: has each package in one version, and notes what was to be kept."""
+    """A fake of `Pinning`: has each package in one version, and notes the pins that may stay."""
 
     kernel: str
     kept: list[tuple[set[str], set[str]]] = field(default_factory=list)
@@ -34,17 +34,21 @@ class Archive:
         self, requests: Sequence[Request], old: Lock | None = None, moving: Collection[str] = ()
     ) -> Lock:
         self.kept.append(({p.key for p in old.packages} if old else set(), {*moving}))
-        found: dict[str, Package] = {}
+        packages: dict[str, Package] = {}
         roots = []
-        for one in requests:
-            names = [name.partition("=")[0].partition("/")[0] for name in one.packages]
-            if one.root == "kernel":
+        for request in requests:
+            names = [name.partition("=")[0].partition("/")[0] for name in request.packages]
+            if request.root == "kernel":
                 names.append(f"linux-image-{self.kernel}-arm64")
-            own = [self.package(name, one.architecture) for name in names]
-            found |= {package.key: package for package in own}
+            own = [self.package(name, request.architecture) for name in names]
+            packages |= {package.key: package for package in own}
             keys = tuple(package.key for package in own)
-            roots.append(LockedRoot(one.root, one.packages, one.without, one.architecture, keys))
-        return Lock(roots=tuple(roots), packages=tuple(found.values()))
+            roots.append(
+                LockedRoot(
+                    request.root, request.packages, request.without, request.architecture, keys
+                )
+            )
+        return Lock(roots=tuple(roots), packages=tuple(packages.values()))
 
     def package(self, name: str, architecture: str) -> Package:
         linux = name.startswith("linux")
@@ -60,57 +64,61 @@ def appliance(tmp_path: Path) -> Appliance:
 
 
 @pytest.fixture
-def sources(store: Store, runner: Runner) -> Sources:
-    return Sources(store, runner, events.ignore, time.time, offline=True)
+def inputs(store: Store, runner: Runner) -> Inputs:
+    return Inputs(store, runner, events.ignore, time.time, offline=True)
+
+
+def subject(appliance: Appliance) -> LockableAppliance:
+    return LockableAppliance(appliance, load_board("qemu-virt"))
+
+
+def missing(appliance: Appliance, lock: Lock) -> tuple[str, ...]:
+    return subject(appliance).requested(lock).missing_from(lock)
 
 
 def locked(
-    archive: Archive, appliance: Appliance, sources: Sources, patch: pytest.MonkeyPatch,
+    archive: Archive, appliance: Appliance, inputs: Inputs, patch: pytest.MonkeyPatch,
     old: Lock | None = None, moving: Collection[str] = (),
 ) -> Lock:  # fmt: skip
-    patch.setattr(resolve, "Pinning", lambda *_: archive)
-    return make_lock(appliance, load_board("qemu-virt"), sources, old, moving)
+    patch.setattr(Inputs, "pinning", lambda *_: archive)
+    return subject(appliance).resolve(inputs, old, moving)
 
 
 def test_the_toolchain_is_locked_only_where_a_module_is_built(
-    appliance: Appliance, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    board = load_board("qemu-virt")
-    with_module = locked(Archive("6.12.1"), appliance, sources, monkeypatch)
+    with_module = locked(Archive("6.12.1"), appliance, inputs, monkeypatch)
     assert {"kernel-headers", "toolchain/amd64", "toolchain/arm64"} <= {
         root.name for root in with_module.roots
     }
-    assert outgrown(with_module, asked(appliance, board, with_module)) == ()
-    without = locked(Archive("6.12.1"), Appliance(), sources, monkeypatch)
+    assert missing(appliance, with_module) == ()
+    without = locked(Archive("6.12.1"), Appliance(), inputs, monkeypatch)
     assert {root.name for root in without.roots} == {"kernel", "system"}
-    lines = outgrown(without, asked(appliance, board, without))
+    lines = missing(appliance, without)
     assert any(line.startswith("+ toolchain/amd64") for line in lines)
-    assert any(
-        line.startswith("- toolchain/amd64")
-        for line in outgrown(with_module, asked(Appliance(), board, with_module))
-    )
+    assert any(line.startswith("- toolchain/amd64") for line in missing(Appliance(), with_module))
 
 
 def test_a_kernel_that_moves_takes_its_headers_along(
-    appliance: Appliance, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = locked(Archive("6.12.1"), appliance, sources, monkeypatch)
+    old = locked(Archive("6.12.1"), appliance, inputs, monkeypatch)
     archive = Archive("6.12.2")
-    new = locked(archive, appliance, sources, monkeypatch, old)
+    new = locked(archive, appliance, inputs, monkeypatch, old)
     assert new.of_root("kernel-headers")[0].name == "linux-headers-6.12.2-arm64"
     # Pins of the tools stay, those of the old kernel's headers and programs do not.
     _, (kept, _) = archive.kept
     assert "make:amd64" in kept
     assert not [key for key in kept if "6.12.1" in key]
-    assert outgrown(new, asked(appliance, load_board("qemu-virt"), new)) == ()
+    assert missing(appliance, new) == ()
 
 
 def test_the_first_half_never_sees_the_pins_of_the_second(
-    appliance: Appliance, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = locked(Archive("6.12.1"), appliance, sources, monkeypatch)
+    old = locked(Archive("6.12.1"), appliance, inputs, monkeypatch)
     archive = Archive("6.12.1")
-    locked(archive, appliance, sources, monkeypatch, old, {"make"})
+    locked(archive, appliance, inputs, monkeypatch, old, {"make"})
     (first, moving), (second, _) = archive.kept
     assert not [key for key in first if key.endswith(":amd64")]
     assert moving == set()  # `make` is none of its packages, and no mistake either
@@ -120,6 +128,5 @@ def test_the_first_half_never_sees_the_pins_of_the_second(
 
 
 def test_a_lock_of_an_older_piimage_has_no_kernel_to_follow(appliance: Appliance) -> None:
-    empty = replace(Lock(), roots=())
-    roots = [one.root for one in asked(appliance, load_board("qemu-virt"), empty)]
+    roots = [request.root for request in subject(appliance).requested(Lock()).packages]
     assert roots == ["kernel", "system"]

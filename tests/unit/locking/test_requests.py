@@ -21,34 +21,34 @@ def test_backports_are_looked_in_only_where_the_board_says_so() -> None:
 
 
 def test_a_kernel_of_another_suite_is_asked_for_by_that_suite() -> None:
-    asked = {one.root: one for one in requests(Appliance(), load_board("pi5"), [])}
-    assert all(name.endswith("/trixie-backports") for name in asked["kernel"].packages)
-    asked = {one.root: one for one in requests(Appliance(), load_board("pi4"), [])}
-    assert asked["kernel"].packages == ("linux-image-arm64",)
+    by_root = {request.root: request for request in requests(Appliance(), load_board("pi5"), [])}
+    assert all(name.endswith("/trixie-backports") for name in by_root["kernel"].packages)
+    by_root = {request.root: request for request in requests(Appliance(), load_board("pi4"), [])}
+    assert by_root["kernel"].packages == ("linux-image-arm64",)
 
 
 def test_every_root_is_asked_for_once_in_the_order_of_names() -> None:
     folder = folder_of(HELLO)
     assert folder is not None
-    roots = [one.root for one in requests(Appliance(), load_board("pi4"), [folder, folder])]
+    roots = [request.root for request in requests(Appliance(), load_board("pi4"), [folder, folder])]
     assert roots == ["container/hello_world", "firmware", "kernel", "system"]
 
 
 def test_a_board_without_firmware_asks_for_none() -> None:
-    roots = [one.root for one in requests(Appliance(), load_board("qemu-virt"), [])]
+    roots = [request.root for request in requests(Appliance(), load_board("qemu-virt"), [])]
     assert roots == ["kernel", "system"]
 
 
 def test_a_kernel_from_an_image_is_not_asked_of_the_archive() -> None:
     own = appliance(kernel={"image": "kernel:1"})
-    assert [one.root for one in requests(own, load_board("qemu-virt"), [])] == ["system"]
+    assert [request.root for request in requests(own, load_board("qemu-virt"), [])] == ["system"]
 
 
 def test_what_only_wifi_needs_is_asked_for_only_with_wifi() -> None:
     board = load_board("pi4")
     with_wifi = appliance(network={"wifi": {"ssid": "shed"}})
-    assert "wifi" in [one.root for one in requests(with_wifi, board, [])]
-    assert "wifi" not in [one.root for one in requests(appliance(), board, [])]
+    assert "wifi" in [request.root for request in requests(with_wifi, board, [])]
+    assert "wifi" not in [request.root for request in requests(appliance(), board, [])]
 
 
 def test_entries_come_in_linuxkits_order() -> None:

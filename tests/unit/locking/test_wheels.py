@@ -11,8 +11,8 @@ from piimage.errors import InputError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, LockedWheel
 from piimage.lock.roots import is_for_building
 from piimage.locking.folders import folder_of, folder_requests
+from piimage.locking.platforms import for_platform
 from piimage.oci.models import ARM64
-from piimage.pkg.locking import for_platform
 from piimage.pkg.source import AMD64
 from piimage.plan.containers import composed
 
@@ -27,7 +27,7 @@ WHEEL = LockedWheel("thing", "1.0", "thing-1.0-py3-none-any.whl", 1, "1" * 64)
 
 def lock_of(folder: Path, *packages: Package) -> Lock:
     root = f"container/{folder.name}"
-    keys = tuple(one.key for one in packages)
+    keys = tuple(package.key for package in packages)
     return Lock(
         roots=(LockedRoot("base/python", (), (), "arm64", keys),),
         packages=packages,
@@ -60,10 +60,10 @@ def test_a_folder_with_wheels_and_no_python_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_built_has_its_step_in_the_layer(tmp_path: Path) -> None:
-    one = entry(tmp_path)
-    said = (tmp_path / "service.yml").read_text() + "sources: [spi==3.8]\n"
-    (tmp_path / "service.yml").write_text(said)
-    folder = folder_of(one)
+    service = entry(tmp_path)
+    text = (tmp_path / "service.yml").read_text() + "sources: [spi==3.8]\n"
+    (tmp_path / "service.yml").write_text(text)
+    folder = folder_of(service)
     assert folder is not None
     source = LockedWheel("spi", "3.8", "spi-3.8.tar.gz", 1, "2" * 64)
     lock = lock_of(tmp_path, *PYTHON)
@@ -72,9 +72,11 @@ def test_what_is_built_has_its_step_in_the_layer(tmp_path: Path) -> None:
     )
     compiler = replace(PYTHON[0], sha256="3" * 64, architecture="amd64")
     roots = tuple(
-        LockedRoot(one.root, one.packages, one.without, one.architecture, (compiler.key,))
-        for one in folder_requests([folder])
-        if is_for_building(one.root)
+        LockedRoot(
+            request.root, request.packages, request.without, request.architecture, (compiler.key,)
+        )
+        for request in folder_requests([folder])
+        if is_for_building(request.root)
     )
     whole = replace(
         lock,

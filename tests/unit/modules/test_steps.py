@@ -31,8 +31,8 @@ def lock_of(*packages: tuple[str, str, str]) -> Lock:
     """A lock whose packages are given as root, name and architecture."""
     found = {root: package(name, architecture) for root, name, architecture in packages}
     roots = tuple(
-        LockedRoot(root, (one.name,), (), one.architecture, (one.key,))
-        for root, one in found.items()
+        LockedRoot(root, (package.name,), (), package.architecture, (package.key,))
+        for root, package in found.items()
     )
     return Lock(roots=roots, packages=tuple(found.values()))
 
@@ -62,11 +62,13 @@ def test_what_is_asked_for_is_of_the_kernels_own_version(tmp_path: Path) -> None
     plain = module_folder(write(tmp_path / "a", "name: a\nlicense: MIT\n"))
     stub = module_folder(write(tmp_path / "b", "name: b\nlicense: MIT\nsource: [x.c]\n"))
     assert module_requests([], kernel) == ()
-    asked = {one.root: one for one in module_requests([plain], kernel)}
-    assert list(asked) == ["kernel-headers", "toolchain/amd64", "toolchain/arm64"]
-    assert asked["kernel-headers"].packages == ("linux-headers-6.12.1+deb13-arm64=6.12.1-1",)
-    assert "linux-kbuild-6.12.1+deb13=6.12.1-1" in asked["toolchain/amd64"].packages
-    assert [one.root for one in module_requests([plain, stub], kernel)][1] == "kernel-source"
+    requests = {request.root: request for request in module_requests([plain], kernel)}
+    assert list(requests) == ["kernel-headers", "toolchain/amd64", "toolchain/arm64"]
+    assert requests["kernel-headers"].packages == ("linux-headers-6.12.1+deb13-arm64=6.12.1-1",)
+    assert "linux-kbuild-6.12.1+deb13=6.12.1-1" in requests["toolchain/amd64"].packages
+    assert [request.root for request in module_requests([plain, stub], kernel)][
+        1
+    ] == "kernel-source"
 
 
 def test_another_kernel_or_toolchain_builds_anew(tmp_path: Path) -> None:
@@ -77,8 +79,8 @@ def test_another_kernel_or_toolchain_builds_anew(tmp_path: Path) -> None:
     assert step.key == module_step(folder, lock, "x86_64").key
     assert step.key != module_step(folder, lock, "aarch64").key
     newer = tuple(
-        replace(one, sha256="f" * 64) if one.name.startswith("linux-headers") else one
-        for one in lock.packages
+        replace(package, sha256="f" * 64) if package.name.startswith("linux-headers") else package
+        for package in lock.packages
     )
     assert step.key != module_step(folder, replace(lock, packages=newer), "x86_64").key
 
@@ -86,7 +88,7 @@ def test_another_kernel_or_toolchain_builds_anew(tmp_path: Path) -> None:
 @pytest.mark.provokes("modules.no-kernel")
 def test_a_kernel_that_is_not_debians_builds_no_module(tmp_path: Path) -> None:
     folder = module_folder(write(tmp_path / "a", "name: a\nlicense: MIT\n", Kbuild="x"))
-    with pytest.raises(InputError, match="the lock has none"):
+    with pytest.raises(InputError, match="the lock has no such kernel"):
         module_step(folder, Lock())
 
 

@@ -10,7 +10,6 @@ import json
 import stat
 import tarfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,15 @@ from piimage.debian.request import Request
 from piimage.errors import InputError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, render_lock
 from piimage.locking.folders import base_tree
+from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor
 from piimage.pkg.build import build, show_tag
 from piimage.pkg.delivery import login_file, write_file
 from piimage.pkg.image import Built
 from piimage.pkg.listing import rows
-from piimage.pkg.locking import Pins, current_lock, lock_path
+from piimage.pkg.locking import Pins, lock_of, lock_path
 from piimage.pkg.source import open_source, platforms
-from piimage.pkg.workshop import Workshop
 from piimage.python.source import source_requests
 from piimage.run import Runner
 from piimage.store import Store
@@ -51,13 +50,18 @@ config:
 """
 
 
-def no_sources() -> Any:
-    raise AssertionError("nothing has to be fetched")
+class NoInputs(Inputs):
+    """Inputs of which none may be opened."""
+
+    def refuse(self, *_: object) -> Any:
+        raise AssertionError("nothing has to be fetched")
+
+    archive = fetcher = images = pinning = wheels = refuse
 
 
 @pytest.fixture
-def workshop(store: Store, runner: Runner) -> Workshop:
-    return Workshop(store, runner, events.ignore, no_sources)
+def inputs(store: Store, runner: Runner) -> Inputs:
+    return NoInputs(store, runner, events.ignore, lambda: 0.0)
 
 
 @pytest.fixture
@@ -73,11 +77,11 @@ Make = Callable[..., Built]
 
 
 @pytest.fixture
-def make(folder: Path, workshop: Workshop) -> Make:
+def make(folder: Path, inputs: Inputs) -> Make:
     def made(*words: str, locked: bool = False, tag: str = "{{.Hash}}") -> Built:
         source = open_source(folder)
         pins = Pins(lock_path(source), locked=locked)
-        return build(source, platforms(words), pins, workshop, tag=tag)
+        return build(source, platforms(words), pins, inputs, tag=tag)
 
     return made
 
@@ -88,7 +92,7 @@ def document(store: Store, descriptor: Descriptor) -> Any:
     return json.loads(data)
 
 
-def test_the_image_says_what_the_folder_says(make: Make, store: Store, folder: Path) -> None:
+def test_the_image_has_the_settings_of_the_folder(make: Make, store: Store, folder: Path) -> None:
     made = make()
     manifest = document(store, made.descriptor)
     config = json.loads(store.path(made.images[0].manifest.config.blob).read_bytes())
@@ -117,8 +121,8 @@ def test_an_entry_that_names_the_image_runs_it_as_one_that_names_the_folder(
     execution = make().images[0].config.execution
     label = parse_label((execution.labels or {})[LABEL], "test")
     service = load_folder(folder)
-    below = merge(secure_defaults(), service.container)
-    assert merge(linuxkit_defaults(), label) == below.model_copy(update={"user": "sensor"})
+    defaults = merge(secure_defaults(), service.container)
+    assert merge(linuxkit_defaults(), label) == defaults.model_copy(update={"user": "sensor"})
     assert execution.entrypoint == service.entrypoint
 
 
@@ -131,23 +135,23 @@ def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
     (part,) = artifact["layers"]
     bill = json.loads((store.root / "blobs/sha256" / part["digest"][7:]).read_bytes())
     assert bill["spdxVersion"] == "SPDX-2.3"
-    (top,) = [one for one in bill["packages"] if one["SPDXID"] == "SPDXRef-card"]
+    (top,) = [package for package in bill["packages"] if package["SPDXID"] == "SPDXRef-card"]
     assert top["versionInfo"] == made.descriptor.digest
     assert top["primaryPackagePurpose"] == "CONTAINER"
 
 
 def test_the_same_folder_gives_the_same_bytes_elsewhere(
-    make: Make, folder: Path, tmp_path: Path, runner: Runner
+    make: Make, folder: Path, tmp_path: Path, runner: Runner, inputs: Inputs
 ) -> None:
     first = make()
-    other = Workshop(Store(tmp_path / "other"), runner, events.ignore, no_sources)
+    other = NoInputs(Store(tmp_path / "other"), runner, events.ignore, lambda: 0.0)
     source = open_source(folder)
     again = build(source, platforms(()), Pins(lock_path(source)), other)
     assert again == first
-    one, two = tmp_path / "one.tar", tmp_path / "two.tar"
-    write_file(first, one, "oci", replace(other, store=other.store))
-    write_file(again, two, "oci", other)
-    assert one.read_bytes() == two.read_bytes()
+    here, there = tmp_path / "here.tar", tmp_path / "there.tar"
+    write_file(first, here, "oci", inputs)
+    write_file(again, there, "oci", other)
+    assert here.read_bytes() == there.read_bytes()
 
 
 def test_a_changed_file_leaves_no_trace_of_the_old_state(
@@ -168,13 +172,15 @@ def test_a_changed_file_leaves_no_trace_of_the_old_state(
 def test_several_platforms_make_an_index(make: Make, store: Store) -> None:
     made = make("linux/amd64")
     index = document(store, made.descriptor)
-    assert [one["platform"] for one in index["manifests"]] == [
+    assert [manifest["platform"] for manifest in index["manifests"]] == [
         {"os": "linux", "architecture": "arm64", "variant": "v8"},
         {"os": "linux", "architecture": "amd64"},
     ]
     (row,) = rows(Layout(store))
     assert row.platforms == ("linux/arm64/v8", "linux/amd64")
-    assert {one.subject for one in row.referrers} == {o["digest"] for o in index["manifests"]}
+    assert {referrer.subject for referrer in row.referrers} == {
+        manifest["digest"] for manifest in index["manifests"]
+    }
 
 
 def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
@@ -184,7 +190,7 @@ def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
     (row,) = rows(Layout(store))
     assert (row.name, row.tag, row.digest) == ("piimage/thermo", "v1", made.descriptor.digest)
     assert row.size == made.images[0].manifest.layers[0].size == made.size
-    assert [one.type for one in row.referrers] == ["application/spdx+json"]
+    assert [referrer.type for referrer in row.referrers] == ["application/spdx+json"]
     gone = store.path(made.images[0].manifest.layers[0].blob)
     kept = gone.rename(gone.with_name("kept"))
     assert rows(Layout(store)) == ()
@@ -199,7 +205,7 @@ def test_the_tag_is_that_of_the_folder_with_its_lock(make: Make, folder: Path) -
     assert show_tag(open_source(folder), Runner()) == made.reference
 
 
-def test_a_lock_that_has_to_change_fails_when_locked(make: Make, folder: Path) -> None:
+def test_a_lock_that_would_change_is_refused_when_locked(make: Make, folder: Path) -> None:
     make()
     assert make(locked=True) == make()
     (folder / "service.yml").write_text(SERVICE + "packages: [busybox-static]\n")
@@ -210,9 +216,9 @@ def test_a_lock_that_has_to_change_fails_when_locked(make: Make, folder: Path) -
 
 
 @pytest.mark.provokes("pkg.lock-place")
-def test_a_lock_that_cannot_be_written_is_said(folder: Path, workshop: Workshop) -> None:
+def test_a_lock_that_cannot_be_written_is_refused(folder: Path, inputs: Inputs) -> None:
     with pytest.raises(InputError, match="--lock FILE") as caught:
-        build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), workshop)
+        build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), inputs)
     assert caught.value.code == "pkg.lock-place"
 
 
@@ -227,13 +233,13 @@ def test_a_profile_of_the_folder_does_not_become_a_path_in_the_label(
 
 @pytest.mark.provokes("pkg.form", "pkg.target")
 def test_an_archive_that_cannot_be_written_is_refused(
-    make: Make, workshop: Workshop, tmp_path: Path
+    make: Make, inputs: Inputs, tmp_path: Path
 ) -> None:
     made = make()
     with pytest.raises(InputError) as form:
-        write_file(made, tmp_path / "a.tar", "zip", workshop)
+        write_file(made, tmp_path / "a.tar", "zip", inputs)
     with pytest.raises(InputError) as target:
-        write_file(made, tmp_path / "absent/a.tar", "oci", workshop)
+        write_file(made, tmp_path / "absent/a.tar", "oci", inputs)
     assert (form.value.code, target.value.code) == ("pkg.form", "pkg.target")
 
 
@@ -261,7 +267,9 @@ def test_a_file_without_a_login_is_refused(tmp_path: Path, text: str | bytes | N
     assert "word" not in caught.value.message
 
 
-def test_what_builds_is_no_platform_of_the_image(folder: Path, workshop: Workshop) -> None:
+def test_tools_of_the_build_machine_are_no_platform_of_the_image(
+    folder: Path, inputs: Inputs
+) -> None:
     service = f"{SERVICE}base: python\nsources: [spidev==3.8]\n"
     (folder / "service.yml").write_text(service)
     source = open_source(folder)
@@ -270,14 +278,15 @@ def test_what_builds_is_no_platform_of_the_image(folder: Path, workshop: Worksho
         *source_requests(),
     ]
     roots = tuple(
-        LockedRoot(one.root, one.packages, one.without, one.architecture, ()) for one in requests
+        LockedRoot(request.root, request.packages, request.without, request.architecture, ())
+        for request in requests
     )
     asks = LockedEnvironment("container/thermo", (), "arm64", "3.13", "2.41", (), ("spidev==3.8",))
     lock = Lock(roots=roots, environments=(asks,))
     lock_path(source).write_text(render_lock(lock))
     pins = Pins(lock_path(source), locked=True)
-    same = current_lock(source, platforms(()), pins, workshop)
+    same = lock_of(source, platforms(()), pins, inputs)
     assert {root.name for root in same.roots} == {root.name for root in roots}
     with pytest.raises(InputError, match=r"\+ base/python@amd64") as caught:
-        current_lock(source, platforms(("linux/amd64",)), pins, workshop)
+        lock_of(source, platforms(("linux/amd64",)), pins, inputs)
     assert "toolchain" not in caught.value.message

@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_built_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "absent")
     assert absent.value.code == "pkg.no-folder"
     path = folder(tmp_path)
-    with pytest.raises(InputError, match=r"no service.yml and no Dockerfile") as empty:
+    with pytest.raises(InputError, match=r"no service.yml or Dockerfile") as empty:
         open_source(path)
     assert empty.value.code == "pkg.no-recipe"
     with pytest.raises(InputError, match=r"Dockerfile\.arm"):
@@ -53,10 +53,10 @@ def test_inputs_are_the_folder_and_what_it_uses_from_outside(tmp_path: Path) -> 
     path = folder(tmp_path, "service.yml", "Dockerfile")
     assert open_source(path).inputs == (path,)
     (tmp_path / "kit").mkdir()
-    for one in (path / "pyproject.toml", tmp_path / "kit/pyproject.toml"):
-        one.write_text("[project]\nname = 'x'\nversion = '1'\n")
-    for one in (path / "own.conf", tmp_path / "shared.conf"):
-        one.write_text("x")
+    for project in (path / "pyproject.toml", tmp_path / "kit/pyproject.toml"):
+        project.write_text("[project]\nname = 'x'\nversion = '1'\n")
+    for config in (path / "own.conf", tmp_path / "shared.conf"):
+        config.write_text("x")
     (path / "service.yml").write_text(
         "name: thermo\nbase: python\npython: [../kit, .]\n"
         "files: [{path: a, source: ../shared.conf}, {path: b, source: own.conf}]\n"

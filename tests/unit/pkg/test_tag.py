@@ -133,9 +133,9 @@ def test_without_git_the_content_decides_and_the_place_does_not(
 
 
 @pytest.mark.provokes("pkg.git")
-def test_a_checkout_that_git_cannot_read_is_said(checkout: Path, runner: Runner) -> None:
+def test_a_checkout_that_git_cannot_read_is_refused(checkout: Path, runner: Runner) -> None:
     (checkout / ".git/config").write_text("[core\n")
-    with pytest.raises(PiimageError, match="git cannot say") as caught:
+    with pytest.raises(PiimageError, match="git cannot read the checkout") as caught:
         content_hash(runner, [checkout / "app"])
     assert caught.value.code == "pkg.git"
 

@@ -8,7 +8,7 @@ import pytest
 from piimage.config.testing import Check
 from piimage.emulator.console import Line
 from piimage.run import Runner, clean_environment
-from piimage.testing.checks import answer_fault, make_check
+from piimage.testing.checks import make_check, output_fault
 from piimage.testing.report import Outcome
 from piimage.testing.shell import Shell
 
@@ -59,7 +59,7 @@ def test_a_program_is_judged_by_its_exit_code(tmp_path: Path) -> None:
     there = shell(tmp_path, "echo said; exit 3")
     assert run(Check(run=("true",), exit_code=3), there).failure is None
     failure = run(Check(run=("true",), timeout=1), there).failure
-    assert "exited with 3, not 0" in str(failure)
+    assert "the exit code is 3, not 0" in str(failure)
     assert "said" in str(failure)
 
 
@@ -82,7 +82,7 @@ def test_words_reach_the_board_as_they_are(tmp_path: Path) -> None:
 def test_nobody_who_answers_is_a_failure_and_not_an_exit_code(tmp_path: Path) -> None:
     there = shell(tmp_path, "echo refused >&2; exit 255")
     failure = run(Check(run=("x",), exit_code=255, timeout=1), there).failure
-    assert "nobody answers over SSH (refused)" in str(failure)
+    assert "the board does not answer over SSH (refused)" in str(failure)
 
 
 def test_an_address_is_judged_by_status_and_body(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_address_is_judged_by_status_and_body(tmp_path: Path) -> None:
     failure = run(Check(http="http://127.0.0.1/", timeout=1), missing).failure
     assert "status is 404, not 200" in str(failure)
     closed = shell(tmp_path, "echo 'connection refused' >&2; exit 1")
-    assert "no answer" in str(run(Check(http="http://127.0.0.1/", timeout=1), closed).failure)
+    assert "no response" in str(run(Check(http="http://127.0.0.1/", timeout=1), closed).failure)
 
 
 def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_a_last_try_that_is_cut_short_leaves_the_better_reason(tmp_path: Path) -
         tmp_path, f"[ -e {tmp_path}/again ] && exec sleep 60; : >{tmp_path}/again; exit 3"
     )
     failure = run(Check(run=("x",), timeout=2), there).failure
-    assert "exited with 3, not 0" in str(failure)
+    assert "the exit code is 3, not 0" in str(failure)
 
 
 def test_an_answer_without_expectation_is_good() -> None:
-    assert answer_fault(Check(run=("x",)), "anything") is None
-    assert "matches" in str(answer_fault(Check(run=("x",), matches="^a"), "ba"))
+    assert output_fault(Check(run=("x",)), "anything") is None
+    assert "does not match" in str(output_fault(Check(run=("x",), matches="^a"), "ba"))

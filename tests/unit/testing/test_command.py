@@ -28,7 +28,7 @@ class Built:
 
 def given(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> None:
     built = Built(Appliance(), load_board("qemu-virt"), "shed", Path("shed.img"))
-    monkeypatch.setattr(command, "project_of_card", lambda *_: built)
+    monkeypatch.setattr(command, "read_card_project", lambda *_: built)
     monkeypatch.setattr(command, "build_card", lambda *_: built)
     monkeypatch.setattr(command, "verify", lambda *_, **__: outcomes)
 

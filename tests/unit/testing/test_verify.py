@@ -85,7 +85,7 @@ def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) 
     script = f'echo "{said}"; exec sleep 100'
     found = outcomes(tmp_path, script, appliance({"console": "x"}))
     assert said.partition(": ")[2] in str(found[0].failure)
-    assert found[1].skipped == "it did not boot"
+    assert found[1].skipped == "the system did not boot"
 
 
 def test_a_panic_after_the_boot_fails_the_services(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What the options of where inputs come from mean: the one place that opens archive and registries.
+"""The only place that turns the options of an Origin into access to archive and registries.
 
-Apart from `session`, which imports all that builds: a small change of a container goes without.
+It is not part of `session`, which imports everything that builds: `piimage pkg` needs only this.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import time
 
 from piimage.cli.options import Origin
 from piimage.events import Listener
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store
 
 
-def sources_of(origin: Origin, store: Store, runner: Runner, emit: Listener) -> Sources:
-    """Return what the options of `origin` say of where inputs come from."""
+def inputs_of(origin: Origin, store: Store, runner: Runner, emit: Listener) -> Inputs:
+    """Return the inputs that the options of `origin` name."""
     access = Access(frozenset(origin.insecure), origin.certificates, origin.auth_file)
-    return Sources(
+    return Inputs(
         store, runner, emit, time.time, origin.mirror, origin.snapshot, origin.offline, access,
         keyring=origin.keyring, index=origin.index,
         docker_host=os.environ.get("DOCKER_HOST"), builder=origin.builder,

@@ -12,10 +12,10 @@ import pytest
 
 from piimage import events
 from piimage.cli import main as cli
+from piimage.cli.inputs import inputs_of
 from piimage.cli.options import Origin
-from piimage.cli.sources import sources_of
 from piimage.debian import mirror
-from piimage.locking.resolve import Sources
+from piimage.locking.inputs import Inputs
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store
@@ -49,22 +49,22 @@ def test_a_verb_takes_every_source_or_none() -> None:
     assert {name: SOURCES - taken[name] for name in FETCHING if taken[name] != SOURCES} == {}
 
 
-def test_sources_are_opened_in_one_place() -> None:
+def test_inputs_are_opened_in_one_place() -> None:
     called = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Sources"
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Inputs"
     }
     # The page of drivers is made by hand, for Debian's kernels of the day.
-    assert called == {"cli/sources.py", "cli/driver_reference.py"}
+    assert called == {"cli/inputs.py", "cli/driver_reference.py"}
 
 
 def test_what_is_said_of_a_source_reaches_it(tmp_path: Path) -> None:
     origin = Origin(
         "http://m", "http://s", Path("k"), False, "http://i", "b", ["h:1"], Path("c"), Path("a")
     )
-    found = sources_of(origin, Store(tmp_path), Runner(), events.ignore)
+    found = inputs_of(origin, Store(tmp_path), Runner(), events.ignore)
     assert (found.mirror, found.snapshot, found.keyring) == ("http://m", "http://s", Path("k"))
     assert (found.index, found.builder, found.offline) == ("http://i", "b", False)
     assert found.access == Access(frozenset({"h:1"}), Path("c"), Path("a"))
@@ -107,7 +107,7 @@ def test_offline_does_not_ask_the_host_where_its_archive_is(
 
     monkeypatch.setattr(mirror, "_of_host", asked)
     store = Store(tmp_path)
-    sources = Sources(store, Runner(), events.ignore, lambda: 0.0, offline=True)
-    assert sources.fetcher().mirrors is None
+    inputs = Inputs(store, Runner(), events.ignore, lambda: 0.0, offline=True)
+    assert inputs.fetcher().mirrors is None
     with pytest.raises(AssertionError, match="were read"):
-        Sources(store, Runner(), events.ignore, lambda: 0.0).mirrors()
+        Inputs(store, Runner(), events.ignore, lambda: 0.0).mirrors()
