@@ -230,7 +230,7 @@ def test_a_context_is_for_folders_that_are_composed(tmp_path: Path, text: str) -
     (tmp_path / "docker/Dockerfile").write_text("FROM scratch\n")
     file = tmp_path / "pi4.yml"
     file.write_text(f"board: pi4\nservices: [{{name: app, {text}}}]\n")
-    with pytest.raises(PiimageError, match="context means nothing"):
+    with pytest.raises(PiimageError, match="context has no effect"):
         load_all([file])
 
 

@@ -148,7 +148,7 @@ def test_what_is_not_as_it_was_is_said_with_its_place(compose: Path) -> None:
         "8:5: web: volumes: the folder ./none is /data/volumes/none on the Pi, and starts empty",
         "19:5: db: command: replaces the image's ENTRYPOINT as well: write that before it, if it "
         "has one",
-        "23:27: tool: runs with a profile alone, and is left out",
+        "23:27: tool: runs only with a profile, so it is left out",
         "11:5: web: does not wait for tool, which is left out",
         f"{compose.parent}/.env: its TAG: now here",
     ]
@@ -241,7 +241,7 @@ def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
     for said in (
         "2:18: a: command: its value is not understood",
         "2:42: a: sysctls: net.ipv4.ip_forward holds for the whole Pi, whose network it is",
-        "3:3: b: is empty, and left out",
+        "3:3: b: is empty, so it is left out",
         "5:1: volumes: its value is not understood",
         "6:1: secrets: its value is not understood",
         "7:12: configs: c comes from elsewhere: add it to files:",

@@ -253,9 +253,9 @@ def test_who_administers_the_system_may_write_to_sys_where_its_root_is_writable(
 
 @pytest.mark.parametrize("path", ["../x", "/../../x", "a/../../b", "a/./b", "a//b", "/", "", "."])
 def test_no_container_leaves_the_appliance_s_control_group(path: str) -> None:
-    with pytest.raises(ValidationError, match="no control group below the appliance's own"):
+    with pytest.raises(ValidationError, match="is not a valid cgroup path"):
         ContainerConfig.model_validate({"cgroupsPath": path})
-    with pytest.raises(ValidationError, match="no control group below the appliance's own"):
+    with pytest.raises(ValidationError, match="is not a valid cgroup path"):
         ContainerConfig.model_validate({"runtime": {"cgroups": [path]}})
 
 
@@ -267,7 +267,7 @@ def test_no_device_lies_outside_of_dev(path: str) -> None:
 
 @pytest.mark.parametrize("name", ["../memory.max", "a/b", "..", ""])
 def test_no_file_outside_of_its_own_control_group_is_written(name: str) -> None:
-    with pytest.raises(ValidationError, match="no file of a control group"):
+    with pytest.raises(ValidationError, match="is not a file of cgroup v2"):
         ContainerConfig.model_validate({"resources": {"unified": {name: "1"}}})
 
 
