@@ -11,7 +11,14 @@ from piimage import packers
 from piimage.compose.layers import Layer
 from piimage.durable import write_chunks
 from piimage.lock import Lock
-from piimage.plan.slot import Version, firmware_files, published_identity, slot_files, withheld
+from piimage.plan.slot import (
+    Version,
+    firmware_files,
+    layer_path,
+    published_identity,
+    slot_files,
+    withheld,
+)
 from piimage.sbom import cyclonedx, manifest, spdx
 from piimage.sbom.ledger import Page
 from piimage.sbom.locked import components, debian_component, tool_version
@@ -60,7 +67,7 @@ def layer_pages(made: Version, job: Job) -> Mapping[str, Page]:
         label = layer_label(layer)
         if label in found:
             label = f"{label} {layer.key[:8]}"
-        found[label] = Page.decode(job.file(layer, "files").read_bytes())
+        found[label] = layer.page(job)
     return found
 
 
@@ -95,10 +102,7 @@ def slot_origins(made: Version, lock: Lock, job: Job) -> Iterator[Origin]:
     for name, blob in firmware_files(made, job).items():
         yield _origin(name, blob, firmware)
     kernels = {*made.board.trees, "kernel.img"}
-    names = {
-        f"layers/{job.blob(layer, 'squashfs').sha256}.squashfs": layer_label(layer)
-        for layer in made.layers
-    }
+    names = {layer_path(layer, job): layer_label(layer) for layer in made.layers}
     for name, content in slot_files(made, job).items():
         if name in hidden:
             continue

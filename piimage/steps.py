@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from piimage import events
 from piimage.packers import identity
 from piimage.run import Runner
@@ -32,8 +34,9 @@ class Step:
     """One thing to make out of others.
 
     A subclass is a frozen dataclass: its fields are plain data (str, int, bool, None, bytes, Blob,
-    tuples, mappings, frozen dataclasses) and other steps. `uses` names further modules or packages
-    whose code decides what comes out, `tools` the programs of this host that decide its bytes.
+    tuples, mappings, frozen dataclasses and models) and other steps. `uses` names further modules
+    or packages whose code decides what comes out, `tools` the programs of this host that decide its
+    bytes.
     """
 
     uses: ClassVar[tuple[str, ...]] = ()
@@ -102,6 +105,8 @@ def plain(value: object) -> Any:  # noqa: ANN401  # JSON has no better type
     if isinstance(value, tuple | list | frozenset):
         items = [plain(item) for item in value]
         return sorted(items, key=json.dumps) if isinstance(value, frozenset) else items
+    if isinstance(value, BaseModel) and value.model_config.get("frozen"):
+        value = dict(value)
     if isinstance(value, Mapping):
         return {"map": {str(name): plain(item) for name, item in value.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

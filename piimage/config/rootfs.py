@@ -68,7 +68,7 @@ class Applets(Part):
     )
 
 
-class Folder(Part):
+class TreeFolder(Part):
     """A folder that is there even if nothing lies in it."""
 
     path: PathInRoot = Field(description="Path in the tree.")
@@ -124,7 +124,7 @@ class RootFileSystem(Part):
     groups: tuple[Group, ...] = Field(default=(), description="Groups of /etc/group.")
     links: dict[str, str] = Field(default={}, description="Symbolic links: PATH: TARGET.")
     applets: Applets | None = Field(default=None, description="Links to one program.")
-    folders: tuple[Folder, ...] = Field(default=(), description="Folders to make.")
+    folders: tuple[TreeFolder, ...] = Field(default=(), description="Folders to make.")
     files: tuple[TreeFile, ...] = Field(default=(), description="Files to lay over the packages.")
     certificates: bool = Field(
         default=False, description="Join the certificates of ca-certificates into one bundle."

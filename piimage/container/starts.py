@@ -87,7 +87,7 @@ def _profile_faults(file: str) -> Iterator[Fault]:
     except OSError:
         return  # what is not there is told where the file is read
     except PiimageError as error:
-        yield Fault("oci.seccomp", ("seccomp",), f"it is no seccomp profile: {error.message}",
+        yield Fault("oci.seccomp", ("seccomp",), f"it is not a seccomp profile: {error.message}",
                     "the `linux.seccomp` object of the OCI runtime specification")  # fmt: skip
 
 

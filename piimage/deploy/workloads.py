@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from piimage.build import Project, make_steps, plan
-from piimage.compose.containers import ContainerPlan, decided
+from piimage.compose.containers import ContainerPlan
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
-from piimage.container.rootfs import User
+from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import ROOTS, Container, run_as
 from piimage.errors import InputError, raise_all
 from piimage.events import Note
 from piimage.formats.images import Images, image
 from piimage.locking.resolve import Sources
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import Execution
 from piimage.plan.localtime import LOCAL_TIME
 from piimage.plan.slot import Version
 from piimage.steps import Job
@@ -32,7 +31,7 @@ class Workload:
     """A service: its image, who it runs as, and everything that its entry decided."""
 
     container: Container
-    user: User
+    user: ProcessUser
     image: Image
 
     @property
@@ -89,7 +88,7 @@ def for_others(
 
 
 def _is_systems(plan: ContainerPlan) -> bool:
-    config = ContainerConfig.model_validate_json(plan.config)
+    config = plan.config
     if config.system is not None:
         return config.system
     binds = (bind for bind in config.binds or () if bind != LOCAL_TIME)
@@ -112,16 +111,15 @@ def _serves_system(plan: ContainerPlan) -> InputError:
 
 
 def _workload(plan: ContainerPlan, layout: Layout, job: Job, ids: Mapping[str, int]) -> Workload:
-    container = _elsewhere(decided(plan, job))
+    container = _elsewhere(plan.container(job))
     # What the entry says in place of the image: engines would lay the two over one another.
     said: dict[str, None] = {}
     if container.config.command is not None:
         said |= {"entrypoint": None, "cmd": None}
     if container.config.env is not None:
         said |= {"env": None}
-    execution = Execution.model_validate_json(plan.execution).model_copy(update=said)
-    text = execution.model_dump_json(by_alias=True, exclude_none=True)
-    own = image(replace(plan, execution=text), layout, job)
+    execution = plan.execution.model_copy(update=said)
+    own = image(replace(plan, execution=execution), layout, job)
     return Workload(container, run_as(container, ids), own)
 
 

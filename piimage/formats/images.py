@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from piimage.compose.containers import ContainerPlan
 from piimage.compose.layers import Layer, LayerTar
-from piimage.config.container import LABEL, ContainerConfig, portable, to_label, with_user
+from piimage.config.container import LABEL, portable, to_label, with_user
 from piimage.oci.archive import export_archive
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, Execution, ImageConfig, RootFileSystem
+from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
@@ -47,14 +47,15 @@ class Images:
 
     def steps(self, version: Version) -> tuple[Step, ...]:
         """Return each layer of the containers as an archive."""
-        layers = {la.key: la for one in version.containers.containers for la in one.layers}
+        plans = version.containers.containers
+        layers = {layer.key: layer for plan in plans for layer in plan.layers}
         return tuple(_archive(layer) for layer in layers.values())
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write the archive."""
         layout = Layout(job.store)
         images = {
-            one.name: image(one, layout, job).descriptor for one in version.containers.containers
+            plan.name: image(plan, layout, job).descriptor for plan in version.containers.containers
         }
         target = out / f"{name}.oci.tar"
         export_archive(layout, images, target, version.file_mode)
@@ -66,11 +67,11 @@ def _archive(layer: Layer) -> ImageLayerArchive:
 
 
 def image(plan: ContainerPlan, layout: Layout, job: Job) -> Image:
-    """Put the image of a container into the store; its label says how the file has it run."""
+    """Put the image of a container into the store; its label carries the container's config."""
     steps = [_archive(layer) for layer in plan.layers]
-    execution = Execution.model_validate_json(plan.execution)
-    said = with_user(ContainerConfig.model_validate_json(plan.config), execution.user)
-    labels = {**(execution.labels or {}), LABEL: to_label(portable(said))}
+    execution = plan.execution
+    own = with_user(plan.config, execution.user)
+    labels = {**(execution.labels or {}), LABEL: to_label(portable(own))}
     config = ImageConfig(
         os=ARM64.os,
         architecture=ARM64.architecture,

@@ -17,7 +17,7 @@ from piimage.python.target import Target, target_of
 
 
 @dataclass(frozen=True)
-class Folder:
+class ContainerFolder:
     """A container folder, or what stands for one in an entry with `packages:`."""
 
     root: str
@@ -31,13 +31,13 @@ def entries(appliance: Appliance) -> tuple[Entry, ...]:
     return (*appliance.onboot, *appliance.onshutdown, *appliance.services)
 
 
-def folder_of(entry: Entry) -> Folder | None:
+def folder_of(entry: Entry) -> ContainerFolder | None:
     """Return the folder that `entry` is made from; None if it is an image."""
     if entry.packages is not None:
         service = Service(
             name=entry.name, packages=entry.packages, entrypoint=entry.entrypoint or ()
         )
-        return Folder(f"container/{entry.name}", Path(), service)
+        return ContainerFolder(f"container/{entry.name}", Path(), service)
     if entry.use is not None:
         path = resources.path("services") / entry.use
     elif entry.build is not None:
@@ -46,7 +46,7 @@ def folder_of(entry: Entry) -> Folder | None:
         path = Path(entry.build)
     else:
         return None
-    return Folder(f"container/{path.name}", path, load_folder(path, entry.context_folder))
+    return ContainerFolder(f"container/{path.name}", path, load_folder(path, entry.context_folder))
 
 
 def dockerfile_folder(entry: Entry) -> Path | None:
@@ -61,7 +61,7 @@ def base_tree(name: str) -> RootFileSystem:
     return load_system(resources.path("bases") / f"{name}.yml")
 
 
-def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:
+def folder_requests(folders: Iterable[ContainerFolder]) -> Iterator[Request]:
     """Give what the archive is asked for: each folder's packages, and those of its base.
 
     Where a folder has Python packages built, what builds them as well.
@@ -81,7 +81,7 @@ def folder_requests(folders: Iterable[Folder]) -> Iterator[Request]:
             yield from source_requests()
 
 
-def folder_target(folder: Folder, lock: Lock) -> Target:
+def folder_target(folder: ContainerFolder, lock: Lock) -> Target:
     """Return the Python that a container has; InputError ``python.no-python`` if it has none."""
     service = folder.service
     packages = list(lock.of_root(folder.root)) if service.packages else []

@@ -11,7 +11,7 @@ from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
-from piimage.locking.folders import Folder, base_tree, folder_requests
+from piimage.locking.folders import ContainerFolder, base_tree, folder_requests
 
 RELEASE = "trixie"
 """The Debian release that appliances are made from."""
@@ -51,7 +51,9 @@ def system_tree() -> SystemLayer:
     return load_system(resources.path("appliance") / "system" / "base.yml")
 
 
-def requests(appliance: Appliance, board: Board, folders: Iterable[Folder]) -> tuple[Request, ...]:
+def requests(
+    appliance: Appliance, board: Board, folders: Iterable[ContainerFolder]
+) -> tuple[Request, ...]:
     """Return what the lock has to answer, each root once, sorted by name."""
     system = system_tree()
     found = [

@@ -9,7 +9,7 @@ from dataclasses import replace
 from piimage.config.models import Appliance
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedEnvironment, LockedWheel
-from piimage.locking.folders import Folder, entries, folder_of, folder_target
+from piimage.locking.folders import ContainerFolder, entries, folder_of, folder_target
 from piimage.python.fetch import WheelFetcher
 from piimage.python.target import Target
 from piimage.store import Store
@@ -18,24 +18,24 @@ Open = Callable[[], AbstractContextManager[WheelFetcher]]
 Pinned = tuple[LockedEnvironment, tuple[LockedWheel, ...]]
 
 
-def folders_with_wheels(appliance: Appliance) -> tuple[Folder, ...]:
+def folders_with_wheels(appliance: Appliance) -> tuple[ContainerFolder, ...]:
     """Return the container folders that ask for wheels or sources, each once, by their roots."""
     found = (folder_of(entry) for entry in entries(appliance))
     named = {one.root: one for one in found if one is not None and asks_index(one)}
     return tuple(one for _, one in sorted(named.items()))
 
 
-def asks_index(folder: Folder) -> bool:
+def asks_index(folder: ContainerFolder) -> bool:
     """Say whether `folder` asks for anything of the Python index."""
     return bool(folder.service.wheels or folder.service.sources)
 
 
-def asked_wheels(folders: Iterable[Folder]) -> Mapping[str, Sequence[str]]:
+def asked_wheels(folders: Iterable[ContainerFolder]) -> Mapping[str, Sequence[str]]:
     """Return the Python requirements of each of `folders`, by its root in the lock."""
     return {folder.root: folder.service.wheels for folder in folders}
 
 
-def asked_sources(folders: Iterable[Folder]) -> Mapping[str, Sequence[str]]:
+def asked_sources(folders: Iterable[ContainerFolder]) -> Mapping[str, Sequence[str]]:
     """Return the packages that are built for each of `folders`, by its root in the lock."""
     return {folder.root: folder.service.sources for folder in folders if folder.service.sources}
 
@@ -46,7 +46,7 @@ def wheel_names(lock: Lock | None) -> frozenset[str]:
 
 
 def lock_wheels(
-    lock: Lock, folders: Sequence[Folder], wheels: Open, moving: Collection[str] = ()
+    lock: Lock, folders: Sequence[ContainerFolder], wheels: Open, moving: Collection[str] = ()
 ) -> Lock:
     """Return `lock` with the wheels of `folders` pinned; all errors at once.
 
@@ -69,7 +69,9 @@ def lock_wheels(
     )
 
 
-def _environment(lock: Lock, folder: Folder, wheels: Open, moving: Collection[str]) -> Pinned:
+def _environment(
+    lock: Lock, folder: ContainerFolder, wheels: Open, moving: Collection[str]
+) -> Pinned:
     target = folder_target(folder, lock)
     python, glibc = target.python, f"2.{target.glibc}"
     wanted = LockedEnvironment(
@@ -92,7 +94,7 @@ def _environment(lock: Lock, folder: Folder, wheels: Open, moving: Collection[st
 
 
 def _resolved(
-    folder: Folder, target: Target, wheels: Open, preferred: Sequence[LockedWheel]
+    folder: ContainerFolder, target: Target, wheels: Open, preferred: Sequence[LockedWheel]
 ) -> tuple[LockedWheel, ...]:
     place = str(folder.path / "service.yml")
     with wheels() as fetcher:

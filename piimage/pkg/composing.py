@@ -16,14 +16,14 @@ from piimage.config.container import (
     with_user,
 )
 from piimage.lock import Lock
-from piimage.locking.folders import Folder
+from piimage.locking.folders import ContainerFolder
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
 from piimage.pkg.layers import ImageLayer, packed
 from piimage.pkg.locking import folder, for_platform
 from piimage.pkg.source import AMD64, Source
 from piimage.pkg.workshop import Workshop
-from piimage.plan.composed import composed
+from piimage.plan.composed import folder_parts
 from piimage.sbom.ledger import Page
 from piimage.steps import Builder, Job
 
@@ -57,21 +57,22 @@ def compose(source: Source, platform: Platform, lock: Lock, workshop: Workshop) 
     whole = folder(source)
     assert whole is not None  # noqa: S101  # a Dockerfile is built, not composed
     own = for_platform(lock, platform)
-    layers, execution, config = composed(_fitted(whole, platform), own)
-    steps = tuple(ImageLayer(layer) for layer in layers)
+    parts = folder_parts(_fitted(whole, platform), own)
+    execution = parts.execution
+    steps = tuple(ImageLayer(layer) for layer in parts.layers)
     job = _made(steps, own, workshop)
-    label = _portable(with_user(config, execution.user), workshop)
+    label = _portable(with_user(parts.defaults, execution.user), workshop)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
-        _complete(execution, config),
+        _complete(execution, parts.defaults),
         {LABEL: to_label(label)},
         own,
         tuple(Page.decode(job.file(step, "files").read_bytes()) for step in steps),
     )
 
 
-def _fitted(whole: Folder, platform: Platform) -> Folder:
+def _fitted(whole: ContainerFolder, platform: Platform) -> ContainerFolder:
     if platform != AMD64:
         return whole
     service: Service = whole.service

@@ -24,7 +24,7 @@ from piimage.lock import (
     render_lock,
 )
 from piimage.lock.roots import is_for_building
-from piimage.locking.folders import Folder, folder_requests
+from piimage.locking.folders import ContainerFolder, folder_requests
 from piimage.oci.models import ARM64, Platform
 from piimage.pkg.source import LOCK, Dockerfile, Source
 from piimage.pkg.workshop import Workshop
@@ -49,11 +49,11 @@ def lock_path(source: Source) -> Path:
     return source.path / LOCK
 
 
-def folder(source: Source) -> Folder | None:
+def folder(source: Source) -> ContainerFolder | None:
     """Return `source` as plans have it; None for a Dockerfile."""
     if isinstance(source.recipe, Dockerfile):
         return None
-    return Folder(f"container/{source.path.name}", source.path, source.recipe)
+    return ContainerFolder(f"container/{source.path.name}", source.path, source.recipe)
 
 
 def current_lock(

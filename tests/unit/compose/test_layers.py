@@ -8,9 +8,11 @@ import pytest
 
 from piimage.compose.containers import ContainerPlan, ContainersLayer
 from piimage.compose.layers import FilesLayer, Layer, LayerTar, PackagesLayer
-from piimage.compose.rules import Bundle, File, Folder, Rules, User
+from piimage.compose.rules import Bundle, File, Folder, Rules
 from piimage.config.container import secure_defaults
+from piimage.config.rootfs import User
 from piimage.errors import PiimageError
+from piimage.oci.models import Execution
 from piimage.run import Runner
 from piimage.steps import Builder, Job
 from piimage.store import Store
@@ -68,7 +70,8 @@ def test_dropped_paths_do_not_reach_the_layer(store: Store, tmp_path: Path) -> N
 
 def test_what_the_rules_say_wins_over_a_package(store: Store, tmp_path: Path) -> None:
     pack = package(store, tmp_path, "x", {"etc/motd": "package's", "etc/passwd": "package's"})
-    rules = Rules(files=(File("etc/motd", b"ours", 0o600),), users=(User("root", 0, 0),))
+    root = User(name="root", uid=0, gid=0)
+    rules = Rules(files=(File("etc/motd", b"ours", 0o600),), users=(root,))
     _, layer = built(store, PackagesLayer("test", (pack,), rules))
     assert content(layer, "etc/motd") == "ours"
     assert content(layer, "etc/passwd").startswith("root:x:0:0")
@@ -142,13 +145,12 @@ def test_a_layer_can_be_written_as_a_tar_without_its_squashfs(store: Store) -> N
 def test_the_containers_layer_names_the_layers_of_each_container(store: Store) -> None:
     upper = FilesLayer("upper", Rules(files=(File("a", b"x"),)))
     lower = FilesLayer("lower", Rules(files=(File("b", b"y"),)))
-    config = secure_defaults().model_dump_json(by_alias=True, exclude_none=True)
     hello = ContainerPlan(
         name="hello",
         kind="services",
         folder="hello",
-        config=config,
-        execution='{"Entrypoint": ["/b"]}',
+        config=secure_defaults(),
+        execution=Execution(entrypoint=("/b",)),
         layers=(lower, upper),
         place="services.hello",
     )

@@ -20,7 +20,7 @@ from piimage.container.bundle import (
     prestart,
     quote,
 )
-from piimage.container.rootfs import Root, User, notes_of
+from piimage.container.rootfs import ProcessUser, Root, notes_of
 from piimage.container.spec import Container, runtime_spec
 from piimage.errors import ErrorGroup, InputError
 from piimage.oci.models import Execution
@@ -150,7 +150,7 @@ def test_a_working_folder_that_the_image_lacks_is_made(cwd: str, points: str) ->
 
 @pytest.mark.provokes("oci.mount-point")
 def test_a_missing_mount_point_that_no_list_can_hold_is_refused() -> None:
-    with pytest.raises(InputError, match="needs '/a b', which its image does not have"):
+    with pytest.raises(InputError, match="needs '/a b', which its image lacks"):
         env_of(tmpfs=["/a b"])
 
 
@@ -215,7 +215,7 @@ def test_the_runtime_section_becomes_scripts() -> None:
             "bindNS": {"net": "/run/netns/web"},
         }
     )  # fmt: skip
-    before = prestart(one, User()).replace("mountpoint -q", "false")
+    before = prestart(one, ProcessUser()).replace("mountpoint -q", "false")
     assert run_with_stubs(before, "mkdir", "mount") == [
         "mkdir|-p|/run/o",
         "mkdir|-p|/run/u u",
@@ -253,11 +253,13 @@ def test_what_runs_once_gets_its_interfaces_from_runc_before_it_starts() -> None
 
 
 def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
-    script = prestart(container(devices=["/dev/null"]), User(110, 120))
+    script = prestart(container(devices=["/dev/null"]), ProcessUser(110, 120))
     assert run_with_stubs(script, "grant_device") == [
         "grant_device|services/web|/dev/null|c|0600|110:120|/dev/piimage/services/web/null"
     ]
-    script = prestart(container("onboot", devices=[{"path": "/dev/vda", "mode": "0640"}]), User())
+    script = prestart(
+        container("onboot", devices=[{"path": "/dev/vda", "mode": "0640"}]), ProcessUser()
+    )
     assert run_with_stubs(script, "grant_device") == [
         "grant_device|onboot/002-web|/dev/vda|b|0640|0:0|/dev/piimage/onboot/002-web/vda"
     ]
@@ -266,7 +268,7 @@ def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
 def test_in_a_user_namespace_the_node_belongs_to_the_mapped_user() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     one = container(devices=["/dev/null"], uidMappings=mapping, gidMappings=mapping)
-    (line,) = run_with_stubs(prestart(one, User(110, 120)), "grant_device")
+    (line,) = run_with_stubs(prestart(one, ProcessUser(110, 120)), "grant_device")
     assert "|100110:100120|" in line
 
 

@@ -474,7 +474,7 @@ def test_seccomp_can_be_replaced_and_dropped() -> None:
 @pytest.mark.provokes("oci.seccomp")
 @pytest.mark.parametrize("profile", [b"{}", b"", b"[]", b'{"defaultAction": 1}'])
 def test_a_file_that_is_no_profile_is_refused(profile: bytes) -> None:
-    with pytest.raises(PiimageError, match=r"own\.json is no seccomp profile"):
+    with pytest.raises(PiimageError, match=r"own\.json is not a seccomp profile"):
         runtime_spec(container(profile=profile, seccomp="own.json"), IDS)
 
 

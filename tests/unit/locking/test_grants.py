@@ -208,8 +208,7 @@ def image(store: Store, label: Mapping[str, object]) -> Image:
 def planned(store: Store, said: Appliance, *granted: str) -> dict[str, Any]:
     lock = Lock(images=(pin(OLD, *granted),))
     (one,) = plan_containers(said, lock, {NAME: image(store, ROOT)}).containers
-    found: dict[str, Any] = json.loads(one.config)
-    return found
+    return one.config.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def test_a_build_refuses_what_nobody_agreed_to(store: Store) -> None:

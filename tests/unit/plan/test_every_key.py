@@ -42,7 +42,6 @@ from piimage.locking.images import references_of
 from piimage.locking.requests import requests
 from piimage.modules.steps import module_step
 from piimage.oci.layout import Image
-from piimage.oci.models import Execution
 from piimage.plan.containers import plan_containers
 from piimage.plan.slot import Version, boot_of, card_plan
 from piimage.plan.system import plan_system
@@ -82,7 +81,7 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     )  # fmt: skip
     yield from sorted(layer.key for layer in version.layers if layer is not version.containers)
     yield version.system.kernel.key, version.system.initramfs_base.key
-    found = [_decided(one) for one in version.containers.containers]
+    found = [_container(plan) for plan in version.containers.containers]
     for entry in containers_tree(found, version.containers.ids):
         yield entry.path, entry.mode, b"".join(entry.content())
     yield [(one.folder, one.readonly) for one in version.containers.volumes]
@@ -96,11 +95,10 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     yield from _tests(plan_of(appliance))
 
 
-def _decided(plan: ContainerPlan) -> Container:
+def _container(plan: ContainerPlan) -> Container:
     return Container(
         name=plan.name, kind=plan.kind, folder=plan.folder,
-        config=ContainerConfig.model_validate_json(plan.config),
-        image=Execution.model_validate_json(plan.execution), root=Root([]),
+        config=plan.config, execution=plan.execution, root=Root([]),
         layers=tuple(layer.key for layer in plan.layers), place=plan.place, profile=plan.profile,
     )  # fmt: skip
 
@@ -623,7 +621,7 @@ SERVICE: Mapping[str, Mapping[str, Change]] = {
         name: (applets(), applets(**{name: value}))
         for name, value in (("program", "z"), ("folder", "z"), ("names", "a b"))
     },
-    "Folder": {
+    "TreeFolder": {
         name: (made_folder(), made_folder(**{name: value}))
         for name, value in (("path", "y"), ("mode", "0700"), ("uid", 5), ("gid", 5))
     },

@@ -11,7 +11,8 @@ from piimage.compose.layers import FilesLayer
 from piimage.compose.rules import File, Folder, Rules
 from piimage.config.load import load
 from piimage.config.models import Appliance
-from piimage.plan.files import Stated, stated, without
+from piimage.config.rootfs import User
+from piimage.plan.files import Overlay, overlay_of, without
 from piimage.run import Runner
 from piimage.steps import Job
 from piimage.store import Store
@@ -20,14 +21,14 @@ from piimage.trees import Kind
 OWN = (File("etc/hostname", b"pi"), File("etc/piimage/clock", b"0"))
 
 
-def said(*files: dict[str, object], **sections: object) -> Stated:
-    return stated(Appliance.model_validate({"files": files, **sections}), OWN)
+def said(*files: dict[str, object], **sections: object) -> Overlay:
+    return overlay_of(Appliance.model_validate({"files": files, **sections}), OWN)
 
 
 def test_the_later_of_two_counts_also_across_files(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("files: [{path: etc/motd, contents: base, mode: '0644'}]")
     (tmp_path / "b.yml").write_text("files: [{path: /etc/motd, contents: site, mode: '0640'}]")
-    (file,) = stated(load([tmp_path / "a.yml", tmp_path / "b.yml"]), OWN).files
+    (file,) = overlay_of(load([tmp_path / "a.yml", tmp_path / "b.yml"]), OWN).files
     assert file == File("etc/motd", b"site", 0o640)
 
 
@@ -101,13 +102,11 @@ def test_a_link_or_a_file_takes_the_place_of_the_system_s_own() -> None:
 
 
 def test_folders_above_links_and_accounts_of_the_file_reach_the_layer(store: Store) -> None:
-    from piimage.compose.rules import User
-
     rules = Rules(
         files=(File("etc/passwd", b"mine"),),
         links={"etc/a/l": "x"},
         folders=(Folder("etc/a", 0o700, 5, 6), Folder("etc/b", 0o711)),
-        users=(User("root", 0, 0),),
+        users=(User(name="root", uid=0, gid=0),),
     )
     layer = FilesLayer("x", rules)
     tree = {one.path: one for one in layer.tree(Job(store, Runner(), events.ignore, {}))}

@@ -17,7 +17,7 @@ from piimage.debian.package import Package
 from piimage.debian.transport import Transport
 from piimage.errors import ErrorGroup, InputError, MissingTool, PiimageError
 from piimage.lock import Lock, LockedRoot, parse_lock, render_lock
-from piimage.locking.folders import Folder
+from piimage.locking.folders import ContainerFolder
 from piimage.locking.wheels import fetch_wheels, lock_wheels, wheel_names
 from piimage.python.fetch import WheelFetcher
 from piimage.python.index import Index, choose
@@ -222,11 +222,11 @@ ROOT = LockedRoot("container/x", ("p",), (), "arm64", tuple(one.key for one in P
 LOCK = Lock(roots=(ROOT,), packages=PACKAGES)
 
 
-def folder(*asks: str, sources: Sequence[str] = ()) -> Folder:
+def folder(*asks: str, sources: Sequence[str] = ()) -> ContainerFolder:
     service = Service.model_validate(
         {"name": "x", "wheels": asks, "sources": sources, "packages": ["python3-minimal"]}
     )
-    return Folder("container/x", Path("x"), service)
+    return ContainerFolder("container/x", Path("x"), service)
 
 
 class Wheels:
@@ -403,7 +403,7 @@ def _size(path: Path) -> int:
 
 
 @pytest.fixture
-def spi(shelf: Shelf) -> Folder:
+def spi(shelf: Shelf) -> ContainerFolder:
     """`spi` needs a build; `user` has a wheel and needs `spi`."""
     for version in ("3.8", "3.9"):
         shelf.add_source("spi", version)
@@ -412,7 +412,7 @@ def spi(shelf: Shelf) -> Folder:
 
 
 def test_a_source_archive_is_pinned_beside_the_wheels(
-    resolver: Resolver, store: Store, spi: Folder
+    resolver: Resolver, store: Store, spi: ContainerFolder
 ) -> None:
     lock = lock_wheels(LOCK, [spi], Wheels(resolver, store))
     assert [one.filename for one in lock.wheels if one.is_source] == ["spi-3.8.tar.gz"]
@@ -423,7 +423,7 @@ def test_a_source_archive_is_pinned_beside_the_wheels(
 
 
 def test_another_version_of_a_source_is_asked_for_anew(
-    resolver: Resolver, store: Store, spi: Folder
+    resolver: Resolver, store: Store, spi: ContainerFolder
 ) -> None:
     old = lock_wheels(LOCK, [spi], Wheels(resolver, store))
     new = lock_wheels(old, [folder("user", sources=["spi==3.9"])], Wheels(resolver, store))
@@ -432,7 +432,7 @@ def test_another_version_of_a_source_is_asked_for_anew(
 
 @pytest.mark.provokes("python.no-wheel")
 def test_what_is_no_source_has_to_be_a_wheel(
-    resolver: Resolver, store: Store, spi: Folder, shelf: Shelf
+    resolver: Resolver, store: Store, spi: ContainerFolder, shelf: Shelf
 ) -> None:
     with pytest.raises(InputError, match="spi") as caught:
         lock_wheels(LOCK, [folder("user")], Wheels(resolver, store))
@@ -440,7 +440,7 @@ def test_what_is_no_source_has_to_be_a_wheel(
 
 
 def test_a_source_archive_is_fetched_and_verified(
-    resolver: Resolver, store: Store, spi: Folder, shelf: Shelf
+    resolver: Resolver, store: Store, spi: ContainerFolder, shelf: Shelf
 ) -> None:
     lock = lock_wheels(LOCK, [spi], Wheels(resolver, store))
     (source,) = (one for one in lock.wheels if one.is_source)
