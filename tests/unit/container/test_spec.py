@@ -410,7 +410,7 @@ def test_a_user_namespace_without_ids_is_refused() -> None:
 
 @pytest.mark.provokes("oci.hostname")
 def test_a_container_does_not_name_the_pi() -> None:
-    with pytest.raises(InputError, match="would name the whole Pi 'box'"):
+    with pytest.raises(InputError, match="would set the host name of the whole Pi to 'box'"):
         spec(hostname="box", uts="host")
 
 

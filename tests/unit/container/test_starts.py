@@ -86,7 +86,7 @@ def test_check_and_build_tell_the_line_and_column(
     )
     for verb in (["check"], ["build", "-o", str(tmp_path / "out")]):
         assert cli.execute([*verb, str(file)]) == 2
-        assert f"{file}:6:28: 'net.ipv4.ip_forward' is not" in capsys.readouterr().err
+        assert f"{file}:6:28: 'net.ipv4.ip_forward' would apply" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("oci.sysctl")
