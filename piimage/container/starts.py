@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.config.container import (
+    PROFILE_WORDS,
+    ContainerConfig,
+    IdMapping,
+    merge,
+    secure_defaults,
+)
 from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
@@ -70,7 +76,7 @@ def _place(document: Document, path: Sequence[str | int]) -> object:
 def _of_entry(entry: Entry) -> Iterator[Fault]:
     config = merge(secure_defaults(), _folder_config(entry), entry)
     yield from faults(config)
-    if config.seccomp not in (None, "default", "unconfined"):
+    if config.seccomp not in PROFILE_WORDS:
         yield from _profile_faults(str(config.seccomp))
 
 
@@ -129,34 +135,34 @@ def _user_namespace_faults(config: ContainerConfig) -> Iterator[Fault]:
     mappings = (("uidMappings", config.uid_mappings), ("gidMappings", config.gid_mappings))
     example = "[{containerID: 0, hostID: 100000, size: 65536}]"
     if not has_user_namespace(config):
-        for key, given in mappings:
-            if given:
+        for key, ranges in mappings:
+            if ranges:
                 yield Fault("oci.userns", (key,), f"{key} without a user namespace",
                             f"userns: new, or no {key}")  # fmt: skip
         return
     if (config.userns or "new") not in ("new", "root"):
         return  # an existing namespace, which has its own mappings
-    for key, given in mappings:
-        if not given:
+    for key, ranges in mappings:
+        if not ranges:
             yield Fault("oci.userns", ("userns",), f"the user namespace has no {key}",
                         f"both uidMappings and gidMappings, such as {example}")  # fmt: skip
-        elif message := _invalid_ranges(given):
+        elif message := _invalid_ranges(ranges):
             yield Fault("oci.userns", (key,), message, f"ranges such as {example}")
     yield from _unmapped(config)
 
 
-def _invalid_ranges(given: Sequence[Any]) -> str | None:
+def _invalid_ranges(ranges: Sequence[IdMapping]) -> str | None:
     """Return why the kernel, or runc, would refuse these ranges of ids; None if it accepts them."""
-    if len(given) > _MOST_RANGES:
-        return f"{len(given)} ranges are more than the kernel allows ({_MOST_RANGES})"
-    if not any(mapping.container_id == 0 for mapping in given):
+    if len(ranges) > _MOST_RANGES:
+        return f"{len(ranges)} ranges are more than the kernel allows ({_MOST_RANGES})"
+    if not any(mapping.container_id == 0 for mapping in ranges):
         return "the container's root (containerID 0) is not mapped"
-    for side in ("container_id", "host_id"):
-        ranges = sorted((getattr(mapping, side), mapping.size) for mapping in given)
-        if any(first + size > _ALL_IDS for first, size in ranges):
+    for field in ("container_id", "host_id"):
+        spans = sorted((getattr(mapping, field), mapping.size) for mapping in ranges)
+        if any(first + size > _ALL_IDS for first, size in spans):
             return "a range exceeds the last id"
-        starts = [first for first, _ in ranges[1:]]
-        if any(first + size > next_ for (first, size), next_ in zip(ranges, starts, strict=False)):
+        starts = [first for first, _ in spans[1:]]
+        if any(first + size > next_ for (first, size), next_ in zip(spans, starts, strict=False)):
             return "two ranges overlap"
     return None
 
@@ -170,16 +176,16 @@ def _unmapped(config: ContainerConfig) -> Iterator[Fault]:
           for number, gid in enumerate(config.additional_gids or ())),
     ]  # fmt: skip
     user, _, group = (config.user or "").partition(":")
-    for text, given in ((user, config.uid_mappings), (group, config.gid_mappings)):
-        ids += [(("user",), int(text), given)] if text.isdecimal() else []
-    for keys, value, given in ids:
-        if isinstance(value, int) and given and not _holds(given, value):
+    for text, ranges in ((user, config.uid_mappings), (group, config.gid_mappings)):
+        ids += [(("user",), int(text), ranges)] if text.isdecimal() else []
+    for keys, value, ranges in ids:
+        if isinstance(value, int) and ranges and not _holds(ranges, value):
             yield Fault("oci.userns", keys, f"the id {value} is not mapped",
                         "an id within uidMappings or gidMappings")  # fmt: skip
 
 
-def _holds(given: Sequence[Any], value: int) -> bool:
-    return any(m.container_id <= value < m.container_id + m.size for m in given)
+def _holds(ranges: Sequence[IdMapping], value: int) -> bool:
+    return any(m.container_id <= value < m.container_id + m.size for m in ranges)
 
 
 def _sysctl_faults(config: ContainerConfig) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from piimage.compose.containers import ContainerPlan, ContainersLayer, VolumePla
 from piimage.compose.image import image_layers
 from piimage.config.container import (
     LABEL,
+    PROFILE_WORDS,
     ContainerConfig,
     Log,
     linuxkit_defaults,
@@ -213,6 +214,6 @@ _READ_ONLY_BUT_NET = (
 
 
 def _profile(config: ContainerConfig) -> bytes | None:
-    if config.seccomp in (None, "default", "unconfined"):
+    if config.seccomp in PROFILE_WORDS:
         return None
     return Path(str(config.seccomp)).read_bytes()

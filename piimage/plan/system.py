@@ -111,7 +111,7 @@ def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
     layer = files_layer("the appliance", [system_tree()], folder, files)
     assert layer is not None  # noqa: S101  # there are always files
     rules = replace(layer.rules, folders=tuple(folders), links=overlay.links)
-    yield type(layer)(layer.name, rules)
+    yield replace(layer, rules=rules)
     if private := tuple(file for file in overlay.files if file.private):
         # The upper layer determines a folder's owner and mode, so it has the same folders.
         yield SecretLayer("the private files", Rules(files=private, folders=tuple(folders)))

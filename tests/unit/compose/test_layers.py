@@ -22,7 +22,7 @@ from .debs import package
 
 def built(store: Store, layer: Layer) -> tuple[Job, Path]:
     job = Builder(store, Runner()).build(layer)
-    return job, job.file(layer, "squashfs")
+    return job, store.verified(layer.squashfs(job))
 
 
 def listing(squashfs: Path) -> dict[str, str]:
@@ -41,23 +41,23 @@ def content(squashfs: Path, path: str) -> str:
 
 
 def test_packages_are_unpacked_with_their_owners_and_modes(store: Store, tmp_path: Path) -> None:
-    one = package(store, tmp_path, "one", {"usr/bin/one": "1", "etc/one.conf": "c"})
-    two = package(store, tmp_path, "two", {"usr/bin/two": "2", "usr/bin/2": "-> two"})
-    _, layer = built(store, PackagesLayer("test", (one, two), Rules()))
-    found = listing(layer)
-    assert found["/usr/bin/one"] == "-rwxr-xr-x 0/0"
-    assert found["/etc/one.conf"] == "-rw-r--r-- 0/0"
-    assert found["/usr/bin/2"].startswith("lrwxrwxrwx")
+    first = package(store, tmp_path, "one", {"usr/bin/one": "1", "etc/one.conf": "c"})
+    second = package(store, tmp_path, "two", {"usr/bin/two": "2", "usr/bin/2": "-> two"})
+    _, layer = built(store, PackagesLayer("test", (first, second), Rules()))
+    paths = listing(layer)
+    assert paths["/usr/bin/one"] == "-rwxr-xr-x 0/0"
+    assert paths["/etc/one.conf"] == "-rw-r--r-- 0/0"
+    assert paths["/usr/bin/2"].startswith("lrwxrwxrwx")
     assert content(layer, "usr/bin/two") == "2"
 
 
-def test_a_merged_usr_takes_what_packages_put_into_bin(store: Store, tmp_path: Path) -> None:
+def test_files_of_packages_in_bin_reach_the_merged_usr(store: Store, tmp_path: Path) -> None:
     old = package(store, tmp_path, "old", {"bin/tool": "x", "lib/tool/data": "d"})
     _, layer = built(store, PackagesLayer("test", (old,), Rules(links={"bin": "usr/bin"})))
-    found = listing(layer)
-    assert "/usr/bin/tool" in found
-    assert "/usr/lib/tool/data" in found
-    assert found["/bin"].startswith("l")
+    paths = listing(layer)
+    assert "/usr/bin/tool" in paths
+    assert "/usr/lib/tool/data" in paths
+    assert paths["/bin"].startswith("l")
 
 
 def test_dropped_paths_do_not_reach_the_layer(store: Store, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_dropped_paths_do_not_reach_the_layer(store: Store, tmp_path: Path) -> N
     assert "/usr/share/doc/x/README" not in listing(layer)
 
 
-def test_what_the_rules_say_wins_over_a_package(store: Store, tmp_path: Path) -> None:
+def test_the_files_of_the_rules_replace_those_of_a_package(store: Store, tmp_path: Path) -> None:
     pack = package(store, tmp_path, "x", {"etc/motd": "package's", "etc/passwd": "package's"})
     root = User(name="root", uid=0, gid=0)
     rules = Rules(files=(File("etc/motd", b"ours", 0o600),), users=(root,))
@@ -155,7 +155,7 @@ def test_the_containers_layer_names_the_layers_of_each_container(store: Store) -
         place="services.hello",
     )
     job, path = built(store, ContainersLayer((hello,), {"hello": 100}))
-    digests = [job.blob(one, "squashfs").sha256 for one in (lower, upper)]
+    digests = [layer.squashfs(job).sha256 for layer in (lower, upper)]
     assert content(path, "services/hello/layers").split() == digests
     spec = json.loads(content(path, "services/hello/config.json"))
     assert spec["process"]["args"] == ["/b"]
