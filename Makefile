@@ -3,7 +3,7 @@ PIIMAGE := .venv/bin/piimage
 # Two a processor: a good part of the tests waits for programs that they started.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: setup image test check mutants format docs docs-drivers clean
+.PHONY: setup image test check mutants format docs references docs-drivers site picture clean
 
 setup: .venv/installed
 
@@ -44,16 +44,28 @@ format: setup
 	.venv/bin/ruff check --fix -q .
 	.venv/bin/ruff format -q .
 
-# What is generated from the code; tests find it out where it was forgotten.
-docs: setup
+# The pages that are generated from the code, and the site. Tests fail if a page was forgotten.
+docs: references site
+
+references: setup
 	$(PIIMAGE) schema > docs/reference/piimage.schema.json
 	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
 	.venv/bin/python -P -m piimage.cli.reference > docs/reference/cli.md
 	.venv/bin/python -P -m piimage.cli.firmware_reference > docs/reference/firmware.md
+	.venv/bin/python -P scripts/draw_diagrams.py docs/images
 
 # Also generated, from Debian's kernels of today, which are fetched.
 docs-drivers: setup
 	.venv/bin/python -P -m piimage.cli.driver_reference > docs/reference/drivers.md
+
+# The documentation as a site: open out/site/index.html.
+site: setup
+	.venv/bin/python -P -m pip install -q --group site
+	.venv/bin/sphinx-build -q -W --keep-going -n -b html -c docs . out/site
+
+# The README's picture: records a build and a boot, which takes a minute or two.
+picture: setup
+	.venv/bin/python -P scripts/record_terminal.py docs/images/terminal.svg
 
 clean:
 	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

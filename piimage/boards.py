@@ -1,4 +1,4 @@
-"""Boards as data: what a board's card holds and how it is emulated, read from boards/NAME.yml."""
+"""Boards as data, read from boards/NAME.yml: the content of a board's card, and its emulator."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class _Part(BaseModel):
 
 
 class Kernel(_Part):
-    """Where the kernel comes from, and the form in which it lies on the card."""
+    """The source of the kernel, and its form on the card."""
 
     suite: Name
     """The archive suite, such as trixie or trixie-backports."""
     packages: tuple[Name, ...] = Field(min_length=1)
-    """The packages that bring image, device trees and modules, by themselves or their depends."""
+    """The packages with the image, device trees and modules; their dependencies are added."""
     form: Literal["gzip", "raw"] = "gzip"
 
 
@@ -47,55 +47,56 @@ PathPattern = Annotated[str, StringConstraints(pattern=r"^/(dev|sys)/[!-~]+$")]
 
 
 class Lack(_Part):
-    """What hardware has and its kernel, or Debian's firmware, cannot use; and what asks for it."""
+    """Hardware that the board's kernel or Debian's firmware does not support."""
 
     what: Line
     """A sentence: what does not work, and why."""
     paths: tuple[PathPattern, ...] = ()
-    """Patterns (as of the shell) of the device nodes and files that are not there."""
+    """Shell patterns of the missing device nodes and files."""
     overlays: tuple[Name, ...] = ()
-    """The names under which people ask for it in `boot: overlays:`."""
+    """The names in `boot: overlays:` that request this hardware."""
     modules: tuple[Name, ...] = ()
     """The kernel modules that would drive it."""
     sections: tuple[Name, ...] = ()
-    """The sections of the YAML that ask for it, such as network.wifi."""
+    """The sections of the YAML that request it, such as network.wifi."""
     instead: Line | None = None
-    """What to do instead, as a hint to the user."""
+    """The alternative, as a hint to the user."""
 
 
 class Absent(_Part):
-    """A model that people would look for under this board, and that cannot be supported."""
+    """A model that users may expect under this board, and that is not supported."""
 
     title: Line
     names: tuple[Name, ...] = Field(min_length=1)
-    """What people write for it after `board:`."""
+    """The names that users may write after `board:`."""
     why: Line
-    """What is missing, a sentence without its full stop."""
+    """The reason, a sentence without its full stop."""
     filters: tuple[Filter, ...] = ()
-    """As of a model."""
+    """The filters of config.txt that match it, as of a `Model`."""
 
 
 class Model(_Part):
-    """One model of the board: what differs from its sisters before the kernel runs."""
+    """One model of the board: its differences from the others before the kernel runs."""
 
     title: Line
-    """What people call it; /proc/device-tree/model begins with it."""
+    """The name of the model; /proc/device-tree/model begins with it."""
     tree: RelativePath | None = None
-    """Its device tree, below the kernel package's folder of them; None if it brings its own."""
+    """Its device tree, relative to the kernel package's folder of device trees; None if the
+    machine brings its own."""
     compatible: Line | None = None
-    """The first word of the tree's `compatible`, by which drivers tell the models apart."""
+    """The first word of the tree's `compatible`, by which drivers distinguish the models."""
     when: Filter | None = None
-    """The filter of config.txt under which its tree is named; none for the tree of all others."""
+    """The filter of config.txt for its `device_tree=` line; None for the default tree."""
     filters: tuple[Filter, ...] = ()
-    """The model filters of config.txt that hold on it (documentation: "conditional filters")."""
+    """The model filters of config.txt that match it (documentation: "conditional filters")."""
     stepping: Name | None = None
-    """The stepping of its processor, where the firmware treats it apart."""
+    """The stepping of its processor, if the firmware treats it differently."""
     memory_mib: int = Field(default=1024, ge=128)
-    """The least memory that it is sold with."""
+    """The smallest memory that it is sold with."""
     radios: tuple[Name, ...] = ()
-    """The WiFi chips that it is built with, as the driver names their firmware."""
+    """Its WiFi chips, by the driver's names of their firmware."""
     lacks: tuple[Lack, ...] = ()
-    """What does not work on it, and does on its sisters."""
+    """What does not work on this model, but on others of the board."""
 
     @property
     def tree_name(self) -> str | None:
@@ -104,87 +105,89 @@ class Model(_Part):
 
 
 class Header(_Part):
-    """What the 40 pins are called, for a report of a Pi."""
+    """The kernel's names for the 40-pin header, for a report of a Pi."""
 
     i2c: tuple[Word, ...] = ()
-    """The names of the node of the bus on pins 3 and 5: mainline's, and downstream's."""
+    """The node names of the I2C bus on pins 3 and 5: mainline's and Raspberry Pi's."""
     gpio: Word | None = None
-    """How the label of the GPIO chip whose lines are there begins."""
+    """The start of the label of the GPIO chip that has the header's lines."""
 
 
 class Eeprom(_Part):
-    """The boot loader in an EEPROM, and since when it does what cards need."""
+    """The boot loader in the EEPROM, and its first version that suits piimage's cards."""
 
     since: int = Field(ge=0)
-    """When the first that does was built, in seconds of 1970."""
+    """The build time of that version, in seconds since 1970."""
     lacks: Line
-    """What an older one does not do: the end of a sentence that begins with "it"."""
+    """What an older version does wrong: the end of a sentence that begins with "it"."""
 
 
 class Overlays(_Part):
     """The device tree overlays that the card carries."""
 
     folders: tuple[Name, ...] = ()
-    """The folders below boards/overlays with the sources that fit the board's device trees."""
+    """The folders below boards/overlays with sources for the board's device trees."""
     always: tuple[Name, ...] = ()
-    """Those that are applied unless the user leaves them out."""
+    """The overlays that are applied unless the user removes them."""
     gives: Mapping[Name, tuple[PathPattern, ...]] = {}
-    """Patterns of the device nodes that are there only while an overlay is applied, by its name."""
+    """By overlay: patterns of the device nodes that exist only if the overlay is applied."""
     instead_of: Mapping[Name, Name] = {}
-    """The overlay that does what a parameter or an overlay of Raspberry Pi OS does, by its name."""
+    """By parameter or overlay of Raspberry Pi OS: the overlay of this board that replaces it."""
 
 
 class Firmware(_Part):
-    """What the firmware needs on the card, and which firmware it is."""
+    """The firmware, and the files that it needs on the card."""
 
     packages: tuple[Name, ...] = ()
     root: RelativePath = "usr/lib/raspi-firmware"
     """The packages' folder of firmware files."""
     files: tuple[RelativePath, ...] = ()
-    """Globs of the files below `root` that go to the card."""
+    """Globs of the files below `root` that are copied to the card."""
     chain: Literal["bcm2837", "bcm2711", "bcm2712", "none"]
-    """What runs before the kernel: its rules are in piimage/firmware/chains.py."""
+    """The boot chain, whose rules are in piimage/firmware/chains.py."""
 
 
 class Wifi(_Part):
-    """What a board needs for its WiFi, taken only when the user asks for WiFi."""
+    """What the board needs for WiFi; used only if the user configures WiFi."""
 
     packages: tuple[Name, ...]
-    """Where the firmware of the models' radios is."""
+    """The packages with the firmware of the models' radios."""
     modules: tuple[Name, ...]
 
 
 class Modules(_Part):
-    """Kernel modules, in load order: those of the initramfs, and `late`, which the system loads."""
+    """Kernel modules, in load order."""
 
     boot: tuple[Name, ...]
-    """The card, the file systems, the watchdog: loaded at once."""
+    """In the initramfs: modules for the card, the file systems and the watchdog."""
     other_disks: tuple[Name, ...] = ()
-    """USB and NVMe: loaded when the boot loader read such a disk, or the card does not appear."""
+    """In the initramfs: modules for USB and NVMe, which are loaded if the boot loader read such a
+    disk, or if the card does not appear."""
     late: tuple[Name, ...] = ()
+    """Modules that the system loads."""
 
 
 class Function(_Part):
-    """Something that the board can do, by what the kernel needs to have for it."""
+    """A function of the board, and the devices, overlays and modules behind it."""
 
     nodes: tuple[Word, ...] = ()
-    """Its devices in the device tree: aliases, labels or paths; all that they need counts too."""
+    """Its nodes in the device tree (aliases, labels or paths); their suppliers are added."""
     overlays: tuple[Name, ...] = ()
-    """The overlays without which it is off."""
+    """The overlays that enable it."""
     devices: tuple[Word, ...] = ()
-    """Devices that no device tree has, as the kernel announces them: ``usb:…``, ``mdio:…``."""
+    """Devices that are not in the device tree, by their modalias: ``usb:…``, ``mdio:…``."""
     modules: tuple[Name, ...] = ()
-    """Modules that belong to no device, such as i2c-dev."""
+    """Modules without a device, such as i2c-dev."""
     stage: Literal["boot", "other_disks", "late"] = "late"
-    """Which list of `modules` its drivers belong to: a disk's to one of the first two."""
+    """The list of `modules` for its drivers; those of a disk belong to one of the first two."""
     with_wifi: bool = False
-    """Whether it is there only for a file that asks for WiFi, with the modules of `wifi`."""
+    """Whether it exists only if the user configures WiFi, with the modules of `wifi`."""
     absent_on: tuple[Line, ...] = ()
-    """The titles of the models that are made without it."""
+    """The titles of the models without this function."""
 
 
 class SelectorLayout(_Part):
-    """Selector, slot A, slot B, data: for boot loaders that choose a partition."""
+    """Selector, slot A, slot B, data: for boot loaders that select a partition."""
 
     kind: Literal["selector"]
     selector_mib: Mebibytes
@@ -203,7 +206,7 @@ class SelectorLayout(_Part):
 
 
 class PrefixLayout(_Part):
-    """One FAT with firmware and both slots as folders, and data."""
+    """One FAT partition with the firmware and a folder for each slot, and data."""
 
     kind: Literal["prefix"]
     firmware_mib: Mebibytes
@@ -221,7 +224,7 @@ class PrefixLayout(_Part):
 
 
 class Range(_Part):
-    """What the emulated machine can have of something, and has by default."""
+    """The limits of a resource of the emulated machine, and its default."""
 
     default: int = Field(ge=1)
     least: int = Field(ge=1)
@@ -229,9 +232,9 @@ class Range(_Part):
 
 
 class DiskKind(StrEnum):
-    """Where the content of a card can be: on a card, or on another disk.
+    """The kinds of disk that can hold the content of a card.
 
-    UAS is USB as well, spoken by a faster protocol.
+    UAS is USB as well, with a faster protocol.
     """
 
     CARD = "card"
@@ -244,53 +247,53 @@ OtherDisk = Literal[DiskKind.USB, DiskKind.UAS, DiskKind.NVME]
 
 
 class Port(_Part):
-    """How a disk that is no card is attached to the emulated machine."""
+    """The attachment of a disk other than the card to the emulated machine."""
 
     bus: tuple[Word, ...] = ()
-    """What the machine needs before it, as ``-device`` takes it."""
+    """The devices that the disk needs, each an argument of ``-device``."""
     device: Word
-    """The disk itself, as ``-device`` takes it; which drive it is, is added."""
+    """The disk, as an argument of ``-device``; piimage adds the option ``drive``."""
 
 
 class Emulator(_Part):
-    """The machine of QEMU that stands in for the board."""
+    """The machine of QEMU that emulates the board."""
 
     machine: Name
     cpu: Name | None = None
     accelerator: Word = "tcg,thread=multi"
-    """As ``-accel`` takes it. Processors that spin until they are woken, as those of a Pi do, want
-    ``thread=single``: on threads of their own they would take the host's processors."""
+    """The argument of ``-accel``. Use ``thread=single`` if secondary processors spin until the
+    kernel wakes them, as those of a Pi do: otherwise each of them uses up one of the host."""
     cpus: Range
     memory_mib: Range
     disk: Literal["sd", "virtio"]
     """The interface of the card: QEMU's ``-drive if=``."""
     other_disks: Mapping[OtherDisk, Port] = Field(default_factory=dict)
-    """The other kinds of disk that it can boot from."""
+    """The other kinds of disk that the machine can boot from."""
     network: Name
-    """The network card: QEMU's name of the device."""
+    """The network card, by QEMU's name."""
     devices: tuple[Word, ...] = ()
-    """Further devices, as ``-device`` takes them."""
+    """Further devices, each an argument of ``-device``."""
     fit: tuple[Name, ...] = ()
-    """Sources in boards/emulator of overlays that fit the device tree to the machine, in order."""
+    """The overlays in boards/emulator that adapt the device tree to the machine, in order."""
     cmdline: tuple[Word, ...] = ()
     """Words added to the kernel's command line."""
     chosen: Literal["device-tree", "command-line", "nothing"]
-    """How the kernel learns which partition was booted: as from the firmware, by a word, or not."""
+    """How the kernel learns the booted partition: as from the firmware, by a word, or not."""
 
 
 class Board(_Part):
-    """Everything that is particular to one kind of board."""
+    """All data of one kind of board."""
 
     name: Name
     title: Line
     models: tuple[Model, ...] = Field(min_length=1)
-    """The first is the one that the emulator stands in for."""
+    """The emulator emulates the first model."""
     lacks: tuple[Lack, ...] = ()
-    """What works on none of its models."""
+    """What does not work on any of its models."""
     absent: tuple[Absent, ...] = ()
-    """Models that look like its own, and for which there is no card."""
+    """Related models that are not supported."""
     processor: Word | None = None
-    """The word of the device trees' `compatible` that all its models share."""
+    """The word of `compatible` that the device trees of all its models share."""
     header: Header = Header()
     eeprom: Eeprom | None = None
     kernel: Kernel
@@ -298,22 +301,22 @@ class Board(_Part):
     firmware: Firmware
     wifi: Wifi | None = None
     imager: tuple[Name, ...] = ()
-    """The tags of Raspberry Pi Imager's models that the board is; none for what is no Pi."""
+    """Raspberry Pi Imager's tags for the models; empty for a machine that is not a Pi."""
     config: tuple[Line, ...]
     """Lines of config.txt."""
     cmdline: tuple[Word, ...]
     """Words of the kernel's command line."""
     modules: Modules
     functions: Mapping[Name, Function] = Field(default_factory=dict)
-    """What the models can do, by name; docs/boards.md says on which each works."""
+    """The functions of the models, by name."""
     console: Name
-    """The console's terminal on the Pi, without /dev/: the last ``console=`` of `cmdline`."""
+    """The terminal of the last ``console=`` in `cmdline`, without /dev/."""
     watchdog: Name | None = None
-    """The watchdog that process 1 keeps fed, without /dev/; none if the board has none."""
+    """The watchdog that process 1 feeds, without /dev/; None if the board has none."""
     layout: Annotated[SelectorLayout | PrefixLayout, Field(discriminator="kind")]
     emulator: Emulator | None = None
     folders: tuple[Path, ...] = Field(default=(), exclude=True)
-    """Where it was looked for, before piimage's own: sources of its overlays may be there too."""
+    """The searched folders, except piimage's own: they may have sources of its overlays too."""
 
     @property
     def trees(self) -> tuple[str, ...]:
@@ -322,85 +325,85 @@ class Board(_Part):
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
-_NOT_OF_THE_FILE: Final = {"name": "the file's name is the board's", "folders": "it is none"}
+_NOT_KEYS: Final = {
+    "name": "this is not a key: the name of the file is the name of the board",
+    "folders": "this is not a key",
+}
 
-_Steps = Sequence[str | int]
-_Places = Callable[[_Steps], str]
-"""Gives the place where a file has what a path of keys and numbers leads to."""
+_KeyPath = Sequence[str | int]
+_Places = Callable[[_KeyPath], str]
+"""Returns the place in a file of the value under a path of keys and indexes."""
 
 
 def search_path(
     files: Iterable[Path] = (), environment: Mapping[str, str] = os.environ
 ) -> tuple[Path, ...]:
-    """Return where boards are looked for, before piimage's own: every verb looks there.
+    """Return the folders that every verb searches for boards, before piimage's own.
 
-    First ``boards/`` beside each of the `files` (the last first), then the folders of
+    They are ``boards/`` beside each of the `files`, the last file first, then the folders in
     ``PIIMAGE_BOARDS``.
     """
     beside = [Path(file).parent / "boards" for file in reversed([*files])]
-    named = [
-        Path(name)
-        for name in environment.get(resources.BOARDS_VARIABLE, "").split(os.pathsep)
-        if name
-    ]
-    return tuple(dict.fromkeys([*beside, *named]))
+    listed = environment.get(resources.BOARDS_VARIABLE, "").split(os.pathsep)
+    return tuple(dict.fromkeys([*beside, *(Path(folder) for folder in listed if folder)]))
 
 
 def board_names(search: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Return the names of all boards in the folders `search` and in piimage's own."""
+    """Return the names of all boards in the folders `search` and in piimage's own folder."""
     return tuple(
         sorted({path.stem for folder in _folders(search) for path in folder.glob("*.yml")})
     )
 
 
 def load_board(name: str, search: Sequence[Path] = ()) -> Board:
-    """Read the board `name` from NAME.yml in the first folder of `search` that has it, or our own.
+    """Read the board `name` from NAME.yml in the first folder of `search` that has it.
 
-    Raises InputError ``boards.unknown`` when no folder has it, ``boards.unreadable`` when it is no
-    YAML, and ``boards.invalid`` for each fault in it.
+    The last folder searched is piimage's own. Raises InputError ``boards.unknown`` if no folder
+    has the board, ``boards.unreadable`` if the file is not YAML, and ``boards.invalid`` for each
+    fault in it.
     """
     for folder in _folders(search):
-        # Compared as text: a name is no path.
-        if name in {entry.stem for entry in folder.glob("*.yml")}:
+        # A comparison of text, because `name` may contain slashes.
+        if name in {path.stem for path in folder.glob("*.yml")}:
             return _read(name, folder / f"{name}.yml", search)
     known = board_names(search)
-    near = difflib.get_close_matches(name, known, 1)
-    meant = f"did you mean {near[0]}? The boards are" if near else "the boards are"
+    similar = difflib.get_close_matches(name, known, 1)
+    suggestion = f"did you mean {similar[0]}? " if similar else ""
     raise InputError(
         "boards.unknown",
         f"there is no board {name!r}",
-        hint=f"{meant} {', '.join(known)}; others are found in boards/ beside the file, and in "
-        f"the folders of {resources.BOARDS_VARIABLE}",
+        hint=f"{suggestion}the known boards are {', '.join(known)}; piimage also searches boards/ "
+        f"beside the file, and the folders in {resources.BOARDS_VARIABLE}",
     )
 
 
 def known_boards(search: Sequence[Path] = ()) -> Iterator[Board]:
-    """Give every board of `search` and of piimage's own that is without fault."""
+    """Yield every valid board of the folders `search` and of piimage's own folder."""
     for name in board_names(search):
         try:
             yield load_board(name, search)
         except PiimageError:
-            continue  # whoever names it is told
+            continue  # `load_board` reports its faults to a user who names it
 
 
 def overlay_sources(board: Board) -> dict[str, Path]:
-    """Return the sources of the overlays that `board` can carry, by name.
+    """Return the sources of the overlays for `board`, by name.
 
-    They lie in ``overlays/FOLDER`` of the folders where boards are looked for; the first counts.
+    They are in ``overlays/FOLDER`` of the searched folders; of several, the first folder wins.
     """
     roots = [folder / "overlays" for folder in _folders(board.folders)]
-    places = [root / name for root in reversed(roots) for name in board.overlays.folders]
-    found = {path.stem: path for place in places for path in sorted(place.glob("*.dtso"))}
-    return dict(sorted(found.items()))
+    folders = [root / name for root in reversed(roots) for name in board.overlays.folders]
+    sources = {path.stem: path for folder in folders for path in sorted(folder.glob("*.dtso"))}
+    return dict(sorted(sources.items()))
 
 
 def fitting_source(board: Board, name: str) -> Path:
-    """Return the source of an overlay that fits a device tree to the emulated machine.
+    """Return the source of the overlay `name` that adapts a device tree to the emulator.
 
-    It lies in ``emulator/NAME.dtso`` of the folders where boards are looked for.
+    It is ``emulator/NAME.dtso`` in the first of the searched folders that has it.
     """
-    places = [folder / "emulator" / f"{name}.dtso" for folder in _folders(board.folders)]
-    return next((place for place in places if place.is_file()), places[-1])
+    paths = [folder / "emulator" / f"{name}.dtso" for folder in _folders(board.folders)]
+    return next((path for path in paths if path.is_file()), paths[-1])
 
 
 def _folders(search: Sequence[Path]) -> Iterator[Path]:
@@ -410,24 +413,24 @@ def _folders(search: Sequence[Path]) -> Iterator[Path]:
 
 def _read(name: str, path: Path, search: Sequence[Path]) -> Board:
     if path.exists() and not path.is_file():
-        raise _unreadable("it is no file", str(path))  # a pipe would be waited for
+        raise _unreadable("it is not a regular file", str(path))  # reading a pipe would block
     try:
         with path.open("rb") as stream:
             document, errors = parse_document(stream.read(MAX_BYTES + 1), str(path))
     except OSError as error:
         raise _unreadable(f"it cannot be read: {error.strerror}", str(path)) from None
-    raise_all(_unreadable(f"this is no YAML: {one.message}", one.place) for one in errors)
+    raise_all(_unreadable(f"this is not YAML: {error.message}", error.place) for error in errors)
 
-    def place(steps: _Steps) -> str:
-        within_list = not steps or isinstance(steps[-1], int)
-        return str(document.place(steps) if within_list else document.key_place(steps))
+    def place(path: _KeyPath) -> str:
+        within_list = not path or isinstance(path[-1], int)
+        return str(document.place(path) if within_list else document.key_place(path))
 
     return parse_board(name, document.data(), origin=place, search=search)
 
 
-def _unreadable(what: str, place: str | None) -> InputError:
-    hint = "correct the file, or take another board"
-    return InputError("boards.unreadable", what, place=place, hint=hint)
+def _unreadable(message: str, place: str | None) -> InputError:
+    hint = "correct the file, or use another board"
+    return InputError("boards.unreadable", message, place=place, hint=hint)
 
 
 def parse_board(
@@ -439,20 +442,19 @@ def parse_board(
 ) -> Board:
     """Return `data`, read from YAML, as the board `name`; raises InputError ``boards.invalid``.
 
-    `origin` is the place of the file, or gives that of each thing in it; `search` is where it was
-    found, or could have been.
+    `origin` is the place of the file, or a function that returns the place of each value; `search`
+    are the folders that were searched.
     """
     places = origin if callable(origin) else lambda _: origin
     if not isinstance(data, dict):
         raise_all([_fault((), "a board is a mapping of keys to values", places)])
-    strange = [_fault((key,), why, places) for key, why in _NOT_OF_THE_FILE.items() if key in data]
-    whole = {**data, "name": name, "folders": tuple(search)}
+    forbidden = [_fault((key,), reason, places) for key, reason in _NOT_KEYS.items() if key in data]
     try:
-        board = Board.model_validate(whole)
+        board = Board.model_validate({**data, "name": name, "folders": tuple(search)})
     except ValidationError as error:
-        raise_all([*strange, *_faults(error, places)])
+        raise_all([*forbidden, *_faults(error, places)])
         raise
-    raise_all([*strange, *_contradictions(board, places)])
+    raise_all([*forbidden, *_contradictions(board, places)])
     return board
 
 
@@ -462,25 +464,24 @@ def _faults(error: ValidationError, places: _Places) -> Iterator[PiimageError]:
 
 
 def _contradictions(board: Board, places: _Places) -> Iterator[PiimageError]:
-    if board.trees and len({one.tree for one in board.models if one.when is None}) != 1:
-        yield _fault(
-            ("models",), "exactly one device tree is named without a filter (when)", places
-        )
-    for number, model in enumerate(board.models):
+    if board.trees and len({model.tree for model in board.models if model.when is None}) != 1:
+        yield _fault(("models",), "exactly one device tree must be without a filter (when)", places)
+    for index, model in enumerate(board.models):
         if model.when is not None and model.when not in model.filters:
-            yield _fault(("models", number, "when"), "it is none of the model's filters", places)
-    for key, named in (("always", board.overlays.always), ("gives", board.overlays.gives)):
-        unknown = sorted(set(named) - set(overlay_sources(board)))
+            yield _fault(("models", index, "when"), "it must be one of the model's filters", places)
+    for key, names in (("always", board.overlays.always), ("gives", board.overlays.gives)):
+        unknown = sorted(set(names) - set(overlay_sources(board)))
         if unknown:
             yield _fault(("overlays", key), f"there is no overlay {', '.join(unknown)}", places)
     if _last_console(board) != board.console:
         yield _fault(("console",), "the last console= of cmdline names another terminal", places)
     titles = {model.title for model in board.models}
     for name, function in board.functions.items():
-        strange = sorted(set(function.overlays) - set(overlay_sources(board)))
-        strange += sorted(set(function.absent_on) - titles)
-        if strange:
-            yield _fault(("functions", name), f"unknown here: {', '.join(strange)}", places)
+        unknown = sorted(set(function.overlays) - set(overlay_sources(board)))
+        unknown += sorted(set(function.absent_on) - titles)
+        if unknown:
+            message = f"unknown overlay or model: {', '.join(unknown)}"
+            yield _fault(("functions", name), message, places)
     if board.emulator is None:
         return
     for limits in ("cpus", "memory_mib"):
@@ -490,16 +491,16 @@ def _contradictions(board: Board, places: _Places) -> Iterator[PiimageError]:
 
 
 def _last_console(board: Board) -> str | None:
-    """Return the terminal where /dev/console leads, by the kernel's rule: the last one named."""
-    named = [word.removeprefix("console=") for word in board.cmdline if word.startswith("console=")]
-    return named[-1].partition(",")[0] if named else None
+    """Return the terminal of /dev/console: by the kernel's rule, the last ``console=``."""
+    consoles = [word for word in board.cmdline if word.startswith("console=")]
+    return consoles[-1].removeprefix("console=").partition(",")[0] if consoles else None
 
 
-def _fault(steps: _Steps, what: str, places: _Places) -> InputError:
-    where = ".".join(map(str, steps))
+def _fault(path: _KeyPath, message: str, places: _Places) -> InputError:
+    keys = ".".join(map(str, path))
     return InputError(
         "boards.invalid",
-        f"{where}: {what}" if where else what,
-        place=places(steps),
+        f"{keys}: {message}" if keys else message,
+        place=places(path),
         hint="see docs/boards.md",
     )

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, that only their owner reads until then, and that last.
+"""Files that appear complete or not at all, are private until then, and survive a power cut.
 
-The order makes them last: write, fsync, rename, fsync of the folder. Without the first fsync a
-power cut can leave the name with other bytes, without the second the old file.
+The order makes them durable: write, fsync, rename, fsync of the folder. Without the first fsync, a
+power cut can leave the new name with wrong bytes; without the second, it can leave the old file.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from piimage import host
 
 PUBLIC: Final = 0o644
 PRIVATE: Final = 0o600
-"""The mode of what holds secrets."""
+"""The mode of files that hold secrets."""
 
 
 @contextmanager
 def beside(
     target: Path, mode: int = PUBLIC, *, size: int | None = None, scratch: Path | None = None
 ) -> Iterator[Path]:
-    """Give an empty file that becomes `target`, with `mode`, if the block succeeds.
+    """Yield an empty file that is renamed to `target`, with `mode`, if the block succeeds.
 
-    It lies in the folder of `target`, or in `scratch` on the same file system. The block writes
-    into it and does not put another file in its place. `size` is what it will have, if that is
-    known: said where there is no room for it. Raises the errors of the host (``host.full`` and
-    the like).
+    The file is in the folder of `target`, or in `scratch` on the same file system. The block must
+    write into it, not replace it. `size` is the final size, if known, for the message of a full
+    disk. Raises the errors of the host (``host.full`` and the like).
     """
     with host.writing(target, size):
         handle, name = tempfile.mkstemp(dir=scratch or target.parent, prefix=f".{target.name}-")
@@ -49,7 +48,7 @@ def beside(
 
 
 def put(draft: Path, target: Path) -> None:
-    """Give the finished and synced file `draft` the name `target`, for good."""
+    """Rename the finished and synced file `draft` to `target`, durably."""
     draft.replace(target)
     sync_folder(target.parent)
 
@@ -63,12 +62,12 @@ def write_chunks(target: Path, chunks: Iterable[bytes], mode: int = PUBLIC) -> P
 
 
 @contextmanager
-def in_folder(folder: Path) -> Iterator[None]:
-    """Have `folder` for the block: made, and shown to take files, before the work begins.
+def output_folder(folder: Path) -> Iterator[None]:
+    """Make `folder`, and prove that it is writable, before the work of the block begins.
 
-    If the block fails, what was made and is empty goes again. Raises the errors of the host.
+    If the block fails, new folders that are empty are removed. Raises the errors of the host.
     """
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with host.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,18 +75,18 @@ def in_folder(folder: Path) -> Iterator[None]:
                 pass
         yield
     except BaseException:
-        for one in made:
+        for path in created:
             with suppress(OSError):
-                one.rmdir()
+                path.rmdir()
         raise
 
 
 @contextmanager
-def folder_in(parent: Path, prefix: str) -> Iterator[Path]:
-    """Give a new folder in `parent` that only its owner enters, and that is gone afterwards.
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a new private folder in `parent`, and remove it afterwards.
 
-    Removing it takes open files. Where a process has none left, other threads may hold them and
-    end soon for the same want: it is tried again for some seconds.
+    The removal needs file descriptors. If the process has none left, other threads may release
+    some soon, so the removal is retried for some seconds.
     """
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
     try:
@@ -105,7 +104,7 @@ def folder_in(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` last."""
+    """Make the names in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -114,7 +113,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make `folder` and those above it, where they are missing, and make them last."""
+    """Make `folder` and its missing parents, durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)

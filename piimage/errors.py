@@ -1,4 +1,4 @@
-"""The one error type: what went wrong, where, and what to do about it."""
+"""The error type of piimage: a message, its place, and a hint at the remedy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import ClassVar
 
 
 class PiimageError(Exception):
-    """A failure that is shown to the user as it is, without a traceback.
+    """A failure that is shown to the user without a traceback.
 
-    `code` is stable (``area.what``) and has an entry in docs/errors; `place` is where the cause
-    lies (``file:line:column``, a package, a device); `hint` says what to do.
+    `code` is stable (``area.problem``) and has an entry in docs/errors; `place` locates the cause
+    (``file:line:column``, a package, a device); `hint` tells what to do.
     """
 
     exit_code: ClassVar[int] = 1
@@ -31,13 +31,13 @@ class PiimageError(Exception):
 
 
 class InputError(PiimageError):
-    """What the user wrote cannot be used."""
+    """The input of the user is invalid."""
 
     exit_code = 2
 
 
 class MissingTool(PiimageError):
-    """A program that piimage starts is not on this host, or is too old."""
+    """A program that piimage starts is missing on this host, or is too old."""
 
     exit_code = 3
 
@@ -59,14 +59,14 @@ class ErrorGroup(PiimageError):
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # a group exits as its worst member
-        """The exit code of the gravest member."""
+        """The highest exit code of the members."""
         return self._exit_code
 
 
 def raise_all(errors: Iterable[PiimageError]) -> None:
-    """Raise the one error, or all of them as a group; do nothing when there are none."""
-    found = tuple(errors)
-    if len(found) == 1:
-        raise found[0]
-    if found:
-        raise ErrorGroup(found)
+    """Raise a single error as it is, several as a group; do nothing if there are none."""
+    errors = tuple(errors)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ErrorGroup(errors)

@@ -1,4 +1,4 @@
-"""What happens during a command, as a stream of events; the CLI decides how they look."""
+"""The events of a command, such as progress; the CLI decides how to show them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepStarted:
-    """Work on one step begins; `step` is a name that its end has as well, and tells nothing."""
+    """A step begins; `step` is a random ID that the step's `StepFinished` has as well."""
 
     step: str
     title: str
@@ -16,7 +16,7 @@ class StepStarted:
 
 @dataclass(frozen=True)
 class StepFinished:
-    """One step is done after `seconds` of wall time."""
+    """A step is done after `seconds` of wall time."""
 
     step: str
     title: str
@@ -25,7 +25,7 @@ class StepFinished:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units (bytes unless `unit` says otherwise) of a step are through."""
+    """`done` of `total` units of a step are processed; units are bytes by default."""
 
     step: str
     title: str
@@ -36,21 +36,21 @@ class Progress:
 
 @dataclass(frozen=True)
 class CommandStarted:
-    """An external command starts; `line` can be pasted into a shell."""
+    """An external command starts; `line` is ready to paste into a shell."""
 
     line: str
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the user: what was decided, or a result."""
+    """A sentence for the user: a decision or a result."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Warning:  # always used as events.Warning
-    """Something that the user should know and that does not stop the command."""
+    """A sentence for the user about a problem that does not stop the command."""
 
     text: str
 
@@ -60,4 +60,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore `event`."""

@@ -1,7 +1,7 @@
-"""The host's own errors, such as a full disk: one line with the path, what is missing, what to do.
+"""Errors of the host, such as a full disk: one line with the path, the cause and the remedy.
 
-They are no defects of piimage. `writing` knows what is being written where, which the system's
-errors often do not say; `explained` takes what reached the top.
+They are not defects of piimage. `writing` knows which file is being written, which the system's
+errors often do not tell; `explain` translates an exception that reached the top.
 """
 
 from __future__ import annotations
@@ -18,102 +18,108 @@ from typing import Final
 from piimage.errors import PiimageError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What errno is when there is no room."""
-_NO_BYTES: Final = FULL | {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
-"""What no content of a file leads to."""
-_SAID: Final = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT,
-                "Read-only file system": errno.EROFS, "Too many open files": errno.EMFILE,
-                "File too large": errno.EFBIG, "Cannot allocate memory": errno.ENOMEM,
-                "Input/output error": errno.EIO}  # fmt: skip
-"""What helper programs write, in glibc's words (they run with LC_ALL=C.UTF-8)."""
+"""The values of errno for a file system without free space."""
+_NOT_OF_CONTENT: Final = FULL | {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
+"""The values of errno that the content of a file cannot cause."""
+_MESSAGES: Final = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT,
+                    "Read-only file system": errno.EROFS, "Too many open files": errno.EMFILE,
+                    "File too large": errno.EFBIG, "Cannot allocate memory": errno.ENOMEM,
+                    "Input/output error": errno.EIO}  # fmt: skip
+"""glibc's messages, which helper programs print (they run with LC_ALL=C.UTF-8)."""
 
 
 _KILLING: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT,
                    signal.SIGXCPU, signal.SIGXFSZ)  # fmt: skip
-"""What comes from outside; any other signal, such as SIGSEGV, is the program's own fault."""
-_ELSEWHERE: Final = ("ssh", "docker", "docker-buildx", "buildx")
-"""Programs that tell what another machine said."""
+"""Signals from outside; any other signal, such as SIGSEGV, is a fault of the program."""
+_REMOTE: Final = ("ssh", "docker", "docker-buildx", "buildx")
+"""Programs that print the messages of another machine."""
 
 
 @dataclass(frozen=True)
-class _Trouble:
-    """What an errno means here, and what to do about it."""
+class _Cause:
+    """The error that stands for an errno."""
 
     code: str
-    what: str
+    message: str
     hint: str
 
 
-_DENIED: Final = _Trouble(
+_DENIED: Final = _Cause(
     "host.denied", "this user may not read or write it",
     "change its owner or mode, or name another place (-o, PIIMAGE_STORE, TMPDIR)",
 )  # fmt: skip
-_PATH: Final = _Trouble("host.path", "there can be no such file or folder", "name another path")
-_OPEN: Final = _Trouble(
-    "host.open-files", "too many files are open", "allow more with `ulimit -n 4096`, and try again"
+_PATH: Final = _Cause("host.path", "such a file or folder cannot exist", "name another path")
+_OPEN: Final = _Cause(
+    "host.open-files", "too many files are open", "allow more with `ulimit -n 4096` and try again"
 )
-_MEMORY: Final = _Trouble(
-    "host.memory", "the memory does not suffice", "close other programs, or add swap space"
+_MEMORY: Final = _Cause(
+    "host.memory", "there is not enough memory", "close other programs, or add swap space"
 )
-_MEANINGS: Final = {
+_CAUSES: Final = {
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
-    errno.EROFS: _Trouble(
+    errno.EROFS: _Cause(
         "host.read-only", "the file system is read-only",
-        "name a place that can be written to (-o, PIIMAGE_STORE, TMPDIR)",
+        "name a writable place (-o, PIIMAGE_STORE, TMPDIR)",
     ),
     errno.EMFILE: _OPEN,
     errno.ENFILE: _OPEN,
     errno.ENOMEM: _MEMORY,
-    errno.EAGAIN: _Trouble(
+    errno.EAGAIN: _Cause(
         "host.processes", "no further process can be started",
-        "end other programs, or allow more with `ulimit -u`",
+        "end other programs, or allow more processes with `ulimit -u`",
     ),
-    errno.EIO: _Trouble(
-        "host.disk", "the disk cannot be read or written there",
-        "look at the kernel's messages (dmesg), and save what is on it",
+    errno.EIO: _Cause(
+        "host.disk", "the disk cannot be read or written",
+        "look at the kernel's messages (dmesg), and save the data on this disk",
     ),
-    errno.EFBIG: _Trouble(
-        "host.too-large", "the file would be larger than is allowed",
-        "look at `ulimit -f`, or write to another file system",
+    errno.EFBIG: _Cause(
+        "host.too-large", "the file would exceed the maximum file size",
+        "raise `ulimit -f`, or write to another file system",
     ),
-    errno.ENOENT: _Trouble(
-        "host.gone", "it is not there", "make it, or name another place; perhaps it was removed",
+    errno.ENOENT: _Cause(
+        "host.gone", "it does not exist", "create it, or name another place",
     ),
-    errno.ESTALE: _Trouble("host.gone", "the server no longer has it", "mount it anew"),
+    errno.ESTALE: _Cause(
+        "host.gone", "the file server no longer has it", "mount the file system again"
+    ),
     errno.ENOTDIR: _PATH,
     errno.EISDIR: _PATH,
     errno.EEXIST: _PATH,
     errno.ELOOP: _PATH,
     errno.ENAMETOOLONG: _PATH,
-    errno.ENOEXEC: _Trouble(
-        "host.program", "the program is for another machine", "install the package for this one"
+    errno.ENOEXEC: _Cause(
+        "host.program", "the program is for another processor architecture",
+        "install the package for this machine's architecture",
     ),
-    errno.ETXTBSY: _Trouble("host.busy", "another program uses it", "end that, and try again"),
-    errno.EOPNOTSUPP: _Trouble(
-        "host.unable", "its file system cannot do that", "name a folder on ext4, xfs or btrfs"
+    errno.ETXTBSY: _Cause(
+        "host.busy", "another program is using it", "end that program and try again"
+    ),
+    errno.EOPNOTSUPP: _Cause(
+        "host.unable", "its file system does not support the operation",
+        "name a folder on ext4, xfs or btrfs",
     ),
     errno.ENOTEMPTY: _PATH,
 }  # fmt: skip
 
 
-def explained(error: BaseException) -> PiimageError | None:
-    """Return what `error` means if the host caused it; None if it can only be a defect."""
+def explain(error: BaseException) -> PiimageError | None:
+    """Return the host error that stands for `error`; None if `error` can only be a defect."""
     if isinstance(error, MemoryError):
-        return _told(_MEMORY, None, None)
+        return _host_error(_MEMORY, None, None)
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return _told(_MEANINGS[errno.EAGAIN], None, None)
+        return _host_error(_CAUSES[errno.EAGAIN], None, None)
     if not isinstance(error, OSError) or error.errno is None:
         return None
-    if error.errno == errno.ENOENT and _path(error) is None:  # tempfile has only words for it
-        hint = "set TMPDIR to a folder that can be written to"
+    if error.errno == errno.ENOENT and _path(error) is None:  # tempfile gives only a message
+        hint = "set TMPDIR to a writable folder"
         return PiimageError("host.no-temporary", str(error.strerror), hint=hint)
-    return _meaning(error, _path(error))
+    return _explain(error, _path(error))
 
 
-def refuse(error: BaseException, place: str) -> None:
-    """Raise what `error` means if the host caused it, and not the bytes that `place` has."""
-    known = explained(error) if getattr(error, "errno", None) in _NO_BYTES else None
+def raise_host_error(error: BaseException, place: str) -> None:
+    """Raise the host error that stands for `error`, unless the content of `place` caused it."""
+    known = explain(error) if getattr(error, "errno", None) in _NOT_OF_CONTENT else None
     if known is not None:
         known.place = known.place or place
         raise known from error
@@ -121,9 +127,9 @@ def refuse(error: BaseException, place: str) -> None:
 
 @contextmanager
 def writing(target: Path, size: int | None = None, draft: Path | None = None) -> Iterator[None]:
-    """Turn what stops `target` from being written into one error.
+    """Turn the exceptions of writing `target` into one error of the host.
 
-    `size` is what it will have, if that is known, and `draft` the file that becomes it. Raises
+    `size` is the final size, if known, and `draft` the file that is renamed to `target`. Raises
     PiimageError ``host.full`` and the like.
     """
     try:
@@ -135,83 +141,86 @@ def writing(target: Path, size: int | None = None, draft: Path | None = None) ->
     except OSError as error:
         path = _path(error)
         if path is None or _is_beside(path, target):
-            path = str(target)  # whoever reads it has never heard of the draft
-        known = _meaning(error, path, size, _written(draft))
+            path = str(target)  # the user does not know of the draft
+        known = _explain(error, path, size, _allocated(draft))
         if known is None:
             raise
         raise known from error
 
 
-def said_by(argv: Sequence[str], status: int, text: str, cwd: Path | None) -> PiimageError | None:
-    """Return the error of the host that ended a helper program, if it was one.
+def explain_exit(
+    argv: Sequence[str], status: int, text: str, cwd: Path | None
+) -> PiimageError | None:
+    """Return the host error that made the program `argv` fail; None if it was another error.
 
-    `status` is negative for a signal, as subprocess has it; `text` is what the program wrote.
+    `status` is negative for a signal, as with subprocess; `text` is the output of the program.
     """
     if -status in _KILLING:
         name = signal.Signals(-status).name
-        memory = "; perhaps memory ran out (dmesg says so)" if -status == signal.SIGKILL else ""
+        memory = "; dmesg tells whether memory ran out" if -status == signal.SIGKILL else ""
         return PiimageError(
-            "run.killed", f"{argv[0]} was ended by {name}{memory}", hint="run the command again"
+            "run.killed", f"{argv[0]} was killed by {name}{memory}", hint="run the command again"
         )
-    if Path(argv[0]).name in _ELSEWHERE:
+    if Path(argv[0]).name in _REMOTE:
         return None
-    said = text.lower()
-    number = next((number for words, number in _SAID.items() if words.lower() in said), None)
+    output = text.lower()
+    number = next((n for message, n in _MESSAGES.items() if message.lower() in output), None)
     if number is None:
         return None
-    found = _meaning(OSError(number, os.strerror(number)), _tightest(argv, cwd))
-    if found is not None:
-        found.message = f"{argv[0]}: {found.message}"
-    return found
+    error = _explain(OSError(number, os.strerror(number)), _fullest(argv, cwd))
+    if error is not None:
+        error.message = f"{argv[0]}: {error.message}"
+    return error
 
 
-def room(path: Path | str) -> tuple[Path, int, int]:
+def free_space(path: Path | str) -> tuple[Path, int, int]:
     """Return the mount point of the file system of `path`, its free bytes, and its free inodes."""
-    place = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() fails where a folder is gone
+    place = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() fails if a folder is gone
     while not os.path.exists(place):  # noqa: PTH110  # no exception for a long name
         place = place.parent
-    found = os.statvfs(place)
+    status = os.statvfs(place)
     device = place.stat().st_dev
     while place != place.parent and place.parent.stat().st_dev == device:
         place = place.parent
-    inodes = found.f_favail if found.f_files else 1
-    return place, found.f_bavail * found.f_frsize, inodes
+    inodes = status.f_favail if status.f_files else 1
+    return place, status.f_bavail * status.f_frsize, inodes
 
 
-def _meaning(
-    error: OSError, path: str | None, size: int | None = None, written: int = 0
+def _explain(
+    error: OSError, path: str | None, size: int | None = None, allocated: int = 0
 ) -> PiimageError | None:
     if error.errno in FULL:
-        return _full(error, path, size, written)
-    known = _MEANINGS.get(error.errno or 0)
-    return _told(known, path, error.strerror) if known is not None else None
+        return _full(error, path, size, allocated)
+    cause = _CAUSES.get(error.errno or 0)
+    return _host_error(cause, path, error.strerror) if cause is not None else None
 
 
-def _told(trouble: _Trouble, path: str | None, words: str | None) -> PiimageError:
-    said = f" ({words})" if words else ""
-    return PiimageError(trouble.code, f"{trouble.what}{said}", place=path, hint=trouble.hint)
+def _host_error(cause: _Cause, path: str | None, strerror: str | None) -> PiimageError:
+    detail = f" ({strerror})" if strerror else ""
+    return PiimageError(cause.code, f"{cause.message}{detail}", place=path, hint=cause.hint)
 
 
-def _full(error: OSError, path: str | None, size: int | None, written: int) -> PiimageError:
-    whose = "this user's quota is used up" if error.errno == errno.EDQUOT else "no room is left"
+def _full(error: OSError, path: str | None, size: int | None, allocated: int) -> PiimageError:
+    reason = "this user's quota is used up" if error.errno == errno.EDQUOT else "no space is left"
     if path is None:
-        return PiimageError("host.full", whose, hint=_hint(None))
-    mount, free, inodes = room(path)
-    where = f"on the file system at {mount}"
-    have = written + free
+        return PiimageError("host.full", reason, hint=_full_hint(None))
+    mount, free, inodes = free_space(path)
+    where = f"the file system at {mount}"
+    available = allocated + free
     if inodes == 0 and free > 0:
-        what = f"no further file can be made {where}: 0 inodes are free"
-    elif size is not None and size > have:
-        what = f"{whose}: it takes {size} bytes, {size - have} more than there are {where}"
+        message = f"no further file can be created on {where}: 0 inodes are free"
+    elif size is not None and size > available:
+        missing = size - available
+        message = f"{reason}: it needs {size} bytes, {missing} more than {where} has free"
     else:
-        what = f"{whose}: it takes more than the {have} bytes that there are {where}"
-    return PiimageError("host.full", what, place=path, hint=_hint(mount))
+        message = f"{reason}: it needs more than the {available} bytes that {where} has free"
+    return PiimageError("host.full", message, place=path, hint=_full_hint(mount))
 
 
-def _hint(mount: Path | None) -> str:
+def _full_hint(mount: Path | None) -> str:
     where = f" on {mount}" if mount else ""
     return (
-        f"free some{where} (`piimage cache gc` does in the store), "
+        f"free space{where} (`piimage cache gc` frees some in the store), "
         "or name another place (-o, PIIMAGE_STORE, TMPDIR)"
     )
 
@@ -220,9 +229,9 @@ def _is_beside(path: str, target: Path) -> bool:
     return Path(path).absolute().parent in (target.absolute(), target.absolute().parent)
 
 
-def _written(draft: Path | None) -> int:
+def _allocated(draft: Path | None) -> int:
     try:
-        return draft.stat().st_blocks * 512 if draft else 0  # holes are still to be written
+        return draft.stat().st_blocks * 512 if draft else 0  # without the holes, which need space
     except OSError:
         return 0
 
@@ -232,33 +241,33 @@ def _path(error: OSError) -> str | None:
     return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else None
 
 
-def _tightest(argv: Sequence[str], cwd: Path | None) -> str:
-    """Return the path among the words of a command whose file system has the least room.
+def _fullest(argv: Sequence[str], cwd: Path | None) -> str:
+    """Return the path in a command's arguments whose file system has the least free space.
 
-    Of several the last, where most programs have what they write; it may be gone already.
+    Of several it is the last, which is the output of most programs. It may be gone already.
     """
     folder = os.path.abspath(cwd or "")  # noqa: PTH100  # Path.absolute() keeps ".."
     words = (word.rpartition("=")[2].partition("@@")[0] for word in argv[1:])
     paths = [os.path.join(folder, word) for word in words if word and not word.startswith("-")]  # noqa: PTH118
-    found = [path for path in paths if os.path.lexists(path) or _could_be(path, folder)]
-    return min(reversed(found), key=lambda path: room(path)[1:], default=folder)
+    paths = [path for path in paths if os.path.lexists(path) or _was_a_path(path, folder)]
+    return min(reversed(paths), key=lambda path: free_space(path)[1:], default=folder)
 
 
-def _could_be(path: str, folder: str) -> bool:
-    above = os.path.dirname(path)  # noqa: PTH120  # texts of any length are asked for
-    return above != folder and os.path.isdir(above)  # noqa: PTH112
+def _was_a_path(path: str, folder: str) -> bool:
+    parent = os.path.dirname(path)  # noqa: PTH120  # an argument may be of any length
+    return parent != folder and os.path.isdir(parent)  # noqa: PTH112
 
 
-def is_homeless() -> bool:
-    """Say whether the working folder was removed."""
+def is_working_folder_gone() -> bool:
+    """Return whether the working folder was removed."""
     try:
         return not Path.cwd().exists()
     except OSError:
         return True
 
 
-def homeless() -> PiimageError:
-    """Return the error for that."""
+def no_working_folder() -> PiimageError:
+    """Return the error for a working folder that was removed."""
     return PiimageError(
-        "host.no-folder", "the working folder was removed", hint="cd to one that is there"
+        "host.no-folder", "the working folder was removed", hint="cd to an existing folder"
     )

@@ -1,4 +1,4 @@
-"""Decompression within this process, a bounded piece at a time."""
+"""Decompression in this process, in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from piimage.store import CHUNK
 from piimage.tars import Readable
 
 MAX_LZMA: Final = 80 << 20
-"""Bytes of memory for a stream of xz: one of ``xz -9`` takes 65 MiB."""
+"""Bytes of memory for an xz stream: one of ``xz -9`` takes 65 MiB."""
 
 
 class Decoder(Protocol):
-    """A decompressor as lzma's and bz2's are."""
+    """A decompressor with the interface of those in lzma and bz2."""
 
     @property
     def eof(self) -> bool:
-        """Whether the stream has come to its end."""
+        """Whether the end of the stream was reached."""
         ...
 
     @property
     def needs_input(self) -> bool:
-        """Whether nothing more comes out before something goes in."""
+        """Whether `decompress` needs more data before it returns more."""
         ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Take `data` in and return at most `max_length` bytes."""
+        """Add `data` to the input and return at most `max_length` bytes."""
         ...
 
 
 class Gunzip:
-    """zlib's decompressor in the shape of lzma's."""
+    """zlib's decompressor with the interface of lzma's."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
 
     @property
     def eof(self) -> bool:
-        """Whether the stream has come to its end."""
+        """Whether the end of the stream was reached."""
         return self._zlib.eof
 
     @property
     def unused_data(self) -> bytes:
-        """What was behind the end of the stream."""
+        """The input bytes after the end of the stream."""
         return self._zlib.unused_data
 
     @property
     def needs_input(self) -> bool:
-        """Whether nothing more comes out before something goes in."""
+        """Whether `decompress` needs more data before it returns more."""
         return not self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Take `data` in and return at most `max_length` bytes."""
+        """Add `data` to the input and return at most `max_length` bytes."""
         return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
 
 
 def unxz() -> lzma.LZMADecompressor:
-    """Return a decoder of one stream of xz, of bounded memory."""
+    """Return a decoder of one xz stream, with bounded memory."""
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_LZMA)
 
 
 @dataclass(frozen=True)
 class Inflated:
-    """Reads the one stream that `source` begins with.
+    """Reads the decompressed bytes of the first stream in `source`.
 
-    Raises EOFError where it is cut short, ValueError where it is damaged.
+    Raises EOFError if the stream is truncated, ValueError if it is damaged.
     """
 
     source: Readable

@@ -1,6 +1,6 @@
-"""Which programs of this host pack what goes on a card: they decide its bytes, not its content.
+"""The host programs that pack the files of a card: they affect its bytes, not its content.
 
-docs/decisions/0050-same-bytes.md says what was compared.
+docs/decisions/0050-same-bytes.md has the comparison.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Final
 from piimage.run import clean_environment
 
 ZSTD: Final = "libzstd"
-"""The library that mksquashfs packs with."""
+"""The library that mksquashfs compresses with."""
 
 LAYERS: Final = ("mksquashfs", ZSTD)
-"""What packs a layer."""
+"""The packers of a layer."""
 
 INITRAMFS: Final = ("zstd",)
-"""What packs the initramfs."""
+"""The packers of the initramfs."""
 
 _UNKNOWN: Final = "unknown"
 
 
 def identities() -> Mapping[str, str]:
-    """Return what packs on this host, by name."""
+    """Return the identities of this host's packers, by name."""
     return {name: identity(name) for name in sorted((*LAYERS, *INITRAMFS))}
 
 
 @functools.cache
 def identity(name: str) -> str:
-    """Return what tells one build of the program `name` from another: the digest of its file.
+    """Return a text that identifies the build of the program `name`: the digest of its file.
 
-    That of `ZSTD` is its version; ``unknown`` stands for what is not there.
+    The identity of `ZSTD` is its version; that of a missing program is ``unknown``.
     """
     if name == ZSTD:
         return _zstd_version()

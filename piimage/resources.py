@@ -1,4 +1,4 @@
-"""Where the data that travels with piimage lies: in the wheel, or in a checkout."""
+"""The paths of the data that piimage ships: in the wheel, or in a checkout."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ def path(name: str) -> Path:
 
 
 BOARDS_VARIABLE: Final = "PIIMAGE_BOARDS"
-"""The environment's variable with further folders of boards, as PATH has folders of programs."""
+"""The environment variable that lists further folders of boards, in the form of PATH."""

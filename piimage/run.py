@@ -1,7 +1,7 @@
 """The only place that starts a process.
 
-Every command gets an argv list, a scrubbed environment, a closed standard input unless one is
-given, and an event that shows it in a form that can be pasted.
+Every command gets an argv list, a clean environment, a closed standard input unless the caller
+gives one, and an event that shows the command ready to paste into a shell.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ NETWORK: Final = (
     *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
-"""Variables that lead a program to the network from behind a proxy."""
+"""Variables that a program needs to reach the network through a proxy."""
 
 REGISTRIES: Final = (*NETWORK, "REGISTRY_AUTH_FILE", "DOCKER_CONFIG")
-"""Variables that a program needs which talks to container registries."""
+"""Variables that a client of container registries needs."""
 
 ENGINE: Final = (
     *REGISTRIES,
@@ -39,11 +39,11 @@ _TAIL_LINES: Final = 20
 
 
 def clean_environment(outer: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for host tools: no locale, no time zone, no user's settings."""
+    """Return the environment for host tools: no locale, time zone or settings of the user."""
     outer = os.environ if outer is None else outer
     kept = {name: outer[name] for name in KEPT if name in outer}
-    # Debian's users have no sbin on PATH, where mkfs and sfdisk live.
-    # What is not absolute there would take programs from the working folder.
+    # On Debian, a user's PATH lacks sbin, the folder of mkfs and sfdisk.
+    # A relative folder in PATH would take programs from the working folder.
     own = [folder for folder in kept.get("PATH", "").split(":") if folder.startswith("/")]
     kept["PATH"] = ":".join([*own, _SYSTEM_PATH])
     return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
@@ -51,7 +51,7 @@ def clean_environment(outer: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Completed:
-    """What a finished command left: exit status and what it wrote to both streams."""
+    """The exit status and the output of a finished command."""
 
     status: int
     stdout: bytes
@@ -71,14 +71,14 @@ class Runner:
     environment: Mapping[str, str] = field(default_factory=clean_environment)
 
     def with_environment(self, **extra: str) -> Runner:
-        """Return a runner whose commands see `extra` as well."""
+        """Return a runner whose commands also see the variables `extra`."""
         return replace(self, environment={**self.environment, **extra})
 
     def passing(self, names: Sequence[str], outer: Mapping[str, str] | None = None) -> Runner:
-        """Return a runner whose commands also see the user's own variables `names`, where set."""
+        """Return a runner whose commands also see those variables `names` that the user has set."""
         outer = os.environ if outer is None else outer
-        found = {name: outer[name] for name in names if name in outer}
-        return self.with_environment(**{**found, **self.environment})
+        passed = {name: outer[name] for name in names if name in outer}
+        return self.with_environment(**{**passed, **self.environment})
 
     def run(
         self,
@@ -89,10 +89,10 @@ class Runner:
         timeout: float | None = None,
         accept: Sequence[int] = (0,),
     ) -> Completed:
-        """Run `argv` to its end and return what it wrote.
+        """Run `argv` to its end and return its output.
 
-        Raises MissingTool when the program is not there, and PiimageError ``run.failed`` (with the
-        last lines that it wrote) when its exit status is not in `accept`, ``run.timeout`` when it
+        Raises MissingTool if the program is not installed, PiimageError ``run.failed`` (with the
+        last lines of output) if its exit status is not in `accept`, and ``run.timeout`` if it
         takes more than `timeout` seconds.
         """
         data = stdin if isinstance(stdin, bytes) else None
@@ -113,7 +113,7 @@ class Runner:
         if done.status not in accept:
             raise failure(argv, done, cwd)
         if done.status != 0 and (known := _of_host(argv, done, cwd)):
-            raise known  # what is accepted is the program's own answer
+            raise known  # `accept` is for the program's own statuses
         return done
 
     def feed(
@@ -123,17 +123,17 @@ class Runner:
         *,
         cwd: Path | None = None,
     ) -> Completed:
-        """Run `argv` with `chunks` as its standard input; errors as `run`.
+        """Run `argv` with `chunks` as its standard input; raises the errors of `run`.
 
-        An exception of `chunks` ends the command at once and passes through.
+        An exception of `chunks` kills the command at once and passes through.
         """
         with self.start(argv, stdin=subprocess.PIPE, cwd=cwd) as process:
-            assert process.stdin is not None  # noqa: S101  # asked for above
+            assert process.stdin is not None  # noqa: S101  # it is a pipe
             try:
                 for chunk in chunks:
                     process.stdin.write(chunk)
             except BrokenPipeError:
-                pass  # the command has ended: its own message is the better one
+                pass  # the command has ended; its own message tells more
             except BaseException:
                 process.kill()
                 raise
@@ -159,7 +159,7 @@ class Runner:
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Start `argv` for the caller to talk to; it has ended when the block is left."""
+        """Start `argv` and yield the process; end it when the block is left."""
         self.emit(events.CommandStarted(paste(argv)))
         program = os.fspath(argv[0])
         try:
@@ -210,7 +210,7 @@ def paste(argv: Sequence[str | os.PathLike[str]]) -> str:
 
 
 def word(path: str | os.PathLike[str]) -> str:
-    """Return `path` as one word of a command for a shell, on one line: quoted, and no option.
+    """Return `path` as one quoted word of a shell command, on one line and never an option.
 
     Control characters take the form ``$'...'`` (POSIX.1-2024, 2.2.4).
     """
@@ -226,14 +226,14 @@ def word(path: str | os.PathLike[str]) -> str:
 def failure(
     argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None = None
 ) -> PiimageError:
-    """Return the error for a command that ended with a status that nobody expected."""
+    """Return the error for a command that ended with an unexpected status."""
     if known := _of_host(argv, done, cwd):
         return known
-    tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-    said = "\n  ".join(["", *tail[-_TAIL_LINES:]]) if tail else " and said nothing"
+    lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    output = ":\n  " + "\n  ".join(lines[-_TAIL_LINES:]) if lines else " and printed nothing"
     return PiimageError(
         "run.failed",
-        f"{os.fspath(argv[0])} ended with status {done.status}:{said}",
+        f"{os.fspath(argv[0])} ended with status {done.status}{output}",
         hint=f"the command was: {paste(argv)}",
     )
 
@@ -242,4 +242,4 @@ def _of_host(
     argv: Sequence[str | os.PathLike[str]], done: Completed, cwd: Path | None
 ) -> PiimageError | None:
     text = (done.stderr or done.stdout).decode(errors="replace")
-    return host.said_by([os.fspath(word) for word in argv], done.status, text, cwd)
+    return host.explain_exit([os.fspath(word) for word in argv], done.status, text, cwd)

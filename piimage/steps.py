@@ -1,8 +1,8 @@
 """A build is a graph of steps; a step is a frozen dataclass whose fields are all its inputs.
 
-The key of a step hashes its class, the code of the package it is written in, and its fields (a
-field that is a step counts by that step's key). What the store remembers under a key is not made
-again.
+The key of a step is a hash of its class, the code that its module imports, and its fields (a field
+that is a step counts by that step's key). A step is skipped if the store remembers outputs for its
+key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib.util
 import json
 import time
 import uuid
@@ -23,7 +22,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from piimage import events
+from piimage import code, events
 from piimage.packers import identity
 from piimage.run import Runner
 from piimage.store import Blob, Store
@@ -31,53 +30,51 @@ from piimage.store import Blob, Store
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to make out of others.
+    """One step of a build: it makes blobs from its fields.
 
     A subclass is a frozen dataclass: its fields are plain data (str, int, bool, None, bytes, Blob,
-    tuples, mappings, frozen dataclasses and models) and other steps. `uses` names further modules
-    or packages whose code decides what comes out, `tools` the programs of this host that decide its
-    bytes.
+    tuples, mappings, frozen dataclasses and models) and other steps. `tools` names the programs of
+    this host that affect its bytes.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ()
     tools: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """What is being made, for the progress display."""
+        """The name of the work, for the progress display."""
 
     @abstractmethod
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Make the outputs, by name, out of the fields alone."""
+        """Make the outputs from the fields alone; return them by name."""
 
     @functools.cached_property
     def key(self) -> str:
-        """The digest of everything that decides the outputs."""
+        """The digest of everything that affects the outputs."""
         fields = {
             field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)
         }
-        described = {
+        description = {
             "step": type(self).__qualname__,
-            "code": _code(type(self).__module__, self.uses),
+            "code": code.digest(type(self).__module__),
             "fields": fields,
             "tools": [identity(name) for name in self.tools],
         }
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
     def needs(self) -> tuple[Step, ...]:
         """Return the steps among the fields."""
-        found = {leaf.key: leaf for leaf in _fields(self) if isinstance(leaf, Step)}
-        return tuple(found.values())
+        steps = {leaf.key: leaf for leaf in _fields(self) if isinstance(leaf, Step)}
+        return tuple(steps.values())
 
     def blobs(self) -> tuple[Blob, ...]:
-        """Return the blobs among the fields: what must be in the store before `make`."""
+        """Return the blobs among the fields: they must be in the store before `make`."""
         return tuple(dict.fromkeys(leaf for leaf in _fields(self) if isinstance(leaf, Blob)))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a step may use while it is made."""
+    """What a step may use in `make`."""
 
     store: Store
     runner: Runner
@@ -85,17 +82,17 @@ class Job:
     made: Mapping[str, Mapping[str, Blob]]
 
     def blob(self, step: Step, name: str = "") -> Blob:
-        """Return the output `name` of a step among the fields (its only one if not named)."""
+        """Return the output `name` of a step among the fields (default: its first output)."""
         outputs = self.made[step.key]
         return outputs[name] if name else next(iter(outputs.values()))
 
     def file(self, step: Step, name: str = "") -> Path:
-        """Return the verified path of that output."""
+        """Return the verified path of the output `name` of `step`."""
         return self.store.verified(self.blob(step, name))
 
 
 def plain(value: object) -> Any:  # noqa: ANN401  # JSON has no better type
-    """Return `value` as JSON data that is equal when and only when `value` is."""
+    """Return `value` as JSON data; equal values, and only those, give equal data."""
     if isinstance(value, Step):
         return {"step": value.key}
     if value is None or isinstance(value, str | int | float | bool):
@@ -115,7 +112,7 @@ def plain(value: object) -> Any:  # noqa: ANN401  # JSON has no better type
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """Give the steps, blobs and plain values that `value` is made of; steps are not looked into."""
+    """Yield the steps, blobs and plain values in `value`, but not those inside of steps."""
     if isinstance(value, tuple | list):
         for item in value:
             yield from _leaves(item)
@@ -133,29 +130,9 @@ def _fields(value: Any) -> Iterator[object]:  # noqa: ANN401  # any dataclass
         yield from _leaves(getattr(value, field.name))
 
 
-@functools.cache
-def _code(module: str, uses: tuple[str, ...]) -> str:
-    """Return the digest of the code that a step is made of: its package and its `uses`."""
-    own = module.rpartition(".")[0] if module.count(".") > 1 else module
-    return hashlib.sha256("".join(_source(name) for name in (own, *uses)).encode()).hexdigest()
-
-
-@functools.cache
-def _source(module: str) -> str:
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ValueError(f"{module} has no source to hash")
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
 class Builder:
-    """Makes steps: what the store has not, in parallel, each once."""
+    """Makes the steps whose outputs the store lacks: in parallel, and each once."""
 
     store: Store
     runner: Runner
@@ -170,7 +147,7 @@ class Builder:
         return tuple(waiting.values())
 
     def build(self, *targets: Step) -> Job:
-        """Make `targets` and what they need; the returned job gives their outputs."""
+        """Make `targets` and the steps that they need; the returned job has their outputs."""
         made: dict[str, Mapping[str, Blob]] = {}
         waiting: dict[str, Step] = {}
         for target in targets:
@@ -211,10 +188,10 @@ class Builder:
 
     def _make(self, step: Step, job: Job) -> Mapping[str, Blob]:
         with self.store.lock(step.key[:2]):
-            # Another build may have made it while this one waited.
+            # Another build may have made the step while this build waited.
             outputs = self.store.recall(step.key)
             if outputs is None:
-                # Not its key: that is a digest of all that goes in, a passphrase among it.
+                # Not the key, which is a digest of all inputs, passphrases included.
                 name, began = uuid.uuid4().hex, time.monotonic()
                 self.emit(events.StepStarted(name, step.title))
                 outputs = step.make(job)

@@ -1,6 +1,6 @@
 """The content-addressed store: every package, layer and file system is a file named by its digest.
 
-The blobs lie as in an OCI image layout (``blobs/sha256/HEX``), so that one folder serves both.
+The paths of blobs are those of an OCI image layout (``blobs/sha256/HEX``): one folder is both.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Blob:
 
     @property
     def digest(self) -> str:
-        """The digest as OCI writes it."""
+        """The digest in the notation of OCI."""
         return f"sha256:{self.sha256}"
 
 
 class BlobWriter:
-    """Writes and hashes a blob that is not yet in the store."""
+    """Writes a new blob and hashes it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -52,15 +52,15 @@ class BlobWriter:
         return self._file.write(data)
 
     def blob(self) -> Blob:
-        """Return the blob of what was written so far."""
+        """Return the blob of the bytes written so far."""
         return Blob(self._hash.hexdigest(), self._size)
 
 
 def default_root(environment: Mapping[str, str] | None = None) -> Path:
-    """Return the store's folder: PIIMAGE_STORE, else the user's cache folder."""
+    """Return the folder of the store: PIIMAGE_STORE, or else one in the user's cache folder."""
     env = os.environ if environment is None else environment
-    if chosen := env.get("PIIMAGE_STORE"):
-        return Path(chosen)
+    if root := env.get("PIIMAGE_STORE"):
+        return Path(root)
     cache = env.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "piimage"
 
@@ -71,83 +71,83 @@ def _require_private(root: Path) -> None:
     if status.st_uid != os.geteuid():
         raise _open_to_others(
             root,
-            f"it belongs to the user with the number {status.st_uid}",
-            f"chown -R {os.geteuid()} {shlex.quote(str(root))} (as root), or name another folder "
-            "in PIIMAGE_STORE",
+            f"its owner is the user with the ID {status.st_uid}",
+            f"run chown -R {os.geteuid()} {shlex.quote(str(root))} as root, or set PIIMAGE_STORE "
+            "to another folder",
         )
     if mode & 0o077:
         raise _open_to_others(root, f"its mode is {mode:o}", f"chmod 700 {shlex.quote(str(root))}")
 
 
-def _open_to_others(root: Path, why: str, remedy: str) -> PiimageError:
+def _open_to_others(root: Path, reason: str, hint: str) -> PiimageError:
     return PiimageError(
         "store.open-to-others",
-        f"the store holds secrets, and others may look into it or change it: {why}",
+        f"the store holds secrets, and other users can read or change it: {reason}",
         place=str(root),
-        hint=remedy,
+        hint=hint,
     )
 
 
 class Store:
-    """Blobs by digest, and the memory of which step made which blobs."""
+    """Blobs by digest, and a record of the blobs that each step made."""
 
     def __init__(self, root: Path) -> None:
-        """Take the folder `root`, which is made where it is missing.
+        """Open the store in the folder `root`; make the folder if it is missing.
 
-        Raises PiimageError ``store.open-to-others`` when it is not its user's alone.
+        Raises PiimageError ``store.open-to-others`` if other users have access to the folder.
         """
         self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._memos = root / "memo"
         self._temporary = root / "tmp"
-        # Layers may hold what only the appliance's owner may see, such as a network's key.
+        # Layers may hold secrets of the appliance's owner, such as a passphrase of a network.
         durable.make_folder(root, 0o700)
         _require_private(root)
         for folder in (self._blobs, self._memos, self._temporary):
             durable.make_folder(folder)
 
     def path(self, blob: Blob) -> Path:
-        """Return where `blob` lies, whether or not it is there."""
+        """Return the path of `blob`, whether or not the store has it."""
         return self._blobs / blob.sha256
 
     def has(self, blob: Blob) -> bool:
-        """Say whether `blob` is there with its full size."""
+        """Return whether the store has `blob`, with its full size."""
         try:
             return self.path(blob).stat().st_size == blob.size
         except FileNotFoundError:
             return False
 
     def verified(self, blob: Blob) -> Path:
-        """Return the path of `blob` after reading all of it.
+        """Return the path of `blob` after hashing all of it.
 
-        Raises PiimageError ``store.altered`` and removes the file when its bytes are not the
-        digest's, ``store.absent`` when it is not there.
+        Raises PiimageError ``store.altered`` and removes the file if it has another digest,
+        ``store.absent`` if the store does not have it.
         """
         path = self.path(blob)
         try:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            os.utime(path)  # the time of last use, for the cache's collection
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.utime(path)  # the time of last use, for `piimage cache gc`
         except FileNotFoundError:
             raise PiimageError(
                 "store.absent",
                 f"the store has no blob {blob.digest}",
-                hint="build without --offline to fetch or make it again",
+                hint="build without --offline to fetch or make the blob again",
             ) from None
-        if found != blob.sha256:
+        if digest != blob.sha256:
             path.unlink()
             raise PiimageError(
                 "store.altered",
-                f"the stored blob {blob.digest} was altered (it hashes to {found})",
+                f"the stored blob {blob.digest} was altered (its digest is now sha256:{digest})",
                 place=str(path),
-                hint="it was removed; run the command again to make it anew",
+                hint="the blob was removed; run the command again to fetch or make it again",
             )
         return path
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give a folder on the store's own file system that is gone afterwards."""
-        with host.writing(self._temporary), durable.folder_in(self._temporary, "") as folder:
+        """Yield a temporary folder on the file system of the store."""
+        with host.writing(self._temporary), durable.temporary_folder(self._temporary, "") as folder:
             yield folder
 
     def add_stream(self, chunks: Iterable[bytes], expected: Blob | None = None) -> Blob:
@@ -163,7 +163,7 @@ class Store:
         return blob if self.has(blob) else self.add_stream([data])
 
     def add_file(self, path: Path) -> Blob:
-        """Move the finished file `path`, which lies in `scratch`, into the store."""
+        """Move the finished file `path` from a folder of `scratch` into the store."""
         with path.open("rb") as file:
             blob = Blob(
                 hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
@@ -177,9 +177,9 @@ class Store:
     def writing(
         self, size: int | None = None
     ) -> Iterator[tuple[BlobWriter, Callable[[Blob | None], Blob]]]:
-        """Give a writer, and the function that puts what it wrote into the store.
+        """Yield a writer, and the function that puts the written blob into the store.
 
-        What is not kept leaves nothing behind. `size` is what it will have, if that is known.
+        If that function is not called, nothing is kept. `size` is the expected size, if known.
         """
         with host.writing(self._temporary, size):
             handle, name = tempfile.mkstemp(dir=self._temporary)
@@ -195,7 +195,7 @@ class Store:
                             "store.mismatch",
                             f"expected {expected.size} bytes with {expected.digest}, "
                             f"got {blob.size} bytes with {blob.digest}",
-                            hint="the source was altered or cut short; nothing of it was kept",
+                            hint="the source was altered or truncated; nothing of it was kept",
                         )
                     file.flush()
                     os.fchmod(file.fileno(), 0o444)
@@ -208,7 +208,7 @@ class Store:
             path.unlink(missing_ok=True)
 
     def recall(self, key: str) -> Mapping[str, Blob] | None:
-        """Return what the step with `key` made, if all of it is still there."""
+        """Return the outputs of the step with `key` if the store still has all of them."""
         path = self._memo(key)
         try:
             outputs = {name: Blob(*pair) for name, pair in json.loads(path.read_bytes()).items()}
@@ -220,12 +220,12 @@ class Store:
         return outputs
 
     def remember(self, key: str, outputs: Mapping[str, Blob]) -> None:
-        """Note that the step with `key` made `outputs`."""
+        """Record that the step with `key` made `outputs`."""
         pairs = {name: [blob.sha256, blob.size] for name, blob in sorted(outputs.items())}
         self.write_beside(self._memo(key), json.dumps(pairs).encode())
 
     def write_beside(self, target: Path, data: bytes) -> None:
-        """Write `data` to `target` (inside the store) so that it is there whole or not at all."""
+        """Write `data` to `target`, a path inside the store, completely or not at all."""
         durable.make_folder(target.parent)
         with durable.beside(
             target, durable.PRIVATE, size=len(data), scratch=self._temporary
@@ -234,7 +234,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the store-wide lock `name`, so that two builds do not make the same thing."""
+        """Hold the store-wide lock `name`, so that two builds do not make the same step."""
         folder = self.root / "locks"
         folder.mkdir(exist_ok=True)
         with (folder / name).open("w") as file:

@@ -1,12 +1,12 @@
-"""A foreign tar as a stream of members, each within bounds before a byte of it is kept.
+"""A foreign tar as a stream of members, each checked against limits before it is kept.
 
 Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header Block"; GNU tar 1.35, "Basic
-Tar Format" (types L, K and S, numbers to the base of 256). What no file system of Linux can hold
-is no tar of one: paths of 4,096 bytes (PATH_MAX) and names of 255 (NAME_MAX) are the kernel's own
-limits, and so is a symbolic link's text.
+Tar Format" (types L, K and S, base-256 numbers). A member that no Linux file system can hold is
+refused: the kernel limits a path to 4,096 bytes (PATH_MAX), a name to 255 (NAME_MAX), and the
+target of a symbolic link likewise.
 
-Python's tarfile is not used for what comes from others: it reads an extended header of any size
-whole, takes a damaged header behind the first for the end, and keeps every member that it has met.
+Python's tarfile does not suit foreign archives: it reads an extended header of any size into
+memory, takes a damaged header after the first for the end, and keeps every member it has read.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from piimage.store import CHUNK
 MAX_PATH: Final = 4096
 MAX_NAME: Final = 255
 MAX_DEPTH: Final = 256
-"""Folders above a file. The kernel has no such limit; the deepest of real trees have some 50."""
+"""Parts of a path. The kernel has no such limit; the deepest real trees have some 50."""
 MAX_HEADERS: Final = 1 << 20
-"""Bytes of all extended headers of one member: Linux holds 64 KiB of attributes for a file."""
+"""Bytes of all extended headers of one member: Linux allows 64 KiB for one attribute."""
 _BLOCK: Final = 512
-_MAX_ID: Final = (1 << 32) - 2  # -1 is nobody's number
+_MAX_ID: Final = (1 << 32) - 2  # -1 is not an ID
 _MAX_MAJOR: Final = (1 << 12) - 1
 _MAX_MINOR: Final = (1 << 20) - 1
 _MAX_SIZE: Final = 1 << 63
 _XATTR: Final = b"SCHILY.xattr."
 _FILES: Final = frozenset({b"0", b"\0", b"7"})
 _HAS_MODE_ONLY: Final = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
-_REMEMBERED: Final = (b"path", b"linkpath", b"size", b"uid", b"gid")
+_GLOBAL: Final = (b"path", b"linkpath", b"size", b"uid", b"gid")
 _SPARSE: Final = b"GNU.sparse."
 
 
 class Readable(Protocol):
-    """What a tar is read from."""
+    """A source of bytes, such as a binary file."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; none at the end."""
@@ -46,9 +46,9 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Member:
-    """One member; `type` is that of the header (``0`` for every kind of regular file).
+    """One member; `type` is the type flag of its header (``0`` for every kind of regular file).
 
-    Names are text as Python has file names: bytes that are no UTF-8 are lone surrogates.
+    Names are text as Python's file names are: bytes that are not UTF-8 are lone surrogates.
     """
 
     path: str
@@ -63,10 +63,10 @@ class Member:
 
 
 class Tar:
-    """Reads an uncompressed tar once, from its start to its end.
+    """Reads an uncompressed tar once, from start to end.
 
-    Raises ValueError and EOFError for what is no tar or is cut short, PiimageError
-    ``trees.too-long``, ``trees.sparse`` and ``trees.xattr-name`` for what is refused.
+    Raises ValueError if the stream is not a tar, EOFError if it is truncated, PiimageError
+    ``trees.too-long``, ``trees.sparse`` or ``trees.xattr-name`` for a member that is refused.
     """
 
     def __init__(self, stream: Readable) -> None:
@@ -74,21 +74,21 @@ class Tar:
         self._buffer = b""
         self._at = 0
         self._current: Member | None = None
-        self._left = 0  # of its content
+        self._left = 0  # unread bytes of its content
         self._padding = 0
-        self._common: dict[bytes, bytes] = {}
+        self._global: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Member]:
-        """Give the members in their order."""
+        """Yield the members in their order."""
         first = True
         while (header := self._next_header(first=first)) is not None:
             first = False
             yield self._member(header)
 
     def content(self, member: Member) -> Iterator[bytes]:
-        """Give the content of `member`, which must be the one that was given last."""
+        """Yield the content of `member`, which must be the last one that the iterator yielded."""
         if member is not self._current:
-            raise ValueError(f"{member.path!r} was passed already")
+            raise ValueError(f"the reader is already past {member.path!r}")
         while self._left:
             yield self._piece()
 
@@ -108,14 +108,14 @@ class Tar:
         if not header.strip(b"\0"):
             after = self._block(may_end=True)
             if after is not None and after.strip(b"\0"):
-                raise ValueError("there are members behind its end")
+                raise ValueError("members follow the end of the archive")
             return None
         _check_sum(header)
         return header
 
     def _member(self, header: bytes) -> Member:
-        """Read the extended headers before a member, and the member's own."""
-        said = dict(self._common)
+        """Read the extended headers of a member, and its own header."""
+        attributes = dict(self._global)
         budget = MAX_HEADERS
         while (kind := header[156:157]) in (b"x", b"X", b"g", b"L", b"K"):
             size = _number(header[124:136], "size", _MAX_SIZE)
@@ -125,29 +125,26 @@ class Tar:
             data = self._exactly(size)
             self._exactly(-size % _BLOCK)
             if kind in b"LK":
-                said[b"path" if kind == b"L" else b"linkpath"] = data.partition(b"\0")[0]
+                attributes[b"path" if kind == b"L" else b"linkpath"] = data.partition(b"\0")[0]
             elif kind == b"g":
                 self._keep(records(data))
-                said |= self._common
+                attributes |= self._global
             else:
-                said |= records(data)
-            following = self._block(may_end=False)
-            if following is None:  # never: it may not end here
-                raise EOFError("it is cut short")
-            header = following
+                attributes |= records(data)
+            header = self._exactly(_BLOCK)
             _check_sum(header)
-        member = self._current = _described(header, said)
+        member = self._current = _parse_member(header, attributes)
         self._left = member.size
         self._padding = -member.size % _BLOCK
         return member
 
-    def _keep(self, found: Mapping[bytes, bytes]) -> None:
-        self._common |= {key: found[key] for key in _REMEMBERED if key in found}
+    def _keep(self, attributes: Mapping[bytes, bytes]) -> None:
+        self._global |= {key: attributes[key] for key in _GLOBAL if key in attributes}
 
     # --- bytes
 
     def _block(self, *, may_end: bool) -> bytes | None:
-        """Return the next block; None at the end of the stream if it may end there."""
+        """Return the next block; None at the end of the stream if the tar may end there."""
         if may_end and not self._fill():
             return None
         return self._exactly(_BLOCK)
@@ -162,7 +159,7 @@ class Tar:
     def _some(self, size: int) -> bytes:
         """Return at least one and at most `size` bytes."""
         if not self._fill():
-            raise EOFError("it is cut short")
+            raise EOFError("it is truncated")
         data = self._buffer[self._at : self._at + size]
         self._at += len(data)
         return data
@@ -174,11 +171,11 @@ class Tar:
 
 
 def records(data: bytes) -> dict[bytes, bytes]:
-    """Return the records (``LENGTH KEY=VALUE``) of an extended header, the later of two alike.
+    """Return the records (``LENGTH KEY=VALUE``) of an extended header; the last of a key counts.
 
-    Raises ValueError where they are none.
+    Raises ValueError if `data` are not such records.
     """
-    found: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):
         blank = data.find(b" ", at, at + 20)
@@ -187,42 +184,42 @@ def records(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[blank + 1 : end - 1].partition(b"=")
         if not (key and equals) or end > len(data) or data[end - 1 : end] != b"\n":
             raise ValueError("an extended header is broken")
-        found[key] = value
+        values[key] = value
         at = end
-    return found
+    return values
 
 
-def _described(header: bytes, said: Mapping[bytes, bytes]) -> Member:
+def _parse_member(header: bytes, attributes: Mapping[bytes, bytes]) -> Member:
     kind = header[156:157]
-    name = said.get(b"path") or _name(header)
+    name = attributes.get(b"path") or _name(header)
     path = _text(name)
-    if kind == b"S" or any(key.startswith(_SPARSE) for key in said):
+    if kind == b"S" or any(key.startswith(_SPARSE) for key in attributes):
         raise PiimageError(
             "trees.sparse",
             f"{path!r} is a sparse file",
             hint="write the archive without sparse files (GNU tar: without --sparse)",
         )
     if kind not in _FILES | _HAS_MODE_ONLY:
-        raise ValueError(f"{path!r} is of the unknown type {_text(kind)!r}")
+        raise ValueError(f"{path!r} has the unknown type {_text(kind)!r}")
     if kind in (b"0", b"\0") and name.endswith(b"/"):
-        kind = b"5"  # as tars had it before there was a type for folders
+        kind = b"5"  # old tars mark a folder by the slash, not by a type
     is_file = kind in _FILES
     return Member(
         path=_bounded(name),
         type="0" if is_file else kind.decode("ascii"),
         mode=_number(header[100:108], "mode", 1 << 40) & 0o7777,
-        uid=_stated(said, b"uid", header[108:116], _MAX_ID),
-        gid=_stated(said, b"gid", header[116:124], _MAX_ID),
-        size=_stated(said, b"size", header[124:136], _MAX_SIZE) if is_file else 0,
-        link=_link(said.get(b"linkpath") or _field(header, 157, 257), path, kind),
+        uid=_attribute(attributes, b"uid", header[108:116], _MAX_ID),
+        gid=_attribute(attributes, b"gid", header[116:124], _MAX_ID),
+        size=_attribute(attributes, b"size", header[124:136], _MAX_SIZE) if is_file else 0,
+        link=_link(attributes.get(b"linkpath") or _field(header, 157, 257), path, kind),
         device=_device(header, kind),
-        xattrs=_xattrs(said, path),
+        xattrs=_xattrs(attributes, path),
     )
 
 
 def _name(header: bytes) -> bytes:
     name = _field(header, 0, 100)
-    # GNU's own format, which ends its magic with blanks, has other things in the prefix's place.
+    # GNU's own format, whose magic ends with blanks, uses the bytes of the prefix otherwise.
     prefix = _field(header, 345, 500) if header[257:263] == b"ustar\0" else b""
     return prefix + b"/" + name if prefix else name
 
@@ -230,12 +227,12 @@ def _name(header: bytes) -> bytes:
 def _bounded(name: bytes) -> str:
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if len(name) > MAX_PATH:
-        _too_long(f"a path has {len(name)} bytes, and {MAX_PATH} are the most")
+        _too_long(f"a path has {len(name)} bytes; the limit is {MAX_PATH}")
     if len(parts) > MAX_DEPTH:
-        _too_long(f"a path has {len(parts)} parts, and {MAX_DEPTH} are the most")
+        _too_long(f"a path has {len(parts)} parts; the limit is {MAX_DEPTH}")
     longest = max(map(len, parts), default=0)
     if longest > MAX_NAME:
-        _too_long(f"a name has {longest} bytes, and {MAX_NAME} are the most")
+        _too_long(f"a name has {longest} bytes; the limit is {MAX_NAME}")
     return _text(name)
 
 
@@ -243,9 +240,9 @@ def _link(target: bytes, path: str, kind: bytes) -> str:
     if kind not in (b"1", b"2"):
         return ""
     if not target or b"\0" in target:
-        raise ValueError(f"{path!r} is a link to nothing")
+        raise ValueError(f"{path!r} is a link without a target")
     if len(target) >= MAX_PATH:
-        _too_long(f"a link's text has {len(target)} bytes, and {MAX_PATH - 1} are the most")
+        _too_long(f"the target of a link has {len(target)} bytes; the limit is {MAX_PATH - 1}")
     return _bounded(target) if kind == b"1" else _text(target)
 
 
@@ -256,48 +253,49 @@ def _device(header: bytes, kind: bytes) -> tuple[int, int]:
     return major, _number(header[337:345], "device number", _MAX_MINOR)
 
 
-def _xattrs(said: Mapping[bytes, bytes], path: str) -> dict[str, bytes]:
-    found = {}
-    for key, value in said.items():
+def _xattrs(attributes: Mapping[bytes, bytes], path: str) -> dict[str, bytes]:
+    xattrs = {}
+    for key, value in attributes.items():
         if key.startswith(_XATTR):
             name = key.removeprefix(_XATTR)
             try:
-                found[_readable(name)] = value
+                xattrs[_xattr_name(name)] = value
             except UnicodeDecodeError:
                 raise PiimageError(
                     "trees.xattr-name",
-                    f"{path!r} has an extended attribute whose name is no text ({name!r})",
-                    hint="take that attribute off (setfattr -x), and make the archive again",
+                    f"{path!r} has an extended attribute whose name is not UTF-8 ({name!r})",
+                    hint="remove the attribute (setfattr -x) and make the archive again",
                 ) from None
-    return found
+    return xattrs
 
 
-def _readable(name: bytes) -> str:
+def _xattr_name(name: bytes) -> str:
     if not name or b"\0" in name or len(name) > MAX_NAME:
         raise ValueError(f"an extended attribute has the name {name[:40]!r}")
     return name.decode()
 
 
-def _stated(said: Mapping[bytes, bytes], key: bytes, own: bytes, most: int) -> int:
-    value = said.get(key)
+def _attribute(attributes: Mapping[bytes, bytes], key: bytes, raw: bytes, maximum: int) -> int:
+    """Return the number under `key`; if there is none, the number in the header's field `raw`."""
+    value = attributes.get(key)
     name = key.decode()
     if not value:
-        return _number(own, name, most)
-    if not value.isdigit() or len(value) > 20 or int(value) > most:
-        raise ValueError(f"a {name} of {_text(value[:40])!r}")
+        return _number(raw, name, maximum)
+    if not value.isdigit() or len(value) > 20 or int(value) > maximum:
+        raise ValueError(f"invalid {name} {_text(value[:40])!r}")
     return int(value)
 
 
-def _number(raw: bytes, what: str, most: int) -> int:
+def _number(raw: bytes, name: str, maximum: int) -> int:
     if raw[:1] == b"\x80":
         value = int.from_bytes(raw[1:], "big")
     else:
         text = raw.lstrip(b" ").partition(b"\0")[0].rstrip(b" ")
         if text.translate(None, b"01234567"):
-            raise ValueError(f"a {what} of {_text(text)!r}")
+            raise ValueError(f"invalid {name} {_text(text)!r}")
         value = int(text, 8) if text else 0
-    if value > most:
-        raise ValueError(f"a {what} of {value}")
+    if value > maximum:
+        raise ValueError(f"invalid {name} {value}")
     return value
 
 
@@ -305,7 +303,7 @@ def _check_sum(header: bytes) -> None:
     stated = _number(header[148:156], "checksum", 1 << 32)
     body = header[:148] + b" " * 8 + header[156:]
     difference = sum(body) - stated
-    # Some old tars added up signed characters.
+    # Some old implementations add up signed characters.
     if difference and difference != 256 * sum(byte > 127 for byte in body):
         raise ValueError("a header's checksum is wrong")
 
@@ -318,9 +316,9 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _too_long(what: str) -> NoReturn:
+def _too_long(message: str) -> NoReturn:
     raise PiimageError(
         "trees.too-long",
-        what,
-        hint="do not use this archive: no file system of Linux holds such a file",
+        message,
+        hint="do not use this archive: no Linux file system can hold such a file",
     )

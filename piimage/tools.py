@@ -1,4 +1,4 @@
-"""The host programs that piimage starts, and the Debian package that brings each."""
+"""The host programs that piimage starts, and the Debian package of each."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ PACKAGES: Final[Mapping[str, str]] = {
 
 
 def install_hint(program: str) -> str:
-    """Return the sentence that says how to get `program`."""
+    """Return the sentence that tells how to install `program`."""
     return f"install it with: apt-get install {PACKAGES.get(program, program)}"

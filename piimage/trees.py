@@ -1,8 +1,8 @@
 """File trees as streams of entries: read from tar, placed safely, written as tar or cpio.
 
-A tree never lies on the build host's disk, so ownership, modes, devices and links survive without
-root, and no link of a hostile archive is ever followed there. `Entry.content` of a tree that is
-read from a stream is valid only until the next entry is taken.
+A tree is never unpacked on the build host's disk. Ownership, modes, devices and links therefore
+survive without root, and the host never follows a link of a hostile archive. `Entry.content` of a
+tree that is read from a stream is valid only until the next entry is read.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from piimage.errors import PiimageError
 from piimage.tars import MAX_PATH, Member, Readable, Tar
 
 _MAX_ENTRIES: Final = 250_000
-_MAX_LINKS: Final = 40  # what the kernel allows in one path
+_MAX_LINKS: Final = 40  # the kernel's limit for one path
 _PAX_XATTR: Final = "SCHILY.xattr."
 _BLOCK: Final = tarfile.BLOCKSIZE
 
 
 class Kind(Enum):
-    """What an entry is; the value is its file type in st_mode (0 for a hard link)."""
+    """The type of an entry; the value is its file type in st_mode (0 for a hard link)."""
 
     FILE = stat.S_IFREG
     DIRECTORY = stat.S_IFDIR
@@ -55,7 +55,7 @@ Content = Callable[[], Iterable[bytes]]
 
 
 def no_content() -> Iterable[bytes]:
-    """Give no bytes."""
+    """Return no chunks."""
     return ()
 
 
@@ -63,9 +63,9 @@ def no_content() -> Iterable[bytes]:
 class Entry:
     """One file, folder, link or device of a tree.
 
-    `path` is relative to the tree's root, without ``.`` or ``..``; `link` is a symbolic link's
-    text, or the path in the tree of the file that a hard link shares; `origin` names the package
-    that it is from, if any.
+    `path` is relative to the tree's root, without ``.`` or ``..``; `link` is the target of a
+    symbolic link as it is written, or the path in the tree of a hard link's target; `origin` names
+    the package that the entry comes from, if any.
     """
 
     path: str
@@ -85,7 +85,7 @@ Tree = Iterable[Entry]
 
 
 def folder(path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Entry:
-    """Return a folder's entry."""
+    """Return the entry of a folder."""
     return Entry(clean_path(path), Kind.DIRECTORY, mode, uid, gid)
 
 
@@ -97,14 +97,14 @@ def file(path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) 
 
 
 def symlink(path: str, target: str) -> Entry:
-    """Return a symbolic link's entry."""
+    """Return the entry of a symbolic link."""
     return Entry(clean_path(path), Kind.SYMLINK, 0o777, link=target)
 
 
 def clean_path(path: str) -> str:
     """Return `path` without leading ``/`` or ``./`` and doubled slashes; "" is the root.
 
-    Raises PiimageError ``trees.escape`` when it has a ``..`` part or a NUL.
+    Raises PiimageError ``trees.escape`` if `path` has a ``..`` part or a NUL.
     """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in path:
@@ -117,14 +117,14 @@ def clean_path(path: str) -> str:
 
 
 def read_tar(stream: Readable, origin: str) -> Iterator[Entry]:
-    """Read the entries of an uncompressed tar from `stream`, in its order, the root left out.
+    """Yield the entries of an uncompressed tar from `stream`, in its order, without the root.
 
-    `origin` names the archive in errors: PiimageError ``trees.damaged`` when it is cut short or no
-    tar, ``trees.escape`` for a path out of the root, ``trees.too-many`` past `_MAX_ENTRIES`, and
-    what `piimage.tars.Tar` raises.
+    `origin` names the archive in errors: PiimageError ``trees.damaged`` if the archive is
+    truncated or not a tar, ``trees.escape`` for a path out of the root, ``trees.too-many`` past
+    `_MAX_ENTRIES`, and those of `piimage.tars.Tar`.
     """
     archive = Tar(stream)
-    with _blaming(origin):
+    with _errors_of_archive(origin):
         for count, member in enumerate(archive):
             if count >= _MAX_ENTRIES:
                 raise too_many(f"more than {_MAX_ENTRIES} entries")
@@ -133,27 +133,27 @@ def read_tar(stream: Readable, origin: str) -> Iterator[Entry]:
                 yield entry
 
 
-def too_many(what: str) -> PiimageError:
-    """Return the error for an archive that has more of something than any real one."""
+def too_many(message: str) -> PiimageError:
+    """Return the error for an archive that has more of something than any real archive."""
     return PiimageError(
         "trees.too-many",
-        what,
+        message,
         hint="do not use this archive: it is made to exhaust the machine",
     )
 
 
 @contextmanager
-def _blaming(origin: str) -> Iterator[None]:
-    """Turn what is said of bad bytes into one error that names the archive."""
+def _errors_of_archive(origin: str) -> Iterator[None]:
+    """Turn any error about the bytes of the archive `origin` into one that names the archive."""
     try:
         yield
     except (EOFError, ValueError, OSError) as error:
-        host.refuse(error, origin)
+        host.raise_host_error(error, origin)
         raise PiimageError(
             "trees.damaged",
             f"damaged archive ({error})",
             place=origin,
-            hint="fetch it again; if it stays so, the source itself is damaged",
+            hint="fetch the archive again; if the error remains, the source itself is damaged",
         ) from error
     except PiimageError as error:
         if error.place is None:
@@ -183,7 +183,7 @@ def _entry(archive: Tar, member: Member, origin: str) -> Entry | None:
 def _content(archive: Tar, member: Member, origin: str) -> Iterator[bytes]:
     chunks = archive.content(member)
     while True:
-        with _blaming(origin):
+        with _errors_of_archive(origin):
             data = next(chunks, b"")
         if not data:
             return
@@ -191,12 +191,11 @@ def _content(archive: Tar, member: Member, origin: str) -> Iterator[bytes]:
 
 
 class Placement:
-    """Lays trees over one another as unpacking them in turn into one root would.
+    """Overlays trees as if they were unpacked one after another into one root.
 
-    A path through a symbolic link goes where the link leads, inside the root; a folder that is
-    missing is made; a folder given twice is kept as first given. A file given twice is an error
-    unless `replace` says that the later one wins, which a stream cannot undo and so is refused:
-    drop the loser with a rule instead.
+    Symbolic links in a path are followed inside the root. A missing folder is made. A folder that
+    comes twice keeps its first entry. A file that comes twice is an error, because a stream cannot
+    take back the first one: drop one of them with a rule.
     """
 
     def __init__(self) -> None:
@@ -204,23 +203,22 @@ class Placement:
         self._links: dict[str, str] = {}
 
     def assume(self, links: Mapping[str, str]) -> None:
-        """Take `links` (path to target) as there already, in a layer below."""
+        """Assume that a lower layer has `links` (path to target)."""
         self._links.update(links)
 
     def place(self, entries: Tree) -> Iterator[Entry]:
-        """Give `entries` with their true paths, and the folders that they lack before them."""
+        """Yield `entries` with their real paths, each preceded by its missing parent folders."""
         for entry in entries:
             path = self.real(entry.path)
-            known = self._kinds.get(path)
-            if known is not None:
+            if path in self._kinds:
                 if entry.kind is Kind.DIRECTORY and self._is_folder(path):
                     continue
                 if entry.kind is Kind.SYMLINK and self._links.get(path) == entry.link:
                     continue
                 raise PiimageError(
                     "trees.conflict",
-                    f"/{path} comes twice, and not as the same folder or link",
-                    hint="drop one of the two with a `drop:` rule",
+                    f"/{path} comes twice, but not as the same folder or link",
+                    hint="drop one of them with a `drop:` rule",
                 )
             yield from self._parents(path)
             self._kinds[path] = entry.kind
@@ -230,11 +228,11 @@ class Placement:
             yield replace(entry, path=path, link=link)
 
     def has(self, path: str) -> bool:
-        """Say whether something was placed at `path`."""
+        """Return whether an entry was placed at `path`."""
         return self.real(path) in self._kinds
 
     def _is_folder(self, path: str) -> bool:
-        # A package may ship /lib/x as a folder where /lib is a link: both are the same folder.
+        # A package may ship /lib as a folder although /lib is a link to a folder.
         if self._kinds[path] is Kind.SYMLINK:
             target = self._follow(path)
             return self._kinds.get(target, Kind.DIRECTORY) is Kind.DIRECTORY
@@ -250,30 +248,30 @@ class Placement:
             elif self._kinds[parent] is not Kind.DIRECTORY:
                 raise PiimageError(
                     "trees.conflict",
-                    f"/{path} lies under /{parent}, which is not a folder",
-                    hint="drop one of the two with a `drop:` rule",
+                    f"/{path} is below /{parent}, which is not a folder",
+                    hint="drop one of them with a `drop:` rule",
                 )
 
     def real(self, path: str) -> str:
-        """Return `path` with the links among its parents followed, inside the root."""
+        """Return `path` with the symbolic links among its parents resolved inside the root."""
         parent, slash, name = path.rpartition("/")
         return f"{self._follow(parent)}{slash}{name}".lstrip("/") if slash else path
 
     def _follow(self, path: str) -> str:
         for _ in range(_MAX_LINKS + 1):  # once more, to see that no link is left
-            hit = next((p for p in _prefixes(path) if p in self._links), None)
-            if hit is None:
+            link = next((p for p in _prefixes(path) if p in self._links), None)
+            if link is None:
                 return path
-            path = _join(hit, self._links[hit], path[len(hit) + 1 :])
+            path = _join(link, self._links[link], path[len(link) + 1 :])
             if len(path) > MAX_PATH:
-                raise _loop(f"/{path[:40]}... leads through links to an endless path")
-        raise _loop(f"/{path} leads through a loop of links")
+                raise _loop(f"symbolic links make the path /{path[:40]}... endless")
+        raise _loop(f"/{path} leads through a loop of symbolic links")
 
 
-def _loop(what: str) -> PiimageError:
+def _loop(message: str) -> PiimageError:
     return PiimageError(
         "trees.link-loop",
-        what,
+        message,
         hint="do not use this archive: no honest tool writes such links",
     )
 
@@ -287,7 +285,7 @@ def _prefixes(path: str) -> Iterator[str]:
 
 
 def _join(link: str, target: str, rest: str) -> str:
-    """Return where `rest` below the link leads, staying inside the root as chroot does."""
+    """Return the path of `rest` below the target of `link`, inside the root as with chroot."""
     parts = [] if target.startswith("/") else link.split("/")[:-1]
     for part in [*target.split("/"), *rest.split("/")]:
         if part == "..":
@@ -298,7 +296,7 @@ def _join(link: str, target: str, rest: str) -> str:
 
 
 def tar_chunks(entries: Tree) -> Iterator[bytes]:
-    """Write `entries` as a PAX tar with the one time stamp, numeric owners and no names."""
+    """Yield `entries` as a PAX tar: one time stamp for all, numeric owners, no owner names."""
     for entry in entries:
         yield _tar_header(entry)
         if entry.kind is Kind.FILE:
@@ -313,7 +311,7 @@ def _exactly(entry: Entry) -> Iterator[bytes]:
         left -= len(chunk)
         yield chunk
     if left:
-        raise ValueError(f"{entry.path}: its content has not the {entry.size} bytes that it says")
+        raise ValueError(f"{entry.path}: the content does not have the stated {entry.size} bytes")
 
 
 def _tar_header(entry: Entry) -> bytes:
@@ -339,7 +337,7 @@ def _tar_header(entry: Entry) -> bytes:
 
 
 def cpio_chunks(entries: Tree) -> Iterator[bytes]:
-    """Write `entries` as a newc cpio, the initramfs format of the kernel.
+    """Yield `entries` as a newc cpio, the format of the kernel's initramfs.
 
     Source: Documentation/driver-api/early-userspace/buffer-format.rst.
     """
@@ -358,14 +356,14 @@ def _cpio_header(number: int, entry: Entry) -> bytes:
     name = _raw(entry.path) + b"\0"
     links = 2 if entry.kind is Kind.DIRECTORY else 1
     size = len(_raw(entry.link)) if entry.kind is Kind.SYMLINK else entry.size
-    when = EPOCH if number else 0
+    mtime = EPOCH if number else 0
     numbers = (
         number,
         entry.kind.value | entry.mode,
         entry.uid,
         entry.gid,
         links,
-        when,
+        mtime,
         size,
         0,
         0,

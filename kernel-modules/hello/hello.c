@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The smallest module that is worth copying: one parameter, one line when it comes and goes. */
+/* A minimal module to copy: one parameter, and a line in the log when it is loaded and removed. */
 
 #include <linux/init.h>
 #include <linux/module.h>
@@ -7,7 +7,7 @@
 
 static char *whom = "world";
 module_param(whom, charp, 0444);
-MODULE_PARM_DESC(whom, "Whom it greets");
+MODULE_PARM_DESC(whom, "Name to greet");
 
 static int __init hello_init(void)
 {
@@ -23,5 +23,5 @@ static void __exit hello_exit(void)
 module_init(hello_init);
 module_exit(hello_exit);
 
-MODULE_DESCRIPTION("Greets in the kernel's log");
+MODULE_DESCRIPTION("Writes a greeting to the kernel log");
 MODULE_LICENSE("GPL");

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * An I2C adapter and an SPI controller whose transfers a program answers through /dev/sensor-sim
- * (sensor-sim.h says how). Chips are added as on any bus: through new_device of the I2C adapter,
- * and through new_spi_device of /sys/class/misc/sensor-sim ("MODALIAS CS [SPEED_HZ [MODE]]").
+ * (sensor-sim.h defines the protocol). Add chips through new_device of the I2C adapter, as on any
+ * bus, and through new_spi_device of /sys/class/misc/sensor-sim ("MODALIAS CS [SPEED_HZ [MODE]]").
  *
- * The buses refuse what those of a Raspberry Pi refuse: i2c-bcm2835 takes one read, last in a
- * transfer; spi-bcm2835 has words of 8 bits and no modes beyond those below.
+ * The buses refuse what those of a Raspberry Pi refuse: i2c-bcm2835 accepts one read, which is the
+ * last message of a transfer; spi-bcm2835 has words of 8 bits and only the modes below.
  */
 
 #include <linux/completion.h>
@@ -27,21 +27,21 @@
 
 #define SIM_CHIP_SELECTS 4
 #define SIM_SEGMENTS_MAX 4096
-#define SIM_IDLE_BYTE 0xff	/* nobody drives the line */
+#define SIM_IDLE_BYTE 0xff	/* no chip drives the line */
 
 static unsigned int timeout_ms = 1000;
 module_param(timeout_ms, uint, 0644);
-MODULE_PARM_DESC(timeout_ms, "How long a transfer waits for the program");
+MODULE_PARM_DESC(timeout_ms, "Timeout of a transfer, in milliseconds");
 
 static unsigned int fault_every;
 module_param(fault_every, uint, 0644);
-MODULE_PARM_DESC(fault_every, "Every so many transfers one fails (0: none)");
+MODULE_PARM_DESC(fault_every, "Every Nth transfer fails (0: none)");
 
 static unsigned int fault_errno = EREMOTEIO;
 module_param(fault_errno, uint, 0644);
-MODULE_PARM_DESC(fault_errno, "What such a transfer fails with");
+MODULE_PARM_DESC(fault_errno, "Positive errno of such a failure");
 
-/* One transfer on its way to the program and back; it lives as long as the call that made it. */
+/* A transfer that the program answers. It exists as long as the function call that made it. */
 struct sim_call {
 	struct list_head list;
 	struct completion done;
@@ -54,7 +54,7 @@ struct sim_call {
 	size_t reply_bytes;
 };
 
-/* lock guards everything below it, and the fields of the calls on both lists. */
+/* lock protects all fields below it, and the fields of the calls on both lists. */
 struct sim {
 	struct platform_device *parent;
 	struct i2c_adapter adapter;
@@ -63,8 +63,8 @@ struct sim {
 	atomic_t transfers;
 
 	struct mutex lock;
-	struct list_head pending;	/* not read by the program yet */
-	struct list_head active;	/* read, and not answered */
+	struct list_head pending;	/* not yet read by the program */
+	struct list_head active;	/* read, not yet answered */
 	struct spi_device *chips[SIM_CHIP_SELECTS];
 	u32 next_id;
 	bool open;
@@ -114,7 +114,7 @@ static bool sim_fault(void)
 	return every && atomic_inc_return(&sim.transfers) % every == 0;
 }
 
-/* Hands the call to the program and waits. -ENOTCONN: there is no program. */
+/* Passes the call to the program and waits. Returns -ENOTCONN if there is no program. */
 static int sim_call_run(struct sim_call *call)
 {
 	struct sim_request *request = call->request;
@@ -151,7 +151,7 @@ static int sim_i2c_check(const struct i2c_msg *messages, int count)
 	int i;
 
 	for (i = 0; i < count; i++) {
-		/* As drivers/i2c/busses/i2c-bcm2835.c: one read, and it is the last message. */
+		/* As in drivers/i2c/busses/i2c-bcm2835.c: only the last message may be a read. */
 		if (i < count - 1 && (messages[i].flags & I2C_M_RD))
 			return -EOPNOTSUPP;
 		if (messages[i].flags & (I2C_M_TEN | I2C_M_RECV_LEN))
@@ -202,7 +202,7 @@ static int sim_i2c_transfer(struct i2c_adapter *adapter, struct i2c_msg *message
 	}
 	error = sim_call_run(&call);
 	if (error == -ENOTCONN)
-		error = -EREMOTEIO;	/* nobody acknowledges */
+		error = -EREMOTEIO;	/* no chip acknowledges */
 	/* Only the last message can be a read. */
 	if (!error && received)
 		memcpy(messages[count - 1].buf, call.reply, received);
@@ -304,7 +304,7 @@ static ssize_t new_spi_device_store(struct device *dev, struct device_attribute 
 	mutex_lock(&sim.lock);
 	chip = sim.chips[select] ? ERR_PTR(-EBUSY) : NULL;
 	if (!chip)
-		sim.chips[select] = ERR_PTR(-EBUSY);	/* taken, while its driver talks to it */
+		sim.chips[select] = ERR_PTR(-EBUSY);	/* reserved while its driver probes it */
 	mutex_unlock(&sim.lock);
 	if (chip)
 		return PTR_ERR(chip);
@@ -532,7 +532,7 @@ parent:
 static void __exit sim_exit(void)
 {
 	misc_deregister(&sim_device);
-	spi_unregister_controller(sim.controller);	/* and its devices */
+	spi_unregister_controller(sim.controller);	/* with its devices */
 	i2c_del_adapter(&sim.adapter);
 	platform_device_unregister(sim.parent);
 }
@@ -540,5 +540,5 @@ static void __exit sim_exit(void)
 module_init(sim_init);
 module_exit(sim_exit);
 
-MODULE_DESCRIPTION("I2C and SPI buses whose chips are models in a program");
+MODULE_DESCRIPTION("I2C and SPI buses whose chips a program simulates");
 MODULE_LICENSE("GPL");

@@ -1,7 +1,7 @@
-"""Block maps: which ranges of an image must be written to a card, and their checksums.
+"""Block maps: the ranges of an image that must be written to a card, and their checksums.
 
-The format is version 2.0 of bmap-tools' (``BlockMap.xml``), so that bmaptool can use ours and
-piimage can use those of other images.
+The format is version 2.0 of bmap-tools (``BlockMap.xml``): bmaptool can use piimage's block maps,
+and piimage can use those of other images.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
-from xml.parsers import expat  # document types, and so entities, are refused below
+from xml.parsers import expat  # _Reader refuses document types, and so entities
 
 from piimage.card.extents import Extent, union
 from piimage.errors import PiimageError
 
 BLOCK: Final = 4096
 PIECE: Final = 4 << 20
-"""The most that one range of our own maps holds: a fault is then found, and named, soon."""
+"""The maximum size of a range in piimage's own maps, so that faults are detected early."""
 _MAX_FILE: Final = 32 << 20
 _MAX_TEXT: Final = 1 << 10
 _ALGORITHMS: Final = frozenset({"sha256", "sha512"})
@@ -28,7 +28,7 @@ _RANGE: Final = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?\Z")
 
 @dataclass(frozen=True)
 class MappedRange:
-    """A range of the image with its hexadecimal checksum (None: the map gives none)."""
+    """A range of the image with its hexadecimal checksum (None if the map has no checksum)."""
 
     extent: Extent
     checksum: str | None
@@ -36,7 +36,7 @@ class MappedRange:
 
 @dataclass(frozen=True)
 class BlockMap:
-    """The ranges of an image of `image_size` bytes that carry something, in order."""
+    """The ranges with data in an image of `image_size` bytes, in order."""
 
     image_size: int
     ranges: tuple[MappedRange, ...]
@@ -45,12 +45,12 @@ class BlockMap:
 
     @property
     def mapped(self) -> int:
-        """How many bytes the ranges hold."""
+        """The size of all ranges in bytes."""
         return sum(mapped.extent.size for mapped in self.ranges)
 
 
 def measure(image: BinaryIO, size: int, extents: Iterable[Extent]) -> BlockMap:
-    """Return the map of `image`, `size` bytes long, of which only `extents` are read."""
+    """Return the map of `image` with `size` bytes; only `extents` are read."""
     ranges = tuple(
         MappedRange(piece, _hash(image, piece))
         for extent in union(extents, BLOCK)
@@ -102,7 +102,7 @@ def _numbers(extent: Extent, block: int) -> str:
 def decode(data: bytes, origin: str) -> BlockMap:
     """Read a .bmap file of version 2.
 
-    Raises PiimageError ``card.bad-bmap``, with `origin` as its place, when it is damaged, of
+    Raises PiimageError ``card.bad-bmap``, with `origin` as its place, if the file is damaged, has
     another version, or contradicts itself.
     """
     try:
@@ -112,18 +112,18 @@ def decode(data: bytes, origin: str) -> BlockMap:
         reader.read(data)
         return _checked(data, reader)
     except (ValueError, KeyError, expat.ExpatError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise PiimageError(
             "card.bad-bmap",
-            f"the block map cannot be used: {why}",
+            f"the block map is invalid: {reason}",
             place=origin,
-            hint="make it anew (`piimage build`, or `bmaptool create`), or remove it to have the "
-            "whole image written",
+            hint="make it again (`piimage build`, or `bmaptool create`), or remove it to write the "
+            "whole image",
         ) from error
 
 
 class _Reader:
-    """Takes the few elements of a block map out of its XML."""
+    """Reads the elements of a block map from its XML."""
 
     def __init__(self) -> None:
         self.version = ""
@@ -142,7 +142,7 @@ class _Reader:
         parser.Parse(data, True)
 
     def _document_type(self, *_: object) -> None:
-        raise ValueError("it declares a document type, which no block map does")
+        raise ValueError("it declares a document type, which is not allowed in a block map")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._path.append(name)
@@ -154,7 +154,7 @@ class _Reader:
     def _characters(self, text: str) -> None:
         self._text += text
         if len(self._text) > _MAX_TEXT:
-            raise ValueError("it holds text where a number belongs")
+            raise ValueError("it has text in the place of a number")
 
     def _end(self, _: str) -> None:
         match self._path:
@@ -166,43 +166,43 @@ class _Reader:
         self._text = ""
 
 
-def _checked(data: bytes, read: _Reader) -> BlockMap:
-    if not read.version.startswith("2."):
-        raise ValueError(f"it is of version {read.version or 'unknown'}, not 2.0")
-    algorithm = read.values["ChecksumType"]
+def _checked(data: bytes, reader: _Reader) -> BlockMap:
+    if not reader.version.startswith("2."):
+        raise ValueError(f"its version is {reader.version or 'unknown'}, not 2.0")
+    algorithm = reader.values["ChecksumType"]
     if algorithm not in _ALGORITHMS:
         raise ValueError(f"its checksums are {algorithm}, not sha256 or sha512")
     _check_own_checksum(data, algorithm)
-    size, block = _number(read, "ImageSize"), _number(read, "BlockSize")
+    size, block = _number(reader, "ImageSize"), _number(reader, "BlockSize")
     if not size or block % 512 or not 512 <= block <= 1 << 24:
-        raise ValueError(f"it has blocks of {block} bytes and an image of {size} bytes")
+        raise ValueError(f"it states blocks of {block} bytes and an image of {size} bytes")
     width = hashlib.new(algorithm).digest_size * 2
     ranges: list[MappedRange] = []
     at = 0
-    for text, checksum in read.ranges:
+    for text, checksum in reader.ranges:
         extent = _extent(text, block, size)
         if extent.start < at:
             raise ValueError(f"its range {text} is out of order")
         if checksum is not None and not re.fullmatch(rf"[0-9a-f]{{{width}}}", checksum):
-            raise ValueError(f"the checksum of its range {text} is none")
+            raise ValueError(f"the checksum of its range {text} is invalid")
         at = extent.end
         ranges.append(MappedRange(extent, checksum))
-    if _number(read, "MappedBlocksCount") != sum(-(-r.extent.size // block) for r in ranges):
-        raise ValueError("its ranges are not as many blocks as it says")
+    if _number(reader, "MappedBlocksCount") != sum(-(-r.extent.size // block) for r in ranges):
+        raise ValueError("its ranges do not have the stated number of blocks")
     return BlockMap(size, tuple(ranges), algorithm, block)
 
 
 def _check_own_checksum(data: bytes, algorithm: str) -> None:
-    found = _CHECKSUM.search(data)
-    if found is None:
+    match = _CHECKSUM.search(data)
+    if match is None:
         raise ValueError("it has no checksum of its own")
-    blank = data[: found.start(1)] + b"0" * len(found[1]) + data[found.end(1) :]
-    if hashlib.new(algorithm, blank).hexdigest().encode() != found[1]:
-        raise ValueError("it was altered: its own checksum is another")
+    blank = data[: match.start(1)] + b"0" * len(match[1]) + data[match.end(1) :]
+    if hashlib.new(algorithm, blank).hexdigest().encode() != match[1]:
+        raise ValueError("it was altered: its own checksum is wrong")
 
 
-def _number(read: _Reader, name: str) -> int:
-    text = read.values[name]
+def _number(reader: _Reader, name: str) -> int:
+    text = reader.values[name]
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise ValueError(f"its {name} is {text!r}")
     return int(text)
@@ -211,8 +211,8 @@ def _number(read: _Reader, name: str) -> int:
 def _extent(text: str, block: int, size: int) -> Extent:
     match = _RANGE.match(text)
     if match is None:
-        raise ValueError(f"its range {text!r} is none")
+        raise ValueError(f"its range {text!r} is invalid")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first or first * block >= size or last * block >= size:
-        raise ValueError(f"its range {text} lies outside the image")
+        raise ValueError(f"its range {text} is outside the image")
     return Extent(first * block, min((last + 1) * block, size))

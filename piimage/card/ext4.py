@@ -1,4 +1,4 @@
-"""The data partition: an ext4 made to grow, and files put into an ext4 without mounting it."""
+"""The data partition: a growable ext4, and files written into an ext4 without mounting it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import ClassVar, Final
 from piimage.card import partitions
 from piimage.card.extents import Extent, union
 from piimage.clock import EPOCH
-from piimage.durable import folder_in
+from piimage.durable import temporary_folder
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 
 BLOCK: Final = 4096
-_MADE: Final = 64 << 20  # bytes of the file system as made; the Pi grows it to its partition
+_INITIAL: Final = 64 << 20  # bytes of the new file system; the Pi grows it to its partition
 _MIN: Final = 16 << 20
-_GROWN: Final = (1 << 40) // BLOCK  # blocks: descriptors are set aside for 1 TiB
+_GROWN: Final = (1 << 40) // BLOCK  # blocks: group descriptors are reserved for 1 TiB
 _INODES: Final = 4096  # in each group of 128 MiB: one for 32 KiB
 _PIECE: Final = 1 << 20
-_JOURNAL: Final = 4  # MiB; all of it is written when a card is flashed
-# Named in full: what "ext4" means differs between releases of e2fsprogs.
+_JOURNAL: Final = 4  # MiB; a flash writes all of it
+# The complete list, because the meaning of "ext4" differs between releases of e2fsprogs.
 _FEATURES: Final = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
     "large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
@@ -49,7 +49,7 @@ _COUNT: Final = re.compile(r"^Block count: +(\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class DataFile:
-    """A regular file with its content, or a folder when `content` is None."""
+    """A regular file with its content, or a folder if `content` is None."""
 
     content: bytes | None
     mode: int = 0o644
@@ -59,10 +59,10 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Ext4Volume:
-    """An ext4 in a partition of `size` bytes, holding `files` (paths relative to its root).
+    """An ext4 in a partition of `size` bytes with `files` (paths relative to its root).
 
-    The file system itself is made small (64 MiB at most), whatever `size` is: the Pi grows it on
-    first boot, online, and a card is flashed faster. `id` is its UUID, `seed` orders its folders.
+    The file system has 64 MiB at most, whatever `size` is: that makes a flash faster, and the Pi
+    grows it online on first boot. `id` is its UUID, `seed` determines the order of its folders.
     """
 
     kind: ClassVar[int] = partitions.LINUX
@@ -74,38 +74,39 @@ class Ext4Volume:
     files: Mapping[str, DataFile] = field(default_factory=dict)
 
     def write(self, runner: Runner, image: Path, offset: int) -> tuple[Extent, ...]:
-        """Write the volume into the existing file `image` at `offset`, where it is all zeros.
+        """Write the volume into the existing file `image` at `offset`, where all bytes are zero.
 
-        The bytes follow from the fields alone, and no root is needed for root to own them. Returns
-        the parts that must reach a medium, in bytes from the volume's start: metadata, journal and
-        inode table even where they are zeros, since an old card's would be taken for this one's.
-        Raises InputError ``card.volume-size``, ``card.bad-name``, PiimageError ``card.data-full``.
+        The bytes depend on the fields alone. The files may belong to root without root rights.
+        Returns the parts that must be written to a medium, in bytes from the volume's start. They
+        include metadata, journal and inode tables that are zero, because the medium may hold those
+        of an old file system. Raises InputError ``card.volume-size``, ``card.bad-name``,
+        PiimageError ``card.data-full``.
         """
         if self.size < _MIN:
             raise InputError(
                 "card.volume-size",
-                f"{self.name}: {self.size >> 20} MiB are too few for an ext4 that can grow",
+                f"{self.name}: {self.size >> 20} MiB are too few for a growable ext4",
                 hint=f"give it {_MIN >> 20} MiB or more",
             )
-        # A file of its own first: not every release of every tool takes an offset.
-        with folder_in(image.parent, ".ext4-") as scratch:
-            alone = scratch / "data"
-            alone.touch()
-            os.truncate(alone, min(self.size, _MADE))
-            _format(self, runner, alone)
-            put_files(runner, alone, 0, self.files)
-            extents = used(runner, alone)
-            _copy(alone, extents, image, offset)
+        # First in a file of its own, because not every release of the tools accepts an offset.
+        with temporary_folder(image.parent, ".ext4-") as scratch:
+            volume = scratch / "data"
+            volume.touch()
+            os.truncate(volume, min(self.size, _INITIAL))
+            _format(self, runner, volume)
+            put_files(runner, volume, 0, self.files)
+            extents = used(runner, volume)
+            _copy(volume, extents, image, offset)
             return extents
 
 
 def _copy(source: Path, extents: Sequence[Extent], target: Path, offset: int) -> None:
-    with source.open("rb") as read, target.open("r+b") as write:
+    with source.open("rb") as reader, target.open("r+b") as writer:
         for extent in extents:
-            read.seek(extent.start)
-            write.seek(offset + extent.start)
+            reader.seek(extent.start)
+            writer.seek(offset + extent.start)
             for piece in extent.pieces(_PIECE):
-                write.write(read.read(piece.size))
+                writer.write(reader.read(piece.size))
 
 
 def _format(volume: Ext4Volume, runner: Runner, image: Path) -> None:
@@ -117,20 +118,20 @@ def _format(volume: Ext4Volume, runner: Runner, image: Path) -> None:
         "lazy_journal_init=0",
         "nodiscard",
     ]
-    shape = ["-b", str(BLOCK), "-g", "32768", "-I", "256", "-N", str(_INODES), "-m", "1"]
-    who = ["-L", volume.label, "-U", str(volume.id), "-e", "remount-ro"]
-    where: list[str | Path] = [
+    geometry = ["-b", str(BLOCK), "-g", "32768", "-I", "256", "-N", str(_INODES), "-m", "1"]
+    identity = ["-L", volume.label, "-U", str(volume.id), "-e", "remount-ro"]
+    target: list[str | Path] = [
         "-E",
         ",".join(options),
         image,
-        f"{min(volume.size, _MADE) // 1024}k",
+        f"{min(volume.size, _INITIAL) // 1024}k",
     ]
     with tempfile.NamedTemporaryFile("w", prefix="mke2fs-", suffix=".conf") as config:
         config.write(_CONFIG)
         config.flush()
         tool = _dated(runner).with_environment(MKE2FS_CONFIG=config.name, MKE2FS_SYNC="0")
         features = ["-O", _FEATURES, "-J", f"size={_JOURNAL}"]
-        tool.run(["mke2fs", "-q", "-F", "-t", "ext4", *features, *shape, *who, *where])
+        tool.run(["mke2fs", "-q", "-F", "-t", "ext4", *features, *geometry, *identity, *target])
 
 
 def _dated(runner: Runner) -> Runner:
@@ -138,10 +139,10 @@ def _dated(runner: Runner) -> Runner:
 
 
 def put_files(runner: Runner, target: Path, offset: int, files: Mapping[str, DataFile]) -> None:
-    """Write `files` into the unmounted ext4 at `offset` of a file or device, over what is there.
+    """Write `files` into the unmounted ext4 at `offset` of a file or device; replace old files.
 
-    Missing parent folders are made, root's with mode 0755. Raises InputError ``card.bad-name``,
-    PiimageError ``card.data-full`` when the file system does not take them all.
+    Missing parent folders are made with owner root and mode 0755. Raises InputError
+    ``card.bad-name``, PiimageError ``card.data-full`` if not all files can be written.
     """
     if not files:
         return
@@ -149,41 +150,41 @@ def put_files(runner: Runner, target: Path, offset: int, files: Mapping[str, Dat
         if not _SAFE_PATH.match(path) or {".", ".."} & set(path.split("/")):
             raise InputError(
                 "card.bad-name",
-                f"the data partition takes no file named {path!r} from here",
-                hint="use letters, digits and ._@+- only",
+                f"a file on the data partition cannot be named {path!r}",
+                hint="use only letters, digits and ._@+-",
             )
-    there = existing(runner, target, offset, _with_parents(files))
+    present = existing(runner, target, offset, _with_parents(files))
     with tempfile.TemporaryDirectory(prefix="ext4-") as scratch:
         script = Path(scratch) / "script"
-        lines = list(_script(files, there, Path(scratch)))
+        lines = list(_script(files, present, Path(scratch)))
         script.write_text("".join(f"{line}\n" for line in lines))
         done = _dated(runner).run(["debugfs", "-w", "-f", script, _at(target, offset)])
-    if said := _complaints(done.stderr):
+    if messages := _messages(done.stderr):
         raise PiimageError(
             "card.data-full",
-            f"the data partition did not take the files: {said}",
+            f"the files cannot be written to the data partition: {messages}",
             place=str(target),
-            hint="check the file system with e2fsck, and see whether it has space left",
+            hint="check the file system with e2fsck, and check its free space",
         )
 
 
 def existing(runner: Runner, target: Path, offset: int, paths: Sequence[str]) -> frozenset[str]:
     """Return which of `paths` are in the unmounted ext4 at `offset` of `target`."""
     script = "".join(f"testi /{path}\n" for path in paths).encode()
-    # `testi` says for each inode whether it is in use; an absent path is a complaint instead.
+    # `testi` prints whether the inode of a path is in use; for a missing path it prints an error.
     done = runner.run(["debugfs", "-f", "-", _at(target, offset)], stdin=script, accept=(0, 1))
     absent = set(re.findall(r"^/(\S+): File not found", done.stderr.decode(), re.MULTILINE))
     if len(re.findall(r"marked in use", done.text)) + len(absent) != len(paths):
-        raise _no_file_system(target, _complaints(done.stderr) or done.text)
+        raise _no_file_system(target, _messages(done.stderr) or done.text)
     return frozenset(paths) - absent
 
 
 def used(runner: Runner, target: Path) -> tuple[Extent, ...]:
-    """Return what the ext4 that `target` is has allocated, in bytes from its start."""
+    """Return the allocated parts of the ext4 in the file `target`, in bytes from its start."""
     text = _dated(runner).run(["dumpe2fs", target]).text
     count = _COUNT.search(text)
     if count is None:
-        raise _no_file_system(target, "dumpe2fs does not say how large it is")
+        raise _no_file_system(target, "dumpe2fs does not print its size")
     extents: list[Extent] = []
     at = 0
     for free in union(_free_blocks(text)):
@@ -200,13 +201,13 @@ def _free_blocks(text: str) -> Iterator[Extent]:
             yield Extent(int(first), int(last or first) + 1)
 
 
-def _script(files: Mapping[str, DataFile], there: frozenset[str], scratch: Path) -> Iterator[str]:
-    """Give debugfs's commands for putting `files` where only the paths `there` exist."""
+def _script(files: Mapping[str, DataFile], present: frozenset[str], scratch: Path) -> Iterator[str]:
+    """Yield the commands for debugfs that write `files`, if only the paths `present` exist."""
     folder = DataFile(None, 0o755)
     for number, path in enumerate(_with_parents(files)):
         entry = files.get(path, folder)
         if entry.content is None:
-            if path not in there:
+            if path not in present:
                 yield f"mkdir /{path}"
             elif path not in files:
                 continue
@@ -214,7 +215,7 @@ def _script(files: Mapping[str, DataFile], there: frozenset[str], scratch: Path)
         else:
             source = scratch / str(number)
             source.write_bytes(entry.content)
-            if path in there:
+            if path in present:
                 yield f"rm /{path}"
             yield f"write {source} /{path}"
             yield from _attributes(path, 0o100000 | entry.mode, entry)
@@ -230,20 +231,20 @@ def _at(target: Path, offset: int) -> str:
     return f"{target}?offset={offset}" if offset else str(target)
 
 
-def _complaints(stderr: bytes) -> str:
+def _messages(stderr: bytes) -> str:
     return _BANNER.sub("", stderr.decode(errors="replace")).strip()
 
 
 def _with_parents(files: Mapping[str, DataFile]) -> list[str]:
-    """Return the paths of `files` and of all folders above them, parents first."""
+    """Return the paths of `files` and of all their parent folders, parents first."""
     paths = {str(parent) for path in files for parent in PurePosixPath(path).parents} - {"."}
     return sorted(paths | set(files))
 
 
-def _no_file_system(target: Path, why: str) -> PiimageError:
+def _no_file_system(target: Path, reason: str) -> PiimageError:
     return PiimageError(
         "card.no-data",
-        f"no healthy ext4 file system is there: {why}",
+        f"the data partition has no healthy ext4 file system: {reason}",
         place=str(target),
-        hint="give a card that `piimage flash` wrote",
+        hint="use a card that `piimage flash` wrote",
     )

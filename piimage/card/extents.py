@@ -1,4 +1,4 @@
-"""Ranges of bytes on a medium: which parts of an image carry something."""
+"""Ranges of bytes on a medium, such as the parts of an image that have data."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Extent:
 
     @property
     def size(self) -> int:
-        """How many bytes."""
+        """The number of bytes."""
         return self.end - self.start
 
     def moved(self, offset: int) -> Extent:
-        """Return the extent `offset` bytes further on."""
+        """Return the extent shifted by `offset` bytes."""
         return Extent(self.start + offset, self.end + offset)
 
     def pieces(self, size: int) -> Iterator[Extent]:
-        """Cut the extent where offsets are multiples of `size`."""
+        """Yield the extent cut at the multiples of `size`."""
         start = self.start
         while start < self.end:
             end = min(self.end, (start // size + 1) * size)
@@ -36,7 +36,7 @@ class Extent:
 
 
 def union(extents: Iterable[Extent], block: int = 1) -> tuple[Extent, ...]:
-    """Return `extents` grown to whole blocks of `block` bytes, in order, merged, none empty."""
+    """Return `extents` extended to whole blocks of `block` bytes, sorted and merged, none empty."""
     merged: list[Extent] = []
     for extent in sorted(extents):
         if not extent.size:
@@ -50,5 +50,5 @@ def union(extents: Iterable[Extent], block: int = 1) -> tuple[Extent, ...]:
 
 
 def total(extents: Iterable[Extent]) -> int:
-    """Return how many bytes the extents, which do not overlap, hold."""
+    """Return the number of bytes in the extents, which must not overlap."""
     return sum(extent.size for extent in extents)

@@ -12,22 +12,23 @@ from piimage.card import partitions
 from piimage.card.extents import Extent
 from piimage.card.fat_layout import Layout, clusters_of_folder, sectors_per_cluster
 from piimage.clock import EPOCH
-from piimage.durable import folder_in
+from piimage.durable import temporary_folder
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.run import Runner
 
 _FORBIDDEN: Final = frozenset('"*/:<>?\\|[]') | {chr(code) for code in range(32)} | {"\x7f"}
 _MAX_NAME: Final = 255
 _MAX_FILE: Final = (1 << 32) - 1
-_BATCH: Final = 1000  # files in one mcopy: well below the kernel's limit on arguments
+_BATCH: Final = 1000  # files in one mcopy: far below the kernel's limit for arguments
 
 
 @dataclass(frozen=True)
 class FatVolume:
-    """A FAT file system of `size` bytes with `files` (path to a file on the host, or bytes).
+    """A FAT file system of `size` bytes with `files` (paths to host files or bytes).
 
-    `name` is what messages call it (``slot A``), `label` what a PC shows (at most 11 letters),
-    `serial` its 32-bit number; `bits` is 32, or 16 for a small one. Folders come from the paths.
+    `name` is its name in messages (``slot A``), `label` its volume label (at most 11 letters),
+    `serial` its 32-bit serial number; `bits` is 32, or 16 for a small volume. The paths of `files`
+    imply the folders.
     """
 
     kind: ClassVar[int] = partitions.FAT
@@ -39,11 +40,11 @@ class FatVolume:
     bits: int = 32
 
     def write(self, runner: Runner, image: Path, offset: int) -> tuple[Extent, ...]:
-        """Write the volume into the existing file `image` at `offset`, where it is all zeros.
+        """Write the volume into the existing file `image` at `offset`, where all bytes are zero.
 
-        The bytes follow from the fields alone. Returns the parts that must reach a medium, in
-        bytes from the volume's start. Raises InputError ``card.bad-name``, ``card.volume-size``,
-        PiimageError ``card.slot-full``.
+        The bytes depend on the fields alone. Returns the parts that must be written to a medium,
+        in bytes from the volume's start. Raises InputError ``card.bad-name``,
+        ``card.volume-size``, PiimageError ``card.slot-full``.
         """
         raise_all(_name_errors(self))
         self._format(runner, image, offset)
@@ -52,7 +53,7 @@ class FatVolume:
             layout = Layout.read(file.read(partitions.SECTOR))
         _check_space(self, layout)
         self._fill(runner, image, offset)
-        # Opened anew: a buffer filled before mcopy ran would show the volume as it was then.
+        # Opened again, because the buffer of the first file has the bytes from before mcopy.
         with image.open("rb") as file:
             return tuple(layout.used(file, offset))
 
@@ -62,20 +63,20 @@ class FatVolume:
             raise InputError(
                 "card.volume-size",
                 f"{self.name}: a FAT{self.bits} of {self.size >> 20} MiB does not exist",
-                hint="a FAT32 takes 40 MiB or more, a FAT16 from 4 MiB to 2 GiB",
+                hint="a FAT32 needs 40 MiB or more, a FAT16 from 4 MiB to 2 GiB",
             )
         sector = str(offset // partitions.SECTOR)
-        what = ["-F", str(self.bits), "-s", str(cluster), "-S", str(partitions.SECTOR)]
-        who = ["-n", self.label, "-i", f"{self.serial:08x}"]
-        where: list[str | Path] = ["--offset", sector, "-h", sector, image, str(self.size // 1024)]
-        runner.run(["mkfs.fat", "--invariant", *what, *who, *where])
+        geometry = ["-F", str(self.bits), "-s", str(cluster), "-S", str(partitions.SECTOR)]
+        identity = ["-n", self.label, "-i", f"{self.serial:08x}"]
+        target: list[str | Path] = ["--offset", sector, "-h", sector, image, str(self.size // 1024)]
+        runner.run(["mkfs.fat", "--invariant", *geometry, *identity, *target])
 
     def _fill(self, runner: Runner, image: Path, offset: int) -> None:
         if not self.files:
             return
         contents = by_folder(self.files)
-        with folder_in(image.parent, ".fat-") as scratch:
-            # A user's or a host's mtools settings must not decide what a card holds.
+        with temporary_folder(image.parent, ".fat-") as scratch:
+            # The mtools settings of the user or the host must not affect the card.
             mtools = runner.with_environment(
                 HOME=str(scratch),
                 MTOOLSRC="/dev/null",
@@ -87,13 +88,13 @@ class FatVolume:
                 mtools.run(["mmd", *drive, *folders], cwd=image.parent)
             for number, (folder, files) in enumerate(contents.items()):
                 staged = _staged(scratch / str(number), files)
-                for some in _batches(staged):
+                for batch in _batches(staged):
                     target = "::" if folder == "." else f"::{folder}/"
-                    mtools.run(["mcopy", "-Q", *drive, *some, target], cwd=image.parent)
+                    mtools.run(["mcopy", "-Q", *drive, *batch, target], cwd=image.parent)
 
 
 def by_folder(files: Mapping[str, Path | bytes]) -> dict[str, dict[str, Path | bytes]]:
-    """Return name to content for each folder (``.`` is the root), parents first, all sorted."""
+    """Return the contents by name for each folder (``.`` is the root), parents first, sorted."""
     folders: dict[PurePosixPath, dict[str, Path | bytes]] = defaultdict(dict)
     for text, content in sorted(files.items()):
         path = PurePosixPath(text)
@@ -105,7 +106,7 @@ def by_folder(files: Mapping[str, Path | bytes]) -> dict[str, dict[str, Path | b
 
 
 def _staged(scratch: Path, files: Mapping[str, Path | bytes]) -> list[Path]:
-    """Give each content a host file of the right name: mcopy takes names from there."""
+    """Return host files with the names of `files`, from which mcopy takes the names."""
     scratch.mkdir()
     for name, content in files.items():
         if isinstance(content, bytes):
@@ -121,35 +122,35 @@ def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
 
 
 def _name_errors(volume: FatVolume) -> Iterator[InputError]:
-    seen: dict[str, str] = {}
+    by_lower_case: dict[str, str] = {}
     for path, content in sorted(volume.files.items()):
-        if why := _path_fault(path):
-            yield _bad_name(volume, path, why)
+        if fault := _path_fault(path):
+            yield _bad_name(volume, path, fault)
         elif _size(content) > _MAX_FILE:
-            yield _bad_name(volume, path, "a FAT holds files of less than 4 GiB")
+            yield _bad_name(volume, path, "a file on a FAT must be smaller than 4 GiB")
         elif any(str(parent) in volume.files for parent in PurePosixPath(path).parents):
-            yield _bad_name(volume, path, "a file cannot be a folder too")
-        other = seen.setdefault(path.casefold(), path)
+            yield _bad_name(volume, path, "one of its parents is a file, not a folder")
+        other = by_lower_case.setdefault(path.casefold(), path)
         if other != path:
-            yield _bad_name(volume, path, f"a FAT cannot tell it from {other!r}")
+            yield _bad_name(volume, path, f"a FAT does not distinguish it from {other!r}")
     if not 1 <= len(volume.label) <= 11 or not volume.label.isascii():
-        yield _bad_name(volume, volume.label, "a label has 1 to 11 ASCII letters")
+        yield _bad_name(volume, volume.label, "a label must have 1 to 11 ASCII letters")
 
 
 def _path_fault(path: str) -> str | None:
     for part in path.split("/"):
         if part in {"", ".", ".."}:
-            return "it must be relative, without empty or dotted parts"
+            return "the path must be relative, without empty parts, . or .."
         if _FORBIDDEN & set(part) or part[-1] in " ." or part[0] == " ":
-            return "it has a character that a FAT or mtools takes for something else"
+            return "it has a character that a FAT or mtools does not allow there"
         if len(part.encode("utf-16-le", "surrogatepass")) // 2 > _MAX_NAME:
-            return "a part of it is longer than 255 characters"
+            return "a part of the path has more than 255 characters"
     return None
 
 
-def _bad_name(volume: FatVolume, path: str, why: str) -> InputError:
+def _bad_name(volume: FatVolume, path: str, reason: str) -> InputError:
     return InputError(
-        "card.bad-name", f"{volume.name} cannot hold {path!r}: {why}", hint="name it otherwise"
+        "card.bad-name", f"{volume.name} cannot hold {path!r}: {reason}", hint="choose another name"
     )
 
 
@@ -158,19 +159,19 @@ def _size(content: Path | bytes) -> int:
 
 
 def _check_space(volume: FatVolume, layout: Layout) -> None:
-    """Raise ``card.slot-full`` before a file is written that would not find its place."""
+    """Raise PiimageError ``card.slot-full`` if the files do not fit."""
     contents = by_folder(volume.files)
     clusters = sum(-(-_size(content) // layout.cluster) for content in volume.files.values())
     clusters += sum(
         clusters_of_folder(_children(folder, contents), layout.cluster) for folder in contents
     )
     if clusters > layout.clusters:
-        needed, there = (-(-n * layout.cluster >> 20) for n in (clusters, layout.clusters))
+        needed, available = (-(-n * layout.cluster >> 20) for n in (clusters, layout.clusters))
         raise PiimageError(
             "card.slot-full",
             f"{volume.name} needs {clusters * layout.cluster / 2**20:.1f} MiB for its files, "
-            f"and {there} MiB are there",
-            hint=f"enlarge it to {needed + 8} MiB or more, or take something out",
+            f"but has only {available} MiB",
+            hint=f"enlarge it to {needed + 8} MiB or more, or remove files from it",
         )
 
 

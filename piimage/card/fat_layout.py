@@ -1,4 +1,4 @@
-"""Where things lie in a FAT volume, and how many clusters files and folders take.
+"""The layout of a FAT volume, and the number of clusters that files and folders need.
 
 Source: Microsoft FAT specification (fatgen103), "Boot Sector and BPB".
 """
@@ -23,36 +23,36 @@ _RESERVED: Final = 64  # sectors: a bound for what mkfs.fat leaves before the ta
 
 
 def sectors_per_cluster(size: int, bits: int) -> int | None:
-    """Return the cluster size for a volume of `size` bytes; None when no such FAT exists.
+    """Return the cluster size for a volume of `size` bytes; None if no such FAT exists.
 
-    4 KiB where the number of clusters allows it, since that is a page of the card; less in a small
-    volume, more in a large one.
+    It is 4 KiB, a page of the card, if the number of clusters allows that; otherwise less in a
+    small volume, more in a large one.
     """
-    for wanted in (8, 4, 2, 1, 16, 32, 64):
+    for cluster in (8, 4, 2, 1, 16, 32, 64):
         sectors = size // SECTOR - _RESERVED
-        tables = 2 * sectors // wanted * (bits // 8) // SECTOR
-        clusters = (sectors - tables) // wanted
-        # A margin on both sides keeps the count on the right side whatever mkfs.fat aligns.
+        tables = 2 * sectors // cluster * (bits // 8) // SECTOR
+        clusters = (sectors - tables) // cluster
+        # The margins keep the count within the limits, however mkfs.fat aligns the tables.
         if _MIN_CLUSTERS[bits] + 64 <= clusters <= _MAX_CLUSTERS[bits] - 64:
-            return wanted
+            return cluster
     return None
 
 
 def entries_of(name: str) -> int:
-    """Return how many folder entries a name takes at most: its long parts and the short one."""
+    """Return the maximum number of folder entries for a name: its long parts and the short one."""
     units = len(name.encode("utf-16-le")) // 2
     return 1 - (-units // _NAME_PART)
 
 
 def clusters_of_folder(names: Iterable[str], cluster: int) -> int:
-    """Return how many clusters of `cluster` bytes a folder with `names` takes at most."""
+    """Return the maximum number of clusters, of `cluster` bytes, for a folder with `names`."""
     entries = 2 + sum(entries_of(name) for name in names)
     return -(-entries * _ENTRY // cluster)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A FAT volume's measures, in bytes unless the name says otherwise."""
+    """The layout of a FAT volume: sizes and offsets in bytes, counts of tables and clusters."""
 
     bits: int
     cluster: int
@@ -64,7 +64,7 @@ class Layout:
 
     @property
     def data_at(self) -> int:
-        """Where the first cluster (number 2) begins."""
+        """The offset of the first cluster (number 2)."""
         return self.tables_at + self.tables * self.table_size + self.root_size
 
     @classmethod
@@ -89,10 +89,10 @@ class Layout:
         )
 
     def used(self, volume: BinaryIO, offset: int) -> Iterator[Extent]:
-        """Give what of the volume at `offset` in the file must be on the medium.
+        """Yield the parts of the volume at `offset` that must be written to a medium.
 
-        That is everything before the first cluster, zeros too (an old card's table would claim
-        clusters otherwise), and each cluster that a table entry claims.
+        They are everything before the first cluster, zeros included (the medium may hold an old
+        table), and each cluster that a table entry allocates.
         """
         yield Extent(0, self.data_at)
         volume.seek(offset + self.tables_at)

@@ -1,4 +1,4 @@
-"""The SSH host key that a card is given: OpenSSH's file in, dropbear's file out.
+"""The SSH host key of a card: OpenSSH's file is read, dropbear's file is made.
 
 Sources: OpenSSH, PROTOCOL.key ("openssh-key-v1"); dropbear, ed25519.c (buf_put_ed25519_priv_key).
 """
@@ -24,32 +24,32 @@ _END: Final = "-----END OPENSSH PRIVATE KEY-----"
 
 @dataclass(frozen=True)
 class HostKey:
-    """A host's key pair; `private` never leaves the card and the file that it was read from."""
+    """The key pair of a host; `private` is only in the user's file and on the card."""
 
     public: str
-    """As known_hosts has it: ``ssh-ed25519 AAAA…``."""
+    """The public key as in known_hosts: ``ssh-ed25519 AAAA…``."""
     private: bytes
-    """Dropbear's file."""
+    """The private key as dropbear's file."""
 
     def __repr__(self) -> str:
         return f"HostKey({self.public!r})"
 
 
 def make_host_key(path: Path, runner: Runner) -> None:
-    """Make a new key pair at `path`, for nobody else to read; its folder is made as well."""
+    """Make a new private key pair at `path`, and its folder if that is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     words = ["-q", "-t", "ed25519", "-N", "", "-C", "piimage host key"]
     runner.run(["ssh-keygen", *words, "-f", path])
 
 
 def read_host_key(path: Path) -> HostKey:
-    """Return the key pair in a file of OpenSSH's, ed25519 and without a passphrase.
+    """Return the key pair in OpenSSH's file `path`: ed25519, without a passphrase.
 
     Raises InputError ``card.bad-host-key``.
     """
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise _bad(path, "others may read it", f"chmod 600 {word(path)}")
+            raise _bad(path, "other users can read it", f"chmod 600 {word(path)}")
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise _bad(path, f"it cannot be read ({error})", "give a private key") from None
@@ -57,7 +57,7 @@ def read_host_key(path: Path) -> HostKey:
         return _parsed(text)
     except (ValueError, struct.error, binascii.Error):
         hint = f"make one: ssh-keygen -t ed25519 -N '' -f {word(path)}"
-        raise _bad(path, "it is no ed25519 key without a passphrase", hint) from None
+        raise _bad(path, "it is not an ed25519 key without a passphrase", hint) from None
 
 
 def _parsed(text: str) -> HostKey:
@@ -84,14 +84,13 @@ def _parsed(text: str) -> HostKey:
 
 
 def _string(data: bytes) -> tuple[bytes, bytes]:
-    """Return the string at the start of `data` (RFC 4251, section 5), and what is behind it."""
+    """Return the string at the start of `data` (RFC 4251, section 5), and the rest."""
     (size,) = struct.unpack_from(">I", data)
     if size > len(data) - 4:
         raise ValueError
     return data[4 : 4 + size], data[4 + size :]
 
 
-def _bad(path: Path, what: str, hint: str) -> InputError:
-    return InputError(
-        "card.bad-host-key", f"the SSH host key cannot be used: {what}", place=str(path), hint=hint
-    )
+def _bad(path: Path, reason: str, hint: str) -> InputError:
+    message = f"the SSH host key is not usable: {reason}"
+    return InputError("card.bad-host-key", message, place=str(path), hint=hint)

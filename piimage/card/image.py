@@ -16,7 +16,7 @@ from piimage.run import Runner
 
 
 class Volume(Protocol):
-    """What a partition holds: FatVolume and Ext4Volume are volumes."""
+    """The file system of a partition: a FatVolume or an Ext4Volume."""
 
     @property
     def kind(self) -> int:
@@ -29,7 +29,7 @@ class Volume(Protocol):
         ...
 
     def write(self, runner: Runner, image: Path, offset: int) -> tuple[Extent, ...]:
-        """Write it into `image` at `offset`; return what must reach a medium."""
+        """Write it into `image` at `offset`; return the parts that must be written to a medium."""
         ...
 
 
@@ -37,8 +37,8 @@ class Volume(Protocol):
 class CardPlan:
     """A card: its volumes in the order of their partitions (the first is p1).
 
-    `identity` is any text that is equal when and only when the content is (a digest of all
-    inputs). `disk_id` is the 32-bit number in the MBR by which the Pi finds the card.
+    `identity` is a text that identifies the content (a digest of all inputs). `disk_id` is the
+    32-bit number in the MBR by which the Pi identifies the card.
     """
 
     identity: str
@@ -48,7 +48,7 @@ class CardPlan:
 
 @dataclass(frozen=True)
 class Card:
-    """A finished card image, and what of it a medium must get."""
+    """A finished card image with its block map."""
 
     image: Path
     map_file: Path
@@ -56,7 +56,7 @@ class Card:
 
 
 def map_path(image: Path) -> Path:
-    """Return where the block map of `image` lies: pi4.img has pi4.bmap."""
+    """Return the path of the block map of `image`: pi4.bmap for pi4.img."""
     return image.with_suffix(".bmap")
 
 
@@ -69,9 +69,9 @@ def write_card(
 ) -> Card:
     """Write `plan` as the sparse image `target` and its block map beside it, both with `mode`.
 
-    The image appears whole or not at all, and only if `check` does not refuse it; until then only
-    its owner reads it. The bytes follow from the plan alone. Raises what the volumes and `check`
-    raise, and InputError ``card.partitions``.
+    The image appears completely or not at all, and only if `check` does not refuse it; until then
+    it is private. The bytes depend on the plan alone. Raises InputError ``card.partitions``, and
+    the errors of the volumes and of `check`.
     """
     placed = partitions.lay_out((volume.kind, volume.size) for volume in plan.volumes)
     table = partitions.Table(plan.disk_id, dict(enumerate(placed, start=1)))
@@ -80,17 +80,17 @@ def write_card(
         extents = [Extent(0, partitions.ALIGNMENT)]
         with ThreadPoolExecutor(2) as pool:
             jobs = [
-                (place.start, pool.submit(volume.write, runner, draft, place.start))
-                for volume, place in zip(plan.volumes, placed, strict=True)
+                (partition.start, pool.submit(volume.write, runner, draft, partition.start))
+                for volume, partition in zip(plan.volumes, placed, strict=True)
             ]
             for start, job in jobs:
                 extents += [extent.moved(start) for extent in job.result()]
         with draft.open("r+b") as file:
             file.write(partitions.encode(table))
             file.flush()
-            found = bmap.measure(file, table.end, extents)
+            block_map = bmap.measure(file, table.end, extents)
         check(draft)
-        map_path(target).unlink(missing_ok=True)  # it must not describe another image
+        map_path(target).unlink(missing_ok=True)  # the old map does not describe the new image
         durable.sync_folder(target.parent)
-    durable.write_chunks(map_path(target), [bmap.encode(found)], mode)
-    return Card(target, map_path(target), found)
+    durable.write_chunks(map_path(target), [bmap.encode(block_map)], mode)
+    return Card(target, map_path(target), block_map)

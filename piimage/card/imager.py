@@ -1,4 +1,4 @@
-"""The repository file that puts an image onto Raspberry Pi Imager's list of systems.
+"""The repository file that adds an image to Raspberry Pi Imager's list of systems.
 
 Source: ``doc/json-schema/os-list-schema.json`` of rpi-imager. Imager checks the SHA-256 of the
 whole image, holes as zeros, and takes .img, .img.xz, .img.gz and .img.zst.
@@ -20,7 +20,7 @@ from piimage.jsons import json_bytes
 
 @dataclass(frozen=True)
 class Listing:
-    """How an image is shown: `devices` are tags of models (``pi4-64bit``), `icon` is a URL."""
+    """The entry of an image: `devices` are tags of models (``pi4-64bit``), `icon` is a URL."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class Listing:
 def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> bytes:
     """Return the repository JSON for `image`, offered as `download` below `folder_url`.
 
-    `download` is the image itself or its compressed form; its file name ends the URL.
+    `download` is the image itself or its compressed form; the URL ends with its file name.
     """
     with image.open("rb") as file:
         unpacked = hashlib.file_digest(file, "sha256").hexdigest()
@@ -45,7 +45,7 @@ def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> by
         "image_download_size": download.stat().st_size,
         "image_download_sha256": _digest(download) if download != image else unpacked,
         "release_date": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%d"),
-        # Imager's own settings would change files that this image has not.
+        # Imager's own settings change files that this image does not have.
         "init_format": "none",
         "devices": list(listing.devices),
     }

@@ -14,7 +14,7 @@ from piimage.errors import InputError, PiimageError
 
 SECTOR: Final = 512
 ALIGNMENT: Final = 1 << 20
-FAT: Final = 0x0C  # FAT addressed by sector number, whatever its width
+FAT: Final = 0x0C  # FAT of any width, addressed by sector number (LBA)
 LINUX: Final = 0x83
 _ENTRY: Final = struct.Struct("<B3sB3sII")
 _ENTRIES_AT: Final = 446
@@ -27,7 +27,7 @@ _TRACK: Final = 63
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition of the MBR type `kind`: bytes from `start` on, `size` of them."""
+    """A partition of the MBR type `kind`: `size` bytes from `start` on."""
 
     kind: int
     start: int
@@ -53,23 +53,23 @@ class Table:
         return max((partition.end for partition in self.partitions.values()), default=ALIGNMENT)
 
 
-def lay_out(wanted: Iterable[tuple[int, int]]) -> tuple[Partition, ...]:
-    """Place partitions, given as type and size in bytes, one behind the other from 1 MiB on.
+def lay_out(volumes: Iterable[tuple[int, int]]) -> tuple[Partition, ...]:
+    """Place partitions, given as type and size in bytes, one after another from 1 MiB on.
 
-    Raises InputError ``card.partitions`` for more than four, a size that is no multiple of 1 MiB,
-    or an end past 2 TiB.
+    Raises InputError ``card.partitions`` for more than four partitions, a size that is not a
+    multiple of 1 MiB, or an end past 2 TiB.
     """
     placed: list[Partition] = []
     at = ALIGNMENT
-    for kind, size in wanted:
+    for kind, size in volumes:
         if size <= 0 or size % ALIGNMENT:
             raise _unplaceable(f"a partition of {size} bytes is not a whole number of MiB")
         placed.append(Partition(kind, at, size))
         at += size
     if len(placed) > 4:
-        raise _unplaceable(f"{len(placed)} partitions, and an MBR holds four")
+        raise _unplaceable(f"there are {len(placed)} partitions, but an MBR can hold four")
     if at > _MAX_SECTOR * SECTOR:
-        raise _unplaceable("the partitions end past 2 TiB, where an MBR ends")
+        raise _unplaceable("the partitions end past 2 TiB, the limit of an MBR")
     return tuple(placed)
 
 
@@ -100,7 +100,7 @@ def encode(table: Table) -> bytes:
 
 
 def _chs(sector: int) -> bytes:
-    """Return cylinder, head and sector as old tools want to see them, or the mark for "beyond"."""
+    """Return cylinder, head and sector for old tools, or the marker for a sector out of range."""
     cylinder, rest = divmod(sector, _HEADS * _TRACK)
     if cylinder > 1023:
         return b"\xfe\xff\xff"
@@ -111,33 +111,33 @@ def _chs(sector: int) -> bytes:
 def decode(sector: bytes, disk_size: int, origin: str) -> Table:
     """Read the partition table in the first `sector` of a disk of `disk_size` bytes.
 
-    Raises PiimageError ``card.no-table`` when there is none, or when partitions overlap or leave
-    the disk. `origin` names the disk in the message.
+    Raises PiimageError ``card.no-table`` if there is no table, or if partitions overlap or exceed
+    the disk. `origin` is the name of the disk in the message.
     """
     if len(sector) < SECTOR or sector[SECTOR - 2 : SECTOR] != _SIGNATURE:
         raise _unreadable("it has no MBR", origin)
-    found: dict[int, Partition] = {}
+    partitions: dict[int, Partition] = {}
     for number in range(1, 5):
         status, _, kind, _, first, count = _ENTRY.unpack_from(
             sector, _ENTRIES_AT + (number - 1) * _ENTRY.size
         )
         if status & 0x7F:
-            raise _unreadable(f"entry {number} of its MBR is none", origin)
+            raise _unreadable(f"entry {number} of its MBR is invalid", origin)
         if kind and count:
-            found[number] = Partition(kind, first * SECTOR, count * SECTOR, bool(status))
+            partitions[number] = Partition(kind, first * SECTOR, count * SECTOR, bool(status))
     at = SECTOR
-    for partition in sorted(found.values(), key=lambda p: p.start):
+    for partition in sorted(partitions.values(), key=lambda p: p.start):
         if partition.start < at or partition.end > disk_size:
-            raise _unreadable("its partitions overlap or leave the disk", origin)
+            raise _unreadable("its partitions overlap or exceed the disk", origin)
         at = partition.end
     (disk_id,) = struct.unpack_from("<I", sector, _DISK_ID_AT)
-    return Table(disk_id, found)
+    return Table(disk_id, partitions)
 
 
-def _unreadable(what: str, origin: str) -> PiimageError:
+def _unreadable(reason: str, origin: str) -> PiimageError:
     return PiimageError(
         "card.no-table",
-        f"this is no card image: {what}",
+        f"this is not a card image: {reason}",
         place=origin,
-        hint="give a card that `piimage build` made, uncompressed",
+        hint="give an uncompressed image that `piimage build` made",
     )

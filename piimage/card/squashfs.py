@@ -11,15 +11,15 @@ from typing import Final
 from piimage.clock import EPOCH
 from piimage.run import Runner
 
-_MEMORY: Final = "64M"  # of mksquashfs's own caches; its threads come on top
+_MEMORY: Final = "64M"  # for the caches of mksquashfs; its threads need more
 
 
 @dataclass(frozen=True)
 class Compression:
     """zstd at `level` (1 to 22) over blocks of `block` bytes.
 
-    Larger blocks pack better and make a small read dearer; the kernel's page cache keeps what was
-    unpacked, so 128 KiB is a fair middle for programs that are read once.
+    Larger blocks compress better but make small reads slower. The kernel's page cache keeps
+    unpacked data, so 128 KiB is a good compromise for programs that are read once.
     """
 
     level: int = 15
@@ -39,14 +39,14 @@ def write_squashfs(
     compression: Compression,
     processors: int = 2,
 ) -> None:
-    """Write the tar that `tar_chunks` gives as a squashfs to the new file `target`.
+    """Write the tar in `tar_chunks` as a squashfs to the new file `target`.
 
-    Owners, modes, devices, links and extended attributes are the tar's; every time stamp is EPOCH,
-    so that the same tar gives the same bytes, whatever `processors` is. The tar must not hold its
-    own root (``./``): the root is root's, mode 0755. Raises PiimageError ``run.failed`` when the
-    stream is no tar; nothing is left at `target` then.
+    Owners, modes, devices, links and extended attributes are those of the tar. Every time stamp is
+    EPOCH: the same tar gives the same bytes, whatever `processors` is. The tar must not contain
+    its root (``./``): the root folder gets owner root and mode 0755. Raises PiimageError
+    ``run.failed`` if the stream is not a tar; `target` does not exist then.
     """
-    target.unlink(missing_ok=True)  # mksquashfs would append to what is there
+    target.unlink(missing_ok=True)  # mksquashfs appends to an existing file
     try:
         runner.feed(_command(target, compression, processors), tar_chunks)
     except BaseException:
@@ -55,10 +55,10 @@ def write_squashfs(
 
 
 def _as_root() -> list[str]:
-    """Return what lets mksquashfs believe that it is root, in a user namespace of its own.
+    """Return the command prefix that runs mksquashfs as root of its own user namespace.
 
-    Of a tar, mksquashfs 4.5 gives the root folder to whoever runs it, whatever -root-uid says;
-    nothing else of the result depends on the user.
+    mksquashfs 4.5 makes its user the owner of a tar's root folder, whatever -root-uid is; nothing
+    else of the output depends on the user.
     """
     return [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--"]
 
@@ -77,7 +77,7 @@ def _command(target: Path, compression: Compression, processors: int) -> list[st
         "-tar",
         "-noappend",
         "-xattrs",
-        "-no-exports",  # 4.5 has no table for NFS of a tar, 4.6 has one
+        "-no-exports",  # the same for all: for a tar, 4.6 writes an NFS table and 4.5 does not
         *packing,
         *bounds,
         *times,

@@ -52,7 +52,7 @@ def build(
     # All that builds is imported only now: a third of a second that "nothing changed" goes without.
     from piimage.build import build as build_all  # noqa: PLC0415
     from piimage.cli.session import project_of_card, sources  # noqa: PLC0415
-    from piimage.durable import in_folder  # noqa: PLC0415
+    from piimage.durable import output_folder  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
     chosen = parse(form, imager_url=rpi_imager)
@@ -60,7 +60,7 @@ def build(
     with (
         witness.watching(),
         sources(origin, verbose=verbose, as_json=json) as found,
-        in_folder(out),
+        output_folder(out),
     ):
         made = build_all(project_of_card(files, sets, found), found, out, chosen)
         said = _summary(made)

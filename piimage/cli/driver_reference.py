@@ -71,7 +71,7 @@ def _missing(found: Sequence[Surveyed]) -> Iterator[str]:
 def _reasons(name: str, needs: Iterable[Need]) -> Iterator[str]:
     for need in needs:
         if not need.state.works:
-            why = _WHY[need.state].format(what=f"`{need.what}`", module=f"`{need.module}`")
+            why = _WHY[need.state].format(what=f"`{need.name}`", module=f"`{need.module}`")
             yield f"{name}: {why}"
 
 

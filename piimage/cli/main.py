@@ -17,7 +17,7 @@ import typer
 
 from piimage.cli.output import say, show_error, tell
 from piimage.errors import PiimageError
-from piimage.host import explained, homeless, is_homeless
+from piimage.host import explain, is_working_folder_gone, no_working_folder
 
 VERBS: Final = {
     "new": "write a commented starting file for a board",
@@ -118,7 +118,7 @@ def _guarded(call: Callable[[], object]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001  # the last resort: no traceback for the user
-        known = explained(error)
+        known = explain(error)
         return _report(error) if known is None else _failed(known)
     return 0
 
@@ -145,7 +145,7 @@ def _flushing(call: Callable[[], object]) -> None:
 
 def _failed(error: PiimageError) -> int:
     """Show why a command failed, and return the exit status."""
-    shown = homeless() if is_homeless() else error
+    shown = no_working_folder() if is_working_folder_gone() else error
     show_error(shown)
     return shown.exit_code
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from piimage import events
 from piimage.deploy.text import printable, printable_lines
 from piimage.errors import ErrorGroup, PiimageError
-from piimage.host import explained
+from piimage.host import explain
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -117,6 +117,14 @@ class LiveDisplay:
                 self._progress.update(task, completed=event.done, total=event.total)
             case _:
                 self._plain(event)
+        self._draw_while_busy()
+
+    def _draw_while_busy(self) -> None:
+        """Draw only while a task runs: each redraw clears the line, also a machine's console."""
+        if self._tasks:
+            self._progress.start()
+        else:
+            self._progress.stop()
 
 
 @contextmanager
@@ -143,7 +151,7 @@ def host_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, PiimageError) or (known := explained(error)) is None:
+        if isinstance(error, PiimageError) or (known := explain(error)) is None:
             raise
         raise known from error
 
@@ -162,5 +170,8 @@ def _progress() -> Iterator[Progress]:
     # A title may hold what rich would take for markup, such as a path with brackets.
     title = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), title, BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    try:
         yield progress
+    finally:
+        progress.stop()

@@ -56,6 +56,7 @@ def run(
                     machine.wait_end(float("inf"))
                 else:
                     machine.wait_for(until, timeout)
+                    _show(b"\r\n")  # the text may be in the middle of a line
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.compose.layers import Layer
 from piimage.config.container import ContainerConfig
@@ -63,8 +62,6 @@ class ContainersLayer(Layer):
 
     `ids` are the numbers that `uid:` and `gid:` mean by a container's name.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.oci", "piimage.config")
 
     containers: tuple[ContainerPlan, ...]
     ids: Mapping[str, int]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.compose.layers import DebFile, no_such_file
 from piimage.debian.deb import data_stream
@@ -18,8 +17,6 @@ from piimage.trees import Entry, Kind, read_tar
 @dataclass(frozen=True)
 class Extracted(Step):
     """The files of `packages` that match `patterns`: one output for each, named by its path."""
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
 
     name: str
     packages: tuple[DebFile, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from piimage.compose.layers import Layer, stored_file
 from piimage.errors import InputError
@@ -22,8 +21,6 @@ _MERGED = re.compile(r"\A(usr/)?lib/modules")
 @dataclass(frozen=True)
 class ImageLayer(Layer):
     """One layer of an image, over its `lower` ones."""
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.oci")
 
     layer: ScanLayer
     lower: tuple[ScanLayer, ...]
@@ -59,8 +56,6 @@ class ImageKernel(KernelParts):
 
     `tar` is empty if no modules are wanted. Source: LinuxKit, docs/kernels.md.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*KernelParts.uses, "piimage.kernel", "piimage.oci")
 
     layers: tuple[ScanLayer, ...]
     binary: str

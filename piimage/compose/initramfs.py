@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.compose.layers import Layer
 from piimage.kernel.initramfs import InitramfsBase
@@ -20,8 +19,6 @@ class Initramfs(Step):
     The kernel unpacks archives that follow one another as one, so a changed service changes only
     the second. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     base: InitramfsBase
     system: tuple[Layer, ...]

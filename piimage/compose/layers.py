@@ -30,10 +30,6 @@ _ACCOUNTS = ("etc/passwd", "etc/group", "etc/shadow")
 class Layer(Step):
     """A step that writes a tree as a layer; only this class knows the names of its outputs."""
 
-    uses: ClassVar[tuple[str, ...]] = (
-        "piimage.card.squashfs", "piimage.debian.deb", "piimage.container.rootfs", "piimage.sbom",
-        "piimage.trees",
-    )  # fmt: skip
     tools: ClassVar[tuple[str, ...]] = packers.LAYERS
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.firmware.devicetree import compile_overlay
 from piimage.steps import Job, Step
@@ -14,8 +13,6 @@ from piimage.store import Blob
 @dataclass(frozen=True)
 class CompiledOverlays(Step):
     """The compiled overlays; sources and outputs are by the overlay's name."""
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.firmware.devicetree",)
 
     sources: Mapping[str, bytes]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from piimage.compose.layers import FilesLayer, Layer
 from piimage.compose.rules import File, Rules
@@ -35,8 +35,6 @@ class WheelsLayer(Layer):
 
     The layer has no name, so that containers with the same wheels share it.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (*Layer.uses, "piimage.python.wheel")
 
     wheels: tuple[WheelFile, ...]
     python: str

@@ -227,7 +227,7 @@ def _setting_errors(root: MapNode) -> Iterator[InputError]:
             if found := fault(key, one.text):
                 at = one.at if found.of_value else config.keys[key]
                 yield InputError(
-                    "config.value", found.what, place=str(at), hint=f"instead: {found.instead}"
+                    "config.value", found.message, place=str(at), hint=f"instead: {found.instead}"
                 )
 
 

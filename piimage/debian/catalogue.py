@@ -1,6 +1,6 @@
-"""A Packages index as a small database, so that a few hundred of its packages are quickly found.
+"""A Packages index as a small database, for quick look-ups of a few hundred packages.
 
-Made once for each index; holds what resolution needs and no more.
+It is built once for each index, and holds only the fields that resolution needs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FIELD: Final = re.compile(
 _SOURCE: Final = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
 _PROVIDED: Final = re.compile(r"(?:^|,)\s*([^\s,(:]+)")
 _PATH: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[!-~]+")
-_BLOCK: Final = 800_000  # of text at a time
+_BLOCK: Final = 800_000  # bytes of text that are parsed at a time
 _MAX_PARAGRAPH: Final = 4 << 20
-_MAX_SIZE: Final = 1 << 40  # of a package
+_MAX_SIZE: Final = 1 << 40  # bytes of a package
 _PRIORITIES: Final = ("required", "important", "standard", "optional", "extra")
 _SCHEMA: Final = """
 CREATE TABLE package (
@@ -42,7 +42,7 @@ CREATE INDEX provided_name ON provided (name);
 
 
 class Row(NamedTuple):
-    """One package of an index; relations are still text. `priority`: 0 required ... 4 extra."""
+    """One package of an index; its relations are text. `priority`: 0 required ... 4 extra."""
 
     name: str
     version: str
@@ -68,8 +68,8 @@ class Catalogue:
     path: Path
 
     def read(self) -> Reader:
-        """Open it; the reader belongs to one thread."""
-        # immutable: nobody changes a file of the store, so no locks are needed.
+        """Open the database; the reader belongs to one thread."""
+        # immutable: files of the store do not change, so SQLite needs no locks.
         database = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
         return Reader(database)
 
@@ -81,9 +81,9 @@ class Reader:
     database: sqlite3.Connection
 
     def named(self, name: str) -> list[Row]:
-        """Return all packages called `name`."""
+        """Return all packages with the name `name`."""
         query = f"SELECT {_COLUMNS} FROM package WHERE name = ? ORDER BY id"  # noqa: S608
-        return [Row(*found) for found in self.database.execute(query, (name,))]
+        return [Row(*columns) for columns in self.database.execute(query, (name,))]
 
     def providers(self, name: str) -> list[Row]:
         """Return all packages that provide the virtual package `name`."""
@@ -91,12 +91,12 @@ class Reader:
             f"SELECT {_COLUMNS} FROM package WHERE id IN "  # noqa: S608
             "(SELECT package FROM provided WHERE name = ?) ORDER BY id"
         )
-        return [Row(*found) for found in self.database.execute(query, (name,))]
+        return [Row(*columns) for columns in self.database.execute(query, (name,))]
 
-    def names(self, beginning: str) -> list[str]:
-        """Return the names that begin with `beginning`, sorted."""
+    def names(self, prefix: str) -> list[str]:
+        """Return the names that begin with `prefix`, sorted."""
         query = "SELECT DISTINCT name FROM package WHERE name >= ? AND name < ? ORDER BY name"
-        return [name for (name,) in self.database.execute(query, (beginning, beginning + "~"))]
+        return [name for (name,) in self.database.execute(query, (prefix, prefix + "~"))]
 
     def close(self) -> None:
         """Close the database."""
@@ -106,7 +106,7 @@ class Reader:
 def build(packages: Path, compression: str, target: Path) -> None:
     """Write the catalogue of the index file `packages` to `target`.
 
-    `compression` is ``.xz``, ``.gz`` or empty. Raises ValueError with the reason when the index is
+    `compression` is ``.xz``, ``.gz`` or empty. Raises ValueError with the reason if the index is
     damaged.
     """
     try:
@@ -177,9 +177,9 @@ def _row(fields: dict[bytes, bytes]) -> Row:
     except KeyError as error:
         raise ValueError(f"a package has no field {error.args[0].decode()}") from error
     if not 0 <= size <= _MAX_SIZE:
-        raise ValueError(f"the package {name} has a size of {size}")
+        raise ValueError(f"the package {name} has the invalid size {size}")
     if len(sha256) != 64 or _PATH.fullmatch(path) is None:
-        raise ValueError(f"the package {name} has no proper digest or path")
+        raise ValueError(f"the package {name} has an invalid digest or path")
     source, source_version = name, ""
     if match := _SOURCE.match(get(b"Source", b"").decode()):
         source, source_version = match.group(1), match.group(2) or ""
@@ -188,12 +188,12 @@ def _row(fields: dict[bytes, bytes]) -> Row:
         _joined(get(b"Pre-Depends", b""), get(b"Depends", b"")),
         _joined(get(b"Conflicts", b""), get(b"Breaks", b"")),
         get(b"Provides", b"").decode(),
-        standing(get(b"Priority", b"optional").decode()),
+        priority_rank(get(b"Priority", b"optional").decode()),
     )  # fmt: skip
 
 
-def standing(priority: str) -> int:
-    """Return where `priority` stands: 0 required to 4 extra, 5 unknown."""
+def priority_rank(priority: str) -> int:
+    """Return the rank of `priority`: 0 required ... 4 extra, 5 unknown."""
     return _PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES)
 
 

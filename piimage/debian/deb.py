@@ -1,6 +1,6 @@
 """Reading a .deb (deb(5)): an ar archive of debian-binary, control.tar and data.tar.
 
-The payload is never whole in memory. What cannot be read becomes one error that names the file.
+The payload is streamed. Any damage becomes one error that names the package.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _MAX_CONTROL: Final = 16 << 20
 # The best ratio among Debian's packages is about 40 (empty translations); xz can reach 7000.
 _MAX_RATIO: Final = 200
 _FREE: Final = 64 << 20
-# Above this much, another process decompresses while this one reads the tar (kernel package:
-# half the wall time); below, starting a process costs more than it gains.
+# From this size on, another process decompresses while this process reads the tar (half the wall
+# time for the kernel package). For a smaller payload, a new process costs more than it saves.
 _BIG: Final = 8 << 20
 _XZ: Final = ("xz", "-dc", "-T4", "--memlimit-mt-decompress=128MiB", "--single-stream")
 _ZSTD: Final = ("zstd", "-dcq")
@@ -51,21 +51,21 @@ class _Member:
 
 @contextmanager
 def data_stream(runner: Runner, path: Path, name: str = "") -> Iterator[IO[bytes]]:
-    """Give the uncompressed data.tar of the .deb at `path` as a stream to be read once.
+    """Yield the uncompressed data.tar of the .deb at `path` as a stream that is read once.
 
-    `name` stands for the file in errors (its path if empty). Raises PiimageError
-    ``debian.deb-damaged`` for what is no .deb, is cut short or does not decompress,
-    ``debian.deb-compression`` for a format that Debian does not use, and ``debian.deb-bomb`` when
-    it unpacks to far more than its size explains; reading from the stream raises them too.
+    `name` is the name of the package in errors (default: the path). Raises PiimageError
+    ``debian.deb-damaged`` if the file is not a .deb, is truncated or does not decompress,
+    ``debian.deb-compression`` for a format that Debian does not use, and ``debian.deb-bomb`` if
+    the payload is far too large for the size of the .deb. Reading the stream raises them too.
     """
     with _member_stream(runner, path, "data.tar", name or str(path), None) as stream:
         yield stream
 
 
 def control_fields(runner: Runner, path: Path, name: str = "") -> Mapping[str, str]:
-    """Return the fields of the .deb's control file, names in lower case; errors as `data_stream`.
+    """Return the fields of the .deb's control file, names in lower case.
 
-    Descriptions keep their line breaks.
+    Descriptions keep their line breaks. Raises the errors of `data_stream`.
     """
     place = name or str(path)
     with _member_stream(runner, path, "control.tar", place, _MAX_CONTROL) as stream:
@@ -76,26 +76,26 @@ def control_fields(runner: Runner, path: Path, name: str = "") -> Mapping[str, s
         except (ValueError, PiimageError) as error:
             if isinstance(error, PiimageError) and not error.code.startswith("trees."):
                 raise
-            why = error.message if isinstance(error, PiimageError) else error
-            raise _damaged(place, f"its control file cannot be read: {why}") from error
+            reason = error.message if isinstance(error, PiimageError) else error
+            raise _damaged(place, f"its control file cannot be read: {reason}") from error
     raise _damaged(place, "it has no control file")
 
 
 def check_identity(runner: Runner, path: Path, package: Package) -> None:
     """Refuse a .deb whose control file names another package, version or architecture.
 
-    Raises PiimageError ``debian.deb-swapped``: the digest was right, so the lock or the index is
-    what was altered.
+    Raises PiimageError ``debian.deb-swapped``: the digest is right, so the lock or the index was
+    altered.
     """
     fields = control_fields(runner, path, str(package))
-    found = tuple(fields.get(field, "") for field in ("package", "version", "architecture"))
-    if found != (package.name, package.version, package.architecture):
+    identity = tuple(fields.get(field, "") for field in ("package", "version", "architecture"))
+    if identity != (package.name, package.version, package.architecture):
+        name, version, architecture = identity
         raise PiimageError(
             "debian.deb-swapped",
-            f"the file is {found[0]} {found[1]} ({found[2]}), not the package that was asked for",
+            f"the file is {name} {version} ({architecture}), not the locked package",
             place=str(package),
-            hint="the lock was altered by hand or by somebody; make it anew with piimage lock "
-            f"--update {package.name}",
+            hint=f"the lock was altered; renew it with piimage lock --update {package.name}",
         )
 
 
@@ -105,11 +105,11 @@ def _member_stream(
 ) -> Iterator[IO[bytes]]:
     with path.open("rb", buffering=0) as file:
         member = _find(file, stem, place)
-        most = limit or _FREE + _MAX_RATIO * member.size
+        maximum = limit or _FREE + _MAX_RATIO * member.size
         file.seek(member.offset)
         with _source(runner, file, member, place) as read:
-            stream = _Stream(read, most, place)
-            # RawIOBase has all that IO[bytes] asks for, but the stubs do not say so.
+            stream = _Stream(read, maximum, place)
+            # RawIOBase has all methods of IO[bytes], although its stubs do not declare it.
             yield cast("IO[bytes]", stream)
 
 
@@ -138,7 +138,7 @@ def _members(file: IO[bytes], place: str) -> Iterator[_Member]:
         name = header[:16].decode("ascii", "replace").strip().rstrip("/")
         member = _Member(name, offset + _HEADER, int(size))
         if member.offset + member.size > end:
-            raise _damaged(place, f"it is cut short within {name}")
+            raise _damaged(place, f"it is truncated within {name}")
         yield member
         offset = member.offset + member.size + member.size % 2
     raise _damaged(place, f"it has more than {_MAX_MEMBERS} members")
@@ -148,7 +148,7 @@ def _members(file: IO[bytes], place: str) -> Iterator[_Member]:
 def _source(
     runner: Runner, file: IO[bytes], member: _Member, place: str
 ) -> Iterator[Callable[[int], bytes]]:
-    """Give the function that returns up to so many bytes of the member, decompressed."""
+    """Yield the function that reads up to N decompressed bytes of the member."""
     compression = member.name.rpartition(".tar")[2]
     raw = _Window(file, member.size)
     if compression == "":
@@ -161,17 +161,17 @@ def _source(
         with runner.start(_XZ, stdin=file) as process:
             yield _Piped(process).read
     elif compression == ".zst":
-        # zstd cannot be told to stop at the end of the member; Debian's own packages have none.
-        with tempfile.TemporaryFile() as alone:
+        # zstd has no option to stop at the end of the member. Debian's own packages use xz.
+        with tempfile.TemporaryFile() as copy:
             while chunk := raw.read(CHUNK):
-                alone.write(chunk)
-            alone.seek(0)
-            with runner.start(_ZSTD, stdin=alone) as process:
+                copy.write(chunk)
+            copy.seek(0)
+            with runner.start(_ZSTD, stdin=copy) as process:
                 yield _Piped(process).read
     else:
         raise PiimageError(
             "debian.deb-compression",
-            f"its member {member.name} is compressed in a way that Debian does not use",
+            f"its member {member.name} has a compression that Debian does not use",
             place=place,
             hint="use a package whose members are .xz, .zst, .gz or plain tar",
         )
@@ -192,7 +192,7 @@ class _Window:
 
 @dataclass
 class _Piped:
-    """Reads what a decompressing process writes, and believes it only if it ended well."""
+    """Reads the output of a decompressing process; an error of the process is EOFError."""
 
     process: subprocess.Popen[bytes]
 
@@ -209,17 +209,17 @@ class _Piped:
 class _Stream(io.RawIOBase):
     """The decompressed member, limited in size, with errors that name the package."""
 
-    def __init__(self, source: Callable[[int], bytes], most: int, place: str) -> None:
+    def __init__(self, source: Callable[[int], bytes], maximum: int, place: str) -> None:
         super().__init__()
         self._source = source
-        self._left = most
+        self._left = maximum
         self._place = place
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return up to `size` bytes, none at the end; all that is left if `size` is negative."""
+        """Return up to `size` bytes, none at the end; all remaining bytes if `size` is negative."""
         if size is None or size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         try:
@@ -230,24 +230,24 @@ class _Stream(io.RawIOBase):
         if self._left < 0:
             raise PiimageError(
                 "debian.deb-bomb",
-                "it unpacks to far more than its size explains",
+                "it unpacks to far more than its size permits",
                 place=self._place,
                 hint="do not use this package: it is made to exhaust the machine",
             )
         return data
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill `buffer` as far as one read goes."""
+        """Read once into `buffer`; return the number of bytes."""
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
 
 
-def _damaged(place: str, why: str) -> PiimageError:
+def _damaged(place: str, reason: str) -> PiimageError:
     return PiimageError(
         "debian.deb-damaged",
-        f"damaged package: {why}",
+        f"damaged package: {reason}",
         place=place,
-        hint="fetch it again; if it stays so, the archive that it came from is damaged",
+        hint="fetch the package again; if the error remains, the package in the archive is damaged",
     )

@@ -1,4 +1,4 @@
-"""The field syntax that control files, Release and Packages share (deb822(5))."""
+"""The syntax of control files, Release and Packages (deb822(5))."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 def paragraph(text: str) -> dict[str, str]:
     """Return the fields of one paragraph, names in lower case.
 
-    Continuation lines are kept with their line breaks, without the first blank; comments are left
-    out. Raises ValueError for a line that is neither.
+    Continuation lines keep their line breaks, but not the first blank; comments are dropped.
+    Raises ValueError for any other line.
     """
     fields: dict[str, str] = {}
     name = ""

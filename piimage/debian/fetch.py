@@ -1,4 +1,4 @@
-"""Packages from an archive into the store, several at a time, each checked while it streams."""
+"""Fetching packages from an archive into the store, several at a time, each checked."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _STEP: Final = "debian-packages"
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Brings packages into the store.
+    """Fetches packages into the store.
 
-    Without `mirrors` nothing is fetched (--offline). `snapshot` is asked for what has left the
-    mirror.
+    Without `mirrors` nothing is fetched (--offline). `snapshot` is the fallback for packages that
+    have left the mirror.
     """
 
     store: Store
@@ -38,20 +38,20 @@ class Fetcher:
     workers: int = 4
 
     def fetch(self, packages: Iterable[Package]) -> None:
-        """Have all of `packages` in the store, each proven to be the package that it should be.
+        """Fetch those of `packages` that the store lacks, and check the identity of each.
 
-        What is there is not fetched again, and what was proven once is not read again. Nothing of
-        a refused file is kept. Raises PiimageError ``debian.package-absent`` (offline),
-        ``debian.package-gone``, ``debian.package-altered``, ``debian.deb-swapped``,
-        ``debian.deb-damaged``, and what the transport raises; all at once.
+        A package that was checked once is not read again. A refused file is not kept. Raises
+        PiimageError ``debian.package-absent`` (offline), ``debian.package-gone``,
+        ``debian.package-altered``, ``debian.deb-swapped``, ``debian.deb-damaged``, and the errors
+        of the transport; all at once.
         """
-        unproven = {
-            package: None for package in packages if self.store.recall(_proof(package)) is None
+        unchecked = {
+            package: None for package in packages if self.store.recall(_memo(package)) is None
         }
-        missing = [package for package in unproven if not self.store.has(package.blob)]
+        missing = [package for package in unchecked if not self.store.has(package.blob)]
         progress = _Meter(self.emit, len(missing), sum(package.size for package in missing))
-        # The largest first, so that it is not the last one alone.
-        ordered = sorted(unproven, key=lambda package: (-package.size, package.key))
+        # The largest first, so that it does not run alone at the end.
+        ordered = sorted(unchecked, key=lambda package: (-package.size, package.key))
         if ordered:
             with ThreadPoolExecutor(self.workers) as pool:
                 errors = list(pool.map(lambda package: self._try(package, progress), ordered))
@@ -61,24 +61,24 @@ class Fetcher:
         fresh = not self.store.has(package.blob)
         try:
             if fresh:
-                self._one(package, progress)
-            # What was just written was hashed on the way.
+                self._download(package, progress)
+            # A fresh blob was hashed while it was written.
             path = self.store.path(package.blob) if fresh else self.store.verified(package.blob)
             deb.check_identity(self.runner, path, package)
-            self.store.remember(_proof(package), {"": package.blob})
+            self.store.remember(_memo(package), {"": package.blob})
         except PiimageError as error:
             if fresh:
                 self.store.path(package.blob).unlink(missing_ok=True)
             return error
         return None
 
-    def _one(self, package: Package, progress: _Meter) -> None:
+    def _download(self, package: Package, progress: _Meter) -> None:
         if self.mirrors is None:
             raise PiimageError(
                 "debian.package-absent",
-                "not in the store",
+                "the package is not in the store",
                 place=str(package),
-                hint="run it once without --offline",
+                hint="run the command once without --offline",
             )
         for mirrors in (self.mirrors, self.snapshot):
             if mirrors is not None:
@@ -89,10 +89,10 @@ class Fetcher:
                 return
         raise PiimageError(
             "debian.package-gone",
-            f"no longer in the archive ({package.path})",
+            f"the package is no longer in the archive ({package.path})",
             place=str(package),
             hint=f"move the pin with piimage lock --update {package.name}, or name an archive that "
-            "still has it with --snapshot",
+            "still has the package with --snapshot",
         )
 
     def _stream(self, package: Package, root: Root, progress: _Meter) -> None:
@@ -101,17 +101,17 @@ class Fetcher:
             for chunk in self.transport.chunks(root.at(package.path)):
                 done += writer.write(chunk)
                 if done > package.size:
-                    raise _altered(package, root, f"it is longer than {package.size} bytes")
+                    raise _altered(package, root, f"it has more than {package.size} bytes")
                 progress.add(len(chunk))
-            if writer.blob() != package.blob:
-                found = writer.blob()
-                raise _altered(package, root, f"{found.size} bytes that hash to {found.sha256}")
+            blob = writer.blob()
+            if blob != package.blob:
+                raise _altered(package, root, f"it has {blob.size} bytes with {blob.digest}")
             keep(package.blob)
 
 
 @dataclass
 class _Meter:
-    """Adds up what all threads have fetched."""
+    """Adds up the fetched bytes of all threads."""
 
     emit: events.Listener
     count: int
@@ -126,17 +126,17 @@ class _Meter:
             self.emit(events.Progress(_STEP, title, self.done, self.total))
 
 
-def _proof(package: Package) -> str:
-    """Return the key under which the store remembers that a file is this package."""
+def _memo(package: Package) -> str:
+    """Return the key under which the store remembers that the identity of a file was checked."""
     words = ("debian-package", package.key, package.version, package.sha256, str(package.size))
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
-def _altered(package: Package, root: Root, why: str) -> PiimageError:
+def _altered(package: Package, root: Root, reason: str) -> PiimageError:
     return PiimageError(
         "debian.package-altered",
-        f"what {root} has is not the package that was pinned: {why}",
+        f"the file in {root} is not the pinned package: {reason}",
         place=str(package),
-        hint="nothing of it was kept; use another mirror, or move the pin with "
+        hint="the file was not kept; use another mirror, or move the pin with "
         f"piimage lock --update {package.name}",
     )

@@ -1,4 +1,4 @@
-"""Verified package indexes of suites: fetched, checked down to each digest, kept in the store."""
+"""Verified package indexes of suites: fetched, checked by digest, kept in the store."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from piimage.run import Runner
 from piimage.store import Blob, Store
 
 _COMPRESSIONS: Final = (".xz", ".gz", "")
-_FORMAT: Final = "2"  # of catalogues kept in the store: raise it when their making changes
+_FORMAT: Final = "2"  # of the catalogues in the store; raise it if `catalogue.build` changes
 _STEP: Final = "debian-indexes"
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite and the components of it that may be used.
+    """A suite and its enabled components.
 
-    `automatic` is false for a suite like backports: its packages are taken only when they are
-    named (``name/suite``), or when such a package cannot do without them.
+    `automatic` is false for a suite like backports: its packages are used only if they are
+    requested (``name/suite``), or if a requested package needs them.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Index:
-    """What one suite offers for one architecture."""
+    """The packages of one suite for one architecture."""
 
     suite: Suite
     architecture: str
@@ -50,9 +50,9 @@ class Index:
 
 @dataclass(frozen=True)
 class Archive:
-    """Where indexes come from and how they are verified.
+    """The source of indexes, and the keyring that verifies them.
 
-    Without `mirrors` the indexes that the store has are used (--offline). `now` gives the time in
+    Without `mirrors` the indexes in the store are used (--offline). `now` returns the time in
     seconds; no output depends on it.
     """
 
@@ -72,25 +72,25 @@ class Archive:
     ) -> tuple[Index, ...]:
         """Return the verified indexes of `suites` for each of `architectures`.
 
-        `known` gives the date of each suite's index that was seen before (by a lock file): an
-        older one is refused, as is one older than the store's. Nothing that is refused is kept.
-        Raises PiimageError ``debian.index-*``, ``debian.no-such-component``,
-        ``debian.no-such-architecture``, ``debian.not-stored``, and what fetching raises.
+        `known` has the dates of suites' indexes in the lock file. An index older than that, or
+        older than the one in the store, is refused. A refused index is not kept. Raises
+        PiimageError ``debian.index-*``, ``debian.no-such-component``,
+        ``debian.no-such-architecture``, ``debian.not-stored``, and the errors of the transport.
         """
-        found: list[Index] = []
+        indexes: list[Index] = []
         for suite in suites:
             if self.mirrors is None:
                 signed = self._stored_release(suite)
-                found += [self._index(suite, name, signed) for name in architectures]
+                indexes += [self._index(suite, name, signed) for name in architectures]
                 continue
             text, signed = self._fetched_release(suite, self.mirrors, known.get(suite.name))
-            found += [self._index(suite, name, signed) for name in architectures]
-            # Only now, so that an offline run never finds a release without its indexes.
+            indexes += [self._index(suite, name, signed) for name in architectures]
+            # Only now, so that an offline run never has a release without its indexes.
             self._keep(suite, text)
-        return tuple(found)
+        return tuple(indexes)
 
     def _keep(self, suite: Suite, text: bytes) -> None:
-        """Keep the text that was signed, and with which keyring that was seen."""
+        """Keep the signed text, and the keyring that verified it."""
         outputs = {
             "": self.store.add_bytes(text),
             "keyring": self.store.add_bytes(self.keyring.read_bytes()),
@@ -106,7 +106,7 @@ class Archive:
         text = release.verify(self.runner, self.store, data, self.keyring, place)
         signed = release.parse(text, place)
         release.check_suite(signed, suite.name, place)
-        dates = [date for date in (known, self._seen(suite)) if date is not None]
+        dates = [date for date in (known, self._stored_date(suite)) if date is not None]
         now = datetime.fromtimestamp(self.now(), UTC)
         release.check_dates(signed, now, max(dates, default=None), place)
         return text, signed
@@ -115,16 +115,16 @@ class Archive:
         outputs = self.store.recall(_memo("Release", suite.name))
         keys = hashlib.sha256(self.keyring.read_bytes()).hexdigest()
         if outputs is None or outputs["keyring"].sha256 != keys:
-            raise _not_stored(f"an index of {suite.name} that this keyring's keys have signed")
+            raise _not_stored(f"an index of {suite.name} that this keyring has verified")
         signed = self._read(outputs, suite)
         if signed.valid_until and signed.valid_until.timestamp() < self.now():
             date = f"{signed.valid_until:%Y-%m-%d}"
             self.emit(
-                events.Warning(f"the stored index of {suite.name} was valid until {date} only")
+                events.Warning(f"the stored index of {suite.name} was only valid until {date}")
             )
         return signed
 
-    def _seen(self, suite: Suite) -> datetime | None:
+    def _stored_date(self, suite: Suite) -> datetime | None:
         """Return the date of the suite's index in the store."""
         outputs = self.store.recall(_memo("Release", suite.name))
         return None if outputs is None else self._read(outputs, suite).date
@@ -137,7 +137,7 @@ class Archive:
             raise InputError(
                 "debian.no-such-architecture",
                 f"{suite.name} has no packages for {architecture}",
-                hint=f"it has: {', '.join(signed.architectures)}",
+                hint=f"its architectures are {', '.join(signed.architectures)}",
             )
         parts = (self._catalogue(suite, part, architecture, signed) for part in suite.components)
         return Index(suite, architecture, signed, tuple(parts))
@@ -151,7 +151,7 @@ class Archive:
             raise InputError(
                 "debian.no-such-component",
                 f"{suite.name} has no component {component} for {architecture}",
-                hint=f"it has: {', '.join(signed.components)}",
+                hint=f"its components are {', '.join(signed.components)}",
             )
         blob = signed.files[stem + compression]
         memo = _memo("catalogue", _FORMAT, blob.sha256)
@@ -175,7 +175,7 @@ class Archive:
         try:
             self._download(suite, name, blob, f"{root}/{folder}/by-hash/SHA256/{blob.sha256}")
         except Absent:
-            # Some partial mirrors leave the by-hash folders out.
+            # Some partial mirrors have no by-hash folders.
             self._download(suite, name, blob, plain)
 
     def _download(self, suite: Suite, name: str, blob: Blob, url: str) -> None:
@@ -184,11 +184,11 @@ class Archive:
             for chunk in self.transport.chunks(url):
                 done += writer.write(chunk)
                 if done > blob.size:
-                    raise _altered(suite, name, f"it is longer than {blob.size} bytes")
+                    raise _altered(suite, name, f"it has more than {blob.size} bytes")
                 title = f"fetch the index of {suite.name}"
                 self.emit(events.Progress(_STEP, title, done, blob.size))
             if writer.blob() != blob:
-                raise _altered(suite, name, f"it hashes to {writer.blob().sha256}")
+                raise _altered(suite, name, f"its digest is {writer.blob().digest}")
             keep(blob)
 
     def _build(self, suite: Suite, blob: Blob, compression: str) -> Blob:
@@ -202,7 +202,7 @@ class Archive:
                     "debian.index-damaged",
                     f"the archive's index cannot be read: {error}",
                     place=suite.name,
-                    hint="nothing of it was kept; use another mirror",
+                    hint="the index was not kept; use another mirror",
                 ) from error
             return self.store.add_file(target)
 
@@ -211,19 +211,19 @@ def _memo(*words: str) -> str:
     return hashlib.sha256("\0".join(("debian", *words)).encode()).hexdigest()
 
 
-def _altered(suite: Suite, name: str, why: str) -> PiimageError:
+def _altered(suite: Suite, name: str, reason: str) -> PiimageError:
     return PiimageError(
         "debian.index-altered",
-        f"{name} is not the file that the signed index names: {why}",
+        f"{name} is not the file that the signed index lists: {reason}",
         place=suite.name,
-        hint="nothing of it was kept; try again in some minutes, and if it stays so, use another "
-        "mirror",
+        hint="the file was not kept; try again in some minutes, and if the error remains, use "
+        "another mirror",
     )
 
 
-def _not_stored(what: str) -> PiimageError:
+def _not_stored(index: str) -> PiimageError:
     return PiimageError(
         "debian.not-stored",
-        f"{what} is not in the store",
-        hint="run it once without --offline",
+        f"the store does not have {index}",
+        hint="run the command once without --offline",
     )

@@ -1,6 +1,6 @@
-"""Which archives packages come from: the user's choice, else this host's own apt sources.
+"""The archives that packages are fetched from: the user's choice, or else the host's apt sources.
 
-No archive's address is written down in piimage. Credentials in an address are used, never shown.
+piimage contains no address of an archive. Credentials in an address are used, but never shown.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from piimage.errors import InputError
 
 _SCHEMES: Final = ("http", "https", "file")
 _USAGE: Final = (
-    "give the root of a Debian archive (the folder that has dists and pool), and after a comma "
-    "that of the security archive: --mirror URL[,URL] or PIIMAGE_MIRROR"
+    "give the root of a Debian archive (the folder with dists and pool), optionally followed by a "
+    "comma and the root of the security archive: --mirror URL[,URL] or PIIMAGE_MIRROR"
 )
 
 
@@ -29,58 +29,58 @@ class Root:
     url: str = field(repr=False)
 
     def __str__(self) -> str:
-        return shown(self.url)
+        return without_credentials(self.url)
 
     def at(self, path: str) -> str:
-        """Return the address of `path` below the root."""
+        """Return the URL of `path` below the root."""
         return f"{self.url}/{path}"
 
 
 @dataclass(frozen=True)
 class Mirrors:
-    """Where the main archive and the security archive are fetched from."""
+    """The main archive and the security archive."""
 
     main: Root
     security: Root
 
     def of(self, suite: str) -> Root:
-        """Return the archive that holds `suite`: Debian keeps NAME-security in its own."""
+        """Return the archive of `suite`: Debian keeps NAME-security in an archive of its own."""
         return self.security if is_security(suite) else self.main
 
 
 def is_security(suite: str) -> bool:
-    """Say whether `suite` lies in the security archive."""
+    """Return whether `suite` is in the security archive."""
     return suite.endswith("-security")
 
 
-def shown(url: str) -> str:
+def without_credentials(url: str) -> str:
     """Return `url` without user and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def choose(explicit: str | None, host: Path = Path("/")) -> Mirrors:
-    """Return the archives to use: `explicit` (``MAIN[,SECURITY]``), else those of this host.
+    """Return the archives to use: `explicit` (``MAIN[,SECURITY]``), or else those of this host.
 
-    `host` is the root folder of the host's file system. Without SECURITY, the sibling folder
-    ``debian-security`` of a MAIN that ends in ``debian`` is meant, and MAIN itself otherwise.
-    Raises InputError ``debian.bad-mirror`` for what is no address, and ``debian.no-mirror`` when
-    nothing is said and the host is not Debian or has no usable source.
+    `host` is the root folder of the host's file system. The default of SECURITY is the sibling
+    folder ``debian-security`` if MAIN ends in ``debian``, and MAIN otherwise. Raises InputError
+    ``debian.bad-mirror`` for an invalid URL, and ``debian.no-mirror`` if `explicit` is empty and
+    the host is not Debian or has no usable source.
     """
     if explicit:
         return _explicit(explicit)
-    found = _of_host(host)
-    if found is None:
+    mirrors = _of_host(host)
+    if mirrors is None:
         raise InputError(
             "debian.no-mirror",
-            "this host's apt sources name no Debian archive to fetch packages from",
+            "the apt sources of this host do not name a Debian archive",
             hint=_USAGE,
         )
-    return found
+    return mirrors
 
 
 def root(url: str) -> Root:
-    """Return the archive root at `url`, an address or a local folder.
+    """Return the archive root at `url`, a URL or a local folder.
 
     Raises InputError ``debian.bad-mirror``.
     """
@@ -95,7 +95,7 @@ def root(url: str) -> Root:
     if not usable:
         raise InputError(
             "debian.bad-mirror",
-            f"{_guarded(text)!r} is not the address of an archive",
+            f"{_without_password(text)!r} is not the URL of an archive",
             hint=_USAGE,
         )
     return Root(text)
@@ -104,12 +104,12 @@ def root(url: str) -> Root:
 def _usable(parts: SplitResult) -> bool:
     if parts.scheme not in _SCHEMES or parts.query or parts.fragment:
         return False
-    _ = parts.port  # raises ValueError when it is no number
+    _ = parts.port  # raises ValueError if the port is not a number
     return bool(parts.path) if parts.scheme == "file" else bool(parts.hostname)
 
 
-def _guarded(text: str) -> str:
-    """Hide what could be a password in text that is no proper address."""
+def _without_password(text: str) -> str:
+    """Hide a possible password in text that is not a valid URL."""
     return re.sub(r"[^/]*@", "***@", text)
 
 
@@ -146,10 +146,10 @@ def _of_host(host: Path) -> Mirrors | None:
 
 
 def _best(sources: list[_Source], suites: tuple[str, ...], codename: str) -> str | None:
-    """Return the root most likely to be Debian's own among those that have one of `suites`.
+    """Return the root that is most likely Debian's own, of those that have one of `suites`.
 
-    Others (vendors, the Raspberry Pi archive) use Debian's code names too, but neither have
-    CODENAME-updates nor are signed by Debian's keyring. A wrong guess is refused by gpgv later.
+    Other archives (of vendors, of Raspberry Pi) use Debian's code names too, but they do not have
+    CODENAME-updates and are not signed by Debian's keyring. gpgv refuses a wrong guess later.
     """
     updated = {source.url for source in sources if source.suite == f"{codename}-updates"}
 
@@ -157,8 +157,8 @@ def _best(sources: list[_Source], suites: tuple[str, ...], codename: str) -> str
         named = urlsplit(source.url).path.rstrip("/").endswith(("/debian", "/debian-security"))
         return 4 * (source.url in updated) + 2 * ("debian-archive" in source.signed_by) + 1 * named
 
-    fitting = [source for source in sources if source.suite in suites]
-    return max(fitting, key=score).url.rstrip("/") if fitting else None
+    matching = [source for source in sources if source.suite in suites]
+    return max(matching, key=score).url.rstrip("/") if matching else None
 
 
 def _os_release(path: Path) -> Mapping[str, str]:
@@ -192,7 +192,7 @@ def _one_line(text: str, host: Path) -> Iterator[_Source]:
         if match := line_form.match(line.strip()):
             options, uri, suite, components = match.groups()
             if "main" in components.partition("#")[0].split():
-                for url in _addresses(uri, host):
+                for url in _urls(uri, host):
                     yield _Source(url, suite, options or "")
 
 
@@ -202,18 +202,18 @@ def _deb822(text: str, host: Path) -> Iterator[_Source]:
         try:
             fields = paragraph(block)
         except ValueError:
-            continue  # apt itself will have complained
+            continue  # apt itself reports this
         enabled = fields.get("enabled", "yes").lower() not in ("no", "false", "off", "0")
-        wanted = "deb" in fields.get("types", "").split()
-        if enabled and wanted and "main" in fields.get("components", "").split():
+        binary = "deb" in fields.get("types", "").split()
+        if enabled and binary and "main" in fields.get("components", "").split():
             for uri in fields.get("uris", "").split():
                 for suite in fields.get("suites", "").split():
-                    for url in _addresses(uri, host):
+                    for url in _urls(uri, host):
                         yield _Source(url, suite, fields.get("signed-by", ""))
 
 
-def _addresses(uri: str, host: Path) -> Iterator[str]:
-    """Give the address in `uri`, or those in the list that ``mirror+file:`` points to."""
+def _urls(uri: str, host: Path) -> Iterator[str]:
+    """Yield `uri`, or the URLs in the list that a ``mirror+file:`` URI points to."""
     if not uri.startswith(("mirror+file:", "mirror:file:")):
         yield uri
         return

@@ -9,12 +9,12 @@ from piimage.store import Blob
 
 @dataclass(frozen=True)
 class Package:
-    """A .deb: what it is, where it lies in the archive, and the digest that it must have.
+    """A .deb: its identity, its path in the archive, and the expected digest.
 
     `path` is relative to the archive's root (``pool/main/b/busybox/...``); `suite` is the suite
-    whose index listed it, which also says in which archive it lies; `source` and `source_version`
-    name the source package that it was built from. Maintainer, home page and description are not
-    pinned: they are read from the .deb itself (`deb.control_fields`).
+    whose index lists the package, and implies the archive; `source` and `source_version` name the
+    source package. Maintainer, home page and description are not pinned: they are read from the
+    .deb itself (`deb.control_fields`).
     """
 
     name: str
@@ -29,12 +29,12 @@ class Package:
 
     @property
     def blob(self) -> Blob:
-        """The file's content, for the store."""
+        """The content of the .deb, for the store."""
         return Blob(self.sha256, self.size)
 
     @property
     def key(self) -> str:
-        """Name and architecture, as dpkg writes them: unique within a lock."""
+        """``name:architecture``, as in dpkg: unique in a lock."""
         return f"{self.name}:{self.architecture}"
 
     @property

@@ -1,4 +1,4 @@
-"""Why packages cannot be installed together, in one readable paragraph."""
+"""The reason why packages cannot be installed together, in one readable paragraph."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from piimage.errors import PiimageError
 
 
 def explain(
-    found: Iterable[Any], of_id: Mapping[int, Candidate], texts: Mapping[int, str], root: str
+    problems: Iterable[Any], of_id: Mapping[int, Candidate], texts: Mapping[int, str], root: str
 ) -> PiimageError:
-    """Return the error for what libsolv found.
+    """Return the error for the `problems` of libsolv.
 
-    `of_id` gives the candidate of each solvable, `texts` each dependency as Debian writes it.
+    `of_id` maps solvables to candidates, `texts` dependencies to Debian's notation.
     """
     sentences = dict.fromkeys(
-        sentence for problem in found for sentence in _sentences(problem, of_id, texts)
+        sentence for problem in problems for sentence in _sentences(problem, of_id, texts)
     )
     return PiimageError(
         "debian.conflict",
         f"these packages cannot be installed together: {'; '.join(sentences)}",
         place=root,
-        hint="leave one of them out, or ask for another version (name=version, name/suite)",
+        hint="leave one of them out, or request another version (name=version, name/suite)",
     )
 
 
@@ -36,22 +36,22 @@ def _sentences(
 ) -> Iterator[str]:
     for rule in problem.findallproblemrules():
         info = rule.info()
-        one = str(of_id[info.solvable.id]) if info.solvable else "the root"
+        package = str(of_id[info.solvable.id]) if info.solvable else "the root"
         other = str(of_id[info.othersolvable.id]) if info.othersolvable else "another"
-        what = texts.get(info.dep_id, str(info.dep) if info.dep else "")
+        dependency = texts.get(info.dep_id, str(info.dep) if info.dep else "")
         kind = info.type
         if kind == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-            yield f"{one} depends on {what}, which nothing in the archive satisfies"
+            yield f"{package} depends on {dependency}, which no package in the archive satisfies"
         elif kind == solv.Solver.SOLVER_RULE_PKG_REQUIRES:
-            yield f"{one} depends on {what}"
+            yield f"{package} depends on {dependency}"
         elif kind in (
             solv.Solver.SOLVER_RULE_PKG_CONFLICTS,
             solv.Solver.SOLVER_RULE_PKG_SELF_CONFLICT,
         ):
-            yield f"{one} conflicts with {what} ({other})"
+            yield f"{package} conflicts with {dependency} ({other})"
         elif kind == solv.Solver.SOLVER_RULE_PKG_SAME_NAME:
-            yield f"{one} and {other} are two versions of one package"
+            yield f"{package} and {other} are two versions of one package"
         elif kind == solv.Solver.SOLVER_RULE_JOB:
-            yield f"{what or info.problemstr()} is asked for"
+            yield f"{dependency or info.problemstr()} is requested"
         else:
             yield str(info.problemstr())

@@ -11,13 +11,13 @@ _FORM: Final = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9+.-]*)(?::([a-z0-9-]+))?"
     r"\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([A-Za-z0-9][^\s()]*)\s*\))?"
 )
-_OLD: Final = {"<": "<=", ">": ">="}  # what the two obsolete signs always meant
+_OBSOLETE: Final = {"<": "<=", ">": ">="}  # the obsolete signs mean "or equal"
 _SAME: Final = ("", "any", "native")
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A package by name, perhaps of certain versions; `sign` is empty where any will do."""
+    """A package by name, and its permitted versions; `sign` is empty if any version will do."""
 
     name: str
     sign: str = ""
@@ -33,10 +33,10 @@ Alternatives = tuple[Relation, ...]
 
 @functools.lru_cache(maxsize=1 << 13)
 def parse(field: str, architecture: str) -> tuple[Alternatives, ...]:
-    """Return the dependencies in `field`, as they are for packages of `architecture`.
+    """Return the dependencies in `field` of a package of `architecture`.
 
-    A relation to a package of another architecture can never hold in a root of one architecture:
-    it keeps the architecture in its name, which no package bears. Raises ValueError.
+    A relation to another architecture cannot be satisfied in a root of one architecture: it keeps
+    the architecture in its name, which no package has. Raises ValueError.
     """
     groups = (group.strip() for group in field.split(","))
     return tuple(
@@ -49,8 +49,8 @@ def parse(field: str, architecture: str) -> tuple[Alternatives, ...]:
 def _relation(text: str, architecture: str) -> Relation:
     match = _FORM.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no relation to a package")
+        raise ValueError(f"{text!r} is not a relation to a package")
     name, qualifier, sign, version = match.groups(default="")
     if qualifier not in (*_SAME, architecture):
         name = f"{name}:{qualifier}"
-    return Relation(name, _OLD.get(sign, sign), version)
+    return Relation(name, _OBSOLETE.get(sign, sign), version)

@@ -22,19 +22,19 @@ KEYRINGS: Final = (
     "usr/share/keyrings/debian-archive-keyring.pgp",
 )
 MAX_RELEASE: Final = 4 << 20
-# A host's clock may be wrong by a time zone, an archive's Date by a few seconds.
+# The clock of a host may be wrong by a time zone, the Date of an archive by a few seconds.
 _CLOCK_SKEW: Final = timedelta(days=1)
 _ENTRY: Final = re.compile(r"([0-9a-f]{64})\s+(\d+)\s+(\S+)")
 _STATUS: Final = "[GNUPG:] "
-_SPOILT: Final = frozenset({"BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG"})
+_BAD: Final = frozenset({"BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG"})
 
 
 @dataclass(frozen=True)
 class Release:
-    """What a signed InRelease says of its suite.
+    """The fields of a signed InRelease file.
 
-    `names` are the suite's and the code name; `files` gives the index files by their path below
-    ``dists/SUITE``; `sha256` is the digest of the InRelease file itself.
+    `names` are the code name and the suite's name; `files` has the index files by their path below
+    ``dists/SUITE``; `sha256` is the digest of the signed text.
     """
 
     names: tuple[str, ...]
@@ -48,36 +48,35 @@ class Release:
 
 
 def keyring(explicit: Path | None = None, host: Path = Path("/")) -> Path:
-    """Return the keyring with the archive's keys: `explicit`, else Debian's on this host.
+    """Return the keyring with the archive's keys: `explicit`, or else Debian's on this host.
 
     Raises PiimageError ``debian.no-keyring``.
     """
-    places = [explicit] if explicit else [host / name for name in KEYRINGS]
-    for place in places:
-        if place.is_file():
-            return place
+    paths = [explicit] if explicit else [host / name for name in KEYRINGS]
+    for path in paths:
+        if path.is_file():
+            return path
     raise PiimageError(
         "debian.no-keyring",
-        "the keys that sign Debian's archive are not on this host",
-        place=str(places[0]),
-        hint="install them with: apt-get install debian-archive-keyring, or name a keyring file "
-        "with --keyring",
+        "the keyring of Debian's archive is not on this host",
+        place=str(paths[0]),
+        hint="install it with: apt-get install debian-archive-keyring, or name a keyring file with "
+        "--keyring",
     )
 
 
 def verify(runner: Runner, store: Store, data: bytes, keys: Path, place: str) -> bytes:
-    """Return the text in `data`, an InRelease file, that a key in the keyring `keys` signed.
+    """Return the text in `data`, an InRelease file, that a key in the keyring `keys` has signed.
 
-    What stands around that text comes from nobody and is lost here. Raises PiimageError
-    ``debian.index-unsigned``, ``debian.index-signature``, ``debian.index-unknown-key``,
-    ``debian.index-damaged``.
+    Text outside of the signed text is dropped. Raises PiimageError ``debian.index-unsigned``,
+    ``debian.index-signature``, ``debian.index-unknown-key``, ``debian.index-damaged``.
     """
     if b"-----BEGIN PGP SIGNATURE-----" not in data:
         raise PiimageError(
             "debian.index-unsigned",
             "the archive's index is not signed",
             place=place,
-            hint="use a mirror of Debian's archive; what has no signature is never used",
+            hint="use a mirror of Debian's archive; piimage never uses an unsigned index",
         )
     with store.scratch() as folder:
         signed, plain = folder / "InRelease", folder / "Release"
@@ -85,17 +84,17 @@ def verify(runner: Runner, store: Store, data: bytes, keys: Path, place: str) ->
         argv = ("gpgv", "--homedir", folder, "--weak-digest", "SHA1", "--status-fd", "1")
         files = ("--keyring", keys.absolute(), "--output", plain, signed)
         done = runner.run((*argv, *files), accept=(0, 1, 2))
-        _judge(done.text, done.stderr.decode(errors="replace"), place)
+        _check_status(done.text, done.stderr.decode(errors="replace"), place)
         try:
             return plain.read_bytes()
         except OSError as error:
             raise _damaged(place, str(error)) from error
 
 
-def _judge(status: str, said: str, place: str) -> None:
-    """Accept one good signature if none is bad.
+def _check_status(status: str, log: str, place: str) -> None:
+    """Accept gpgv's `status` if it has a good signature and no bad one.
 
-    Others may be by keys that this host does not know yet, or that have expired since.
+    Further signatures may be made by keys that this host does not know, or that have expired.
     """
     lines = [
         line.removeprefix(_STATUS).split()
@@ -106,30 +105,29 @@ def _judge(status: str, said: str, place: str) -> None:
     if "BADSIG" not in words and {"GOODSIG", "VALIDSIG"} <= words:
         return
     unknown = sorted({line[1] for line in lines if len(line) > 1 and line[0] == "NO_PUBKEY"})
-    if unknown and not words & _SPOILT:
+    if unknown and not words & _BAD:
         raise PiimageError(
             "debian.index-unknown-key",
-            f"the archive's index is signed with keys that this host does not know: "
-            f"{', '.join(unknown)}",
+            f"the archive's index is signed with unknown keys: {', '.join(unknown)}",
             place=place,
-            hint="bring the keyring up to date (apt-get install debian-archive-keyring), or name "
-            "one that has them with --keyring",
+            hint="update the keyring (apt-get install debian-archive-keyring), or name a keyring "
+            "that has these keys with --keyring",
         )
     raise PiimageError(
         "debian.index-signature",
-        f"the signature of the archive's index is not good: {_last(said)}",
+        f"the signature of the archive's index is invalid: {_last_line(log)}",
         place=place,
-        hint="nothing of it was kept; try again, and if it stays so, use another mirror",
+        hint="the index was not kept; try again, and if the error remains, use another mirror",
     )
 
 
-def _last(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()]
+def _last_line(log: str) -> str:
+    lines = [line for line in log.splitlines() if line.strip()]
     return lines[-1].removeprefix("gpgv: ") if lines else "gpgv gave no reason"
 
 
 def parse(signed: bytes, place: str) -> Release:
-    """Return what `signed`, a text that `verify` gave out, says (``debian.index-damaged``)."""
+    """Parse `signed`, a text from `verify`; raises PiimageError ``debian.index-damaged``."""
     try:
         fields = paragraph(signed.decode())
         return Release(
@@ -164,46 +162,45 @@ def check_suite(release: Release, suite: str, place: str) -> None:
             "debian.index-suite",
             f"this is the index of {' or '.join(release.names) or 'no suite'}, not of {suite}",
             place=place,
-            hint="use another mirror: this one mixes suites up",
+            hint="use another mirror: this mirror confuses suites",
         )
 
 
 def check_dates(release: Release, now: datetime, not_before: datetime | None, place: str) -> None:
-    """Refuse an index that is too old to be trusted, or not yet possible.
+    """Refuse an index that is expired, dated in the future, or older than `not_before`.
 
-    Raises PiimageError ``debian.index-expired`` past its Valid-Until, ``debian.index-future``,
-    and ``debian.index-rollback`` when it is older than one seen before (`not_before`).
+    Raises PiimageError ``debian.index-expired`` (by its Valid-Until), ``debian.index-future``,
+    ``debian.index-rollback``.
     """
     if release.valid_until is not None and release.valid_until < now:
         raise PiimageError(
             "debian.index-expired",
             f"the archive's index was valid until {release.valid_until:%Y-%m-%d %H:%M} UTC",
             place=place,
-            hint="use another mirror: this one is no longer kept up to date (or set this host's "
-            "clock right)",
+            hint="use another mirror: this mirror is out of date; or correct this host's clock",
         )
     if release.date > now + _CLOCK_SKEW:
         raise PiimageError(
             "debian.index-future",
-            f"the archive's index is of {release.date:%Y-%m-%d %H:%M} UTC, which is yet to come",
+            f"the archive's index is dated {release.date:%Y-%m-%d %H:%M} UTC, in the future",
             place=place,
-            hint="set this host's clock right",
+            hint="correct this host's clock",
         )
     if not_before is not None and release.date < not_before:
         raise PiimageError(
             "debian.index-rollback",
-            f"the archive's index is of {release.date:%Y-%m-%d %H:%M} UTC, older than that of "
-            f"{not_before:%Y-%m-%d %H:%M} UTC which was seen before",
+            f"the archive's index is dated {release.date:%Y-%m-%d %H:%M} UTC, older than the known "
+            f"index of {not_before:%Y-%m-%d %H:%M} UTC",
             place=place,
-            hint="the mirror is behind or was tampered with: use another; if an older state is "
-            "meant, use another store (PIIMAGE_STORE) and no lock file",
+            hint="use another mirror: this mirror is out of date or was tampered with; to go back "
+            "on purpose, use another store (PIIMAGE_STORE) and no lock file",
         )
 
 
-def _damaged(place: str, why: str) -> PiimageError:
+def _damaged(place: str, reason: str) -> PiimageError:
     return PiimageError(
         "debian.index-damaged",
-        f"the archive's index cannot be read: {why}",
+        f"the archive's index cannot be read: {reason}",
         place=place,
-        hint="nothing of it was kept; use another mirror",
+        hint="the index was not kept; use another mirror",
     )

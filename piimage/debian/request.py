@@ -1,4 +1,4 @@
-"""What is asked of the archive."""
+"""Requests for packages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Request:
-    """The packages that one root asks for.
+    """The packages requested for one root.
 
-    `root` names it ("system", "kernel", "service/hello_world"). Each of `packages` is ``name``,
-    ``name=version`` or ``name/suite``. Those in `without` are taken as satisfied and left out,
-    with what only they would need.
+    `root` is its name ("system", "kernel", "service/hello_world"). Each of `packages` is ``name``,
+    ``name=version`` or ``name/suite``. Dependencies on the packages in `without` count as
+    satisfied: these packages, and dependencies of theirs alone, are not installed.
     """
 
     root: str

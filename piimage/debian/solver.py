@@ -1,8 +1,7 @@
-"""Which packages a root file system needs: libsolv decides, by Debian's rules.
+"""The resolution of packages for root file systems: libsolv, with Debian's rules.
 
-libsolv's Python wheel knows only RPM's version order. So every version that the packages at hand
-mention is replaced by its rank among them, worked out by Debian's order, and libsolv compares
-plain numbers.
+libsolv's Python wheel knows only RPM's version order. Therefore each version in the packages and
+their relations is replaced by its rank in Debian's order, and libsolv compares plain numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from piimage.debian.universe import (
 from piimage.errors import InputError, PiimageError, raise_all
 
 _ROUNDS: Final = 8
-_LEVELS: Final = (100, 500, 990)  # libsolv's priority of each level; apt's numbers
+_LEVELS: Final = (100, 500, 990)  # libsolv's priority of each level, with apt's numbers
 _SIGNS: Final = {
     "=": solv.REL_EQ,
     "<<": solv.REL_LT,
@@ -49,8 +48,8 @@ class Resolution:
     @property
     def packages(self) -> tuple[Package, ...]:
         """Every package once, sorted by name and architecture."""
-        found = {package.key: package for packages in self.roots.values() for package in packages}
-        return tuple(package for _, package in sorted(found.items()))
+        by_key = {package.key: package for packages in self.roots.values() for package in packages}
+        return tuple(package for _, package in sorted(by_key.items()))
 
 
 def resolve(
@@ -59,35 +58,35 @@ def resolve(
     preferred: Mapping[str, str] = MappingProxyType({}),
     departed: Sequence[Candidate] = (),
 ) -> Resolution:
-    """Return the packages that each of `requests` needs, recommended ones left out.
+    """Return the packages that each of `requests` needs, without recommended packages.
 
-    One version of a package is used in all roots of an architecture. `preferred` gives a version
-    for ``name:architecture`` that is kept where the dependencies permit, `departed` such packages
-    that no index lists any more. Of alternatives the first is preferred, of the providers of a
-    virtual package the one of the highest Debian priority, then the first by name.
+    All roots of an architecture use the same version of a package. `preferred` maps
+    ``name:architecture`` to a version that is kept if the dependencies permit; `departed` are such
+    packages that no index lists any more. The first alternative is preferred; of the providers of
+    a virtual package, the one with the highest Debian priority, then the first by name.
 
     Raises InputError ``debian.bad-request``, ``debian.unknown-package``,
     ``debian.unknown-version``, ``debian.virtual-package``, ``debian.two-versions``, and
-    PiimageError ``debian.conflict``; all at once where there are several.
+    PiimageError ``debian.conflict``; several errors at once.
     """
     roots: dict[str, tuple[Package, ...]] = {}
-    chosen: dict[str, str] = {}  # versions of packages for all architectures
+    chosen: dict[str, str] = {}  # versions of the packages of architecture "all"
     for architecture in dict.fromkeys(request.architecture for request in requests):
         own = [request for request in requests if request.architecture == architecture]
-        keys = (architecture, "all")
-        wanted = {
+        suffixes = (architecture, "all")
+        versions_kept = {
             name: version
             for key, version in {**preferred, **chosen}.items()
             for name, _, suffix in [key.partition(":")]
-            if suffix in keys
+            if suffix in suffixes
         }
-        fitting = [found for found in departed if found.package.architecture in keys]
-        with Universe(indexes, architecture, wanted, fitting) as universe:
-            found = _Resolver(universe, own).resolve()
-        roots |= found
+        own_departed = [c for c in departed if c.package.architecture in suffixes]
+        with Universe(indexes, architecture, versions_kept, own_departed) as universe:
+            resolved = _Resolver(universe, own).resolve()
+        roots |= resolved
         chosen |= {
             package.key: package.version
-            for packages in found.values()
+            for packages in resolved.values()
             for package in packages
             if package.architecture == "all"
         }
@@ -95,111 +94,112 @@ def resolve(
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """One asked package, taken apart."""
+class _Requested:
+    """One requested package: its name and its permitted versions."""
 
     name: str
     choice: Choice
 
 
 class _Resolver:
-    """Resolves the roots of one architecture, so that they agree on versions."""
+    """Resolves the roots of one architecture to the same versions of packages."""
 
     def __init__(self, universe: Universe, requests: Sequence[Request]) -> None:
         self._universe = universe
         self._requests = requests
 
     def resolve(self) -> dict[str, tuple[Package, ...]]:
-        wishes = {
-            request.root: [_wish(text, request.root) for text in request.packages]
+        requested = {
+            request.root: [_parse_request(text, request.root) for text in request.packages]
             for request in self._requests
         }
         raise_all(
             error
-            for root, asked in wishes.items()
-            for wish in asked
-            if (error := self._refusal(wish, root)) is not None
+            for root, packages in requested.items()
+            for package in packages
+            if (error := self._refusal(package, root)) is not None
         )
-        choices: Mapping[str, Choice] = self._choices(wishes)
-        found = self._each(wishes, choices)
-        while split := _split(found):
-            choices, found = self._joined(wishes, choices, *min(split.items()))
-        return {root: _sorted(packages) for root, packages in found.items()}
+        choices: Mapping[str, Choice] = self._choices(requested)
+        chosen = self._solve_roots(requested, choices)
+        while different := _different_versions(chosen):
+            choices, chosen = self._unify(requested, choices, *min(different.items()))
+        return {root: _sorted(candidates) for root, candidates in chosen.items()}
 
-    def _joined(
+    def _unify(
         self,
-        wishes: Mapping[str, list[_Wish]],
+        requested: Mapping[str, list[_Requested]],
         choices: Mapping[str, Choice],
         name: str,
         chosen: Iterable[str],
     ) -> tuple[Mapping[str, Choice], dict[str, list[Candidate]]]:
-        """Settle on one of the `chosen` versions of the package `name` for all roots."""
+        """Solve all roots with the highest of the `chosen` versions of `name` that suits all."""
         for version in sorted(chosen, key=versions.key, reverse=True):
-            settled = {**choices, name: Choice(version)}
+            unified = {**choices, name: Choice(version)}
             try:
-                return settled, self._each(wishes, settled)
+                return unified, self._solve_roots(requested, unified)
             except PiimageError:
                 continue
         raise _two_versions(name)
 
-    def _each(
-        self, wishes: Mapping[str, list[_Wish]], choices: Mapping[str, Choice]
+    def _solve_roots(
+        self, requested: Mapping[str, list[_Requested]], choices: Mapping[str, Choice]
     ) -> dict[str, list[Candidate]]:
-        found: dict[str, list[Candidate]] = {}
+        chosen: dict[str, list[Candidate]] = {}
         errors: list[PiimageError] = []
         for request in self._requests:
-            names = [wish.name for wish in wishes[request.root]]
+            names = [package.name for package in requested[request.root]]
             without = [name for name in request.without if name not in names]
             assumed = assumed_names(self._universe, without) - set(names)
             closure = Closure(self._universe, choices, assumed)
             closure.grow(names)
             try:
-                found[request.root] = _solve(closure, names, request.root)
+                chosen[request.root] = _solve(closure, names, request.root)
             except PiimageError as error:
                 errors.append(error)
         raise_all(errors)
-        return found
+        return chosen
 
-    def _choices(self, wishes: Mapping[str, list[_Wish]]) -> dict[str, Choice]:
+    def _choices(self, requested: Mapping[str, list[_Requested]]) -> dict[str, Choice]:
         choices: dict[str, Choice] = {}
-        for asked in wishes.values():
-            for wish in asked:
-                if wish.choice == Choice():
+        for packages in requested.values():
+            for package in packages:
+                if package.choice == Choice():
                     continue
-                if choices.setdefault(wish.name, wish.choice) != wish.choice:
-                    raise _two_versions(wish.name)
+                if choices.setdefault(package.name, package.choice) != package.choice:
+                    raise _two_versions(package.name)
         return choices
 
-    def _refusal(self, wish: _Wish, root: str) -> PiimageError | None:
-        candidates = self._universe.named(wish.name)
-        if any(wish.choice.allows(found.package) for found in candidates):
+    def _refusal(self, requested: _Requested, root: str) -> PiimageError | None:
+        name, choice = requested.name, requested.choice
+        packages = [candidate.package for candidate in self._universe.named(name)]
+        if any(choice.allows(package) for package in packages):
             return None
-        if candidates:
-            there = (f"{found.package.version} ({found.package.suite})" for found in candidates)
+        if packages:
+            available = (f"{package.version} ({package.suite})" for package in packages)
             return InputError(
                 "debian.unknown-version",
-                f"{wish.name} is not in the archive as {wish.choice.version or wish.choice.suite}",
+                f"the archive does not have {name} in {choice.version or choice.suite}",
                 place=root,
-                hint=f"it is there as {', '.join(there)}",
+                hint=f"it has {', '.join(available)}",
             )
-        if providers := sorted({str(f.package.name) for f in self._universe.providing(wish.name)}):
+        if providers := sorted({c.package.name for c in self._universe.providing(name)}):
             return InputError(
                 "debian.virtual-package",
-                f"{wish.name} is a virtual package",
+                f"{name} is a virtual package",
                 place=root,
-                hint=f"ask for one that provides it: {', '.join(providers[:5])}",
+                hint=f"request a package that provides it: {', '.join(providers[:5])}",
             )
-        near = self._universe.similar(wish.name)
-        hint = f"did you mean {' or '.join(near)}?" if near else "check the name and the components"
+        similar = self._universe.similar(name)
+        question = f"did you mean {' or '.join(similar)}?"
         return InputError(
             "debian.unknown-package",
-            f"there is no package {wish.name} for {self._universe.architecture}",
+            f"there is no package {name} for {self._universe.architecture}",
             place=root,
-            hint=hint,
+            hint=question if similar else "check the name and the components",
         )
 
 
-def _wish(text: str, root: str) -> _Wish:
+def _parse_request(text: str, root: str) -> _Requested:
     name, equals, version = text.partition("=")
     suite = ""
     if not equals:
@@ -212,35 +212,36 @@ def _wish(text: str, root: str) -> _Wish:
             place=root,
             hint="write name, name=version or name/suite",
         )
-    return _Wish(name, Choice(version, suite))
+    return _Requested(name, Choice(version, suite))
 
 
-def _split(found: Mapping[str, Iterable[Candidate]]) -> dict[str, list[str]]:
-    """Return the packages of which several versions were chosen, with these."""
-    chosen: dict[str, set[str]] = defaultdict(set)
-    for candidates in found.values():
+def _different_versions(chosen: Mapping[str, Iterable[Candidate]]) -> dict[str, list[str]]:
+    """Return the versions of the packages that have more than one version in the roots."""
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for candidates in chosen.values():
         for candidate in candidates:
-            chosen[candidate.package.name].add(candidate.package.version)
-    return {name: sorted(several) for name, several in chosen.items() if len(several) > 1}
+            by_name[candidate.package.name].add(candidate.package.version)
+    return {name: sorted(several) for name, several in by_name.items() if len(several) > 1}
 
 
 def _two_versions(name: str) -> PiimageError:
     return InputError(
         "debian.two-versions",
         f"the roots need different versions of {name}",
-        hint="ask for the same version (name=version or name/suite) everywhere",
+        hint="request the same version (name=version or name/suite) everywhere",
     )
 
 
 def _sorted(candidates: Iterable[Candidate]) -> tuple[Package, ...]:
-    return tuple(sorted((found.package for found in candidates), key=lambda found: found.name))
+    packages = (candidate.package for candidate in candidates)
+    return tuple(sorted(packages, key=lambda package: package.name))
 
 
 def _solve(closure: Closure, names: Sequence[str], root: str) -> list[Candidate]:
-    """Solve again until the preferences are those of the packages that are chosen.
+    """Solve repeatedly, until the preferences are those of the chosen packages.
 
-    At first all candidates have a say; but what a package that is not taken would prefer (another
-    version of the kernel, say) must not count.
+    The first round uses the preferences of all candidates, but those of a package that is not
+    chosen (such as another version of the kernel) must not count.
     """
     problem = _Problem(closure)
     chosen = list(closure.candidates)
@@ -251,9 +252,9 @@ def _solve(closure: Closure, names: Sequence[str], root: str) -> list[Candidate]
             break
         solver = problem.pool.Solver()
         solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 1)
-        found = solver.solve(problem.jobs(names, favored))
-        if found:
-            raise problems.explain(found, problem.of_id, problem.texts, root)
+        conflicts = solver.solve(problem.jobs(names, favored))
+        if conflicts:
+            raise problems.explain(conflicts, problem.of_id, problem.texts, root)
         chosen = [problem.of_id[solvable.id] for solvable in solver.transaction().newsolvables()]
     return chosen
 
@@ -274,11 +275,11 @@ class _Problem:
         self.pool.createwhatprovides()
 
     def jobs(self, names: Sequence[str], favored: Sequence[str]) -> list[Any]:
-        """Ask for `names`, and favour some; in libsolv the last favour weighs most."""
+        """Return the jobs that install `names` and favour `favored`; the last has most weight."""
         install = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_SOLVABLE_NAME
         favor = solv.Job.SOLVER_FAVOR | solv.Job.SOLVER_SOLVABLE_NAME
-        wanted = [self.pool.Job(install, self.pool.str2id(name)) for name in names]
-        return wanted + [self.pool.Job(favor, self.pool.str2id(name)) for name in favored]
+        jobs = [self.pool.Job(install, self.pool.str2id(name)) for name in names]
+        return jobs + [self.pool.Job(favor, self.pool.str2id(name)) for name in favored]
 
     def _repo(self, level: int) -> Any:  # noqa: ANN401  # the bindings have no types
         repo = self.pool.add_repo(str(level))
@@ -299,7 +300,7 @@ class _Problem:
         for group in self.closure.groups(candidate):
             solvable.add_requires(self._any(group))
         for conflict in candidate.conflicts:
-            # Nothing conflicts with itself, even by a name that it provides (Policy 7.6.2).
+            # A package may conflict with a name that it provides itself (Policy 7.6.2).
             solvable.add_conflicts(self._dep(conflict))
 
     def _any(self, group: Alternatives) -> Any:  # noqa: ANN401
@@ -310,8 +311,8 @@ class _Problem:
         return dep
 
     def _dep(self, relation: Relation) -> Any:  # noqa: ANN401
-        # RPM lets what is provided without a version satisfy any version, Debian none: a name
-        # without a version is therefore another name than one with.
+        # With RPM, an unversioned provide satisfies any version; with Debian, none. Therefore a
+        # relation without a version uses another name than a relation with a version.
         dep = self.pool.Dep(relation.name if relation.sign else f"{relation.name} (any)")
         if relation.sign:
             rank = self.pool.Dep(self._rank(relation.name, relation.version))
@@ -324,7 +325,7 @@ class _Problem:
 
 
 def _ranks(candidates: Iterable[Candidate]) -> dict[tuple[str, versions.Key], int]:
-    """Number all versions of each name that are mentioned, in Debian's order."""
+    """Return the rank, in Debian's order, of each version that occurs with a name."""
     mentioned: dict[str, set[versions.Key]] = defaultdict(set)
     for candidate in candidates:
         for relation in _mentioned(candidate):
@@ -346,22 +347,24 @@ def _mentioned(candidate: Candidate) -> Iterator[Relation]:
 
 
 def _favored(closure: Closure, candidates: Iterable[Candidate]) -> list[str]:
-    """Return the names that `candidates` choose first somewhere, the most preferred last."""
+    """Return the names that `candidates` prefer in any dependency, the most preferred last."""
     first: set[str] = set()
-    beaten: Counter[str] = Counter()
-    standing: dict[str, int] = {}
+    lost: Counter[str] = Counter()
+    priorities: dict[str, int] = {}
     groups = dict.fromkeys(group for candidate in candidates for group in closure.groups(candidate))
     for group in groups:
         ordered = list(dict.fromkeys(_by_preference(closure, group)))
         if len(ordered) > 1:
             first.add(ordered[0].package.name)
-            beaten.update(found.package.name for found in ordered[1:])
-            standing |= {found.package.name: found.standing for found in ordered}
-    return sorted(first, key=lambda name: (beaten[name], standing[name], name), reverse=True)
+            lost.update(candidate.package.name for candidate in ordered[1:])
+            priorities |= {candidate.package.name: candidate.priority for candidate in ordered}
+    return sorted(first, key=lambda name: (lost[name], priorities[name], name), reverse=True)
 
 
 def _by_preference(closure: Closure, group: Alternatives) -> Iterator[Candidate]:
     for relation in group:
-        yield from (found for found in closure.allowed(relation.name))
-        providers = (f for f in closure.universe.providing(relation.name) if closure.permits(f))
-        yield from sorted(providers, key=lambda found: (found.standing, found.package.name))
+        yield from closure.allowed(relation.name)
+        providers = (c for c in closure.universe.providing(relation.name) if closure.permits(c))
+        yield from sorted(
+            providers, key=lambda provider: (provider.priority, provider.package.name)
+        )

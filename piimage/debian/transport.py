@@ -1,4 +1,4 @@
-"""Fetching over HTTP with connections kept alive, retries, and resumption of what broke off."""
+"""Fetching over HTTP with keep-alive connections, retries, and resumed downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from piimage.debian.mirror import shown
+from piimage.debian.mirror import without_credentials
 from piimage.errors import PiimageError
 from piimage.store import CHUNK
 
@@ -26,60 +26,63 @@ _ATTEMPTS: Final = 5
 _BLOCK: Final = 1 << 18
 _GONE: Final = (404, 410)
 _REDIRECTED: Final = (301, 302, 303, 307, 308)
-_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
+_TEMPORARY: Final = (408, 425, 429, 500, 502, 503, 504)
 
 
 class Absent(PiimageError):
-    """What was asked for is not there, though the server is."""
+    """The server answers, but does not have the file."""
 
 
-class _Broken(Exception):
-    """A failure that may pass: worth another attempt."""
+class _TemporaryError(Exception):
+    """A failure that is worth a retry."""
 
 
 @dataclass
 class Transport:
     """A client for several threads; each keeps its own connections.
 
-    `pause` waits for so many seconds (time.sleep, but for tests).
+    `pause` waits for the given number of seconds (time.sleep, except in tests).
     """
 
     pause: Callable[[float], None] = time.sleep
     proxies: Mapping[str, str] = field(default_factory=getproxies)
     _own: threading.local = field(default_factory=threading.local, repr=False)
 
-    def read(self, url: str, most: int) -> bytes:
-        """Return what is at `url`; refuse more than `most` bytes. Errors as `chunks`."""
+    def read(self, url: str, maximum: int) -> bytes:
+        """Return the content of `url`, at most `maximum` bytes.
+
+        Raises PiimageError ``debian.too-big``, and the errors of `chunks`.
+        """
         parts: list[bytes] = []
         size = 0
         for chunk in self.chunks(url):
             size += len(chunk)
-            if size > most:
+            if size > maximum:
                 raise PiimageError(
                     "debian.too-big",
-                    f"more than {most} bytes, where an index was expected",
-                    place=shown(url),
-                    hint="check the mirror's address",
+                    f"the file has more than {maximum} bytes, too many for an index",
+                    place=without_credentials(url),
+                    hint="check the mirror's URL",
                 )
             parts.append(chunk)
         return b"".join(parts)
 
     def chunks(self, url: str) -> Iterator[bytes]:
-        """Give the bytes at `url` in turn; go on from where a connection broke.
+        """Yield the content of `url`; resume the download if the connection breaks.
 
-        Raises Absent (``debian.not-found``) when the server does not have it, and PiimageError
-        ``debian.unreachable`` when five attempts failed or the server refuses.
+        Raises Absent (``debian.not-found``) if the server does not have the file, and PiimageError
+        ``debian.unreachable`` if five attempts in a row fail or the server refuses.
         """
-        got = 0
+        received = 0
         failures = 0
         while True:
             try:
-                for chunk in self._attempt(url, got):
-                    got += len(chunk)
+                for chunk in self._attempt(url, received):
+                    received += len(chunk)
                     failures = 0
                     yield chunk
                 return
-            except (_Broken, OSError, http.client.HTTPException) as error:
+            except (_TemporaryError, OSError, http.client.HTTPException) as error:
                 self._forget(url)
                 failures += 1
                 if failures >= _ATTEMPTS:
@@ -99,38 +102,38 @@ class Transport:
         with self._response(url, start) as response:
             skip = start if response.status == 200 else 0
             length = response.length
-            got = 0
+            received = 0
             while chunk := response.read(_BLOCK):
-                got += len(chunk)
+                received += len(chunk)
                 if skip < len(chunk):
                     yield chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
-            if length is not None and got < length:
-                raise _Broken(f"the connection ended after {got} of {length} bytes")
+            if length is not None and received < length:
+                raise _TemporaryError(f"the connection ended after {received} of {length} bytes")
 
     @contextmanager
     def _response(self, url: str, start: int) -> Iterator[http.client.HTTPResponse]:
         for _ in range(_REDIRECTS):
-            response = self._ask(url, start)
+            response = self._request(url, start)
             try:
                 if response.status not in _REDIRECTED:
-                    _check(response, url)
+                    _check_status(response, url)
                     yield response
                     return
-                url = _next(url, response)
+                url = _location(url, response)
                 response.read()
             finally:
                 if not response.isclosed():
-                    # The rest is not wanted, and would be in the way of the next request.
+                    # The unread rest of the response would disturb the next request.
                     self._forget(url)
         raise _unreachable(url, "too many redirections")
 
-    def _ask(self, url: str, start: int) -> http.client.HTTPResponse:
+    def _request(self, url: str, start: int) -> http.client.HTTPResponse:
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         proxy = self._proxy(parts)
         if proxy and parts.scheme == "http":
-            target = shown(url)
+            target = without_credentials(url)
         headers = {"User-Agent": "piimage", "Accept": "*/*"} | _authorization(
             parts, "Authorization"
         )
@@ -147,7 +150,7 @@ class Transport:
             connection.close()
             if fresh:
                 raise
-        # A kept connection that the server has closed meanwhile is no failure.
+        # The server may have closed a kept connection meanwhile, which is not a failure.
         connection.request("GET", target, headers=headers)
         return connection.getresponse()
 
@@ -197,22 +200,22 @@ def _authorization(parts: SplitResult, header: str) -> dict[str, str]:
     return {header: f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
-def _next(url: str, response: http.client.HTTPResponse) -> str:
+def _location(url: str, response: http.client.HTTPResponse) -> str:
     target = urljoin(url, response.getheader("Location", ""))
     if urlsplit(target).scheme not in ("http", "https"):
-        raise _unreachable(url, "it redirects to something that is not HTTP")
+        raise _unreachable(url, "it redirects to a URL that is not HTTP")
     return target
 
 
-def _check(response: http.client.HTTPResponse, url: str) -> None:
+def _check_status(response: http.client.HTTPResponse, url: str) -> None:
     if response.status in (200, 206):
         return
-    said = f"the server says {response.status} {response.reason}"
+    reason = f"the server answered {response.status} {response.reason}"
     if response.status in _GONE:
-        raise _absent(url, said)
-    if response.status in _PASSING:
-        raise _Broken(said)
-    raise _unreachable(url, said)
+        raise _absent(url, reason)
+    if response.status in _TEMPORARY:
+        raise _TemporaryError(reason)
+    raise _unreachable(url, reason)
 
 
 def _local(url: str, start: int) -> Iterator[bytes]:
@@ -226,20 +229,20 @@ def _local(url: str, start: int) -> Iterator[bytes]:
         raise _absent(url, "there is no such file") from None
 
 
-def _absent(url: str, why: str) -> Absent:
+def _absent(url: str, reason: str) -> Absent:
     return Absent(
         "debian.not-found",
-        f"not in the archive: {why}",
-        place=shown(url),
-        hint="check the mirror's address, and that it carries this suite and architecture",
+        f"the file is not in the archive: {reason}",
+        place=without_credentials(url),
+        hint="check the mirror's URL, and that the mirror has this suite and architecture",
     )
 
 
-def _unreachable(url: str, why: object) -> PiimageError:
+def _unreachable(url: str, reason: object) -> PiimageError:
     return PiimageError(
         "debian.unreachable",
-        f"cannot be fetched: {why}",
-        place=shown(url),
-        hint="check the network and the mirror's address (--mirror), or use what the store has "
+        f"the file cannot be fetched: {reason}",
+        place=without_credentials(url),
+        hint="check the network and the mirror's URL (--mirror), or work from the store "
         "(--offline)",
     )

@@ -1,4 +1,4 @@
-"""The packages that a resolution can come across: those asked for and all that they lead to."""
+"""The packages that a resolution considers: the requested packages and their dependencies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from piimage.errors import PiimageError
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A package that could be chosen, with its relations; there is one object of each.
+    """A package that the solver may choose, with its relations; there is one object of each.
 
     `level` orders the suites: 2 for a pinned version, 1 for automatic suites, 0 for others.
-    `standing` is Debian's own priority: 0 required to 4 extra.
+    `priority` is Debian's: 0 required ... 4 extra.
     """
 
     package: Package
@@ -29,7 +29,7 @@ class Candidate:
     conflicts: tuple[Relation, ...]
     provides: tuple[Relation, ...]
     level: int
-    standing: int
+    priority: int
 
     def __str__(self) -> str:
         return f"{self.package.name} {self.package.version}"
@@ -37,21 +37,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which versions of a package may be considered; from ``name=version`` or ``name/suite``."""
+    """The permitted versions of a package, from ``name=version`` or ``name/suite``."""
 
     version: str = ""
     suite: str = ""
 
     def allows(self, package: Package) -> bool:
-        """Say whether `package` is one of them."""
+        """Return whether the version of `package` is permitted."""
         return self.version in ("", package.version) and self.suite in ("", package.suite)
 
 
 class Universe:
     """All candidates of one architecture, looked up lazily.
 
-    `preferred` gives versions that are taken where the dependencies permit (a lock's pins), and
-    `departed` pinned packages that no index lists any more.
+    `preferred` has the versions to keep if the dependencies permit (the pins of a lock), and
+    `departed` the pinned packages that no index lists any more.
     """
 
     def __init__(
@@ -88,38 +88,38 @@ class Universe:
         self._stack.close()
 
     def named(self, name: str) -> tuple[Candidate, ...]:
-        """Return the candidates called `name`: of equal versions the first suite's."""
+        """Return the candidates with the name `name`; of equal versions that of the first suite."""
         if name not in self._named:
-            found = dict.fromkeys(
+            candidates = dict.fromkeys(
                 self._candidate(index, row)
                 for index, reader in self._readers
                 for row in reader.named(name)
             )
             departed = self._departed.get(name)
-            self._named[name] = (*found, departed) if departed else tuple(found)
+            self._named[name] = (*candidates, departed) if departed else tuple(candidates)
         return self._named[name]
 
     def providing(self, name: str) -> tuple[Candidate, ...]:
         """Return the candidates that provide the virtual package `name`."""
         if name not in self._provided:
-            found = dict.fromkeys(
+            candidates = dict.fromkeys(
                 self._candidate(index, row)
                 for index, reader in self._readers
                 for row in reader.providers(name)
             )
-            self._provided[name] = tuple(found)
+            self._provided[name] = tuple(candidates)
         return self._provided[name]
 
     def similar(self, name: str) -> list[str]:
-        """Return names that `name` may have been meant to be, the likeliest first."""
-        known = {found for _, reader in self._readers for found in reader.names(name[:1])}
-        near = [found for found in known if abs(len(found) - len(name)) <= 3]
+        """Return up to three names of packages that are similar to `name`, the best first."""
+        known = {other for _, reader in self._readers for other in reader.names(name[:1])}
+        near = [other for other in known if abs(len(other) - len(name)) <= 3]
         close = difflib.get_close_matches(name, sorted(near), n=3, cutoff=0.75)
-        longer = sorted(found for found in known if found.startswith(f"{name}-"))
+        longer = sorted(other for other in known if other.startswith(f"{name}-"))
         return list(dict.fromkeys((*close, *longer)))[:3]
 
     def _candidate(self, index: Index, row: Row) -> Candidate:
-        # Two suites often list the same file: it is one candidate, of the first suite.
+        # Two suites often list the same .deb: it becomes one candidate, of the first suite.
         key = (f"{row.name}:{row.architecture}", row.version)
         if key not in self._made:
             self._made[key] = candidate(
@@ -134,7 +134,7 @@ class Universe:
 
 
 def candidate(row: Row, suite: str, architecture: str, level: int) -> Candidate:
-    """Return the candidate that `row` describes; PiimageError ``debian.index-damaged``."""
+    """Return the candidate for `row`; raises PiimageError ``debian.index-damaged``."""
     try:
         depends = relations.parse(row.depends, architecture)
         conflicts = relations.parse(row.conflicts, architecture)
@@ -150,18 +150,21 @@ def candidate(row: Row, suite: str, architecture: str, level: int) -> Candidate:
         row.name, row.version, row.architecture, row.path, row.size, row.sha256,
         row.source, row.source_version, suite,
     )  # fmt: skip
-    single = tuple(group[0] for group in conflicts)
     return Candidate(
-        package, depends, single, tuple(group[0] for group in provides), level, row.priority
+        package,
+        depends,
+        tuple(group[0] for group in conflicts),
+        tuple(group[0] for group in provides),
+        level,
+        row.priority,
     )
 
 
 @dataclass
 class Closure:
-    """What can be reached from some names, without what is taken as satisfied.
+    """The candidates reachable from some names, without the names that are `assumed`.
 
-    `groups` are each candidate's dependencies that are left; `names` all names in the order in
-    which they were first met.
+    `names` are all names in the order of their first occurrence.
     """
 
     universe: Universe
@@ -171,46 +174,46 @@ class Closure:
     names: dict[str, None] = field(default_factory=dict)
 
     def grow(self, names: Iterable[str]) -> None:
-        """Add the packages `names` and all that they can lead to."""
+        """Add the packages `names` and all that they can depend on."""
         waiting = [name for name in names if name not in self.names]
         self.names.update(dict.fromkeys(waiting))
-        for name in waiting:  # grows while it is walked
-            for found in (*self.allowed(name), *self.universe.providing(name)):
-                if found in self.candidates or not self.permits(found):
+        for name in waiting:  # the loop appends to it
+            for candidate in (*self.allowed(name), *self.universe.providing(name)):
+                if candidate in self.candidates or not self.permits(candidate):
                     continue
-                self.candidates[found] = None
-                own = found.package.name
-                fresh = [own, *(alt.name for group in self.groups(found) for alt in group)]
-                for other in fresh:
+                self.candidates[candidate] = None
+                alternatives = (alt.name for group in self.groups(candidate) for alt in group)
+                for other in (candidate.package.name, *alternatives):
                     if other not in self.names:
                         self.names[other] = None
                         waiting.append(other)
 
     def allowed(self, name: str) -> Iterator[Candidate]:
-        """Give the candidates called `name` that may be considered."""
-        return (found for found in self.universe.named(name) if self.permits(found))
+        """Yield the candidates with the name `name` that may be chosen."""
+        return (candidate for candidate in self.universe.named(name) if self.permits(candidate))
 
-    def permits(self, found: Candidate) -> bool:
-        """Say whether `found` may be considered: not taken as satisfied, and of a fit version."""
-        choice = self.choices.get(found.package.name)
-        return found.package.name not in self.assumed and (
-            choice is None or choice.allows(found.package)
-        )
+    def permits(self, candidate: Candidate) -> bool:
+        """Return whether `candidate` may be chosen: not assumed, and of a permitted version."""
+        package = candidate.package
+        choice = self.choices.get(package.name)
+        return package.name not in self.assumed and (choice is None or choice.allows(package))
 
-    def groups(self, found: Candidate) -> Iterator[Alternatives]:
-        """Give the dependencies of `found` that are not taken as satisfied."""
+    def groups(self, candidate: Candidate) -> Iterator[Alternatives]:
+        """Yield the dependencies of `candidate` that no assumed name satisfies."""
         return (
-            group for group in found.depends if not any(alt.name in self.assumed for alt in group)
+            group
+            for group in candidate.depends
+            if not any(alternative.name in self.assumed for alternative in group)
         )
 
 
 def assumed_names(universe: Universe, without: Iterable[str]) -> frozenset[str]:
-    """Return the names that count as there when the packages `without` are left out.
+    """Return the names that count as installed if the packages `without` are left out.
 
-    What those provide counts too, or another provider would be drawn in instead.
+    They include the names that those packages provide; otherwise another provider is installed.
     """
     names = set(without)
     for name in tuple(names):
-        for found in universe.named(name):
-            names |= {provided.name for provided in found.provides}
+        for candidate in universe.named(name):
+            names |= {provided.name for provided in candidate.provides}
     return frozenset(names)

@@ -14,7 +14,7 @@ Key = tuple[int, tuple[tuple[tuple[int, ...], int], ...], tuple[tuple[tuple[int,
 
 @functools.lru_cache(maxsize=1 << 14)
 def key(version: str) -> Key:
-    """Return what sorts as `version` does: epoch, upstream part, revision.
+    """Return the sort key of `version`: epoch, upstream version, revision.
 
     Never raises: a malformed epoch counts as part of the upstream version.
     """
@@ -26,8 +26,8 @@ def key(version: str) -> Key:
 
 
 def _part(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
-    # No text counts as the number 0. The empty piece that the pattern finds at the end stands for
-    # the end of the text, which ~ sorts before and all else after.
+    # An empty text counts as the number 0. The pattern's empty match at the end stands for the end
+    # of the text: ~ sorts before it, everything else after it.
     return tuple(
         ((*(_order(char) for char in letters), _END), int(digits or "0"))
         for letters, digits in _PIECES.findall(text or "0")
@@ -35,7 +35,7 @@ def _part(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
 
 
 def _order(char: str) -> int:
-    """``~`` before the end, then letters, then all others."""
+    """Return the rank of `char`: ``~`` before the end, then letters, then all others."""
     if char == "~":
         return -1
     return ord(char) if char.isascii() and char.isalpha() else ord(char) + 256

@@ -267,7 +267,7 @@ class _Composer:
 def _duplicate(key: ScalarNode, first: Position) -> InputError:
     return InputError(
         "config.duplicate-key",
-        f"the key {key.text!r} is here a second time",
+        f"the key {key.text!r} is listed twice",
         place=str(key.at),
         hint=f"instead: one of the two; the first is in line {first.line}",
     )

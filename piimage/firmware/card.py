@@ -1,4 +1,4 @@
-"""A card image as its boot loader finds it: the FAT partitions of an MBR."""
+"""A card image as a boot loader sees it: the FAT partitions of an MBR."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Card:
 
     @property
     def fat_numbers(self) -> tuple[int, ...]:
-        """The numbers of the partitions that a boot loader can read."""
-        found = self._table.partitions
-        return tuple(sorted(n for n, entry in found.items() if entry.kind in _FAT_KINDS))
+        """The numbers of the FAT partitions, which a boot loader can read."""
+        entries = self._table.partitions.items()
+        return tuple(sorted(number for number, entry in entries if entry.kind in _FAT_KINDS))
 
     def fat(self, number: int) -> FatReader:
         """Return the file system of the FAT partition `number`, one of `fat_numbers`."""
@@ -44,31 +44,31 @@ class Card:
 
 @contextlib.contextmanager
 def open_card(image: Path, origin: str | None = None) -> Iterator[Card]:
-    """Open the card image (or card) `image`; errors call it `origin`, else by its path.
+    """Open the card image (or card) `image`; `origin` is its name in errors (default: its path).
 
-    Raises PiimageError ``card.no-table`` when it has no partition table, ``firmware.no-image`` when
-    it cannot be read.
+    Raises PiimageError ``card.no-table`` if it has no partition table, ``firmware.no-image`` if it
+    cannot be read.
     """
     try:
         with image.open("rb") as file:
-            # A block device has no size of its own: its end says it.
+            # stat() has no size for a block device, so the end is used.
             size = file.seek(0, os.SEEK_END)
             data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        host.refuse(error, origin or str(image))
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        host.raise_host_error(error, origin or str(image))
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PiimageError(
             "firmware.no-image",
-            f"the image cannot be read: {why}",
+            f"the image cannot be read: {reason}",
             place=origin or str(image),
-            hint="give the .img file that `piimage build` wrote",
+            hint="give an .img file that `piimage build` wrote",
         ) from None
     with data:
         yield Card(data, origin or str(image))
 
 
 def find_manifest(image: Path) -> bytes | None:
-    """Return the first appliance.json of the card `image`: it names the board."""
+    """Return the first appliance.json on the card `image`."""
     with open_card(image) as card:
         for number in card.fat_numbers:
             for folder in ("", "a/", "b/"):

@@ -1,6 +1,6 @@
-"""What runs on a Pi before the kernel, as data: boot ROM, bootcode.bin or EEPROM, start*.elf.
+"""Boot chains as data: the stages that run on a Pi before the kernel.
 
-Sources, by the names that the rules give them:
+They are the boot ROM, bootcode.bin or the EEPROM, and start*.elf. The rules name these sources:
 
 * *documentation*: Raspberry Pi's documentation, "config.txt" (boot options, memory options,
   conditional filters, autoboot.txt), "boot sequence", "EEPROM boot flow", "revision codes".
@@ -20,7 +20,7 @@ MIB: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Pair:
-    """A firmware file and its table of fix-ups; unmatched ones do not start (documentation)."""
+    """A firmware file and its matching table of fix-ups; others do not start (documentation)."""
 
     start: str
     fixup: str
@@ -28,79 +28,79 @@ class Pair:
 
 @dataclass(frozen=True)
 class StartFiles:
-    """Which pair the stage before start*.elf looks for."""
+    """The pairs that the stage before start*.elf can load."""
 
     plain: Pair
     cut_down: Pair
-    """Taken for less than `PLAIN_GPU_MEM` MiB of GPU memory; there is no fall-back (binary)."""
+    """Used for less than `PLAIN_GPU_MEM` MiB of GPU memory, without a fallback (binary)."""
     extended: Pair
-    """Taken with start_x=1."""
+    """Used with start_x=1."""
     debug: Pair
-    """Taken with start_debug=1."""
+    """Used with start_debug=1."""
 
 
 @dataclass(frozen=True)
 class Loader:
-    """An age of the boot loader: what was in the EEPROM of Pis that were sold then."""
+    """A version of the boot loader, as in the EEPROM of Pis that were sold at some time."""
 
     title: str
     knows_tryboot: bool = True
-    """Whether it knows the filter [tryboot]; an older one passes over the line alone (binary)."""
+    """Whether it knows the filter [tryboot]; an old version ignores only that line (binary)."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One way from the boot ROM to the kernel."""
+    """The stages from the boot ROM to the kernel."""
 
     title: str
     selects_partition: bool
-    """Whether it obeys boot_partition of autoboot.txt."""
+    """Whether boot_partition in autoboot.txt selects the partition."""
     loaders: tuple[Loader, ...]
-    """The ages of the boot loader that are in use; the first is today's."""
+    """The versions of the boot loader that are in use; the first is the present one."""
     second_stage: str | None = None
     """The file that the boot ROM loads from the first FAT partition that has it."""
     start_files: StartFiles | None = None
-    """None where the EEPROM holds all of the firmware."""
+    """None if the EEPROM holds all of the firmware."""
     kernel: str = "kernel8.img"
-    """The kernel that is loaded when config.txt names none."""
+    """The default of `kernel` in config.txt."""
     arm_64bit: bool = True
-    """Whether the kernel starts in 64-bit mode when config.txt says nothing."""
+    """The default of `arm_64bit` in config.txt."""
     checks_os: bool = False
-    """Whether a partition without a device tree for the Pi is passed over, unless os_check=0."""
+    """Whether a partition without `default_tree` is skipped, unless os_check=0."""
     default_tree: str | None = None
-    """The device tree that `checks_os` looks for."""
+    """The device tree that the firmware expects if it `checks_os`."""
     steppings: Mapping[str, str] = field(default_factory=dict)
-    """The overlay that the firmware lays over the tree by itself, for a stepping."""
+    """By stepping: the overlay that the firmware applies to the device tree by itself."""
 
     @property
     def is_pi(self) -> bool:
-        """Whether a Pi's firmware reads the card; else an emulator does, which has no limits."""
+        """Whether a Pi's firmware reads the card; otherwise an emulator does, without limits."""
         return self.start_files is not None or self.checks_os
 
 
 PLAIN_GPU_MEM: Final = 32
-"""MiB of GPU memory from which on the plain files are taken (binary: bootcode.bin at 0x6576)."""
+"""The least GPU memory, in MiB, for the plain files (binary: bootcode.bin at 0x6576)."""
 GPU_MEM_DEFAULT: Final = 64
-"""MiB when config.txt says nothing and the Pi has less than 1 GiB (documentation: gpu_mem)."""
+"""The default in MiB if the Pi has less than 1 GiB (documentation: gpu_mem)."""
 GPU_MEM_DEFAULT_1024: Final = 76
 GPU_MEM_LEAST: Final = 16
 ARM_LEAST: Final = 64
-"""MiB that stay for the processor, whatever gpu_mem asks for (binary: min(total - 64, gpu_mem))."""
+"""The least memory for the processor, in MiB (binary: min(total - 64, gpu_mem))."""
 GPU_REACH: Final = 1024
-"""MiB that the GPU reaches: it takes its memory from below here (documentation: gpu_mem)."""
+"""The memory that the GPU can address, in MiB; its memory is below (documentation: gpu_mem)."""
 SECOND_STAGE_BYTES: Final = 128 * 1024
 """The boot ROM loads bootcode.bin into a cache of 128 KiB (documentation: boot sequence)."""
 KERNEL_ADDRESS: Final = 0x200000
-"""Where a 64-bit kernel is loaded (documentation: kernel_address)."""
+"""The load address of a 64-bit kernel (documentation: kernel_address)."""
 UNPACKED_KERNEL_BYTES: Final = 256 * MIB
-"""What a gzip kernel may unpack to (binary: start4.elf)."""
+"""The maximum size of an unpacked gzip kernel (binary: start4.elf)."""
 
-_CURRENT: Final = Loader("today's boot loader")
+_CURRENT: Final = Loader("present boot loader")
 _OLD_2711: Final = Loader("EEPROMs before 2022-11-25", knows_tryboot=False)
 
 CHAINS: Final[Mapping[str, Chain]] = {
     "bcm2837": Chain(
-        title="boot ROM, bootcode.bin and start.elf of BCM2837 (3, Zero 2 W)",
+        title="boot ROM, bootcode.bin and start.elf of BCM2837",
         selects_partition=False,
         loaders=(_CURRENT,),
         second_stage="bootcode.bin",
@@ -113,7 +113,7 @@ CHAINS: Final[Mapping[str, Chain]] = {
         arm_64bit=False,
     ),
     "bcm2711": Chain(
-        title="EEPROM and start4.elf of BCM2711 (4, 400, CM4)",
+        title="EEPROM and start4.elf of BCM2711",
         selects_partition=True,
         loaders=(_CURRENT, _OLD_2711),
         start_files=StartFiles(
@@ -124,7 +124,7 @@ CHAINS: Final[Mapping[str, Chain]] = {
         ),
     ),
     "bcm2712": Chain(
-        title="EEPROM of BCM2712 (5, 500, CM5)",
+        title="EEPROM of BCM2712",
         selects_partition=True,
         loaders=(_CURRENT,),
         kernel="kernel_2712.img",
@@ -133,9 +133,9 @@ CHAINS: Final[Mapping[str, Chain]] = {
         steppings={"d0": "bcm2712d0"},
     ),
     "none": Chain(
-        title="no firmware of a Pi: the emulator loads the kernel",
+        title="no firmware: the emulator loads the kernel",
         selects_partition=True,
         loaders=(_CURRENT,),
     ),
 }
-"""By the name that a board's `firmware.chain` gives."""
+"""The boot chains by their names in `firmware: chain:` of boards."""

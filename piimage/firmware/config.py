@@ -1,4 +1,4 @@
-"""The language of config.txt and autoboot.txt: settings under conditional filters.
+"""The syntax of config.txt and autoboot.txt: settings under conditional filters.
 
 Source: Raspberry Pi documentation, "config.txt": file format, conditional filters, boot options,
 device trees, overlays and parameters, autoboot.txt.
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 MAX_LINE: Final = 98
-"""Characters of a line that the firmware reads; it ignores the rest."""
+"""The characters of a line that the firmware reads; it ignores the rest."""
 MAX_AUTOBOOT: Final = 512
-"""Bytes of autoboot.txt that the boot loader accepts."""
+"""The maximum size of autoboot.txt in bytes."""
 _MAX_DEPTH: Final = 8
 _MAX_LINES: Final = 100_000
 _SETTING: Final = re.compile(r"([A-Za-z0-9_]+(?::\d)?)\s*=\s*(.*)")
@@ -25,19 +25,19 @@ _MODELS: Final = re.compile(r"pi\d+\+?|pi0w|pi02|cm[\d+sl]*")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the filters of a file are held against."""
+    """The conditions that the filters of a file test."""
 
     models: frozenset[str] = frozenset()
-    """The model filters that hold, such as pi4 and board-type=0x11."""
+    """The model filters that match, such as pi4 and board-type=0x11."""
     tryboot: bool = False
     partition: int = 1
     knows_tryboot: bool = True
-    """Whether [tryboot] is a filter at all: an old boot loader passes over that line alone."""
+    """Whether [tryboot] is a known filter: an old boot loader ignores only that line."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that holds: its name in lower case, its value, and ``file:line``."""
+    """One active setting: its name in lower case, its value, and ``file:line``."""
 
     name: str
     value: str
@@ -46,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a file that hold, in order, and what the firmware would pass over."""
+    """The active settings of a file, in order, and remarks on lines that the firmware ignores."""
 
     items: tuple[Setting, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -57,41 +57,41 @@ class Settings:
 
     def text(self, name: str, default: str = "") -> str:
         """Return the value of `name`."""
-        found = self.last(name)
-        return found.value if found is not None else default
+        setting = self.last(name)
+        return setting.value if setting is not None else default
 
     def number(self, name: str, default: int) -> int:
-        """Return the value of `name` as the firmware reads numbers; nonsense is 0."""
-        found = self.last(name)
-        if found is None:
+        """Return the value of `name` as a number; as for the firmware, other text is 0."""
+        setting = self.last(name)
+        if setting is None:
             return default
-        match = re.match(r"0[xX][0-9a-fA-F]{1,16}|\d{1,18}", found.value)
+        match = re.match(r"0[xX][0-9a-fA-F]{1,16}|\d{1,18}", setting.value)
         return int(match[0], 16 if match[0][:2].lower() == "0x" else 10) if match else 0
 
 
 @dataclass
 class _Filters:
-    """The filters in force: one of each kind, and all of them must hold."""
+    """The filters in force: one of each kind; a setting is active if all of them match."""
 
     conditions: Conditions
-    held: dict[str, bool] = field(default_factory=dict)
+    matches: dict[str, bool] = field(default_factory=dict)
 
     def apply(self, name: str) -> str | None:
-        """Take the filter `name` into account; return a remark if it is unknown."""
+        """Put the filter `name` in force; return a remark if it is unknown."""
         if name == "all":
-            self.held.clear()
+            self.matches.clear()
             return None
         if name == "tryboot" and not self.conditions.knows_tryboot:
             return "this boot loader does not know the filter [tryboot]"
-        kind, holds = self._judge(name)
-        self.held[kind] = holds
+        kind, matches = self._match(name)
+        self.matches[kind] = matches
         return f"unknown filter [{name}]" if kind == _UNKNOWN else None
 
-    def hold(self) -> bool:
-        return all(self.held.values())
+    def all_match(self) -> bool:
+        return all(self.matches.values())
 
-    def _judge(self, name: str) -> tuple[str, bool]:
-        """Return the kind of the filter `name`, and whether it holds."""
+    def _match(self, name: str) -> tuple[str, bool]:
+        """Return the kind of the filter `name`, and whether it matches."""
         if name.startswith("board-type="):
             return "board-type", name in self.conditions.models
         if name in self.conditions.models or _MODELS.fullmatch(name):
@@ -100,7 +100,7 @@ class _Filters:
             return "partition", int(match[1]) == self.conditions.partition
         if name == "tryboot":
             return name, self.conditions.tryboot
-        # Of these, none holds: there is no such hardware here.
+        # These filters never match: the hardware is not known here.
         known = re.fullmatch(r"none|0x[0-9a-f]+|gpio\d+=[01]|edid=.*", name)
         return (name.partition("=")[0] if known else _UNKNOWN), False
 
@@ -111,18 +111,18 @@ def parse(
     conditions: Conditions,
     include: Callable[[str], bytes | None] = lambda path: None,
 ) -> Settings:
-    """Return the settings of `text`, the content of the file `name`, that hold under `conditions`.
+    """Return the settings in `text`, the file `name`, that are active under `conditions`.
 
-    `include` gives the content of an included file, or None. Nothing is an error to the firmware;
-    what it passes over is in the remarks.
+    `include` returns the content of an included file, or None. No line is an error to the
+    firmware; the remarks tell which lines it ignores.
     """
-    reading = _Reading(_Filters(conditions), include)
-    reading.read(text, name, 0)
-    return Settings(tuple(reading.items), tuple(reading.remarks))
+    parser = _Parser(_Filters(conditions), include)
+    parser.read(text, name, 0)
+    return Settings(tuple(parser.items), tuple(parser.remarks))
 
 
 @dataclass
-class _Reading:
+class _Parser:
     filters: _Filters
     include: Callable[[str], bytes | None]
     items: list[Setting] = field(default_factory=list)
@@ -146,17 +146,17 @@ class _Reading:
             if remark:
                 self.remarks.append(f"{place}: {remark}")
         elif match := _SETTING.fullmatch(line):
-            if self.filters.hold():
+            if self.filters.all_match():
                 self.items.append(Setting(match[1].lower(), match[2].strip(), place))
         elif match := _COMMAND.fullmatch(line):
-            if self.filters.hold():
+            if self.filters.all_match():
                 self._command(match[1], match[2].strip(), place, depth)
         else:
             self.remarks.append(f"{place}: not understood: {line}")
 
     def _command(self, command: str, value: str, place: str, depth: int) -> None:
         if command == "initramfs":
-            # Written without "="; kept under a name that no setting has.
+            # The line has no "=", so it is kept under a name that no setting can have.
             self.items.append(Setting("initramfs ", value, place))
             return
         content = self.include(value) if depth < _MAX_DEPTH else None
@@ -174,14 +174,14 @@ def _lines(text: bytes, name: str) -> Iterator[tuple[str, str]]:
 
 def initramfs_of(settings: Settings) -> str | None:
     """Return the file of the last ``initramfs FILE followkernel`` line."""
-    found = settings.last("initramfs ")
-    words = found.value.split() if found is not None else []
+    setting = settings.last("initramfs ")
+    words = setting.value.split() if setting is not None else []
     return words[0] if words else None
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """An overlay to apply: its name and the parameters that follow it."""
+    """An overlay to apply: its name and its parameters."""
 
     name: str
     parameters: Mapping[str, str]
@@ -192,20 +192,20 @@ def overlays_of(settings: Settings) -> tuple[Overlay, ...]:
     """Return the overlays of the `dtoverlay` and `dtparam` lines, in order.
 
     Parameters before the first overlay, and after an empty ``dtoverlay=``, belong to the base
-    device tree: they come under the empty name.
+    device tree: they are returned with the empty name.
     """
-    found: list[Overlay] = []
+    overlays: list[Overlay] = []
     for item in settings.items:
         if item.name == "dtoverlay":
             name, *words = re.split(r"[:,]", item.value)
-            found.append(Overlay(name.strip(), _parameters(words), item.place))
+            overlays.append(Overlay(name.strip(), _parameters(words), item.place))
         elif item.name == "dtparam":
             words = item.value.split(",")
-            if not found:
-                found.append(Overlay("", {}, item.place))
-            merged = {**found[-1].parameters, **_parameters(words)}
-            found[-1] = replace(found[-1], parameters=merged)
-    return tuple(overlay for overlay in found if overlay.name or overlay.parameters)
+            if not overlays:
+                overlays.append(Overlay("", {}, item.place))
+            merged = {**overlays[-1].parameters, **_parameters(words)}
+            overlays[-1] = replace(overlays[-1], parameters=merged)
+    return tuple(overlay for overlay in overlays if overlay.name or overlay.parameters)
 
 
 def _parameters(words: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Device trees: compiled, laid over each other, and given properties, by the tools of dtc."""
+"""Device trees: compiling, applying overlays and setting properties, with the tools of dtc."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAGIC: Final = 0xD00DFEED
 
 
 def is_blob(data: bytes) -> bool:
-    """Say whether `data` begins as a whole device tree blob (specification 0.4, section 5.2)."""
+    """Return whether `data` has the header of a complete blob (specification 0.4, section 5.2)."""
     if len(data) < 40:
         return False
     magic, size = struct.unpack_from(">II", data)
@@ -41,16 +41,16 @@ def compile_overlay(runner: Runner, source: Path) -> bytes:
 def apply_overlays(
     runner: Runner, base: bytes, overlays: Sequence[tuple[str, bytes]], *, origin: str
 ) -> bytes:
-    """Return `base` with `overlays` (name and blob) laid over it in order.
+    """Return `base` with `overlays` (name and blob) applied in order.
 
-    Raises PiimageError ``firmware.overlay-refused`` for the first that does not apply, and
-    ``firmware.bad-device-tree`` when `base` or an overlay is no device tree.
+    Raises PiimageError ``firmware.overlay-refused`` for the first overlay that does not apply, and
+    ``firmware.bad-device-tree`` if `base` or an overlay is not a device tree.
     """
     if not is_blob(base):
-        raise _no_blob("the device tree", origin)
+        raise _not_a_blob("the device tree", origin)
     for name, overlay in overlays:
         if not is_blob(overlay):
-            raise _no_blob(f"the overlay {name}", origin)
+            raise _not_a_blob(f"the overlay {name}", origin)
     if not overlays:
         return base
     with tempfile.TemporaryDirectory(prefix="piimage-") as scratch:
@@ -58,21 +58,21 @@ def apply_overlays(
         (folder / "base").write_bytes(base)
         for number, (_, overlay) in enumerate(overlays):
             (folder / str(number)).write_bytes(overlay)
-        if (result := _laid_over(runner, folder, len(overlays))) is not None:
+        if (result := _apply(runner, folder, len(overlays))) is not None:
             return result
-        # Which is it? They build on each other: the first that does not go with those before it.
-        applies = (_laid_over(runner, folder, n) is not None for n in range(1, len(overlays)))
-        guilty = sum(itertools.takewhile(bool, applies))
+        # Overlays build on each other: the faulty one is the first that fails with those before.
+        applies = (_apply(runner, folder, n) is not None for n in range(1, len(overlays)))
+        faulty = sum(itertools.takewhile(bool, applies))
     raise PiimageError(
         "firmware.overlay-refused",
-        f"the overlay {overlays[guilty][0]} does not apply to the device tree",
+        f"the overlay {overlays[faulty][0]} does not apply to the device tree",
         place=origin,
-        hint="it is for another device tree (Debian's have mainline labels, not those of "
-        "Raspberry Pi OS), or the tree was built without symbols",
+        hint="use an overlay for mainline labels, which Debian's device trees have (those of "
+        "Raspberry Pi OS differ); or the device tree has no symbols",
     )
 
 
-def _laid_over(runner: Runner, folder: Path, count: int) -> bytes | None:
+def _apply(runner: Runner, folder: Path, count: int) -> bytes | None:
     """Return the tree `base` in `folder` with the first `count` overlays, if they apply."""
     overlays = [folder / str(number) for number in range(count)]
     try:
@@ -89,9 +89,9 @@ def _laid_over(runner: Runner, folder: Path, count: int) -> bytes | None:
 def with_cells(
     runner: Runner, blob: bytes, node: str, properties: Mapping[str, int], *, origin: str
 ) -> bytes:
-    """Return `blob` with 32-bit `properties` in `node`, which is made if need be."""
+    """Return `blob` with 32-bit `properties` in `node`, which is created if it is missing."""
     if not is_blob(blob):
-        raise _no_blob("the device tree", origin)
+        raise _not_a_blob("the device tree", origin)
     with tempfile.TemporaryDirectory(prefix="piimage-") as scratch:
         file = Path(scratch) / "tree"
         file.write_bytes(blob)
@@ -101,14 +101,14 @@ def with_cells(
         except PiimageError as error:
             if error.code != "run.failed":
                 raise
-            raise _no_blob("the device tree", origin) from None
+            raise _not_a_blob("the device tree", origin) from None
         return file.read_bytes()
 
 
-def _no_blob(what: str, origin: str) -> PiimageError:
+def _not_a_blob(name: str, origin: str) -> PiimageError:
     return PiimageError(
         "firmware.bad-device-tree",
-        f"{what} is damaged or no device tree at all",
+        f"{name} is damaged, or is not a device tree blob",
         place=origin,
         hint="build the image again",
     )

@@ -1,4 +1,4 @@
-"""A read-only FAT12, FAT16 or FAT32 file system: what a boot loader can read of a partition.
+"""A reader of FAT12, FAT16 and FAT32 file systems, which a boot loader can read.
 
 Source: Microsoft FAT specification (2005), sections 3 to 7.
 """
@@ -24,7 +24,7 @@ _MAX_FILE: Final = 1 << 30
 
 @dataclass(frozen=True)
 class Node:
-    """A file or folder: where its clusters begin, and its size in bytes (0 for folders)."""
+    """A file or folder: its first cluster, and its size in bytes (0 for folders)."""
 
     name: str
     first: int
@@ -49,8 +49,8 @@ class _Geometry:
 class FatReader:
     """Reads files of the FAT file system in `data[start:start + size]`.
 
-    Names are compared without regard to case, as FAT has it. Every method raises PiimageError
-    ``firmware.damaged-fat`` when the file system contradicts itself.
+    Names are compared without regard to case, as for FAT. Every method raises PiimageError
+    ``firmware.damaged-fat`` if the file system contradicts itself.
     """
 
     def __init__(self, data: bytes | mmap, start: int, size: int, origin: str) -> None:
@@ -63,22 +63,22 @@ class FatReader:
 
     @property
     def sector(self) -> int:
-        """The bytes of a sector, as the boot sector says."""
+        """The size of a sector in bytes, by the boot sector."""
         return self._geometry.sector
 
     @property
     def clusters(self) -> int:
-        """How many clusters there are: they tell FAT12, FAT16 and FAT32 apart."""
+        """The number of clusters, which distinguishes FAT12, FAT16 and FAT32."""
         return self._geometry.clusters
 
     def exists(self, path: str) -> bool:
-        """Say whether there is a file at `path`."""
+        """Return whether there is a file at `path`."""
         node = self._find(path)
         return node is not None and not node.folder
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of the file at `path`, or None when there is none."""
-        # Each model of a board reads the same files.
+        """Return the content of the file at `path`, or None if there is no file."""
+        # Kept, because each model of a board reads the same files.
         if path not in self._contents:
             self._contents[path] = self._read(path)
         return self._contents[path]
@@ -99,7 +99,7 @@ class FatReader:
         return bytes(content[: node.size])
 
     def names(self, path: str = "") -> tuple[str, ...]:
-        """Return the names in the folder at `path` ("" is the root), as they lie there."""
+        """Return the names in the folder at `path` ("" is the root), in their order."""
         node = self._find(path)
         return tuple(child.name for child in self._children(node)) if node is not None else ()
 
@@ -110,8 +110,8 @@ class FatReader:
                 continue
             if node is None or not node.folder:
                 return None
-            wanted = part.casefold()
-            node = next((n for n in self._children(node) if n.name.casefold() == wanted), None)
+            name = part.casefold()
+            node = next((n for n in self._children(node) if n.name.casefold() == name), None)
         return node
 
     def _children(self, folder: Node) -> Iterator[Node]:
@@ -149,12 +149,12 @@ class FatReader:
     def _chain(self, cluster: int) -> Iterator[int]:
         for _ in range(self._geometry.clusters):
             if not 2 <= cluster < self._geometry.clusters + 2:
-                raise self._damaged(f"a chain leads to cluster {cluster}, which is not there")
+                raise self._damaged(f"a chain leads to cluster {cluster}, which does not exist")
             yield cluster
             cluster = self._next(cluster)
             if cluster >= (0x0FFFFFF8 & (1 << self._geometry.bits) - 1):
                 return
-        raise self._damaged("a chain of clusters runs in a circle")
+        raise self._damaged("a chain of clusters has a loop")
 
     def _next(self, cluster: int) -> int:
         layout = self._geometry
@@ -176,7 +176,7 @@ class FatReader:
         return self._bytes(at, count * self._geometry.cluster)
 
     def _bytes(self, at: int, count: int) -> bytes:
-        """Return up to `count` bytes at `at`, none of them beyond the file system."""
+        """Return up to `count` bytes at `at`, within the file system."""
         return bytes(self._data[self._start + at : self._start + min(at + count, self._size)])
 
     def _read_geometry(self) -> _Geometry:
@@ -190,7 +190,7 @@ class FatReader:
         large_count, large_fat, _, _, root_cluster = struct.unpack_from("<IIHHI", boot, 32)
         count, fat = small_count or large_count, small_fat or large_fat
         if sector not in (512, 1024, 2048, 4096) or per_cluster.bit_count() != 1:
-            raise self._damaged("its boot sector gives impossible sizes")
+            raise self._damaged("its boot sector has invalid sizes")
         if not fats or not reserved or not fat or count * sector > self._size:
             raise self._damaged("its boot sector contradicts the partition")
         fat_at, fat_size = reserved * sector, fat * sector
@@ -199,7 +199,7 @@ class FatReader:
         data_at = root_at + root_size
         clusters = (count * sector - data_at) // (per_cluster * sector)
         if clusters < 1:
-            raise self._damaged("it has no room for files")
+            raise self._damaged("it has no clusters for files")
         bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
         return _Geometry(
             sector,
@@ -214,17 +214,17 @@ class FatReader:
             root_cluster,
         )
 
-    def _damaged(self, what: str) -> PiimageError:
+    def _damaged(self, reason: str) -> PiimageError:
         return PiimageError(
             "firmware.damaged-fat",
-            f"the FAT file system cannot be read: {what}",
+            f"the FAT file system cannot be read: {reason}",
             place=self._origin,
             hint="build the image again, or write the card again",
         )
 
 
 def _runs(clusters: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Give each run of clusters that follow one another: its first, and how many they are."""
+    """Yield each run of consecutive clusters: its first cluster and its length."""
     first = length = 0
     for cluster in clusters:
         if length and cluster == first + length:
@@ -238,7 +238,7 @@ def _runs(clusters: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def _long_part(entry: bytes) -> str:
-    """Return the thirteen characters of a long name that `entry` holds."""
+    """Return the thirteen characters of a long name in `entry`."""
     return (entry[1:11] + entry[14:26] + entry[28:32]).decode("utf-16-le", errors="replace")
 
 
@@ -252,7 +252,7 @@ def _node(entry: bytes, long_name: str) -> Node:
 def _short_name(entry: bytes) -> str:
     base = entry[:8].decode("cp437").rstrip()
     extension = entry[8:11].decode("cp437").rstrip()
-    # Windows' and mtools' mark that a part of the name is in lower case.
+    # Windows and mtools mark a part of the name that is in lower case.
     base = base.lower() if entry[12] & 0x08 else base
     extension = extension.lower() if entry[12] & 0x10 else extension
     return f"{base}.{extension}" if extension else base

@@ -1,8 +1,7 @@
-"""Reads flattened device trees: nodes, properties, phandles, aliases and labels.
+"""A reader of flattened device trees: nodes, properties, phandles, aliases and labels.
 
-Source: Devicetree Specification 0.4, chapter 5 (the format) and 2.3 (standard properties). The
-firmware hands such a tree to the kernel; what Linux refuses of it (drivers/of/fdt.c) is refused
-here too.
+Source: Devicetree Specification 0.4, chapter 5 (the format) and 2.3 (standard properties). A tree
+that Linux would refuse (drivers/of/fdt.c) is refused here too.
 """
 
 from __future__ import annotations
@@ -39,72 +38,72 @@ class Node:
 
     @property
     def ancestors(self) -> Iterator[Node]:
-        """The nodes above it, the nearest first."""
-        above = self.parent
-        while above is not None:
-            yield above
-            above = above.parent
+        """The parent, its parent, and so on up to the root."""
+        node = self.parent
+        while node is not None:
+            yield node
+            node = node.parent
 
     @property
     def enabled(self) -> bool:
-        """Whether it and all nodes above it are in use (specification, 2.3.4)."""
+        """Whether the node and its ancestors are enabled (specification, 2.3.4)."""
         return all(node.text("status") in ("", "ok", "okay") for node in (self, *self.ancestors))
 
     @property
     def compatible(self) -> tuple[str, ...]:
-        """What the node is, the most specific name first."""
+        """The names of the device, the most specific one first."""
         return self.strings("compatible")
 
     def strings(self, name: str) -> tuple[str, ...]:
-        """Return a list of strings, empty when there is no such property.
+        """Return the strings in the property `name`; none if the property is missing.
 
-        Raises PiimageError ``firmware.bad-device-tree`` when it is none.
+        Raises PiimageError ``firmware.bad-device-tree`` if the value is not a list of strings.
         """
         value = self.properties.get(name, b"")
         if not value:
             return ()
         if value[-1] or not value.isascii():
-            raise damaged(f"{name} is no list of strings", self.path)
+            raise damaged(f"{name} is not a list of strings", self.path)
         return tuple(value[:-1].decode("ascii").split("\0"))
 
     def text(self, name: str) -> str:
-        """Return the first string of a property, empty when there is none."""
+        """Return the first string of the property `name`; empty if there is none."""
         return next(iter(self.strings(name)), "")
 
     def cells(self, name: str) -> tuple[int, ...]:
-        """Return the 32-bit cells of a property, none when it is absent.
+        """Return the 32-bit cells of the property `name`; none if the property is missing.
 
-        Raises PiimageError ``firmware.bad-device-tree`` when it is not made of cells.
+        Raises PiimageError ``firmware.bad-device-tree`` if the value does not consist of cells.
         """
         value = self.properties.get(name, b"")
         if len(value) % 4:
-            raise damaged(f"{name} is not made of cells", self.path)
+            raise damaged(f"{name} does not consist of 32-bit cells", self.path)
         return struct.unpack(f">{len(value) // 4}I", value)
 
     def number(self, name: str, default: int) -> int:
-        """Return the first cell of a property, or `default`."""
+        """Return the first cell of the property `name`, or `default`."""
         return next(iter(self.cells(name)), default)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A device tree; `origin` says in errors where it comes from."""
+    """A device tree; `origin` is its name in errors."""
 
     root: Node
     origin: str
 
     @cached_property
     def phandles(self) -> Mapping[int, Node]:
-        """The nodes that others can point to, by number."""
-        found: dict[int, Node] = {}
+        """The nodes by phandle."""
+        nodes: dict[int, Node] = {}
         for node in self.nodes():
             number = node.number("phandle", node.number("linux,phandle", 0))
-            if number and found.setdefault(number, node) is not node:
+            if number and nodes.setdefault(number, node) is not node:
                 raise damaged(f"two nodes have the phandle {number}", self.origin)
-        return found
+        return nodes
 
     def nodes(self) -> Iterator[Node]:
-        """Give every node, parents before children."""
+        """Yield every node, parents before children."""
         waiting = [self.root]
         while waiting:
             node = waiting.pop()
@@ -112,53 +111,54 @@ class Tree:
             waiting += reversed(node.children.values())
 
     def node(self, path: str) -> Node | None:
-        """Return the node of a full path."""
-        found: Node | None = self.root
+        """Return the node with the full path `path`."""
+        node: Node | None = self.root
         for name in filter(None, path.split("/")):
-            found = found.children.get(name) if found is not None else None
-        return found
+            node = node.children.get(name) if node is not None else None
+        return node
 
     def find(self, name: str) -> Node | None:
-        """Return the node that an alias, a label or a full path names.
+        """Return the node with the alias, label or full path `name`.
 
-        Alias and label may be followed by a path below that node (``spi0/flash@0``). Labels are in
-        the tree when it was compiled with symbols.
+        A path relative to the node may follow an alias or a label (``spi0/flash@0``). Only a tree
+        that was compiled with symbols has labels.
         """
-        start, _, below = name.partition("/")
+        start, _, rest = name.partition("/")
         if not start:
             return self.node(name)
         for table in ("/aliases", "/__symbols__"):
-            known = self.node(table)
-            if known is not None and known.text(start):
-                return self.node(f"{known.text(start)}/{below}")
+            names = self.node(table)
+            if names is not None and names.text(start):
+                return self.node(f"{names.text(start)}/{rest}")
         return None
 
-    def pointed(self, phandle: int, source: Node) -> Node:
-        """Return the node with this phandle.
+    def by_phandle(self, phandle: int, source: Node) -> Node:
+        """Return the node with `phandle`, which is a reference in the node `source`.
 
-        Raises PiimageError ``firmware.bad-device-tree`` when no node has it; `source` is the node
-        that names it.
+        Raises PiimageError ``firmware.bad-device-tree`` if no node has this phandle.
         """
         if phandle not in self.phandles:
-            raise damaged(f"{source.path} points to {phandle}, which no node is", self.origin)
+            raise damaged(f"{source.path} refers to a missing phandle {phandle}", self.origin)
         return self.phandles[phandle]
 
 
 def read_tree(blob: bytes, origin: str) -> Tree:
     """Read a device tree blob.
 
-    Raises PiimageError ``firmware.bad-device-tree`` when it is damaged or no tree at all.
+    Raises PiimageError ``firmware.bad-device-tree`` if it is damaged or not a device tree.
     """
     try:
         structure, strings = _blocks(blob)
         return Tree(_Reader(structure, strings).root(), origin)
     except (ValueError, struct.error, UnicodeDecodeError) as error:
-        raise damaged(f"the device tree is damaged or none at all ({error})", origin) from None
+        message = f"the device tree is damaged, or is not a device tree ({error})"
+        raise damaged(message, origin) from None
 
 
-def damaged(what: str, place: str) -> PiimageError:
-    """Return the error for a device tree that contradicts the specification."""
-    return PiimageError("firmware.bad-device-tree", what, place=place, hint="build the image again")
+def damaged(message: str, place: str) -> PiimageError:
+    """Return the error for a device tree that violates the specification."""
+    hint = "build the image again"
+    return PiimageError("firmware.bad-device-tree", message, place=place, hint=hint)
 
 
 def _blocks(blob: bytes) -> tuple[bytes, bytes]:
@@ -166,17 +166,17 @@ def _blocks(blob: bytes) -> tuple[bytes, bytes]:
     header = _HEADER.unpack_from(blob)
     magic, total, structure, strings, _, version, oldest, _, strings_size, size = header
     if magic != _MAGIC:
-        raise ValueError("it does not begin as one")
+        raise ValueError("it has no magic number")
     if oldest > _VERSION or version < _VERSION:
         raise ValueError(f"its version {version} is not {_VERSION}")
     if total > len(blob) or max(structure + size, strings + strings_size) > total:
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     return blob[structure : structure + size], blob[strings : strings + strings_size]
 
 
 @dataclass
 class _Reader:
-    """Reads the structure block (specification, 5.4); each token takes it at least 4 bytes on."""
+    """Reads the structure block (specification, 5.4); each token has at least 4 bytes."""
 
     structure: bytes
     strings: bytes
@@ -188,7 +188,7 @@ class _Reader:
         root = Node("", None)
         self._fill(root)
         if self._token() != _LAST:
-            raise ValueError("it goes on behind its root node")
+            raise ValueError("it has data after its root node")
         return root
 
     def _fill(self, root: Node) -> None:
@@ -204,12 +204,12 @@ class _Reader:
                     return
                 node, depth = node.parent, depth - 1
             else:
-                raise ValueError(f"token {token} is out of place")
+                raise ValueError(f"token {token} is misplaced")
 
     def _child(self, parent: Node) -> Node:
         name = self._name()
         if not name or "/" in name or name in parent.children:
-            raise ValueError(f"a node cannot have the name {name!r} here")
+            raise ValueError(f"the name {name!r} of a node is invalid or a duplicate")
         return parent.children.setdefault(name, Node(name, parent))
 
     def _property(self, node: Node) -> None:
@@ -217,7 +217,7 @@ class _Reader:
         start = self.at + 8
         name = self.strings[offset : self.strings.index(b"\0", offset)].decode("ascii")
         if start + size > len(self.structure) or node.children or name in node.properties:
-            raise ValueError(f"the property {name!r} is out of place")
+            raise ValueError(f"the property {name!r} is misplaced, truncated or a duplicate")
         node.properties[name] = self.structure[start : start + size]
         self.at = _aligned(start + size)
 

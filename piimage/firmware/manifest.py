@@ -1,4 +1,4 @@
-"""What a card says of itself: appliance.json, beside the kernel."""
+"""The manifest of a card: appliance.json, beside the kernel."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from piimage.firmware.card import find_manifest
 def board_of(image: Path) -> Board:
     """Return the board that the card `image` was built for.
 
-    A board of one's own is looked for beside the image and in the folder above, where the YAML
-    file is that was built with ``-o out``.
+    The folder of the image and its parent are searched for boards of the user: with ``-o out``,
+    the YAML file is in the parent.
 
-    Raises InputError ``firmware.no-manifest`` when the image does not say, and the errors of
-    `open_card` and `load_board`.
+    Raises InputError ``firmware.no-manifest`` if the image does not name its board, and the errors
+    of `open_card` and `load_board`.
     """
     content = find_manifest(image)
     try:
@@ -27,7 +27,7 @@ def board_of(image: Path) -> Board:
     if not isinstance(name, str):
         raise InputError(
             "firmware.no-manifest",
-            "the image does not say for which board it was built (no appliance.json)",
+            "the image does not name its board (no appliance.json)",
             place=str(image),
             hint="give an image that `piimage build` wrote",
         )

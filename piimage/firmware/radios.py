@@ -1,4 +1,4 @@
-"""Which files a board's WiFi chips need: by the rules by which their driver looks for them.
+"""The firmware files for a board's WiFi chips, by the rules of their driver.
 
 Source: Linux, drivers/net/wireless/broadcom/brcm80211/brcmfmac (firmware.c, sdio.c): for the chip
 NAME it loads brcm/NAME.bin, a regulatory table NAME.clm_blob if there is one, and the radio's
@@ -16,20 +16,20 @@ _ROOT: Final = "usr/lib/firmware"
 
 
 def radio_globs(board: Board) -> tuple[str, ...]:
-    """Return globs of all that a card for any model of `board` may need of the packages."""
+    """Return globs of all files in the packages that any model of `board` may need."""
     names = sorted({radio for model in board.models for radio in model.radios})
     return tuple(glob for name in names for glob in _globs(name))
 
 
 def radio_needs(board: Board) -> tuple[tuple[str, ...], ...]:
-    """Return the paths of which one each has to be there, so that every model's WiFi works."""
-    found: dict[tuple[str, ...], None] = {}
+    """Return groups of paths; the WiFi of every model works if each group has an existing path."""
+    groups: dict[tuple[str, ...], None] = {}
     for model in board.models:
         for name in model.radios:
             stem = f"{_ROOT}/brcm/{name}"
-            found[f"{stem}.bin",] = None
-            found[f"{stem}.{model.compatible}.txt", f"{stem}.txt"] = None
-    return tuple(found)
+            groups[f"{stem}.bin",] = None
+            groups[f"{stem}.{model.compatible}.txt", f"{stem}.txt"] = None
+    return tuple(groups)
 
 
 def _globs(name: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Every rule by which a card is refused, with its source: data for documents and tests.
+"""The rules of the firmware for a card, with their sources: data for documents and tests.
 
-The reader (`loader`, `reader`) holds cards against them; the sources are named in `chains`.
+The reader (`loader`, `reader`) checks cards by these rules; `chains` describes the sources.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Rule:
-    """What a card must have so that a Pi's firmware starts its kernel."""
+    """One condition for a Pi's firmware to start the kernel of a card."""
 
     name: str
     code: str
-    """The error of a card that breaks it."""
-    says: str
+    """The error for a card that breaks the rule."""
+    text: str
     source: str
 
 
@@ -46,22 +46,22 @@ RULES: Final = (
     Rule(
         "[tryboot] before 2022-11",
         "firmware.missing-file",
-        "A Pi 4 whose EEPROM is older than 2022-11-25 passes over the line [tryboot] and takes "
-        "what is below it: while the other slot is empty, autoboot.txt must not name it.",
+        "An EEPROM of BCM2711 from before 2022-11-25 ignores the line [tryboot] and reads the "
+        "lines after it: autoboot.txt must not name the other slot while that slot is empty.",
         "binary: EEPROMs of 2021-04-29 and 2022-04-26; release notes: 2022-11-25",
     ),
     Rule("sectors", "firmware.fat-geometry", "FAT sectors have 512 bytes.", _FAT),
     Rule(
         "kind of FAT",
         "firmware.fat-geometry",
-        "The number of clusters is not within 16 of where FAT12, FAT16 and FAT32 part.",
+        "The number of clusters is not within 16 of the boundaries of FAT12, FAT16 and FAT32.",
         _FAT + ", section 3.5",
     ),
-    Rule("FAT", "firmware.damaged-fat", "The FAT file system is whole.", _FAT),
+    Rule("FAT", "firmware.damaged-fat", "The FAT file system is undamaged.", _FAT),
     Rule(
         "bootcode.bin",
         "firmware.second-stage",
-        "Pi 3 and Zero 2 W: bootcode.bin is on the first FAT partition.",
+        "BCM2837: bootcode.bin is on the first FAT partition.",
         "documentation: boot sequence",
     ),
     Rule(
@@ -73,46 +73,47 @@ RULES: Final = (
     Rule(
         "cut-down firmware",
         "firmware.start-files",
-        "With less than 32 MiB for the GPU, start_cd.elf and fixup_cd.dat (Pi 4: start4cd.elf, "
-        "fixup4cd.dat) are looked for, and nothing else. An include is not followed by this stage.",
+        "With less than 32 MiB for the GPU, the Pi needs start_cd.elf and fixup_cd.dat (BCM2711: "
+        "start4cd.elf and fixup4cd.dat); there is no fallback. This stage does not follow an "
+        "include.",
         "binary: bootcode.bin at 0x6490, 0x6576, 0x6628; " + _MEMORY,
     ),
     Rule(
         "cut-down firmware by name",
         "firmware.start-files",
-        "start_file does not name the cut-down firmware: only gpu_mem=16 takes it.",
+        "start_file does not name the cut-down firmware, which only gpu_mem=16 selects.",
         _BOOT,
     ),
     Rule(
         "start_x and start_debug",
         "firmware.start-files",
-        "start_x=1 and start_debug=1 look for files of their own.",
+        "The files that start_x=1 and start_debug=1 need are on the card.",
         _BOOT,
     ),
     Rule(
         "matched pair",
         "firmware.start-files",
-        "start_file and fixup_file are a pair.",
+        "start_file and fixup_file match.",
         _BOOT,
     ),
     Rule("firmware is ELF", "firmware.start-files", "start*.elf is an ELF file.", "binary"),
     Rule(
         "configuration",
         "firmware.missing-file",
-        "The booted partition has config.txt (tryboot.txt when that is tried).",
+        "The booted partition has config.txt (tryboot.txt if the boot loader tries that).",
         "documentation: autoboot.txt, tryboot",
     ),
     Rule(
         "64 bits",
         "firmware.kernel-32bit",
-        "The kernel starts in 64-bit mode: arm_64bit=1, which a Pi 3 does not assume.",
+        "The kernel starts in 64-bit mode: arm_64bit=1, which is not the default of BCM2837.",
         "documentation: arm_64bit",
     ),
-    Rule("kernel", "firmware.missing-file", "The kernel is there.", "documentation: kernel"),
+    Rule("kernel", "firmware.missing-file", "The kernel is on the card.", "documentation: kernel"),
     Rule(
         "kernel is arm64",
         "firmware.bad-kernel",
-        "The kernel is an arm64 Image, gzip or not.",
+        "The kernel is an arm64 Image, optionally compressed with gzip.",
         "Linux: arch/arm64/booting.rst; documentation: arm_64bit",
     ),
     Rule(
@@ -124,37 +125,38 @@ RULES: Final = (
     Rule(
         "memory",
         "firmware.too-large",
-        "Kernel, initramfs and device tree fit below the GPU's memory, on the smallest of a model.",
+        "Kernel, initramfs and device tree fit below the GPU's memory, in the smallest memory that "
+        "the model is sold with.",
         _MEMORY + ", kernel_address",
     ),
     Rule(
         "initramfs",
         "firmware.missing-file",
-        "The initramfs that config.txt names is there.",
+        "The initramfs that config.txt names is on the card.",
         "documentation: initramfs",
     ),
     Rule(
         "device tree",
         "firmware.missing-file",
-        "The device tree that config.txt names is there.",
+        "The device tree that config.txt names is on the card.",
         "documentation: device_tree",
     ),
     Rule(
         "device tree of the model",
         "firmware.wrong-device-tree",
-        "The filters give each model its own device tree.",
+        "The filters of config.txt select its own device tree for each model.",
         "documentation: conditional filters",
     ),
     Rule(
         "whole device tree",
         "firmware.bad-device-tree",
-        "Device tree and overlays are whole.",
+        "The device tree and the overlays are undamaged.",
         "Devicetree specification 0.4, section 5.2",
     ),
     Rule(
         "overlay",
         "firmware.missing-file",
-        "Each overlay that config.txt names is there.",
+        "Each overlay that config.txt names is on the card.",
         "documentation: dtoverlay",
     ),
     Rule(
@@ -166,14 +168,14 @@ RULES: Final = (
     Rule(
         "stepping D0",
         "firmware.missing-file",
-        "On a Pi 5 of stepping D0 the firmware lays overlays/bcm2712d0.dtbo over the tree by "
-        "itself; without it the kernel touches registers that are not there.",
+        "BCM2712 of stepping D0: the card has overlays/bcm2712d0.dtbo, which the firmware applies "
+        "by itself; without it the kernel accesses registers that do not exist.",
         "seen in firmware on D0: talos#12748, sbc-raspberrypi#23",
     ),
     Rule(
         "os_check",
         "firmware.os-check",
-        "Pi 5: bcm2712-rpi-5-b.dtb is there, or os_check=0.",
+        "BCM2712: bcm2712-rpi-5-b.dtb is on the card, or os_check=0 is set.",
         "documentation: os_check",
     ),
 )

@@ -1,6 +1,6 @@
-"""What the build writes for the firmware: autoboot.txt, config.txt, tryboot.txt, cmdline.txt.
+"""The text files for the firmware: autoboot.txt, config.txt, tryboot.txt, cmdline.txt.
 
-All of it is text with lines that end in a line feed, and depends on nothing but the arguments.
+They depend on nothing but the arguments; their lines end in a line feed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ KERNEL: Final = "kernel.img"
 INITRAMFS: Final = "initramfs.img"
 MAX_CMDLINE: Final = 1024
 SILENT: Final = ("console=tty62", "loglevel=0")
-"""The kernel's words for no message anywhere. A console has to be there (process 1 and the system's
-own programs open it): a virtual terminal is, and no screen shows this one. The last, tty63, cannot
-be opened as a console (seen with Linux 6.12)."""
-# What the first stage reads before it can follow an `include` (documentation of "include").
+"""The words of the command line for no messages. A console must exist, because process 1 and the
+system's programs open it; no screen shows this virtual terminal. The last one, tty63, cannot be
+opened as a console (observed with Linux 6.12)."""
+# The settings that the first stage reads, which cannot follow an `include` (documentation).
 _EARLY: Final = frozenset(
     {
         "bootcode_delay",
@@ -45,22 +45,22 @@ _EARLY: Final = frozenset(
 
 @dataclass(frozen=True)
 class Boot:
-    """What the user adds to a board's boot: the `boot:` section of the YAML."""
+    """The user's additions to a board's boot: the `boot:` section of the YAML."""
 
     config: tuple[tuple[str, str], ...] = ()
-    """The lines of config.txt as KEY, VALUE, in order; a key may be there several times."""
+    """The lines of config.txt as KEY, VALUE, in order; a key may occur several times."""
     overlays: tuple[str, ...] = ()
-    """Overlays to apply; ``-NAME`` leaves out one that the board always applies."""
+    """Overlays to apply; ``-NAME`` removes one that the board always applies."""
     cmdline: tuple[str, ...] = ()
     silent: bool = False
-    """No message on the serial port or a screen: both are the user's."""
+    """No messages on the serial port or a screen, which the user needs for other purposes."""
 
 
 def autoboot(active: int, other: int | None = None) -> str:
-    """Return autoboot.txt: partition `active` is booted, `other` is tried on ``tryboot``.
+    """Return autoboot.txt: it selects partition `active`, and `other` on ``tryboot``.
 
-    Without `other` there is nothing to try. That is how a new card begins: a boot loader that does
-    not know [tryboot] would take the partition below it for the one to boot.
+    A new card has no `other`: an old boot loader that ignores the line [tryboot] would boot the
+    partition in the line after it.
     """
     text = f"[all]\ntryboot_a_b=1\nboot_partition={active}\n"
     if other is not None:
@@ -71,10 +71,10 @@ def autoboot(active: int, other: int | None = None) -> str:
 
 
 def config(board: Board, boot: Boot) -> str:
-    """Return a slot's config.txt.
+    """Return the config.txt of a slot.
 
-    Raises InputError for everything in `boot` that the firmware would not understand:
-    ``firmware.bad-setting``, ``firmware.unknown-overlay``, ``firmware.line-too-long``.
+    Raises InputError for each fault in `boot`: ``firmware.bad-setting``,
+    ``firmware.unknown-overlay``, ``firmware.line-too-long``.
     """
     raise_all(_faults(board, boot))
     lines = ["# Written by piimage; add to boot: in the YAML.", "[all]", *board.config]
@@ -86,7 +86,7 @@ def config(board: Board, boot: Boot) -> str:
 
 
 def prefix_config(board: Board, boot: Boot, prefix: str) -> str:
-    """Return the config.txt or tryboot.txt beside the slots' folders, which chooses `prefix`."""
+    """Return the config.txt or tryboot.txt beside the slots' folders, which selects `prefix`."""
     raise_all(_faults(board, boot))
     settings = [line.partition("=")[::2] for line in board.config]
     early = {key: value for key, value in settings if key in _EARLY}
@@ -96,7 +96,7 @@ def prefix_config(board: Board, boot: Boot, prefix: str) -> str:
 
 
 def root_files(board: Board, boot: Boot) -> dict[str, str]:
-    """Return the text files on a new card's first partition, which choose slot A."""
+    """Return the text files on the first partition of a new card, which select slot A."""
     layout = board.layout
     first, second = layout.slots
     if isinstance(layout, PrefixLayout):
@@ -108,11 +108,11 @@ def root_files(board: Board, boot: Boot) -> dict[str, str]:
 
 
 def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
-    """Return a slot's cmdline.txt: one line, for the card with `disk_id` in its MBR.
+    """Return the cmdline.txt of a slot: one line, for the card with `disk_id` in its MBR.
 
-    `prefix` is the slot's folder where there is one.
+    `prefix` is the folder of the slot, if it has one.
 
-    Raises InputError ``firmware.bad-cmdline`` for words that would break the line.
+    Raises InputError ``firmware.bad-cmdline`` for invalid words or a line that is too long.
     """
     words = [*_board_words(board, boot), f"piimage.disk-id={disk_id:08x}"]
     words += [f"piimage.prefix={prefix}"] if prefix else []
@@ -122,9 +122,9 @@ def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
     if len(line) > MAX_CMDLINE:
         raise InputError(
             "firmware.bad-cmdline",
-            f"the kernel's command line has {len(line)} characters; {MAX_CMDLINE} fit",
+            f"the kernel's command line has {len(line)} characters; the limit is {MAX_CMDLINE}",
             place="boot.cmdline",
-            hint="leave something out",
+            hint="remove words from boot: cmdline:",
         )
     return line + "\n"
 
@@ -138,51 +138,49 @@ def _board_words(board: Board, boot: Boot) -> tuple[str, ...]:
 
 def applied_overlays(board: Board, boot: Boot) -> tuple[str, ...]:
     """Return the names of the overlays that the card's config.txt applies, in order."""
-    dropped = {name[1:] for name in boot.overlays if name.startswith("-")}
-    wanted = [*board.overlays.always, *(n for n in boot.overlays if not n.startswith("-"))]
-    return tuple(dict.fromkeys(name for name in wanted if name not in dropped))
+    removed = {name[1:] for name in boot.overlays if name.startswith("-")}
+    added = [name for name in boot.overlays if not name.startswith("-")]
+    names = [*board.overlays.always, *added]
+    return tuple(dict.fromkeys(name for name in names if name not in removed))
 
 
 def _device_trees(board: Board) -> Iterator[str]:
-    """Yield the lines that name the device tree: the general one, then each model's own."""
-    named = {one.when: one.tree_name for one in board.models if one.tree_name is not None}
-    for when in sorted(named, key=lambda when: when is not None):
+    """Yield the lines for the device tree: the default, then those of models under filters."""
+    trees = {model.when: model.tree_name for model in board.models if model.tree_name is not None}
+    for when in sorted(trees, key=lambda when: when is not None):
         if when is not None:
-            # Filters of different kinds add up: start afresh for each.
+            # Filters of different kinds are combined, so each one begins with a reset.
             yield "[all]"
             yield f"[{when}]"
-        yield f"device_tree={named[when]}"
-    if len(named) > 1:
+        yield f"device_tree={trees[when]}"
+    if len(trees) > 1:
         yield "[all]"
 
 
 def _faults(board: Board, boot: Boot) -> Iterator[PiimageError]:
     for key, value in boot.config:
-        if found := fault(key, value):
-            yield _bad_setting(found)
+        if setting_fault := fault(key, value):
+            yield _bad_setting(setting_fault)
     known = overlay_sources(board)
     for name in boot.overlays:
         if name.removeprefix("-") not in known:
-            have = ", ".join(known) or "none"
             yield InputError(
                 "firmware.unknown-overlay",
                 f"there is no overlay {name.removeprefix('-')!r} for the board {board.name}",
                 place="boot.overlays",
-                hint=f"it has: {have}",
+                hint=f"the board's overlays are: {', '.join(known) or 'none'}",
             )
 
 
-def _bad_setting(found: Fault) -> InputError:
-    hint = f"instead: {found.instead}"
-    if found.too_long:
-        return InputError("firmware.line-too-long", found.what, place="boot.config", hint=hint)
-    return InputError("firmware.bad-setting", found.what, place="boot.config", hint=hint)
+def _bad_setting(fault: Fault) -> InputError:
+    code = "firmware.line-too-long" if fault.too_long else "firmware.bad-setting"
+    return InputError(code, fault.message, place="boot.config", hint=f"instead: {fault.instead}")
 
 
 def _bad_word(word: str) -> InputError:
     return InputError(
         "firmware.bad-cmdline",
-        f"{word!r} is no word of a kernel command line",
+        f"{word!r} is not a word of a kernel command line",
         place="boot.cmdline",
-        hint="write each parameter as an item of its own, in ASCII and without blanks",
+        hint="write each parameter as a separate item, in ASCII and without blanks",
     )

@@ -247,7 +247,7 @@ def _fill(stream: Stream, into: memoryview, image: Image) -> int:
                 break
             done += count
     except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
-        host.refuse(error, str(image.path))
+        host.raise_host_error(error, str(image.path))
         raise _damaged(image, str(error)) from error
     return done
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from piimage.compose.containers import ContainerPlan
 from piimage.compose.layers import Layer, LayerTar
@@ -23,8 +22,6 @@ from piimage.trees import read_tar
 @dataclass(frozen=True)
 class ImageLayerArchive(Step):
     """A layer as images have it: outputs ``gzip``, and ``diff-id``, the digest of its tar."""
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.oci", "piimage.trees")
 
     tar: LayerTar
 

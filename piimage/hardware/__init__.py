@@ -1,1 +1,1 @@
-"""What a model's device tree asks of the kernel, and whether the image has it."""
+"""The drivers that a model's device tree needs, and whether the image has them."""

@@ -1,12 +1,11 @@
-"""Which driver of a kernel a device gets, by the kernel's own tables.
+"""The drivers of devices, by the kernel's own tables.
 
-Modules say which devices they drive in their aliases. Kernels from 6.18 on say the same of what is
-built in (``modules.builtin.modinfo``), but not for drivers without an exported table: those of
-clocks, interrupts and timers, and what nothing but a built-in registers. For these, and for all of
-them in older kernels, the tables themselves are evidence: a ``struct of_device_id`` (include/linux/
-mod_devicetable.h) is a name and a type of 32 bytes each, nearly always empty, and a compatible
-string in 128 bytes, and it lies like that in the uncompressed Image. An entry there says that some
-built-in code looks for that device; it does not say which.
+The aliases of a module name its devices. Kernels from 6.18 on list them for built-in code as well
+(``modules.builtin.modinfo``), except for drivers without an exported table, such as those of
+clocks, interrupts and timers. For these, and for all built-in drivers of older kernels, the tables
+in the uncompressed Image are evidence: a ``struct of_device_id`` (include/linux/mod_devicetable.h)
+is a name and a type of 32 bytes each, nearly always empty, and a compatible string in 128 bytes.
+Such an entry tells that built-in code drives the device, but not which code.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.firmware.fdt import Node
 from piimage.kernel.modinfo import normal_name
@@ -36,19 +35,17 @@ _NUMBERS: Final = re.compile(r"(pci|usb)([0-9a-f]{1,4}),([0-9a-f]{1,4})")
 
 @dataclass(frozen=True)
 class KernelDrivers(Step):
-    """What a kernel says about its drivers.
+    """The drivers of a kernel.
 
-    Outputs: ``modules`` and ``built-in`` (a module and an alias a line, and each module once
-    without one), ``image`` (the compatible strings in the image's tables, one a line).
+    Outputs: ``modules`` and ``built-in`` (lines with a module and an alias, and one line for each
+    module alone), ``image`` (lines with the compatible strings in the image's tables).
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.kernel.modules", "piimage.kernel.modinfo")
 
     kernel: KernelParts
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return "list the kernel's drivers"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
@@ -56,14 +53,14 @@ class KernelDrivers(Step):
         packed = job.file(self.kernel, "image").read_bytes()
         image = zlib.decompressobj(wbits=31).decompress(packed, _MAX_IMAGE)
         with open_supply(job, self.kernel) as supply:
-            found = {
+            outputs = {
                 "modules": _lines(supply.names, supply.aliases()),
                 "built-in": _lines(supply.built_in, supply.built_in_aliases()),
                 "image": sorted(tables(image)),
             }
         return {
             name: job.store.add_bytes("".join(f"{line}\n" for line in lines).encode())
-            for name, lines in found.items()
+            for name, lines in outputs.items()
         }
 
 
@@ -73,7 +70,7 @@ def _lines(names: Iterable[str], aliases: Iterable[tuple[str, str]]) -> list[str
 
 @contextmanager
 def open_supply(job: Job, kernel: KernelParts) -> Iterator[Supply]:
-    """Give the modules of `kernel`, which has been made."""
+    """Yield the modules of `kernel`, a step that `job` has made."""
     release = job.file(kernel, "release").read_text()
     with tarfile.open(job.file(kernel, "modules"), "r:") as archive:
         yield Supply(archive, release)
@@ -81,29 +78,29 @@ def open_supply(job: Job, kernel: KernelParts) -> Iterator[Supply]:
 
 def tables(image: bytes) -> frozenset[str]:
     """Return the compatible strings in the device tables of an uncompressed kernel image."""
-    found = set()
+    names = set()
     for entry in _ENTRY.finditer(image):
         rest = image[entry.end(1) : entry.start(1) + _FIELD]
         if not rest.strip(b"\0"):
-            found.add(entry.group(1).decode("ascii"))
-    return frozenset(found)
+            names.add(entry.group(1).decode("ascii"))
+    return frozenset(names)
 
 
 @dataclass(frozen=True, order=True)
 class Driver:
-    """A driver: the name of its module, empty for built-in code of which no list says the name."""
+    """A driver: the name of its module, which is empty for unknown built-in code."""
 
     module: str
     built_in: bool
 
 
 class Drivers:
-    """The drivers of one kernel, to be asked for by device."""
+    """The drivers of one kernel, by device."""
 
     def __init__(
         self, modules: Iterable[str], built_in: Iterable[str], image: Iterable[str]
     ) -> None:
-        """Take the lines that `KernelDrivers` makes."""
+        """Take the lines of the outputs of `KernelDrivers`."""
         self._by_compatible: dict[str, set[Driver]] = {}
         self._others: list[tuple[str, Driver]] = []
         self._named: dict[str, Driver] = {}
@@ -112,47 +109,47 @@ class Drivers:
         for line in built_in:
             self._add(line, built_in=True)
         for name in image:
-            # Which of them it is, no list of older kernels says.
+            # The lists of older kernels do not tell which driver this is.
             self._by_compatible.setdefault(name, set()).add(Driver("", True))
 
     @classmethod
     def made(cls, job: Job, step: KernelDrivers) -> Drivers:
-        """Return what the step found."""
+        """Return the drivers in the outputs of `step`."""
         names = ("modules", "built-in", "image")
         return cls(*(job.file(step, name).read_text().splitlines() for name in names))
 
     def of_node(self, node: Node) -> tuple[Driver, ...]:
-        """Return what can drive the device of `node`: for its most specific name that has any."""
+        """Return the drivers of the device `node`: those for its most specific known name."""
         if _is_hub(node):
             return self.named("usbcore")
         return next(filter(None, map(self._of_compatible, node.compatible)), ())
 
     def of_alias(self, alias: str) -> tuple[Driver, ...]:
-        """Return what can drive a device that the kernel announces as `alias` (``usb:v0424…``)."""
-        found = {driver for pattern, driver in self._others if fnmatchcase(alias, pattern)}
-        return tuple(sorted(found))
+        """Return the drivers of a device with the modalias `alias` (``usb:v0424…``)."""
+        matching = {driver for pattern, driver in self._others if fnmatchcase(alias, pattern)}
+        return tuple(sorted(matching))
 
     def named(self, module: str) -> tuple[Driver, ...]:
-        """Return the driver that is this module or was built into the kernel from it."""
+        """Return the driver with the module name `module`, also if it is built in."""
         driver = self._named.get(normal_name(module))
         return () if driver is None else (driver,)
 
     def _of_compatible(self, name: str) -> tuple[Driver, ...]:
         if numbers := _NUMBERS.fullmatch(name):
             return self._of_numbers(*numbers.groups())
-        found = sorted(self._by_compatible.get(name, ()))
-        named = [driver for driver in found if driver.module]
-        return tuple(named or found)
+        drivers = sorted(self._by_compatible.get(name, ()))
+        named = [driver for driver in drivers if driver.module]
+        return tuple(named or drivers)
 
     def _of_numbers(self, bus: str, first: str, second: str) -> tuple[Driver, ...]:
-        """Return what drives a device that is named by the numbers of its vendor and its kind.
+        """Return the drivers of a device that is named by its vendor ID and device ID.
 
         Source: PCI Bus Binding to Open Firmware, 2.5; Open Firmware Recommended Practice: USB, 2.5.
         """
-        vendor, kind = int(first, 16), int(second, 16)
+        vendor, device = int(first, 16), int(second, 16)
         if bus == "pci":
-            return self.of_alias(f"pci:v{vendor:08X}d{kind:08X}sv00000000sd00000000bc00sc00i00")
-        alias = f"usb:v{vendor:04X}p{kind:04X}d0000dc00dsc00dp00ic00isc00ip00in00"
+            return self.of_alias(f"pci:v{vendor:08X}d{device:08X}sv00000000sd00000000bc00sc00i00")
+        alias = f"usb:v{vendor:04X}p{device:04X}d0000dc00dsc00dp00ic00isc00ip00in00"
         return self.of_alias(alias)
 
     def _add(self, line: str, *, built_in: bool) -> None:
@@ -168,9 +165,9 @@ class Drivers:
 
 
 def _is_hub(node: Node) -> bool:
-    """Say whether the node is a USB device that others are behind."""
-    below = (name for child in node.children.values() for name in child.compatible)
-    return _is_usb(node.compatible) and _is_usb(below)
+    """Return whether the node is a USB device with USB devices as children."""
+    children = (name for child in node.children.values() for name in child.compatible)
+    return _is_usb(node.compatible) and _is_usb(children)
 
 
 def _is_usb(names: Iterable[str]) -> bool:

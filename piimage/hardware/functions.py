@@ -1,4 +1,4 @@
-"""Whether the image of a board has the drivers for what a model can do."""
+"""The check that the image of a board has the drivers for the functions of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from piimage.kernel.modules import Supply
 
 
 class State(Enum):
-    """Where the driver for something is; the later, the worse."""
+    """The state of a driver in an image, from the best to the worst."""
 
     BUILT_IN = "built in"
     BOOT = "boot"
@@ -27,18 +27,18 @@ class State(Enum):
 
     @property
     def works(self) -> bool:
-        """Whether the driver is there once the system is up."""
+        """Whether the driver is loaded once the system is up."""
         return self in (State.BUILT_IN, State.BOOT, State.LATE, State.WIFI)
 
     @property
     def early(self) -> bool:
-        """Whether the driver is there when the root is looked for."""
+        """Whether the driver is loaded when the initramfs searches the root."""
         return self in (State.BUILT_IN, State.BOOT)
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an image loads, in order, all that modules depend on included."""
+    """The modules that an image loads, in order, with their dependencies."""
 
     boot: tuple[str, ...]
     late: tuple[str, ...]
@@ -47,21 +47,24 @@ class Image:
 
     @classmethod
     def of(cls, board: Board, supply: Supply) -> Image:
-        """Return what the image of `board` loads; raises InputError ``kernel.unknown-module``."""
+        """Return the modules of the image of `board`.
+
+        Raises InputError ``kernel.unknown-module``.
+        """
         wifi = board.wifi.modules if board.wifi is not None else ()
         lists = (board.modules.boot, board.modules.late, wifi, board.modules.other_disks)
         return cls(*(tuple(supply.load_order(names)) for names in lists))
 
     def booted_from_another_disk(self) -> Image:
-        """Return what it loads when the initramfs loads `other_disks` too."""
+        """Return the modules that are loaded if the initramfs loads `other_disks` too."""
         return replace(self, boot=tuple(dict.fromkeys((*self.boot, *self.other_disks))))
 
     def state(self, drivers: Iterable[Driver]) -> tuple[State, str]:
-        """Return where the best of `drivers` is, and the name of its module, if it has one."""
-        found = [(self._state(driver), driver.module) for driver in drivers]
+        """Return the best state of `drivers`, and the module of that driver, if it has one."""
+        states = [(self._state(driver), driver.module) for driver in drivers]
         order = list(State)
         return min(
-            found, key=lambda one: (order.index(one[0]), one[1]), default=(State.NO_DRIVER, "")
+            states, key=lambda pair: (order.index(pair[0]), pair[1]), default=(State.NO_DRIVER, "")
         )
 
     def _state(self, driver: Driver) -> State:
@@ -73,19 +76,19 @@ class Image:
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a function needs: a node, a device or a module, and where its driver is."""
+    """A node, device or module that a function needs, and the state of its driver."""
 
-    what: str
+    name: str
     state: State
     module: str
 
 
 @dataclass(frozen=True)
 class Late:
-    """A device whose driver is there from the start, and a supplier whose driver comes late.
+    """A device with a built-in driver, and its supplier, whose driver is loaded late.
 
-    The kernel puts such a device off, but not for ever: when nothing has registered for 10 s
-    (deferred_probe_timeout, drivers/base/dd.c), it starts without the supplier.
+    The kernel defers such a device, but when no driver has registered for 10 s
+    (deferred_probe_timeout, drivers/base/dd.c), it starts the device without the supplier.
     """
 
     device: str
@@ -95,42 +98,42 @@ class Late:
 
 @dataclass(frozen=True)
 class Examiner:
-    """Looks at one model: its device tree, the kernel's drivers, and what the image loads."""
+    """Examines one model: its device tree, the kernel's drivers, and the image's modules."""
 
     tree: Tree
     drivers: Drivers
     image: Image
 
     def needs(self, function: Function) -> tuple[Need, ...]:
-        """Return everything that `function` needs, each after what it needs itself."""
-        found = {need.what: need for name in function.nodes for need in self._of_node(name)}
+        """Return the needs of `function`, suppliers before the devices that need them."""
+        needs = {need.name: need for name in function.nodes for need in self._of_node(name)}
         for alias in function.devices:
-            found[alias] = self._need(alias, self.drivers.of_alias(alias))
+            needs[alias] = self._need(alias, self.drivers.of_alias(alias))
         for name in function.modules:
-            found[name] = self._need(name, self.drivers.named(name))
-        return tuple(found.values())
+            needs[name] = self._need(name, self.drivers.named(name))
+        return tuple(needs.values())
 
     def late_suppliers(self, function: Function) -> tuple[Late, ...]:
-        """Return which built-in devices of `function` wait for a module of the running system."""
-        found: list[Late] = []
+        """Return the built-in devices of `function` that wait for a module of the system."""
+        late: list[Late] = []
         for device in self._devices(function):
             if self._state(device)[0] is not State.BUILT_IN:
                 continue
             for supplier in suppliers(self.tree, device):
                 state, module = self._state(supplier)
                 if not state.early and state is not State.NO_DRIVER:
-                    found.append(Late(device.path, supplier.path, module))
-        return tuple(dict.fromkeys(found))
+                    late.append(Late(device.path, supplier.path, module))
+        return tuple(dict.fromkeys(late))
 
     def out_of_order(self, function: Function) -> tuple[tuple[str, str], ...]:
-        """Return modules that are loaded before one that they need (module, needed).
+        """Return modules that are loaded before the module of a supplier (module, supplier).
 
-        The kernel puts such a device off until its supplier is there: slower, and no fault.
+        This is slower, but not a fault: the kernel defers the device until its supplier is ready.
         """
         image = self.image
         loaded = dict.fromkeys((*image.boot, *image.late, *image.wifi))
-        order = {name: place for place, name in enumerate(loaded)}
-        found = [
+        order = {name: index for index, name in enumerate(loaded)}
+        pairs = [
             (module, needed)
             for device in self._devices(function)
             for supplier in suppliers(self.tree, device)
@@ -138,11 +141,11 @@ class Examiner:
             and (needed := self._state(supplier)[1]) in order
             and order[module] < order[needed]
         ]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(pairs))
 
     def _devices(self, function: Function) -> Sequence[Node]:
         nodes = [node for name in function.nodes if (node := self.tree.find(name)) is not None]
-        return tuple(dict.fromkeys(one for node in nodes for one in path_to(self.tree, node)))
+        return tuple(dict.fromkeys(device for node in nodes for device in path_to(self.tree, node)))
 
     def _of_node(self, name: str) -> Iterator[Need]:
         node = self.tree.find(name)
@@ -156,5 +159,5 @@ class Examiner:
     def _state(self, device: Node) -> tuple[State, str]:
         return self.image.state(self.drivers.of_node(device))
 
-    def _need(self, what: str, drivers: Iterable[Driver]) -> Need:
-        return Need(what, *self.image.state(drivers))
+    def _need(self, name: str, drivers: Iterable[Driver]) -> Need:
+        return Need(name, *self.image.state(drivers))

@@ -1,9 +1,9 @@
-"""Which devices a device cannot start without: its suppliers, as the kernel finds them.
+"""The suppliers of a device: the devices that it needs to start, by the rules of the kernel.
 
-The kernel (fw_devlink) takes these relations from properties of known names, and does not start a
-device before its suppliers. Source: ``of_supplier_bindings`` in drivers/of/property.c of Linux 6.12
-and 7.3, and Devicetree Specification 0.4, 2.4, for interrupts. Some drivers look for a supplier
-under a name that the kernel's list does not have; those are in `_BY_DRIVERS`.
+The kernel (fw_devlink) reads these relations from properties with known names, and does not start
+a device before its suppliers. Source: ``of_supplier_bindings`` in drivers/of/property.c of Linux
+6.12 and 7.3, and Devicetree Specification 0.4, 2.4, for interrupts. `_BY_DRIVERS` has properties
+that are not in the kernel's list, but that drivers use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from piimage.firmware.fdt import Node, Tree
 
-# Lists of a phandle and as many cells as the pointed node says under the second name.
+# Lists of phandles; the second name is the supplier's property with its number of cells.
 _LISTS: Final = {
     "clocks": "#clock-cells",
     "interconnects": "#interconnect-cells",
@@ -59,37 +59,36 @@ _BY_DRIVERS: Final = {
 
 
 def device_of(node: Node) -> Node | None:
-    """Return the node that a driver binds to: `node`, or the nearest above it that is a device.
+    """Return the node that a driver binds to: `node`, or its nearest ancestor that is a device.
 
-    A pin's state or a PHY behind an Ethernet controller is part of such a device. None for what
-    belongs to no device but the board itself.
+    For example, a pin state or a PHY of an Ethernet controller is part of a device. None if the
+    node belongs to the board itself.
     """
-    return next((one for one in (node, *node.ancestors) if _is_device(one)), None)
+    return next((other for other in (node, *node.ancestors) if _is_device(other)), None)
 
 
 def suppliers(tree: Tree, device: Node) -> tuple[Node, ...]:
     """Return the devices that the properties of `device` name as its suppliers.
 
-    Disabled ones are left out, as the kernel does, and so are those that it is on: it is not there
-    before them. Raises PiimageError ``firmware.bad-device-tree`` when a property names a node that
-    there is not.
+    As in the kernel, disabled devices do not count, nor do the ancestors of `device`. Raises
+    PiimageError ``firmware.bad-device-tree`` if a property refers to a missing node.
     """
-    named = (node for part in _parts(device) for node in _named(tree, part) if node.enabled)
-    found = dict.fromkeys(one for node in named if (one := device_of(node)) is not None)
-    return tuple(one for one in found if one not in (device, *device.ancestors))
+    nodes = (node for part in _parts(device) for node in _named(tree, part) if node.enabled)
+    devices = dict.fromkeys(d for node in nodes if (d := device_of(node)) is not None)
+    return tuple(other for other in devices if other not in (device, *device.ancestors))
 
 
 def needs(tree: Tree, device: Node) -> tuple[Node, ...]:
-    """Return the devices that `device` needs: the bus that it is on, then its suppliers."""
-    above = device_of(device.parent) if device.parent is not None else None
-    bus = (above,) if above is not None else ()
+    """Return the devices that `device` needs: its bus, then its suppliers."""
+    parent = device_of(device.parent) if device.parent is not None else None
+    bus = (parent,) if parent is not None else ()
     return tuple(dict.fromkeys((*bus, *suppliers(tree, device))))
 
 
 def path_to(tree: Tree, device: Node) -> tuple[Node, ...]:
-    """Return everything that `device` needs, directly or not, each after what it needs itself.
+    """Return all direct and indirect needs of `device`, and `device` as the last.
 
-    `device` comes last. Where devices need each other in a circle, the order within is any.
+    Each device comes after its needs; in a loop of needs, the order is undefined.
     """
     order: dict[Node, None] = {}
     begun: set[Node] = set()
@@ -106,14 +105,14 @@ def path_to(tree: Tree, device: Node) -> tuple[Node, ...]:
 
 
 def _is_device(node: Node) -> bool:
-    """Say whether the kernel makes a device of the node: by its name, or because PCI finds it."""
+    """Return whether the kernel makes a device for the node: by `compatible`, or as a PCI child."""
     if node.parent is None:
         return False
     return "compatible" in node.properties or node.parent.text("device_type") == "pci"
 
 
 def _parts(device: Node) -> Iterator[Node]:
-    """Give the device's node and those below it that are no devices of their own."""
+    """Yield the device's node, and its descendants that are not devices themselves."""
     yield device
     for child in device.children.values():
         if not _is_device(child) and child.enabled:
@@ -133,9 +132,9 @@ def _named(tree: Tree, node: Node) -> Iterator[Node]:
 
 
 def _cells_name(name: str) -> str | None:
-    """Return which property of a supplier says how many cells follow its phandle.
+    """Return the property of a supplier with the number of cells after its phandle.
 
-    Empty when none do, None when the property `name` names no suppliers.
+    It is empty if there are no cells, and None if the property `name` does not name suppliers.
     """
     if name in _PLAIN:
         return ""
@@ -151,33 +150,33 @@ def _listed(tree: Tree, node: Node, name: str, cells_name: str) -> Iterator[Node
     at = 0
     while at < len(cells):
         phandle, at = cells[at], at + 1
-        if not phandle:  # a place in the list that is left empty
+        if not phandle:  # an empty entry of the list
             continue
-        supplier = tree.pointed(phandle, node)
+        supplier = tree.by_phandle(phandle, node)
         yield supplier
         at += supplier.number(cells_name, 0) if cells_name else 0
 
 
 def _interrupt_parent(tree: Tree, node: Node) -> Iterator[Node]:
-    """Give the controller of a node's interrupts (specification, 2.4.1.1)."""
+    """Yield the controller of a node's interrupts (specification, 2.4.1.1)."""
     seen: set[Node] = set()
     at: Node | None = node
     while at is not None and at not in seen:
         seen.add(at)
         phandle = at.number("interrupt-parent", 0)
-        at = tree.pointed(phandle, at) if phandle else at.parent
+        at = tree.by_phandle(phandle, at) if phandle else at.parent
         if at is not None and "#interrupt-cells" in at.properties:
             yield at
             return
 
 
 def _mapped(tree: Tree, node: Node) -> Iterator[Node]:
-    """Give the controllers in an interrupt-map (specification, 2.4.3.1)."""
+    """Yield the controllers in an interrupt-map (specification, 2.4.3.1)."""
     cells = node.cells("interrupt-map")
     own = node.number("#address-cells", 2) + node.number("#interrupt-cells", 1)
     at = own
     while at < len(cells):
-        parent = tree.pointed(cells[at], node)
+        parent = tree.by_phandle(cells[at], node)
         yield parent
         at += 1 + own
         at += parent.number("#address-cells", 0) + parent.number("#interrupt-cells", 1)

@@ -1,4 +1,4 @@
-"""Every model of every board, examined with the kernel that Debian has for it now."""
+"""The survey of every model of every board, with Debian's present kernel for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from piimage.steps import Builder, Job
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What a model has for each function, in the order of the board's file."""
+    """The needs of each function of a model, in the order of the board's file."""
 
     board: Board
     model: Model
@@ -33,7 +33,7 @@ class Surveyed:
 
     @property
     def faults(self) -> Sequence[str]:
-        """What the board's file has to load and does not, or loads too late, a sentence each."""
+        """Sentences on modules that the board's file does not load, or loads too late."""
         return tuple(dict.fromkeys(self._faults()))
 
     def _faults(self) -> Iterator[str]:
@@ -42,14 +42,14 @@ class Surveyed:
             for need in needs:
                 in_time = need.state.works if stage == "late" else need.state.early
                 if need.module and not in_time:
-                    yield f"{need.module} belongs to {stage}: {name} needs it ({need.what})"
+                    yield f"{need.module} belongs to {stage}: {name} needs it ({need.name})"
         for late in self.late:
             yield f"{late.module} belongs to boot: {late.device}, built in, needs {late.supplier}"
 
 
 @dataclass(frozen=True)
 class UsedKernel:
-    """A kernel that has been unpacked, and what it says about its drivers."""
+    """An unpacked kernel and its drivers."""
 
     job: Job
     step: UnpackedKernel
@@ -57,7 +57,7 @@ class UsedKernel:
 
     @property
     def release(self) -> str:
-        """Its name, such as 6.12.118+deb13-arm64."""
+        """The release of the kernel, such as 6.12.118+deb13-arm64."""
         return self.job.file(self.step, "release").read_text()
 
     def tree(self, model: Model) -> bytes:
@@ -65,7 +65,7 @@ class UsedKernel:
         return self.job.file(self.step, model.tree_name or "").read_bytes()
 
     def image(self, board: Board) -> Image:
-        """Return what an image of `board` loads."""
+        """Return the modules that an image of `board` loads."""
         with open_supply(self.job, self.step) as supply:
             return Image.of(board, supply)
 
@@ -74,12 +74,12 @@ Kernels = Mapping[Kernel, UsedKernel]
 
 
 def pis() -> tuple[Board, ...]:
-    """Return the shipped boards that say what they can do."""
+    """Return the shipped boards that list their functions."""
     return tuple(board for board in map(load_board, board_names()) if board.functions)
 
 
 def kernels(boards: Sequence[Board], sources: Sources) -> Kernels:
-    """Return the kernels of `boards`, fetched and unpacked as need be."""
+    """Return the kernels of `boards`; fetch and unpack them if necessary."""
     first = {board.kernel: board for board in boards}
     steps = {kernel: _kernel(board, boards, sources) for kernel, board in first.items()}
     lists = {kernel: KernelDrivers(step) for kernel, step in steps.items()}
@@ -103,13 +103,13 @@ def survey(board: Board, kernels: Kernels, runner: Runner) -> Iterator[Surveyed]
 
 
 def _kernel(board: Board, boards: Iterable[Board], sources: Sources) -> UnpackedKernel:
-    """Return the kernel of `board`, with the device trees of all that share it."""
+    """Return the kernel of `board`, with the device trees of all boards that share it."""
     pinning = Pinning(sources.archive(), sources.fetcher(), suites(board))
     packages = pinning.lock([kernel_request(board)]).of_root("kernel")
     sources.fetcher().fetch(packages)
-    sharing = [one for one in boards if one.kernel == board.kernel]
-    trees = sorted({name for one in sharing for name in one.trees})
-    return UnpackedKernel(tuple(trees), tuple(one.blob for one in packages))
+    sharing = [other for other in boards if other.kernel == board.kernel]
+    trees = sorted({name for other in sharing for name in other.trees})
+    return UnpackedKernel(tuple(trees), tuple(package.blob for package in packages))
 
 
 def _survey(
@@ -124,8 +124,8 @@ def _survey(
 
     @cache
     def tree(names: tuple[str, ...]) -> Tree:
-        laid = [(name, overlays[name]) for name in dict.fromkeys((*always, *names))]
-        blob = apply_overlays(runner, kernel.tree(model), laid, origin=model.title)
+        applied = [(name, overlays[name]) for name in dict.fromkeys((*always, *names))]
+        blob = apply_overlays(runner, kernel.tree(model), applied, origin=model.title)
         return read_tree(blob, model.title)
 
     def examiner(function: Function) -> Examiner:
@@ -134,21 +134,21 @@ def _survey(
             loaded = loaded.booted_from_another_disk()
         return Examiner(tree(function.overlays), kernel.drivers, loaded)
 
-    wanted = {n: one for n, one in board.functions.items() if model.title not in one.absent_on}
-    examined = [(name, function, examiner(function)) for name, function in wanted.items()]
-    late = (one for _, function, looks in examined for one in looks.late_suppliers(function))
-    order = (one for _, function, looks in examined for one in looks.out_of_order(function))
+    functions = {n: f for n, f in board.functions.items() if model.title not in f.absent_on}
+    examiners = {name: examiner(function) for name, function in functions.items()}
+    late = (item for name, f in functions.items() for item in examiners[name].late_suppliers(f))
+    order = (pair for name, f in functions.items() for pair in examiners[name].out_of_order(f))
     return Surveyed(
         board,
         model,
         kernel.release,
-        {name: looks.needs(function) for name, function, looks in examined},
+        {name: examiners[name].needs(function) for name, function in functions.items()},
         tuple(dict.fromkeys(late)),
         tuple(dict.fromkeys(order)),
     )
 
 
 def _by_firmware(board: Board, model: Model) -> Iterator[str]:
-    """Give the overlay that the firmware lays over the tree by itself, if there is one."""
+    """Yield the overlay that the firmware applies by itself, if there is one."""
     if model.stepping is not None:
         yield CHAINS[board.firmware.chain].steppings[model.stepping]

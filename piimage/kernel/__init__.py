@@ -1,1 +1,1 @@
-"""A Debian kernel package becomes what a board boots: image, device trees, modules, initramfs."""
+"""The parts of a board's boot from kernel packages: image, device trees, modules, initramfs."""

@@ -21,12 +21,11 @@ _FOLDERS = ("bin", "dev", "etc/piimage", "proc", "run", "sys", "root")
 
 @dataclass(frozen=True)
 class InitramfsBase(Step):
-    """The part of an initramfs that services do not change: output ``cpio`` (zstd).
+    """The part of an initramfs that does not depend on services: output ``cpio`` (zstd).
 
     `busybox` is the package busybox-static.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
     tools: ClassVar[tuple[str, ...]] = packers.INITRAMFS
 
     busybox: Blob
@@ -36,7 +35,7 @@ class InitramfsBase(Step):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return "pack the initramfs"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
@@ -67,6 +66,6 @@ class InitramfsBase(Step):
                     return b"".join(entry.content())
         raise InputError(
             "kernel.no-busybox",
-            "the package busybox-static holds no busybox",
+            "the package busybox-static does not contain busybox",
             hint="lock again with: piimage lock",
         )

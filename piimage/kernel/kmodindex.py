@@ -1,7 +1,7 @@
-"""The binary indexes that depmod writes (modules.*.bin), brought into one order.
+"""The binary indexes of depmod (modules.*.bin) in a canonical order.
 
-depmod of kmod 30 writes the nodes of its trie from the leaves to the root, that of kmod 34 the
-other way round: the same index, other bytes. Source: kmod, libkmod/libkmod-index.h.
+depmod of kmod 30 writes the nodes of its trie from the leaves to the root, and that of kmod 34 from
+the root to the leaves: the same index, but other bytes. Source: kmod, libkmod/libkmod-index.h.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MAX_DEPTH: Final = 400
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the trie: the text that leads on from its parent's, values, children by character.
+    """A node of the trie: its text after that of its parent, its values, children by character.
 
-    A value is its priority (the line of the text index that it comes from) and its text.
+    A value has a priority (its line in the text index) and a text.
     """
 
     prefix: bytes
@@ -36,28 +36,28 @@ class Node:
 def canonical(data: bytes, place: str) -> bytes:
     """Return the index `data` with its nodes from the root to the leaves, depth first.
 
-    Without a list of built-in modules depmod leaves an empty file, which stays one. Raises
-    PiimageError ``kernel.bad-index`` when it is no such index; `place` names it.
+    An empty file, which depmod writes without a list of built-in modules, stays empty. Raises
+    PiimageError ``kernel.bad-index`` if `data` is not an index; `place` is its name.
     """
     if not data:
         return data
     try:
         magic, version, root = struct.unpack_from(">III", data)
         if (magic, version) != (_MAGIC, _VERSION):
-            raise ValueError("it does not begin as one")
-        # A trie has a place for each of its nodes: more of them are a loop.
-        return written(_Reader(data, len(data)).node(root, 0))
+            raise ValueError("unknown magic number or version")
+        # A trie cannot have more nodes than bytes; more nodes are a loop.
+        return encode(_Reader(data, len(data)).node(root, 0))
     except (ValueError, struct.error, IndexError) as error:
         raise PiimageError(
             "kernel.bad-index",
-            f"depmod wrote an index of an unknown form ({error})",
+            f"depmod wrote an index in an unknown format ({error})",
             place=place,
-            hint="use kmod 30 or newer, and report this with the version that `depmod -V` prints",
+            hint="use kmod 30 or newer, and report this with the output of `depmod -V`",
         ) from error
 
 
-def written(root: Node) -> bytes:
-    """Return the index whose root is `root`."""
+def encode(root: Node) -> bytes:
+    """Return the index with the root `root`."""
     out = bytearray(struct.pack(">III", _MAGIC, _VERSION, 0))
     struct.pack_into(">I", out, 8, _write(root, out))
     return bytes(out)
@@ -72,7 +72,7 @@ class _Reader:
         offset = at & _OFFSET
         self.left -= 1
         if self.left < 0 or depth > _MAX_DEPTH or offset > len(self.data):
-            raise ValueError("a node is out of place")
+            raise ValueError("a node is misplaced")
         prefix = b""
         if at & _PREFIX:
             prefix, offset = self._text(offset)
@@ -104,13 +104,13 @@ class _Reader:
 
 
 def _write(node: Node, out: bytearray) -> int:
-    """Append `node` and what is below it; return its offset with its flags."""
+    """Append `node` and its children; return its offset with its flags."""
     flags = (
         (_PREFIX if node.prefix else 0)
         | (_CHILDREN if node.children else 0)
         | (_VALUES if node.values else 0)
     )
-    place = len(out) | flags
+    offset = len(out) | flags
     if node.prefix:
         out += node.prefix + b"\0"
     table = first = 0
@@ -125,4 +125,4 @@ def _write(node: Node, out: bytearray) -> int:
             out += struct.pack(">I", priority) + text + b"\0"
     for character, child in node.children:
         struct.pack_into(">I", out, table + 4 * (character - first), _write(child, out))
-    return place
+    return offset

@@ -1,4 +1,4 @@
-"""What a kernel module says about itself: the ``.modinfo`` section of its ELF file.
+"""The information in a kernel module: the ``.modinfo`` section of its ELF file.
 
 Source: System V ABI, "Sections"; include/linux/module.h of the kernel (MODULE_INFO).
 """
@@ -18,7 +18,7 @@ _AARCH64: Final = 183
 
 @dataclass(frozen=True)
 class ModuleInfo:
-    """Name, version magic, and what must or should be loaded before and after it."""
+    """Name, version magic, dependencies, soft dependencies and parameters of a module."""
 
     name: str
     vermagic: str
@@ -26,18 +26,18 @@ class ModuleInfo:
     soft_before: tuple[str, ...]
     parameters: tuple[str, ...]
     aliases: tuple[str, ...] = ()
-    """Patterns of the devices that it drives, as the kernel names them (``of:…``, ``usb:…``)."""
+    """Patterns of the modaliases of its devices (``of:…``, ``usb:…``)."""
 
 
 def normal_name(name: str) -> str:
-    """Return a module's name as the kernel knows it: without endings, ``-`` as ``_``."""
+    """Return the kernel's name of a module: without extensions, with ``_`` for ``-``."""
     return name.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
 
 
 def read_modinfo(module: bytes, place: str) -> ModuleInfo:
     """Read an uncompressed arm64 ``.ko``.
 
-    Raises PiimageError ``kernel.bad-module`` when it is not one.
+    Raises PiimageError ``kernel.bad-module`` if `module` is not a kernel module.
     """
     raw = section(module, ".modinfo", place)
     try:
@@ -62,7 +62,8 @@ def read_modinfo(module: bytes, place: str) -> ModuleInfo:
 def section(module: bytes, name: str, place: str) -> bytes:
     """Return the content of the section `name` of an uncompressed arm64 ``.ko``.
 
-    Raises PiimageError ``kernel.bad-module`` when it is not one, or has no such section.
+    Raises PiimageError ``kernel.bad-module`` if `module` is not a kernel module, or does not have
+    the section.
     """
     try:
         return _section(module, name.encode())
@@ -73,15 +74,15 @@ def section(module: bytes, name: str, place: str) -> bytes:
 def _bad(place: str, error: Exception) -> PiimageError:
     return PiimageError(
         "kernel.bad-module",
-        f"not a kernel module for arm64 ({error})",
+        f"this is not a kernel module for arm64 ({error})",
         place=place,
-        hint="build it with: piimage module build",
+        hint="build the module with: piimage module build",
     )
 
 
-def _section(elf: bytes, wanted: bytes) -> bytes:
+def _section(elf: bytes, name: bytes) -> bytes:
     if elf[:6] != b"\x7fELF\x02\x01":
-        raise ValueError("no 64-bit little-endian ELF file")
+        raise ValueError("it is not a 64-bit little-endian ELF file")
     header = _HEADER.unpack_from(elf)
     machine, table = header[1], header[5]
     size, count, names_at = header[10], header[11], header[12]
@@ -91,14 +92,14 @@ def _section(elf: bytes, wanted: bytes) -> bytes:
         raise ValueError("its section headers have an unknown size")
     sections = [_SECTION.unpack_from(elf, table + number * size) for number in range(count)]
     names = _bytes(elf, sections[names_at])
-    for one in sections:
-        if names[one[0] : names.index(b"\0", one[0])] == wanted:
-            return _bytes(elf, one)
-    raise ValueError(f"it has no section {wanted.decode()}")
+    for section in sections:
+        if names[section[0] : names.index(b"\0", section[0])] == name:
+            return _bytes(elf, section)
+    raise ValueError(f"it has no section {name.decode()}")
 
 
 def _bytes(elf: bytes, section: tuple[int, ...]) -> bytes:
     offset, length = section[4], section[5]
     if offset + length > len(elf):
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     return elf[offset : offset + length]

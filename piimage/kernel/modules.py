@@ -1,7 +1,7 @@
-"""The modules that one image needs, out of all that the kernel has.
+"""The modules that an image needs, of all modules of the kernel.
 
-The list is settled here, at build time, in load order: a Pi that starts up neither searches nor
-guesses. Modules are stored uncompressed, because squashfs and the initramfs compress them better.
+The build determines the list and its load order, so that a booting Pi does not search. Modules are
+stored uncompressed, because squashfs and the initramfs compress them better.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.kernel.kmodindex import canonical
@@ -25,25 +25,23 @@ from piimage.store import Blob
 from piimage.trees import Entry, file, tar_chunks
 
 _LISTS: Final = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
-_NEW_INDEX: Final = "modules.weakdep"  # since kmod 33; nothing on the Pi reads it
+_NEW_INDEX: Final = "modules.weakdep"  # since kmod 33; no program on the Pi reads it
 _MAX_MODULE: Final = 64 << 20
 
 
 @dataclass(frozen=True)
 class ModuleTree(Step):
-    """The closure of `boot` (loaded by the initramfs), `late` (loaded by the system) and `extra`.
+    """The modules `boot`, `other_disks`, `late` and `extra` of a kernel, with their dependencies.
 
-    The initramfs loads `other_disks` as well if what it looks for may be on one of those.
-    `extra` are modules built out of tree: for each its path under ``updates/``, which depmod and
-    modprobe search before ``kernel/``, and its ``.ko``; `symbols` gives the Module.symvers that
-    they have to fit. `params` are the parameters that are set, by module. Outputs: ``tree`` (a tar
-    with usr/lib/modules/RELEASE and what depmod makes), ``boot`` (a tar with the initramfs's
-    modules), ``boot-order``, ``other-disks-order`` and ``late-order`` (a path and its parameters a
-    line). Each is complete by itself if those of the initramfs follow one another: what `late`
-    shares with `other_disks` is in both.
+    The initramfs loads `boot`, and `other_disks` if the card may be on another disk; the system
+    loads `late`. `extra` are modules built out of tree: for each its path under ``updates/``, which
+    depmod and modprobe search before ``kernel/``, and its ``.ko``; they must match the
+    Module.symvers in `symbols`. `params` are parameters by module. Outputs: ``tree`` (a tar with
+    usr/lib/modules/RELEASE and the files of depmod), ``boot`` (a tar with the modules of the
+    initramfs), ``boot-order``, ``other-disks-order`` and ``late-order`` (a path and its parameters
+    in each line). A module of ``boot-order`` is not repeated in the others; a module that `late`
+    and `other_disks` share is in both.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     kernel: KernelParts
     boot: tuple[str, ...]
@@ -55,11 +53,11 @@ class ModuleTree(Step):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return f"choose {len({*self.boot, *self.other_disks, *self.late})} kernel modules"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Follow the dependencies, and let depmod index the result."""
+        """Resolve the dependencies, and index the modules with depmod."""
         release = job.file(self.kernel, "release").read_text()
         with tarfile.open(job.file(self.kernel, "modules"), "r:") as archive:
             supply = Supply(archive, release)
@@ -67,7 +65,9 @@ class ModuleTree(Step):
                 supply.add_extra(name, job.file(step).read_bytes())
             if self.symbols is not None:
                 supply.check_symbols(job.file(self.symbols).read_text())
-            raise_all(e for name, given in self.params.items() for e in supply.refused(name, given))
+            raise_all(
+                e for name, values in self.params.items() for e in supply.refused(name, values)
+            )
             boot = supply.load_order(self.boot)
             other = [name for name in supply.load_order(self.other_disks) if name not in boot]
             late = [name for name in supply.load_order(self.late) if name not in boot]
@@ -85,14 +85,14 @@ class ModuleTree(Step):
         }
 
     def lines(self, supply: Supply, names: Iterable[str]) -> bytes:
-        """Return what insmod is given for each of `names`, one a line."""
-        params = {normal_name(name): given for name, given in self.params.items()}
+        """Return the arguments of insmod for each of `names`, one module in each line."""
+        params = {normal_name(name): values for name, values in self.params.items()}
         words = [(f"/{supply.path(name)}", *_settings(params.get(name, {}))) for name in names]
         return "".join(f"{' '.join(line)}\n" for line in words).encode()
 
 
 class Supply:
-    """All modules that there are: the kernel's own, and those built out of tree."""
+    """All available modules: those of the kernel, and those built out of tree."""
 
     def __init__(self, archive: tarfile.TarFile, release: str) -> None:
         self._archive = archive
@@ -106,54 +106,55 @@ class Supply:
 
     @property
     def vermagic(self) -> str:
-        """The version magic that the kernel's own modules carry."""
+        """The version magic of the kernel's own modules."""
         return self._info(next(iter(self._members)))[0].vermagic
 
     def add_extra(self, path: str, module: bytes) -> None:
         """Add a module built out of tree as ``updates/PATH``.
 
-        Raises InputError ``kernel.vermagic`` when it was built for another kernel.
+        Raises InputError ``kernel.vermagic`` if it was built for another kernel, and
+        ``kernel.built-in`` if the kernel has a built-in module of this name.
         """
         info = read_modinfo(module, path)
         if info.vermagic != self.vermagic:
             raise InputError(
                 "kernel.vermagic",
-                f"the module was built for {info.vermagic!r}, the kernel is {self.vermagic!r}",
+                f"the module was built for {info.vermagic!r}, but the kernel is {self.vermagic!r}",
                 place=path,
-                hint="build it again with: piimage module build",
+                hint="build the module again with: piimage module build",
             )
         if normal_name(path) in self._builtin:
             raise InputError(
                 "kernel.built-in",
-                f"the kernel {self.release} has {normal_name(path)} built in",
+                f"{normal_name(path)} is built into the kernel {self.release}",
                 place=path,
-                hint="use that, or give the module another name",
+                hint="use the built-in module, or give your module another name",
             )
         self._extra[normal_name(path)] = (f"usr/lib/modules/{self.release}/updates/{path}", module)
 
     def check_symbols(self, symvers: str) -> None:
-        """Refuse modules out of tree that want other symbols than those in `symvers`."""
+        """Refuse modules out of tree that need other symbols than those in `symvers`."""
         exported = exported_symbols(symvers)
         others = frozenset(self._extra)
         for path, module in self._extra.values():
             require_symbols(module, path, exported, self.release, others)
 
-    def refused(self, name: str, given: Iterable[str]) -> Iterator[PiimageError]:
-        """Give an InputError ``kernel.unknown-parameter`` for each parameter not of the module."""
+    def refused(self, name: str, parameters: Iterable[str]) -> Iterator[PiimageError]:
+        """Yield an InputError ``kernel.unknown-parameter`` for each parameter not of the module."""
         if normal_name(name) not in {*self._extra, *self._members}:
-            return  # the kernel's own, or an error of `load_order`
+            return  # built in, or an error of `load_order`
         known = self._info(normal_name(name))[0].parameters
-        for parameter in given:
+        for parameter in parameters:
             if normal_name(parameter) not in map(normal_name, known):
                 yield InputError(
                     "kernel.unknown-parameter",
                     f"the module {name} has no parameter {parameter}",
                     place=f"modules.{name}",
-                    hint=f"it has: {', '.join(known)}" if known else "it has none",
+                    hint=f"its parameters are: {', '.join(known) or 'none'}",
                 )
 
     def load_order(self, names: Iterable[str]) -> Sequence[str]:
-        """Return `names` and all that they need, each after what it depends on.
+        """Return `names` and their dependencies, each module after its dependencies.
 
         Raises InputError ``kernel.unknown-module`` for each name that the kernel does not have.
         """
@@ -169,17 +170,17 @@ class Supply:
 
     @property
     def built_in(self) -> Sequence[str]:
-        """What could be a module and is built in."""
+        """The modules that are built into the kernel."""
         return sorted(self._builtin)
 
     def aliases(self) -> Iterator[tuple[str, str]]:
-        """Give each module with each of its patterns of devices, read from all of them."""
+        """Yield each module with each of its aliases; reads all modules."""
         for name in sorted(self._members):
             info = read_modinfo(self._unpack(name), name)
             yield from ((name, alias) for alias in info.aliases)
 
     def built_in_aliases(self) -> Iterator[tuple[str, str]]:
-        """Give the same for what is built in, as far as the kernel's lists say it."""
+        """Yield the same for built-in modules, as far as the kernel's lists have it."""
         for item in self._text("modules.builtin.modinfo").split("\0"):
             module, _, rest = item.partition(".")
             name, _, alias = rest.partition("=")
@@ -187,7 +188,7 @@ class Supply:
                 yield normal_name(module), alias
 
     def path(self, name: str) -> str:
-        """Return where the module lies in the image."""
+        """Return the path of the module in the image."""
         if name in self._extra:
             return self._extra[name][0]
         return self._members[name].name.removesuffix(".xz")
@@ -199,26 +200,26 @@ class Supply:
     def lists(self) -> dict[str, bytes]:
         """Return the kernel's own lists, which depmod reads, by path."""
         folder = f"usr/lib/modules/{self.release}"
-        found = {f"{folder}/{name}": self._text(name).encode() for name in _LISTS}
-        return {path: text for path, text in found.items() if text}
+        lists = {f"{folder}/{name}": self._text(name).encode() for name in _LISTS}
+        return {path: text for path, text in lists.items() if text}
 
     def _visit(
-        self, name: str, order: dict[str, None], above: tuple[str, ...]
+        self, name: str, order: dict[str, None], dependents: tuple[str, ...]
     ) -> PiimageError | None:
-        if name in order or name in self._builtin or name in above:
+        if name in order or name in self._builtin or name in dependents:
             return None
         if name not in self._members and name not in self._extra:
-            near = get_close_matches(name, self._members, 1)
+            similar = get_close_matches(name, self._members, 1)
             return InputError(
                 "kernel.unknown-module",
                 f"the kernel {self.release} has no module {name}",
-                hint=f"did you mean {near[0]}?" if near else "look for its name with: modinfo",
+                hint=f"did you mean {similar[0]}?" if similar else "find its name with: modinfo",
             )
         info = self._info(name)[0]
-        for need in info.soft_before:
-            self._visit(need, order, (*above, name))  # a soft dependency may be missing
-        for need in info.depends:
-            if error := self._visit(need, order, (*above, name)):
+        for dependency in info.soft_before:
+            self._visit(dependency, order, (*dependents, name))  # it may be missing
+        for dependency in info.depends:
+            if error := self._visit(dependency, order, (*dependents, name)):
                 return error
         order[name] = None
         return None
@@ -240,7 +241,7 @@ class Supply:
         except lzma.LZMAError as error:
             raise PiimageError(
                 "kernel.bad-module",
-                f"damaged module ({error})",
+                f"the module is damaged ({error})",
                 place=member.name,
                 hint="remove the kernel from the store with: piimage cache gc",
             ) from error
@@ -256,16 +257,16 @@ class Supply:
 def _depmod(
     runner: Runner, folder: Path, release: str, files: Mapping[str, bytes]
 ) -> dict[str, bytes]:
-    """Return the index files that depmod makes of `files`, by path."""
+    """Return the index files that depmod makes from `files`, by path."""
     for path, data in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    # Some builds of depmod look below /lib, others below /usr/lib.
+    # Some builds of depmod search /lib, others /usr/lib.
     (folder / "lib").symlink_to("usr/lib")
     runner.run(["depmod", "-b", folder, release])
-    made = (folder / "usr/lib/modules" / release).glob("modules.*")
-    paths = {str(path.relative_to(folder)): path for path in made if path.name != _NEW_INDEX}
+    indexes = (folder / "usr/lib/modules" / release).glob("modules.*")
+    paths = {str(path.relative_to(folder)): path for path in indexes if path.name != _NEW_INDEX}
     return {
         name: canonical(path.read_bytes(), name) if name.endswith(".bin") else path.read_bytes()
         for name, path in paths.items()
@@ -279,7 +280,6 @@ def _entries(files: Iterable[tuple[str, bytes]]) -> Iterator[Entry]:
 
 
 def _settings(params: Mapping[str, str]) -> Iterator[str]:
-    # The kernel takes values with blanks in double quotes (Documentation/admin-guide/
-    # kernel-parameters.rst).
+    # A value with blanks needs double quotes (Documentation/admin-guide/kernel-parameters.rst).
     for name, text in params.items():
         yield f'{name}="{text}"' if " " in text else f"{name}={text}"

@@ -1,4 +1,4 @@
-"""The kernel's Debian packages, taken apart once: image, device trees, and all modules."""
+"""The kernel's Debian packages, unpacked once: image, device trees, and all modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.debian.deb import data_stream
 from piimage.errors import InputError, PiimageError
@@ -25,63 +25,61 @@ _MAX_IMAGE: Final = 256 << 20
 
 @dataclass(frozen=True)
 class KernelParts(Step):
-    """The parts of a kernel, wherever it comes from.
+    """The parts of a kernel from any source.
 
-    Outputs: ``image`` (the arm64 Image in the `form` that the board wants: gzip, or raw),
-    ``modules`` (a tar of usr/lib/modules/RELEASE),
-    ``release`` (its name, as text), and one output for each name in `device_trees`.
+    Outputs: ``image`` (the arm64 Image in the `form` for the board: gzip or raw), ``modules`` (a
+    tar of usr/lib/modules/RELEASE), ``release`` (its name as text), and one output for each name
+    in `device_trees`.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb", "piimage.trees")
 
     device_trees: tuple[str, ...]
     form: str = field(default="gzip", kw_only=True)
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return "unpack the kernel"
 
     @abstractmethod
     def entries(self, job: Job) -> Iterator[Entry]:
-        """Give all files of the kernel, laid out as Debian does."""
+        """Yield all files of the kernel, with Debian's paths."""
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Read every file once.
 
-        Raises InputError ``kernel.incomplete`` when a part is missing.
+        Raises InputError ``kernel.incomplete`` if a part is missing.
         """
-        found: dict[str, Blob] = {}
-        # The image is packed on another processor while the modules behind it are read.
+        outputs: dict[str, Blob] = {}
+        # Another thread compresses the image while the modules after it are read.
         with ThreadPoolExecutor(1) as pool, job.store.writing() as (writer, keep):
-            packing: list[Future[Blob]] = []
-            for chunk in tar_chunks(self._modules(job, found, pool, packing)):
+            images: list[Future[Blob]] = []
+            for chunk in tar_chunks(self._modules(job, outputs, pool, images)):
                 writer.write(chunk)
-            found["modules"] = keep(None)
-            found.update(("image", image.result()) for image in packing)
-        missing = [n for n in ("image", "release", *self.device_trees) if n not in found]
+            outputs["modules"] = keep(None)
+            outputs.update(("image", image.result()) for image in images)
+        missing = [n for n in ("image", "release", *self.device_trees) if n not in outputs]
         if missing:
             raise InputError(
                 "kernel.incomplete",
                 f"the kernel has no {', '.join(missing)}",
                 hint="name another kernel package or suite in the board's file",
             )
-        return found
+        return outputs
 
     def _modules(
-        self, job: Job, found: dict[str, Blob], pool: Executor, packing: list[Future[Blob]]
+        self, job: Job, outputs: dict[str, Blob], pool: Executor, images: list[Future[Blob]]
     ) -> Iterator[Entry]:
-        """Give the modules; on the way keep device trees in `found` and the image in `packing`."""
+        """Yield the modules; put device trees into `outputs`, and the image into `images`."""
         for entry in self.entries(job):
             name = self._output(entry)
             if name == "image":
-                packing.append(pool.submit(job.store.add_stream, self._packed(_image(entry))))
+                images.append(pool.submit(job.store.add_stream, self._packed(_image(entry))))
             elif name:
-                found[name] = job.store.add_stream(entry.content())
+                outputs[name] = job.store.add_stream(entry.content())
             elif _is_module_file(entry):
-                if "release" not in found:
+                if "release" not in outputs:
                     release = entry.path.split("/")[3]
-                    found["release"] = job.store.add_bytes(release.encode())
+                    outputs["release"] = job.store.add_bytes(release.encode())
                 yield entry
 
     def _packed(self, image: bytes) -> Iterable[bytes]:
@@ -98,12 +96,12 @@ class KernelParts(Step):
 
 @dataclass(frozen=True)
 class UnpackedKernel(KernelParts):
-    """A kernel out of Debian packages."""
+    """A kernel from Debian packages."""
 
     packages: tuple[Blob, ...]
 
     def entries(self, job: Job) -> Iterator[Entry]:
-        """Give the files of each package."""
+        """Yield the files of each package."""
         for package in self.packages:
             path = job.store.verified(package)
             with data_stream(job.runner, path) as stream:
@@ -111,7 +109,7 @@ class UnpackedKernel(KernelParts):
 
 
 def _is_module_file(entry: Entry) -> bool:
-    """Tell modules and their lists (``modules.builtin``) from other files of the folder."""
+    """Return whether `entry` is a module or a list of modules (``modules.builtin``)."""
     parts = entry.path.split("/")
     if entry.kind is not Kind.FILE or not entry.path.startswith(_MODULES) or len(parts) < 5:
         return False
@@ -119,7 +117,7 @@ def _is_module_file(entry: Entry) -> bool:
 
 
 def _image(entry: Entry) -> bytes:
-    """Return the arm64 Image, unpacked if it is a gzip.
+    """Return the arm64 Image, decompressed if it is a gzip file.
 
     Source: Documentation/arch/arm64/booting.rst, "Call the kernel image".
     """
@@ -137,7 +135,7 @@ def _image(entry: Entry) -> bytes:
 
 
 def _gzip(data: bytes) -> Iterable[bytes]:
-    """Compress as the Pi's firmware and QEMU accept it: gzip without name and time."""
+    """Compress `data` with gzip, without name and time, as the firmware and QEMU accept it."""
     packer = zlib.compressobj(level=4, wbits=31)
     yield packer.compress(data)
     yield packer.flush()

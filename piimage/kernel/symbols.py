@@ -1,4 +1,4 @@
-"""Versions of the kernel's symbols: what a module wants, and what the kernel has.
+"""Versions of symbols: those that a module needs, and those that the kernel exports.
 
 Source: kernel/module/version.c and scripts/mod/modpost.c of the kernel (CONFIG_MODVERSIONS).
 """
@@ -17,26 +17,26 @@ _FEW: Final = 5
 
 
 def exported_symbols(text: str) -> Mapping[str, int]:
-    """Return the version of each symbol in a Module.symvers: ``CRC NAME MODULE KIND`` a line.
+    """Return the version of each symbol in a Module.symvers, with lines ``CRC NAME MODULE KIND``.
 
     Raises PiimageError ``kernel.bad-symbols``.
     """
-    found: dict[str, int] = {}
+    versions: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split("\t")
         try:
-            found[fields[1]] = int(fields[0], 16)
+            versions[fields[1]] = int(fields[0], 16)
         except (IndexError, ValueError) as error:
             raise PiimageError(
                 "kernel.bad-symbols",
-                f"line {number} is no symbol: {line[:60]!r}",
+                f"line {number} is not a symbol: {line[:60]!r}",
                 place="Module.symvers",
                 hint="lock again with: piimage lock --update-all",
             ) from error
-    return found
+    return versions
 
 
-def wanted_symbols(module: bytes, place: str) -> Mapping[str, int]:
+def needed_symbols(module: bytes, place: str) -> Mapping[str, int]:
     """Return the version of each symbol that the ``.ko`` was built with.
 
     Raises PiimageError ``kernel.bad-module``.
@@ -45,9 +45,9 @@ def wanted_symbols(module: bytes, place: str) -> Mapping[str, int]:
     if len(raw) % _VERSION.size:
         raise PiimageError(
             "kernel.bad-module",
-            "its list of symbol versions is cut short",
+            "its list of symbol versions is truncated",
             place=place,
-            hint="build it with: piimage module build",
+            hint="build the module with: piimage module build",
         )
     return {
         name.partition(b"\0")[0].decode(errors="replace"): version
@@ -58,33 +58,34 @@ def wanted_symbols(module: bytes, place: str) -> Mapping[str, int]:
 def require_symbols(
     module: bytes, place: str, exported: Mapping[str, int], release: str, others: frozenset[str]
 ) -> None:
-    """Refuse a module that wants other symbols than the kernel `release` has.
+    """Refuse a module that needs other symbols than the kernel `release` exports.
 
-    `others` are names of modules built out of tree: what those export is not known here. Raises
-    InputError ``kernel.symbol-version``, with the versions of both.
+    `others` are the names of modules built out of tree, whose exports are not known here. Raises
+    InputError ``kernel.symbol-version``, with both versions.
     """
     info = read_modinfo(module, place)
-    lines = list(_misfits(module, place, exported, from_others=bool(others & {*info.depends})))
+    lines = list(_mismatches(module, place, exported, from_others=bool(others & {*info.depends})))
     if lines:
         more = [f"... and {len(lines) - _FEW} more"] if len(lines) > _FEW else []
-        said = "\n  ".join([*lines[:_FEW], *more])
+        symbols = "\n  ".join([*lines[:_FEW], *more])
         raise InputError(
             "kernel.symbol-version",
-            f"built for {_release(info)}, it does not fit the kernel {release}:\n  {said}",
+            f"built for {_release(info)}, the module does not match the kernel {release}:\n"
+            f"  {symbols}",
             place=place,
-            hint="build it against the locked kernel with: piimage module build",
+            hint="build the module for the locked kernel with: piimage module build",
         )
 
 
-def _misfits(
+def _mismatches(
     module: bytes, place: str, exported: Mapping[str, int], *, from_others: bool
 ) -> Iterator[str]:
-    for name, wanted in sorted(wanted_symbols(module, place).items()):
-        there = exported.get(name)
-        if there is None and not from_others:
+    for name, needed in sorted(needed_symbols(module, place).items()):
+        version = exported.get(name)
+        if version is None and not from_others:
             yield f"{name}: the kernel does not export it"
-        elif there is not None and there != wanted:
-            yield f"{name}: built with version {wanted:#010x}, the kernel has {there:#010x}"
+        elif version is not None and version != needed:
+            yield f"{name}: built with version {needed:#010x}, the kernel has {version:#010x}"
 
 
 def _release(info: ModuleInfo) -> str:

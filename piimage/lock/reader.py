@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
-import yaml
-
 from piimage.debian.package import Package
+from piimage.document.nodes import ListNode, MapNode, Node, ScalarNode, parse
 from piimage.errors import InputError
 from piimage.lock.model import (
     VERSION,
@@ -22,9 +21,6 @@ from piimage.lock.model import (
     LockedSuite,
     LockedWheel,
 )
-from piimage.lock.nodes import Mapping as MappingNode
-from piimage.lock.nodes import Node, Scalar, compose
-from piimage.lock.nodes import Sequence as SequenceNode
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -33,47 +29,44 @@ _NAME: Final = re.compile(r"[!-~]+")
 _MACHINE: Final = re.compile(r"arm64|amd64")
 _MINOR: Final = re.compile(r"[0-9]+\.[0-9]+")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\.(?:whl|tar\.gz)")
-_REMAKE: Final = "do not edit it by hand; restore it, or make it anew with piimage lock --update"
+_REMAKE: Final = "restore it, or write a new one with piimage lock --update; do not edit it by hand"
 _T = TypeVar("_T")
 
 
 def read_lock(path: Path) -> Lock:
     """Read the lock file at `path`.
 
-    Raises InputError, each with ``file:line:column``: ``lock.absent``, ``lock.syntax`` for what is
-    no YAML, ``lock.version`` for a format of another piimage, ``lock.field`` for a value that
-    cannot be, ``lock.duplicate`` for a key that stands twice, ``lock.dangling`` for a root that
-    names a package that is not pinned.
+    Raises InputError, each with ``file:line:column``: ``lock.absent``; ``lock.syntax`` if the text
+    is not YAML; ``lock.version`` if another version of piimage wrote it; ``lock.field`` if a value
+    has a wrong form; ``lock.duplicate`` if a key is listed twice; ``lock.dangling`` if a root names
+    a package that is not pinned.
     """
     try:
-        text = path.read_text()
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(
-            "lock.absent", "there is no lock file", place=str(path), hint="make it: piimage lock"
+            "lock.absent", "there is no lock file", place=str(path), hint="run piimage lock"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(
             "lock.syntax", f"cannot be read: {error}", place=str(path), hint=_REMAKE
         ) from error
-    return parse_lock(text, str(path))
+    return parse_lock(data, str(path))
 
 
-def parse_lock(text: str, place: str) -> Lock:
-    """Read the lock in `text`; `place` names it in errors, which are those of `read_lock`."""
-    return _Reader(place).lock(text)
+def parse_lock(data: bytes, place: str) -> Lock:
+    """Read the lock in `data`; `place` names it in errors, which are those of `read_lock`."""
+    return _Reader(place).lock(data)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Turns YAML nodes into a lock; nodes know their line and column."""
+    """Turns YAML nodes into a lock."""
 
     place: str
 
-    def lock(self, text: str) -> Lock:
-        try:
-            node = compose(text)
-        except yaml.YAMLError as error:
-            self._syntax(error)
+    def lock(self, data: bytes) -> Lock:
+        node = self._document(data)
         top = self._mapping(node)
         self._version(node, top)
         lock = Lock(
@@ -87,21 +80,22 @@ class _Reader:
         self._check_roots(lock, top)
         return lock
 
-    def _syntax(self, error: yaml.YAMLError) -> NoReturn:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(
-            "lock.syntax", f"not YAML: {reason}", place=f"{self.place}{where}", hint=_REMAKE
-        ) from error
+    def _document(self, data: bytes) -> Node | None:
+        try:
+            node, errors = parse(data, self.place)
+        except InputError as error:
+            raise _syntax(error) from error
+        for first in errors:
+            raise _duplicate(first) if first.code == "config.duplicate-key" else _syntax(first)
+        return node
 
     def _version(self, node: Node | None, top: Mapping[str, Node]) -> None:
         if self._text(self._field(node, top, "version")) != str(VERSION):
             raise InputError(
                 "lock.version",
-                f"this lock is of another version than {VERSION}",
+                f"the lock does not have version {VERSION}",
                 place=self._at(top["version"]),
-                hint="use the piimage that wrote it, or make it anew with piimage lock --update",
+                hint="use the piimage that wrote it, or run piimage lock --update",
             )
 
     def _items(
@@ -127,7 +121,7 @@ class _Reader:
             name,
             self._words(self._field(node, fields, "components")),
             moment.replace(tzinfo=UTC),
-            self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
+            self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256 digest"),
         )
 
     def _root(self, name: str, node: Node, fields: Mapping[str, Node]) -> LockedRoot:
@@ -152,7 +146,7 @@ class _Reader:
             architecture=architecture,
             path=self._path(node, fields),
             size=self._size(node, fields),
-            sha256=self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
+            sha256=self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256 digest"),
             **text,
         )
 
@@ -183,7 +177,7 @@ class _Reader:
             self._matching(self._field(node, fields, "version"), _NAME, "a version"),
             filename,
             self._size(node, fields),
-            self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256"),
+            self._matching(self._field(node, fields, "sha256"), _SHA256, "a SHA-256 digest"),
         )
 
     def _path(self, node: Node, fields: Mapping[str, Node]) -> str:
@@ -197,8 +191,9 @@ class _Reader:
         for root in lock.roots:
             self._check_pinned("roots", root.name, root.packages, lock.by_key, top)
         wheels = {wheel.filename for wheel in lock.wheels}
-        for one in lock.environments:
-            self._check_pinned("environments", one.name, one.wheels, wheels, top)
+        for environment in lock.environments:
+            names = environment.wheels
+            self._check_pinned("environments", environment.name, names, wheels, top)
 
     def _check_pinned(
         self,
@@ -212,23 +207,15 @@ class _Reader:
             if key not in known:
                 raise InputError(
                     "lock.dangling",
-                    f"{name} names {key}, which is not pinned",
+                    f"{name} names {key}, which the lock does not pin",
                     place=self._at(self._mapping(top[section])[name]),
                     hint=_REMAKE,
                 )
 
     def _mapping(self, node: Node | None) -> dict[str, Node]:
-        if not isinstance(node, MappingNode):
+        if not isinstance(node, MapNode):
             self._refuse(node, "a mapping")
-        found: dict[str, Node] = {}
-        for key, value in node.pairs:
-            name = self._text(key)
-            if name in found:
-                raise InputError(
-                    "lock.duplicate", f"{name} stands twice", place=self._at(key), hint=_REMAKE
-                )
-            found[name] = value
-        return found
+        return node.items
 
     def _field(self, node: Node | None, fields: Mapping[str, Node], name: str) -> Node:
         if name not in fields:
@@ -236,12 +223,12 @@ class _Reader:
         return fields[name]
 
     def _words(self, node: Node) -> tuple[str, ...]:
-        if not isinstance(node, SequenceNode):
+        if not isinstance(node, ListNode):
             self._refuse(node, "a list")
         return tuple(self._text(item) for item in node.items)
 
     def _text(self, node: Node) -> str:
-        if not isinstance(node, Scalar):
+        if not isinstance(node, ScalarNode):
             self._refuse(node, "a text")
         return node.text
 
@@ -252,8 +239,15 @@ class _Reader:
         return text
 
     def _refuse(self, node: Node | None, what: str) -> NoReturn:
-        raise InputError("lock.field", f"here belongs {what}", place=self._at(node), hint=_REMAKE)
+        raise InputError("lock.field", f"expected {what}", place=self._at(node), hint=_REMAKE)
 
     def _at(self, node: Node | None) -> str:
-        line, column = (node.line, node.column) if node is not None else (1, 1)
-        return f"{self.place}:{line}:{column}"
+        return str(node.at) if node is not None else f"{self.place}:1:1"
+
+
+def _syntax(error: InputError) -> InputError:
+    return InputError("lock.syntax", error.message, place=error.place, hint=_REMAKE)
+
+
+def _duplicate(error: InputError) -> InputError:
+    return InputError("lock.duplicate", error.message, place=error.place, hint=_REMAKE)

@@ -1,4 +1,4 @@
-"""Making and moving pins: from suites and requests to a lock."""
+"""Resolving suites and requests to the pins of a lock, and moving pins."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from piimage.errors import InputError, PiimageError, raise_all
 from piimage.lock import Lock, LockedRoot, LockedSuite
 
 EVERYTHING = frozenset({"*"})
-"""As `moving`: no pin is kept."""
+"""The value of `moving` that keeps no pin."""
 
 
 @dataclass(frozen=True)
 class Pinning:
-    """Resolves requests to a lock; `fetcher` finds packages that left the archive."""
+    """Resolves requests to a lock; `fetcher` fetches packages that have left the archive."""
 
     archive: Archive
     fetcher: Fetcher
@@ -35,12 +35,12 @@ class Pinning:
     ) -> Lock:
         """Return the lock of `requests`.
 
-        Pins of `old` stay where they are as far as the dependencies permit, but for the packages
-        named in `moving` (all of them: EVERYTHING). A pinned package that has left the archive
-        stays if the store or the snapshot archive still has it; else it moves, with a warning.
-        Images and wheels are taken over from `old` as they are. Raises InputError
-        ``debian.unknown-pin`` for a name in `moving` that `old` does not have, and the errors of
-        `Archive.indexes` and `solver.resolve`.
+        Pins of `old` are kept as far as the dependencies permit, except those of the packages
+        named in `moving` (EVERYTHING: all packages). A pinned package that has left the archive is
+        kept if the store or the snapshot archive still has it; otherwise its pin moves, with a
+        warning. Images and wheels are copied from `old`. Raises InputError ``debian.unknown-pin``
+        for a name in `moving` that `old` does not have, and the errors of `Archive.indexes` and
+        `solver.resolve`.
         """
         old = old or Lock()
         kept = _kept(old, moving)
@@ -63,17 +63,16 @@ class Pinning:
     def _departed(
         self, kept: Iterable[Package], indexes: Sequence[Index], architectures: Sequence[str]
     ) -> list[universe.Candidate]:
-        """Return the kept packages that no index has, with the relations in their own .debs."""
-        gone = _missing(kept, indexes)
-        found: list[universe.Candidate] = []
-        for package in gone:
+        """Return the kept packages that no index lists, with the relations in their .debs."""
+        candidates: list[universe.Candidate] = []
+        for package in _missing(kept, indexes):
             try:
                 self.fetcher.fetch([package])
-                found += [self._candidate(package, name) for name in architectures]
+                candidates += [self._candidate(package, name) for name in architectures]
             except PiimageError as error:
                 text = f"{package} has left the archive, so its pin moves ({error.message})"
                 self.archive.emit(events.Warning(text))
-        return found
+        return candidates
 
     def _candidate(self, package: Package, architecture: str) -> universe.Candidate:
         path = self.fetcher.store.verified(package.blob)
@@ -90,7 +89,7 @@ class Pinning:
             depends=_joined(fields, "pre-depends", "depends"),
             conflicts=_joined(fields, "conflicts", "breaks"),
             provides=fields.get("provides", ""),
-            priority=catalogue.standing(fields.get("priority", "optional")),
+            priority=catalogue.priority_rank(fields.get("priority", "optional")),
         )
         return universe.candidate(row, package.suite, architecture, level=2)
 
@@ -103,7 +102,7 @@ def _kept(old: Lock, moving: Collection[str]) -> list[Package]:
         InputError(
             "debian.unknown-pin",
             f"the lock has no package {name}",
-            hint="name one of the packages in the lock file, or none to move them all",
+            hint="name a package of the lock file, or no package to move all pins",
         )
         for name in moving
         if name not in names
@@ -112,14 +111,14 @@ def _kept(old: Lock, moving: Collection[str]) -> list[Package]:
 
 
 def _missing(kept: Iterable[Package], indexes: Sequence[Index]) -> list[Package]:
-    left = {package.key: package for package in kept}
+    missing = {package.key: package for package in kept}
     for index in indexes:
         for part in index.catalogues:
             with closing(part.read()) as reader:
-                for key, package in tuple(left.items()):
+                for key, package in tuple(missing.items()):
                     if any(row.sha256 == package.sha256 for row in reader.named(package.name)):
-                        del left[key]
-    return list(left.values())
+                        del missing[key]
+    return list(missing.values())
 
 
 def _joined(fields: Mapping[str, str], *names: str) -> str:
@@ -127,8 +126,8 @@ def _joined(fields: Mapping[str, str], *names: str) -> str:
 
 
 def _suites(indexes: Iterable[Index]) -> Iterable[LockedSuite]:
-    found = {index.suite.name: index for index in indexes}
-    for name, index in sorted(found.items()):
+    by_name = {index.suite.name: index for index in indexes}
+    for name, index in sorted(by_name.items()):
         release = index.release
         yield LockedSuite(name, index.suite.components, release.date, release.sha256)
 

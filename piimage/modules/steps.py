@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import ClassVar, Final
+from typing import Final
 
 from piimage.compose.described import deb_file
 from piimage.compose.extract import Extracted
@@ -31,8 +31,6 @@ PREFIX: Final = "aarch64-linux-gnu-"
 @dataclass(frozen=True)
 class KernelFiles(Step):
     """Files of the kernel's source, out of Debian's package of it; an output each, by path."""
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.debian.deb",)
 
     package: Blob
     files: tuple[str, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.oci.layers import Scan, layer_tree, lower_tree, scan
 from piimage.steps import Job, Step
@@ -18,8 +17,6 @@ class ScanLayer(Step):
 
     layer: Blob
     diff_id: str
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     @property
     def title(self) -> str:

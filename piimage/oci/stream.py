@@ -57,7 +57,7 @@ class LayerStream(io.RawIOBase):
         try:
             data = self._source.read(len(view))
         except (OSError, EOFError, zlib.error) as error:
-            host.refuse(error, self._origin)
+            host.raise_host_error(error, self._origin)
             raise layer_damaged(str(error), self._origin) from error
         if not data:
             complaint = self._finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from piimage.compose.layers import Layer
 from piimage.oci.models import LAYER_GZIP, Descriptor
@@ -20,10 +19,6 @@ class ImageLayer(Step):
 
     Outputs: ``gzip``; ``diff-id``, the digest of the tar; ``files``, from what each file came.
     """
-
-    uses: ClassVar[tuple[str, ...]] = (
-        "piimage.oci.layers", "piimage.oci.pack", "piimage.sbom.ledger", "piimage.trees",
-    )  # fmt: skip
 
     layer: Layer
 

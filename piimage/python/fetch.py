@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from piimage import events
-from piimage.debian.mirror import shown
+from piimage.debian.mirror import without_credentials
 from piimage.debian.transport import Absent, Transport
 from piimage.errors import PiimageError, raise_all
 from piimage.lock.model import LockedWheel
@@ -108,7 +108,7 @@ def _absent(wheel: LockedWheel) -> PiimageError:
 def _altered(wheel: LockedWheel, url: str) -> PiimageError:
     return PiimageError(
         "python.wheel-altered",
-        f"what {shown(url)} has is not the file that was pinned",
+        f"what {without_credentials(url)} has is not the file that was pinned",
         place=wheel.filename,
         hint="nothing of it was kept; use another index, or move the pin with "
         f"piimage lock --update {wheel.name}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
@@ -58,8 +58,6 @@ _WITHOUT: Final = (
 @dataclass(frozen=True, kw_only=True)
 class BuiltWheel(Compiled):
     """A wheel for `target` made of the source archive of `package` ``version``; the only output."""
-
-    uses: ClassVar[tuple[str, ...]] = (*Compiled.uses, "piimage.toolchain")
 
     package: str
     version: str

@@ -82,7 +82,7 @@ class Wheel:
             zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, RuntimeError,
             NotImplementedError, csv.Error, configparser.Error,
         ) as error:  # fmt: skip
-            host.refuse(error, self.filename)
+            host.raise_host_error(error, self.filename)
             raise self.refused(str(error) or type(error).__name__) from error
         except PiimageError as error:
             if error.code == "python.wheel-damaged" or error.code.startswith("host."):

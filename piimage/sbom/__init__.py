@@ -1,1 +1,1 @@
-"""What a card is made of: SPDX and CycloneDX bills, and the origin of each file."""
+"""Bills of materials (SPDX, CycloneDX) of a card, and the manifest with each file's origin."""

@@ -18,7 +18,7 @@ _TYPE: Final = {
 
 
 def encode(bill: Bill, tool_version: str) -> bytes:
-    """Return the bill as a CycloneDX document; its time is EPOCH, its names follow from digests."""
+    """Return the bill as a CycloneDX document; its time is EPOCH, its IDs depend on digests."""
     card = {
         "type": "operating-system",
         "bom-ref": "card",
@@ -45,7 +45,7 @@ def encode(bill: Bill, tool_version: str) -> bytes:
 
 
 def _component(component: Component) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "type": _TYPE[component.kind],
         "bom-ref": component.reference,
         "name": component.name,
@@ -54,17 +54,17 @@ def _component(component: Component) -> dict[str, Any]:
         "purl": component.purl,
     }
     if component.licence:
-        found["licenses"] = [{"expression": component.licence}]
-    if properties := list(_properties(component)):
-        found["properties"] = properties
-    return found
+        entry["licenses"] = [{"expression": component.licence}]
+    if properties := _properties(component):
+        entry["properties"] = properties
+    return entry
 
 
 def _properties(component: Component) -> list[dict[str, str]]:
-    named = [
+    properties = [
         ("piimage:source", component.source),
         ("piimage:source-version", component.source_version),
         ("piimage:path", component.path),
         *(("piimage:used-by", place) for place in component.used_by),
     ]
-    return [{"name": name, "value": value} for name, value in named if value]
+    return [{"name": name, "value": value} for name, value in properties if value]

@@ -1,4 +1,4 @@
-"""From what each file of a layer came, noted while the layer is written."""
+"""The origins of the files of a layer, recorded while the layer is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_COPYRIGHT: Final = 4 << 20
 
 @dataclass(frozen=True)
 class Record:
-    """A regular file: its bytes, their SHA-256, and the package (``NAME_VERSION``) it is from."""
+    """A regular file: its size, its SHA-256 digest, and its package (``NAME_VERSION``)."""
 
     size: int
     sha256: str
@@ -26,33 +26,33 @@ class Record:
 
 @dataclass(frozen=True)
 class Page:
-    """What a ledger noted: the files by path, and packages' licences (SPDX) by package name."""
+    """The records of a ledger: files by path, and licences (SPDX) by package name."""
 
     files: Mapping[str, Record]
     licences: Mapping[str, str]
 
     @staticmethod
     def decode(data: bytes) -> Page:
-        """Read what `Ledger.encode` wrote."""
+        """Decode the output of `Ledger.encode`."""
         fields = json.loads(data)
         files = {path: Record(*values) for path, values in fields["files"].items()}
         return Page(files, fields["licences"])
 
 
 class Ledger:
-    """Notes a tree that passes by on its way into a layer."""
+    """Records the files of a tree while it is streamed into a layer."""
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[int, str, str]] = {}
         self._licences: dict[str, str] = {}
 
     def noting(self, tree: Tree) -> Iterator[Entry]:
-        """Give `tree` unchanged; a file is noted when its content has been read to its end."""
+        """Yield `tree` unchanged; a file is recorded once its content was read to the end."""
         for entry in tree:
             yield self._noted(entry) if entry.kind is Kind.FILE else entry
 
     def encode(self) -> bytes:
-        """Return what was noted as JSON, to be kept in the store."""
+        """Return the records as JSON, for the store."""
         fields = {"files": self._files, "licences": self._licences}
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
@@ -67,8 +67,8 @@ class Ledger:
                     text.extend(chunk)
                 yield chunk
             self._files[entry.path] = (size, digest.hexdigest(), entry.origin)
-            if text is not None and (found := licences.expression(bytes(text))):
-                self._licences[entry.path.split("/")[-2]] = found
+            if text is not None and (licence := licences.expression(bytes(text))):
+                self._licences[entry.path.split("/")[-2]] = licence
 
         return replace(entry, content=content)
 

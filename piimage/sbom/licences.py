@@ -1,6 +1,6 @@
-"""SPDX licence expressions out of Debian's machine-readable copyright files.
+"""SPDX licence expressions from Debian's machine-readable copyright files.
 
-Source: the format ``copyright-format/1.0``; its short names are near to SPDX's and not the same.
+Source: the format ``copyright-format/1.0``; its short names are similar to SPDX's, not the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _FORMAT: Final = re.compile(r"^Format(-Specification)?:", re.IGNORECASE)
 _FIELD: Final = re.compile(r"^License:[ \t]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
 _GNU: Final = re.compile(r"(A?GPL|LGPL|GFDL)-(\d)(?:\.(\d))?(\+)?\Z", re.IGNORECASE)
 _MAX: Final = 4 << 20
-# Debian's short names (lower case) where SPDX has others.
+# SPDX's identifiers by Debian's short names in lower case.
 _NAMES: Final = {
     "0bsd": "0BSD",
     "apache-2": "Apache-2.0",
@@ -44,17 +44,17 @@ _NAMES: Final = {
 
 
 def expression(copyright_file: bytes) -> str | None:
-    """Return one SPDX expression for all licences that the file names, joined by AND.
+    """Return one SPDX expression for all licences in the file, joined by AND.
 
-    None when it is not machine-readable, or names one that SPDX has not: half the truth would
-    read as the whole.
+    None if the file is not machine-readable, or if SPDX does not have one of its licences: an
+    incomplete expression would be misleading.
     """
     text = copyright_file[:_MAX].decode(errors="replace")
     if not _FORMAT.match(text):
         return None
-    found = [_expression(name.strip()) for name in _FIELD.findall(text)]
-    terms = {term for term in found if term is not None}
-    if not terms or None in found:
+    expressions = [_expression(name.strip()) for name in _FIELD.findall(text)]
+    terms = {term for term in expressions if term is not None}
+    if not terms or None in expressions:
         return None
     return " AND ".join(f"({t})" if " OR " in t and len(terms) > 1 else t for t in sorted(terms))
 

@@ -1,4 +1,4 @@
-"""What a lock pins, as components of a bill."""
+"""The pins of a lock, as components of a bill."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from piimage.sbom.ledger import Page
 from piimage.sbom.model import Component, Kind
 
 DISTRIBUTION: Final = "piimage-builder"
-# What the kernel's COPYING says of the whole. No file of its package that says so is on the card.
+# The licence in the kernel's COPYING. No file of its package on the card states it.
 _KERNEL: Final = "GPL-2.0-only WITH Linux-syscall-note"
 
 
 def tool_version() -> str:
-    """Return piimage's own version; "0" when it runs without being installed."""
+    """Return piimage's own version; "0" if it is not installed."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
@@ -27,15 +27,15 @@ def tool_version() -> str:
 
 
 def components(lock: Lock, pages: Iterable[Page]) -> Iterator[Component]:
-    """Give what `lock` pins and an image or a card holds, with the licences that `pages` state."""
+    """Yield the pins of `lock` that are on an image or a card, with the licences in `pages`."""
     licences: dict[str, str] = {}
     for page in pages:
         licences |= page.licences
     for root in lock.roots:
-        for one in lock.of_root(root.name) if not is_for_building(root.name) else ():
-            kernel = _KERNEL if one.name.startswith("linux-image-") else None
-            part = debian_component(one, licences.get(one.name, kernel))
-            yield replace(part, used_by=(root.name,))
+        for package in lock.of_root(root.name) if not is_for_building(root.name) else ():
+            kernel = _KERNEL if package.name.startswith("linux-image-") else None
+            component = debian_component(package, licences.get(package.name, kernel))
+            yield replace(component, used_by=(root.name,))
     for image in lock.images:
         name, _, tag = image.reference.partition("@")[0].rpartition(":")
         known = bool(name) and "/" not in tag
@@ -51,16 +51,16 @@ def components(lock: Lock, pages: Iterable[Page]) -> Iterator[Component]:
         yield Component(Kind.WHEEL, wheel.name, wheel.version, wheel.sha256, path=wheel.filename)
 
 
-def debian_component(one: Package, licence: str | None = None) -> Component:
+def debian_component(package: Package, licence: str | None = None) -> Component:
     """Return the component of a Debian package."""
     return Component(
         Kind.DEBIAN,
-        one.name,
-        one.version,
-        one.sha256,
-        one.architecture,
-        one.source,
-        one.source_version,
-        one.path,
+        package.name,
+        package.version,
+        package.sha256,
+        package.architecture,
+        package.source,
+        package.source_version,
+        package.path,
         licence,
     )

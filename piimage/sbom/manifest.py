@@ -1,4 +1,4 @@
-"""The manifest of a card: each of its files, and from what it came."""
+"""The manifest of a card: each of its files, and its origin."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from piimage.sbom.model import Bill
 class Origin:
     """The file `path` on the card (``slot A/kernel.img``, ``layers/base: /usr/bin/runc``).
 
-    `source` says where it came from: the package URL of a component, or ``file:PATH`` for one of
-    the user's, or ``piimage:PART`` for what piimage generated.
+    `source` is the package URL of a component, or ``file:PATH`` for a file of the user, or
+    ``piimage:PART`` for a generated file.
     """
 
     path: str
@@ -28,8 +28,8 @@ def encode(
 ) -> bytes:
     """Return the manifest as JSON, in the order of paths.
 
-    `packers` are the programs of the host that decided the bytes of layers, and which they were.
-    `complete` says whether `origins` are all files, or those that tell of a secret are left out.
+    `packers` are the host programs that affect the bytes of layers, with their identities.
+    `complete` tells whether `origins` has all files, or files that reveal a secret are left out.
     """
     files = {
         origin.path: {"size": origin.size, "sha256": origin.sha256, "from": origin.source}

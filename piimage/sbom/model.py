@@ -1,4 +1,4 @@
-"""The parts of a card, whatever format lists them later."""
+"""The parts of a card, independent of the format of a bill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from piimage.card.ids import unique_id
 
 
 class Kind(Enum):
-    """What a part is; the value is the type of its package URL."""
+    """The kind of a part; the value is the type of its package URL."""
 
     DEBIAN = "deb"
     IMAGE = "oci"
@@ -22,11 +22,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Component:
-    """One part: a Debian package, an image, a wheel, or files of the user's own.
+    """One part: a Debian package, an image, a wheel, or a file of the user.
 
-    `sha256` is that of the .deb, the wheel or the file, for an image that of its manifest; `path`
-    is where it came from, relative to its archive or to the YAML file; `licence` is an SPDX
-    expression, None when it is not known; `used_by` names the layers or containers that hold it.
+    `sha256` is the digest of the .deb, the wheel or the file, or of the manifest of an image;
+    `path` is relative to the archive or to the YAML file; `licence` is an SPDX expression, None if
+    it is unknown; `used_by` has the names of the layers or containers that contain the part.
     """
 
     kind: Kind
@@ -58,7 +58,7 @@ class Component:
 
     @property
     def reference(self) -> str:
-        """A name for it that is unique within a bill."""
+        """An ID that is unique within a bill."""
         return f"{self.kind.value}-{unique_id(self.purl, self.sha256)}"
 
 
@@ -70,16 +70,16 @@ class Bill:
     identity: str
     components: tuple[Component, ...]
     purpose: str = "OPERATING-SYSTEM"
-    """What it is, in SPDX's words (primaryPackagePurpose)."""
+    """The purpose, one of SPDX's values of primaryPackagePurpose."""
 
     @property
     def id(self) -> uuid.UUID:
-        """The bill's own id: another content, another id."""
+        """The ID of the bill, which depends on the content."""
         return unique_id(self.identity, f"sbom of {self.name}")
 
 
 def bill(name: str, identity: str, components: Iterable[Component]) -> Bill:
-    """Return the bill of `components` in a fixed order; one used in several places comes once."""
+    """Return the bill of `components` in a fixed order, without duplicates."""
     merged: dict[str, Component] = {}
     for part in components:
         known = merged.get(part.reference)

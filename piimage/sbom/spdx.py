@@ -20,7 +20,7 @@ _PURPOSE: Final = {
 
 
 def encode(bill: Bill, tool_version: str) -> bytes:
-    """Return the bill as an SPDX document; its time is EPOCH, its names follow from digests."""
+    """Return the bill as an SPDX document; its time is EPOCH, its IDs depend on digests."""
     parts = [_package(component) for component in bill.components]
     document = {
         "spdxVersion": "SPDX-2.3",

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from piimage.errors import PiimageError
 from piimage.steps import Job, Step
@@ -36,8 +35,6 @@ class Compiled(Step):
     are kept: an output each, named by its path. Commands run in turn, in /source, with the fixed
     environment of the sandbox and what `environment` adds.
     """
-
-    uses: ClassVar[tuple[str, ...]] = ("piimage.trees",)
 
     name: str
     toolchain: Tools

@@ -257,7 +257,7 @@ def locks() -> list[bytes]:
 
 
 def read_lock_text(data: bytes, _: Path) -> None:
-    parse_lock(data.decode("utf-8", "replace"), "fuzz")
+    parse_lock(data, "fuzz")
 
 
 def bmaps() -> list[bytes]:

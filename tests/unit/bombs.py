@@ -1,4 +1,4 @@
-"""Hostile inputs, each read in a process of its own that says how much memory it took.
+"""Hostile inputs, each read in a process that measures its own peak memory.
 
 Run as a program: prints the peak resident memory of each bomb, in bytes, and the error that it met.
 The kernel's own figure (VmHWM) is reset before each (Documentation/filesystems/proc.rst).
@@ -33,7 +33,7 @@ GIGA = 1 << 30
 
 
 class Stream:
-    """A tar that is made while it is read."""
+    """A tar that is generated while it is read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -80,8 +80,8 @@ def giant_header(kind: bytes) -> Callable[[Path], None]:
 
 
 def endless_headers(_: Path) -> None:
-    one = header("x", tarfile.XHDTYPE, 12) + b"12 comment=\n".ljust(512, b"\0")
-    read(Stream(one for _ in range(1_000_000)))
+    block = header("x", tarfile.XHDTYPE, 12) + b"12 comment=\n".ljust(512, b"\0")
+    read(Stream(block for _ in range(1_000_000)))
 
 
 def layer(members: Callable[[], Iterator[bytes]]) -> Callable[[Path], None]:
@@ -111,7 +111,7 @@ def long_names() -> Iterator[bytes]:
 
 
 def many_entries(count: int) -> Callable[[], Iterator[bytes]]:
-    """Blocks with one checksum: the digits of a name are put in other places."""
+    """Headers whose names differ in their digits."""
 
     def members() -> Iterator[bytes]:
         block = bytearray(header("0" * 12, tarfile.DIRTYPE))
@@ -141,7 +141,7 @@ def long_links() -> Iterator[bytes]:
 
 
 def old_sparse(size: int) -> bytes:
-    """GNU tar's own form (type S): no data at all, and `size` bytes when read."""
+    """GNU tar's own form (type S): no data in the archive, `size` bytes when read."""
     raw = bytearray(header("memo/aa/" + "b" * 62 + ".json", tarfile.GNUTYPE_SPARSE))
     raw[483:495] = b"%011o\0" % size
     raw[148:156] = b" " * 8

@@ -1,10 +1,10 @@
-"""A recording file layer: what was synced when, and what got which name after it.
+"""A recording layer below `os`: the order in which files are synced and renamed.
 
-A file survives a power cut when its bytes were synced before it got its name, and its folder was
+A file survives a power cut if its bytes were synced before it got its name, and its folder was
 synced after that (fsync(2); rename(2) promises order to other processes only). `Journal.lasts`
-asserts this order for one file. Python's own file objects write below `os`, so writes are not
-counted: each sync notes the bytes that the file has then, and what is renamed has to have those
-that were synced last.
+asserts this order for one file. Python's file objects do not write through `os`, so writes are not
+recorded: each sync records the bytes of the file at that time, and a file that is renamed must
+have the bytes of its last sync.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Inode = tuple[int, int]
 
 @dataclass(frozen=True)
 class Event:
-    """One call: `what` is sync, name or folder; `state` tells the bytes and mode of a file then."""
+    """One call: `kind` is sync, name or folder; `state` has the bytes and mode of a file then."""
 
-    what: str
+    kind: str
     inode: Inode
     path: str = ""
     state: str = ""
@@ -33,12 +33,12 @@ class Event:
 
 @dataclass
 class Journal:
-    """What the code under test asked of the file system, in order."""
+    """The calls of the code under test, in order."""
 
     events: list[Event] = field(default_factory=list)
 
     def lasts(self, path: Path | str) -> None:
-        """Assert that the file `path` would be there, with the bytes that it has, after a cut."""
+        """Assert that the file `path` would survive a power cut with its present bytes."""
         target = Path(os.path.realpath(path))
         inode = _inode(target.stat())
         names = self._of(inode, "name")
@@ -47,34 +47,34 @@ class Journal:
         assert Path(named.path).name == target.name, f"{target} got its name without a rename"
         assert named.state == _state(target), f"{target} was changed after it got its name"
         before = self.events[: names[-1]]
-        synced = [e for e in before if e.what == "sync" and e.inode == inode]
+        synced = [e for e in before if e.kind == "sync" and e.inode == inode]
         assert synced, f"{target} got its name before its bytes were synced"
         assert synced[-1].state == named.state, f"{target} was changed after it was synced"
         self._folder_lasts(target.parent, names[-1])
 
     def holds(self, path: Path | str) -> None:
-        """Assert that `path`, which was written in place, was synced with the bytes that it has."""
+        """Assert that `path`, which was written in place, was synced with its present bytes."""
         synced = self._of(_inode(Path(path).stat()), "sync")
         assert synced, f"{path} was not synced"
         assert self.events[synced[-1]].state == _state(path), f"{path} was written after its sync"
 
     def synced(self, inode: Inode) -> bool:
-        """Tell whether a file or folder was synced at all."""
-        return any(e.what == "sync" and e.inode == inode for e in self.events)
+        """Return whether a file or folder was synced at all."""
+        return any(e.kind == "sync" and e.inode == inode for e in self.events)
 
     def _folder_lasts(self, folder: Path, since: int) -> None:
         inode = _inode(folder.stat())
         after = self.events[since:]
-        assert any(e.what == "sync" and e.inode == inode for e in after), (
+        assert any(e.kind == "sync" and e.inode == inode for e in after), (
             f"{folder} was not synced after a name in it was changed"
         )
-        # Made or renamed itself: then its own name has to last as well.
+        # If the folder itself was made or renamed, its own name must be durable as well.
         placed = self._of(inode, "folder", "name")
         if placed:
             self._folder_lasts(folder.parent, placed[-1])
 
     def _of(self, inode: Inode, *kinds: str) -> list[int]:
-        return [n for n, e in enumerate(self.events) if e.inode == inode and e.what in kinds]
+        return [n for n, e in enumerate(self.events) if e.inode == inode and e.kind in kinds]
 
 
 def _inode(status: os.stat_result) -> Inode:
@@ -82,7 +82,7 @@ def _inode(status: os.stat_result) -> Inode:
 
 
 def _state(path: str | Path) -> str:
-    """Return what the file is now: a digest of its bytes, and its mode."""
+    """Return the present state of the file: a digest of its bytes, and its mode."""
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return f"{digest} {os.fstat(file.fileno()).st_mode:o}"
@@ -90,30 +90,30 @@ def _state(path: str | Path) -> str:
 
 @contextmanager
 def recording() -> Iterator[Journal]:
-    """Record the calls of `os` in the block; each still does what it does."""
+    """Record the calls of `os` in the block; each call is still executed."""
     journal = Journal()
     names = ("fsync", "fdatasync", "rename", "replace", "mkdir")
     real = {name: getattr(os, name) for name in names}
 
     def sync(call: Callable[[int], None]) -> Callable[[int], None]:
-        def noting(descriptor: Any) -> None:
+        def recorded(descriptor: Any) -> None:
             number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
             call(number)
             status = os.fstat(number)
             state = _state(f"/proc/self/fd/{number}") if stat.S_ISREG(status.st_mode) else ""
             journal.events.append(Event("sync", _inode(status), state=state))
 
-        return noting
+        return recorded
 
     def name(call: Callable[..., None]) -> Callable[..., None]:
-        def noting(source: Any, target: Any, **options: Any) -> None:
+        def recorded(source: Any, target: Any, **options: Any) -> None:
             status = os.lstat(source)
             state = _state(source) if stat.S_ISREG(status.st_mode) else ""
             call(source, target, **options)
             path = os.path.realpath(target)
             journal.events.append(Event("name", _inode(status), path, state))
 
-        return noting
+        return recorded
 
     def folder(path: Any, *options: Any, **more: Any) -> None:
         real["mkdir"](path, *options, **more)

@@ -1,4 +1,4 @@
-"""Whatever comes in, memory stays bounded: measured in a process of its own."""
+"""Memory stays bounded for every hostile input: measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from tests.unit import bombs
 
 MOST = 100_000_000
-ADDRESSES = 2 << 30  # so that a fault ends here, and not in the machine's last memory
+ADDRESSES = 2 << 30  # a fault fails the test instead of exhausting the machine
 
 
-def measured(names: list[str]) -> dict[str, tuple[str, int]]:
+def measure(names: list[str]) -> dict[str, tuple[str, int]]:
     def confined() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 
@@ -51,7 +51,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def quick() -> dict[str, tuple[str, int]]:
-    return measured(sorted(REFUSED))
+    return measure(sorted(REFUSED))
 
 
 def test_every_bomb_is_tried(quick: dict[str, tuple[str, int]]) -> None:

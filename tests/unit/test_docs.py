@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from piimage.cli import main as cli
 from piimage.config.container import ContainerConfig
 from piimage.config.load import load_all, load_folder
 from piimage.container.asks import asks
@@ -64,14 +66,34 @@ def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert load_all([tmp_path / "greenhouse.yml"]).board == "pi4"
 
 
-PAGES = [
-    *ROOT.glob("docs/**/*.md"),
-    *ROOT.glob("*/*/README.md"),  # of libraries and services
-]
+def test_the_errors_of_the_compose_page_are_those_that_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page shows lines 7 and 8 of a file, and what `check` says of them."""
+    *_, transcript = blocks(ROOT / "docs" / "compose.md", "console")
+    command, *errors = transcript.splitlines()
+    (tmp_path / "shop.yml").write_text(
+        "board: pi4\nonboot:\n  - { name: dhcp, use: dhcp }\nservices:\n"
+        "  - name: web\n    image: registry.example.org/web:v1\n"
+        "    environment: [TZ=Europe/London]\n    mem_limit: 128M\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert command == "$ piimage check shop.yml"
+    assert cli.execute(["check", "shop.yml"]) == 2
+    assert capsys.readouterr().err.splitlines() == errors
 
 
-@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+def test_the_import_of_the_compose_page_is_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transcript, *_ = blocks(ROOT / "docs" / "compose.md", "console")
+    command, *output = transcript.splitlines()
+    (tmp_path / "compose.yml").write_text(
+        "name: shop\nservices:\n  web:\n    image: registry.example.org/web:v1\n"
+        "    restart: always\n    environment:\n      TZ: Europe/London\n    read_only: true\n"
+        '    ports:\n    - "8080:80"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert cli.execute(shlex.split(command)[2:]) == 0
+    printed = capsys.readouterr()
+    assert (printed.err + printed.out).splitlines() == output

@@ -1,4 +1,4 @@
-"""Files that last: the helper, and every file that has to survive a power cut."""
+"""Durable files: the helper, and each file that has to survive a power cut."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.unit.durability import Journal, recording
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Recorded from here on; pytest's own folder was there before."""
-    with recording() as made:
-        yield made
+    """Recorded from here on; pytest made its own folder before."""
+    with recording() as journal:
+        yield journal
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -35,7 +35,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-# --- the recording layer itself: each fault is noticed
+# --- the recording layer itself: it notices each fault
 
 
 def _unsynced(target: Path) -> None:
@@ -85,7 +85,7 @@ def _in_a_folder_that_does_not_last(target: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (_unsynced, "before its bytes were synced"),
         (_written_after_sync, "changed after it was synced"),
@@ -97,35 +97,35 @@ def _in_a_folder_that_does_not_last(target: Path) -> None:
     ],
 )
 def test_the_recording_layer_notices(
-    journal: Journal, tmp_path: Path, fault: Callable[[Path], None], said: str
+    journal: Journal, tmp_path: Path, fault: Callable[[Path], None], message: str
 ) -> None:
     fault(tmp_path / "file")
-    with pytest.raises(AssertionError, match=said):
+    with pytest.raises(AssertionError, match=message):
         journal.lasts(tmp_path / "file")
 
 
 # --- the helper
 
 
-def test_what_is_written_lasts_and_has_the_mode_that_was_asked_for(
+def test_a_written_file_is_durable_and_has_the_requested_mode(
     journal: Journal, tmp_path: Path, umask: int
 ) -> None:
-    for wanted in (durable.PUBLIC, durable.PRIVATE):
-        path = durable.write_chunks(tmp_path / "file", [b"one ", b"two"], wanted)
+    for requested in (durable.PUBLIC, durable.PRIVATE):
+        path = durable.write_chunks(tmp_path / "file", [b"one ", b"two"], requested)
         journal.lasts(path)
         assert path.read_bytes() == b"one two"
-        assert mode(path) == wanted
+        assert mode(path) == requested
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_until_it_is_whole_nobody_else_reads_it(tmp_path: Path, umask: int) -> None:
+def test_a_file_is_private_until_it_is_complete(tmp_path: Path, umask: int) -> None:
     with durable.beside(tmp_path / "file", durable.PUBLIC) as draft:
         draft.write_bytes(b"half")
         assert [mode(path) for path in tmp_path.iterdir()] == [0o600]
     assert mode(tmp_path / "file") == 0o644
 
 
-def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     durable.write_chunks(tmp_path / "file", [b"old"])
 
     def chunks() -> Iterator[bytes]:
@@ -137,26 +137,26 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
 
 
-def test_folders_that_are_made_last(journal: Journal, tmp_path: Path) -> None:
+def test_new_folders_are_durable(journal: Journal, tmp_path: Path) -> None:
     durable.make_folder(tmp_path / "a/b/c", 0o700)
-    assert [mode(tmp_path / one) for one in ("a/b/c",)] == [0o700]
+    assert mode(tmp_path / "a/b/c") == 0o700
     journal.lasts(durable.write_chunks(tmp_path / "a/b/c/file", [b"x"]))
     durable.make_folder(tmp_path / "a/b/c")
 
 
-def test_a_folder_for_a_while_goes_though_other_threads_hold_all_open_files(
+def test_a_temporary_folder_is_removed_although_other_threads_hold_all_file_descriptors(
     tmp_path: Path,
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    held: list[int] = []
-    with durable.folder_in(tmp_path, ".x-") as folder:
+    descriptors: list[int] = []
+    with durable.temporary_folder(tmp_path, ".x-") as folder:
         (folder / "file").touch()
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
         try:
             while True:
-                held.append(os.dup(0))
+                descriptors.append(os.dup(0))
         except OSError:
-            threading.Timer(0.05, lambda: [os.close(one) for one in held]).start()
+            threading.Timer(0.05, lambda: [os.close(number) for number in descriptors]).start()
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert not list(tmp_path.iterdir())
 
@@ -164,7 +164,7 @@ def test_a_folder_for_a_while_goes_though_other_threads_hold_all_open_files(
 # --- the files that have to survive
 
 
-def test_a_blob_lasts_whichever_way_it_came(journal: Journal, tmp_path: Path) -> None:
+def test_a_blob_is_durable_whichever_way_it_was_added(journal: Journal, tmp_path: Path) -> None:
     store = Store(tmp_path / "deep/store")
     with store.scratch() as folder:
         (folder / "made").write_bytes(b"made")
@@ -174,7 +174,7 @@ def test_a_blob_lasts_whichever_way_it_came(journal: Journal, tmp_path: Path) ->
         journal.lasts(store.path(blob))
 
 
-def test_what_the_store_remembers_lasts(journal: Journal, tmp_path: Path) -> None:
+def test_a_memo_of_the_store_is_durable(journal: Journal, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.remember("ab" * 32, {"out": store.add_bytes(b"made")})
     (memo,) = (store.root / "memo").rglob("*.json")
@@ -182,25 +182,25 @@ def test_what_the_store_remembers_lasts(journal: Journal, tmp_path: Path) -> Non
     assert mode(memo) == 0o600
 
 
-def test_a_lock_lasts(journal: Journal, tmp_path: Path) -> None:
+def test_a_lock_file_is_durable(journal: Journal, tmp_path: Path) -> None:
     write_lock(Lock(), tmp_path / "pi4.lock")
     journal.lasts(tmp_path / "pi4.lock")
     assert mode(tmp_path / "pi4.lock") == 0o644
 
 
-def test_an_export_lasts_and_is_its_owners_alone(
+def test_an_export_is_durable_and_private(
     journal: Journal, tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds what the store holds: the layer with a network's key."""
+    """It holds the secrets of the store, such as a layer with a network's passphrase."""
     store = Store(tmp_path / "store")
     store.add_bytes(b"secret")
     out = tmp_path / "out"
     durable.make_folder(out)
-    seen: list[int] = []
+    modes: list[int] = []
     real = durable.put
     monkeypatch.setattr(
-        durable, "put", lambda draft, target: (seen.append(mode(draft)), real(draft, target))
+        durable, "put", lambda draft, target: (modes.append(mode(draft)), real(draft, target))
     )
     cache.export(store, out / "store.tar")
     journal.lasts(out / "store.tar")
-    assert (mode(out / "store.tar"), seen) == (0o600, [0o600])
+    assert (mode(out / "store.tar"), modes) == (0o600, [0o600])

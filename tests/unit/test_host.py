@@ -1,4 +1,4 @@
-"""The host's own errors: what is said, and that nothing half-written stays."""
+"""Errors of the host: their messages, and that no incomplete file remains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CODES = {
     errno.ENOTEMPTY: "host.path", errno.ENOEXEC: "host.program", errno.ETXTBSY: "host.busy",
     errno.EOPNOTSUPP: "host.unable",
 }  # fmt: skip
-"""What errno(3) says, by what piimage calls it."""
+"""The errors of errno(3), and piimage's codes for them."""
 
 
 @pytest.mark.provokes(
@@ -47,40 +47,43 @@ CODES = {
     "host.processes", "host.disk", "host.too-large", "host.gone", "host.path", "host.program",
     "host.busy", "host.unable",
 )  # fmt: skip
-def test_what_the_system_says_has_a_line_with_the_path_and_what_to_do(tmp_path: Path) -> None:
+def test_each_error_of_the_system_is_one_line_with_the_path_and_a_hint(tmp_path: Path) -> None:
     for number, code in CODES.items():
-        found = host.explained(OSError(number, os.strerror(number), str(tmp_path)))
-        assert found is not None
-        assert (found.code, found.place, found.exit_code) == (code, str(tmp_path), 1)
-        assert found.hint
-        assert "\n" not in str(found)
+        error = host.explain(OSError(number, os.strerror(number), str(tmp_path)))
+        assert error is not None
+        assert (error.code, error.place, error.exit_code) == (code, str(tmp_path), 1)
+        assert error.hint
+        assert "\n" not in str(error)
 
 
-def test_what_only_a_defect_can_be_is_not_called_the_hosts() -> None:
+def test_a_defect_is_not_an_error_of_the_host() -> None:
     defects = (ValueError("x"), KeyError("x"), OSError("no number"), OSError(errno.EBADF, "x"))
-    assert [host.explained(error) for error in defects] == [None] * 4
+    assert [host.explain(error) for error in defects] == [None] * 4
 
 
 @pytest.mark.provokes("host.memory", "host.processes")
-def test_memory_and_threads_are_the_hosts_as_well() -> None:
-    for error, code in (
+def test_a_lack_of_memory_or_threads_is_an_error_of_the_host() -> None:
+    for exception, code in (
         (MemoryError(), "host.memory"),
         (RuntimeError("can't start new thread"), "host.processes"),
     ):
-        found = host.explained(error)
-        assert found is not None
-        assert found.code == code
+        error = host.explain(exception)
+        assert error is not None
+        assert error.code == code
 
 
 @pytest.mark.provokes("host.full")
-def test_how_much_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "room", lambda _: (Path("/mnt"), 1000, 5))
+def test_a_full_disk_tells_how_much_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "free_space", lambda _: (Path("/mnt"), 1000, 5))
     draft = tmp_path / ".draft"
     draft.write_bytes(bytes(4096))
     allocated = draft.stat().st_blocks * 512
-    for size, said in (
-        (90_000, f"it takes 90000 bytes, {89_000 - allocated} more than there are"),
-        (None, f"it takes more than the {1000 + allocated} bytes that there are"),
+    has_free = "the file system at /mnt has free"
+    for size, message in (
+        (90_000, f"it needs 90000 bytes, {89_000 - allocated} more than {has_free}"),
+        (None, f"it needs more than the {1000 + allocated} bytes that {has_free}"),
     ):
         with (
             pytest.raises(PiimageError) as caught,
@@ -88,21 +91,20 @@ def test_how_much_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ):
             raise OSError(errno.ENOSPC, "No space left on device")
         assert caught.value.place == str(tmp_path / "a")
-        assert said in caught.value.message
-        assert "on the file system at /mnt" in caught.value.message
+        assert message in caught.value.message
 
 
-def test_inodes_can_be_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "room", lambda _: (Path("/mnt"), 1000, 0))
-    found = host.explained(OSError(errno.ENOSPC, "No space left on device", str(tmp_path)))
-    assert "0 inodes are free" in str(found)
+def test_a_lack_of_inodes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "free_space", lambda _: (Path("/mnt"), 1000, 0))
+    error = host.explain(OSError(errno.ENOSPC, "No space left on device", str(tmp_path)))
+    assert "0 inodes are free" in str(error)
 
 
 @contextlib.contextmanager
 def at_most(size: int) -> Iterator[None]:
-    """Let no file of this process or its children become larger than `size` bytes.
+    """Limit the files of this process and its children to `size` bytes.
 
-    A write fails in the midst of the file then, as it does on a full disk, with EFBIG.
+    A write then fails in the middle of a file with EFBIG, as it does with ENOSPC on a full disk.
     """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -129,9 +131,9 @@ WAYS: Mapping[str, Write] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("there", [True, False])
-def test_a_file_is_there_whole_or_as_it_was(
-    way: str, there: bool, tmp_path: Path, store: Store
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_file_is_written_completely_or_stays_as_it_was(
+    way: str, exists: bool, tmp_path: Path, store: Store
 ) -> None:
     store.add_bytes(b"blob" * 1000)
     write = WAYS[way]
@@ -141,17 +143,17 @@ def test_a_file_is_there_whole_or_as_it_was(
     target.parent.mkdir()
     for point in range(30):
         target.unlink(missing_ok=True)
-        if there:
+        if exists:
             target.write_text("as it was")
         with at_most(whole.stat().st_size * point // 30), pytest.raises(PiimageError) as caught:
             write(target, store)
         assert (caught.value.code, caught.value.place) == ("host.too-large", str(target))
-        assert [path.name for path in target.parent.iterdir()] == ["target"] * there
-        assert not there or target.read_text() == "as it was"
+        assert [path.name for path in target.parent.iterdir()] == ["target"] * exists
+        assert not exists or target.read_text() == "as it was"
         assert not list((store.root / "tmp").iterdir())
 
 
-def test_a_blob_is_there_whole_or_not_at_all(store: Store) -> None:
+def test_a_blob_is_stored_completely_or_not_at_all(store: Store) -> None:
     for point in range(30):
         with at_most(100_000 * point // 30), pytest.raises(PiimageError):
             store.add_stream([b"x" * 10_000] * 10)
@@ -159,39 +161,43 @@ def test_a_blob_is_there_whole_or_not_at_all(store: Store) -> None:
 
 
 @pytest.mark.provokes("run.killed")
-def test_a_program_that_was_killed_is_said_to_have_been(runner: Runner) -> None:
+def test_a_killed_program_is_reported_with_its_signal(runner: Runner) -> None:
     argv = ["sh", "-c", "kill -9 $$"]
-    gives: list[Callable[[], object]] = [
+    calls: list[Callable[[], object]] = [
         lambda: runner.run(argv), lambda: runner.feed(argv, [b"x"] * 10)
     ]  # fmt: skip
-    for give in gives:
+    for call in calls:
         with pytest.raises(PiimageError) as caught:
-            give()
+            call()
         assert caught.value.code == "run.killed"
-        assert "sh was ended by SIGKILL; perhaps memory ran out" in caught.value.message
+        assert caught.value.message == (
+            "sh was killed by SIGKILL; dmesg tells whether memory ran out"
+        )
 
 
 @pytest.mark.provokes("run.failed")
-def test_a_program_that_crashes_has_failed_by_itself(runner: Runner) -> None:
+def test_a_crash_is_a_failure_of_the_program(runner: Runner) -> None:
     with pytest.raises(PiimageError) as caught:
         runner.run(["sh", "-c", "kill -SEGV $$"])
     assert caught.value.code == "run.failed"
 
 
 @pytest.mark.provokes("host.full")
-def test_what_programs_say_of_a_full_disk_is_one_line(runner: Runner, tmp_path: Path) -> None:
-    said = "for i in 1 2 3 4 5; do echo 'plain_io: No space left on device' >&2; done; exit 1"
+def test_the_messages_of_programs_about_a_full_disk_become_one_line(
+    runner: Runner, tmp_path: Path
+) -> None:
+    script = "for i in 1 2 3 4 5; do echo 'plain_io: No space left on device' >&2; done; exit 1"
     (tmp_path / "card.img").touch()
     with pytest.raises(PiimageError) as caught:
-        runner.run(["sh", "-c", said, f"card.img@@{1 << 20}"], cwd=tmp_path)
+        runner.run(["sh", "-c", script, f"card.img@@{1 << 20}"], cwd=tmp_path)
     assert caught.value.code == "host.full"
     assert caught.value.place == str(tmp_path / "card.img")
-    assert re.match(r"sh: no room is left: it takes more than the \d+ bytes", caught.value.message)
+    assert re.match(r"sh: no space is left: it needs more than the \d+ bytes", caught.value.message)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.provokes("host.no-folder")
-def test_a_working_folder_that_was_removed_is_said(
+def test_a_removed_working_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "gone"
@@ -201,13 +207,13 @@ def test_a_working_folder_that_was_removed_is_said(
     folder.rmdir()
     assert cli.execute(["build", "a.yml"]) == 1
     assert capsys.readouterr().err == (
-        "piimage: the working folder was removed; cd to one that is there\n"
+        "piimage: the working folder was removed; cd to an existing folder\n"
     )
 
 
 @pytest.mark.provokes("host.gone")
 @pytest.mark.parametrize("out", ["/proc/x", "/proc/x/y"])
-def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(
+def test_an_output_folder_that_cannot_be_made_is_reported_before_the_work(
     out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PIIMAGE_STORE", str(tmp_path / "store"))
@@ -220,7 +226,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_the_work(
 
 
 @pytest.mark.provokes("host.path")
-def test_a_file_in_the_place_of_the_store_is_said(
+def test_a_file_in_the_place_of_the_store_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "store").write_text("")
@@ -228,22 +234,22 @@ def test_a_file_in_the_place_of_the_store_is_said(
     for words in (["cache", "ls"], ["cache", "gc"], ["build", "a.yml"], ["pkg", "ls"]):
         assert cli.execute(words) == 1
         error = capsys.readouterr().err
-        assert error.startswith(f"{tmp_path / 'store'}: there can be no such file or folder")
+        assert error.startswith(f"{tmp_path / 'store'}: such a file or folder cannot exist")
         assert error.count("\n") == 1
 
 
 @pytest.mark.provokes("host.no-temporary")
-def test_without_a_folder_for_temporary_files_that_is_said() -> None:
-    found = host.explained(
+def test_a_missing_folder_for_temporary_files_is_reported() -> None:
+    error = host.explain(
         FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/a', '/b']")
     )
-    assert "No usable temporary directory found" in str(found)
-    assert "TMPDIR" in str(found)
+    assert "No usable temporary directory found" in str(error)
+    assert "TMPDIR" in str(error)
 
 
 @pytest.mark.provokes("host.output")
 @pytest.mark.parametrize("words", [["doctor", "--json"], ["cache", "ls"]])
-def test_output_that_cannot_be_written_is_said(
+def test_output_that_cannot_be_written_is_reported(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -257,14 +263,16 @@ def test_output_that_cannot_be_written_is_said(
     )
 
 
-def test_a_program_whose_answer_is_any_status_may_still_meet_a_full_disk(runner: Runner) -> None:
-    said = ["sh", "-c", "echo 'gpgv: write error: no space left on device' >&2; exit 2"]
+def test_a_full_disk_is_an_error_even_if_the_status_is_accepted(runner: Runner) -> None:
+    argv = ["sh", "-c", "echo 'gpgv: write error: no space left on device' >&2; exit 2"]
     with pytest.raises(PiimageError) as caught:
-        runner.run(said, accept=(0, 1, 2))
+        runner.run(argv, accept=(0, 1, 2))
     assert caught.value.code == "host.full"
 
 
-def test_what_another_machine_says_is_not_this_ones(runner: Runner, tmp_path: Path) -> None:
+def test_a_full_disk_of_another_machine_is_not_an_error_of_the_host(
+    runner: Runner, tmp_path: Path
+) -> None:
     ssh = tmp_path / "ssh"
     ssh.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2; exit 1\n")
     ssh.chmod(0o755)
@@ -272,7 +280,7 @@ def test_what_another_machine_says_is_not_this_ones(runner: Runner, tmp_path: Pa
 
 
 class Failing(io.RawIOBase):
-    """A file whose disk fails after some bytes; stands for what dmesg calls an I/O error."""
+    """A fake file whose disk fails with an I/O error after some bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -289,7 +297,7 @@ class Failing(io.RawIOBase):
 
 
 @pytest.mark.provokes("host.disk")
-def test_a_disk_that_fails_is_not_taken_for_a_damaged_archive() -> None:
+def test_a_failing_disk_is_not_reported_as_a_damaged_archive() -> None:
     whole = b"".join(tar_chunks([file("a", bytes(100_000))]))
     for size in (0, 100, 512, 5000, 90_000):
         with pytest.raises(PiimageError) as caught:

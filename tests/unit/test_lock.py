@@ -102,7 +102,7 @@ def test_what_yaml_would_take_for_something_else_is_quoted(word: str) -> None:
 
 
 def test_an_empty_lock_reads_back() -> None:
-    assert parse_lock(render_lock(Lock()), "x") == Lock()
+    assert parse_lock(render_lock(Lock()).encode(), "x") == Lock()
 
 
 def test_the_packages_of_a_root_are_found() -> None:
@@ -115,7 +115,7 @@ def test_the_packages_of_a_root_are_found() -> None:
 def test_two_hundred_packages_are_read_in_little_time() -> None:
     many = replace(LOCK, packages=tuple(package(f"p{number}") for number in range(200)), roots=())
     text = render_lock(many)
-    best = min(_seconds(lambda: parse_lock(text, "x")) for _ in range(5))
+    best = min(_seconds(lambda: parse_lock(text.encode(), "x")) for _ in range(5))
     assert best < 0.1  # 0.02 s on an idle machine
 
 
@@ -127,7 +127,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.provokes("lock.absent")
 def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="make it: piimage lock"):
+    with pytest.raises(InputError, match="run piimage lock"):
         read_lock(tmp_path / "pi.lock")
 
 
@@ -161,7 +161,7 @@ def test_a_value_that_cannot_be_is_refused_where_it_stands(
     text = TEXT.replace(old, new, 1)
     assert text != TEXT
     with pytest.raises(InputError, match=what) as caught:
-        parse_lock(text, "pi.lock")
+        parse_lock(text.encode(), "pi.lock")
     assert caught.value.place == f"pi.lock:{spot(text, at)}"
 
 
@@ -169,7 +169,7 @@ def test_a_value_that_cannot_be_is_refused_where_it_stands(
 @pytest.mark.parametrize("text", ["", "just text", "[1, 2]"])
 def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="a mapping"):
-        parse_lock(text, "pi.lock")
+        parse_lock(text.encode(), "pi.lock")
 
 
 @pytest.mark.provokes("lock.syntax")
@@ -181,8 +181,8 @@ def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
     ],
 )
 def test_what_is_no_yaml_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="not YAML"):
-        parse_lock(text, "pi.lock")
+    with pytest.raises(InputError, match=r"not YAML|the nesting is too deep"):
+        parse_lock(text.encode(), "pi.lock")
 
 
 @pytest.mark.provokes("lock.syntax")
@@ -193,35 +193,35 @@ def test_what_is_no_yaml_is_refused(text: str) -> None:
 def test_what_is_no_yaml_is_refused_where_it_stands(text: str, place: str) -> None:
     """Lines and columns as editors count them, from 1."""
     with pytest.raises(InputError) as caught:
-        parse_lock(text, "x")
+        parse_lock(text.encode(), "x")
     assert caught.value.place == place
 
 
 @pytest.mark.provokes("lock.syntax")
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pi.lock").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="not YAML"):
         read_lock(tmp_path / "pi.lock")
 
 
 @pytest.mark.provokes("lock.version")
 def test_a_lock_of_another_version_is_refused() -> None:
-    with pytest.raises(InputError, match="another version"):
-        parse_lock(TEXT.replace("version: 1\n", "version: 2\n", 1), "x")
+    with pytest.raises(InputError, match="does not have version 1"):
+        parse_lock(TEXT.replace("version: 1\n", "version: 2\n", 1).encode(), "x")
 
 
 @pytest.mark.provokes("lock.duplicate")
 def test_a_key_that_stands_twice_is_refused() -> None:
     text = TEXT.replace("  lib:arm64:\n", "  app:arm64:\n")
-    with pytest.raises(InputError, match="app:arm64 stands twice") as caught:
-        parse_lock(text, "pi.lock")
+    with pytest.raises(InputError, match="'app:arm64' is listed twice") as caught:
+        parse_lock(text.encode(), "pi.lock")
     assert caught.value.place is not None
 
 
 @pytest.mark.provokes("lock.dangling")
 def test_a_root_that_names_what_is_not_pinned_is_refused() -> None:
     with pytest.raises(InputError, match="system names gone:arm64"):
-        parse_lock(TEXT.replace("      - lib:arm64", "      - gone:arm64"), "x")
+        parse_lock(TEXT.replace("      - lib:arm64", "      - gone:arm64").encode(), "x")
 
 
 def test_what_moved_is_listed_line_by_line() -> None:
@@ -252,7 +252,7 @@ def test_what_an_image_was_granted_is_listed_when_it_changes() -> None:
 
 def test_a_lock_from_before_grants_were_recorded_has_none() -> None:
     text = TEXT[: TEXT.index("    granted:\n")] + TEXT[TEXT.index("\nenvironments") :]
-    assert parse_lock(text, "x").images == (replace(LOCK.images[0], granted=()),)
+    assert parse_lock(text.encode(), "x").images == (replace(LOCK.images[0], granted=()),)
 
 
 def test_a_package_that_is_to_be_built_is_noticed() -> None:
@@ -260,7 +260,7 @@ def test_a_package_that_is_to_be_built_is_noticed() -> None:
     new = outgrown(LOCK, REQUESTS, [image], wheels, {"container/x": ("spidev==3.8",)})
     assert new == ("+ container/x: source spidev==3.8",)
     environment = replace(LOCK.environments[0], sources=("spidev==3.7",))
-    old = parse_lock(render_lock(replace(LOCK, environments=(environment,))), "x")
+    old = parse_lock(render_lock(replace(LOCK, environments=(environment,))).encode(), "x")
     assert outgrown(old, REQUESTS, [image], wheels, {"container/x": ("spidev==3.8",)}) == (
         "+ container/x: source spidev==3.8", "- container/x: source spidev==3.7",
     )  # fmt: skip
@@ -313,7 +313,7 @@ def test_of_many_changes_the_first_eight_are_shown(count: int, last: str) -> Non
 )  # fmt: skip
 def test_an_edited_lock_is_read_or_refused(place: int, cut: int, insert: str) -> None:
     try:
-        parse_lock(TEXT[:place] + insert + TEXT[place + cut :], "pi.lock")
+        parse_lock((TEXT[:place] + insert + TEXT[place + cut :]).encode(), "pi.lock")
     except InputError as error:
         assert error.code.startswith("lock.")
 
@@ -322,7 +322,7 @@ def test_an_edited_lock_is_read_or_refused(place: int, cut: int, insert: str) ->
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with pytest.raises(InputError):
-        parse_lock(text, "pi.lock")
+        parse_lock(text.encode(), "pi.lock")
 
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9+.-]{1,8}", fullmatch=True)
@@ -333,5 +333,5 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9+.-]{1,8}", fullmatch=True)
 def test_any_names_and_versions_read_back(versions: dict[str, str]) -> None:
     made = (package(name, version) for name, version in versions.items())
     lock = Lock(packages=tuple(sorted(made, key=lambda found: found.key)))
-    assert parse_lock(render_lock(lock), "x") == lock
+    assert parse_lock(render_lock(lock).encode(), "x") == lock
     assert len(yaml.safe_load(render_lock(lock))["packages"]) == len(versions)

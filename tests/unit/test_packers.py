@@ -10,7 +10,9 @@ import pytest
 from piimage import packers
 
 
-def test_a_program_is_told_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_is_identified_by_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "packer-of-a-test"
     program.write_bytes(b"#!/bin/sh\n")
     program.chmod(0o755)
@@ -19,11 +21,11 @@ def test_a_program_is_told_by_its_content(tmp_path: Path, monkeypatch: pytest.Mo
     assert packers.identity("packer-of-a-test") == f"sha256:{digest}"
 
 
-def test_a_program_that_is_not_there_is_unknown() -> None:
+def test_a_missing_program_is_unknown() -> None:
     assert packers.identity("no-such-program-anywhere") == "unknown"
 
 
-def test_the_library_that_mksquashfs_packs_with_says_its_version() -> None:
+def test_libzstd_is_identified_by_the_version_that_mksquashfs_links() -> None:
     program = shutil.which("mksquashfs")
     assert program is not None
     linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
@@ -32,6 +34,6 @@ def test_the_library_that_mksquashfs_packs_with_says_its_version() -> None:
     assert Path(library).resolve().name == f"libzstd.so.{version}"
 
 
-def test_all_that_packs_is_named() -> None:
+def test_all_packers_of_this_host_are_identified() -> None:
     assert list(packers.identities()) == ["libzstd", "mksquashfs", "zstd"]
     assert "unknown" not in packers.identities().values()

@@ -10,7 +10,7 @@ from piimage.errors import MissingTool, PiimageError
 from piimage.run import ENGINE, REGISTRIES, Runner, clean_environment, word
 
 
-def test_run_returns_what_the_command_wrote(runner: Runner) -> None:
+def test_run_returns_the_output_of_the_command(runner: Runner) -> None:
     done = runner.run(["sh", "-c", "echo out; echo err >&2"])
     assert (done.status, done.stdout, done.stderr) == (0, b"out\n", b"err\n")
 
@@ -45,9 +45,7 @@ def test_a_command_that_needs_the_network_sees_the_users_proxies_and_nothing_els
     assert runner.passing(ENGINE, outer).environment["DOCKER_HOST"] == "tcp://elsewhere"
 
 
-def test_files_are_made_with_the_same_umask_whatever_the_users(
-    runner: Runner, tmp_path, umask_077
-) -> None:
+def test_the_umask_of_the_user_does_not_matter(runner: Runner, tmp_path, umask_077) -> None:
     runner.run(["touch", tmp_path / "file"])
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
@@ -62,7 +60,7 @@ def umask_077() -> Iterator[None]:
 
 
 @pytest.mark.provokes("run.failed")
-def test_a_failed_command_is_reported_with_its_last_lines_and_how_to_repeat_it(
+def test_a_failed_command_is_reported_with_its_last_lines_and_its_argv(
     runner: Runner,
 ) -> None:
     with pytest.raises(PiimageError) as caught:
@@ -74,12 +72,12 @@ def test_a_failed_command_is_reported_with_its_last_lines_and_how_to_repeat_it(
     assert "sh -c 'seq 1 30 >&2; exit 3'" in text
 
 
-def test_other_accepted_statuses_are_no_failure(runner: Runner) -> None:
+def test_an_accepted_status_is_not_a_failure(runner: Runner) -> None:
     assert runner.run(["sh", "-c", "exit 1"], accept=(0, 1)).status == 1
 
 
 @pytest.mark.provokes("run.missing-tool")
-def test_a_missing_program_is_named_with_the_package_that_brings_it(runner: Runner) -> None:
+def test_a_missing_program_is_named_with_its_package(runner: Runner) -> None:
     with pytest.raises(MissingTool) as caught:
         Runner(environment={"PATH": "/nowhere"}).run(["mksquashfs"])
     assert "mksquashfs is not installed" in str(caught.value)
@@ -102,7 +100,7 @@ def test_feed_reports_the_command_that_stopped_reading(runner: Runner) -> None:
         runner.feed(["sh", "-c", "echo full >&2; exit 1"], (b"x" * 65536 for _ in range(10_000)))
 
 
-def test_an_exception_of_the_source_ends_the_command(runner: Runner) -> None:
+def test_an_exception_of_the_chunks_ends_the_command(runner: Runner) -> None:
     def broken() -> Iterator[bytes]:
         yield b"x"
         raise ValueError("source")
@@ -112,9 +110,9 @@ def test_an_exception_of_the_source_ends_the_command(runner: Runner) -> None:
 
 
 def test_every_command_is_announced_ready_to_paste() -> None:
-    heard: list[events.Event] = []
-    Runner(heard.append).run(["echo", "two words"])
-    assert heard == [events.CommandStarted("echo 'two words'")]
+    emitted: list[events.Event] = []
+    Runner(emitted.append).run(["echo", "two words"])
+    assert emitted == [events.CommandStarted("echo 'two words'")]
 
 
 @pytest.mark.parametrize(
@@ -130,5 +128,5 @@ def test_every_command_is_announced_ready_to_paste() -> None:
 )
 def test_a_path_is_shown_as_one_word_for_a_shell(path: str, shown: str) -> None:
     assert word(path) == shown
-    said = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
-    assert said.stdout.decode() == ("./" + path if path.startswith("-") else path)
+    done = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
+    assert done.stdout.decode() == ("./" + path if path.startswith("-") else path)

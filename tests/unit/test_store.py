@@ -50,12 +50,12 @@ def test_an_altered_blob_is_refused_named_and_removed(store: Store) -> None:
 
 
 @pytest.mark.provokes("store.absent")
-def test_an_absent_blob_says_how_to_get_it(store: Store) -> None:
+def test_the_error_of_an_absent_blob_tells_how_to_get_it(store: Store) -> None:
     with pytest.raises(PiimageError, match="without --offline"):
         store.verified(Blob("1" * 64, 1))
 
 
-def test_a_step_is_remembered_until_one_of_its_blobs_is_gone(store: Store) -> None:
+def test_outputs_are_recalled_until_one_of_their_blobs_is_gone(store: Store) -> None:
     blob = store.add_bytes(b"made")
     store.remember("ab" * 32, {"out": blob})
     assert store.recall("ab" * 32) == {"out": blob}
@@ -64,21 +64,21 @@ def test_a_step_is_remembered_until_one_of_its_blobs_is_gone(store: Store) -> No
 
 
 @pytest.mark.parametrize("memo", [b"", b"{", b"[]", b'{"out": 1}', b'{"out": [1]}', b"\xff"])
-def test_a_damaged_memory_counts_as_none(store: Store, memo: bytes) -> None:
+def test_a_damaged_memo_counts_as_missing(store: Store, memo: bytes) -> None:
     store.remember("ab" * 32, {})
     (path,) = (store.root / "memo").rglob("*.json")
     path.write_bytes(memo)
     assert store.recall("ab" * 32) is None
 
 
-def test_the_store_lies_where_the_environment_says() -> None:
+def test_the_environment_sets_the_folder_of_the_store() -> None:
     assert default_root({"PIIMAGE_STORE": "/s"}) == Path("/s")
     assert default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/piimage")
 
 
 @pytest.mark.provokes("store.open-to-others")
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o770, 0o777, 0o1777])
-def test_a_store_that_lets_others_in_is_refused_with_the_command_that_mends_it(
+def test_a_store_open_to_others_is_refused_with_the_command_that_repairs_it(
     tmp_path: Path, mode: int
 ) -> None:
     root = tmp_path / "a store"
@@ -95,21 +95,21 @@ def test_a_store_that_lets_others_in_is_refused_with_the_command_that_mends_it(
 def test_a_store_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stand-in for the other user: this process is somebody else."""
+    """A fake: the test changes the user ID of this process, not that of the folder."""
     Store(tmp_path / "store")
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    with pytest.raises(PiimageError, match="belongs to the user with the number") as caught:
+    with pytest.raises(PiimageError, match="its owner is the user with the ID") as caught:
         Store(tmp_path / "store")
     assert f"chown -R 4711 {tmp_path}/store" in str(caught.value.hint)
 
 
-def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_new_store_is_private(tmp_path: Path) -> None:
     Store(tmp_path / "cache" / "piimage")
     assert (tmp_path / "cache" / "piimage").stat().st_mode & 0o077 == 0
 
 
-def test_a_blob_that_was_cut_short_is_not_had(store: Store) -> None:
-    """A power cut or a full disk can leave a name with fewer bytes, or with more."""
+def test_a_blob_of_another_size_counts_as_missing(store: Store) -> None:
+    """A power cut or a full disk can leave a file with fewer bytes, or with more."""
     blob = store.add_bytes(b"hello")
     store.remember("ab" * 32, {"out": blob})
     for size in (4, 0, 6):
@@ -123,8 +123,8 @@ def test_a_blob_that_was_cut_short_is_not_had(store: Store) -> None:
     assert store.has(blob)
 
 
-def test_what_is_used_is_young_again(store: Store) -> None:
-    """The cache's collection goes by these times."""
+def test_use_renews_the_time_of_last_use(store: Store) -> None:
+    """`piimage cache gc` depends on these times."""
     blob = store.add_bytes(b"made")
     store.remember("ab" * 32, {"out": blob})
     (memo,) = (store.root / "memo").rglob("*.json")

@@ -23,7 +23,7 @@ def contents(data: bytes) -> list[tuple[str, bytes]]:
     return [(member.path, b"".join(tar.content(member))) for member in tar]
 
 
-def made(form: int, **fields: object) -> bytes:
+def header(form: int, **fields: object) -> bytes:
     info = tarfile.TarInfo("name")
     for field, value in fields.items():
         setattr(info, field, value)
@@ -31,18 +31,18 @@ def made(form: int, **fields: object) -> bytes:
 
 
 def pax(*pairs: bytes) -> bytes:
-    """An extended header of `pairs` (KEY=VALUE), and the header of the file f."""
+    """Return an extended header of `pairs` (KEY=VALUE), and the header of a file."""
     body = b""
     for pair in pairs:
         length = len(pair) + 2
         length += len(str(length + len(str(length))))
         body += b"%d %s\n" % (length, pair)
-    head = made(tarfile.USTAR_FORMAT, type=tarfile.XHDTYPE, size=len(body))
-    return head + body.ljust(-(-len(body) // 512) * 512, b"\0") + made(tarfile.USTAR_FORMAT)
+    head = header(tarfile.USTAR_FORMAT, type=tarfile.XHDTYPE, size=len(body))
+    return head + body.ljust(-(-len(body) // 512) * 512, b"\0") + header(tarfile.USTAR_FORMAT)
 
 
 def altered(header: bytes, start: int, new: bytes) -> bytes:
-    """The header with `new` at `start`, and its checksum put right."""
+    """Return the header with `new` at `start`, and with the right checksum."""
     raw = bytearray(header)
     raw[start : start + len(new)] = new
     raw[148:156] = b" " * 8
@@ -54,7 +54,7 @@ END = bytes(1024)
 
 
 @pytest.mark.parametrize("form", ["v7", "oldgnu", "gnu", "ustar", "posix"])
-def test_what_gnu_tar_writes_is_read(tmp_path: Path, form: str) -> None:
+def test_archives_of_gnu_tar_are_read(tmp_path: Path, form: str) -> None:
     tree = tmp_path / "tree"
     (tree / "folder").mkdir(parents=True, mode=0o750)
     (tree / "folder" / "file").write_bytes(b"x" * 700)
@@ -66,8 +66,8 @@ def test_what_gnu_tar_writes_is_read(tmp_path: Path, form: str) -> None:
     (tree / deep).write_bytes(b"")
     argv = ["tar", f"--format={form}", "--sort=name", "--owner=:7", "--group=:8", "-C", tree]
     data = subprocess.run([*argv, "-c", "."], capture_output=True, check=True).stdout
-    found = {m.path: (m.type, m.uid, m.gid, m.size, m.link) for m in members(data)}
-    assert found == {
+    types = {m.path: (m.type, m.uid, m.gid, m.size, m.link) for m in members(data)}
+    assert types == {
         "./": ("5", 7, 8, 0, ""),
         f"./{deep.partition('/')[0]}/": ("5", 7, 8, 0, ""),
         f"./{deep}": ("0", 7, 8, 0, ""),
@@ -107,33 +107,33 @@ def test_tarfile_and_this_read_the_same(
         (theirs,) = archive
     assert member.path.rstrip("/") == theirs.name.rstrip("/")
     assert (member.mode, member.uid, member.gid) == (theirs.mode, theirs.uid, theirs.gid)
-    if not theirs.isdir():  # a file whose name ends in a slash is a folder to both
+    if not theirs.isdir():  # both take a file whose name ends in a slash for a folder
         assert member.size == theirs.size == info.size
     if kind == tarfile.SYMTYPE:
         assert member.link == theirs.linkname == os.fsdecode(link)
 
 
-def test_names_that_are_no_utf8_are_kept() -> None:
-    data = made(tarfile.GNU_FORMAT, name=os.fsdecode(b"b\xff/" + b"n\xe9" * 100)) + END
+def test_names_that_are_not_utf8_are_kept() -> None:
+    data = header(tarfile.GNU_FORMAT, name=os.fsdecode(b"b\xff/" + b"n\xe9" * 100)) + END
     assert os.fsencode(members(data)[0].path) == b"b\xff/" + b"n\xe9" * 100
     (member,) = members(pax(b"path=p\xff", b"SCHILY.xattr.user.a=\x00\xff=\n") + END)
     assert (os.fsencode(member.path), member.xattrs) == (b"p\xff", {"user.a": b"\x00\xff=\n"})
 
 
 @pytest.mark.provokes("trees.xattr-name")
-def test_an_attribute_whose_name_is_no_text_is_refused_with_its_file() -> None:
-    with pytest.raises(PiimageError, match=r"'f' has an .* no text \(b'user.\\xff'\)"):
+def test_an_attribute_whose_name_is_not_utf8_is_refused_with_its_file() -> None:
+    with pytest.raises(PiimageError, match=r"'f' has an .* not UTF-8 \(b'user.\\xff'\)"):
         members(pax(b"path=f", b"SCHILY.xattr.user.\xff=x") + END)
 
 
-def test_what_a_global_header_says_goes_for_all_that_follow() -> None:
+def test_a_global_header_applies_to_all_later_members() -> None:
     body = b"9 uid=77\n18 comment=of git\n"
-    head = made(tarfile.USTAR_FORMAT, type=tarfile.XGLTYPE, size=len(body))
-    data = head + body.ljust(512, b"\0") + made(tarfile.USTAR_FORMAT) * 2 + END
+    head = header(tarfile.USTAR_FORMAT, type=tarfile.XGLTYPE, size=len(body))
+    data = head + body.ljust(512, b"\0") + header(tarfile.USTAR_FORMAT) * 2 + END
     assert [member.uid for member in members(data)] == [77, 77]
 
 
-def test_the_last_of_two_records_counts_and_an_empty_one_is_none() -> None:
+def test_the_last_record_of_a_key_counts_and_an_empty_one_is_ignored() -> None:
     assert members(pax(b"path=a", b"path=b") + END)[0].path == "b"
     assert members(pax(b"path=", b"uid=") + END)[0].path == "name"
     assert records(b"6 a=b\n6 a=c\n") == {b"a": b"c"}
@@ -149,46 +149,52 @@ def test_a_broken_record_is_an_error(data: bytes) -> None:
         records(data)
 
 
-FILE = made(tarfile.USTAR_FORMAT, size=3) + b"abc".ljust(512, b"\0")
+FILE = header(tarfile.USTAR_FORMAT, size=3) + b"abc".ljust(512, b"\0")
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "reason"),
     [
-        (b"", "cut short"),
+        (b"", "truncated"),
         (b"x" * 512, "checksum"),
-        (FILE[:511], "cut short"),
-        (FILE[:514], "cut short"),
-        (FILE[:515], "cut short"),
+        (FILE[:511], "truncated"),
+        (FILE[:514], "truncated"),
+        (FILE[:515], "truncated"),
         (FILE + b"x" * 512, "checksum"),  # which tarfile takes for the end
-        (FILE + bytes(512) + FILE, "behind its end"),
-        (pax(b"uid=x"), "a uid of 'x'"),
-        (pax(b"uid=4294967295"), "a uid of"),
-        (pax(b"size=-1"), "a size of"),
-        (altered(FILE, 108, b"0000009\0"), "a uid of '0000009'"),
-        (altered(FILE, 124, b"\xff" * 12), "a size of"),
-        (altered(FILE, 124, b"\x80" + b"\xff" * 11), "a size of"),
+        (FILE + bytes(512) + FILE, "follow the end of the archive"),
+        (pax(b"uid=x"), "invalid uid 'x'"),
+        (pax(b"uid=4294967295"), "invalid uid"),
+        (pax(b"size=-1"), "invalid size"),
+        (altered(FILE, 108, b"0000009\0"), "invalid uid '0000009'"),
+        (altered(FILE, 124, b"\xff" * 12), "invalid size"),
+        (altered(FILE, 124, b"\x80" + b"\xff" * 11), "invalid size"),
         (altered(FILE, 156, b"Z"), "unknown type 'Z'"),
         (altered(FILE, 156, b"M"), "unknown type 'M'"),
-        (made(tarfile.USTAR_FORMAT, type=tarfile.SYMTYPE), "a link to nothing"),
-        (made(tarfile.USTAR_FORMAT, type=tarfile.CHRTYPE, devmajor=4096), "a device number of"),
-        (made(tarfile.USTAR_FORMAT, type=tarfile.BLKTYPE, devminor=1 << 20), "a device number of"),
+        (header(tarfile.USTAR_FORMAT, type=tarfile.SYMTYPE), "a link without a target"),
+        (
+            header(tarfile.USTAR_FORMAT, type=tarfile.CHRTYPE, devmajor=4096),
+            "invalid device number",
+        ),
+        (
+            header(tarfile.USTAR_FORMAT, type=tarfile.BLKTYPE, devminor=1 << 20),
+            "invalid device number",
+        ),
     ],
 )
-def test_what_is_no_tar_says_why(data: bytes, why: str) -> None:
-    with pytest.raises((ValueError, EOFError), match=why):
+def test_a_stream_that_is_not_a_tar_is_refused_with_the_reason(data: bytes, reason: str) -> None:
+    with pytest.raises((ValueError, EOFError), match=reason):
         contents(data)
 
 
-def test_a_tar_may_end_without_its_end() -> None:
+def test_a_tar_may_end_without_blocks_of_zeros() -> None:
     assert contents(FILE) == [("name", b"abc")]
     assert contents(FILE + bytes(512)) == [("name", b"abc")]
-    assert contents(FILE + END + b"whatever lies behind") == [("name", b"abc")]
+    assert contents(FILE + END + b"more bytes after the end") == [("name", b"abc")]
     assert contents(END) == []
 
 
-def test_a_sum_of_signed_characters_is_one() -> None:
-    raw = bytearray(made(tarfile.GNU_FORMAT, name=os.fsdecode(b"\xe9")))
+def test_a_checksum_of_signed_characters_is_valid() -> None:
+    raw = bytearray(header(tarfile.GNU_FORMAT, name=os.fsdecode(b"\xe9")))
     raw[148:156] = b"%06o\0 " % (int(raw[148:154], 8) - 256)
     assert os.fsencode(members(bytes(raw))[0].path) == b"\xe9"
 
@@ -204,7 +210,7 @@ def test_a_sum_of_signed_characters_is_one() -> None:
         (b"/".join([b"n"] * 257), False),
     ],
 )
-def test_a_path_is_as_long_as_linux_allows(path: bytes, fits: bool) -> None:
+def test_a_path_may_be_as_long_as_linux_allows(path: bytes, fits: bool) -> None:
     data = pax(b"path=" + path) + END
     if fits:
         assert os.fsencode(members(data)[0].path) == path
@@ -215,11 +221,11 @@ def test_a_path_is_as_long_as_linux_allows(path: bytes, fits: bool) -> None:
 
 
 @pytest.mark.provokes("trees.too-long")
-def test_a_links_text_is_as_long_as_linux_allows() -> None:
-    head = made(tarfile.GNU_FORMAT, type=tarfile.SYMTYPE, linkname="l" * 4095)
+def test_a_link_target_may_be_as_long_as_linux_allows() -> None:
+    head = header(tarfile.GNU_FORMAT, type=tarfile.SYMTYPE, linkname="l" * 4095)
     assert members(head + END)[0].link == "l" * 4095
-    head = made(tarfile.GNU_FORMAT, type=tarfile.SYMTYPE, linkname="l" * 4096)
-    with pytest.raises(PiimageError, match="4096 bytes, and 4095"):
+    head = header(tarfile.GNU_FORMAT, type=tarfile.SYMTYPE, linkname="l" * 4096)
+    with pytest.raises(PiimageError, match="4096 bytes; the limit is 4095"):
         members(head + END)
 
 
@@ -238,10 +244,10 @@ def test_a_sparse_file_is_refused_by_name(tmp_path: Path, form: str, version: st
         members(data)
 
 
-def test_a_member_that_was_passed_gives_no_content() -> None:
+def test_an_earlier_member_has_no_content_left() -> None:
     tar = Tar(io.BytesIO(FILE + FILE + END))
     first, _ = iter(tar)
-    with pytest.raises(ValueError, match="was passed"):
+    with pytest.raises(ValueError, match="already past"):
         b"".join(tar.content(first))
 
 

@@ -1,7 +1,7 @@
-"""An I2C adapter and an SPI controller as Linux presents those of a Raspberry Pi.
+"""An I2C adapter and an SPI controller that behave as those of a Raspberry Pi under Linux.
 
-What the real ones refuse, these refuse with the same errno: a test that passes here must not
-fail on the board.
+They refuse what the real ones refuse, with the same errno, so that a test that passes here does
+not fail on the board.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Message:
     length: int = 0
     read: bool = False
     flags: int = 0
-    """The flags of struct i2c_msg besides I2C_M_RD; this controller has none of them."""
+    """The flags of struct i2c_msg other than I2C_M_RD; this controller supports none."""
 
 
 @dataclass(frozen=True)
 class I2cTransfer:
-    """One transfer as the log keeps it: from start to stop, and what came of it."""
+    """One transfer in the log: its messages from start to stop, and its errno or 0."""
 
     messages: tuple[Message, ...]
     error: int = 0
@@ -42,7 +42,7 @@ class I2cTransfer:
 
 @dataclass(frozen=True)
 class SpiTransfer:
-    """One held chip select as the log keeps it."""
+    """One transfer in the log, under one chip select."""
 
     sent: bytes
     received: bytes
@@ -56,10 +56,10 @@ def _error(number: int) -> OSError:
 class I2cAdapter:
     """A bus with chips at 7-bit addresses, driven by a bcm2835 controller.
 
-    drivers/i2c/busses/i2c-bcm2835.c takes one read, last in a transfer (else EOPNOTSUPP), reports
-    an address that nobody answers as EREMOTEIO, and a clock that stays low as ETIMEDOUT after
-    `timeout_seconds`, which `wait` lets pass. It ignores the flags of a message, and so would
-    address the wrong chip for a 10-bit address: here they are refused.
+    drivers/i2c/busses/i2c-bcm2835.c accepts one read, which must be the last message of a transfer
+    (else EOPNOTSUPP). It reports an address without a chip as EREMOTEIO, and a clock that stays low
+    as ETIMEDOUT after `timeout_seconds`, for which `wait` is called. It ignores the flags of a
+    message, and would use the wrong chip for a 10-bit address; here such flags are refused.
     """
 
     chips: Mapping[int, I2cTarget]
@@ -68,7 +68,7 @@ class I2cAdapter:
     timeout_seconds: float = I2C_TIMEOUT_SECONDS
 
     def transfer(self, messages: Sequence[Message]) -> list[bytes]:
-        """Run one transfer; the bytes of its reads, in order. Raises OSError as the kernel."""
+        """Run one transfer and return the bytes of each read. Raises OSError as the kernel does."""
         try:
             self._check(messages)
             received = [self._run(message) for message in messages]
@@ -109,33 +109,33 @@ class I2cAdapter:
 
 @dataclass
 class SpiController:
-    """A controller with chips at chip selects, as drivers/spi/spi-bcm2835.c behaves.
+    """A controller with chips at chip selects, which behaves as drivers/spi/spi-bcm2835.c.
 
-    A chip that is clocked faster than it understands answers one bit late.
+    A chip that is clocked faster than its limit answers one bit late.
     """
 
     chips: Mapping[int, SpiTarget]
     log: MutableSequence[SpiTransfer] = field(default_factory=list)
 
     def check(self, mode: int, bits_per_word: int) -> None:
-        """Raises EINVAL for a mode or word size that the controller does not have."""
+        """Raise OSError (EINVAL) for a mode or word size that the controller does not support."""
         if mode & ~SPI_MODES or bits_per_word not in (0, 8):
             raise _error(errno.EINVAL)
 
     def transfer(self, chip_select: int, data: bytes, mode: int, speed_hz: int = 500_000) -> bytes:
-        """Hold one chip select while `data` goes out; what comes back (0xFF from nobody)."""
+        """Send `data` under one chip select and return the response, 0xFF without a chip."""
         if len(data) > SPI_BUFFER_BYTES:
             raise _error(errno.EMSGSIZE)
         chip = self.chips.get(chip_select)
         received = b"\xff" * len(data) if chip is None else chip.spi_transfer(data, mode & 3)
         if speed_hz > (getattr(chip, "spi_max_hz", None) or speed_hz):
-            received = _late(received)
+            received = _one_bit_late(received)
         self.log.append(SpiTransfer(data, received))
         return received
 
 
-def _late(data: bytes) -> bytes:
-    """Every bit one clock late; the line idles high."""
+def _one_bit_late(data: bytes) -> bytes:
+    """Return `data` with every bit one clock late; the idle line is high."""
     if not data:
         return data
     value = int.from_bytes(data, "big") >> 1 | 1 << 8 * len(data) - 1

@@ -12,12 +12,12 @@ _SINGLE_SHOT = 0x0100
 
 
 class Ads1015Model:
-    """One ADS1015. `volts` are the four inputs against ground; `slow` stretches conversions."""
+    """An ADS1015. `volts` are the four inputs against ground; `slow` prolongs conversions."""
 
     rates: tuple[int, ...] = (128, 250, 490, 920, 1600, 2400, 3300, 3300)
-    """Conversions a second by rate code (section 8.6.3)."""
+    """Conversions a second, by rate code (section 8.6.3)."""
     bits = 12
-    """Those of a result, from the word's top (section 8.6.2)."""
+    """The bits of a result, at the top of its word (section 8.6.2)."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class Ads1015Model:
         self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Registers as after power-on (sections 8.6.2 to 8.6.4)."""
+        """Reset the registers as after power-on (sections 8.6.2 to 8.6.4)."""
         self._words = [0, 0x0583, 0x8000, 0x7FFF]
         self._pointer = 0
         self._done_at: float | None = None
         self._converting = 0
 
     def i2c_write(self, data: bytes) -> None:
-        """The pointer byte, then a word with its high byte first."""
+        """Write the pointer, then a word whose high byte is first."""
         if not data:
             return
         self._pointer = data[0] & 3
@@ -47,19 +47,19 @@ class Ads1015Model:
             self.reg_write(self._pointer, int.from_bytes(data[1:3], "big"))
 
     def i2c_read(self, length: int) -> bytes:
-        """The pointed word, high byte first, again and again."""
+        """Read the word at the pointer repeatedly, with its high byte first."""
         word = self.reg_read(self._pointer).to_bytes(2, "big")
         return (word * (length // 2 + 1))[:length]
 
     def reg_read(self, register: int) -> int:
-        """One register's content now."""
+        """Return the current value of a register."""
         self._advance()
         if register == 1 and self._done_at is None:
             return self._words[1] | _OS
         return self._words[register]
 
     def reg_write(self, register: int, value: int) -> None:
-        """Write one register; writing OS in single-shot mode starts a conversion."""
+        """Write a register; in single-shot mode, writing OS starts a conversion."""
         self._advance()
         if register == 0:
             return
@@ -89,7 +89,7 @@ class Ads1015Model:
 
 
 class Ads1115Model(Ads1015Model):
-    """One ADS1115: the same registers, 16 bits, and other rates by the same codes."""
+    """An ADS1115: the same registers, 16 bits, and other rates for the same codes."""
 
     rates = (8, 16, 32, 64, 128, 250, 475, 860)
     bits = 16

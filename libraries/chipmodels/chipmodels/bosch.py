@@ -1,8 +1,8 @@
 """BMP280 and BME280 (Bosch BST-BMP280-DS001 rev 1.26, BST-BME280-DS002 rev 1.23).
 
-The register file, the timing and the IIR filter are modelled; so is what trips drivers up:
-no answer during start-up, 0x80000 before the first conversion, a configuration register that
-ignores writes in normal mode, writes that are (register, value) pairs and never run on.
+The model has the registers, the timing and the IIR filter, and also the pitfalls for drivers: no
+answer during start-up, 0x80000 before the first conversion, a configuration register that ignores
+writes in normal mode, and writes that are (register, value) pairs without auto-increment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STANDBY_MS_BME280 = (*_STANDBY_MS[:6], 10.0, 20.0)
 
 
 class Variant(Enum):
-    """Which chip of the family: value is the id register's content."""
+    """The chip of the family; the value is that of the id register."""
 
     BMP280 = 0x58
     BMP280_SAMPLE = 0x56
@@ -34,7 +34,7 @@ class Variant(Enum):
 
 @dataclass(frozen=True)
 class Calibration:
-    """The factory trimming of one chip, named as the data sheet names it."""
+    """The factory trimming of a chip, with the names of the data sheet."""
 
     t1: int = 27504
     t2: int = 26435
@@ -56,7 +56,7 @@ class Calibration:
     h6: int = 30
 
     def pressure_block(self) -> bytes:
-        """Registers 0x88..0x9F."""
+        """Return registers 0x88..0x9F."""
         return struct.pack(
             "<HhhHhhhhhhhh",
             *(self.t1, self.t2, self.t3, self.p1, self.p2, self.p3, self.p4),
@@ -64,7 +64,7 @@ class Calibration:
         )
 
     def humidity_block(self) -> bytes:
-        """Registers 0xE1..0xE7; h4 and h5 are 12 bits wide and share 0xE5."""
+        """Return registers 0xE1..0xE7; h4 and h5 have 12 bits and share 0xE5."""
         h4, h5 = self.h4 & 0xFFF, self.h5 & 0xFFF
         shared = (h4 & 0xF) | ((h5 & 0xF) << 4)
         return struct.pack("<hBBBBb", self.h2, self.h3, h4 >> 4, shared, h5 >> 4, self.h6)
@@ -72,7 +72,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class RawSample:
-    """What the converters put out: 20 bits, 20 bits, 16 bits. The data sheet's own example."""
+    """Converter outputs of 20, 20 and 16 bits; the defaults are the data sheet's example."""
 
     temperature: int = 519888
     pressure: int = 415148
@@ -89,14 +89,14 @@ class Air:
 
 
 def temperature_of(raw: int, c: Calibration) -> float:
-    """Degrees Celsius for a raw temperature, by real arithmetic (section 8.1, "double")."""
+    """Return degrees Celsius for a raw temperature, by real arithmetic (section 8.1, "double")."""
     x = raw / 16384 - c.t1 / 1024
     y = raw / 131072 - c.t1 / 8192
     return (x * c.t2 + y * y * c.t3) / 5120
 
 
 def pressure_of(raw: int, celsius: float, c: Calibration) -> float:
-    """Pascals for a raw pressure at a chip temperature, by real arithmetic (section 8.1)."""
+    """Return pascals for a raw pressure at a chip temperature (section 8.1, "double")."""
     a = celsius * 5120 / 2 - 64000
     b = (a * a * c.p6 / 32768 + a * c.p5 * 2) / 4 + c.p4 * 65536
     d = (1 + (c.p3 * a * a / 524288 + c.p2 * a) / 524288 / 32768) * c.p1
@@ -107,7 +107,7 @@ def pressure_of(raw: int, celsius: float, c: Calibration) -> float:
 
 
 def humidity_of(raw: int, celsius: float, c: Calibration) -> float:
-    """Per cent relative humidity (BME280, section 8.1); not clamped."""
+    """Return per cent relative humidity (BME280, section 8.1), without limits."""
     t = celsius * 5120 - 76800
     slope = c.h2 / 65536 * (1 + c.h6 / 67108864 * t * (1 + c.h3 / 67108864 * t))
     h = (raw - (c.h4 * 64 + c.h5 / 16384 * t)) * slope
@@ -115,11 +115,11 @@ def humidity_of(raw: int, celsius: float, c: Calibration) -> float:
 
 
 def raw_for(air: Air, c: Calibration) -> RawSample:
-    """The raw values that a chip with this trimming would give in this air."""
+    """Return the raw values of a chip with this trimming in this air."""
     return _raw_for(air.temperature_celsius, air.pressure_pascals, air.humidity_percent, c)
 
 
-@lru_cache(maxsize=64)  # air that does not change is measured again and again
+@lru_cache(maxsize=64)  # constant air is measured many times
 def _raw_for(celsius: float, pascals: float, percent: float, c: Calibration) -> RawSample:
     t = _invert(lambda r: temperature_of(r, c), celsius, 0xFFFFF)
     chip = temperature_of(t, c)
@@ -129,7 +129,7 @@ def _raw_for(celsius: float, pascals: float, percent: float, c: Calibration) -> 
 
 
 def _invert(function: Callable[[int], float], wanted: float, top: int) -> int:
-    """The integer in 0..top whose image under a monotonic function is nearest to `wanted`."""
+    """Return the integer in 0..top for which a monotonic function is nearest to `wanted`."""
     low, high = 0, top
     rising = function(top) > function(0)
     while low < high:
@@ -144,7 +144,7 @@ def _invert(function: Callable[[int], float], wanted: float, top: int) -> int:
 
 @dataclass
 class _Converter:
-    """Settings latched for the conversion that runs, and the results of the last one."""
+    """The state of the converter, and the results of the last conversion."""
 
     busy_until: float = -1.0
     next_start: float | None = None
@@ -153,10 +153,10 @@ class _Converter:
 
 
 class BoschModel:
-    """One BMP280 or BME280. `source` is planted raw values, or the air around the chip."""
+    """A BMP280 or BME280. `source` is raw values, or the air around the chip."""
 
     spi_max_hz = 10_000_000
-    """Section 5.3."""
+    """The fastest clock (section 5.3)."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class BoschModel:
         self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Back to the reset state; no answer for the start-up time (table 1)."""
+        """Return to the reset state; the chip does not answer during start-up (table 1)."""
         self._ready_at = self._time.monotonic() + STARTUP_SECONDS
         self._control_measure = 0
         self._config = 0
@@ -187,11 +187,11 @@ class BoschModel:
         self._converter = _Converter()
         self._spi_only = False
 
-    # -- I2C (section 5.2): writes are pairs, reads run on --------------------------------
+    # -- I2C (section 5.2): writes are pairs, reads increment -----------------------------
 
     def i2c_write(self, data: bytes) -> None:
-        """First byte the register; then values, each further one preceded by its register."""
-        self._answer()
+        """Write a register and its value, then further such pairs."""
+        self._require_ready()
         if self._spi_only:
             raise Nack
         if not data:
@@ -200,26 +200,26 @@ class BoschModel:
         self._write_pairs(data)
 
     def i2c_read(self, length: int) -> bytes:
-        """Bytes from the pointer on."""
-        self._answer()
+        """Read bytes, beginning at the pointer."""
+        self._require_ready()
         if self._spi_only:
             raise Nack
-        return self._run_on(self._pointer, length)
+        return self._incrementing(self._pointer, length)
 
-    # -- SPI (section 5.3): bit 7 of the register says read ---------------------------------
+    # -- SPI (section 5.3): bit 7 of the register means read --------------------------------
 
     def spi_transfer(self, data: bytes, mode: int) -> bytes:
-        """One chip select. The first one closes the I2C side until power-on (section 5.1)."""
+        """Transfer under one chip select. The first one disables I2C until power-on (5.1)."""
         self._spi_only = True
         if mode not in (0, 3) or self._time.monotonic() < self._ready_at or not data:
             return b"\xff" * len(data)
         self._advance()
         if data[0] & 0x80:
-            return b"\xff" + self._run_on(data[0], len(data) - 1)
+            return b"\xff" + self._incrementing(data[0], len(data) - 1)
         self._write_pairs(bytes([data[0] | 0x80]) + data[1:], spi=True)
         return b"\xff" * len(data)
 
-    def _answer(self) -> None:
+    def _require_ready(self) -> None:
         if self._time.monotonic() < self._ready_at:
             raise Nack
         self._advance()
@@ -229,13 +229,13 @@ class BoschModel:
             register = data[position] | 0x80 if spi else data[position]
             self.reg_write(register, data[position + 1])
 
-    def _run_on(self, first: int, length: int) -> bytes:
+    def _incrementing(self, first: int, length: int) -> bytes:
         return bytes(self.reg_read((first + i) & 0xFF) for i in range(length))
 
     # -- registers (section 4) --------------------------------------------------------------
 
     def reg_read(self, register: int) -> int:
-        """One register's content now."""
+        """Return the current value of a register."""
         if 0x88 <= register < 0xA0:
             return self.calibration.pressure_block()[register - 0x88]
         if self._has_humidity and register == 0xA1:
@@ -253,7 +253,7 @@ class BoschModel:
         }.get(register, 0)
 
     def reg_write(self, register: int, value: int) -> None:
-        """Write one register; the rest is read-only."""
+        """Write a register; the others are read-only."""
         if register == 0xE0 and value == 0xB6:
             self.power_cycle()
         elif register == 0xF2 and self._has_humidity:
@@ -264,7 +264,7 @@ class BoschModel:
             self._start_conversion()
         elif register == 0xF5 and self._control_measure & 3 != 3:
             self._config = value & 0xFD
-            # The next values pass through and are the filter's first memory (section 3.3.3).
+            # The next values initialise the filter (section 3.3.3).
             self._converter.filtered = (None, None)
 
     @property
@@ -272,7 +272,7 @@ class BoschModel:
         return self.variant is Variant.BME280
 
     def _status(self) -> int:
-        """Bit 3 while a conversion runs, not in the standby between two (table 21)."""
+        """Return bit 3 during a conversion, but not during standby (table 21)."""
         start, now = self._converter.next_start, self._time.monotonic()
         measuring = start is not None and start <= now < self._converter.busy_until
         return 8 if measuring else 0
@@ -308,7 +308,7 @@ class BoschModel:
             self._converter.next_start = None
 
     def _advance(self) -> None:
-        """Finish the conversions whose time has come."""
+        """Finish the conversions that end before now."""
         converter, now = self._converter, self._time.monotonic()
         duration = self._conversion_seconds()
         while converter.next_start is not None and converter.next_start + duration <= now:
@@ -319,7 +319,7 @@ class BoschModel:
                 return
             table = _STANDBY_MS_BME280 if self._has_humidity else _STANDBY_MS
             period = duration + table[self._config >> 5] / 1000
-            # The filter forgets: more than 32 conversions back nothing can be seen.
+            # Conversions before the last 32 no longer affect the filter.
             skipped = max(0, int((now - converter.next_start - duration) / period) - 32)
             converter.next_start = converter.next_start + period * (skipped + 1)
             converter.busy_until = converter.next_start + duration
@@ -328,7 +328,7 @@ class BoschModel:
         raw = self.source if isinstance(self.source, RawSample) else self._measure(self.source)
         with_t, with_p, with_h = self._oversampling()
         t, p = self._converter.filtered
-        # The memory of what is skipped stays as it is (section 3.3.3).
+        # A skipped value leaves its filter unchanged (section 3.3.3).
         t = self._filter(t, raw.temperature) if with_t else t
         p = self._filter(p, raw.pressure) if with_p else p
         self._converter.filtered = (t, p)
@@ -350,6 +350,6 @@ class BoschModel:
         )
 
     def _filter(self, old: float | None, raw: int) -> float:
-        """The filter's new memory, which is what the registers show (section 3.3.3)."""
+        """Return the new state of the filter, which the registers show (section 3.3.3)."""
         coefficient = (1, 2, 4, 8, 16, 16, 16, 16)[self._config >> 2 & 7]
         return float(raw) if old is None else (old * (coefficient - 1) + raw) / coefficient

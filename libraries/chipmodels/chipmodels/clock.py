@@ -1,4 +1,4 @@
-"""Time for models and for the code under test: virtual, so that hours pass in milliseconds."""
+"""Clocks for models and for the code under test. In virtual time, hours take milliseconds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Protocol
 
 
 class TimeSource(Protocol):
-    """What a model needs of a clock."""
+    """The clock function that a model needs."""
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin, never going back."""
+        """Return the seconds since an arbitrary origin; they never decrease."""
         ...
 
 
 class VirtualClock:
-    """A clock that moves only when somebody sleeps on it.
+    """A clock that advances only by `sleep`.
 
-    It has the three calls that programs use, so that it also serves the code under test:
-    :meth:`monotonic`, :meth:`time` and :meth:`sleep`.
+    It has the three functions that programs use, so that the code under test can use it as well.
     """
 
     def __init__(self, epoch: float = 1_700_000_000.0) -> None:
@@ -26,15 +25,15 @@ class VirtualClock:
         self._epoch = epoch
 
     def monotonic(self) -> float:
-        """Seconds slept since the clock was made."""
+        """Return the seconds slept since the clock was made."""
         return self._elapsed
 
     def time(self) -> float:
-        """Seconds since 1970: the epoch given, plus what has been slept."""
+        """Return the seconds since 1970: the given epoch plus the seconds slept."""
         return self._epoch + self._elapsed
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass at once."""
+        """Advance by `seconds` at once."""
         self._elapsed += max(0.0, seconds)
 
 
@@ -42,5 +41,5 @@ class RealClock:
     """The machine's own monotonic clock, for models behind a device node."""
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin."""
+        """Return the seconds since an arbitrary origin."""
         return time.monotonic()

@@ -1,18 +1,18 @@
-"""Change what models measure and break while they serve device nodes.
+"""Changes the values and the faults of models while they serve device nodes.
 
-One request is a dictionary: ``chip`` names a place (``i2c-7:0x77``, ``spidev0.0``), and one of
+A request is a dictionary: ``chip`` names a place (``i2c-7:0x77``, ``spidev0.0``), with one of
 
 - ``set``: attributes by path, ``{"source.temperature_celsius": 21.5}``
-- ``get``: one attribute's path
-- ``call``: a method's name, ``power_cycle``
-- ``faults``: chances by the names of `FaultRates`; those left out are 0
-- ``unplugged``: true takes the chip away
-- ``counts``: true, for how often each fault came
+- ``get``: the path of an attribute
+- ``call``: the name of a method, such as ``power_cycle``
+- ``faults``: probabilities, by the names of `FaultRates`; the others become 0
+- ``unplugged``: true disconnects the chip
+- ``counts``: true, to get the number of each fault
 
-or ``{"log": "i2c-7"}`` for the transfers so far, which it empties. The answer is
+or ``{"log": "i2c-7"}``, which returns the transfers so far and clears the log. The response is
 ``{"value": ...}`` or ``{"error": "what is wrong"}``.
 
-Programs talk through a Unix socket or a TCP port, one JSON request a line; people use
+Programs use a Unix socket or a TCP port, with one JSON request on each line; people use
 
     python3 -m chipmodels.control ADDRESS i2c-7:0x77 source.temperature_celsius=21.5 nack=0.05
 """
@@ -30,24 +30,24 @@ from typing import Any, TypeVar
 
 from chipmodels.faults import FaultRates, FaultyChip
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 _RATES = frozenset(f.name for f in dataclasses.fields(FaultRates))
 
 
 class ControlError(ValueError):
-    """A request that cannot be done; the message says why."""
+    """A request that cannot be fulfilled; the message says why."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """The chips and logs of a server, by place."""
+    """The chips and the logs of a server, by place."""
 
     chips: Mapping[str, FaultyChip]
     logs: Mapping[str, MutableSequence[Any]]
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Do one request; its answer."""
+        """Fulfil a request and return the response."""
         try:
             return {"value": self._do(dict(request))}
         except ControlError as error:
@@ -57,34 +57,35 @@ class Control:
 
     def _do(self, request: dict[str, Any]) -> object:
         if "log" in request:
-            log = _found(self.logs, request["log"], "bus")
-            taken = list(log)
+            log = _at_place(self.logs, request["log"], "bus")
+            transfers = list(log)
             log.clear()
-            return taken
-        chip = _found(self.chips, request.pop("chip", None), "chip")
+            return transfers
+        chip = _at_place(self.chips, request.pop("chip", None), "chip")
         actions: dict[str, Callable[[FaultyChip, Any], Any]] = {
             "set": _set,
             "get": lambda wrapped, path: _attribute(wrapped.chip, path),
             "call": lambda wrapped, name: getattr(wrapped.chip, name)(),
-            "faults": _break,
+            "faults": _set_faults,
             "unplugged": lambda wrapped, away: setattr(wrapped, "unplugged", bool(away)),
             "counts": lambda wrapped, _: dict(wrapped.counts),
         }
         unknown = sorted(request.keys() - actions.keys())
         if unknown or not request:
-            what = f"'{unknown[0]}'" if unknown else "nothing"
-            raise ControlError(f"{what} to do; there are {', '.join(actions)}")
+            problem = f"there is no action '{unknown[0]}'" if unknown else "no action is given"
+            raise ControlError(f"{problem}; the actions are {', '.join(actions)}")
         return [actions[name](chip, value) for name, value in request.items()][-1]
 
 
-def _found(places: Mapping[str, Found], name: object, kind: str) -> Found:
+def _at_place(places: Mapping[str, T], name: object, kind: str) -> T:
     if name not in places:
-        raise ControlError(f"there is no {kind} '{name}'; there are {', '.join(sorted(places))}")
+        existing = ", ".join(sorted(places))
+        raise ControlError(f"there is no {kind} '{name}'; these exist: {existing}")
     return places[str(name)]
 
 
 def _attribute(chip: object, path: str) -> object:
-    """What is at an attribute's path."""
+    """Return the value at the path of an attribute."""
     value = chip
     for name in path.split("."):
         value = getattr(value, name)
@@ -100,23 +101,25 @@ def _set(wrapped: FaultyChip, values: Mapping[str, Any]) -> None:
         setattr(target, name, value)
 
 
-def _break(wrapped: FaultyChip, rates: Mapping[str, float]) -> None:
+def _set_faults(wrapped: FaultyChip, rates: Mapping[str, float]) -> None:
     unknown = sorted(rates.keys() - _RATES)
     if unknown:
-        raise ControlError(f"there is no fault '{unknown[0]}'; there are {', '.join(_RATES)}")
+        raise ControlError(
+            f"there is no fault '{unknown[0]}'; the faults are {', '.join(sorted(_RATES))}"
+        )
     wrapped.rates = FaultRates(**rates)
 
 
 def _address(text: str) -> tuple[str, int] | None:
-    """HOST:PORT; None for a path."""
+    """Return host and port of HOST:PORT, or None for a path."""
     host, colon, port = text.rpartition(":")
     return (host, int(port)) if colon and port.isdigit() and "/" not in host else None
 
 
 class ControlSocket:
-    """A socket for requests, beside device nodes in a server's loop. Raises OSError.
+    """A socket for requests, in the same server loop as device nodes. Raises OSError.
 
-    `address` is the path of a Unix socket, or HOST:PORT, at which a health check can knock.
+    `address` is the path of a Unix socket, or HOST:PORT, which a health check can use.
     """
 
     def __init__(self, address: str | Path, control: Control) -> None:
@@ -131,33 +134,33 @@ class ControlSocket:
             self._socket.listen()
 
     def fileno(self) -> int:
-        """For select."""
+        """Return the file descriptor for select."""
         return self._socket.fileno()
 
     def answer(self) -> None:
-        """Take one caller's requests, all of which it sends before it waits."""
+        """Answer the requests of one client, which sends all of them before it waits."""
         connection, _ = self._socket.accept()
         with connection, connection.makefile("rwb") as stream:
             connection.settimeout(1)
             try:
                 for line in stream:
-                    stream.write(json.dumps(self._one(line), default=_plain).encode() + b"\n")
+                    stream.write(json.dumps(self._response(line), default=_plain).encode() + b"\n")
                     stream.flush()
             except OSError:
-                return  # a caller that went away, or holds the line without a request
+                return  # the client is gone, or sends no request
 
-    def _one(self, line: bytes) -> dict[str, Any]:
+    def _response(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except ValueError:
-            return {"error": "a request is one JSON object a line"}
+            return {"error": "a request is one JSON object on a line"}
         if not isinstance(request, dict):
-            return {"error": "a request is one JSON object a line"}
+            return {"error": "a request is one JSON object on a line"}
         return self._control.answer(request)
 
 
 def _plain(value: object) -> object:
-    """Transfers and messages of a log, for JSON."""
+    """Convert transfers and messages of a log for JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     return value.hex() if isinstance(value, bytes) else repr(value)
@@ -167,25 +170,28 @@ def _connected(address: str | Path) -> socket.socket:
     internet = _address(str(address))
     if internet is not None:
         return socket.create_connection(internet)
-    made = socket.socket(socket.AF_UNIX)
-    made.connect(str(address))
-    return made
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(address))
+    return connection
 
 
 def ask(address: str | Path, request: Mapping[str, Any]) -> object:
-    """One request through the socket at `address`. Raises `ControlError`, OSError."""
+    """Send a request to the socket at `address` and return the value of the response.
+
+    Raises `ControlError` and OSError.
+    """
     with _connected(address) as s, s.makefile("rwb") as stream:
         stream.write(json.dumps(dict(request)).encode() + b"\n")
         stream.flush()
         s.shutdown(socket.SHUT_WR)
-        answer = json.loads(stream.readline())
-    if "error" in answer:
-        raise ControlError(answer["error"])
-    return answer["value"]
+        response = json.loads(stream.readline())
+    if "error" in response:
+        raise ControlError(response["error"])
+    return response["value"]
 
 
 def request_of(words: Sequence[str]) -> dict[str, Any]:
-    """The request of a command line: a place, then NAME=NUMBER, or a method's name."""
+    """Return the request of a command line: a place, then NAME=NUMBER or a method's name."""
     place, *rest = words
     if not rest:
         return {"log": place}
@@ -203,7 +209,7 @@ def request_of(words: Sequence[str]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Send one request; 1 when it could not be done, 2 for a line that cannot be read."""
+    """Send a request. Return the exit code: 1 if it fails, 2 for an invalid command line."""
     try:
         path, *words = arguments
         request = request_of(words)

@@ -1,9 +1,9 @@
 """Character devices in user space: the kernel's CUSE protocol, without a library.
 
-One `CuseDevice` is one node under /dev. Structures and numbers are those of linux/fuse.h. An
-ioctl comes with nothing but its argument at first; a server that wants the memory it points at
-answers with a list of ranges and is asked again with their contents (``FUSE_IOCTL_RETRY``). So an
-ioctl here is a function from what has come so far to either ranges still missing or the result.
+A `CuseDevice` is a node under /dev. Structures and numbers are those of linux/fuse.h. At first, the
+request of an ioctl has only the argument. If the server needs the memory that the argument points
+to, it replies with a list of ranges, and the kernel repeats the request with their contents
+(``FUSE_IOCTL_RETRY``). So an ioctl is a function here that returns the result or missing ranges.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_TRANSFER = 1 << 16
 
 @dataclass(frozen=True)
 class Range:
-    """Memory of the process that called: an address and a length."""
+    """Memory of the calling process: an address and a length."""
 
     address: int
     length: int
@@ -46,7 +46,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Need:
-    """What an ioctl wants to read and to write before it can run."""
+    """The memory that an ioctl needs to read and to write."""
 
     read: tuple[Range, ...]
     write: tuple[Range, ...] = ()
@@ -54,7 +54,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Done:
-    """An ioctl's result, and the bytes for the ranges it asked to write."""
+    """The result of an ioctl, and the bytes for the ranges to write."""
 
     data: bytes = b""
     result: int = 0
@@ -62,7 +62,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Call:
-    """An ioctl as it has come so far. `data` holds the ranges read, one after another."""
+    """The request of an ioctl. `data` holds the ranges to read, one after another."""
 
     command: int
     argument: int
@@ -70,29 +70,29 @@ class Call:
     out_size: int
 
     def has(self, need: Need) -> bool:
-        """Whether everything in `need` has come."""
+        """Return whether the request contains everything in `need`."""
         read = sum(r.length for r in need.read)
         return len(self.data) == read and self.out_size == sum(r.length for r in need.write)
 
 
 class OpenFile(Protocol):
-    """One open of a node. Each method may raise OSError with the errno for the caller."""
+    """An open file of a node. Each method may raise OSError with the errno for the caller."""
 
     def read(self, length: int) -> bytes:
-        """What read(2) gives."""
+        """Return the bytes for read(2)."""
         ...
 
     def write(self, data: bytes) -> None:
-        """Take what write(2) brings."""
+        """Accept the bytes of write(2)."""
         ...
 
     def ioctl(self, call: Call) -> Need | Done:
-        """Run, or say what is missing."""
+        """Return the result, or what is missing."""
         ...
 
 
 class Node(Protocol):
-    """A device: its name under /dev, and a new state for each open."""
+    """A device: its name under /dev, and a new state for each open file."""
 
     @property
     def name(self) -> str:
@@ -100,13 +100,13 @@ class Node(Protocol):
         ...
 
     def open(self) -> OpenFile:
-        """A new open of it."""
+        """Open the device."""
         ...
 
 
 @dataclass
 class CuseDevice:
-    """A session with the kernel for one node. Raises OSError where there is no CUSE."""
+    """A session with the kernel for one node. Raises OSError if there is no CUSE."""
 
     node: Node
     _files: dict[int, OpenFile] = field(default_factory=dict)
@@ -116,15 +116,15 @@ class CuseDevice:
         self._fd = os.open(_CUSE, os.O_RDWR | os.O_CLOEXEC)
 
     def fileno(self) -> int:
-        """For select."""
+        """Return the file descriptor for select."""
         return self._fd
 
     def close(self) -> None:
-        """The node goes away."""
+        """Remove the node."""
         os.close(self._fd)
 
     def answer(self) -> None:
-        """Take one request from the kernel and answer it."""
+        """Receive one request from the kernel and answer it."""
         request = os.read(self._fd, _BUFFER)
         _, opcode, unique, *_ = _IN_HEADER.unpack_from(request)
         if opcode == _INTERRUPT:
@@ -171,27 +171,27 @@ class CuseDevice:
     def _ioctl(self, body: bytes) -> bytes:
         handle, _, command, argument, in_size, out_size = _IOCTL_IN.unpack_from(body)
         data = body[_IOCTL_IN.size :][:in_size]
-        answer = self._files[handle].ioctl(Call(command, argument, data, out_size))
-        if isinstance(answer, Done):
-            return _IOCTL_OUT.pack(answer.result, 0, 0, 0) + answer.data
-        ranges = b"".join(_IOVEC.pack(r.address, r.length) for r in answer.read + answer.write)
-        return _IOCTL_OUT.pack(0, _RETRY, len(answer.read), len(answer.write)) + ranges
+        response = self._files[handle].ioctl(Call(command, argument, data, out_size))
+        if isinstance(response, Done):
+            return _IOCTL_OUT.pack(response.result, 0, 0, 0) + response.data
+        ranges = b"".join(_IOVEC.pack(r.address, r.length) for r in response.read + response.write)
+        return _IOCTL_OUT.pack(0, _RETRY, len(response.read), len(response.write)) + ranges
 
 
 class Answering(Protocol):
-    """Something in a server's loop: a device node, a control socket."""
+    """A member of a server loop: a device node or a control socket."""
 
     def fileno(self) -> int:
-        """For select."""
+        """Return the file descriptor for select."""
         ...
 
     def answer(self) -> None:
-        """Take one request and answer it."""
+        """Receive one request and answer it."""
         ...
 
 
 def serve(devices: Sequence[Answering]) -> None:
-    """Answer for all devices, until the process is ended."""
+    """Answer for all devices until the process ends."""
     with selectors.DefaultSelector() as selector:
         for device in devices:
             selector.register(device, selectors.EVENT_READ, device)

@@ -1,4 +1,4 @@
-"""``/dev/i2c-N`` over CUSE, as drivers/i2c/i2c-dev.c presents a bus."""
+"""``/dev/i2c-N`` over CUSE, which behaves as that of drivers/i2c/i2c-dev.c."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _UNION_BYTES = 34
 
 @dataclass(frozen=True)
 class I2cNode:
-    """Bus `number` in front of an adapter."""
+    """The device node of bus `number`, for an adapter."""
 
     adapter: I2cAdapter
     number: int
 
     @property
     def name(self) -> str:
-        """As udev names it."""
+        """The name that udev gives to the node."""
         return f"i2c-{self.number}"
 
     def open(self) -> I2cFile:
-        """A new open, with no address chosen."""
+        """Open the node, without a selected address."""
         return I2cFile(self.adapter)
 
 
 class I2cFile:
-    """One open of the bus."""
+    """An open file of the bus."""
 
     def __init__(self, adapter: I2cAdapter) -> None:
         self._adapter = adapter
@@ -58,17 +58,17 @@ class I2cFile:
         self._checked = False
 
     def read(self, length: int) -> bytes:
-        """One read message to the chosen address."""
+        """Send one read message to the selected address."""
         return self._adapter.transfer(
             [Message(self._address, length=length, read=True, flags=self._ten_bit)]
         )[0]
 
     def write(self, data: bytes) -> None:
-        """One write message to the chosen address."""
+        """Send one write message to the selected address."""
         self._adapter.transfer([Message(self._address, data, flags=self._ten_bit)])
 
     def ioctl(self, call: Call) -> Need | Done:
-        """The requests of i2c-dev. Raises OSError as it does."""
+        """Handle a request of i2c-dev. Raises OSError as i2c-dev does."""
         if call.command in (_SLAVE, _SLAVE_FORCE):
             if call.argument > (0x3FF if self._ten_bit else 0x7F):
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -86,7 +86,7 @@ class I2cFile:
         raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
 
     def _set(self, command: int, value: int) -> Done:
-        """What i2c-dev remembers: of an open, but for the time-out, which is the adapter's."""
+        """Change a setting, which is the file's; only the timeout is the adapter's."""
         if command == _TENBIT:
             self._ten_bit = _M_TEN if value else 0
         elif command == _PEC:
@@ -98,7 +98,7 @@ class I2cFile:
         return Done()
 
     def _bus(self, size: int) -> Transfers:
-        """The adapter, with error checking where it was asked for and the transaction has it."""
+        """Return the adapter, with error checking if it is on and the transaction supports it."""
         if self._ten_bit:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         if not self._checked or size in (Size.QUICK, Size.I2C_BLOCK_DATA):
@@ -121,19 +121,19 @@ class I2cFile:
             return need
         data = call.data[head.length :]
         if size == Size.PROC_CALL:
-            answer = process_call(self._bus(size), self._address, command, data[:2])
-            return Done(answer + data[2:])
+            received = process_call(self._bus(size), self._address, command, data[:2])
+            return Done(received + data[2:])
         if not reading:
             payload = _payload(size, data)
             smbus_write(self._bus(size), self._address, Size(size), command, payload)
             return Done()
-        answer = smbus_read(self._bus(size), self._address, Size(size), command, data[0])
+        received = smbus_read(self._bus(size), self._address, Size(size), command, data[0])
         if size == Size.I2C_BLOCK_DATA:
-            answer = bytes([len(answer)]) + answer
-        return Done(answer + data[len(answer) :])
+            received = bytes([len(received)]) + received
+        return Done(received + data[len(received) :])
 
     def _smbus_without_data(self, reading: bool, command: int, size: Size) -> Done:
-        """Quick transactions, and the byte that is sent as a command."""
+        """Run a quick transaction, or send a byte as a command."""
         if size not in (Size.QUICK, Size.BYTE) or (reading and size is Size.BYTE):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         smbus_write(self._bus(size), self._address, size, command, b"")
@@ -169,7 +169,7 @@ class I2cFile:
 
 
 def _payload(size: int, data: bytes) -> bytes:
-    """The bytes of union i2c_smbus_data that go over the wire."""
+    """Return the bytes of union i2c_smbus_data that are sent."""
     if size == Size.BYTE_DATA:
         return data[:1]
     if size == Size.WORD_DATA:

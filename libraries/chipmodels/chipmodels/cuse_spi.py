@@ -1,4 +1,4 @@
-"""``/dev/spidevB.C`` over CUSE, as drivers/spi/spidev.c presents a chip select."""
+"""``/dev/spidevB.C`` over CUSE, which behaves as that of drivers/spi/spidev.c."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class SpiNode:
 
     @property
     def name(self) -> str:
-        """As udev names it."""
+        """The name that udev gives to the node."""
         return f"spidev{self.bus}.{self.chip_select}"
 
     def open(self) -> SpiFile:
-        """A new open in mode 0."""
+        """Open the node, in mode 0."""
         return SpiFile(self.controller, self.chip_select)
 
 
 class SpiFile:
-    """One open of the chip select."""
+    """An open file of the chip select."""
 
     def __init__(self, controller: SpiController, chip_select: int) -> None:
         self._controller = controller
@@ -44,11 +44,11 @@ class SpiFile:
         self._settings = {_MODE: 0, _LSB_FIRST: 0, _BITS: 8, _SPEED: 500_000}
 
     def read(self, length: int) -> bytes:
-        """Clock bytes in."""
+        """Read bytes."""
         return self._exchange(bytes(length))
 
     def write(self, data: bytes) -> None:
-        """Clock bytes out."""
+        """Write bytes."""
         self._exchange(data)
 
     def _exchange(self, data: bytes) -> bytes:
@@ -59,7 +59,7 @@ class SpiFile:
         return self._controller.transfer(self._chip_select, data, mode, speed_hz)
 
     def ioctl(self, call: Call) -> Need | Done:
-        """The requests of spidev. Raises OSError as it does."""
+        """Handle a request of spidev. Raises OSError as spidev does."""
         number, kind = call.command & 0xFF, call.command >> 8 & 0xFF
         size, direction = call.command >> 16 & 0x3FFF, call.command >> 30
         if kind != _TYPE or number > _MODE32:
@@ -99,7 +99,7 @@ class SpiFile:
         return self._run(entries, call.data[table.length :])
 
     def _check(self, entries: list[tuple[int, ...]]) -> None:
-        """Raises OSError for what spidev and the controller refuse in a message."""
+        """Raise OSError for a message that spidev or the controller refuses."""
         if sum(length for _, _, length, *_ in entries) > SPI_BUFFER_BYTES:
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
         for *_, bits, _, tx_lines, rx_lines, _ in entries:
@@ -108,7 +108,7 @@ class SpiFile:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def _run(self, entries: list[tuple[int, ...]], sent: bytes) -> Done:
-        """All transfers under one chip select, but for those that ask to release it."""
+        """Run transfers under one chip select, except where one requests to release it."""
         out, held, position = b"", b"", 0
         wanted: list[bool] = []
         fastest = 0

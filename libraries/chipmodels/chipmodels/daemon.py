@@ -1,11 +1,10 @@
-"""``python3 -m chipmodels.daemon``: chips behind real device nodes, for unmodified programs.
+"""``python3 -m chipmodels.daemon``: chips at real device nodes, for unmodified programs.
 
     python3 -m chipmodels.daemon --control /run/chips.sock \\
         i2c-7:0x77=bmp280,temperature_celsius=21.5 spidev0.0=bme280
 
-Needs /dev/cuse (``modprobe cuse``). `chipmodels.planted` says what can be planted; without it
-the values are those of the data sheets' examples. `chipmodels.control` changes them, and breaks
-chips. Ends with the process.
+It needs /dev/cuse (``modprobe cuse``). `chipmodels.planted` lists the values of each chip.
+`chipmodels.control` changes them and causes faults. The nodes exist until the process ends.
 """
 
 from __future__ import annotations
@@ -29,31 +28,31 @@ from chipmodels.faults import FaultRates, FaultyChip
 from chipmodels.planted import kind_of, planted
 from chipmodels.target import I2cTarget, SpiTarget
 
-_LOG = 1000  # transfers remembered: the daemon runs for long
+_LOG = 1000  # transfers; a limit, because the daemon runs for long
 
 
 @dataclass
 class Places:
-    """Chips at their places: the nodes that show them, and what controls them."""
+    """Chips at their places on buses."""
 
     buses: dict[int, dict[int, I2cTarget]] = field(default_factory=dict)
     selects: dict[int, dict[int, SpiTarget]] = field(default_factory=dict)
 
     def put(self, place: str, time: TimeSource) -> None:
-        """Put a model at ``i2c-N:0xAA=CHIP`` or ``spidevB.C=CHIP``. Raises ValueError."""
+        """Add a model at ``i2c-N:0xAA=CHIP`` or ``spidevB.C=CHIP``. Raises ValueError."""
         i2c = re.fullmatch(r"i2c-(\d+):(0x[0-9a-f]{2})=(.+)", place)
         spi = re.fullmatch(r"spidev(\d+)\.(\d+)=(.+)", place)
         if i2c:
             chips = self.buses.setdefault(int(i2c[1]), {})
-            chips[int(i2c[2], 16)] = _breakable(planted(i2c[3], time))
+            chips[int(i2c[2], 16)] = _faulty(planted(i2c[3], time))
         elif spi and kind_of(spi[3]).spi:
             selects = self.selects.setdefault(int(spi[1]), {})
-            selects[int(spi[2])] = _breakable(planted(spi[3], time))
+            selects[int(spi[2])] = _faulty(planted(spi[3], time))
         else:
             raise ValueError(f"'{place}' is not i2c-N:0xAA=CHIP or spidevB.C=CHIP")
 
     def served(self) -> tuple[list[Node], Control]:
-        """The nodes, and the control of everything behind them."""
+        """Return the nodes, and the control of their chips."""
         nodes: list[Node] = []
         logs: dict[str, MutableSequence[Any]] = {}
         for number, chips in self.buses.items():
@@ -64,28 +63,28 @@ class Places:
             controller = SpiController(selects, deque(maxlen=_LOG))
             logs[f"spi{bus}"] = controller.log
             nodes += [SpiNode(controller, bus, chip_select) for chip_select in selects]
-        return nodes, Control(self._breakable_chips(), logs)
+        return nodes, Control(self._faulty_chips(), logs)
 
-    def _breakable_chips(self) -> dict[str, FaultyChip]:
+    def _faulty_chips(self) -> dict[str, FaultyChip]:
         i2c = {f"i2c-{n}:0x{a:02x}": chip for n, on in self.buses.items() for a, chip in on.items()}
         spi = {f"spidev{b}.{c}": chip for b, on in self.selects.items() for c, chip in on.items()}
         return {p: chip for p, chip in (i2c | spi).items() if isinstance(chip, FaultyChip)}
 
 
-def _breakable(chip: I2cTarget | SpiTarget) -> FaultyChip:
+def _faulty(chip: I2cTarget | SpiTarget) -> FaultyChip:
     return FaultyChip(chip, FaultRates(), Random(1))  # noqa: S311 -- faults, not secrets
 
 
 def placed(places: Iterable[str], time: TimeSource) -> Places:
-    """The chips at `places`. Raises ValueError for a place that cannot be read."""
-    made = Places()
+    """Return the chips at `places`. Raises ValueError for an invalid place."""
+    chips = Places()
     for place in places:
-        made.put(place, time)
-    return made
+        chips.put(place, time)
+    return chips
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until the process is ended; 2 for a place that cannot be read, 1 without CUSE."""
+    """Serve until the process ends. Return 2 for an invalid place, 1 without CUSE."""
     words = list(arguments)
     socket = words[1] if len(words) > 1 and words[0] == "--control" else None
     try:

@@ -1,13 +1,13 @@
-"""Dumps of ``i2cdump`` as people have them; whatever i2c-tools' ``i2c-stub-from-dump`` takes.
+"""Reads dumps of ``i2cdump``, all that ``i2c-stub-from-dump`` of i2c-tools accepts.
 
 Byte form (modes b, c, i, s, W): a row ``80: xx xx ...`` of 16 bytes, perhaps followed by the same
 as text. Word form (mode w): a row ``80: xxxx xxxx ...`` of 8 words. ``XX`` marks a register that
-could not be read, and ``i2cdump -r`` leaves blanks around its range: both are left out.
+could not be read, and ``i2cdump -r`` leaves blanks outside of its range: both are skipped.
 
-What is copied from a terminal has more: prompts, the warning and the question before a dump, the
-heading, Markdown's fences and quotes, colours. None of that begins as a row does, with a register
-and ``:`` or ``|``, and is skipped. What does begin so has to be a row: half a row is an error, or
-a driver would miss registers that the chip has.
+Text from a terminal has more: prompts, the warning and the question before a dump, the heading,
+Markdown fences and quotes, colours. Such lines are skipped, because they do not begin as a row
+does, with a register and ``:`` or ``|``. A line that begins so must be a complete row. Otherwise it
+is an error, because a driver would miss registers of the chip.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 
 _CELLS_IN_ROW = {"byte": 16, "word": 8}
 _DIGITS = {"byte": 2, "word": 4}
-# The two forms of i2c-stub-from-dump, which looks for nothing but such rows.
+# The two forms of i2c-stub-from-dump, which looks only for such rows.
 _ROWS = {
     "byte": re.compile(r"([0-9a-fA-F]+) ?[:|]?((?:  ?[0-9a-fA-FxX]{2}){16})"),
     "word": re.compile(r"([0-9a-fA-F]+) ?[:|]((?: [0-9a-fA-FxX]{4}){8})"),
 }
 _BEGINS_AS_A_ROW = re.compile(r"([0-9a-fA-F]{2,4}) ?[:|](.*)$")
-# What else begins so in a terminal: i2cdetect's map, and a time or MAC address before a line.
+# Other lines that begin so: those of i2cdetect, and a time or MAC address before a line.
 _DETECTED = re.compile(r"[0-7]0:(?: (?:--|UU|[0-9a-f]{2}|  ))* *$")
 _TIME_OR_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){2}")
 _AROUND = re.compile(r"^[ \t>]*")
@@ -37,17 +37,17 @@ _ADDRESS = re.compile(r"\s(0x[0-9a-fA-F]{2})\b")
 
 
 class DumpError(ValueError):
-    """A dump that cannot be read. `lines` are the bad lines, as (number, what is wrong)."""
+    """A dump that cannot be read. `lines` are the invalid lines, as (number, problem)."""
 
     def __init__(self, name: str, lines: list[tuple[int, str]]) -> None:
         self.name = name
         self.lines = lines
-        super().__init__("\n".join(f"{name}:{number}: {what}" for number, what in lines))
+        super().__init__("\n".join(f"{name}:{number}: {problem}" for number, problem in lines))
 
 
 @dataclass(frozen=True)
 class Dump:
-    """Registers of one chip: 8-bit values, or 16-bit ones where `words`."""
+    """The registers of a chip: 8-bit values, or 16-bit ones if `words`."""
 
     values: Mapping[int, int]
     words: bool
@@ -55,7 +55,7 @@ class Dump:
 
 @dataclass(frozen=True)
 class _Row:
-    """What one row says; `complete` unless cells are missing at its end."""
+    """One row, which is `complete` unless cells are missing at its end."""
 
     number: int
     form: str
@@ -65,12 +65,12 @@ class _Row:
 
     @property
     def end(self) -> int:
-        """The register behind its last cell."""
+        """The register after its last cell."""
         return self.first + len(self.cells)
 
 
 def read_dump(path: Path) -> Dump:
-    """Read a file; Windows' UTF-16 and bytes that are no text are taken. Raises `DumpError`."""
+    """Read a file, also in UTF-16 or with bytes that are no text. Raises `DumpError`."""
     data = path.read_bytes()
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = data.decode("utf-16" if wide else "utf-8", "replace")
@@ -78,25 +78,28 @@ def read_dump(path: Path) -> Dump:
 
 
 def parse_dump(text: str, name: str = "dump") -> Dump:
-    """Read a dump in either form. Raises `DumpError` with every bad line.
+    """Read a dump in either form. Raises `DumpError` with all invalid lines.
 
-    As in i2c-stub-from-dump a later row wins, and bytes beside words are the low halves of words.
+    As in i2c-stub-from-dump, a later row overrides an earlier one, and if there are words, a byte
+    is the low half of a word.
     """
     lines = [_plain(line) for line in text.splitlines()]
-    bad = list(_other_chips(lines))
+    invalid = list(_other_chips(lines))
     rows: list[_Row] = []
     for number, line in enumerate(lines, 1):
         try:
             row = _row(line)
         except ValueError as error:
-            bad.append((number, str(error)))
+            invalid.append((number, str(error)))
         else:
             rows += [replace(row, number=number)] if row else []
-    bad += _cut_short(rows, _range_ends(lines))
-    if not bad and not any(cell is not None for row in rows for cell in row.cells):
-        bad.append((max(1, len(lines)), "no register in this dump: no row such as '80: 6b 70 ...'"))
-    if bad:
-        raise DumpError(name, sorted(bad))
+    invalid += _cut_short(rows, _range_ends(lines))
+    if not invalid and not any(cell is not None for row in rows for cell in row.cells):
+        invalid.append(
+            (max(1, len(lines)), "no register in this dump: no row such as '80: 6b 70 ...'")
+        )
+    if invalid:
+        raise DumpError(name, sorted(invalid))
     return _joined(rows)
 
 
@@ -107,25 +110,25 @@ def _plain(line: str) -> str:
 
 
 def _row(line: str) -> _Row | None:
-    """Return the row that `line` is; None for another line. Raises ValueError for half a row."""
+    """Parse a row; None for another line. Raises ValueError for an incomplete row."""
     for form, pattern in _ROWS.items():
         if match := pattern.match(line):
             first, cells = _first(match[1], form), match[2].split()
             return _Row(0, form, first, tuple(_parse_cell(cell, form) for cell in cells))
-    begun = _BEGINS_AS_A_ROW.match(line)
-    if begun is None or _is_no_row(line):
+    start = _BEGINS_AS_A_ROW.match(line)
+    if start is None or _is_no_row(line):
         return None
-    return _uneven(begun[1], begun[2])
+    return _uneven(start[1], start[2])
 
 
 def _is_no_row(line: str) -> bool:
-    """Say whether `line` is of i2cdetect, or begins with a time or a MAC address."""
+    """Return whether `line` is from i2cdetect, or begins with a time or a MAC address."""
     detected = _DETECTED.match(line) and ("--" in line or "UU" in line)
     return bool(detected) or _TIME_OR_MAC.match(line) is not None
 
 
 def _uneven(register: str, body: str) -> _Row:
-    """Return a row with blanks in place of some cells, as a range has. Raises ValueError."""
+    """Parse a row with blanks in place of cells, as of a range. Raises ValueError."""
     words = body.split()
     if not words:
         raise ValueError("a row is an address, a colon and values, such as '80: 6b 70 ...'")
@@ -150,7 +153,7 @@ def _first(register: str, form: str) -> int:
 
 
 def _spaced_cell(cell: str, form: str) -> int | None:
-    """A cell's value after one blank; None for the blanks that ``i2cdump -r`` leaves."""
+    """Return the value of a cell after one blank; None for blanks of ``i2cdump -r``."""
     if not cell.strip():
         return None
     if cell[0] != " ":
@@ -159,7 +162,7 @@ def _spaced_cell(cell: str, form: str) -> int | None:
 
 
 def _parse_cell(text: str, form: str) -> int | None:
-    """A cell's value; None for one that could not be read."""
+    """Return the value of a cell; None if the register could not be read."""
     if len(text) == _DIGITS[form] and "X" in text.upper():
         return None
     if not re.fullmatch(f"[0-9a-fA-F]{{{_DIGITS[form]}}}", text):
@@ -168,9 +171,9 @@ def _parse_cell(text: str, form: str) -> int | None:
 
 
 def _cut_short(rows: list[_Row], ends: set[int]) -> Iterator[tuple[int, str]]:
-    """Give the rows that lack values and are not where a range ends.
+    """Yield rows that lack values although no range ends there.
 
-    A row of words has nothing behind its blanks, which editors take away: it may be the last one.
+    The last row of words may lack them, because editors remove blanks at the end of a line.
     """
     continued = {row.first for row in rows}
     for row in rows:
@@ -182,24 +185,24 @@ def _cut_short(rows: list[_Row], ends: set[int]) -> Iterator[tuple[int, str]]:
 
 
 def _range_ends(lines: list[str]) -> set[int]:
-    """Return the last registers of the ranges that the command lines among `lines` ask for."""
+    """Return the last registers of the ranges in the command lines among `lines`."""
     commands = (_COMMAND.search(line) for line in lines)
     ranges = (_RANGE.search(command[1]) for command in commands if command)
-    return {int(found[1], 0 if "x" in found[1] else 10) for found in ranges if found}
+    return {int(match[1], 0 if "x" in match[1] else 10) for match in ranges if match}
 
 
 def _other_chips(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Give the command lines that dump another chip than the first one does."""
+    """Yield command lines that dump another chip than the first one."""
     chip = None
     for number, line in enumerate(lines, 1):
         command = _COMMAND.search(line)
         address = _ADDRESS.search(f" {_RANGE.sub('', command[1])}") if command else None
         if address is None:
             continue
-        found = address[1].lower()
-        if chip not in (None, found):
-            yield number, f"a dump of {found} behind one of {chip}; give each chip its own file"
-        chip = chip or found
+        other = address[1].lower()
+        if chip not in (None, other):
+            yield number, f"a dump of {other} after one of {chip}; use one file for each chip"
+        chip = chip or other
 
 
 def _joined(rows: list[_Row]) -> Dump:
@@ -215,7 +218,7 @@ def _joined(rows: list[_Row]) -> Dump:
 
 
 def format_dump(dump: Dump) -> str:
-    """A dump as ``i2cdump -y BUS ADDRESS b`` (or ``w``) prints it, without the text column."""
+    """Format a dump as ``i2cdump -y BUS ADDRESS b`` (or ``w``), without the text column."""
     width, blank = (8, "XXXX") if dump.words else (16, "XX")
     digits = len(blank)
     rows = []

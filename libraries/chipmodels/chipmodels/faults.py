@@ -1,4 +1,4 @@
-"""Faults on a bus, by chance and by hand: what goes wrong between a Pi and a chip on wires."""
+"""Faults between a Pi and a wired chip, by chance and on request."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from chipmodels.target import I2cTarget, Nack, SpiTarget, Stretched
 
 @dataclass(frozen=True)
 class FaultRates:
-    """Chances, each 0..1, that a message meets the fault."""
+    """The probability of each fault for a message, 0..1."""
 
     nack: float = 0.0
     """The chip does not acknowledge."""
     reset: float = 0.0
-    """The chip loses power for a moment just before the message."""
+    """The chip loses power for a moment before the message."""
     garbage: float = 0.0
-    """A read gives all ones, all zeros, or random bytes."""
+    """A read returns all ones, all zeros, or random bytes."""
     bit_flip: float = 0.0
     """One bit of a read is wrong."""
     hang: float = 0.0
@@ -29,9 +29,9 @@ class FaultRates:
 
 @dataclass
 class FaultyChip:
-    """A chip behind bad wires. Counts what it did under the fault's name.
+    """A chip with bad wires. `counts` has the number of faults, by their names.
 
-    `unplugged` takes the chip away until it is set back.
+    While `unplugged` is true, the chip does not answer.
     """
 
     chip: I2cTarget | SpiTarget
@@ -41,30 +41,30 @@ class FaultyChip:
     counts: Counter[str] = field(default_factory=Counter)
 
     def i2c_write(self, data: bytes) -> None:
-        """Pass a write on, unless a fault comes first."""
+        """Write to the chip, unless a fault occurs."""
         self._before()
         cast(I2cTarget, self.chip).i2c_write(data)
 
     def i2c_read(self, length: int) -> bytes:
-        """Pass a read on, unless a fault comes first or spoils it."""
+        """Read from the chip; a fault may prevent or corrupt it."""
         self._before()
-        return self._spoil(cast(I2cTarget, self.chip).i2c_read(length))
+        return self._corrupted(cast(I2cTarget, self.chip).i2c_read(length))
 
     def spi_transfer(self, data: bytes, mode: int) -> bytes:
-        """Pass a transfer on; on SPI nobody acknowledges, so one that is away answers ones."""
+        """Transfer; without a chip the response is all ones, because SPI has no acknowledge."""
         try:
             self._before()
         except (Nack, Stretched):
             return _ones(len(data))
-        return self._spoil(cast(SpiTarget, self.chip).spi_transfer(data, mode))
+        return self._corrupted(cast(SpiTarget, self.chip).spi_transfer(data, mode))
 
     @property
     def spi_max_hz(self) -> int | None:
-        """The chip's."""
+        """The fastest clock of the chip, or None."""
         return getattr(self.chip, "spi_max_hz", None)
 
     def power_cycle(self) -> None:
-        """Interrupt the chip's supply. A model without `power_cycle` keeps its settings."""
+        """Interrupt the power supply. A model without `power_cycle` keeps its settings."""
         cycle = getattr(self.chip, "power_cycle", None)
         if cycle is not None:
             cycle()
@@ -79,7 +79,7 @@ class FaultyChip:
         if self._happens("nack", self.rates.nack):
             raise Nack
 
-    def _spoil(self, data: bytes) -> bytes:
+    def _corrupted(self, data: bytes) -> bytes:
         if self._happens("garbage", self.rates.garbage):
             makers: list[Callable[[int], bytes]] = [_ones, bytes, self.random.randbytes]
             maker = self.random.choice(makers)

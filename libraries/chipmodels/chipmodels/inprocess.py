@@ -1,4 +1,4 @@
-"""The models behind the faces of smbus2 and spidev, inside the process that tests.
+"""The models with the interfaces of smbus2 and spidev, inside the process of the test.
 
 Only the calls are reproduced, not the packages: neither needs to be installed.
 """
@@ -27,63 +27,63 @@ class RdwrMessage(Protocol):
 
 
 class ModelSMBus:
-    """``smbus2.SMBus`` in front of an adapter."""
+    """The interface of ``smbus2.SMBus`` to an adapter."""
 
     def __init__(self, adapter: I2cAdapter) -> None:
         self.adapter = adapter
         self.closed = False
 
     def close(self) -> None:
-        """Nothing to release; remembered for tests."""
+        """Note that the bus was closed, for tests."""
         self.closed = True
 
     def write_quick(self, i2c_addr: int) -> None:
-        """Address only."""
+        """Send the address only."""
         smbus_write(self.adapter, i2c_addr, Size.QUICK, 0, b"")
 
     def read_byte(self, i2c_addr: int) -> int:
-        """One byte without a command."""
+        """Read one byte without a command."""
         return smbus_read(self.adapter, i2c_addr, Size.BYTE, 0, 1)[0]
 
     def write_byte(self, i2c_addr: int, value: int) -> None:
-        """One byte without a command."""
+        """Write one byte without a command."""
         smbus_write(self.adapter, i2c_addr, Size.BYTE, value, b"")
 
     def read_byte_data(self, i2c_addr: int, register: int) -> int:
-        """One byte of a register."""
+        """Read one byte of a register."""
         return smbus_read(self.adapter, i2c_addr, Size.BYTE_DATA, register, 1)[0]
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """One byte to a register."""
+        """Write one byte to a register."""
         smbus_write(self.adapter, i2c_addr, Size.BYTE_DATA, register, bytes([value]))
 
     def read_word_data(self, i2c_addr: int, register: int) -> int:
-        """A word, low byte first on the wire."""
+        """Read a word; the low byte is first on the wire."""
         data = smbus_read(self.adapter, i2c_addr, Size.WORD_DATA, register, 2)
         return int.from_bytes(data, "little")
 
     def write_word_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """A word, low byte first on the wire."""
+        """Write a word; the low byte is first on the wire."""
         word = value.to_bytes(2, "little")
         smbus_write(self.adapter, i2c_addr, Size.WORD_DATA, register, word)
 
     def process_call(self, i2c_addr: int, register: int, value: int) -> int:
-        """A word out, a word in."""
+        """Write a word and read a word."""
         word = value.to_bytes(2, "little")
         return int.from_bytes(process_call(self.adapter, i2c_addr, register, word), "little")
 
     def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
-        """Up to 32 bytes from a register on."""
+        """Read up to 32 bytes, beginning at a register."""
         if length > 32:
             raise ValueError("Desired block length over 32 bytes")
         return list(smbus_read(self.adapter, i2c_addr, Size.I2C_BLOCK_DATA, register, length))
 
     def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
-        """Up to 32 bytes after a register."""
+        """Write up to 32 bytes, beginning at a register."""
         smbus_write(self.adapter, i2c_addr, Size.I2C_BLOCK_DATA, register, bytes(data))
 
     def i2c_rdwr(self, *i2c_msgs: RdwrMessage) -> None:
-        """Messages in one transfer; what is read lands in the messages' own buffers."""
+        """Run messages in one transfer; the messages' own buffers receive what is read."""
         received = self.adapter.transfer([_message(m) for m in i2c_msgs])
         reads = [m for m in i2c_msgs if m.flags & I2C_M_RD]
         for message, data in zip(reads, received, strict=True):
@@ -98,7 +98,7 @@ def _message(m: RdwrMessage) -> Message:
 
 
 class ModelSpiDev:
-    """``spidev.SpiDev`` opened at one chip select of a controller."""
+    """The interface of ``spidev.SpiDev`` to one chip select of a controller."""
 
     def __init__(self, controller: SpiController, chip_select: int = 0) -> None:
         self.controller = controller
@@ -130,7 +130,7 @@ class ModelSpiDev:
 
     @property
     def bits_per_word(self) -> int:
-        """Word size; the controller has 8."""
+        """The word size in bits; the controller supports 8."""
         return self._bits_per_word
 
     @bits_per_word.setter
@@ -139,25 +139,25 @@ class ModelSpiDev:
         self._bits_per_word = bits
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: no node is open."""
 
     def xfer2(self, values: Sequence[int]) -> list[int]:
-        """Full duplex under one chip select."""
+        """Exchange bytes in both directions under one chip select."""
         sent = bytes(values)
         return list(self.controller.transfer(self.chip_select, sent, self._mode, self._speed_hz))
 
     def xfer(self, values: Sequence[int]) -> list[int]:
-        """As `xfer2`: a Pi holds the chip select through one message."""
+        """Transfer as `xfer2`: a Pi holds the chip select during one message."""
         return self.xfer2(values)
 
     def xfer3(self, values: Sequence[int]) -> tuple[int, ...]:
-        """As `xfer2`, as a tuple."""
+        """Transfer as `xfer2`, but return a tuple."""
         return tuple(self.xfer2(values))
 
     def writebytes(self, values: Sequence[int]) -> None:
-        """Out only."""
+        """Write only."""
         self.xfer2(values)
 
     def readbytes(self, length: int) -> list[int]:
-        """In only."""
+        """Read only."""
         return self.xfer2([0] * length)

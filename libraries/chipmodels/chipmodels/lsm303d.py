@@ -11,8 +11,8 @@ _ACCELERATION_MG = (0.061, 0.122, 0.183, 0.244, 0.732, 0.732, 0.732, 0.732)
 _FIELD_MGAUSS = (0.080, 0.160, 0.320, 0.479)
 _RESET = {0x1F: 0x00, 0x20: 0x07, 0x24: 0x18, 0x25: 0x20, 0x26: 0x01}
 _BOOT_SECONDS = 0.005
-_ALL_NEW, _OVERRUN = 0x0F, 0xF0  # STATUS_M and STATUS_A: for each axis, and for all three
-# The high byte of each axis, whose reading makes that axis old: field, then acceleration.
+_ALL_NEW, _OVERRUN = 0x0F, 0xF0  # STATUS_M and STATUS_A: bits of each axis, and of all three
+# The high byte of each axis: reading it clears the "new" bit of that axis.
 _HIGH_BYTES = {
     0x09: ("field", 0x01), 0x0B: ("field", 0x02), 0x0D: ("field", 0x04),
     0x29: ("acceleration", 0x01), 0x2B: ("acceleration", 0x02), 0x2D: ("acceleration", 0x04),
@@ -22,7 +22,7 @@ Vector = tuple[float, float, float]
 
 @dataclass
 class Attitude:
-    """Acceleration in g, magnetic field in gauss, and the chip's own temperature."""
+    """Acceleration in g, magnetic field in gauss, and the temperature of the chip."""
 
     acceleration: Vector = (0.0, 0.0, 1.0)
     field: Vector = (0.25, 0.0, -0.4)
@@ -30,7 +30,7 @@ class Attitude:
 
 
 class Lsm303dModel:
-    """One LSM303D."""
+    """An LSM303D."""
 
     def __init__(self, time: TimeSource, *, attitude: Attitude | None = None) -> None:
         self.attitude = attitude or Attitude()
@@ -38,7 +38,7 @@ class Lsm303dModel:
         self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Registers as after power-on (table 16); both halves asleep."""
+        """Reset the registers as after power-on (table 16); both halves sleep."""
         self._control = dict.fromkeys(range(0x1F, 0x27), 0) | _RESET
         self._pointer = 0
         self._awake_since = {"acceleration": -1.0, "field": -1.0}
@@ -47,7 +47,7 @@ class Lsm303dModel:
         self._new = {"acceleration": 0, "field": 0}
 
     def i2c_write(self, data: bytes) -> None:
-        """A sub-address (bit 7 runs on), then values."""
+        """Write a sub-address (bit 7 means auto-increment), then values."""
         if not data:
             return
         self._pointer = data[0]
@@ -56,7 +56,7 @@ class Lsm303dModel:
             self._step()
 
     def i2c_read(self, length: int) -> bytes:
-        """Bytes from the sub-address on; the same one again without bit 7."""
+        """Read bytes from the sub-address on; without bit 7, the same byte repeatedly."""
         self._latch()
         out = bytearray()
         for _ in range(length):
@@ -69,7 +69,7 @@ class Lsm303dModel:
             self._pointer = 0x80 | (self._pointer + 1) & 0x7F
 
     def reg_read(self, register: int) -> int:
-        """One register's content now."""
+        """Return the current value of a register."""
         if register == 0x0F:
             return 0x49
         if register == 0x07:
@@ -82,7 +82,7 @@ class Lsm303dModel:
         return self._latched.get(register, self._control.get(register, 0))
 
     def reg_write(self, register: int, value: int) -> None:
-        """Write a control register; the rest is read-only."""
+        """Write a control register; the others are read-only."""
         if register not in self._control:
             return
         self._control[register] = value
@@ -97,7 +97,7 @@ class Lsm303dModel:
         self._conversions[half] = 0
 
     def _converted(self, half: str) -> bool:
-        """Whether a conversion has finished since the last call (STATUS_M, STATUS_A)."""
+        """Return whether a conversion has finished since the last call."""
         since = self._awake_since[half]
         if since < 0:
             return False
@@ -115,7 +115,7 @@ class Lsm303dModel:
         return 1 / (3.125 * (1 << rate - 1)) if rate else 1e9
 
     def _latch(self) -> None:
-        """Bring the output registers up to date."""
+        """Update the output registers."""
         if self._converted("acceleration"):
             scale = _ACCELERATION_MG[self._control[0x21] >> 3 & 7] / 1000
             self._store(0x28, struct.pack("<3h", *_counts(self.attitude.acceleration, scale)))

@@ -1,13 +1,13 @@
-"""Chips by name, with what they measure: ``bmp280,temperature_celsius=21.5``.
+"""Creates chips from text, with the values that they measure: ``bmp280,temperature_celsius=21.5``.
 
-| chip | may be planted |
+| chip | values |
 |---|---|
 | bmp280, bme280 | temperature_celsius, pressure_pascals, humidity_percent |
 | tcs3472 | clear, red, green, blue: counts a millisecond at gain 1 |
 | lsm303d | x, y, z in g; field_x, field_y, field_z in gauss; temperature_celsius |
 | ads1015, ads1115 | in0, in1, in2, in3 in volts |
 
-Without any, a Bosch chip shows the data sheet's example.
+Without values, a Bosch chip has those of the data sheet's example.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ def _ads(model: type[Ads1015Model]) -> Callable[[TimeSource, Values], Ads1015Mod
 
 
 def _lsm303d(time: TimeSource, values: Values) -> Lsm303dModel:
-    still = Attitude()
-    x, y, z = still.acceleration
-    fx, fy, fz = still.field
+    default = Attitude()
+    x, y, z = default.acceleration
+    fx, fy, fz = default.field
     get = values.get
     acceleration = (get("x", x), get("y", y), get("z", z))
     field = (get("field_x", fx), get("field_y", fy), get("field_z", fz))
-    celsius = get("temperature_celsius", still.temperature_celsius)
+    celsius = get("temperature_celsius", default.temperature_celsius)
     return Lsm303dModel(time, attitude=Attitude(acceleration, field, celsius))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of chip: how one is made, and what may be planted in it."""
+    """A kind of chip: how to make one, and the names of its values."""
 
     make: Callable[[TimeSource, Values], I2cTarget]
     names: tuple[str, ...]
@@ -82,21 +82,22 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 
 def kind_of(text: str) -> Kind:
-    """The kind of chip that `text` names. Raises ValueError."""
+    """Return the kind of chip that `text` names. Raises ValueError."""
     name = text.partition(",")[0]
     if name not in KINDS:
-        raise ValueError(f"there is no model '{name}'; there are {', '.join(KINDS)}")
+        raise ValueError(f"there is no model '{name}'; the models are {', '.join(KINDS)}")
     return KINDS[name]
 
 
 def planted(text: str, time: TimeSource) -> I2cTarget:
-    """The model that `text` says. Raises ValueError naming what is wrong."""
+    """Return the model that `text` describes. Raises ValueError, which names the error."""
     kind = kind_of(text)
     values: Values = {}
     for word in text.split(",")[1:]:
         name, _, number = word.partition("=")
         if name not in kind.names:
-            raise ValueError(f"'{word}' is none of {', '.join(f'{n}=NUMBER' for n in kind.names)}")
+            allowed = ", ".join(f"{name}=NUMBER" for name in kind.names)
+            raise ValueError(f"'{word}' is not one of {allowed}")
         try:
             values[name] = float(number)
         except ValueError:

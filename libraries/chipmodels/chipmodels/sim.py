@@ -1,8 +1,8 @@
-"""Models behind the kernel module sensor-sim: its drivers bind to them as to chips.
+"""Models for the kernel module sensor-sim, to which the kernel's drivers bind as to chips.
 
-What the program and ``/dev/sensor-sim`` say to each other is in kernel-modules/sensor-sim/
-sensor-sim.h. A write to ``new_device`` returns when the driver has talked to its chip, so it must
-not be made by the thread that answers.
+kernel-modules/sensor-sim/sensor-sim.h defines the protocol of ``/dev/sensor-sim``. A write to
+``new_device`` returns after the driver has used its chip, so the thread that answers must not make
+it.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _REQUEST_MAX = _REQUEST.size + 4096 * _SEGMENT.size + BYTES_MAX
 
 
 class I2cTransfers(Protocol):
-    """What answers the I2C bus, such as `chipmodels.adapter.I2cAdapter`."""
+    """The chips on the I2C bus, such as `chipmodels.adapter.I2cAdapter`."""
 
     def transfer(self, messages: Sequence[Message]) -> list[bytes]:
-        """Run one transfer; the bytes of its reads. Raises OSError."""
+        """Run one transfer and return the bytes of each read. Raises OSError."""
         ...
 
 
 class SpiTransfers(Protocol):
-    """What answers the SPI bus, such as `chipmodels.adapter.SpiController`."""
+    """The chips on the SPI bus, such as `chipmodels.adapter.SpiController`."""
 
     def transfer(self, chip_select: int, data: bytes, mode: int, speed_hz: int = ...) -> bytes:
-        """Hold a chip select while `data` goes out; what comes back. Raises OSError."""
+        """Send `data` under a chip select and return the response. Raises OSError."""
         ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """One transfer: for I2C its messages, for SPI what goes out and when chip select is released.
+    """One transfer: the messages of I2C, or the segments of SPI.
 
-    `sent` are the bytes of each SPI segment, `releases` says after which chip select is released.
+    `sent` has the bytes of each SPI segment, `releases` whether it releases chip select.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Request:
 
 
 def decode(data: bytes) -> Request:
-    """Read a request. Raises ValueError for what the module would not say."""
+    """Parse a request. Raises ValueError for one that the module would not send."""
     try:
         number, kind, _, count, address, mode, speed = _REQUEST.unpack_from(data)
         rows = [_SEGMENT.unpack_from(data, _REQUEST.size + _SEGMENT.size * n) for n in range(count)]

@@ -23,7 +23,7 @@ from chipmodels.sim import NODE, Buses, SimDevice
 
 
 def buses(places: Sequence[str]) -> tuple[Buses, Control]:
-    """Return the models at `places` and their control. Raises ValueError for a wrong place."""
+    """Return the models at `places` and their control. Raises ValueError for an invalid place."""
     nodes, control = placed(places, RealClock()).served()
     i2c = {node.number: node.adapter for node in nodes if isinstance(node, I2cNode)}
     spi = {node.bus: node.controller for node in nodes if isinstance(node, SpiNode)}
@@ -33,7 +33,7 @@ def buses(places: Sequence[str]) -> tuple[Buses, Control]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until the process is ended; 2 for a place that cannot be read, 1 without the module."""
+    """Serve until the process ends. Return 2 for an invalid place, 1 without the module."""
     words = list(arguments)
     socket = words[1] if len(words) > 1 and words[0] == "--control" else None
     try:

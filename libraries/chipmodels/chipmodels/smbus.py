@@ -1,4 +1,4 @@
-"""SMBus transactions made of I2C messages, as drivers/i2c/i2c-core-smbus.c emulates them."""
+"""SMBus transactions as I2C messages, as drivers/i2c/i2c-core-smbus.c emulates them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BLOCK_MAX = 32
 
 
 class Transfers(Protocol):
-    """A bus that runs messages: an adapter, or one with error checking before it."""
+    """A bus that runs messages: an adapter, perhaps with error checking."""
 
     def transfer(self, messages: Sequence[Message]) -> list[bytes]:
-        """Run one transfer; the bytes of its reads. Raises OSError."""
+        """Run one transfer and return the bytes of each read. Raises OSError."""
         ...
 
 
 class Size(IntEnum):
-    """The transaction, numbered as in linux/i2c.h."""
+    """The transactions, with the numbers of linux/i2c.h."""
 
     QUICK = 0
     BYTE = 1
@@ -40,7 +40,7 @@ _READ_LENGTH = {Size.BYTE: 1, Size.BYTE_DATA: 1, Size.WORD_DATA: 2, Size.PROC_CA
 
 
 def smbus_read(bus: Transfers, address: int, size: Size, command: int, length: int) -> bytes:
-    """Run a reading transaction; its data bytes as they came over the wire.
+    """Run a reading transaction and return its data bytes in the order of the wire.
 
     `length` counts only for I2C_BLOCK_DATA. Raises OSError: EOPNOTSUPP for block reads whose
     length comes from the chip, which i2c-bcm2835 does not have.
@@ -57,7 +57,7 @@ def smbus_read(bus: Transfers, address: int, size: Size, command: int, length: i
 
 
 def smbus_write(bus: Transfers, address: int, size: Size, command: int, data: bytes) -> None:
-    """Run a writing transaction with `data` as it goes over the wire. Raises OSError."""
+    """Run a writing transaction with `data` in the order of the wire. Raises OSError."""
     if size is Size.QUICK:
         bus.transfer([Message(address)])
     elif size in (Size.BYTE, Size.BYTE_DATA, Size.WORD_DATA, Size.I2C_BLOCK_DATA):
@@ -83,7 +83,7 @@ def _check_length(length: int) -> None:
 
 @dataclass(frozen=True)
 class PacketErrorChecking:
-    """SMBus PEC in software, as i2c-core does it on a Pi: one more byte a transaction.
+    """SMBus PEC in software, as by i2c-core on a Pi: one more byte in each transaction.
 
     A chip without PEC takes it for data, and what it gives is none: reads fail with EBADMSG.
     """
@@ -91,7 +91,7 @@ class PacketErrorChecking:
     bus: Transfers
 
     def transfer(self, messages: Sequence[Message]) -> list[bytes]:
-        """One transfer with its check byte. Raises OSError."""
+        """Run one transfer with its check byte. Raises OSError."""
         *first, last = messages
         covered = b"".join(_wire(message) for message in first)
         if not last.read:
@@ -109,7 +109,7 @@ def _wire(message: Message) -> bytes:
 
 
 def crc8(data: bytes) -> int:
-    """The check byte of SMBus 3.1 section 6.4.1.3: x^8 + x^2 + x + 1, from 0."""
+    """Return the check byte (SMBus 3.1 section 6.4.1.3): x^8 + x^2 + x + 1, from 0."""
     value = 0
     for byte in data:
         value ^= byte

@@ -1,4 +1,4 @@
-"""A few SMBus calls on a device node, with the standard library alone."""
+"""A few SMBus calls on a device node, with the standard library only."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class SmbusDevice:
         os.close(self._fd)
 
     def read_byte_data(self, i2c_addr: int, register: int) -> int:
-        """One byte of a register."""
+        """Read one byte of a register."""
         return self._transfer(i2c_addr, _READ, register, _BYTE_DATA, 0) & 0xFF
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """One byte to a register."""
+        """Write one byte to a register."""
         self._transfer(i2c_addr, _WRITE, register, _BYTE_DATA, value)
 
     def write_word_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """A word, low byte first on the wire."""
+        """Write a word; the low byte is first on the wire."""
         self._transfer(i2c_addr, _WRITE, register, _WORD_DATA, value)
 
     def _transfer(self, address: int, direction: int, command: int, size: int, value: int) -> int:

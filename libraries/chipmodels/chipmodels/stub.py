@@ -1,14 +1,14 @@
-"""Contents for the kernel's i2c-stub, which remembers registers and does nothing else.
+"""Contents for the kernel's i2c-stub, which stores registers and does nothing else.
 
-The stub keeps 256 cells of 16 bits, one for each SMBus command byte: byte and block transfers
-touch the low half, word transfers one whole cell. A chip that takes register and flags in one
-command byte therefore needs its registers at each alias that a driver may use.
+The stub has 256 cells of 16 bits, one for each SMBus command byte. Byte and block transfers use the
+low half of a cell, word transfers the whole cell. If a chip's command byte holds the register and
+flags, the registers are needed at each combination that a driver may use.
 
     python3 -m chipmodels.stub /dev/i2c-0 0x77=bmp280,temperature_celsius=21.5 0x29=board.dump
 
 fills a stub that has these chips (``modprobe i2c-stub chip_addr=0x77,0x29``) with a finished
-measurement of a model (`chipmodels.planted`), or with what ``i2cdump`` wrote. The stub does not
-move: a conversion that a driver starts never ends there, so use chips that measure by themselves.
+measurement of a model (`chipmodels.planted`), or with the output of ``i2cdump``. The stub is
+static: a conversion that a driver starts never ends, so use chips that measure by themselves.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class StubBus(Protocol):
 
 
 def bosch_contents(model: BoschModel) -> Dump:
-    """A BMP280 or BME280 with the conversion that it would show now."""
+    """Return the registers of a BMP280 or BME280, with its last conversion."""
     return Dump({register: model.reg_read(register) for register in range(0x88, 0x100)}, False)
 
 
 def tcs3472_contents(model: Tcs3472Model) -> Dump:
-    """A TCS3472 under each of its command forms, status and data as they are now."""
+    """Return the registers of a TCS3472, for each form of its command."""
     return _aliased(range(0x20), TCS3472_FLAGS, model.i2c_write, model.i2c_read)
 
 
 def lsm303d_contents(model: Lsm303dModel) -> Dump:
-    """An LSM303D under each of its sub-address forms."""
+    """Return the registers of an LSM303D, for each form of its sub-address."""
     return _aliased(range(0x40), LSM303D_FLAGS, model.i2c_write, model.i2c_read)
 
 
@@ -77,7 +77,7 @@ def _aliased(registers: Iterable[int], flags: Iterable[int], write: _Write, read
 
 
 def ads1015_contents(model: Ads1015Model) -> Dump:
-    """An ADS1015 as words, swapped: SMBus words go low byte first, this chip's high first."""
+    """Return the words of an ADS1015, swapped: SMBus has the low byte first, the chip the high."""
     words = {pointer: model.reg_read(pointer) for pointer in range(4)}
     return Dump({p: (w >> 8 | w << 8) & 0xFFFF for p, w in words.items()}, True)
 
@@ -90,11 +90,11 @@ def preload(bus: StubBus, address: int, contents: Dump) -> None:
 
 
 def stub_parameters(chips: Mapping[int, Dump]) -> dict[str, str]:
-    """The module parameters that give i2c-stub these chips."""
+    """Return the module parameters that give i2c-stub these chips."""
     return {"chip_addr": ",".join(f"0x{address:02x}" for address in sorted(chips))}
 
 
-# What the common drivers write before they measure: continuous measuring, the usual ranges.
+# Writes of common drivers before they measure: continuous conversions, usual ranges.
 _STARTS: tuple[tuple[type[I2cTarget], tuple[bytes, ...]], ...] = (
     (BoschModel, (b"\xf2\x01", b"\xf4\x57")),
     (Tcs3472Model, (b"\xa1\xc0", b"\xaf\x01", b"\xa0\x03")),
@@ -104,7 +104,7 @@ _STARTS: tuple[tuple[type[I2cTarget], tuple[bytes, ...]], ...] = (
 
 
 def measured(model: I2cTarget, clock: VirtualClock) -> Dump:
-    """The contents of a model once it has measured: of `clock`, which moves for that."""
+    """Return the contents of a model after a measurement; advances its `clock`."""
     clock.sleep(1)
     for write in next(writes for kind, writes in _STARTS if isinstance(model, kind)):
         model.i2c_write(write)
@@ -116,38 +116,38 @@ def measured(model: I2cTarget, clock: VirtualClock) -> Dump:
         return tcs3472_contents(model)
     if isinstance(model, Lsm303dModel):
         return lsm303d_contents(model)
-    assert isinstance(model, Ads1015Model)  # noqa: S101 -- the last of the table
+    assert isinstance(model, Ads1015Model)  # noqa: S101 -- the last row of the table
     return ads1015_contents(model)
 
 
 def contents_of(text: str) -> tuple[int, Dump]:
-    """An address and what is there, of ``0x77=CHIP`` or ``0x77=FILE``.
+    """Return the address and the contents for ``0x77=CHIP`` or ``0x77=FILE``.
 
-    Raises ValueError, OSError, and `DumpError` with every bad line of a file.
+    Raises ValueError, OSError, and `DumpError` with all invalid lines of a file.
     """
-    address, equals, what = text.partition("=")
+    address, equals, source = text.partition("=")
     number = int(address, 16) if equals else -1
     if not 0x03 <= number <= 0x77:
         raise ValueError(f"'{text}' is not 0xAA=CHIP or 0xAA=FILE")
-    if Path(what).is_file():
-        return number, read_dump(Path(what))
+    if Path(source).is_file():
+        return number, read_dump(Path(source))
     clock = VirtualClock()
-    return number, measured(planted(what, clock), clock)
+    return number, measured(planted(source, clock), clock)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fill a stub; 2 for what cannot be read, 1 when the bus refuses."""
+    """Fill a stub. Return 2 for invalid arguments, 1 if the bus refuses."""
     bus, *places = arguments or ("",)
     contents: dict[int, Dump] = {}
-    wrong: list[str] = [] if places else ["usage: chipmodels.stub BUS 0xAA=CHIP|FILE..."]
+    errors: list[str] = [] if places else ["usage: chipmodels.stub BUS 0xAA=CHIP|FILE..."]
     for place in places:
         try:
             number, dump = contents_of(place)
             contents[number] = dump
         except (DumpError, ValueError, OSError) as error:
-            wrong.append(str(error))
-    if wrong:
-        sys.stderr.write("\n".join(wrong) + "\n")
+            errors.append(str(error))
+    if errors:
+        sys.stderr.write("\n".join(errors) + "\n")
         return 2
     try:
         with SmbusDevice(bus) as device:

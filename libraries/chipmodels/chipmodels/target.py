@@ -1,4 +1,4 @@
-"""What a chip is to a bus: something that takes messages, or does not acknowledge."""
+"""The interface between a bus and a chip."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Nack(Exception):
-    """Nobody acknowledged: the chip is absent, busy, or refuses the byte."""
+    """No acknowledge: the chip is absent, busy, or refuses the byte."""
 
 
 class Stretched(Exception):
@@ -17,32 +17,32 @@ class I2cTarget(Protocol):
     """A chip on an I2C bus; one call for each message between two start conditions."""
 
     def i2c_write(self, data: bytes) -> None:
-        """Take a write message. Raises `Nack` when a byte is not acknowledged."""
+        """Accept a write message. Raises `Nack` if a byte is not acknowledged."""
         ...
 
     def i2c_read(self, length: int) -> bytes:
-        """Give `length` bytes. Raises `Nack` when the address is not acknowledged."""
+        """Return `length` bytes. Raises `Nack` if the address is not acknowledged."""
         ...
 
 
 class SpiTarget(Protocol):
-    """A chip on an SPI bus; one call for each time its chip select is held.
+    """A chip on an SPI bus; one call for each transfer under its chip select.
 
-    An attribute ``spi_max_hz``, where there is one, is the fastest clock that it understands.
+    The optional attribute ``spi_max_hz`` is the fastest clock of the chip.
     """
 
     def spi_transfer(self, data: bytes, mode: int) -> bytes:
-        """Take `data` in SPI `mode` and give as many bytes back."""
+        """Accept `data` in SPI `mode` and return as many bytes."""
         ...
 
 
 class PowerCycled(Protocol):
-    """A chip whose supply can be interrupted."""
+    """A chip whose power supply can be interrupted."""
 
     def power_cycle(self) -> None:
-        """Lose every setting and start as after power-on."""
+        """Lose all settings and start as after power-on."""
         ...
 
 
 class Chip(I2cTarget, PowerCycled, Protocol):
-    """A chip on an I2C bus whose supply can be interrupted."""
+    """A chip on an I2C bus whose power supply can be interrupted."""

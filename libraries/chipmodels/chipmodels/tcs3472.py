@@ -13,7 +13,7 @@ _CYCLE_SECONDS = 0.0024
 
 @dataclass
 class Light:
-    """Counts a millisecond at gain 1 of the clear, red, green and blue photodiodes."""
+    """Counts per millisecond at gain 1 of the clear, red, green and blue photodiodes."""
 
     clear: float = 2.0
     red: float = 0.8
@@ -22,7 +22,7 @@ class Light:
 
 
 class Tcs3472Model:
-    """One TCS34725 (id 0x44) or TCS34727 (0x4D)."""
+    """A TCS34725 (id 0x44) or TCS34727 (0x4D)."""
 
     def __init__(
         self, time: TimeSource, *, light: Light | None = None, identity: int = 0x44
@@ -33,7 +33,7 @@ class Tcs3472Model:
         self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Registers as after power-on (table 3)."""
+        """Reset the registers as after power-on (table 3)."""
         self._registers = bytearray(32)
         self._registers[1] = 0xFF
         self._registers[3] = 0xFF
@@ -43,7 +43,7 @@ class Tcs3472Model:
         self._valid = False
 
     def i2c_write(self, data: bytes) -> None:
-        """A command byte (bit 7 set), then values."""
+        """Write a command byte (bit 7 is set), then values."""
         if not data:
             return
         if not data[0] & 0x80:
@@ -56,10 +56,10 @@ class Tcs3472Model:
             self._step()
 
     def i2c_read(self, length: int) -> bytes:
-        """Bytes from the command's register on.
+        """Read bytes, beginning at the register of the command.
 
-        The data sheet has type 00 repeat one register; chips run on all the same, as drivers in
-        wide use show that read eight bytes so.
+        By the data sheet, type 00 repeats one register. Real chips increment nevertheless, because
+        widely used drivers read eight bytes that way.
         """
         self._advance()
         out = bytearray()
@@ -77,7 +77,7 @@ class Tcs3472Model:
             self._command = self._command & 0xE0 | (self._command + 1) & 0x1F
 
     def reg_read(self, register: int) -> int:
-        """One register's content now."""
+        """Return the current value of a register."""
         if register == 0x12:
             return self.identity
         if register == 0x13:
@@ -87,7 +87,7 @@ class Tcs3472Model:
         return self._registers[register]
 
     def reg_write(self, register: int, value: int) -> None:
-        """Write one register; those from 0x12 on are read-only."""
+        """Write a register; those from 0x12 on are read-only."""
         if register >= 0x12:
             return
         self._advance()

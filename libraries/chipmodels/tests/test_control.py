@@ -1,4 +1,4 @@
-"""The control of a server: what it changes, and what it says of requests that it cannot do."""
+"""The control of a server: its changes, and its errors for invalid requests."""
 
 from __future__ import annotations
 
@@ -47,11 +47,14 @@ def test_faults_and_unplugging_change_what_the_bus_says() -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"chip": "i2c-9:0x48", "get": "slow"}, "there is no chip 'i2c-9:0x48'; there are i2c-7"),
-        ({"chip": "i2c-7:0x48"}, "nothing to do; there are set, get"),
-        ({"chip": "i2c-7:0x48", "jump": 1}, "'jump' to do"),
+        (
+            {"chip": "i2c-9:0x48", "get": "slow"},
+            "there is no chip 'i2c-9:0x48'; these exist: i2c-7",
+        ),
+        ({"chip": "i2c-7:0x48"}, "no action is given; the actions are set, get"),
+        ({"chip": "i2c-7:0x48", "jump": 1}, "there is no action 'jump'; the actions are set, get"),
         ({"chip": "i2c-7:0x48", "set": {"fast": 1}}, "Ads1015Model has no 'fast'"),
-        ({"chip": "i2c-7:0x48", "faults": {"fire": 1}}, "no fault 'fire'; there are"),
+        ({"chip": "i2c-7:0x48", "faults": {"fire": 1}}, "no fault 'fire'; the faults are bit_flip"),
         ({"chip": "i2c-7:0x48", "get": "nothing"}, "AttributeError"),
         ({"log": "i2c-1"}, "there is no bus 'i2c-1'"),
     ],

@@ -1,4 +1,4 @@
-"""Which engine is chosen, which kernel QEMU gets, and what is said where something is missing."""
+"""The choice of the engine, QEMU's kernel, and the messages about what is missing."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_the_newest_kernel_that_has_what_is_needed_is_taken(
     assert "vmlinuz-6.12.9-cloud-amd64 lacks 9p i2c-dev" in str(caught.value)
     kernel("6.1.0-56-amd64", "9p", "overlay", "i2c_dev")
     kernel("6.1.0-9-amd64", "9p", "overlay", "i2c_dev")
-    found = kernels.newest(boot, modules, ("overlay", "9p", "i2c-dev"))
-    assert found.image.name == "vmlinuz-6.1.0-56-amd64"
-    assert found.modules == modules / "6.1.0-56-amd64"
+    kernel = kernels.newest(boot, modules, ("overlay", "9p", "i2c-dev"))
+    assert kernel.image.name == "vmlinuz-6.1.0-56-amd64"
+    assert kernel.modules == modules / "6.1.0-56-amd64"
 
 
 def packed(payload: bytes, setup: int = 3) -> bytes:
@@ -95,14 +95,14 @@ def test_a_kernel_packed_by_xz_is_unpacked_and_others_are_left_alone() -> None:
 @given(st.binary(max_size=700), st.binary(max_size=64), st.integers(0, 255))
 def test_no_image_makes_the_unpacking_fail(start: bytes, payload: bytes, setup: int) -> None:
     for image in (start, packed(payload, setup), packed(b"\xfd7zXZ\0" + payload)):
-        found = kernels.unpacked(image)
-        assert found is None or found.startswith(b"\x7fELF")
+        kernel = kernels.unpacked(image)
+        assert kernel is None or kernel.startswith(b"\x7fELF")
 
 
 def test_the_archive_holds_what_was_put_in(tmp_path: Path) -> None:
-    """The judge is cpio."""
+    """The program cpio reads the archive."""
     data = bytes(range(256)) * 5
-    made = initramfs.archive(
+    archive = initramfs.archive(
         [
             initramfs.File("bin", 0o040755),
             initramfs.File("bin/program", 0o100755, data),
@@ -110,7 +110,7 @@ def test_the_archive_holds_what_was_put_in(tmp_path: Path) -> None:
         ]
     )
     subprocess.run(
-        ["cpio", "-i", "--quiet", "--no-preserve-owner"], input=made, cwd=tmp_path, check=True
+        ["cpio", "-i", "--quiet", "--no-preserve-owner"], input=archive, cwd=tmp_path, check=True
     )
     assert (tmp_path / "bin" / "program").read_bytes() == data
     assert (tmp_path / "bin" / "program").stat().st_mode & 0o777 == 0o755
@@ -139,7 +139,7 @@ def test_each_missing_part_of_qemu_is_named_with_the_packages(
             qemu.find(machine, boot, modules)
         return str(caught.value)
 
-    assert "no machine is known here for riscv64" in problem("riscv64")
+    assert "no machine is configured for riscv64" in problem("riscv64")
     packages = "apt-get install qemu-system-x86 linux-image-amd64 busybox-static"
     assert "qemu-system-x86_64 is not installed" in problem()
     assert packages in problem()
@@ -193,7 +193,7 @@ def test_an_engine_that_is_late_is_not_remembered_as_broken(
 ) -> None:
     monkeypatch.setattr(engines, "_TRY_SECONDS", 0.2)
     executable(program.program, "#!/bin/sh\nexec sleep 60\n")
-    said = engines.remembered(program, tmp_path / "cache")
-    assert said is not None
-    assert "did not start within 0.2 s" in said
+    reason = engines.remembered(program, tmp_path / "cache")
+    assert reason is not None
+    assert "did not start within 0.2 s" in reason
     assert not (tmp_path / "cache").exists()

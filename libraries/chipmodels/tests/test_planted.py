@@ -29,8 +29,8 @@ def test_air_is_planted() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("bmp180", "there is no model 'bmp180'; there are bmp280"),
-        ("ads1015,in4=1", "'in4=1' is none of in0=NUMBER"),
+        ("bmp180", "there is no model 'bmp180'; the models are bmp280"),
+        ("ads1015,in4=1", "'in4=1' is not one of in0=NUMBER"),
         ("ads1015,in0=high", "'high' is not a number"),
     ],
 )
@@ -88,10 +88,10 @@ class TestFillingTheStub:
         dump = tmp_path / "bad.dump"
         dump.write_text("10: ab\n")
         assert stub.main(["/dev/i2c-0", "0x77=bmp180", "bmp280", f"0x50={dump}"]) == 2
-        said = capsys.readouterr().err
-        assert "no model 'bmp180'" in said
-        assert "'bmp280' is not 0xAA=CHIP" in said
-        assert f"{dump}:1: 1 values where a row has 16" in said
+        stderr = capsys.readouterr().err
+        assert "no model 'bmp180'" in stderr
+        assert "'bmp280' is not 0xAA=CHIP" in stderr
+        assert f"{dump}:1: 1 values where a row has 16" in stderr
         assert not filled
 
     def test_a_bus_that_is_not_there_and_no_words(

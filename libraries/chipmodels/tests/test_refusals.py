@@ -1,4 +1,4 @@
-"""What a Pi's controllers refuse, bus error checking, clocks that are too fast, time-outs."""
+"""Refusals of a Pi's controllers, bus error checking, clocks that are too fast, timeouts."""
 
 from __future__ import annotations
 

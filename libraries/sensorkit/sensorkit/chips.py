@@ -1,7 +1,7 @@
-"""Each chip's options, and the driver made of their values.
+"""The options of each chip, and the drivers that are made from their values.
 
-A service asks for a chip's options under a section of its file (or none) and a prefix of its
-variables, and later hands the values back.
+A service creates a chip's options with a section of its file (or none) and a prefix of its
+variables, and later passes the values back.
 """
 
 from __future__ import annotations
@@ -59,56 +59,56 @@ from sensorkit.supervise import Correction, Supervised
 
 @dataclass
 class Buses:
-    """The lines of one service: chips on the same bus share one open device node."""
+    """The buses of one service. Chips on the same bus share one open device node."""
 
     paths: SystemPaths = field(default_factory=SystemPaths)
     lines: dict[str, Line[I2cBus]] = field(default_factory=dict)
 
     def i2c(self, reference: str) -> Line[I2cBus]:
-        """The line of a bus, made when it is first asked for."""
+        """Return the line of a bus; the first call creates it."""
         return self.lines.setdefault(reference, i2c_line(reference, self.paths))
 
 
-def _words(allowed: Iterable[int | float]) -> dict[str, Any]:
+def _by_text(allowed: Iterable[int | float]) -> dict[str, Any]:
     return {f"{value:g}": value for value in allowed}
 
 
 class Naming:
-    """A group of options: keys ``bmp280.address``, variables ``ENVIROPHAT_BMP280_ADDRESS``."""
+    """Names of a group of options: ``bmp280.address``, ``ENVIROPHAT_BMP280_ADDRESS``."""
 
     def __init__(self, section: str, prefix: str) -> None:
         self._section = section
         self._prefix = prefix
 
     def key(self, name: str) -> str:
-        """The key in the file."""
+        """Return the key in the file."""
         return f"{self._section}.{name}" if self._section else name
 
     def variable(self, name: str) -> str:
-        """The environment variable."""
+        """Return the environment variable."""
         return self._prefix + name.upper().replace(".", "_")
 
 
 I2cRegisters = type[SmbusRegisters] | type[RdwrRegisters]
 INTERVAL = seconds(0.1, 86_400)
-_INTERVAL_TOO = ("period", "every", "rate", "update_interval", "sample_interval")
+_OTHER_WORDS_FOR_INTERVAL = ("period", "every", "rate", "update_interval", "sample_interval")
 
 
 def bus_option(naming: Naming) -> Option[str]:
-    """Which bus."""
+    """Return the option that names the bus."""
     return Option(
         *(naming.key("bus"), naming.variable("bus"), str, "i2c1"),
-        help="bus by device-tree name (i2c1, i2c_arm, i2c@7e804000, spi0.0) or /dev/...",
+        help="bus, by device-tree name (i2c1, i2c_arm, i2c@7e804000, spi0.0) or /dev/...",
         also=("i2c_bus", "device", "i2c", "spi"),
     )
 
 
 class BoschOptions:
-    """Options of a BMP280 or BME280. `bus` is the board's, where the board has one."""
+    """Options of a BMP280 or BME280. `bus` is the option of the board, if that has one."""
 
     def __init__(self, naming: Naming, bus: Option[str] | None = None) -> None:
         key, var = naming.key, naming.variable
-        over, filters = choice(_words(OVERSAMPLING)), choice(_words(FILTER))
+        over, filters = choice(_by_text(OVERSAMPLING)), choice(_by_text(FILTER))
         modes = choice({m.name.lower(): m for m in Mode})
         transfers: dict[str, I2cRegisters] = {"smbus": SmbusRegisters, "rdwr": RdwrRegisters}
         chips = {c.value.lower(): c for c in Chip}
@@ -135,7 +135,7 @@ class BoschOptions:
         )
         self.interval = Option(
             *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
-            also=_INTERVAL_TOO,
+            also=_OTHER_WORDS_FOR_INTERVAL,
         )
         self.mode = Option(
             *(key("mode"), var("mode"), modes, Mode.NORMAL),
@@ -143,7 +143,7 @@ class BoschOptions:
         )
         self.temperature_oversampling = Option(
             *(key("oversampling.temperature"), var("oversampling.temperature")),
-            choice(_words([o for o in OVERSAMPLING if o])),
+            choice(_by_text([o for o in OVERSAMPLING if o])),
             2,
             "1, 2, 4, 8 or 16",
         )
@@ -175,11 +175,11 @@ class BoschOptions:
             *(key("cpu_heat_factor"), var("cpu_heat_factor")),
             optional(number(0.5, 100)),
             None,
-            "take off the processor's heat; 2 to 3 for a board right on the Pi",
+            "correct for the processor's heat; 2 to 3 for a board directly on the Pi",
         )
         self.altitude = Option(
             *(key("altitude"), var("altitude"), optional(number(-430, 8000, "m")), None),
-            help="the place's altitude, m: publishes pressure at sea level",
+            help="altitude of the place, m: publishes the pressure at sea level",
             also=("elevation", "height"),
         )
         self.sea_level_pressure = Option(
@@ -191,14 +191,14 @@ class BoschOptions:
         )
 
     def all(self) -> tuple[Option[Any], ...]:
-        """Every option of the group."""
+        """Return all options of the group."""
         return tuple(vars(self).values())
 
     def problems(self, values: Values) -> list[str]:
-        """What is wrong with options taken together."""
+        """Return what is wrong with the combination of options."""
         if values[self.altitude] is not None and values[self.sea_level_pressure] is not None:
             return [
-                f"{values.place(self.altitude)}: give the altitude or the pressure at sea level, "
+                f"{values.place(self.altitude)}: set the altitude or the pressure at sea level, "
                 f"not both ({values.place(self.sea_level_pressure)})"
             ]
         if not values[self.pressure_oversampling] and (
@@ -209,7 +209,7 @@ class BoschOptions:
         return []
 
     def driver(self, values: Values, buses: Buses, clock: Clock) -> Bosch280:
-        """The driver on its bus."""
+        """Return the driver on its bus."""
         settings = BoschSettings(
             values[self.temperature_oversampling],
             values[self.pressure_oversampling],
@@ -229,7 +229,7 @@ class BoschOptions:
         return values[self.transfer](buses.i2c(bus), values[self.address])
 
     def corrections(self, values: Values, thermometer: CpuThermometer) -> tuple[Correction, ...]:
-        """What is done to each sample, in order."""
+        """Return the corrections of each sample, in order."""
         steps: list[Correction] = []
         factor = values[self.cpu_heat_factor]
         if factor is not None:
@@ -256,24 +256,24 @@ class Tcs3472Options:
         self.address = Option(key("address"), var("address"), address(0x29), 0x29, "I2C address")
         self.interval = Option(
             *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
-            also=_INTERVAL_TOO,
+            also=_OTHER_WORDS_FOR_INTERVAL,
         )
         self.integration = Option(
             *(key("integration_ms"), var("integration_ms"), number(2.4, 614.4, "ms"), 153.6),
             help="integration time, ms",
         )
-        self.gain = Option(key("gain"), var("gain"), choice(_words(GAINS)), 4, "1, 4, 16 or 60")
+        self.gain = Option(key("gain"), var("gain"), choice(_by_text(GAINS)), 4, "1, 4, 16 or 60")
         self.glass = Option(
             *(key("glass_attenuation"), var("glass_attenuation"), number(0.1, 100), 1.0),
             help="factor by which a cover dims the light",
         )
 
     def all(self) -> tuple[Option[Any], ...]:
-        """Every option of the group."""
+        """Return all options of the group."""
         return tuple(vars(self).values())
 
     def driver(self, values: Values, line: Line[I2cBus], clock: Clock) -> Tcs3472:
-        """The driver on its bus."""
+        """Return the driver on its bus."""
         settings = Tcs3472Settings(values[self.integration], values[self.gain], values[self.glass])
         return Tcs3472(SmbusRegisters(line, values[self.address]), clock, settings)
 
@@ -288,30 +288,30 @@ class Lsm303dOptions:
         )
         self.interval = Option(
             *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
-            also=_INTERVAL_TOO,
+            also=_OTHER_WORDS_FOR_INTERVAL,
         )
         self.acceleration_scale = Option(
             *(key("acceleration_scale"), var("acceleration_scale")),
-            choice(_words(ACCELERATION_SCALES)),
+            choice(_by_text(ACCELERATION_SCALES)),
             2,
             "full scale in g: 2, 4, 6, 8 or 16",
         )
         self.field_scale = Option(
-            *(key("field_scale"), var("field_scale"), choice(_words(FIELD_SCALES)), 2),
+            *(key("field_scale"), var("field_scale"), choice(_by_text(FIELD_SCALES)), 2),
             help="full scale in gauss: 2, 4, 8 or 12",
         )
         self.field_offset: Option[tuple[float, ...]] = Option(
             *(key("field_offset_ut"), var("field_offset_ut"), numbers(3, -1000, 1000)),
             (0.0, 0.0, 0.0),
-            "hard-iron offset of x,y,z in µT, taken off",
+            "hard-iron offset of x,y,z in µT, which is subtracted",
         )
 
     def all(self) -> tuple[Option[Any], ...]:
-        """Every option of the group."""
+        """Return all options of the group."""
         return tuple(vars(self).values())
 
     def driver(self, values: Values, line: Line[I2cBus], clock: Clock) -> Lsm303d:
-        """The driver on its bus."""
+        """Return the driver on its bus."""
         x, y, z = (axis * 1e-6 for axis in values[self.field_offset])
         settings = Lsm303dSettings(
             values[self.acceleration_scale], values[self.field_scale], (x, y, z)
@@ -336,23 +336,23 @@ class Ads1015Options:
         )
         self.interval = Option(
             *(key("interval"), var("interval"), INTERVAL, 1.0, "time between samples"),
-            also=_INTERVAL_TOO,
+            also=_OTHER_WORDS_FOR_INTERVAL,
         )
         self.full_scale = Option(
-            *(key("full_scale"), var("full_scale"), choice(_words(FULL_SCALES)), 4.096),
+            *(key("full_scale"), var("full_scale"), choice(_by_text(FULL_SCALES)), 4.096),
             help="full scale in volts: 6.144, 4.096, 2.048, 1.024, 0.512 or 0.256",
         )
         self.dividers: Option[tuple[float, ...]] = Option(
             *(key("dividers"), var("dividers"), _dividers, (1.0, 1.0, 1.0, 1.0)),
-            help="factor from the pin to the voltage of interest, for each input",
+            help="factor from the voltage at the pin to the one of interest, for each input",
         )
 
     def all(self) -> tuple[Option[Any], ...]:
-        """Every option of the group."""
+        """Return all options of the group."""
         return tuple(vars(self).values())
 
     def driver(self, values: Values, line: Line[I2cBus], clock: Clock) -> Ads1015:
-        """The driver on its bus."""
+        """Return the driver on its bus."""
         a, b, c, d = values[self.dividers]
         settings = Ads1015Settings(
             values[self.full_scale], dividers=(a, b, c, d), chip=values[self.chip]
@@ -362,17 +362,17 @@ class Ads1015Options:
 
 
 def _dividers(text: str) -> tuple[float, ...]:
-    """Four factors. A 0 would publish 0 V, whatever is at the pin."""
+    """Parse four factors. A factor 0 is refused: it would publish 0 V for any voltage."""
     factors = numbers(4, -1000, 1000)(text)
     if 0 in factors:
-        raise ValueError("has a factor 0, which leaves nothing of the voltage")
+        raise ValueError("has a factor 0, which makes 0 V of any voltage")
     return factors
 
 
 def bosch_plan(
     name: str, options: BoschOptions, values: Values, buses: Buses, clock: Clock
 ) -> Plan:
-    """A supervised BMP280 or BME280 with its corrections and what they derive."""
+    """Return the plan of a BMP280 or BME280 with its corrections and derived channels."""
     driver = options.driver(values, buses, clock)
     corrections = options.corrections(values, CpuThermometer())
     derived = {SeaLevelPressure: SEA_LEVEL_CHANNEL, Altitude: ALTITUDE_CHANNEL}
@@ -391,6 +391,6 @@ def plan(
     corrections: tuple[Correction, ...] = (),
     channels: tuple[Channel, ...] | None = None,
 ) -> Plan:
-    """A supervised chip; a value older than three intervals and two seconds is dropped."""
+    """Return the plan of a chip; a value expires after three intervals and two seconds."""
     chip = Supervised(name, driver, clock, max_age=3 * interval + 2, corrections=corrections)
     return Plan(chip, interval, driver.channels if channels is None else channels)

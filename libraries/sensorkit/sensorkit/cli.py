@@ -1,4 +1,4 @@
-"""The command line that every sensor service has: read, serve, selftest, options."""
+"""The command line of every sensor service: read, serve, selftest, options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DONE, FAILED, WRONG_INPUT = 0, 1, 2
 
 
 def main(service: Service, arguments: Sequence[str] | None = None) -> int:
-    """Run a service's command line on this process's environment and streams."""
+    """Run the command line with this process's environment and streams."""
     return run(service, arguments, os.environ, sys.stdout, SystemClock())
 
 
@@ -35,7 +35,7 @@ def run(
     out: TextIO,
     clock: Clock,
 ) -> int:
-    """The exit status: 0 done, 1 a sensor failed, 2 the configuration is wrong."""
+    """Return the exit code: 0 done, 1 a sensor failed, 2 the configuration is invalid."""
     parsed = _parser(service).parse_args(arguments)
     command = "selftest" if parsed.selftest else parsed.command
     if command == "options":
@@ -58,10 +58,10 @@ def _parser(service: Service) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=name,
         description=service.identity.title,
-        epilog=f"example: {service.prefix}BUS=i2c1 {name} read --once --json",
+        epilog=f"Example: {service.prefix}BUS=i2c1 {name} read --once --json",
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file with options")
-    parser.add_argument("--selftest", action="store_true", help="the same as the command")
+    parser.add_argument("--config", metavar="FILE", help="read options from this YAML file")
+    parser.add_argument("--selftest", action="store_true", help="same as the command selftest")
     parser.set_defaults(command="serve")
     commands = parser.add_subparsers(metavar="COMMAND")
     read = commands.add_parser("read", help="print samples")
@@ -74,10 +74,12 @@ def _parser(service: Service) -> argparse.ArgumentParser:
     )
     read.set_defaults(form="text")
     commands.add_parser("serve", help="sample and publish").set_defaults(command="serve")
-    commands.add_parser("selftest", help="check bus, chips and values, step by step").set_defaults(
-        command="selftest"
-    )
-    commands.add_parser("options", help="list the options").set_defaults(command="options")
+    commands.add_parser(
+        "selftest", help="check buses, chips and values, step by step"
+    ).set_defaults(command="selftest")
+    commands.add_parser(
+        "options", help="list all options, with variables and defaults"
+    ).set_defaults(command="options")
     return parser
 
 
@@ -101,7 +103,7 @@ def _values(service: Service, config: str | None, environment: Mapping[str, str]
 
 
 def describe_options(service: Service) -> str:
-    """A table of the options: key, variable, default, meaning."""
+    """Return a table of the options: key, variable, meaning and default."""
     rows = []
     for option in service.all_options():
         default = "" if option.default in (None, "") else f" [{_shown(option.default)}]"
@@ -135,7 +137,7 @@ def _serve(service: Service, values: Values, clock: Clock) -> int:
 
 
 class _Printer:
-    """An output that prints samples, and failures on standard error."""
+    """An output that prints samples, and reports failures on standard error."""
 
     def __init__(self, service: Service, out: TextIO, form: str) -> None:
         self._name = service.identity.name
@@ -157,10 +159,10 @@ class _Printer:
             return json_line(self._name, chip, sample)
         if self._form == "influx":
             return influx_line(self._name, chip, sample)
-        return "\n".join(_for_people(m) for m in sample)
+        return "\n".join(_readable(m) for m in sample)
 
 
-def _for_people(m: Measurement) -> str:
+def _readable(m: Measurement) -> str:
     form = m.channel.quantity.home_assistant
     return f"{m.channel.title:24}{m.value * form.factor:12.{form.digits}f} {form.unit}"
 

@@ -1,4 +1,4 @@
-"""Time as the services see it, so that tests can let hours pass in milliseconds."""
+"""The clock of a service. Tests pass one in which hours take milliseconds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The three calls of :mod:`time` that a service needs."""
+    """The three functions of :mod:`time` that a service needs."""
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin, never going back."""
+        """Return the seconds since an arbitrary origin; they never decrease."""
         ...
 
     def time(self) -> float:
-        """Seconds since 1970, UTC; jumps when the Pi learns the time from the network."""
+        """Return the seconds since 1970, UTC; they jump when the Pi gets the time by NTP."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         ...
 
 
@@ -26,13 +26,13 @@ class SystemClock:
     """The machine's clock."""
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin, never going back."""
+        """Return the seconds since an arbitrary origin; they never decrease."""
         return time.monotonic()
 
     def time(self) -> float:
-        """Seconds since 1970, UTC."""
+        """Return the seconds since 1970, UTC."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         time.sleep(max(0.0, seconds))

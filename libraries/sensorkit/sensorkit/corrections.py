@@ -1,13 +1,14 @@
-"""What a service makes of a sample: offsets, CPU heat, altitude, pressure at sea level.
+"""Corrections of a sample: offsets, CPU heat, altitude, pressure at sea level.
 
-The chip's limits have been applied before; what is made of its values may lie beyond them. A
-result that there cannot be is left out, and nothing else with it.
+The driver has already applied the chip's limits; corrected values may lie beyond them. Only an
+impossible result is refused; the other values stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from sensorkit.errors import InvalidReading
@@ -34,7 +35,7 @@ class Offset:
     amount: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Humidity stays within 0 to 100 %, as the chip's own formula has it in fog."""
+        """Return the corrected sample. Humidity is limited to 0 to 100 %, as by the chip."""
         return _changed(sample, self.quantity, self._sum)
 
     def _sum(self, m: Measurement) -> float:
@@ -47,18 +48,18 @@ class Offset:
 
 @dataclass(frozen=True)
 class CpuHeat:
-    """Take off what the Pi's processor adds to a sensor that sits above it.
+    """Subtract the heat that the Pi's processor adds to a sensor above it.
 
-    ``T - (T_cpu - T) / factor``: the larger the factor, the smaller the correction. The factor
-    is found by comparing with a thermometer elsewhere in the room; about 2 to 3 for a pHAT
-    straight on the board.
+    ``T - (T_cpu - T) / factor``: the larger the factor, the smaller the correction. Find the factor
+    by comparison with a thermometer elsewhere in the room. It is about 2 to 3 for a pHAT that is
+    plugged directly onto the board.
     """
 
     factor: float
     cpu_celsius: Callable[[], float | None]
 
     def __call__(self, sample: Sample) -> Sample:
-        """Unchanged while the processor's temperature cannot be read."""
+        """Return the sample unchanged if the processor's temperature cannot be read."""
         cpu = self.cpu_celsius()
         if cpu is None:
             return sample
@@ -67,12 +68,12 @@ class CpuHeat:
 
 @dataclass(frozen=True)
 class CpuThermometer:
-    """The processor's temperature as the kernel's thermal framework gives it."""
+    """The processor's temperature from the kernel's thermal framework."""
 
     path: Path = Path("/sys/class/thermal/thermal_zone0/temp")
 
     def __call__(self) -> float | None:
-        """Degrees Celsius, or None."""
+        """Return degrees Celsius, or None if they cannot be read."""
         try:
             return int(self.path.read_text()) / 1000
         except (OSError, ValueError):
@@ -89,9 +90,9 @@ class SeaLevelPressure:
     altitude: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """Nothing is added where the result is no weather's: the altitude is wrong."""
+        """Return the sample and the result. It is refused beyond all weather: a wrong altitude."""
         factor = (1 - self.altitude / 44330) ** 5.255
-        return sample + _derived(sample, SEA_LEVEL_CHANNEL, lambda p: p / factor)
+        return _extended(sample, SEA_LEVEL_CHANNEL, lambda p: p / factor)
 
 
 @dataclass(frozen=True)
@@ -104,35 +105,37 @@ class Altitude:
     sea_level_pascals: float
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample, and the altitude of each pressure in it."""
+        """Return the sample and the altitude for each pressure in it."""
         exponent, reference = 1 / 5.255, self.sea_level_pascals
-        return sample + _derived(
+        return _extended(
             sample, ALTITUDE_CHANNEL, lambda p: 44330 * (1 - (p / reference) ** exponent)
         )
 
 
 def _changed(sample: Sample, quantity: str, value: Callable[[Measurement], float]) -> Sample:
-    """The sample with other values of a quantity."""
-    changed: list[Measurement] = []
-    for m in sample:
-        if m.channel.quantity.name == quantity:
-            changed += _possible(m.channel, value(m), m.time)
-        else:
-            changed.append(m)
-    return tuple(changed)
+    """Return the sample with other values for the channels of `quantity`."""
+    parts = (
+        _checked(m.channel, value(m), m.time)
+        if m.channel.quantity.name == quantity
+        else Sample([m])
+        for m in sample
+    )
+    return _joined(Sample((), sample.refused), *parts)
 
 
-def _derived(sample: Sample, channel: Channel, formula: Callable[[float], float]) -> Sample:
-    derived: list[Measurement] = []
-    for m in sample:
-        if m.channel.quantity == PRESSURE:
-            derived += _possible(channel, formula(m.value), m.time)
-    return tuple(derived)
+def _extended(sample: Sample, channel: Channel, formula: Callable[[float], float]) -> Sample:
+    """Return the sample and what `formula` makes of each of its pressures, in pascals."""
+    pressures = (m for m in sample if m.channel.quantity == PRESSURE)
+    return _joined(sample, *(_checked(channel, formula(m.value), m.time) for m in pressures))
 
 
-def _possible(channel: Channel, value: float, time: float) -> Sample:
-    """One measurement, or none where there can be no such value."""
+def _joined(*samples: Sample) -> Sample:
+    return Sample(chain(*samples), chain.from_iterable(sample.refused for sample in samples))
+
+
+def _checked(channel: Channel, value: float, time: float) -> Sample:
+    """Return a sample of one measurement, or of one refusal if there can be no such value."""
     try:
-        return (Measurement(channel, value, time),)
-    except InvalidReading:
-        return ()
+        return Sample([Measurement(channel, value, time)])
+    except InvalidReading as error:
+        return Sample((), [str(error)])

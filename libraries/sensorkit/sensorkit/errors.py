@@ -1,37 +1,37 @@
-"""What can go wrong between a chip and a measurement.
+"""Errors between a chip and a measurement.
 
-Every error has a `kind`: a short fixed word, used as a label where errors are counted.
+Every error has a `kind`: a short fixed word, which is the label of its counter.
 """
 
 from __future__ import annotations
 
 
 class SensorError(Exception):
-    """A sample could not be taken; the supervisor decides what to do about it."""
+    """A sample could not be taken. The supervisor decides how to proceed."""
 
     kind = "sensor"
 
 
 class BusError(SensorError):
-    """The transfer failed: nobody acknowledged, or the bus or its device node is gone."""
+    """The transfer failed: no chip acknowledged, or the bus or its device node is gone."""
 
     kind = "bus"
 
 
 class WrongChip(SensorError):
-    """The chip at this address says that it is another one."""
+    """The chip at this address identifies itself as another one."""
 
     kind = "identity"
 
 
 class BadCalibration(SensorError):
-    """The chip's calibration data cannot be right, or two reads of it differ."""
+    """The chip's calibration data is implausible, or two reads of it differ."""
 
     kind = "calibration"
 
 
 class LostSettings(SensorError):
-    """The chip does not hold the settings it was given: it has reset itself, or the bus lies."""
+    """The chip has other settings than were written: it was reset, or the bus is faulty."""
 
     kind = "settings"
 
@@ -43,19 +43,19 @@ class NotReady(SensorError):
 
 
 class InvalidReading(SensorError):
-    """The chip gave a number that is no measurement: skipped, saturated or out of range."""
+    """The chip's value is no measurement: skipped, saturated or out of range."""
 
     kind = "invalid"
 
 
 class Unconfirmed(SensorError):
-    """The value jumped, and a second sample taken at once did not agree with it."""
+    """The value jumped, and a second sample taken at once did not confirm it."""
 
     kind = "unconfirmed"
 
 
 class ConfigErrors(Exception):
-    """Everything that is wrong with a configuration. `errors` are complete sentences."""
+    """All errors of a configuration. `errors` are complete messages."""
 
     def __init__(self, errors: list[str]) -> None:
         self.errors = tuple(errors)

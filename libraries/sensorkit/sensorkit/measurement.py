@@ -1,8 +1,8 @@
 """Measured values: what was measured, in which unit, when.
 
-A `Measurement` is finite and possible, or it does not exist: the constructor raises. Whatever
-holds one may publish it. What a chip can measure is narrower, and is judged where the chip's value
-is: in its driver, by `Limits`, before anything is made of the value.
+A `Measurement` holds a finite and possible value: the constructor raises for any other. So every
+`Measurement` may be published. What a chip can measure is narrower. Its driver checks that with
+`Limits`, before anything is computed from the value.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from sensorkit.errors import InvalidReading
 
 
 @dataclass(frozen=True, slots=True)
 class HomeAssistantForm:
-    """How Home Assistant wants a quantity: device class and unit, and the factor to that unit."""
+    """How Home Assistant shows a quantity: device class, unit, and the factor to that unit."""
 
     device_class: str | None
     unit: str
@@ -29,9 +30,9 @@ class Quantity:
     """A physical quantity in its SI unit (degrees Celsius for temperatures).
 
     `name` and `unit_name` make the metric's name by Prometheus' convention, such as
-    ``temperature_celsius``. `low` and `high` bound what there can be at all. `jump` is the step
-    between two samples above which the value must be confirmed by a second sample; None where
-    the quantity may change at once.
+    ``temperature_celsius``. `low` and `high` are the physical bounds. If two samples differ by
+    more than `jump`, a further sample must confirm the value; None if the quantity may change
+    suddenly.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Quantity:
 
     @property
     def metric(self) -> str:
-        """The name with its unit."""
+        """The name and its unit."""
         return f"{self.name}_{self.unit_name}" if self.unit_name else self.name
 
 
@@ -59,7 +60,7 @@ PRESSURE = Quantity(
     HomeAssistantForm("atmospheric_pressure", "hPa", 0.01),
     jump=100.0,
 )
-# Weather has been between 870 and 1084 hPa: what is far beyond comes of a wrong altitude.
+# Observed weather lies between 870 and 1084 hPa. A value far beyond is due to a wrong altitude.
 SEA_LEVEL_PRESSURE = Quantity(
     *("sea_level_pressure", "pascals", "Pa", 80_000, 115_000, 2),
     HomeAssistantForm("atmospheric_pressure", "hPa", 0.01),
@@ -75,7 +76,7 @@ HUMIDITY = Quantity(
 ILLUMINANCE = Quantity(
     "illuminance", "lux", "lx", 0, math.inf, 2, HomeAssistantForm("illuminance", "lx")
 )
-# promtool knows kelvins only as a mistake for degrees Celsius: the name goes without its unit.
+# promtool rejects kelvins in a name (it expects celsius), so the name has no unit.
 COLOR_TEMPERATURE = Quantity(
     "color_temperature", "", "K", 0, math.inf, 0, HomeAssistantForm(None, "K", digits=0)
 )
@@ -98,10 +99,11 @@ VOLTAGE = Quantity(
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One series of measurements of a chip: a quantity, and which of several it is.
+    """One series of measurements of a chip: a quantity, with labels where there are several.
 
-    `labels` tell siblings apart, as ``(("axis", "x"),)``. `title` is for people. `scale` is how
-    much of the quantity one unit at the chip stands for, such as a voltage divider's factor.
+    `labels` tell channels of the same quantity apart, as ``(("axis", "x"),)``. `title` is for
+    people. `scale` is the factor from the chip's value to the quantity, such as that of a voltage
+    divider.
     """
 
     quantity: Quantity
@@ -111,17 +113,17 @@ class Channel:
 
     @property
     def key(self) -> str:
-        """A name that is unique in its station, without the unit: ``acceleration_x``."""
+        """The name without the unit, unique in its station: ``acceleration_x``."""
         return "_".join([self.quantity.name, *(value for _, value in self.labels)])
 
     @property
     def jump(self) -> float | None:
-        """The quantity's, which is meant at the chip, in what is made of it."""
+        """The quantity's jump, which holds at the chip, multiplied by the scale."""
         return None if self.quantity.jump is None else self.quantity.jump * abs(self.scale)
 
     @property
     def metric_key(self) -> str:
-        """A name that is unique in its station, with the unit at its end: ``voltage_0_volts``."""
+        """The name with the unit at its end, unique in its station: ``voltage_0_volts``."""
         return "_".join(filter(None, [self.key, self.quantity.unit_name]))
 
 
@@ -129,7 +131,7 @@ class Channel:
 class Measurement:
     """A value of a channel in its quantity's unit, at a time in seconds since 1970.
 
-    Raises `InvalidReading` for a value that is not finite or not possible.
+    Raises `InvalidReading` if the value is not finite or not possible.
     """
 
     channel: Channel
@@ -146,22 +148,34 @@ class Measurement:
 
     @property
     def rounded(self) -> float:
-        """The value with the digits that mean something."""
+        """The value, rounded to its significant digits."""
         return round(self.value, self.channel.quantity.digits)
 
 
-Sample = tuple[Measurement, ...]
+class Sample(tuple[Measurement, ...]):
+    """The valid measurements of one reading of a chip.
+
+    `refused` says of each other value of the reading why it is left out.
+    """
+
+    refused: tuple[str, ...]
+
+    def __new__(cls, measurements: Iterable[Measurement] = (), refused: Iterable[str] = ()) -> Self:
+        """Collect `measurements`, and the reasons of the refused ones in order, once each."""
+        sample = super().__new__(cls, measurements)
+        sample.refused = tuple(dict.fromkeys(refused))
+        return sample
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a chip can measure by its data sheet, in the quantity's unit, both ends included."""
+    """The range of a chip by its data sheet, in the quantity's unit; both ends are included."""
 
     low: float
     high: float
 
     def checked(self, channel: Channel, value: float) -> float:
-        """The value. Raises `InvalidReading` outside the limits."""
+        """Return `value`. Raises `InvalidReading` if it is outside of the limits."""
         if not self.low <= value <= self.high:
             raise InvalidReading(
                 f"{channel.key} {value:g} {channel.quantity.unit} is not between "
@@ -170,8 +184,8 @@ class Limits:
         return value
 
 
-class Together:
-    """The values of one reading of a chip: one that is none does not lose the others."""
+class SampleBuilder:
+    """Collects the values of one reading of a chip. An invalid value does not lose the others."""
 
     def __init__(self, time: float) -> None:
         self._time = time
@@ -179,19 +193,20 @@ class Together:
         self._refused: list[str] = []
 
     def add(self, channel: Channel, read: Callable[[], float]) -> None:
-        """Take the value that `read` gives, unless that raises `InvalidReading`."""
+        """Add the value that `read` returns, or the reason if it raises `InvalidReading`."""
         try:
             self._valid.append(Measurement(channel, read(), self._time))
         except InvalidReading as error:
             self._refused.append(str(error))
 
     def sample(self) -> Sample:
-        """What is valid. Raises `InvalidReading` with every reason when nothing is."""
-        if not self._valid:
-            raise InvalidReading("; ".join(dict.fromkeys(self._refused)))
-        return tuple(self._valid)
+        """Return the sample. Raises `InvalidReading` with every reason if no value is valid."""
+        sample = Sample(self._valid, self._refused)
+        if not sample:
+            raise InvalidReading("; ".join(sample.refused))
+        return sample
 
 
 def find(sample: Iterable[Measurement], channel: Channel) -> Measurement | None:
-    """The measurement of a channel in a sample, if it is there."""
+    """Return the measurement of `channel` in `sample`, or None if there is none."""
     return next((m for m in sample if m.channel == channel), None)

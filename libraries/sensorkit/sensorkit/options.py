@@ -1,7 +1,7 @@
-"""Options of a service: one YAML file, then the environment; all errors at once.
+"""Options of a service, from one YAML file and the environment. All errors are reported at once.
 
-An option has a key in the file (``mqtt.host``) and a variable (``MQTT_HOST``); the variable wins.
-Values are parsed from text in both, so that they mean the same in both.
+An option has a key in the file (``mqtt.host``) and a variable (``MQTT_HOST``), which takes
+precedence. Both are parsed from text, so that the same text means the same in both.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Option(Generic[T]):
-    """One option. `parse` raises ValueError with what would be right.
+    """One option. `parse` raises ValueError with a message that says what is allowed.
 
-    `also` are other words for the last one of its key, by which people look for it: they are
-    answered with the option, and not taken for it.
+    `also` are other words that people may write in place of the last one of its key. Such a key
+    is an error whose message names this option.
     """
 
     key: str
@@ -33,30 +33,30 @@ class Option(Generic[T]):
 
     @property
     def names(self) -> str:
-        """Key and variable, for a message."""
+        """The key and the variable, for a message."""
         return f"{self.key} ({self.variable})"
 
     def other_keys(self) -> tuple[str, ...]:
-        """Keys that somebody might write for this one."""
+        """Return wrong keys that people may write for this option."""
         first, dot, _ = self.key.rpartition(".")
         return tuple(f"{first}{dot}{word}" for word in self.also)
 
     def other_variables(self) -> tuple[str, ...]:
-        """Variables that somebody might set for this one."""
+        """Return wrong variables that people may set for this option."""
         last = self.key.rpartition(".")[2].upper()
         return tuple(self.variable.removesuffix(last) + word.upper() for word in self.also)
 
 
 @dataclass(frozen=True)
 class Text:
-    """A value as it was written, and where."""
+    """The text of a value and the place where it was set."""
 
     value: str
     place: str
 
 
 class Values:
-    """The options' values. Index with the option itself: the type follows."""
+    """The values of the options. The index is the option itself, which gives the type."""
 
     def __init__(self, values: Mapping[str, object], texts: Mapping[str, Text]) -> None:
         self._values = values
@@ -66,7 +66,7 @@ class Values:
         return cast(T, self._values[option.key])
 
     def place(self, option: Option[Any]) -> str:
-        """Where the option was set, for a message; its variable when it was not."""
+        """Return where the option was set, for a message; its variable if it was not set."""
         text = self._texts.get(option.key)
         return text.place if text else option.variable
 
@@ -81,9 +81,9 @@ def load(
 ) -> Values:
     """Read the options from `file` (name and YAML text) and the environment.
 
-    `prefix` is the service's own (``BMP280_``): an unknown variable that begins so is an error,
-    as is an unknown key. `problems` tells what is wrong with options taken together. Raises
-    `ConfigErrors` with everything that is wrong.
+    An unknown key is an error, and so is an unknown variable that begins with `prefix`, the
+    service's own (``BMP280_``). `problems` returns errors in the combination of options. Raises
+    `ConfigErrors` with all errors.
     """
     errors: list[str] = []
     texts = _file_texts(options, *file, errors) if file else {}
@@ -98,12 +98,12 @@ def load(
             values[option.key] = option.parse(text.value.strip())
         except ValueError as error:
             errors.append(f"{text.place}: '{text.value}' {error}")
-    found = Values(values, texts)
+    result = Values(values, texts)
     if problems is not None:
-        errors += problems(found)
+        errors += problems(result)
     if errors:
         raise ConfigErrors(errors)
-    return found
+    return result
 
 
 def _environment_texts(
@@ -116,7 +116,7 @@ def _environment_texts(
     others = {other: o.variable for o in options for other in o.other_variables()}
     for name in sorted(environment):
         if name.startswith((prefix, "MQTT_")) and name not in by_variable:
-            errors.append(f"{name}: no such variable{_meant(name, by_variable, others)}")
+            errors.append(f"{name}: no such variable{_suggestion(name, by_variable, others)}")
     return {
         option.key: Text(environment[variable], variable)
         for variable, option in by_variable.items()
@@ -139,21 +139,21 @@ def _file_texts(
     except yaml.YAMLError as error:
         errors.append(f"{name}: this is not YAML: {error}")
         return {}
-    found: dict[str, Text] = {}
+    texts: dict[str, Text] = {}
     keys = {option.key for option in options}
     others = {other: option.key for option in options for other in option.other_keys()}
     for key, value, place in _leaves(root, name):
         if key not in keys:
-            errors.append(f"{place}: no such option '{key}'{_meant(key, keys, others)}")
-        elif key in found:
-            errors.append(f"{place}: '{key}' was set before at {found[key].place}")
+            errors.append(f"{place}: no such option '{key}'{_suggestion(key, keys, others)}")
+        elif key in texts:
+            errors.append(f"{place}: '{key}' is already set at {texts[key].place}")
         else:
-            found[key] = Text(value, place)
-    return found
+            texts[key] = Text(value, place)
+    return texts
 
 
 def _leaves(node: Any, name: str, path: str = "") -> Iterable[tuple[str, str, str]]:  # noqa: ANN401
-    """(key, text, place) of each value in a YAML node; lists are joined by commas."""
+    """Yield (key, text, place) of each value in a YAML node. Commas join the items of a list."""
     if node is None:
         return
     place = f"{name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
@@ -168,18 +168,18 @@ def _leaves(node: Any, name: str, path: str = "") -> Iterable[tuple[str, str, st
         yield "", str(node.value), place
 
 
-def _meant(name: str, known: Iterable[str], others: Mapping[str, str]) -> str:
-    """What to use instead; `others` are words that stand for a known one."""
+def _suggestion(name: str, known: Iterable[str], others: Mapping[str, str]) -> str:
+    """Return a hint at the name that was meant; `others` map wrong words to known ones."""
     meant = {**others, **{word: word for word in sorted(known)}}
     near = difflib.get_close_matches(name, list(meant), 1)
     return f"; did you mean {meant[near[0]]}?" if near else ""
 
 
-# -- parsers: text to value, or ValueError with what would be right --------------------------
+# -- parsers: text to value, or ValueError with what is allowed ------------------------------
 
 
 def number(low: float, high: float, unit: str = "") -> Callable[[str], float]:
-    """A finite number in a range."""
+    """Return a parser of finite numbers in a range."""
 
     def parse(text: str) -> float:
         try:
@@ -194,7 +194,7 @@ def number(low: float, high: float, unit: str = "") -> Callable[[str], float]:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number in a range; 0x for hexadecimal."""
+    """Return a parser of whole numbers in a range; 0x begins a hexadecimal one."""
 
     def parse(text: str) -> int:
         try:
@@ -209,7 +209,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def address(*allowed: int) -> Callable[[str], int]:
-    """One of a chip's I2C addresses."""
+    """Return a parser of the I2C addresses that a chip can have."""
 
     def parse(text: str) -> int:
         try:
@@ -225,7 +225,7 @@ def address(*allowed: int) -> Callable[[str], int]:
 
 
 def choice(choices: Mapping[str, T]) -> Callable[[str], T]:
-    """One of some words."""
+    """Return a parser of the words of `choices`."""
 
     def parse(text: str) -> T:
         if text not in choices:
@@ -236,7 +236,7 @@ def choice(choices: Mapping[str, T]) -> Callable[[str], T]:
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:
-    """A time: ``10``, ``10s``, ``500ms``, ``5min``, ``6h``; in seconds."""
+    """Return a parser of times, in seconds: ``10``, ``10s``, ``500ms``, ``5min``, ``6h``."""
     factors = {"ms": 0.001, "min": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
     def parse(text: str) -> float:
@@ -253,7 +253,7 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
 
 
 def yes_no(text: str) -> bool:
-    """A truth value as YAML and shells write it."""
+    """Parse a truth value as YAML and shells write it."""
     words = {"true": True, "yes": True, "on": True, "1": True}
     words |= {"false": False, "no": False, "off": False, "0": False}
     if text.lower() not in words:
@@ -262,25 +262,25 @@ def yes_no(text: str) -> bool:
 
 
 def numbers(count: int, low: float, high: float) -> Callable[[str], tuple[float, ...]]:
-    """Several numbers with commas between."""
-    one = number(low, high)
+    """Return a parser of `count` numbers that commas separate."""
+    parse_number = number(low, high)
 
     def parse(text: str) -> tuple[float, ...]:
         parts = [part.strip() for part in text.split(",")]
         if len(parts) != count:
-            raise ValueError(f"is not {count} numbers with commas between")
-        return tuple(one(part) for part in parts)
+            raise ValueError(f"must be {count} numbers, separated by commas")
+        return tuple(parse_number(part) for part in parts)
 
     return parse
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """What `parse` takes; None stands for "not set"."""
+    """Return `parse` with a type that allows the default None, which means "not set"."""
     return parse
 
 
 def listen_address(text: str) -> tuple[str, int]:
-    """``host:port``; an IPv6 host in brackets."""
+    """Parse ``host:port``, with an IPv6 address in brackets."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError("is not host:port, such as 0.0.0.0:9280")

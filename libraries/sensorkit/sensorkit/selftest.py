@@ -1,4 +1,4 @@
-"""Step by step through each chip, in words: for the person with the wires in hand."""
+"""A test of each chip, step by step, in words for whoever is wiring it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _SAMPLES = 3
 
 
 def selftest(plans: Sequence[Plan], out: TextIO) -> bool:
-    """Start and sample each chip, and write ``ok``, ``none`` or ``FAIL``; whether all went well."""
+    """Start and sample each chip and write ``ok``, ``none`` or ``FAIL``.
+
+    Return whether nothing failed.
+    """
     results = [_check_chip(plan, out) for plan in plans]
     return all(results)
 
@@ -27,10 +30,10 @@ def _check_chip(plan: Plan, out: TextIO) -> bool:
     except SensorError as error:
         out.write(f"FAIL  {name}: {error}\n")
         return False
-    return all([_steady(name, samples, out), _complete(plan, samples[-1], out)])
+    return all([_is_steady(name, samples, out), _has_values(plan, samples[-1], out)])
 
 
-def _steady(name: str, samples: Sequence[Sample], out: TextIO) -> bool:
+def _is_steady(name: str, samples: Sequence[Sample], out: TextIO) -> bool:
     first, last = samples[0], samples[-1]
     for m in last:
         other = next((o for o in first if o.channel == m.channel), m)
@@ -41,7 +44,7 @@ def _steady(name: str, samples: Sequence[Sample], out: TextIO) -> bool:
     return True
 
 
-def _complete(plan: Plan, sample: Sample, out: TextIO) -> bool:
+def _has_values(plan: Plan, sample: Sample, out: TextIO) -> bool:
     for m in sample:
         out.write(
             f"ok    {plan.chip.name}: {m.channel.key} {m.rounded} {m.channel.quantity.unit}\n"

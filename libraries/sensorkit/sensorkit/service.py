@@ -1,4 +1,4 @@
-"""A sensor service as a whole: what it is, its options, and its station with all outputs."""
+"""A sensor service as a whole: its identity, its options, its station and its outputs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _SLOTS = 720
 
 
 class OutputOptions:
-    """Options that every service has. `prefix` is that of its variables, `port` its HTTP port."""
+    """Options of every service: `prefix` of its variables, `port` of its web server."""
 
     def __init__(self, prefix: str, port: int) -> None:
         self.lines: Option[Form | None] = Option(
             *("lines", f"{prefix}LINES", choice(LINE_FORMS), None),
-            help="lines on standard output: none, json or influx",
+            help="format of lines on standard output: none, json or influx",
         )
         self.listen = Option(
             *("http.listen", f"{prefix}HTTP_LISTEN", listen_address, ("0.0.0.0", port)),  # noqa: S104
@@ -45,15 +45,19 @@ class OutputOptions:
             also=("port", "address", "bind"),
         )
         self.hours = Option(
-            "history_hours", f"{prefix}HISTORY_HOURS", number(0.1, 168), 6.0, "length of the plots"
+            "history_hours",
+            f"{prefix}HISTORY_HOURS",
+            number(0.1, 168),
+            6.0,
+            "hours that the plots show",
         )
         self.host = Option(
-            *("mqtt.host", "MQTT_HOST", str, "", "broker; empty for no MQTT"),
+            *("mqtt.host", "MQTT_HOST", str, "", "host name of the broker; empty: no MQTT"),
             also=("broker", "server", "hostname", "address", "url", "uri"),
         )
         self.port = Option(
             *("mqtt.port", "MQTT_PORT", optional(whole(1, 65535)), None),
-            help="broker's port; 1883, with TLS 8883",
+            help="port of the broker (default: 1883, with TLS 8883)",
         )
         self.username = Option(
             *("mqtt.username", "MQTT_USERNAME", optional(str), None, "user name"),
@@ -67,22 +71,23 @@ class OutputOptions:
             *("mqtt.password_file", "MQTT_PASSWORD_FILE", optional(readable_file), None),
             help="file that holds the password",
         )
-        self.tls = Option("mqtt.tls", "MQTT_TLS", yes_no, False, "speak TLS", also=("ssl",))
+        self.tls = Option("mqtt.tls", "MQTT_TLS", yes_no, False, "use TLS", also=("ssl",))
         self.ca_file = Option(
             *("mqtt.ca_file", "MQTT_CA_FILE", optional(readable_file), None),
-            help="authority of the broker's certificate, PEM",
+            help="certificate authority of the broker, PEM (default: the system's)",
             also=("ca", "cafile", "ca_cert"),
         )
         self.cert_file = Option(
             *("mqtt.cert_file", "MQTT_CERT_FILE", optional(readable_file), None),
-            help="own certificate, PEM",
+            help="client certificate, PEM",
         )
         self.key_file = Option(
-            *("mqtt.key_file", "MQTT_KEY_FILE", optional(readable_file), None), help="its key, PEM"
+            *("mqtt.key_file", "MQTT_KEY_FILE", optional(readable_file), None),
+            help="key of the client certificate, PEM",
         )
         self.node = Option(
             *("mqtt.node", "MQTT_NODE", optional(_topic_level), None),
-            help="name of this device at the broker; service and host name",
+            help="unique name of this device at the broker (default: SERVICE_HOSTNAME)",
             also=("client_id", "clientid", "name"),
         )
         self.topic_prefix = Option(
@@ -95,30 +100,30 @@ class OutputOptions:
         )
         self.buffer = Option(
             *("mqtt.buffer", "MQTT_BUFFER", whole(1, 10_000), 120),
-            help="samples kept while the broker is away",
+            help="has no effect: only the newest sample of each chip waits for the broker",
         )
 
     def all(self) -> tuple[Option[Any], ...]:
-        """Every option of the group."""
+        """Return all options of the group."""
         return tuple(vars(self).values())
 
     def problems(self, values: Values) -> list[str]:
-        """What is wrong with options taken together."""
-        found = []
+        """Return what is wrong with the combination of options."""
+        errors = []
         if values[self.password] is not None and values[self.password_file] is not None:
-            found.append(f"{values.place(self.password)}: give the password or its file, not both")
+            errors.append(f"{values.place(self.password)}: set the password or its file, not both")
         if (values[self.cert_file] is None) != (values[self.key_file] is None):
             place = values.place(self.cert_file)
-            found.append(f"{place}: a certificate and its key go together")
+            errors.append(f"{place}: a certificate needs its key, and a key its certificate")
         for option in (self.ca_file, self.cert_file):
             if values[option] is not None and not values[self.tls]:
-                found.append(f"{values.place(option)}: certificates need mqtt.tls: yes")
-        return found
+                errors.append(f"{values.place(option)}: a certificate needs mqtt.tls: yes")
+        return errors
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service: options, cross-checks, and the plans of its chips made of the values."""
+    """One service: its options, their cross-checks, and the plans of its chips."""
 
     identity: Identity
     prefix: str
@@ -128,16 +133,16 @@ class Service:
     plans: Callable[[Values, Clock], Sequence[Plan]]
 
     def all_options(self) -> tuple[Option[Any], ...]:
-        """The chips' options, then those of the outputs."""
+        """Return the options of the chips, then those of the outputs."""
         return (*self.options, *self.outputs.all())
 
     def all_problems(self, values: Values) -> list[str]:
-        """What is wrong with options taken together."""
+        """Return what is wrong with the combination of options."""
         return self.problems(values) + self.outputs.problems(values)
 
 
 def readable_file(text: str) -> Path:
-    """A file that can be read now."""
+    """Parse the path of a file, which must be readable now."""
     path = Path(text)
     try:
         with path.open("rb"):
@@ -148,18 +153,18 @@ def readable_file(text: str) -> Path:
 
 def _topic_level(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        raise ValueError("is not made of letters, digits, _ and - only")
+        raise ValueError("may contain only letters, digits, _ and -")
     return text
 
 
 def _topic(text: str) -> str:
     if not re.fullmatch(r"[^#+\s/]+(/[^#+\s/]+)*", text):
-        raise ValueError("is not a topic; # and + and blanks cannot be in it")
+        raise ValueError("is not a topic: it must not contain #, + or blanks")
     return text
 
 
 def serve(service: Service, values: Values, clock: Clock, stop: threading.Event) -> None:
-    """Sample and publish until `stop` is set. Raises OSError when the HTTP port is taken."""
+    """Sample and publish until `stop` is set. Raises OSError if the HTTP port is taken."""
     from sensorkit.outputs.documents import Documents  # noqa: PLC0415 -- `read` needs none of it
     from sensorkit.outputs.history import History  # noqa: PLC0415
     from sensorkit.outputs.prometheus import Exposition  # noqa: PLC0415
@@ -211,6 +216,5 @@ def _mqtt(service: Service, values: Values, plans: Sequence[Plan]) -> MqttOutput
         prefix=values[o.topic_prefix],
         discovery_prefix=values[o.discovery_prefix],
         expire_after=max(30, round(3 * max(plan.interval for plan in plans))),
-        buffer=values[o.buffer],
     )
     return MqttOutput(settings, service.identity, {p.chip.name: p.channels for p in plans})

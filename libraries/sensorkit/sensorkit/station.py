@@ -1,4 +1,4 @@
-"""Sampling several chips, each at its own interval, and telling the outputs."""
+"""Samples several chips, each at its own interval, and passes the samples to the outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sensorkit.supervise import Health, Supervised
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the service is: `name` prefixes metrics and topics; `version` is its own."""
+    """The name of a service, which prefixes metrics and topics, its title and its version."""
 
     name: str
     title: str
@@ -23,7 +23,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class ChipState:
-    """What is known of a chip: its last sample, emptied when it grows old, and its health."""
+    """The state of a chip: its last sample, which is empty once it is too old, and its health."""
 
     name: str
     model: str
@@ -32,10 +32,10 @@ class ChipState:
 
 
 class Output(Protocol):
-    """Takes each sample. Must not block for long, and must not raise."""
+    """Receives each sample. Must neither block for long nor raise."""
 
     def publish(self, state: ChipState) -> None:
-        """A chip has been sampled; its sample is empty when that failed."""
+        """Publish the state of a chip that was just sampled; its sample is empty on failure."""
         ...
 
 
@@ -50,7 +50,7 @@ class Plan:
 
 
 class Station:
-    """The chips of one service. `step` and `run` are for one thread; `states` for any."""
+    """The chips of one service. One thread calls `step` or `run`; any may call `states`."""
 
     def __init__(self, plans: Sequence[Plan], outputs: Sequence[Output], clock: Clock) -> None:
         self._plans = tuple(plans)
@@ -61,20 +61,20 @@ class Station:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Every channel that may be published."""
+        """All channels that may be published."""
         return tuple(channel for plan in self._plans for channel in plan.channels)
 
     def states(self) -> Mapping[str, ChipState]:
-        """Each chip's state now."""
+        """Return the current state of each chip, by its name."""
         with self._lock:
             return {plan.chip.name: self._state(plan) for plan in self._plans}
 
     def healthy(self) -> bool:
-        """Whether every chip has a recent, plausible sample."""
+        """Return whether every chip has a recent, plausible sample."""
         return all(state.health.healthy for state in self.states().values())
 
     def step(self) -> float:
-        """Sample what is due; the seconds until something is due again."""
+        """Sample the chips that are due, and return the seconds until the next one is."""
         for plan in self._plans:
             if plan.due <= self._clock.monotonic():
                 self._sample(plan)
@@ -88,7 +88,7 @@ class Station:
     def _sample(self, plan: Plan) -> None:
         now = self._clock.monotonic()
         sample = plan.chip.poll()
-        # On a grid, so that intervals do not drift; a late sample is not made up for.
+        # The grid is fixed, so that intervals do not drift. Missed samples are skipped.
         missed = int((now - plan.due) / plan.interval) if plan.due else 0
         plan.due = (plan.due or now) + plan.interval * (missed + 1)
         with self._lock:
@@ -101,5 +101,5 @@ class Station:
 
     def _state(self, plan: Plan) -> ChipState:
         health = plan.chip.health()
-        sample = self._samples.get(plan.chip.name, ()) if health.healthy else ()
+        sample = self._samples.get(plan.chip.name, Sample()) if health.healthy else Sample()
         return ChipState(plan.chip.name, plan.chip.driver.model, sample, health)

@@ -1,7 +1,7 @@
-"""Keeping one chip alive: retry, start again, count, and say whether it is well.
+"""Supervision of one chip: retries, restarts, error counts and health.
 
-Nothing that a chip or a bus does ends the service. A failed transfer is tried again at once; a
-chip that lost its settings is started again; one that stays away is tried at growing intervals.
+No fault of a chip or a bus ends the service. A failed transfer is retried at once, a chip that lost
+its settings is started again, and a chip that stays away is tried at growing intervals.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Correction = Callable[[Sample], Sample]
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how soon to try again; times in seconds.
+    """How often and how soon to retry; times in seconds.
 
-    `attempts` within one sample, `pause` between them; then from `backoff_min`, doubled each
-    time, to `backoff_max`. `invalid_before_restart` samples without a valid value in a row make
-    the chip start again.
+    A sample has `attempts`, with `pause` between them. After the last one, the next sample waits
+    for `backoff_min`, which doubles each time up to `backoff_max`. The chip is started again after
+    `invalid_before_restart` samples in a row without a valid value.
     """
 
     attempts: int = 3
@@ -36,7 +36,11 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A chip's state at a moment. `age` is the time since its last valid sample, in seconds."""
+    """A chip's state at a moment.
+
+    `age` is the time since its last valid sample, in seconds. `refused` says of each value that is
+    missing in that sample why it was refused: a healthy chip may have such values.
+    """
 
     healthy: bool
     reason: str
@@ -45,10 +49,11 @@ class Health:
     samples: int
     starts: int
     errors: Mapping[str, int]
+    refused: tuple[str, ...] = ()
 
 
 class Supervised:
-    """A driver that may be asked for a sample at any time, and never raises for one."""
+    """A driver that can be polled at any time and never raises."""
 
     def __init__(
         self,
@@ -77,11 +82,12 @@ class Supervised:
         self._samples = 0
         self._starts = 0
         self._errors: Counter[str] = Counter()
+        self._refused: tuple[str, ...] = ()
 
     def poll(self) -> Sample:
-        """A valid sample, or an empty one when there is none now."""
+        """Return a valid sample, or an empty one if there is none now."""
         if not self._started and self._clock.monotonic() < self._retry_at:
-            return ()
+            return Sample()
         for attempt in range(self._policy.attempts):
             if attempt:
                 self._clock.sleep(self._policy.pause)
@@ -90,16 +96,16 @@ class Supervised:
             except InvalidReading as error:
                 self._count(error)
                 self._note_invalid()
-                return ()
+                return Sample()
             except SensorError as error:
                 self._count(error)
-                # A failed transfer alone does not mean that the chip has lost anything.
+                # After a failed transfer alone, the chip still has its settings.
                 self._started = self._started and isinstance(error, BusError | Unconfirmed)
         self._give_up()
-        return ()
+        return Sample()
 
     def health(self) -> Health:
-        """The state now: healthy means a valid sample not older than `max_age`."""
+        """Return the state now: healthy if the last valid sample is not older than `max_age`."""
         age = None if self._success_at is None else self._clock.monotonic() - self._success_at
         healthy = age is not None and age <= self.max_age
         return Health(
@@ -110,6 +116,7 @@ class Supervised:
             self._samples,
             self._starts,
             dict(self._errors),
+            self._refused,
         )
 
     def _take(self) -> Sample:
@@ -125,18 +132,20 @@ class Supervised:
         return sample
 
     def _confirmed(self, sample: Sample) -> Sample:
-        """The sample less what jumped without a second sample agreeing."""
+        """Return the sample without values that jumped and that a second sample denies."""
         if not any(self._jumps(m) for m in sample):
             return self._remember(sample)
         second = self.driver.sample()
-        kept = tuple(m for m in sample if not self._jumps(m) or _agree(m, second))
+        denied = [m for m in sample if self._jumps(m) and not _is_confirmed(m, second)]
+        kept = [m for m in sample if m not in denied]
+        reasons = [f"{m.channel.key} jumped and a second sample disagreed" for m in denied]
         if not kept:
-            raise Unconfirmed(f"{sample[0].channel.key} jumped and a second sample disagreed")
-        return self._remember(kept)
+            raise Unconfirmed(reasons[0])
+        return self._remember(Sample(kept, (*sample.refused, *reasons)))
 
     def _jumps(self, m: Measurement) -> bool:
-        last, limit = self._last.get(m.channel), m.channel.jump
-        return limit is not None and (last is None or abs(m.value - last.value) > limit)
+        previous, limit = self._last.get(m.channel), m.channel.jump
+        return limit is not None and (previous is None or abs(m.value - previous.value) > limit)
 
     def _remember(self, sample: Sample) -> Sample:
         self._last.update({m.channel: m for m in sample})
@@ -146,6 +155,7 @@ class Supervised:
         self._backoff = self._policy.backoff_min
         self._invalid = 0
         self._samples += 1
+        self._refused = sample.refused
         self._success_at = self._clock.monotonic()
         self._success_time = self._clock.time()
         return sample
@@ -155,19 +165,19 @@ class Supervised:
         self._reason = str(error)
 
     def _note_invalid(self) -> None:
-        """A chip that answers but has nothing valid is started again after a while."""
+        """Start the chip again if it answers but has given no valid value for a while."""
         self._invalid += 1
         if self._invalid >= self._policy.invalid_before_restart:
             self._invalid = 0
             self._started = False
 
     def _give_up(self) -> None:
-        """Start from the beginning later, and later each time."""
+        """Start the chip again after the back-off, which grows each time."""
         self._started = False
         self._retry_at = self._clock.monotonic() + self._backoff
         self._backoff = min(self._policy.backoff_max, self._backoff * 2)
 
 
-def _agree(m: Measurement, second: Sample) -> bool:
+def _is_confirmed(m: Measurement, second: Sample) -> bool:
     other, limit = find(second, m.channel), m.channel.jump
     return other is not None and limit is not None and abs(m.value - other.value) <= limit

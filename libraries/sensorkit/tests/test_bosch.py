@@ -198,7 +198,7 @@ def test_the_other_chip_is_named() -> None:
     driver = Bosch280(bmp280(rig, variant=Variant.BME280), rig.clock)
     with pytest.raises(WrongChip) as caught:
         driver.start()
-    message = "id 0x60 is a BME280; BMP280 was expected: set chip to bme280"
+    message = "id 0x60 is a BME280; expected BMP280: set chip to bme280"
     assert str(caught.value) == message
 
 
@@ -261,7 +261,7 @@ def test_pressure_at_its_converters_end_or_skipped_is_left_out(pressure: int, ra
 @pytest.mark.parametrize("temperature", [0, 0xFFFF0, 0xFFFFF])
 def test_temperature_at_its_converters_end_is_no_sample(temperature: int) -> None:
     driver = bme280(Rig(), RawSample(temperature, 415148, 30000))
-    with pytest.raises(InvalidReading, match="temperature is at its converter's end"):
+    with pytest.raises(InvalidReading, match="temperature saturates its converter"):
         driver.sample()
 
 
@@ -323,9 +323,9 @@ def test_the_filter_is_off_in_forced_mode_unless_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("identity", "message"),
     [
-        (0x55, "id 0x55 is a BMP180; BMP280 was expected"),
-        (0x61, "id 0x61 is a BME680 or BME688; BMP280 was expected"),
-        (0x00, "id 0x00 is no chip of this family; BMP280 was expected"),
+        (0x55, "id 0x55 is a BMP180; expected BMP280"),
+        (0x61, "id 0x61 is a BME680 or BME688; expected BMP280"),
+        (0x00, "id 0x00 is no chip of this family; expected BMP280"),
     ],
 )
 def test_a_relative_without_a_driver_is_named(identity: int, message: str) -> None:
@@ -342,7 +342,7 @@ def test_a_relative_without_a_driver_is_named(identity: int, message: str) -> No
 
 
 class TestModel:
-    """What the data sheet says and the drivers do not ask: expected values by hand."""
+    """Behaviour by the data sheet that the drivers do not need; values computed by hand."""
 
     def started(self, config: int, control: int, **model: object) -> tuple[BoschModel, Rig]:
         rig = Rig()
@@ -372,11 +372,11 @@ class TestModel:
         rig.clock.sleep(0.0056)
         assert self.raw_pressure(chip) == 400_000
         chip.source = RawSample(519888, 400_400)
-        found = []
+        pressures = []
         for _ in range(3):
             rig.clock.sleep(0.006)
-            found.append(self.raw_pressure(chip))
-        assert found == [400_100, 400_175, 400_231]
+            pressures.append(self.raw_pressure(chip))
+        assert pressures == [400_100, 400_175, 400_231]
 
     def test_writing_the_filter_empties_its_memory(self) -> None:
         chip, rig = self.started(0x08, 0x27, source=RawSample(519888, 400_000))
@@ -437,7 +437,7 @@ def test_a_reset_between_samples_is_noticed(mode: Mode) -> None:
 
 
 class Scripted:
-    """Registers whose every read is what `answer` says."""
+    """Registers whose reads all return the result of `answer`."""
 
     def __init__(self, answer: Callable[[int, int], bytes]) -> None:
         self._answer = answer
@@ -485,7 +485,7 @@ def test_a_conversion_that_never_ends_is_reported() -> None:
 
 
 def believable(register: int, length: int) -> bytes:
-    """What a BMP280 set up by the defaults answers, with the data sheet's example."""
+    """The answers of a BMP280 with default settings and the data sheet's example."""
     return {
         0xD0: b"\x58",
         0xF3: bytes([0, 0x57, 0x88, 0]) + EXAMPLE_DATA,
@@ -506,15 +506,15 @@ def test_any_bytes_give_measurements_or_a_sensor_error(data: st.DataObject) -> N
 
 
 def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() -> None:
-    """Good answers with one of them overwritten, so that every stage of the driver is reached."""
+    """Valid answers, one of which is overwritten, so that each stage of the driver is reached."""
 
     def run(ways: Counter[str]) -> None:
         @settings(QUICK, max_examples=200)
         @given(register=st.sampled_from([0xD0, 0xF3, 0x88]), data=st.data())
         def broken(register: int, data: st.DataObject) -> None:
-            def answer(asked: int, length: int) -> bytes:
-                good = bytearray(believable(asked, length))
-                if asked == register:
+            def answer(requested: int, length: int) -> bytes:
+                good = bytearray(believable(requested, length))
+                if requested == register:
                     good[data.draw(st.integers(0, length - 1))] = data.draw(st.integers(0, 255))
                 return bytes(good)
 

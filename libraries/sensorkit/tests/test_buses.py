@@ -1,4 +1,4 @@
-"""What the adapter refuses, what an errno means, and where a bus is in /dev."""
+"""Refusals of the adapter, the meaning of errnos, and the device nodes of buses."""
 
 from __future__ import annotations
 
@@ -184,7 +184,9 @@ class TestDiscovery:
         assert spi_node("spi0.1", paths) == Path("/dev/spidev10.1")
 
     def test_an_unknown_bus_is_an_error_that_names_the_known(self, paths: SystemPaths) -> None:
-        with pytest.raises(BusError, match=r"no I2C bus 'i2c9' here \(i2c0, i2c1, i2c@7ef04500\)"):
+        with pytest.raises(
+            BusError, match=r"no I2C bus 'i2c9' \(these exist: i2c0, i2c1, i2c@7ef04500\)"
+        ):
             i2c_node("i2c9", paths)
 
     def test_a_chip_select_is_needed(self, paths: SystemPaths) -> None:
@@ -193,7 +195,7 @@ class TestDiscovery:
 
     def test_a_missing_bus_is_a_bus_error_at_use(self, tmp_path: Path) -> None:
         line = i2c_line("i2c1", SystemPaths(tmp_path, tmp_path, tmp_path))
-        with pytest.raises(BusError, match="none at all"):
+        with pytest.raises(BusError, match="none exists"):
             line.run(lambda _: None)
 
 
@@ -228,7 +230,7 @@ class TestDump:
             ("80:" + "00 " * 16, "'00' is not a byte"),
             ("100: " + "00 " * 16, "0x100 is above 0xff"),
             ("80: " + "0000 " * 7, "7 values where a row has 8"),
-            ("$ i2cdump -y 1 0x76\n$ i2cdump -y 1 0x77", "0x77 behind one of 0x76"),
+            ("$ i2cdump -y 1 0x76\n$ i2cdump -y 1 0x77", "0x77 after one of 0x76"),
         ],
     )
     def test_a_bad_line_is_named(self, line: str, words: str) -> None:

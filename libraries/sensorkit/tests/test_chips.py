@@ -1,4 +1,4 @@
-"""TCS3472, LSM303D and ADS1015: planted values, transfers, and what is no value."""
+"""TCS3472, LSM303D and ADS1015: planted values, transfers, and refused values."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class TestTcs3472:
     @pytest.mark.parametrize(
         ("identity", "message"),
         [
-            (0x50, "id 0x50 is a TSL2591, not TCS3472 (0x44 or 0x4d)"),
-            (0x93, "id 0x93 is a TCS34003 or TCS34007, not TCS3472 (0x44 or 0x4d)"),
+            (0x50, "id 0x50 is a TSL2591, not a TCS3472 (0x44 or 0x4d)"),
+            (0x93, "id 0x93 is a TCS34003 or TCS34007, not a TCS3472 (0x44 or 0x4d)"),
             (0x12, "id 0x12 is no TCS3472 (0x44 or 0x4d)"),
         ],
     )
@@ -243,9 +243,9 @@ class TestLsm303d:
         """Bit 3 of STATUS_M and STATUS_A: new data on all three axes."""
 
         class Stuck(Lsm303dModel):
-            def reg_read(self, asked: int) -> int:
-                value = super().reg_read(asked)
-                return value & 0xF7 if asked == register else value
+            def reg_read(self, requested: int) -> int:
+                value = super().reg_read(requested)
+                return value & 0xF7 if requested == register else value
 
         rig = Rig()
         rig.chips[0x1D] = Stuck(rig.clock)
@@ -402,14 +402,14 @@ class TestAds1015:
         with pytest.raises(WrongChip) as caught:
             Ads1015(rig.smbus(0x49), rig.clock).start()
         assert str(caught.value) == (
-            "by the time that a conversion takes this is an ADS1115; ADS1015 was expected: "
+            "by the time that a conversion takes this is an ADS1115; expected ADS1015: "
             "set chip to ads1115"
         )
 
     def test_an_ads1015_in_an_ads1115s_place_is_named(self) -> None:
         rig = Rig()
         rig.chips[0x49] = Ads1015Model(rig.clock)
-        with pytest.raises(WrongChip, match="this is an ADS1015; ADS1115 was expected"):
+        with pytest.raises(WrongChip, match="this is an ADS1015; expected ADS1115"):
             Ads1015(rig.smbus(0x49), rig.clock, Ads1015Settings(chip=Chip.ADS1115)).start()
 
     def test_a_result_of_16_bits_is_an_ads1115s(self) -> None:

@@ -1,4 +1,4 @@
-"""Connections to the web server, and a hundred clients that take their time."""
+"""Connections to the web server, and a hundred slow clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from sensorkit.outputs.connections import Connections
-from sensorkit.outputs.web import Answer, WebServer
+from sensorkit.outputs.web import Response, WebServer
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Door:
 
     def cut(self) -> list[int]:
         """The numbers of the clients that were cut off, in their order."""
-        return [number for number, one in enumerate(self.clients) if _is_cut(one)]
+        return [number for number, client in enumerate(self.clients) if _is_cut(client)]
 
 
 def _is_cut(client: socket.socket) -> bool:
@@ -108,8 +108,8 @@ def test_who_has_left_takes_no_room(door: Door) -> None:
 
 # The server itself -----------------------------------------------------------------------------
 
-BIG = Answer(b"x" * 8_000_000, "text/plain")
-PATHS = {"/healthz": lambda: Answer(b"{}"), "/big": lambda: BIG}
+BIG = Response(b"x" * 8_000_000, "text/plain")
+PATHS = {"/healthz": lambda: Response(b"{}"), "/big": lambda: BIG}
 
 
 @pytest.fixture
@@ -130,16 +130,16 @@ def health(port: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"GET /healthz HTTP/1.0\r\nX-Slow: ", b"GET /big HTTP/1.0\r\n\r\n"]
+    "sent", [b"", b"GET /healthz HTTP/1.0\r\nX-Slow: ", b"GET /big HTTP/1.0\r\n\r\n"]
 )
 def test_a_hundred_slow_clients_do_not_hold_up_the_health_check(
-    server: WebServer, said: bytes
+    server: WebServer, sent: bytes
 ) -> None:
-    """They say nothing, or half a request, or do not read the answer."""
+    """They send nothing, or half a request, or do not read the response."""
     with ExitStack() as held:
         for _ in range(100):
             slow = held.enter_context(socket.create_connection(server.address, timeout=5))
-            slow.sendall(said)
+            slow.sendall(sent)
         assert [health(server.address[1]) for _ in range(5)] == [200] * 5
 
 
@@ -154,7 +154,7 @@ def test_a_client_that_says_a_little_now_and_then_has_no_more_time_than_others()
 
 
 def _drops(slow: socket.socket) -> int:
-    """How many single bytes the server takes before it hangs up, one each twentieth of a second."""
+    """Return how many bytes the server accepts, one each twentieth of a second."""
     for count in range(100):
         try:
             slow.sendall(b"x")

@@ -1,4 +1,4 @@
-"""The device nodes' ioctls against a pretended caller's memory: what asks for what, and limits."""
+"""The ioctls of device nodes with a simulated caller's memory: requested ranges, and limits."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_any_request_is_answered_or_refused(command: int, data: bytes, fill: byt
 
 def test_places_are_read_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
     places = ["i2c-7:0x77=bmp280", "i2c-7:0x29=tcs3472", "spidev0.1=bme280"]
-    made, _ = placed(places, VirtualClock()).served()
-    assert [node.name for node in made] == ["i2c-7", "spidev0.1"]
+    nodes, _ = placed(places, VirtualClock()).served()
+    assert [node.name for node in nodes] == ["i2c-7", "spidev0.1"]
     assert main(["i2c-7=bmp280"]) == 2
     assert "is not i2c-N:0xAA=CHIP" in capsys.readouterr().err

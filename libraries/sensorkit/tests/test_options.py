@@ -1,4 +1,4 @@
-"""Options from file and environment: precedence, and every error at once with its place."""
+"""Options from file and environment: precedence, and all errors at once with their places."""
 
 # ruff: noqa: E501 -- one mistake and its message are a line of a table
 
@@ -77,16 +77,16 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"BMP280_INTERVAL": "nan"}, "", "BMP280_INTERVAL: 'nan' is not a time from 0.1 s to 86400 s, such as 10s or 500ms"),
         ({}, "filter: 3\n", "s.yml:1:9: '3' is not one of 0, 2, 4, 8, 16"),
         ({}, "mqtt:\n  hots: x\n", "s.yml:2:9: no such option 'mqtt.hots'; did you mean mqtt.host?"),
-        ({}, "address: 0x76\naddress: 0x77\n", "s.yml:2:10: 'address' was set before at s.yml:1:10"),
+        ({}, "address: 0x76\naddress: 0x77\n", "s.yml:2:10: 'address' is already set at s.yml:1:10"),
         ({}, "a: [\n", "s.yml:2:1: this is not YAML: expected the node content, but found '<stream end>'"),
         ({}, "just text\n", "s.yml:1:1: no such option ''"),
-        ({}, "altitude: 100\nsea_level_pressure: 101325\n", "s.yml:1:11: give the altitude or the pressure at sea level, not both (s.yml:2:21)"),
+        ({}, "altitude: 100\nsea_level_pressure: 101325\n", "s.yml:1:11: set the altitude or the pressure at sea level, not both (s.yml:2:21)"),
         ({"BMP280_OVERSAMPLING_PRESSURE": "0"}, "altitude: 1", "BMP280_OVERSAMPLING_PRESSURE: pressure is off, but altitude or sea-level pressure needs it"),
         ({"MQTT_PORT": "70000"}, "", "MQTT_PORT: '70000' is not a whole number from 1 to 65535"),
         ({"MQTT_TLS": "maybe"}, "", "MQTT_TLS: 'maybe' is neither yes nor no"),
         ({"MQTT_PASSWORD_FILE": "/nowhere"}, "", "MQTT_PASSWORD_FILE: '/nowhere' cannot be read: No such file or directory"),
-        ({"MQTT_NODE": "a/b"}, "", "MQTT_NODE: 'a/b' is not made of letters, digits, _ and - only"),
-        ({"MQTT_PREFIX": "a/#"}, "", "MQTT_PREFIX: 'a/#' is not a topic; # and + and blanks cannot be in it"),
+        ({"MQTT_NODE": "a/b"}, "", "MQTT_NODE: 'a/b' may contain only letters, digits, _ and -"),
+        ({"MQTT_PREFIX": "a/#"}, "", "MQTT_PREFIX: 'a/#' is not a topic: it must not contain #, + or blanks"),
         ({"BMP280_HTTP_LISTEN": "9280"}, "", "BMP280_HTTP_LISTEN: '9280' is not host:port, such as 0.0.0.0:9280"),
         ({"BMP280_LINES": "xml"}, "", "BMP280_LINES: 'xml' is not one of none, json, influx"),
         ({"BMP280_SPI_MODE": "1"}, "", "BMP280_SPI_MODE: '1' is not one of 0, 3"),

@@ -1,10 +1,11 @@
-"""Outputs by each ecosystem's conventions, and never an old value."""
+"""Outputs follow the conventions of each ecosystem and never show an old value."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from sensorkit.corrections import (
 )
 from sensorkit.drivers.bosch import PRESSURE_CHANNEL, TEMPERATURE_CHANNEL, Bosch280
 from sensorkit.errors import InvalidReading
-from sensorkit.measurement import ACCELERATION, HUMIDITY, Channel, Measurement
+from sensorkit.measurement import ACCELERATION, HUMIDITY, Channel, Measurement, Sample
 from sensorkit.outputs.documents import Documents
 from sensorkit.outputs.history import History
 from sensorkit.outputs.home_assistant import discovery, state
@@ -33,9 +34,11 @@ from sensorkit.station import ChipState, Identity, Plan, Station
 from sensorkit.supervise import Supervised
 
 IDENTITY = Identity("bmp280", "BMP280", "0.1.0")
-SAMPLE = (
-    Measurement(TEMPERATURE_CHANNEL, 25.0824, 1_700_000_000.25),
-    Measurement(PRESSURE_CHANNEL, 100653.2539, 1_700_000_000.25),
+SAMPLE = Sample(
+    (
+        Measurement(TEMPERATURE_CHANNEL, 25.0824, 1_700_000_000.25),
+        Measurement(PRESSURE_CHANNEL, 100653.2539, 1_700_000_000.25),
+    )
 )
 
 
@@ -121,7 +124,7 @@ class TestPrometheus:
         channels = [Channel(ACCELERATION, axis, (("axis", axis),)) for axis in "xyz"]
         bench = Bench()
         bench.run(1)
-        sample = tuple(Measurement(c, 1.0, 0.0) for c in channels)
+        sample = Sample(Measurement(c, 1.0, 0.0) for c in channels)
         health = bench.station.states()["bmp280"].health
         states = {"lsm303d": ChipState("lsm303d", "LSM303D", sample, health)}
         text = Exposition(Identity("e", "E", "1"), lambda: states).text().decode()
@@ -136,7 +139,7 @@ class TestHistory:
         bench.run(1)
         health = bench.station.states()["bmp280"].health
         for time, value in [(5, 10.0), (8, 20.0), (35, 30.0)]:
-            sample = (Measurement(TEMPERATURE_CHANNEL, value, time),)
+            sample = Sample([Measurement(TEMPERATURE_CHANNEL, value, time)])
             history.publish(ChipState("t", "T", sample, health))
         assert history.points(TEMPERATURE_CHANNEL, 40) == [(0.0, 15.0), (30.0, 30.0)]
         assert history.points(TEMPERATURE_CHANNEL, 105) == [(30.0, 30.0)]
@@ -180,18 +183,22 @@ class TestCorrections:
         assert CpuHeat(2.0, CpuThermometer(tmp_path / "none"))(SAMPLE) == SAMPLE
 
     def test_sea_level_and_altitude_are_inverse(self) -> None:
-        at_sea = SeaLevelPressure(540.0)((SAMPLE[1],))[-1]
+        at_sea = SeaLevelPressure(540.0)(Sample([SAMPLE[1]]))[-1]
         assert at_sea.channel.key == "sea_level_pressure"
         assert at_sea.value == pytest.approx(107_334, abs=40)
-        back = Altitude(at_sea.value)((SAMPLE[1],))[-1]
+        back = Altitude(at_sea.value)(Sample([SAMPLE[1]]))[-1]
         assert back.value == pytest.approx(540.0, abs=0.01)
 
     def test_a_wrong_altitude_gives_no_pressure_at_sea_level_and_loses_nothing_else(self) -> None:
-        assert SeaLevelPressure(8000.0)(SAMPLE) == SAMPLE
+        corrected = SeaLevelPressure(8000.0)(SAMPLE)
+        assert corrected == SAMPLE
+        assert corrected.refused == (
+            "sea_level_pressure 286437 Pa is not between 80000 and 115000",
+        )
 
     def test_what_is_made_of_a_value_may_be_beyond_the_chips_limits(self) -> None:
         """A BMP280 measures to 85 °C and from 300 hPa on; the offsets are the user's."""
-        hot = (replace(SAMPLE[0], value=84.9), replace(SAMPLE[1], value=30_010.0))
+        hot = Sample([replace(SAMPLE[0], value=84.9), replace(SAMPLE[1], value=30_010.0)])
         assert Offset("temperature", 2.0)(hot)[0].value == pytest.approx(86.9)
         assert Offset("pressure", -100.0)(hot)[1].value == pytest.approx(29_910.0)
         # 44330 * (1 - (30010 / 101325) ^ 0.190295) = 9162 m
@@ -202,11 +209,16 @@ class TestCorrections:
         self, percent: float, expected: float
     ) -> None:
         humid = Measurement(Channel(HUMIDITY, "Humidity"), percent, 0.0)
-        (corrected,) = Offset("humidity", 0.05)((humid,))
+        (corrected,) = Offset("humidity", 0.05)(Sample([humid]))
         assert corrected.value == pytest.approx(expected)
 
     def test_an_impossible_correction_loses_its_own_value_only(self) -> None:
-        assert Offset("temperature", -300.0)(SAMPLE) == SAMPLE[1:]
+        corrected = Offset("temperature", -300.0)(Sample(SAMPLE, ["humidity skipped"]))
+        assert corrected == SAMPLE[1:]
+        assert corrected.refused == (
+            "humidity skipped",
+            "temperature -274.918 °C is not between -273.15 and inf",
+        )
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -273.2])
     def test_a_measurement_cannot_hold_an_impossible_value(self, value: float) -> None:
@@ -216,13 +228,13 @@ class TestCorrections:
 
 def test_quantities_their_units_digits_and_forms() -> None:
     """Prometheus' base units; Home Assistant's device classes and their units."""
-    found = {
+    quantities = {
         q.metric: (q.unit, q.digits, q.jump, f.device_class, f.unit, f.factor, f.digits)
         for q in vars(measurement).values()
         if isinstance(q, measurement.Quantity)
         for f in (q.home_assistant,)
     }
-    assert found == {
+    assert quantities == {
         "temperature_celsius": ("°C", 2, 1.0, "temperature", "°C", 1.0, 2),
         "pressure_pascals": ("Pa", 2, 100.0, "atmospheric_pressure", "hPa", 0.01, 2),
         "sea_level_pressure_pascals": ("Pa", 2, None, "atmospheric_pressure", "hPa", 0.01, 2),
@@ -266,6 +278,22 @@ class TestWeb:
         status, body, _ = self.get(port, "/healthz")
         assert status == 503
         assert "no chip answers" in json.loads(body)["sensors"]["bmp280"]["reason"]
+
+    def test_health_tells_why_a_value_of_a_healthy_chip_is_missing(
+        self, bench: Bench, port: int
+    ) -> None:
+        bench.run(2)
+        bench.air.pressure_pascals = 112_000.0  # beyond the 1100 hPa that a BMP280 measures
+        bench.run(10)  # the chip's filter follows
+        status, body, _ = self.get(port, "/healthz")
+        chip = json.loads(body)["sensors"]["bmp280"]
+        assert (status, chip["healthy"], chip["reason"]) == (200, True, "")
+        (reason,) = chip["refused"]
+        assert re.fullmatch(r"pressure 111\d{3} Pa is not between 30000 and 110000", reason)
+        bench.air.pressure_pascals = 98_765.0
+        bench.run(10)
+        chip = json.loads(self.get(port, "/healthz")[1])["sensors"]["bmp280"]
+        assert chip["refused"] == []
 
     def test_current_and_history(self, bench: Bench, port: int) -> None:
         bench.run(600)

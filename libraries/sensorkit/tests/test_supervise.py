@@ -1,4 +1,4 @@
-"""Retry, start again, count, report; and the long run with faults."""
+"""Retries, restarts, counts and health; and the long run with faults."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ScriptedDriver:
         step = next(self.script)
         if isinstance(step, SensorError):
             raise step
-        return (Measurement(CHANNEL, step, 0.0),)
+        return Sample([Measurement(CHANNEL, step, 0.0)])
 
 
 def supervised(
@@ -106,6 +106,20 @@ def test_a_jump_that_a_second_sample_denies_is_not_published() -> None:
     chip.poll()
     assert [m.value for m in chip.poll()] == [20.0]
     assert chip.health().errors == {"unconfirmed": 1}
+
+
+def test_a_jump_that_a_second_sample_denies_shows_in_the_health_of_what_is_published() -> None:
+    other = Channel(TEMPERATURE, "Other", (("place", "roof"),))
+    readings = iter([(20.0, 5.0), (20.0, 5.0), (35.0, 5.1), (20.0, 5.1)])
+    driver, chip, _ = supervised()
+    driver.sample = lambda: Sample(  # type: ignore[method-assign]
+        Measurement(channel, value, 0.0)
+        for channel, value in zip((CHANNEL, other), next(readings), strict=True)
+    )
+    chip.poll()
+    assert chip.health().refused == ()
+    assert [m.value for m in chip.poll()] == [5.1]
+    assert chip.health().refused == ("temperature jumped and a second sample disagreed",)
 
 
 def test_a_jump_that_a_second_sample_confirms_is_published() -> None:
@@ -222,7 +236,7 @@ ALLOWED_AWAY_SECONDS = 61.0  # one back-off at its longest, a second failure rig
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_thousand_samples_with_faults(name: str) -> None:
-    """The ten thousand of tests/system/sensorkit/test_faults.py, in little."""
+    """A shorter form of tests/system/sensorkit/test_faults.py, which takes 10,000 samples."""
     sample_with_faults(name, 1_000)
 
 

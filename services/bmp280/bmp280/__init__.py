@@ -15,7 +15,7 @@ _PREFIX = "BMP280_"
 
 
 def service(buses: Buses) -> Service:
-    """The service on these buses."""
+    """Return the service on these buses."""
     chip = BoschOptions(Naming("", _PREFIX))
 
     def plans(values: Values, clock: Clock) -> Sequence[Plan]:

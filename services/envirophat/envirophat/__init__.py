@@ -29,7 +29,7 @@ VERSION = "0.1.0"
 _PREFIX = "ENVIROPHAT_"
 _CHIPS = ("bmp280", "tcs3472", "lsm303d", "ads1015")
 LED_PIN = 4
-"""The LEDs' GPIO, Broadcom numbering."""
+"""The GPIO of the LEDs, in Broadcom numbering."""
 
 
 def _chip_list(text: str) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def _chip_list(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class BoardOptions:
-    """Options of the board, and those of each chip under its name."""
+    """Options of the board, and of each chip below its name."""
 
     sensors: Option[tuple[str, ...]]
     leds: Option[bool]
@@ -52,23 +52,23 @@ class BoardOptions:
     ads1015: Ads1015Options
 
     def all(self) -> tuple[Option[Any], ...]:
-        """Every option of the board."""
+        """Return all options of the board."""
         chips = (self.bmp280, self.tcs3472, self.lsm303d, self.ads1015)
         return (self.sensors, self.leds, *(option for chip in chips for option in chip.all()))
 
 
 def board_options() -> BoardOptions:
-    """The options with the board's own addresses."""
+    """Return the options, with the addresses of the board."""
 
     def naming(chip: str) -> Naming:
         return Naming(chip, f"{_PREFIX}{chip.upper()}_")
 
     bus = bus_option(Naming("", _PREFIX))
     return BoardOptions(
-        Option("sensors", f"{_PREFIX}SENSORS", _chip_list, _CHIPS, "which chips to use"),
+        Option("sensors", f"{_PREFIX}SENSORS", _chip_list, _CHIPS, "chips to use"),
         Option(
             *("leds", f"{_PREFIX}LEDS", choice({"on": True, "off": False}), False),
-            help="on or off: the white LEDs beside the light sensor",
+            help="white LEDs beside the light sensor: on or off",
         ),
         BoschOptions(naming("bmp280"), bus),
         Tcs3472Options(naming("tcs3472")),
@@ -78,7 +78,7 @@ def board_options() -> BoardOptions:
 
 
 class Board:
-    """The board's chips on one bus, and its light, which stays on while the board exists."""
+    """The chips of the board on one bus, and its LEDs, which stay on while it exists."""
 
     def __init__(self, options: BoardOptions, buses: Buses, light: Callable[[int], Leds]) -> None:
         self._options = options
@@ -87,7 +87,7 @@ class Board:
         self._light: Leds | None = None
 
     def plans(self, values: Values, clock: Clock) -> Sequence[Plan]:
-        """The chosen chips; the light is switched on where that is wanted."""
+        """Return the plans of the selected chips, and switch the LEDs on if they are set."""
         if values[self._options.leds]:
             self._switch_on()
         return [self._plan(name, values, clock) for name in values[self._options.sensors]]
@@ -97,7 +97,7 @@ class Board:
             self._light = self._open_light(LED_PIN)
             self._light.on()
         except BusError as error:
-            sys.stderr.write(f"leds: {error}\n")  # the chips measure without light, too
+            sys.stderr.write(f"leds: {error}\n")  # the chips measure without the LEDs as well
 
     def _plan(self, name: str, values: Values, clock: Clock) -> Plan:
         o = self._options
@@ -115,7 +115,7 @@ class Board:
 
 
 def service(buses: Buses, light: Callable[[int], Leds] = open_leds) -> Service:
-    """The service on these buses; `light` opens the LEDs at a GPIO."""
+    """Return the service on these buses; `light` opens the LEDs at a GPIO."""
     options = board_options()
     return Service(
         Identity("envirophat", "Enviro pHAT", VERSION),

@@ -11,7 +11,7 @@ from envirophat import service
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Run the command line and return the exit code."""
     return cli.main(service(Buses()))
 
 

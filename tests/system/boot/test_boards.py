@@ -45,14 +45,14 @@ def test_a_pi_4_with_the_same_image_on_usb_and_card_runs_from_the_one_that_was_b
     options = Options(disk_size=3 << 30, kind=DiskKind.USB)
     with boot(image, board_of(image), WithCard(card=card), options) as session:
         session.wait_for("HELLO from pi4", 600)
-        said = [line.text for line in session.lines()]
-    assert "piimage: slot /dev/sda2, containers from slot" in said
+        lines = [line.text for line in session.lines()]
+    assert "piimage: slot /dev/sda2, containers from slot" in lines
     starts = (
         "piimage: data partition grown from ",
         "piimage: data file system fills its partition",
     )
-    assert [start for start in starts if any(line.startswith(start) for line in said)] == [*starts]
-    assert [line for line in said if "did not load" in line or "DATA LOST" in line] == []
+    assert [start for start in starts if any(line.startswith(start) for line in lines)] == [*starts]
+    assert [line for line in lines if "did not load" in line or "DATA LOST" in line] == []
 
 
 def test_a_pi_boots_its_own_slot_a_and_says_hello(piimage: Command, built: Built) -> None:

@@ -41,7 +41,7 @@ def test_kernel_and_initrd_say_hello_without_a_disk(
     file = project_folder / "examples" / "qemu-virt.yml"
     done = piimage(["build", file, "-o", tmp_path, "--format", "kernel+initrd"])
     assert done.returncode == 0, done.stderr
-    kernel, initrd, cmdline = (tmp_path / f"qemu-virt-{one}" for one in
+    kernel, initrd, cmdline = (tmp_path / f"qemu-virt-{name}" for name in
                                ("kernel", "initrd.img", "cmdline"))  # fmt: skip
     words = ["-kernel", str(kernel), "-initrd", str(initrd), "-append", cmdline.read_text().strip()]
     shown = console_until([*QEMU, *words], "HELLO from")

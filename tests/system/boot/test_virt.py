@@ -57,11 +57,11 @@ def test_no_port_but_that_of_ssh_listens(pi: Pi) -> None:
 def test_a_service_has_no_privilege(pi: Pi) -> None:
     pi.say(SLEEPING.format("hello_world"))
     status = pi.say("cat /proc/$(cat /run/piimage/services/hello_world/pid)/status")
-    found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    capabilities = [found[f"Cap{which}"].strip() for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
-    assert {int(one, 16) for one in capabilities} == {0}
-    assert found["Seccomp"].strip() == "2"
-    assert found["NoNewPrivs"].strip() == "1"
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    capabilities = [fields[f"Cap{which}"].strip() for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+    assert {int(value, 16) for value in capabilities} == {0}
+    assert fields["Seccomp"].strip() == "2"
+    assert fields["NoNewPrivs"].strip() == "1"
     own = "/proc/$(cat /run/piimage/services/hello_world/pid)/ns"
     for kind in ("mnt", "pid"):
         assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
@@ -76,10 +76,10 @@ def probe(pi: Pi, script: str) -> str:
 
 def test_a_writable_root_makes_the_kernel_s_own_files_no_more_writable(pi: Pi) -> None:
     for path in ("/sys/class/mem/null/uevent", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger"):
-        said = probe(pi, f"echo x >/written; cat /written; echo h >{path} && echo WROTE")
-        assert "x" in said.splitlines(), said
-        assert "Read-only file system" in said, (path, said)
-        assert "WROTE" not in said, path
+        output = probe(pi, f"echo x >/written; cat /written; echo h >{path} && echo WROTE")
+        assert "x" in output.splitlines(), output
+        assert "Read-only file system" in output, (path, output)
+        assert "WROTE" not in output, path
 
 
 def test_a_device_that_a_container_has_opens_no_other(pi: Pi) -> None:
@@ -121,14 +121,14 @@ def test_what_maintainer_scripts_would_have_made_is_there(pi: Pi) -> None:
     id -u nobody; id -g nobody
     cat /etc/group /etc/motd /proc/sys/kernel/panic /proc/sys/kernel/hostname
     """
-    said = pi.say(script)
+    output = pi.say(script)
     expected = [
         "bin=usr/bin", "sbin=usr/sbin", "lib=usr/lib", "etc/resolv.conf=../run/resolv.conf",
         "usr/sbin/init=finit", "/etc/passwd=644:0:0", "/etc/shadow=600:0:0", "/etc/group=644:0:0",
         "/root=700:0:0", "/tmp=1777:0:0", "locked", "65534", "i2c:x:990:", "Mind the plants.",
         "17", "greenhouse",
     ]  # fmt: skip
-    assert [line for line in expected if line not in said.splitlines()] == []
+    assert [line for line in expected if line not in output.splitlines()] == []
 
 
 def test_the_program_that_the_kernel_starts_for_a_module_loads_it(pi: Pi) -> None:
@@ -166,26 +166,26 @@ def test_the_same_image_boots_from_another_disk_and_keeps_its_data_there(
     board = board_of(virt)
     with boot(virt, board, Runner(), Options(disk_size=2 << 30, kind=DiskKind(kind))) as session:
         session.wait_for("piimage: data file system fills its partition", PATIENCE)
-        said = [line.text for line in session.lines()]
-    assert f"piimage: slot /dev/{partition}, containers from slot" in said
-    assert [line for line in said if line.startswith("piimage: data partition grown from ")]
-    assert [line for line in said if "did not load" in line or "DATA LOST" in line] == []
+        lines = [line.text for line in session.lines()]
+    assert f"piimage: slot /dev/{partition}, containers from slot" in lines
+    assert [line for line in lines if line.startswith("piimage: data partition grown from ")]
+    assert [line for line in lines if "did not load" in line or "DATA LOST" in line] == []
 
 
 def test_data_is_seen_where_the_file_wants_it(pi: Pi) -> None:
     script = "echo kept >/srv/kept/seen; cat /data/seen; stat -c %d /data /srv/kept; rm /data/seen"
-    said = pi.say(script)
-    text, *devices = said.split()
+    output = pi.say(script)
+    text, *devices = output.split()
     assert text == "kept"
     assert devices[0] == devices[1]
 
 
 def test_a_vlan_is_made_and_the_port_that_carries_it_keeps_its_lease(pi: Pi) -> None:
     # /proc/net/vlan: what the kernel's 8021q says of it.
-    said = pi.say("cat /proc/net/vlan/eth0.100; ip addr show dev eth0.100; ip addr show dev eth0")
-    assert re.search(r"^eth0\.100 +VID: 100\b", said, re.MULTILINE)
-    assert "inet 10.9.8.7/24 brd 10.9.8.255 scope global eth0.100" in said
-    assert "inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0" in said
+    output = pi.say("cat /proc/net/vlan/eth0.100; ip addr show dev eth0.100; ip addr show dev eth0")
+    assert re.search(r"^eth0\.100 +VID: 100\b", output, re.MULTILINE)
+    assert "inet 10.9.8.7/24 brd 10.9.8.255 scope global eth0.100" in output
+    assert "inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0" in output
     assert "piimage: network: eth0.100 has 10.9.8.7/24" in console(pi)
 
 
@@ -196,14 +196,14 @@ def test_process_1_feeds_the_boards_watchdog(pi: Pi) -> None:
 
 
 def test_a_service_has_the_files_ring(pi: Pi) -> None:
-    said = pi.say("cat /containers/services/hello_world/container.env")
-    assert {"LOG_SIZE='65536'", "LOG_COUNT='2'"} <= set(said.splitlines())
+    output = pi.say("cat /containers/services/hello_world/container.env")
+    assert {"LOG_SIZE='65536'", "LOG_COUNT='2'"} <= set(output.splitlines())
 
 
 def test_a_service_that_crashes_comes_back_later_and_later(pi: Pi) -> None:
     pi.say("until [ $(cat /run/piimage/services/crashing/restarts) -ge 3 ]; do sleep 1; done")
-    told = re.findall(r"piimage: service crashing: restarting in (\d+) s", console(pi))
-    assert told[:3] == ["1", "2", "4"]
+    pauses = re.findall(r"piimage: service crashing: restarting in (\d+) s", console(pi))
+    assert pauses[:3] == ["1", "2", "4"]
     assert "piimage: service crashing: exited with code 7" in console(pi)
 
 

@@ -94,7 +94,7 @@ def test_the_slot_holds_what_its_manifest_lists(built: Built, name: str, tmp_pat
     layers = [path for path in files if path.endswith(".squashfs")]
     assert {Path(path).stem for path in layers} == {
         *listed["system"], listed["containers"],
-        *(layer for one in listed["services"].values() for layer in one),
+        *(layer for layers in listed["services"].values() for layer in layers),
     }  # fmt: skip
     for path in layers:
         assert Path(path).stem == run("sha256sum", files[path]).split()[0]

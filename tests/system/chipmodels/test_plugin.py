@@ -1,4 +1,4 @@
-"""The pytest plugin, in projects of its own: what the guest's tests look like from here."""
+"""The pytest plugin in other projects: the results of the guest's tests on the host."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_last(i2c_sim): pass
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of a project's tests: outcome and text by name."""
+    """The results of a project's tests: outcome and text by name."""
 
     status: int
     output: str
@@ -123,7 +123,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> Ran:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "test_mine.py").write_text(PROJECT)
-    # What the guest must not do again: it has been done here.
+    # Options that the guest must not apply again.
     (folder / "pytest.ini").write_text(
         "[pytest]\naddopts = -n 0 --durations=3\njunit_logging = all\ntimeout = 30\n"
     )
@@ -205,7 +205,7 @@ def test_a_guest_that_dies_or_hangs_is_an_error_of_that_test_alone(
         "test_that_hangs": "error",
         "test_last": "passed",
     }
-    assert "the guest ended; its console's last lines" in ran.output
+    assert "the guest ended; the last lines of its console" in ran.output
     assert "last words" in ran.output
     assert "no answer from the guest within 12 s" in ran.output
 
@@ -257,7 +257,7 @@ def test_where_no_engine_works_both_reasons_are_told(
 
 @pytest.mark.parametrize("engine", engines()[-1:], indirect=True)
 def test_the_drivers_tests_pass_in_the_slowest_engine(engine: str) -> None:
-    """The engine that is chosen by itself runs them as any tests of this suite."""
+    """The default engine runs them like other tests of this suite."""
     tests = "tests/system/sensorkit/test_device_nodes.py"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--device-nodes={engine}",

@@ -1,4 +1,4 @@
-"""The real archive: resolved, checked by independent means, fetched and unpacked."""
+"""The real archive: resolution, checked by independent means, fetching and unpacking."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pinning(tmp_path_factory: pytest.TempPathFactory) -> Pinning:
 
 @pytest.fixture(scope="module")
 def requests(pinning: Pinning) -> tuple[Request, ...]:
-    """The requests, with the kernel build tools of the kernel of the day."""
+    """The requests, with the build tools of the archive's present kernel."""
     kernel = pinning.lock(REQUESTS[1:2])
     image = next(p for p in kernel.packages if p.name.startswith("linux-image-6"))
     abi = image.name.removeprefix("linux-image-").removesuffix("-arm64")
@@ -66,52 +66,54 @@ def lock(pinning: Pinning, requests: tuple[Request, ...]) -> Lock:
 def fields_of(pinning: Pinning, packages: Iterable[Package]) -> Iterator[Packages]:
     for package in packages:
         path = pinning.fetcher.store.verified(package.blob)
-        shown = subprocess.run(["dpkg-deb", "-f", path], capture_output=True, check=True)
-        yield Packages(shown.stdout.decode())
+        done = subprocess.run(["dpkg-deb", "-f", path], capture_output=True, check=True)
+        yield Packages(done.stdout.decode())
 
 
-def related(found: Packages, field: str) -> list[list[dict[str, object]]]:
-    return PkgRelation.parse_relations(found[field]) if field in found else []  # type: ignore[return-value]
+def relations(fields: Packages, field: str) -> list[list[dict[str, object]]]:
+    return PkgRelation.parse_relations(fields[field]) if field in fields else []  # type: ignore[return-value]
 
 
-def satisfied(alternative: dict[str, object], there: dict[str, list[NativeVersion | None]]) -> bool:
-    versions = there.get(str(alternative["name"]), [])
+Versions = dict[str, list[NativeVersion | None]]
+
+
+def satisfied(alternative: dict[str, object], installed: Versions) -> bool:
+    versions = installed.get(str(alternative["name"]), [])
     if not alternative["version"]:
         return bool(versions)
     sign, text = alternative["version"]  # type: ignore[misc]
-    wanted = NativeVersion(str(text))
+    bound = NativeVersion(str(text))
     signs = {"=": "__eq__", "<<": "__lt__", "<=": "__le__", ">>": "__gt__", ">=": "__ge__"}
-    return any(found is not None and getattr(found, signs[sign])(wanted) for found in versions)
+    return any(version is not None and getattr(version, signs[sign])(bound) for version in versions)
 
 
-def provided(chosen: Iterable[Packages]) -> dict[str, list[NativeVersion | None]]:
-    there: dict[str, list[NativeVersion | None]] = {}
-    for found in chosen:
-        there.setdefault(found["Package"], []).append(NativeVersion(found["Version"]))
-        for group in related(found, "Provides"):
-            for one in group:
-                version = one.get("version")
-                there.setdefault(str(one["name"]), []).append(
+def provided(chosen: Iterable[Packages]) -> Versions:
+    versions: Versions = {}
+    for fields in chosen:
+        versions.setdefault(fields["Package"], []).append(NativeVersion(fields["Version"]))
+        for group in relations(fields, "Provides"):
+            for relation in group:
+                version = relation.get("version")
+                versions.setdefault(str(relation["name"]), []).append(
                     NativeVersion(version[1]) if version else None  # type: ignore[index]
                 )
-    return there
+    return versions
 
 
-def test_every_root_is_complete_and_without_conflict_by_the_packages_own_fields(
-    pinning: Pinning, lock: Lock
-) -> None:
+def test_every_root_is_complete_and_without_conflicts(pinning: Pinning, lock: Lock) -> None:
     pinning.fetcher.fetch(lock.packages)
     for root in lock.roots:
         chosen = list(fields_of(pinning, lock.of_root(root.name)))
-        there = provided(chosen)
-        for found in chosen:
+        installed = provided(chosen)
+        for fields in chosen:
+            name = fields["Package"]
             for field in ("Pre-Depends", "Depends"):
-                for group in related(found, field):
-                    assert any(satisfied(one, there) for one in group), (found["Package"], group)
-            others = provided(other for other in chosen if other is not found)
+                for group in relations(fields, field):
+                    assert any(satisfied(relation, installed) for relation in group), (name, group)
+            others = provided(other for other in chosen if other is not fields)
             for field in ("Conflicts", "Breaks"):
-                for group in related(found, field):
-                    assert not any(satisfied(one, others) for one in group), found["Package"]
+                for group in relations(fields, field):
+                    assert not any(satisfied(relation, others) for relation in group), name
 
 
 def test_apt_chooses_the_same_packages(
@@ -119,12 +121,12 @@ def test_apt_chooses_the_same_packages(
 ) -> None:
     apt = Apt(tmp_path, pinning)
     for request in requests[:-1]:
-        ours = {(found.name, found.version) for found in lock.of_root(request.root)}
+        ours = {(package.name, package.version) for package in lock.of_root(request.root)}
         assert ours == apt.simulate(request.packages), request.root
 
 
 class Apt:
-    """apt, asked what it would install into an empty arm64 root."""
+    """Simulates the installation into an empty arm64 root with apt."""
 
     def __init__(self, folder: Path, pinning: Pinning) -> None:
         for name in ("lists/partial", "cache/archives/partial", "etc/preferences.d", "dpkg"):
@@ -157,23 +159,23 @@ class Apt:
         return {(line[1].partition(":")[0], line[2].removeprefix("(")) for line in lines}
 
 
-def test_a_named_package_comes_from_backports_with_what_it_needs(pinning: Pinning) -> None:
+def test_a_package_is_taken_from_backports_if_requested(pinning: Pinning) -> None:
     lock = pinning.lock([Request("kernel", ("linux-image-arm64/trixie-backports",))])
     suites = {package.name: package.suite for package in lock.packages}
     assert suites["linux-image-arm64"] == "trixie-backports"
     assert suites["libc6"] != "trixie-backports"
 
 
-def test_the_lock_reads_back_and_holds_no_host(pinning: Pinning, lock: Lock) -> None:
+def test_the_lock_is_read_back_and_names_no_host(pinning: Pinning, lock: Lock) -> None:
     text = render_lock(lock)
-    assert parse_lock(text, "x") == lock
+    assert parse_lock(text.encode(), "x") == lock
     mirrors = pinning.archive.mirrors
     assert mirrors is not None
     assert "://" not in text
     assert str(mirrors.main).split("/")[2] not in text
 
 
-def test_a_real_package_is_unpacked_as_dpkg_does(pinning: Pinning, lock: Lock) -> None:
+def test_a_real_package_is_unpacked_as_by_dpkg(pinning: Pinning, lock: Lock) -> None:
     package = lock.by_key["busybox-static:arm64"]
     pinning.fetcher.fetch([package])
     path = pinning.fetcher.store.verified(package.blob)
@@ -189,7 +191,7 @@ def test_a_real_package_is_unpacked_as_dpkg_does(pinning: Pinning, lock: Lock) -
     assert "./usr/bin/busybox" in ours
 
 
-def test_resolving_with_known_indexes_is_quick_and_small(
+def test_resolving_with_stored_indexes_is_quick_and_small(
     pinning: Pinning, requests: tuple[Request, ...], lock: Lock
 ) -> None:
     began = time.process_time()

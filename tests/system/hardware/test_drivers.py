@@ -22,30 +22,30 @@ MODELS = [(board.name, model.title) for board in pis() for model in board.models
 
 
 @pytest.fixture(scope="session")
-def found(used: Kernels) -> Sequence[Surveyed]:
-    return [one for board in pis() for one in survey(board, used, Runner())]
+def surveyed(used: Kernels) -> Sequence[Surveyed]:
+    return [model for board in pis() for model in survey(board, used, Runner())]
 
 
 @pytest.mark.parametrize(("board", "title"), MODELS, ids=[title for _, title in MODELS])
 def test_a_model_has_every_driver_that_the_kernel_has_for_it_in_time(
-    found: Sequence[Surveyed], board: str, title: str
+    surveyed: Sequence[Surveyed], board: str, title: str
 ) -> None:
-    (one,) = (one for one in found if (one.board.name, one.model.title) == (board, title))
-    assert one.faults == ()
-    assert one.out_of_order == (), "the kernel puts these off; put the needed one first"
+    (model,) = (m for m in surveyed if (m.board.name, m.model.title) == (board, title))
+    assert model.faults == ()
+    assert model.out_of_order == (), "the kernel defers these; load the supplier first"
     assert all(
-        need.state.early for name in ("card", "usb-disk") for need in one.needs.get(name, ())
+        need.state.early for name in ("card", "usb-disk") for need in model.needs.get(name, ())
     )
 
 
-def test_the_page_is_what_the_survey_finds(found: Sequence[Surveyed]) -> None:
-    assert PAGE.read_text() == driver_reference(found), "make it anew: make docs-drivers"
+def test_the_page_has_the_results_of_the_survey(surveyed: Sequence[Surveyed]) -> None:
+    assert PAGE.read_text() == driver_reference(surveyed), "run: make docs-drivers"
 
 
 def without(name: str, module: str) -> Board:
-    """A shipped board that does not load `module`."""
+    """Return a shipped board that does not load `module`."""
     board = load_board(name)
-    lists = {field: tuple(one for one in names if one != module) for field, names in board.modules}
+    lists = {field: tuple(n for n in names if n != module) for field, names in board.modules}
     modules = board.modules.model_copy(update=lists)
     assert modules != board.modules
     return board.model_copy(update={"modules": modules})
@@ -70,15 +70,15 @@ def without(name: str, module: str) -> Board:
 def test_a_module_that_is_left_out_is_missed(
     used: Kernels, name: str, module: str, fault: str
 ) -> None:
-    found = survey(without(name, module), used, Runner())
-    faults = [one for model in found for one in model.faults]
-    assert any(one.startswith(fault) for one in faults), faults
+    models = survey(without(name, module), used, Runner())
+    faults = [sentence for model in models for sentence in model.faults]
+    assert any(sentence.startswith(fault) for sentence in faults), faults
 
 
 def test_the_image_has_a_table_for_what_the_kernel_says_is_built_in(
     used: Kernels,
 ) -> None:
-    """Two witnesses: the list that newer kernels have, and what is read out of the image."""
+    """Two sources: the list of newer kernels, and the tables in the image."""
     kernel = used[load_board("pi5").kernel]
     lists = Builder(kernel.job.store, kernel.job.runner).build(KernelDrivers(kernel.step))
     step = KernelDrivers(kernel.step)
@@ -100,11 +100,11 @@ def test_drivers_that_no_list_has_are_read_out_of_the_image(used: Kernels, compa
 
 
 def as_source(node: Node) -> str:
-    """The node as a source with nothing but bytes."""
+    """Return the node as a source whose values are bytes."""
     values = ((name, value.hex(" ")) for name, value in node.properties.items())
-    inside = "".join(f"{name} = [{value}];\n" if value else f"{name};\n" for name, value in values)
-    below = "".join(map(as_source, node.children.values()))
-    return f"{node.name or '/'} {{\n{inside}{below}}};\n"
+    lines = "".join(f"{name} = [{value}];\n" if value else f"{name};\n" for name, value in values)
+    children = "".join(map(as_source, node.children.values()))
+    return f"{node.name or '/'} {{\n{lines}{children}}};\n"
 
 
 def dtc(data: bytes, form: str, out: str) -> bytes:
@@ -115,7 +115,7 @@ def dtc(data: bytes, form: str, out: str) -> bytes:
 
 
 def shown(blob: bytes) -> list[str]:
-    """The tree sorted, and without the list of reserved memory, which is no part of it."""
+    """Return the lines of the sorted tree, without the list of reserved memory."""
     lines = dtc(blob, "dtb", "dts").decode().splitlines()
     return [line for line in lines if not line.startswith("/memreserve/")]
 

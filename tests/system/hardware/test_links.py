@@ -53,8 +53,8 @@ sleep 1000
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the kernel said, by the first word of its lines.
+class Report:
+    """The kernel's report, by the first word of its lines.
 
     `whole` is the tree before it was fitted to the machine.
     """
@@ -71,12 +71,12 @@ class Told:
 
 
 @pytest.fixture(scope="module", params=["pi3", "pi4"])
-def told(
+def report(
     request: pytest.FixtureRequest,
     sources: Sources,
     used: Kernels,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Told:
+) -> Report:
     board = load_board(request.param)
     folder = tmp_path_factory.mktemp(board.name)
     kernel = used[board.kernel]
@@ -87,15 +87,15 @@ def told(
     blob = fitted(board, whole, sources.runner)
     (folder / "tree.dtb").write_bytes(blob)
     lines = booted(board, job.file(kernel.step, "image"), job.file(initramfs), folder / "tree.dtb")
-    given, tree = (read_tree(one, board.title) for one in (whole, blob))
-    return Told(given, tree, kernel.drivers, lines)
+    given, tree = (read_tree(data, board.title) for data in (whole, blob))
+    return Report(given, tree, kernel.drivers, lines)
 
 
 def busybox(sources: Sources) -> Blob:
     pinning = Pinning(sources.archive(), sources.fetcher(), release_suites())
     packages = pinning.lock([Request("busybox", ("busybox-static",))]).packages
     sources.fetcher().fetch(packages)
-    return next(one.blob for one in packages if one.name == "busybox-static")
+    return next(package.blob for package in packages if package.name == "busybox-static")
 
 
 def fitted(board: Board, blob: bytes, runner: Runner) -> bytes:
@@ -136,14 +136,14 @@ def booted(board: Board, image: Path, initramfs: Path, tree: Path) -> tuple[str,
     raise AssertionError("\n".join(lines[-50:]))
 
 
-def test_the_kernel_links_no_device_to_one_that_the_walk_does_not_know(told: Told) -> None:
+def test_the_kernel_links_no_device_to_one_that_the_walk_does_not_know(report: Report) -> None:
     links = [
         (consumer, supplier)
-        for consumer, supplier in told.of("LINK")
+        for consumer, supplier in report.of("LINK")
         if not supplier.startswith("/sys/")  # the stand-in for a supply that the tree does not name
     ]
     assert len(links) >= 16
-    assert [pair for pair in links if not known(told.tree, *pair)] == []
+    assert [pair for pair in links if not known(report.tree, *pair)] == []
 
 
 def known(tree: Tree, consumer: str, supplier: str) -> bool:
@@ -151,18 +151,18 @@ def known(tree: Tree, consumer: str, supplier: str) -> bool:
     return device is not None and needed is not None and needed in needs(tree, device)
 
 
-def test_every_device_that_has_a_driver_there_has_one_in_the_tables(told: Told) -> None:
-    driven = [told.tree.node(path) for path, *_ in told.of("DRIVEN")]
+def test_every_device_that_has_a_driver_there_has_one_in_the_tables(report: Report) -> None:
+    driven = [report.tree.node(path) for path, *_ in report.of("DRIVEN")]
     assert len(driven) >= 18
-    assert [node.path for node in driven if node and not told.drivers.of_node(node)] == []
+    assert [node.path for node in driven if node and not report.drivers.of_node(node)] == []
 
 
-def test_no_device_waits_but_for_what_the_machine_does_not_have(told: Told) -> None:
-    assert list(told.of("FAILED")) == []
-    gone = {node.path for node in told.tree.nodes() if not node.enabled}
+def test_no_device_waits_but_for_what_the_machine_does_not_have(report: Report) -> None:
+    assert list(report.of("FAILED")) == []
+    gone = {node.path for node in report.tree.nodes() if not node.enabled}
     excused = {
         node.name
-        for node in told.whole.nodes()
-        if device_of(node) is node and gone & {need.path for need in needs(told.whole, node)}
+        for node in report.whole.nodes()
+        if device_of(node) is node and gone & {need.path for need in needs(report.whole, node)}
     }
-    assert {name for name, *_ in told.of("DEFERRED")} <= excused
+    assert {name for name, *_ in report.of("DEFERRED")} <= excused

@@ -1,7 +1,7 @@
-"""Runs one command again and again on a small tmpfs that is ever less full; says what each left.
+"""Runs a command repeatedly on a small tmpfs with more and more free space.
 
-Started by test_full.py in namespaces of its own (`unshare -rm`), so that any user may mount; reads
-what to do as JSON from standard input and writes what came of it as JSON to standard output.
+test_full.py starts it in namespaces of its own (`unshare -rm`), so that any user may mount. It
+reads a request as JSON from standard input, and writes the results as JSON to standard output.
 """
 
 from __future__ import annotations
@@ -21,61 +21,61 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a command said, and what it left."""
+class Result:
+    """The output of a command, and the files that it left."""
 
     free: int
     status: int
-    said: str
+    output: str
     files: dict[str, str]
-    """Digest of each file in the folder of the outputs, hidden ones too."""
+    """The digest of each file in the folder of the outputs, hidden files included."""
     drafts: list[str]
-    """What is left in TMPDIR and in the store's own folder for drafts."""
+    """The files that remain in TMPDIR and in the store's folder for drafts."""
     untrue: list[str]
-    """Blobs of the store whose bytes are not those of their names."""
+    """The blobs of the store that do not have the digest of their name."""
     peak: int
-    """How many bytes it took at most, looked at while it ran."""
+    """The maximum space that the command used, in bytes, sampled during its run."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The tmpfs: what is there before each run, and where the run is."""
+    """The tmpfs: the files before each run, and the folder of the run."""
 
     top: Path
 
     def prepare(self) -> None:
-        """Lay out everything as it was at first; content is shared by hard links."""
+        """Restore the initial files; hard links share their content."""
         run = self.top / "run"
         shutil.rmtree(run, ignore_errors=True)
         subprocess.run(["cp", "-al", self.top / "before", run], check=True)
 
     def fill(self, free: int) -> None:
-        """Leave `free` bytes."""
+        """Fill the tmpfs up to `free` bytes."""
         filler = self.top / "filler"
         filler.unlink(missing_ok=True)
-        found = os.statvfs(self.top)
+        status = os.statvfs(self.top)
         with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_frsize - free))
+            os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize - free))
 
     def used(self) -> int:
         """Return how many bytes are in use."""
-        found = os.statvfs(self.top)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize
+        status = os.statvfs(self.top)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize
 
-    def run(self, argv: list[str], free: int) -> Left:
-        """Run the command where `free` bytes are free."""
+    def run(self, argv: list[str], free: int) -> Result:
+        """Run the command with `free` bytes of free space."""
         self.prepare()
         self.fill(free)
         run = self.top / "run"
-        status, said, peak = self._watched(argv)
+        status, output, peak = self._watched(argv)
         out = run / "out"
         files = {str(p.relative_to(out)): _digest(p) for p in out.rglob("*") if p.is_file()}
         drafts = [str(p) for name in ("tmp", "store/tmp") for p in (run / name).rglob("*")]
         drafts += [str(p) for p in (run / "project").glob(".*")]
         blobs = (run / "store" / "blobs" / "sha256").iterdir()
-        new = (path for path in blobs if path.stat().st_nlink == 1)  # others were there before
+        new = (path for path in blobs if path.stat().st_nlink == 1)  # other blobs are older
         untrue = [path.name for path in new if _digest(path) != path.name]
-        return Left(free, status, said, files, drafts, untrue, peak)
+        return Result(free, status, output, files, drafts, untrue, peak)
 
     def _watched(self, argv: list[str]) -> tuple[int, str, int]:
         used = peak = self.used()
@@ -85,11 +85,11 @@ class Place:
         )  # fmt: skip
         while True:
             try:
-                _, said = process.communicate(timeout=0.02)
+                _, output = process.communicate(timeout=0.02)
             except subprocess.TimeoutExpired:
                 peak = max(peak, self.used())
                 continue
-            return process.returncode, said.decode(), max(peak, self.used()) - used
+            return process.returncode, output.decode(), max(peak, self.used()) - used
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the command: all that it writes is on the tmpfs."""
@@ -104,7 +104,7 @@ def _digest(path: Path) -> str:
 
 
 def fill(before: Path, argv: list[str], points: int, share: float) -> dict[str, Any]:
-    """Run `argv` with room enough, then with 0 to `share` of what it took, at so many points."""
+    """Run `argv` with enough space, then at `points` from 0 to `share` of the used space."""
     top = Path("/mnt")
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", top], check=True)
     shutil.copytree(before, top / "before", symlinks=True)
@@ -117,6 +117,6 @@ def fill(before: Path, argv: list[str], points: int, share: float) -> dict[str, 
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    asked["before"] = Path(asked["before"])
-    json.dump(fill(**asked), sys.stdout)
+    request = json.load(sys.stdin)
+    request["before"] = Path(request["before"])
+    json.dump(fill(**request), sys.stdout)

@@ -1,10 +1,10 @@
-"""Every verb that writes, on a disk that fills at several points on its way.
+"""Every verb that writes, on a disk that becomes full at several points of its run.
 
-``PIIMAGE_TEST_POINTS=30`` looks at more of them, which takes a quarter of an hour.
+``PIIMAGE_TEST_POINTS=30`` tests more points, which takes a quarter of an hour.
 
-Each time one line says where and how much, the exit status is 1, and what is there is whole: files
-of the outputs are those of a run with room enough or not there, no drafts are left, and every blob
-of the store has the bytes of its name.
+Each time, the error is one line with the place and the missing space, and the exit status is 1.
+The output files are complete or missing, no drafts remain, and every blob of the store has the
+digest of its name.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.system.conftest import PIIMAGE, ROOT
 POINTS = int(os.environ.get("PIIMAGE_TEST_POINTS", "4"))
 YAML = "board: qemu-virt\nhostname: full\nfiles: [{ path: etc/motd, contents: hello }]\n"
 LINE = re.compile(
-    r"((/mnt/run|\.\.)/\S+|pi\.lock): .*(no room is left|no further file can be made).*"
-    r"; free some .*"
+    r"((/mnt/run|\.\.)/\S+|pi\.lock): .*(no space is left|no further file can be created).*"
+    r"; free space .*"
 )
 STEP = re.compile(r" *\d+\.\d\d s  .*|locked \d+ packages in .*|\S+: sha256:\w+, [\d.]+ MB")
-"""What a verb says of what it has done so far."""
+"""The progress output of a verb."""
 
 
 @pytest.fixture(scope="module")
@@ -67,30 +67,30 @@ def _piimage(words: list[Any], folder: Path, store: Path) -> None:
 
 
 def fill(before: Path, words: list[str], share: float, points: int = POINTS) -> dict[str, Any]:
-    asked = {"before": str(before), "argv": [str(PIIMAGE), *words], "points": points,
+    request = {"before": str(before), "argv": [str(PIIMAGE), *words], "points": points,
              "share": share}  # fmt: skip
     done = subprocess.run(
         ["unshare", "-rm", sys.executable, "-m", "tests.system.host.filling"],
-        cwd=ROOT, input=json.dumps(asked).encode(), stdout=subprocess.PIPE, check=True,
+        cwd=ROOT, input=json.dumps(request).encode(), stdout=subprocess.PIPE, check=True,
         timeout=3000,
     )  # fmt: skip
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def judge(found: dict[str, Any], least: int = POINTS // 2) -> None:
-    whole = found["whole"]
-    assert whole["status"] == 0, whole["said"]
-    failed = [one for one in found["points"] if one["status"] != 0]
+def judge(result: dict[str, Any], least: int = POINTS // 2) -> None:
+    whole = result["whole"]
+    assert whole["status"] == 0, whole["output"]
+    failed = [run for run in result["points"] if run["status"] != 0]
     assert len(failed) >= least, "the points lie beyond what the verb takes"
-    for one in found["points"]:
-        lines = [line for line in one["said"].splitlines() if not STEP.fullmatch(line)]
-        if one["status"] != 0:
-            assert one["status"] == 1, one
-            assert len(lines) == 1, one["said"]
-            assert LINE.fullmatch(lines[0]), one["said"]
-        assert one["drafts"] == [], one["free"]
-        assert one["untrue"] == [], one["free"]
-        assert one["files"].items() <= whole["files"].items(), one["free"]
+    for run in result["points"]:
+        lines = [line for line in run["output"].splitlines() if not STEP.fullmatch(line)]
+        if run["status"] != 0:
+            assert run["status"] == 1, run
+            assert len(lines) == 1, run["output"]
+            assert LINE.fullmatch(lines[0]), run["output"]
+        assert run["drafts"] == [], run["free"]
+        assert run["untrue"] == [], run["free"]
+        assert run["files"].items() <= whole["files"].items(), run["free"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def judge(found: dict[str, Any], least: int = POINTS // 2) -> None:
     ],
     ids=lambda words: " ".join(words[:2]),
 )
-def test_what_reads_a_store_stays_whole(filled: Path, words: list[str]) -> None:
+def test_verbs_that_read_a_store_leave_it_undamaged(filled: Path, words: list[str]) -> None:
     judge(fill(filled, words, 0.98))
 
 
@@ -113,10 +113,10 @@ def test_what_reads_a_store_stays_whole(filled: Path, words: list[str]) -> None:
      ["pkg", "show-tag", "hello_world"], ["doctor"]],
     ids=lambda words: " ".join(words[:2]),
 )  # fmt: skip
-def test_what_writes_nothing_works_without_room(filled: Path, words: list[str]) -> None:
-    found = fill(filled, words, 0.0, 1)
-    judge(found, 0)
-    assert {one["status"] for one in found["points"]} == {0}
+def test_verbs_that_write_nothing_work_without_free_space(filled: Path, words: list[str]) -> None:
+    result = fill(filled, words, 0.0, 1)
+    judge(result, 0)
+    assert {run["status"] for run in result["points"]} == {0}
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_what_writes_nothing_works_without_room(filled: Path, words: list[str]) 
     ],
     ids=lambda words: " ".join(words[:2] + words[5:]),
 )
-def test_what_makes_things_stays_whole(fetched: Path, words: list[str]) -> None:
+def test_builds_leave_complete_files_only(fetched: Path, words: list[str]) -> None:
     points = max(2, POINTS // 2)
     judge(fill(fetched, words, 0.98, points), points // 2)
 
 
-def test_a_store_that_is_imported_stays_whole(filled: Path, tmp_path: Path) -> None:
+def test_an_import_leaves_the_store_undamaged(filled: Path, tmp_path: Path) -> None:
     top = tmp_path / "top"
     (top / "project").mkdir(parents=True)
     _piimage(["cache", "export", top / "project" / "store.tar"], top, filled / "store")

@@ -115,7 +115,7 @@ def test_kmod_reads_what_was_built(built: dict[str, bytes], folder: Path, lock: 
     assert f"vermagic:       {release.removeprefix('linux-headers-')} SMP" in said.replace(
         "-common", "-arm64"
     )
-    assert "parm:           whom:Whom it greets (charp)" in said
+    assert "parm:           whom:Name to greet (charp)" in said
 
 
 def refused(piimage: Command, folder: Path, name: str, module: bytes) -> str:

@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first true answer of `condition`; the test fails without one in time."""
+    """Return the first true value of `condition`; the test fails without one in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = condition()

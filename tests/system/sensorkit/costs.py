@@ -1,4 +1,4 @@
-"""What one sample costs: our drivers and the ecosystem's, on the same models in virtual time."""
+"""The cost of a sample by our drivers and the ecosystem's, on models in virtual time."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def cost(rig: Rig, sample: Callable[[], object]) -> Cost:
 
 @contextmanager
 def virtual_time(rig: Rig) -> Iterator[None]:
-    """Drivers that call the time module wait in the rig's time."""
+    """Drivers that use the time module wait in the virtual time of the rig."""
     with (
         mock.patch.object(time, "sleep", rig.clock.sleep),
         mock.patch.object(time, "monotonic", rig.clock.monotonic),

@@ -1,4 +1,4 @@
-"""Faces that other people's drivers expect, in front of the models' adapter."""
+"""Interfaces that other drivers expect, for the adapter of the models."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def read(service: Service, **variables: str) -> dict[str, Any]:
 
 
 def measured_bosch() -> Dump:
-    """What a BMP280 in normal mode shows of the data sheet's example."""
+    """The registers of a BMP280 in normal mode with the data sheet's example."""
     clock = VirtualClock()
     chip = BoschModel(clock)
     clock.sleep(1)
@@ -165,7 +165,7 @@ def test_a_bme280_on_spi_by_its_service(spi_sim: SpiSim) -> None:
 
 
 class TestWhatAPisControllerRefuses:
-    """Each refusal as drivers/i2c/busses/i2c-bcm2835.c and drivers/spi/spi-bcm2835.c have it."""
+    """The refusals of drivers/i2c/busses/i2c-bcm2835.c and drivers/spi/spi-bcm2835.c."""
 
     @pytest.fixture
     def bus(self, i2c_sim: I2cSim) -> Iterator[SMBus]:

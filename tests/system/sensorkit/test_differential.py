@@ -1,4 +1,4 @@
-"""The ecosystem's own drivers on the same models: same values, or which is wrong and why.
+"""The ecosystem's own drivers on the same models: the same values, or which are wrong and why.
 
 bench/sensors.py prints transfers and time a sample side by side.
 """
@@ -62,7 +62,7 @@ def test_bmp280_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
     expected = ours(rig)
     theirs = adafruit_bmp280.Adafruit_BMP280_I2C(BlinkaI2C(rig.adapter, rig.clock), 0x77)
     assert theirs.temperature == pytest.approx(expected["temperature"], abs=0.01)
-    # Theirs is the double form, ours the 64-bit one: 2.6 Pa apart at most by DS001 table 3.
+    # Theirs is by the double form, ours by the 64-bit one: at most 2.6 Pa apart (DS001 table 3).
     assert theirs.pressure == pytest.approx(expected["pressure"] / 100, abs=0.02)
 
 
@@ -80,7 +80,7 @@ def test_bmp280_of_pimoroni_gives_the_same_once_it_has_measured(rig: Rig, seed: 
 
 
 def test_bmp280_of_pimoroni_publishes_the_reset_value_as_its_first_sample(rig: Rig) -> None:
-    """0x80000 means not measured (DS001 4.3.6, 4.3.7); theirs makes 26 °C and 820 hPa of it."""
+    """0x80000 means not measured (DS001 4.3.6, 4.3.7); their drivers give 26 °C and 820 hPa."""
     bmp280_rig(rig, Air(10.0, 100_000.0))
     theirs = pimoroni_bmp280().BMP280(0x77, i2c_dev=ModelSMBus(rig.adapter))
     assert theirs.get_temperature() == pytest.approx(26.46, abs=0.1)
@@ -99,7 +99,7 @@ def test_tcs34725_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
     theirs = adafruit_tcs34725.TCS34725(BlinkaI2C(rig.adapter, rig.clock))
     theirs.integration_time, theirs.gain = 156.001, 4  # theirs rounds 65 cycles down otherwise
     rig.clock.sleep(1)
-    # Theirs truncates the infrared share to a whole count.
+    # Their driver truncates the infrared share to a whole count.
     assert theirs.lux == pytest.approx(expected["illuminance"], rel=5e-3, abs=0.5)
     assert theirs.color_temperature == pytest.approx(expected["color_temperature"], rel=1e-2)
 
@@ -115,7 +115,7 @@ def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
     theirs = adafruit_ads1015.ADS1015(BlinkaI2C(rig.adapter, rig.clock), gain=1)
     for pin in range(4):
         volts = AnalogIn(theirs, pin).voltage
-        # Theirs divides by 2047; the scale is 2048 counts (SBAS473 section 8.4.2).
+        # Their driver divides by 2047; the scale is 2048 counts (SBAS473 section 8.4.2).
         assert volts * 2047 / 2048 == pytest.approx(expected[f"voltage_{pin}"], abs=0.0021)
 
 

@@ -14,7 +14,7 @@ from tests.system.conftest import PIIMAGE
 
 @pytest.fixture(scope="module")
 def cases(project_folder: Path, piimage_store: Path) -> dict[str, str]:
-    """What `piimage test` says of each service and check: nothing, or why it failed."""
+    """The failure of each service and check of `piimage test`; empty if it passed."""
     results = project_folder / "sensors.xml"
     done = subprocess.run(
         [PIIMAGE, "test", project_folder / "examples" / "sensors.yml", "--junit", results],

@@ -59,7 +59,7 @@ def _chromium(folder: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("name", ["bmp280", "envirophat"])
 def test_memory_and_processor_stay_small(name: str, serve: Serve) -> None:
     """Under 30 MB resident and under 1 % of a core at one sample a second, with every output."""
-    # Nobody answers at the broker's address: the outputs are loaded and trying.
+    # No broker answers at the address: the outputs are loaded and try to connect.
     service = serve(name, MQTT_HOST="127.0.0.1", MQTT_PORT="1")
     for path in ("/metrics", "/", "/api/history"):
         assert service.get(path)[0] == 200

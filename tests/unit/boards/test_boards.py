@@ -33,7 +33,7 @@ def data_of(name: str) -> dict[str, Any]:
     return loaded
 
 
-def test_the_shipped_boards_are_all_there() -> None:
+def test_all_shipped_boards_are_listed() -> None:
     assert board_names() == SHIPPED
 
 
@@ -53,7 +53,7 @@ def test_every_overlay_of_a_board_compiles(name: str, runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("name", ["pi3", "pi4", "pi5", "zero2w"])
-def test_the_headers_buses_and_the_card_have_the_same_numbers_on_every_pi(name: str) -> None:
+def test_the_buses_of_the_header_and_the_card_have_the_same_numbers_on_every_pi(name: str) -> None:
     sources = overlay_sources(load_board(name))
     applied = [source for n, source in sources.items() if n in load_board(name).overlays.always]
     text = "".join(source.read_text() for source in applied)
@@ -61,7 +61,7 @@ def test_the_headers_buses_and_the_card_have_the_same_numbers_on_every_pi(name: 
 
 
 @pytest.mark.parametrize("name", ["pi3", "pi4", "zero2w"])
-def test_every_fitting_of_an_emulator_compiles(name: str, runner: Runner) -> None:
+def test_every_overlay_for_an_emulator_compiles(name: str, runner: Runner) -> None:
     emulator = load_board(name).emulator
     assert emulator is not None
     for fit in emulator.fit:
@@ -69,20 +69,20 @@ def test_every_fitting_of_an_emulator_compiles(name: str, runner: Runner) -> Non
         assert devicetree.is_blob(devicetree.compile_overlay(runner, source))
 
 
-def test_only_the_pi_5_takes_the_backports_kernel() -> None:
+def test_only_the_pi_5_uses_the_backports_kernel() -> None:
     suites = {name: load_board(name).kernel.suite for name in SHIPPED}
     assert {name for name, suite in suites.items() if suite == "trixie-backports"} == {"pi5"}
 
 
-def test_boards_that_choose_a_partition_have_four_and_the_others_two() -> None:
-    data = {name: load_board(name).layout.data for name in SHIPPED}
-    assert data == {"pi3": 2, "zero2w": 2, "pi4": 4, "pi5": 4, "qemu-virt": 4}
+def test_boards_that_select_a_partition_have_four_partitions_and_the_others_two() -> None:
+    numbers = {name: load_board(name).layout.data for name in SHIPPED}
+    assert numbers == {"pi3": 2, "zero2w": 2, "pi4": 4, "pi5": 4, "qemu-virt": 4}
 
 
-def test_a_folder_of_ones_own_comes_before_the_shipped_boards(tmp_path: Path) -> None:
-    mine = data_of("pi4") | {"title": "My Pi"}
-    (tmp_path / "pi4.yml").write_text(yaml.safe_dump(mine))
-    (tmp_path / "mine.yml").write_text(yaml.safe_dump(mine))
+def test_a_folder_of_the_user_comes_before_the_shipped_boards(tmp_path: Path) -> None:
+    data = data_of("pi4") | {"title": "My Pi"}
+    (tmp_path / "pi4.yml").write_text(yaml.safe_dump(data))
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(data))
     assert load_board("pi4", [tmp_path]).title == "My Pi"
     assert "mine" in board_names([tmp_path])
     assert load_board("pi3", [tmp_path, tmp_path / "absent"]).name == "pi3"
@@ -100,7 +100,7 @@ def test_an_unknown_board_is_refused_with_the_known_ones(name: str) -> None:
 @pytest.mark.parametrize(
     "text", [b"a: [", b"\xff\xfe\x00", b"? [a]\n: {b}\n- c", b"x: !!python/none 1", b"[" * 1500]
 )
-def test_a_file_that_is_no_yaml_is_refused(text: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_refused(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_bytes(text)
     with pytest.raises(PiimageError) as caught:
         load_board("bad", [tmp_path])
@@ -120,21 +120,29 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("a word with a blank", {"cmdline": ["a b"]}, "cmdline.0"),
     ("a line with a line feed", {"config": ["a=1\nb=2"]}, "config.0"),
     ("an unknown layout", {"layout.kind": "gpt"}, "layout"),
-    ("firmware that nobody knows", {"firmware.chain": "bcm2835"}, "firmware.chain"),
+    ("an unknown boot chain", {"firmware.chain": "bcm2835"}, "firmware.chain"),
     ("an empty slot", {"layout.slot_mib": 0}, "slot_mib"),
-    ("an overlay that is not there", {"overlays.always": ["nonesuch"]}, "nonesuch"),
-    ("limits upside down", {"emulator.cpus": {"default": 1, "least": 2, "most": 4}}, "least"),
+    ("an unknown overlay", {"overlays.always": ["nonesuch"]}, "nonesuch"),
+    (
+        "limits in the wrong order",
+        {"emulator.cpus": {"default": 1, "least": 2, "most": 4}},
+        "least",
+    ),
     ("an option for QEMU", {"emulator.machine": "virt -hda /dev/sda"}, "emulator.machine"),
-    ("a function of an overlay that is not there", {"functions.i2c.overlays": ["i3c"]}, "i3c"),
-    ("a function without a model", {"functions.usb.absent_on": ["A Pi"]}, r"functions\.usb.*A Pi"),
-    ("a console that no word names", {"console": "ttyS0"}, "last console="),
+    ("a function of an unknown overlay", {"functions.i2c.overlays": ["i3c"]}, "i3c"),
+    (
+        "a function of an unknown model",
+        {"functions.usb.absent_on": ["A Pi"]},
+        r"functions\.usb.*A Pi",
+    ),
+    ("a console that is not in cmdline", {"console": "ttyS0"}, "last console="),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
 
 
 @pytest.mark.provokes("boards.unreadable")
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
-def test_what_is_no_file_is_refused_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.yml"
     match kind:
         case "pipe":
@@ -152,16 +160,16 @@ def test_what_is_no_file_is_refused_and_not_waited_for(kind: str, tmp_path: Path
 
 
 @pytest.mark.provokes("boards.invalid")
-@pytest.mark.parametrize(("_why", "change", "said"), BAD, ids=[bad[0] for bad in BAD])
-def test_a_contradictory_board_is_refused(_why: str, change: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("_fault", "change", "message"), BAD, ids=[bad[0] for bad in BAD])
+def test_an_invalid_board_is_refused(_fault: str, change: dict[str, Any], message: str) -> None:
     data = copy.deepcopy(data_of("pi4"))
-    for key, value in change.items():
-        *folders, last = key.split(".")
-        place = data
-        for folder in folders:
-            place = place[folder]
-        place[last] = value
-    with pytest.raises(PiimageError, match=said) as caught:
+    for path, value in change.items():
+        *keys, last = path.split(".")
+        mapping = data
+        for key in keys:
+            mapping = mapping[key]
+        mapping[last] = value
+    with pytest.raises(PiimageError, match=message) as caught:
         parse_board("pi4", data, origin="pi4.yml")
     assert caught.value.code == "boards.invalid"
     assert caught.value.exit_code == 2
@@ -198,23 +206,23 @@ def written(folder: Path, name: str, data: dict[str, Any]) -> Path:
     return path
 
 
-def test_boards_are_looked_for_beside_the_files_then_where_the_variable_says(
+def test_boards_are_searched_beside_the_files_then_in_the_folders_of_the_variable(
     tmp_path: Path,
 ) -> None:
     files = [tmp_path / "a/one.yml", tmp_path / "b/two.yml"]
-    named = f"{tmp_path / 'x'}:{tmp_path / 'y'}::"
-    assert search_path(files, {"PIIMAGE_BOARDS": named}) == (
+    listed = f"{tmp_path / 'x'}:{tmp_path / 'y'}::"
+    assert search_path(files, {"PIIMAGE_BOARDS": listed}) == (
         tmp_path / "b/boards", tmp_path / "a/boards", tmp_path / "x", tmp_path / "y",
     )  # fmt: skip
     assert search_path([], {}) == ()
     for place in ("b/boards", "x"):
         written(tmp_path / place, "shed", data_of("pi4") | {"title": place})
-    search = search_path(files, {"PIIMAGE_BOARDS": named})
+    search = search_path(files, {"PIIMAGE_BOARDS": listed})
     assert load_board("shed", search).title == "b/boards"
     assert load_board("shed", search[1:]).title == "x"
 
 
-def test_a_boards_overlays_may_lie_beside_it_and_come_before_the_shipped(tmp_path: Path) -> None:
+def test_overlays_beside_a_board_come_before_the_shipped_overlays(tmp_path: Path) -> None:
     data = data_of("pi4")
     data["overlays"] = {"folders": ["bcm283x", "bcm2711", "mine"], "always": ["led"]}
     written(tmp_path, "shed", data)
@@ -224,14 +232,14 @@ def test_a_boards_overlays_may_lie_beside_it_and_come_before_the_shipped(tmp_pat
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("/dts-v1/;\n/plugin/;\n")
     shipped = overlay_sources(load_board("pi4"))
-    found = overlay_sources(load_board("shed", [tmp_path / "absent", tmp_path]))
-    assert found["led"] == own
-    assert found["i2c1"] == changed
-    assert found["disable-bt"] == shipped["disable-bt"]
-    assert list(found) == sorted(found)
+    sources = overlay_sources(load_board("shed", [tmp_path / "absent", tmp_path]))
+    assert sources["led"] == own
+    assert sources["i2c1"] == changed
+    assert sources["disable-bt"] == shipped["disable-bt"]
+    assert list(sources) == sorted(sources)
 
 
-def test_an_overlay_for_the_emulator_may_lie_beside_a_board(tmp_path: Path) -> None:
+def test_an_overlay_for_the_emulator_may_be_beside_a_board(tmp_path: Path) -> None:
     data = data_of("pi4")
     data["emulator"]["fit"] = ["raspi4b", "mine"]
     written(tmp_path, "shed", data)
@@ -252,10 +260,10 @@ def test_each_fault_of_a_boards_file_has_its_line_and_column(tmp_path: Path) -> 
     lines = text.splitlines()
     with pytest.raises(PiimageError) as caught:
         load_board("shed", [tmp_path])
-    said = str(caught.value)
+    message = str(caught.value)
     for key in ("  machine: a b", "  slot_mib: 0", "colour: red"):
         column = len(key) - len(key.lstrip()) + 1
-        assert f"{path}:{lines.index(key) + 1}:{column}: " in said, key
+        assert f"{path}:{lines.index(key) + 1}:{column}: " in message, key
 
 
 @pytest.mark.provokes("boards.invalid")
@@ -267,7 +275,7 @@ def test_a_contradiction_in_a_boards_file_has_its_line_and_column(tmp_path: Path
 
 
 @pytest.mark.provokes("boards.unreadable")
-def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_a_yaml_error_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "shed.yml").write_text("title: x\nmodels: [\n")
     with pytest.raises(PiimageError, match=r"shed\.yml:3:1: ") as caught:
         load_board("shed", [tmp_path])
@@ -275,7 +283,7 @@ def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "folders"])
-def test_what_the_files_place_decides_is_no_key_of_it(key: str) -> None:
+def test_name_and_folders_are_not_keys_of_the_file(key: str) -> None:
     with pytest.raises(PiimageError, match=key) as caught:
         parse_board("shed", data_of("pi4") | {key: "x"}, origin="shed.yml")
     assert caught.value.code == "boards.invalid"

@@ -22,9 +22,8 @@ def maps(draw: st.DrawFn) -> bmap.BlockMap:
 
 
 @given(maps())
-def test_a_map_reads_back_as_it_was_written(block_map: bmap.BlockMap) -> None:
-    read = bmap.decode(bmap.encode(block_map), "x.bmap")
-    assert read == block_map
+def test_decode_reverses_encode(block_map: bmap.BlockMap) -> None:
+    assert bmap.decode(bmap.encode(block_map), "x.bmap") == block_map
 
 
 def good() -> bytes:
@@ -32,7 +31,7 @@ def good() -> bytes:
 
 
 def signed(text: bytes) -> bytes:
-    """Give an altered map the checksum that it then should have."""
+    """Return the altered map `text` with a valid checksum."""
     import hashlib
     import re
 
@@ -43,14 +42,14 @@ def signed(text: bytes) -> bytes:
 
 @pytest.mark.provokes("card.bad-bmap")
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason"),
     [
-        (b'version="2.0"', b'version="1.4"', "version 1.4"),
+        (b'version="2.0"', b'version="1.4"', "version is 1.4"),
         (b"> sha256 <", b"> md5 <", "md5"),
         (b"0-1", b"1-0", "outside"),
         (b"0-1", b"0-999999", "outside"),
-        (b"0-1", b"-3", "is none"),
-        (b"Count> 2", b"Count> 3", "as many blocks"),
+        (b"0-1", b"-3", "'-3' is invalid"),
+        (b"Count> 2", b"Count> 3", "stated number of blocks"),
         (b"<BlockSize> 4096", b"<BlockSize> 0", "blocks of 0"),
         (b"<BlockSize> 4096", b"<BlockSize> -1", "BlockSize"),
         (b"<ImageSize> ", b"<Image> ", "mismatched tag"),
@@ -58,13 +57,13 @@ def signed(text: bytes) -> bytes:
         (b'chksum="', b'chksum="z', "checksum of its range"),
         (b"</bmap>", b"", "no element found"),
         (b"<bmap ", b'<!DOCTYPE a [<!ENTITY b "c">]>\n<bmap ', "document type"),
-        (b"<BlockMap>", b"<BlockMap>" + b"x" * 5000, "text where a number"),
+        (b"<BlockMap>", b"<BlockMap>" + b"x" * 5000, "text in the place of a number"),
     ],
 )
-def test_a_map_that_contradicts_itself_is_refused(old: bytes, new: bytes, why: str) -> None:
+def test_a_map_that_contradicts_itself_is_refused(old: bytes, new: bytes, reason: str) -> None:
     data = good()
     assert old in data
-    with pytest.raises(PiimageError, match=why) as caught:
+    with pytest.raises(PiimageError, match=reason) as caught:
         bmap.decode(signed(data.replace(old, new, 1)), "x.bmap")
     assert caught.value.place == "x.bmap"
 

@@ -35,7 +35,7 @@ FILES = {
 }
 
 
-def test_it_holds_what_was_put_in_with_owners_and_modes(tmp_path: Path) -> None:
+def test_the_volume_has_its_files_with_owners_and_modes(tmp_path: Path) -> None:
     image, _ = written(data(FILES), tmp_path)
     checked(image)
     assert content(image, "/piimage/provision/hostname") == b"greenhouse\n"
@@ -50,28 +50,28 @@ def test_it_holds_what_was_put_in_with_owners_and_modes(tmp_path: Path) -> None:
 def test_the_same_files_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    first, _ = written(data(FILES), tmp_path / "one")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    first, _ = written(data(FILES), tmp_path / "first")
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     monkeypatch.setenv("E2FSPROGS_FAKE_TIME", "1")
     monkeypatch.setenv("MKE2FS_CONFIG", "/nonexistent")
     old = os.umask(0o077)
     try:
-        second, _ = written(data(dict(reversed(FILES.items()))), tmp_path / "two")
+        second, _ = written(data(dict(reversed(FILES.items()))), tmp_path / "second")
     finally:
         os.umask(old)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_only_its_extents_make_it_whole_on_a_used_card(tmp_path: Path) -> None:
+def test_the_extents_alone_give_a_healthy_volume_on_a_used_card(tmp_path: Path) -> None:
     image, extents = written(data(FILES), tmp_path)
     card = tmp_path / "card"
     card.write_bytes(flashed(image, extents))
     checked(card)
     assert content(card, "/piimage/provision/hostname") == b"greenhouse\n"
     assert total(extents) < 7 * MIB
-    # The journal is there as zeros: blocks of an old one would be replayed after a crash.
+    # The journal is zeroed: blocks of an old journal would be replayed after a crash.
     journal = tool("debugfs", "-R", "cat <8>", card).encode("utf-8", "surrogateescape")
     assert b"\xa5\x5a" not in journal
 
@@ -95,7 +95,7 @@ def test_the_image_stays_sparse(tmp_path: Path) -> None:
     assert image.stat().st_blocks * 512 < 8 * MIB
 
 
-def test_files_are_put_over_what_is_there(tmp_path: Path) -> None:
+def test_put_files_replaces_files(tmp_path: Path) -> None:
     image, _ = written(data(FILES), tmp_path)
     put_files(
         Runner(),
@@ -113,22 +113,22 @@ def test_files_are_put_over_what_is_there(tmp_path: Path) -> None:
     assert "Mode:  0750" in tool("debugfs", "-R", "stat /piimage/secret", image)
 
 
-def test_it_says_which_paths_are_there(tmp_path: Path) -> None:
+def test_existing_returns_the_present_paths(tmp_path: Path) -> None:
     image, _ = written(data(FILES), tmp_path)
-    paths = ["state", "state/owned", "state/other", "nothing/here"]
+    paths = ["state", "state/owned", "state/other", "missing/path"]
     assert existing(Runner(), image, 0, paths) == {"state", "state/owned"}
 
 
 @pytest.mark.provokes("card.data-full")
 def test_files_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PiimageError, match="did not take the files"):
+    with pytest.raises(PiimageError, match="cannot be written to the data partition"):
         written(data({"big": DataFile(bytes(range(256)) * 4096 * 60)}, 16 * MIB), tmp_path)
 
 
 @pytest.mark.provokes("card.bad-name")
 @pytest.mark.parametrize("path", ["/abs", "a b", "a/../b", "", 'q"', "line\nbreak", "a//b", "ü"])
-def test_a_path_that_could_be_taken_for_a_command_is_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(InputError, match="takes no file named"):
+def test_a_path_that_debugfs_could_misread_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match="cannot be named"):
         written(data({path: DataFile(b"")}), tmp_path)
 
 
@@ -139,14 +139,14 @@ def test_a_data_partition_that_is_too_small_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.provokes("card.no-data")
-def test_a_partition_without_a_file_system_is_told(tmp_path: Path) -> None:
+def test_a_partition_without_a_file_system_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(bytes(16 * MIB))
     with pytest.raises(PiimageError, match="no healthy ext4"):
         put_files(Runner(), image, OFFSET, {"a": DataFile(b"")})
 
 
-def test_what_it_uses_is_what_dumpe2fs_does_not_call_free(tmp_path: Path) -> None:
+def test_used_blocks_are_all_but_the_free_blocks_of_dumpe2fs(tmp_path: Path) -> None:
     image, extents = written(data(FILES), tmp_path)
     free = int(tool("dumpe2fs", "-h", image).split("Free blocks:")[1].split()[0])
     assert used(Runner(), image) == extents

@@ -31,7 +31,7 @@ def test_union_covers_the_same_blocks_once(extents: list[Extent], block: int) ->
 
 
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(1, 30))
-def test_pieces_make_up_the_extent(start: int, size: int, piece: int) -> None:
+def test_pieces_cover_the_extent(start: int, size: int, piece: int) -> None:
     extent = Extent(start, start + size)
     pieces = list(extent.pieces(piece))
     assert b"".join(bytes(p.size) for p in pieces) == bytes(size)

@@ -32,7 +32,7 @@ def listing(image: Path) -> list[str]:
     return tool("mdir", "-i", image, "-/", "-b", "::").split()
 
 
-def test_it_holds_what_was_put_in(tmp_path: Path) -> None:
+def test_the_volume_has_its_files(tmp_path: Path) -> None:
     layer = tmp_path / "stored-under-another-name"
     layer.write_bytes(os.urandom(3 * MIB + 17))
     files: dict[str, Path | bytes] = {
@@ -47,9 +47,9 @@ def test_it_holds_what_was_put_in(tmp_path: Path) -> None:
     tool("fsck.vfat", "-n", image)
     for path, content in files.items():
         expected = content if isinstance(content, bytes) else content.read_bytes()
-        got = tmp_path / "got"
-        tool("mcopy", "-n", "-o", "-i", image, f"::{path}", got)
-        assert got.read_bytes() == expected
+        copy = tmp_path / "copy"
+        tool("mcopy", "-n", "-o", "-i", image, f"::{path}", copy)
+        assert copy.read_bytes() == expected
     assert {line.removeprefix("::/") for line in listing(image)} == {
         *files,
         "layers/",
@@ -61,32 +61,32 @@ def test_it_holds_what_was_put_in(tmp_path: Path) -> None:
     assert "1234-ABCD" in tool("mdir", "-i", image, "::")
 
 
-def test_the_same_files_give_the_same_bytes_wherever_and_whenever(
+def test_the_same_files_give_the_same_bytes_in_any_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one(folder: Path, names: list[str]) -> bytes:
+    def volume_of(folder: Path, names: list[str]) -> bytes:
         folder.mkdir()
         layer = folder / "layer"
         layer.write_bytes(b"layer" * 9999)
         os.utime(layer, (len(names), len(names)))
-        every = {"b.txt": b"b", "a.txt": b"a", LAYER: layer, "overlays/z.dtbo": b"z"}
-        return written(slot({name: every[name] for name in names}), folder)[0].read_bytes()
+        files = {"b.txt": b"b", "a.txt": b"a", LAYER: layer, "overlays/z.dtbo": b"z"}
+        return written(slot({name: files[name] for name in names}), folder)[0].read_bytes()
 
     order = ["b.txt", "a.txt", LAYER, "overlays/z.dtbo"]
-    first = one(tmp_path / "one", order)
+    first = volume_of(tmp_path / "first", order)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".mtoolsrc").write_text("mtools_lower_case=1\nMTOOLS_NO_VFAT=1\n")
     old = os.umask(0o077)
     try:
-        assert one(tmp_path / "two", order[::-1]) == first
+        assert volume_of(tmp_path / "second", order[::-1]) == first
     finally:
         os.umask(old)
 
 
-def test_the_measures_of_a_boot_sector() -> None:
-    """fatgen103, "Boot Sector and BPB" and "FAT type determination", by hand.
+def test_the_layout_is_read_from_the_boot_sector() -> None:
+    """fatgen103, "Boot Sector and BPB" and "FAT type determination", computed by hand.
 
     512 roots of 32 bytes are 32 sectors: 40000 - 4 - 2 * 40 - 32 sectors by four are 9971 clusters.
     """
@@ -105,8 +105,8 @@ def test_the_measures_of_a_boot_sector() -> None:
 
 
 @pytest.mark.parametrize(("names", "clusters"), [(0, 1), (7, 1), (8, 2), (15, 2), (16, 3)])
-def test_how_many_clusters_a_folder_takes(names: int, clusters: int) -> None:
-    """Of 32 bytes each: `.`, `..`, and two for a name of up to 13 letters; 16 in 512 bytes."""
+def test_the_number_of_clusters_of_a_folder(names: int, clusters: int) -> None:
+    """Entries of 32 bytes: `.`, `..`, and two for each name up to 13 letters; 16 in 512 bytes."""
     assert clusters_of_folder(["config.txt"] * names, 512) == clusters
 
 
@@ -118,7 +118,7 @@ def test_a_small_selector_is_a_fat16(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "bits"), [(16, 16), (64, 32)])
-def test_only_its_extents_make_it_whole_on_a_used_card(
+def test_the_extents_alone_give_a_healthy_volume_on_a_used_card(
     tmp_path: Path, size: int, bits: int
 ) -> None:
     files: dict[str, Path | bytes] = {f"d{n % 7}/f{n}": os.urandom(n * 997) for n in range(60)}
@@ -128,35 +128,35 @@ def test_only_its_extents_make_it_whole_on_a_used_card(
     card.write_bytes(flashed(image, extents))
     tool("fsck.vfat", "-n", card)
     for path, content in files.items():
-        got = tmp_path / "got"
-        tool("mcopy", "-n", "-o", "-i", card, f"::{path}", got)
-        assert got.read_bytes() == content
+        copy = tmp_path / "copy"
+        tool("mcopy", "-n", "-o", "-i", card, f"::{path}", copy)
+        assert copy.read_bytes() == content
     used = sum(len(content) for content in files.values() if isinstance(content, bytes))
     assert total(extents) < used + 2 * MIB
 
 
 @pytest.mark.provokes("card.slot-full")
-def test_a_full_slot_says_what_is_needed_before_writing(tmp_path: Path) -> None:
+def test_a_full_slot_is_refused_before_writing_with_the_needed_size(tmp_path: Path) -> None:
     layer = tmp_path / "layer"
     with layer.open("wb") as file:
         file.truncate(41 * MIB)
     with pytest.raises(PiimageError) as caught:
         written(slot({LAYER: layer}), tmp_path)
     assert str(caught.value) == (
-        "slot A needs 41.0 MiB for its files, and 40 MiB are there; "
-        "enlarge it to 50 MiB or more, or take something out"
+        "slot A needs 41.0 MiB for its files, but has only 40 MiB; "
+        "enlarge it to 50 MiB or more, or remove files from it"
     )
 
 
-def test_a_slot_takes_all_the_files_that_it_was_said_to_have_room_for(tmp_path: Path) -> None:
+def test_a_slot_can_be_filled_completely(tmp_path: Path) -> None:
     probe, _ = written(slot({}), tmp_path)
     layout = Layout.read(probe.read_bytes()[:512])
-    room = (layout.clusters - 2) * layout.cluster  # two go to the root and the folder
-    image, extents = written(slot({"layers/x": bytes(room)}), tmp_path)
+    space = (layout.clusters - 2) * layout.cluster  # the root and the folder need two
+    image, extents = written(slot({"layers/x": bytes(space)}), tmp_path)
     tool("fsck.vfat", "-n", image)
     assert total(extents) == layout.data_at + layout.clusters * layout.cluster
     with pytest.raises(PiimageError, match="slot A needs"):
-        written(slot({"layers/x": bytes(room + 1)}), tmp_path)
+        written(slot({"layers/x": bytes(space + 1)}), tmp_path)
 
 
 @pytest.mark.provokes("card.bad-name")
@@ -182,7 +182,7 @@ def test_a_name_that_a_fat_cannot_hold_is_refused(tmp_path: Path, path: str) -> 
         written(slot({path: b""}), tmp_path)
 
 
-def test_all_bad_names_are_told_at_once(tmp_path: Path) -> None:
+def test_all_bad_names_are_reported_at_once(tmp_path: Path) -> None:
     files: dict[str, Path | bytes] = {
         "a:": b"",
         "b:": b"",
@@ -193,13 +193,13 @@ def test_all_bad_names_are_told_at_once(tmp_path: Path) -> None:
     }
     with pytest.raises(ErrorGroup) as caught:
         written(slot(files), tmp_path)
-    said = str(caught.value)
+    message = str(caught.value)
     assert len(caught.value.errors) == 4
-    assert "cannot tell it from 'X'" in said
-    assert "a file cannot be a folder too" in said
+    assert "does not distinguish it from 'X'" in message
+    assert "one of its parents is a file" in message
 
 
-def test_a_label_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_label_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 to 11"):
         written(FatVolume("slot A", "TWELVELETTERS", 1, 40 * MIB), tmp_path)
 
@@ -212,9 +212,7 @@ def test_a_size_that_no_fat_has_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [16, 32])
 @pytest.mark.parametrize("size", [4, 8, 40, 64, 256, 260, 300, 512, 1024, 2047, 16384])
-def test_every_size_that_it_offers_is_one_that_fsck_takes(
-    tmp_path: Path, size: int, bits: int
-) -> None:
+def test_fsck_accepts_every_supported_size(tmp_path: Path, size: int, bits: int) -> None:
     if sectors_per_cluster(size * MIB, bits) is None:
         assert (bits == 32 and size < 40) or (bits == 16 and size >= 2047)
         return
@@ -228,7 +226,7 @@ def test_every_size_that_it_offers_is_one_that_fsck_takes(
 
 
 @given(st.text(min_size=1, max_size=255))
-def test_a_long_name_takes_an_entry_for_thirteen_units(name: str) -> None:
+def test_a_long_name_needs_an_entry_for_thirteen_units(name: str) -> None:
     units = len(name.encode("utf-16-le", "surrogatepass")) // 2
     assert (entries_of(name) - 2) * 13 < units <= (entries_of(name) - 1) * 13
 
@@ -238,7 +236,7 @@ PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
 
 @settings(max_examples=50)
 @given(st.sets(PATHS))
-def test_folders_come_before_what_is_in_them(paths: set[str]) -> None:
+def test_folders_come_before_their_subfolders(paths: set[str]) -> None:
     folders = by_folder(dict.fromkeys(paths, b""))
     assert {f"{d}/{n}".removeprefix("./") for d, names in folders.items() for n in names} == paths
     order = list(folders)
@@ -247,7 +245,7 @@ def test_folders_come_before_what_is_in_them(paths: set[str]) -> None:
         assert order.index(parent) < order.index(folder)
 
 
-def test_a_volume_at_an_offset_says_so_in_its_boot_sector(tmp_path: Path) -> None:
+def test_the_boot_sector_has_the_offset_of_the_volume(tmp_path: Path) -> None:
     image, _ = written(slot({}), tmp_path)
     assert int.from_bytes(image.read_bytes()[28:32], "little") == OFFSET // 512
 
@@ -269,8 +267,8 @@ def test_files_have_the_one_time_stamp(tmp_path: Path) -> None:
 def test_a_file_of_one_byte_less_than_4_gib_is_the_largest(tmp_path: Path) -> None:
     """Its size is a number of 32 bits (fatgen103, DIR_FileSize)."""
     layer = tmp_path / "layer"
-    for size, why in ((4_294_967_295, "slot A needs"), (4_294_967_296, "less than 4 GiB")):
+    for size, message in ((4_294_967_295, "slot A needs"), (4_294_967_296, "smaller than 4 GiB")):
         with layer.open("wb") as file:
             file.truncate(size)
-        with pytest.raises(PiimageError, match=why):
+        with pytest.raises(PiimageError, match=message):
             written(slot({"layer": layer}), tmp_path)

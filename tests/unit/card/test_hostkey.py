@@ -1,4 +1,4 @@
-"""Host keys for cards, held against OpenSSH's and dropbear's own tools."""
+"""Host keys for cards, compared with OpenSSH's and dropbear's own tools."""
 
 from __future__ import annotations
 
@@ -18,32 +18,30 @@ from piimage.errors import InputError
 from piimage.run import Runner
 
 
-def test_a_key_that_was_made_is_read_and_nobody_else_may(tmp_path: Path, runner: Runner) -> None:
+def test_a_new_key_is_private_and_can_be_read(tmp_path: Path, runner: Runner) -> None:
     path = tmp_path / "secrets" / "host"
     make_host_key(path, runner)
     assert path.stat().st_mode & 0o777 == 0o600
-    found = read_host_key(path)
-    assert path.with_suffix(".pub").read_text().startswith(found.public + " ")
-    assert "private" not in repr(found)
+    key = read_host_key(path)
+    assert path.with_suffix(".pub").read_text().startswith(key.public + " ")
+    assert "private" not in repr(key)
 
 
-def test_dropbears_form_is_the_seed_and_the_public_key(tmp_path: Path, runner: Runner) -> None:
+def test_dropbears_file_has_the_seed_and_the_public_key(tmp_path: Path, runner: Runner) -> None:
     path = tmp_path / "host"
     make_host_key(path, runner)
-    found = read_host_key(path)
-    assert found.private[:15] == struct.pack(">I", 11) + b"ssh-ed25519"
-    assert found.private[15:19] == struct.pack(">I", 64)
-    assert len(found.private) == 83
-    # The public half, as the other file has it.
-    import base64
-
-    assert base64.b64decode(found.public.split()[1]).endswith(found.private[-32:])
+    key = read_host_key(path)
+    assert key.private[:15] == struct.pack(">I", 11) + b"ssh-ed25519"
+    assert key.private[15:19] == struct.pack(">I", 64)
+    assert len(key.private) == 83
+    # The public half is that of the other file.
+    assert base64.b64decode(key.public.split()[1]).endswith(key.private[-32:])
     if (tool := shutil.which("dropbearkey")) is not None:
-        (tmp_path / "dropbear").write_bytes(found.private)
-        said = subprocess.run(
+        (tmp_path / "dropbear").write_bytes(key.private)
+        done = subprocess.run(
             [tool, "-y", "-f", tmp_path / "dropbear"], capture_output=True, check=True
         )
-        assert found.public in said.stdout.decode()
+        assert key.public in done.stdout.decode()
 
 
 @pytest.mark.provokes("card.bad-host-key")
@@ -51,7 +49,7 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path, runner: Runner) -> Non
     kinds = {"rsa": ["-t", "rsa", "-N", ""], "locked": ["-t", "ed25519", "-N", "secret"]}
     for name, words in kinds.items():
         runner.run(["ssh-keygen", "-q", *words, "-f", tmp_path / name])
-        with pytest.raises(InputError, match="no ed25519 key without a passphrase"):
+        with pytest.raises(InputError, match="not an ed25519 key without a passphrase"):
             read_host_key(tmp_path / name)
 
 
@@ -60,7 +58,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, runner: Runner) -
     path = tmp_path / "host"
     make_host_key(path, runner)
     path.chmod(0o644)
-    with pytest.raises(InputError, match="others may read it"):
+    with pytest.raises(InputError, match="other users can read it"):
         read_host_key(path)
 
 
@@ -78,7 +76,7 @@ def _key(
     own: bytes = b"p" * 32,
     both: bytes = b"s" * 32 + b"p" * 32,
 ) -> str:
-    """A key file as OpenSSH's PROTOCOL.key describes it."""
+    """Return a key file by OpenSSH's PROTOCOL.key."""
     public = _packed(kind, own)
     private = struct.pack(">II", *checks) + public + _packed(both, b"comment")
     head = b"openssh-key-v1\0" + _packed(cipher, kdf, b"") + struct.pack(">I", count)
@@ -86,7 +84,7 @@ def _key(
     return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n"
 
 
-def test_a_key_as_the_protocol_describes_it_is_read() -> None:
+def test_a_key_by_the_protocol_is_read() -> None:
     head = struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 64)
     assert _parsed(_key()).private == head + b"s" * 32 + b"p" * 32
 
@@ -104,14 +102,13 @@ def test_a_key_as_the_protocol_describes_it_is_read() -> None:
         {"both": b"s" * 32 + b"q" * 32},
     ],
 )
-def test_a_key_with_one_part_that_is_wrong_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_key_with_one_wrong_part_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^$"):
         _parsed(_key(**wrong))
 
 
 @given(st.binary(max_size=200))
-def test_what_is_no_key_is_refused_without_a_traceback(data: bytes) -> None:
-    import base64
+def test_any_bytes_are_refused_without_a_traceback(data: bytes) -> None:
     import binascii
 
     for text in (data.decode("latin-1"), base64.b64encode(b"openssh-key-v1\0" + data).decode()):

@@ -44,15 +44,15 @@ def card(tmp_path: Path) -> Card:
 def parts(image: Path, folder: Path) -> list[Path]:
     data = image.read_bytes()
     table = partitions.decode(data[:512], len(data), "x")
-    found = []
+    paths = []
     for number, partition in table.partitions.items():
-        found.append(folder / f"p{number}")
-        found[-1].write_bytes(data[partition.start : partition.end])
-    return found
+        paths.append(folder / f"p{number}")
+        paths[-1].write_bytes(data[partition.start : partition.end])
+    return paths
 
 
 def healthy(image: Path, folder: Path) -> None:
-    """What independent tools say of a card."""
+    """Check a card with independent tools."""
     assert "No errors detected" in tool("sfdisk", "--verify", image)
     selector, slot, empty, data = parts(image, folder)
     for fat in (selector, slot, empty):
@@ -76,7 +76,7 @@ def test_the_map_makes_a_used_medium_a_healthy_card(card: Card, tmp_path: Path) 
         medium[mapped.extent.start : mapped.extent.end] = piece
     (tmp_path / "medium").write_bytes(medium)
     healthy(tmp_path / "medium", tmp_path)
-    assert medium[512:MIB].count(0) == MIB - 512  # no old GPT or boot code stays behind
+    assert medium[512:MIB].count(0) == MIB - 512  # no old GPT or boot code remains
 
 
 def test_every_byte_that_is_not_zero_is_mapped(card: Card) -> None:
@@ -86,7 +86,7 @@ def test_every_byte_that_is_not_zero_is_mapped(card: Card) -> None:
     assert image.count(0) == len(image)
 
 
-def test_bmaptool_takes_the_map(card: Card, tmp_path: Path) -> None:
+def test_bmaptool_accepts_the_map(card: Card, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     tool("bmaptool", "copy", "--bmap", card.map_file, card.image, copy)
     assert copy.read_bytes() == card.image.read_bytes()
@@ -96,13 +96,13 @@ def test_bmaptool_takes_the_map(card: Card, tmp_path: Path) -> None:
         tool("bmaptool", "copy", "--bmap", card.map_file, tmp_path / "damaged.img", copy)
 
 
-def test_a_map_by_bmaptool_reads_as_ours(card: Card, tmp_path: Path) -> None:
+def test_a_map_of_bmaptool_can_be_read(card: Card, tmp_path: Path) -> None:
     tool("bmaptool", "create", "-o", tmp_path / "foreign.bmap", card.image)
     foreign = bmap.decode((tmp_path / "foreign.bmap").read_bytes(), "x")
     assert foreign.image_size == card.map.image_size
 
 
-def test_two_cards_of_one_plan_are_the_same_bytes(
+def test_two_cards_of_one_plan_have_the_same_bytes(
     card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "America/St_Johns")
@@ -118,21 +118,21 @@ def test_two_cards_of_one_plan_are_the_same_bytes(
     assert again.image.stat().st_mode == card.image.stat().st_mode
 
 
-def test_the_disk_has_the_id_that_was_asked_for(card: Card) -> None:
+def test_the_disk_has_the_id_of_the_plan(card: Card) -> None:
     assert card.image.read_bytes()[440:444] == bytes.fromhex("78563412")
 
 
-def test_a_card_that_the_check_refuses_leaves_what_was_there(card: Card, tmp_path: Path) -> None:
+def test_a_card_that_the_check_refuses_leaves_the_old_card(card: Card, tmp_path: Path) -> None:
     before = card.image.read_bytes()
-    seen: list[int] = []
+    sizes: list[int] = []
 
     def refuse(draft: Path) -> None:
-        seen.append(draft.stat().st_size)
+        sizes.append(draft.stat().st_size)
         raise PiimageError("firmware.missing-file", "it would not boot")
 
     with pytest.raises(PiimageError, match="would not boot"):
         write_card(Runner(), plan("two"), card.image, refuse)
-    assert seen == [len(before)]
+    assert sizes == [len(before)]
     assert card.image.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pi4.bmap", "pi4.img"]
 
@@ -141,7 +141,7 @@ def test_the_image_is_sparse(card: Card) -> None:
     assert card.image.stat().st_blocks * 512 <= card.map.mapped + MIB
 
 
-def test_a_card_that_fails_leaves_what_was_there(card: Card, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_card(card: Card, tmp_path: Path) -> None:
     before = card.image.read_bytes()
     with pytest.raises(PiimageError, match="slot A needs"):
         write_card(Runner(), plan(layer=bytes(41 * MIB)), card.image)
@@ -150,24 +150,24 @@ def test_a_card_that_fails_leaves_what_was_there(card: Card, tmp_path: Path) -> 
 
 
 class Spy:
-    """A volume that looks at what lies in the folder while it is written."""
+    """A volume that records the modes of the files in the folder while it is written."""
 
     kind = partitions.LINUX
     size = 16 * MIB
 
-    def __init__(self, made: Ext4Volume) -> None:
-        self._made = made
-        self.seen: dict[str, int] = {}
+    def __init__(self, volume: Ext4Volume) -> None:
+        self._volume = volume
+        self.modes: dict[str, int] = {}
 
     def write(self, runner: Runner, image: Path, offset: int) -> tuple[Extent, ...]:
-        found = self._made.write(runner, image, offset)
-        self.seen = {path.name: path.stat().st_mode & 0o777 for path in image.parent.iterdir()}
-        return found
+        extents = self._volume.write(runner, image, offset)
+        self.modes = {path.name: path.stat().st_mode & 0o777 for path in image.parent.iterdir()}
+        return extents
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 @pytest.mark.parametrize("mode", [0o600, 0o644])
-def test_nobody_else_reads_a_card_that_is_being_made(tmp_path: Path, umask: int, mode: int) -> None:
+def test_an_unfinished_card_is_private(tmp_path: Path, umask: int, mode: int) -> None:
     spy = Spy(Ext4Volume("data", "data", ID, ID, 16 * MIB, {"x": DataFile(b"x", 0o600)}))
     modes: list[int] = []
     before = os.umask(umask)
@@ -178,12 +178,12 @@ def test_nobody_else_reads_a_card_that_is_being_made(tmp_path: Path, umask: int,
         )  # fmt: skip
     finally:
         os.umask(before)
-    assert set(spy.seen.values()) == {0o600}
+    assert set(spy.modes.values()) == {0o600}
     assert modes == [0o600]
     assert [path.stat().st_mode & 0o777 for path in (card.image, card.map_file)] == [mode, mode]
 
 
-def test_a_card_and_its_map_outlast_a_power_cut(tmp_path: Path) -> None:
+def test_a_card_and_its_map_survive_a_power_cut(tmp_path: Path) -> None:
     with recording() as journal:
         card = write_card(Runner(), plan(), tmp_path / "pi4.img")
     journal.lasts(card.image)
@@ -191,25 +191,25 @@ def test_a_card_and_its_map_outlast_a_power_cut(tmp_path: Path) -> None:
 
 
 def test_there_is_never_a_map_of_another_image(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the image gets its name, the map of the one before has lost its own, for good."""
-    there: list[bool] = []
+    """Before the new image gets its name, the map of the old image is durably removed."""
+    stale: list[bool] = []
     folder = card.image.parent.stat()
     real = durable.put
 
     def put(draft: Path, target: Path) -> None:
         if target == card.image:
             synced = journal.synced((folder.st_dev, folder.st_ino))
-            there.append(card.map_file.exists() or not synced)
+            stale.append(card.map_file.exists() or not synced)
         real(draft, target)
 
     monkeypatch.setattr(durable, "put", put)
     with recording() as journal:
         again = write_card(Runner(), plan("two", b"other" * 99_999), card.image)
-    assert there == [False]
+    assert stale == [False]
     assert bmap.decode(card.map_file.read_bytes(), "x") == again.map != card.map
 
 
-def test_partitions_have_the_types_by_which_firmware_and_linux_know_them(card: Card) -> None:
+def test_partitions_have_the_types_that_firmware_and_linux_expect(card: Card) -> None:
     """0x0C: FAT with LBA, 0x83: Linux (UEFI 2.10, 5.2; the types by Microsoft and Linux)."""
     first = card.image.read_bytes()[:512]
     assert [first[446 + 16 * n + 4] for n in range(4)] == [0x0C, 0x0C, 0x0C, 0x83]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from piimage.card.imager import Listing, encode
 
-# What doc/json-schema/os-list-schema.json of rpi-imager requires of an entry.
+# The fields that doc/json-schema/os-list-schema.json of rpi-imager requires in an entry.
 REQUIRED = {
     "name": str,
     "description": str,
@@ -22,7 +22,7 @@ REQUIRED = {
 }
 
 
-def test_an_entry_has_what_imager_asks_for(tmp_path: Path) -> None:
+def test_an_entry_has_the_fields_that_imager_requires(tmp_path: Path) -> None:
     image = tmp_path / "pi 4.img"
     image.write_bytes(b"card" * 5000)
     packed = tmp_path / "pi 4.img.xz"
@@ -36,12 +36,12 @@ def test_an_entry_has_what_imager_asks_for(tmp_path: Path) -> None:
     assert entry["extract_size"] == 20000
     assert entry["extract_sha256"] == hashlib.sha256(b"card" * 5000).hexdigest()
     assert entry["image_download_size"] == packed.stat().st_size
-    said = subprocess.run(["sha256sum", packed], check=True, capture_output=True).stdout
-    assert said.split()[0].decode() == entry["image_download_sha256"]
+    output = subprocess.run(["sha256sum", packed], check=True, capture_output=True).stdout
+    assert output.split()[0].decode() == entry["image_download_sha256"]
     assert entry["devices"] == ["pi4-64bit"]
 
 
-def test_a_name_that_is_no_utf8_is_quoted(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_quoted(tmp_path: Path) -> None:
     image = tmp_path / os.fsdecode(b"n\xff.img")
     image.write_bytes(b"card")
     (entry,) = json.loads(encode(Listing("a", "b"), image, image, "https://x/"))["os_list"]

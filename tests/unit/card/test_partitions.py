@@ -15,34 +15,34 @@ from piimage.run import Runner
 
 MIB = 1 << 20
 KINDS = st.sampled_from([partitions.FAT, partitions.LINUX])
-WANTED = st.lists(st.tuples(KINDS, st.integers(1, 300_000)), min_size=1, max_size=4)
+VOLUMES = st.lists(st.tuples(KINDS, st.integers(1, 300_000)), min_size=1, max_size=4)
 
 
-def laid_out(wanted: list[tuple[int, int]]) -> Table:
-    placed = partitions.lay_out((kind, size * MIB) for kind, size in wanted)
+def laid_out(volumes: list[tuple[int, int]]) -> Table:
+    placed = partitions.lay_out((kind, size * MIB) for kind, size in volumes)
     return Table(0x1234ABCD, dict(enumerate(placed, start=1)))
 
 
-@given(WANTED)
-def test_a_table_reads_back_as_it_was_written(wanted: list[tuple[int, int]]) -> None:
-    table = laid_out(wanted)
+@given(VOLUMES)
+def test_decode_reverses_encode(volumes: list[tuple[int, int]]) -> None:
+    table = laid_out(volumes)
     assert partitions.decode(partitions.encode(table), table.end, "disk") == table
 
 
-@given(WANTED)
-def test_partitions_start_on_whole_mebibytes_and_touch(wanted: list[tuple[int, int]]) -> None:
-    placed = list(laid_out(wanted).partitions.values())
+@given(VOLUMES)
+def test_partitions_start_on_whole_mebibytes_and_touch(volumes: list[tuple[int, int]]) -> None:
+    placed = list(laid_out(volumes).partitions.values())
     assert placed[0].start == MIB
     assert all(p.start % MIB == 0 for p in placed)
     assert [p.start for p in placed[1:]] == [p.end for p in placed[:-1]]
 
 
 @settings(max_examples=5, deadline=None)
-@given(WANTED)
+@given(VOLUMES)
 def test_sfdisk_finds_no_fault(
-    tmp_path_factory: pytest.TempPathFactory, wanted: list[tuple[int, int]]
+    tmp_path_factory: pytest.TempPathFactory, volumes: list[tuple[int, int]]
 ) -> None:
-    table = laid_out(wanted)
+    table = laid_out(volumes)
     disk = tmp_path_factory.mktemp("mbr") / "disk"
     disk.write_bytes(partitions.encode(table))
     with disk.open("r+b") as file:
@@ -51,24 +51,26 @@ def test_sfdisk_finds_no_fault(
     assert "No errors detected" in done.text
     dump = Runner().run(["sfdisk", "--dump", disk]).text
     assert "label-id: 0x1234abcd" in dump
-    for kind, partition in zip(wanted, table.partitions.values(), strict=True):
+    for kind, partition in zip(volumes, table.partitions.values(), strict=True):
         assert f"type={kind[0]:x}" in dump
         assert f"start={partition.start // 512:12}, size={partition.size // 512:12}" in dump
 
 
 @pytest.mark.provokes("card.partitions")
 @pytest.mark.parametrize(
-    ("wanted", "why"),
+    ("volumes", "reason"),
     [
-        ([(0x83, MIB)] * 5, "holds four"),
+        ([(0x83, MIB)] * 5, "can hold four"),
         ([(0x83, MIB + 512)], "whole number of MiB"),
         ([(0x83, 0)], "whole number of MiB"),
         ([(0x83, 1 << 41)], "2 TiB"),
     ],
 )
-def test_what_an_mbr_cannot_hold_is_refused(wanted: list[tuple[int, int]], why: str) -> None:
-    with pytest.raises(InputError, match=why):
-        partitions.lay_out(wanted)
+def test_partitions_that_do_not_fit_into_an_mbr_are_refused(
+    volumes: list[tuple[int, int]], reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        partitions.lay_out(volumes)
 
 
 @pytest.mark.provokes("card.no-table")
@@ -84,13 +86,13 @@ def test_what_an_mbr_cannot_hold_is_refused(wanted: list[tuple[int, int]], why: 
     ],
     ids=["empty", "no signature", "past the end", "overlap", "over the MBR", "bad status"],
 )
-def test_what_is_no_card_is_refused(sector: bytes) -> None:
-    with pytest.raises(PiimageError, match="no card image"):
+def test_a_sector_without_a_valid_table_is_refused(sector: bytes) -> None:
+    with pytest.raises(PiimageError, match="not a card image"):
         partitions.decode(sector, 100 * MIB, "x.img")
 
 
 def _broken(sector: bytes, noise: dict[int, int]) -> bytes:
-    """Return a sound sector with some bytes of its entries changed."""
+    """Return a valid sector with some bytes of its entries changed."""
     data = bytearray(sector)
     for at, value in noise.items():
         data[446 + at] = value
@@ -98,27 +100,27 @@ def _broken(sector: bytes, noise: dict[int, int]) -> bytes:
 
 
 def test_any_sector_is_read_or_refused() -> None:
-    """A sound table with up to three bytes changed, on a disk of nearly its size."""
-    ran: Counter[str] = Counter()
+    """A valid table with up to three bytes changed, on a disk of about its size."""
+    outcomes: Counter[str] = Counter()
     noise = st.dictionaries(st.integers(0, 63), st.integers(0, 255), max_size=3)
 
     @settings(max_examples=200)
-    @given(WANTED, noise, st.sampled_from([-512, 0, 512, 1 << 40]))
-    def one(wanted: list[tuple[int, int]], noise: dict[int, int], more: int) -> None:
-        table = laid_out(wanted)
+    @given(VOLUMES, noise, st.sampled_from([-512, 0, 512, 1 << 40]))
+    def check(volumes: list[tuple[int, int]], noise: dict[int, int], more: int) -> None:
+        table = laid_out(volumes)
         size = table.end + more
         try:
-            found = partitions.decode(_broken(partitions.encode(table), noise), size, "x")
+            decoded = partitions.decode(_broken(partitions.encode(table), noise), size, "x")
         except PiimageError:
-            ran["refused"] += 1
+            outcomes["refused"] += 1
             return
-        ran["read"] += 1
-        spans = sorted((p.start, p.end) for p in found.partitions.values())
+        outcomes["read"] += 1
+        spans = sorted((p.start, p.end) for p in decoded.partitions.values())
         assert all(512 <= start < end <= size for start, end in spans)
         assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
-    one()
-    assert min(ran["refused"], ran["read"]) >= 20, ran
+    check()
+    assert min(outcomes["refused"], outcomes["read"]) >= 20, outcomes
 
 
 def test_an_active_partition_stays_active(tmp_path: Path) -> None:

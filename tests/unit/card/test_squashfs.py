@@ -55,7 +55,7 @@ def test_ownership_modes_links_and_devices_survive(tmp_path: Path) -> None:
     assert all("2025-01-01" in line for line in shown.values() if "squashfs-root" in line)
 
 
-def test_names_and_links_that_are_no_utf8_survive(tmp_path: Path) -> None:
+def test_names_and_links_that_are_not_utf8_survive(tmp_path: Path) -> None:
     raw = [b"b\xff", b"b\xff/" + b"n\xe9" * 120]
     entries = [
         trees.folder(os.fsdecode(raw[0])),
@@ -78,20 +78,20 @@ def test_extended_attributes_and_hard_links_survive(tmp_path: Path) -> None:
     assert stat.S_ISCHR((tmp_path / "out/dev/null").stat().st_mode)
 
 
-def test_content_is_what_went_in(tmp_path: Path) -> None:
+def test_content_survives(tmp_path: Path) -> None:
     image = packed(tmp_path / "image", [trees.file("f", b"content\n" * 99)])
     assert tool("unsquashfs", "-cat", image, "f") == "content\n" * 99
 
 
-def test_the_bytes_do_not_depend_on_processors_or_surroundings(
+def test_the_bytes_do_not_depend_on_processors_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = packed(tmp_path / "one", tree(3_000_000), processors=1).read_bytes()
+    first = packed(tmp_path / "first", tree(3_000_000), processors=1).read_bytes()
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     old = os.umask(0o077)
     try:
-        second = packed(tmp_path / "two", tree(3_000_000), processors=5).read_bytes()
+        second = packed(tmp_path / "second", tree(3_000_000), processors=5).read_bytes()
     finally:
         os.umask(old)
     assert first == second
@@ -99,9 +99,9 @@ def test_the_bytes_do_not_depend_on_processors_or_surroundings(
 
 
 @pytest.mark.provokes("run.failed")
-def test_what_is_no_tar_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_stream_that_is_not_a_tar_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(PiimageError, match="mksquashfs ended"):
-        write_squashfs(Runner(), [b"this is no tar" * 100], tmp_path / "image", QUICK)
+        write_squashfs(Runner(), [b"this is not a tar" * 100], tmp_path / "image", QUICK)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,7 +115,7 @@ def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_file_is_replaced_not_appended_to(tmp_path: Path) -> None:
+def test_an_older_file_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "image"
     packed(target, tree())
     assert (
@@ -125,12 +125,12 @@ def test_an_older_file_is_replaced_not_appended_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("level", "block"), [(0, 4096), (23, 4096), (3, 5000), (3, 2 << 20)])
-def test_a_compression_that_does_not_exist_is_no_compression(level: int, block: int) -> None:
+def test_an_invalid_level_or_block_size_is_refused(level: int, block: int) -> None:
     with pytest.raises(ValueError, match="no"):
         Compression(level, block)
 
 
-def test_a_user_who_is_not_root_packs_in_a_namespace_where_he_is(
+def test_a_user_who_is_not_root_gets_the_same_bytes_in_a_namespace(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     as_root = packed(tmp_path / "root", tree()).read_bytes()

@@ -1,4 +1,4 @@
-"""Helpers of the card's tests: a volume on its own, and what independent tools say of it."""
+"""Helpers of the card's tests: a volume in a file of its own, and independent tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OFFSET = 3 << 20
 
 
 def written(volume: Volume, folder: Path, name: str = "image") -> tuple[Path, tuple[Extent, ...]]:
-    """Write the volume inside an image; return it alone, as a file, and its extents."""
+    """Write the volume into an image; return a file with the volume alone, and its extents."""
     image = folder / name
     with image.open("wb") as file:
         file.truncate(OFFSET + volume.size + (1 << 20))
@@ -31,19 +31,19 @@ PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def tool(*words: str | Path) -> str:
-    """Run a tool that must succeed; return what it said."""
+    """Run a tool that must succeed; return its output."""
     done = subprocess.run(words, check=False, capture_output=True, env=PATH)
     assert done.returncode == 0, (done.stdout + done.stderr)[-800:]
     return done.stdout.decode(errors="replace")
 
 
 def old_card(size: int) -> bytearray:
-    """What a used card may hold: nothing is zero, and nothing makes sense."""
+    """Return the content of a used card: random-like bytes, none of them zero."""
     return bytearray(b"\xa5\x5a\xff\x01" * (size // 4))
 
 
 def flashed(alone: Path, extents: tuple[Extent, ...]) -> bytes:
-    """The volume as it is on a used card after only `extents` were written."""
+    """Return a used card after only `extents` of the volume were written to it."""
     data = alone.read_bytes()
     card = old_card(len(data))
     for extent in extents:

@@ -71,6 +71,24 @@ def test_titles_on_a_terminal_are_neither_steering_nor_markup(
     assert "[bold]one" in shown.getvalue()
 
 
+def test_a_terminal_without_tasks_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's console prints lines in pieces; a redraw between them would erase the line."""
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr("rich.console.Console", lambda **_: terminal)
+    with output._progress() as progress:
+        live = output.LiveDisplay(progress, verbose=False)
+        assert not progress.live.is_started
+        live(events.StepStarted("x", "fetch"))
+        live(events.Progress("y", "write", 1, 2))
+        live(events.StepFinished("x", "fetch", 0.0))
+        assert progress.live.is_started
+        live(events.StepFinished("y", "write", 0.0))
+        assert not progress.live.is_started
+        drawn = shown.getvalue()
+    assert shown.getvalue() == drawn
+
+
 def test_only_one_module_of_the_verbs_prints() -> None:
     printing = {
         path.name

@@ -91,7 +91,9 @@ def test_a_host_key_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")
     (tmp_path / "key").chmod(0o600)
     (found,) = refused(tmp_path, "ssh: {host_key: key}")
-    assert found.startswith("card.bad-host-key 1:17 the SSH host key cannot be used: it is no ed")
+    assert found.startswith(
+        "card.bad-host-key 1:17 the SSH host key is not usable: it is not an ed"
+    )
     (tmp_path / "key").unlink()
     load([tmp_path / "a.yml"])  # the build makes it
 

@@ -27,7 +27,7 @@ BAD = [
     ("<<: pi4", "config.syntax", "1:5", "not YAML: << takes a mapping, or a list of mappings"),
     ("- board: pi4", "config.not-a-mapping", "1:1", "the file is no mapping"),
     ("board: pi4\nboard: pi5", "config.duplicate-key", "2:1",
-     "the key 'board' is here a second time"),
+     "the key 'board' is listed twice"),
     ("x: " + "[" * 41, "config.too-large", "1:43", "the nesting is too deep"),
     # variables
     ("{variables: [NAME], hostname: '${NAME}'}", "config.unset-variable", "1:31",
@@ -57,24 +57,24 @@ BAD = [
     ("data: {mount: data}", "config.value", "1:15", "'data' is no absolute path"),
     ("slots: {size: 1M}", "config.value", "1:15", "'1M' is out of range"),
     ("timezone: ../x", "config.value", "1:11", "'../x' is no time zone"),
-    ("boot: {config: {kernel: x}}", "config.value", "1:17", "kernel is piimage's to set"),
-    ("boot: {config: {Include: x}}", "config.value", "1:17", "Include is piimage's to set"),
+    ("boot: {config: {kernel: x}}", "config.value", "1:17", "piimage sets kernel itself"),
+    ("boot: {config: {Include: x}}", "config.value", "1:17", "piimage sets Include itself"),
     ("boot: {config: {Gpu_Mem: 32}}", "config.value", "1:17",
-     "'Gpu_Mem' is no setting of config.txt"),
+     "'Gpu_Mem' is not a setting of config.txt"),
     ("boot: {config: {dtoverlay: [w1-gpio]}}", "config.value", "1:29",
      "'dtoverlay' cannot be set in config.txt"),
     ("files: [{path: etc/" + "n" * 256 + ", contents: x}]", "config.misplaced", "1:16",
      f"'etc/{'n' * 51}...' cannot be there: it has a name of over 255 bytes"),
     ("boot: {config: {enable_uart: true}}", "config.value", "1:30",
-     "enable_uart=true is no number, and means 0 to the firmware"),
+     "enable_uart=true is not a number, so the firmware reads it as 0"),
     ("boot: {config: {gpio: ['4=op', \"5=ip\\n\"]}}", "config.value", "1:32",
-     "the value of gpio has characters that config.txt cannot hold"),
+     "the value of gpio has characters that config.txt does not allow"),
     ("boot: {config: {gpio: " + "4" * 94 + "}}", "config.value", "1:23",
-     "the firmware reads 98 characters of a line of config.txt: gpio=" + "4" * 35 + "…"),
+     "the firmware reads only 98 characters of a line of config.txt: gpio=" + "4" * 35 + "…"),
     ("boot: {cmdline: [a, ü]}", "config.value", "1:17", "'ü' is no option"),
     ("kernel: {cmdline: a piimage.x}", "config.value", "1:19", "piimage.x is piimage's to set"),
     ("board: pi4\nboot: {cmdline: [" + "a" * 1000 + "]}", "config.value", "2:18",
-     "the kernel's command line has 1172 characters; 1024 fit"),
+     "the kernel's command line has 1172 characters; the limit is 1024"),
     ("boot: {overlays: ['a b']}", "config.value", "1:19", "'a b' is no overlay"),
     ("boot: {cmdline: [piimage.partition=3]}", "config.value", "1:17",
      "piimage.partition=3 is piimage's to set"),
@@ -429,8 +429,8 @@ def test_each_overlay_of_config_txt_is_met_with_its_line(tmp_path: Path) -> None
     (tmp_path / "a.yml").write_text("boot: {config: {dtoverlay: [w1-gpio, 'i2c-rtc,ds3231']}}")
     assert [(one.place, one.hint) for one in errors_of(load, [tmp_path / "a.yml"])] == [
         (f"{tmp_path}/a.yml:1:29", "instead: boot: { overlays: [w1-gpio] }"),
-        (f"{tmp_path}/a.yml:1:38", "instead: boot: { overlays: [i2c-rtc] }; its parameters go into "
-         "an overlay of your own (docs/boards.md)"),
+        (f"{tmp_path}/a.yml:1:38", "instead: boot: { overlays: [i2c-rtc] }; write the parameters "
+         "into an overlay of your own (docs/boards.md)"),
     ]  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def test_the_module_of_the_guide_is_valid(tmp_path: Path) -> None:
     assert [(one.name, one.build) for one in loaded.modules] == [
         ("i2c-dev", None), (None, str(folder))
     ]  # fmt: skip
-    assert module_folder(folder).module.parameters == {"whom": "Whom it greets."}
+    assert module_folder(folder).module.parameters == {"whom": "Name to greet."}
     keys = re.findall(r"^\| `(\w+)` \|", page, re.M)
     assert keys == list(KernelModule.model_fields)
 

@@ -14,8 +14,8 @@ from tests.unit.debian.makers import NOW, ArchiveFolder, Signer, signer
 
 @pytest.fixture(scope="session")
 def key() -> Iterator[Signer]:
-    with signer() as made:
-        yield made
+    with signer() as session_key:
+        yield session_key
 
 
 @pytest.fixture

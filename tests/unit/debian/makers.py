@@ -1,4 +1,4 @@
-"""Small .debs and signed archives that the tests make themselves."""
+"""Small .debs and signed archives, made by the tests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def control(fields: Mapping[str, str]) -> bytes:
 
 @dataclass(frozen=True)
 class Deb:
-    """A package to be made: `fields` are further control fields."""
+    """A package to make; `fields` are further control fields."""
 
     name: str
     version: str = "1.0"
@@ -89,17 +89,17 @@ class Deb:
     @property
     def stanza(self) -> str:
         content = self.content
-        place = {
+        file = {
             "Filename": self.path,
             "Size": str(len(content)),
             "SHA256": hashlib.sha256(content).hexdigest(),
         }
-        return control(self.control | place).decode()
+        return control(self.control | file).decode()
 
 
 @dataclass(frozen=True)
 class Signer:
-    """A throw-away key."""
+    """A temporary key."""
 
     home: Path
     keyring: Path
@@ -108,7 +108,7 @@ class Signer:
         return self._gpg("--clearsign", data=text.encode())
 
     def signature(self, text: str) -> bytes:
-        """The packet of a detached signature of `text` as a text, which a clear one is as well."""
+        """Return the packet of a detached text signature of `text`, as in a clear signature."""
         return self._gpg("--textmode", "--detach-sign", data=text.encode().rstrip(b"\n"))
 
     def _gpg(self, *words: str, data: bytes = b"") -> bytes:
@@ -118,14 +118,14 @@ class Signer:
 
 @contextmanager
 def signer() -> Iterator[Signer]:
-    """Make a key; its agent has ended and its files are gone afterwards."""
-    # Not pytest's folder: the agent's socket allows only 100 characters of path.
+    """Yield a new key; afterwards, end its agent and remove its files."""
+    # Not pytest's folder: the path of the agent's socket may have only 100 characters.
     home = Path(tempfile.mkdtemp(prefix="gpg"))
-    made = Signer(home, home / "keyring.gpg")
+    key = Signer(home, home / "keyring.gpg")
     try:
-        made._gpg("--passphrase", "", "--quick-gen-key", "test@example.org", "ed25519", "sign")
-        made.keyring.write_bytes(made._gpg("--export"))
-        yield made
+        key._gpg("--passphrase", "", "--quick-gen-key", "test@example.org", "ed25519", "sign")
+        key.keyring.write_bytes(key._gpg("--export"))
+        yield key
     finally:
         subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
         shutil.rmtree(home, ignore_errors=True)
@@ -158,8 +158,8 @@ class ArchiveFolder:
             file.write_bytes(deb.content)
         digests = ""
         for architecture in architectures:
-            fit = [deb for deb in debs if deb.architecture in (architecture, "all")]
-            text = packages if packages is not None else "\n".join(deb.stanza for deb in fit)
+            listed = [deb for deb in debs if deb.architecture in (architecture, "all")]
+            text = packages if packages is not None else "\n".join(deb.stanza for deb in listed)
             pack = {".xz": lzma.compress, ".gz": gz, "": bytes}[compression]
             name = f"main/binary-{architecture}/Packages{compression}"
             digests += self._index(suite, name, pack(text.encode()), by_hash)

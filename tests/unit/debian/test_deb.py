@@ -24,7 +24,7 @@ CONTROL = ("control.tar", tar({"./control": control(Deb("hello").control)}))
 
 @pytest.fixture
 def _small_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let small payloads take the way of big ones."""
+    """Treat small payloads as big ones."""
     monkeypatch.setattr(deb, "_BIG", 1 << 16)
 
 
@@ -40,9 +40,7 @@ def payload(runner: Runner, path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["xz", "gzip", "zstd", "none"])
-def test_the_payload_is_what_dpkg_itself_extracts(
-    tmp_path: Path, runner: Runner, compression: str
-) -> None:
+def test_dpkg_extracts_the_same_payload(tmp_path: Path, runner: Runner, compression: str) -> None:
     tree = tmp_path / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_bytes(control(Deb("hello").control | {"Description": "x"}))
@@ -58,24 +56,22 @@ def test_the_payload_is_what_dpkg_itself_extracts(
 
 
 @pytest.mark.usefixtures("_small_is_big")
-def test_a_big_payload_comes_from_another_process_and_is_the_same(
-    tmp_path: Path, runner: Runner
-) -> None:
+def test_a_big_payload_is_decompressed_by_another_process(tmp_path: Path, runner: Runner) -> None:
     noise = tar({"./noise": os.urandom(1 << 18)})
     packed = lzma.compress(noise, preset=0)
-    # What follows the payload in the file is not part of it.
+    # The member after the payload must not be decompressed.
     data = ar([META, CONTROL, ("data.tar.xz", packed), ("_gpgorigin", b"odd")])
     lines: list[object] = []
     with deb.data_stream(Runner(lines.append), written(tmp_path, data)) as stream:
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         while chunk := stream.read(1 << 16):
-            found.update(chunk)
-    assert found.digest() == hashlib.sha256(noise).digest()
+            digest.update(chunk)
+    assert digest.digest() == hashlib.sha256(noise).digest()
     assert len(lines) == 1
 
 
 @pytest.mark.usefixtures("_small_is_big")
-def test_a_reader_may_leave_a_big_payload_early(tmp_path: Path, runner: Runner) -> None:
+def test_a_reader_may_stop_within_a_big_payload(tmp_path: Path, runner: Runner) -> None:
     packed = lzma.compress(os.urandom(1 << 18), preset=0)
     path = written(tmp_path, ar([META, CONTROL, ("data.tar.xz", packed)]))
     with deb.data_stream(runner, path) as stream:
@@ -93,14 +89,14 @@ def test_readinto_gives_the_same_bytes(tmp_path: Path, runner: Runner) -> None:
 
 
 def test_fields_are_read_with_their_line_breaks(tmp_path: Path, runner: Runner) -> None:
-    made = Deb("hello", fields={"Description": "short\n long one\n .\n more"})
-    fields = deb.control_fields(runner, written(tmp_path, made.content))
+    content = Deb("hello", fields={"Description": "short\n long one\n .\n more"}).content
+    fields = deb.control_fields(runner, written(tmp_path, content))
     assert fields["package"] == "hello"
     assert fields["description"] == "short\nlong one\n.\nmore"
 
 
 @pytest.mark.parametrize(
-    ("members", "why"),
+    ("members", "reason"),
     [
         ([], "no data.tar"),
         ([("data.tar.xz", b"x")], "first member"),
@@ -114,12 +110,12 @@ def test_fields_are_read_with_their_line_breaks(tmp_path: Path, runner: Runner) 
     ],
 )
 @pytest.mark.provokes("debian.deb-damaged")
-def test_what_is_no_package_is_refused_by_name(
-    tmp_path: Path, runner: Runner, members: Sequence[tuple[str, bytes]], why: str
+def test_a_file_that_is_not_a_package_is_refused_by_name(
+    tmp_path: Path, runner: Runner, members: Sequence[tuple[str, bytes]], reason: str
 ) -> None:
     path = written(tmp_path, ar(members))
     with (
-        pytest.raises(PiimageError, match=why) as caught,
+        pytest.raises(PiimageError, match=reason) as caught,
         deb.data_stream(runner, path, "hello 1.0") as stream,
     ):
         stream.read()
@@ -127,26 +123,26 @@ def test_what_is_no_package_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "reason"),
     [
         (b"", "not an ar archive"),
         (b"PK\x03\x04", "not an ar archive"),
-        (Deb("hello").content[:100], "broken|cut short"),
-        (Deb("hello").content[:-30], "cut short"),
+        (Deb("hello").content[:100], "broken|truncated"),
+        (Deb("hello").content[:-30], "truncated"),
         (Deb("hello").content.replace(b"`\n", b"``", 1), "broken"),
     ],
 )
 @pytest.mark.provokes("debian.deb-damaged")
-def test_a_cut_or_broken_archive_is_refused(
-    tmp_path: Path, runner: Runner, data: bytes, why: str
+def test_a_truncated_or_broken_archive_is_refused(
+    tmp_path: Path, runner: Runner, data: bytes, reason: str
 ) -> None:
-    with pytest.raises(PiimageError, match=why):
+    with pytest.raises(PiimageError, match=reason):
         payload(runner, written(tmp_path, data))
 
 
 @pytest.mark.usefixtures("_small_is_big")
 @pytest.mark.provokes("debian.deb-damaged")
-def test_a_big_payload_that_is_cut_is_refused(tmp_path: Path, runner: Runner) -> None:
+def test_a_truncated_big_payload_is_refused(tmp_path: Path, runner: Runner) -> None:
     packed = lzma.compress(os.urandom(1 << 18), preset=0)
     data = ar([META, CONTROL, ("data.tar.xz", packed[:-10_000])])
     with pytest.raises(PiimageError, match="does not decompress"):
@@ -200,9 +196,9 @@ def test_a_package_without_a_readable_control_file_is_refused(
         deb.control_fields(runner, path)
 
 
-def test_the_package_that_was_asked_for_is_accepted(tmp_path: Path, runner: Runner) -> None:
-    made = Deb("hello", "1:2.0-1")
-    deb.check_identity(runner, written(tmp_path, made.content), made.package())
+def test_the_requested_package_is_accepted(tmp_path: Path, runner: Runner) -> None:
+    hello = Deb("hello", "1:2.0-1")
+    deb.check_identity(runner, written(tmp_path, hello.content), hello.package())
 
 
 @pytest.mark.provokes("debian.deb-swapped")
@@ -210,10 +206,10 @@ def test_the_package_that_was_asked_for_is_accepted(tmp_path: Path, runner: Runn
 def test_another_package_under_the_right_digest_is_refused(
     tmp_path: Path, runner: Runner, field: str
 ) -> None:
-    made = Deb("hello")
-    asked = replace(made.package(), **{field: "other"})
+    hello = Deb("hello")
+    package = replace(hello.package(), **{field: "other"})
     with pytest.raises(PiimageError, match=r"the file is hello 1\.0 \(arm64\)"):
-        deb.check_identity(runner, written(tmp_path, made.content), asked)
+        deb.check_identity(runner, written(tmp_path, hello.content), package)
 
 
 GOOD = Deb("hello", files=FILES).content
@@ -245,14 +241,14 @@ QUICK = settings(
 @given(changes=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=8))
 def test_altered_bytes_are_read_or_refused(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     data = bytearray(GOOD)
-    for place, value in changes:
-        data[place] = value
+    for offset, value in changes:
+        data[offset] = value
     survives(written(tmp_path, bytes(data)))
 
 
 @QUICK
 @given(cut=st.integers(0, len(GOOD)))
-def test_a_package_cut_anywhere_is_read_or_refused(tmp_path: Path, cut: int) -> None:
+def test_a_package_truncated_anywhere_is_read_or_refused(tmp_path: Path, cut: int) -> None:
     survives(written(tmp_path, GOOD[:cut]))
 
 

@@ -27,17 +27,17 @@ def blobs(store: Store) -> list[Path]:
             if path.is_file()]  # fmt: skip
 
 
-def test_all_packages_come_into_the_store(fetcher: Fetcher) -> None:
-    seen: list[events.Event] = []
-    packages = [made.package() for made in DEBS]
-    replace(fetcher, emit=seen.append).fetch([*packages, packages[0]])
+def test_all_packages_are_fetched_into_the_store(fetcher: Fetcher) -> None:
+    emitted: list[events.Event] = []
+    packages = [deb.package() for deb in DEBS]
+    replace(fetcher, emit=emitted.append).fetch([*packages, packages[0]])
     assert all(fetcher.store.verified(package.blob) for package in packages)
-    last = seen[-1]
+    last = emitted[-1]
     assert isinstance(last, events.Progress)
     assert last.done == last.total == sum(package.size for package in packages)
 
 
-def test_what_is_stored_is_not_fetched_again(fetcher: Fetcher, folder: ArchiveFolder) -> None:
+def test_a_stored_package_is_not_fetched_again(fetcher: Fetcher, folder: ArchiveFolder) -> None:
     package = DEBS[0].package()
     fetcher.fetch([package])
     (folder.root / package.path).unlink()
@@ -47,12 +47,12 @@ def test_what_is_stored_is_not_fetched_again(fetcher: Fetcher, folder: ArchiveFo
 
 @pytest.mark.provokes("debian.package-absent")
 def test_offline_a_package_that_is_not_stored_is_an_error(fetcher: Fetcher) -> None:
-    with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): not in the store"):
+    with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): .* is not in the store"):
         replace(fetcher, mirrors=None).fetch([DEBS[0].package()])
 
 
 @pytest.mark.provokes("debian.package-absent")
-def test_offline_the_snapshot_is_not_asked_either(fetcher: Fetcher, mirrors: Mirrors) -> None:
+def test_offline_the_snapshot_is_not_used_either(fetcher: Fetcher, mirrors: Mirrors) -> None:
     with pytest.raises(PiimageError, match="not in the store"):
         replace(fetcher, mirrors=None, snapshot=mirrors).fetch([DEBS[0].package()])
 
@@ -60,7 +60,9 @@ def test_offline_the_snapshot_is_not_asked_either(fetcher: Fetcher, mirrors: Mir
 @pytest.mark.provokes("debian.deb-swapped")
 def test_another_package_under_the_right_digest_is_refused(fetcher: Fetcher) -> None:
     swapped = replace(DEBS[1].package(), name="p0")
-    with pytest.raises(PiimageError, match=r"the file is p1 1\.0 \(arm64\), not the package"):
+    with pytest.raises(
+        PiimageError, match=r"the file is p1 1\.0 \(arm64\), not the locked package"
+    ):
         fetcher.fetch([swapped])
     assert blobs(fetcher.store) == []
     fetcher.fetch([DEBS[1].package()])
@@ -69,14 +71,14 @@ def test_another_package_under_the_right_digest_is_refused(fetcher: Fetcher) -> 
 
 
 @pytest.mark.provokes("debian.deb-damaged")
-def test_a_file_with_the_right_digest_that_is_no_package_is_refused(
+def test_a_file_with_the_right_digest_that_is_not_a_package_is_refused(
     fetcher: Fetcher, folder: ArchiveFolder
 ) -> None:
     data = b"no package at all"
-    asked = replace(DEBS[0].package(), size=len(data), sha256=hashlib.sha256(data).hexdigest())
-    (folder.root / asked.path).write_bytes(data)
+    package = replace(DEBS[0].package(), size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (folder.root / package.path).write_bytes(data)
     with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): damaged package"):
-        fetcher.fetch([asked])
+        fetcher.fetch([package])
     assert blobs(fetcher.store) == []
 
 
@@ -89,13 +91,15 @@ def test_an_altered_package_is_refused_and_not_kept(
     package = DEBS[0].package()
     file = folder.root / package.path
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(PiimageError, match=r"p0 1\.0 \(arm64\): what .* is not the package"):
+    with pytest.raises(
+        PiimageError, match=r"p0 1\.0 \(arm64\): the file in .* is not the pinned package"
+    ):
         fetcher.fetch([package])
     assert blobs(fetcher.store) == []
 
 
 @pytest.mark.provokes("debian.package-gone")
-def test_a_package_that_left_the_archive_says_how_to_move_its_pin(
+def test_the_error_of_a_package_that_left_the_archive_tells_how_to_move_its_pin(
     fetcher: Fetcher, folder: ArchiveFolder
 ) -> None:
     package = DEBS[0].package()
@@ -104,7 +108,7 @@ def test_a_package_that_left_the_archive_says_how_to_move_its_pin(
         fetcher.fetch([package])
 
 
-def test_a_package_that_left_comes_from_the_snapshot(
+def test_a_package_that_left_the_archive_is_fetched_from_the_snapshot(
     fetcher: Fetcher, folder: ArchiveFolder, tmp_path: Path
 ) -> None:
     package = DEBS[0].package()
@@ -122,10 +126,10 @@ def test_an_altered_snapshot_is_refused_too(
 ) -> None:
     package = DEBS[0].package()
     (folder.root / package.path).unlink()
-    evil = tmp_path / "old" / package.path
-    evil.parent.mkdir(parents=True)
-    evil.write_bytes(DEBS[1].content)
-    with pytest.raises(PiimageError, match="is not the package"):
+    altered = tmp_path / "old" / package.path
+    altered.parent.mkdir(parents=True)
+    altered.write_bytes(DEBS[1].content)
+    with pytest.raises(PiimageError, match="is not the pinned package"):
         replace(fetcher, snapshot=choose(str(tmp_path / "old"))).fetch([package])
 
 
@@ -133,7 +137,7 @@ def test_an_altered_snapshot_is_refused_too(
 def test_all_failures_are_reported_together_and_the_rest_is_kept(
     fetcher: Fetcher, folder: ArchiveFolder
 ) -> None:
-    packages = [made.package() for made in DEBS[:3]]
+    packages = [deb.package() for deb in DEBS[:3]]
     for package in packages[:2]:
         (folder.root / package.path).unlink()
     with pytest.raises(ErrorGroup) as caught:
@@ -142,7 +146,7 @@ def test_all_failures_are_reported_together_and_the_rest_is_kept(
     assert fetcher.store.has(packages[2].blob)
 
 
-def test_packages_of_the_security_suite_come_from_its_archive(
+def test_packages_of_the_security_suite_are_fetched_from_the_security_archive(
     store: Store, folder: ArchiveFolder, tmp_path: Path
 ) -> None:
     folder.publish(DEBS)

@@ -33,13 +33,16 @@ def host(tmp_path: Path, release: str = DEBIAN, **files: str) -> Path:
     return tmp_path
 
 
-def urls(found: mirror.Mirrors) -> tuple[str, str]:
-    return found.main.url, found.security.url
+def urls(mirrors: mirror.Mirrors) -> tuple[str, str]:
+    return mirrors.main.url, mirrors.security.url
 
 
 def test_both_archives_are_found_in_deb822_sources(tmp_path: Path) -> None:
-    found = mirror.choose(None, host(tmp_path, debian_sources=DEB822))
-    assert urls(found) == ("http://mirror.example/debian", "http://mirror.example/debian-security")
+    mirrors = mirror.choose(None, host(tmp_path, debian_sources=DEB822))
+    assert urls(mirrors) == (
+        "http://mirror.example/debian",
+        "http://mirror.example/debian-security",
+    )
 
 
 def test_both_archives_are_found_in_one_line_sources(tmp_path: Path) -> None:
@@ -49,33 +52,33 @@ def test_both_archives_are_found_in_one_line_sources(tmp_path: Path) -> None:
         "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian bookworm main contrib # here\n"
         "deb http://s.example/security/ bookworm-security main\n"
     )
-    found = mirror.choose(None, host(tmp_path, sources_list=text))
-    assert urls(found) == ("http://a.example/debian", "http://s.example/security")
+    mirrors = mirror.choose(None, host(tmp_path, sources_list=text))
+    assert urls(mirrors) == ("http://a.example/debian", "http://s.example/security")
 
 
-def test_a_vendors_archive_under_debians_code_name_is_not_taken(tmp_path: Path) -> None:
+def test_a_vendors_archive_with_debians_code_name_is_not_used(tmp_path: Path) -> None:
     vendor = "deb http://vendor.example/debian bookworm main\n"
-    found = mirror.choose(None, host(tmp_path, sources_list=vendor, debian_sources=DEB822))
-    assert found.main.url == "http://mirror.example/debian"
+    mirrors = mirror.choose(None, host(tmp_path, sources_list=vendor, debian_sources=DEB822))
+    assert mirrors.main.url == "http://mirror.example/debian"
 
 
-def test_a_disabled_source_is_not_taken(tmp_path: Path) -> None:
+def test_a_disabled_source_is_not_used(tmp_path: Path) -> None:
     text = "Enabled: no\n" + DEB822.replace("# comment\n", "").replace("mirror", "off")
-    found = mirror.choose(None, host(tmp_path, a_sources=text, b_sources=DEB822))
-    assert found.main.url == "http://mirror.example/debian"
+    mirrors = mirror.choose(None, host(tmp_path, a_sources=text, b_sources=DEB822))
+    assert mirrors.main.url == "http://mirror.example/debian"
 
 
-def test_the_list_of_a_mirror_method_is_followed(tmp_path: Path) -> None:
+def test_the_list_of_a_mirror_file_uri_is_read(tmp_path: Path) -> None:
     text = DEB822.replace("http://mirror.example/debian/", "mirror+file:///etc/apt/mirrors.list")
     root = host(tmp_path, debian_sources=text)
     (root / "etc/apt/mirrors.list").write_text("# ours\nhttps://cloud.example/debian priority:1\n")
     assert mirror.choose(None, root).main.url == "https://cloud.example/debian"
 
 
-def test_the_security_archive_is_the_sibling_when_no_source_names_it(tmp_path: Path) -> None:
+def test_the_default_security_archive_is_the_sibling_folder(tmp_path: Path) -> None:
     text = DEB822.partition("\n\n")[0]
-    found = mirror.choose(None, host(tmp_path, debian_sources=text))
-    assert found.security.url == "http://mirror.example/debian-security"
+    mirrors = mirror.choose(None, host(tmp_path, debian_sources=text))
+    assert mirrors.security.url == "http://mirror.example/debian-security"
 
 
 @pytest.mark.provokes("debian.no-mirror")
@@ -87,12 +90,12 @@ def test_a_host_that_is_not_debian_must_name_a_mirror(tmp_path: Path, release: s
 
 @pytest.mark.provokes("debian.no-mirror")
 def test_a_debian_host_without_sources_must_name_a_mirror(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="name no Debian archive"):
+    with pytest.raises(InputError, match="do not name a Debian archive"):
         mirror.choose(None, host(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("given", "main", "security"),
+    ("explicit", "main", "security"),
     [
         ("http://m.example/debian/", "http://m.example/debian", "http://m.example/debian-security"),
         ("http://m.example/d", "http://m.example/d", "http://m.example/d"),
@@ -100,26 +103,27 @@ def test_a_debian_host_without_sources_must_name_a_mirror(tmp_path: Path) -> Non
         ("/srv/mirror", "file:///srv/mirror", "file:///srv/mirror"),
     ],
 )
-def test_what_the_user_says_comes_first(
-    tmp_path: Path, given: str, main: str, security: str
+def test_the_users_choice_comes_first(
+    tmp_path: Path, explicit: str, main: str, security: str
 ) -> None:
-    found = mirror.choose(given, host(tmp_path, debian_sources=DEB822))
-    assert urls(found) == (main, security)
+    mirrors = mirror.choose(explicit, host(tmp_path, debian_sources=DEB822))
+    assert urls(mirrors) == (main, security)
 
 
-def test_a_suite_of_the_security_archive_is_told_by_its_name() -> None:
-    found = mirror.choose("http://a.example/x,http://b.example/y")
-    assert found.of("trixie-security").url == "http://b.example/y"
-    assert found.of("trixie-updates").url == "http://a.example/x"
+def test_the_security_suite_has_the_security_archive() -> None:
+    mirrors = mirror.choose("http://a.example/x,http://b.example/y")
+    assert mirrors.of("trixie-security").url == "http://b.example/y"
+    assert mirrors.of("trixie-updates").url == "http://a.example/x"
 
 
 @pytest.mark.provokes("debian.bad-mirror")
 @pytest.mark.parametrize(
-    "given", ["ftp://a.example/debian", "debian", "http://", "http://a:b/debian", "http://a/?x=y"]
+    "explicit",
+    ["ftp://a.example/debian", "debian", "http://", "http://a:b/debian", "http://a/?x=y"],
 )
-def test_what_is_no_address_is_refused(given: str) -> None:
-    with pytest.raises(InputError, match="is not the address"):
-        mirror.choose(given)
+def test_an_invalid_url_is_refused(explicit: str) -> None:
+    with pytest.raises(InputError, match="is not the URL"):
+        mirror.choose(explicit)
 
 
 @pytest.mark.provokes("debian.bad-mirror")

@@ -43,31 +43,31 @@ def kept(store: Store) -> list[Path]:
 
 
 def test_a_signed_release_is_read(store: Store, key: Signer) -> None:
-    found = verified(store, key, key.sign(TEXT))
-    assert found.names == ("trixie", "stable")
-    assert found.date == NOW - timedelta(hours=1)
-    assert found.valid_until == NOW + timedelta(days=6, hours=21)
-    assert found.components == ("main", "non-free-firmware")
-    assert found.by_hash
-    assert found.files["main/binary-arm64/Packages.xz"].sha256 == SHA
-    assert list(found.files) == ["main/binary-arm64/Packages.xz"]
+    signed = verified(store, key, key.sign(TEXT))
+    assert signed.names == ("trixie", "stable")
+    assert signed.date == NOW - timedelta(hours=1)
+    assert signed.valid_until == NOW + timedelta(days=6, hours=21)
+    assert signed.components == ("main", "non-free-firmware")
+    assert signed.by_hash
+    assert signed.files["main/binary-arm64/Packages.xz"].sha256 == SHA
+    assert list(signed.files) == ["main/binary-arm64/Packages.xz"]
 
 
-def test_what_stands_outside_of_the_signature_is_not_read(store: Store, key: Signer) -> None:
-    evil = f"SHA256:\n {'00' * 32} 1 evil\n".encode()
-    found = verified(store, key, evil + key.sign(TEXT) + evil)
-    assert list(found.files) == ["main/binary-arm64/Packages.xz"]
+def test_text_outside_of_the_signed_text_is_not_read(store: Store, key: Signer) -> None:
+    unsigned = f"SHA256:\n {'00' * 32} 1 evil\n".encode()
+    signed = verified(store, key, unsigned + key.sign(TEXT) + unsigned)
+    assert list(signed.files) == ["main/binary-arm64/Packages.xz"]
 
 
-def test_only_what_is_signed_is_given_out(store: Store, key: Signer) -> None:
-    around = b"Date: Tue, 01 Jan 2100 00:00:00 UTC\n"
-    data = around + key.sign(TEXT) + around
-    given = release.verify(Runner(), store, data, key.keyring, "m")
-    assert given == TEXT.encode()
-    assert release.parse(given, "m").sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
+def test_only_the_signed_text_is_returned(store: Store, key: Signer) -> None:
+    unsigned = b"Date: Tue, 01 Jan 2100 00:00:00 UTC\n"
+    data = unsigned + key.sign(TEXT) + unsigned
+    text = release.verify(Runner(), store, data, key.keyring, "m")
+    assert text == TEXT.encode()
+    assert release.parse(text, "m").sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
 
 
-def test_of_two_signed_texts_the_first_is_given_out(store: Store, key: Signer) -> None:
+def test_the_first_of_two_signed_texts_is_returned(store: Store, key: Signer) -> None:
     both = key.sign(TEXT) + key.sign(TEXT.replace("stable", "other"))
     assert release.verify(Runner(), store, both, key.keyring, "m") == TEXT.encode()
 
@@ -82,12 +82,12 @@ def test_a_bad_signature_beside_a_good_one_is_refused(
     head = clear[: clear.index(b"-----BEGIN PGP SIGNATURE-----")]
     assert verified(store, key, head + armored(good)).names == ("trixie", "stable")
     both = bad + good if bad_first else good + bad
-    with pytest.raises(PiimageError, match=r"BAD signature|not good"):
+    with pytest.raises(PiimageError, match=r"BAD signature|is invalid"):
         verified(store, key, head + armored(both))
 
 
 def armored(packets: bytes) -> bytes:
-    """RFC 9580, 6.2, without its checksum, which is optional."""
+    """Return the armor of RFC 9580, 6.2, without the checksum, which is optional."""
     lines = (b"-----BEGIN PGP SIGNATURE-----", b"", base64.encodebytes(packets).strip())
     return b"\n".join((*lines, b"-----END PGP SIGNATURE-----", b""))
 
@@ -107,7 +107,7 @@ def test_a_changed_release_is_refused(store: Store, key: Signer) -> None:
 
 
 @pytest.mark.provokes("debian.index-unknown-key")
-def test_a_release_by_an_unknown_key_says_how_to_get_it(store: Store, key: Signer) -> None:
+def test_the_error_of_an_unknown_key_tells_how_to_get_the_key(store: Store, key: Signer) -> None:
     with signer() as other, pytest.raises(PiimageError, match="debian-archive-keyring"):
         verified(store, key, other.sign(TEXT))
     assert kept(store) == []
@@ -145,7 +145,7 @@ def test_a_mangled_signature_is_refused(store: Store, key: Signer, mangle: objec
 
 @pytest.mark.provokes("debian.index-damaged")
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason"),
     [
         ("SHA256:", "SHA512:", "no field sha256"),
         ("Date: ", "Day: ", "no field date"),
@@ -154,36 +154,36 @@ def test_a_mangled_signature_is_refused(store: Store, key: Signer, mangle: objec
         ("Suite: stable", "nonsense", "no field name"),
     ],
 )
-def test_a_signed_text_that_is_no_release_is_refused(
-    store: Store, key: Signer, old: str, new: str, why: str
+def test_a_signed_text_that_is_not_a_release_is_refused(
+    store: Store, key: Signer, old: str, new: str, reason: str
 ) -> None:
-    with pytest.raises(PiimageError, match=why):
+    with pytest.raises(PiimageError, match=reason):
         verified(store, key, key.sign(TEXT.replace(old, new)))
 
 
 @pytest.mark.provokes("debian.index-suite")
 def test_an_index_of_another_suite_is_refused(store: Store, key: Signer) -> None:
-    found = verified(store, key, key.sign(TEXT))
-    release.check_suite(found, "trixie", "m")
-    release.check_suite(found, "stable", "m")
+    signed = verified(store, key, key.sign(TEXT))
+    release.check_suite(signed, "trixie", "m")
+    release.check_suite(signed, "stable", "m")
     with pytest.raises(PiimageError, match="of trixie or stable, not of bookworm"):
-        release.check_suite(found, "bookworm", "m")
+        release.check_suite(signed, "bookworm", "m")
 
 
 @pytest.mark.provokes("debian.index-expired", "debian.index-future", "debian.index-rollback")
-def test_an_index_out_of_its_time_is_refused(store: Store, key: Signer) -> None:
-    found = verified(store, key, key.sign(TEXT))
-    release.check_dates(found, NOW, found.date, "m")
+def test_an_expired_future_or_older_index_is_refused(store: Store, key: Signer) -> None:
+    signed = verified(store, key, key.sign(TEXT))
+    release.check_dates(signed, NOW, signed.date, "m")
     with pytest.raises(PiimageError, match="valid until 2026-05-24 09:00"):
-        release.check_dates(found, NOW + timedelta(days=8), None, "m")
-    with pytest.raises(PiimageError, match="yet to come"):
-        release.check_dates(found, NOW - timedelta(days=2), None, "m")
+        release.check_dates(signed, NOW + timedelta(days=8), None, "m")
+    with pytest.raises(PiimageError, match="in the future"):
+        release.check_dates(signed, NOW - timedelta(days=2), None, "m")
     with pytest.raises(PiimageError, match="older than"):
-        release.check_dates(found, NOW, found.date + timedelta(seconds=1), "m")
+        release.check_dates(signed, NOW, signed.date + timedelta(seconds=1), "m")
 
 
 @pytest.mark.provokes("debian.no-keyring")
-def test_a_host_without_the_keys_says_what_to_install(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_keyring_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(PiimageError, match="apt-get install debian-archive-keyring"):
         release.keyring(host=tmp_path)
     with pytest.raises(PiimageError, match="nowhere"):
@@ -192,10 +192,10 @@ def test_a_host_without_the_keys_says_what_to_install(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", release.KEYRINGS)
 def test_the_keyring_is_found_under_its_old_and_new_name(tmp_path: Path, name: str) -> None:
-    place = tmp_path / name
-    place.parent.mkdir(parents=True)
-    place.write_bytes(b"keys")
-    assert release.keyring(host=tmp_path) == place
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"keys")
+    assert release.keyring(host=tmp_path) == path
 
 
 QUICK = settings(

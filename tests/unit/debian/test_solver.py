@@ -35,9 +35,9 @@ class Solving:
         return resolve(indexes, requests, **options)  # type: ignore[arg-type]
 
     def __call__(self, *packages: str, without: Sequence[str] = ()) -> list[str]:
-        """Return name and version of what these packages need."""
-        found = self.resolve(Request("root", packages, tuple(without)))
-        return [f"{package.name} {package.version}" for package in found.roots["root"]]
+        """Return name and version of the packages that `packages` resolve to."""
+        resolution = self.resolve(Request("root", packages, tuple(without)))
+        return [f"{package.name} {package.version}" for package in resolution.roots["root"]]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def needing(name: str, depends: str, version: str = "1.0", **fields: str) -> Deb
     return Deb(name, version, fields={"Depends": depends} | own)
 
 
-def test_dependencies_are_followed_and_nothing_else(solving: Solving) -> None:
+def test_only_dependencies_are_followed(solving: Solving) -> None:
     solving.offer(
         needing("app", "lib (>= 1.0)", pre_depends="base", recommends="extra", suggests="more"),
         needing("lib", "deep:any"),
@@ -59,28 +59,28 @@ def test_dependencies_are_followed_and_nothing_else(solving: Solving) -> None:
     assert solving("app") == ["app 1.0", "base 1.0", "deep 1.0", "lib 1.0"]
 
 
-def test_essential_packages_are_not_drawn_in_by_themselves(solving: Solving) -> None:
+def test_essential_packages_are_not_added_by_themselves(solving: Solving) -> None:
     solving.offer(Deb("app"), Deb("bash", fields={"Essential": "yes"}))
     assert solving("app") == ["app 1.0"]
 
 
-def test_the_newest_version_by_debians_order_is_taken(solving: Solving) -> None:
+def test_the_newest_version_in_debians_order_is_chosen(solving: Solving) -> None:
     solving.offer(Deb("app", "1.0~rc1"), Deb("app", "1.0"), Deb("app", "1.0~rc2"))
     solving.offer(Deb("app", "1.0-1~deb13u9"), suite="trixie-updates")
     assert solving("app") == ["app 1.0-1~deb13u9"]
 
 
 @pytest.mark.parametrize(
-    ("sign", "version", "taken"),
+    ("sign", "version", "chosen"),
     [("=", "1.10", "1.10"), ("<<", "1.10", "1.9+b2"), ("<=", "1.9", "1.9"), (">>", "1.9", "1.10"),
      (">=", "0:1.010", "1.10"), ("<<", "1.9", "1.9~a")],
 )  # fmt: skip
-def test_each_sign_means_what_the_policy_says(
-    solving: Solving, sign: str, version: str, taken: str
+def test_each_sign_has_the_meaning_of_the_policy(
+    solving: Solving, sign: str, version: str, chosen: str
 ) -> None:
     versions = ("1.9~a", "1.9", "1.9+b2", "1.10")
     solving.offer(needing("app", f"lib ({sign} {version})"), *[Deb("lib", v) for v in versions])
-    assert solving("app") == ["app 1.0", f"lib {taken}"]
+    assert solving("app") == ["app 1.0", f"lib {chosen}"]
 
 
 def test_the_first_alternative_is_preferred_whatever_its_name(solving: Solving) -> None:
@@ -88,28 +88,28 @@ def test_the_first_alternative_is_preferred_whatever_its_name(solving: Solving) 
     assert solving("app") == ["app 1.0", "zeta 1.0"]
 
 
-def test_what_a_version_that_is_not_taken_prefers_does_not_count(solving: Solving) -> None:
+def test_the_preferences_of_a_version_that_is_not_chosen_do_not_count(solving: Solving) -> None:
     solving.offer(needing("app", "alpha | zeta", "1.0"), Deb("alpha"), Deb("zeta"))
     solving.offer(needing("app", "zeta | alpha", "2.0"), suite="new", automatic=False)
     assert solving("app") == ["alpha 1.0", "app 1.0"]
     assert solving("app/new") == ["app 2.0", "zeta 1.0"]
 
 
-def test_an_alternative_that_is_there_anyway_will_do(solving: Solving) -> None:
+def test_an_alternative_that_is_needed_anyway_is_preferred(solving: Solving) -> None:
     solving.offer(
         needing("app", "zeta | alpha"), needing("other", "alpha"), Deb("alpha"), Deb("zeta")
     )
     assert "alpha 1.0" in solving("app", "other")
 
 
-def test_a_later_alternative_is_taken_when_the_first_cannot_be(solving: Solving) -> None:
+def test_a_later_alternative_is_chosen_if_the_first_is_not_installable(solving: Solving) -> None:
     solving.offer(
         needing("app", "gone | zeta | alpha"), needing("zeta", "nowhere"), Deb("alpha"),
     )  # fmt: skip
     assert solving("app") == ["alpha 1.0", "app 1.0"]
 
 
-def test_of_providers_debians_priority_decides_then_the_name(solving: Solving) -> None:
+def test_providers_are_chosen_by_debians_priority_then_by_name(solving: Solving) -> None:
     provides = {"Provides": "awk"}
     solving.offer(
         needing("app", "awk"),
@@ -164,8 +164,8 @@ def test_a_missing_dependency_is_explained(solving: Solving) -> None:
 def test_conflicts_between_roots_do_not_matter(solving: Solving) -> None:
     both = {"Provides": "mta", "Conflicts": "mta"}
     solving.offer(Deb("exim", fields=both), Deb("postfix", fields=both))
-    found = solving.resolve(Request("one", ("exim",)), Request("two", ("postfix",)))
-    assert [package.name for package in found.packages] == ["exim", "postfix"]
+    resolution = solving.resolve(Request("one", ("exim",)), Request("two", ("postfix",)))
+    assert [package.name for package in resolution.packages] == ["exim", "postfix"]
 
 
 def test_what_is_left_out_counts_as_there_with_what_it_provides(solving: Solving) -> None:
@@ -197,7 +197,7 @@ def test_backports_give_only_what_is_named_and_what_that_needs(solving: Solving)
     ]  # fmt: skip
 
 
-def test_a_version_can_be_asked_for(solving: Solving) -> None:
+def test_a_version_can_be_requested(solving: Solving) -> None:
     solving.offer(Deb("app", "1:1.0"), Deb("app", "2:1.0"))
     assert solving("app=1:1.0") == ["app 1:1.0"]
 
@@ -206,13 +206,15 @@ def test_one_version_is_used_in_all_roots(solving: Solving) -> None:
     solving.offer(
         needing("old", "lib (<< 2)"), needing("any", "lib"), Deb("lib", "1.0"), Deb("lib", "2.0")
     )
-    found = solving.resolve(Request("a", ("old",)), Request("b", ("any",)), Request("c", ("lib",)))
-    assert [str(package) for package in found.packages] == [
+    resolution = solving.resolve(
+        Request("a", ("old",)), Request("b", ("any",)), Request("c", ("lib",))
+    )
+    assert [str(package) for package in resolution.packages] == [
         "any 1.0 (arm64)", "lib 1.0 (arm64)", "old 1.0 (arm64)",
     ]  # fmt: skip
 
 
-def test_of_versions_that_all_roots_can_have_the_newest_is_taken(solving: Solving) -> None:
+def test_the_newest_version_that_suits_all_roots_is_chosen(solving: Solving) -> None:
     solving.offer(
         needing("app", "lib"),
         needing("tool", "lib (= 1.0) | other"),
@@ -220,12 +222,15 @@ def test_of_versions_that_all_roots_can_have_the_newest_is_taken(solving: Solvin
         Deb("lib", "2.0"),
         Deb("other"),
     )
-    found = solving.resolve(Request("one", ("app",)), Request("two", ("tool",)))
-    taken = {root: [f"{p.name} {p.version}" for p in found.roots[root]] for root in found.roots}
-    assert taken == {"one": ["app 1.0", "lib 2.0"], "two": ["other 1.0", "tool 1.0"]}
+    resolution = solving.resolve(Request("a", ("app",)), Request("b", ("tool",)))
+    chosen = {
+        root: [f"{package.name} {package.version}" for package in packages]
+        for root, packages in resolution.roots.items()
+    }
+    assert chosen == {"a": ["app 1.0", "lib 2.0"], "b": ["other 1.0", "tool 1.0"]}
 
 
-def test_what_is_beaten_less_often_is_preferred_over_what_is_beaten_more(solving: Solving) -> None:
+def test_the_package_that_fewer_alternatives_precede_is_preferred(solving: Solving) -> None:
     conflicting = Deb("first", fields={"Conflicts": "second"})
     third = Deb("third")
     solving.offer(
@@ -235,7 +240,7 @@ def test_what_is_beaten_less_often_is_preferred_over_what_is_beaten_more(solving
 
 
 @pytest.mark.provokes("debian.two-versions")
-def test_roots_that_can_never_agree_are_an_error(solving: Solving) -> None:
+def test_roots_that_need_different_versions_are_an_error(solving: Solving) -> None:
     solving.offer(
         needing("old", "lib (<< 2)"), needing("new", "lib (>= 2)"), Deb("lib", "1.0"),
         Deb("lib", "2.0"),
@@ -246,25 +251,25 @@ def test_roots_that_can_never_agree_are_an_error(solving: Solving) -> None:
         solving.resolve(Request("a", ("lib=1.0",)), Request("b", ("lib=2.0",)))
 
 
-def test_architectures_are_resolved_apart_but_share_what_is_for_all(solving: Solving) -> None:
+def test_architectures_are_resolved_separately_but_share_packages_for_all(solving: Solving) -> None:
     solving.offer(
         needing("app", "lib, data"), replace(needing("tool", "lib, data"), architecture="amd64"),
         Deb("lib"), Deb("lib", architecture="amd64"), Deb("data", architecture="all"),
         architectures=("arm64", "amd64"),
     )  # fmt: skip
-    found = solving.resolve(
+    resolution = solving.resolve(
         Request("system", ("app",)), Request("host", ("tool",), architecture="amd64")
     )
-    assert [package.key for package in found.packages] == [
+    assert [package.key for package in resolution.packages] == [
         "app:arm64", "data:all", "lib:amd64", "lib:arm64", "tool:amd64",
     ]  # fmt: skip
-    assert [package.key for package in found.roots["host"]] == [
+    assert [package.key for package in resolution.roots["host"]] == [
         "data:all", "lib:amd64", "tool:amd64",
     ]  # fmt: skip
 
 
 @pytest.mark.provokes("debian.unknown-package")
-def test_a_package_of_another_architecture_is_unknown_here(solving: Solving) -> None:
+def test_a_package_of_another_architecture_is_unknown(solving: Solving) -> None:
     solving.offer(Deb("app"), Deb("tool", architecture="amd64"), architectures=("arm64", "amd64"))
     with pytest.raises(InputError, match="no package tool for arm64"):
         solving("tool")
@@ -277,28 +282,28 @@ def test_a_dependency_on_another_architecture_cannot_be_met(solving: Solving) ->
 
 
 @pytest.mark.provokes("debian.unknown-package", "debian.unknown-version", "debian.virtual-package")
-def test_all_that_cannot_be_asked_for_is_said_at_once(solving: Solving) -> None:
+def test_all_invalid_requests_are_reported_at_once(solving: Solving) -> None:
     solving.offer(Deb("busybox-static"), Deb("mawk", fields={"Provides": "awk"}), Deb("app"))
     with pytest.raises(ErrorGroup) as caught:
         solving("busybox-statc", "awk", "app=2.0", "app/sid", "zzz")
     text = str(caught.value)
     assert "did you mean busybox-static?" in text
-    assert "ask for one that provides it: mawk" in text
-    assert "app is not in the archive as 2.0; it is there as 1.0 (trixie)" in text
-    assert "app is not in the archive as sid" in text
+    assert "request a package that provides it: mawk" in text
+    assert "the archive does not have app in 2.0; it has 1.0 (trixie)" in text
+    assert "the archive does not have app in sid" in text
     assert "no package zzz for arm64; check the name" in text
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.provokes("debian.bad-request")
 @pytest.mark.parametrize("text", ["", "a b", "a=", "a/", "a|b", "=1", "a (>= 1)"])
-def test_what_is_no_package_name_is_refused(solving: Solving, text: str) -> None:
+def test_text_that_is_not_a_package_name_is_refused(solving: Solving, text: str) -> None:
     solving.offer(Deb("a"))
     with pytest.raises(InputError, match="name, name=version or name/suite"):
         solving(text)
 
 
-def test_a_preferred_version_stays_where_dependencies_permit(solving: Solving) -> None:
+def test_a_preferred_version_is_kept_if_the_dependencies_permit(solving: Solving) -> None:
     solving.offer(
         needing("app", "lib"), needing("new", "lib (>= 2)"), Deb("lib", "1.0"), Deb("lib", "2.0")
     )
@@ -315,22 +320,22 @@ def test_the_order_of_the_index_does_not_matter(solving: Solving, folder: Archiv
         needing("app", "virt, z | y, x (>= 1)"), Deb("p", fields=provides),
         Deb("q", fields=provides), Deb("y"), Deb("z"), Deb("x", "1.0"), Deb("x", "1.0+b1"),
     ]  # fmt: skip
-    found = set()
+    resolutions = set()
     for seed in range(6):
         random.Random(seed).shuffle(debs)
         folder.publish(debs)
         solving._suites = [Suite("trixie")]
-        found.add(tuple(solving("app")))
-    assert found == {("app 1.0", "p 1.0", "x 1.0+b1", "z 1.0")}
+        resolutions.add(tuple(solving("app")))
+    assert resolutions == {("app 1.0", "p 1.0", "x 1.0+b1", "z 1.0")}
 
 
 @pytest.mark.provokes("debian.index-damaged")
-def test_a_relation_that_cannot_be_read_names_its_package(solving: Solving) -> None:
+def test_the_error_of_a_broken_relation_names_its_package(solving: Solving) -> None:
     solving.offer(needing("app", "lib (="))
     with pytest.raises(PiimageError, match=r"app 1\.0: 'lib \(='"):
         solving("app")
 
 
-def test_a_circle_of_dependencies_ends(solving: Solving) -> None:
+def test_circular_dependencies_are_resolved(solving: Solving) -> None:
     solving.offer(needing("a", "b"), needing("b", "c"), needing("c", "a (= 1.0)"))
     assert solving("a") == ["a 1.0", "b 1.0", "c 1.0"]

@@ -68,7 +68,7 @@ def client(pauses: list[float] | None = None) -> Transport:
     return Transport(pause=(pauses if pauses is not None else []).append, proxies={})
 
 
-def test_the_bytes_come_whole_over_one_connection() -> None:
+def test_several_files_are_fetched_over_one_connection() -> None:
     with serving(lambda handler: send(handler, 200, DATA)) as (server, host):
         transport = client()
         assert transport.read(f"http://{host}/a", len(DATA)) == DATA
@@ -78,20 +78,20 @@ def test_the_bytes_come_whole_over_one_connection() -> None:
     assert server.connections == 1
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke() -> None:
+def test_a_broken_download_is_resumed() -> None:
     ranges: list[str | None] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        wanted = handler.headers["Range"]
-        ranges.append(wanted)
-        if wanted is None:
+        requested = handler.headers["Range"]
+        ranges.append(requested)
+        if requested is None:
             handler.send_response(200)
             handler.send_header("Content-Length", str(len(DATA)))
             handler.end_headers()
             handler.wfile.write(DATA[:300_000])
             handler.close_connection = True
         else:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            start = int(requested.removeprefix("bytes=").removesuffix("-"))
             send(handler, 206, DATA[start:])
 
     pauses: list[float] = []
@@ -101,7 +101,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke() -> None:
     assert len(pauses) == 1
 
 
-def test_a_server_that_cannot_resume_sends_it_all_again_unnoticed() -> None:
+def test_a_server_that_cannot_resume_sends_the_whole_file_again() -> None:
     calls: list[int] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -117,7 +117,7 @@ def test_a_server_that_cannot_resume_sends_it_all_again_unnoticed() -> None:
         assert b"".join(client().chunks(f"http://{host}/x")) == DATA
 
 
-def test_a_passing_failure_is_tried_again_after_growing_pauses() -> None:
+def test_a_temporary_failure_is_retried_after_growing_pauses() -> None:
     calls: list[int] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -132,7 +132,7 @@ def test_a_passing_failure_is_tried_again_after_growing_pauses() -> None:
 
 
 @pytest.mark.provokes("debian.unreachable")
-def test_a_lasting_failure_names_the_address_without_the_password() -> None:
+def test_a_permanent_failure_names_the_url_without_the_password() -> None:
     pauses: list[float] = []
     with (
         serving(lambda handler: send(handler, 500)) as (_, host),
@@ -151,7 +151,7 @@ def test_a_host_that_does_not_answer_is_an_error() -> None:
 
 
 @pytest.mark.provokes("debian.unreachable")
-def test_a_refusal_is_not_tried_again() -> None:
+def test_a_refusal_is_not_retried() -> None:
     pauses: list[float] = []
     with (
         serving(lambda handler: send(handler, 403)) as (_, host),
@@ -163,7 +163,7 @@ def test_a_refusal_is_not_tried_again() -> None:
 
 @pytest.mark.provokes("debian.not-found")
 @pytest.mark.parametrize("status", [404, 410])
-def test_what_is_not_there_is_told_apart(status: int) -> None:
+def test_a_missing_file_is_an_error_of_its_own(status: int) -> None:
     with (
         serving(lambda handler: send(handler, status)) as (_, host),
         pytest.raises(Absent, match=str(status)),
@@ -172,7 +172,7 @@ def test_what_is_not_there_is_told_apart(status: int) -> None:
 
 
 @pytest.mark.provokes("debian.too-big")
-def test_more_than_was_allowed_is_refused() -> None:
+def test_more_than_the_maximum_is_refused() -> None:
     with (
         serving(lambda handler: send(handler, 200, DATA)) as (_, host),
         pytest.raises(PiimageError, match="more than 1000 bytes"),
@@ -181,23 +181,23 @@ def test_more_than_was_allowed_is_refused() -> None:
 
 
 def test_user_and_password_are_sent_but_not_in_the_request_line() -> None:
-    seen: list[str | None] = []
+    authorizations: list[str | None] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        seen.append(handler.headers["Authorization"])
+        authorizations.append(handler.headers["Authorization"])
         send(handler, 200, b"ok")
 
     with serving(answer) as (server, host):
         client().read(f"http://me:s%3Acret@{host}/x", 10)
-    assert seen == ["Basic " + base64.b64encode(b"me:s:cret").decode()]
+    assert authorizations == ["Basic " + base64.b64encode(b"me:s:cret").decode()]
     assert server.paths == ["/x"]
 
 
 def test_a_redirection_is_followed_without_the_password() -> None:
-    seen: list[tuple[str, str | None]] = []
+    requests: list[tuple[str, str | None]] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        seen.append((handler.path, handler.headers["Authorization"]))
+        requests.append((handler.path, handler.headers["Authorization"]))
         if handler.path == "/x":
             other = f"http://localhost:{handler.server.server_port}/y"  # type: ignore[attr-defined]
             send(handler, 302, b"moved", Location=other)
@@ -206,13 +206,13 @@ def test_a_redirection_is_followed_without_the_password() -> None:
 
     with serving(answer) as (_, host):
         assert client().read(f"http://me:secret@{host}/x", 10) == b"ok"
-    assert [path for path, _ in seen] == ["/x", "/y"]
-    assert seen[1][1] is None
+    assert [path for path, _ in requests] == ["/x", "/y"]
+    assert requests[1][1] is None
 
 
 @pytest.mark.provokes("debian.unreachable")
 @pytest.mark.parametrize("target", ["/x", "file:///etc/passwd"])
-def test_a_redirection_in_a_circle_or_off_the_network_is_refused(target: str) -> None:
+def test_an_endless_redirection_or_one_to_a_file_is_refused(target: str) -> None:
     with (
         serving(lambda handler: send(handler, 301, Location=target)) as (_, host),
         pytest.raises(PiimageError, match="redirect"),
@@ -220,7 +220,7 @@ def test_a_redirection_in_a_circle_or_off_the_network_is_refused(target: str) ->
         client().read(f"http://{host}/x", 10)
 
 
-def test_a_proxy_is_asked_with_the_full_address() -> None:
+def test_a_request_to_a_proxy_has_the_full_url() -> None:
     with serving(lambda handler: send(handler, 200, b"ok")) as (server, host):
         transport = Transport(proxies={"http": f"http://{host}"})
         assert transport.read("http://archive.example/debian/x", 10) == b"ok"
@@ -228,7 +228,7 @@ def test_a_proxy_is_asked_with_the_full_address() -> None:
 
 
 @pytest.mark.provokes("debian.not-found")
-def test_a_folder_serves_as_a_mirror(tmp_path: Path) -> None:
+def test_a_folder_can_be_a_mirror(tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(DATA)
     assert client().read(f"file://{tmp_path}/a%20b", len(DATA)) == DATA
     with pytest.raises(Absent):

@@ -16,14 +16,14 @@ ORDERED = [
 ]  # fmt: skip
 
 
-def test_versions_sort_as_the_policy_says() -> None:
+def test_versions_sort_by_the_rules_of_the_policy() -> None:
     mixed = random.Random(1).sample(ORDERED, len(ORDERED))
     assert sorted(mixed, key=versions.key) == ORDERED
 
 
-@pytest.mark.parametrize(("one", "other"), [("1.0", "1.0-0"), ("0:1", "1"), ("1.01", "1.1")])
-def test_versions_that_are_equal_have_equal_keys(one: str, other: str) -> None:
-    assert versions.key(one) == versions.key(other)
+@pytest.mark.parametrize(("first", "second"), [("1.0", "1.0-0"), ("0:1", "1"), ("1.01", "1.1")])
+def test_equal_versions_have_equal_keys(first: str, second: str) -> None:
+    assert versions.key(first) == versions.key(second)
 
 
 VERSIONS = st.builds(
@@ -36,16 +36,18 @@ VERSIONS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(VERSIONS, VERSIONS)
-def test_the_order_is_that_of_python_debian(one: str, other: str) -> None:
-    ours = (versions.key(one) > versions.key(other)) - (versions.key(one) < versions.key(other))
-    a, b = NativeVersion(one), NativeVersion(other)
+def test_the_order_is_that_of_python_debian(first: str, second: str) -> None:
+    ours = (versions.key(first) > versions.key(second)) - (
+        versions.key(first) < versions.key(second)
+    )
+    a, b = NativeVersion(first), NativeVersion(second)
     assert ours == (a > b) - (a < b)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=12), st.sampled_from("abzA.+1é"))
-def test_any_text_has_its_place_in_the_order(text: str, letter: str) -> None:
-    """deb-version(7): ~ sorts before the end of a part, which sorts before all else."""
+def test_any_text_has_a_place_in_the_order(text: str, letter: str) -> None:
+    """deb-version(7): ~ sorts before the end of a part, which sorts before everything else."""
     whole = text + "x"
     assert versions.key(whole + "~") < versions.key(whole)
     assert versions.key(whole) < versions.key(whole + letter)

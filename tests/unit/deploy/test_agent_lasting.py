@@ -49,7 +49,7 @@ def test_a_layer_that_went_on_later_lasts(root: Root, journal: Journal) -> None:
     with pytest.raises(Refused, match="ended after 500"):
         first.finish()
     part = Path(root.layers, f"{DIGEST}.part").stat()
-    synced = [one for one in journal.events if one.what == "sync"]
+    synced = [event for event in journal.events if event.kind == "sync"]
     assert synced[-1].inode == (part.st_dev, part.st_ino)  # the rest will build upon it
     second = Incoming(root, DIGEST, len(LAYER))
     second.add(LAYER[second.offset :])

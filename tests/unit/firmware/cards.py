@@ -33,14 +33,14 @@ SLOT: Mapping[str, bytes] = {
     "kernel.img": KERNEL,
     "initramfs.img": b"initramfs A",
 }
-_ELF = b"\x7fELF stands in for firmware, which nothing here runs"
+_ELF = b"\x7fELF fake firmware, which no test runs"
 FIRMWARE: Mapping[str, Mapping[str, bytes]] = {
     "bcm2837": {"bootcode.bin": bytes(512), "start.elf": _ELF, "fixup.dat": b"fixup"},
     "bcm2711": {"start4.elf": _ELF, "fixup4.dat": b"fixup"},
     "bcm2712": {},
     "none": {},
 }
-"""The files that each chain looks for first; their content is made up."""
+"""The first files that each chain loads; their content is fake."""
 
 
 def board_of(name: str, *models: Model) -> Board:

@@ -1,6 +1,6 @@
-"""What was on four cards that no Pi started: their texts, and the names of their other files.
+"""The content of four cards that no Pi booted: their texts, and the names of their other files.
 
-They were built before the reader knew the firmware's rules, and booted in the emulator.
+They were built before the reader had the firmware's rules, and they booted in the emulator.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ dtoverlay=disable-bt
 _PI5: Final = f"{_HEAD}os_check=0\n{_FILES}device_tree=bcm2712-rpi-5-b.dtb\n"
 
 Partition = Mapping[str, str]
-"""Path and text; a file that is no text has the word that says what it is."""
+"""Path and text; a file that is not text has a word for its kind."""
 
 
 def _slot(config: str, prefix: str, *names: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A card that a real Pi would not start is refused, by the rule that it breaks."""
+"""A card that a real Pi would not boot is refused, by the rule that it breaks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ANY_TREE = """/dts-v1/;
 """
 
 
-def said(caught: pytest.ExceptionInfo[PiimageError]) -> list[PiimageError]:
+def errors_of(caught: pytest.ExceptionInfo[PiimageError]) -> list[PiimageError]:
     error = caught.value
     return list(error.errors) if isinstance(error, ErrorGroup) else [error]
 
@@ -78,19 +78,19 @@ def dark_card(runner: Runner, folder: Path, name: str, change: Callable[[str], s
 
 
 @pytest.mark.parametrize("name", DARK)
-def test_the_cards_that_no_pi_started_are_refused_for_what_kept_them(
+def test_the_cards_that_no_pi_booted_are_refused_for_the_right_reason(
     name: str, runner: Runner, tmp_path: Path
 ) -> None:
     image = dark_card(runner, tmp_path, name, str)
     with pytest.raises(PiimageError) as caught:
         require_bootable(image, load_board(name), runner)
-    code, file, whom = REASONS[name]
-    (error,) = (one for one in said(caught) if one.code == code)
+    code, file, model = REASONS[name]
+    (error,) = (error for error in errors_of(caught) if error.code == code)
     assert file in error.message
-    assert whom in error.message
+    assert model in error.message
 
 
-def test_behind_the_first_reason_of_a_pi_4_waits_its_old_eeprom(
+def test_the_second_fault_of_the_pi_4_card_is_the_old_eeprom(
     runner: Runner, tmp_path: Path
 ) -> None:
     image = dark_card(runner, tmp_path, "pi4", lambda text: text.replace("gpu_mem=16\n", ""))
@@ -104,15 +104,15 @@ def test_behind_the_first_reason_of_a_pi_4_waits_its_old_eeprom(
 
 @dataclass(frozen=True)
 class Breach:
-    """A whole card of `board`, with `changes` to a partition (None takes a file away)."""
+    """A valid card of `board` with `changes` to a partition (None removes a file)."""
 
     rule: str
-    said: str
+    message: str
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
     board: str = "pi4"
     partition: int = 2
     patch: Callable[[bytearray], None] = lambda image: None
-    """What is done to the image itself."""
+    """A change to the image itself."""
 
 
 def _no_fat(image: bytearray) -> None:
@@ -121,7 +121,7 @@ def _no_fat(image: bytearray) -> None:
 
 
 def _sectors_of_1024(image: bytearray) -> None:
-    # Half of everything that is counted in sectors.
+    # Halve all counts of sectors.
     start = 1 << 20
     image[start + 11 : start + 13] = (1024).to_bytes(2, "little")
     for at in (19, 22):
@@ -134,7 +134,7 @@ def _no_boot_sector(image: bytearray) -> None:
 
 
 def _few_clusters(image: bytearray) -> None:
-    """Make the second file system say that it has 4,090 clusters: the first beyond FAT12."""
+    """Give the second file system 4,090 clusters, just above the limit of FAT12."""
     start = 5 << 20
     per_cluster = image[start + 13]
     reserved, fats = int.from_bytes(image[start + 14 : start + 16], "little"), image[start + 16]
@@ -161,19 +161,19 @@ BREACHES = (
     Breach("sectors", "1024 bytes", patch=_sectors_of_1024),
     Breach("kind of FAT", "4090 clusters", patch=_few_clusters),
     Breach("FAT", "no boot sector", patch=_no_boot_sector),
-    Breach("bootcode.bin", "bootcode.bin is not", {"bootcode.bin": None}, "pi3", 1),
+    Breach("bootcode.bin", "needs bootcode.bin", {"bootcode.bin": None}, "pi3", 1),
     Breach("size of bootcode.bin", "131073", {"bootcode.bin": bytes(131073)}, "pi3", 1),
     Breach("size of bootcode.bin", "0 bytes", {"bootcode.bin": b""}, "zero2w", 1),
     Breach("cut-down firmware", "start4cd.elf", config(b"gpu_mem=16")),
     Breach("cut-down firmware", "start4cd.elf", config(b"gpu_mem_1024=31")),
     Breach("cut-down firmware", "start_cd.elf", config(b"gpu_mem=16"), "pi3", 1),
     Breach("cut-down firmware", "start_cd.elf", config(b"gpu_mem_512=8"), "zero2w", 1),
-    Breach("cut-down firmware by name", "gpu_mem=16 alone", config(b"start_file=start4cd.elf")),
+    Breach("cut-down firmware by name", "needs gpu_mem=16", config(b"start_file=start4cd.elf")),
     Breach("start_x and start_debug", "start4x.elf", config(b"start_x=1")),
     Breach("start_x and start_debug", "start_db.elf", config(b"start_debug=1"), "pi3", 1),
-    Breach("matched pair", "no pair", config(b"start_file=start4x.elf")),
-    Breach("firmware is ELF", "no ELF", {"start4.elf": b"MZ"}),
-    Breach("firmware is ELF", "no ELF", {"start4.elf": b""}),
+    Breach("matched pair", "do not match", config(b"start_file=start4x.elf")),
+    Breach("firmware is ELF", "not an ELF", {"start4.elf": b"MZ"}),
+    Breach("firmware is ELF", "not an ELF", {"start4.elf": b""}),
     Breach("configuration", "config.txt", {"config.txt": None}),
     Breach("64 bits", "arm_64bit=1", {"config.txt": DTB + b"arm_64bit=0"}),
     Breach("64 bits", "arm_64bit=1", {"config.txt": DTB + b"kernel=kernel.img"}, "pi3", 1),
@@ -202,8 +202,8 @@ BREACHES = (
 )
 
 
-def whole(runner: Runner, name: str) -> list[dict[str, bytes]]:
-    """The partitions of a card of the board `name` that breaks no rule."""
+def valid(runner: Runner, name: str) -> list[dict[str, bytes]]:
+    """Return the partitions of a card of the board `name` that breaks no rule."""
     slot = {
         **SLOT,
         **firmware_of(name),
@@ -220,14 +220,14 @@ def whole(runner: Runner, name: str) -> list[dict[str, bytes]]:
 
 @pytest.mark.parametrize("name", ["pi3", "zero2w", "pi4", "pi5"])
 def test_a_card_that_breaks_no_rule_boots(name: str, runner: Runner, tmp_path: Path) -> None:
-    image = card(runner, tmp_path / "card.img", *whole(runner, name))
-    require_bootable(image, both(name), runner)
+    image = card(runner, tmp_path / "card.img", *valid(runner, name))
+    require_bootable(image, with_one_tree(name), runner)
 
 
-def both(name: str) -> Board:
+def with_one_tree(name: str) -> Board:
     """Return the board with board.dtb for all of its models."""
     board = load_board(name)
-    models = [one.model_copy(update={"tree": "broadcom/board.dtb"}) for one in board.models]
+    models = [model.model_copy(update={"tree": "broadcom/board.dtb"}) for model in board.models]
     return board_of(name, *models)
 
 
@@ -256,12 +256,12 @@ def mark_of(breach: Breach) -> pytest.MarkDecorator:
 
 @pytest.mark.parametrize(
     "breach",
-    [pytest.param(one, marks=mark_of(one), id=f"{one.rule}: {one.said}") for one in BREACHES],
+    [pytest.param(b, marks=mark_of(b), id=f"{b.rule}: {b.message}") for b in BREACHES],
 )
 def test_a_card_that_breaks_a_rule_is_refused_by_name(
     breach: Breach, runner: Runner, tmp_path: Path
 ) -> None:
-    partitions = whole(runner, breach.board)
+    partitions = valid(runner, breach.board)
     files = partitions[breach.partition - 1]
     files.update({name: text for name, text in breach.changes.items() if text is not None})
     for name in (name for name, text in breach.changes.items() if text is None):
@@ -271,61 +271,59 @@ def test_a_card_that_breaks_a_rule_is_refused_by_name(
     breach.patch(data)
     image.write_bytes(data)
     with pytest.raises(PiimageError) as caught:
-        require_bootable(image, both(breach.board), runner)
-    first = said(caught)[0]
-    assert (first.code, breach.said in str(first)) == (CODES[breach.rule], True)
+        require_bootable(image, with_one_tree(breach.board), runner)
+    first = errors_of(caught)[0]
+    assert (first.code, breach.message in str(first)) == (CODES[breach.rule], True)
 
 
-def test_every_rule_is_broken_by_a_card() -> None:
+def test_a_card_breaks_each_rule() -> None:
     assert {breach.rule for breach in BREACHES} == {rule.name for rule in RULES}
 
 
-def test_a_reason_that_keeps_several_models_is_given_once(runner: Runner, tmp_path: Path) -> None:
-    partitions = whole(runner, "pi4")
+def test_an_error_of_several_models_is_reported_once(runner: Runner, tmp_path: Path) -> None:
+    partitions = valid(runner, "pi4")
     del partitions[1]["kernel.img"]
     image = card(runner, tmp_path / "card.img", *partitions)
     with pytest.raises(PiimageError) as caught:
-        require_bootable(image, both("pi4"), runner, origin="pi4.img")
-    (error,) = said(caught)
+        require_bootable(image, with_one_tree("pi4"), runner, origin="pi4.img")
+    (error,) = errors_of(caught)
     assert error.message.startswith(
         "Raspberry Pi 4 Model B, Raspberry Pi 400, Raspberry Pi Compute Module 4: the kernel"
     )
     assert error.place == "pi4.img: partition 2"
 
 
-# What is not refused ----------------------------------------------------------------------------
+# Cards that are not refused ----------------------------------------------------------------------
 
 
 def test_the_stage_before_start_elf_does_not_follow_an_include(
     runner: Runner, tmp_path: Path
 ) -> None:
-    (files,) = whole(runner, "pi3")
+    (files,) = valid(runner, "pi3")
     files["config.txt"] += b"include more.txt\n"
     files["more.txt"] = b"gpu_mem=16\n"
     image = card(runner, tmp_path / "card.img", files)
-    require_bootable(image, both("pi3"), runner)
+    require_bootable(image, with_one_tree("pi3"), runner)
 
 
-def test_the_cut_down_firmware_boots_where_it_is_on_the_card(
-    runner: Runner, tmp_path: Path
-) -> None:
-    (files,) = whole(runner, "zero2w")
+def test_the_cut_down_firmware_boots_if_it_is_on_the_card(runner: Runner, tmp_path: Path) -> None:
+    (files,) = valid(runner, "zero2w")
     files["config.txt"] += b"gpu_mem=16\n"
     files |= {"start_cd.elf": b"\x7fELF", "fixup_cd.dat": b"fixup"}
     image = card(runner, tmp_path / "card.img", files)
-    require_bootable(image, both("zero2w"), runner)
+    require_bootable(image, with_one_tree("zero2w"), runner)
 
 
-def test_the_firmware_lays_the_overlay_of_a_stepping_below_all_others(
+def test_the_firmware_applies_the_overlay_of_a_stepping_before_all_others(
     runner: Runner, tmp_path: Path
 ) -> None:
-    partitions = whole(runner, "pi5")
+    partitions = valid(runner, "pi5")
     partitions[1]["config.txt"] += b"dtoverlay=x\n"
     partitions[1]["overlays/x.dtbo"] = blob(runner, GOOD)
     image = card(runner, tmp_path / "card.img", *partitions)
-    d0 = board_of("pi5", both("pi5").models[1])
+    d0 = board_of("pi5", with_one_tree("pi5").models[1])
     assert read_card(image, d0, runner).overlays == ("bcm2712d0", "x")
-    assert read_card(image, both("pi5"), runner).overlays == ("x",)
+    assert read_card(image, with_one_tree("pi5"), runner).overlays == ("x",)
 
 
 @pytest.mark.parametrize(
@@ -346,10 +344,10 @@ def test_the_firmware_lays_the_overlay_of_a_stepping_below_all_others(
         ("total_mem=1", 1024, 64),
     ],
 )
-def test_the_gpu_gets_what_the_documentation_says(text: str, memory: int, gpu: int) -> None:
+def test_the_gpu_gets_the_memory_of_the_documentation(text: str, memory: int, gpu: int) -> None:
     assert gpu_memory(parse(text.encode(), "config.txt", Conditions()), memory) == gpu
 
 
-def test_each_chain_is_of_a_board_and_each_board_has_one() -> None:
+def test_each_chain_belongs_to_a_board_and_each_board_has_a_chain() -> None:
     names = ("pi3", "pi4", "pi5", "zero2w", "qemu-virt")
     assert {load_board(name).firmware.chain for name in names} == set(CHAINS)

@@ -1,4 +1,4 @@
-"""The names of files that the stages before the kernel look for, written out from their sources."""
+"""The names of the files that the stages before the kernel load, copied from their sources."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from piimage.firmware.chains import CHAINS
         ("bcm2712", "kernel_2712.img", True),
     ],
 )
-def test_the_kernel_that_is_loaded_when_none_is_named(
-    chain: str, kernel: str, arm_64bit: bool
-) -> None:
+def test_the_default_kernel(chain: str, kernel: str, arm_64bit: bool) -> None:
     """Documentation, "config.txt", kernel and arm_64bit."""
     assert (CHAINS[chain].kernel, CHAINS[chain].arm_64bit) == (kernel, arm_64bit)
 
@@ -45,7 +43,7 @@ def test_the_pairs_of_firmware_files(chain: str, pairs: str) -> None:
     assert [name for pair in kinds for name in (pair.start, pair.fixup)] == pairs.split()
 
 
-def test_what_the_eeproms_differ_in() -> None:
+def test_the_differences_between_the_chains() -> None:
     """Documentation, "boot sequence" and os_check; the first stepping of BCM2712 has no overlay."""
     assert [name for name, chain in CHAINS.items() if chain.second_stage] == ["bcm2837"]
     assert CHAINS["bcm2837"].second_stage == "bootcode.bin"

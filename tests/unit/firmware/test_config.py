@@ -39,15 +39,15 @@ GOOD: tuple[tuple[str, str, list[tuple[str, str]]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("_why", "text", "expected"), GOOD, ids=[good[0] for good in GOOD])
-def test_what_the_firmware_understands(
-    _why: str, text: str, expected: list[tuple[str, str]]
+@pytest.mark.parametrize(("_case", "text", "expected"), GOOD, ids=[good[0] for good in GOOD])
+def test_lines_that_the_firmware_understands(
+    _case: str, text: str, expected: list[tuple[str, str]]
 ) -> None:
     assert values(text) == expected
     assert parse(text.encode(), "config.txt", PI4).remarks == ()
 
 
-PASSED_OVER = (
+IGNORED = (
     ("an unknown filter", "[pie]\na=1\n[all]\nb=2", [("b", "2")], "unknown filter"),
     ("a word alone", "hello\nb=2", [("b", "2")], "not understood"),
     ("an absent include", "include no.txt\nb=2", [("b", "2")], "cannot include"),
@@ -56,10 +56,10 @@ PASSED_OVER = (
 
 
 @pytest.mark.parametrize(
-    ("_why", "text", "expected", "remark"), PASSED_OVER, ids=[bad[0] for bad in PASSED_OVER]
+    ("_case", "text", "expected", "remark"), IGNORED, ids=[bad[0] for bad in IGNORED]
 )
-def test_what_the_firmware_passes_over_is_remarked(
-    _why: str, text: str, expected: list[tuple[str, str]], remark: str
+def test_lines_that_the_firmware_ignores_give_a_remark(
+    _case: str, text: str, expected: list[tuple[str, str]], remark: str
 ) -> None:
     settings = parse(text.encode(), "config.txt", PI4)
     assert [(s.name, s.value) for s in settings.items] == expected
@@ -77,13 +77,13 @@ def test_an_included_file_inherits_and_changes_the_filters() -> None:
     ]
 
 
-def test_files_that_include_each_other_come_to_an_end() -> None:
+def test_files_that_include_each_other_are_not_read_endlessly() -> None:
     files = {"a": b"include b\ninclude b\nx=1", "b": b"include a\ninclude a\ny=1"}
     settings = parse(files["a"], "a", PI4, files.get)
     assert any("cannot include" in remark for remark in settings.remarks)
 
 
-def test_tryboot_holds_only_when_trying() -> None:
+def test_the_filter_tryboot_matches_only_with_tryboot() -> None:
     text = "[all]\nboot_partition=2\n[tryboot]\nboot_partition=3"
     assert parse(text.encode(), "f", Conditions()).number("boot_partition", 0) == 2
     assert parse(text.encode(), "f", Conditions(tryboot=True)).number("boot_partition", 0) == 3
@@ -93,7 +93,7 @@ def test_tryboot_holds_only_when_trying() -> None:
     ("value", "number"),
     [("1", 1), ("0x10", 16), ("2 # two", 2), ("yes", 0), ("", 0), ("9" * 30, 10**18 - 1)],
 )
-def test_numbers_are_read_as_far_as_they_go(value: str, number: int) -> None:
+def test_the_leading_digits_of_a_value_are_its_number(value: str, number: int) -> None:
     assert parse(f"a={value}".encode(), "f", PI4).number("a", 7) == number
 
 
@@ -107,8 +107,7 @@ def test_the_last_setting_counts() -> None:
 
 def test_overlays_keep_their_order_and_parameters() -> None:
     text = b"dtparam=audio=on\ndtoverlay=spi0:cs=1,speed=5\ndtparam=x\ndtoverlay=i2c1\ndtoverlay=\n"
-    found = overlays_of(parse(text, "f", PI4))
-    assert found == (
+    assert overlays_of(parse(text, "f", PI4)) == (
         Overlay("", {"audio": "on"}, "f:1"),
         Overlay("spi0", {"cs": "1", "speed": "5", "x": ""}, "f:2"),
         Overlay("i2c1", {}, "f:4"),

@@ -13,7 +13,7 @@ from piimage.run import Runner
 from tests.unit.firmware.cards import BASE, GOOD, blob, prop
 
 
-def test_cells_are_written_as_the_boot_loader_does(runner: Runner, tmp_path: Path) -> None:
+def test_cells_are_written_as_by_the_boot_loader(runner: Runner, tmp_path: Path) -> None:
     tree = devicetree.with_cells(
         runner,
         blob(runner, BASE),
@@ -27,28 +27,28 @@ def test_cells_are_written_as_the_boot_loader_does(runner: Runner, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("magic", "size", "length", "whole"),
+    ("magic", "size", "length", "complete"),
     [
         (0xD00DFEED, 40, 40, True),
-        (0xD00DFEED, 40, 99, True),  # something may follow
-        (0xD00DFEED, 41, 40, False),  # cut short
+        (0xD00DFEED, 40, 99, True),  # more bytes may follow
+        (0xD00DFEED, 41, 40, False),  # truncated
         (0xD00DFEED, 39, 99, False),  # shorter than its header
         (0xD00DFEEE, 40, 40, False),
         (0xD00DFEED, 40, 39, False),
     ],
 )
-def test_what_is_a_whole_blob(magic: int, size: int, length: int, whole: bool) -> None:
+def test_is_blob_checks_the_header(magic: int, size: int, length: int, complete: bool) -> None:
     """Specification 0.4, section 5.2: ten words, the magic and the size of the blob first."""
     data = (struct.pack(">II", magic, size) + bytes(99))[:length]
-    assert devicetree.is_blob(data) is whole
+    assert devicetree.is_blob(data) is complete
 
 
 def test_an_overlay_compiles_to_the_same_bytes_anywhere(runner: Runner, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.dtso").write_text(GOOD)
-    one, two = (devicetree.compile_overlay(runner, tmp_path / n / f"{n}.dtso") for n in ("a", "b"))
-    assert one == two
+    a, b = (devicetree.compile_overlay(runner, tmp_path / n / f"{n}.dtso") for n in ("a", "b"))
+    assert a == b
 
 
 @pytest.mark.provokes("firmware.bad-overlay")

@@ -21,7 +21,7 @@ FILES = {
 
 
 def volume(runner: Runner, folder: Path, *, kib: int, bits: int) -> bytes:
-    """A file system made by mkfs.fat and mtools alone."""
+    """Return a file system made by mkfs.fat and mtools."""
     image = folder / "fat.img"
     with image.open("wb") as file:
         file.truncate(kib << 10)
@@ -34,7 +34,9 @@ def volume(runner: Runner, folder: Path, *, kib: int, bits: int) -> bytes:
 
 
 @pytest.mark.parametrize(("kib", "bits"), [(1500, 12), (6000, 16), (40_000, 32)])
-def test_what_mtools_wrote_is_read(runner: Runner, tmp_path: Path, kib: int, bits: int) -> None:
+def test_files_written_by_mtools_are_read(
+    runner: Runner, tmp_path: Path, kib: int, bits: int
+) -> None:
     data = volume(runner, tmp_path, kib=kib, bits=bits)
     fat = FatReader(data, 0, len(data), "image")
     assert {name: fat.read(name) for name in FILES} == FILES
@@ -47,8 +49,8 @@ def test_what_mtools_wrote_is_read(runner: Runner, tmp_path: Path, kib: int, bit
     assert not fat.exists("overlays")
 
 
-def drawn(clusters: int, bits: int) -> bytes:
-    """A file system of so many clusters of 512 bytes, with A.TXT in the third and fourth."""
+def file_system(clusters: int, bits: int) -> bytes:
+    """Return a file system of clusters of 512 bytes, with A.TXT in the third and fourth."""
     fat_size = -(-(clusters + 2) * bits // 8 // 512) + 1
     root_entries = 0 if bits == 32 else 16
     data_at = 1 + fat_size + root_entries * 32 // 512
@@ -71,11 +73,9 @@ def drawn(clusters: int, bits: int) -> bytes:
 
 
 @pytest.mark.parametrize(("clusters", "bits"), [(4084, 12), (4085, 16), (65_524, 16), (65_525, 32)])
-def test_the_number_of_clusters_tells_how_wide_an_entry_of_the_table_is(
-    clusters: int, bits: int
-) -> None:
+def test_the_number_of_clusters_determines_the_width_of_an_entry(clusters: int, bits: int) -> None:
     """Microsoft's specification of FAT32 (version 1.03), "FAT type determination"."""
-    data = drawn(clusters, bits)
+    data = file_system(clusters, bits)
     fat = FatReader(data, 0, len(data), "image")
     assert fat.clusters == clusters
     assert fat.read("A.TXT") == b"a" * 1024
@@ -108,7 +108,7 @@ def test_a_folder_that_fills_its_cluster_is_read_to_its_end(runner: Runner, tmp_
         (11, b"\x01\x00"),  # bytes per sector
         (13, b"\x03"),  # sectors per cluster
         (16, b"\x00"),  # no table of clusters
-        (19, b"\xff\xff"),  # more sectors than there are
+        (19, b"\xff\xff"),  # more sectors than the partition has
         (22, b"\xff\xff"),  # a table larger than the partition
     ],
 )
@@ -123,14 +123,14 @@ def test_an_impossible_boot_sector_is_refused(
 
 
 @pytest.mark.provokes("firmware.damaged-fat")
-def test_a_chain_in_a_circle_is_refused(runner: Runner, tmp_path: Path) -> None:
+def test_a_chain_with_a_loop_is_refused(runner: Runner, tmp_path: Path) -> None:
     data = bytearray(volume(runner, tmp_path, kib=6000, bits=16))
     reserved = int.from_bytes(data[14:16], "little") * 512
-    for cluster in range(2, 2000):  # every cluster leads to itself
+    for cluster in range(2, 2000):  # the next cluster of every cluster is itself
         at = reserved + cluster * 2
         if data[at : at + 2] != b"\0\0":
             data[at : at + 2] = cluster.to_bytes(2, "little")
-    with pytest.raises(PiimageError, match=r"circle|ends after|larger"):
+    with pytest.raises(PiimageError, match=r"loop|ends after|larger"):
         FatReader(bytes(data), 0, len(data), "image").read("overlays/i2c1.dtbo")
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_file_system_gives_content_or_an_error(
 
 @settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=2048))
-def test_random_bytes_are_no_file_system_or_an_empty_one(data: bytes) -> None:
+def test_random_bytes_are_refused_or_an_empty_file_system(data: bytes) -> None:
     try:
         FatReader(data, 0, len(data), "image").read("config.txt")
     except PiimageError as error:

@@ -28,7 +28,7 @@ SIZE = 10 * 4
 
 
 def tree_of(structure: bytes, **header: int) -> bytes:
-    """A blob with this structure block, whatever it is; the strings block holds ``x``."""
+    """Return a blob with any structure block; the strings block has ``x``."""
     names = b"x\0"
     fields = {
         "magic": 0xD00DFEED, "total": SIZE + len(structure) + len(names), "structure": SIZE,
@@ -46,16 +46,16 @@ ROOT = tokens(1, bytes(4))
 
 
 def as_source(node: Node, depth: int = 0) -> str:
-    """The node as a source with nothing but bytes."""
-    inside = "".join(
+    """Return the node as a source whose values are bytes."""
+    properties = "".join(
         f"{name} = [{value.hex(' ')}];\n" if value else f"{name};\n"
         for name, value in node.properties.items()
     )
-    below = "".join(as_source(child, depth + 1) for child in node.children.values())
-    return f"{node.name or '/'} {{\n{inside}{below}}};\n"
+    children = "".join(as_source(child, depth + 1) for child in node.children.values())
+    return f"{node.name or '/'} {{\n{properties}{children}}};\n"
 
 
-def test_what_is_written_is_read(runner: Runner) -> None:
+def test_a_compiled_tree_is_read(runner: Runner) -> None:
     tree = read_tree(blob(runner, SOURCE), "a.dtb")
     assert tree.root.compatible == ("maker,board", "maker,chip")
     assert tree.root.number("#address-cells", 1) == 2
@@ -65,7 +65,7 @@ def test_what_is_written_is_read(runner: Runner) -> None:
     assert serial.properties["reg"] == b"\0\1\2"
     phandle, line = serial.cells("clocks")
     assert line == 7
-    assert tree.pointed(phandle, serial) is tree.node("/interrupts")
+    assert tree.by_phandle(phandle, serial) is tree.node("/interrupts")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_is_written_is_read(runner: Runner) -> None:
         ("uart", "/soc/serial@1"),
         ("bus/chip@9", "/soc/bus@2/chip@9"),
         ("/soc/bus@2", "/soc/bus@2"),
-        ("nothing", None),
+        ("absent", None),
         ("bus/chip@8", None),
         ("/soc/none@3", None),
     ],
@@ -83,17 +83,17 @@ def test_what_is_written_is_read(runner: Runner) -> None:
 def test_a_node_is_found_by_alias_label_or_path(
     runner: Runner, name: str, path: str | None
 ) -> None:
-    found = read_tree(blob(runner, SOURCE), "a.dtb").find(name)
-    assert (found.path if found else None) == path
+    node = read_tree(blob(runner, SOURCE), "a.dtb").find(name)
+    assert (node.path if node else None) == path
 
 
-def test_a_node_below_a_disabled_one_is_disabled(runner: Runner) -> None:
+def test_a_child_of_a_disabled_node_is_disabled(runner: Runner) -> None:
     tree = read_tree(blob(runner, SOURCE), "a.dtb")
     states = {node.name: node.enabled for node in tree.nodes()}
     assert (states["serial@1"], states["bus@2"], states["chip@9"]) == (True, False, False)
 
 
-def test_dtc_makes_the_same_blob_of_what_was_read(runner: Runner) -> None:
+def test_dtc_compiles_the_read_tree_to_the_same_blob(runner: Runner) -> None:
     whole = blob(runner, SOURCE)
     tree = read_tree(whole, "a.dtb")
     again = runner.run(
@@ -104,17 +104,17 @@ def test_dtc_makes_the_same_blob_of_what_was_read(runner: Runner) -> None:
 
 @pytest.mark.provokes("firmware.bad-device-tree")
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "damaged"),
-        (bytes(60), "does not begin"),
+        (bytes(60), "no magic number"),
         (tree_of(ROOT + tokens(2, 9), oldest=18, version=18), "version 18"),
         (tree_of(ROOT + tokens(2, 9), version=16), "version 16"),
-        (tree_of(ROOT + tokens(2, 9), size=999), "cut short"),
-        (tree_of(ROOT + tokens(2, 9), strings=1 << 31), "cut short"),
+        (tree_of(ROOT + tokens(2, 9), size=999), "truncated"),
+        (tree_of(ROOT + tokens(2, 9), strings=1 << 31), "truncated"),
         (tree_of(tokens(9)), "no root"),
         (tree_of(tokens(1, b"a\0\0\0", 2, 9)), "no root"),
-        (tree_of(ROOT + tokens(2, 2)), "goes on"),
+        (tree_of(ROOT + tokens(2, 2)), "data after its root"),
         (tree_of(ROOT + tokens(7)), "token 7"),
         (tree_of(ROOT + tokens(1, b"a\0\0\0", 2, 1, b"a\0\0\0", 2, 2, 9)), "the name 'a'"),
         (tree_of(ROOT + tokens(1, b"a/b\0", 2, 2, 9)), "the name 'a/b'"),
@@ -125,29 +125,29 @@ def test_dtc_makes_the_same_blob_of_what_was_read(runner: Runner) -> None:
         (tree_of(ROOT + tokens(1, b"a\0\0\0") * 70), "token 1"),
     ],
 )
-def test_what_is_no_tree_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(PiimageError, match=said) as caught:
+def test_an_invalid_tree_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(PiimageError, match=message) as caught:
         read_tree(data, "x.dtb")
     assert caught.value.code == "firmware.bad-device-tree"
 
 
 @pytest.mark.provokes("firmware.bad-device-tree")
-@pytest.mark.parametrize("name", ["cells", "strings", "pointed", "phandles"])
-def test_a_property_of_another_form_is_refused(runner: Runner, name: str) -> None:
+@pytest.mark.parametrize("name", ["cells", "strings", "by_phandle", "phandles"])
+def test_an_invalid_property_is_refused(runner: Runner, name: str) -> None:
     source = "/dts-v1/; / { a { v = [01 02 03]; phandle = <1>; }; b { phandle = <1>; }; };"
     tree = read_tree(blob(runner, SOURCE), "a.dtb")
     twice = read_tree(
         runner.run(["dtc", "-qf", "-I", "dts", "-O", "dtb"], stdin=source.encode()).stdout, "b.dtb"
     )
     node = twice.root.children["a"]
-    acts: dict[str, Callable[[], object]] = {
+    calls: dict[str, Callable[[], object]] = {
         "cells": lambda: node.cells("v"),
         "strings": lambda: node.strings("v"),
-        "pointed": lambda: tree.pointed(99, tree.root),
+        "by_phandle": lambda: tree.by_phandle(99, tree.root),
         "phandles": lambda: twice.phandles,
     }
     with pytest.raises(PiimageError) as caught:
-        acts[name]()
+        calls[name]()
     assert caught.value.code == "firmware.bad-device-tree"
 
 

@@ -11,13 +11,13 @@ from piimage.run import Runner
 from tests.unit.firmware.cards import card
 
 
-def test_a_card_says_for_which_board_it_is(runner: Runner, tmp_path: Path) -> None:
+def test_the_manifest_names_the_board(runner: Runner, tmp_path: Path) -> None:
     image = card(runner, tmp_path / "card.img", {}, {"appliance.json": b'{"board": "pi5"}'})
     assert board_of(image).name == "pi5"
 
 
 @pytest.mark.parametrize("place", ["boards", "out/boards", "ours"])
-def test_a_board_of_ones_own_is_found_from_the_card(
+def test_a_board_of_the_user_is_found_from_the_card(
     place: str, runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIIMAGE_BOARDS", str(tmp_path / "ours"))
@@ -33,7 +33,7 @@ def test_a_board_of_ones_own_is_found_from_the_card(
 @pytest.mark.parametrize(
     "content", [None, b"", b"\xff", b"[]", b'"pi4"', b'{"board": 4}', b"[" * 20_000]
 )
-def test_a_card_that_does_not_say_is_refused(
+def test_a_card_without_a_valid_manifest_is_refused(
     runner: Runner, tmp_path: Path, content: bytes | None
 ) -> None:
     files = {} if content is None else {"appliance.json": content}

@@ -16,7 +16,7 @@ def test_each_radio_of_each_model_needs_firmware_and_calibration() -> None:
     assert len(needs) == len(set(needs))
 
 
-def test_what_is_needed_is_kept_and_no_other_makers() -> None:
+def test_needed_files_are_kept_and_those_of_other_makers_are_not() -> None:
     for name in board_names():
         board = load_board(name)
         globs = radio_globs(board)

@@ -37,13 +37,13 @@ def read(
     board: str = "qemu-virt",
     tryboot: bool = False,
 ) -> BootFiles:
-    """Read a card with `partitions`; the board's firmware is in each of them."""
-    whole = ({**firmware_of(board), **files} for files in partitions)
-    image = card(runner, folder / "card.img", *whole)
+    """Read a card with `partitions`; each of them gets the board's firmware too."""
+    with_firmware = ({**firmware_of(board), **files} for files in partitions)
+    image = card(runner, folder / "card.img", *with_firmware)
     return read_card(image, board_of(board), runner, tryboot=tryboot)
 
 
-def test_autoboot_leads_to_the_active_slot(runner: Runner, tmp_path: Path) -> None:
+def test_autoboot_selects_the_active_slot(runner: Runner, tmp_path: Path) -> None:
     other = {**SLOT, "initramfs.img": b"initramfs B"}
     files = read(runner, tmp_path, {"autoboot.txt": AUTOBOOT}, SLOT, other)
     assert (files.partition, files.kernel, files.initramfs) == (2, KERNEL, b"initramfs A")
@@ -65,13 +65,15 @@ def test_without_ab_tryboot_reads_tryboot_txt(runner: Runner, tmp_path: Path) ->
     assert read(runner, tmp_path, files).cmdline == "console=ttyAMA0 quiet"
 
 
-def test_a_board_without_partition_choice_ignores_autoboot(runner: Runner, tmp_path: Path) -> None:
+def test_a_chain_without_partition_selection_ignores_autoboot(
+    runner: Runner, tmp_path: Path
+) -> None:
     tree = blob(runner, BASE)
     slot = {**SLOT, "config.txt": CONFIG + DTB, "board.dtb": tree, "autoboot.txt": AUTOBOOT}
     assert read(runner, tmp_path, slot, SLOT, board="pi3").partition == 1
 
 
-def test_folders_are_chosen_by_prefix_and_include(runner: Runner, tmp_path: Path) -> None:
+def test_folders_are_selected_by_prefix_and_include(runner: Runner, tmp_path: Path) -> None:
     tree = blob(runner, BASE)
     files = {
         "config.txt": b"[all]\nos_prefix=a/\ninclude a/config.txt\n",
@@ -127,7 +129,7 @@ def test_overlays_of_a_prefix_need_a_readme(
     assert prop(runner, booted.device_tree, tmp_path, "/soc/i2c@2", "status") == status
 
 
-def test_an_initramfs_can_be_found_by_itself(runner: Runner, tmp_path: Path) -> None:
+def test_auto_initramfs_finds_the_initramfs(runner: Runner, tmp_path: Path) -> None:
     slot = {
         "config.txt": b"auto_initramfs=1\n",
         "kernel8.img": gzip.compress(KERNEL),
@@ -177,24 +179,24 @@ def test_an_overlay_for_another_tree_is_refused(runner: Runner, tmp_path: Path) 
     "firmware.kernel-32bit",
     "firmware.bad-device-tree",
 )
-def test_what_would_leave_a_pi_dark_is_refused(runner: Runner, tmp_path: Path) -> None:
-    whole: dict[str, bytes] = {
+def test_a_card_that_would_not_boot_is_refused(runner: Runner, tmp_path: Path) -> None:
+    complete: dict[str, bytes] = {
         **SLOT,
         "config.txt": CONFIG + DTB + b"dtoverlay=x\n",
         "board.dtb": blob(runner, BASE),
         "overlays/x.dtbo": blob(runner, GOOD),
     }
-    for code, said, changes in REFUSED:
-        slot = {name: text for name, text in whole.items() if name not in changes}
+    for code, message, changes in REFUSED:
+        slot = {name: text for name, text in complete.items() if name not in changes}
         slot |= {name: text for name, text in changes.items() if text is not None}
         with pytest.raises(PiimageError) as caught:
             read(runner, tmp_path, slot, board="pi4")
-        assert (caught.value.code, said in str(caught.value)) == (code, True), changes
+        assert (caught.value.code, message in str(caught.value)) == (code, True), changes
         assert "partition 1" in str(caught.value.place)
 
 
 @pytest.mark.provokes("firmware.kernel-32bit")
-def test_a_pi_3_starts_in_32_bit_mode_unless_told(runner: Runner, tmp_path: Path) -> None:
+def test_a_pi_3_starts_in_32_bit_mode_by_default(runner: Runner, tmp_path: Path) -> None:
     with pytest.raises(PiimageError, match="arm_64bit=1"):
         read(runner, tmp_path, {**SLOT, "config.txt": b"kernel=kernel.img\n" + DTB}, board="pi3")
 
@@ -208,10 +210,10 @@ def test_a_pi_3_starts_in_32_bit_mode_unless_told(runner: Runner, tmp_path: Path
         (AUTOBOOT + b"#" * 500, "firmware.autoboot-too-long"),
     ],
 )
-def test_an_autoboot_that_leads_nowhere_is_refused(
+def test_an_invalid_autoboot_is_refused(
     runner: Runner, tmp_path: Path, autoboot: bytes, code: str
 ) -> None:
-    # Both codes, so that each case provokes what the mark says.
+    # Both codes, because the mark of each case names both.
     for text in (b"boot_partition=4\n", AUTOBOOT + b"#" * 500):
         with pytest.raises(PiimageError):
             read(runner, tmp_path, {"autoboot.txt": text}, SLOT)
@@ -239,7 +241,7 @@ def test_a_card_without_fat_is_refused(runner: Runner, tmp_path: Path) -> None:
         read_card(image, load_board("pi4"), runner)
 
 
-def test_the_manifest_is_found_wherever_the_slot_is(runner: Runner, tmp_path: Path) -> None:
+def test_the_manifest_is_found_in_each_layout(runner: Runner, tmp_path: Path) -> None:
     selector = card(runner, tmp_path / "1.img", {"x": b""}, {"appliance.json": b"{}"})
     assert find_manifest(selector) == b"{}"
     folders = card(runner, tmp_path / "2.img", {"b/appliance.json": b"[]"})
@@ -280,7 +282,7 @@ def test_a_damaged_card_boots_or_is_refused(sound: Path, data: st.DataObject) ->
 
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=1500))
-def test_random_bytes_are_no_card(data: bytes) -> None:
+def test_random_bytes_are_not_a_card(data: bytes) -> None:
     import tempfile
 
     with tempfile.NamedTemporaryFile() as file:
@@ -295,9 +297,9 @@ def test_an_autoboot_of_512_bytes_is_read_and_one_more_is_not(
     runner: Runner, tmp_path: Path
 ) -> None:
     """Raspberry Pi's documentation, "autoboot.txt": limited to 512 bytes."""
-    whole = AUTOBOOT + b"#" * (511 - len(AUTOBOOT)) + b"\n"
-    assert len(whole) == 512
-    assert read(runner, tmp_path, {"autoboot.txt": whole}, SLOT)
+    longest = AUTOBOOT + b"#" * (511 - len(AUTOBOOT)) + b"\n"
+    assert len(longest) == 512
+    assert read(runner, tmp_path, {"autoboot.txt": longest}, SLOT)
     with pytest.raises(PiimageError) as caught:
-        read(runner, tmp_path, {"autoboot.txt": whole + b"\n"}, SLOT)
+        read(runner, tmp_path, {"autoboot.txt": longest + b"\n"}, SLOT)
     assert caught.value.code == "firmware.autoboot-too-long"

@@ -73,13 +73,13 @@ def test_the_config_of_a_pi_4_is_golden() -> None:
 )
 def test_each_model_gets_its_device_tree(board: str, models: set[str], tree: str) -> None:
     text = writer.config(load_board(board), PLAIN).encode()
-    found = parse(text, "config.txt", Conditions(frozenset(models)))
-    assert found.text("device_tree") == tree
-    assert found.number("arm_64bit", 0) == 1
-    assert found.remarks == ()
+    settings = parse(text, "config.txt", Conditions(frozenset(models)))
+    assert settings.text("device_tree") == tree
+    assert settings.number("arm_64bit", 0) == 1
+    assert settings.remarks == ()
 
 
-def test_an_overlay_of_the_board_can_be_left_out_and_none_comes_twice() -> None:
+def test_an_overlay_of_the_board_can_be_removed_and_none_comes_twice() -> None:
     pi4 = load_board("pi4")
     always = ("disable-bt", "numbers")
     assert writer.applied_overlays(pi4, PLAIN) == always
@@ -88,12 +88,12 @@ def test_an_overlay_of_the_board_can_be_left_out_and_none_comes_twice() -> None:
     assert writer.applied_overlays(pi4, Boot(overlays=("disable-bt",))) == always
 
 
-def test_boards_that_choose_a_partition_get_autoboot_alone() -> None:
+def test_boards_that_select_a_partition_get_only_autoboot() -> None:
     assert writer.root_files(load_board("pi5"), PLAIN) == {"autoboot.txt": writer.autoboot(2)}
 
 
-def test_the_other_boards_get_two_files_that_choose_a_folder() -> None:
-    # What the first stage reads cannot be in an included file.
+def test_the_other_boards_get_two_files_that_select_a_folder() -> None:
+    # The settings of the first stage cannot be in an included file.
     files = writer.root_files(load_board("pi3"), Boot((("start_x", "1"), ("gpu_mem", "32"))))
     assert files == {
         "config.txt": "[all]\nos_prefix=a/\ngpu_mem=32\nstart_x=1\ninclude a/config.txt\n",
@@ -101,20 +101,20 @@ def test_the_other_boards_get_two_files_that_choose_a_folder() -> None:
     }
 
 
-def test_the_command_line_is_the_boards_then_the_slots_then_the_users() -> None:
+def test_the_command_line_has_the_words_of_board_slot_and_user_in_this_order() -> None:
     board = load_board("pi3").model_copy(update={"cmdline": ("console=ttyAMA0,115200", "quiet")})
     line = writer.cmdline(board, Boot(cmdline=("panic=5",)), 0xBEEF, prefix="a/")
     words = "console=ttyAMA0,115200 quiet piimage.disk-id=0000beef piimage.prefix=a/ panic=5"
     assert line == words + "\n"
 
 
-def test_a_panic_ends_in_a_restart_on_every_board() -> None:
+def test_every_board_restarts_after_a_panic() -> None:
     for name in board_names():
         assert "panic=10" in writer.cmdline(load_board(name), PLAIN, 1).split()
 
 
 @pytest.mark.parametrize("tryboot", [False, True])
-def test_what_is_written_is_read_back(runner: Runner, tmp_path: Path, tryboot: bool) -> None:
+def test_the_reader_reads_the_written_files(runner: Runner, tmp_path: Path, tryboot: bool) -> None:
     board = load_board("zero2w")
     bare = Boot(overlays=tuple(f"-{name}" for name in board.overlays.always))
     files = {name: text.encode() for name, text in writer.root_files(board, PLAIN).items()}
@@ -144,7 +144,7 @@ def test_what_is_written_is_read_back(runner: Runner, tmp_path: Path, tryboot: b
         ("decode_mpg9X", "1"),
     ],
 )  # fmt: skip
-def test_a_setting_that_config_txt_cannot_hold_is_refused(line: tuple[str, str]) -> None:
+def test_a_setting_that_config_txt_does_not_allow_is_refused(line: tuple[str, str]) -> None:
     with pytest.raises(InputError) as caught:
         writer.config(load_board("pi4"), Boot((line,)))
     assert caught.value.code == "firmware.bad-setting"
@@ -158,19 +158,19 @@ def test_a_setting_that_config_txt_cannot_hold_is_refused(line: tuple[str, str])
     [("kernel", "x", False), ("dtoverlay", "x", True), ("A b", "x", False), ("a", "ü", True)],
 )
 def test_a_fault_points_at_the_key_or_at_the_value(key: str, value: str, of_value: bool) -> None:
-    found = fault(key, value)
-    assert found is not None
-    assert found.of_value is of_value
+    setting_fault = fault(key, value)
+    assert setting_fault is not None
+    assert setting_fault.of_value is of_value
 
 
 @pytest.mark.parametrize("line", [("hdmi_mode:1", "4"), ("decode_MPG2", "0x1"), ("a", "trueish")])
-def test_a_setting_of_the_firmware_s_own_spelling_is_written_and_read(
+def test_a_setting_with_the_firmwares_spelling_is_written_and_read(
     line: tuple[str, str],
 ) -> None:
     text = writer.config(load_board("pi4"), Boot((line,)))
-    found = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
-    assert found.text(line[0].lower()) == line[1]
-    assert found.remarks == ()
+    settings = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
+    assert settings.text(line[0].lower()) == line[1]
+    assert settings.remarks == ()
 
 
 @pytest.mark.provokes("firmware.unknown-overlay")
@@ -182,13 +182,13 @@ def test_an_unknown_overlay_is_refused_with_the_known_ones(name: str) -> None:
 
 
 @pytest.mark.provokes("firmware.unknown-overlay")
-def test_a_board_without_overlays_says_so() -> None:
-    with pytest.raises(InputError, match="it has: none"):
+def test_the_error_of_a_board_without_overlays_lists_none() -> None:
+    with pytest.raises(InputError, match="the board's overlays are: none"):
         writer.config(load_board("qemu-virt"), Boot(overlays=("spi0",)))
 
 
 @pytest.mark.provokes("firmware.line-too-long")
-def test_a_line_that_the_firmware_would_cut_is_refused() -> None:
+def test_a_line_that_is_too_long_for_the_firmware_is_refused() -> None:
     assert writer.config(load_board("pi4"), Boot((("a", "x" * 96),)))
     with pytest.raises(InputError) as caught:
         writer.config(load_board("pi4"), Boot((("a", "x" * 97),)))
@@ -197,13 +197,13 @@ def test_a_line_that_the_firmware_would_cut_is_refused() -> None:
 
 @pytest.mark.provokes("firmware.bad-cmdline")
 @pytest.mark.parametrize("words", [("a b",), ("a\nb",), ("",), ("ü",), ("x" * 2000,)])
-def test_a_word_that_breaks_the_command_line_is_refused(words: tuple[str, ...]) -> None:
+def test_an_invalid_word_of_the_command_line_is_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
         writer.cmdline(load_board("pi4"), Boot(cmdline=words), 1)
     assert caught.value.code == "firmware.bad-cmdline"
 
 
-def test_all_faults_come_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(PiimageError) as caught:
         writer.config(load_board("pi4"), Boot((("kernel", "1"), ("a b", "2")), ("x",)))
     assert len(str(caught.value).splitlines()) == 3
@@ -219,28 +219,28 @@ SETTINGS = st.lists(
 )
 
 
-def test_what_is_accepted_means_the_same_to_the_firmware() -> None:
-    """Good settings, at times one that is not; keys may repeat."""
+def test_the_firmware_reads_accepted_settings_unchanged() -> None:
+    """Valid settings, sometimes with an odd one; keys may repeat."""
 
-    def run(ways: Counter[str]) -> None:
+    def run(outcomes: Counter[str]) -> None:
         odd = st.tuples(st.text(max_size=8), st.text(max_size=100))
 
         @QUICK
         @given(SETTINGS, st.none() | st.none() | st.none() | odd)
         def any_setting(config: list[tuple[str, str]], odd: tuple[str, str] | None) -> None:
-            whole = [*config, *([odd] if odd else [])]
+            lines = [*config, *([odd] if odd else [])]
             try:
-                text = writer.config(load_board("pi4"), Boot(tuple(whole)))
+                text = writer.config(load_board("pi4"), Boot(tuple(lines)))
             except PiimageError as error:
                 assert error.exit_code == 2
-                ways["refused"] += 1
+                outcomes["refused"] += 1
                 return
-            found = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
-            assert found.remarks == ()
+            settings = parse(text.encode(), "config.txt", Conditions(frozenset({"pi4"})))
+            assert settings.remarks == ()
             own = {"dtoverlay", "arm_64bit", "enable_uart", "gpu_mem", "kernel", "device_tree"}
-            kept = [(one.name, one.value) for one in found.items if one.name not in own]
-            assert kept[1:] == [(key, value.strip()) for key, value in whole if key not in own]
-            ways["accepted"] += 1
+            kept = [(item.name, item.value) for item in settings.items if item.name not in own]
+            assert kept[1:] == [(key, value.strip()) for key, value in lines if key not in own]
+            outcomes["accepted"] += 1
 
         any_setting()
 

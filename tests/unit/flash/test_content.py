@@ -51,7 +51,7 @@ def test_a_card_is_taken(head: bytes) -> None:
 @pytest.mark.parametrize(
     ("head", "why"),
     [
-        (mbr((0x0C, 1, 64)), "leave the disk"),
+        (mbr((0x0C, 1, 64)), "exceed the disk"),
         (mbr((0x0C, 1, 9), (0x83, 9, 5)), "overlap"),
         (mbr((0x0C, 1, 9), status=0x13), "entry 1"),
         (mbr(), "no partitions"),

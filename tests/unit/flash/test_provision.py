@@ -254,7 +254,7 @@ def test_a_card_without_room_is_named_as_the_user_does(image: Image) -> None:
     told = {"piimage/provision/settings": DataFile(bytes(range(256)) * (1 << 16))}
     with (
         medium.kept(str(image.image), 0, None) as card_,
-        pytest.raises(PiimageError, match="did not take") as caught,
+        pytest.raises(PiimageError, match="cannot be written to the data partition") as caught,
     ):
         provision.provision(card_, Runner(), told)
     assert caught.value.place == str(image.image)

@@ -136,7 +136,7 @@ def test_what_is_packed_must_be_a_card_too(tmp_path: Path, packing: str) -> None
 @pytest.mark.provokes("flash.bad-table")
 def test_an_image_that_ends_before_its_partitions_is_refused(tmp_path: Path, packing: str) -> None:
     path = written(tmp_path, packed(packing, CARD[:1_500_000]))
-    with pytest.raises(PiimageError, match="leave the disk"):
+    with pytest.raises(PiimageError, match="exceed the disk"):
         source.checked(source.find(path), Runner())
 
 

@@ -18,7 +18,7 @@ from .trees import drivers, tree
 
 
 def entry(compatible: str, name: str = "") -> bytes:
-    """A struct of_device_id with its pointer, as the compiler lays it out."""
+    """Return a struct of_device_id with its pointer, in the layout of the compiler."""
     return name.encode().ljust(64, b"\0") + compatible.encode().ljust(128, b"\0") + b"\x12" * 8
 
 
@@ -90,7 +90,7 @@ def test_a_kernel_is_read_once_for_all_that_it_says(store: Store) -> None:
 
 
 def made(store: Store) -> tuple[Job, UnpackedKernel, KernelDrivers]:
-    """A kernel of one module and one built-in driver, and what its step says of it."""
+    """Return a kernel with one module and one built-in driver, and its made step."""
     kernel = UnpackedKernel((), ())
     step = KernelDrivers(kernel)
     lan = module(name="lan78xx", alias="usb:v0424p7800d*dc*dsc*dp*ic*isc*ip*in*")

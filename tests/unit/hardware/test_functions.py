@@ -14,21 +14,21 @@ def examiner(boot: tuple[str, ...] = (), late: tuple[str, ...] = ()) -> Examiner
     return Examiner(tree(), drivers(), Image(boot, late, ("brcm",)))
 
 
-def states(found: tuple[Need, ...]) -> dict[str, State]:
-    return {need.what.rpartition("/")[2]: need.state for need in found}
+def states(needs: tuple[Need, ...]) -> dict[str, State]:
+    return {need.name.rpartition("/")[2]: need.state for need in needs}
 
 
-def test_each_need_says_where_its_driver_is() -> None:
-    found = states(examiner(boot=("supply",), late=("mmc",)).needs(CARD))
-    assert found["supply"] is State.BOOT
-    assert found["mmc@1"] is State.LATE
-    assert {state for what, state in found.items() if what not in ("supply", "mmc@1")} == {
+def test_each_need_has_the_state_of_its_driver() -> None:
+    by_name = states(examiner(boot=("supply",), late=("mmc",)).needs(CARD))
+    assert by_name["supply"] is State.BOOT
+    assert by_name["mmc@1"] is State.LATE
+    assert {state for name, state in by_name.items() if name not in ("supply", "mmc@1")} == {
         State.BUILT_IN
     }
 
 
 @pytest.mark.parametrize(
-    ("function", "what", "state"),
+    ("function", "name", "state"),
     [
         (CARD, "mmc@1", State.NOT_LOADED),
         (Function(nodes=("left",)), "left@9", State.NO_DRIVER),
@@ -39,8 +39,10 @@ def test_each_need_says_where_its_driver_is() -> None:
         (Function(modules=("lazy", "none")), "none", State.NO_DRIVER),
     ],
 )
-def test_what_does_not_work_says_why(function: Function, what: str, state: State) -> None:
-    assert states(examiner().needs(function))[what] is state
+def test_a_need_that_does_not_work_has_the_reason(
+    function: Function, name: str, state: State
+) -> None:
+    assert states(examiner().needs(function))[name] is state
     assert not state.works
 
 
@@ -53,7 +55,7 @@ def test_a_built_in_device_must_not_wait_for_a_module_of_the_running_system() ->
     assert examiner(late=("supply", "mmc")).late_suppliers(CARD) == ()
 
 
-def test_the_modules_of_other_disks_are_there_only_when_one_is_booted() -> None:
+def test_the_modules_of_other_disks_are_loaded_only_if_one_is_booted() -> None:
     image = Image(("supply",), (), (), ("mmc", "supply"))
     assert states(Examiner(tree(), drivers(), image).needs(CARD))["mmc@1"] is State.NOT_LOADED
     booted = image.booted_from_another_disk()

@@ -26,35 +26,35 @@ def devices(board: Tree) -> list[Node]:
     return [node for node in board.nodes() if device_of(node) is node]
 
 
-def found(board: Tree, name: str) -> Node:
+def node_of(board: Tree, name: str) -> Node:
     node = board.find(name)
     assert node is not None
     return node
 
 
 def test_every_kind_of_supplier_is_found_but_disabled_ones(board: Tree) -> None:
-    assert sorted(names(suppliers(board, found(board, "mmc0")))) == [
+    assert sorted(names(suppliers(board, node_of(board, "mmc0")))) == [
         "clocks@3", "controller@0", "gpio@2", "oscillator", "sequence", "supply",
     ]  # fmt: skip
 
 
 def test_the_bus_comes_before_the_suppliers(board: Tree) -> None:
-    assert names(needs(board, found(board, "slow"))) == ["soc", "lazy@6"]
+    assert names(needs(board, node_of(board, "slow"))) == ["soc", "lazy@6"]
 
 
 def test_a_part_of_a_device_counts_for_it_and_a_device_below_it_does_not(board: Tree) -> None:
-    assert names(suppliers(board, found(board, "keys"))) == ["gpio@2"]
-    assert device_of(found(board, "card_pins")) is found(board, "gpio")
+    assert names(suppliers(board, node_of(board, "keys"))) == ["gpio@2"]
+    assert device_of(node_of(board, "card_pins")) is node_of(board, "gpio")
     assert device_of(board.root) is None
 
 
 def test_a_gpio_that_is_set_once_and_for_all_names_no_supplier(board: Tree) -> None:
-    assert names(suppliers(board, found(board, "gpio"))) == []
+    assert names(suppliers(board, node_of(board, "gpio"))) == []
 
 
 def test_what_pci_finds_is_a_device_of_its_own(board: Tree) -> None:
-    assert names(suppliers(board, found(board, "bridge"))) == ["controller@0"]
-    assert names(path_to(board, found(board, "ethernet0"))) == [
+    assert names(suppliers(board, node_of(board, "bridge"))) == ["controller@0"]
+    assert names(path_to(board, node_of(board, "ethernet0"))) == [
         "soc", "controller@0", "bridge@7", "lazy@6", "net@0",
     ]  # fmt: skip
 
@@ -69,15 +69,15 @@ def test_everything_comes_after_what_it_needs(board: Tree) -> None:
 
 
 def test_a_circle_ends(board: Tree) -> None:
-    assert set(names(path_to(board, found(board, "left")))) == {"soc", "left@9", "right@a"}
+    assert set(names(path_to(board, node_of(board, "left")))) == {"soc", "left@9", "right@a"}
 
 
 @pytest.mark.provokes("firmware.bad-device-tree")
 def test_a_supplier_that_is_not_there_is_an_error() -> None:
     source = BOARD.replace("resets = <&lazy 1>", "resets = <77 1>")
     broken = tree(source)
-    with pytest.raises(PiimageError, match="/soc/slow@5 points to 77") as caught:
-        path_to(broken, found(broken, "slow"))
+    with pytest.raises(PiimageError, match="/soc/slow@5 refers to a missing phandle 77") as caught:
+        path_to(broken, node_of(broken, "slow"))
     assert caught.value.code == "firmware.bad-device-tree"
 
 

@@ -12,8 +12,8 @@ GOOD = Need("/soc/mmc", State.BOOT, "sdhci_iproc")
 
 
 def surveyed(late: tuple[Late, ...] = (), model: int = 0, **needs: Need) -> Surveyed:
-    found = {name: (need,) for name, need in needs.items()}
-    return Surveyed(PI4, PI4.models[model], "6.12.118+deb13-arm64", found, late, ())
+    by_function = {name: (need,) for name, need in needs.items()}
+    return Surveyed(PI4, PI4.models[model], "6.12.118+deb13-arm64", by_function, late, ())
 
 
 def test_every_shipped_pi_says_what_its_card_is() -> None:
@@ -45,8 +45,8 @@ def test_what_the_kernel_does_not_have_is_no_fault_of_the_board() -> None:
 
 
 def test_a_supplier_that_comes_late_is_a_fault() -> None:
-    one = surveyed(late=(Late("/pcie", "/mip", "irq_mip"),), card=GOOD)
-    assert one.faults == ("irq_mip belongs to boot: /pcie, built in, needs /mip",)
+    model = surveyed(late=(Late("/pcie", "/mip", "irq_mip"),), card=GOOD)
+    assert model.faults == ("irq_mip belongs to boot: /pcie, built in, needs /mip",)
 
 
 def test_the_page_says_what_works_and_why_something_does_not() -> None:
@@ -56,9 +56,9 @@ def test_the_page_says_what_works_and_why_something_does_not() -> None:
             surveyed(model=2, card=GOOD, spi=Need("spi0", State.OFF, "")),
         ]
     )
-    (one, two) = (line for line in page.splitlines() if line.startswith("| Raspberry"))
-    assert one.startswith("| Raspberry Pi 4 Model B | 6.12 | yes | **no** |")
-    assert two.startswith("| Raspberry Pi Compute Module 4 | 6.12 | yes | \N{EN DASH} |")
+    first, second = (line for line in page.splitlines() if line.startswith("| Raspberry"))
+    assert first.startswith("| Raspberry Pi 4 Model B | 6.12 | yes | **no** |")
+    assert second.startswith("| Raspberry Pi Compute Module 4 | 6.12 | yes | \N{EN DASH} |")
     assert "- Raspberry Pi 4 Model B: usb: Debian's kernel has no driver for `pci:v1`." in page
     assert "4: spi: `spi0` is off in Debian's device tree." in page
     assert "| card | *sdhci_iproc* |" in page

@@ -1,4 +1,4 @@
-"""Small ELF files as kbuild would make them, for the tests of what reads modules."""
+"""Small ELF files like those of kbuild, for the tests of the readers of modules."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 
 def module(machine: int = 183, versions: Mapping[str, int] | None = None, **fields: str) -> bytes:
-    """An ELF file of `machine` (183 is AArch64) whose .modinfo has `fields`.
+    """Return an ELF file for `machine` (183 is AArch64) whose .modinfo has `fields`.
 
-    With `versions` it has a section __versions of these symbols.
+    With `versions` it has a section __versions with these symbols.
     """
     modinfo = b"".join(f"{name}={value}".encode() + b"\0" for name, value in fields.items())
     table = b"".join(

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
-from piimage.kernel.kmodindex import Node, canonical, written
+from piimage.kernel.kmodindex import Node, canonical, encode
 
 HEAD = bytes.fromhex("b007f457 00020001")
 
-# The index {a: x, ab: y} in the two orders that depmod has had; offsets by hand from
+# The index {a: x, ab: y} in the two orders of depmod; offsets computed by hand from
 # libkmod-index.h: prefix "a", children b..b, one value.
 ROOT_FIRST = HEAD + struct.pack(
     ">I 2s BBI II2s II2s",
@@ -36,12 +36,12 @@ nodes = st.recursive(
         st.lists(st.tuples(st.integers(0, 9), st.just(b"m")), min_size=1, max_size=2).map(tuple),
         st.just(()),
     ),
-    lambda below: st.builds(
+    lambda children: st.builds(
         Node,
         st.just(b""),
         st.just(()),
-        st.dictionaries(st.integers(1, 127), below, min_size=1, max_size=3).map(
-            lambda children: tuple(sorted(children.items()))
+        st.dictionaries(st.integers(1, 127), children, min_size=1, max_size=3).map(
+            lambda by_character: tuple(sorted(by_character.items()))
         ),
     ),
     max_leaves=8,
@@ -50,8 +50,8 @@ nodes = st.recursive(
 
 @settings(max_examples=60)
 @given(nodes)
-def test_an_index_stays_what_it_is(root: Node) -> None:
-    data = written(root)
+def test_a_canonical_index_is_not_changed(root: Node) -> None:
+    data = encode(root)
     assert canonical(data, "i") == data
 
 
@@ -59,9 +59,9 @@ def test_an_index_stays_what_it_is(root: Node) -> None:
 @pytest.mark.parametrize(
     "data",
     [HEAD, b"\0" * 40, ROOT_FIRST[:-1], HEAD + b"\x20\0\0\x0cbb\x20\0\0\x0c"],
-    ids=["no root", "another file", "cut off", "a loop"],
+    ids=["no root", "another file", "truncated", "a loop"],
 )
-def test_what_is_no_index_is_refused(data: bytes) -> None:
+def test_an_invalid_index_is_refused(data: bytes) -> None:
     with pytest.raises(PiimageError) as caught:
         canonical(data, "modules.dep.bin")
     assert caught.value.code == "kernel.bad-index"

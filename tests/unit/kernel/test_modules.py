@@ -24,12 +24,12 @@ FOLDER = f"usr/lib/modules/{RELEASE}"
 
 
 def supply(builtin: str = "", **depends: str) -> Supply:
-    """A kernel whose modules are the names given, each with what it depends on."""
+    """Return a kernel with the modules in `depends`, each with its dependencies."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         files = {"modules.builtin": builtin.encode()}
-        for name, needs in depends.items():
-            data = module(name=name, vermagic=MAGIC, depends=needs)
+        for name, dependencies in depends.items():
+            data = module(name=name, vermagic=MAGIC, depends=dependencies)
             files[f"kernel/{name.replace('_', '-')}.ko.xz"] = lzma.compress(data)
         for name, content in files.items():
             info = tarfile.TarInfo(f"{FOLDER}/{name}")
@@ -43,28 +43,28 @@ def supply_of(archive: io.BytesIO) -> Supply:
     return Supply(tarfile.open(fileobj=archive), RELEASE)
 
 
-def test_modules_come_after_what_they_depend_on() -> None:
+def test_modules_come_after_their_dependencies() -> None:
     kernel = supply(ext4="jbd2,mbcache", jbd2="crc16", mbcache="", crc16="", loop="")
     assert kernel.load_order(["loop", "ext4"]) == ("loop", "crc16", "jbd2", "mbcache", "ext4")
 
 
-def test_what_is_built_in_needs_no_module() -> None:
+def test_a_built_in_module_is_not_loaded() -> None:
     kernel = supply("kernel/lib/crc16.ko\n", ext4="crc16")
     assert kernel.load_order(["ext4", "crc16"]) == ("ext4",)
 
 
-def test_names_may_be_written_either_way() -> None:
+def test_names_may_have_hyphens_or_underscores() -> None:
     assert supply(i2c_dev="").load_order(["i2c-dev"]) == ("i2c_dev",)
 
 
-def test_modules_are_laid_out_uncompressed() -> None:
+def test_modules_are_stored_uncompressed() -> None:
     kernel = supply(i2c_dev="")
     assert list(kernel.files(["i2c_dev"])) == [f"{FOLDER}/kernel/i2c-dev.ko"]
 
 
 @dataclass(frozen=True)
 class SmallKernel(KernelParts):
-    """A kernel with the modules of an image on a USB disk, each with what it depends on."""
+    """A kernel with the modules of an image on a USB disk, each with its dependencies."""
 
     device_trees: tuple[str, ...] = ()
     modules: tuple[tuple[str, str], ...] = (
@@ -79,13 +79,14 @@ class SmallKernel(KernelParts):
     def entries(self, job: Job) -> Iterator[Entry]:
         yield file("boot/vmlinuz-6.12.1", b"\0" * 0x38 + b"ARM\x64")
         yield file(f"{FOLDER}/modules.builtin", b"")
-        for name, needs in self.modules:
-            told = {"name": name, "vermagic": MAGIC, "depends": needs}
-            data = module(**told, parmtype="quirks:string")
+        for name, depends in self.modules:
+            data = module(name=name, vermagic=MAGIC, depends=depends, parmtype="quirks:string")
             yield file(f"{FOLDER}/kernel/{name}.ko", data)
 
 
-def test_what_other_disks_need_is_in_the_initramfs_and_in_a_list_of_its_own(store: Store) -> None:
+def test_the_modules_of_other_disks_are_in_the_initramfs_and_in_a_separate_list(
+    store: Store,
+) -> None:
     tree = ModuleTree(
         SmallKernel(),
         ("ext4",),
@@ -101,15 +102,15 @@ def test_what_other_disks_need_is_in_the_initramfs_and_in_a_list_of_its_own(stor
     assert listed("boot-order") == ["crc16.ko", "ext4.ko"]
     other = ["usbcore.ko", "dwc2.ko", "usb_storage.ko quirks=152d:0578:u"]
     assert listed("other-disks-order") == other
-    # A Pi that started from its card has loaded none of the others.
+    # A Pi that booted from its card has not loaded the modules of other disks.
     assert listed("late-order") == ["usbcore.ko", "dwc2.ko", "cdc_ether.ko"]
     with job.file(tree, "boot").open("rb") as stream:
-        held = {entry.path.rpartition("/")[2] for entry in read_tar(stream, "it")}
-    assert held == {"crc16.ko", "ext4.ko", "usbcore.ko", "dwc2.ko", "usb_storage.ko"}
+        names = {entry.path.rpartition("/")[2] for entry in read_tar(stream, "boot")}
+    assert names == {"crc16.ko", "ext4.ko", "usbcore.ko", "dwc2.ko", "usb_storage.ko"}
 
 
 @pytest.mark.provokes("kernel.unknown-module")
-def test_every_unknown_module_is_named_with_the_nearest_known_one() -> None:
+def test_every_unknown_module_is_reported_with_a_similar_name() -> None:
     with pytest.raises(ErrorGroup) as caught:
         supply(i2c_dev="", loop="").load_order(["i2c-dew", "frobnicate"])
     first, second = caught.value.errors
@@ -117,7 +118,7 @@ def test_every_unknown_module_is_named_with_the_nearest_known_one() -> None:
     assert "frobnicate" in str(second)
 
 
-def test_a_module_built_out_of_tree_lies_under_updates() -> None:
+def test_a_module_built_out_of_tree_is_under_updates() -> None:
     kernel = supply(loop="")
     kernel.add_extra("i2c-stub.ko", module(name="i2c_stub", vermagic=MAGIC, depends=""))
     assert kernel.load_order(["i2c-stub"]) == ("i2c_stub",)
@@ -140,14 +141,14 @@ def test_a_damaged_module_is_named() -> None:
         info = tarfile.TarInfo(f"{FOLDER}/kernel/loop.ko.xz")
         info.size = 4
         archive.addfile(info, io.BytesIO(b"junk"))
-    with pytest.raises(PiimageError, match=r"loop\.ko\.xz: damaged module"):
+    with pytest.raises(PiimageError, match=r"loop\.ko\.xz: the module is damaged"):
         supply_of(out).load_order(["loop"])
 
 
 @pytest.mark.provokes("kernel.built-in")
-def test_a_module_that_the_kernel_has_built_in_is_refused() -> None:
+def test_a_module_with_the_name_of_a_built_in_module_is_refused() -> None:
     kernel = supply("kernel/drivers/spi/spidev.ko\n", loop="")
-    with pytest.raises(InputError, match="has spidev built in"):
+    with pytest.raises(InputError, match="spidev is built into the kernel"):
         kernel.add_extra("spidev.ko", module(name="spidev", vermagic=MAGIC))
 
 
@@ -166,13 +167,13 @@ def test_a_module_built_against_other_symbols_is_refused_with_both_versions() ->
     with pytest.raises(InputError) as caught:
         kernel.check_symbols("0x00005678\tmodule_layout\tvmlinux\tE\n0x2\tprintk\tvmlinux\tE\n")
     assert caught.value.message.splitlines() == [
-        "built for 6.12.1, it does not fit the kernel 6.12.1:",
+        "built for 6.12.1, the module does not match the kernel 6.12.1:",
         "  gone: the kernel does not export it",
         "  module_layout: built with version 0x00001234, the kernel has 0x00005678",
     ]
 
 
-def test_symbols_of_another_module_out_of_tree_are_not_the_kernels() -> None:
+def test_symbols_of_another_module_out_of_tree_are_not_checked() -> None:
     kernel = supply(loop="")
     kernel.add_extra("a.ko", module(versions={}, name="a", vermagic=MAGIC))
     kernel.add_extra("b.ko", module(versions={"a_do": 7}, name="b", vermagic=MAGIC, depends="a"))
@@ -181,8 +182,8 @@ def test_symbols_of_another_module_out_of_tree_are_not_the_kernels() -> None:
 
 
 @pytest.mark.provokes("kernel.bad-symbols")
-def test_a_list_of_symbols_that_is_none_is_told() -> None:
-    with pytest.raises(PiimageError, match="line 1 is no symbol"):
+def test_an_invalid_list_of_symbols_is_refused() -> None:
+    with pytest.raises(PiimageError, match="line 1 is not a symbol"):
         supply(loop="").check_symbols("junk")
 
 
@@ -193,7 +194,7 @@ def test_a_parameter_that_a_module_does_not_have_is_named() -> None:
     kernel.add_extra("x.ko", own)
     assert list(kernel.refused("x", ["whom"])) == []
     (error,) = kernel.refused("x", ["who"])
-    assert str(error) == "modules.x: the module x has no parameter who; it has: whom"
+    assert str(error) == "modules.x: the module x has no parameter who; its parameters are: whom"
 
 
 def test_parameters_follow_the_path_on_its_line() -> None:

@@ -21,9 +21,9 @@ MODULES = f"usr/lib/modules/{RELEASE}"
 FILES = {
     f"boot/vmlinuz-{RELEASE}": IMAGE,
     f"{MODULES}/modules.builtin": "kernel/none.ko\n",
-    f"{MODULES}/kernel/README": "no module",
+    f"{MODULES}/kernel/README": "not a module",
     f"usr/lib/linux-image-{RELEASE}/broadcom/board.dtb": "a tree",
-    "usr/share/doc/kernel/README": "none of it",
+    "usr/share/doc/kernel/README": "not a part",
 }
 
 
@@ -31,7 +31,7 @@ def kernel(store: Store, folder: Path, files: dict[str, str], *trees: str) -> Un
     return UnpackedKernel(trees, (package(store, folder, "linux-image", files).deb,))
 
 
-def test_a_kernel_package_is_taken_apart(store: Store, tmp_path: Path) -> None:
+def test_a_kernel_package_is_unpacked(store: Store, tmp_path: Path) -> None:
     step = kernel(store, tmp_path, FILES, "board.dtb")
     job = Builder(store, Runner()).build(step)
     assert gzip.decompress(job.file(step, "image").read_bytes()) == IMAGE.encode()
@@ -39,14 +39,14 @@ def test_a_kernel_package_is_taken_apart(store: Store, tmp_path: Path) -> None:
     assert job.file(step, "board.dtb").read_text() == "a tree"
 
 
-def test_a_board_that_wants_the_image_unpacked_gets_it_so(store: Store, tmp_path: Path) -> None:
+def test_the_image_can_be_raw(store: Store, tmp_path: Path) -> None:
     step = replace(kernel(store, tmp_path, FILES, "board.dtb"), form="raw")
     job = Builder(store, Runner()).build(step)
     assert job.file(step, "image").read_bytes() == IMAGE.encode()
 
 
 @pytest.mark.provokes("kernel.incomplete")
-def test_what_the_board_names_and_the_package_lacks_is_named(store: Store, tmp_path: Path) -> None:
+def test_a_device_tree_that_the_package_lacks_is_reported(store: Store, tmp_path: Path) -> None:
     step = kernel(store, tmp_path, {**FILES, "etc/x": "y"}, "board.dtb", "other.dtb")
     with pytest.raises(InputError, match=r"no other\.dtb"):
         Builder(store, Runner()).build(step)
@@ -63,5 +63,5 @@ def test_a_kernel_for_another_architecture_is_refused(store: Store, tmp_path: Pa
 def test_an_initramfs_without_busybox_is_refused(store: Store, tmp_path: Path) -> None:
     tree = ModuleTree(kernel(store, tmp_path, FILES), (), ())
     empty = package(store, tmp_path, "busybox-static", {"usr/bin/other": "x"}).deb
-    with pytest.raises(InputError, match="holds no busybox"):
+    with pytest.raises(InputError, match="does not contain busybox"):
         Builder(store, Runner()).build(InitramfsBase(empty, tree, b"#!/bin/sh\n", b""))

@@ -31,7 +31,7 @@ def versions(lock: Lock) -> dict[str, str]:
     return {package.name: package.version for package in lock.packages}
 
 
-def test_a_lock_says_what_was_asked_and_what_it_gave(pinning: Pinning) -> None:
+def test_a_lock_has_the_requests_and_the_resolved_packages(pinning: Pinning) -> None:
     lock = pinning.lock(REQUESTS)
     assert versions(lock) == {"app": "1.0", "base": "1.0", "lib": "1.0"}
     (root,) = lock.roots
@@ -51,7 +51,7 @@ def test_pins_stay_until_they_are_moved(pinning: Pinning, folder: ArchiveFolder)
     assert versions(everything) == {"app": "1.0", "base": "2.0", "lib": "2.0"}
 
 
-def test_a_pin_moves_along_when_a_moved_one_needs_it(
+def test_a_pin_moves_too_if_a_moved_package_needs_it(
     pinning: Pinning, folder: ArchiveFolder
 ) -> None:
     old = pinning.lock(REQUESTS)
@@ -60,14 +60,14 @@ def test_a_pin_moves_along_when_a_moved_one_needs_it(
     assert versions(pinning.lock(REQUESTS, old, ["lib"]))["base"] == "2.0"
 
 
-def test_a_new_request_leaves_the_other_pins_alone(pinning: Pinning, folder: ArchiveFolder) -> None:
+def test_a_new_request_does_not_move_other_pins(pinning: Pinning, folder: ArchiveFolder) -> None:
     old = pinning.lock(REQUESTS)
     folder.publish([APP, LIB1, LIB2, Deb("base"), Deb("more")], date=NOW)
     new = pinning.lock([*REQUESTS, Request("service/more", ("more",))], old)
     assert [line.split(" [")[0] for line in changes(old, new)] == ["+ more:arm64 1.0"]
 
 
-def test_a_pinned_package_that_left_stays_while_the_store_has_it(
+def test_a_pinned_package_that_left_the_archive_is_kept_if_the_store_has_it(
     pinning: Pinning, folder: ArchiveFolder
 ) -> None:
     old = pinning.lock(REQUESTS)
@@ -77,7 +77,7 @@ def test_a_pinned_package_that_left_stays_while_the_store_has_it(
     assert changes(old, pinning.lock(REQUESTS, old)) == ()
 
 
-def test_a_pinned_package_that_left_stays_while_the_snapshot_has_it(
+def test_a_pinned_package_that_left_the_archive_is_kept_if_the_snapshot_has_it(
     pinning: Pinning, folder: ArchiveFolder, tmp_path: Path
 ) -> None:
     old = pinning.lock(REQUESTS)
@@ -89,28 +89,28 @@ def test_a_pinned_package_that_left_stays_while_the_snapshot_has_it(
     assert changes(old, replace(pinning, fetcher=fetcher).lock(REQUESTS, old)) == ()
 
 
-def test_a_pinned_package_that_is_nowhere_moves_with_a_warning(
+def test_the_pin_of_a_package_that_is_lost_moves_with_a_warning(
     pinning: Pinning, folder: ArchiveFolder
 ) -> None:
     old = pinning.lock(REQUESTS)
     (folder.root / LIB1.path).unlink()
     folder.publish([APP, LIB2, Deb("base")], date=NOW)
-    said: list[events.Event] = []
-    archive = replace(pinning.archive, emit=said.append)
+    emitted: list[events.Event] = []
+    archive = replace(pinning.archive, emit=emitted.append)
     new = replace(pinning, archive=archive).lock(REQUESTS, old)
     assert versions(new)["lib"] == "2.0"
-    warnings = [event.text for event in said if isinstance(event, events.Warning)]
+    warnings = [event.text for event in emitted if isinstance(event, events.Warning)]
     assert len(warnings) == 1
     assert "lib 1.0 (arm64) has left the archive" in warnings[0]
 
 
 @pytest.mark.provokes("debian.unknown-pin")
-def test_only_what_is_pinned_can_be_moved(pinning: Pinning) -> None:
+def test_only_a_pinned_package_can_be_moved(pinning: Pinning) -> None:
     old = pinning.lock(REQUESTS)
     with pytest.raises(InputError, match="the lock has no package libb"):
         pinning.lock(REQUESTS, old, ["libb"])
 
 
-def test_images_are_taken_over_as_they_are(pinning: Pinning) -> None:
+def test_images_are_copied_from_the_old_lock(pinning: Pinning) -> None:
     image = LockedImage("example.org/x:1", "sha256:" + "0" * 64, "sha256:" + "1" * 64)
     assert pinning.lock(REQUESTS, Lock(images=(image,))).images == (image,)

@@ -252,7 +252,7 @@ def test_wheels_are_pinned_without_a_host(resolver: Resolver, store: Store, shel
     assert lock.environment("container/x").python == "3.13"
     assert all(wheel.size for wheel in lock.wheels)
     text = render_lock(lock)
-    assert parse_lock(text, "x") == lock
+    assert parse_lock(text.encode(), "x") == lock
     assert str(shelf.root) not in text
     assert "://" not in text
 
@@ -418,7 +418,7 @@ def test_a_source_archive_is_pinned_beside_the_wheels(
     assert [one.filename for one in lock.wheels if one.is_source] == ["spi-3.8.tar.gz"]
     assert versions(lock) == {"spi": "3.8", "user": "1.0"}
     assert lock.environment("container/x").sources == ("Spi==3.8",)
-    assert parse_lock(render_lock(lock), "x") == lock
+    assert parse_lock(render_lock(lock).encode(), "x") == lock
     assert lock_wheels(lock, [spi], Wheels(None, store)) == lock
 
 

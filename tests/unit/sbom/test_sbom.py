@@ -52,7 +52,7 @@ COMPONENTS = st.builds(
 
 
 def faults(data: bytes, folder: Path) -> list[str]:
-    """What the SPDX project's own validator says."""
+    """Return the messages of the SPDX project's own validator."""
     file = folder / "bill.spdx.json"
     file.write_bytes(data)
     return [m.validation_message for m in validate_full_spdx_document(parse_file(str(file)))]
@@ -78,7 +78,7 @@ def test_any_parts_make_valid_bills(
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
-# One digest is one part: whoever names it twice names it alike.
+# A digest identifies a part: equal digests have equal parts.
 DISTINCT = st.lists(COMPONENTS, max_size=4, unique_by=lambda part: part.sha256)
 
 
@@ -87,9 +87,9 @@ DISTINCT = st.lists(COMPONENTS, max_size=4, unique_by=lambda part: part.sha256)
 def test_the_order_of_parts_changes_nothing(
     orders: tuple[list[Component], list[Component]],
 ) -> None:
-    one, two = (bill("pi4", "one", parts) for parts in orders)
-    assert spdx.encode(one, "1") == spdx.encode(two, "1")
-    assert cyclonedx.encode(one, "1") == cyclonedx.encode(two, "1")
+    first, second = (bill("pi4", "one", parts) for parts in orders)
+    assert spdx.encode(first, "1") == spdx.encode(second, "1")
+    assert cyclonedx.encode(first, "1") == cyclonedx.encode(second, "1")
 
 
 def test_another_content_is_another_document() -> None:
@@ -112,7 +112,7 @@ def test_a_part_in_two_places_comes_once() -> None:
         (PARTS[3], f"pkg:generic/etc%2Fmotd@0?checksum=sha256:{'12' * 32}"),
     ],
 )
-def test_package_urls_name_what_registries_call_it(part: Component, purl: str) -> None:
+def test_package_urls_have_the_registries_names(part: Component, purl: str) -> None:
     assert part.purl == purl
 
 
@@ -145,18 +145,18 @@ def test_any_copyright_file_is_read(data: bytes) -> None:
     licences.expression(b"Format: x\nLicense: " + data)
 
 
-def test_a_copyright_file_for_people_only_says_nothing() -> None:
+def test_a_copyright_file_that_is_not_machine_readable_has_no_licence() -> None:
     assert licences.expression(b"This is free software.\nLicense: Expat\n") is None
 
 
-def test_the_manifest_says_from_what_each_file_came() -> None:
+def test_the_manifest_has_the_origin_of_each_file() -> None:
     origins = [Origin("b", 2, DIGEST, "file:b.txt"), Origin("a", 1, DIGEST, BUSYBOX.purl)]
     read = json.loads(manifest.encode(bill("pi4", "one", PARTS), origins, {"zstd": "1"}))
     assert list(read["files"]) == ["a", "b"]
     assert read["files"]["a"] == {"size": 1, "sha256": DIGEST, "from": BUSYBOX.purl}
 
 
-def test_a_file_name_that_is_no_utf8_can_be_had_again() -> None:
+def test_a_file_name_that_is_not_utf8_is_read_back() -> None:
     named = os.fsdecode(b"layers/x: /b\xff")
     text = manifest.encode(bill("pi4", "one", PARTS), [Origin(named, 1, DIGEST, "x")], {})
     assert b"/b\\udcff" in text

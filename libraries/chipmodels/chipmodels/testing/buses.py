@@ -1,4 +1,4 @@
-"""What the fixtures give: buses in /dev with chips on them."""
+"""The buses of the fixtures: device nodes in /dev with chips."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ Contents = Dump | Mapping[int, int] | Path
 
 
 class BusError(Exception):
-    """A bus could not be made; the message says why."""
+    """A bus could not be created; the message says why."""
 
 
 @dataclass(frozen=True)
 class StubBus:
-    """An i2c-stub: registers that remember."""
+    """A bus of i2c-stub, which stores registers."""
 
     number: int
 
     @property
     def path(self) -> str:
-        """Its device node."""
+        """The device node."""
         return f"/dev/i2c-{self.number}"
 
     def read(self, address: int, register: int) -> int:
-        """One register, as a driver left it."""
+        """Return the value of a register as a driver wrote it."""
         with SmbusDevice(self.path) as device:
             return device.read_byte_data(address, register)
 
     def write(self, address: int, register: int, value: int) -> None:
-        """Change a register, as the chip would."""
+        """Change a register as the chip would."""
         with SmbusDevice(self.path) as device:
             device.write_byte_data(address, register, value)
 
 
 @dataclass
 class I2cStub:
-    """The fixture ``i2c_stub``: call it with chips by address; one bus a test."""
+    """The fixture ``i2c_stub``: call it with chips by address, once in each test."""
 
     modules: Loader
     _loaded: bool = False
@@ -75,12 +75,12 @@ class I2cStub:
         dumps = {address: _dump(contents) for address, contents in chips.items()}
         self.modules.load("i2c-dev")
         if _stub_number() is not None:
-            raise BusError("i2c-stub is loaded already, with chips of somebody else's")
+            raise BusError("i2c-stub is already loaded, with other chips")
         self.modules.load("i2c-stub", **stub_parameters(dumps))
         self._loaded = True
         number = _stub_number()
         if number is None:
-            raise BusError("i2c-stub was loaded and made no bus")
+            raise BusError("i2c-stub was loaded but created no bus")
         _wait_for(Path(f"/dev/i2c-{number}"))
         with SmbusDevice(f"/dev/i2c-{number}") as device:
             for address, dump in dumps.items():
@@ -88,15 +88,15 @@ class I2cStub:
         return StubBus(number)
 
     def close(self) -> None:
-        """Take the bus away. Raises ModuleError when another process has it open."""
+        """Remove the bus. Raises ModuleError if another process has it open."""
         number = _stub_number()
         if self._loaded and number is not None:
-            _let_go(f"/dev/i2c-{number}")
+            _redirect_to_null(f"/dev/i2c-{number}")
             self.modules.remove("i2c-stub")
 
 
-def _let_go(path: str) -> None:
-    """Point descriptors that the test left open elsewhere: an open node keeps the module."""
+def _redirect_to_null(path: str) -> None:
+    """Redirect descriptors that the test left open, because an open node keeps the module."""
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
             if str(entry.readlink()) == path:
@@ -122,12 +122,12 @@ def _wait_for(*paths: Path) -> None:
     end = time.monotonic() + _SECONDS
     while not all(path.exists() for path in paths):
         if time.monotonic() > end:
-            raise BusError(f"{', '.join(map(str, paths))} did not come within {_SECONDS:g} s")
+            raise BusError(f"{', '.join(map(str, paths))} did not appear within {_SECONDS:g} s")
         time.sleep(0.005)
 
 
 class SimChip:
-    """A model that serves a device node in another process: its attributes, and its faults."""
+    """A model that serves a device node in another process, with its attributes and faults."""
 
     def __init__(self, ask: Ask, place: str) -> None:
         self._ask = ask
@@ -137,8 +137,8 @@ class SimChip:
         """Set attributes of the model: ``chip.set(source=Air(21.0))``."""
         self._ask({"chip": self._place, "set": values})
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 -- whatever the model has
-        """An attribute by its path: ``chip.get("source.temperature_celsius")``."""
+    def get(self, path: str) -> Any:  # noqa: ANN401 -- the type is the model's
+        """Return an attribute by its path: ``chip.get("source.temperature_celsius")``."""
         return self._ask({"chip": self._place, "get": path})
 
     def call(self, method: str) -> Any:  # noqa: ANN401 -- likewise
@@ -146,45 +146,45 @@ class SimChip:
         return self._ask({"chip": self._place, "call": method})
 
     def faults(self, **rates: float) -> None:
-        """Chances of faults by the names of `FaultRates`; those left out become 0."""
+        """Set probabilities by the names of `FaultRates`; the others become 0."""
         self._ask({"chip": self._place, "faults": rates})
 
     def unplug(self) -> None:
-        """Take the chip away."""
+        """Disconnect the chip."""
         self._ask({"chip": self._place, "unplugged": True})
 
     def plug(self) -> None:
-        """Put the chip back."""
+        """Connect the chip again."""
         self._ask({"chip": self._place, "unplugged": False})
 
     def counts(self) -> dict[str, int]:
-        """How often each fault came."""
+        """Return the number of each fault."""
         counts: dict[str, int] = self._ask({"chip": self._place, "counts": True})
         return counts
 
 
 class Ask:
-    """Requests to the process that has the models."""
+    """Sends requests to the process that has the models."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def __call__(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 -- likewise
-        """The answer's value. Raises `BusError`."""
+        """Return the value of the response. Raises `BusError`."""
         try:
             self._connection.send(request)
-            answer = self._connection.recv() if self._connection.poll(_SECONDS) else None
+            response = self._connection.recv() if self._connection.poll(_SECONDS) else None
         except (EOFError, OSError):
-            answer = None
-        if answer is None:
+            response = None
+        if response is None:
             raise BusError("the process with the models does not answer; is its output captured?")
-        if "error" in answer:
-            raise BusError(answer["error"])
-        return answer["value"]
+        if "error" in response:
+            raise BusError(response["error"])
+        return response["value"]
 
 
 class _Requests:
-    """The other end, in the loop of the device nodes."""
+    """The other end of `Ask`, in the loop of the device nodes."""
 
     def __init__(self, connection: Connection, control: Control) -> None:
         self._connection = connection
@@ -213,10 +213,10 @@ def _serve(connection: Connection, nodes: list[Node], control: Control) -> None:
 
 @contextmanager
 def served(nodes: list[Node], control: Control) -> Iterator[Ask]:
-    """Device nodes served by a process of their own. Raises `BusError`.
+    """Serve device nodes in a process of their own. Raises `BusError`.
 
-    A thread would not do: C code such as spidev opens a node while it holds the interpreter's
-    lock, and would wait for a thread that waits for the lock.
+    A thread would deadlock: C code such as spidev opens a node while it holds the interpreter's
+    lock, and the thread would wait for that lock.
     """
     mine, theirs = multiprocessing.Pipe()
     fork = multiprocessing.get_context("fork")
@@ -244,15 +244,15 @@ class I2cSimBus:
 
     @property
     def path(self) -> str:
-        """Its device node."""
+        """The device node."""
         return f"/dev/i2c-{self.number}"
 
     def chip(self, address: int) -> SimChip:
-        """The model at `address`."""
+        """Return the model at `address`."""
         return SimChip(self.ask, f"i2c-{self.number}:0x{address:02x}")
 
     def log(self) -> list[I2cTransfer]:
-        """The transfers since it was last asked for."""
+        """Return the transfers since the last call."""
         transfers: list[I2cTransfer] = self.ask({"log": f"i2c-{self.number}"})
         return transfers
 
@@ -265,20 +265,20 @@ class SpiSimBus:
     ask: Ask
 
     def path(self, chip_select: int = 0) -> str:
-        """The device node of a chip select."""
+        """Return the device node of a chip select."""
         return f"/dev/spidev{self.number}.{chip_select}"
 
     def chip(self, chip_select: int = 0) -> SimChip:
-        """The model at a chip select."""
+        """Return the model at a chip select."""
         return SimChip(self.ask, f"spidev{self.number}.{chip_select}")
 
     def log(self) -> list[SpiTransfer]:
-        """The transfers since it was last asked for."""
+        """Return the transfers since the last call."""
         transfers: list[SpiTransfer] = self.ask({"log": f"spi{self.number}"})
         return transfers
 
 
-def _breakable(chip: I2cTarget | SpiTarget) -> FaultyChip:
+def _faulty(chip: I2cTarget | SpiTarget) -> FaultyChip:
     if isinstance(chip, FaultyChip):
         return chip
     return FaultyChip(chip, FaultRates(), Random(1))  # noqa: S311 -- faults, not secrets
@@ -286,9 +286,9 @@ def _breakable(chip: I2cTarget | SpiTarget) -> FaultyChip:
 
 @contextmanager
 def i2c_bus(chips: Mapping[int, I2cTarget]) -> Iterator[I2cSimBus]:
-    """A bus served through CUSE, which refuses what a Pi's refuses. Raises `BusError`."""
-    number = _free("i2c-{}")
-    wrapped = {address: _breakable(chip) for address, chip in chips.items()}
+    """Serve a bus through CUSE, which refuses what a Pi's refuses. Raises `BusError`."""
+    number = _free_number("i2c-{}")
+    wrapped = {address: _faulty(chip) for address, chip in chips.items()}
     adapter = I2cAdapter(wrapped, deque(maxlen=_LOG), wait=time.sleep)
     places = {f"i2c-{number}:0x{address:02x}": chip for address, chip in wrapped.items()}
     control = Control(places, {f"i2c-{number}": adapter.log})
@@ -298,9 +298,9 @@ def i2c_bus(chips: Mapping[int, I2cTarget]) -> Iterator[I2cSimBus]:
 
 @contextmanager
 def spi_bus(chips: Mapping[int, SpiTarget]) -> Iterator[SpiSimBus]:
-    """A controller served through CUSE, one node a chip select. Raises `BusError`."""
-    number = _free("spidev{}.0")
-    wrapped = {select: _breakable(chip) for select, chip in chips.items()}
+    """Serve a controller through CUSE, with a node for each chip select. Raises `BusError`."""
+    number = _free_number("spidev{}.0")
+    wrapped = {select: _faulty(chip) for select, chip in chips.items()}
     controller = SpiController(wrapped, deque(maxlen=_LOG))
     places = {f"spidev{number}.{select}": chip for select, chip in wrapped.items()}
     control = Control(places, {f"spi{number}": controller.log})
@@ -309,7 +309,7 @@ def spi_bus(chips: Mapping[int, SpiTarget]) -> Iterator[SpiSimBus]:
         yield SpiSimBus(number, ask)
 
 
-def _free(form: str) -> int:
+def _free_number(form: str) -> int:
     number = _FIRST
     while Path("/dev", form.format(number)).exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Messages between the pytest that collects and the pytest in the guest: JSON, one a line."""
+"""Messages between the pytest on the host and the one in the guest: JSON, one on each line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Channel:
             raise ChannelClosed from error
 
     def receive(self, timeout: float | None = None) -> dict[str, Any]:
-        """The next message. Raises `ChannelClosed`, and TimeoutError after `timeout` seconds."""
+        """Return the next message. Raises `ChannelClosed`, TimeoutError after `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while b"\n" not in self._buffer:
             self._wait(end)

@@ -1,4 +1,4 @@
-"""What an engine is: a program that runs a kernel on this machine's root, with one line to it."""
+"""The interface of an engine: a program that runs a kernel on this machine's root."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol
 
 
 class GuestUnavailable(Exception):
-    """There is no guest here; the message says why, and what to install."""
+    """No guest can run here; the message says why, and what to install."""
 
 
 @dataclass(frozen=True)
 class Boot:
-    """One start of a guest.
+    """The parameters for the start of a guest.
 
-    `folder` is the guest's own for as long as it runs, `init` the program that process 1 becomes
-    (both are files of the host), `line` the descriptor of a connected socket.
+    `folder` belongs to the guest while it runs, `init` is the program of process 1 (both are paths
+    of the host), and `line` is the descriptor of a connected socket.
     """
 
     folder: Path
@@ -27,21 +27,21 @@ class Boot:
 
 
 class Engine(Protocol):
-    """A way to run a guest whose root is the host's, read-only, and whose /dev is its kernel's."""
+    """Runs a guest whose root is the host's, read-only, and whose /dev is its own kernel's."""
 
     @property
     def name(self) -> str:
-        """What the option calls it."""
+        """The name for the option."""
         ...
 
     @property
     def title(self) -> str:
-        """What people call it, and which kernel it runs."""
+        """The name for people, with the version of its kernel."""
         ...
 
     @property
     def modules(self) -> Path:
-        """The folder of its kernel's modules, with ``modules.dep``."""
+        """The folder of the modules of its kernel, with ``modules.dep``."""
         ...
 
     @property
@@ -50,13 +50,13 @@ class Engine(Protocol):
         ...
 
     def disk(self, index: int) -> str:
-        """The name that the guest's kernel gives to a disk of `Boot.disks`."""
+        """Return the name of a disk of `Boot.disks` in the guest."""
         ...
 
     def command(self, boot: Boot) -> list[str]:
-        """The command that is the guest, whose output is its console. Raises OSError."""
+        """Return the command that runs the guest; its output is the console. Raises OSError."""
         ...
 
     def environment(self) -> dict[str, str]:
-        """Variables that the command needs beside this process's."""
+        """Return variables that the command needs in addition to this process's."""
         ...

@@ -1,4 +1,4 @@
-"""Which engine runs the guest: the one that was named, else the first that starts here."""
+"""Chooses the engine of the guest: the one that is named, else the first that starts here."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FINDERS: Mapping[str, Finder] = {"uml": uml.find, "qemu": qemu.find}
 
 
 def named(name: str) -> Engine:
-    """The engine of that name, whether or not it starts here. Raises `GuestUnavailable`."""
+    """Return the engine of that name, whether or not it starts. Raises `GuestUnavailable`."""
     return FINDERS[name]()
 
 
 def automatic() -> Engine:
-    """User-mode Linux where it starts, else QEMU. Raises `GuestUnavailable` with each reason."""
+    """Return user-mode Linux if it starts, else QEMU. Raises `GuestUnavailable` with reasons."""
     try:
         engine = uml.find()
         failure = remembered(engine, cache_folder())
@@ -40,11 +40,13 @@ def automatic() -> Engine:
     try:
         return qemu.find()
     except GuestUnavailable as error:
-        raise GuestUnavailable(f"no engine for the guest works here:\n{failure}\n{error}") from None
+        raise GuestUnavailable(
+            f"no engine for the guest works on this machine:\n{failure}\n{error}"
+        ) from None
 
 
 def starting() -> list[str]:
-    """The names of the engines that start here, the one that is chosen by itself first."""
+    """Return the names of the engines that start here; the first one is the default."""
     names = []
     with suppress(GuestUnavailable):
         if remembered(uml.find(), cache_folder()) is None:
@@ -55,14 +57,14 @@ def starting() -> list[str]:
 
 
 def remembered(engine: uml.UserModeLinux, folder: Path) -> str | None:
-    """Why it does not start on this processor; None when it does. Tried once, then remembered."""
+    """Return why `engine` does not start here; None if it does. The result is cached."""
     file = folder / _key(engine)
     with suppress(OSError):
         return file.read_text() or None
     try:
         failure = tried(engine)
     except TimeoutError:
-        return f"{engine.title} did not start within {_TRY_SECONDS:g} s"  # a machine under load?
+        return f"{engine.title} did not start within {_TRY_SECONDS:g} s"  # busy?
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as written:
@@ -72,7 +74,7 @@ def remembered(engine: uml.UserModeLinux, folder: Path) -> str | None:
 
 
 def tried(engine: Engine) -> str | None:
-    """Start the engine with a program that says so on the line; what it said when it did not.
+    """Start the engine with a test program; return the error, or None if it starts.
 
     Raises TimeoutError.
     """
@@ -92,13 +94,13 @@ def tried(engine: Engine) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where it is remembered which engine starts."""
+    """Return the folder that caches whether an engine starts."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return Path(base if Path(base).is_absolute() else Path.home() / ".cache", "chipmodels")
 
 
 def _key(engine: uml.UserModeLinux) -> str:
-    """A name for this program on this processor under this kernel."""
+    """Return a name for this program on this processor and kernel."""
     program = engine.program.stat()
     size_and_time = f"{program.st_size} {program.st_mtime_ns}".encode()
     parts = (_CACHE_VERSION, size_and_time, " ".join(os.uname()[::2]).encode(), _processor())
@@ -106,7 +108,7 @@ def _key(engine: uml.UserModeLinux) -> str:
 
 
 def _processor() -> bytes:
-    """What the first processor is and can."""
+    """Return model and features of the first processor."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_bytes().partition(b"\n\n")[0].splitlines()
         kept = (b"vendor_id", b"cpu family", b"model", b"stepping", b"flags", b"Features")

@@ -1,4 +1,4 @@
-"""The session in a guest: a pytest there that runs the tests it is asked for."""
+"""The session in a guest, where a pytest runs the requested tests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _END_SECONDS = 10.0
 
 
 class GuestDied(Exception):
-    """The guest ended or hangs; the message holds its console's last lines."""
+    """The guest ended or hangs; the message has the last lines of its console."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the guest does: pytest's arguments and options, where it runs, and modules of its own.
+    """The work of the guest: arguments and options of pytest, its folder, and extra modules.
 
-    `modules` are files of modules that the guest's kernel lacks.
+    `modules` are files of modules that the kernel of the guest lacks.
     """
 
     arguments: list[str]
@@ -40,7 +40,7 @@ class Job:
 
 
 class Guest:
-    """A running guest whose pytest waits for tests. Close it in every case."""
+    """A running guest whose pytest waits for tests. Always close it."""
 
     def __init__(
         self, engine: Engine, job: Job, memory_mib: int, echo: IO[str] | None = None
@@ -55,11 +55,11 @@ class Guest:
             raise
 
     def wait_ready(self) -> dict[str, Any]:
-        """Wait until its pytest has collected; what it says then. Raises `GuestDied`."""
+        """Wait until its pytest has collected, and return its message. Raises `GuestDied`."""
         return self._receive(_READY_SECONDS, "the guest did not start")
 
     def run(self, name: str, following: str, seconds: float) -> dict[str, Any]:
-        """Run one test there and give its answer. Raises `GuestDied`."""
+        """Run one test in the guest and return its answer. Raises `GuestDied`."""
         try:
             self._machine.channel.send({"run": name, "next": following})
         except ChannelClosed:
@@ -75,7 +75,7 @@ class Guest:
             raise GuestDied(self._machine.obituary("the guest ended")) from None
 
     def close(self) -> None:
-        """End it: kindly, so that fixtures are torn down, and then surely."""
+        """End the guest: first by request, so that fixtures are torn down, then by force."""
         with contextlib.suppress(ChannelClosed):
             self._machine.channel.send({"end": True})
         self._machine.wait(_END_SECONDS)
@@ -84,10 +84,10 @@ class Guest:
 
 
 def _written(folder: Path, engine: Engine, job: Job) -> Path:
-    """The job and the program that process 1 is; the guest reads both where they are."""
+    """Write the job and the program of process 1, which the guest reads; return the program."""
     file = folder / "job.json"
-    there = {"kernel_modules": str(engine.modules), "line": engine.line}
-    file.write_text(json.dumps(asdict(job) | there))
+    guest = {"kernel_modules": str(engine.modules), "line": engine.line}
+    file.write_text(json.dumps(asdict(job) | guest))
     init = folder / "init"
     package = Path(chipmodels.__file__).parents[1]
     init.write_text(

@@ -1,7 +1,7 @@
 """Process 1 of the guest: mounts and modules, then pytest in a process of its own.
 
-The guest's root is the host's, under an overlay in memory: the tests see every file and change
-none. Nothing but the interpreter is used: no mount, insmod or poweroff of the host.
+The guest's root is the host's, below an overlay in memory: the tests see all files of the host and
+change none. Only the interpreter of the host is used, but not its mount, insmod or poweroff.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
-    """mount(2). Raises OSError."""
+    """Call mount(2). Raises OSError."""
     arguments = (source.encode(), target.encode(), kind.encode())
     if _LIBC.mount(*arguments, ctypes.c_ulong(flags), options.encode()):
         number = ctypes.get_errno()
@@ -34,7 +34,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 
 
 def prepare(modules: Modules) -> None:
-    """Mounts, a writable root, the loopback interface, and the modules that all tests use."""
+    """Set up mounts, a writable root, the loopback interface, and modules for all tests."""
     mount("proc", "/proc", "proc")
     mount("sysfs", "/sys", "sysfs")
     mount("tmpfs", "/run", "tmpfs")
@@ -64,7 +64,7 @@ def _loopback_up() -> None:
 
 
 def run(job: dict[str, Any]) -> int:
-    """Run pytest as the job says; its exit status."""
+    """Run the pytest of the job and return its exit code."""
     os.environ.clear()
     os.environ.update(job["environment"])
     sys.path[:] = job["path"]
@@ -85,7 +85,7 @@ def main(path: str) -> None:
             _child(job)
         while os.wait()[0] != child:
             pass  # processes that tests left behind
-    except BaseException:  # noqa: BLE001 -- process 1 must not end: the console tells why
+    except BaseException:  # noqa: BLE001 -- process 1 must not end; the console shows the error
         traceback.print_exc()
     sys.stdout.flush()
     os.sync()
@@ -97,7 +97,7 @@ def _child(job: dict[str, Any]) -> None:
     try:
         os.setsid()
         status = run(job)
-    except BaseException:  # noqa: BLE001 -- told on the console, which the host shows
+    except BaseException:  # noqa: BLE001 -- the host shows the console
         traceback.print_exc()
     finally:
         sys.stdout.flush()

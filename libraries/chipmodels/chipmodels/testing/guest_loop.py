@@ -1,4 +1,4 @@
-"""The pytest in the guest: collects the same files, then runs the tests it is asked for."""
+"""The pytest in the guest: it collects the same files, then runs the requested tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chipmodels.testing.modules import Modules
 
 
 class GuestLoop:
-    """Takes the place of pytest's own loop: tests by name, one after another, reports back."""
+    """Replaces pytest's own loop: runs tests by name, one after another, and sends reports."""
 
     def __init__(self, channel: Channel, options: dict[str, Any], modules: Modules) -> None:
         self.modules = modules
@@ -27,24 +27,24 @@ class GuestLoop:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """The options of the pytest that collects hold here as well."""
+        """Apply the options of the pytest on the host."""
         config.option.__dict__.update(self._options)
         self._config = config
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """What could not be collected here is told with the tests that are missing."""
+        """Keep errors of the collection, which explain missing tests."""
         if report.failed:
             self._errors.append(report.longreprtext)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test's phases came to."""
+        """Keep the reports of the phases of a test."""
         hook = self._config.hook
         data = hook.pytest_report_to_serializable(config=self._config, report=report)
         self._reports.append(data)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run what is asked for until the host has no more."""
+        """Run requested tests until the host ends the session."""
         items = {item.nodeid: item for item in session.items}
         self._channel.send({"ready": len(items), "errors": self._errors})
         while True:
@@ -64,7 +64,7 @@ class GuestLoop:
             self._channel.send({"missing": name, "errors": self._errors})
             return
         self._reports = []
-        # The test that runs may not be the one announced before: -x, xdist.
+        # This test may differ from the one announced before, because of -x or xdist.
         session._setupstate.teardown_exact(item)
         following_item = items.get(following)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following_item)
@@ -72,8 +72,8 @@ class GuestLoop:
         self._channel.send({"reports": self._reports})
 
 
-def _end_with_the_host(fd: int) -> None:
-    """End this process when the line hangs up: a test that hangs would keep the guest for ever."""
+def _exit_with_the_host(fd: int) -> None:
+    """End this process when the line hangs up, also while a test hangs."""
     poll = select.poll()
     poll.register(fd, 0)
     poll.poll()
@@ -81,11 +81,11 @@ def _end_with_the_host(fd: int) -> None:
 
 
 def main(job: dict[str, Any]) -> int:
-    """Run pytest on the job's files; its exit status."""
+    """Run pytest on the files of the job and return its exit code."""
     fd = os.open(job["line"], os.O_RDWR | os.O_NOCTTY)
     if os.isatty(fd):
         tty.setraw(fd)
-    threading.Thread(target=_end_with_the_host, args=(fd,), daemon=True).start()
+    threading.Thread(target=_exit_with_the_host, args=(fd,), daemon=True).start()
     modules = Modules(Path(job["kernel_modules"]), tuple(map(Path, job["modules"])))
     loop = GuestLoop(Channel(fd, fd), job["options"], modules)
     return int(pytest.main(job["arguments"], plugins=[loop]))

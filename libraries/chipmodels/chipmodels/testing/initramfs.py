@@ -1,4 +1,4 @@
-"""A small initramfs: modules, and a shell script that makes the host's root the guest's."""
+"""A small initramfs: modules, and a script that mounts the host's root as the guest's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TRAILER = "TRAILER!!!"
 
 @dataclass(frozen=True)
 class File:
-    """One entry of the archive."""
+    """An entry of the archive."""
 
     name: str
     mode: int
@@ -24,7 +24,7 @@ class File:
 
 
 def archive(files: Iterable[File]) -> bytes:
-    """A cpio archive in the form that the kernel unpacks.
+    """Return a cpio archive in the format of the kernel.
 
     Source: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel.
     """
@@ -56,9 +56,9 @@ def _padded(data: bytes) -> bytes:
 
 
 def contents(shell: Path, modules: Iterable[Path], mount: str, init: Path) -> Iterator[File]:
-    """The files of an initramfs that loads `modules`, mounts the root and runs `init` there.
+    """Yield the files of an initramfs that loads `modules`, mounts the root and runs `init`.
 
-    `shell` is a static busybox, `mount` the type, options and source of the root. Raises OSError.
+    `shell` is a static busybox; `mount` has type, options and source of the root. Raises OSError.
     """
     for folder in _FOLDERS:
         yield File(folder, stat.S_IFDIR | 0o755)

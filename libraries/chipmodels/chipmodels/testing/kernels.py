@@ -1,4 +1,4 @@
-"""Debian's kernels on this machine: which of them a guest can boot, and in which form."""
+"""Finds a kernel of Debian on this machine that a guest can boot, and unpacks it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _ELF = b"\x7fELF"
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel's image and the folder of its modules."""
+    """The image of a kernel and the folder of its modules."""
 
     image: Path
     modules: Path
 
 
 def newest(boot: Path, modules: Path, needed: Sequence[str]) -> Kernel:
-    """The newest kernel in `boot` that has what is needed, built in or as modules.
+    """Return the newest kernel in `boot` that has the `needed` modules or has them built in.
 
-    Raises `GuestUnavailable`, which says of each kernel why it will not do.
+    Raises `GuestUnavailable`, which gives the reason for each unsuitable kernel.
     """
     reasons = []
     for image in sorted(boot.glob(f"{_PREFIX}*"), key=_age, reverse=True):
@@ -55,14 +55,14 @@ def _problem(kernel: Kernel, needed: Sequence[str]) -> str | None:
 
 
 def _age(image: Path) -> list[tuple[int, str]]:
-    """Versions in their order: 6.12 is newer than 6.1."""
+    """Return a sort key of the version: 6.12 is newer than 6.1."""
     return [(int(number or 0), text) for number, text in re.findall(r"(\d+)|(\D+)", image.name)]
 
 
 def unpacked(image: bytes) -> bytes | None:
-    """The kernel proper of an x86 image that is packed by xz, else None.
+    """Return the kernel inside an x86 image that is packed by xz, else None.
 
-    The kernel unpacks itself as well, which takes an emulated processor seconds.
+    The kernel can unpack itself, but an emulated processor needs seconds for that.
     Source: Documentation/arch/x86/boot.rst of the kernel, the fields setup_sects, header,
     payload_offset and payload_length.
     """

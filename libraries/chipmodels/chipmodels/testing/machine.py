@@ -1,4 +1,4 @@
-"""A guest that runs: its process, its console, and the line to it."""
+"""A running guest: its process, its console, and the line to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAIL = 40
 
 
 class Machine:
-    """A started guest; `channel` leads to it. Close it in every case."""
+    """A started guest; `channel` connects to it. Always close it."""
 
     def __init__(
         self,
@@ -54,27 +54,27 @@ class Machine:
             if self._echo is not None:
                 self._echo.write(text)
 
-    def obituary(self, what: str) -> str:
-        """End it; `what` happened, and the console's last lines."""
+    def obituary(self, event: str) -> str:
+        """Kill the guest, and return `event` with the last lines of the console."""
         self.kill()
         self._reader.join(2)
         lines = "\n".join(f"  {line}" for line in self._console) or "  (nothing)"
-        return f"{what}; its console's last lines:\n{lines}"
+        return f"{event}; the last lines of its console:\n{lines}"
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ends by itself within `seconds`."""
+        """Return whether the guest ends by itself within `seconds`."""
         end = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         return self._process.returncode is not None
 
     def kill(self) -> None:
-        """End it at once, with every process that it started."""
+        """Kill the guest and all processes that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def close(self) -> None:
-        """End it, and let go of the line."""
+        """Kill the guest, and close the line."""
         self.kill()
         self._socket.close()

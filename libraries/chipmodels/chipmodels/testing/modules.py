@@ -1,4 +1,4 @@
-"""Kernel modules: from a folder of modules by system call, or by the host's modprobe."""
+"""Loads kernel modules, from a folder by system call, or by modprobe of the host."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from typing import Protocol
 
 # init_module and delete_module of the system call tables
 _CALLS = {"x86_64": (175, 176), "aarch64": (105, 106)}
-_PLACES = ":/usr/sbin:/sbin"  # where kmod is, and not every user's PATH
+_PLACES = ":/usr/sbin:/sbin"  # the folders of kmod, which are not in the PATH of every user
 _SYS_MODULE = Path("/sys/module")
 
 
 class ModuleError(Exception):
-    """A module cannot be loaded or removed; the message says why and what to do."""
+    """A module cannot be loaded or removed; the message says why, and what to do."""
 
 
 class Loader(Protocol):
-    """What loads modules."""
+    """Loads and removes modules."""
 
     def has(self, name: str) -> bool:
-        """Whether the module is loaded or could be."""
+        """Return whether the module is loaded or can be loaded."""
         ...
 
     def load(self, name: str, **parameters: str) -> None:
-        """Load it with what it depends on, unless it is there. Raises `ModuleError`."""
+        """Load a module and its dependencies, unless it is loaded. Raises `ModuleError`."""
         ...
 
     def remove(self, name: str) -> None:
-        """Remove it. Raises `ModuleError`."""
+        """Remove a module. Raises `ModuleError`."""
         ...
 
 
 def loaded(name: str) -> bool:
-    """Whether the kernel has the module now, built in or loaded."""
+    """Return whether the running kernel has the module, built in or loaded."""
     return (_SYS_MODULE / name.replace("-", "_")).is_dir()
 
 
 def module_bytes(path: Path) -> bytes:
-    """A module's file as the kernel wants it; Debian 13 packs them. Raises OSError."""
+    """Return an unpacked module; Debian 13 compresses them. Raises OSError."""
     data = path.read_bytes()
     try:
         return lzma.decompress(data) if path.suffix == ".xz" else data
@@ -53,25 +53,25 @@ def module_bytes(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Modules:
-    """The folder of one kernel's modules, with its ``modules.dep``, and modules beside it."""
+    """The folder of the modules of a kernel, with ``modules.dep``, and additional modules."""
 
     folder: Path
     beside: tuple[Path, ...] = ()
 
     def has(self, name: str) -> bool:
-        """Whether the folder has it, or the running kernel."""
+        """Return whether the folder or the running kernel has the module."""
         return loaded(name) or bool(self._chain(name))
 
     def known(self, name: str) -> bool:
-        """Whether the folder's kernel has it, built in or as a module."""
+        """Return whether the kernel of the folder has it, built in or as a module."""
         return bool(self._chain(name)) or _canonical(name) in self._built_in()
 
     def files(self, name: str) -> list[Path]:
-        """The files to load for it, in their order; none for what is built in."""
+        """Return the files to load for a module, in order; none if it is built in."""
         return self._chain(name)[::-1]
 
     def load(self, name: str, **parameters: str) -> None:
-        """Load it with what it depends on, unless it is there. Raises `ModuleError`."""
+        """Load a module and its dependencies, unless it is loaded. Raises `ModuleError`."""
         if loaded(name):
             return
         chain = self._chain(name)
@@ -86,11 +86,11 @@ class Modules:
         self._insert(chain[0], " ".join(f"{key}={value}" for key, value in parameters.items()))
 
     def remove(self, name: str) -> None:
-        """Remove it. Raises `ModuleError`."""
+        """Remove a module. Raises `ModuleError`."""
         _call(1, name, name.replace("-", "_").encode(), os.O_NONBLOCK)
 
     def _chain(self, name: str) -> list[Path]:
-        """The module's file and those that it depends on, nearest first."""
+        """Return the file of a module and those of its dependencies, the nearest first."""
         for file in self.beside:
             if _name(file) == _canonical(name):
                 return [file]
@@ -125,8 +125,8 @@ def _name(path: Path) -> str:
 
 def _call(which: int, name: str, *arguments: int | bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    # The system calls take longs, and ctypes passes an int's upper half as it is.
-    longs = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
+    # The system calls expect longs, and ctypes leaves the upper half of an int undefined.
+    longs = (ctypes.c_long(value) if isinstance(value, int) else value for value in arguments)
     if libc.syscall(ctypes.c_long(_CALLS[platform.machine()][which]), *longs):
         number = ctypes.get_errno()
         raise ModuleError(f"module {name}: {os.strerror(number)}")
@@ -134,20 +134,20 @@ def _call(which: int, name: str, *arguments: int | bytes) -> None:
 
 @dataclass(frozen=True)
 class HostModules:
-    """The modules of the running kernel, by modprobe."""
+    """The modules of the running kernel, which modprobe loads."""
 
     def has(self, name: str) -> bool:
-        """Whether this process may load it and modprobe knows it."""
+        """Return whether modprobe knows the module and this process may load it."""
         return loaded(name) or (os.geteuid() == 0 and _tool("modprobe", "-n", "-q", name) is None)
 
     def load(self, name: str, **parameters: str) -> None:
-        """Load it with what it depends on, unless it is there. Raises `ModuleError`."""
+        """Load a module and its dependencies, unless it is loaded. Raises `ModuleError`."""
         if not loaded(name):
             settings = (f"{key}={value}" for key, value in parameters.items())
             self._must("modprobe", name, *settings)
 
     def remove(self, name: str) -> None:
-        """Remove it. Raises `ModuleError`."""
+        """Remove a module. Raises `ModuleError`."""
         self._must("modprobe", "-r", name)
 
     def _must(self, *command: str) -> None:
@@ -157,7 +157,7 @@ class HostModules:
 
 
 def _tool(*command: str) -> str | None:
-    """Run a tool; None, or what went wrong."""
+    """Run a tool, and return its error or None."""
     paths = os.environ.get("PATH", "") + _PLACES
     try:
         done = subprocess.run(

@@ -1,8 +1,8 @@
-"""The plugin: which tests need device nodes, where they run, and the fixtures.
+"""The plugin: it selects the tests that need device nodes and where they run, and has the fixtures.
 
-A test that asks for ``i2c_stub``, ``i2c_sim`` or ``spi_sim``, or has the mark ``device_nodes``,
-runs here where this kernel has what it needs and this process may use it; else in a guest, with
-the others of its kind in one session, and is reported as if it had run here.
+A test that uses ``i2c_stub``, ``i2c_sim`` or ``spi_sim``, or has the mark ``device_nodes``, runs
+on this machine if the kernel has the modules and this process may use them. Otherwise it runs in a
+guest, in one session with all such tests, and is reported as if it had run here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAME = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options, on the command line and in the configuration file."""
+    """Add the options, for the command line and the configuration file."""
     group = parser.getgroup("device nodes")
     group.addoption(
         "--device-nodes",
@@ -155,38 +155,38 @@ def _engines(config: pytest.Config) -> set[str]:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say which engines ran tests."""
+    """Print the engines that ran tests."""
     for line in sorted(_engines(config)):
         terminalreporter.write_line(f"device nodes: in {line}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Where such tests run."""
+    """Return where tests with device nodes run."""
     return f"device nodes: {_place(config)}"
 
 
 class I2cSim:
-    """The fixture ``i2c_sim``: call it with models by address; a bus each call."""
+    """The fixture ``i2c_sim``: call it with models by address; each call makes a bus."""
 
     def __init__(self, stack: ExitStack, modules: Loader) -> None:
         self._stack = stack
         self._modules = modules
 
     def __call__(self, chips: Mapping[int, I2cTarget]) -> I2cSimBus:
-        """A bus with these models. Raises `BusError`, ModuleError."""
+        """Return a bus with these models. Raises `BusError`, ModuleError."""
         self._modules.load("cuse")
         return self._stack.enter_context(i2c_bus(chips))
 
 
 class SpiSim:
-    """The fixture ``spi_sim``: call it with models by chip select; a controller each call."""
+    """The fixture ``spi_sim``: call it with models by chip select; it makes a controller."""
 
     def __init__(self, stack: ExitStack, modules: Loader) -> None:
         self._stack = stack
         self._modules = modules
 
     def __call__(self, chips: Mapping[int, SpiTarget]) -> SpiSimBus:
-        """A controller with these models. Raises `BusError`, ModuleError."""
+        """Return a controller with these models. Raises `BusError`, ModuleError."""
         self._modules.load("cuse")
         return self._stack.enter_context(spi_bus(chips))
 

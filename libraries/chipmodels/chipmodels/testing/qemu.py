@@ -1,7 +1,7 @@
-"""QEMU: a whole machine of the host's own architecture, emulated, with Debian's kernel.
+"""QEMU, which emulates a whole machine of the host's architecture, with Debian's kernel.
 
-It starts on every processor, needs no root and no /dev/kvm, and takes several times as long as
-user-mode Linux. Its root is the host's over 9p.
+It starts on every processor and needs neither root nor /dev/kvm, but takes several times as long as
+user-mode Linux. Its root is the host's, over 9p.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from chipmodels.testing.modules import Modules
 
 _BOOT = Path("/boot")
 _MODULES = Path("/lib/modules")
-# What the guest's root, line and fixtures need; i2c-stub is missed by the fixture that wants it.
+# Modules for the root, the line and the fixtures; the fixture i2c_stub checks for its own.
 _FIRST = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p")
 _NEEDED = (*_FIRST, "overlay", "i2c-dev", "cuse")
 _MOUNT = "-t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose root"
-# What emulation needs no defence against, and clocks that need no calibration.
+# An emulated kernel needs no mitigations, and its clocks need no calibration.
 _KERNEL = ("quiet", "loglevel=3", "panic=-1", "mitigations=off", "nokaslr", "random.trust_cpu=on")
 
 
 @dataclass(frozen=True)
 class Board:
-    """The machine for one architecture: its program, options and console, and Debian's packages."""
+    """The machine of an architecture: program, options, console, and packages of Debian."""
 
     program: str
     machine: tuple[str, ...]
@@ -68,15 +68,15 @@ class Qemu:
 
     @property
     def title(self) -> str:
-        """What it is, and its kernel's version."""
+        """The name for people, with the version of its kernel."""
         return f"QEMU with Linux {self.modules.name}"
 
     def disk(self, index: int) -> str:
-        """virtio-blk's names."""
+        """Return the name of a virtio-blk disk."""
         return f"vd{chr(ord('a') + index)}"
 
     def command(self, boot: Boot) -> list[str]:
-        """The emulator, which ends with this process. Raises OSError."""
+        """Return the command of the emulator, which ends with this process. Raises OSError."""
         first = boot.folder / "initramfs"
         first.write_bytes(initramfs.archive(self._first(boot)))
         kernel = boot.folder / "kernel"
@@ -84,14 +84,14 @@ class Qemu:
         kernel.write_bytes(unpacked(image) or image)
         root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
         return [
-            sys.executable, "-ISc", _ENDS_WITH_ITS_PARENT,
+            sys.executable, "-ISc", _END_WITH_PARENT,
             str(self.program), *self.board.machine, "-accel", "tcg,tb-size=512",
             "-smp", "1", "-m", str(boot.memory_mib),
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-kernel", str(kernel), "-initrd", str(first),
             "-append", " ".join((*_KERNEL, *self.board.kernel)),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-            # First of the virtio devices: its number is in the name of its node.
+            # It must be the first virtio device: its number is in the name of its node.
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=line,fd={boot.line}", "-device", "virtserialport,chardev=line",
             "-fsdev", root, "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
@@ -105,7 +105,7 @@ class Qemu:
         return initramfs.contents(self.busybox, files, _MOUNT, boot.init)
 
     def environment(self) -> dict[str, str]:
-        """Nothing."""
+        """Return no variables."""
         return {}
 
 
@@ -117,7 +117,7 @@ def _drives(disks: Sequence[Path]) -> Iterator[str]:
 
 
 # PR_SET_PDEATHSIG of linux/prctl.h: no emulator outlives a pytest that was killed.
-_ENDS_WITH_ITS_PARENT = """
+_END_WITH_PARENT = """
 import ctypes, os, sys
 parent = os.getppid()
 ctypes.CDLL(None).prctl(1, 9)
@@ -126,16 +126,16 @@ os.execv(sys.argv[1], sys.argv[1:]) if os.getppid() == parent else None
 
 
 def find(machine: str = platform.machine(), boot: Path = _BOOT, modules: Path = _MODULES) -> Qemu:
-    """The installed QEMU and the newest kernel that will do. Raises `GuestUnavailable`."""
+    """Return the installed QEMU and the newest suitable kernel. Raises `GuestUnavailable`."""
     board = _BOARDS.get(machine)
     if board is None:
-        raise GuestUnavailable(f"QEMU: no machine is known here for {machine}")
+        raise GuestUnavailable(f"QEMU: no machine is configured for {machine}")
     install = f"install it: apt-get install {' '.join(board.packages)} busybox-static (Debian)"
     program = shutil.which(board.program)
     if program is None:
         raise GuestUnavailable(f"{board.program} is not installed; {install}")
     busybox = next(filter(None, map(shutil.which, ("busybox", "/bin/busybox"))), None)
-    if busybox is None or not _static(Path(busybox)):
+    if busybox is None or not _is_static(Path(busybox)):
         raise GuestUnavailable(f"QEMU: there is no static busybox; {install}")
     try:
         kernel = newest(boot, modules, _NEEDED)
@@ -144,8 +144,8 @@ def find(machine: str = platform.machine(), boot: Path = _BOOT, modules: Path = 
     return Qemu(board, Path(program), kernel.image, kernel.modules, Path(busybox))
 
 
-def _static(program: Path) -> bool:
-    """Whether an ELF program runs without a loader: it has no program header PT_INTERP.
+def _is_static(program: Path) -> bool:
+    """Return whether an ELF program needs no loader: it has no program header PT_INTERP.
 
     Source: System V ABI, chapter 5; the fields of ELF64.
     """

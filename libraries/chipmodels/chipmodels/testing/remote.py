@@ -1,4 +1,4 @@
-"""The host's side of a guest session: starts it late, asks for tests, and makes reports."""
+"""The host's side of a guest session: starts it on demand, requests tests, makes reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from chipmodels.testing.engine import Engine, GuestUnavailable
 from chipmodels.testing.guest import Guest, GuestDied, Job
 
 _SLACK_SECONDS = 10.0
-# Choices that were made here already, files that are written here, and what needs a terminal.
-_NOT_THERE = frozenset(
+# Options that are applied on the host, that write files there, or that need a terminal.
+_HOST_OPTIONS = frozenset(
     (
         "basetemp",
         "cacheclear",
@@ -71,7 +71,7 @@ _NOT_THERE = frozenset(
 
 
 class Remote:
-    """The tests that run in the guest, by the names that they have there."""
+    """The tests that run in the guest, by their names there."""
 
     def __init__(
         self, config: pytest.Config, names: Mapping[pytest.Item, str], engine: str | None
@@ -81,13 +81,13 @@ class Remote:
         self._engine = engine
         self.engines: set[str] = set()
         self._guest: Guest | None = None
-        self._hopeless: str | None = None
+        self._start_failure: str | None = None
 
     def __contains__(self, item: pytest.Item) -> bool:
         return item in self._names
 
     def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
-        """The reports of one test; an error where the guest fails it."""
+        """Run a test and return its reports; the failure of the guest is an error of the test."""
         following = self._names.get(nextitem, "") if nextitem is not None else ""
         try:
             guest = self._running()
@@ -96,7 +96,7 @@ class Remote:
             self._end()
             return _failure(item, str(error))
         except BaseException:
-            self._end()  # the user's ^C, and other plugins' time-outs
+            self._end()  # ^C, and timeouts of other plugins
             raise
         if "missing" in answer:
             errors = "\n".join(answer["errors"])
@@ -109,8 +109,8 @@ class Remote:
             config=self._config, data=data
         )
         if isinstance(report.longrepr, list):
-            report.longrepr = tuple(report.longrepr)  # where it was skipped; JSON has no tuples
-        report.nodeid = item.nodeid  # xdist may have put a group's name after it
+            report.longrepr = tuple(report.longrepr)  # the place of a skip; JSON has no tuples
+        report.nodeid = item.nodeid  # xdist may have appended the name of a group
         return report
 
     def _seconds(self, item: pytest.Item) -> float:
@@ -119,19 +119,18 @@ class Remote:
         return max(seconds, float(mark.args[0]) + _SLACK_SECONDS) if mark else seconds
 
     def _running(self) -> Guest:
-        """The guest, started for the first test, and again for the next one after it died.
+        """Return the guest, which the first test starts, and the next test after it died.
 
-        Raises `GuestUnavailable`; `GuestDied` when it does not start, for which there is no
-        second try.
+        Raises `GuestUnavailable`, and `GuestDied` if it does not start, which is not tried again.
         """
-        if self._hopeless is not None:
-            raise GuestUnavailable(self._hopeless)
+        if self._start_failure is not None:
+            raise GuestUnavailable(self._start_failure)
         if self._guest is None:
             try:
                 self._guest = self._start()
                 self._guest.wait_ready()
             except (GuestUnavailable, GuestDied) as error:
-                self._hopeless = str(error)
+                self._start_failure = str(error)
                 raise
         return self._guest
 
@@ -163,12 +162,12 @@ class Remote:
             self._guest = None
 
     def close(self) -> None:
-        """Switch the guest off."""
+        """Stop the guest."""
         self._end()
 
 
 def _arguments(config: pytest.Config, names: Iterable[str]) -> list[str]:
-    """A command line that collects the files of these tests as they were collected here."""
+    """Return a command line that collects the files of these tests as on the host."""
     root = config.rootpath
     files = sorted({str(root / name.partition("::")[0]) for name in names})
     plugins = [f"-p{name}" for name in config.getoption("plugins", None) or ()]
@@ -185,7 +184,7 @@ def _arguments(config: pytest.Config, names: Iterable[str]) -> list[str]:
 
 def _options(config: pytest.Config) -> Iterator[tuple[str, Any]]:
     for name, value in vars(config.option).items():
-        if name in _NOT_THERE:
+        if name in _HOST_OPTIONS:
             continue
         with contextlib.suppress(TypeError, ValueError):
             if json.loads(json.dumps(value)) == value:
@@ -198,7 +197,7 @@ def _environment() -> dict[str, str]:
 
 
 def _failure(item: pytest.Item, message: str) -> list[pytest.TestReport]:
-    """An error before the test, and the end that reporters wait for."""
+    """Return an error of the setup, and the teardown that reporters expect."""
     return [_phase(item, "setup", message), _phase(item, "teardown", None)]
 
 
@@ -218,11 +217,11 @@ def _phase(
 def enclosing_reports(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Iterator[pytest.TestReport]:
-    """End fixtures here that were set up for tests before this one and the next does not share.
+    """Tear down fixtures on the host that the next test does not share.
 
-    Gives the report of an end that failed.
+    Yields the report of a teardown that failed.
     """
     try:
         item.session._setupstate.teardown_exact(nextitem)
-    except Exception as error:  # noqa: BLE001 -- whatever a fixture raises is a report
+    except Exception as error:  # noqa: BLE001 -- any exception of a fixture becomes a report
         yield _phase(item, "teardown", f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """User-mode Linux: a kernel that is an ordinary program, with i2c-stub and CUSE.
 
-It needs no root, no support for virtual machines and no image. One boot takes about a second. It
-does not start on every processor: Linux 6.1's has too little room for the registers of AMX.
+It needs no root, no virtualisation and no image. A boot takes about a second. It does not start on
+every processor: Linux 6.1 has too little space for the registers of AMX.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class UserModeLinux:
 
     @property
     def title(self) -> str:
-        """What it is, and its kernel's version."""
+        """The name for people, with the version of its kernel."""
         return f"user-mode Linux {self.modules.name}"
 
     def disk(self, index: int) -> str:
-        """UBD's names."""
+        """Return the name of a UBD disk."""
         return f"ubd{chr(ord('a') + index)}"
 
     def command(self, boot: Boot) -> list[str]:
-        """The kernel, its root the host's by hostfs."""
+        """Return the command of the kernel, whose root is the host's by hostfs."""
         root = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={boot.init}")
         disks = (f"{self.disk(index)}={disk}" for index, disk in enumerate(boot.disks))
         line = f"ssl0=fd:{boot.line},fd:{boot.line}"
@@ -50,19 +50,19 @@ class UserModeLinux:
         return [str(self.program), *settings, *disks, *root, *console]
 
     def environment(self) -> dict[str, str]:
-        """Where its memory is."""
+        """Return the folder for its memory."""
         return {"TMPDIR": _scratch()}
 
 
 def find(programs: Sequence[str] = _PROGRAMS, modules: Path = _MODULES) -> UserModeLinux:
-    """The installed user-mode Linux. Raises `GuestUnavailable` with the fix."""
-    found = next(filter(None, map(shutil.which, programs)), None)
-    if found is None:
+    """Return the installed user-mode Linux. Raises `GuestUnavailable`, with the package."""
+    program = next(filter(None, map(shutil.which, programs)), None)
+    if program is None:
         raise GuestUnavailable(f"user-mode Linux is not installed; {_INSTALL}")
-    version = _version(found)
+    version = _version(program)
     if not (modules / version / "modules.dep").is_file():
-        raise GuestUnavailable(f"{found} has no modules in {modules / version}; {_INSTALL}")
-    return UserModeLinux(Path(found), modules / version)
+        raise GuestUnavailable(f"{program} has no modules in {modules / version}; {_INSTALL}")
+    return UserModeLinux(Path(program), modules / version)
 
 
 def _version(program: str) -> str:
@@ -80,8 +80,8 @@ def _version(program: str) -> str:
 
 
 def _scratch() -> str:
-    """A folder for the guest's memory, which is a file that is mapped executable."""
-    shared = Path("/dev/shm")  # noqa: S108 -- by its kernel's own choice
+    """Return a folder for the guest's memory, a file that must be mapped as executable."""
+    shared = Path("/dev/shm")  # noqa: S108 -- the kernel uses it as well
     options = next(
         (line.split()[3] for line in _mounts() if line.split()[1] == str(shared)), "noexec"
     )

@@ -1,1 +1,1 @@
-"""Buses: what drivers ask of them, and how Linux gives it."""
+"""Buses: the interface that drivers use, and its implementation on Linux."""

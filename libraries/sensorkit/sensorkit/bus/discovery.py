@@ -1,9 +1,9 @@
-"""Where a bus of the device tree is in /dev.
+"""Finds the device node in /dev of a bus in the device tree.
 
-Bus numbers depend on probe order and on the board; the device tree's names do not. Every adapter
-tells its node in its ``uevent`` (OF_FULLNAME, OF_ALIAS_n; drivers/of/device.c), which a container
-can read although ``/sys/firmware`` is masked there. Labels, such as ``i2c_arm``, live in
-``/proc/device-tree/__symbols__`` and work where that can be read.
+Bus numbers depend on the probe order and the board; names in the device tree do not. Every adapter
+names its node in its ``uevent`` (OF_FULLNAME, OF_ALIAS_n; drivers/of/device.c), which a container
+can read although ``/sys/firmware`` is masked there. Labels, such as ``i2c_arm``, are in
+``/proc/device-tree/__symbols__`` and work if that can be read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sensorkit.errors import BusError
 
 @dataclass(frozen=True)
 class SystemPaths:
-    """Where the kernel shows devices; tests show others."""
+    """Where the kernel shows devices. Tests use other folders."""
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
@@ -27,18 +27,18 @@ class SystemPaths:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A bus that the kernel has: its number, and the names it can be asked for by."""
+    """A bus of the kernel: its number and its names."""
 
     number: int
     names: frozenset[str]
 
 
 def i2c_node(reference: str, paths: SystemPaths) -> Path:
-    """The device node of an I2C bus.
+    """Return the device node of an I2C bus.
 
     `reference` is an alias or label (``i2c1``), a node's name or path
-    (``/soc/i2c@7e804000``), or a device node itself (``/dev/i2c-1``). Raises `BusError` naming
-    the buses that there are.
+    (``/soc/i2c@7e804000``), or a device node itself (``/dev/i2c-1``). Raises `BusError`, whose
+    message names the existing buses.
     """
     if reference.startswith("/dev/"):
         return paths.dev / reference.removeprefix("/dev/")
@@ -47,16 +47,16 @@ def i2c_node(reference: str, paths: SystemPaths) -> Path:
 
 
 def spi_node(reference: str, paths: SystemPaths) -> Path:
-    """The device node of an SPI chip select.
+    """Return the device node of an SPI chip select.
 
-    `reference` is a controller as for `i2c_node`, a dot and a chip select (``spi0.1``), or a
-    device node (``/dev/spidev0.1``). Raises `BusError`.
+    `reference` is a controller as in `i2c_node`, a dot and a chip select (``spi0.1``), or a device
+    node (``/dev/spidev0.1``). Raises `BusError`.
     """
     if reference.startswith("/dev/"):
         return paths.dev / reference.removeprefix("/dev/")
     controller, dot, chip_select = reference.rpartition(".")
     if not dot or not chip_select.isdigit():
-        raise BusError(f"'{reference}' names no chip select; write for example spi0.0")
+        raise BusError(f"'{reference}' names no chip select; write it as in spi0.0")
     masters = paths.sys / "class/spi_master"
     adapter = _find(controller, list(_adapters(masters, "spi", masters)), paths, "SPI")
     return paths.dev / f"spidev{adapter.number}.{chip_select}"
@@ -68,7 +68,8 @@ def _find(reference: str, adapters: Iterable[Adapter], paths: SystemPaths, kind:
         if wanted & adapter.names:
             return adapter
     known = ", ".join(sorted({min(a.names, key=len) for a in adapters if a.names}))
-    raise BusError(f"there is no {kind} bus '{reference}' here ({known or 'there is none at all'})")
+    existing = f"these exist: {known}" if known else "none exists"
+    raise BusError(f"there is no {kind} bus '{reference}' ({existing})")
 
 
 def _adapters(folder: Path, prefix: str, devices: Path) -> Iterable[Adapter]:
@@ -79,13 +80,13 @@ def _adapters(folder: Path, prefix: str, devices: Path) -> Iterable[Adapter]:
 
 
 def _names(device: Path) -> Iterable[str]:
-    """What a bus is called: aliases, node path and node name."""
+    """Yield the names of a bus: aliases, node path and node name."""
     event = _key_values(_text(device / "uevent"))
     for key, value in event.items():
         if key.startswith("OF_ALIAS_"):
             yield value
     full = event.get("OF_FULLNAME") or _linked_node(device)
-    # The adapter's name, "bcm2835 (i2c@7e804000)", carries the node's where the rest is hidden.
+    # The adapter's name, "bcm2835 (i2c@7e804000)", contains the node's if the rest is hidden.
     in_name = re.search(r"\(([\w-]+@[0-9a-f]+)\)", _text(device / "name"))
     if full:
         yield full
@@ -103,7 +104,7 @@ def _linked_node(device: Path) -> str:
 
 
 def _labelled(label: str, device_tree: Path) -> Iterable[str]:
-    """The node path that a label or an alias stands for, when the device tree can be read."""
+    """Yield the node path of a label or an alias, if the device tree can be read."""
     for folder in ("__symbols__", "aliases"):
         path = _text(device_tree / folder / label) if re.fullmatch(r"[\w-]+", label) else ""
         if path:

@@ -1,4 +1,4 @@
-"""Buses of this machine, opened through smbus2 and spidev."""
+"""Opens the buses of this machine with smbus2 and spidev."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sensorkit.errors import BusError
 
 @dataclass(frozen=True)
 class SpiSettings:
-    """How a chip wants its SPI: mode 0..3 and the clock in hertz."""
+    """SPI settings of a chip: mode 0..3 and the clock in hertz."""
 
     mode: int = 0
     speed_hz: int = 1_000_000
 
 
 def i2c_line(reference: str, paths: SystemPaths) -> Line[I2cBus]:
-    """An I2C bus by its device-tree name or device node; looked up when it is first used."""
+    """Return an I2C bus, by device-tree name or device node; the first use looks it up."""
 
     def open_bus() -> I2cBus:
-        from smbus2 import SMBus  # noqa: PLC0415 -- only services on I2C load it
+        from smbus2 import SMBus  # noqa: PLC0415 -- only services on I2C need it
 
         return cast(I2cBus, SMBus(str(i2c_node(reference, paths))))
 
@@ -31,7 +31,7 @@ def i2c_line(reference: str, paths: SystemPaths) -> Line[I2cBus]:
 
 
 def spi_line(reference: str, settings: SpiSettings, paths: SystemPaths) -> Line[SpiDevice]:
-    """An SPI chip select by its controller's device-tree name or device node."""
+    """Return an SPI chip select, by its controller's device-tree name or by device node."""
 
     def open_device() -> SpiDevice:
         try:

@@ -1,6 +1,6 @@
-"""Register access over I2C (SMBus calls or I2C_RDWR) and SPI, one transfer a call.
+"""Register access over I2C (SMBus calls or I2C_RDWR) and SPI: each call is one transfer.
 
-Every failure is a `BusError` whose message says what the errno means on a Pi.
+Every failure is a `BusError`, whose message says what the errno means on a Pi.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Result = TypeVar("Result")
 
 _GONE = frozenset({errno.ENODEV, errno.EBADF, errno.ESHUTDOWN, errno.EIO})
 _HINTS = {
-    errno.EREMOTEIO: "no chip answers there; check wiring, power and address",
-    errno.ENXIO: "no chip answers there; check wiring, power and address",
+    errno.EREMOTEIO: "no chip answers; check wiring, power and address",
+    errno.ENXIO: "no chip answers; check wiring, power and address",
     errno.ETIMEDOUT: "the bus hangs; SDA or SCL is held low",
-    errno.EAGAIN: "the bus is taken by another master",
+    errno.EAGAIN: "another master uses the bus",
     errno.ENODEV: "no such bus or chip",
     errno.ENOENT: "no such bus; is its overlay applied (boot: { overlays: [i2c1] } or [spi0])?",
     errno.EACCES: "no permission; the service needs this device node",
     errno.EPERM: "no permission; the service needs this device node",
-    errno.EBUSY: "a kernel driver has this address",
-    errno.EOPNOTSUPP: "this bus cannot do such a transfer",
+    errno.EBUSY: "a kernel driver uses this address",
+    errno.EOPNOTSUPP: "the bus does not support this transfer",
 }
 
 
@@ -36,27 +36,27 @@ class I2cBus(Protocol):
     """The calls of ``smbus2.SMBus`` that drivers use."""
 
     def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
-        """Up to 32 bytes from a register on."""
+        """Read up to 32 bytes, beginning at a register."""
         ...
 
     def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
-        """Up to 32 bytes after a register."""
+        """Write up to 32 bytes, beginning at a register."""
         ...
 
     def read_word_data(self, i2c_addr: int, register: int) -> int:
-        """A word, low byte first on the wire."""
+        """Read a word; the low byte is first on the wire."""
         ...
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """One byte to a register."""
+        """Write one byte to a register."""
         ...
 
     def write_word_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """A word, low byte first on the wire."""
+        """Write a word; the low byte is first on the wire."""
         ...
 
     def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None:
-        """Messages in one transfer."""
+        """Send and receive messages in one transfer."""
         ...
 
 
@@ -64,38 +64,38 @@ class SpiDevice(Protocol):
     """The call of ``spidev.SpiDev`` that drivers use."""
 
     def xfer2(self, values: Sequence[int]) -> Sequence[int]:
-        """Full duplex under one chip select."""
+        """Exchange bytes in both directions under one chip select."""
         ...
 
 
 class Registers(Protocol):
-    """A chip's registers of one byte each."""
+    """The registers of a chip, one byte each."""
 
     def read(self, register: int, length: int) -> bytes:
-        """`length` bytes from `register` on in one transfer. Raises `BusError`."""
+        """Read `length` bytes from `register` on in one transfer. Raises `BusError`."""
         ...
 
     def write(self, register: int, *values: int) -> None:
-        """Values from `register` on in one transfer. Raises `BusError`."""
+        """Write values from `register` on in one transfer. Raises `BusError`."""
         ...
 
 
 class WordRegisters(Protocol):
-    """A chip's registers of 16 bits each, high byte first on the wire."""
+    """The registers of a chip, 16 bits each; the high byte is first on the wire."""
 
     def read_word(self, register: int) -> int:
-        """One register, 0..65535, in one transfer. Raises `BusError`."""
+        """Read one register, 0..65535, in one transfer. Raises `BusError`."""
         ...
 
     def write_word(self, register: int, value: int) -> None:
-        """One register in one transfer. Raises `BusError`."""
+        """Write one register in one transfer. Raises `BusError`."""
         ...
 
 
 class Line(Generic[Opened]):
-    """A bus that is opened when it is first used, and again when its device node went away.
+    """A bus that its first use opens, and that is opened again after its device node went away.
 
-    `name` is for messages. `open_` raises OSError or `BusError` while there is no bus.
+    `name` is for messages. `open_` raises OSError or `BusError` if there is no bus.
     """
 
     def __init__(self, name: str, open_: Callable[[], Opened]) -> None:
@@ -104,7 +104,7 @@ class Line(Generic[Opened]):
         self._opened: Opened | None = None
 
     def run(self, operation: Callable[[Opened], Result]) -> Result:
-        """Do something with the open bus. Raises `BusError` in place of OSError."""
+        """Run `operation` on the open bus. Raises `BusError` in place of OSError."""
         try:
             if self._opened is None:
                 self._opened = self._open()
@@ -116,27 +116,27 @@ class Line(Generic[Opened]):
 
 
 def explain(error: OSError) -> str:
-    """An OSError of a bus in words, with its errno's name."""
+    """Return what an OSError of a bus means, with the name of its errno."""
     number = error.errno or 0
     name = errno.errorcode.get(number, str(number))
     return f"{_HINTS.get(number, error.strerror or 'failed')} ({name})"
 
 
 class SmbusRegisters:
-    """Byte registers and word registers by SMBus calls, which every I2C adapter has."""
+    """Byte and word registers by SMBus calls, which every I2C adapter supports."""
 
     def __init__(self, line: Line[I2cBus], address: int) -> None:
         self._line = line
         self._address = address
 
     def read(self, register: int, length: int) -> bytes:
-        """`length` bytes, at most 32, as an I2C block. Raises `BusError`."""
+        """Read `length` bytes, at most 32, as an I2C block. Raises `BusError`."""
         address = self._address
         data = self._line.run(lambda b: b.read_i2c_block_data(address, register, length))
         return _complete(bytes(data), length, self._line.name)
 
     def write(self, register: int, *values: int) -> None:
-        """One byte, or several as an I2C block. Raises `BusError`."""
+        """Write one byte, or several as an I2C block. Raises `BusError`."""
         address = self._address
         if len(values) == 1:
             self._line.run(lambda b: b.write_byte_data(address, register, values[0]))
@@ -144,61 +144,61 @@ class SmbusRegisters:
             self._line.run(lambda b: b.write_i2c_block_data(address, register, list(values)))
 
     def read_word(self, register: int) -> int:
-        """SMBus words go low byte first: swapped here. Raises `BusError`."""
+        """Read a word and swap its bytes: SMBus sends the low one first. Raises `BusError`."""
         word = self._line.run(lambda b: b.read_word_data(self._address, register))
         return _swapped(word)
 
     def write_word(self, register: int, value: int) -> None:
-        """SMBus words go low byte first: swapped here. Raises `BusError`."""
+        """Write a word with its bytes swapped: SMBus sends the low one first."""
         self._line.run(lambda b: b.write_word_data(self._address, register, _swapped(value)))
 
 
 class RdwrRegisters:
-    """Registers by I2C_RDWR messages: longer than 32 bytes, on adapters with plain I2C."""
+    """Registers by I2C_RDWR messages, which may be longer than 32 bytes, on plain I2C."""
 
     def __init__(self, line: Line[I2cBus], address: int) -> None:
         self._line = line
         self._address = address
 
     def read(self, register: int, length: int) -> bytes:
-        """The register's number, a repeated start, `length` bytes. Raises `BusError`."""
+        """Write the register's number, then read after a repeated start. Raises `BusError`."""
         from smbus2 import i2c_msg  # noqa: PLC0415 -- tests and SPI services run without it
 
-        answer = i2c_msg.read(self._address, length)
-        ask = i2c_msg.write(self._address, [register])
-        self._line.run(lambda b: b.i2c_rdwr(ask, answer))
-        return _complete(bytes(answer), length, self._line.name)
+        request = i2c_msg.write(self._address, [register])
+        response = i2c_msg.read(self._address, length)
+        self._line.run(lambda b: b.i2c_rdwr(request, response))
+        return _complete(bytes(response), length, self._line.name)
 
     def write(self, register: int, *values: int) -> None:
-        """One message. Raises `BusError`."""
+        """Write one message. Raises `BusError`."""
         from smbus2 import i2c_msg  # noqa: PLC0415 -- as above
 
         message = i2c_msg.write(self._address, [register, *values])
         self._line.run(lambda b: b.i2c_rdwr(message))
 
     def read_word(self, register: int) -> int:
-        """High byte first. Raises `BusError`."""
+        """Read a word, high byte first. Raises `BusError`."""
         return int.from_bytes(self.read(register, 2), "big")
 
     def write_word(self, register: int, value: int) -> None:
-        """High byte first. Raises `BusError`."""
+        """Write a word, high byte first. Raises `BusError`."""
         self.write(register, *value.to_bytes(2, "big"))
 
 
 class SpiRegisters:
-    """Byte registers over SPI as Bosch chips have them: bit 7 of the register says read."""
+    """Byte registers over SPI as in Bosch chips: bit 7 of the register means read."""
 
     def __init__(self, line: Line[SpiDevice]) -> None:
         self._line = line
 
     def read(self, register: int, length: int) -> bytes:
-        """`length` bytes from `register` on. Raises `BusError`."""
+        """Read `length` bytes from `register` on. Raises `BusError`."""
         request = [register | 0x80, *bytes(length)]
         data = self._line.run(lambda device: device.xfer2(request))
         return _complete(bytes(data)[1:], length, self._line.name)
 
     def write(self, register: int, *values: int) -> None:
-        """(register, value) pairs, for a write does not run on. Raises `BusError`."""
+        """Write (register, value) pairs: a write does not advance. Raises `BusError`."""
         pairs = [b for i, v in enumerate(values) for b in ((register + i) & 0x7F, v)]
         self._line.run(lambda device: device.xfer2(pairs))
 
@@ -209,5 +209,5 @@ def _swapped(word: int) -> int:
 
 def _complete(data: bytes, length: int, name: str) -> bytes:
     if len(data) != length:
-        raise BusError(f"{name}: {len(data)} of {length} bytes came")
+        raise BusError(f"{name}: received {len(data)} of {length} bytes")
     return data

@@ -1,1 +1,1 @@
-"""Chips: one module each, from registers to measurements."""
+"""Drivers, one module for each chip: from registers to measurements."""

@@ -1,12 +1,12 @@
 """ADS1015 and ADS1115 four-input converters (TI SBAS473E, SBAS444E).
 
-Four transfers an input: start, read the result, read back the configuration, read the result
-again. The configuration proves that the chip is still set up and had finished; without it a chip
-that has reset itself gives a plausible 0 V. The result has no redundancy of its own, and rests
-until the next start: two equal reads are what tells it from noise on the bus.
+Each input takes four transfers: start, read the result, read back the configuration, read the
+result again. The configuration proves that the chip still has its settings and has finished;
+without it, a chip that was reset gives a plausible 0 V. The result has no redundancy of its own and
+does not change until the next start, so two equal reads distinguish it from noise on the bus.
 
-The two chips have the same registers and no identity. What tells them apart is time: the rate
-code that makes the one convert in 0.6 ms makes the other take 7.8 ms.
+The two chips have the same registers and no identity register. Only time tells them apart: with the
+same rate code, the ADS1015 converts in 0.6 ms and the ADS1115 in 7.8 ms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import partial
 from sensorkit.bus.registers import WordRegisters
 from sensorkit.clock import Clock
 from sensorkit.errors import InvalidReading, LostSettings, NotReady, WrongChip
-from sensorkit.measurement import VOLTAGE, Channel, Sample, Together
+from sensorkit.measurement import VOLTAGE, Channel, Sample, SampleBuilder
 
 INPUTS = (0, 1, 2, 3)
 VOLTAGE_CHANNELS = tuple(Channel(VOLTAGE, f"Input {i}", (("input", str(i)),)) for i in INPUTS)
@@ -33,12 +33,12 @@ FULL_SCALES = {6.144: 0, 4.096: 1, 2.048: 2, 1.024: 3, 0.512: 4, 0.256: 5}
 _RATE_TOLERANCE = 1.1  # section 7.5, "data rate variation"
 _WAKE_SECONDS = 50e-6
 _POLLS = 5
-# Rate code 4, at 10 % tolerance: an ADS1015 is done after 0.7 ms, an ADS1115 after 7.1 to 8.7 ms.
-_TELLING_CODE, _ONE_IS_DONE, _BOTH_ARE_DONE = 4, 0.004, 0.009
+# At rate code 4 and 10 % tolerance, an ADS1015 takes 0.7 ms and an ADS1115 7.1 to 8.7 ms.
+_DETECTION_RATE_CODE, _ADS1015_IS_DONE, _BOTH_ARE_DONE = 4, 0.004, 0.009
 
 
 class Chip(Enum):
-    """Which of the two; the value is its name."""
+    """Which of the two chips; the value is its name."""
 
     ADS1015 = "ADS1015"
     ADS1115 = "ADS1115"
@@ -46,7 +46,7 @@ class Chip(Enum):
 
 @dataclass(frozen=True)
 class _Traits:
-    """Bits of a result, which fill its word from the top, and rate codes; `rate` is the default."""
+    """The bits of a result, at the top of its word, and rate codes; `rate` is the default."""
 
     bits: int
     rates: Mapping[int, int]
@@ -65,10 +65,10 @@ _TRAITS = {
 
 @dataclass(frozen=True)
 class Ads1015Settings:
-    """Full scale in volts (6.144 ... 0.256), conversions a second, and which inputs to read.
+    """Full scale in volts (6.144 ... 0.256), conversions a second, and the inputs to read.
 
-    `dividers` are the factors from the pin's voltage to the one of interest, such as a divider's.
-    Without a `rate` it is 1600 a second, an ADS1115's 860.
+    `dividers` are the factors from the voltage at the pin to the one of interest. The default
+    `rate` is 1600 conversions a second, and 860 of an ADS1115.
     """
 
     full_scale: float = 4.096
@@ -79,9 +79,9 @@ class Ads1015Settings:
 
 
 class Ads1015:
-    """An ADS1015 or ADS1115, its inputs measured one after another against ground.
+    """An ADS1015 or ADS1115, which measures its inputs one after another against ground.
 
-    `chip_option` is what the user calls the setting of the chip, for the message of `WrongChip`.
+    `chip_option` is the user's name of the setting of the chip, for the message of `WrongChip`.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Ads1015:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The voltages of the chosen inputs, each with its divider as scale."""
+        """The voltages of the selected inputs, each with its divider as scale."""
         return tuple(self._channel(pin) for pin in self._settings.inputs)
 
     def _channel(self, pin: int) -> Channel:
@@ -114,39 +114,39 @@ class Ads1015:
     # -- start -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """See that it answers, and which it is; it keeps nothing between samples."""
-        found = self._found()
-        if found not in (None, self._settings.chip):
-            raise self._wrong(found, "by the time that a conversion takes")
+        """Check that the chip answers and which one it is; it keeps no settings."""
+        chip = self._detected()
+        if chip not in (None, self._settings.chip):
+            raise self._wrong(chip, "by the time that a conversion takes")
 
-    def _found(self) -> Chip | None:
-        """Which chip converts so fast; None when neither does."""
-        self._registers.write_word(_CONFIG, self._command(0, _TELLING_CODE))
-        self._clock.sleep(_ONE_IS_DONE)
+    def _detected(self) -> Chip | None:
+        """Return the chip whose conversion time fits; None if neither's does."""
+        self._registers.write_word(_CONFIG, self._command(0, _DETECTION_RATE_CODE))
+        self._clock.sleep(_ADS1015_IS_DONE)
         if self._registers.read_word(_CONFIG) & _START:
             return Chip.ADS1015
-        self._clock.sleep(_BOTH_ARE_DONE - _ONE_IS_DONE)
+        self._clock.sleep(_BOTH_ARE_DONE - _ADS1015_IS_DONE)
         return Chip.ADS1115 if self._registers.read_word(_CONFIG) & _START else None
 
-    def _wrong(self, found: Chip, by: str) -> WrongChip:
-        advice = f"set {self._chip_option} to {found.value.lower()}"
-        return WrongChip(f"{by} this is an {found.value}; {self.model} was expected: {advice}")
+    def _wrong(self, chip: Chip, evidence: str) -> WrongChip:
+        advice = f"set {self._chip_option} to {chip.value.lower()}"
+        return WrongChip(f"{evidence} this is an {chip.value}; expected {self.model}: {advice}")
 
     # -- sample ------------------------------------------------------------------------------
 
     def sample(self) -> Sample:
-        """All chosen inputs. Raises `InvalidReading` when none of them has a valid value.
+        """Read all selected inputs. Raises `InvalidReading` if none of them has a valid value.
 
-        An input beyond the full scale is left out.
+        An input beyond the full scale is refused.
         """
         readings = [(pin, self._convert(pin)) for pin in self._settings.inputs]
-        together = Together(self._clock.time())
+        builder = SampleBuilder(self._clock.time())
         for pin, counts in readings:
-            together.add(self._channel(pin), partial(self._volts, pin, counts))
-        return together.sample()
+            builder.add(self._channel(pin), partial(self._volts, pin, counts))
+        return builder.sample()
 
     def _volts(self, pin: int, counts: int) -> float:
-        """Section 8.4.2: the full scale is half of the counts that there are."""
+        """Convert counts to volts: the full scale is half of all counts (section 8.4.2)."""
         s, half = self._settings, 1 << self._traits.bits - 1
         if not -half < counts < half - 1:
             raise InvalidReading(f"input {pin} is beyond {s.full_scale} V at the pin")
@@ -158,7 +158,7 @@ class Ads1015:
         return _START | mux | gain | _SINGLE_SHOT | rate_code << 5 | _COMPARATOR_OFF
 
     def _convert(self, pin: int) -> int:
-        """One single-shot conversion in counts."""
+        """Return the result of one single-shot conversion, in counts."""
         command = self._command(pin, self._traits.rates[self._rate])
         self._registers.write_word(_CONFIG, command)
         self._clock.sleep(_RATE_TOLERANCE / self._rate + _WAKE_SECONDS)
@@ -174,7 +174,7 @@ class Ads1015:
         raise NotReady(f"input {pin} still converts after {_POLLS} polls")
 
     def _counts(self, word: int) -> int:
-        """Bits below the result's are zero (section 8.6.2)."""
+        """Return the signed counts; the bits below them are zero (section 8.6.2)."""
         spare = 16 - self._traits.bits
         if word & (1 << spare) - 1:
             raise self._wrong(Chip.ADS1115, f"by its result 0x{word:04x}, which has 16 bits,")

@@ -1,9 +1,9 @@
 """BMP280 (temperature, pressure) and BME280 (humidity as well), over I2C or SPI.
 
-One burst a sample. It starts before the data registers, at the control registers, so that the
-same transfer tells whether the chip still has its settings: a chip that has reset itself, a bus
-that floats, and random bytes are all seen, for nothing. Bosch's shadowing keeps the data of one
-conversion together through a burst (DS001 section 3.10).
+Each sample is one burst. It begins before the data registers, at the control registers, so that the
+same transfer shows whether the chip still has its settings. This detects a reset of the chip, a
+floating bus and random bytes at no cost. Bosch's shadowing keeps the data of one conversion
+consistent during a burst (DS001 section 3.10).
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from sensorkit.measurement import (
     Channel,
     Limits,
     Sample,
-    Together,
+    SampleBuilder,
 )
 
 TEMPERATURE_CHANNEL = Channel(TEMPERATURE, "Temperature")
 PRESSURE_CHANNEL = Channel(PRESSURE, "Pressure")
 HUMIDITY_CHANNEL = Channel(HUMIDITY, "Humidity")
 
-# What the chips measure: DS001 table 2, DS002 tables 2 to 4.
+# The chips' ranges: DS001 table 2, DS002 tables 2 to 4.
 _TEMPERATURES, _PRESSURES = Limits(-40, 85), Limits(30_000, 110_000)
-# The data sheet's code limits humidity to 0..1. In fog a good chip gets a little beyond, by its
-# tolerance, hysteresis and drift (DS002 table 2: 3, 1 and 0.5 a year, in per cent); what would be
-# far beyond is no humidity, and its limit no measurement.
+# The data sheet's code limits humidity to 0..1. In fog, a good chip exceeds that slightly, by its
+# tolerance, hysteresis and drift (DS002 table 2: 3 %, 1 % and 0.5 % a year). A value far beyond is
+# no humidity, so its limit would be no measurement.
 _HUMIDITIES = Limits(-0.1, 1.1)
 
 # Register addresses: DS001 section 4.2, DS002 section 5.3.
@@ -57,7 +57,7 @@ _CONTROL_MEASURE, _CONFIG = 0xF4, 0xF5
 _RESET_WORD = 0xB6
 _MEASURING, _COPYING = 0x08, 0x01
 _SKIPPED, _HUMIDITY_SKIPPED = 0x80000, 0x8000
-# A converter at its end. Without the filter the lowest four bits are zero (DS001 table 5).
+# A saturated converter. Without the filter the lowest four bits are zero (DS001 table 5).
 _LOWEST, _HIGHEST, _HUMIDITY_HIGHEST = 0x00000, 0xFFFF0, 0xFFFF
 _STARTUP_SECONDS = 0.002
 _POLLS = 5
@@ -70,7 +70,7 @@ class Mode(Enum):
     """How the chip measures (DS001 section 3.6); the value is the mode field's."""
 
     FORCED = 1
-    """One conversion a sample: least heat, and values as fresh as can be."""
+    """One conversion for each sample: the least heat and the newest values."""
     NORMAL = 3
     """Conversions by the chip's own timer; a sample is one transfer."""
 
@@ -83,7 +83,7 @@ class Chip(Enum):
 
 
 _IDS = {0x56: Chip.BMP280, 0x57: Chip.BMP280, 0x58: Chip.BMP280, 0x60: Chip.BME280}
-# Relatives at the same addresses and the same id register, which have no driver here.
+# Related chips with the same addresses and id register, which have no driver here.
 _OTHERS = {0x55: "BMP180", 0x61: "BME680 or BME688"}
 _STANDBY_MS = {
     Chip.BMP280: (0.5, 62.5, 125, 250, 500, 1000, 2000, 4000),
@@ -95,9 +95,9 @@ _STANDBY_MS = {
 class BoschSettings:
     """Oversampling (0 skips, 1, 2, 4, 8, 16), IIR filter (0, 2, 4, 8, 16), and when to measure.
 
-    `interval` is the time between samples in seconds: in normal mode the chip's timer is set to
-    the longest standby below it. Without a `filter`, it is 4 in normal mode and off in forced mode,
-    where it would mix a value with those of samples long ago.
+    `interval` is the time between samples in seconds; in normal mode, the chip's timer is set to
+    the longest standby time below it. The default `filter` is 4 in normal mode. It is off in forced
+    mode, where it would mix a value with those of much older samples.
     """
 
     temperature_oversampling: int = 2
@@ -109,7 +109,7 @@ class BoschSettings:
 
     @property
     def filter_coefficient(self) -> int:
-        """The filter's, 0 where it is off."""
+        """The coefficient of the filter; 0 means off."""
         if self.filter is not None:
             return self.filter
         return 0 if self.mode is Mode.FORCED else 4
@@ -117,7 +117,7 @@ class BoschSettings:
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
-    """Converter outputs; None where the chip skipped or has not measured yet."""
+    """Converter outputs; None if the chip skipped one or has not measured it yet."""
 
     temperature: int | None
     pressure: int | None
@@ -125,9 +125,9 @@ class RawSample:
 
 
 class Bosch280:
-    """A BMP280 or BME280. Raises `WrongChip` at start when the other one is there.
+    """A BMP280 or BME280. `start` raises `WrongChip` if the chip is not `chip`.
 
-    `chip_option` is what the user calls the setting of `chip`, for that message.
+    `chip_option` is the user's name of that setting, for the message.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Bosch280:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """What the settings do not skip."""
+        """The channels that the settings do not skip."""
         s = self._settings
         pressure = (PRESSURE_CHANNEL,) if s.pressure_oversampling else ()
         humid = self._has_humidity and s.humidity_oversampling
@@ -168,7 +168,7 @@ class Bosch280:
     def start(self) -> None:
         """Reset, identify, read the calibration twice, configure in sleep mode, then measure.
 
-        The order matters: ``config`` may be ignored in normal mode (DS001 4.3.5), and
+        The order is required: ``config`` may be ignored in normal mode (DS001 4.3.5), and
         ``ctrl_hum`` takes effect with the write to ``ctrl_meas`` (DS002 5.4.3).
         """
         self._reset()
@@ -181,7 +181,7 @@ class Bosch280:
         self._clock.sleep(self.conversion_seconds())
 
     def _reset(self) -> None:
-        """Soft reset (DS001 4.3.2), then wait until the calibration has been copied."""
+        """Reset by software (DS001 4.3.2) and wait until the calibration is copied."""
         self._registers.write(_RESET, _RESET_WORD)
         for _ in range(_POLLS):
             self._clock.sleep(_STARTUP_SECONDS)
@@ -189,23 +189,23 @@ class Bosch280:
                 if not self._registers.read(_STATUS, 1)[0] & _COPYING:
                     return
             except BusError:
-                continue  # a chip that starts up may not answer yet
-        raise NotReady(f"{self.model} does not come back after its reset")
+                continue  # the chip may not answer while it starts
+        raise NotReady(f"{self.model} does not answer after its reset")
 
     def _identify(self) -> None:
         identity = self._registers.read(_ID, 1)[0]
-        found = _IDS.get(identity)
-        if found is self._chip:
+        chip = _IDS.get(identity)
+        if chip is self._chip:
             return
-        expected = f"{self.model} was expected"
-        if found:
-            advice = f"set {self._chip_option} to {found.value.lower()}"
-            raise WrongChip(f"id 0x{identity:02x} is a {found.value}; {expected}: {advice}")
-        what = f"a {_OTHERS[identity]}" if identity in _OTHERS else "no chip of this family"
-        raise WrongChip(f"id 0x{identity:02x} is {what}; {expected}")
+        expected = f"expected {self.model}"
+        if chip:
+            advice = f"set {self._chip_option} to {chip.value.lower()}"
+            raise WrongChip(f"id 0x{identity:02x} is a {chip.value}; {expected}: {advice}")
+        other = f"a {_OTHERS[identity]}" if identity in _OTHERS else "no chip of this family"
+        raise WrongChip(f"id 0x{identity:02x} is {other}; {expected}")
 
     def _read_calibration(self) -> None:
-        """Read twice and compare: an error here would falsify every later value."""
+        """Read twice and compare, because an error would falsify all later values."""
         first, second = self._calibration_bytes(), self._calibration_bytes()
         if first != second:
             raise BadCalibration("two reads of the calibration differ")
@@ -236,7 +236,7 @@ class Bosch280:
         return table.index(max(fitting)) << 5 | FILTER[self._settings.filter_coefficient] << 2
 
     def conversion_seconds(self) -> float:
-        """The longest time that one conversion takes (DS001 3.8.1, DS002 9.1)."""
+        """Return the longest time of one conversion (DS001 3.8.1, DS002 9.1)."""
         s = self._settings
         ms = 1.25 + 2.3 * s.temperature_oversampling
         for oversampling in (s.pressure_oversampling, self._humidity_oversampling):
@@ -246,7 +246,7 @@ class Bosch280:
     # -- sample ------------------------------------------------------------------------------
 
     def sample(self) -> Sample:
-        """One burst; in forced mode one write and the conversion's time before it."""
+        """Read one burst; in forced mode, start a conversion and wait for it first."""
         if self._settings.mode is Mode.FORCED:
             self._registers.write(_CONTROL_MEASURE, self._control_measure)
             self._clock.sleep(self.conversion_seconds())
@@ -256,13 +256,13 @@ class Bosch280:
         first = _CONTROL_HUMIDITY if self._has_humidity else _STATUS
         for _ in range(_POLLS):
             block = self._registers.read(first, 0xF7 - first + (8 if self._has_humidity else 6))
-            if self._settled(block):
+            if self._is_finished(block):
                 return parse_data(block[0xF7 - first :])
             self._clock.sleep(_STARTUP_SECONDS)
         raise NotReady(f"{self.model} still converts after {_POLLS} polls")
 
-    def _settled(self, block: bytes) -> bool:
-        """Whether a burst holds a finished conversion. Raises `LostSettings`."""
+    def _is_finished(self, block: bytes) -> bool:
+        """Return whether the burst holds a finished conversion. Raises `LostSettings`."""
         if self._has_humidity:
             expected = OVERSAMPLING[self._humidity_oversampling]
             if block[0] & 7 != expected:
@@ -279,10 +279,10 @@ class Bosch280:
         return not (forced and (status & _MEASURING or control & 3))
 
     def _measurements(self, raw: RawSample) -> Sample:
-        """What is valid of a sample. Without a temperature nothing is: all else is made with it."""
+        """Return the valid values. All of them depend on a valid temperature."""
         if self._calibration is None:
             raise LostSettings(f"{self.model} was not started")
-        c, together = self._calibration, Together(self._clock.time())
+        c, builder = self._calibration, SampleBuilder(self._clock.time())
         t_fine = fine_temperature(self._converted(raw.temperature, TEMPERATURE_CHANNEL), c)
         celsius = _TEMPERATURES.checked(TEMPERATURE_CHANNEL, t_fine / 5120)
         values = {
@@ -291,8 +291,8 @@ class Bosch280:
             HUMIDITY_CHANNEL: lambda: self._humidity_ratio(raw.humidity, t_fine),
         }
         for channel in self.channels:
-            together.add(channel, values[channel])
-        return together.sample()
+            builder.add(channel, values[channel])
+        return builder.sample()
 
     def _pascals(self, raw: int | None, t_fine: int, c: Calibration) -> float:
         counts = self._converted(raw, PRESSURE_CHANNEL)
@@ -302,7 +302,7 @@ class Bosch280:
         if raw is None or self._humidity is None:
             raise InvalidReading(f"{self.model} has not measured humidity (0x8000)")
         if raw in (_LOWEST, _HUMIDITY_HIGHEST):
-            raise InvalidReading(f"humidity is at its converter's end (0x{raw:04x})")
+            raise InvalidReading(f"humidity saturates its converter (0x{raw:04x})")
         unlimited = unlimited_humidity_q22_10(raw, t_fine, self._humidity) / 102400
         _HUMIDITIES.checked(HUMIDITY_CHANNEL, unlimited)
         return humidity_q22_10(raw, t_fine, self._humidity) / 102400
@@ -311,14 +311,14 @@ class Bosch280:
         if raw is None:
             raise InvalidReading(f"{self.model} has not measured {channel.key} (0x80000)")
         if raw == _LOWEST or raw >= _HIGHEST:
-            raise InvalidReading(f"{channel.key} is at its converter's end (0x{raw:05x})")
+            raise InvalidReading(f"{channel.key} saturates its converter (0x{raw:05x})")
         return raw
 
 
 def parse_data(block: bytes) -> RawSample:
-    """Registers 0xF7 on: pressure, temperature, and humidity if it is there (DS001 4.3.6).
+    """Parse pressure, temperature and any humidity, from register 0xF7 on (DS001 4.3.6).
 
-    Raises `LostSettings` for bits set that these chips do not have.
+    Raises `LostSettings` if bits are set that these chips do not have.
     """
     if block[2] & 0xF or block[5] & 0xF:
         raise LostSettings(f"data {block.hex()} has bits set that are always zero")

@@ -1,4 +1,4 @@
-"""What the rest of sensorkit asks of a driver."""
+"""The interface of a driver."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from sensorkit.measurement import Channel, Sample
 
 
 class Driver(Protocol):
-    """A chip that is started and then sampled. Not for several threads."""
+    """A chip that is started and then sampled. Only one thread may use it."""
 
     @property
     def model(self) -> str:
-        """The chip's name, as its maker writes it."""
+        """The chip's name as its manufacturer writes it."""
         ...
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """What a sample contains; a channel that has no valid value is left out of a sample."""
+        """The channels of a sample, which leaves out those without a valid value."""
         ...
 
     def start(self) -> None:

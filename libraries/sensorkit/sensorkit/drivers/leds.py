@@ -1,7 +1,7 @@
 """The light of an Enviro pHAT: two white LEDs on one GPIO.
 
-Through gpiozero where that is installed; where it is not (its pin libraries lag behind new
-versions of Python), through the kernel's GPIO character device with libgpiod.
+They are driven by gpiozero if that is installed. Otherwise (its pin libraries are late for new
+versions of Python) libgpiod uses the kernel's GPIO character device.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Leds(Protocol):
     """A light that is on or off."""
 
     def on(self) -> None:
-        """Light."""
+        """Switch on."""
         ...
 
     def off(self) -> None:
-        """No light."""
+        """Switch off."""
         ...
 
     def close(self) -> None:
@@ -33,9 +33,9 @@ class Leds(Protocol):
 
 
 def open_leds(pin: int, dev: Path = Path("/dev")) -> Leds:
-    """The LEDs at a GPIO (Broadcom numbering), off.
+    """Return the LEDs at a GPIO (Broadcom numbering), switched off.
 
-    Raises `BusError` when neither gpiozero nor libgpiod is installed, or the pin is not there.
+    Raises `BusError` if neither gpiozero nor libgpiod is installed, or if there is no such pin.
     """
     try:
         gpiozero = importlib.import_module("gpiozero")
@@ -61,16 +61,16 @@ def _open_character_device(pin: int, dev: Path) -> Leds:
 
 
 def _header_chip(gpiod: Any, paths: Iterable[Path]) -> str:  # noqa: ANN401 -- untyped module
-    """The chip whose lines are the header's: its number differs between boards and kernels."""
+    """Return the chip of the header's pins; its number depends on board and kernel."""
     for path in paths:
         with gpiod.Chip(str(path)) as chip:
             if chip.get_info().label in _HEADER_CHIPS:
                 return str(path)
-    raise BusError("no GPIO chip of a Raspberry Pi is here; the service needs /dev/gpiochip0")
+    raise BusError("no GPIO chip of a Raspberry Pi found; the service needs /dev/gpiochip0")
 
 
 class _LibgpiodLeds:
-    """One output line, by libgpiod 2."""
+    """One output line of libgpiod 2."""
 
     def __init__(self, gpiod: Any, path: str, pin: int) -> None:  # noqa: ANN401 -- untyped module
         value = gpiod.line.Value

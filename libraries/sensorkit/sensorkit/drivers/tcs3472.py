@@ -1,14 +1,13 @@
 """TCS3472 colour and light sensor (ams TCS3472 data sheet v1-10, design note DN40).
 
-One burst a sample, from ENABLE to the last data byte: settings, identity, status and colours in
-one transfer, so that a reset or a bus fault cannot pass for darkness.
+Each sample is one burst, from ENABLE to the last data byte. It contains settings, identity, status
+and colours, so that a reset or a bus fault cannot be mistaken for darkness.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from operator import truediv
 
 from sensorkit.bus.registers import Registers
 from sensorkit.clock import Clock
@@ -19,7 +18,7 @@ from sensorkit.measurement import (
     ILLUMINANCE,
     Channel,
     Sample,
-    Together,
+    SampleBuilder,
 )
 
 ILLUMINANCE_CHANNEL = Channel(ILLUMINANCE, "Illuminance")
@@ -29,14 +28,14 @@ COLOR_CHANNELS = tuple(
     for name in ("red", "green", "blue")
 )
 
-# Command byte: bit 7 always, 0x20 runs on through the registers (data sheet "Command register").
+# Command byte: bit 7 is always set, 0x20 means auto-increment (data sheet "Command register").
 _COMMAND = 0xA0
 _ENABLE, _ATIME, _CONTROL, _ID, _STATUS, _DATA = 0x00, 0x01, 0x0F, 0x12, 0x13, 0x14
 _BURST = _DATA + 8
 _POWER_ON, _ACTIVE = 0x01, 0x03
 _VALID = 0x01
 _IDS = frozenset({0x44, 0x4D})
-# Relatives with the same id register, at the same address or one that can be chosen.
+# Related chips with the same id register, at the same address or one that can be selected.
 _OTHERS = {
     0x14: "TCS34711 or TCS34715",
     0x1D: "TCS34713 or TCS34717",
@@ -44,7 +43,7 @@ _OTHERS = {
     0x90: "TCS34001 or TCS34005",
     0x93: "TCS34003 or TCS34007",
 }
-# The bits that there are in ENABLE and CONTROL; the rest is reserved, as most of STATUS is.
+# The defined bits of ENABLE and CONTROL. The others are reserved, as is most of STATUS.
 _ENABLE_BITS, _CONTROL_BITS = 0x1B, 0x03
 _CYCLE_MS = 2.4
 _POLLS = 5
@@ -73,10 +72,10 @@ class Tcs3472Settings:
 
     @property
     def full_scale(self) -> int:
-        """The lowest count that is saturated (data sheet, "RGBC timing"; DN40 section 3.7).
+        """The lowest saturated count (data sheet, "RGBC timing"; DN40 section 3.7).
 
-        Below 150 ms the ripple of mains light can saturate the converter between the counts:
-        a quarter is taken off.
+        Below 150 ms, the ripple of mains light can saturate the converter within an integration,
+        so a quarter is subtracted.
         """
         highest = min(65535, 1024 * self.cycles)
         return highest if self.cycles * _CYCLE_MS >= 150 else highest * 3 // 4
@@ -106,15 +105,15 @@ class Tcs3472:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Illuminance, colour temperature, shares of red, green and blue."""
+        """Illuminance, colour temperature, and the shares of red, green and blue."""
         return (ILLUMINANCE_CHANNEL, COLOR_TEMPERATURE_CHANNEL, *COLOR_CHANNELS)
 
     def start(self) -> None:
-        """Identify, set up with the converters off, then power on and start them."""
+        """Identify, configure with the converters off, then power on and start them."""
         identity = self._registers.read(_COMMAND | _ID, 1)[0]
         if identity not in _IDS:
-            what = f"a {_OTHERS[identity]}, not" if identity in _OTHERS else "no"
-            raise WrongChip(f"id 0x{identity:02x} is {what} TCS3472 (0x44 or 0x4d)")
+            other = f"a {_OTHERS[identity]}, not a" if identity in _OTHERS else "no"
+            raise WrongChip(f"id 0x{identity:02x} is {other} TCS3472 (0x44 or 0x4d)")
         write = self._registers.write
         write(_COMMAND | _ENABLE, 0)
         write(_COMMAND | _ATIME, 256 - self._settings.cycles)
@@ -125,26 +124,24 @@ class Tcs3472:
         self._clock.sleep((self._settings.cycles + 1) * _CYCLE_MS / 1000 * 1.05)
 
     def sample(self) -> Sample:
-        """One burst. Raises `InvalidReading` when a photodiode saturates."""
+        """Read one burst. Raises `InvalidReading` if a photodiode saturates."""
         counts = self._counts()
         now = self._clock.time()
         full_scale = self._settings.full_scale
         if max(counts.clear, counts.red, counts.green, counts.blue) >= full_scale:
-            raise InvalidReading(f"light saturates the sensor at {full_scale} counts; lower gain")
-        together = Together(now)
-        together.add(ILLUMINANCE_CHANNEL, lambda: self._lux(counts))
-        kelvins = color_temperature(counts)
-        if kelvins is not None:
-            together.add(COLOR_TEMPERATURE_CHANNEL, lambda: kelvins)
+            raise InvalidReading(
+                f"light saturates the sensor at {full_scale} counts; lower the gain"
+            )
+        builder = SampleBuilder(now)
+        builder.add(ILLUMINANCE_CHANNEL, lambda: self._lux(counts))
+        builder.add(COLOR_TEMPERATURE_CHANNEL, partial(_kelvins, counts))
         colours = (counts.red, counts.green, counts.blue)
-        total = sum(colours)
-        if total:
-            for channel, count in zip(COLOR_CHANNELS, colours, strict=True):
-                together.add(channel, partial(truediv, count, total))
-        return together.sample()
+        for channel, count in zip(COLOR_CHANNELS, colours, strict=True):
+            builder.add(channel, partial(_share, count, sum(colours)))
+        return builder.sample()
 
     def _lux(self, counts: Counts) -> float:
-        """Raises `InvalidReading` for light that the formula does not know, such as a remote's."""
+        """Raises `InvalidReading` for light that is outside of the formula, as of a remote."""
         if _weighted(counts) < -_NOISE_COUNTS:
             raise InvalidReading("illuminance would be negative: the light is nearly all infrared")
         return illuminance(counts, self._settings)
@@ -166,27 +163,40 @@ class Tcs3472:
         s = self._settings
         expected = (_ACTIVE, 256 - s.cycles, GAINS.index(s.gain))
         enable, control = block[_ENABLE] & _ENABLE_BITS, block[_CONTROL] & _CONTROL_BITS
-        found = (enable, block[_ATIME], control)
-        if found != expected or block[_ID] not in _IDS:
-            raise LostSettings(f"{self.model} holds {found}, not {expected}")
+        actual = (enable, block[_ATIME], control)
+        if actual != expected or block[_ID] not in _IDS:
+            raise LostSettings(f"{self.model} has the settings {actual}, not {expected}")
+
+
+def _kelvins(counts: Counts) -> float:
+    kelvins = color_temperature(counts)
+    if kelvins is None:
+        raise InvalidReading("color_temperature: the light is too dim or too coloured for one")
+    return kelvins
+
+
+def _share(count: int, total: int) -> float:
+    if not total:
+        raise InvalidReading("color: there is no light")
+    return count / total
 
 
 def illuminance(counts: Counts, settings: Tcs3472Settings) -> float:
-    """Lux (DN40 section 3, with the infrared share taken off); never below zero."""
+    """Return lux, not below zero (DN40 section 3, less the infrared share)."""
     per_lux = settings.cycles * _CYCLE_MS * settings.gain
     per_lux /= settings.glass_attenuation * _DEVICE_FACTOR
     return max(0.0, _weighted(counts) / per_lux)
 
 
 def _weighted(counts: Counts) -> float:
-    """What the eye sees of the counts, in counts: negative where they come of no visible light."""
+    """Return the visible part of the counts; negative if no visible light caused them."""
     infrared = _infrared(counts)
     r, g, b = counts.red - infrared, counts.green - infrared, counts.blue - infrared
     return _RED * r + _GREEN * g + _BLUE * b
 
 
 def color_temperature(counts: Counts) -> float | None:
-    """Kelvins (DN40 section 4); None where the light is too dim or too coloured to have one."""
+    """Return kelvins (DN40 section 4); None if the light is too dim or too coloured."""
     infrared = _infrared(counts)
     red, blue = counts.red - infrared, counts.blue - infrared
     if red <= 0 or blue <= 0:
@@ -196,5 +206,5 @@ def color_temperature(counts: Counts) -> float | None:
 
 
 def _infrared(counts: Counts) -> float:
-    """Infrared in each colour's count (DN40 section 2)."""
+    """Return the infrared part of each colour's count (DN40 section 2)."""
     return max(0.0, (counts.red + counts.green + counts.blue - counts.clear) / 2)

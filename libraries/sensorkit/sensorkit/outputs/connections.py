@@ -1,8 +1,8 @@
-"""Who may hold a connection to the web server, and for how long.
+"""Limits the number and the age of connections to the web server.
 
-There is always room for one more: the oldest connection of the client that has the most makes it.
-An honest request is answered in milliseconds, so who is cut off had nothing to say. The service's
-own health check comes from loopback, and has room that nobody else can take.
+A new connection is always accepted. If there are too many, the oldest connection of the client that
+has the most is closed. A normal request is answered in milliseconds, so only idle clients are cut
+off. The service's own health check comes from loopback, which has a limit of its own.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ FROM_LOOPBACK = 4
 @dataclass(frozen=True)
 class _Open:
     client: str
-    own: bool
+    is_local: bool
     since: float
 
 
 class Connections:
-    """The open connections, the oldest first; used by the accepting thread and those that answer.
+    """The open connections, the oldest first, for the accepting and the answering threads.
 
-    None lives longer than `seconds`, counted from its acceptance by `monotonic`.
+    None is open for longer than `seconds`, counted from its acceptance by `monotonic`.
     """
 
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
@@ -39,40 +39,44 @@ class Connections:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many are open."""
+        """Return the number of open connections."""
         with self._lock:
             return len(self._open)
 
     def admit(self, connection: socket.socket, client: str) -> None:
-        """Count in a connection from the address `client`; another one may have to go."""
+        """Add a connection from the address `client`; another one may be closed for it."""
         new = _Open(client, ip_address(client.partition("%")[0]).is_loopback, self._monotonic())
         with self._lock:
-            rivals = {one: of for one, of in self._open.items() if of.own == new.own}
-            if len(rivals) >= (FROM_LOOPBACK if new.own else FROM_OUTSIDE):
-                self._end(_to_end(rivals))
+            rivals = {
+                rival: opened
+                for rival, opened in self._open.items()
+                if opened.is_local == new.is_local
+            }
+            if len(rivals) >= (FROM_LOOPBACK if new.is_local else FROM_OUTSIDE):
+                self._end(_oldest_of_busiest_client(rivals))
             self._open[connection] = new
 
     def leave(self, connection: socket.socket) -> None:
-        """Count out a connection that has ended."""
+        """Remove a connection that has ended."""
         with self._lock:
             self._open.pop(connection, None)
 
     def end_overdue(self) -> None:
-        """End those that have had their time."""
+        """Close the connections that are older than the limit."""
         latest = self._monotonic() - self._seconds
         with self._lock:
-            for connection in [one for one, of in self._open.items() if of.since <= latest]:
+            overdue = [key for key, opened in self._open.items() if opened.since <= latest]
+            for connection in overdue:
                 self._end(connection)
 
     def _end(self, connection: socket.socket) -> None:
-        """End both directions: whoever waits for this client wakes up, and closes."""
+        """Shut down both directions, so that the thread that waits wakes up and closes."""
         del self._open[connection]
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
 
-def _to_end(rivals: dict[socket.socket, _Open]) -> socket.socket:
-    """Return the oldest connection of the client that has the most."""
-    held = Counter(of.client for of in rivals.values())
-    most = max(held.values())
-    return next(one for one, of in rivals.items() if held[of.client] == most)
+def _oldest_of_busiest_client(rivals: dict[socket.socket, _Open]) -> socket.socket:
+    counts = Counter(opened.client for opened in rivals.values())
+    most = max(counts.values())
+    return next(rival for rival, opened in rivals.items() if counts[opened.client] == most)

@@ -1,4 +1,4 @@
-"""What the HTTP side answers, as plain data: current values, health, history."""
+"""The documents of the web server as plain data: current values, health, history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Documents:
     clock: Clock
 
     def current(self) -> dict[str, Any]:
-        """The last valid values, and each chip's health."""
+        """Return the last valid values, and the health of each chip."""
         states = self.station.states()
         return {
             "service": self.identity.name,
@@ -34,7 +34,7 @@ class Documents:
         }
 
     def health(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every chip is well, and what is wrong with those that are not."""
+        """Return whether all chips are healthy, and the health of each."""
         states = self.station.states()
         healthy = all(s.health.healthy for s in states.values())
         return healthy, {
@@ -43,7 +43,7 @@ class Documents:
         }
 
     def plots(self) -> dict[str, Any]:
-        """The last hours of each channel as [time, mean] pairs."""
+        """Return the last hours of each channel as [time, mean] pairs."""
         now = self.clock.time()
         return {
             "time": round(now, 3),
@@ -81,6 +81,7 @@ def _health(state: ChipState) -> dict[str, Any]:
         "model": state.model,
         "healthy": h.healthy,
         "reason": h.reason,
+        "refused": list(h.refused),
         "age_seconds": None if h.age is None else round(h.age, 3),
         "samples": h.samples,
         "starts": h.starts,

@@ -1,4 +1,4 @@
-"""The last hours of each channel, averaged into slots, in a fixed amount of memory."""
+"""The last hours of each channel as means of time slots, in a fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sensorkit.station import ChipState
 
 @dataclass
 class _Series:
-    """A ring of slot means; NaN where a slot has no value."""
+    """A ring of slot means; a slot without a value is NaN."""
 
     channel: Channel
     means: array[float]
@@ -22,7 +22,7 @@ class _Series:
     count: int = 0
 
     def add(self, slot: int, value: float) -> None:
-        if slot < self.newest - 1:  # the clock was set back: what is kept has wrong times
+        if slot < self.newest - 1:  # the clock was set back: the times of the kept values are wrong
             self.newest = -1
         slot = max(slot, self.newest)
         if slot > self.newest:
@@ -35,7 +35,7 @@ class _Series:
 
 
 class History:
-    """An output that remembers. `seconds` are kept in `slots` means for each channel."""
+    """An output that keeps the last `seconds` of each channel as `slots` means."""
 
     def __init__(self, channels: tuple[Channel, ...], *, seconds: float, slots: int) -> None:
         self.slot_seconds = seconds / slots
@@ -52,7 +52,7 @@ class History:
                     self._series[m.channel].add(int(m.time / self.slot_seconds), m.value)
 
     def points(self, channel: Channel, now: float) -> list[tuple[float, float]]:
-        """(time, mean) pairs, oldest first, of the time kept before `now`."""
+        """Return (time, mean) pairs of the time kept before `now`, the oldest first."""
         with self._lock:
             series = self._series[channel]
             newest = series.newest

@@ -1,4 +1,4 @@
-"""Home Assistant's MQTT discovery: one device, one component a channel."""
+"""Home Assistant's MQTT discovery: one device with one component for each channel."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ChannelsByChip = Mapping[str, tuple[Channel, ...]]
 def discovery(
     identity: Identity, node: str, base: str, chips: ChannelsByChip, expire_after: int
 ) -> dict[str, Any]:
-    """The payload of ``homeassistant/device/<node>/config`` (device-based discovery).
+    """Return the payload of ``homeassistant/device/<node>/config`` (device-based discovery).
 
-    `base` is the topic under which availability and states are published; `expire_after` the
-    seconds after which Home Assistant calls a value unavailable.
+    Availability and states are published below the topic `base`. Home Assistant shows a value as
+    unavailable after `expire_after` seconds without a new one.
     """
     return {
         "dev": {
@@ -44,7 +44,7 @@ def _component(channel: Channel, node: str, topic: str, expire_after: int) -> di
         "name": channel.title,
         "unique_id": f"{node}_{channel.key}",
         "state_topic": topic,
-        # A channel without a valid value is absent; "None" is how a sensor is told so.
+        # A channel without a valid value is absent; Home Assistant takes "None" for unknown.
         "value_template": f"{{{{ value_json.{channel.key} | default('None') }}}}",
         "unit_of_measurement": form.unit,
         "state_class": "measurement",
@@ -57,7 +57,7 @@ def _component(channel: Channel, node: str, topic: str, expire_after: int) -> di
 
 
 def state(sample: Sample) -> dict[str, float]:
-    """The payload of a chip's state topic: values in Home Assistant's units, and the time."""
+    """Return the payload of a chip's state topic: time and values in Home Assistant's units."""
     values = {m.channel.key: _value(m.channel, m.value) for m in sample}
     return {"time": round(sample[0].time, 3)} | values
 

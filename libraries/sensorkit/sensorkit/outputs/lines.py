@@ -1,4 +1,4 @@
-"""One line a sample on standard output: JSON, or InfluxDB's line protocol."""
+"""Each sample as a line on standard output: JSON, or InfluxDB's line protocol."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Form = Callable[[str, str, Sample], str]
 
 
 def json_line(service: str, chip: str, sample: Sample) -> str:
-    """``{"time": 1700000000.0, "service": …, "sensor": …, "temperature_celsius": 25.08}``."""
+    """Return ``{"time": 1700000000.0, "service": …, "sensor": …, "humidity_ratio": 0.45}``."""
     head = {"time": round(sample[0].time, 3), "service": service, "sensor": chip}
     return json.dumps(head | {m.channel.metric_key: m.rounded for m in sample})
 
 
 def influx_line(service: str, chip: str, sample: Sample) -> str:
-    """``bmp280,sensor=bmp280 temperature_celsius=25.08 1700000000000000000`` (line protocol)."""
+    """Return ``bmp280,sensor=bmp280 humidity_ratio=0.45 1700000000000000000``."""
     fields = ",".join(f"{m.channel.metric_key}={m.rounded!r}" for m in sample)
     nanoseconds = round(sample[0].time * 1000) * 1_000_000
     return f"{_escaped(service)},sensor={_escaped(chip)} {fields} {nanoseconds}"
@@ -32,7 +32,7 @@ def _escaped(text: str) -> str:
 
 
 class LineOutput:
-    """Writes lines to a stream; stops writing when nobody reads it any more."""
+    """Writes lines to a stream until its reader is gone."""
 
     def __init__(self, service: str, stream: TextIO, form: Form) -> None:
         self._service = service
@@ -41,7 +41,7 @@ class LineOutput:
         self._open = True
 
     def publish(self, state: ChipState) -> None:
-        """One line for a sample; nothing for a failed one."""
+        """Write one line for a sample, and none for a failed one."""
         if not state.sample or not self._open:
             return
         try:

@@ -1,14 +1,14 @@
 """MQTT: states, availability with a last will, and discovery by Home Assistant.
 
 Topics under ``<prefix>/<node>``: ``availability`` (online, offline; retained) and one state topic
-a chip. A broker that is away costs its messages only: the last ones wait in a bounded buffer.
+a chip. While the broker is away, only the newest sample of each chip waits. Subscribers take each
+sample for a current one, so an older one would mislead them.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _KEEPALIVE_SECONDS = 30
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """Files in PEM; without `ca_file` the system's authorities count."""
+    """Files in PEM; without `ca_file`, the system's authorities are trusted."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -36,7 +36,7 @@ class TlsSettings:
 
 @dataclass(frozen=True)
 class MqttSettings:
-    """Where the broker is and how to speak to it. `node` must be unique at the broker."""
+    """The broker and how to connect to it. `node` must be unique at the broker."""
 
     host: str
     node: str
@@ -47,11 +47,10 @@ class MqttSettings:
     prefix: str = "sensorkit"
     discovery_prefix: str = "homeassistant"
     expire_after: int = 60
-    buffer: int = 120
 
 
 class MqttOutput:
-    """Publishes to a broker from paho's own thread; `publish` never waits for it."""
+    """Publishes to a broker from paho's own thread; `publish` does not wait for it."""
 
     def __init__(self, settings: MqttSettings, identity: Identity, chips: ChannelsByChip) -> None:
         self._settings = settings
@@ -59,7 +58,7 @@ class MqttOutput:
         self._discovery = json.dumps(
             discovery(identity, settings.node, self._base, chips, settings.expire_after)
         )
-        self._waiting: deque[tuple[str, str]] = deque(maxlen=settings.buffer)
+        self._waiting: dict[str, str] = {}  # payloads by topic
         self._lock = threading.Lock()
         self._client = self._make_client()
 
@@ -68,7 +67,6 @@ class MqttOutput:
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=s.node)
         client.will_set(f"{self._base}/availability", _OFFLINE, qos=1, retain=True)
         client.reconnect_delay_set(*_RECONNECT_SECONDS)
-        client.max_queued_messages_set(s.buffer)
         if s.username is not None:
             client.username_pw_set(s.username, s.password)
         if s.tls is not None:
@@ -79,32 +77,35 @@ class MqttOutput:
         return client
 
     def start(self) -> None:
-        """Begin to connect, and to connect again whenever that fails."""
+        """Start to connect, and to reconnect after every failure."""
         self._client.connect_async(self._settings.host, self._settings.port, _KEEPALIVE_SECONDS)
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Say goodbye: the last will is for those who cannot."""
+        """Announce that this device goes offline, and disconnect."""
         if self._client.is_connected():
             self._announce(_OFFLINE).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
     def publish(self, chip: ChipState) -> None:
-        """Send a sample, or keep it until the broker is back; the oldest goes first."""
-        if chip.sample:
-            message = (f"{self._base}/{chip.name}", json.dumps(state(chip.sample)))
-            with self._lock:
-                self._waiting.append(message)
+        """Send a sample, or keep it until the broker is back or the sample is no longer valid."""
+        topic = f"{self._base}/{chip.name}"
+        with self._lock:
+            if chip.sample:
+                self._waiting[topic] = json.dumps(state(chip.sample))
+            elif not chip.health.healthy:
+                self._waiting.pop(topic, None)
         self._send_waiting()
 
     def _send_waiting(self) -> None:
+        """Send at QoS 0: at QoS 1, paho would repeat older samples after an outage."""
         with self._lock:
-            while self._waiting and self._client.is_connected():
-                topic, payload = self._waiting[0]
-                if self._client.publish(topic, payload, qos=1).rc != paho.MQTT_ERR_SUCCESS:
+            for topic, payload in tuple(self._waiting.items()):
+                if not self._client.is_connected():
                     return
-                self._waiting.popleft()
+                if self._client.publish(topic, payload, qos=0).rc == paho.MQTT_ERR_SUCCESS:
+                    del self._waiting[topic]
 
     def _announce(self, availability: str) -> paho.MQTTMessageInfo:
         return self._client.publish(f"{self._base}/availability", availability, qos=1, retain=True)
@@ -130,7 +131,7 @@ class MqttOutput:
         self._send_waiting()
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
-        """Home Assistant has started: it wants to hear everything again."""
+        """Introduce this device again after Home Assistant has started."""
         if message.payload == _ONLINE.encode():
             self._introduce()
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics by its naming conventions: base units, ``_total``, ``_info``."""
+"""Prometheus metrics that follow its naming conventions: base units, ``_total``, ``_info``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ States = Callable[[], Mapping[str, ChipState]]
 
 
 class StationCollector(Collector):
-    """Makes the metrics at each scrape from the states: an old value is left out."""
+    """Makes the metrics from the states at each scrape, without old values."""
 
     def __init__(self, identity: Identity, states: States) -> None:
         self._identity = identity
         self._states = states
 
     def collect(self) -> Iterable[Metric]:
-        """The metric families of this moment."""
+        """Yield the current metric families."""
         states = tuple(self._states().values())
         yield from self._values(states)
         yield from self._health(states)
@@ -49,7 +49,9 @@ class StationCollector(Collector):
     def _health(self, states: Iterable[ChipState]) -> Iterable[Metric]:
         name = self._identity.name
         healthy = GaugeMetricFamily(
-            f"{name}_sensor_healthy", "1 while the chip gives valid samples", labels=["sensor"]
+            f"{name}_sensor_healthy",
+            "1 if the chip has given a valid sample recently",
+            labels=["sensor"],
         )
         success = GaugeMetricFamily(
             f"{name}_last_success_timestamp_seconds",
@@ -58,7 +60,9 @@ class StationCollector(Collector):
         )
         samples = CounterMetricFamily(f"{name}_samples", "Valid samples", labels=["sensor"])
         starts = CounterMetricFamily(
-            f"{name}_sensor_starts", "Times that the chip was initialised", labels=["sensor"]
+            f"{name}_sensor_starts",
+            "Number of times that the chip was initialised",
+            labels=["sensor"],
         )
         errors = CounterMetricFamily(
             f"{name}_read_errors", "Failed attempts, by kind", labels=["sensor", "kind"]
@@ -83,5 +87,5 @@ class Exposition:
         self._registry.register(StationCollector(identity, states))
 
     def text(self) -> bytes:
-        """All metrics in the text format 0.0.4."""
+        """Return all metrics in the text format 0.0.4."""
         return bytes(generate_latest(self._registry))

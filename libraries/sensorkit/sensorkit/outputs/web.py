@@ -1,7 +1,7 @@
-"""The HTTP side: ``/metrics``, ``/healthz``, ``/api/current``, ``/api/history``, and a page.
+"""The web server: ``/metrics``, ``/healthz``, ``/api/current``, ``/api/history``, and a page.
 
-Read-only, for the local network. A few connections at a time, each with a time limit for all of it:
-neither a phone that fell asleep nor a hundred slow clients may hold the service.
+It is read-only and meant for the local network. It holds few connections at a time, each with a
+time limit, so that neither a sleeping phone nor a hundred slow clients can block the service.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _COMPRESS_FROM_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
+class Response:
+    """An HTTP response."""
 
     body: bytes
     content_type: str = "application/json"
@@ -38,27 +38,27 @@ class Answer:
     policy: str = "default-src 'none'"
 
 
-Routes = dict[str, Callable[[], Answer]]
+Routes = dict[str, Callable[[], Response]]
 
 
 def routes(documents: Documents, exposition: Exposition) -> Routes:
-    """Each path and what it answers."""
+    """Return the response of each path."""
     page = _page()
     return {
         "/": lambda: page,
-        "/metrics": lambda: Answer(exposition.text(), CONTENT_TYPE),
+        "/metrics": lambda: Response(exposition.text(), CONTENT_TYPE),
         "/healthz": lambda: _health(documents),
-        "/api/current": lambda: Answer(_json(documents.current())),
-        "/api/history": lambda: Answer(_json(documents.plots())),
+        "/api/current": lambda: Response(_json(documents.current())),
+        "/api/history": lambda: Response(_json(documents.plots())),
     }
 
 
-def _page() -> Answer:
-    """The page, allowed to run its own script and style and to ask only this service."""
+def _page() -> Response:
+    """Return the page, which may use only its own script and style, and only this service."""
     body = Path(__file__).with_name("page.html").read_bytes()
     script, style = (_hash(body, rb"<%b>(.*?)</%b>" % (tag, tag)) for tag in (b"script", b"style"))
     policy = f"default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'"
-    return Answer(body, "text/html; charset=utf-8", policy=policy)
+    return Response(body, "text/html; charset=utf-8", policy=policy)
 
 
 def _hash(body: bytes, pattern: bytes) -> str:
@@ -67,9 +67,9 @@ def _hash(body: bytes, pattern: bytes) -> str:
     return "sha256-" + base64.b64encode(digest).decode()
 
 
-def _health(documents: Documents) -> Answer:
+def _health(documents: Documents) -> Response:
     healthy, document = documents.health()
-    return Answer(_json(document), status=200 if healthy else 503)
+    return Response(_json(document), status=200 if healthy else 503)
 
 
 def _json(document: dict[str, Any]) -> bytes:
@@ -77,10 +77,10 @@ def _json(document: dict[str, Any]) -> bytes:
 
 
 class WebServer:
-    """Serves routes on a thread of its own until it is stopped.
+    """Serves routes in a thread of its own until it is stopped.
 
-    `port` 0 lets the kernel choose; `address` tells. A connection has `seconds` from its acceptance
-    to the last byte of the answer. Raises OSError when the port is taken.
+    With `port` 0 the kernel chooses one, which `address` returns. A connection may take `seconds`
+    from its acceptance to the last byte of the response. Raises OSError if the port is taken.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class WebServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on."""
+        """The host and the port that the server listens on."""
         host, port = self._server.server_address[:2]
         return str(host), int(port)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to respond."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more, and release the port."""
+        """Stop responding, and release the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -127,21 +127,21 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def service_actions(self) -> None:
-        """Between two connections, and at least every half second."""
+        """Close overdue connections; called between connections and every half second."""
         self._connections.end_overdue()
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- a socket
-        """A thread for the connection."""
+        """Start a thread for the connection."""
         self._connections.admit(request, client_address[0])
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
-        """The end of a connection."""
+        """Note the end of a connection."""
         self._connections.leave(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """A client that went away is no news."""
+        """Ignore errors of a connection: the client is gone."""
 
 
 def _handler(paths: Routes) -> type[BaseHTTPRequestHandler]:
@@ -150,34 +150,34 @@ def _handler(paths: Routes) -> type[BaseHTTPRequestHandler]:
         sys_version = ""
 
         def do_GET(self) -> None:
-            self._answer(with_body=True)
+            self._respond(with_body=True)
 
         def do_HEAD(self) -> None:
-            self._answer(with_body=False)
+            self._respond(with_body=False)
 
-        def _answer(self, *, with_body: bool) -> None:
+        def _respond(self, *, with_body: bool) -> None:
             route = paths.get(self.path.partition("?")[0])
-            answer = route() if route else Answer(b'{"error":"no such path"}', status=404)
-            body, packed = self._packed(answer.body)
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
+            response = route() if route else Response(b'{"error":"no such path"}', status=404)
+            body, is_compressed = self._compressed(response.body)
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.content_type)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Security-Policy", answer.policy)
+            self.send_header("Content-Security-Policy", response.policy)
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Cache-Control", "no-store")
-            if packed:
+            if is_compressed:
                 self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             if with_body:
                 self.wfile.write(body)
 
-        def _packed(self, body: bytes) -> tuple[bytes, bool]:
+        def _compressed(self, body: bytes) -> tuple[bytes, bool]:
             wanted = "gzip" in self.headers.get("Accept-Encoding", "")
             if not wanted or len(body) < _COMPRESS_FROM_BYTES:
                 return body, False
             return gzip.compress(body, 1, mtime=0), True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Standard output is for measurements."""
+            """Do not log: standard output is for measurements."""
 
     return Handler
