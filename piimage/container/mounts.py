@@ -174,7 +174,7 @@ def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:
     """Return the rules of the device cgroup: first one that denies all, then the exceptions.
 
     The numbers of a `FoundDevice` are not known here: the Pi inserts its rule after the first one
-    before each start (`grant_device` in lib.sh).
+    before each start (`grant_device` in container.sh).
     """
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     rules += [_rule(device) for device in config.devices or () if device.path == "all"]
