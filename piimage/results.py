@@ -11,7 +11,14 @@ from piimage import packers
 from piimage.compose.layers import Layer
 from piimage.durable import write_chunks
 from piimage.lock import Lock
-from piimage.plan.slot import Version, firmware_files, published_identity, slot_files, withheld
+from piimage.plan.slot import (
+    Version,
+    firmware_files,
+    layer_path,
+    published_identity,
+    slot_files,
+    withheld,
+)
 from piimage.sbom import cyclonedx, manifest, spdx
 from piimage.sbom.ledger import Page
 from piimage.sbom.locked import components, debian_component, tool_version
@@ -61,7 +68,7 @@ def layer_pages(version: Version, job: Job) -> Mapping[str, Page]:
         label = layer_label(layer)
         if label in pages:
             label = f"{label} {layer.key[:8]}"
-        pages[label] = Page.decode(job.file(layer, "files").read_bytes())
+        pages[label] = layer.page(job)
     return pages
 
 
@@ -96,10 +103,7 @@ def slot_origins(version: Version, lock: Lock, job: Job) -> Iterator[Origin]:
     for name, blob in firmware_files(version, job).items():
         yield _origin(name, blob, firmware)
     kernels = {*version.board.trees, "kernel.img"}
-    names = {
-        f"layers/{job.blob(layer, 'squashfs').sha256}.squashfs": layer_label(layer)
-        for layer in version.layers
-    }
+    names = {layer_path(layer, job): layer_label(layer) for layer in version.layers}
     for name, content in slot_files(version, job).items():
         if name in hidden:
             continue

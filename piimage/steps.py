@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from piimage import code, events
 from piimage.packers import identity
 from piimage.run import Runner
@@ -31,8 +33,8 @@ class Step:
     """One step of a build: it makes blobs from its fields.
 
     A subclass is a frozen dataclass: its fields are plain data (str, int, bool, None, bytes, Blob,
-    tuples, mappings, frozen dataclasses) and other steps. `tools` names the programs of this host
-    that affect its bytes.
+    tuples, mappings, frozen dataclasses and models) and other steps. `tools` names the programs of
+    this host that affect its bytes.
     """
 
     tools: ClassVar[tuple[str, ...]] = ()
@@ -100,6 +102,8 @@ def plain(value: object) -> Any:  # noqa: ANN401  # JSON has no better type
     if isinstance(value, tuple | list | frozenset):
         items = [plain(item) for item in value]
         return sorted(items, key=json.dumps) if isinstance(value, frozenset) else items
+    if isinstance(value, BaseModel) and value.model_config.get("frozen"):
+        value = dict(value)
     if isinstance(value, Mapping):
         return {"map": {str(name): plain(item) for name, item in value.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

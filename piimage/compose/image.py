@@ -1,4 +1,4 @@
-"""Layers and a kernel out of container images."""
+"""Layers and a kernel from container images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from piimage.compose.layers import Layer, stored_file
 from piimage.errors import InputError
 from piimage.kernel.package import KernelParts
 from piimage.oci.layout import Image
-from piimage.oci.models import Descriptor
 from piimage.oci.steps import ScanLayer, image_layer_tree
 from piimage.steps import Job
 from piimage.store import Blob
@@ -28,38 +27,34 @@ class ImageLayer(Layer):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return f"convert layer {self.layer.layer.sha256[:12]}"
 
     def blobs(self) -> tuple[Blob, ...]:
-        """Return the layer itself, which is read again after it was checked."""
+        """Return the layer's blob, which is read again after the scan."""
         return (self.layer.layer,)
 
     def tree(self, job: Job) -> Tree:
-        """Give the entries as overlayfs wants them."""
+        """Yield the entries as overlayfs needs them."""
         return image_layer_tree(job, self.layer, self.lower)
 
 
 def scans(image: Image) -> tuple[ScanLayer, ...]:
-    """Return the steps that check the layers of `image`, lowest first."""
-    return tuple(_scan(descriptor, diff_id) for descriptor, diff_id in image.layers)
-
-
-def _scan(descriptor: Descriptor, diff_id: str) -> ScanLayer:
-    return ScanLayer(descriptor.blob, diff_id)
+    """Return the steps that scan the layers of `image`, lowest first."""
+    return tuple(ScanLayer(descriptor.blob, diff_id) for descriptor, diff_id in image.layers)
 
 
 def image_layers(image: Image) -> tuple[ImageLayer, ...]:
     """Return the layers of `image`, lowest first."""
-    found = scans(image)
-    return tuple(ImageLayer(one, found[:number]) for number, one in enumerate(found))
+    steps = scans(image)
+    return tuple(ImageLayer(step, steps[:number]) for number, step in enumerate(steps))
 
 
 @dataclass(frozen=True)
 class ImageKernel(KernelParts):
-    """A kernel that an image carries, as LinuxKit's do: `binary`, and its modules in the tar `tar`.
+    """A kernel from an image in LinuxKit's form: the file `binary`, and its modules in `tar`.
 
-    Source: LinuxKit, docs/kernels.md. `tar` is empty where no modules are wanted.
+    `tar` is empty if no modules are wanted. Source: LinuxKit, docs/kernels.md.
     """
 
     layers: tuple[ScanLayer, ...]
@@ -67,30 +62,30 @@ class ImageKernel(KernelParts):
     tar: str
 
     def blobs(self) -> tuple[Blob, ...]:
-        """Return the layers, which are read again after they were checked."""
-        return tuple(one.layer for one in self.layers)
+        """Return the blobs of the layers, which are read again after the scan."""
+        return tuple(step.layer for step in self.layers)
 
     def entries(self, job: Job) -> Iterator[Entry]:
-        """Give the kernel, then its modules, at the places where Debian has them.
+        """Yield the kernel, then its modules, at Debian's paths.
 
-        Raises InputError ``kernel.image-incomplete`` when the image lacks one of the two.
+        Raises InputError ``kernel.image-incomplete`` if the image lacks one of the two.
         """
-        found: dict[str, Blob] = {}
+        files: dict[str, Blob] = {}
         for number, layer in enumerate(self.layers):
             for entry in image_layer_tree(job, layer, self.layers[:number]):
                 if entry.kind is Kind.FILE and entry.path in (self.binary, self.tar):
-                    found[entry.path] = job.store.add_stream(entry.content())
-        missing = [name for name in (self.binary, self.tar) if name and name not in found]
+                    files[entry.path] = job.store.add_stream(entry.content())
+        missing = [name for name in (self.binary, self.tar) if name and name not in files]
         if missing:
             raise InputError(
                 "kernel.image-incomplete",
-                f"the kernel's image holds no {' and no '.join(missing)}",
+                f"the kernel's image has no {' and no '.join(missing)}",
                 place="kernel.image",
-                hint="say what they are called there with binary: and tar:",
+                hint="name the files in the image with binary: and tar:",
             )
-        kernel = found[self.binary]
+        kernel = files[self.binary]
         yield stored_file("boot/vmlinuz-image", kernel, job)
         if self.tar:
-            with job.store.verified(found[self.tar]).open("rb") as stream:
+            with job.store.verified(files[self.tar]).open("rb") as stream:
                 for entry in read_tar(stream, f"{self.tar} of the kernel's image"):
                     yield replace(entry, path=_MERGED.sub("usr/lib/modules", entry.path, 1))

@@ -1,4 +1,4 @@
-"""Device tree overlays that the card carries, compiled from piimage's own sources."""
+"""Device tree overlays on the card, compiled from piimage's own sources."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from piimage.store import Blob
 
 @dataclass(frozen=True)
 class CompiledOverlays(Step):
-    """Each source (by the overlay's name) as a blob; outputs by name."""
+    """The compiled overlays; sources and outputs are by the overlay's name."""
 
     sources: Mapping[str, bytes]
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return "compile the device tree overlays"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Compile each."""
-        made = {}
+        """Compile each source."""
+        overlays = {}
         with job.store.scratch() as folder:
             for name, text in sorted(self.sources.items()):
                 source = folder / f"{name}.dtso"
                 source.write_bytes(text)
-                made[name] = job.store.add_bytes(compile_overlay(job.runner, source))
-        return made
+                overlays[name] = job.store.add_bytes(compile_overlay(job.runner, source))
+        return overlays

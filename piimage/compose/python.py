@@ -1,4 +1,4 @@
-"""Layers of Python packages: wheels, and projects of one's own."""
+"""Layers of Python packages: wheels, and the user's own projects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WheelFile:
-    """A locked wheel: what it is (``NAME-VERSION``), its file's name, and its content."""
+    """A locked wheel: ``NAME-VERSION``, the name of its file, and its content."""
 
     name: str
     filename: str
@@ -31,10 +31,9 @@ class WheelFile:
 
 @dataclass(frozen=True)
 class WheelsLayer(Layer):
-    """Wheels installed beside one another for CPython ``3.minor`` (`python`).
+    """Wheels installed side by side for CPython `python` (``3.minor``), those `built` last.
 
-    Those that were `built` come last. It has no name of its own: containers with the same wheels
-    have the same layer.
+    The layer has no name, so that containers with the same wheels share it.
     """
 
     wheels: tuple[WheelFile, ...]
@@ -44,23 +43,21 @@ class WheelsLayer(Layer):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the work."""
         return f"lay in {len(self.wheels) + len(self.built)} wheels"
 
     def tree(self, job: Job) -> Tree:
-        """Give each wheel's files."""
+        """Yield the files of each wheel."""
         placement = Placement()
         placement.assume(MERGED)
-        for one in self.wheels:
-            yield from placement.place(self._installed(one, job))
-        for step in self.built:
-            made = WheelFile(step.origin, step.file(job), job.blob(step))
-            yield from placement.place(self._installed(made, job))
+        built = (WheelFile(step.origin, step.file(job), job.blob(step)) for step in self.built)
+        for wheel in (*self.wheels, *built):
+            yield from placement.place(self._installed(wheel, job))
 
-    def _installed(self, one: WheelFile, job: Job) -> Iterator[Entry]:
-        path = job.store.verified(one.content)
-        for entry in Wheel(path, one.filename, self.python, self.architecture).entries():
-            yield replace(entry, origin=one.name)
+    def _installed(self, wheel: WheelFile, job: Job) -> Iterator[Entry]:
+        path = job.store.verified(wheel.content)
+        for entry in Wheel(path, wheel.filename, self.python, self.architecture).entries():
+            yield replace(entry, origin=wheel.name)
 
 
 def wheels_layer(
@@ -70,13 +67,13 @@ def wheels_layer(
     built: tuple[BuiltWheel, ...] = (),
 ) -> WheelsLayer:
     """Return the layer of `wheels` and of those that are `built`."""
-    files = (WheelFile(f"{one.name}-{one.version}", one.filename, one.blob) for one in wheels)
+    files = (WheelFile(f"{pin.name}-{pin.version}", pin.filename, pin.blob) for pin in wheels)
     return WheelsLayer(tuple(files), python, architecture, built)
 
 
 @dataclass(frozen=True)
 class Python:
-    """What a container has of Python beside its Debian packages, for CPython ``3.minor``."""
+    """The Python packages of a container, beside Debian's, for CPython `version` (``3.minor``)."""
 
     version: str
     architecture: str
@@ -85,15 +82,16 @@ class Python:
     built: tuple[BuiltWheel, ...] = ()
 
     def layers(self) -> tuple[tuple[Layer, ...], tuple[File, ...]]:
-        """Return layers, lowest first, and the files of the last project: what changes most often.
+        """Return the layers, lowest first, and the files of the last project.
 
+        The last project changes most often, so its files belong to the container's uppermost layer.
         Each of the other projects has a layer of its own, which containers share.
         """
-        found: list[Layer] = []
+        layers: list[Layer] = []
         if self.wheels or self.built:
-            found.append(wheels_layer(self.wheels, self.version, self.architecture, self.built))
+            layers.append(wheels_layer(self.wheels, self.version, self.architecture, self.built))
         projects = [read_project(path) for path in self.projects]
-        files = [tuple(File(*laid) for laid in one.files(self.version)) for one in projects]
+        files = [tuple(File(*file) for file in project.files(self.version)) for project in projects]
         for project, own in zip(projects[:-1], files[:-1], strict=True):
-            found.append(FilesLayer(project.name, Rules(files=own)))
-        return tuple(found), files[-1] if files else ()
+            layers.append(FilesLayer(project.name, Rules(files=own)))
+        return tuple(layers), files[-1] if files else ()

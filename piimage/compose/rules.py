@@ -1,6 +1,6 @@
-"""What a root file system keeps of its packages, and what their maintainer scripts would have done.
+"""Rules of a root file system: which files of the packages it keeps, and which it adds.
 
-Rules are data beside the list of packages: no maintainer script ever runs.
+The rules stand in for maintainer scripts, none of which ever runs.
 """
 
 from __future__ import annotations
@@ -8,38 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from piimage.config.rootfs import Group, User
 from piimage.patterns import matcher
 from piimage.store import Blob
 from piimage.trees import Entry, file, folder, symlink
 
 
 @dataclass(frozen=True)
-class User:
-    """A line of /etc/passwd and one of /etc/shadow; ``*`` is a password that nobody can type."""
-
-    name: str
-    uid: int
-    gid: int
-    gecos: str = ""
-    home: str = "/nonexistent"
-    shell: str = "/usr/sbin/nologin"
-    password: str = "*"  # noqa: S105  # the field that no password matches
-    shadow: bool = True
-    """Whether it has a line in /etc/shadow; without one there is no password to match."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """A line of /etc/group."""
-
-    name: str
-    gid: int
-    members: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Folder:
-    """A folder that must be there, empty if no package fills it."""
+    """A folder that exists even if no package puts anything into it."""
 
     path: str
     mode: int = 0o755
@@ -49,7 +26,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class File:
-    """A file whose content is known: a small one as bytes, another as a blob of the store."""
+    """A file; its content is bytes if it is small, else a blob of the store."""
 
     path: str
     content: bytes | Blob
@@ -65,7 +42,7 @@ class File:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One file that is several others joined, in the order of their paths (certificates)."""
+    """A file that joins all files matching `pattern`, in the packages' order (certificates)."""
 
     path: str
     pattern: str
@@ -73,10 +50,10 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Rules:
-    """What is done to the packages of one root.
+    """Which files of the packages of one root a layer keeps, and which entries it adds.
 
-    A path that matches a `drop` and no `keep` does not reach the layer. In both, ``*`` stays within
-    one folder and ``**`` does not; a folder that is dropped takes what is in it along.
+    A path that matches `drop` and not `keep` is left out of the layer. In both, ``*`` matches
+    within one folder and ``**`` across folders; if a folder is dropped, so is its content.
     """
 
     drop: tuple[str, ...] = ()
@@ -89,30 +66,32 @@ class Rules:
     groups: tuple[Group, ...] = ()
 
     def wants(self, path: str) -> bool:
-        """Say whether a package's `path` reaches the layer."""
-        dropped = matcher(self.drop)(f"{path}")
-        return not dropped or bool(matcher(self.keep)(path))
+        """Tell whether the layer keeps `path` of a package."""
+        return not matcher(self.drop)(path) or matcher(self.keep)(path)
 
 
 def added(rules: Rules) -> Iterator[Entry]:
-    """Give what `rules` put beside the packages, apart from files that blobs hold."""
-    leads = [one for one in rules.folders if _leads(one.path, rules.links)]
-    for one in leads:
-        yield folder(one.path, one.mode, one.uid, one.gid)
+    """Yield the entries that `rules` add to the packages, except for `files`."""
+    # A parent of a link comes before the link, which would else create it with default owner.
+    parents = [folder for folder in rules.folders if _is_parent(folder.path, rules.links)]
+    others = [folder for folder in rules.folders if folder not in parents]
+    yield from map(_folder_entry, parents)
     for path, target in sorted(rules.links.items()):
         yield symlink(path, target)
-    for one in (one for one in rules.folders if one not in leads):
-        yield folder(one.path, one.mode, one.uid, one.gid)
+    yield from map(_folder_entry, others)
     yield from accounts(rules.users, rules.groups)
 
 
-def _leads(path: str, links: Iterable[str]) -> bool:
-    """Say whether a link lies below `path`: else it would be made on the way, as any folder."""
+def _folder_entry(item: Folder) -> Entry:
+    return folder(item.path, item.mode, item.uid, item.gid)
+
+
+def _is_parent(path: str, links: Iterable[str]) -> bool:
     return any(link.startswith(f"{path}/") for link in links)
 
 
 def accounts(users: Iterable[User], groups: Iterable[Group]) -> Iterator[Entry]:
-    """Give /etc/passwd, /etc/group and /etc/shadow."""
+    """Yield /etc/passwd, /etc/shadow and /etc/group."""
     users, groups = tuple(users), tuple(groups)
     if users:
         yield file("etc/passwd", _lines(_passwd(user) for user in users))

@@ -70,7 +70,7 @@ class Applets(Part):
     )
 
 
-class Folder(Part):
+class TreeFolder(Part):
     """A folder that is created, even if it stays empty."""
 
     path: PathInRoot = Field(description="Path in the tree.")
@@ -129,7 +129,7 @@ class RootFileSystem(Part):
     groups: tuple[Group, ...] = Field(default=(), description="Groups of /etc/group.")
     links: dict[str, str] = Field(default={}, description="Symbolic links: PATH: TARGET.")
     applets: Applets | None = Field(default=None, description="Links to one program.")
-    folders: tuple[Folder, ...] = Field(default=(), description="Folders to create.")
+    folders: tuple[TreeFolder, ...] = Field(default=(), description="Folders to create.")
     files: tuple[TreeFile, ...] = Field(default=(), description="Files to add to the packages.")
     certificates: bool = Field(
         default=False, description="Join the certificates of ca-certificates into one bundle."

@@ -1,7 +1,8 @@
-"""What an image's label asks for beyond what every container may have.
+"""The rights that an image's label requests beyond those of every container.
 
-An image says for itself how its program is started; it does not say what that program may do to the
-Pi. Whatever is not known to be harmless counts as asked for, so a new field is closed at first.
+An image may set how its program is started, but not what that program may do to the Pi. Each
+setting that is not known to be harmless counts as a request, so that a new field needs consent by
+default.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _SHARED: Final = ("host", "root", "new", "none")
 _Judge = Callable[[Any], bool]
 
 
-def _always(_: Any) -> bool:  # noqa: ANN401  # a judge takes whatever the field holds
+def _always(_: Any) -> bool:  # noqa: ANN401  # a field may have any type
     return True
 
 
-# Fields that an image may set by itself, and with which values. What they say concerns the
-# container alone, takes something away, or is what holds anyway.
+# The fields that an image may set without consent, and the values that it may give them. They
+# affect the container only, take a right away, or repeat a default.
 _HARMLESS: Final[Mapping[str, _Judge]] = {
     **dict.fromkeys(
         ("additionalGids", "after", "command", "cwd", "env", "gid", "health", "hostname", "log",
@@ -48,31 +49,31 @@ _HARMLESS: Final[Mapping[str, _Judge]] = {
     ),
 }  # fmt: skip
 _IN_PARTS: Final = ("resources", "runtime")
-# Lists that mean something as a whole only: one that became shorter may ask for more.
+# Lists that are requested as a whole: a shorter one can request more.
 _WHOLE: Final = ("maskedPaths", "readonlyPaths", "resources.devices")
 
 
 def asks(label: ContainerConfig, entry: ContainerConfig) -> tuple[str, ...]:
-    """Return what a container gets because the `label` of its image says so, as ``KEY: VALUE``.
+    """Return the rights that a container gets by the `label` of its image, as ``KEY: VALUE``.
 
-    What the `entry` in the file says itself, or says otherwise, is not the label's. Raises
-    InputError ``oci.label-path`` for a label that names a file of the build host.
+    Settings that the `entry` in the file has as well, or overrides, are not the label's. Raises
+    InputError ``oci.label-path`` if the label names a file of the build host.
     """
     if entry.seccomp is None and label.seccomp not in PROFILE_WORDS:
         raise InputError(
             "oci.label-path",
             f"the image's label names a file of this computer: seccomp: {shown(label.seccomp)}",
-            hint="write seccomp: in the entry: default, unconfined, or a profile of your own",
+            hint="set seccomp: in the entry to default, unconfined, or your own profile",
         )
-    own = {*_beyond(merge(linuxkit_defaults(), entry))}
-    both = _beyond(merge(linuxkit_defaults(), label, entry))
-    return tuple(dict.fromkeys(one for one in both if one not in own))
+    own = {*_requests(merge(linuxkit_defaults(), entry))}
+    both = _requests(merge(linuxkit_defaults(), label, entry))
+    return tuple(dict.fromkeys(request for request in both if request not in own))
 
 
-def _beyond(config: ContainerConfig) -> Iterator[str]:
-    """Give all that `config` says and that is not harmless, an item of a list each."""
-    said = config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    for key, value in said.items():
+def _requests(config: ContainerConfig) -> Iterator[str]:
+    """Yield the settings of `config` that are not harmless, one for each item of a list."""
+    fields = config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    for key, value in fields.items():
         parts = {f"{key}.{name}": part for name, part in value.items()} if key in _IN_PARTS else {}
         for name, part in (parts or {key: value}).items():
             if not _HARMLESS.get(name, _is_empty)(part):
@@ -90,7 +91,7 @@ def _items(name: str, value: Any) -> list[Any]:  # noqa: ANN401  # JSON
 
 
 def shown(value: object) -> str:
-    """Return `value` as one line without anything that a terminal would obey."""
+    """Return `value` as one line without control characters."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return value
     return json.dumps(value, sort_keys=True)

@@ -1,6 +1,6 @@
-"""The containers layer: each container's folder, as appliance/README.md states it.
+"""The folders of the containers layer, as appliance/README.md specifies them.
 
-The scripts written here are read by busybox sh on the Pi; every value in them is quoted.
+busybox sh on the Pi runs the scripts written here; every value in them is quoted.
 """
 
 from __future__ import annotations
@@ -11,37 +11,36 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from piimage.config.container import ContainerConfig
+from piimage.config.container import ContainerConfig, IdMapping
 from piimage.config.runtime import Runtime
 from piimage.container.mounts import FoundDevice, complete_mount, shares
 from piimage.container.offsets import span
-from piimage.container.rootfs import User
+from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import Container, run_as, runtime_spec
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.models import canonical_json
 from piimage.trees import Entry, file, folder
 
-# Process 1 kills the runner only after the runner killed the task, and had its turns at containerd.
-# More than 60 it takes for no number at all (finit 4.12, src/service.c).
+# Process 1 must kill the runner only after the runner has killed the task through containerd.
+# finit 4.12 ignores a number above 60 (src/service.c).
 _KILL: Final = 60
-# Paths that sh's blank-separated lists can hold as they are.
+# Paths that need no quoting in a blank-separated list of sh.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./@%+=:,-]+")
 _HOOK: Final = "/usr/lib/piimage/hook"
-_MADE_BELOW: Final = ("/data/", "/var/")
+_DATA_FOLDERS: Final = ("/data/", "/var/")
 
 
 def folder_name(kind: str, number: int, name: str) -> str:
-    """Return the folder of container `number` (from 0) of its section; services have no order."""
+    """Return the folder of container `number` (from 0) of a section; services have no order."""
     return name if kind == "services" else f"{number:03d}-{name}"
 
 
 def containers_tree(
     containers: Sequence[Container], ids: Mapping[str, int], architecture: str = "arm64"
 ) -> Iterator[Entry]:
-    """Give the entries of the containers layer.
+    """Yield the entries of the containers layer.
 
-    Raises what `runtime_spec` raises, ``oci.unsupported`` and ``oci.mount-point``, of all
-    containers together.
+    Raises what `bundle` raises, for all containers together.
     """
     errors: list[PiimageError] = []
     bundles: list[list[Entry]] = []
@@ -63,33 +62,36 @@ def containers_tree(
 def bundle(
     container: Container, ids: Mapping[str, int], architecture: str = "arm64"
 ) -> Iterator[Entry]:
-    """Give the entries of one container's folder."""
+    """Yield the entries of one container's folder.
+
+    Raises what `runtime_spec` raises, and InputError ``oci.mount-point``.
+    """
     spec = runtime_spec(container, ids, architecture)
-    at = f"{container.kind}/{container.folder}"
+    path = f"{container.kind}/{container.folder}"
     user = run_as(container, ids)
     scripts = {"prestart": prestart(container, user), "poststart": poststart(container)}
     if scripts["poststart"] and container.kind != "services":
-        spec = {**spec, "hooks": {"createRuntime": [_hook(f"/containers/{at}/poststart")]}}
-    yield folder(at)
-    yield file(f"{at}/config.json", canonical_json(spec))
-    yield file(f"{at}/layers", "".join(f"{digest}\n" for digest in container.layers).encode())
-    yield file(f"{at}/container.env", environment(container, spec).encode())
+        spec = {**spec, "hooks": {"createRuntime": [_hook(f"/containers/{path}/poststart")]}}
+    yield folder(path)
+    yield file(f"{path}/config.json", canonical_json(spec))
+    yield file(f"{path}/layers", "".join(f"{digest}\n" for digest in container.layers).encode())
+    yield file(f"{path}/container.env", environment(container, spec).encode())
     for name, text in scripts.items():
         if text:
-            yield file(f"{at}/{name}", text.encode())
+            yield file(f"{path}/{name}", text.encode())
 
 
 def _hook(script: str) -> dict[str, Any]:
-    """Return what has runc itself run `script`, before the container's process starts.
+    """Return the hook by which runc runs `script` before the container's process starts.
 
-    What runs once may have ended before anybody else could. Source: OCI runtime specification,
-    config.md, "POSIX-platform Hooks".
+    A container that runs once could end before any other program ran the script. Source: OCI
+    runtime specification, config.md, "POSIX-platform Hooks".
     """
     return {"path": _HOOK, "args": [_HOOK.rpartition("/")[2], script]}
 
 
 def stanza(container: Container) -> str:
-    """Return the line that has process 1 keep a service's runner alive."""
+    """Return the line by which process 1 keeps a service's runner alive."""
     name = container.name
     return (
         f"service [2345] name:{name} restart:always restart_sec:1 kill:{_KILL} log:null "
@@ -101,7 +103,7 @@ def stanza(container: Container) -> str:
 
 
 def environment(container: Container, spec: Mapping[str, Any]) -> str:
-    """Return container.env: lines ``KEY='value'`` for sh, only what is not the default."""
+    """Return container.env: lines ``KEY='value'`` for sh, without empty values."""
     config = container.config
     values: dict[str, str] = {"READONLY": "1" if config.readonly else "0"}
     values["POINTS"] = " ".join(mount_points(container, spec))
@@ -115,17 +117,17 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
 
 
 def _insertions(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
-    """Return where in config.json the Pi puts what is known there alone, as offsets in bytes.
+    """Return the offsets in bytes at which the Pi inserts its own values into config.json.
 
-    Rules for devices go behind the first one, which closes all. A setting of the card takes the
-    place of the variable of its name (``OFFSET:LENGTH``), or comes last in the environment.
+    Rules for devices are inserted after the first rule, which denies all. A setting of the card
+    replaces the variable of its name (``OFFSET:LENGTH``), or becomes the last variable.
     """
     values: dict[str, str] = {}
     if container.devices:
         offset, length = span(spec, ("linux", "resources", "devices", 0))
         values["DEVICES_AT"] = str(offset + length)
     env = spec["process"]["env"]
-    # Of two variables of one name the last one counts.
+    # If a variable is repeated, the last one counts.
     indexes = {text.partition("=")[0]: index for index, text in enumerate(env)}
     places = {name: indexes.get(name, len(env)) for name in container.config.settings or ()}
     names = sorted(places, key=lambda name: places[name])
@@ -171,14 +173,14 @@ def _health(config: ContainerConfig) -> dict[str, str]:
 
 
 def quote(value: str) -> str:
-    """Return `value` in single quotes for sh; it may hold anything but NUL."""
+    """Return `value` in single quotes for sh; it may contain any character but NUL."""
     return "'" + value.replace("'", "'\\''") + "'"
 
 
 def mount_points(container: Container, spec: Mapping[str, Any]) -> list[str]:
     """Return the mount points that a read-only root lacks, folders with ``/`` at the end.
 
-    A writable root grows them by itself; what lies below another mount is that mount's.
+    runc creates them in a writable root; a mount point inside another mount belongs to that.
     """
     if not container.config.readonly:
         return []
@@ -199,7 +201,7 @@ def mount_points(container: Container, spec: Mapping[str, Any]) -> list[str]:
 def _working_folder(
     container: Container, spec: Mapping[str, Any], destinations: Sequence[str]
 ) -> Iterator[str]:
-    """Give the folder that the program starts in, if it is nowhere: runc would want to make it."""
+    """Yield the program's working directory if the root lacks it: runc would try to create it."""
     path = str(spec["process"]["cwd"]).rstrip("/")
     if not path or any(f"{path}/".startswith(f"{other}/") for other in destinations):
         return
@@ -213,14 +215,14 @@ def _require_plain(container: Container, path: str, real: str) -> None:
     if not _PLAIN.fullmatch(real):
         raise InputError(
             "oci.mount-point",
-            f"{container.name} needs {path!r}, which its image does not have",
+            f"{container.name} needs {path!r}, which its image lacks",
             place=container.place,
-            hint="make that folder in the image, or use a path of letters and digits",
+            hint="create the folder in the image, or use a path of letters and digits",
         )
 
 
 def _is_folder(mount: Mapping[str, Any]) -> bool:
-    """Guess whether what is mounted is a folder, from the look of its name where it is a bind."""
+    """Tell whether a folder is mounted; for a bind this is a guess from the source's name."""
     if mount["type"] != "bind":
         return True
     source = PurePosixPath(mount["source"])
@@ -228,26 +230,26 @@ def _is_folder(mount: Mapping[str, Any]) -> bool:
 
 
 def _folders(container: Container) -> list[str]:
-    """Return the host folders that have to be there: as asked, and sources of binds in the data."""
+    """Return the host folders to create: those of `mkdir:`, and sources of binds in the data."""
     config = container.config
-    asked = list((config.runtime.mkdir if config.runtime else None) or ())
+    requested = list((config.runtime.mkdir if config.runtime else None) or ())
     sources = [text.split(":")[0] for text in config.binds or ()]
     bound = [
         source
         for source in sources
-        if f"{source}/".startswith(_MADE_BELOW) and _is_folder({"type": "bind", "source": source})
+        if f"{source}/".startswith(_DATA_FOLDERS) and _is_folder({"type": "bind", "source": source})
     ]
-    return list(dict.fromkeys([*asked, *bound]))
+    return list(dict.fromkeys([*requested, *bound]))
 
 
 # --- prestart and poststart
 
 
-def prestart(container: Container, user: User) -> str:
-    """Return the script for LinuxKit's `runtime` section and for devices, before the start.
+def prestart(container: Container, user: ProcessUser) -> str:
+    """Return the script that runs before the start, for LinuxKit's `runtime:` and for devices.
 
-    Sources: LinuxKit, pkg/init/cmd/service/prepare.go. Mounts come before folders, so that a
-    folder can be made below a mount.
+    Source: LinuxKit, pkg/init/cmd/service/prepare.go. Mounts come before folders, so that a folder
+    can be created inside a mount.
     """
     runtime = container.config.runtime
     lines: list[str] = []
@@ -259,7 +261,7 @@ def prestart(container: Container, user: User) -> str:
     for path in _folders(container):
         if not _PLAIN.fullmatch(path) or (runtime is not None and runtime.mounts):
             lines.append(f"mkdir -p {quote(path)}")
-    lines += [_granted(container, device, user) for device in container.devices]
+    lines += [_grant(container, device, user) for device in container.devices]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -274,27 +276,27 @@ def _host_mount(mount: Mapping[str, Any]) -> list[str]:
     if options:
         words += ["-o", ",".join(options)]
     words += [mount["source"], mount["destination"]]
-    made = [f"mkdir -p {quote(path)}" for path in paths]
-    # A restart finds it mounted.
+    folders = [f"mkdir -p {quote(path)}" for path in paths]
+    # After a restart it is mounted already.
     check = f"is_mounted {quote(mount['destination'])} ||"
-    return [*made, f"{check} {' '.join(quote(word) for word in words)}"]
+    return [*folders, f"{check} {' '.join(quote(word) for word in words)}"]
 
 
-def _granted(container: Container, device: FoundDevice, user: User) -> str:
-    """Return the line that copies a node of /dev for the container's user, and opens that alone."""
+def _grant(container: Container, device: FoundDevice, user: ProcessUser) -> str:
+    """Return the line that copies a node of /dev for the container's user and allows only that."""
     config = container.config
     uid = _on_host(config.uid_mappings or (), user.uid)
     gid = _on_host(config.gid_mappings or (), user.gid)
-    whose = quote(f"{container.kind}/{container.folder}")
+    folder_word = quote(f"{container.kind}/{container.folder}")
     words = (quote(device.path), device.type, device.mode, f"{uid}:{gid}", quote(device.node))
-    return f"grant_device {whose} {' '.join(words)}"
+    return f"grant_device {folder_word} {' '.join(words)}"
 
 
-def _on_host(mappings: Iterable[Any], inside: int) -> int:
-    """Return the host's id of the id `inside` a user namespace."""
-    for one in mappings:
-        if one.container_id <= inside < one.container_id + one.size:
-            return int(one.host_id) + inside - int(one.container_id)
+def _on_host(mappings: Iterable[IdMapping], inside: int) -> int:
+    """Return the host's id for the id `inside` a user namespace."""
+    for mapping in mappings:
+        if mapping.container_id <= inside < mapping.container_id + mapping.size:
+            return mapping.host_id + inside - mapping.container_id
     return inside
 
 
@@ -308,12 +310,12 @@ def poststart(container: Container) -> str:
 
 
 def _interfaces(runtime: Runtime) -> Iterator[str]:
-    for one in runtime.interfaces or ():
-        name = quote(one.name)
-        kind = one.add or ("veth" if one.peer else None)
+    for interface in runtime.interfaces or ():
+        name = quote(interface.name)
+        kind = interface.add or ("veth" if interface.peer else None)
         if kind == "veth":
-            yield f"add_veth {name} {quote(one.peer or '')}"
-        elif kind and one.create_in_root:
+            yield f"add_veth {name} {quote(interface.peer or '')}"
+        elif kind and interface.create_in_root:
             yield f"ip link add name {name} type {quote(kind)}"
         elif kind:
             yield f"nsenter -t $PID -n ip link add name {name} type {quote(kind)}"

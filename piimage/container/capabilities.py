@@ -1,4 +1,4 @@
-"""Which capabilities a container has, and whether they let it administer the system."""
+"""The capabilities of a container."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from piimage.config.fields import CAPABILITIES
 
 
 def capabilities_of(names: Sequence[str] | None) -> list[str]:
-    """Return the capabilities that a list means: ``all``, ``none``, or names."""
+    """Return the capabilities for a list of names, or for ``all`` or ``none``."""
     if names and names[0] == "all":
         return list(CAPABILITIES)
     return sorted(set(names or ()) - {"none"})
 
 
 def administers(config: ContainerConfig) -> bool:
-    """Say whether the container has CAP_SYS_ADMIN.
+    """Tell whether the container has CAP_SYS_ADMIN.
 
-    With it a container could undo what hides and protects the kernel's state (it may mount), so
-    that is not done for it.
+    Such a container may mount, and so could undo the masked and read-only paths that protect the
+    kernel's state: it does not get them.
     """
     return "CAP_SYS_ADMIN" in capabilities_of(config.capabilities)

@@ -25,28 +25,28 @@ _POINTS: Final = {
 _BIND_DEFAULT: Final = ("rw", "rbind", "rshared")
 _BLOCK_NAMES: Final = re.compile(r"/dev/(mmcblk|sd[a-z]|vd[a-z]|nvme|loop|ram|zram|dm-|md|mapper/)")
 DEVICE_FOLDER: Final = "/dev/piimage"
-"""Where the device nodes of containers are made on the Pi, with their users' ownership."""
+"""The folder on the Pi for containers' device nodes, which belong to the containers' users."""
 
 
 @dataclass(frozen=True)
 class FoundDevice:
-    """A device node of which only the path is known: its numbers are read on the Pi."""
+    """A device of which the file has the path only: the Pi looks up its numbers."""
 
     path: str
     type: str
     mode: str
     node: str
-    """The copy that the container's user owns, made before each start."""
+    """The path of the copy that belongs to the container's user, made before each start."""
 
 
 def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
-    """Return what every container has mounted: LinuxKit's list, which has no /dev/shm.
+    """Return the mounts of every container: LinuxKit's list, which has no /dev/shm.
 
-    Without CAP_SYS_ADMIN /sys is read-only even where the root is writable: what lies there asks
-    for the user id alone, and belongs to the whole Pi.
+    Without CAP_SYS_ADMIN, /sys is read-only even if the root is writable: its files check the user
+    id only, and concern the whole Pi.
 
-    In a user namespace that shares the host's network or processes, the kernel refuses a new sysfs
-    or proc (they would show more than the namespace owns), so those of the host are bound.
+    In a user namespace that shares the host's network or processes, the kernel refuses to mount a
+    new sysfs or proc, which would show more than the namespace owns: the host's are bound instead.
     """
     only = ["ro"] if config.readonly else []
     sys_options = ["nosuid", "noexec", "nodev", *(only if administers(config) else ["ro"])]
@@ -70,42 +70,43 @@ def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
 
 
 def _recursive(options: Sequence[str]) -> list[str]:
-    """Return the options of a bind with all that is mounted below: `ro` alone would spare that.
+    """Return the options of a recursive bind; `ro` would not apply to the mounts inside it.
 
-    Source: mount_setattr(2), AT_RECURSIVE; runc calls it ``rro``.
+    Source: mount_setattr(2), AT_RECURSIVE; runc calls the option ``rro``.
     """
     return ["rbind", *("rro" if option == "ro" else option for option in options)]
 
 
 def has_user_namespace(config: ContainerConfig) -> bool:
-    """Say whether the container gets a user namespace; mappings ask for one by themselves."""
+    """Tell whether the container gets a user namespace; mappings imply one."""
     mapped = config.uid_mappings or config.gid_mappings
     return not shares(config.userns, "new" if mapped else "host")
 
 
 def shares(namespace: str | None, default: str) -> bool:
-    """Say whether a namespace is the host's; `default` holds where nothing is said."""
+    """Tell whether `namespace`, or else `default`, means the host's."""
     return (namespace or default) in ("host", "root")
 
 
 def all_mounts(config: ContainerConfig, devices: Iterable[FoundDevice]) -> list[dict[str, Any]]:
-    """Return the mounts in the order of their destinations, so that parents come first.
+    """Return the mounts sorted by destination, so that parents come first.
 
-    Of two with one destination the later kind wins: defaults, tmpfs, binds, mounts, devices.
+    Of mounts with the same destination, the last kind counts: defaults, tmpfs, binds, mounts,
+    devices.
     """
     by_destination = {mount["destination"]: mount for mount in default_mounts(config)}
     extra = [
         *(_tmpfs(text) for text in config.tmpfs or ()),
         *(_bind(text) for text in config.binds or ()),
         *(complete_mount(mount) for mount in config.mounts or ()),
-        *(_mount(one.path, "bind", one.node, ["bind", "rw"]) for one in devices),
+        *(_mount(device.path, "bind", device.node, ["bind", "rw"]) for device in devices),
     ]
     by_destination |= {mount["destination"]: mount for mount in extra}
     return [by_destination[destination] for destination in sorted(by_destination)]
 
 
 def complete_mount(mount: Mount) -> dict[str, Any]:
-    """Return `mount` with what LinuxKit fills in: type from source, both from each other."""
+    """Return `mount` with what LinuxKit derives: type, source or destination from another."""
     source = mount.source or ""
     kind = mount.type or (source if source in _POINTS else "")
     if not kind and mount.destination == "/dev":
@@ -130,7 +131,7 @@ def _mount(destination: str, kind: str, source: str, options: Sequence[str]) -> 
 
 
 def found_devices(config: ContainerConfig, container: str) -> tuple[FoundDevice, ...]:
-    """Return the devices that are looked up on the Pi before each start of `container`."""
+    """Return the devices of `container` whose numbers the Pi looks up before each start."""
     return tuple(
         FoundDevice(
             device.path,
@@ -144,7 +145,7 @@ def found_devices(config: ContainerConfig, container: str) -> tuple[FoundDevice,
 
 
 def made_devices(config: ContainerConfig, uid: int, gid: int) -> list[dict[str, Any]]:
-    """Return the device nodes whose numbers are given, which runc makes."""
+    """Return the device nodes with given numbers, which runc creates."""
     return [
         {
             "path": device.path,
@@ -161,7 +162,7 @@ def made_devices(config: ContainerConfig, uid: int, gid: int) -> list[dict[str, 
 
 
 def _type(device: Device) -> str:
-    """Return block or character: as it is said, else as the kernel's usual names tell."""
+    """Return the type of a device node, by its name if the file has no `type:`."""
     return device.type or ("b" if _BLOCK_NAMES.match(device.path) else "c")
 
 
@@ -170,10 +171,10 @@ def _octal(device: Device) -> str:
 
 
 def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:
-    """Return the device cgroup's rules: nothing, then what is asked for.
+    """Return the rules of the device cgroup: first one that denies all, then the exceptions.
 
-    A device that is looked up on the Pi has no numbers here: its rule is added on the Pi before
-    each start (`grant_device` in container.sh), behind the first one.
+    The numbers of a `FoundDevice` are not known here: the Pi inserts its rule after the first one
+    before each start (`grant_device` in container.sh).
     """
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     rules += [_rule(device) for device in config.devices or () if device.path == "all"]
@@ -187,7 +188,7 @@ def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:
 
 
 def _rule(device: Device) -> dict[str, Any]:
-    """Return the rule for ``path: all``; a number of -1, or none, is any number."""
+    """Return the rule for ``path: all``; -1 or no number means any number."""
     access = device.mode if device.mode and device.mode.isalpha() else "rwm"
     rule: dict[str, Any] = {"allow": True, "type": device.type or "a", "access": access}
     for name, number in (("major", device.major), ("minor", device.minor)):

@@ -1,7 +1,7 @@
-"""Where a value lies in the text of a JSON document, for programs that cannot read JSON.
+"""Offsets of values in the text of a JSON document, for programs that cannot read JSON.
 
-The Pi inserts its devices and the card's settings at these offsets: what a text of the document
-says cannot lead it astray.
+The Pi inserts its devices and the card's settings at these offsets, so that no text within the
+document can be mistaken for JSON's own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from piimage.oci.models import canonical_json
 def span(document: object, path: Sequence[str | int]) -> tuple[int, int]:
     """Return offset and length, in bytes, of the value at `path` in ``canonical_json(document)``.
 
-    `path` holds keys of objects and indexes of arrays; the number of an array's values, as its
-    index, means the end of the array. Raises LookupError if the document has no such value.
+    `path` consists of keys of objects and indexes of arrays; an index equal to the array's length
+    means the end of the array. Raises LookupError if the document has no such value.
     """
     if not path:
         return 0, len(canonical_json(document))

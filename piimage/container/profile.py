@@ -1,8 +1,8 @@
-"""A seccomp profile of the user's own: `linux.seccomp` of the OCI runtime specification.
+"""The user's own seccomp profile: `linux.seccomp` of the OCI runtime specification.
 
 Sources: OCI runtime-spec 1.0.2, config-linux.md ("Seccomp"); runc 1.1, libcontainer/seccomp, which
-refuses `flags` and has nobody to notify. What Docker's own files have beside it (`archMap`,
-`includes`) runc passes over in silence, and would so allow what they only allow sometimes: it is
+refuses `flags` and has no listener to notify. runc ignores the extra fields of Docker's files
+(`archMap`, `includes`), and would allow always what those files allow conditionally: they are
 refused here.
 """
 
@@ -64,7 +64,10 @@ class _Profile(_Strict):
 
 
 def read_profile(data: bytes, name: str) -> Mapping[str, Any]:
-    """Return the profile in `data`; raise PiimageError ``oci.document`` with what is wrong."""
+    """Return the profile in `data`, a file called `name`.
+
+    Raises PiimageError ``oci.document`` for an invalid profile.
+    """
     decoded = decode_json(data, name)
     try:
         _Profile.model_validate(decoded)

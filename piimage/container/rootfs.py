@@ -1,17 +1,17 @@
-"""What a container's root holds, as far as its configuration depends on it.
+"""The parts of a container's root file system on which its configuration depends.
 
-A layer's tree is noted while it is written somewhere else, so nothing is unpacked twice.
+They are noted while a layer is written, so that no layer is unpacked for them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from piimage.errors import InputError
-from piimage.oci.layers import OPAQUE_XATTR, is_whiteout
+from piimage.oci.layers import OPAQUE_XATTR, is_hidden, is_whiteout
 from piimage.trees import Entry, Kind, Placement, Tree
 
 _ACCOUNTS: Final = frozenset({"etc/passwd", "etc/group"})
@@ -20,7 +20,7 @@ _MAX_ACCOUNTS: Final = 1 << 20
 
 @dataclass(frozen=True)
 class LayerNotes:
-    """What one overlayfs layer adds and hides, and its account files' text."""
+    """The paths that one overlayfs layer adds and hides, and the text of its account files."""
 
     folders: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
@@ -56,7 +56,7 @@ class LayerNotes:
 
 
 class Notebook:
-    """Notes a tree that passes by on its way into a layer."""
+    """Takes the notes of a tree while it is written as a layer."""
 
     def __init__(self) -> None:
         self._folders: set[str] = set()
@@ -67,7 +67,7 @@ class Notebook:
         self._accounts: dict[str, bytearray] = {}
 
     def noting(self, tree: Tree) -> Iterator[Entry]:
-        """Give `tree` unchanged."""
+        """Yield `tree` unchanged."""
         for entry in tree:
             path = entry.path
             if is_whiteout(entry):
@@ -83,7 +83,7 @@ class Notebook:
             yield self._copied(entry) if path in _ACCOUNTS else entry
 
     def notes(self) -> LayerNotes:
-        """Return what was noted, after the tree has passed."""
+        """Return the notes, once all of the tree was consumed."""
         accounts = {path: text.decode(errors="replace") for path, text in self._accounts.items()}
         return LayerNotes(
             frozenset(self._folders),
@@ -105,17 +105,17 @@ class Notebook:
 
 
 def notes_of(tree: Tree) -> LayerNotes:
-    """Return the notes of a tree that goes nowhere else."""
-    book = Notebook()
-    for entry in book.noting(tree):
+    """Return the notes of a tree that is not written as a layer."""
+    notebook = Notebook()
+    for entry in notebook.noting(tree):
         for _ in entry.content():
             pass
-    return book.notes()
+    return notebook.notes()
 
 
 @dataclass(frozen=True)
-class User:
-    """Who a program runs as."""
+class ProcessUser:
+    """The user and groups that a container's process has, by number."""
 
     uid: int = 0
     gid: int = 0
@@ -123,15 +123,15 @@ class User:
 
 
 class Root:
-    """The root that layers, lowest first, show together."""
+    """The root file system that layers, lowest first, show together."""
 
     def __init__(self, layers: Iterable[LayerNotes] = ()) -> None:
         self._kinds: dict[str, Kind] = {}
         self._accounts: dict[str, str] = {}
         links: dict[str, str] = {}
         for layer in layers:
-            gone = layer.hidden | layer.files | layer.links.keys()
-            for path in [p for p in self._kinds if _covered(p, gone, layer.opaque)]:
+            removed = layer.hidden | layer.files | layer.links.keys()
+            for path in [p for p in self._kinds if is_hidden(p, removed, layer.opaque)]:
                 del self._kinds[path]
                 links.pop(path, None)
                 self._accounts.pop(path, None)
@@ -146,27 +146,27 @@ class Root:
         self._placement.assume(links)
 
     def find(self, path: str) -> tuple[str, Kind | None]:
-        """Return where `path` leads, links followed inside the root, and what is there."""
+        """Return the path to which `path` leads inside the root, and the kind of entry there."""
         real = self._placement.real(f"{path.strip('/')}/x").rpartition("/")[0]
         return real, Kind.DIRECTORY if not real else self._kinds.get(real)
 
-    def user(self, text: str, place: str) -> User:
-        """Return the user that ``USER[:GROUP]``, names or numbers, means in this root.
+    def user(self, text: str, place: str) -> ProcessUser:
+        """Return the user for ``USER[:GROUP]``, each a name or a number.
 
-        Groups that list the user are its further groups, as engines have it. Raises InputError
-        ``oci.user`` when the root has no such name.
+        As with other engines, the groups that list the user are its additional groups. Raises
+        InputError ``oci.user`` if the root has no such name.
         """
         name, _, group = text.partition(":")
         account = self._account(name, place)
         gid = self._group(group, place) if group else account.gid
-        return User(account.uid, gid, tuple(g for g in account.groups if g != gid))
+        return ProcessUser(account.uid, gid, tuple(g for g in account.groups if g != gid))
 
-    def _account(self, name: str, place: str) -> User:
+    def _account(self, name: str, place: str) -> ProcessUser:
         for fields in self._lines("etc/passwd", 4):
             if name == fields[0] or (name.isdecimal() and fields[2] == name):
-                return User(int(fields[2]), int(fields[3]), self._groups_of(fields[0]))
+                return ProcessUser(int(fields[2]), int(fields[3]), self._groups_of(fields[0]))
         if name.isdecimal():
-            return User(int(name))
+            return ProcessUser(int(name))
         raise _no_account("user", name, "/etc/passwd", place)
 
     def _group(self, name: str, place: str) -> int:
@@ -178,10 +178,10 @@ class Root:
         raise _no_account("group", name, "/etc/group", place)
 
     def _groups_of(self, user: str) -> tuple[int, ...]:
-        found = {
+        groups = {
             int(fields[2]) for fields in self._lines("etc/group", 4) if user in fields[3].split(",")
         }
-        return tuple(sorted(found))
+        return tuple(sorted(groups))
 
     def _lines(self, path: str, least: int) -> Iterator[list[str]]:
         for line in self._accounts.get(path, "").splitlines():
@@ -195,21 +195,10 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 2**32 - 1
 
 
-def _covered(path: str, gone: Container[str], opaque: Container[str]) -> bool:
-    if path in gone:
-        return True
-    at = path.rfind("/")
-    while at >= 0:
-        if path[:at] in gone or path[:at] in opaque:
-            return True
-        at = path.rfind("/", 0, at)
-    return False
-
-
-def _no_account(what: str, name: str, file: str, place: str) -> InputError:
+def _no_account(kind: str, name: str, file: str, place: str) -> InputError:
     return InputError(
         "oci.user",
-        f"the image has no {what} {name!r}",
+        f"the image has no {kind} {name!r}",
         place=place,
-        hint=f"write a number, or a name that is in the image's {file}",
+        hint=f"write a number, or a name from the image's {file}",
     )

@@ -1,11 +1,10 @@
 """The default seccomp profile: which system calls a container may make.
 
-It allows what the common default profile of container engines allows (Docker's documentation,
-"Seccomp security profiles for Docker"): everything that ordinary programs use and nothing that
-reaches the kernel's own state, unless the container has the capability that the call needs
-anyway. io_uring is left out, as engines do since it has been a source of privilege escalations.
-What is not named fails with EPERM. Names that an architecture does not have are skipped by
-libseccomp, so one table serves 64-bit and 32-bit programs.
+It allows the calls of the common default profile of container engines (Docker's documentation,
+"Seccomp security profiles for Docker"): those that ordinary programs use, and none that reaches the
+kernel's own state unless the container has the capability for that call. Like engines, it leaves
+out io_uring, a source of privilege escalations. All other calls fail with EPERM. libseccomp skips
+names that an architecture lacks, so one table serves 64-bit and 32-bit programs.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ _ERRNO_ENOSYS: Final = 38
 _AF_VSOCK: Final = 40
 # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}: a new namespace of any kind (clone(2)).
 _CLONE_NAMESPACES: Final = 0x7E020000
-# personality(2): the default, a 32-bit machine name, a 2.6 kernel name, both, and the question.
+# personality(2): the default, a 32-bit machine name, a 2.6 kernel name, both, and the query.
 _PERSONALITIES: Final = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
 ARCHITECTURES: Final[Mapping[str, tuple[str, ...]]] = {
     "arm64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
     "amd64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
 }
-"""The native architecture and those whose programs it runs as well."""
+"""By OCI's name: the native architecture, and the others whose programs it runs."""
 
 _FILES: Final = """
     access chdir chmod chown chown32 close close_range copy_file_range creat dup dup2 dup3 faccessat
@@ -68,8 +67,8 @@ _PROCESSES: Final = """
     setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit setsid setuid setuid32
     sigaltstack sigprocmask sigreturn tgkill tkill ugetrlimit vfork wait4 waitid waitpid
 """
-# Tracing one's own children is common (debuggers, sanitizers), and since Linux 4.8 a tracer
-# cannot leave the filter; tracing others needs CAP_SYS_PTRACE or the same user, as always.
+# Debuggers and sanitizers trace their own children, and since Linux 4.8 a tracer cannot escape the
+# filter; tracing other processes needs CAP_SYS_PTRACE or the same user in any case.
 _TRACING: Final = "process_vm_readv process_vm_writev ptrace"
 _TIME: Final = """
     adjtimex alarm clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime
@@ -130,7 +129,7 @@ def default_profile(
     rules += [_allow(["personality"], (0, value, "SCMP_CMP_EQ")) for value in _PERSONALITIES]
     if "CAP_SYS_ADMIN" not in capabilities:
         rules.append(_allow(["clone"], (0, _CLONE_NAMESPACES, "SCMP_CMP_MASKED_EQ")))
-        # Its flags lie in memory, where a filter cannot look: libc falls back to clone.
+        # A filter cannot read clone3's flags, which lie in memory; libc falls back to clone.
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ERRNO_ENOSYS})
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
@@ -141,9 +140,9 @@ def default_profile(
 
 
 def _allow(names: list[str], *conditions: tuple[int, int, str]) -> Mapping[str, Any]:
-    """Return the rule that allows `names` if the arguments (number, value, operator) fit.
+    """Return the rule that allows `names` under `conditions` (argument number, value, operator).
 
-    A masked comparison has the mask as its value and asks for zero under it.
+    The value of a masked comparison is the mask; the masked argument must be zero.
     """
     rule: dict[str, Any] = {"names": names, "action": "SCMP_ACT_ALLOW"}
     if conditions:

@@ -24,7 +24,7 @@ from piimage.container.mounts import (
     shares,
 )
 from piimage.container.profile import read_profile
-from piimage.container.rootfs import Root, User
+from piimage.container.rootfs import ProcessUser, Root
 from piimage.container.seccomp import default_profile
 from piimage.container.starts import faults
 from piimage.errors import InputError, PiimageError, raise_all
@@ -35,8 +35,8 @@ ROOTS: Final = "/run/piimage/rootfs"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
-# What container engines hide from containers: the kernel's state, and ways to change it that ask
-# for the user id alone.
+# Container engines hide these from containers: the kernel's state, and interfaces to change it that
+# check the user id only.
 MASKED: Final = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
     "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
@@ -51,31 +51,33 @@ ContainerKind = Literal["onboot", "services", "onshutdown"]
 
 @dataclass(frozen=True)
 class Container:
-    """One container of an appliance, everything about it decided.
+    """One container of an appliance, with everything that its config.json depends on.
 
-    `config` is merged and has the defaults in it; `folder` is its folder's name in the containers
-    layer (``NAME``, or ``NNN-NAME`` where order counts); `place` says where the file names it.
+    `config` is merged and includes the defaults; `execution` is what the image says of its program;
+    `folder` is the name of its folder in the containers layer (``NAME``, or ``NNN-NAME`` in a
+    section whose order counts); `layers` are the digests of its layers, lowest first; `place` is
+    where the YAML file names it, for messages.
     """
 
     name: str
     kind: ContainerKind
     folder: str
     config: ContainerConfig
-    image: Execution
+    execution: Execution
     root: Root
     layers: tuple[str, ...]
     place: str
     profile: bytes | None = None
-    """The seccomp profile's JSON, where `config.seccomp` names a file."""
+    """The seccomp profile's JSON, if `config.seccomp` names a file."""
 
     @property
     def devices(self) -> tuple[FoundDevice, ...]:
-        """The devices that are looked up on the Pi."""
+        """The devices whose numbers are looked up on the Pi."""
         return found_devices(self.config, f"{self.kind}/{self.folder}")
 
 
 def container_ids(names: Sequence[str]) -> Mapping[str, int]:
-    """Return the ids that `uid`, `gid` mean by a container's name, numbered as LinuxKit does.
+    """Return the ids that `uid:` and `gid:` mean by a container's name, numbered as LinuxKit does.
 
     `names` are those of onboot, onshutdown and services, in this order.
     """
@@ -87,9 +89,9 @@ def runtime_spec(
 ) -> dict[str, Any]:
     """Return the content of config.json.
 
-    Raises InputError: ``oci.no-command`` when neither file nor image names a program,
-    ``oci.user`` for an unknown one, ``oci.seccomp`` for a damaged profile, and what `faults` of
-    starts.py knows: ``oci.userns``, ``oci.hostname``, ``oci.sysctl``, ``oci.unsupported``.
+    Raises InputError: ``oci.no-command`` if neither file nor image names a program, ``oci.user``
+    for an unknown user, ``oci.seccomp`` for an invalid profile, and the faults of starts.py:
+    ``oci.userns``, ``oci.hostname``, ``oci.sysctl``, ``oci.unsupported``.
     """
     config = container.config
     raise_all(fault.error(container.place) for fault in faults(config))
@@ -111,20 +113,20 @@ def runtime_spec(
     return spec
 
 
-def run_as(container: Container, ids: Mapping[str, int]) -> User:
-    """Return the ids that the container's program gets."""
+def run_as(container: Container, ids: Mapping[str, int]) -> ProcessUser:
+    """Return the user and groups of the container's process."""
     config = container.config
     if config.user is not None:
         user = container.root.user(config.user, container.place)
     elif config.uid is not None or config.gid is not None:
-        user = User(_id(config.uid, ids, container), _id(config.gid, ids, container))
-    elif container.image.user and LABEL not in (container.image.labels or {}):
-        user = container.root.user(container.image.user, container.place)
+        user = ProcessUser(_id(config.uid, ids, container), _id(config.gid, ids, container))
+    elif container.execution.user and LABEL not in (container.execution.labels or {}):
+        user = container.root.user(container.execution.user, container.place)
     else:
-        user = User()
+        user = ProcessUser()
     if config.additional_gids is not None:
-        groups = tuple(_id(one, ids, container) for one in config.additional_gids)
-        return User(user.uid, user.gid, groups)
+        groups = tuple(_id(gid, ids, container) for gid in config.additional_gids)
+        return ProcessUser(user.uid, user.gid, groups)
     return user
 
 
@@ -138,17 +140,17 @@ def _id(value: int | str | None, ids: Mapping[str, int], container: Container) -
             "oci.user",
             f"no container is named {value!r}",
             place=container.place,
-            hint="uid and gid take a number or a container's name; "
-            "for a user of the image write `user:`",
+            hint="write a number or a container's name for uid and gid; "
+            "for a user of the image, write `user:`",
         )
     return ids[value]
 
 
-def _process(container: Container, user: User) -> dict[str, Any]:
-    config, image = container.config, container.image
+def _process(container: Container, user: ProcessUser) -> dict[str, Any]:
+    config, execution = container.config, container.execution
     command = config.command
     if command is None:
-        command = (*(image.entrypoint or ()), *(image.cmd or ()))
+        command = (*(execution.entrypoint or ()), *(execution.cmd or ()))
     if not command:
         raise InputError(
             "oci.no-command",
@@ -156,7 +158,7 @@ def _process(container: Container, user: User) -> dict[str, Any]:
             place=container.place,
             hint="the image names none: write `command: [PROGRAM, ARGUMENT…]`",
         )
-    env = list(config.env if config.env is not None else image.env or ())
+    env = list(config.env if config.env is not None else execution.env or ())
     if not any(variable.startswith("PATH=") for variable in env):
         env.insert(0, _PATH)
     process: dict[str, Any] = {
@@ -164,7 +166,7 @@ def _process(container: Container, user: User) -> dict[str, Any]:
         "user": {"uid": user.uid, "gid": user.gid},
         "args": list(command),
         "env": env,
-        "cwd": _cwd(config.cwd or image.working_dir or "/"),
+        "cwd": _cwd(config.cwd or execution.working_dir or "/"),
         "capabilities": _capability_sets(config),
         "noNewPrivileges": bool(config.no_new_privileges),
     }
@@ -178,15 +180,15 @@ def _process(container: Container, user: User) -> dict[str, Any]:
 
 
 def _cwd(text: str) -> str:
-    """Return an absolute path, which runc wants; an image may have one relative to its root."""
+    """Return an absolute path, as runc requires; an image may have one relative to its root."""
     return f"/{text.lstrip('/')}"
 
 
 def _capability_sets(config: ContainerConfig) -> dict[str, list[str]]:
     """Return the five sets of capabilities(7).
 
-    Inheritable is ambient's alone: what it would add otherwise is only a way past file
-    capabilities (CVE-2022-29162).
+    Inheritable has the ambient capabilities only: others in it would bypass file capabilities
+    (CVE-2022-29162).
     """
     effective = capabilities_of(config.capabilities)
     ambient = capabilities_of(config.ambient)
@@ -211,7 +213,7 @@ def _limit(text: str) -> int:
     return _UNLIMITED if text.lower() == "unlimited" else int(text)
 
 
-def _linux(container: Container, user: User, architecture: str) -> dict[str, Any]:
+def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[str, Any]:
     config = container.config
     linux: dict[str, Any] = {
         "namespaces": _namespaces(container),
@@ -223,8 +225,8 @@ def _linux(container: Container, user: User, architecture: str) -> dict[str, Any
     only = config.readonly_paths
     only = only if only is not None else () if powerful else READ_ONLY
     optional = {
-        "uidMappings": [one.model_dump(by_alias=True) for one in config.uid_mappings or ()],
-        "gidMappings": [one.model_dump(by_alias=True) for one in config.gid_mappings or ()],
+        "uidMappings": [ids.model_dump(by_alias=True) for ids in config.uid_mappings or ()],
+        "gidMappings": [ids.model_dump(by_alias=True) for ids in config.gid_mappings or ()],
         "sysctl": dict(config.sysctl or {}),
         "devices": made_devices(config, user.uid, user.gid),
         "rootfsPropagation": config.rootfs_propagation,
@@ -238,7 +240,7 @@ def _linux(container: Container, user: User, architecture: str) -> dict[str, Any
 def _namespaces(container: Container) -> list[dict[str, str]]:
     config = container.config
     user = config.userns if config.userns not in (None, "root") else "new"
-    asked = {
+    paths = {
         "network": "new" if config.net == "none" else config.net or "host",
         "ipc": config.ipc or "host",
         "uts": config.uts or ("new" if config.hostname else "host"),
@@ -247,14 +249,14 @@ def _namespaces(container: Container) -> list[dict[str, str]]:
         "mount": "new",
     }
     return [
-        {"type": kind} | ({"path": where} if where != "new" else {})
-        for kind, where in asked.items()
-        if not shares(where, "host")
+        {"type": kind} | ({"path": path} if path != "new" else {})
+        for kind, path in paths.items()
+        if not shares(path, "host")
     ]
 
 
 def _cgroup(container: Container) -> str:
-    """Return the container's cgroup, always below the appliance's own."""
+    """Return the container's cgroup, which is always inside the appliance's own."""
     chosen = container.config.cgroups_path
     return f"/piimage/{chosen.strip('/') if chosen else f'{container.kind}/{container.folder}'}"
 
@@ -267,7 +269,7 @@ def _resources(resources: Resources | None, rules: list[dict[str, Any]]) -> dict
         )
     if "blockio" in fields:
         fields["blockIO"] = fields.pop("blockio")
-    # The file's own rules come last: of several that match, the last one counts.
+    # The file's own rules come last, because the last rule that matches counts.
     own = [{"access": "rwm"} | rule for rule in fields.get("devices", [])]
     return fields | {"devices": [*rules, *own]}
 
@@ -284,7 +286,7 @@ def _seccomp(container: Container, architecture: str) -> Mapping[str, Any] | Non
     except PiimageError as error:
         raise InputError(
             "oci.seccomp",
-            f"{chosen} is no seccomp profile: {error.message}",
+            f"{chosen} is not a seccomp profile: {error.message}",
             place=container.place,
-            hint="give the `linux.seccomp` object of the OCI runtime specification",
+            hint="write the `linux.seccomp` object of the OCI runtime specification",
         ) from error

@@ -1,6 +1,6 @@
-"""What keeps a container from starting although each of its fields is right by itself.
+"""Faults that keep a container from starting although each of its fields is valid.
 
-`check` and `build` ask here, so that what passes starts. Sources: runc 1.1,
+`check` and `build` report them, instead of the Pi. Sources: runc 1.1,
 libcontainer/configs/validate/validator.go and specconv/spec_linux.go; user_namespaces(7).
 """
 
@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.config.container import (
+    PROFILE_WORDS,
+    ContainerConfig,
+    IdMapping,
+    merge,
+    secure_defaults,
+)
 from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
@@ -31,25 +37,25 @@ _ALL_IDS: Final = 2**32 - 1
 
 @dataclass(frozen=True)
 class Fault:
-    """What would keep a container from starting; `keys` lead to what asks for it."""
+    """A fault that keeps a container from starting; `keys` lead to its cause in the entry."""
 
     code: str
     keys: tuple[str | int, ...]
-    what: str
+    message: str
     instead: str
 
     def error(self, place: str) -> InputError:
-        """Return the error, with the place of what asks for it."""
-        return InputError(self.code, self.what, place=place, hint=f"instead: {self.instead}")
+        """Return the error with `place`, where its cause is."""
+        return InputError(self.code, self.message, place=place, hint=f"instead: {self.instead}")
 
 
 def refuse_unstartable(
     files: Sequence[Path], sets: Sequence[str], environment: Mapping[str, str], appliance: Appliance
 ) -> None:
-    """Raise InputError or ErrorGroup for each container of `appliance` that would not start.
+    """Raise InputError or ErrorGroup for the containers of `appliance` that would not start.
 
-    `files`, `sets` and `environment` are what it was read from, and give the places. What an
-    image's label says is not known here, nor which users an image has.
+    `files`, `sets` and `environment` are the sources of `appliance`, for the places of the errors.
+    Labels and users of images are not known here.
     """
     document = with_paths(read_document(files, sets, environment)[0], APPLIANCE_PATHS)
     raise_all(
@@ -61,20 +67,20 @@ def refuse_unstartable(
 
 
 def _place(document: Document, path: Sequence[str | int]) -> object:
-    """Return where the file says it, or the entry itself for what a container folder says."""
+    """Return the position of `path`, or that of the entry if a container folder has the setting."""
     entry = document.find(path[:2])
-    found = document.find(path)
-    return entry.at if found is entry else found.at
+    node = document.find(path)
+    return entry.at if node is entry else node.at
 
 
 def _of_entry(entry: Entry) -> Iterator[Fault]:
-    config = merge(secure_defaults(), _folders_own(entry), entry)
+    config = merge(secure_defaults(), _folder_config(entry), entry)
     yield from faults(config)
-    if config.seccomp not in (None, "default", "unconfined"):
+    if config.seccomp not in PROFILE_WORDS:
         yield from _profile_faults(str(config.seccomp))
 
 
-def _folders_own(entry: Entry) -> ContainerConfig | None:
+def _folder_config(entry: Entry) -> ContainerConfig | None:
     folder = entry.folder
     if folder is None or not (folder / "service.yml").is_file():
         return None
@@ -85,14 +91,14 @@ def _profile_faults(file: str) -> Iterator[Fault]:
     try:
         read_profile(Path(file).read_bytes(), file)
     except OSError:
-        return  # what is not there is told where the file is read
+        return  # a missing file is reported where it is read
     except PiimageError as error:
-        yield Fault("oci.seccomp", ("seccomp",), f"it is no seccomp profile: {error.message}",
+        yield Fault("oci.seccomp", ("seccomp",), f"it is not a seccomp profile: {error.message}",
                     "the `linux.seccomp` object of the OCI runtime specification")  # fmt: skip
 
 
 def faults(config: ContainerConfig) -> Iterator[Fault]:
-    """Give what the runtime would refuse of a merged configuration."""
+    """Yield the settings of a merged configuration that the runtime would refuse."""
     yield from _hostname_faults(config)
     yield from _user_namespace_faults(config)
     yield from _sysctl_faults(config)
@@ -101,7 +107,7 @@ def faults(config: ContainerConfig) -> Iterator[Fault]:
         yield Fault(
             "oci.unsupported",
             ("cgroupsPath",),
-            f"the control group {quoted(config.cgroups_path)} is piimage's own",
+            f"the control group {quoted(config.cgroups_path)} is reserved for piimage",
             f"another name than {', '.join(sorted(_OWN_GROUPS))}",
         )
     runtime = config.runtime
@@ -109,7 +115,7 @@ def faults(config: ContainerConfig) -> Iterator[Fault]:
         yield Fault(
             "oci.unsupported",
             ("runtime", "namespace"),
-            f"containerd's namespace {runtime.namespace} is not used here",
+            f"containerd's namespace {runtime.namespace} is not supported",
             f"leave it out: every service runs in {_OWN_NAMESPACE}",
         )
 
@@ -120,8 +126,8 @@ def _hostname_faults(config: ContainerConfig) -> Iterator[Fault]:
         yield Fault(
             "oci.hostname",
             ("hostname",),
-            f"a container would name the whole Pi {config.hostname!r}",
-            "`uts: new` with `hostname:`, or name the Pi by the file's own `hostname:`",
+            f"the container would set the host name of the whole Pi to {config.hostname!r}",
+            "`uts: new` with `hostname:`, or the file's own `hostname:` for the Pi",
         )
 
 
@@ -129,57 +135,57 @@ def _user_namespace_faults(config: ContainerConfig) -> Iterator[Fault]:
     mappings = (("uidMappings", config.uid_mappings), ("gidMappings", config.gid_mappings))
     example = "[{containerID: 0, hostID: 100000, size: 65536}]"
     if not has_user_namespace(config):
-        for key, given in mappings:
-            if given:
+        for key, ranges in mappings:
+            if ranges:
                 yield Fault("oci.userns", (key,), f"{key} without a user namespace",
-                            "userns: new, or leave it out")  # fmt: skip
+                            f"userns: new, or no {key}")  # fmt: skip
         return
     if (config.userns or "new") not in ("new", "root"):
-        return  # somebody else's, with mappings of its own
-    for key, given in mappings:
-        if not given:
+        return  # an existing namespace, which has its own mappings
+    for key, ranges in mappings:
+        if not ranges:
             yield Fault("oci.userns", ("userns",), f"the user namespace has no {key}",
                         f"both uidMappings and gidMappings, such as {example}")  # fmt: skip
-        elif why := _wrong_ranges(given):
-            yield Fault("oci.userns", (key,), why, f"ranges such as {example}")
+        elif message := _invalid_ranges(ranges):
+            yield Fault("oci.userns", (key,), message, f"ranges such as {example}")
     yield from _unmapped(config)
 
 
-def _wrong_ranges(given: Sequence[Any]) -> str | None:
-    """Return what the kernel, or runc, has against these ranges of ids."""
-    if len(given) > _MOST_RANGES:
-        return f"{len(given)} ranges are more than the kernel takes"
-    if not any(one.container_id == 0 for one in given):
+def _invalid_ranges(ranges: Sequence[IdMapping]) -> str | None:
+    """Return why the kernel, or runc, would refuse these ranges of ids; None if it accepts them."""
+    if len(ranges) > _MOST_RANGES:
+        return f"{len(ranges)} ranges are more than the kernel allows ({_MOST_RANGES})"
+    if not any(mapping.container_id == 0 for mapping in ranges):
         return "the container's root (containerID 0) is not mapped"
-    for side in ("container_id", "host_id"):
-        ranges = sorted((getattr(one, side), one.size) for one in given)
-        if any(first + size > _ALL_IDS for first, size in ranges):
-            return "a range goes beyond the last id"
-        starts = [first for first, _ in ranges[1:]]
-        if any(first + size > next_ for (first, size), next_ in zip(ranges, starts, strict=False)):
+    for field in ("container_id", "host_id"):
+        spans = sorted((getattr(mapping, field), mapping.size) for mapping in ranges)
+        if any(first + size > _ALL_IDS for first, size in spans):
+            return "a range exceeds the last id"
+        starts = [first for first, _ in spans[1:]]
+        if any(first + size > next_ for (first, size), next_ in zip(spans, starts, strict=False)):
             return "two ranges overlap"
     return None
 
 
 def _unmapped(config: ContainerConfig) -> Iterator[Fault]:
-    """Give the ids that the container's program would have and that are in no range."""
-    asked = [
+    """Yield the ids of the container's process that are in no range."""
+    ids = [
         (("uid",), config.uid, config.uid_mappings),
         (("gid",), config.gid, config.gid_mappings),
-        *((("additionalGids", at), one, config.gid_mappings)
-          for at, one in enumerate(config.additional_gids or ())),
+        *((("additionalGids", number), gid, config.gid_mappings)
+          for number, gid in enumerate(config.additional_gids or ())),
     ]  # fmt: skip
     user, _, group = (config.user or "").partition(":")
-    for text, given in ((user, config.uid_mappings), (group, config.gid_mappings)):
-        asked += [(("user",), int(text), given)] if text.isdecimal() else []
-    for keys, value, given in asked:
-        if isinstance(value, int) and given and not _holds(given, value):
+    for text, ranges in ((user, config.uid_mappings), (group, config.gid_mappings)):
+        ids += [(("user",), int(text), ranges)] if text.isdecimal() else []
+    for keys, value, ranges in ids:
+        if isinstance(value, int) and ranges and not _holds(ranges, value):
             yield Fault("oci.userns", keys, f"the id {value} is not mapped",
                         "an id within uidMappings or gidMappings")  # fmt: skip
 
 
-def _holds(given: Sequence[Any], value: int) -> bool:
-    return any(one.container_id <= value < one.container_id + one.size for one in given)
+def _holds(ranges: Sequence[IdMapping], value: int) -> bool:
+    return any(m.container_id <= value < m.container_id + m.size for m in ranges)
 
 
 def _sysctl_faults(config: ContainerConfig) -> Iterator[Fault]:
@@ -189,20 +195,23 @@ def _sysctl_faults(config: ContainerConfig) -> Iterator[Fault]:
     for key in config.sysctl or {}:
         name = _dotted(key)
         if name.startswith("net."):
-            good, instead = net, "net: new beside it, or the file's own sysctl: for the whole Pi"
+            own, instead = net, "net: new with it, or the file's own sysctl:"
         elif name in _OF_IPC or name.startswith("fs.mqueue."):
-            good, instead = ipc, "ipc: new beside it, or the file's own sysctl: for the whole Pi"
+            own, instead = ipc, "ipc: new with it, or the file's own sysctl:"
         elif name == "kernel.domainname":
-            good, instead = uts, "uts: new beside it"
+            own, instead = uts, "uts: new with it"
         else:
-            good, instead = False, "the file's own sysctl:, which is for the whole Pi"
-        if not good:
+            own, instead = False, "the file's own sysctl:"
+        if not own:
             yield Fault(
-                "oci.sysctl", ("sysctl", key), f"{quoted(key)} is not the container's own", instead
+                "oci.sysctl",
+                ("sysctl", key),
+                f"{quoted(key)} would apply to the whole Pi",
+                instead,
             )
 
 
 def _dotted(key: str) -> str:
-    """Return a key that has slashes with dots, and the other way round (sysctl.d(5))."""
+    """Return `key` with dots as separators, for one with slashes as well (sysctl.d(5))."""
     first = next((char for char in key if char in "./"), ".")
     return key if first == "." else key.translate(str.maketrans("./", "/."))

@@ -11,7 +11,6 @@ from typing import Final
 
 from piimage.boards import PrefixLayout
 from piimage.card.squashfs import Compression, write_squashfs
-from piimage.compose.containers import decided
 from piimage.container.spec import Container
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
@@ -99,9 +98,9 @@ def release_of(version: Version, job: Job, note: str) -> Release:
     layout = version.board.layout
     files = slot_files(version, job, layout.slots[0] if isinstance(layout, PrefixLayout) else "")
     titles = [(layer, "" if is_agent(layer) else layer.title) for layer in version.system.layers]
-    system = {job.blob(layer, "squashfs").sha256: title for layer, title in titles}
-    containers = job.blob(version.containers, "squashfs")
-    blobs = [job.blob(layer, "squashfs") for layer in version.containers.parts]
+    system = {layer.squashfs(job).sha256: title for layer, title in titles}
+    containers = version.containers.squashfs(job)
+    blobs = [layer.squashfs(job) for layer in version.containers.parts]
     return Release(
         board=version.board.name,
         kernel=job.file(version.system.kernel, "release").read_text(),
@@ -112,7 +111,7 @@ def release_of(version: Version, job: Job, note: str) -> Release:
             if not path.startswith("layers/") and path not in _OF_VERSION
         },
         folders=_contents(version.containers.tree(job)),
-        definitions=tuple(decided(plan, job) for plan in version.containers.containers),
+        definitions=tuple(plan.container(job) for plan in version.containers.containers),
         containers=containers.sha256,
         layers={blob.sha256: blob for blob in (*blobs, containers)},
         note=note,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from piimage.build import Project, plan
-from piimage.compose.containers import ContainerPlan, decided
+from piimage.compose.containers import ContainerPlan
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
-from piimage.container.rootfs import User
+from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import ROOTS, Container, run_as
 from piimage.errors import InputError, raise_all
 from piimage.events import Note
@@ -18,7 +18,6 @@ from piimage.formats.images import Images, image
 from piimage.locking.fetching import make
 from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import Execution
 from piimage.plan.localtime import LOCAL_TIME
 from piimage.plan.slot import Version
 from piimage.steps import Job
@@ -33,7 +32,7 @@ class Workload:
     """A service: its image, its user, and the settings of its entry."""
 
     container: Container
-    user: User
+    user: ProcessUser
     image: Image
 
     @property
@@ -90,7 +89,7 @@ def split_portable(
 
 
 def _needs_system(plan: ContainerPlan) -> bool:
-    config = ContainerConfig.model_validate_json(plan.config)
+    config = plan.config
     if config.system is not None:
         return config.system
     binds = (bind for bind in config.binds or () if bind != LOCAL_TIME)
@@ -119,16 +118,15 @@ def _not_portable(plan: ContainerPlan) -> InputError:
 
 
 def _workload(plan: ContainerPlan, layout: Layout, job: Job, ids: Mapping[str, int]) -> Workload:
-    container = _without_local_time(decided(plan, job))
+    container = _without_local_time(plan.container(job))
     # The entry's values replace those of the image; engines would merge the two.
     replaced: dict[str, None] = {}
     if container.config.command is not None:
         replaced |= {"entrypoint": None, "cmd": None}
     if container.config.env is not None:
         replaced |= {"env": None}
-    execution = Execution.model_validate_json(plan.execution).model_copy(update=replaced)
-    text = execution.model_dump_json(by_alias=True, exclude_none=True)
-    service_image = image(replace(plan, execution=text), layout, job)
+    execution = plan.execution.model_copy(update=replaced)
+    service_image = image(replace(plan, execution=execution), layout, job)
     return Workload(container, run_as(container, ids), service_image)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from piimage.compose.containers import ContainerPlan
 from piimage.compose.layers import Layer, LayerTar
-from piimage.config.container import LABEL, ContainerConfig, portable, to_label, with_user
+from piimage.config.container import LABEL, portable, to_label, with_user
 from piimage.oci.archive import export_archive
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, Execution, ImageConfig, RootFileSystem
+from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
@@ -44,9 +44,8 @@ class Images:
 
     def steps(self, version: Version) -> tuple[Step, ...]:
         """Return each layer of the containers as an archive."""
-        layers = {
-            layer.key: layer for plan in version.containers.containers for layer in plan.layers
-        }
+        plans = version.containers.containers
+        layers = {layer.key: layer for plan in plans for layer in plan.layers}
         return tuple(_archive(layer) for layer in layers.values())
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
@@ -65,11 +64,11 @@ def _archive(layer: Layer) -> ImageLayerArchive:
 
 
 def image(plan: ContainerPlan, layout: Layout, job: Job) -> Image:
-    """Put the image of a container into the store; its label says how the file has it run."""
+    """Put the image of a container into the store; its label carries the container's config."""
     steps = [_archive(layer) for layer in plan.layers]
-    execution = Execution.model_validate_json(plan.execution)
-    container = with_user(ContainerConfig.model_validate_json(plan.config), execution.user)
-    labels = {**(execution.labels or {}), LABEL: to_label(portable(container))}
+    execution = plan.execution
+    own = with_user(plan.config, execution.user)
+    labels = {**(execution.labels or {}), LABEL: to_label(portable(own))}
     config = ImageConfig(
         os=ARM64.os,
         architecture=ARM64.architecture,

@@ -9,7 +9,7 @@ from pathlib import Path
 from piimage.compose.layers import Layer, LayerTar
 from piimage.container.rootfs import LayerNotes
 from piimage.durable import write_chunks
-from piimage.oci.layers import OPAQUE_XATTR, is_whiteout
+from piimage.oci.layers import OPAQUE_XATTR, is_hidden, is_whiteout
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
 from piimage.trees import Entry, Kind, Tree, folder, read_tar, tar_chunks
@@ -35,10 +35,10 @@ def _tree(version: Version, job: Job) -> Iterator[Entry]:
     yield from merged(version.system.layers, job)
     yield folder(CONTAINERS)
     yield from _moved_to(CONTAINERS, merged([version.containers], job))
-    for container in version.containers.containers:
-        place = f"{CONTAINERS}/{container.kind}/{container.folder}/rootfs"
-        yield folder(place)
-        yield from _moved_to(place, merged(container.layers, job))
+    for plan in version.containers.containers:
+        root = f"{CONTAINERS}/{plan.kind}/{plan.folder}/rootfs"
+        yield folder(root)
+        yield from _moved_to(root, merged(plan.layers, job))
 
 
 def merged(layers: Sequence[Layer], job: Job) -> Iterator[Entry]:
@@ -46,7 +46,7 @@ def merged(layers: Sequence[Layer], job: Job) -> Iterator[Entry]:
 
     A folder of several layers occurs once for each; the mode of the last one counts.
     """
-    notes = [LayerNotes.decode(job.file(layer, "notes").read_bytes()) for layer in layers]
+    notes = [layer.notes(job) for layer in layers]
     for number, layer in enumerate(layers):
         hidden = Cover(notes[number + 1 :])
         with job.file(LayerTar(layer), "tar").open("rb") as stream:
@@ -56,25 +56,19 @@ def merged(layers: Sequence[Layer], job: Job) -> Iterator[Entry]:
 
 
 class Cover:
-    """The paths that upper layers hide in a lower one."""
+    """The paths of a layer that the layers `above` it hide."""
 
-    def __init__(self, upper: Sequence[LayerNotes]) -> None:
-        self._gone = frozenset[str]().union(*(n.hidden | n.files | n.links.keys() for n in upper))
-        self._emptied = frozenset[str]().union(*(notes.opaque for notes in upper))
-        self._folders = frozenset[str]().union(*(notes.folders for notes in upper))
+    def __init__(self, above: Sequence[LayerNotes]) -> None:
+        removed = (notes.hidden | notes.files | notes.links.keys() for notes in above)
+        self._removed = frozenset[str]().union(*removed)
+        self._opaque = frozenset[str]().union(*(notes.opaque for notes in above))
+        self._folders = frozenset[str]().union(*(notes.folders for notes in above))
 
     def covers(self, entry: Entry) -> bool:
-        """Return whether `entry` is hidden."""
-        path = entry.path
-        if path in self._gone or (entry.kind is not Kind.DIRECTORY and path in self._folders):
+        """Tell whether `entry` is hidden."""
+        if entry.kind is not Kind.DIRECTORY and entry.path in self._folders:
             return True
-        return any(up in self._gone or up in self._emptied for up in _parents(path))
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
+        return is_hidden(entry.path, self._removed, self._opaque)
 
 
 def _plain(entry: Entry) -> Entry:
@@ -84,7 +78,7 @@ def _plain(entry: Entry) -> Entry:
     return replace(entry, xattrs=kept)
 
 
-def _moved_to(place: str, entries: Tree) -> Iterator[Entry]:
+def _moved_to(target: str, entries: Tree) -> Iterator[Entry]:
     for entry in entries:
-        link = f"{place}/{entry.link}" if entry.kind is Kind.HARD_LINK else entry.link
-        yield replace(entry, path=f"{place}/{entry.path}", link=link)
+        link = f"{target}/{entry.link}" if entry.kind is Kind.HARD_LINK else entry.link
+        yield replace(entry, path=f"{target}/{entry.path}", link=link)

@@ -1,4 +1,4 @@
-"""The initramfs: busybox, the script that finds the slot, and the modules that it loads."""
+"""The base of the initramfs: busybox, the script that finds the slot, and its modules."""
 
 from __future__ import annotations
 
@@ -69,35 +69,3 @@ class InitramfsBase(Step):
             "the package busybox-static does not contain busybox",
             hint="lock again with: piimage lock",
         )
-
-
-@dataclass(frozen=True)
-class Initramfs(Step):
-    """The complete initramfs: the base, and the digests of the layers of this version.
-
-    The kernel unpacks concatenated archives as one, so a changed service changes only the second
-    archive. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
-    """
-
-    base: InitramfsBase
-    system: tuple[Step, ...]
-    containers: Step
-
-    @property
-    def title(self) -> str:
-        """The name of the work."""
-        return "write the initramfs"
-
-    def make(self, job: Job) -> Mapping[str, Blob]:
-        """Append the list of layers to the base; output ``initramfs``."""
-        digests = [job.blob(layer, "squashfs").sha256 for layer in self.system]
-        system = "".join(f"{digest}\n" for digest in digests)
-        containers = f"{job.blob(self.containers, 'squashfs').sha256}\n"
-        entries = [
-            file("etc/piimage/system-layers", system.encode()),
-            file("etc/piimage/containers-layer", containers.encode()),
-        ]
-        base = job.file(self.base).read_bytes()
-        # An archive begins at a multiple of four bytes; zeros between archives are skipped.
-        initramfs = base + bytes(-len(base) % 4) + b"".join(cpio_chunks(entries))
-        return {"initramfs": job.store.add_bytes(initramfs)}

@@ -14,7 +14,7 @@ from piimage.python.target import Target
 from piimage.store import Store
 
 Open = Callable[[], AbstractContextManager[WheelFetcher]]
-Pins = tuple[LockedEnvironment, tuple[LockedWheel, ...]]
+Pinned = tuple[LockedEnvironment, tuple[LockedWheel, ...]]
 
 
 def wheel_names(lock: Lock | None) -> frozenset[str]:
@@ -31,10 +31,10 @@ def lock_wheels(
     another Python, or one of its wheels is in `moving` (``*`` is all).
     """
     errors: list[PiimageError] = []
-    pins: list[Pins] = []
+    pins: list[Pinned] = []
     for folder in folders:
         try:
-            pins.append(_pins(lock, folder, wheels, moving))
+            pins.append(_environment(lock, folder, wheels, moving))
         except PiimageError as error:
             errors.append(error)
     raise_all(errors)
@@ -46,7 +46,9 @@ def lock_wheels(
     )
 
 
-def _pins(lock: Lock, folder: ContainerFolder, wheels: Open, moving: Collection[str]) -> Pins:
+def _environment(
+    lock: Lock, folder: ContainerFolder, wheels: Open, moving: Collection[str]
+) -> Pinned:
     target = folder_target(folder, lock)
     requested = LockedEnvironment(
         folder.root,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from piimage.compose.described import deb_file
 from piimage.compose.extract import Extracted
-from piimage.compose.layers import Package as UnpackedPackage
 from piimage.config.module_folder import ModuleFolder
 from piimage.debian.deb import data_stream
 from piimage.debian.package import Package
@@ -151,9 +151,5 @@ def _kernel_files(folder: ModuleFolder, lock: Lock) -> dict[str, Source]:
 def symbols(lock: Lock, kernel: LockedKernel) -> Extracted:
     """Return the step that extracts Module.symvers: the version of each kernel symbol."""
     name = f"linux-headers-{kernel.release}"
-    packages = tuple(
-        UnpackedPackage(f"{one.name}_{one.version}", one.blob)
-        for one in lock.of_root(HEADERS)
-        if one.name == name
-    )
+    packages = tuple(deb_file(package) for package in lock.of_root(HEADERS) if package.name == name)
     return Extracted("the kernel's headers", packages, (f"usr/src/{name}/Module.symvers",))

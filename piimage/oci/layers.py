@@ -262,8 +262,8 @@ def _ancestors(path: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Below:
-    """What the layers under one show: folders, links, and the names in the root."""
+class LowerTree:
+    """The tree that the layers under one show: folders, links, and the names in the root."""
 
     folders: Mapping[str, Owner] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -271,13 +271,13 @@ class Below:
 
 
 class _Lens:
-    """The paths of one layer as they truly are on top of what lies below."""
+    """The paths of one layer, with the links of the layers under it followed."""
 
-    def __init__(self, below: Below, layer: Scan) -> None:
+    def __init__(self, lower: LowerTree, layer: Scan) -> None:
         seen = {
             path: target
-            for path, target in below.links.items()
-            if path not in layer.folders and not _hides(layer.removed, layer.opaque, path)
+            for path, target in lower.links.items()
+            if path not in layer.folders and not is_hidden(path, layer.removed, layer.opaque)
         }
         self._placement = Placement()
         self._placement.assume(seen | dict(layer.links))
@@ -297,41 +297,46 @@ class _Lens:
         return self.real(f"{path}/x").rpartition("/")[0] if path else ""
 
 
-def _hides(removed: Iterable[str], opaque: Iterable[str], path: str) -> bool:
+def is_hidden(path: str, removed: Container[str], opaque: Container[str]) -> bool:
+    """Tell whether an overlayfs layer hides `path` of the layers under it.
+
+    `removed` are the layer's whiteouts and what it has in place of files and folders, `opaque`
+    its opaque folders.
+    """
     return path in removed or any(a in removed or a in opaque for a in _ancestors(path))
 
 
-def below(layers: Iterable[Scan]) -> Below:
-    """Return what `layers`, lowest first, show together."""
-    shown = Below()
+def lower_tree(layers: Iterable[Scan]) -> LowerTree:
+    """Return the tree that `layers`, lowest first, show together."""
+    shown = LowerTree()
     for layer in layers:
         lens = _Lens(shown, layer)
         hidden = lens.removed | lens.links.keys() | lens.files
         folders = {
             path: owner
             for path, owner in shown.folders.items()
-            if not _hides(hidden, lens.opaque, path)
+            if not is_hidden(path, hidden, lens.opaque)
         }
         links = {
             path: target
             for path, target in shown.links.items()
-            if path not in lens.folders and not _hides(hidden, lens.opaque, path)
+            if path not in lens.folders and not is_hidden(path, hidden, lens.opaque)
         }
         implied = {path: folders.get(path, Owner()) for path in lens.implied}
         tops = frozenset() if "" in lens.opaque else shown.tops - lens.removed
         here = (*lens.folders, *lens.links, *lens.files, *lens.implied)
         tops |= {path.partition("/")[0] for path in here}
-        shown = Below(folders | implied | lens.folders, links | lens.links, tops)
+        shown = LowerTree(folders | implied | lens.folders, links | lens.links, tops)
     return shown
 
 
 def layer_tree(
-    runner: Runner, path: Path, layer: Scan, shown: Below, origin: str
+    runner: Runner, path: Path, layer: Scan, shown: LowerTree, origin: str
 ) -> Iterator[Entry]:
     """Give the entries of one overlayfs layer for the image layer at `path`, which was scanned.
 
-    `shown` is what the layers below show: a path through one of their links goes where the link
-    leads, a folder that this layer does not state keeps its owner and mode from there. Raises
+    `shown` is the tree of the layers under it: a path through one of its links leads to the link's
+    target, and a folder that this layer lacks keeps its owner and mode from there. Raises
     PiimageError ``oci.layer-damaged`` for a file under a file, or a hard link to nothing.
     """
     with layer_stream(runner, path, origin) as stream:
@@ -341,7 +346,7 @@ def layer_tree(
 
 
 class _Writer:
-    def __init__(self, layer: Scan, shown: Below, origin: str) -> None:
+    def __init__(self, layer: Scan, shown: LowerTree, origin: str) -> None:
         self._lens = _Lens(shown, layer)
         self._shown = shown
         self._origin = origin
@@ -397,7 +402,7 @@ class _Writer:
                 yield self._folder(folder)
 
     def _folder(self, path: str) -> Entry:
-        known = {} if _hides(self._removed, self._lens.opaque, path) else self._shown.folders
+        known = {} if is_hidden(path, self._removed, self._lens.opaque) else self._shown.folders
         owner = self._lens.folders.get(path) or known.get(path) or Owner()
         xattrs = dict(owner.xattrs)
         if path in self._opaque:
@@ -408,6 +413,6 @@ class _Writer:
         parent = path.rpartition("/")[0]
         # In a folder that is in no layer below, overlayfs would show the device itself.
         shared = parent in self._shown.folders if parent else path in self._shown.tops
-        if shared and not _hides(self._removed - {path}, self._opaque - {""}, path):
+        if shared and not is_hidden(path, self._removed - {path}, self._opaque - {""}):
             yield from self._folders(path)
             yield Entry(path, Kind.CHARACTER, 0)

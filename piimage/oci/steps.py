@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from piimage.oci.layers import Scan, below, layer_tree, scan
+from piimage.oci.layers import Scan, layer_tree, lower_tree, scan
 from piimage.steps import Job, Step
 from piimage.store import Blob
 from piimage.trees import Entry
@@ -26,8 +26,12 @@ class ScanLayer(Step):
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Read the layer to its end; raises what `piimage.oci.layers.scan` raises."""
         path = job.store.verified(self.layer)
-        noted = scan(job.runner, path, self.diff_id, self.layer.digest)
-        return {"scan": job.store.add_bytes(noted.encode())}
+        found = scan(job.runner, path, self.diff_id, self.layer.digest)
+        return {"scan": job.store.add_bytes(found.encode())}
+
+    def result(self, job: Job) -> Scan:
+        """Return the scan that `job` has made."""
+        return Scan.decode(job.file(self).read_bytes())
 
 
 def image_layer_tree(job: Job, layer: ScanLayer, lower: Sequence[ScanLayer]) -> Iterator[Entry]:
@@ -35,10 +39,6 @@ def image_layer_tree(job: Job, layer: ScanLayer, lower: Sequence[ScanLayer]) -> 
 
     For the tree of a step that has `layer` and `lower` among its fields.
     """
-    shown = below(_noted(job, one) for one in lower)
+    shown = lower_tree(step.result(job) for step in lower)
     path = job.store.path(layer.layer)
-    return layer_tree(job.runner, path, _noted(job, layer), shown, layer.layer.digest)
-
-
-def _noted(job: Job, step: ScanLayer) -> Scan:
-    return Scan.decode(job.file(step).read_bytes())
+    return layer_tree(job.runner, path, layer.result(job), shown, layer.layer.digest)

@@ -25,7 +25,7 @@ from piimage.oci.pack import PackedLayer
 from piimage.pkg.layers import ImageLayer, packed
 from piimage.pkg.locking import folder
 from piimage.pkg.source import AMD64, Source
-from piimage.plan.composed import composed
+from piimage.plan.composed import folder_parts
 from piimage.sbom.ledger import Page
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ def compose(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> P
     described = folder(source)
     assert described is not None  # noqa: S101  # an engine builds Dockerfiles
     pins = for_platform(lock, platform)
-    layers, execution, config = composed(_fitted(described, platform), pins)
-    steps = tuple(ImageLayer(layer) for layer in layers)
+    parts = folder_parts(_fitted(described, platform), pins)
+    execution = parts.execution
+    steps = tuple(ImageLayer(layer) for layer in parts.layers)
     job = make(steps, pins, inputs)
-    label = _portable(with_user(config, execution.user), inputs)
+    label = _portable(with_user(parts.defaults, execution.user), inputs)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
-        _complete(execution, config),
+        _complete(execution, parts.defaults),
         {LABEL: to_label(label)},
         pins,
         tuple(Page.decode(job.file(step, "files").read_bytes()) for step in steps),

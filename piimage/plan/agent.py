@@ -1,4 +1,4 @@
-"""The far side of `piimage deploy` in the system: Python and the agent, where SSH is asked for."""
+"""The layers of the agent, the far side of `piimage deploy`, in systems with SSH."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LIBRARY: Final = "usr/lib/piimage/agent"
 
 
 def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
-    """Give the agent's layers, which go below the system's own: of two files the system's counts.
+    """Yield the agent's layers; they belong below the system's, whose files take precedence.
 
-    The first is the very layer that services with ``base: python`` have.
+    The first layer is the one that services with ``base: python`` share.
     """
     if not wants_agent(appliance):
         return
@@ -34,5 +34,5 @@ def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
 
 
 def is_agent(layer: Layer) -> bool:
-    """Tell whether a layer of the system is the agent: tools of other versions talk to it."""
+    """Tell whether `layer` is the agent's, which may differ: tools of other versions talk to it."""
     return isinstance(layer, FilesLayer) and layer.name == _NAME

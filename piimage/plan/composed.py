@@ -1,7 +1,8 @@
-"""What a container folder is made of, whoever uses it: an appliance, or an image of its own."""
+"""The parts of a container folder, for an appliance or for an image of its own."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,18 @@ from piimage.oci.models import Execution
 if TYPE_CHECKING:
     from piimage.python.source import BuiltWheel
 
-Made = tuple[tuple[Layer, ...], Execution, ContainerConfig]
-"""Layers (lowest first), program, and defaults."""
+
+@dataclass(frozen=True)
+class ContainerParts:
+    """A container before its entry is considered: layers (lowest first), program, and defaults."""
+
+    layers: tuple[Layer, ...]
+    execution: Execution
+    defaults: ContainerConfig
 
 
-def composed(folder: ContainerFolder, lock: Lock) -> Made:
-    """Return the layers of a container folder (lowest first), its program, and its defaults."""
+def folder_parts(folder: ContainerFolder, lock: Lock) -> ContainerParts:
+    """Return the parts of a container folder, with the packages and wheels of `lock`."""
     service = folder.service
     base = None
     if service.base is not None:
@@ -38,18 +45,18 @@ def composed(folder: ContainerFolder, lock: Lock) -> Made:
         cmd=service.cmd or None,
         working_dir=service.cwd,
     )
-    return layers, execution, merge(secure_defaults(), service.container)
+    return ContainerParts(layers, execution, merge(secure_defaults(), service.container))
 
 
 def _python(folder: ContainerFolder, lock: Lock) -> Python:
     service = folder.service
     target = folder_target(folder, lock)
     pins = lock.wheels_of(folder.root) if service.wheels or service.sources else ()
-    wheels = tuple(one for one in pins if not one.is_source)
+    wheels = tuple(pin for pin in pins if not pin.is_source)
     built: tuple[BuiltWheel, ...] = ()
     if service.sources:
-        from piimage.python.source import built_wheel  # noqa: PLC0415  # seldom needed
+        from piimage.python.source import built_wheel  # noqa: PLC0415  # rarely needed
 
-        built = tuple(built_wheel(one, target, lock) for one in pins if one.is_source)
-    projects = tuple(Path(one) for one in service.python)
+        built = tuple(built_wheel(pin, target, lock) for pin in pins if pin.is_source)
+    projects = tuple(map(Path, service.python))
     return Python(target.python, target.architecture, wheels, projects, built)

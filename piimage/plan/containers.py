@@ -1,4 +1,4 @@
-"""The steps of the containers."""
+"""The steps that make the containers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from piimage.compose.containers import ContainerPlan, ContainersLayer, VolumePla
 from piimage.compose.image import image_layers
 from piimage.config.container import (
     LABEL,
+    PROFILE_WORDS,
     ContainerConfig,
     Log,
     linuxkit_defaults,
@@ -28,7 +29,7 @@ from piimage.locking.folders import entries, folder_of
 from piimage.locking.grants import gathering, label_request, require_consent, require_granted
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
-from piimage.plan.composed import Made, composed
+from piimage.plan.composed import ContainerParts, folder_parts
 from piimage.plan.localtime import with_local_time
 
 if TYPE_CHECKING:
@@ -38,153 +39,169 @@ if TYPE_CHECKING:
 def plan_containers(
     appliance: Appliance, lock: Lock, images: Mapping[str, Image]
 ) -> ContainersLayer:
-    """Return the containers layer; `images` are by reference, or by folder."""
+    """Return the containers layer; `images` are by reference, or by folder with a Dockerfile.
+
+    Raises the errors of all entries together.
+    """
     filled = {volume.name: _volume(volume, images) for volume in appliance.volumes if volume.image}
     folders = {volume.name: f"{_VOLUMES}/{volume.name}" for volume in appliance.volumes}
-    folders |= {name: f"{ROOTS}/volumes/{one.folder}" for name, one in filled.items()}
-    places = _Places(folders, appliance.data.mount.rstrip("/"))
+    folders |= {name: f"{ROOTS}/volumes/{volume.folder}" for name, volume in filled.items()}
+    sources = _BindSources(folders, appliance.data.mount.rstrip("/"))
     ids = container_ids([entry.name for entry in entries(appliance)])
     sections: tuple[tuple[ContainerKind, Sequence[Entry]], ...] = (
         ("onboot", appliance.onboot),
         ("onshutdown", appliance.onshutdown),
         ("services", appliance.services),
     )
-    labels = _Labels(appliance, lock, images)
+    labeled = _Images(appliance, lock, images)
     plans = []
     errors: list[PiimageError] = []
     for kind, section in sections:
         for number, entry in enumerate(section):
             with gathering(errors):
-                plans.append(_plan(entry, kind, number, lock, labels, places, appliance.log))
+                parts = _parts(entry, kind, lock, labeled)
+                config = _config(entry, kind, parts.defaults, sources, appliance.log)
+                plans.append(_plan(entry, kind, number, parts, config))
     raise_all(errors)
     return ContainersLayer(tuple(plans), ids, tuple(filled.values()))
 
 
 def _volume(volume: Volume, images: Mapping[str, Image]) -> VolumePlan:
-    assert volume.image is not None  # noqa: S101  # asked for those that have one
+    assert volume.image is not None  # noqa: S101  # called for volumes with an image
     layers = image_layers(images[volume.image])
     content = hashlib.sha256("".join(layer.key for layer in layers).encode()).hexdigest()
     kind = "ro" if volume.readonly else "rw"
     return VolumePlan(f"{volume.name}-{kind}-{content[:12]}", layers, volume.readonly)
 
 
-def _plan(
+def _parts(entry: Entry, kind: ContainerKind, lock: Lock, images: _Images) -> ContainerParts:
+    folder = folder_of(entry)
+    return folder_parts(folder, lock) if folder else images.parts(entry, kind)
+
+
+def _config(
     entry: Entry,
     kind: ContainerKind,
-    number: int,
-    lock: Lock,
-    labels: _Labels,
-    places: _Places,
+    defaults: ContainerConfig,
+    sources: _BindSources,
     logging: Logging,
+) -> ContainerConfig:
+    config = with_local_time(_with_real_binds(merge(defaults, entry), sources))
+    return _with_ring(config, logging) if kind == "services" else config
+
+
+def _plan(
+    entry: Entry, kind: ContainerKind, number: int, parts: ContainerParts, config: ContainerConfig
 ) -> ContainerPlan:
-    folder = folder_of(entry)
-    layers, execution, below = composed(folder, lock) if folder else labels.pulled(entry, kind)
-    config = with_local_time(_with_places(merge(below, entry), places))
-    if kind == "services":
-        config = _with_ring(config, logging)
     return ContainerPlan(
         name=entry.name,
         kind=kind,
         folder=folder_name(kind, number, entry.name),
-        config=config.model_dump_json(by_alias=True, exclude_none=True),
-        execution=execution.model_dump_json(by_alias=True, exclude_none=True),
-        layers=layers,
+        config=config,
+        execution=parts.execution,
+        layers=parts.layers,
         place=f"{kind}.{entry.name}",
         profile=_profile(config),
     )
 
 
 @dataclass(frozen=True)
-class _Labels:
-    """Images, and whether what their labels ask for was granted."""
+class _Images:
+    """Images, whose labels may request only what was granted."""
 
     appliance: Appliance
     lock: Lock
     images: Mapping[str, Image]
 
-    def pulled(self, entry: Entry, kind: str) -> Made:
-        """Return what an entry by `image:`, or by a Dockerfile, is made of.
+    def parts(self, entry: Entry, kind: str) -> ContainerParts:
+        """Return the parts of an entry with `image:`, or with a Dockerfile.
 
-        The image's label gives the defaults. Raises what `require_granted` does.
+        The image's label gives the defaults. Raises what `require_granted` and `require_consent`
+        raise.
         """
         name = entry.image or entry.build
-        assert name is not None  # noqa: S101  # an entry that is not composed has an image
+        assert name is not None  # noqa: S101  # an entry without a container folder has an image
         image = self.images[name]
         execution = image.config.execution
-        one = label_request(entry, f"{kind}.{entry.name}", execution, name)
-        if one.label is None:
-            return image_layers(image), execution, secure_defaults()
+        request = label_request(entry, f"{kind}.{entry.name}", execution, name)
+        if request.label is None:
+            return ContainerParts(image_layers(image), execution, secure_defaults())
         if entry.image is not None:
-            require_granted(one, self.appliance.trust, self._pins.get(name))
+            require_granted(request, self.appliance.trust, self._pins.get(name))
         else:
-            for base in self._speakers(Path(name), execution):
-                require_consent(one, self.appliance.trust, base)
-        below = merge(linuxkit_defaults(), one.label)
-        return image_layers(image), execution, _with_net_settings(below, entry)
+            for base in self._label_bases(Path(name), execution):
+                require_consent(request, self.appliance.trust, base)
+        defaults = _with_net_settings(merge(linuxkit_defaults(), request.label), entry)
+        return ContainerParts(image_layers(image), execution, defaults)
 
     @property
     def _pins(self) -> Mapping[str, LockedImage]:
-        return {one.reference: one for one in self.lock.images}
+        return {pin.reference: pin for pin in self.lock.images}
 
-    def _speakers(self, folder: Path, execution: Execution) -> Sequence[LockedImage]:
-        """Return the pins of the images whose word the label of a built image may be.
+    def _label_bases(self, folder: Path, execution: Execution) -> Sequence[LockedImage]:
+        """Return the pins of the base images from which the label of a built image may come.
 
-        They are images that the Dockerfile of `folder` names: those that have this very label, or
-        all of them where neither they nor the Dockerfile say it (ONBUILD of one did). None if the
-        Dockerfile says it itself: that is the folder's word, as a service.yml's is.
+        These are the images in the Dockerfile of `folder` that have the same label. If neither
+        they nor the Dockerfile have it, these are all its images: ONBUILD of one of them set the
+        label. There are none if the Dockerfile itself sets it: like a service.yml, it is the
+        user's own.
         """
-        named = [self._pins[one] for one in base_images(folder)]
-        said = _text_of(execution)
-        same = [p for p in named if _text_of(self.images[p.reference].config.execution) == said]
-        return same or ([] if sets_label(folder) else named)
+        bases = [self._pins[reference] for reference in base_images(folder)]
+        label = _label_text(execution)
+        same = [b for b in bases if _label_text(self.images[b.reference].config.execution) == label]
+        return same or ([] if sets_label(folder) else bases)
 
 
-def _text_of(execution: Execution) -> str | None:
+def _label_text(execution: Execution) -> str | None:
     return (execution.labels or {}).get(LABEL)
 
 
-def _with_net_settings(below: ContainerConfig, entry: Entry) -> ContainerConfig:
-    """Return `below` with /proc/sys/net writable, but for its core, for who may set up the network.
+def _with_net_settings(defaults: ContainerConfig, entry: Entry) -> ContainerConfig:
+    """Return `defaults` with a writable /proc/sys/net if the container has CAP_NET_ADMIN.
 
-    LinuxKit leaves all of /proc writable; its dhcpcd, for one, gives an interface up otherwise. In
-    net/core lies what hardens the kernel's BPF compiler, which concerns more than the network.
+    LinuxKit leaves all of /proc writable, and its dhcpcd gives an interface up if it cannot write
+    there. net/core stays read-only: it hardens the kernel's BPF compiler, which concerns more than
+    the network.
     """
-    said = merge(below, entry)
-    if said.readonly_paths is not None or "CAP_NET_ADMIN" not in (said.capabilities or ()):
-        return below
-    if "CAP_SYS_ADMIN" in (said.capabilities or ()):
-        return below
-    return below.model_copy(update={"readonly_paths": _READ_ONLY_BUT_NET})
+    config = merge(defaults, entry)
+    capabilities = config.capabilities or ()
+    if config.readonly_paths is not None or "CAP_NET_ADMIN" not in capabilities:
+        return defaults
+    if "CAP_SYS_ADMIN" in capabilities:
+        return defaults
+    return defaults.model_copy(update={"readonly_paths": _READ_ONLY_BUT_NET})
 
 
 @dataclass(frozen=True)
-class _Places:
-    """What a bind's source may stand for: a volume, or something below `data` (``data.mount``)."""
+class _BindSources:
+    """The folders on the Pi for sources of binds: volumes by name, and paths in `data`.
+
+    `data` is the file's ``data.mount``.
+    """
 
     volumes: Mapping[str, str]
     data: str
 
     def real(self, bind: str) -> str:
-        """Return `bind` with the folder that its source stands for."""
-        source, colon, where = bind.partition(":")
+        """Return `bind` with its source as a path on the Pi."""
+        source, colon, rest = bind.partition(":")
         if source in self.volumes:
-            return f"{self.volumes[source]}{colon}{where}"
-        rest = bind.removeprefix(self.data)
-        # Bound from /data itself: its folders are made before the start.
-        return f"/data{rest}" if rest != bind and rest.startswith(("/", ":")) else bind
+            return f"{self.volumes[source]}{colon}{rest}"
+        inside = bind.removeprefix(self.data)
+        # The source becomes /data itself, where the runner creates folders before the start.
+        return f"/data{inside}" if inside != bind and inside.startswith(("/", ":")) else bind
 
 
-def _with_places(config: ContainerConfig, places: _Places) -> ContainerConfig:
-    """Return `config` with the sources of its binds as they are on the Pi."""
+def _with_real_binds(config: ContainerConfig, sources: _BindSources) -> ContainerConfig:
     if not config.binds:
         return config
-    return config.model_copy(update={"binds": tuple(map(places.real, config.binds))})
+    return config.model_copy(update={"binds": tuple(map(sources.real, config.binds))})
 
 
 def _with_ring(config: ContainerConfig, logging: Logging) -> ContainerConfig:
-    """Return `config` with the file's ring of output, as far as the service has none of its own."""
-    said = config.log.model_dump(include=config.log.model_fields_set) if config.log else {}
-    ring = Log.model_validate({"size": logging.size, "count": logging.count} | said)
+    """Return `config` with the file's `log:` for those settings that the service leaves out."""
+    own = config.log.model_dump(include=config.log.model_fields_set) if config.log else {}
+    ring = Log.model_validate({"size": logging.size, "count": logging.count} | own)
     return config if ring == Log() else config.model_copy(update={"log": ring})
 
 
@@ -197,6 +214,6 @@ _READ_ONLY_BUT_NET = (
 
 
 def _profile(config: ContainerConfig) -> bytes | None:
-    if config.seccomp in (None, "default", "unconfined"):
+    if config.seccomp in PROFILE_WORDS:
         return None
     return Path(str(config.seccomp)).read_bytes()

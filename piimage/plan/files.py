@@ -1,4 +1,4 @@
-"""What `files:` lays over the system: LinuxKit's meanings of one path said twice, owners, folders.
+"""The files, folders and links of `files:`, with LinuxKit's rules for repeated paths and owners.
 
 Source: LinuxKit's src/cmd/linuxkit/moby/build.go, `filesystem`; decision 121.
 """
@@ -20,9 +20,9 @@ from piimage.errors import InputError
 from piimage.locking.folders import entries
 
 if TYPE_CHECKING:
-    from piimage.config.models import File as Described
+    from piimage.config.models import File as FileEntry
 
-# Folders of the system, which a file below them leaves as they are; all others have 0755.
+# Folders of the system keep their mode when a file is laid into them; those not listed have 0755.
 _MODES: Final = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 _SYSTEM: Final = frozenset(
     {"bin", "boot", "containers", "data", "dev", "etc", "home", "lib", "media", "mnt", "opt",
@@ -33,8 +33,8 @@ _SYSTEM: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class Stated:
-    """The files, folders and links of the `files:` section, each path once."""
+class Overlay:
+    """What `files:` lays over the system: files, folders and links, each path once."""
 
     files: tuple[File, ...]
     folders: tuple[Folder, ...]
@@ -42,57 +42,57 @@ class Stated:
 
     @property
     def paths(self) -> frozenset[str]:
-        """Where something else than a folder lies."""
-        return frozenset({*(one.path for one in self.files), *self.links})
+        """The paths of files and links."""
+        return frozenset({*(file.path for file in self.files), *self.links})
 
 
-def stated(appliance: Appliance, own: Iterable[File]) -> Stated:
-    """Return what `files:` says, over the system's `own` files.
+def overlay_of(appliance: Appliance, own: Iterable[File]) -> Overlay:
+    """Return what `files:` lays over the system's `own` files.
 
-    The later entry of one path counts. A folder that only leads to a file gets the owner of the
-    first file below it, and its mode with leave to search where there is leave to do anything;
-    folders of the system stay as they are.
+    If a path is repeated, the last entry counts. A parent folder without an entry gets the owner of
+    the first file in it, and the file's mode plus search permission for everyone with any
+    permission; folders of the system stay as they are.
 
     Raises InputError ``plan.unknown-owner``.
     """
     ids = container_ids([entry.name for entry in entries(appliance)])
-    said = {normal_path(one.path): one for one in appliance.files if _is_there(one)}
+    described = {normal_path(item.path): item for item in appliance.files if _exists(item)}
     files: list[File] = []
     folders: dict[str, Folder] = {}
     links: dict[str, str] = {}
-    for path, one in said.items():
-        owner = _id(one.uid, ids), _id(one.gid, ids)
-        if one.directory:
-            folders[path] = Folder(path, one.permissions, *owner)
-        elif one.symlink:
-            links[path] = one.symlink
+    for path, item in described.items():
+        owner = _id(item.uid, ids), _id(item.gid, ids)
+        if item.directory:
+            folders[path] = Folder(path, item.permissions, *owner)
+        elif item.symlink:
+            links[path] = item.symlink
         else:
-            files.append(File(path, _content(one, appliance), one.permissions, *owner))
+            files.append(File(path, _content(item, appliance), item.permissions, *owner))
     known = {*_SYSTEM, *(folder for file in own for folder in leading(file.path))}
-    for path, one in said.items():
-        lead = Folder("", _searchable(one.permissions), _id(one.uid, ids), _id(one.gid, ids))
+    for path, item in described.items():
+        parent = Folder("", _searchable(item.permissions), _id(item.uid, ids), _id(item.gid, ids))
         for folder in leading(path):
-            if folder not in said and folder not in known:
-                folders.setdefault(folder, replace(lead, path=folder))
+            if folder not in described and folder not in known:
+                folders.setdefault(folder, replace(parent, path=folder))
             elif folder in _MODES:
                 folders.setdefault(folder, Folder(folder, _MODES[folder]))
-    return Stated(tuple(files), tuple(folders[path] for path in sorted(folders)), links)
+    return Overlay(tuple(files), tuple(folders[path] for path in sorted(folders)), links)
 
 
-def _is_there(one: Described) -> bool:
-    return not (one.source and one.optional) or Path(one.source).is_file()
+def _exists(item: FileEntry) -> bool:
+    return not (item.source and item.optional) or Path(item.source).is_file()
 
 
-def _content(one: Described, appliance: Appliance) -> bytes:
-    if one.contents is not None:
-        return one.contents.encode()
-    if one.source is not None:
-        return Path(one.source).read_bytes()
-    return _described(appliance, one.metadata or "json").encode()
+def _content(item: FileEntry, appliance: Appliance) -> bytes:
+    if item.contents is not None:
+        return item.contents.encode()
+    if item.source is not None:
+        return Path(item.source).read_bytes()
+    return _metadata(appliance, item.metadata or "json").encode()
 
 
-def _described(appliance: Appliance, form: str) -> str:
-    """Return the file's configuration, as LinuxKit's `metadata:` wants it: yaml or json."""
+def _metadata(appliance: Appliance, form: str) -> str:
+    """Return the configuration for LinuxKit's `metadata:`, in the form yaml or json."""
     if form == "json":
         return appliance.model_dump_json(by_alias=True, exclude_defaults=True)
     data = appliance.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -100,10 +100,10 @@ def _described(appliance: Appliance, form: str) -> str:
 
 
 def _searchable(mode: int) -> int:
-    """Return `mode` for a folder: who may do anything with it may search it as well."""
-    for who in (0o700, 0o070, 0o007):
-        if mode & who:
-            mode |= who & 0o111
+    """Return `mode` plus search permission for owner, group or others with any permission."""
+    for mask in (0o700, 0o070, 0o007):
+        if mode & mask:
+            mode |= mask & 0o111
     return mode
 
 
@@ -122,6 +122,6 @@ def _id(value: int | str, ids: Mapping[str, int]) -> int:
     return ids[value]
 
 
-def without(own: Sequence[File], over: Stated) -> list[File]:
-    """Return those of the system's `own` files that nothing of `over` takes the place of."""
-    return [one for one in own if one.path not in over.paths]
+def without(own: Sequence[File], overlay: Overlay) -> list[File]:
+    """Return the system's `own` files that `overlay` does not replace."""
+    return [file for file in own if file.path not in overlay.paths]

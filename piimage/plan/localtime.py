@@ -1,22 +1,22 @@
-"""Containers know what time it is where the Pi stands."""
+"""The time zone of the appliance in its containers."""
 
 from __future__ import annotations
 
 from piimage.config.container import ContainerConfig
 
-_PLACE = "/etc/localtime"
-LOCAL_TIME = f"/run/piimage/localtime.tzif:{_PLACE}:ro,bind"
+_PATH = "/etc/localtime"
+LOCAL_TIME = f"/run/piimage/localtime.tzif:{_PATH}:ro,bind"
 
 
 def with_local_time(config: ContainerConfig) -> ContainerConfig:
-    """Return `config` with the appliance's time zone mounted where C libraries look for it.
+    """Return `config` with the appliance's time zone mounted at /etc/localtime.
 
-    A container that sets TZ, or brings its own /etc, keeps what it has.
+    A container that sets TZ, or mounts its own /etc, is left as it is.
     """
     if any(variable.startswith("TZ=") for variable in config.env or ()):
         return config
-    taken = [bind.split(":")[1] for bind in config.binds or () if ":" in bind]
-    taken += [mount.destination or "" for mount in config.mounts or ()]
-    if {place.rstrip("/") or "/" for place in taken} & {_PLACE, "/etc", "/"}:
+    destinations = [bind.split(":")[1] for bind in config.binds or () if ":" in bind]
+    destinations += [mount.destination or "" for mount in config.mounts or ()]
+    if {path.rstrip("/") or "/" for path in destinations} & {_PATH, "/etc", "/"}:
         return config
     return config.model_copy(update={"binds": (*(config.binds or ()), LOCAL_TIME)})

@@ -1,4 +1,4 @@
-"""The modules of the kernel and those built out of tree: which, in which order, with what set."""
+"""The step of the kernel modules: which are loaded, in which order, and with which parameters."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from piimage.steps import Step
 
 @dataclass(frozen=True)
 class _Named:
-    """A module of the file: its name, and the parameters that are set."""
+    """A module of the file, with its parameters."""
 
     name: str
     params: Mapping[str, str]
 
 
 def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: Lock) -> ModuleTree:
-    """Return the step that lays out the modules; those built out of tree are made before it."""
+    """Return the step that lays out the modules, those built out of tree included."""
     wifi = board.wifi.modules if board.wifi and wants_wifi(appliance) else ()
     folders = module_folders(appliance)
     named = tuple(_named(appliance, folders))
@@ -38,7 +38,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},
-        # A kernel of the file's own need not have what boots from other disks.
+        # The file's own kernel may lack the modules for booting from other disks.
         board.modules.other_disks if appliance.kernel.image is None else (),
     )
 
@@ -50,7 +50,7 @@ def _named(appliance: Appliance, folders: tuple[ModuleFolder, ...]) -> Iterator[
             folder = next(built).module
             yield _Named(folder.name, module.params)
             continue
-        assert module.name is not None  # noqa: S101  # the model has one of the two
+        assert module.name is not None  # noqa: S101  # the model requires name or build
         yield _Named(module.name, module.params)
 
 

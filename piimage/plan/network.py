@@ -1,4 +1,4 @@
-"""How the appliance reaches the network: what of it is settled when the image is built."""
+"""The network configuration that is fixed when the image is built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from piimage.boards import Board
-from piimage.compose.described import package
+from piimage.compose.described import deb_file
 from piimage.compose.layers import Layer, PackagesLayer
 from piimage.compose.rules import File, Rules
 from piimage.compose.secret import SecretLayer
@@ -19,8 +19,8 @@ from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.wifi import WANTED, network, secret_in
 
-# Debian's kernel loads the radio rules that Debian or the kernel's own people signed; an
-# alternative chooses. These are Debian's.
+# The kernel loads the regulatory database that Debian signed, or the one that its own developers
+# signed; an alternative of Debian's chooses. This is the one that Debian signed.
 _RULES_KEEP = ("usr/lib/firmware/regulatory.db-debian", "usr/lib/firmware/regulatory.db.p7s-debian")
 _RULES_LINKS = {
     "usr/lib/firmware/regulatory.db": "regulatory.db-debian",
@@ -29,14 +29,14 @@ _RULES_LINKS = {
 
 
 def wifi_layers(appliance: Appliance, board: Board, lock: Lock) -> Iterator[Layer]:
-    """Give the layer of the radio's firmware, and the one that holds the network's key."""
+    """Yield the layer of the radio's firmware, and the layer with the network's passphrase."""
     if board.wifi is None or not wants_wifi(appliance):
         return
-    packages = tuple(package(one) for one in lock.of_root("wifi"))
+    packages = tuple(map(deb_file, lock.of_root("wifi")))
     keep = (*radio_globs(board), *_RULES_KEEP, *_COPYRIGHTS)
     rules = Rules(drop=("**",), keep=keep, links=_RULES_LINKS)
     yield PackagesLayer("WiFi", packages, rules, radio_needs(board))
-    assert appliance.network is not None  # noqa: S101  # it asks for WiFi
+    assert appliance.network is not None  # noqa: S101  # it requests WiFi
     text = wifi_configuration(appliance.network).encode()
     yield SecretLayer(
         "the WiFi network", Rules(files=(File("etc/piimage/wifi.conf", text, 0o600),))
@@ -46,15 +46,16 @@ def wifi_layers(appliance: Appliance, board: Board, lock: Lock) -> Iterator[Laye
 _COPYRIGHTS = ("usr/share/doc/*/copyright",)
 
 
-def wifi_configuration(said: Network) -> str:
+def wifi_configuration(settings: Network) -> str:
     """Return etc/piimage/wifi.conf: the country, and the network if the file names one.
 
-    Raises InputError ``plan.bad-passphrase`` when the passphrase's file holds none.
+    Raises InputError ``plan.bad-passphrase`` if the passphrase's file has no valid passphrase.
     """
-    country = f"country={said.country}\n" if said.country else ""
-    if said.wifi is None or said.wifi.ssid is None:
+    country = f"country={settings.country}\n" if settings.country else ""
+    wifi = settings.wifi
+    if wifi is None or wifi.ssid is None:
         return country
-    return country + network(said.wifi.ssid, _secret(said.wifi), hidden=said.wifi.hidden)
+    return country + network(wifi.ssid, _secret(wifi), hidden=wifi.hidden)
 
 
 def _secret(wifi: Wifi) -> str | None:
@@ -64,22 +65,22 @@ def _secret(wifi: Wifi) -> str | None:
     if secret is None:
         raise InputError(
             "plan.bad-passphrase",
-            "the first line of the file is no passphrase",
+            "the first line of the file is not a WiFi passphrase",
             place=wifi.psk_file,
-            hint=f"write {WANTED}; for an open network leave psk_file out",
+            hint=f"write {WANTED}; for an open network, leave psk_file out",
         )
     return secret
 
 
 def network_files(appliance: Appliance) -> Iterator[File]:
-    """Give etc/piimage/network where the file says which wired interface, or its address."""
+    """Yield etc/piimage/network if the file has settings of the wired network."""
     ethernet = _ethernet(appliance)
     if ethernet is not None and ethernet.model_fields_set:
         yield File("etc/piimage/network", _wired(ethernet).encode())
 
 
 def vlan_modules(appliance: Appliance) -> tuple[str, ...]:
-    """Return the kernel modules that the file's wired network needs besides the board's."""
+    """Return the kernel modules that the wired network needs in addition to the board's."""
     ethernet = _ethernet(appliance)
     return ("8021q",) if ethernet is not None and ethernet.vlan is not None else ()
 

@@ -1,11 +1,11 @@
-"""The files of a slot and the partitions of the card, once everything is made."""
+"""The files of a slot and the partitions of the card, from the steps that are made."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from piimage.boards import Board, PrefixLayout, SelectorLayout
@@ -34,10 +34,10 @@ Content = bytes | Blob
 
 @dataclass(frozen=True)
 class Version:
-    """One complete version of an appliance: what a slot holds."""
+    """One complete version of an appliance, as one slot holds it."""
 
     name: str
-    """What the file is called: its versions share it."""
+    """The name of the YAML file, which all its versions share."""
     appliance: Appliance
     board: Board
     system: System
@@ -45,36 +45,35 @@ class Version:
 
     @property
     def disk_id(self) -> int:
-        """The id of its card, in the MBR and on the command line; all versions have the same."""
+        """The card's id in the MBR and on the kernel command line, the same for all versions."""
         return ids.number(f"{self.board.name} {self.name}", "disk")
 
     @property
     def file_mode(self) -> int:
-        """The mode of whatever is made of it: its owner's alone where it holds secrets."""
+        """The mode of the files that are written: for the owner only if the version has secrets."""
         private = self.appliance.ssh.host_key is not None or has_secrets(self.layers)
         return PRIVATE if private else PUBLIC
 
     @property
     def initramfs(self) -> Step:
-        """The initramfs that names this version's layers."""
+        """The initramfs with the digests of this version's layers."""
         return self.system.initramfs(self.containers)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer once: the system's, the containers', and the one that lists those."""
-        found = [*self.system.layers]
-        found += [*self.containers.parts, self.containers]
-        return tuple({layer.key: layer for layer in found}.values())
+        """Each layer once: the system's, the containers', and the containers layer."""
+        layers = (*self.system.layers, *self.containers.parts, self.containers)
+        return tuple({layer.key: layer for layer in layers}.values())
 
     def steps(self) -> tuple[Step, ...]:
-        """Return what has to be made."""
+        """Return the steps that make this version."""
         system = self.system
         extra = [step for step in (system.firmware,) if step is not None]
         return (system.kernel, system.overlays, self.initramfs, *self.layers, *extra)
 
 
 def boot_of(appliance: Appliance) -> writer.Boot:
-    """Return what the file adds to the board's boot."""
+    """Return the additions of the YAML file to the board's boot files."""
     boot = appliance.boot
     kernel = tuple((appliance.kernel.cmdline or "").split())
     config = tuple((key, value) for key, values in boot.config.items() for value in values)
@@ -83,7 +82,7 @@ def boot_of(appliance: Appliance) -> writer.Boot:
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
-    """Return the files of one slot, by path within it; `prefix` is its folder where it has one."""
+    """Return the files of one slot by path; `prefix` is its folder on the card, if it has one."""
     board, system, boot = version.board, version.system, boot_of(version.appliance)
     files: dict[str, Content] = {
         writer.KERNEL: job.blob(system.kernel, "image"),
@@ -94,10 +93,10 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files |= {name: job.blob(system.kernel, name) for name in board.trees}
     overlays = job.made[system.overlays.key]
     files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
-    # The firmware uses a prefix's overlays only where it finds this file.
+    # The firmware uses the overlays of a prefix only if this file exists there.
     files["overlays/README"] = _README
     for layer in version.layers:
-        files[_layer_path(layer, job)] = job.blob(layer, "squashfs")
+        files[layer_path(layer, job)] = layer.squashfs(job)
     files[MANIFEST] = _manifest(version, job, files)
     return files
 
@@ -105,20 +104,21 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
 def withheld(version: Version, job: Job) -> frozenset[str]:
     """Return the files of a slot from whose digests a secret could be guessed.
 
-    That is the layer of each secret, and what has that layer's digest in it.
+    These are the layers with secrets, and the files that contain such a layer's digest.
     """
     secret = [layer for layer in version.layers if isinstance(layer, SecretLayer)]
     if not secret:
         return frozenset()
-    return frozenset({writer.INITRAMFS, MANIFEST, *(_layer_path(one, job) for one in secret)})
+    return frozenset({writer.INITRAMFS, MANIFEST, *(layer_path(layer, job) for layer in secret)})
 
 
-def _layer_path(layer: Layer, job: Job) -> str:
-    return f"layers/{job.blob(layer, 'squashfs').sha256}.squashfs"
+def layer_path(layer: Layer, job: Job) -> str:
+    """Return the path of a layer within the slot."""
+    return f"layers/{layer.squashfs(job).sha256}.squashfs"
 
 
 def firmware_files(version: Version, job: Job) -> dict[str, Content]:
-    """Return the boot firmware's files by name."""
+    """Return the files of the boot firmware by name."""
     if version.system.firmware is None:
         return {}
     outputs = job.made[version.system.firmware.key]
@@ -126,16 +126,16 @@ def firmware_files(version: Version, job: Job) -> dict[str, Content]:
 
 
 def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes:
-    """Return appliance.json: which layers the version consists of, and the digest of each file."""
+    """Return appliance.json: the layers of the version, and the digest of each file."""
     document = {
         "version": 1,
         "board": version.board.name,
         "kernel": job.file(version.system.kernel, "release").read_text(),
-        "system": [job.blob(layer, "squashfs").sha256 for layer in version.system.layers],
-        "containers": job.blob(version.containers, "squashfs").sha256,
+        "system": [layer.squashfs(job).sha256 for layer in version.system.layers],
+        "containers": version.containers.squashfs(job).sha256,
         "services": {
-            f"{one.kind}/{one.folder}": [job.blob(la, "squashfs").sha256 for la in one.layers]
-            for one in version.containers.containers
+            f"{plan.kind}/{plan.folder}": [layer.squashfs(job).sha256 for layer in plan.layers]
+            for plan in version.containers.containers
         },
         "provision": {
             "wifi": wants_wifi(version.appliance),
@@ -147,9 +147,9 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
 
 
 def _settings(version: Version) -> set[str]:
-    """Return the settings of a card that some container asks for."""
-    configs = (json.loads(one.config) for one in version.containers.containers)
-    return {name for config in configs for name in config.get("settings", ())}
+    """Return the names of the card's settings that a container uses."""
+    configs = (plan.config for plan in version.containers.containers)
+    return {name for config in configs for name in config.settings or ()}
 
 
 def digest(content: Content) -> str:
@@ -161,72 +161,80 @@ def digest(content: Content) -> str:
 
 def card_plan(version: Version, job: Job) -> CardPlan:
     """Return the partitions of the card with the version in slot A."""
-    fats = _described(version, job)
-    identity = _identity(fats)
-    volumes: list[Volume] = [
-        FatVolume(
-            name,
-            label,
-            ids.number(identity, name),
-            size,
-            {path: _source(content, job) for path, content in files.items()},
-            bits,
-        )
-        for name, label, size, files, bits in fats
-    ]
+    partitions = _fat_partitions(version, job)
+    identity = _identity(partitions)
+    volumes: list[Volume] = [partition.volume(identity, job) for partition in partitions]
     return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
 
 
 def published_identity(version: Version, job: Job) -> str:
-    """Return what is equal for equal cards, but for their secrets, which cannot be guessed by it.
+    """Return a digest that is equal for cards that differ in their secrets only.
 
     Without secrets it is the identity of the card's plan.
     """
     hidden = withheld(version, job)
     return _identity(
-        (name, label, size, {p: c for p, c in files.items() if not _is_one(p, hidden)}, bits)
-        for name, label, size, files, bits in _described(version, job)
+        replace(partition, files=_published(partition.files, hidden))
+        for partition in _fat_partitions(version, job)
     )
 
 
-def _is_one(path: str, hidden: frozenset[str]) -> bool:
-    """Say whether `path` is one of `hidden`, below whatever prefix."""
-    return any(path == one or path.endswith(f"/{one}") for one in hidden)
+def _published(files: Mapping[str, Content], hidden: frozenset[str]) -> Mapping[str, Content]:
+    """Return the `files` that are not `hidden`; a path of `files` may begin with a prefix."""
+    ends = tuple(f"/{path}" for path in hidden)
+    return {path: content for path, content in files.items() if not f"/{path}".endswith(ends)}
 
 
-Described = tuple[str, str, int, Mapping[str, Content], int]
+@dataclass(frozen=True)
+class _FatPartition:
+    """A FAT partition without its serial number, which depends on the content of all of them."""
+
+    name: str
+    label: str
+    size: int
+    files: Mapping[str, Content]
+    bits: int = 32
+
+    def volume(self, identity: str, job: Job) -> FatVolume:
+        """Return the partition of the card `identity`."""
+        files = {path: _source(content, job) for path, content in self.files.items()}
+        serial = ids.number(identity, self.name)
+        return FatVolume(self.name, self.label, serial, self.size, files, self.bits)
 
 
-def _described(version: Version, job: Job) -> list[Described]:
+def _fat_partitions(version: Version, job: Job) -> list[_FatPartition]:
     layout = version.board.layout
     if isinstance(layout, SelectorLayout):
-        return _selector_volumes(version, job, layout)
-    return _prefix_volumes(version, job, layout)
+        return _selector_partitions(version, job, layout)
+    return _prefix_partitions(version, job, layout)
 
 
-def _selector_volumes(version: Version, job: Job, layout: SelectorLayout) -> list[Described]:
+def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> list[_FatPartition]:
     boot = boot_of(version.appliance)
-    selector = {n: t.encode() for n, t in writer.root_files(version.board, boot).items()}
+    selector = {
+        name: text.encode() for name, text in writer.root_files(version.board, boot).items()
+    }
     slot = {**firmware_files(version, job), **slot_files(version, job)}
     size = version.appliance.slots.size or layout.slot_mib * _MIB
     return [
-        ("selector", "SELECTOR", layout.selector_mib * _MIB, selector, 16),
-        ("slot A", "SLOT-A", size, slot, 32),
-        ("slot B", "SLOT-B", size, {}, 32),
+        _FatPartition("selector", "SELECTOR", layout.selector_mib * _MIB, selector, bits=16),
+        _FatPartition("slot A", "SLOT-A", size, slot),
+        _FatPartition("slot B", "SLOT-B", size, {}),
     ]
 
 
-def _prefix_volumes(version: Version, job: Job, layout: PrefixLayout) -> list[Described]:
+def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list[_FatPartition]:
     boot = boot_of(version.appliance)
     prefix = layout.slots[0]
     files: dict[str, Content] = {
-        n: t.encode() for n, t in writer.root_files(version.board, boot).items()
+        name: text.encode() for name, text in writer.root_files(version.board, boot).items()
     }
     files |= firmware_files(version, job)
-    files |= {prefix + n: c for n, c in slot_files(version, job, prefix).items()}
+    slot = slot_files(version, job, prefix)
+    files |= {prefix + path: content for path, content in slot.items()}
     size = version.appliance.slots.size
     total = 2 * size if size is not None else layout.firmware_mib * _MIB
-    return [("the boot partition", "PIIMAGE", total, files, 32)]
+    return [_FatPartition("the boot partition", "PIIMAGE", total, files)]
 
 
 def _data(version: Version, identity: str) -> Ext4Volume:
@@ -236,7 +244,7 @@ def _data(version: Version, identity: str) -> Ext4Volume:
         "data",
         ids.unique_id(identity, "data"),
         ids.unique_id(identity, "data folders"),
-        # The rest of the card is only known on the Pi, which grows it.
+        # Only the Pi knows the size of its card, and grows the partition.
         version.board.layout.data_mib * _MIB if size == "rest" else size,
         dict(_data_files(version.appliance)),
     )
@@ -251,15 +259,15 @@ def _data_files(appliance: Appliance) -> Iterable[tuple[str, DataFile]]:
         yield "ssh/dropbear_ed25519_host_key", DataFile(key.private, 0o600)
 
 
-def _identity(volumes: Iterable[Described]) -> str:
-    lines = "\n".join(_described_lines(volumes))
+def _identity(partitions: Iterable[_FatPartition]) -> str:
+    lines = "\n".join(_identity_lines(partitions))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _described_lines(volumes: Iterable[Described]) -> Iterator[str]:
-    for name, _, size, files, _ in volumes:
-        yield f"{name} {size}"
-        for path, content in sorted(files.items()):
+def _identity_lines(partitions: Iterable[_FatPartition]) -> Iterator[str]:
+    for partition in partitions:
+        yield f"{partition.name} {partition.size}"
+        for path, content in sorted(partition.files.items()):
             yield f"{path} {digest(content)}"
 
 

@@ -1,4 +1,4 @@
-"""The steps of the system below the containers: kernel, initramfs, layers, files of the slot."""
+"""The steps that make the system without its containers: kernel, initramfs, layers, firmware."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from pathlib import Path
 from piimage import resources
 from piimage.boards import Board, overlay_sources
 from piimage.clock import EPOCH
-from piimage.compose.described import files_layer, folder_files, package, packages_layer
+from piimage.compose.described import deb_file, files_layer, folder_files, packages_layer
 from piimage.compose.extract import Extracted
 from piimage.compose.image import ImageKernel, image_layers, scans
+from piimage.compose.initramfs import Initramfs
 from piimage.compose.layers import Layer, ModulesLayer
 from piimage.compose.overlays import CompiledOverlays
 from piimage.compose.rules import File, Folder, Rules
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.container.bundle import quote
-from piimage.kernel.initramfs import Initramfs, InitramfsBase
+from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
 from piimage.locking.requests import system_tree
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
-from piimage.plan.files import stated, without
+from piimage.plan.files import overlay_of, without
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
 from piimage.sshkeys import keys_of
-from piimage.steps import Step
 
 _DATA = "/data"
 
 
 @dataclass(frozen=True)
 class System:
-    """What a version consists of, beside its containers."""
+    """A version of the system without its containers."""
 
     kernel: KernelParts
     layers: tuple[Layer, ...]
@@ -43,26 +43,26 @@ class System:
     firmware: Extracted | None
     overlays: CompiledOverlays
 
-    def initramfs(self, containers: Step) -> Initramfs:
-        """Return the initramfs that boots this system with `containers`."""
+    def initramfs(self, containers: Layer) -> Initramfs:
+        """Return the initramfs that boots this system with the layer `containers`."""
         return Initramfs(self.initramfs_base, self.layers, containers)
 
 
 def plan_system(
     appliance: Appliance, board: Board, lock: Lock, images: Mapping[str, Image]
 ) -> System:
-    """Return the steps; nothing is made yet. `images` are by reference."""
+    """Return the steps, none of which is made yet; `images` are by reference."""
     kernel = _kernel(appliance, board, lock, images)
     modules = plan_modules(appliance, board, kernel, lock)
     appliance_folder = resources.path("appliance")
     base = InitramfsBase(
-        next(one.blob for one in lock.of_root("system") if one.name == "busybox-static"),
+        next(pkg.blob for pkg in lock.of_root("system") if pkg.name == "busybox-static"),
         modules,
         (appliance_folder / "initramfs" / "init").read_bytes(),
         _board_settings(appliance, board).encode(),
     )
-    # The system's own files win over those of `init:` images: it is the system that boots.
-    layers: list[Layer] = [one for name in appliance.init for one in image_layers(images[name])]
+    # The system's own files replace those of `init:` images: the system is what boots.
+    layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
     layers += [*agent_layers(appliance, lock), *_base_layers(lock)]
     layers.append(ModulesLayer(modules))
     layers += wifi_layers(appliance, board, lock)
@@ -76,7 +76,7 @@ def _kernel(
 ) -> KernelParts:
     own = appliance.kernel
     if own.image is None:
-        packages = tuple(one.blob for one in lock.of_root("kernel"))
+        packages = tuple(package.blob for package in lock.of_root("kernel"))
         return UnpackedKernel(board.trees, packages, form=board.kernel.form)
     tar = "" if own.tar == "none" else own.tar or "kernel.tar"
     return ImageKernel(
@@ -92,28 +92,28 @@ def _base_layers(lock: Lock) -> Iterator[Layer]:
 def _firmware(board: Board, lock: Lock) -> Extracted | None:
     if not board.firmware.files:
         return None
-    named = [one for one in lock.of_root("firmware") if one.name in board.firmware.packages]
+    packages = [pkg for pkg in lock.of_root("firmware") if pkg.name in board.firmware.packages]
     patterns = tuple(f"{board.firmware.root}/{name}" for name in board.firmware.files)
-    return Extracted("the boot firmware", tuple(package(one) for one in named), patterns)
+    return Extracted("the boot firmware", tuple(map(deb_file, packages)), patterns)
 
 
 def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
-    """Give the layer of what piimage and the file lay over the packages.
+    """Yield the layer of the files that piimage and the YAML file lay over the packages.
 
-    What of the file's only its owner may read may be a secret, and lies in one of its own.
+    Files that only their owner may read can be secrets: they lie in a layer of their own.
     """
     own = [*folder_files(folder / "rootfs", ""), *_generated(appliance)]
-    over = stated(appliance, own)
-    folders = list(over.folders)
-    if appliance.data.mount != _DATA:  # its place in the read-only root
+    overlay = overlay_of(appliance, own)
+    folders = list(overlay.folders)
+    if appliance.data.mount != _DATA:  # a mount point in the read-only root
         folders.insert(0, Folder(appliance.data.mount.strip("/"), 0o755))
-    files = (*without(own, over), *(one for one in over.files if not one.private))
+    files = (*without(own, overlay), *(file for file in overlay.files if not file.private))
     layer = files_layer("the appliance", [system_tree()], folder, files)
     assert layer is not None  # noqa: S101  # there are always files
-    rules = replace(layer.rules, folders=tuple(folders), links=over.links)
-    yield type(layer)(layer.name, rules)
-    if private := tuple(one for one in over.files if one.private):
-        # Its folders are those of the layer below: what lies above counts.
+    rules = replace(layer.rules, folders=tuple(folders), links=overlay.links)
+    yield replace(layer, rules=rules)
+    if private := tuple(file for file in overlay.files if file.private):
+        # The upper layer determines a folder's owner and mode, so it has the same folders.
         yield SecretLayer("the private files", Rules(files=private, folders=tuple(folders)))
 
 
@@ -134,7 +134,7 @@ def _generated(appliance: Appliance) -> Iterator[File]:
 
 
 def _board_settings(appliance: Appliance, board: Board) -> str:
-    """Return what the initramfs has to know; appliance/README.md lists the keys."""
+    """Return the settings of the initramfs; appliance/README.md lists the keys."""
     selector = board.layout.kind == "selector"
     values = {
         "SELECTOR": int(selector),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from piimage import events
 from piimage.run import Runner
@@ -63,6 +64,37 @@ def test_an_unchanged_step_is_not_made_again(store: Store) -> None:
     emitted.clear()
     builder(store, emitted).build(Joined((Text("a"), Text("c")), {"with": "-"}))
     assert emitted == []
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: str = "a"
+    inner: Settings | None = None
+
+
+@dataclass(frozen=True)
+class Configured(Text):
+    settings: BaseModel
+
+
+def test_each_field_of_a_model_is_part_of_the_key() -> None:
+    models = [Settings(), Settings(name="b"), Settings(inner=Settings()),
+              Settings(inner=Settings(name="b"))]  # fmt: skip
+    assert len({Configured("", model).key for model in models}) == len(models)
+    # A default that is written out says nothing new.
+    assert Configured("", Settings(name="a")).key == Configured("", Settings()).key
+    # Models are copied without validation; such a copy has the key of its fields as well.
+    copied = Settings().model_copy(update={"name": "b"})
+    assert Configured("", copied).key == Configured("", Settings(name="b")).key
+
+
+def test_a_model_that_could_change_after_its_key_is_refused() -> None:
+    class Mutable(BaseModel):
+        name: str = "a"
+
+    with pytest.raises(TypeError, match="a field of type Mutable"):
+        _ = Configured("", Mutable()).key
 
 
 def test_a_step_that_two_others_need_is_made_once(store: Store) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from piimage.boards import Board, load_board
-from piimage.compose.described import package
+from piimage.compose.described import deb_file
 from piimage.compose.layers import FilesLayer, Layer, LayerTar, PackagesLayer
-from piimage.compose.rules import File, Folder, Group, Rules, User
+from piimage.compose.rules import File, Folder, Rules
 from piimage.config.load import load
+from piimage.config.rootfs import Group, User
 from piimage.debian.request import Request
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import UnpackedKernel
@@ -57,8 +58,10 @@ class Recipe:
     packages: tuple[str, ...] = ("busybox-static",)
     files: tuple[File, ...] = ()
     folders: tuple[str, ...] = ()
-    users: tuple[User, ...] = (User("root", 0, 0, "root", "/root", "/bin/sh"),)
-    groups: tuple[Group, ...] = (Group("root", 0),)
+    users: tuple[User, ...] = (
+        User(name="root", uid=0, gid=0, gecos="root", home="/root", shell="/bin/sh"),
+    )
+    groups: tuple[Group, ...] = (Group(name="root", gid=0),)
     links: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,8 +82,11 @@ RECIPES: Mapping[str, Recipe] = {
         packages=("busybox-static", "dhcpcd-base"),
         files=(File("dhcpcd.conf", _DHCPCD_CONF),),
         folders=("run/dhcpcd", "var/lib/dhcpcd", "tmp"),
-        users=(User("root", 0, 0), User("dhcpcd", 100, 100, "", "/usr/lib/dhcpcd")),
-        groups=(Group("root", 0), Group("dhcpcd", 100)),
+        users=(
+            User(name="root", uid=0, gid=0),
+            User(name="dhcpcd", uid=100, gid=100, home="/usr/lib/dhcpcd"),
+        ),
+        groups=(Group(name="root", gid=0), Group(name="dhcpcd", gid=100)),
     ),
     "linuxkit/getty": _getty("is here"),
     "linuxkit/sysctl": Recipe(
@@ -183,7 +189,7 @@ class Publisher:
             folders=tuple(Folder(one) for one in recipe.folders),
         )
         above = Rules(files=recipe.files, users=recipe.users, groups=recipe.groups)
-        packages = tuple(package(one) for one in lock.of_root(name))
+        packages = tuple(map(deb_file, lock.of_root(name)))
         layers: tuple[Layer, ...] = (PackagesLayer(name, packages, rules), FilesLayer(name, above))
         tars = tuple(LayerTar(one) for one in layers)
         job = self._made(*tars)

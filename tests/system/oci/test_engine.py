@@ -15,7 +15,7 @@ from piimage.errors import MissingTool, PiimageError
 from piimage.oci.archive import export_folder
 from piimage.oci.dockerfile import base_images
 from piimage.oci.engine import Build, Engine, find_buildx
-from piimage.oci.layers import below, layer_tree, scan
+from piimage.oci.layers import layer_tree, lower_tree, scan
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
@@ -88,7 +88,7 @@ def contents(layout: Layout, image: Image) -> dict[str, bytes]:
     for layer, diff_id in image.layers:
         path = layout.store.path(layer.blob)
         scans.append(scan(runner, path, diff_id, "test"))
-        for entry in layer_tree(runner, path, scans[-1], below(scans[:-1]), "test"):
+        for entry in layer_tree(runner, path, scans[-1], lower_tree(scans[:-1]), "test"):
             found[entry.path] = b"".join(entry.content())
             if entry.device == (0, 0) and entry.kind.name == "CHARACTER":
                 found.pop(entry.path)

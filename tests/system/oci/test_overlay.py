@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from piimage.oci.archive import export_folder
-from piimage.oci.layers import Scan, below, layer_tree, scan
+from piimage.oci.layers import Scan, layer_tree, lower_tree, scan
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import ARM64, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_tar
@@ -77,7 +77,7 @@ def shown(layout: Layout, tmp_path: Path, runner: Runner) -> Iterator[Path]:
         for number, (descriptor, diff_id) in enumerate(image.layers):
             path = layout.store.path(descriptor.blob)
             scans.append(scan(runner, path, diff_id, "test"))
-            tree = layer_tree(runner, path, scans[-1], below(scans[:-1]), "test")
+            tree = layer_tree(runner, path, scans[-1], lower_tree(scans[:-1]), "test")
             squashfs = tmp_path / f"{number}.squashfs"
             runner.feed(
                 ["mksquashfs", "-", squashfs, "-tar", "-noappend", "-quiet", "-no-progress"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from piimage.compose.layers import Package
+from piimage.compose.layers import DebFile
 from piimage.store import Store
 
 
-def package(store: Store, folder: Path, name: str, files: dict[str, str]) -> Package:
+def package(store: Store, folder: Path, name: str, files: dict[str, str]) -> DebFile:
     """A package with `files`: path to content, or to ``-> TARGET`` for a symbolic link."""
     root = folder / name
     (root / "DEBIAN").mkdir(parents=True)
@@ -31,4 +31,4 @@ def package(store: Store, folder: Path, name: str, files: dict[str, str]) -> Pac
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "-b", root, deb], check=True, capture_output=True
     )
-    return Package(name, store.add_bytes(deb.read_bytes()))
+    return DebFile(name, store.add_bytes(deb.read_bytes()))

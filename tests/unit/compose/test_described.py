@@ -16,8 +16,8 @@ def test_a_folder_as_source_brings_all_its_files(tmp_path: Path) -> None:
     (tmp_path / "web" / "sub" / "run").write_text("r")
     (tmp_path / "web" / "sub" / "run").chmod(0o700)
     described = TreeFile(path="srv", source="web", uid=7)
-    found = {one.path: (one.content, one.mode, one.uid) for one in tree_files(described, tmp_path)}
-    assert found == {"srv/page": (b"p", 0o644, 7), "srv/sub/run": (b"r", 0o755, 7)}
+    files = {f.path: (f.content, f.mode, f.uid) for f in tree_files(described, tmp_path)}
+    assert files == {"srv/page": (b"p", 0o644, 7), "srv/sub/run": (b"r", 0o755, 7)}
 
 
 @pytest.mark.provokes("compose.no-source")
@@ -42,6 +42,6 @@ def test_a_user_has_the_password_field_and_the_line_in_shadow_that_it_asks_for(
     ]
     layer = files_layer("x", [RootFileSystem.model_validate({"users": users})], tmp_path)
     assert layer is not None
-    written = {one.path: b"".join(one.content()) for one in accounts(layer.rules.users, ())}
+    written = {entry.path: b"".join(entry.content()) for entry in accounts(layer.rules.users, ())}
     assert written["etc/shadow"] == b"keeper:$y$j9T$salt$hash:::::::\ndaemon:*:::::::\n"
     assert b"nobody:x:2:2:" in written["etc/passwd"]

@@ -8,9 +8,11 @@ import pytest
 
 from piimage.compose.containers import ContainerPlan, ContainersLayer
 from piimage.compose.layers import FilesLayer, Layer, LayerTar, PackagesLayer
-from piimage.compose.rules import Bundle, File, Folder, Rules, User
+from piimage.compose.rules import Bundle, File, Folder, Rules
 from piimage.config.container import secure_defaults
+from piimage.config.rootfs import User
 from piimage.errors import PiimageError
+from piimage.oci.models import Execution
 from piimage.run import Runner
 from piimage.steps import Builder, Job
 from piimage.store import Store
@@ -20,7 +22,7 @@ from .debs import package
 
 def built(store: Store, layer: Layer) -> tuple[Job, Path]:
     job = Builder(store, Runner()).build(layer)
-    return job, job.file(layer, "squashfs")
+    return job, store.verified(layer.squashfs(job))
 
 
 def listing(squashfs: Path) -> dict[str, str]:
@@ -39,23 +41,23 @@ def content(squashfs: Path, path: str) -> str:
 
 
 def test_packages_are_unpacked_with_their_owners_and_modes(store: Store, tmp_path: Path) -> None:
-    one = package(store, tmp_path, "one", {"usr/bin/one": "1", "etc/one.conf": "c"})
-    two = package(store, tmp_path, "two", {"usr/bin/two": "2", "usr/bin/2": "-> two"})
-    _, layer = built(store, PackagesLayer("test", (one, two), Rules()))
-    found = listing(layer)
-    assert found["/usr/bin/one"] == "-rwxr-xr-x 0/0"
-    assert found["/etc/one.conf"] == "-rw-r--r-- 0/0"
-    assert found["/usr/bin/2"].startswith("lrwxrwxrwx")
+    first = package(store, tmp_path, "one", {"usr/bin/one": "1", "etc/one.conf": "c"})
+    second = package(store, tmp_path, "two", {"usr/bin/two": "2", "usr/bin/2": "-> two"})
+    _, layer = built(store, PackagesLayer("test", (first, second), Rules()))
+    paths = listing(layer)
+    assert paths["/usr/bin/one"] == "-rwxr-xr-x 0/0"
+    assert paths["/etc/one.conf"] == "-rw-r--r-- 0/0"
+    assert paths["/usr/bin/2"].startswith("lrwxrwxrwx")
     assert content(layer, "usr/bin/two") == "2"
 
 
-def test_a_merged_usr_takes_what_packages_put_into_bin(store: Store, tmp_path: Path) -> None:
+def test_files_of_packages_in_bin_reach_the_merged_usr(store: Store, tmp_path: Path) -> None:
     old = package(store, tmp_path, "old", {"bin/tool": "x", "lib/tool/data": "d"})
     _, layer = built(store, PackagesLayer("test", (old,), Rules(links={"bin": "usr/bin"})))
-    found = listing(layer)
-    assert "/usr/bin/tool" in found
-    assert "/usr/lib/tool/data" in found
-    assert found["/bin"].startswith("l")
+    paths = listing(layer)
+    assert "/usr/bin/tool" in paths
+    assert "/usr/lib/tool/data" in paths
+    assert paths["/bin"].startswith("l")
 
 
 def test_dropped_paths_do_not_reach_the_layer(store: Store, tmp_path: Path) -> None:
@@ -66,9 +68,10 @@ def test_dropped_paths_do_not_reach_the_layer(store: Store, tmp_path: Path) -> N
     assert "/usr/share/doc/x/README" not in listing(layer)
 
 
-def test_what_the_rules_say_wins_over_a_package(store: Store, tmp_path: Path) -> None:
+def test_the_files_of_the_rules_replace_those_of_a_package(store: Store, tmp_path: Path) -> None:
     pack = package(store, tmp_path, "x", {"etc/motd": "package's", "etc/passwd": "package's"})
-    rules = Rules(files=(File("etc/motd", b"ours", 0o600),), users=(User("root", 0, 0),))
+    root = User(name="root", uid=0, gid=0)
+    rules = Rules(files=(File("etc/motd", b"ours", 0o600),), users=(root,))
     _, layer = built(store, PackagesLayer("test", (pack,), rules))
     assert content(layer, "etc/motd") == "ours"
     assert content(layer, "etc/passwd").startswith("root:x:0:0")
@@ -142,18 +145,17 @@ def test_a_layer_can_be_written_as_a_tar_without_its_squashfs(store: Store) -> N
 def test_the_containers_layer_names_the_layers_of_each_container(store: Store) -> None:
     upper = FilesLayer("upper", Rules(files=(File("a", b"x"),)))
     lower = FilesLayer("lower", Rules(files=(File("b", b"y"),)))
-    config = secure_defaults().model_dump_json(by_alias=True, exclude_none=True)
     hello = ContainerPlan(
         name="hello",
         kind="services",
         folder="hello",
-        config=config,
-        execution='{"Entrypoint": ["/b"]}',
+        config=secure_defaults(),
+        execution=Execution(entrypoint=("/b",)),
         layers=(lower, upper),
         place="services.hello",
     )
     job, path = built(store, ContainersLayer((hello,), {"hello": 100}))
-    digests = [job.blob(one, "squashfs").sha256 for one in (lower, upper)]
+    digests = [layer.squashfs(job).sha256 for layer in (lower, upper)]
     assert content(path, "services/hello/layers").split() == digests
     spec = json.loads(content(path, "services/hello/config.json"))
     assert spec["process"]["args"] == ["/b"]

@@ -42,12 +42,12 @@ def test_wheels_lie_in_one_layer_that_says_whose_files_they_are(
     tmp_path: Path, store: Store
 ) -> None:
     layer = wheels_layer([locked(wheel(tmp_path, {"thing.py": b"x"}), store)], "3.13", "arm64")
-    found = {}
+    origins = {}
     for entry in layer.tree(Job(store, Runner(), events.ignore, {})):
-        found[entry.path] = entry.origin
+        origins[entry.path] = entry.origin
         assert sum(map(len, entry.content())) == entry.size
-    assert found[f"{SITE}/thing.py"] == "thing-1.0"
-    assert found["usr/local/lib"] == ""
+    assert origins[f"{SITE}/thing.py"] == "thing-1.0"
+    assert origins["usr/local/lib"] == ""
 
 
 def test_two_wheels_with_the_same_file_are_refused(tmp_path: Path, store: Store) -> None:
@@ -70,11 +70,11 @@ def test_machine_code_is_held_against_the_layers_processor(tmp_path: Path, store
 def test_containers_share_all_but_the_last_layer(tmp_path: Path, store: Store) -> None:
     pin = locked(wheel(tmp_path), store)
     shared = project(tmp_path, "shared")
-    one, other = (
+    first, second = (
         layers(name, tmp_path, Python("3.13", "arm64", (pin,), (shared, project(tmp_path, name))))
         for name in ("one", "other")
     )
-    assert [a.key == b.key for a, b in zip(one, other, strict=True)] == [True, True, False]
+    assert [a.key == b.key for a, b in zip(first, second, strict=True)] == [True, True, False]
 
 
 def test_a_changed_line_touches_the_last_layer_alone(tmp_path: Path, store: Store) -> None:

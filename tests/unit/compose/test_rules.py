@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from piimage.compose.rules import Group, Rules, User, accounts
+from piimage.compose.rules import Rules, accounts
+from piimage.config.rootfs import Group, User
 
 
 def test_what_is_kept_wins_over_what_is_dropped() -> None:
@@ -14,8 +15,11 @@ def test_accounts_have_no_password() -> None:
     made = {
         entry.path: (entry.mode, b"".join(entry.content()).decode())
         for entry in accounts(
-            [User("root", 0, 0, "root", "/root", "/bin/sh"), User("sensor", 990, 991)],
-            [Group("root", 0), Group("i2c", 991, ("sensor",))],
+            [
+                User(name="root", uid=0, gid=0, gecos="root", home="/root", shell="/bin/sh"),
+                User(name="sensor", uid=990, gid=991),
+            ],
+            [Group(name="root", gid=0), Group(name="i2c", gid=991, members=("sensor",))],
         )
     }
     assert made == {

@@ -10,7 +10,7 @@ import pytest
 from piimage.config.load import load, load_all
 from piimage.config.models import Appliance
 from piimage.errors import ErrorGroup, PiimageError
-from piimage.plan.files import stated
+from piimage.plan.files import overlay_of
 from tests.unit.rights import modes_count
 
 
@@ -84,7 +84,7 @@ def test_what_has_room_is_taken(tmp_path: Path, files: str) -> None:
 def test_a_folder_of_the_system_is_the_same_by_its_old_name() -> None:
     """A folder bin would lie over the link of that name, and hide all programs."""
     what = Appliance.model_validate({"files": [{"path": "bin", "directory": True, "mode": "0755"}]})
-    assert [one.path for one in stated(what, ()).folders] == ["usr/bin"]
+    assert [one.path for one in overlay_of(what, ()).folders] == ["usr/bin"]
 
 
 @pytest.mark.provokes("plan.bad-passphrase")

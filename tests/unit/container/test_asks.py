@@ -28,7 +28,7 @@ def config(**keys: Any) -> ContainerConfig:
     return ContainerConfig.model_validate(keys, by_alias=True, by_name=False)
 
 
-def asked(label: dict[str, Any], **entry: Any) -> list[str]:
+def requested(label: dict[str, Any], **entry: Any) -> list[str]:
     return list(asks(config(**label), config(**entry)))
 
 
@@ -98,7 +98,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
 
 @pytest.mark.parametrize(("key", "value", "expected"), FIELDS)
 def test_what_a_label_asks_for(key: str, value: object, expected: list[str]) -> None:
-    assert asked({key: value}) == expected
+    assert requested({key: value}) == expected
 
 
 def test_every_field_of_a_label_was_judged() -> None:
@@ -108,57 +108,55 @@ def test_every_field_of_a_label_was_judged() -> None:
 def test_what_the_entry_says_itself_is_not_the_label_s() -> None:
     label = {"capabilities": ["CAP_CHOWN", "CAP_KILL"], "binds": ["/a:/a"], "pid": "host"}
     entry = {"capabilities": ["CAP_KILL"], "binds.add": ["/a:/a", "/b:/b"], "pid": "new"}
-    assert asked(label, **entry) == []
-    assert asked(label, **{"capabilities.add": ["CAP_KILL"]}) == [
+    assert requested(label, **entry) == []
+    assert requested(label, **{"capabilities.add": ["CAP_KILL"]}) == [
         "capabilities: CAP_CHOWN", "binds: /a:/a", "pid: host",
     ]  # fmt: skip
 
 
 def test_what_the_entry_lays_over_a_part_leaves_the_rest_asked_for() -> None:
     label = {"runtime": {"mkdir": ["/etc/x"], "cgroups": ["c"]}}
-    assert asked(label, runtime={"mkdir": ["/run/y"]}) == ["runtime.cgroups: c"]
-    assert (
-        asked({"resources": {"unified": {"memory.high": "1"}}}, resources={"pids": {"limit": 1}})
-        == []
-    )
+    assert requested(label, runtime={"mkdir": ["/run/y"]}) == ["runtime.cgroups: c"]
+    unified = {"resources": {"unified": {"memory.high": "1"}}}
+    assert requested(unified, resources={"pids": {"limit": 1}}) == []
 
 
 def test_a_list_that_counts_as_a_whole_is_asked_for_as_a_whole() -> None:
     # Of a list that became shorter nothing must count as granted before.
-    longer = asked({"maskedPaths": ["/proc/kcore", "/proc/keys"]})
-    assert longer != asked({"maskedPaths": ["/proc/kcore"]})
+    longer = requested({"maskedPaths": ["/proc/kcore", "/proc/keys"]})
+    assert longer != requested({"maskedPaths": ["/proc/kcore"]})
     rules = [{"allow": True, "type": "c"}, {"allow": False, "type": "c", "major": 1}]
-    assert {*asked({"resources": {"devices": rules[:1]}})} - {
-        *asked({"resources": {"devices": rules}})
+    assert {*requested({"resources": {"devices": rules[:1]}})} - {
+        *requested({"resources": {"devices": rules}})
     }
 
 
 def test_nothing_that_a_terminal_obeys_is_shown() -> None:
-    (shown,) = asked({"binds": ["/a:/b\x1b[2J\u202e"]})
+    (shown,) = requested({"binds": ["/a:/b\x1b[2J\u202e"]})
     assert shown == r'binds: "/a:/b\u001b[2J\u202e"'
 
 
 @pytest.mark.provokes("oci.label-path")
 def test_a_label_names_no_file_of_the_build_host() -> None:
     with pytest.raises(InputError, match="names a file of this computer: seccomp: /etc/shadow"):
-        asked({"seccomp": "/etc/shadow"})
-    assert asked({"seccomp": "/etc/shadow"}, seccomp="default") == []
+        requested({"seccomp": "/etc/shadow"})
+    assert requested({"seccomp": "/etc/shadow"}, seccomp="default") == []
 
 
 def test_a_label_that_repeats_the_defaults_asks_for_nothing() -> None:
-    said = merge(secure_defaults())
-    assert asks(said, ContainerConfig()) == ()
+    defaults = merge(secure_defaults())
+    assert asks(defaults, ContainerConfig()) == ()
 
 
 HARMLESS = [(key, value) for key, value, expected in FIELDS if not expected]
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.sampled_from(HARMLESS), unique_by=lambda one: one[0]))
-def test_what_needs_no_consent_gives_no_privilege(said: list[tuple[str, Any]]) -> None:
+@given(st.lists(st.sampled_from(HARMLESS), unique_by=lambda field: field[0]))
+def test_what_needs_no_consent_gives_no_privilege(fields: list[tuple[str, Any]]) -> None:
     # No uid beside a user, and no name for a UTS namespace that is the Pi's: both are refused.
-    label = {key: value for key, value in said if key not in ("uid", "gid", "hostname")}
-    assert asked(label) == []
+    label = {key: value for key, value in fields if key not in ("uid", "gid", "hostname")}
+    assert requested(label) == []
     held, plain = _spec(label), _spec({})
     assert held["process"]["capabilities"] == {}
     for part in ("noNewPrivileges", "rlimits"):
@@ -169,9 +167,9 @@ def test_what_needs_no_consent_gives_no_privilege(said: list[tuple[str, Any]]) -
     assert held["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     for part in ("maskedPaths", "readonlyPaths"):
         assert {*held["linux"][part]} >= {*plain["linux"][part]}
-    own = {one["type"] for one in held["linux"]["namespaces"] if "path" not in one}
+    own = {space["type"] for space in held["linux"]["namespaces"] if "path" not in space}
     assert own >= {"pid", "mount"}
-    kinds = {one["destination"]: one["type"] for one in held["mounts"]}
+    kinds = {mount["destination"]: mount["type"] for mount in held["mounts"]}
     assert "bind" not in kinds.values()
     assert "ro" in next(o["options"] for o in held["mounts"] if o["destination"] == "/sys")
 
@@ -181,5 +179,5 @@ def _spec(label: dict[str, Any]) -> dict[str, Any]:
     account = file("etc/passwd", b"sensor:x:110:120::/:\n")
     root = Root([notes_of([folder("etc"), account])])
     image = Execution(cmd=("/x",), labels={LABEL: "{}"})
-    one = Container("web", "services", "web", merged, image, root, (), "services.web")
-    return runtime_spec(one, {})
+    container = Container("web", "services", "web", merged, image, root, (), "services.web")
+    return runtime_spec(container, {})

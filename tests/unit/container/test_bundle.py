@@ -21,7 +21,7 @@ from piimage.container.bundle import (
     prestart,
     quote,
 )
-from piimage.container.rootfs import Root, User, notes_of
+from piimage.container.rootfs import ProcessUser, Root, notes_of
 from piimage.container.spec import Container, runtime_spec
 from piimage.errors import ErrorGroup, InputError
 from piimage.oci.models import Execution
@@ -41,14 +41,14 @@ def container(
 
 
 def env_of(root: Root = ROOT, **fields: Any) -> dict[str, str]:
-    one = container(root=root, **fields)
-    text = environment(one, runtime_spec(one, {}))
+    web = container(root=root, **fields)
+    text = environment(web, runtime_spec(web, {}))
     script = f"{text}\nset | grep -E '^[A-Z_]+='"
-    said = subprocess.run(
+    output = subprocess.run(
         ["busybox", "env", "-i", "dash", "-c", script], capture_output=True, check=True, text=True
     ).stdout
     names = {line.partition("=")[0] for line in text.splitlines() if "='" in line}
-    values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     return {name: values[name][1:-1] for name in names}
 
 
@@ -85,7 +85,7 @@ def test_the_errors_of_all_containers_come_together() -> None:
 
 
 def test_lifecycle_becomes_variables() -> None:
-    found = env_of(
+    env = env_of(
         restart={"policy": "on-failure", "backoff": "2s..30s"},
         after=["a", "b"],
         required=True,
@@ -95,7 +95,7 @@ def test_lifecycle_becomes_variables() -> None:
         health={"http": "http://127.0.0.1:80/x?a=b&c", "every": "10s", "timeout": 2, "start": 0},
         net="new",
     )
-    assert found == {
+    assert env == {
         "READONLY": "1",
         "RESTART": "on-failure",
         "BACKOFF_MIN": "2",
@@ -118,22 +118,22 @@ def test_lifecycle_becomes_variables() -> None:
 
 def test_a_writable_root_of_a_user_namespace_is_owned_by_its_root() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    found = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)
-    assert found["UPPER_OWNER"] == "100000:100000"
-    assert found["READONLY"] == "0"
+    env = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)
+    assert env["UPPER_OWNER"] == "100000:100000"
+    assert env["READONLY"] == "0"
 
 
 def test_mount_points_that_the_image_lacks_are_named() -> None:
     root = Root([notes_of([folder("etc"), folder("dev"), symlink("data", "srv/data")])])
-    found = env_of(
+    env = env_of(
         root=root,
         binds=["/etc/resolv.conf:/etc/resolv.conf", "/data/web:/data", "/run/x.sock:/run/x.sock"],
         tmpfs=["/tmp"],
         mounts=[{"type": "tmpfs", "destination": "/tmp/inner"}],
     )
     points = "etc/resolv.conf proc/ run/x.sock srv/data/ sys/ tmp/"
-    assert sorted(found["POINTS"].split()) == points.split()
-    assert found["MKDIR"] == "/data/web"
+    assert sorted(env["POINTS"].split()) == points.split()
+    assert env["MKDIR"] == "/data/web"
     assert "POINTS" not in env_of(root=root, tmpfs=["/tmp"], readonly=False)
 
 
@@ -143,15 +143,15 @@ def test_mount_points_that_the_image_lacks_are_named() -> None:
      ("/tmp/x", "dev/ proc/ sys/ tmp/"), ("/", "dev/ proc/ sys/")],
 )  # fmt: skip
 def test_a_working_folder_that_the_image_lacks_is_made(cwd: str, points: str) -> None:
-    """runc would make it, and cannot in a root that is read-only; below a mount it can."""
+    """runc would create it: it cannot in a read-only root, but it can inside a mount."""
     root = Root([notes_of([folder("etc")])])
-    found = env_of(root=root, cwd=cwd, **({"tmpfs": ["/tmp"]} if cwd == "/tmp/x" else {}))
-    assert sorted(found["POINTS"].split()) == points.split()
+    env = env_of(root=root, cwd=cwd, **({"tmpfs": ["/tmp"]} if cwd == "/tmp/x" else {}))
+    assert sorted(env["POINTS"].split()) == points.split()
 
 
 @pytest.mark.provokes("oci.mount-point")
 def test_a_missing_mount_point_that_no_list_can_hold_is_refused() -> None:
-    with pytest.raises(InputError, match="needs '/a b', which its image does not have"):
+    with pytest.raises(InputError, match="needs '/a b', which its image lacks"):
         env_of(tmpfs=["/a b"])
 
 
@@ -165,10 +165,10 @@ def test_another_namespace_of_containerd_is_refused() -> None:
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30))
 def test_what_is_quoted_arrives_in_every_shell(value: str) -> None:
     for shell in SHELLS:
-        said = subprocess.run(
+        output = subprocess.run(
             [*shell, "-c", f'X={quote(value)}\nprintf %s "$X"'], capture_output=True, check=True
         ).stdout
-        assert said == value.encode()
+        assert output == value.encode()
 
 
 @settings(max_examples=40, deadline=None)
@@ -180,22 +180,22 @@ def test_what_is_quoted_arrives_in_every_shell(value: str) -> None:
     ).filter(lambda words: words[0].strip())
 )
 def test_a_health_command_arrives_word_by_word(words: list[str]) -> None:
-    one = container(health={"command": words})
-    text = environment(one, runtime_spec(one, {}))
+    web = container(health={"command": words})
+    text = environment(web, runtime_spec(web, {}))
     script = f'{text}\neval "set -- $HEALTH_TARGET"\nfor w; do printf \'%s\\0\' "$w"; done'
     for shell in SHELLS:
-        said = subprocess.run([*shell, "-c", script], capture_output=True, check=True).stdout
-        assert said.decode().split("\0")[:-1] == words
+        output = subprocess.run([*shell, "-c", script], capture_output=True, check=True).stdout
+        assert output.decode().split("\0")[:-1] == words
 
 
 def run_with_stubs(script: str, *names: str) -> list[str]:
     """What `script` would do: each program of `names` prints its arguments instead."""
     stubs = "".join(f'{name}() {{ printf "%s|" {name} "$@"; echo; }}\n' for name in names)
-    said = subprocess.run(
+    output = subprocess.run(
         ["busybox", "sh", "-euc", f"PID=42\n{stubs}{script}"],
         capture_output=True, check=True, text=True,
     ).stdout  # fmt: skip
-    return [line.removesuffix("|") for line in said.splitlines()]
+    return [line.removesuffix("|") for line in output.splitlines()]
 
 
 def commands(script: str) -> set[str]:
@@ -215,7 +215,7 @@ def available() -> set[str]:
 
 
 def test_the_runtime_section_becomes_scripts() -> None:
-    one = container(
+    web = container(
         runtime={
             "mkdir": ["/run/it's", "/data/a"],
             "cgroups": ["/pods"],
@@ -232,8 +232,8 @@ def test_the_runtime_section_becomes_scripts() -> None:
             "bindNS": {"net": "/run/netns/web"},
         }
     )  # fmt: skip
-    assert {*commands(prestart(one, User())), *commands(poststart(one))} <= available()
-    before = prestart(one, User()).replace("is_mounted", "false")
+    assert {*commands(prestart(web, ProcessUser())), *commands(poststart(web))} <= available()
+    before = prestart(web, ProcessUser()).replace("is_mounted", "false")
     assert run_with_stubs(before, "mkdir", "mount") == [
         "mkdir|-p|/run/o",
         "mkdir|-p|/run/u u",
@@ -243,7 +243,7 @@ def test_the_runtime_section_becomes_scripts() -> None:
         "mkdir|-p|/run/it's",
         "mkdir|-p|/data/a",
     ]
-    after = poststart(one).replace(": >", ": ")
+    after = poststart(web).replace(": >", ": ")
     assert run_with_stubs(after, "add_veth", "ip", "nsenter", "mkdir", "mount") == [
         "add_veth|veth0|veth1",
         "ip|link|set|dev|veth0|netns|42",
@@ -271,11 +271,13 @@ def test_what_runs_once_gets_its_interfaces_from_runc_before_it_starts() -> None
 
 
 def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
-    script = prestart(container(devices=["/dev/null"]), User(110, 120))
+    script = prestart(container(devices=["/dev/null"]), ProcessUser(110, 120))
     assert run_with_stubs(script, "grant_device") == [
         "grant_device|services/web|/dev/null|c|0600|110:120|/dev/piimage/services/web/null"
     ]
-    script = prestart(container("onboot", devices=[{"path": "/dev/vda", "mode": "0640"}]), User())
+    script = prestart(
+        container("onboot", devices=[{"path": "/dev/vda", "mode": "0640"}]), ProcessUser()
+    )
     assert run_with_stubs(script, "grant_device") == [
         "grant_device|onboot/002-web|/dev/vda|b|0640|0:0|/dev/piimage/onboot/002-web/vda"
     ]
@@ -283,15 +285,15 @@ def test_a_device_is_copied_for_the_user_that_opens_it() -> None:
 
 def test_in_a_user_namespace_the_node_belongs_to_the_mapped_user() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    one = container(devices=["/dev/null"], uidMappings=mapping, gidMappings=mapping)
-    (line,) = run_with_stubs(prestart(one, User(110, 120)), "grant_device")
+    web = container(devices=["/dev/null"], uidMappings=mapping, gidMappings=mapping)
+    (line,) = run_with_stubs(prestart(web, ProcessUser(110, 120)), "grant_device")
     assert "|100110:100120|" in line
 
 
 def test_the_pi_knows_every_variable_that_is_written() -> None:
     library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/container.sh"
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    one = container(
+    web = container(
         readonly=True, tmpfs=["/t"], binds=["/data/x:/t/x"], after=["a"], required=True,
         timeout=5, stop_timeout=3, restart="no", log={}, health={"tcp": "h:1"}, net="new",
         uidMappings=mapping, gidMappings=mapping, settings=["A"], devices=["/dev/null"],
@@ -299,7 +301,7 @@ def test_the_pi_knows_every_variable_that_is_written() -> None:
     writable = container(readonly=False, uidMappings=mapping, gidMappings=mapping)
     written = {
         line.partition("=")[0]
-        for each in (one, writable)
+        for each in (web, writable)
         for line in environment(each, runtime_spec(each, {})).splitlines()
     }
     assert len(written) == 23

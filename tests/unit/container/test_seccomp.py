@@ -25,7 +25,9 @@ def verdict(profile: Mapping[str, Any], name: str, *arguments: int) -> str | int
     Sources: OCI runtime-spec, config-linux.md ("Seccomp"); seccomp_rule_add(3).
     """
     for rule in profile["syscalls"]:
-        if name in rule["names"] and all(_fits(one, arguments) for one in rule.get("args", ())):
+        if name in rule["names"] and all(
+            _fits(condition, arguments) for condition in rule.get("args", ())
+        ):
             if rule["action"] == "SCMP_ACT_ALLOW":
                 return ALLOWED
             assert rule["action"] == "SCMP_ACT_ERRNO"
@@ -63,7 +65,7 @@ def unconditional(*capabilities: str) -> set[str]:
     }
 
 
-# The documentation's table, but for what it says is allowed with other arguments (clone,
+# The documentation's table, except for the calls that it allows with other arguments (clone,
 # personality), and ptrace with process_vm_*, which default.json allows since Linux 4.8.
 FORBIDDEN = {
     "acct", "add_key", "bpf", "clock_settime", "clone3", "create_module", "delete_module",
@@ -143,7 +145,7 @@ def test_sockets_of_every_family_but_vsock_are_made() -> None:
         (0x8, ALLOWED),  # PER_LINUX32
         (0x20000, ALLOWED),  # UNAME26
         (0x20008, ALLOWED),
-        (0xFFFFFFFF, ALLOWED),  # which one is it
+        (0xFFFFFFFF, ALLOWED),  # the query
         (0x0040000, EPERM),  # ADDR_NO_RANDOMIZE
         (0x0400000, EPERM),  # READ_IMPLIES_EXEC
         (0x1, EPERM),

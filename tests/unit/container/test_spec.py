@@ -32,8 +32,8 @@ def container(
     base: ContainerConfig | None = None,
     **fields: Any,
 ) -> Container:
-    said = ContainerConfig.model_validate(fields)
-    config = merge(base or secure_defaults(), said)
+    entry = ContainerConfig.model_validate(fields)
+    config = merge(base or secure_defaults(), entry)
     return Container("web", "services", "web", config, image, ROOT, ("aa",), "pi4.yml:9:5", profile)
 
 
@@ -80,8 +80,8 @@ def test_the_file_replaces_the_images_program(
 ) -> None:
     process = spec(**fields)["process"]
     assert process["args"] == args
-    assert [one for one in process["env"] if not one.startswith("PATH=/usr/local")] == env
-    assert sum(one.startswith("PATH=") for one in process["env"]) == 1
+    assert [text for text in process["env"] if not text.startswith("PATH=/usr/local")] == env
+    assert sum(text.startswith("PATH=") for text in process["env"]) == 1
     assert process["cwd"] == cwd
 
 
@@ -119,7 +119,7 @@ def test_the_images_own_user_counts_unless_it_is_linuxkits() -> None:
 
 @pytest.mark.provokes("oci.user")
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"user": "nobody"}, "the image has no user 'nobody'"),
         ({"user": "sensor:none"}, "the image has no group 'none'"),
@@ -128,8 +128,8 @@ def test_the_images_own_user_counts_unless_it_is_linuxkits() -> None:
         ({"uid": "sensor"}, "no container is named 'sensor'"),
     ],
 )
-def test_an_unknown_user_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+def test_an_unknown_user_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         spec(**fields)
     assert caught.value.place == "pi4.yml:9:5"
 
@@ -177,9 +177,9 @@ def test_who_may_administer_the_system_sees_all_of_proc() -> None:
         made = spec(capabilities=capabilities)["linux"]
         assert "maskedPaths" not in made
         assert "readonlyPaths" not in made
-    said = spec(capabilities=["CAP_SYS_ADMIN"], maskedPaths=["/proc/kcore"], readonlyPaths=[])
-    assert said["linux"]["maskedPaths"] == ["/proc/kcore"]
-    assert "readonlyPaths" not in said["linux"]
+    config = spec(capabilities=["CAP_SYS_ADMIN"], maskedPaths=["/proc/kcore"], readonlyPaths=[])
+    assert config["linux"]["maskedPaths"] == ["/proc/kcore"]
+    assert "readonlyPaths" not in config["linux"]
 
 
 def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
@@ -196,13 +196,13 @@ def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "options"),
+    ("text", "options"),
     [("/t", {}), ("/t:size=1m,mode=700", {"options": ["size=1m", "mode=700"]})],
 )
-def test_a_tmpfs_is_a_mount_of_that_type(said: str, options: dict[str, list[str]]) -> None:
+def test_a_tmpfs_is_a_mount_of_that_type(text: str, options: dict[str, list[str]]) -> None:
     """LinuxKit, docs/yaml.md: ``tmpfs``; the type is mount(2)'s file system."""
     expected = {"destination": "/t", "type": "tmpfs", "source": "tmpfs"} | options
-    assert mounts(tmpfs=[said])["/t"] == expected
+    assert mounts(tmpfs=[text])["/t"] == expected
 
 
 @pytest.mark.parametrize("only", [True, False])
@@ -218,8 +218,8 @@ def test_the_default_mounts_are_linuxkits(only: bool) -> None:
         ("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]),
     ]  # fmt: skip
     assert [
-        (one["destination"], one["type"], one["source"], one["options"])
-        for one in spec(readonly=only)["mounts"]
+        (mount["destination"], mount["type"], mount["source"], mount["options"])
+        for mount in spec(readonly=only)["mounts"]
     ] == expected
 
 
@@ -410,7 +410,7 @@ def test_a_user_namespace_without_ids_is_refused() -> None:
 
 @pytest.mark.provokes("oci.hostname")
 def test_a_container_does_not_name_the_pi() -> None:
-    with pytest.raises(InputError, match="would name the whole Pi 'box'"):
+    with pytest.raises(InputError, match="would set the host name of the whole Pi to 'box'"):
         spec(hostname="box", uts="host")
 
 
@@ -474,7 +474,7 @@ def test_seccomp_can_be_replaced_and_dropped() -> None:
 @pytest.mark.provokes("oci.seccomp")
 @pytest.mark.parametrize("profile", [b"{}", b"", b"[]", b'{"defaultAction": 1}'])
 def test_a_file_that_is_no_profile_is_refused(profile: bytes) -> None:
-    with pytest.raises(PiimageError, match=r"own\.json is no seccomp profile"):
+    with pytest.raises(PiimageError, match=r"own\.json is not a seccomp profile"):
         runtime_spec(container(profile=profile, seccomp="own.json"), IDS)
 
 

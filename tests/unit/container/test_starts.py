@@ -65,8 +65,8 @@ def test_what_starts_has_no_fault(fields: dict[str, Any]) -> None:
 def test_what_the_runtime_refuses_is_a_fault(
     fields: dict[str, Any], code: str, keys: tuple[str | int, ...]
 ) -> None:
-    found = list(faults(ContainerConfig.model_validate(fields)))
-    assert (found[0].code, found[0].keys) == (code, keys)
+    problems = list(faults(ContainerConfig.model_validate(fields)))
+    assert (problems[0].code, problems[0].keys) == (code, keys)
 
 
 def refused(file: Path, text: str) -> PiimageError:
@@ -86,7 +86,7 @@ def test_check_and_build_tell_the_line_and_column(
     )
     for verb in (["check"], ["build", "-o", str(tmp_path / "out")]):
         assert cli.execute([*verb, str(file)]) == 2
-        assert f"{file}:6:28: 'net.ipv4.ip_forward' is not" in capsys.readouterr().err
+        assert f"{file}:6:28: 'net.ipv4.ip_forward' would apply" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("oci.sysctl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from piimage.config.container import ContainerConfig, merge, secure_defaults
-from piimage.container.rootfs import Root, User
+from piimage.container.rootfs import ProcessUser, Root
 from piimage.container.spec import Container
 from piimage.deploy.workloads import Workload
 from piimage.oci.layout import Image
@@ -39,11 +39,11 @@ def image(layers: str = "ab") -> Image:
     )
 
 
-def workload(name: str = "bmp280", user: User | None = None, **fields: Any) -> Workload:
+def workload(name: str = "bmp280", user: ProcessUser | None = None, **fields: Any) -> Workload:
     """A service for which the file says `fields`."""
     config = merge(secure_defaults(), ContainerConfig.model_validate(fields))
     container = Container(
         name, "services", name, config, Execution(entrypoint=("/bin/x",)), Root([]), ("aa",),
         f"services.{name}",
     )  # fmt: skip
-    return Workload(container, user or User(), image())
+    return Workload(container, user or ProcessUser(), image())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from piimage.container.rootfs import User
+from piimage.container.rootfs import ProcessUser
 from piimage.deploy.docker_settings import cannot, create_body
 from piimage.errors import InputError
 from tests.unit.deploy.services import workload
@@ -48,7 +48,7 @@ def test_capabilities_lose_the_prefix_that_the_engine_does_not_want() -> None:
 
 def test_a_device_is_readable_and_writable_and_its_group_is_the_users() -> None:
     made = create_body(
-        workload(user=User(10001, 10001, (30,)), devices=["/dev/i2c-1"]), "image", [994]
+        workload(user=ProcessUser(10001, 10001, (30,)), devices=["/dev/i2c-1"]), "image", [994]
     )
     assert made["User"] == "10001:10001"
     assert made["HostConfig"]["GroupAdd"] == ["30", "994"]

@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from piimage.container.rootfs import User
+from piimage.container.rootfs import ProcessUser
 from piimage.deploy.kubernetes import Cluster, daemon_set, image_name, render
 from piimage.errors import PiimageError
 from tests.unit.deploy.services import digest, workload
@@ -25,7 +25,9 @@ FULL: dict[str, Any] = {
 }
 
 
-def pod(cluster: Cluster = CLUSTER, user: User | None = None, **fields: Any) -> dict[str, Any]:
+def pod(
+    cluster: Cluster = CLUSTER, user: ProcessUser | None = None, **fields: Any
+) -> dict[str, Any]:
     made = daemon_set(workload(user=user, **fields), cluster)
     found: dict[str, Any] = made["spec"]["template"]["spec"]
     return found
@@ -67,7 +69,7 @@ def test_only_nodes_with_the_boards_label_run_it() -> None:
 
 
 def test_nothing_said_is_as_secure_as_on_our_own_system() -> None:
-    made = pod(user=User(10001, 10001))
+    made = pod(user=ProcessUser(10001, 10001))
     assert made["automountServiceAccountToken"] is False
     assert made["hostIPC"] is False and made["hostPID"] is False
     assert made["containers"][0]["securityContext"] == {

@@ -9,6 +9,7 @@ from piimage.config.container import LABEL, ContainerConfig, merge, secure_defau
 from piimage.events import ignore
 from piimage.formats.images import image
 from piimage.oci.layout import Layout
+from piimage.oci.models import Execution
 from piimage.run import Runner
 from piimage.steps import Builder
 from piimage.store import Store
@@ -20,7 +21,6 @@ from piimage.store import Store
 )
 def test_a_label_names_no_file_of_this_machine(store: Store, said: str, carried: str) -> None:
     config = merge(secure_defaults(), ContainerConfig.model_validate({"seccomp": said}))
-    text = config.model_dump_json(by_alias=True, exclude_none=True)
-    plan = ContainerPlan("web", "services", "web", text, "{}", (), "services.web", b"{}")
+    plan = ContainerPlan("web", "services", "web", config, Execution(), (), "services.web", b"{}")
     made = image(plan, Layout(store), Builder(store, Runner(), ignore).build())
     assert json.loads((made.config.execution.labels or {})[LABEL])["seccomp"] == carried

@@ -137,7 +137,7 @@ def test_the_container_is_planned_from_the_built_image(
     built = dockerfiles(store, engine).build([folder], {"r/base:1": image(Layout(store))})
     layer = plan_containers(appliance(folder), Lock(), built)
     (container,) = layer.containers
-    assert '"/x"' in container.execution
+    assert container.execution.cmd == ("/x",)
     assert len(container.layers) == 1
 
 

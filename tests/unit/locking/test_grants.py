@@ -210,8 +210,7 @@ def image(store: Store, label: Mapping[str, object]) -> Image:
 def planned(store: Store, appliance: Appliance, *granted: str) -> dict[str, Any]:
     lock = Lock(images=(pin(OLD, *granted),))
     (plan,) = plan_containers(appliance, lock, {NAME: image(store, ROOT)}).containers
-    config: dict[str, Any] = json.loads(plan.config)
-    return config
+    return plan.config.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def test_a_build_refuses_what_nobody_agreed_to(store: Store) -> None:

@@ -14,7 +14,7 @@ from piimage.locking.folders import folder_of, folder_requests
 from piimage.locking.platforms import for_platform
 from piimage.oci.models import ARM64
 from piimage.pkg.source import AMD64
-from piimage.plan.containers import composed
+from piimage.plan.composed import folder_parts
 
 
 def package(name: str, version: str, architecture: str = "arm64") -> Package:
@@ -47,7 +47,7 @@ def entry(folder: Path) -> Entry:
 def test_a_folder_with_wheels_gets_their_layer(tmp_path: Path) -> None:
     folder = folder_of(entry(tmp_path))
     assert folder is not None
-    layers, _, _ = composed(folder, lock_of(tmp_path, *PYTHON))
+    layers = folder_parts(folder, lock_of(tmp_path, *PYTHON)).layers
     assert [WHEEL.blob in layer.blobs() for layer in layers] == [False, True, False]
 
 
@@ -56,7 +56,7 @@ def test_a_folder_with_wheels_and_no_python_is_refused(tmp_path: Path) -> None:
     folder = folder_of(entry(tmp_path))
     assert folder is not None
     with pytest.raises(InputError, match="no Python"):
-        composed(folder, lock_of(tmp_path, PYTHON[0]))
+        folder_parts(folder, lock_of(tmp_path, PYTHON[0]))
 
 
 def test_what_is_built_has_its_step_in_the_layer(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_built_has_its_step_in_the_layer(tmp_path: Path) -> None:
         environments=(environment,),
         wheels=(source, WHEEL),
     )
-    layers, _, _ = composed(folder, for_platform(whole, ARM64))
+    layers = folder_parts(folder, for_platform(whole, ARM64)).layers
     ((step,),) = [layer.needs() for layer in layers if layer.needs()]
     assert {source.blob, compiler.blob} <= set(step.blobs())
     assert WHEEL.blob not in step.blobs()

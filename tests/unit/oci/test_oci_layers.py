@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.oci import layers
-from piimage.oci.layers import OPAQUE_XATTR, Scan, below, layer_tree, scan
+from piimage.oci.layers import OPAQUE_XATTR, Scan, layer_tree, lower_tree, scan
 from piimage.oci.pack import image_entries, pack_layer
 from piimage.run import Runner
 from piimage.store import Store
@@ -36,7 +36,7 @@ def unpacked(path: Path, *tars: bytes) -> list[list[Entry]]:
     for tar in tars:
         path.write_bytes(gzip.compress(tar))
         scans.append(Scan.decode(scan(RUNNER, path, digest(tar), "test").encode()))
-        tree = layer_tree(RUNNER, path, scans[-1], below(scans[:-1]), "test")
+        tree = layer_tree(RUNNER, path, scans[-1], lower_tree(scans[:-1]), "test")
         result.append([_held(entry) for entry in tree])
     return result
 
@@ -70,7 +70,7 @@ def test_a_layer_of_any_compression_is_read(tmp_path: Path, packer: list[str] | 
     path = tmp_path / "layer"
     path.write_bytes(data)
     found = scan(RUNNER, path, digest(tar), "test")
-    tree = layer_tree(RUNNER, path, found, below([]), "test")
+    tree = layer_tree(RUNNER, path, found, lower_tree([]), "test")
     assert [(e.path, b"".join(e.content())) for e in tree] == [("etc", b""), ("etc/motd", b"hello")]
 
 
@@ -424,7 +424,7 @@ def test_a_tree_becomes_a_layer_and_comes_back(store: Store) -> None:
     with gzip.open(path) as stream:
         names = [entry.path for entry in read_tar(stream, "test")]  # type: ignore[arg-type]
     assert names == ["a", "a/.wh..wh..opq", "a/f", ".wh.gone", "d", "d/.wh.gone"]
-    lower = layers.below([_scanned(store, [folder("a"), folder("d"), file("gone", b"")])])
+    lower = layers.lower_tree([_scanned(store, [folder("a"), folder("d"), file("gone", b"")])])
     found = scan(RUNNER, path, packed.diff_id, "test")
     back = list(layer_tree(RUNNER, path, found, lower, "test"))
     assert sorted(paths(back)) == ["a", "a/f", "d", "d/gone", "gone"]

@@ -1,4 +1,4 @@
-"""Locks whose packages are names only: enough to plan with, nothing to build with."""
+"""Locks whose packages are names only, to plan with but not to build with."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ def locked(name: str) -> Package:
 
 
 def lock_of(appliance: Appliance, board: Board) -> Lock:
-    """Each root is given exactly the packages that it asks for."""
+    """A lock in which each root has exactly the packages that it requests."""
     folders = [folder for entry in entries(appliance) if (folder := folder_of(entry))]
-    asked = requests(appliance, board, folders)
     roots = []
     packages: dict[str, Package] = {}
-    for one in asked:
-        names = [name.partition("/")[0] for name in one.packages]
+    for request in requests(appliance, board, folders):
+        names = [name.partition("/")[0] for name in request.packages]
         packages |= {package.key: package for package in map(locked, names)}
         keys = tuple(locked(name).key for name in names)
-        roots.append(LockedRoot(one.root, one.packages, one.without, "arm64", keys))
+        roots.append(LockedRoot(request.root, request.packages, request.without, "arm64", keys))
     return Lock(roots=tuple(roots), packages=tuple(packages.values()))

@@ -33,7 +33,7 @@ def image(folder: Path, label: Mapping[str, object] | None) -> Image:
 
 
 def planned(folder: Path, label: Mapping[str, object] | None, **entry: object) -> Mapping[str, Any]:
-    given = image(folder, label)
+    labeled = image(folder, label)
     granted = {"trust": asks(config_of(label or {}), config_of(entry))}
     appliance = Appliance.model_validate(
         {
@@ -41,23 +41,27 @@ def planned(folder: Path, label: Mapping[str, object] | None, **entry: object) -
             "volumes": [{"name": "v"}],
         }
     )
-    made = plan_containers(appliance, Lock(), {"r/net:1": given})
-    found: Mapping[str, Any] = json.loads(made.containers[0].config)
-    return found
+    layer = plan_containers(appliance, Lock(), {"r/net:1": labeled})
+    return written(layer.containers[0].config)
 
 
-def config_of(said: Mapping[str, object]) -> ContainerConfig:
-    return ContainerConfig.model_validate(said, by_alias=True, by_name=False)
+def written(config: ContainerConfig) -> Mapping[str, Any]:
+    """The fields that are set, as a YAML file would have them."""
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def config_of(fields: Mapping[str, object]) -> ContainerConfig:
+    return ContainerConfig.model_validate(fields, by_alias=True, by_name=False)
 
 
 NET = {"capabilities": ["CAP_NET_ADMIN"]}
 
 
-def test_a_labelled_image_that_sets_up_the_network_may_write_its_settings(tmp_path: Path) -> None:
+def test_a_labelled_image_with_net_admin_may_write_the_network_settings(tmp_path: Path) -> None:
     closed = planned(tmp_path, NET)["readonlyPaths"]
     assert "/proc/sys/kernel" in closed
-    assert not [one for one in closed if "/proc/sys/net".startswith(one)]
-    # What hardens the kernel's BPF compiler lies there.
+    assert not [path for path in closed if "/proc/sys/net".startswith(path)]
+    # It has the settings that harden the kernel's BPF compiler.
     assert "/proc/sys/net/core" in closed
     by_entry = planned(tmp_path, {}, **{"capabilities.add": ["CAP_NET_ADMIN"]})
     assert by_entry["readonlyPaths"] == closed
@@ -72,15 +76,15 @@ def test_a_labelled_image_that_sets_up_the_network_may_write_its_settings(tmp_pa
         ({"capabilities": ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]}, {}),
     ],
 )
-def test_for_all_others_the_default_stands(
+def test_all_others_have_the_default(
     tmp_path: Path, label: Mapping[str, object] | None, entry: dict[str, object]
 ) -> None:
     assert "readonlyPaths" not in planned(tmp_path, label, **entry)
 
 
-def test_what_is_said_of_read_only_paths_stands(tmp_path: Path) -> None:
-    said = planned(tmp_path, {**NET, "readonlyPaths": ["/proc/fs"]})
-    assert said["readonlyPaths"] == ["/proc/fs"]
+def test_read_only_paths_of_the_label_are_kept(tmp_path: Path) -> None:
+    config = planned(tmp_path, {**NET, "readonlyPaths": ["/proc/fs"]})
+    assert config["readonlyPaths"] == ["/proc/fs"]
 
 
 def test_a_label_makes_the_root_writable_and_an_unlabelled_image_keeps_it_closed(
@@ -91,9 +95,9 @@ def test_a_label_makes_the_root_writable_and_an_unlabelled_image_keeps_it_closed
 
 
 def test_a_volume_by_name_is_bound_from_its_folder(tmp_path: Path) -> None:
-    said = planned(tmp_path, None, binds=["v:/shared", "/etc/x:/x"])
+    config = planned(tmp_path, None, binds=["v:/shared", "/etc/x:/x"])
     zone = "/run/piimage/localtime.tzif:/etc/localtime:ro,bind"
-    assert said["binds"] == ["/var/lib/piimage/volumes/v:/shared", "/etc/x:/x", zone]
+    assert config["binds"] == ["/var/lib/piimage/volumes/v:/shared", "/etc/x:/x", zone]
 
 
 @pytest.mark.parametrize(
@@ -114,11 +118,11 @@ def test_a_volume_by_name_is_bound_from_its_folder(tmp_path: Path) -> None:
         },
     ],
 )
-def test_a_container_with_a_time_of_its_own_keeps_it(tmp_path: Path, own: dict[str, Any]) -> None:
+def test_a_container_with_its_own_time_zone_keeps_it(tmp_path: Path, own: dict[str, Any]) -> None:
     assert "localtime.tzif" not in str(planned(tmp_path, None, **own).get("binds"))
 
 
-def test_what_is_bound_from_the_data_s_other_place_is_bound_from_data(tmp_path: Path) -> None:
+def test_a_bind_from_the_files_mount_point_of_the_data_comes_from_data(tmp_path: Path) -> None:
     binds = ["/srv/kept/a:/a", "/srv/kept:/b:ro", "/srv/keptnot:/c", "/data/d:/d", "v:/v"]
     appliance = Appliance.model_validate(
         {
@@ -127,14 +131,14 @@ def test_what_is_bound_from_the_data_s_other_place_is_bound_from_data(tmp_path: 
             "data": {"mount": "/srv//kept/"},
         }
     )
-    made = plan_containers(appliance, Lock(), {"r/net:1": image(tmp_path, None)})
-    assert json.loads(made.containers[0].config)["binds"][:5] == [
+    layer = plan_containers(appliance, Lock(), {"r/net:1": image(tmp_path, None)})
+    assert (layer.containers[0].config.binds or ())[:5] == (
         "/data/a:/a",
         "/data:/b:ro",
         "/srv/keptnot:/c",
         "/data/d:/d",
         "/var/lib/piimage/volumes/v:/v",
-    ]
+    )
 
 
 @pytest.mark.parametrize(("readonly", "kind"), [(True, "ro"), (False, "rw")])
@@ -149,11 +153,11 @@ def test_a_volume_from_an_image_is_bound_by_its_content(
             }
         )
         images = {"r/net:1": image(tmp_path, None), "r/fill:1": filled(tmp_path, *entries)}
-        made = plan_containers(appliance, Lock(), images)
-        (one,) = made.volumes
-        assert one.readonly is readonly
-        assert set(one.layers) <= set(made.parts)
-        return one.folder, json.loads(made.containers[0].config)["binds"][0]
+        layer = plan_containers(appliance, Lock(), images)
+        (plan,) = layer.volumes
+        assert plan.readonly is readonly
+        assert set(plan.layers) <= set(layer.parts)
+        return plan.folder, written(layer.containers[0].config)["binds"][0]
 
     folder, bind = volume("a")
     assert folder.startswith(f"v-{kind}-")
@@ -179,7 +183,7 @@ def filled(folder: Path, *names: str) -> Image:
         ({"size": "1M", "count": 1}, {"size": 1048576, "count": 1}),
     ],
 )
-def test_a_service_has_the_files_ring_as_far_as_it_names_none(
+def test_a_service_has_the_files_ring_for_the_settings_that_it_leaves_out(
     tmp_path: Path, own: dict[str, object] | None, ring: dict[str, int]
 ) -> None:
     entry = {"image": "r/net:1", **({"log": own} if own else {})}
@@ -191,9 +195,9 @@ def test_a_service_has_the_files_ring_as_far_as_it_names_none(
         }
     )
     once, net = plan_containers(appliance, Lock(), {"r/net:1": image(tmp_path, None)}).containers
-    assert json.loads(net.config)["log"] == ring
-    assert "log" not in json.loads(once.config)
+    assert written(net.config)["log"] == ring
+    assert once.config.log is None
 
 
-def test_the_usual_ring_is_not_spelt_out(tmp_path: Path) -> None:
+def test_the_default_ring_is_not_written_out(tmp_path: Path) -> None:
     assert "log" not in planned(tmp_path, None)

@@ -2,7 +2,7 @@
 
 What comes out is looked at where it leaves piimage: the files of each container's folder, the
 layers' steps (a step's key hashes all that it depends on), what the firmware reads, the partitions,
-what is asked of the archive, and what `piimage test` does.
+the requests to the archive, and what `piimage test` does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from piimage.locking.images import references_of
 from piimage.locking.requests import requests
 from piimage.modules.steps import module_step
 from piimage.oci.layout import Image
-from piimage.oci.models import Execution
 from piimage.plan.containers import plan_containers
 from piimage.plan.slot import Version, boot_of, card_plan
 from piimage.plan.system import plan_system
@@ -82,25 +81,24 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     )  # fmt: skip
     yield from sorted(layer.key for layer in version.layers if layer is not version.containers)
     yield version.system.kernel.key, version.system.initramfs_base.key
-    found = [_decided(one) for one in version.containers.containers]
+    found = [_container(plan) for plan in version.containers.containers]
     for entry in containers_tree(found, version.containers.ids):
         yield entry.path, entry.mode, b"".join(entry.content())
-    yield [(one.folder, one.readonly) for one in version.containers.volumes]
+    yield [(plan.folder, plan.readonly) for plan in version.containers.volumes]
     boot = boot_of(appliance)
     yield writer.config(board, boot), writer.cmdline(board, boot, 1)
     for volume in card_plan(version, made(version, store)).volumes:
         assert isinstance(volume, FatVolume | Ext4Volume)
-        yield volume.size, sorted(one for one in volume.files if not one.startswith("layers/"))
-    folders = [one for entry in entries(appliance) if (one := folder_of(entry))]
+        yield volume.size, sorted(path for path in volume.files if not path.startswith("layers/"))
+    folders = [folder for entry in entries(appliance) if (folder := folder_of(entry))]
     yield requests(appliance, board, folders)
     yield from _tests(plan_of(appliance))
 
 
-def _decided(plan: ContainerPlan) -> Container:
+def _container(plan: ContainerPlan) -> Container:
     return Container(
         name=plan.name, kind=plan.kind, folder=plan.folder,
-        config=ContainerConfig.model_validate_json(plan.config),
-        image=Execution.model_validate_json(plan.execution), root=Root([]),
+        config=plan.config, execution=plan.execution, root=Root([]),
         layers=tuple(layer.key for layer in plan.layers), place=plan.place, profile=plan.profile,
     )  # fmt: skip
 
@@ -133,79 +131,79 @@ def _no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("piimage.testing.checks.time.sleep", lambda _: None)
 
 
-# --- the keys, each with what is said before and after
+# --- the keys, each with the fields before and after
 
 
-def service(**said: object) -> Data:
-    own = {"name": "a", "packages": ["busybox-static"], "command": ["/bin/x"]} | said
+def service(**fields: object) -> Data:
+    own = {"name": "a", "packages": ["busybox-static"], "command": ["/bin/x"]} | fields
     return {"services": [{key: value for key, value in own.items() if value is not None}]}
 
 
-def wired(**said: object) -> Data:
-    return {"network": {"ethernet": {"address": "10.0.0.2/24", **said}}}
+def wired(**fields: object) -> Data:
+    return {"network": {"ethernet": {"address": "10.0.0.2/24", **fields}}}
 
 
-def resources(**said: object) -> Data:
-    return service(resources=said)
+def resources(**fields: object) -> Data:
+    return service(resources=fields)
 
 
-def once(**said: object) -> Data:
-    return {"onboot": service(**said)["services"]}
+def once(**fields: object) -> Data:
+    return {"onboot": service(**fields)["services"]}
 
 
-def inside(**said: object) -> Data:
-    return service(runtime=said)
+def inside(**fields: object) -> Data:
+    return service(runtime=fields)
 
 
-def checked(**said: object) -> Data:
+def checked(**fields: object) -> Data:
     return {**service(use="sshd", packages=None, command=None, name="s"),
-            "test": {"checks": [{"timeout": 10, **said}]}}  # fmt: skip
+            "test": {"checks": [{"timeout": 10, **fields}]}}  # fmt: skip
 
 
-def rule(**said: object) -> Data:
-    return resources(devices=[{"allow": True, "type": "c", "major": 1, **said}])
+def rule(**fields: object) -> Data:
+    return resources(devices=[{"allow": True, "type": "c", "major": 1, **fields}])
 
 
-def weights(**said: object) -> Data:
-    return resources(blockio={"weightDevice": [{"major": 8, "minor": 0, **said}]})
+def weights(**fields: object) -> Data:
+    return resources(blockio={"weightDevice": [{"major": 8, "minor": 0, **fields}]})
 
 
-def throttle(**said: object) -> Data:
-    own = {"major": 8, "minor": 0, "rate": 5} | said
+def throttle(**fields: object) -> Data:
+    own = {"major": 8, "minor": 0, "rate": 5} | fields
     return resources(blockio={"throttleReadBpsDevice": [own]})
 
 
-def mount(**said: object) -> Data:
-    return service(mounts=[{"type": "tmpfs", "source": "x", "destination": "/x", **said}])
+def mount(**fields: object) -> Data:
+    return service(mounts=[{"type": "tmpfs", "source": "x", "destination": "/x", **fields}])
 
 
-def mapped(**said: object) -> Data:
-    one = {"hostID": 5, "containerID": 0, "size": 9} | said
-    return service(userns="new", uidMappings=[one], gidMappings=[one])
+def mapped(**fields: object) -> Data:
+    ids = {"hostID": 5, "containerID": 0, "size": 9} | fields
+    return service(userns="new", uidMappings=[ids], gidMappings=[ids])
 
 
 OTHER = {"hostID": 6, "containerID": 0, "size": 9}
 MAPPED: Data = {key: value for key, value in mapped()["services"][0].items() if key != "name"}
 
 
-def device(**said: object) -> Data:
-    return service(devices=[{"path": "/dev/x", "type": "c", "major": 1, "minor": 2, **said}])
+def device(**fields: object) -> Data:
+    return service(devices=[{"path": "/dev/x", "type": "c", "major": 1, "minor": 2, **fields}])
 
 
-def file(**said: object) -> Data:
-    return {"files": [{"path": "etc/x", "contents": "x", **said}]}
+def file(**fields: object) -> Data:
+    return {"files": [{"path": "etc/x", "contents": "x", **fields}]}
 
 
-def volume(**said: object) -> Data:
-    return {**service(binds=["v:/v"]), "volumes": [{"name": "v", "image": "one", **said}]}
+def volume(**fields: object) -> Data:
+    return {**service(binds=["v:/v"]), "volumes": [{"name": "v", "image": "one", **fields}]}
 
 
-def health(**said: object) -> Data:
-    return service(health={"tcp": "localhost:1", "every": 9, **said})
+def health(**fields: object) -> Data:
+    return service(health={"tcp": "localhost:1", "every": 9, **fields})
 
 
-def kernel(**said: object) -> Data:
-    return {"kernel": {"image": "one", **said}}
+def kernel(**fields: object) -> Data:
+    return {"kernel": {"image": "one", **fields}}
 
 
 Change = tuple[Data, Data]
@@ -559,28 +557,28 @@ ELSEWHERE: Mapping[tuple[str, str], str] = {
 """The keys whose work is elsewhere, or that are documented to do nothing."""
 
 
-def tree(**said: object) -> Data:
-    return {"name": "f", "packages": ["busybox-static"], "entrypoint": ["/bin/x"], **said}
+def tree(**fields: object) -> Data:
+    return {"name": "f", "packages": ["busybox-static"], "entrypoint": ["/bin/x"], **fields}
 
 
-def user(**said: object) -> Data:
-    return tree(users=[{"name": "u", "uid": 1, "gid": 1, **said}])
+def user(**fields: object) -> Data:
+    return tree(users=[{"name": "u", "uid": 1, "gid": 1, **fields}])
 
 
-def group(**said: object) -> Data:
-    return tree(groups=[{"name": "g", "gid": 1, **said}])
+def group(**fields: object) -> Data:
+    return tree(groups=[{"name": "g", "gid": 1, **fields}])
 
 
-def applets(**said: object) -> Data:
-    return tree(applets={"program": "x", "folder": "y", "names": "a", **said})
+def applets(**fields: object) -> Data:
+    return tree(applets={"program": "x", "folder": "y", "names": "a", **fields})
 
 
-def made_folder(**said: object) -> Data:
-    return tree(folders=[{"path": "x", **said}])
+def made_folder(**fields: object) -> Data:
+    return tree(folders=[{"path": "x", **fields}])
 
 
-def laid(**said: object) -> Data:
-    return tree(files=[{"path": "x", "contents": "y", **said}])
+def laid(**fields: object) -> Data:
+    return tree(files=[{"path": "x", "contents": "y", **fields}])
 
 
 F = tree()
@@ -623,7 +621,7 @@ SERVICE: Mapping[str, Mapping[str, Change]] = {
         name: (applets(), applets(**{name: value}))
         for name, value in (("program", "z"), ("folder", "z"), ("names", "a b"))
     },
-    "Folder": {
+    "TreeFolder": {
         name: (made_folder(), made_folder(**{name: value}))
         for name, value in (("path", "y"), ("mode", "0700"), ("uid", 5), ("gid", 5))
     },
@@ -680,8 +678,8 @@ def test_a_key_of_a_container_folder_changes_what_comes_out(
     found = []
     for data in SERVICE[model][key]:
         (folder / "f/service.yml").write_text(yaml.safe_dump(dict(data)))
-        one = outcome({"services": [{"name": "f", "build": "f"}]}, folder)
-        found.append(f"{one}\n{load_folder(folder / 'f').name}" if key == "name" else one)
+        result = outcome({"services": [{"name": "f", "build": "f"}]}, folder)
+        found.append(f"{result}\n{load_folder(folder / 'f').name}" if key == "name" else result)
     assert not found[0].startswith("error"), found[0]
     assert found[0] != found[1]
 
@@ -695,8 +693,8 @@ def models(top: type[BaseModel]) -> dict[str, type[BaseModel]]:
         if model.__name__ in found:
             continue
         found[model.__name__] = model
-        for one in model.model_fields.values():
-            waiting += _named((one.annotation, *one.metadata))
+        for info in model.model_fields.values():
+            waiting += _named((info.annotation, *info.metadata))
     return found
 
 
@@ -712,26 +710,26 @@ def _named(parts: tuple[object, ...]) -> Iterator[type[BaseModel]]:
 
 
 def test_no_key_of_the_file_is_forgotten_here() -> None:
-    keys = {(name, key) for name, one in models(Appliance).items() for key in one.model_fields}
+    keys = {(name, key) for name, model in models(Appliance).items() for key in model.model_fields}
     assert keys == {*rows(YAML), *ELSEWHERE}
 
 
-def module(folder: Path, **said: object) -> Path:
+def module(folder: Path, **fields: object) -> Path:
     path = folder / "m"
     path.mkdir(exist_ok=True)
     for name in ("Kbuild", "a.ko", "b.ko"):
         (path / name).write_text(name)
-    text = yaml.safe_dump({"name": "m", "license": "MIT", "prebuilt": "a.ko", **said})
+    text = yaml.safe_dump({"name": "m", "license": "MIT", "prebuilt": "a.ko", **fields})
     (path / "module.yml").write_text(text)
     return path
 
 
-@pytest.mark.parametrize("said", [{"name": "n"}, {"prebuilt": "b.ko"}])
+@pytest.mark.parametrize("fields", [{"name": "n"}, {"prebuilt": "b.ko"}])
 def test_a_key_of_a_module_folder_changes_what_comes_out(
-    said: dict[str, object], folder: Path
+    fields: dict[str, object], folder: Path
 ) -> None:
     before = module_step(module_folder(module(folder)), Lock()).key
-    assert module_step(module_folder(module(folder, **said)), Lock()).key != before
+    assert module_step(module_folder(module(folder, **fields)), Lock()).key != before
 
 
 @pytest.mark.provokes("modules.bad-parameter")
@@ -757,7 +755,7 @@ def test_every_key_of_a_board_is_read() -> None:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Attribute)
     }
-    keys = {(name, key) for name, one in models(Board).items() for key in one.model_fields}
+    keys = {(name, key) for name, model in models(Board).items() for key in model.model_fields}
     assert len(keys) > 80
     assert {key for key in keys if key[1] not in read} == set()
 
@@ -767,8 +765,8 @@ def test_no_key_of_a_container_folder_is_forgotten_here() -> None:
     shared = {*models(ContainerConfig), "Health", "Restart"}
     keys = {
         (name, key)
-        for name, one in models(Service).items()
-        for key in one.model_fields
+        for name, model in models(Service).items()
+        for key in model.model_fields
         if name not in shared
     }
     assert keys == {*rows(SERVICE), *(("Service", key) for key in SERVICE_ELSEWHERE)}

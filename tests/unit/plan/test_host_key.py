@@ -1,4 +1,4 @@
-"""The host key that the file asks for lies in the data partition alone."""
+"""The host key of the file lies in the data partition only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from piimage.plan.slot import _data_files
 from piimage.run import Runner
 
 
-def test_a_card_has_it_where_sshd_looks(tmp_path: Path, runner: Runner) -> None:
+def test_a_card_has_the_host_key_at_sshds_path(tmp_path: Path, runner: Runner) -> None:
     path = tmp_path / "key"
     make_host_key(path, runner)
     appliance = Appliance(ssh=Ssh(host_key=str(path)))
@@ -23,5 +23,5 @@ def test_a_card_has_it_where_sshd_looks(tmp_path: Path, runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("path", [None])
-def test_without_one_sshd_makes_its_own(path: None) -> None:
+def test_a_card_without_a_host_key_leaves_it_to_sshd(path: None) -> None:
     assert "ssh" not in dict(_data_files(Appliance(ssh=Ssh(host_key=path))))

@@ -1,4 +1,4 @@
-"""What the file says of the network, as files of the system."""
+"""The network section as files of the system."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def appliance(**network: object) -> Appliance:
     return Appliance.model_validate({"network": network})
 
 
-def wifi(**said: object) -> str:
-    found = appliance(country="JP", wifi=said).network
-    assert found is not None
-    return wifi_configuration(found)
+def wifi(**fields: object) -> str:
+    network = appliance(country="JP", wifi=fields).network
+    assert network is not None
+    return wifi_configuration(network)
 
 
 def test_a_fixed_address_is_a_file_that_sh_reads() -> None:
@@ -47,30 +47,30 @@ def test_a_fixed_address_is_a_file_that_sh_reads() -> None:
     )
 
 
-def test_a_vlan_names_the_interface_that_carries_it_and_takes_its_module() -> None:
-    said = appliance(ethernet={"interface": "end0.100"})
-    (file,) = network_files(said)
+def test_a_vlan_names_its_parent_interface_and_loads_its_module() -> None:
+    vlan = appliance(ethernet={"interface": "end0.100"})
+    (file,) = network_files(vlan)
     assert file.content == (
         b"INTERFACE='end0.100'\nADDRESS=''\nGATEWAY=''\nDNS=''\nPARENT='end0'\nVLAN='100'\n"
     )
     board = load_board("pi4")
-    modules = plan_modules(said, board, UnpackedKernel((), ()), lock_of(said, board))
+    modules = plan_modules(vlan, board, UnpackedKernel((), ()), lock_of(vlan, board))
     assert modules.late == (*board.modules.late, "8021q")
 
 
-def test_who_says_nothing_of_the_wired_network_has_no_file_for_it() -> None:
+def test_without_settings_of_the_wired_network_there_is_no_file() -> None:
     assert list(network_files(appliance(ethernet={}))) == []
     assert list(network_files(Appliance())) == []
 
 
-def test_the_passphrase_comes_from_its_file_and_only_the_key_goes_on(tmp_path: Path) -> None:
+def test_the_passphrase_is_read_from_its_file_and_only_its_key_is_written(tmp_path: Path) -> None:
     (tmp_path / "psk").write_text("password\nfurther lines do not count\n")
     text = wifi(ssid="IEEE", psk_file=str(tmp_path / "psk"))
     assert text.startswith("country=JP\nnetwork={\n\tssid=49454545\n\tpsk=f42c6fc5")
     assert "password" not in text
 
 
-def test_wifi_without_a_network_has_its_country_alone() -> None:
+def test_wifi_without_a_network_has_the_country_only() -> None:
     assert wifi() == "country=JP\n"
 
 
@@ -78,29 +78,29 @@ def test_wifi_without_a_network_has_its_country_alone() -> None:
 @pytest.mark.parametrize("content", ["", "short\n", "x" * 65])
 def test_a_file_without_a_passphrase_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "psk").write_text(content)
-    with pytest.raises(InputError, match="no passphrase") as caught:
+    with pytest.raises(InputError, match="not a WiFi passphrase") as caught:
         wifi(ssid="x", psk_file=str(tmp_path / "psk"))
     assert caught.value.code == "plan.bad-passphrase"
     assert "short" not in str(caught.value)
 
 
 def test_a_passphrase_is_in_no_dump_of_the_file() -> None:
-    said = appliance(country="JP", wifi={"ssid": "x", "psk": "correct horse"})
-    assert "correct" not in said.model_dump_json() + repr(said)
+    joined = appliance(country="JP", wifi={"ssid": "x", "psk": "correct horse"})
+    assert "correct" not in joined.model_dump_json() + repr(joined)
 
 
 @pytest.mark.parametrize("board", board_names())
-def test_every_board_can_have_wifi_and_asks_for_the_countries_rules(board: str) -> None:
-    said = appliance(country="JP", wifi={"ssid": "x"})
-    (request,) = wifi_requests(said, load_board(board))
+def test_every_board_can_have_wifi_and_requests_the_regulatory_database(board: str) -> None:
+    joined = appliance(country="JP", wifi={"ssid": "x"})
+    (request,) = wifi_requests(joined, load_board(board))
     assert "wireless-regdb" in request.packages
     assert list(wifi_requests(Appliance(), load_board(board))) == []
 
 
-def test_the_key_lies_in_a_layer_of_its_own_that_the_manifest_is_silent_on(tmp_path: Path) -> None:
-    said = appliance(country="JP", wifi={"ssid": "x", "psk": "correct horse"})
+def test_the_key_lies_in_a_layer_of_its_own_that_the_ledger_leaves_out(tmp_path: Path) -> None:
+    joined = appliance(country="JP", wifi={"ssid": "x", "psk": "correct horse"})
     board = load_board("pi4")
-    firmware, secret = wifi_layers(said, board, lock_of(said, board))
+    firmware, secret = wifi_layers(joined, board, lock_of(joined, board))
     assert "regulatory.db" in str(firmware)
     assert isinstance(secret, SecretLayer)
     assert [(file.path, file.mode) for file in secret.rules.files] == [
@@ -114,10 +114,10 @@ def test_the_key_lies_in_a_layer_of_its_own_that_the_manifest_is_silent_on(tmp_p
     ]
 
 
-def test_the_service_that_joins_comes_along_once() -> None:
+def test_the_service_that_joins_the_network_is_added_once() -> None:
     network = {"country": "JP", "wifi": {}}
     own = {"name": "radio", "use": "wifi"}
     assert [s.name for s in appliance(**network).services] == ["wifi"]
-    said = Appliance.model_validate({"network": network, "services": [own]})
-    assert [s.name for s in said.services] == ["radio"]
+    explicit = Appliance.model_validate({"network": network, "services": [own]})
+    assert [s.name for s in explicit.services] == ["radio"]
     assert Appliance.model_validate({"network": {}}).services == ()

@@ -41,7 +41,7 @@ def planned(board_name: str, **sections: object) -> Version:
 
 
 def made(version: Version, store: Store) -> Job:
-    """A job in which every step has left a blob under each name that the slot asks for."""
+    """A job in which each step has made a blob for each output that the slot needs."""
     outputs: dict[str, dict[str, Blob]] = {}
     for step in version.steps():
         names = {"squashfs": "", "initramfs": "", "image": "", "release": ""}
@@ -59,33 +59,33 @@ FILE = {"path": "etc/mqtt/password"}
 
 
 @pytest.mark.parametrize(
-    ("said", "private"),
+    ("fields", "private"),
     [({}, True), ({"mode": "0400"}, True), ({"mode": "0640"}, False), ({"mode": "0604"}, False)],
 )
-def test_nothing_published_tells_of_a_file_that_its_owner_alone_reads(
-    store: Store, said: dict[str, str], private: bool
+def test_published_digests_do_not_depend_on_a_file_that_only_its_owner_may_read(
+    store: Store, fields: dict[str, str], private: bool
 ) -> None:
-    """Whoever knows all the rest could else try passwords without the card."""
+    """Else an attacker who knows everything else could try passwords without the card."""
     versions = [
-        planned("pi4", files=[{**FILE, **said, "contents": text}]) for text in ("one", "two")
+        planned("pi4", files=[{**FILE, **fields, "contents": text}]) for text in ("one", "two")
     ]
-    identities = {published_identity(one, made(one, store)) for one in versions}
+    identities = {published_identity(version, made(version, store)) for version in versions}
     assert len(identities) == (1 if private else 2)
-    assert {one.file_mode for one in versions} == {0o600 if private else 0o644}
+    assert {version.file_mode for version in versions} == {0o600 if private else 0o644}
 
 
-def test_what_lies_above_a_private_file_is_as_without_it(store: Store) -> None:
-    """The uppermost layer that has a folder says whose it is."""
+def test_the_parent_folders_of_a_private_file_are_the_same_in_both_layers(store: Store) -> None:
+    """The uppermost layer that has a folder determines its owner and mode."""
     files = [
         {"path": "root/a", "contents": "x"},
         {"path": "etc/own", "directory": True, "mode": "0711", "uid": 7},
         {"path": "etc/own/b", "contents": "x"},
         {"path": "srv/made/c", "contents": "x", "uid": 8},
     ]
-    *_, below, above = planned("pi4", files=files).system.layers
+    *_, public, private = planned("pi4", files=files).system.layers
     trees = [
-        {one.path: (one.mode, one.uid) for one in layer.tree(made_nothing(store)) if not one.size}
-        for layer in (below, above)
+        {e.path: (e.mode, e.uid) for e in layer.tree(made_nothing(store)) if not e.size}
+        for layer in (public, private)
     ]
     assert trees[1].items() <= trees[0].items()
     assert trees[1] == {
@@ -107,35 +107,35 @@ def network(passphrase: str, ssid: str = "garden") -> dict[str, object]:
 
 
 @pytest.mark.parametrize("board", ["pi4", "pi3", "pi5", "zero2w"])
-def test_what_is_published_of_a_card_is_the_same_for_every_passphrase(
-    board: str, store: Store
-) -> None:
-    """Whoever knows all the rest could else try passphrases without the card."""
-    one, other = (planned(board, network=network(text)) for text in ("password1", "password2"))
-    jobs = [made(version, store) for version in (one, other)]
-    assert card_plan(one, jobs[0]).identity != card_plan(other, jobs[1]).identity
-    assert published_identity(one, jobs[0]) == published_identity(other, jobs[1])
-    files = [slot_files(v, job) for v, job in zip((one, other), jobs, strict=True)]
-    hidden = [withheld(v, job) for v, job in zip((one, other), jobs, strict=True)]
-    told = [{n: c for n, c in f.items() if n not in h} for f, h in zip(files, hidden, strict=True)]
-    assert told[0] == told[1]
-    assert files[0].keys() - told[0].keys() == hidden[0]
+def test_published_digests_are_the_same_for_every_passphrase(board: str, store: Store) -> None:
+    """Else an attacker who knows everything else could try passphrases without the card."""
+    first, second = (planned(board, network=network(text)) for text in ("password1", "password2"))
+    jobs = [made(version, store) for version in (first, second)]
+    assert card_plan(first, jobs[0]).identity != card_plan(second, jobs[1]).identity
+    assert published_identity(first, jobs[0]) == published_identity(second, jobs[1])
+    files = [slot_files(v, job) for v, job in zip((first, second), jobs, strict=True)]
+    hidden = [withheld(v, job) for v, job in zip((first, second), jobs, strict=True)]
+    published = [
+        {n: c for n, c in f.items() if n not in h} for f, h in zip(files, hidden, strict=True)
+    ]
+    assert published[0] == published[1]
+    assert files[0].keys() - published[0].keys() == hidden[0]
     assert len(hidden[0]) == 3  # the layer, and the two files that name it
 
 
-def test_what_is_no_secret_counts_in_what_is_published(store: Store) -> None:
+def test_the_published_identity_depends_on_everything_but_secrets(store: Store) -> None:
     """The identity of a card without secrets is the one that its plan has."""
     versions = [
         planned("pi4"), planned("pi4", kernel={"cmdline": "quiet"}),
         planned("pi4", network=network("password1")),
         planned("pi4", network=network("password1"), kernel={"cmdline": "quiet"}),
     ]  # fmt: skip
-    found = [published_identity(one, made(one, store)) for one in versions]
-    assert len(set(found)) == 4
-    assert found[:2] == [card_plan(one, made(one, store)).identity for one in versions[:2]]
+    published = [published_identity(v, made(v, store)) for v in versions]
+    assert len(set(published)) == 4
+    assert published[:2] == [card_plan(v, made(v, store)).identity for v in versions[:2]]
 
 
-def test_a_version_with_secrets_is_its_owners_alone(tmp_path: Path) -> None:
+def test_the_files_of_a_version_with_secrets_are_for_the_owner_only(tmp_path: Path) -> None:
     assert planned("pi4").file_mode == 0o644
     assert planned("pi4", network=network("password1")).file_mode == 0o600
     assert planned("pi4", ssh={"host_key": str(tmp_path / "key")}).file_mode == 0o600
@@ -146,43 +146,43 @@ def settings(version: Version) -> dict[str, str]:
     return {key: value.strip("'") for key, _, value in (line.partition("=") for line in lines)}
 
 
-def test_a_board_whose_loader_chooses_tells_the_initramfs_so() -> None:
+def test_the_initramfs_knows_that_the_boards_loader_selects_the_slot() -> None:
     assert settings(planned("pi4")) == {
         "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1", "WATCHDOG": "watchdog0",
     }  # fmt: skip
 
 
-def test_a_board_with_folders_tells_the_initramfs_so() -> None:
+def test_the_initramfs_knows_that_the_boards_slots_are_folders() -> None:
     assert settings(planned("pi3")) == {
         "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1", "WATCHDOG": "watchdog0",
     }  # fmt: skip
 
 
-def test_a_card_is_found_by_an_id_that_its_versions_share(store: Store) -> None:
-    one, other = planned("pi4"), planned("pi4", hostname="other")
-    plan = card_plan(one, made(one, store))
-    assert plan.disk_id == card_plan(other, made(other, store)).disk_id
-    line = slot_files(one, made(one, store))["cmdline.txt"]
+def test_all_versions_of_a_card_have_the_same_disk_id(store: Store) -> None:
+    first, second = planned("pi4"), planned("pi4", hostname="other")
+    plan = card_plan(first, made(first, store))
+    assert plan.disk_id == card_plan(second, made(second, store)).disk_id
+    line = slot_files(first, made(first, store))["cmdline.txt"]
     assert isinstance(line, bytes)
     assert f"piimage.disk-id={plan.disk_id:08x}".encode() in line.split()
-    assert plan.disk_id != replace(one, name="greenhouse").disk_id
+    assert plan.disk_id != replace(first, name="greenhouse").disk_id
     assert plan.disk_id != planned("pi5").disk_id
 
 
-def test_a_data_partition_of_a_size_is_not_grown() -> None:
+def test_a_data_partition_with_a_fixed_size_is_not_grown() -> None:
     version = planned("pi4", data={"size": "32M"})
     assert settings(version)["GROW"] == "0"
 
 
-def test_a_data_partition_that_grows_begins_as_large_as_the_board_says(store: Store) -> None:
+def test_a_data_partition_that_grows_has_the_boards_initial_size(store: Store) -> None:
     version = planned("pi4")
     layout = version.board.layout.model_copy(update={"data_mib": 96})
     larger = replace(version, board=version.board.model_copy(update={"layout": layout}))
-    sizes = [card_plan(one, made(one, store)).volumes[-1].size for one in (version, larger)]
+    sizes = [card_plan(v, made(v, store)).volumes[-1].size for v in (version, larger)]
     assert sizes == [64 << 20, 96 << 20]
 
 
-def test_a_board_without_a_watchdog_tells_the_initramfs_so() -> None:
+def test_the_initramfs_knows_that_the_board_has_no_watchdog() -> None:
     version = planned("pi4")
     board = version.board.model_copy(update={"watchdog": None})
     system = plan_system(version.appliance, board, lock_of(version.appliance, board), {})
@@ -201,7 +201,9 @@ def test_a_file_without_a_console_names_neither_port_nor_screen(store: Store) ->
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_slot_holds_what_the_firmware_and_the_initramfs_ask_for(board: str, store: Store) -> None:
+def test_a_slot_has_the_files_that_the_firmware_and_the_initramfs_need(
+    board: str, store: Store
+) -> None:
     version = planned(board)
     files = slot_files(version, made(version, store))
     trees = set(version.board.trees)
@@ -250,7 +252,7 @@ def test_the_partitions_of_both_layouts(store: Store) -> None:
     assert set(data.files) >= {"piimage", "piimage/state"}
 
 
-def test_a_slot_in_a_folder_says_so_on_its_command_line(store: Store) -> None:
+def test_the_command_line_of_a_slot_in_a_folder_names_the_folder(store: Store) -> None:
     version = planned("zero2w")
     text = slot_files(version, made(version, store), "a/")["cmdline.txt"]
     assert isinstance(text, bytes)
@@ -258,8 +260,8 @@ def test_a_slot_in_a_folder_says_so_on_its_command_line(store: Store) -> None:
 
 
 def test_cards_are_equal_when_their_content_is(store: Store) -> None:
-    one, same, other = planned("pi4"), planned("pi4"), planned("pi4", hostname="other")
-    identity = card_plan(one, made(one, store)).identity
+    first, same, other = planned("pi4"), planned("pi4"), planned("pi4", hostname="other")
+    identity = card_plan(first, made(first, store)).identity
     assert card_plan(same, made(same, store)).identity == identity
     assert card_plan(other, made(other, store)).identity != identity
 
