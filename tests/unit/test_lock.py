@@ -28,6 +28,8 @@ from piimage.lock import (
     read_lock,
     render_lock,
 )
+from piimage.lock.roots import is_for_building
+from piimage.store import Blob
 
 SHA = "0123456789abcdef" * 4
 
@@ -67,6 +69,71 @@ REQUESTS = [
 ]
 
 
+WRITTEN = f"""\
+# Written by `piimage lock`: every input of a build, pinned. Paths are relative to the root of an
+# archive, so any mirror will do. Keep this file under version control.
+version: 1
+
+suites:
+  trixie:
+    components: [main]
+    date: "2026-05-17T09:15:44Z"
+    sha256: "{SHA}"
+
+roots:
+  service/no:
+    architecture: arm64
+    asks: [app=1.10]
+    without: []
+    packages:
+      - app:arm64
+
+packages:
+  app:arm64:
+    version: "1.10"
+    suite: trixie
+    source: app
+    source_version: "1.10"
+    path: pool/main/a/app/app_1.10_arm64.deb
+    size: 1234
+    sha256: "{SHA}"
+
+images:
+  example.org:5000/x:1:
+    digest: sha256:{SHA}
+    manifest: sha256:{SHA[::-1]}
+    granted:
+      - "binds: /it's:/b"
+      - "capabilities: all"
+      - "devices: {{\\"path\\": \\"all\\"}}"
+
+environments:
+  container/x:
+    architecture: arm64
+    python: "3.13"
+    glibc: "2.41"
+    asks: ["smbus2>=0.6"]
+    sources: [spidev==3.8]
+    wheels: []
+
+wheels:
+  smbus2-0.6-py3-none-any.whl:
+    name: smbus2
+    version: "0.6"
+    size: 9
+    sha256: "{SHA}"
+"""
+
+
+def test_a_lock_is_written_exactly_so() -> None:
+    """Locks are kept under version control: another way of writing would show as a change."""
+    environment = replace(LOCK.environments[0], sources=("spidev==3.8",), wheels=())
+    small = replace(
+        LOCK, roots=LOCK.roots[:1], packages=LOCK.packages[:1], environments=(environment,)
+    )
+    assert render_lock(small) == WRITTEN
+
+
 def test_a_lock_reads_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "pi.lock"
     path.write_text(TEXT)
@@ -97,8 +164,10 @@ def test_any_yaml_parser_reads_versions_as_text() -> None:
 )
 def test_what_yaml_would_take_for_something_else_is_quoted(word: str) -> None:
     """The types bool, null, int and float of yaml.org/type, for YAML 1.1."""
-    named = replace(LOCK, packages=(replace(package("app"), version=word),), roots=())
-    assert f'    version: "{word}"\n' in render_lock(named)
+    named = replace(LOCK, packages=(replace(package("app"), version=word, source=word),), roots=())
+    text = render_lock(named)
+    assert f'    version: "{word}"\n' in text
+    assert f'    source: "{word}"\n' in text
 
 
 def test_an_empty_lock_reads_back() -> None:
@@ -110,6 +179,29 @@ def test_the_packages_of_a_root_are_found() -> None:
     assert LOCK.image("example.org:5000/x:1").manifest == f"sha256:{SHA[::-1]}"
     with pytest.raises(KeyError):
         LOCK.of_root("other")
+
+
+def test_a_wheel_is_a_file_of_the_store_and_an_archive_is_built_first() -> None:
+    assert WHEEL.blob == Blob(SHA, 9)
+    assert not WHEEL.is_source
+    assert replace(WHEEL, filename="spidev-3.8.tar.gz").is_source
+
+
+def test_the_wheels_of_an_environment_come_in_its_order() -> None:
+    other = replace(WHEEL, name="a", filename="a-1-py3-none-any.whl")
+    environment = replace(LOCK.environments[0], wheels=(WHEEL.filename, other.filename))
+    lock = replace(LOCK, environments=(environment,), wheels=(other, WHEEL))
+    assert lock.wheels_of("container/x") == (WHEEL, other)
+    with pytest.raises(KeyError):
+        lock.wheels_of("container/y")
+
+
+def test_what_only_builds_never_lands_on_a_card() -> None:
+    """The names stand in locks that were written long ago."""
+    building = ["toolchain", "toolchain/arm64", "toolchain-python/headers", "kernel-headers"]
+    assert all(is_for_building(root) for root in [*building, "kernel-source"])
+    others = ["system", "kernel", "kernel-headers/x", "service/toolchain", "container/x"]
+    assert not any(is_for_building(root) for root in others)
 
 
 def test_two_hundred_packages_are_read_in_little_time() -> None:
@@ -131,6 +223,13 @@ def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
         read_lock(tmp_path / "pi.lock")
 
 
+@pytest.mark.provokes("lock.syntax")
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        read_lock(tmp_path)
+    assert caught.value.place == str(tmp_path)
+
+
 def spot(text: str, what: str) -> str:
     """Return line and column of `what` as an editor counts them."""
     before = text[: text.index(what)]
@@ -147,6 +246,9 @@ def spot(text: str, what: str) -> str:
         ("path: pool/main/a", "path: pool/../../a", "pool/..", "a relative path"),
         ("path: pool/main/a", "path: http://a.example/a", "http", "a relative path"),
         ("app:arm64:\n", "app:\n", "version: \"1.10\"\n    suite", "a key name:architecture"),
+        ("app:arm64:\n", "':arm64':\n", "version: \"1.10\"\n    suite", "a key name:architecture"),
+        ("app:arm64:\n", "'app:':\n", "version: \"1.10\"\n    suite", "a key name:architecture"),
+        ("any.whl:\n", "any.zip:\n", "name: smbus2", "the file name of a wheel"),
         ("asks: [app, lib]", "asks: app", "app\n    without", "a list"),
         ("asks: [app, lib]", "asks: [app, [lib]]", "[lib]]", "a text"),
         ('date: "2026-05-17T09:15:44Z"', "date: yesterday", "yesterday", "a date"),
@@ -215,13 +317,27 @@ def test_a_key_that_stands_twice_is_refused() -> None:
     text = TEXT.replace("  lib:arm64:\n", "  app:arm64:\n")
     with pytest.raises(InputError, match="'app:arm64' is listed twice") as caught:
         parse_lock(text.encode(), "pi.lock")
-    assert caught.value.place is not None
+    second = text.rindex("  app:arm64:\n") + len("  ")
+    assert caught.value.code == "lock.duplicate"
+    assert caught.value.place == f"pi.lock:{text[:second].count(chr(10)) + 1}:3"
 
 
 @pytest.mark.provokes("lock.dangling")
-def test_a_root_that_names_what_is_not_pinned_is_refused() -> None:
-    with pytest.raises(InputError, match="system names gone:arm64"):
-        parse_lock(TEXT.replace("      - lib:arm64", "      - gone:arm64").encode(), "x")
+@pytest.mark.parametrize(
+    ("old", "new", "says", "at"),
+    [
+        ("- lib:arm64", "- gone:arm64", "system names gone:arm64", "arm64\n    asks: [app,"),
+        ("- smbus2-", "- gone-", "container/x names gone-0.6", "arm64\n    python"),
+    ],
+)  # fmt: skip
+def test_what_names_something_that_is_not_pinned_is_refused(
+    old: str, new: str, says: str, at: str
+) -> None:
+    text = TEXT.replace(f"      {old}", f"      {new}", 1)
+    with pytest.raises(InputError, match=says) as caught:
+        parse_lock(text.encode(), "x")
+    line = int(spot(text, at).partition(":")[0])
+    assert caught.value.place == f"x:{line}:5"  # where what the name stands for begins
 
 
 def test_what_moved_is_listed_line_by_line() -> None:
@@ -239,6 +355,23 @@ def test_what_moved_is_listed_line_by_line() -> None:
         f"~ image example.org:5000/x:1 sha256:{SHA} -> sha256:{'1' * 64}",
         "- wheel smbus2 0.6 [01234567]",
     )
+
+
+def test_two_versions_of_a_wheel_are_listed_together() -> None:
+    older = replace(WHEEL, version="0.5", filename="smbus2-0.5-py3-none-any.whl", sha256="ff" * 32)
+    assert changes(LOCK, replace(LOCK, wheels=(WHEEL, older))) == (
+        "~ wheel smbus2 0.6 [01234567] -> 0.5 [ffffffff], 0.6 [01234567]",
+    )
+
+
+def test_a_container_that_comes_or_goes_is_listed_with_its_wheels() -> None:
+    image, environment = "example.org:5000/x:1", LOCK.environments[0]
+    lock = replace(LOCK, environments=(replace(environment, sources=("spidev==3.8",)),))
+    lines = outgrown(lock, REQUESTS, [image], {"service/a": ("x>=1",)}, {"service/b": ("y==2",)})
+    assert lines == (
+        "- container/x: wheel smbus2>=0.6", "+ service/a: wheel x>=1",
+        "- container/x: source spidev==3.8", "+ service/b: source y==2",
+    )  # fmt: skip
 
 
 def test_what_an_image_was_granted_is_listed_when_it_changes() -> None:
