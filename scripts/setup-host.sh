@@ -75,7 +75,7 @@ if [ "${VERSION_ID:-}" = 12 ]; then
   add_backports "$VERSION_CODENAME"
   release=(-t "$VERSION_CODENAME-backports")
 fi
-# Some packages start a service by themselves, which nobody asked for.
+# Some packages start a service when they are installed; this forbids it meanwhile.
 if [ ! -e /usr/sbin/policy-rc.d ]; then
   printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
   as_root chmod 755 /usr/sbin/policy-rc.d

@@ -179,6 +179,16 @@ def existing(runner: Runner, target: Path, offset: int, paths: Sequence[str]) ->
     return frozenset(paths) - absent
 
 
+def read_file(runner: Runner, target: Path, offset: int, path: str) -> bytes | None:
+    """Return a file of the unmounted ext4 at `offset` of `target`; None if there is none.
+
+    Raises PiimageError ``card.no-data``.
+    """
+    if not existing(runner, target, offset, [path]):
+        return None
+    return runner.run(["debugfs", "-R", f"cat /{path}", _at(target, offset)]).stdout
+
+
 def used(runner: Runner, target: Path) -> tuple[Extent, ...]:
     """Return the allocated parts of the ext4 in the file `target`, in bytes from its start."""
     text = _dated(runner).run(["dumpe2fs", target]).text

@@ -51,6 +51,7 @@ def build(
         return
     # All that builds is imported only now: a third of a second that "nothing changed" goes without.
     from piimage.build import build as build_all  # noqa: PLC0415
+    from piimage.cli.pins import note_host_key  # noqa: PLC0415
     from piimage.cli.session import project_of_card, sources  # noqa: PLC0415
     from piimage.durable import output_folder  # noqa: PLC0415
     from piimage.formats.chosen import parse  # noqa: PLC0415
@@ -62,7 +63,9 @@ def build(
         sources(origin, verbose=verbose, as_json=json) as found,
         output_folder(out),
     ):
-        made = build_all(project_of_card(files, sets, found), found, out, chosen)
+        project = project_of_card(files, sets, found)
+        made = build_all(project, found, out, chosen)
+        note_host_key(project.appliance, None, found.emit)
         said = _summary(made)
         memory.remember(witness, made.paths, said, os.environ)
         found.emit(Note(said))

@@ -15,6 +15,7 @@ import typer
 
 from piimage.cli.devices import contents
 from piimage.cli.options import Json, Origin, Verbose, fetching
+from piimage.cli.pins import note_host_key
 from piimage.cli.provision import (
     Hostname,
     Set,
@@ -27,6 +28,7 @@ from piimage.cli.provision import (
 )
 from piimage.cli.run import card_image
 from piimage.cli.session import sources
+from piimage.config.load import load
 from piimage.deploy.text import printable
 from piimage.errors import DeviceRefused, InputError
 from piimage.events import Listener, Note
@@ -103,6 +105,8 @@ def flash(
             done = write.flash(card, image, found.runner, found.emit, resume=resume, amend=amend)
             blockdev.reread_table(card.descriptor)  # refused to users; udev then does it at the end
             _summarize(done, device, found.emit)
+        if files[0].suffix in (".yml", ".yaml"):
+            note_host_key(load(files, [], os.environ), hostname, found.emit)
 
 
 def _summarize(done: write.Flashed, device: str, emit: Listener) -> None:

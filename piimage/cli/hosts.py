@@ -14,6 +14,7 @@ import typer
 
 from piimage.cli.output import error_event, put, show_error
 from piimage.deploy.hosts import Host, parse_host, read_inventory
+from piimage.deploy.known_hosts import KnownHosts, default_path
 from piimage.deploy.reach import reached
 from piimage.deploy.remote import Remote
 from piimage.deploy.rollout import Policy, Result, roll_out
@@ -91,7 +92,8 @@ def fleet(
 
 def ssh(found: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:
     """Return how hosts are reached; passphrases and host keys are asked for if there is one."""
-    return Ssh(runner, config, ask=len(found) == 1 and sys.stdin.isatty())
+    ask = len(found) == 1 and sys.stdin.isatty()
+    return Ssh(runner, config, ask, KnownHosts(default_path()))
 
 
 def finish(results: Sequence[Result[object]], *, as_json: bool = False) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -42,7 +41,7 @@ def logs(
     verbose: Verbose = False,
 ) -> None:
     """Show what a service printed; of several Pis, each line with its host."""
-    begin = None if since is None else int(time.time()) - span(since)
+    age = None if since is None else span(since)
     with listening(verbose=verbose, as_json=False) as emit:
         chosen = fleet([host], inventory, ssh_config, Runner(emit))
         several = len(chosen.hosts) > 1
@@ -50,7 +49,7 @@ def logs(
 
         def work(remote: Remote) -> bool:
             show = _shower(f"{remote.name} | " if several else "", turn)
-            remote.log(service, Extract(lines, begin, follow), show)
+            remote.log(service, Extract(lines, age, follow), show)
             show(b"\n" if several else b"")
             return True
 

@@ -18,6 +18,7 @@ from piimage.flash import guard, medium
 from piimage.flash import provision as made
 from piimage.flash.able import Able, able, check, unheard
 from piimage.flash.provision import Settings, Wifi
+from piimage.flash.stored import PATH, Change
 from piimage.flash.sysfs import System
 from piimage.run import Runner
 from piimage.sshkeys import keys_of
@@ -41,6 +42,10 @@ Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="A setting for containers that ask for it."),
 ]
+Unset = Annotated[
+    list[str],
+    typer.Option("--unset", metavar="KEY", help="Remove this setting; repeatable."),
+]
 
 
 def provision(
@@ -54,6 +59,7 @@ def provision(
     wifi_passphrase_file: WifiFile = None,
     timezone: Timezone = None,
     values: Set = [],
+    unset: Unset = [],
     verbose: Verbose = False,
 ) -> None:
     """Tell a card that is already flashed its name, keys, network and settings."""
@@ -62,6 +68,8 @@ def provision(
     guard.check(disk, system, 0, force=force)
     told = settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
     files = told.files()
+    change = Change(told.values, tuple(unset))
+    _require_distinct(change)
     with (
         listening(verbose=verbose, as_json=False) as emit,
         medium.kept(device, disk.device_number, disk.sequence) as card,
@@ -69,8 +77,23 @@ def provision(
         found = able(card.path)
         check(told, found, device)
         warn_unheard(told, found, emit)
-        made.provision(card, Runner(emit), files)
-        emit(Note(f"{device}: {', '.join(sorted(files)) or 'nothing to do'}"))
+        made.provision(card, Runner(emit), files, change)
+        written = {*files, *([PATH] if change else [])}
+        emit(Note(f"{device}: {', '.join(sorted(written)) or 'nothing to do'}"))
+
+
+def _require_distinct(change: Change) -> None:
+    """Raise InputError ``flash.bad-setting`` for settings that are both set and removed."""
+    raise_all(
+        InputError(
+            "flash.bad-setting",
+            f"{key} is both set and removed",
+            place="--unset",
+            hint=f"leave out either --set {key}=… or --unset {key}",
+        )
+        for key in change.unset
+        if key in change.values
+    )
 
 
 def warn_unheard(told: Settings, found: Able | None, emit: Listener) -> None:

@@ -11,6 +11,7 @@ import typer
 from piimage.cli.hosts import hosts
 from piimage.cli.output import listening
 from piimage.deploy.hosts import Host
+from piimage.deploy.known_hosts import KnownHosts, default_path
 from piimage.deploy.ssh import Ssh
 from piimage.errors import InputError
 from piimage.run import Runner
@@ -31,6 +32,7 @@ def terminal(
         raise InputError("deploy.one-host", f"{name!r} is {len(found)} hosts", hint="name one")
     with listening(verbose=verbose, as_json=False) as emit:
         runner = Runner(emit).with_environment(TERM=os.environ.get("TERM", "dumb"))
-        with Ssh(runner, config).terminal(found[0], command(found[0]), tty=tty) as argv:
+        ssh = Ssh(runner, config, known_hosts=KnownHosts(default_path()))
+        with ssh.terminal(found[0], command(found[0]), tty=tty) as argv:
             status = runner.interactive(argv)
     raise typer.Exit(status)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from piimage.config.container import ContainerConfig
 from piimage.config.runtime import Runtime
 from piimage.container.mounts import FoundDevice, complete_mount, shares
+from piimage.container.offsets import span
 from piimage.container.rootfs import User
 from piimage.container.spec import Container, run_as, runtime_spec
 from piimage.errors import InputError, PiimageError, raise_all
@@ -105,12 +106,33 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     values: dict[str, str] = {"READONLY": "1" if config.readonly else "0"}
     values["POINTS"] = " ".join(mount_points(container, spec))
     values["MKDIR"] = " ".join(path for path in _folders(container) if _PLAIN.fullmatch(path))
-    values["SETTINGS"] = " ".join(config.settings or ())
+    values |= _insertions(container, spec)
     values |= _lifecycle(config) | _health(config)
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))
         values["UPPER_OWNER"] = f"{owner[0]}:{owner[1]}"
     return "".join(f"{key}={quote(value)}\n" for key, value in values.items() if value)
+
+
+def _insertions(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return where in config.json the Pi puts what is known there alone, as offsets in bytes.
+
+    Rules for devices go behind the first one, which closes all. A setting of the card takes the
+    place of the variable of its name (``OFFSET:LENGTH``), or comes last in the environment.
+    """
+    values: dict[str, str] = {}
+    if container.devices:
+        offset, length = span(spec, ("linux", "resources", "devices", 0))
+        values["DEVICES_AT"] = str(offset + length)
+    env = spec["process"]["env"]
+    # Of two variables of one name the last one counts.
+    indexes = {text.partition("=")[0]: index for index, text in enumerate(env)}
+    places = {name: indexes.get(name, len(env)) for name in container.config.settings or ()}
+    names = sorted(places, key=lambda name: places[name])
+    spans = [span(spec, ("process", "env", places[name])) for name in names]
+    values["SETTINGS"] = " ".join(names)
+    values["ENV_AT"] = " ".join(f"{offset}:{length}" for offset, length in spans)
+    return values
 
 
 def _lifecycle(config: ContainerConfig) -> dict[str, str]:
@@ -254,7 +276,7 @@ def _host_mount(mount: Mapping[str, Any]) -> list[str]:
     words += [mount["source"], mount["destination"]]
     made = [f"mkdir -p {quote(path)}" for path in paths]
     # A restart finds it mounted.
-    check = f"mountpoint -q {quote(mount['destination'])} ||"
+    check = f"is_mounted {quote(mount['destination'])} ||"
     return [*made, f"{check} {' '.join(quote(word) for word in words)}"]
 
 

@@ -173,7 +173,7 @@ def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:
     """Return the device cgroup's rules: nothing, then what is asked for.
 
     A device that is looked up on the Pi has no numbers here: its rule is added on the Pi before
-    each start (`grant_device` in lib.sh), behind the first one.
+    each start (`grant_device` in container.sh), behind the first one.
     """
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     rules += [_rule(device) for device in config.devices or () if device.path == "all"]

@@ -1,8 +1,9 @@
-"""The services of a Pi that runs piimage's system, asked of its agent."""
+"""The services of a Pi that runs piimage's system, through its agent."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,16 +15,18 @@ from piimage.deploy.link import Link
 from piimage.deploy.remote import Extract, Return, Show, not_up
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.status import Status, parse
-from piimage.deploy.watch import watched
+from piimage.deploy.watch import follow_change
 from piimage.doctor.examine import Examination, examine
 from piimage.doctor.facts import BadFacts
 from piimage.errors import PiimageError
 
 REPORT: Final = "report-1"
-"""The feature of agents whose `report` has the facts that this tool judges."""
+"""The feature of agents whose `report` has the facts that this tool examines."""
+AGE: Final = "logs-age"
+"""The feature of agents that take the age of the oldest line in seconds."""
 _WAIT_S: Final = 60
-# What starts may take as long as its health check allows, which only the host knows. A host that is
-# gone is noticed by ssh before that.
+# A service may take as long to start as its health check allows, which only the host knows. ssh
+# notices earlier that a host is gone.
 _LONGEST_S: Final = 3600
 _FOREVER: Final = 10.0**9
 
@@ -38,26 +41,26 @@ class AgentRemote:
 
     @property
     def name(self) -> str:
-        """What the user calls the host."""
+        """The user's name for the host."""
         return self.link.host.name
 
     def services(self) -> tuple[Service, ...]:
-        """Return how each service is."""
+        """Return the state of each service."""
         answer = self.link.ask("ps")
         return self.link.checked(lambda: answers.services(answer))
 
     def control(self, operation: str, service: str) -> Service:
-        """Have the agent do it."""
+        """Start, stop or restart a service through the agent."""
         answer = self.link.ask(operation, service=service, timeout=_LONGEST_S)
         if trouble := self.link.checked(lambda: answers.text(answer, "trouble")):
             raise not_up(self.name, service, trouble)
         return self.link.checked(lambda: answers.service(answer.get("service")))
 
     def log(self, service: str, extract: Extract, show: Show) -> None:
-        """Show what the agent reads of the ring of files."""
+        """Show the part of the log that the agent reads from its log files."""
         self.link.tell(
-            "logs", service=service, lines=extract.lines, since=extract.since,
-            follow=extract.follow,
+            "logs", service=service, lines=extract.lines, follow=extract.follow,
+            **self._begin(extract.age),
         )  # fmt: skip
         while True:
             event, body = self.link.event(_FOREVER if extract.follow else 120)
@@ -65,27 +68,38 @@ class AgentRemote:
                 return
             show(body)
 
+    def _begin(self, age: int | None) -> dict[str, int]:
+        """Return the fields of a request that say where a log begins.
+
+        Agents without `AGE` compare a time with the Pi's clock, which may be wrong.
+        """
+        if age is None:
+            return {}
+        if AGE in self.link.features:
+            return {"age": age}
+        return {"since": max(0, int(time.time()) - age)}
+
     def roll_back(self) -> Return:
-        """Have the agent go to the generation before."""
+        """Have the agent return to the previous generation."""
         link = self.link
         answer = link.ask("rollback", wait=_WAIT_S)
         run = link.checked(lambda: answers.text(answer, "run"))
         target = link.checked(lambda: answers.text(answer, "target"))
-        changed = watched(link, run, _LONGEST_S, self.ssh, self.cancelled, lambda line: None)
+        changed = follow_change(link, run, _LONGEST_S, self.ssh, self.cancelled, lambda line: None)
         return Return(target, changed)
 
     def status(self) -> tuple[Status, Mapping[str, Any]]:
-        """Return what the agent says of its Pi."""
+        """Return the status that the agent reports."""
         answer = self.link.ask("status")
         answer.pop("ok")
         return self.link.checked(lambda: parse(answer)), answer
 
     def examine(self, now: float) -> Examination:
-        """Judge what the agent reports."""
+        """Examine the agent's hardware report."""
         if REPORT not in self.link.features:
             raise PiimageError(
                 "deploy.cannot", "this agent cannot report on its hardware", place=self.name,
-                hint="build the file anew and flash it: the agent is part of the system",
+                hint="build the file again and flash the card: the agent is part of the system",
             )  # fmt: skip
         answer = self.link.ask("report")
         try:

@@ -1,4 +1,4 @@
-"""What an agent answers, checked: it may be anybody's."""
+"""Parses the responses of an agent, which are not trusted."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _TEXT_LIMIT: Final = 1 << 16
 _LIST_LIMIT: Final = 4096
 
 
-class Nonsense(Exception):  # becomes deploy.bad-answer where the host is known
-    """An answer has not the form that it must have."""
+class BadAnswer(Exception):  # becomes deploy.bad-answer where the host is known
+    """A response does not have the required form."""
 
 
 def text(answer: Mapping[str, Any], key: str) -> str:
     """Return a text of at most 64 KiB."""
     value = answer.get(key)
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
-        raise Nonsense(f"{key} is no text")
+        raise BadAnswer(f"{key} is not a text")
     return value
 
 
 def number(answer: Mapping[str, Any], key: str, low: int = 0, high: int = 1 << 62) -> int:
-    """Return a whole number of `low` to `high`."""
+    """Return an integer from `low` to `high`."""
     value = answer.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise Nonsense(f"{key} is no number of {low} to {high}")
+        raise BadAnswer(f"{key} is not a number from {low} to {high}")
     return value
 
 
@@ -36,29 +36,29 @@ def texts(answer: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return a list of texts."""
     value = answer.get(key)
     if not isinstance(value, list) or len(value) > _LIST_LIMIT:
-        raise Nonsense(f"{key} is no list")
-    return tuple(text({key: one}, key) for one in value)
+        raise BadAnswer(f"{key} is not a list")
+    return tuple(text({key: item}, key) for item in value)
 
 
 def mapping(answer: Mapping[str, Any], key: str) -> dict[str, str]:
     """Return a mapping of texts to texts."""
     value = answer.get(key)
     if not isinstance(value, dict) or len(value) > _LIST_LIMIT:
-        raise Nonsense(f"{key} is no mapping")
+        raise BadAnswer(f"{key} is not a mapping")
     return {name: text(value, name) for name in value}
 
 
 def digests(answer: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return a list of SHA-256 digests."""
-    found = texts(answer, key)
-    if not all(_DIGEST.fullmatch(one) for one in found):
-        raise Nonsense(f"{key} has a digest that is none")
-    return found
+    values = texts(answer, key)
+    if not all(_DIGEST.fullmatch(value) for value in values):
+        raise BadAnswer(f"{key} has an invalid digest")
+    return values
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What a Pi booted, and what its containers are now."""
+    """The system that a Pi booted, and its current containers."""
 
     board: str
     kernel: str
@@ -66,19 +66,19 @@ class Slot:
     prefix: str
     system: tuple[str, ...]
     files: Mapping[str, str]
-    """Digests of the slot's files by path, without its layers."""
+    """Digests of the slot's files by path, except for the layers."""
     containers: str
     """Digest of the containers layer that the slot ships."""
     running: str
     """Digest of the containers layer in use."""
     temporary: bool
-    """What is deployed is gone at the next boot: /data could not be mounted, or there is none."""
+    """A deployed version is lost at the next boot: /data is missing or could not be mounted."""
     folders: Mapping[str, str]
     """Digests of the files of the containers layer in use, by path."""
 
 
 def slot(answer: Mapping[str, Any]) -> Slot:
-    """Return the answer to `slot`."""
+    """Parse the response to `slot`."""
     return Slot(
         board=text(answer, "board"),
         kernel=text(answer, "kernel"),
@@ -95,19 +95,20 @@ def slot(answer: Mapping[str, Any]) -> Slot:
 
 @dataclass(frozen=True)
 class Have:
-    """Which of the layers that were asked for are there, and how much of some has arrived."""
+    """Which of the requested layers the Pi has, and how much of others has arrived."""
 
-    there: frozenset[str]
+    present: frozenset[str]
     partial: Mapping[str, int]
+    """Bytes that have arrived, by digest."""
 
 
-def have(answer: Mapping[str, Any], asked: Sequence[str]) -> Have:
-    """Return the answer to `have`; what was not asked for counts as nonsense."""
-    there = frozenset(digests(answer, "have"))
+def have(answer: Mapping[str, Any], requested: Sequence[str]) -> Have:
+    """Parse the response to `have`; layers that were not requested are an error."""
+    present = frozenset(digests(answer, "have"))
     partial = answer.get("partial")
-    if not isinstance(partial, dict) or not (there | set(partial)) <= set(asked):
-        raise Nonsense("it speaks of layers that nobody asked for")
-    return Have(there, {one: number(partial, one) for one in partial})
+    if not isinstance(partial, dict) or not (present | set(partial)) <= set(requested):
+        raise BadAnswer("the response names layers that were not requested")
+    return Have(present, {digest: number(partial, digest) for digest in partial})
 
 
 @dataclass(frozen=True)
@@ -125,26 +126,26 @@ class Service:
 
 
 def service(answer: object) -> Service:
-    """Return one row of `ps`."""
+    """Parse one row of `ps`."""
     if not isinstance(answer, dict):
-        raise Nonsense("a service is no mapping")
+        raise BadAnswer("a service is not a mapping")
     seconds = answer.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | None):
-        raise Nonsense("seconds is no number")
+        raise BadAnswer("seconds is not a number")
     return Service(
         text(answer, "name"), text(answer, "state"), text(answer, "health"),
-        number(answer, "restarts"), _perhaps(answer, "exit"), _perhaps(answer, "pid"),
-        seconds, _perhaps(answer, "memory"),
+        number(answer, "restarts"), _optional_number(answer, "exit"),
+        _optional_number(answer, "pid"), seconds, _optional_number(answer, "memory"),
     )  # fmt: skip
 
 
 def services(answer: Mapping[str, Any]) -> tuple[Service, ...]:
-    """Return the answer to `ps`."""
+    """Parse the response to `ps`."""
     rows = answer.get("services")
     if not isinstance(rows, list) or len(rows) > _LIST_LIMIT:
-        raise Nonsense("services is no list")
+        raise BadAnswer("services is not a list")
     return tuple(service(row) for row in rows)
 
 
-def _perhaps(answer: Mapping[str, Any], key: str) -> int | None:
+def _optional_number(answer: Mapping[str, Any], key: str) -> int | None:
     return None if answer.get(key) is None else number(answer, key)

@@ -1,7 +1,7 @@
-"""The containers that deploys left with a Docker engine: their names, labels and life.
+"""The containers of deploys in a Docker engine: their names, labels and life cycle.
 
-A service's container has the service's name; the one that it replaced is kept beside it, stopped,
-as NAME.previous. Containers without the label of deploys are somebody else's.
+A container has the name of its service. The container that it replaced is kept, stopped, as
+NAME.previous. Containers without the label of deploys do not belong to piimage.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from piimage.deploy.text import printable
 from piimage.errors import PiimageError
 
 SETTINGS_LABEL: Final = "piimage.settings"
-"""The digest of what a container was made with."""
+"""The digest of a container's settings."""
 DEPLOY_LABEL: Final = "piimage.deploy"
-"""The number of the deploy that made it."""
+"""The number of the deploy that created the container."""
 NEXT: Final = ".next"
 PREVIOUS: Final = ".previous"
 _SET_ASIDE: Final = ".set-aside"
@@ -27,13 +27,13 @@ _SUFFIXES: Final = (NEXT, PREVIOUS, _SET_ASIDE)
 
 @dataclass(frozen=True)
 class Containers:
-    """Those of one engine; `host` names it in messages. All methods raise ``deploy.engine``."""
+    """The containers of one engine; `host` names it in messages. All raise ``deploy.engine``."""
 
     client: docker.DockerClient
     host: str
 
     def find(self, name: str) -> Any:  # noqa: ANN401  # the SDK's containers have no types
-        """Return the container of this name, ours or not; None if there is none."""
+        """Return the container of this name, whoever created it; None if there is none."""
         with self.asking():
             try:
                 return self.client.containers.get(name)
@@ -41,37 +41,38 @@ class Containers:
                 return None
 
     def discard(self, name: str) -> None:
-        """Remove a container, if it is there."""
-        if (found := self.find(name)) is not None:
+        """Remove a container if it exists."""
+        if (container := self.find(name)) is not None:
             with self.asking():
-                found.remove(force=True)
+                container.remove(force=True)
 
     def all(self) -> dict[str, Any]:
-        """Return ours by name."""
+        """Return piimage's containers by name."""
         with self.asking():
-            found = self.client.containers.list(all=True, filters={"label": SETTINGS_LABEL})
-        return {str(one.name): one for one in sorted(found, key=lambda one: str(one.name))}
+            containers = self.client.containers.list(all=True, filters={"label": SETTINGS_LABEL})
+        return dict(sorted((str(container.name), container) for container in containers))
 
     def current(self) -> dict[str, Any]:
-        """Return those that run the services, by the services' names."""
-        return {k: one for k, one in self.all().items() if not k.endswith(_SUFFIXES)}
+        """Return the containers that run the services, by the name of the service."""
+        return {n: container for n, container in self.all().items() if not n.endswith(_SUFFIXES)}
 
     def newest(self) -> int:
-        """Return the number of the last deploy; 0 if there was none."""
+        """Return the number of the last deploy; 0 if there is none."""
         return max(map(deploy_number, self.all().values()), default=0)
 
     def last_deploy(self) -> list[tuple[str, Any, Any]]:
-        """Return what the last deploy changed: services, their current and previous containers.
+        """Return the services that the last deploy changed, with current and previous container.
 
-        One of the two carries its number: a rollback swaps them, and a second one swaps them back.
-        A service that it brought has no previous one. Empty if there is nothing before it.
+        One of the two has the number of that deploy: a rollback swaps them, and a second rollback
+        swaps them back. A service that the deploy added has no previous container. The list is
+        empty if there is no earlier deploy.
         """
-        found = self.all()
-        numbers = {deploy_number(one) for one in found.values()}
+        containers = self.all()
+        numbers = {deploy_number(container) for container in containers.values()}
         if len(numbers) < 2:
             return []
-        services = sorted({service_of(name) for name in found})
-        pairs = ((name, found.get(name), found.get(name + PREVIOUS)) for name in services)
+        services = sorted({service_of(name) for name in containers})
+        pairs = ((name, containers.get(name), containers.get(name + PREVIOUS)) for name in services)
         newest = max(numbers)
         return [pair for pair in pairs if newest in {deploy_number(o) for o in pair[1:] if o}]
 
@@ -90,37 +91,37 @@ class Containers:
                 previous.start()
 
     def mend(self, service: str) -> None:
-        """Finish what a deploy or rollback that was cut off left.
+        """Repair the containers of a service after an interrupted deploy or rollback.
 
-        A service without a current container is only taken for that beside what such a one leaves:
-        a rollback ends so for what the last deploy brought.
+        A missing current container alone does not show an interruption: a rollback also removes the
+        container of a service that the last deploy added.
         """
-        aside, begun = self.find(service + _SET_ASIDE), self.find(service + NEXT)
+        aside, started = self.find(service + _SET_ASIDE), self.find(service + NEXT)
         with self.asking():
             if aside is not None:
                 aside.rename(service if self.find(service) is None else service + PREVIOUS)
-            if begun is not None and self.find(service) is None:
-                self._take_back(service)
+            if started is not None and self.find(service) is None:
+                self._restore(service)
         self.discard(service + NEXT)
 
-    def _take_back(self, service: str) -> None:
+    def _restore(self, service: str) -> None:
         if (old := self.find(service + PREVIOUS)) is not None:
             old.rename(service)
             old.start()
 
     def asking(self) -> Asking:
-        """Give a context in which the engine's refusals become errors of ours."""
+        """Return a context that turns the engine's errors into ``deploy.engine``."""
         return Asking(self.host)
 
 
 def deploy_number(container: Any) -> int:  # noqa: ANN401  # the SDK's containers have no types
-    """Return the number of the deploy that made a container; 0 if it does not say."""
+    """Return the number of the deploy that created a container; 0 if it has no number."""
     text = str(container.labels.get(DEPLOY_LABEL, ""))
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def service_of(name: str) -> str:
-    """Return the service that a container of ours belongs to."""
+    """Return the service of one of piimage's containers."""
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name
@@ -136,12 +137,12 @@ class Asking:
         """Begin."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise the engine's own words as an error of ours."""
+        """Raise ``deploy.engine`` with the message of the engine."""
         if isinstance(error, APIError | DockerException):
-            said = getattr(error, "explanation", None) or str(error)
+            reason = getattr(error, "explanation", None) or str(error)
             raise PiimageError(
                 "deploy.engine",
-                f"the Docker engine refused: {printable(str(said))}",
+                f"the Docker engine refused the request: {printable(str(reason))}",
                 place=self.host,
-                hint="see its log there: journalctl -u docker",
+                hint="see the log of the engine on the host: journalctl -u docker",
             ) from error

@@ -1,8 +1,8 @@
-"""Images into a Docker engine, without the layers that it has.
+"""Loads images into a Docker engine, without the layers that the engine has.
 
-``docker load`` does not open the file of a layer that the engine holds already on the same layers
-below, so those files are left out of the archive. Source: Moby, image/tarexport/load.go. An engine
-that keeps its images in containerd wants all of them; it says so, and gets them.
+``docker load`` does not open the file of a layer that the engine already has on top of the same
+layers, so the archive omits those files. Source: Moby, image/tarexport/load.go. An engine with
+its images in containerd refuses such an archive, and then gets all layers.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from piimage.store import CHUNK, Blob, Store
 from piimage.trees import Entry, Kind, Tree, file, tar_chunks
 
 Chain = tuple[str, ...]
-"""The digests of unpacked layers, lowest first, down to one of them."""
+"""The digests of unpacked layers, from the lowest to the last."""
 
 _FOLDER: Final = "piimage"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine's images; `store` has the blobs of ours."""
+    """The images of an engine; `store` has the blobs to load."""
 
     client: docker.DockerClient
     store: Store
 
     def chains(self) -> frozenset[Chain]:
         """Return every chain of layers that the engine has."""
-        found: set[Chain] = set()
+        chains: set[Chain] = set()
         for image in self.client.images.list():
             layers = tuple((image.attrs.get("RootFS") or {}).get("Layers") or ())
-            found.update(layers[:count] for count in range(1, len(layers) + 1))
-        return frozenset(found)
+            chains.update(layers[:count] for count in range(1, len(layers) + 1))
+        return frozenset(chains)
 
     def missing(self, image: Image, chains: Collection[Chain]) -> tuple[Blob, ...]:
-        """Return the layers of `image` that the engine with `chains` has not."""
+        """Return the layers of `image` that an engine with `chains` does not have."""
         diff_ids = tuple(diff_id for _, diff_id in image.layers)
         return tuple(
             layer.blob
@@ -55,10 +55,10 @@ class Engine:
         try:
             return self._send(image, name, absent)
         except (APIError, ImageLoadError):
-            everything = tuple(layer.blob for layer, _ in image.layers)
-            if absent == everything:
+            all_layers = tuple(layer.blob for layer, _ in image.layers)
+            if absent == all_layers:
                 raise
-            return self._send(image, name, everything)
+            return self._send(image, name, all_layers)
 
     def _send(self, image: Image, name: str, layers: Collection[Blob]) -> int:
         counter = _Counter()
@@ -88,7 +88,7 @@ class Engine:
 
 
 class _Counter:
-    """Counts what passes by."""
+    """Counts bytes."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -100,5 +100,5 @@ class _Counter:
 
 
 def image_name(service: str, image: Image) -> str:
-    """Return the name that the image of a service gets in an engine."""
+    """Return the name for the image of a service in an engine."""
     return f"{_FOLDER}/{service.lower()}:{image.manifest.config.blob.sha256[:16]}"

@@ -1,4 +1,4 @@
-"""The services that deploys left with a Docker engine, and what one does with them."""
+"""The deployed services of a Docker engine, and the operations on them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from piimage.deploy.text import printable
 from piimage.doctor.examine import Examination
 from piimage.errors import InputError, PiimageError
 
-_SETTLE_S: Final = 3.0  # that a service has to live
+_SETTLE_S: Final = 3.0  # for which a service has to run
 _UP_S: Final = 120.0
 _PAUSE_S: Final = 0.5
 _STATES: Final = {"restarting": "back-off", "created": "stopped", "dead": "exited"}
-# What the kernel says of itself: sections under a line of their own, each file if it is there.
+# Facts of the kernel: a section for each fact, empty if its file is missing.
 _FACTS: Final = """for fact in model uptime memory; do
   echo "== $fact"
   case $fact in
@@ -40,57 +40,57 @@ echo "== data"; stat -f -c '%S %b %a' /var/lib/docker 2>/dev/null || stat -f -c 
 
 @dataclass(frozen=True)
 class DockerRemote:
-    """A host whose Docker engine runs the services."""
+    """A host with a Docker engine that runs the services."""
 
     host: EngineHost
     client: docker.DockerClient
 
     @property
     def name(self) -> str:
-        """What the user calls the host."""
+        """The user's name for the host."""
         return self.host.name
 
     def services(self) -> tuple[Service, ...]:
-        """Return how each service is."""
+        """Return the state of each service."""
         with self._containers.asking():
-            return tuple(self._row(one) for one in self._containers.current().values())
+            return tuple(self._row(container) for container in self._containers.current().values())
 
     def control(self, operation: str, service: str) -> Service:
-        """Have the engine do it, and wait until the service is up."""
+        """Start, stop or restart a service, and wait until it is up."""
         with self._containers.asking():
-            found = self._require(service)
-            getattr(found, operation)()
+            container = self._require(service)
+            getattr(container, operation)()
             if operation != "stop":
-                self._wait(found)
-            return self._row(found)
+                self._wait(container)
+            return self._row(container)
 
     def log(self, service: str, extract: Extract, show: Show) -> None:
-        """Show what the engine kept."""
+        """Show the log that the engine keeps."""
         with self._containers.asking():
             tail = "all" if extract.lines is None else extract.lines
             pieces = self._require(service).logs(
-                stream=True, follow=extract.follow, tail=tail, since=extract.since
+                stream=True, follow=extract.follow, tail=tail, since=self._since(extract.age)
             )
             for piece in pieces:
                 show(piece)
 
     def roll_back(self) -> Return:
-        """Swap the containers of the last deploy with those that they replaced.
+        """Swap the containers of the last deploy with their predecessors.
 
         Raises PiimageError ``deploy.no-previous``.
         """
         containers = self._containers
-        for name in {service_of(one) for one in containers.all()}:
+        for name in {service_of(container) for container in containers.all()}:
             containers.mend(name)
         last = containers.last_deploy()
         if not last:
             raise PiimageError(
-                "deploy.no-previous", "there is nothing to go back to", place=self.name,
-                hint="deploy the file that has the version that you want",
+                "deploy.no-previous", "there is no earlier version", place=self.name,
+                hint="deploy a file with the version that you want",
             )  # fmt: skip
         for name, _, _ in last:
             containers.swap(name)
-        number = max((deploy_number(one) for one in containers.current().values()), default=0)
+        number = max(map(deploy_number, containers.current().values()), default=0)
         with containers.asking():
             for name, _, previous in last:
                 if previous is not None:
@@ -98,11 +98,11 @@ class DockerRemote:
         return Return(f"deploy {number}", tuple(name for name, _, _ in last))
 
     def status(self) -> tuple[Status, Mapping[str, Any]]:
-        """Return what the engine and its kernel say."""
+        """Return the status, from the engine and its kernel."""
         with self._containers.asking():
             info, version = self.client.info(), self.client.version()
-            numbers = [deploy_number(one) for one in self._containers.current().values()]
-        facts = _sections(self.host.said(_FACTS))
+            numbers = list(map(deploy_number, self._containers.current().values()))
+        facts = _sections(self.host.output_of(_FACTS))
         size, blocks, free = (int(word) for word in (facts["data"] or "0 0 0").split()[:3])
         memory = dict(re.findall(r"Mem(Total|Available): +(\d+)", facts["memory"]))
         document = {
@@ -121,7 +121,7 @@ class DockerRemote:
                 "available": int(memory.get("Available", 0)) * 1024,
             },
             "data": {"total": size * blocks, "free": size * free},
-            "services": [vars(one) for one in self.services()],
+            "services": [vars(service) for service in self.services()],
         }
         return parse(document), document
 
@@ -137,13 +137,13 @@ class DockerRemote:
         return Containers(self.client, self.name)
 
     def _require(self, service: str) -> Any:  # noqa: ANN401  # the SDK's containers have no types
-        found = self._containers.current()
-        if service not in found:
+        containers = self._containers.current()
+        if service not in containers:
             raise PiimageError(
-                "deploy.refused", f"there is no service {printable(service)!r}", place=self.name,
-                hint=f"there are: {', '.join(found)}",
+                "deploy.refused", f"the host has no service {printable(service)!r}",
+                place=self.name, hint=f"its services: {', '.join(containers)}",
             )  # fmt: skip
-        return found[service]
+        return containers[service]
 
     def _row(self, container: Any) -> Service:  # noqa: ANN401  # likewise
         container.reload()
@@ -164,8 +164,15 @@ class DockerRemote:
 
     def _seconds(self, started: str) -> float:
         """Return the age of a process by the engine's own clock."""
-        now = _moment(str(self.client.info()["SystemTime"]))
-        return round(max(0.0, (now - _moment(started)).total_seconds()), 1)
+        return round(max(0.0, (self._now() - _moment(started)).total_seconds()), 1)
+
+    def _now(self) -> datetime:
+        """Return the time by the engine's clock."""
+        return _moment(str(self.client.info()["SystemTime"]))
+
+    def _since(self, age: int | None) -> float | None:
+        """Return the time `age` seconds ago by the engine's clock."""
+        return None if age is None else self._now().timestamp() - age
 
     def _memory(self, container: Any) -> int | None:  # noqa: ANN401  # likewise
         used = self.client.api.stats(container.id, stream=False, one_shot=True)["memory_stats"]

@@ -1,7 +1,7 @@
-"""Services on any Pi that has Docker: the same images, limits and checks, through its engine.
+"""Deploys services to a Docker engine, with the same images, limits and health checks.
 
-The old container is kept, stopped, under NAME.previous until the next deploy: to go back is to
-start it again. Between the two a service is away for one restart.
+The old container is kept, stopped, as NAME.previous until the next deploy; a rollback starts it
+again. A deploy interrupts a service for one restart.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from piimage.deploy.workloads import Workload
 from piimage.errors import PiimageError, raise_all
 from piimage.store import Blob, Store
 
-_SETTLE: Final = 3.0  # seconds that a service without a health check has to live
-_GRACE: Final = 10.0  # seconds for what neither the program nor its checks account for
+_SETTLE: Final = 3.0  # seconds for which a service without a health check has to run
+_GRACE: Final = 10.0  # seconds of tolerance beside the times of the health check
 _TAIL: Final = 12
 
 
 class FarSide(Protocol):
-    """The machine of the engine, as far as it is not reached through the engine."""
+    """The machine of the engine, for requests that do not go through the engine."""
 
     def device_group(self, path: str) -> int | None:
-        """Return the group that owns a device node; None when it is not there."""
+        """Return the group that owns a device node; None if there is no such node."""
         ...
 
     def answers(self, health: Health) -> bool:
-        """Try an http or tcp health check from there."""
+        """Try an http or tcp health check from the machine."""
         ...
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a service: whether it was started anew, and what that took."""
+    """The result for a service: whether it was restarted, the bytes sent, and the seconds."""
 
     service: str
     started: bool
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Pending:
-    """A service that a deploy would start anew: the layers to send, and whether it is there now."""
+    """A service that a deploy would start: the layers to send, and whether it exists already."""
 
     service: str
     layers: tuple[Blob, ...]
@@ -85,25 +85,28 @@ class DockerServices:
         return Containers(self.client, self.host)
 
     def pending(self, workloads: tuple[Workload, ...]) -> tuple[Pending, ...]:
-        """Return what a deploy would do; nothing is changed."""
+        """Return what a deploy would do; change nothing."""
         self._check(workloads)
         engine = Engine(self.client, self.store)
         chains = engine.chains()
-        changed = [one for one in workloads if self._changed(one, self._body(one))]
+        changed = [
+            workload for workload in workloads if self._changed(workload, self._body(workload))
+        ]
         return tuple(
             Pending(
-                one.name,
-                engine.missing(one.image, chains),
-                self._containers.find(one.name) is not None,
+                workload.name,
+                engine.missing(workload.image, chains),
+                self._containers.find(workload.name) is not None,
             )
-            for one in changed
+            for workload in changed
         )
 
     def deploy(self, workloads: tuple[Workload, ...]) -> Iterator[Change]:
-        """Bring each service up to date, one after another.
+        """Update the services one after another.
 
-        Raises PiimageError ``deploy.rolled-back`` when a new container did not become healthy: the
-        old one runs again then; ``deploy.foreign-container`` when the name is somebody else's.
+        Raises PiimageError ``deploy.rolled-back`` if a new container does not become healthy (the
+        old one then runs again), ``deploy.foreign-container`` if piimage did not create a container
+        of that name.
         """
         self._check(workloads)
         number = self._containers.newest() + 1
@@ -113,7 +116,7 @@ class DockerServices:
     # --- one service
 
     def _deploy(self, workload: Workload, number: int) -> Change:
-        body, began = self._body(workload), self.clock()
+        body, start = self._body(workload), self.clock()
         self._containers.mend(workload.name)
         if not self._changed(workload, body):
             return Change(workload.name, started=False)
@@ -122,11 +125,11 @@ class DockerServices:
             labels = {**body["Labels"], DEPLOY_LABEL: str(number)}
             self._switch(workload, {**body, "Labels": labels})
         self._remove_old_images(workload)
-        return Change(workload.name, True, sent, self.clock() - began)
+        return Change(workload.name, True, sent, self.clock() - start)
 
     def _switch(self, workload: Workload, body: Mapping[str, Any]) -> None:
         name = workload.name
-        # Made before the old one is stopped: what the engine refuses costs no service a second.
+        # Created before the old one is stopped, so that a refusal of the engine interrupts nothing.
         new = self.client.api.create_container_from_config(  # type: ignore[no-untyped-call]  # SDK
             dict(body), name + NEXT, platform="linux/arm64"
         )["Id"]
@@ -140,29 +143,31 @@ class DockerServices:
             self.client.api.start(new)
             self._wait(workload)
         except BaseException as error:
-            self._go_back(name, error)
+            self._roll_back(name, error)
             raise
 
-    def _go_back(self, name: str, error: BaseException) -> None:
+    def _roll_back(self, name: str, error: BaseException) -> None:
         self._containers.discard(name + NEXT)
         old = self._containers.find(name + PREVIOUS)
         if old is not None:
             self._containers.discard(name)
             old.rename(name)
             old.start()
-            self.emit(events.Note(f"{self.host}: {name} runs its earlier version again ({error})"))
+            self.emit(
+                events.Note(f"{self.host}: rolled {name} back to its previous version ({error})")
+            )
 
     def _wait(self, workload: Workload) -> None:
-        """Return when the new container is healthy; raise ``deploy.rolled-back`` when it is not."""
-        health, began = workload.config.health, self.clock()
+        """Wait until the new container is healthy; raise ``deploy.rolled-back`` if it fails."""
+        health, start = workload.config.health, self.clock()
         allowed = _GRACE + (health.start + health.retries * health.every if health else _SETTLE)
-        while self.clock() - began < allowed:
+        while self.clock() - start < allowed:
             state = self.client.api.inspect_container(workload.name)
             if not state["State"]["Running"]:
                 raise self._failed(workload, f"exited with code {state['State']['ExitCode']}")
             if state["RestartCount"]:
-                raise self._failed(workload, "ended and was started again")
-            if self._healthy(health, state["State"], self.clock() - began):
+                raise self._failed(workload, "exited and was restarted")
+            if self._healthy(health, state["State"], self.clock() - start):
                 return
             self.sleep(0.5)
         raise self._failed(workload, f"was not healthy within {allowed:.0f} s")
@@ -174,35 +179,36 @@ class DockerServices:
             return bool((state.get("Health") or {}).get("Status") == "healthy")
         return self.far_side.answers(health)
 
-    def _failed(self, workload: Workload, how: str) -> PiimageError:
-        said = self.client.api.logs(workload.name, tail=_TAIL).decode(errors="replace")
-        lines = [printable(line) for line in said.splitlines()]
+    def _failed(self, workload: Workload, reason: str) -> PiimageError:
+        output = self.client.api.logs(workload.name, tail=_TAIL).decode(errors="replace")
+        lines = [printable(line) for line in output.splitlines()]
         return PiimageError(
             "deploy.rolled-back",
-            "\n  ".join([f"{workload.name} {how}; it said:", *(lines or ["nothing"])]),
+            "\n  ".join([f"{workload.name} {reason}; its output:", *(lines or ["(none)"])]),
             place=self.host,
-            hint="the version before it runs, if there was one; mend the service and deploy again",
+            hint="the previous version runs, if there is one; correct the service and deploy again",
         )
 
-    # --- what is there
+    # --- the present state
 
     def _check(self, workloads: tuple[Workload, ...]) -> None:
-        raise_all(error for one in workloads for error in cannot(one))
-        raise_all(error for one in workloads for error in self._foreign(one))
+        raise_all(error for workload in workloads for error in cannot(workload))
+        raise_all(error for workload in workloads for error in self._foreign(workload))
 
     def _foreign(self, workload: Workload) -> Iterator[PiimageError]:
-        found = self._containers.find(workload.name)
-        if found is not None and SETTINGS_LABEL not in found.labels:
+        container = self._containers.find(workload.name)
+        if container is not None and SETTINGS_LABEL not in container.labels:
             yield PiimageError(
                 "deploy.foreign-container",
-                f"there is a container {workload.name} that piimage did not make",
+                f"a container {workload.name} exists that piimage did not create",
                 place=self.host,
                 hint="rename the service, or remove that container yourself",
             )
 
     def _body(self, workload: Workload) -> dict[str, Any]:
-        found = (self.far_side.device_group(one.path) for one in workload.config.devices or ())
-        groups = sorted({one for one in found if one})
+        devices = workload.config.devices or ()
+        owners = (self.far_side.device_group(device.path) for device in devices)
+        groups = sorted({group for group in owners if group})
         body = create_body(
             workload, image_name(workload.name, workload.image), groups, self._architecture()
         )
@@ -210,30 +216,29 @@ class DockerServices:
         return body | {"Labels": {SETTINGS_LABEL: hashlib.sha256(text).hexdigest()}}
 
     def _architecture(self) -> str:
-        """Return the engine's own architecture: seccomp filters its system calls."""
+        """Return the engine's architecture, whose system calls seccomp filters."""
         with self._containers.asking():
-            said = str(self.client.info()["Architecture"])
-        name = {"x86_64": "amd64", "aarch64": "arm64"}.get(said, said)
+            machine = str(self.client.info()["Architecture"])
+        name = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
         if name not in ARCHITECTURES:
             raise PiimageError(
                 "deploy.engine-architecture",
-                f"the engine runs on {printable(said)}, and the containers are for arm64",
+                f"the engine runs on {printable(machine)}, but the containers are for arm64",
                 place=self.host,
                 hint="install a 64-bit system on that Pi (arm64)",
             )
         return name
 
     def _changed(self, workload: Workload, body: Mapping[str, Any]) -> bool:
-        found = self._containers.find(workload.name)
-        same = (
-            found is not None and found.labels.get(SETTINGS_LABEL) == body["Labels"][SETTINGS_LABEL]
-        )
-        return not same or found is None or found.status != "running"
+        container = self._containers.find(workload.name)
+        if container is None or container.status != "running":
+            return True
+        return bool(container.labels.get(SETTINGS_LABEL) != body["Labels"][SETTINGS_LABEL])
 
     def _remove_old_images(self, workload: Workload) -> None:
         """Remove the service's images that neither it nor its previous container uses."""
         name, _, _ = image_name(workload.name, workload.image).rpartition(":")
-        kept = {one.attrs["Image"] for one in self.client.containers.list(all=True)}
+        kept = {container.attrs["Image"] for container in self.client.containers.list(all=True)}
         for image in self.client.images.list(name):
             if image.id and image.id not in kept:
                 self.client.images.remove(image.id, force=True)

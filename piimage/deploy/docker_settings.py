@@ -1,7 +1,7 @@
-"""What a Docker engine is told of a service: the body of ``POST /containers/create``.
+"""The settings of a service for a Docker engine: the body of ``POST /containers/create``.
 
-The same limits as on piimage's own system: no capability, the default seccomp profile, a read-only
-root, unless the file says otherwise. Source: Docker Engine API 1.41, ContainerCreate.
+The limits are those of piimage's own system: no capability, the default seccomp profile, and a
+read-only root, unless the file has other settings. Source: Docker Engine API 1.41, ContainerCreate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from piimage.deploy.workloads import Workload, beyond, refusals
 from piimage.errors import PiimageError
 
 TARGET: Final = "a Docker engine"
-_UNKNOWN: Final = (
+_UNSUPPORTED: Final = (
     "ambient", "annotations", "cgroups_path", "gid_mappings", "rootfs_propagation", "runtime",
     "uid_mappings", "userns",
 )  # fmt: skip
@@ -31,8 +31,8 @@ _NEW: Final = {"network": "none", "ipc": "private", "uts": "", "pid": ""}
 
 
 def cannot(workload: Workload) -> Iterator[PiimageError]:
-    """Give an error for each thing of `workload` that an engine has no setting for."""
-    yield from refusals(workload, _UNKNOWN, TARGET)
+    """Yield an error for each setting of `workload` that a Docker engine does not support."""
+    yield from refusals(workload, _UNSUPPORTED, TARGET)
     config = workload.config
     for name in ("net", "ipc", "uts", "pid"):
         if (getattr(config, name) or "").startswith("/"):
@@ -48,10 +48,10 @@ def cannot(workload: Workload) -> Iterator[PiimageError]:
 def create_body(
     workload: Workload, image: str, groups: Sequence[int], architecture: str = "arm64"
 ) -> dict[str, Any]:
-    """Return the request for a container of `image`.
+    """Return the request that creates a container of `image`.
 
-    `groups` are those that own the devices on the far side: the engine leaves device nodes as they
-    are there, so a service that is not root needs their groups.
+    `groups` own the device nodes of the engine's machine. The engine does not change the nodes, so
+    a service that does not run as root needs these groups.
     """
     config, user = workload.config, workload.user
     body: dict[str, Any] = {
@@ -92,10 +92,14 @@ def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[
         "SecurityOpt": list(_security(workload, architecture)),
         "MaskedPaths": list(hidden),
         "ReadonlyPaths": list(only),
-        "GroupAdd": [str(one) for one in sorted({*workload.user.groups, *groups})],
+        "GroupAdd": [str(group) for group in sorted({*workload.user.groups, *groups})],
         "Devices": [
-            {"PathOnHost": one.path, "PathInContainer": one.path, "CgroupPermissions": "rw"}
-            for one in config.devices or ()
+            {
+                "PathOnHost": device.path,
+                "PathInContainer": device.path,
+                "CgroupPermissions": "rw",
+            }
+            for device in config.devices or ()
         ],
         "Binds": [_bind(text) for text in config.binds or ()],
         "Mounts": [
@@ -114,8 +118,8 @@ def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[
     return host | _limits(workload)
 
 
-def _namespace(said: str | None, kind: str) -> str:
-    return "host" if said in (None, "host", "root") else _NEW[kind]
+def _namespace(value: str | None, kind: str) -> str:
+    return "host" if value in (None, "host", "root") else _NEW[kind]
 
 
 def _security(workload: Workload, architecture: str) -> Iterator[str]:
@@ -132,26 +136,26 @@ def _security(workload: Workload, architecture: str) -> Iterator[str]:
 
 
 def _bind(text: str) -> str:
-    """Return a bind with those of its options that an engine knows; the others are its defaults."""
+    """Return a bind with the options that an engine knows; the others are the engine's defaults."""
     source, target, *options = text.split(":")
     words = [word for word in (options[0].split(",") if options else ()) if word in _BIND_WORDS]
     return ":".join([source, target, *([",".join(words)] if words else [])])
 
 
 def _tmpfs(config: ContainerConfig) -> dict[str, str]:
-    found = {}
+    filesystems = {}
     for text in config.tmpfs or ():
         destination, _, options = text.partition(":")
-        found[destination] = options
+        filesystems[destination] = options
     for mount in map(complete_mount, config.mounts or ()):
         if mount["type"] == "tmpfs":
-            found[mount["destination"]] = ",".join(mount.get("options", ()))
-    return found
+            filesystems[mount["destination"]] = ",".join(mount.get("options", ()))
+    return filesystems
 
 
 def _restart(config: ContainerConfig) -> str:
     policy = config.restart.policy if config.restart else "always"
-    # `always` would start a service again that somebody stopped, at the engine's next start.
+    # `always` would restart a service that the user stopped, when the engine starts.
     return {"always": "unless-stopped"}.get(policy, policy)
 
 

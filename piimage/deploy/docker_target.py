@@ -1,4 +1,4 @@
-"""A Pi with Docker as a target of a roll-out."""
+"""A Docker engine as the target of a deploy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from piimage.store import Store
 
 @dataclass(frozen=True)
 class DockerTarget:
-    """The engine of `host`, which is to run `workloads`; `store` has their blobs."""
+    """The engine of `host`, to which `workloads` are deployed; `store` has their blobs."""
 
     host: EngineHost
     workloads: tuple[Workload, ...]
@@ -23,38 +23,38 @@ class DockerTarget:
 
     @property
     def name(self) -> str:
-        """What the user calls the machine."""
+        """The user's name for the machine."""
         return self.host.name
 
     def plan(self) -> Plan:
-        """Return what `deploy` would do; errors as `DockerServices.deploy`'s, before anything."""
+        """Return what `deploy` would do; raises the errors of `DockerServices.deploy`."""
         with self.host.client() as client:
             pending = DockerServices(self.name, client, self.host, self.store).pending(
                 self.workloads
             )
-        layers = {blob for one in pending for blob in one.layers}
+        layers = {blob for service in pending for blob in service.layers}
         return Plan(
             sum(blob.size for blob in layers),
             len(layers),
-            restart=tuple(one.service for one in pending if one.restarts),
-            start=tuple(one.service for one in pending if not one.restarts),
+            restart=tuple(entry.service for entry in pending if entry.restarts),
+            start=tuple(entry.service for entry in pending if not entry.restarts),
         )
 
     def deploy(self, tell: Tell) -> Outcome:
-        """Bring each service up to date, or back to what it was."""
+        """Update each service; roll back the one that fails."""
 
         def listen(event: Event) -> None:
             if isinstance(event, Note):
                 tell(event.text)
 
-        began = time.monotonic()
+        start = time.monotonic()
         with self.host.client() as client:
             services = DockerServices(self.name, client, self.host, self.store, listen)
-            changes = [one for one in services.deploy(self.workloads) if one.started]
+            changes = [change for change in services.deploy(self.workloads) if change.started]
         return Outcome(
-            tuple(one.service for one in changes),
-            sum(one.sent for one in changes),
+            tuple(change.service for change in changes),
+            sum(change.sent for change in changes),
             0,
-            time.monotonic() - began,
-            sum(one.seconds for one in changes),
+            time.monotonic() - start,
+            sum(change.seconds for change in changes),
         )

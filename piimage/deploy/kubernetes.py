@@ -21,7 +21,7 @@ from piimage.errors import InputError, PiimageError, raise_all
 
 TARGET: Final = "Kubernetes"
 BOARD_LABEL: Final = "piimage.board"
-_UNKNOWN: Final = (
+_UNSUPPORTED: Final = (
     "ambient", "annotations", "cgroups_path", "gid_mappings", "masked_paths", "oom_score_adj",
     "readonly_paths", "rlimits", "rootfs_propagation", "runtime", "uid_mappings", "userns",
 )  # fmt: skip
@@ -29,11 +29,11 @@ _UNKNOWN: Final = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the manifests are for.
+    """The cluster that the manifests are for.
 
-    `registry` is what image names begin with, such as ``registry.local:5000/greenhouse``;
-    `device_plugin` the domain of a device plugin (``DOMAIN/i2c-1: 1``), without which a container
-    with devices has to be privileged: the kubelet opens no device by itself.
+    `registry` is the prefix of image names, such as ``registry.local:5000/greenhouse``.
+    `device_plugin` is the domain of a device plugin (``DOMAIN/i2c-1: 1``); without one, a container
+    with devices has to be privileged, because the kubelet opens no device by itself.
     """
 
     board: str
@@ -42,54 +42,58 @@ class Cluster:
     device_plugin: str | None = None
 
 
-def render(workloads: Sequence[Workload], cluster: Cluster, beside: Iterable[str] = ()) -> str:
+def render(workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[str] = ()) -> str:
     """Return the manifests of `workloads` as YAML.
 
-    `beside` names the services that may be in the cluster already. Raises InputError
-    ``deploy.beyond-target`` for all that a pod cannot be told, and ``deploy.same-name`` for names
-    that Kubernetes would not tell apart.
+    `existing` are the services that the cluster may already have. Raises InputError
+    ``deploy.beyond-target`` for settings that a pod does not support, and ``deploy.same-name`` for
+    names that are equal in Kubernetes.
     """
-    beyond_it = (error for one in workloads for error in _cannot(one))
-    raise_all([*beyond_it, *_same_names(workloads, beside), *_same_devices(workloads, cluster)])
+    unsupported = (error for workload in workloads for error in _cannot(workload))
+    raise_all([*unsupported, *_same_names(workloads, existing), *_same_devices(workloads, cluster)])
     return yaml.safe_dump_all(
-        (daemon_set(one, cluster) for one in workloads), sort_keys=False, explicit_start=True
+        (daemon_set(workload, cluster) for workload in workloads),
+        sort_keys=False,
+        explicit_start=True,
     )
 
 
-def _same_names(workloads: Sequence[Workload], beside: Iterable[str]) -> Iterator[InputError]:
-    """Give an error for each service whose name there is that of another one."""
+def _same_names(workloads: Sequence[Workload], existing: Iterable[str]) -> Iterator[InputError]:
+    """Yield an error for each service with the Kubernetes name of another service."""
     known: dict[str, str] = {}
-    for name in beside:
+    for name in existing:
         known.setdefault(_dns(name), name)
-    for one in workloads:
-        other = known.setdefault(_dns(one.name), one.name)
-        if other != one.name:
-            yield _same(one, f"the services {other} and {one.name}", _dns(one.name))
+    for workload in workloads:
+        name = workload.name
+        other = known.setdefault(_dns(name), name)
+        if other != name:
+            yield _same(workload, f"the services {other} and {name}", _dns(name))
 
 
 def _same_devices(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[InputError]:
-    """Give an error for each device that a plugin would count as another one."""
+    """Yield an error for each device with the resource name of another device."""
     if cluster.device_plugin is None:
         return
     known: dict[str, str] = {}
-    for one in workloads:
-        for device in one.config.devices or ():
+    for workload in workloads:
+        for device in workload.config.devices or ():
             other = known.setdefault(_resource(device.path), device.path)
             if other != device.path:
-                yield _same(one, f"the devices {other} and {device.path}", _resource(device.path))
+                devices = f"the devices {other} and {device.path}"
+                yield _same(workload, devices, _resource(device.path))
 
 
-def _same(workload: Workload, what: str, name: str) -> InputError:
+def _same(workload: Workload, subjects: str, name: str) -> InputError:
     return InputError(
         "deploy.same-name",
-        f"{what} would both be {name} in {TARGET}",
+        f"{subjects} would both have the name {name} in {TARGET}",
         place=workload.container.place,
-        hint="rename one of them: there, names have small letters, digits and '-' alone",
+        hint="rename one of them: Kubernetes allows only lower-case letters, digits and '-'",
     )
 
 
 def _cannot(workload: Workload) -> Iterator[PiimageError]:
-    yield from refusals(workload, _UNKNOWN, TARGET)
+    yield from refusals(workload, _UNSUPPORTED, TARGET)
     config = workload.config
     for name in ("net", "ipc", "uts", "pid"):
         if (getattr(config, name) or "").startswith("/"):
@@ -109,7 +113,7 @@ def _cannot(workload: Workload) -> Iterator[PiimageError]:
 
 
 def image_name(workload: Workload, cluster: Cluster) -> str:
-    """Return the image's name in the registry, by digest."""
+    """Return the image's name in the registry, with its digest."""
     return (
         f"{cluster.registry.rstrip('/')}/{_dns(workload.name)}@{workload.image.descriptor.digest}"
     )
@@ -156,14 +160,14 @@ def _pod(workload: Workload, cluster: Cluster) -> dict[str, Any]:
 
 
 def _pod_security(workload: Workload) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    security: dict[str, Any] = {}
     if workload.user.groups:
-        found["supplementalGroups"] = list(workload.user.groups)
+        security["supplementalGroups"] = list(workload.user.groups)
     if workload.config.sysctl:
-        found["sysctls"] = [
+        security["sysctls"] = [
             {"name": name, "value": value} for name, value in workload.config.sysctl.items()
         ]
-    return found
+    return security
 
 
 def _container(
@@ -179,7 +183,7 @@ def _container(
         container["command"] = list(config.command)
     if config.env is not None:
         pairs = (text.partition("=") for text in config.env)
-        # $(NAME) would be replaced by the kubelet.
+        # The kubelet would expand $(NAME).
         container["env"] = [{"name": k, "value": v.replace("$(", "$$(")} for k, _, v in pairs]
     if config.cwd:
         container["workingDir"] = config.cwd
@@ -206,7 +210,7 @@ def _security(workload: Workload, cluster: Cluster) -> dict[str, Any]:
         },
     }
     if config.devices and cluster.device_plugin is None:
-        # Privileged is the one way to a device without a plugin; it excludes the next field.
+        # Without a plugin only a privileged container gets a device; that excludes the next field.
         return context | {"privileged": True}
     return context | {"allowPrivilegeEscalation": not config.no_new_privileges}
 
@@ -219,7 +223,7 @@ def _capabilities(config: ContainerConfig) -> dict[str, list[str]]:
 def _volumes(
     config: ContainerConfig, cluster: Cluster
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Give each mount of the container with the pod's volume behind it."""
+    """Yield each mount of the container with the volume of the pod."""
     for number, (target, source, read_only) in enumerate(_binds(config)):
         name = f"bind-{number}"
         mount = {"name": name, "mountPath": target, "readOnly": read_only}
@@ -279,7 +283,7 @@ def _probe(health: Health, workload: Workload) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(
             "deploy.beyond-target",
-            f"the health check of {workload.name} has no usable address ({error})",
+            f"the address in the health check of {workload.name} is not valid ({error})",
             place=workload.container.place,
             hint="write http://HOST:PORT/PATH",
         ) from error
@@ -288,23 +292,23 @@ def _probe(health: Health, workload: Workload) -> dict[str, Any]:
 
 
 def _limits(config: ContainerConfig, cluster: Cluster) -> dict[str, str]:
-    resources, found = config.resources, {}
+    resources, limits = config.resources, {}
     if resources is not None and resources.memory is not None and resources.memory.limit:
-        found["memory"] = str(resources.memory.limit)
+        limits["memory"] = str(resources.memory.limit)
     if resources is not None and resources.cpu is not None and resources.cpu.quota:
         thousandths = resources.cpu.quota * 1000 // (resources.cpu.period or 100_000)
-        found["cpu"] = f"{max(thousandths, 1)}m"
+        limits["cpu"] = f"{max(thousandths, 1)}m"
     if cluster.device_plugin is not None:
         for device in config.devices or ():
-            found[f"{cluster.device_plugin}/{_resource(device.path)}"] = "1"
-    return found
+            limits[f"{cluster.device_plugin}/{_resource(device.path)}"] = "1"
+    return limits
 
 
 def _resource(device: str) -> str:
-    """Return what a device plugin calls a device file."""
+    """Return the resource name of a device file in a device plugin."""
     return device.removeprefix("/dev/").replace("/", "-")
 
 
 def _dns(name: str) -> str:
-    """Return `name` as a DNS label, which is what Kubernetes takes for a name (RFC 1123)."""
+    """Return `name` as a DNS label (RFC 1123), as Kubernetes requires."""
     return name.lower().replace("_", "-").replace(".", "-").strip("-")[:63]

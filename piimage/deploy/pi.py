@@ -1,4 +1,4 @@
-"""A Pi with the agent, as a target."""
+"""A Pi that runs the agent, as the target of a deploy."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from piimage.deploy.release import (
     Release,
     changed_containers,
     digests_of,
-    only,
+    select_services,
 )
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome, Plan, Tell
 from piimage.deploy.text import printable
-from piimage.deploy.watch import watched
+from piimage.deploy.watch import follow_change
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Blob, Store
 
-_PACKED_BELOW: Final = 1 << 20  # bytes; larger layers are packed already, and worth no second try
+_PACKED_BELOW: Final = 1 << 20  # bytes; larger layers are compressed already
 DEVICES: Final = "devices"
-"""The feature of agents whose system has `grant_device`, which containers with devices call."""
-_TRIES: Final = 2  # of a layer: what was begun long ago may be damaged
+"""The feature of agents whose system can give devices to containers."""
+_TRIES: Final = 2  # of a layer: an old partial transfer may be damaged
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user wants of every Pi."""
+    """What to deploy to every Pi, and how."""
 
     release: Release
     services: tuple[str, ...] = ()
-    """Only these are deployed; all if empty."""
+    """Deploy only these services; all if empty."""
     containers_only: bool = False
-    """Deploy although the system differs from the file's."""
+    """Deploy even if the Pi runs another system version."""
     wait: int = 60
-    """Seconds until a service has to be healthy, beside the start that its check allows."""
+    """Seconds in which a service has to become healthy, after the start time of its check."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +62,25 @@ class PiTarget:
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The user's name for the Pi."""
         return self.host.name
 
     def plan(self) -> Plan:
-        """Return what would travel and restart; raises as `deploy`."""
+        """Return what would be sent and restarted; raises the errors of `deploy`."""
         with linked(self.ssh, self.host, self.cancelled) as link:
-            return self._prepared(link).plan
+            return self._prepare(link).plan
 
     def deploy(self, tell: Tell) -> Outcome:
-        """Deploy, as `Target` says.
+        """Deploy the release and wait until it is healthy (see `Target`).
 
         Raises PiimageError ``deploy.wrong-board``, ``deploy.needs-flash``,
-        ``deploy.wrong-architecture``, ``deploy.rolled-back``, and what `Link` raises.
+        ``deploy.wrong-architecture``, ``deploy.rolled-back``, and the errors of `Link`.
         """
-        began = time.monotonic()
+        start = time.monotonic()
         with linked(self.ssh, self.host, self.cancelled) as link:
-            ready = self._prepared(link)
+            ready = self._prepare(link)
             for blob in ready.missing:
-                tell(f"sends {blob.size} bytes")
+                tell(f"sending {blob.size} bytes")
                 self._send(link, blob)
             changed: tuple[str, ...] = ()
             switched = time.monotonic()
@@ -88,31 +88,33 @@ class PiTarget:
                 changed = self._switch(link, ready, tell)
             now = time.monotonic()
             return Outcome(
-                changed, link.sent, link.received, now - began, now - switched, ready.plan.notes
+                changed, link.sent, link.received, now - start, now - switched, ready.plan.notes
             )
 
-    def _prepared(self, link: Link) -> _Prepared:
+    def _prepare(self, link: Link) -> _Prepared:
         answer = link.ask("slot")
         slot = link.checked(lambda: answers.slot(answer))
         release = self.wish.release
-        notes = self._fitting(slot, release)
+        notes = self._check_slot(slot, release)
         if self.wish.services:
-            release = self._partly(link, release)
+            release = self._select_services(link, release)
         self._require_devices(link, release)
-        asked = (*release.needed(), release.containers)
-        said = link.ask("have", layers=list(asked))
-        have = link.checked(lambda: answers.have(said, asked))
-        missing = tuple(self._blob(release, one) for one in asked if one not in have.there)
+        digests = (*release.needed(), release.containers)
+        answer = link.ask("have", layers=list(digests))
+        have = link.checked(lambda: answers.have(answer, digests))
+        missing = tuple(
+            self._blob(release, digest) for digest in digests if digest not in have.present
+        )
         plan = _plan(slot, release, missing, notes)
         return _Prepared(slot, release, missing, plan)
 
-    def _fitting(self, slot: Slot, release: Release) -> tuple[str, ...]:
-        """Refuse a Pi that this release is not for; return what is worth a note."""
+    def _check_slot(self, slot: Slot, release: Release) -> tuple[str, ...]:
+        """Raise InputError if the release does not fit the Pi; return notes for the user."""
         if slot.board != release.board:
             raise InputError(
                 "deploy.wrong-board",
-                f"the file is for {release.board}, and this is a {printable(slot.board)[:40]}",
-                place=self.name, hint="deploy the file that its card was built from",
+                f"the file is for {release.board}, but this is a {printable(slot.board)[:40]}",
+                place=self.name, hint="deploy the file that the card was built from",
             )  # fmt: skip
         if slot.arch != MACHINE:
             raise PiimageError(
@@ -120,38 +122,40 @@ class PiTarget:
                 f"containers of {MACHINE} do not run on {printable(slot.arch)[:40]}",
                 place=self.name, hint="deploy to a 64-bit Pi",
             )  # fmt: skip
-        notes = ["what is deployed is gone at its next boot: it has no /data"] * slot.temporary
+        notes = [
+            "the deployed version is lost at the next boot, because the Pi has no /data"
+        ] * slot.temporary
         if not (parts := release.differences(slot)):
             return tuple(notes)
         named = ", ".join(printable(part) for part in parts[:6])
         if self.wish.containers_only:
-            return (*notes, f"its system is not the file's: {named}")
+            return (*notes, f"the Pi runs another system version: {named}")
         raise InputError(
             "deploy.needs-flash",
-            f"a deploy replaces containers, and the file's system differs: {named}",
+            f"a deploy replaces only containers, and the system differs: {named}",
             place=self.name,
             hint="flash a new card (piimage flash), or deploy with --containers-only",
         )
 
     def _require_devices(self, link: Link, release: Release) -> None:
-        """Refuse a system on which containers with devices would not start."""
+        """Raise InputError if the Pi's system cannot give the containers their devices."""
         names = release.with_devices
         if names and DEVICES not in link.features:
             raise InputError(
                 "deploy.needs-flash",
-                f"its system is older and cannot give devices to {', '.join(names)}",
-                place=self.name, hint="build the file anew and flash it",
+                f"the Pi's system is older and cannot give devices to {', '.join(names)}",
+                place=self.name, hint="build the file again and flash the card",
             )  # fmt: skip
 
-    def _partly(self, link: Link, release: Release) -> Release:
+    def _select_services(self, link: Link, release: Release) -> Release:
         answer = link.ask("folders")
         files = link.checked(lambda: answers.mapping(answer, "files"))
-        return only(release, self.wish.services, files, self.runner, self.store)
+        return select_services(release, self.wish.services, files, self.runner, self.store)
 
     def _blob(self, release: Release, digest: str) -> Blob:
         if digest not in release.layers:
             raise PiimageError(
-                "deploy.bad-folders", "a layer of a service that stays is not there any more",
+                "deploy.bad-folders", "a layer of a service that is kept is missing on the Pi",
                 place=self.name, hint="deploy the whole file, without --service",
             )  # fmt: skip
         return release.layers[digest]
@@ -181,7 +185,7 @@ class PiTarget:
         if not run:
             return ()
         wait = self.wish.wait + ready.release.patience
-        return watched(link, run, wait, self.ssh, self.cancelled, tell)
+        return follow_change(link, run, wait, self.ssh, self.cancelled, tell)
 
 
 @dataclass(frozen=True)
@@ -194,20 +198,20 @@ class _Prepared:
 
 def _plan(slot: Slot, release: Release, missing: Collection[Blob], notes: tuple[str, ...]) -> Plan:
     new = digests_of(release.folders)
-    differ, fresh, gone = changed_containers("services", new, slot.folders)
-    later = [
-        f"{kind} has changed, and runs at the next boot only"
+    changed, added, removed = changed_containers("services", new, slot.folders)
+    at_boot = [
+        f"{kind} changed; the new version runs at the next boot"
         for kind in ("onboot", "onshutdown")
         if kind == "onboot" and any(changed_containers(kind, new, slot.folders))
     ]
     return Plan(
-        sum(blob.size for blob in missing), len(missing), differ, fresh,
-        tuple(printable(name) for name in gone), (*notes, *later),
+        sum(blob.size for blob in missing), len(missing), changed, added,
+        tuple(printable(name) for name in removed), (*notes, *at_boot),
     )  # fmt: skip
 
 
 def send(link: Link, blob: Blob, store: Store) -> None:
-    """Send a layer, from where an earlier try ended; raises PiimageError ``deploy.refused``."""
+    """Send a layer; resume an earlier transfer. Raises PiimageError ``deploy.refused``."""
     path = store.verified(blob)
     packed = blob.size < _PACKED_BELOW and "put-zlib" in link.features
     answer = link.ask(
@@ -226,11 +230,11 @@ def send(link: Link, blob: Blob, store: Store) -> None:
 
 
 def chunks(link: Link, file: IO[bytes]) -> None:
-    """Send what is left of a file, in frames."""
+    """Send the rest of a file in frames."""
     data = file.read(MAX_BODY)
     while True:
-        following = file.read(MAX_BODY)
-        link.say("data", data, last=not following)
-        if not following:
+        next_data = file.read(MAX_BODY)
+        link.say("data", data, last=not next_data)
+        if not next_data:
             return
-        data = following
+        data = next_data

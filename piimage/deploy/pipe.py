@@ -1,7 +1,7 @@
-"""Frames to and from an agent, with time limits: appliance/agent speaks the same.
+"""Frames to and from an agent, with timeouts; appliance/agent has the same format.
 
 ``B1 1A``, then two big-endian u32: the lengths of a JSON object and of the raw bytes that follow.
-Nothing that comes is trusted: not a length, not a type.
+Received lengths and types are not trusted.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _MAGIC: Final = b"\xb1\x1a"
 _HEADER: Final = struct.Struct(">2sII")
 MAX_JSON: Final = 1 << 20
 MAX_BODY: Final = 1 << 18
-_SLICE: Final = 0.25  # seconds between two looks at whether the user has interrupted
+_SLICE: Final = 0.25  # seconds between two checks for an interrupt by the user
 _CHUNK: Final = 1 << 16
 
 
-class Lost(Exception):  # no error yet: it may be possible to connect again
-    """The other side is gone; the transport knows why."""
+class Lost(Exception):  # not a PiimageError: reconnecting may be possible
+    """The connection ended; the transport knows why."""
 
 
 class Pipe:
     """A stream of frames over two descriptors.
 
-    Raises PiimageError ``deploy.bad-answer`` for what is no frame, ``deploy.timeout``,
+    Raises PiimageError ``deploy.bad-answer`` for an invalid frame, ``deploy.timeout``,
     ``deploy.interrupted``, and Lost.
     """
 
@@ -61,11 +61,11 @@ class Pipe:
             raise Lost from None
 
     def read(self, timeout: float) -> tuple[dict[str, Any], bytes]:
-        """Return the object and the bytes of the next frame, which comes within `timeout` s."""
+        """Return the object and the bytes of the next frame; wait at most `timeout` seconds."""
         end = time.monotonic() + timeout
         magic, words, body = _HEADER.unpack(self._exactly(_HEADER.size, end, timeout))
         if magic != _MAGIC:
-            raise self.bad("it does not speak piimage's protocol")
+            raise self.bad("it does not follow piimage's protocol")
         if words > MAX_JSON or body > MAX_BODY:
             raise self.bad(f"a frame of {words} + {body} bytes is larger than allowed")
         try:
@@ -76,13 +76,13 @@ class Pipe:
             raise self.bad("a frame is not a JSON object")
         return value, self._exactly(body, end, timeout)
 
-    def bad(self, what: str) -> PiimageError:
-        """Return the error for an answer that an agent never gives."""
+    def bad(self, reason: str) -> PiimageError:
+        """Return the error for a response that no agent sends."""
         return PiimageError(
             "deploy.bad-answer",
-            f"the agent's answer makes no sense: {what}",
+            f"the response of the agent is not valid: {reason}",
             place=self._name,
-            hint="is it a Pi of yours? If so, its card may be failing",
+            hint="check that this is the right Pi; if it is, its card may be failing",
         )
 
     def _exactly(self, count: int, end: float, timeout: float) -> bytes:
@@ -105,8 +105,8 @@ class Pipe:
                 raise PiimageError("deploy.interrupted", "interrupted", place=self._name)
             if time.monotonic() > end:
                 raise PiimageError(
-                    "deploy.timeout", f"no answer within {timeout:g} s", place=self._name,
-                    hint="look whether the Pi is busy: piimage status",
+                    "deploy.timeout", f"no response within {timeout:g} s", place=self._name,
+                    hint="check with piimage status whether the Pi is busy",
                 )  # fmt: skip
         if self._cancelled.is_set():
             raise PiimageError("deploy.interrupted", "interrupted", place=self._name)

@@ -1,4 +1,4 @@
-"""Reaches a host in the way in which its services are kept running."""
+"""Connects to a host, through its agent or its Docker engine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from piimage.deploy.ssh import Ssh
 
 @contextlib.contextmanager
 def reached(ssh: Ssh, host: Host, cancelled: threading.Event) -> Iterator[Remote]:
-    """Reach a host, by its agent or its Docker engine; errors as `linked` and `EngineHost`."""
+    """Connect to a host and yield its services; raises the errors of `linked` and `EngineHost`."""
     if host.engine is None:
         with linked(ssh, host, cancelled) as link:
             yield AgentRemote(link, ssh, cancelled)
         return
-    # The engine's SDK is dear to import, and seldom wanted.
+    # The engine's SDK is slow to import and rarely needed.
     from piimage.deploy.docker_remote import DockerRemote  # noqa: PLC0415
     from piimage.deploy.docker_ssh import EngineHost  # noqa: PLC0415
 

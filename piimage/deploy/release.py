@@ -1,4 +1,4 @@
-"""What is deployed: the containers of a version, and what its slot would have to be."""
+"""What a deploy sends: the containers of a version, and the system that they need."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Final
 
 from piimage.boards import PrefixLayout
 from piimage.card.squashfs import Compression, write_squashfs
+from piimage.compose.containers import decided
+from piimage.container.spec import Container
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
 from piimage.plan.agent import is_agent
@@ -21,7 +23,7 @@ from piimage.store import Blob, Store
 from piimage.trees import Entry, Kind, file, folder, tar_chunks
 
 MACHINE: Final = "aarch64"
-"""The architecture of every board, as uname(2) says it."""
+"""The architecture of every board, as uname(2) names it."""
 
 _COMPARED: Final = ("config.json", "layers", "container.env", "prestart", "poststart")
 _PATH: Final = re.compile(
@@ -30,78 +32,74 @@ _PATH: Final = re.compile(
     r"|finit\.d/[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf"
     r"|volumes/[A-Za-z0-9_][A-Za-z0-9_.-]*/(layers|container\.env)"
 )
-_HEALTH_START: Final = re.compile(r"^HEALTH_START='?(\d+)", re.MULTILINE)
-_GRANTS: Final = re.compile(rb"^grant_device ", re.MULTILINE)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-# Each version has its own: they name the containers.
-_OWN: Final = frozenset({"initramfs.img", MANIFEST})
+# These files name the containers, so every version has its own.
+_OF_VERSION: Final = frozenset({"initramfs.img", MANIFEST})
 
 
 @dataclass(frozen=True)
 class Release:
-    """One version, ready to travel."""
+    """One version, ready to be sent."""
 
     board: str
     kernel: str
     system: Mapping[str, str]
-    """Titles of the system's layers by digest, lowest first; "" for the agent's: it may differ."""
+    """Titles of the system's layers by digest, lowest first; "" for the agent, which may differ."""
     files: Mapping[str, str]
     """Digests of the slot's other files by path."""
     folders: Mapping[str, bytes]
     """The files of the containers layer by path."""
+    definitions: tuple[Container, ...]
+    """The containers to deploy: those of the file, or those that `select_services` selects."""
     containers: str
     """Digest of the containers layer."""
     layers: Mapping[str, Blob]
-    """Every layer of the containers that this host has, and the containers layer."""
+    """All layers of the containers, and the containers layer, by digest."""
     note: str
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The names of the services."""
-        return services_of(self.folders)
+        """The names of the services that the deploy brings."""
+        return tuple(sorted(entry.name for entry in self.definitions if entry.kind == "services"))
 
     @property
     def with_devices(self) -> tuple[str, ...]:
-        """The folders of the containers that ask the system for a device before their start."""
-        scripts = {p: data for p, data in self.folders.items() if p.endswith("/prestart")}
-        found = (path for path, data in scripts.items() if _GRANTS.search(data))
-        return tuple(sorted(path.removesuffix("/prestart") for path in found))
+        """The folders of the containers that need a device of the system."""
+        return tuple(
+            sorted(f"{entry.kind}/{entry.folder}" for entry in self.definitions if entry.devices)
+        )
 
     @property
     def patience(self) -> int:
-        """The most seconds in which failing checks of a service do not count, after its start."""
-        files = (data.decode() for path, data in self.folders.items() if path.endswith(".env"))
-        return max((int(one) for text in files for one in _HEALTH_START.findall(text)), default=0)
+        """The longest time after the start of a service, in seconds, in which checks may fail."""
+        checks = (entry.config.health for entry in self.definitions)
+        return max((check.start for check in checks if check is not None), default=0)
 
     def needed(self) -> tuple[str, ...]:
-        """Return the digests of all layers that its containers consist of, each once."""
+        """Return the digests of all layers of the containers, each once."""
         lists = (data for path, data in self.folders.items() if path.endswith("/layers"))
-        return tuple(dict.fromkeys(one for data in lists for one in data.decode().split()))
+        return tuple(dict.fromkeys(digest for data in lists for digest in data.decode().split()))
 
     def differences(self, slot: Slot) -> list[str]:
-        """Return the parts of the system, in words, that are not those of the slot."""
-        found = [] if self.kernel == slot.kernel else [f"the kernel ({slot.kernel})"]
-        found += [title for one, title in self.system.items() if title and one not in slot.system]
+        """Return a description of each part of the system that differs from the slot."""
+        parts = [] if self.kernel == slot.kernel else [f"the kernel ({slot.kernel})"]
+        parts += [
+            title for digest, title in self.system.items() if title and digest not in slot.system
+        ]
         gone = set(slot.system) - set(self.system)
         if gone and len(slot.system) > len(self.system):
-            found.append("a system layer that it has and the file has not")
-        paths = {*self.files, *slot.files} - _OWN
+            parts.append("a system layer that only the Pi has")
+        paths = {*self.files, *slot.files} - _OF_VERSION
         differing = sorted(path for path in paths if self.files.get(path) != slot.files.get(path))
-        return [*found, *(path for path in differing if path != "kernel.img" or not found)]
-
-
-def services_of(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the services in a containers layer of these files."""
-    parts = [PurePosixPath(path).parts for path in paths]
-    return tuple(sorted({part[1] for part in parts if part[0] == "services"}))
+        return [*parts, *(path for path in differing if path != "kernel.img" or not parts)]
 
 
 def release_of(version: Version, job: Job, note: str) -> Release:
-    """Return the release of a version that was made."""
+    """Return the release of a version whose steps are made."""
     layout = version.board.layout
     files = slot_files(version, job, layout.slots[0] if isinstance(layout, PrefixLayout) else "")
-    titles = [(one, "" if is_agent(one) else one.title) for one in version.system.layers]
-    system = {job.blob(one, "squashfs").sha256: title for one, title in titles}
+    titles = [(layer, "" if is_agent(layer) else layer.title) for layer in version.system.layers]
+    system = {job.blob(layer, "squashfs").sha256: title for layer, title in titles}
     containers = job.blob(version.containers, "squashfs")
     blobs = [job.blob(layer, "squashfs") for layer in version.containers.parts]
     return Release(
@@ -111,17 +109,18 @@ def release_of(version: Version, job: Job, note: str) -> Release:
         files={
             path: digest(content)
             for path, content in files.items()
-            if not path.startswith("layers/") and path not in _OWN
+            if not path.startswith("layers/") and path not in _OF_VERSION
         },
         folders=_contents(version.containers.tree(job)),
+        definitions=tuple(decided(plan, job) for plan in version.containers.containers),
         containers=containers.sha256,
-        layers={one.sha256: one for one in (*blobs, containers)},
+        layers={blob.sha256: blob for blob in (*blobs, containers)},
         note=note,
     )
 
 
 def _contents(tree: Iterable[Entry]) -> dict[str, bytes]:
-    return {one.path: b"".join(one.content()) for one in tree if one.kind is Kind.FILE}
+    return {entry.path: b"".join(entry.content()) for entry in tree if entry.kind is Kind.FILE}
 
 
 def digests_of(folders: Mapping[str, bytes]) -> dict[str, str]:
@@ -132,58 +131,63 @@ def digests_of(folders: Mapping[str, bytes]) -> dict[str, str]:
 def changed_containers(
     kind: str, new: Mapping[str, str], old: Mapping[str, str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return which containers of a kind differ, are new, and are gone, by digests of their files.
+    """Return the changed, added and removed containers of a kind, by the digests of their files.
 
-    What counts is what appliance/rootfs/usr/lib/piimage/switch looks at.
+    The files are those that appliance/rootfs/usr/lib/piimage/switch compares.
     """
-    was, now = _by_folder(kind, old), _by_folder(kind, new)
-    differ = [name for name in now if name in was and now[name] != was[name]]
-    fresh = [name for name in now if name not in was]
-    gone = [name for name in was if name not in now]
-    return tuple(differ), tuple(fresh), tuple(gone)
+    before, after = _by_folder(kind, old), _by_folder(kind, new)
+    changed = [name for name in after if name in before and after[name] != before[name]]
+    added = [name for name in after if name not in before]
+    removed = [name for name in before if name not in after]
+    return tuple(changed), tuple(added), tuple(removed)
 
 
 def _by_folder(kind: str, digests: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for path, one in sorted(digests.items()):
+    folders: dict[str, dict[str, str]] = {}
+    for path, file_digest in sorted(digests.items()):
         parts = path.split("/")
         if len(parts) == 3 and parts[0] == kind and parts[2] in _COMPARED:
-            found.setdefault(parts[1], {})[parts[2]] = one
-    return found
+            folders.setdefault(parts[1], {})[parts[2]] = file_digest
+    return folders
 
 
-def only(
+def select_services(
     release: Release, names: Collection[str], running: Mapping[str, str], runner: Runner,
     store: Store,
 ) -> Release:  # fmt: skip
-    """Return the release in which all but the services `names` stay as they are `running`.
+    """Return the release that changes only the services `names`; the others stay as `running`.
 
-    `running` are the files of a Pi's containers layer; raises PiimageError ``deploy.bad-folders``
-    when they are not such files.
+    `running` are the files of a Pi's containers layer. Raises PiimageError ``deploy.bad-folders``
+    if they are no such files.
     """
     require_services(release.services, names)
     for path, text in running.items():
         lines = text.split() if path.endswith("/layers") else ()
-        if not _PATH.fullmatch(path) or not all(_DIGEST.fullmatch(one) for one in lines):
+        if not _PATH.fullmatch(path) or not all(_DIGEST.fullmatch(line) for line in lines):
             raise PiimageError(
                 "deploy.bad-folders",
-                f"it has a container that cannot be taken over: {path[:80]!r}",
+                f"a container of the Pi cannot be kept: {path[:80]!r}",
                 hint="deploy the whole file, without --service",
             )  # fmt: skip
     kept = {p: text.encode() for p, text in running.items() if _shared(p) or not _belongs(p, names)}
     folders = {**kept, **{p: data for p, data in release.folders.items() if _belongs(p, names)}}
     layer = _containers_layer(folders, runner, store)
-    layers = {**release.layers, layer.sha256: layer}
-    return replace(release, folders=folders, containers=layer.sha256, layers=layers)
+    definitions = tuple(
+        entry for entry in release.definitions if entry.kind == "services" and entry.name in names
+    )
+    return replace(
+        release, folders=folders, definitions=definitions, containers=layer.sha256,
+        layers={**release.layers, layer.sha256: layer},
+    )  # fmt: skip
 
 
-def require_services(known: Collection[str], names: Collection[str]) -> None:
-    """Raise InputError ``deploy.unknown-service`` unless all `names` are `known`, the file's."""
+def require_services(services: Collection[str], names: Collection[str]) -> None:
+    """Raise InputError ``deploy.unknown-service`` if a name is not among the file's services."""
     for name in names:
-        if name not in known:
+        if name not in services:
             raise InputError(
                 "deploy.unknown-service", f"the file has no service {name!r}", place="--service",
-                hint=f"there are: {', '.join(known)}",
+                hint=f"its services: {', '.join(services)}",
             )  # fmt: skip
 
 
@@ -195,7 +199,7 @@ def _belongs(path: str, names: Collection[str]) -> bool:
 
 
 def _shared(path: str) -> bool:
-    """Tell volumes: both the services that stay and those that come may bind theirs."""
+    """Return whether the file belongs to a volume, which kept and new services may bind."""
     return path.startswith("volumes/")
 
 
@@ -208,9 +212,9 @@ def _containers_layer(folders: Mapping[str, bytes], runner: Runner, store: Store
 
 
 def _entries(folders: Mapping[str, bytes]) -> Iterator[Entry]:
-    above = {str(parent) for path in folders for parent in PurePosixPath(path).parents}
+    parents = {str(parent) for path in folders for parent in PurePosixPath(path).parents}
     always = {"onboot", "services", "onshutdown", "finit.d"}
-    for name in sorted((above | always) - {"."}):
+    for name in sorted((parents | always) - {"."}):
         yield folder(name)
     for path, data in sorted(folders.items()):
         yield file(path, data)

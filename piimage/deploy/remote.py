@@ -1,4 +1,4 @@
-"""What one does with the services of a host that is up, whoever keeps them running there."""
+"""Operations on the services of a running host, for the agent and for Docker engines."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Show = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class Extract:
-    """Which part of a log is wanted; all that is kept, if nothing is said."""
+    """The part of a log to show; without any limit, all of it."""
 
     lines: int | None = None
-    """Only the last so many."""
-    since: int | None = None
-    """Only what was printed from this second of 1970 on."""
+    """Show only the last `lines` lines."""
+    age: int | None = None
+    """Show only what was printed in the last `age` seconds, by the host's clock."""
     follow: bool = False
-    """Go on with what is printed from now on."""
+    """Follow the output."""
 
 
 @dataclass(frozen=True)
 class Return:
-    """Where a rollback led."""
+    """The result of a rollback."""
 
     target: str
     changed: tuple[str, ...]
@@ -40,36 +40,36 @@ class Remote(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user calls the host."""
+        """The user's name for the host."""
 
     def services(self) -> tuple[Service, ...]:
-        """Return how each service is."""
+        """Return the state of each service."""
 
     def control(self, operation: str, service: str) -> Service:
-        """Have a service ``start``, ``stop`` or ``restart``; return how it is when that is done.
+        """Let a service ``start``, ``stop`` or ``restart``; return its state afterwards.
 
-        Raises PiimageError ``deploy.not-up``, ``deploy.refused`` for a service that is not there.
+        Raises PiimageError ``deploy.not-up``, ``deploy.refused`` for an unknown service.
         """
 
     def log(self, service: str, extract: Extract, show: Show) -> None:
-        """Show what a service printed, piece by piece; raises ``deploy.refused``."""
+        """Show the log of a service, piece by piece; raises ``deploy.refused``."""
 
     def roll_back(self) -> Return:
-        """Run what ran before the last deploy; a second time, what it had brought."""
+        """Return to the version before the last deploy; a second rollback undoes the first."""
 
     def status(self) -> tuple[Status, Mapping[str, Any]]:
-        """Return how the host is, and the same as a JSON document."""
+        """Return the status of the host, also as a JSON document."""
 
     def examine(self, now: float) -> Examination:
-        """Return what its hardware is like; `now` is this computer's time in seconds of 1970.
+        """Examine the hardware; `now` is this computer's time in seconds since 1970.
 
-        Raises PiimageError ``deploy.cannot``, and ``doctor.no-agent`` where nobody can tell.
+        Raises PiimageError ``deploy.cannot``, and ``doctor.no-agent`` for a host without an agent.
         """
 
 
 def not_up(host: str, service: str, trouble: str) -> PiimageError:
-    """Return the error for a service that was started and does not run."""
+    """Return the error for a service that does not run after its start."""
     return PiimageError(
         "deploy.not-up", f"{service} is not up: {printable_lines(trouble)}", place=host,
-        hint="piimage logs shows what it printed",
+        hint="piimage logs shows its output",
     )  # fmt: skip

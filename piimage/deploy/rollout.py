@@ -1,4 +1,4 @@
-"""Many targets at once: canaries first, then the rest, and no further once it goes wrong."""
+"""Deploys to many targets: canaries first, then the rest; stops after too many failures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ T_co = TypeVar("T_co", covariant=True)
 UNREACHED: Final = frozenset(
     {"deploy.no-connection", "deploy.no-login", "deploy.host-key", "deploy.no-agent"}
 )
-"""Errors of a host that was never reached: they say nothing against what is rolled out."""
+"""Errors of hosts that were not reached, which do not count as failures of the version."""
 
 
 class Named(Protocol):
-    """Whatever has a name."""
+    """Anything that has a name."""
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The user's name for it."""
 
 
 N = TypeVar("N", bound=Named)
@@ -32,19 +32,19 @@ N = TypeVar("N", bound=Named)
 
 @dataclass(frozen=True)
 class Policy:
-    """How careful a roll-out is."""
+    """The limits of a roll-out."""
 
     canary: int = 0
-    """So many targets go first; if the version fails on one, no other gets it."""
+    """Number of targets to deploy to first; a failure on one of them stops the roll-out."""
     parallel: int = 8
-    """So many targets are worked on at once."""
+    """Number of targets to work on at the same time."""
     max_failures: int | None = 0
-    """When it fails on more than so many, no further target is begun; None: it never stops."""
+    """Number of failures after which no further target is started; None: no limit."""
 
 
 @dataclass(frozen=True)
 class Result(Generic[T_co]):
-    """What became of one target: an outcome, an error, or neither, if it was never begun."""
+    """The result for one target: an outcome, an error, or neither if it was skipped."""
 
     name: str
     outcome: T_co | None = None
@@ -57,7 +57,7 @@ class Result(Generic[T_co]):
 
     @property
     def reached(self) -> bool:
-        """Whether the version itself was put to the test."""
+        """Whether the version was tested on the target."""
         return not self.skipped and (self.error is None or self.error.code not in UNREACHED)
 
 
@@ -68,24 +68,24 @@ def roll_out(
     cancelled: threading.Event,
     listen: Callable[[Result[T]], None] = lambda result: None,
 ) -> tuple[Result[T], ...]:
-    """Do `work` on the targets under the policy, and return the results in their order.
+    """Do `work` on the targets within the policy, and return the results in the same order.
 
-    `work` raises PiimageError for one target alone. A canary that cannot be reached is replaced by
-    the next target. On KeyboardInterrupt `cancelled` is set, `work` is expected to end soon, and
-    the interrupt passes through.
+    A PiimageError of `work` concerns only its target. The next target replaces a canary that cannot
+    be reached. KeyboardInterrupt sets `cancelled`, upon which `work` has to end soon, and is raised
+    again.
     """
     results: dict[int, Result[T]] = {}
     waiting = list(range(len(targets)))
     with ThreadPoolExecutor(max(1, policy.parallel)) as pool:
 
         def run(numbers: Sequence[int], limit: int | None) -> None:
-            for number, result in _worked(pool, targets, numbers, work, limit, policy.parallel):
+            for number, result in _run(pool, targets, numbers, work, limit, policy.parallel):
                 results[number] = result
                 listen(result)
 
         try:
-            while waiting and _proven(results) < policy.canary:
-                first = waiting[: policy.canary - _proven(results)]
+            while waiting and _successes(results) < policy.canary:
+                first = waiting[: policy.canary - _successes(results)]
                 waiting = waiting[len(first) :]
                 run(first, 0)
                 if any(results[n].error and results[n].reached for n in first if n in results):
@@ -94,14 +94,14 @@ def roll_out(
         except KeyboardInterrupt:
             cancelled.set()
             raise
-    return tuple(results.get(number, Result(one.name)) for number, one in enumerate(targets))
+    return tuple(results.get(number, Result(target.name)) for number, target in enumerate(targets))
 
 
-def _proven(results: dict[int, Result[T]]) -> int:
+def _successes(results: dict[int, Result[T]]) -> int:
     return sum(result.outcome is not None for result in results.values())
 
 
-def _worked(
+def _run(
     pool: ThreadPoolExecutor,
     targets: Sequence[N],
     numbers: Sequence[int],
@@ -109,15 +109,15 @@ def _worked(
     limit: int | None,
     parallel: int,
 ) -> Iterator[tuple[int, Result[T]]]:
-    """Give results as they come; begin no more once more than `limit` have failed."""
+    """Yield results as they arrive; start no target after more than `limit` failures."""
     waiting = list(numbers)
     running: dict[Future[Result[T]], int] = {}
     failures = 0
     while waiting or running:
         while waiting and len(running) < parallel:
             number = waiting.pop(0)
-            running[pool.submit(_one, targets[number], work)] = number
-        # Slices, so that Ctrl-C is noticed at once.
+            running[pool.submit(_result_of, targets[number], work)] = number
+        # With a timeout, so that Ctrl-C is noticed at once.
         done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
         for future in done:
             result = future.result()
@@ -127,7 +127,7 @@ def _worked(
             waiting = []
 
 
-def _one(target: N, work: Callable[[N], T]) -> Result[T]:
+def _result_of(target: N, work: Callable[[N], T]) -> Result[T]:
     try:
         return Result(target.name, work(target))
     except PiimageError as error:

@@ -1,4 +1,4 @@
-"""What a Pi says of itself, checked."""
+"""Parses the status that a Pi reports."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from piimage.deploy import answers
-from piimage.deploy.answers import Nonsense, Service
+from piimage.deploy.answers import BadAnswer, Service
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a Pi is. Sizes are in bytes, each in all and free; times in seconds."""
+    """The status of a Pi. Sizes are pairs of total and free bytes; times are in seconds."""
 
     host: str
     model: str
@@ -26,14 +26,14 @@ class Status:
     temperature: float | None
     """Degrees Celsius."""
     throttled: Mapping[str, str] | None
-    """What the firmware says of its power supply; None where the kernel does not tell."""
+    """What the firmware reports of the power supply; None if the kernel does not support it."""
     memory: tuple[int, int]
     data: tuple[int, int]
     services: tuple[Service, ...]
 
 
 def parse(answer: Mapping[str, Any]) -> Status:
-    """Return the answer to `status`; raises Nonsense."""
+    """Parse the response to `status`; raises BadAnswer."""
     slot, generation = _part(answer, "slot"), _part(answer, "generation")
     memory, data = _part(answer, "memory"), _part(answer, "data")
     throttled = None if answer.get("throttled") is None else _part(answer, "throttled")
@@ -59,11 +59,11 @@ def parse(answer: Mapping[str, Any]) -> Status:
 def _part(answer: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = answer.get(key)
     if not isinstance(value, dict) or len(value) > 100:
-        raise Nonsense(f"{key} is no mapping")
+        raise BadAnswer(f"{key} is not a mapping")
     return value
 
 
 def _real(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= abs(value) < 1e12:
-        raise Nonsense("a number is none")
+        raise BadAnswer("a value is not a number")
     return float(value)

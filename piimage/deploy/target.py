@@ -1,4 +1,4 @@
-"""What a roll-out goes to: a Pi with the agent, a Docker engine, a cluster."""
+"""The targets of a deploy: a Pi with the agent, or a Docker engine."""
 
 from __future__ import annotations
 
@@ -7,58 +7,57 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Tell = Callable[[str], None]
-"""Takes one line about how far a target has come."""
+"""Takes one line about the progress on a target."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deploy would do to one target."""
+    """The changes that a deploy would make on one target."""
 
     bytes: int
-    """What would travel: the missing layers or blobs, as they are stored."""
+    """Size of the layers or blobs to send, as stored."""
     layers: int
-    """How many of them are missing."""
+    """Number of the layers or blobs to send."""
     restart: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the user should know besides."""
+    """Further notes for the user."""
 
     @property
     def nothing(self) -> bool:
-        """Whether the target runs this very version."""
+        """Whether the target already runs this version."""
         return not (self.restart or self.start or self.stop or self.bytes)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a deploy did to one target that runs the new version now."""
+    """The result of a successful deploy to one target."""
 
     changed: tuple[str, ...]
-    """The services that were started anew."""
+    """The services that were restarted."""
     sent: int
-    """Bytes that were sent, protocol included."""
+    """Bytes that were sent, including the protocol."""
     received: int
     seconds: float
-    """From the first word to the last."""
+    """Duration of the whole deploy."""
     switched: float = 0.0
-    """The part of them in which services were stopped, started and found healthy."""
+    """Time to stop and start the services until they were healthy."""
     notes: Sequence[str] = ()
 
 
 class Target(Protocol):
-    """One place where the services of a file run."""
+    """A host that runs the services of a file."""
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The user's name for the target."""
 
     def plan(self) -> Plan:
-        """Return what `deploy` would do; nothing is changed."""
+        """Return what `deploy` would do; change nothing."""
 
     def deploy(self, tell: Tell) -> Outcome:
-        """Bring the new version there, wait until it is healthy, or go back.
+        """Deploy the new version and wait until it is healthy; roll back if it is not.
 
-        Raises PiimageError; ``deploy.no-connection`` (and its like, see `rollout.UNREACHED`) says
-        nothing against the version.
+        Raises PiimageError. The codes in `rollout.UNREACHED` mean that the host was not reached.
         """

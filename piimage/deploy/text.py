@@ -1,13 +1,15 @@
-"""Text from machines that are not trusted, made fit for a terminal."""
+"""Makes text from untrusted machines safe for a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Return `text` with whatever could steer a terminal written out as an escape."""
-    return "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in text)
+    """Return `text` with all control characters but tabs written as escape sequences."""
+    return "".join(
+        char if char.isprintable() or char == "\t" else repr(char)[1:-1] for char in text
+    )
 
 
 def printable_lines(text: str) -> str:
-    """Return `text` in the same way; its lines stay lines."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    """Do the same but keep line feeds; a carriage return before one is dropped."""
+    return "\n".join(printable(line.removesuffix("\r")) for line in text.split("\n"))

@@ -1,4 +1,4 @@
-"""A change on a Pi, followed to its end; over a new connection if the first one is lost."""
+"""Follows a change on a Pi to its end; reconnects if the connection is lost."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from piimage.deploy.text import printable, printable_lines
 from piimage.errors import PiimageError
 
 _LOST: Final = frozenset({"deploy.lost", "deploy.no-connection"})
-_CONFIRM_S: Final = 30.0  # that the Pi waits for its confirmation, once all is healthy
-_MARGIN_S: Final = 180.0  # for stopping and starting the services of a slow Pi
+_CONFIRM_S: Final = 30.0  # for which a healthy Pi waits for the confirmation
+_MARGIN_S: Final = 180.0  # to stop and start the services of a slow Pi
 
 
-def watched(
+def follow_change(
     link: Link, run: str, wait: int, ssh: Ssh, cancelled: threading.Event, tell: Tell
 ) -> tuple[str, ...]:
     """Follow the change `run`, confirm it once it is healthy, and return the changed services.
 
-    Raises PiimageError ``deploy.rolled-back`` when the Pi went back, and what `Link` raises.
+    Raises PiimageError ``deploy.rolled-back`` if the Pi rolled back, and the errors of `Link`.
     """
     watch = _Watch(run, wait + _MARGIN_S, tell)
     try:
@@ -31,35 +31,35 @@ def watched(
     except PiimageError as error:
         if error.code not in _LOST or cancelled.is_set():
             raise
-        tell("the connection was lost; looking for it again")
-        return _again(watch, link, ssh, cancelled, wait + _CONFIRM_S)
+        tell("the connection was lost; reconnecting")
+        return _reconnect(watch, link, ssh, cancelled, wait + _CONFIRM_S)
 
 
-def _again(
+def _reconnect(
     watch: _Watch, link: Link, ssh: Ssh, cancelled: threading.Event, seconds: float
 ) -> tuple[str, ...]:
-    """Follow the change over new connections, for as long as the Pi may wait for one.
+    """Follow the change over new connections, for as long as the Pi waits for one.
 
-    A Pi that does not come back was reached before: it is the version that cut it off.
+    The Pi was reachable before, so it is the new version that makes it unreachable.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end and not cancelled.is_set():
         try:
-            with linked(ssh, link.host, cancelled) as second:
-                return watch.follow(second)
+            with linked(ssh, link.host, cancelled) as new_link:
+                return watch.follow(new_link)
         except PiimageError as error:
             if error.code not in _LOST:
                 raise
             cancelled.wait(1.0)
     raise PiimageError(
-        "deploy.lost", f"it could not be reached again within {seconds:.0f} s of the switch",
+        "deploy.lost", f"the host could not be reached within {seconds:.0f} s after the switch",
         place=link.host.name,
-        hint="it goes back by itself to what ran before; piimage status shows what it runs",
+        hint="the Pi rolls back by itself; piimage status shows what it runs",
     )  # fmt: skip
 
 
 class _Watch:
-    """How much of a change has been told."""
+    """The events of a change that were shown so far."""
 
     def __init__(self, run: str, timeout: float, tell: Tell) -> None:
         self._run = run
@@ -71,7 +71,7 @@ class _Watch:
 
     def follow(self, link: Link) -> tuple[str, ...]:
         link.tell("watch", run=self._run, **{"from": self._seen})
-        if self._healthy:  # what was said over the lost connection may not have arrived
+        if self._healthy:  # a confirmation over the lost connection may not have arrived
             link.say("keep")
         while True:
             event, _ = link.event(self._timeout)
@@ -82,7 +82,7 @@ class _Watch:
                     self._tell(f"switched; changed: {printable(', '.join(self._changed))}")
                 case "rehearsing":
                     name = link.checked(lambda: answers.text(event, "service"))  # noqa: B023
-                    self._tell(f"{printable(name)} is tried beside what runs")
+                    self._tell(f"rehearsing {printable(name)}")
                 case "up":
                     name = link.checked(lambda: answers.text(event, "service"))  # noqa: B023
                     self._tell(f"{printable(name)} is up")
@@ -90,34 +90,35 @@ class _Watch:
                     self._healthy = True
                     link.say("keep")
                 case "going-back":
-                    self._tell("goes back")
+                    self._tell("rolling back")
                 case "end":
                     link.answer()
                     return self._ended(link, event)
                 case _:
-                    raise link.bad("an event that it does not have")
+                    raise link.bad("an unknown event")
 
     def _ended(self, link: Link, event: Answer) -> tuple[str, ...]:
         if event.get("ok") is True:
             return self._changed
         message = printable_lines(link.checked(lambda: answers.text(event, "message")))
         bad = event.get("bad")
-        said = [
-            f"\n  {printable_lines(f'{name}: {why}'[:2000])}"
-            for name, why in (bad.items() if isinstance(bad, dict) else ())
+        failures = [
+            f"\n  {printable_lines(f'{name}: {reason}'[:2000])}"
+            for name, reason in (bad.items() if isinstance(bad, dict) else ())
         ]
+        message += "".join(failures)
         restored = event.get("restored") is True
         if event.get("code") == "rehearsal":
             raise PiimageError(
-                "deploy.rehearsal", f"{message}{''.join(said)}", place=link.host.name,
-                hint="mend the service and deploy again",
+                "deploy.rehearsal", message, place=link.host.name,
+                hint="correct the service and deploy again",
             )  # fmt: skip
         if event.get("code") == "rolled-back" and restored:
             raise PiimageError(
-                "deploy.rolled-back", f"it runs what it ran before: {message}{''.join(said)}",
-                place=link.host.name, hint="piimage logs shows more",
+                "deploy.rolled-back", f"rolled back to the previous version: {message}",
+                place=link.host.name, hint="piimage logs shows more of the log",
             )  # fmt: skip
         raise PiimageError(
-            "deploy.unhealthy", f"{message}{''.join(said)}", place=link.host.name,
-            hint="look at it: piimage ps, piimage logs; piimage rollback goes further back",
+            "deploy.unhealthy", message, place=link.host.name,
+            hint="see piimage ps and piimage logs; piimage rollback returns to an earlier version",
         )  # fmt: skip

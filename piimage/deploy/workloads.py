@@ -1,4 +1,4 @@
-"""Services as images with settings: what targets get that run no system of piimage's own."""
+"""Services as images with settings, for targets that do not run piimage's own system."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from piimage.plan.slot import Version
 from piimage.steps import Job
 
 _VOLUMES: Final = f"{ROOTS}/volumes/"
-_PLACES: Final = ("/run/piimage", "/data/piimage", "/etc/piimage")
-"""What a container of piimage's own system reaches into, and no other system has."""
+_OWN_FOLDERS: Final = ("/run/piimage", "/data/piimage", "/etc/piimage")
+"""Folders that only piimage's own system has."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A service: its image, who it runs as, and everything that its entry decided."""
+    """A service: its image, its user, and the settings of its entry."""
 
     container: Container
     user: User
@@ -47,27 +47,27 @@ class Workload:
 
 
 def build_workloads(
-    project: Project, sources: Sources, wanted: Collection[str] = ()
+    project: Project, sources: Sources, names: Collection[str] = ()
 ) -> tuple[Workload, ...]:
-    """Make the images of a project's services, and nothing of its system; return the services.
+    """Build the images of a project's services, but nothing of its system; return the services.
 
-    `wanted` are those of them that are meant, if not all. What only makes sense on piimage's own
-    system is left out and named. Raises InputError ``deploy.beyond-target`` if it is wanted.
+    `names` selects services; without it all are built. Services for piimage's own system are
+    skipped with a note. Raises InputError ``deploy.beyond-target`` if `names` has one of them.
     """
     version = plan(project, sources)
-    kept, left_out = for_others(version.containers.containers)
-    raise_all(_serves_system(one) for one in left_out if one.name in wanted)
-    if left_out:
-        sources.emit(Note(_told(left_out)))
-    kept = tuple(one for one in kept if not wanted or one.name in wanted)
-    version = replace(version, containers=replace(version.containers, containers=kept))
-    layers = {layer.key: layer for one in version.containers.containers for layer in one.layers}
+    portable, skipped = split_portable(version.containers.containers)
+    raise_all(_not_portable(plan) for plan in skipped if plan.name in names)
+    if skipped:
+        sources.emit(Note(_skipped(skipped)))
+    selected = tuple(plan for plan in portable if not names or plan.name in names)
+    version = replace(version, containers=replace(version.containers, containers=selected))
+    layers = {layer.key: layer for plan in selected for layer in plan.layers}
     steps = (*layers.values(), *Images().steps(version))
     return workloads(version, make_steps(steps, project, sources))
 
 
 def workloads(version: Version, job: Job) -> tuple[Workload, ...]:
-    """Return the services of a version whose container layers and their archives are made."""
+    """Return the services of a version whose layers and layer archives are made."""
     layout, ids = Layout(job.store), version.containers.ids
     return tuple(
         _workload(plan, layout, job, ids)
@@ -76,79 +76,85 @@ def workloads(version: Version, job: Job) -> tuple[Workload, ...]:
     )
 
 
-def for_others(
+def split_portable(
     containers: Iterable[ContainerPlan],
 ) -> tuple[tuple[ContainerPlan, ...], tuple[ContainerPlan, ...]]:
-    """Return what other systems are to run, and what makes sense on piimage's own alone.
+    """Return the containers that can run on other systems, and those for piimage's own system.
 
-    Those are containers that set it up: what runs once, and services that say so or reach into it.
+    The latter run at boot or shutdown, have ``system: true``, or bind folders of the system.
     """
-    found = tuple(containers)
-    kept = tuple(one for one in found if one.kind == "services" and not _is_systems(one))
-    return kept, tuple(one for one in found if one not in kept)
+    plans = tuple(containers)
+    portable = tuple(plan for plan in plans if plan.kind == "services" and not _needs_system(plan))
+    return portable, tuple(plan for plan in plans if plan not in portable)
 
 
-def _is_systems(plan: ContainerPlan) -> bool:
+def _needs_system(plan: ContainerPlan) -> bool:
     config = ContainerConfig.model_validate_json(plan.config)
     if config.system is not None:
         return config.system
     binds = (bind for bind in config.binds or () if bind != LOCAL_TIME)
     sources = {bind.partition(":")[0] for bind in binds}
-    return any(one == place or one.startswith(f"{place}/") for one in sources for place in _PLACES)
+    return any(
+        source == folder or source.startswith(f"{folder}/")
+        for source in sources
+        for folder in _OWN_FOLDERS
+    )
 
 
-def _told(left_out: Iterable[ContainerPlan]) -> str:
-    names = (one.name if one.kind == "services" else f"{one.name} ({one.kind})" for one in left_out)
-    return f"left out, for it only makes sense on piimage's own system: {', '.join(names)}"
+def _skipped(plans: Iterable[ContainerPlan]) -> str:
+    names = (
+        plan.name if plan.kind == "services" else f"{plan.name} ({plan.kind})" for plan in plans
+    )
+    return f"skipped, because they need piimage's own system: {', '.join(names)}"
 
 
-def _serves_system(plan: ContainerPlan) -> InputError:
+def _not_portable(plan: ContainerPlan) -> InputError:
     return InputError(
         "deploy.beyond-target",
-        f"{plan.name} only makes sense on piimage's own system",
+        f"{plan.name} needs piimage's own system",
         place=plan.place,
-        hint="leave it out of --service for this target; if it is for others too: system: false",
+        hint="omit it from --service for this target, or set system: false if it is portable",
     )
 
 
 def _workload(plan: ContainerPlan, layout: Layout, job: Job, ids: Mapping[str, int]) -> Workload:
-    container = _elsewhere(decided(plan, job))
-    # What the entry says in place of the image: engines would lay the two over one another.
-    said: dict[str, None] = {}
+    container = _without_local_time(decided(plan, job))
+    # The entry's values replace those of the image; engines would merge the two.
+    replaced: dict[str, None] = {}
     if container.config.command is not None:
-        said |= {"entrypoint": None, "cmd": None}
+        replaced |= {"entrypoint": None, "cmd": None}
     if container.config.env is not None:
-        said |= {"env": None}
-    execution = Execution.model_validate_json(plan.execution).model_copy(update=said)
+        replaced |= {"env": None}
+    execution = Execution.model_validate_json(plan.execution).model_copy(update=replaced)
     text = execution.model_dump_json(by_alias=True, exclude_none=True)
-    own = image(replace(plan, execution=text), layout, job)
-    return Workload(container, run_as(container, ids), own)
+    service_image = image(replace(plan, execution=text), layout, job)
+    return Workload(container, run_as(container, ids), service_image)
 
 
-def _elsewhere(container: Container) -> Container:
-    """Return `container` without the time zone of piimage's own system."""
+def _without_local_time(container: Container) -> Container:
+    """Return `container` without the bind of the system's time zone."""
     config = container.config
     kept = tuple(bind for bind in config.binds or () if bind != LOCAL_TIME)
     return replace(container, config=config.model_copy(update={"binds": kept}))
 
 
-def refusals(workload: Workload, unknown: Iterable[str], target: str) -> Iterator[InputError]:
-    """Give InputError ``deploy.beyond-target`` for each of the fields `unknown` that is said.
+def refusals(workload: Workload, unsupported: Iterable[str], target: str) -> Iterator[InputError]:
+    """Yield InputError ``deploy.beyond-target`` for each `unsupported` field that is set.
 
-    A container that would run with less than the file says is not deployed at all.
+    A container is not deployed without a setting of its entry.
     """
-    for name in unknown:
+    for name in unsupported:
         if getattr(workload.config, name):
             yield beyond(workload, key_of(name), target)
     if any(bind.startswith(_VOLUMES) for bind in workload.config.binds or ()):
         yield beyond(workload, "binds: a volume from an image", target)
 
 
-def beyond(workload: Workload, what: str, target: str) -> InputError:
-    """Return the error for something that `target` cannot do."""
+def beyond(workload: Workload, setting: str, target: str) -> InputError:
+    """Return the error for a setting that `target` does not support."""
     return InputError(
         "deploy.beyond-target",
-        f"{target} cannot do `{what}` of {workload.name}",
+        f"{target} does not support `{setting}` of {workload.name}",
         place=workload.container.place,
-        hint=f"leave `{what}` out for this target, or deploy to a Pi that runs piimage's system",
+        hint=f"omit `{setting}` for this target, or deploy to a Pi that runs piimage's system",
     )

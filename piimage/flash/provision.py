@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from piimage.card.ext4 import DataFile
 from piimage.card.extents import Extent, union
 from piimage.config.values import closest
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.flash import verify
+from piimage.flash import stored, verify
 from piimage.flash.medium import BUFFER, Kept, Medium, buffer
 from piimage.run import Runner
 from piimage.sshkeys import parse_keys
@@ -75,8 +74,7 @@ class Settings:
         if self.timezone is not None:
             found["timezone"] = DataFile(f"{zone_of(self.timezone)}\n".encode(), 0o600)
         if self.values:
-            lines = "".join(f"{k}={shlex.quote(v)}\n" for k, v in sorted(self.values.items()))
-            found["settings"] = DataFile(lines.encode(), 0o600)
+            found["settings"] = DataFile(stored.encode(self.values), 0o600)
         return {f"{FOLDER}/{name}": file for name, file in found.items()}
 
 
@@ -203,12 +201,18 @@ def _renew(medium: Medium, piece: Extent, file: BufferedReader) -> None:
         raise verify.mismatch(medium, piece, "the card did not keep the settings")
 
 
-def provision(device: Kept, runner: Runner, files: Mapping[str, DataFile]) -> None:
+def provision(
+    device: Kept,
+    runner: Runner,
+    files: Mapping[str, DataFile],
+    change: stored.Change = stored.UNCHANGED,
+) -> None:
     """Put `files` onto the data partition of a card that may have been used since it was flashed.
 
     Its journal is replayed first, by e2fsck, which takes the device for itself; while the files are
-    written, this process has it alone. Raises PiimageError ``card.no-data``, ``card.data-full``,
-    DeviceRefused ``flash.held``, ``flash.changed``.
+    written, this process has it alone. `change` is applied to the settings that the card has.
+    Raises PiimageError ``card.no-data``, ``card.data-full``, DeviceRefused ``flash.held``,
+    ``flash.changed``, InputError ``flash.bad-setting``.
     """
     with device.alone() as card:
         first = buffer(1 << 12)
@@ -216,6 +220,9 @@ def provision(device: Kept, runner: Runner, files: Mapping[str, DataFile]) -> No
         data = data_partition(bytes(first), card.size, device.name)
     _replay(device, data, runner)
     with device.alone() as card, _named(device):
+        if change:
+            content = ext4.read_file(runner, device.path, data.start, stored.PATH) or b""
+            files = {**files, stored.PATH: DataFile(change.applied(content), 0o600)}
         ext4.put_files(runner, device.path, data.start, files)
         card.flush()
         card.same()

@@ -1,64 +1,80 @@
 #!/bin/sh
-# dhcp once|renew. DHCP_INTERFACES names the interfaces; without it, all that are hardware, wired, and
-# have no fixed address of the file's, or the one that the file names without an address.
-# once: DHCP_TIMEOUT (20) seconds at most; fails if no interface got a lease.
+# dhcp once|renew: asks for addresses by DHCP. DHCP_INTERFACES names the interfaces. Without it they
+# are the one that the file names without an address, or else all wired ones that are hardware, but
+# for one with a fixed address of the file's.
+# once: for DHCP_TIMEOUT (20) seconds at most; fails if no interface got a lease.
 set -u
 
-interfaces() {
-	if [ -n "${DHCP_INTERFACES:-}" ]; then
-		echo "$DHCP_INTERFACES"
-		return
-	fi
-	if [ -n "$asks" ]; then
-		[ ! -e "/sys/class/net/$asks" ] || echo "$asks"
-		return
+# Reads which interface has a fixed address of the file's, and which one it names without an address.
+read_roles() {
+	FIXED=
+	[ ! -r /run/piimage/network/fixed ] || read -r FIXED </run/piimage/network/fixed
+	ONLY=
+	[ ! -r /run/piimage/network/asks ] || read -r ONLY </run/piimage/network/asks
+}
+
+# The interfaces in REPLY, separated by blanks.
+list_interfaces() {
+	local path names=''
+	REPLY=${DHCP_INTERFACES:-}
+	[ -z "$REPLY" ] || return 0
+	if [ -n "$ONLY" ]; then
+		[ ! -e "/sys/class/net/$ONLY" ] || REPLY=$ONLY
+		return 0
 	fi
 	for path in /sys/class/net/*; do
 		if [ ! -e "$path/device" ] || [ -e "$path/phy80211" ]; then continue; fi
-		[ "${path##*/}" = "$fixed" ] || echo "${path##*/}"
+		[ "${path##*/}" = "$FIXED" ] || names="$names ${path##*/}"
 	done
+	REPLY=${names# }
 }
 
-fixed=
-[ ! -r /run/piimage/network/fixed ] || read -r fixed </run/piimage/network/fixed
-asks=
-[ ! -r /run/piimage/network/asks ] || read -r asks </run/piimage/network/asks
-
-# A driver or a USB adapter may be late.
+# Waits until there is an interface: a driver or a USB adapter may be late. REPLY is as above.
 wait_for_interfaces() {
-	waited=0
-	until list=$(interfaces) && [ -n "$list$fixed" ] || [ "$waited" -ge "${DHCP_TIMEOUT:-20}" ]; do
+	local waited=0
+	list_interfaces
+	until [ -n "$REPLY$FIXED" ] || [ "$waited" -ge "${DHCP_TIMEOUT:-20}" ]; do
 		sleep 1
 		waited=$((waited + 1))
+		list_interfaces
 	done
 }
 
-client() {
-	name=$1
+run_client() {
+	local interface="$1"
 	shift
-	ip link set "$name" up || return 1
-	udhcpc -i "$name" -s /usr/bin/use-lease "$@"
+	ip link set "$interface" up || return 1
+	udhcpc -i "$interface" -s /usr/bin/use-lease "$@"
 }
 
-wait_for_interfaces
-if [ -z "$list" ] && [ -n "$fixed" ]; then
-	echo "dhcp: nothing to do: $fixed has a fixed address"
-	[ "$1" = once ] || exec sleep 2147483647
-	exit 0
-elif [ -z "$list" ]; then
-	echo "dhcp: no network interface" >&2
-	exit 1
-fi
-clients=
-for interface in $list; do
-	case $1 in
-	once) client "$interface" -n -q -f -t $((${DHCP_TIMEOUT:-20} / 2)) -T 2 & ;;
-	renew) client "$interface" -f & ;;
-	esac
-	clients="$clients $!"
-done
-status=1
-for client in $clients; do
-	if wait "$client"; then status=0; fi
-done
-exit "$status"
+# Runs a client for each of the interfaces $2; succeeds if one of them does. $1: once or renew.
+run_clients() {
+	local interface client clients='' status=1
+	for interface in $2; do
+		case $1 in
+		once) run_client "$interface" -n -q -f -t $((${DHCP_TIMEOUT:-20} / 2)) -T 2 & ;;
+		renew) run_client "$interface" -f & ;;
+		esac
+		clients="$clients $!"
+	done
+	for client in $clients; do
+		if wait "$client"; then status=0; fi
+	done
+	return "$status"
+}
+
+main() {
+	read_roles
+	wait_for_interfaces
+	if [ -n "$REPLY" ]; then
+		run_clients "$1" "$REPLY"
+	elif [ -n "$FIXED" ]; then
+		echo "dhcp: nothing to do: $FIXED has a fixed address"
+		[ "$1" = once ] || exec sleep 2147483647
+	else
+		echo "dhcp: no network interface" >&2
+		return 1
+	fi
+}
+
+main "$@"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# chronyd with its configuration on the command line. It needs CAP_SYS_TIME and nothing else.
+# Runs chronyd with a configuration made of NTP_SERVERS. It needs CAP_SYS_TIME and nothing else.
 set -u
-for server in ${NTP_SERVERS:-pool.ntp.org}; do echo "pool $server iburst"; done >/tmp/servers
+for SERVER in ${NTP_SERVERS:-pool.ntp.org}; do echo "pool $SERVER iburst"; done >/tmp/servers
 cat >>/tmp/servers <<-END
 	driftfile /data/ntp/drift
 	makestep 1 3

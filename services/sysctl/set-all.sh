@@ -1,8 +1,8 @@
 #!/bin/sh
-# Its own settings first: the image's file has the last word.
-status=0
-sysctl -q -p /etc/sysctl.conf || status=1
-for file in /etc/sysctl.d/*.conf; do
-	[ ! -r "$file" ] || sysctl -q -p "$file" || status=1
+# Sets the settings of this container first, so that those of the image override them.
+STATUS=0
+sysctl -q -p /etc/sysctl.conf || STATUS=1
+for FILE in /etc/sysctl.d/*.conf; do
+	[ ! -r "$FILE" ] || sysctl -q -p "$FILE" || STATUS=1
 done
-exit "$status"
+exit "$STATUS"

@@ -1,34 +1,39 @@
 #!/bin/sh
-# wpa_supplicant and udhcpc on the radio's interface. The key reaches neither log nor command line.
+# Runs wpa_supplicant and udhcpc on the radio's interface. The key reaches neither log nor command line.
 set -u
 SYSTEM=/etc/piimage/wifi.conf
 CARD=/provision/wifi.conf
 CONFIGURATION=/tmp/wifi.conf
 
-interface() {
+# The radio's interface in REPLY; empty if there is none.
+find_radio() {
+	local path
+	REPLY=
 	if [ -n "${WIFI_INTERFACE:-}" ]; then
-		[ ! -e "/sys/class/net/$WIFI_INTERFACE" ] || echo "$WIFI_INTERFACE"
-		return
+		[ ! -e "/sys/class/net/$WIFI_INTERFACE" ] || REPLY=$WIFI_INTERFACE
+		return 0
 	fi
 	for path in /sys/class/net/*/phy80211; do
 		[ -e "$path" ] || continue
 		path=${path%/phy80211}
-		echo "${path##*/}"
-		return
+		REPLY=${path##*/}
+		return 0
 	done
 }
 
-# A driver loads its firmware in its own time.
-wait_for_interface() {
-	waited=0
-	until radio=$(interface) && [ -n "$radio" ]; do
+# Waits for the radio, whose driver has firmware to load. REPLY is as above.
+wait_for_radio() {
+	local waited=0
+	find_radio
+	until [ -n "$REPLY" ]; do
 		[ "$waited" -ne 20 ] || echo "wifi: no radio yet" >&2
 		sleep 1
 		waited=$((waited + 1))
+		find_radio
 	done
 }
 
-# The country is the file's; the network that the card was told goes before the file's.
+# The country is the file's; a network of the card's settings replaces that of the file.
 write_configuration() {
 	umask 077
 	{
@@ -39,23 +44,24 @@ write_configuration() {
 }
 
 has_carrier() {
-	carrier=0
-	read -r carrier 2>/dev/null <"/sys/class/net/$radio/carrier"
+	local carrier=0
+	read -r carrier 2>/dev/null <"/sys/class/net/$RADIO/carrier"
 	[ "$carrier" = 1 ]
 }
 
-# Back on the network, the lease is asked for at once: it may be another network.
+# Watches the connection until one of the programs ends. When the radio has joined a network, udhcpc
+# asks for a lease at once: it may be another network.
 watch() {
-	joined=0
-	while [ -d "/proc/$supplicant" ] && [ -d "/proc/$client" ]; do
+	local joined=0
+	while [ -d "/proc/$SUPPLICANT" ] && [ -d "/proc/$CLIENT" ]; do
 		if has_carrier; then
 			if [ "$joined" = 0 ]; then
-				echo "wifi: $radio joined"
-				kill -USR1 "$client"
+				echo "wifi: $RADIO joined"
+				kill -USR1 "$CLIENT"
 			fi
 			joined=1
 		else
-			[ "$joined" = 0 ] || echo "wifi: $radio lost the network"
+			[ "$joined" = 0 ] || echo "wifi: $RADIO lost the network"
 			joined=0
 		fi
 		sleep 1
@@ -64,17 +70,18 @@ watch() {
 
 write_configuration
 if ! grep -q '^network=' "$CONFIGURATION"; then
-	echo "wifi: nobody named a network: piimage provision --wifi does" >&2
+	echo "wifi: no network is configured: set one with piimage provision --wifi" >&2
 	exec sleep 2147483647
 fi
-wait_for_interface
-trap 'kill "$supplicant" "$client" 2>/dev/null; exit 0' TERM INT
-supplicant=
-client=
-wpa_supplicant -i "$radio" -D nl80211 -c "$CONFIGURATION" &
-supplicant=$!
-udhcpc -f -i "$radio" -s /usr/bin/use-lease -t 5 -T 3 -A 10 &
-client=$!
+wait_for_radio
+RADIO=$REPLY
+trap 'kill "$SUPPLICANT" "$CLIENT" 2>/dev/null; exit 0' TERM INT
+SUPPLICANT=
+CLIENT=
+wpa_supplicant -i "$RADIO" -D nl80211 -c "$CONFIGURATION" &
+SUPPLICANT=$!
+udhcpc -f -i "$RADIO" -s /usr/bin/use-lease -t 5 -T 3 -A 10 &
+CLIENT=$!
 watch
 echo "wifi: one of its programs ended" >&2
 exit 1

@@ -24,8 +24,11 @@ def make_key(path: Path) -> None:
 
 
 @contextmanager
-def sshd(folder: Path) -> Iterator[Sshd]:
-    """Start an sshd that takes one key; its host key is known to who uses the options."""
+def sshd(folder: Path, settings: str = "") -> Iterator[Sshd]:
+    """Start an sshd that takes one key; its host key is known to who uses the options.
+
+    `settings` are further lines of its configuration.
+    """
     make_key(folder / "host")
     make_key(folder / "user")
     port = free_port()
@@ -40,6 +43,7 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 UsePAM no
 MaxStartups 50
+{settings}
 """)
     public = (folder / "host.pub").read_text().split()
     (folder / "known").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")

@@ -64,7 +64,7 @@ def test_what_would_travel_is_told_before_it_does(site: Site) -> None:
 @pytest.mark.provokes("deploy.rolled-back")
 @pytest.mark.parametrize(
     ("program", "why"),
-    [(CRASHES, "exited with code 3|started again"), (SLEEPS, "was not healthy within")],
+    [(CRASHES, "exited with code 3|was restarted"), (SLEEPS, "was not healthy within")],
 )
 def test_a_version_that_does_not_work_gives_way_to_the_one_before(
     site: Site, program: str, why: str
@@ -135,7 +135,7 @@ def test_the_verbs_are_those_of_a_pi_with_our_own_system(
     assert cli.execute(["logs", site.words[0], "web", *site.words[1:], "-n", "1"]) == 0
     assert capsys.readouterr().out == "serves\n"
     assert cli.execute(["logs", site.words[0], "gone", *site.words[1:]]) == 1
-    assert "there are: web" in capsys.readouterr().err
+    assert "its services: web" in capsys.readouterr().err
     assert cli.execute(["stop", site.words[0], "web", *site.words[1:], "--json"]) == 0
     (stopped,) = json.loads(capsys.readouterr().out)["hosts"].values()
     assert (stopped["state"], stopped["pid"]) == ("exited", None)
@@ -178,7 +178,7 @@ def test_somebody_elses_container_is_not_touched(site: Site) -> None:
         client.containers.get("web").remove(force=True)
         theirs = client.api.create_container(image, name="web", command=["/bin/sleep", "1"])
         try:
-            with pytest.raises(PiimageError, match="piimage did not make"):
+            with pytest.raises(PiimageError, match="piimage did not create"):
                 list(site.target(client).deploy(site.workloads()))
             assert client.api.inspect_container("web")["Id"] == theirs["Id"]
         finally:
@@ -195,7 +195,7 @@ def test_without_an_earlier_version_there_is_no_way_back(
     assert cli.execute(["rollback", *site.words]) == 1
     site.deploy("the first")
     assert cli.execute(["rollback", *site.words]) == 1
-    assert "nothing to go back to" in capsys.readouterr().err
+    assert "there is no earlier version" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("deploy.engine")
@@ -214,6 +214,6 @@ def test_a_machine_without_an_engine_is_told_apart_from_one_that_is_away(
     site: Site, tmp_path: Path
 ) -> None:
     bare = replace(site.host, host=replace(site.host.host, engine=str(tmp_path / "none.sock")))
-    with pytest.raises(PiimageError, match="no Docker engine answers there"), bare.client():
+    with pytest.raises(PiimageError, match="no Docker engine answers at"), bare.client():
         pass
     subprocess.run([*bare.ssh.argv(bare.host, None), "true"], check=True)

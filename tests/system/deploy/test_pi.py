@@ -200,7 +200,7 @@ def test_a_connection_that_is_lost_is_taken_up_again(pi: Pi) -> None:
 
     release = pi.greenhouse.saying("HELLO, over two connections")
     assert pi.target(release).deploy(tell).changed == ("hello_world",)
-    assert "the connection was lost; looking for it again" in told
+    assert "the connection was lost; reconnecting" in told
     assert running(pi) == release.containers
 
 

@@ -29,6 +29,8 @@ def test_a_card_that_was_just_built_needs_no_other(
     )  # fmt: skip
     assert release.differences(slot) == []
     assert release.containers == said["containers"]
+    assert release.services == ("hello_world", "sshd", "web")
+    assert release.patience == 20  # `health: start` of web
     # Another kernel command line is part of the slot.
     greenhouse.file.write_text(greenhouse.file.read_text() + "boot: { cmdline: [panic=7] }\n")
     assert greenhouse.release().differences(slot) == ["cmdline.txt"]

@@ -32,8 +32,20 @@ class Pi:
         """Copy a script of usr/lib/piimage with its absolute paths led into the folder."""
         return self._copy(APPLIANCE / "rootfs/usr/lib/piimage" / name, f"usr/lib/piimage/{name}")
 
+    def install_functions(self, name: str) -> Path:
+        """Copy a script that ends with a call of its function `main`, without that call."""
+        script = self.install(name)
+        functions, call, _ = script.read_text().partition("\nmain\n")
+        assert call, f"{name} has no main"
+        script.write_text(f"{functions}\n")
+        return script
+
     def install_library(self) -> Path:
-        """Copy lib.sh with mounts that do nothing; what is unmounted is noted in `unmounted`."""
+        """Copy the libraries with mounts that do nothing; `unmounted` lists what is unmounted.
+
+        Returns lib.sh.
+        """
+        self.install("container.sh")
         library = self.install("lib.sh")
         noting = f'umount() {{ echo "$1" >>{self.root}/unmounted; }}'
         library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
@@ -49,7 +61,8 @@ class Pi:
     def initramfs_functions(self) -> Path:
         """Copy the functions of the initramfs's script; what it does at once is left out."""
         target = self._copy(APPLIANCE / "initramfs/init", "init")
-        functions, _, _ = target.read_text().partition("\nbb mount -t devtmpfs")
+        functions, call, _ = target.read_text().partition("\nmain\n")
+        assert call, "init has no main"
         target.write_text(functions)
         return target
 

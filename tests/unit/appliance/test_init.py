@@ -101,7 +101,8 @@ def _grow(pi: Pi, disk_sectors: int, start: int, sectors: int, extra: str = "") 
     pi.write("sys/class/block/vda4/size", f"{sectors}\n")
     # Paths below /sys are by the disk's name, as the script takes it off /dev/.
     pi.sh(
-        f". {init}; load_settings; {extra} disk={disk}; SLOT_PARTITION=2; find_disk() {{ :; }};"
+        f". {init}; load_settings; {extra} SLOT_DISK={disk}; SLOT_PARTITION=2;"
+        " find_disk() { :; };"
         f' eval "$(sed -n "/^grow_data_partition/,/^}}/p" {init} | sed "s,#/dev/,##*/,g")";'
         " grow_data_partition"
     )
@@ -145,7 +146,7 @@ def _choose(pi: Pi, generations: dict[str, dict[str, str]], links: dict[str, str
         pi.write(f"{store}/layers/{layer}.squashfs", "")
     out = pi.sh(
         f'. {init}; SLOT={pi.root}/slot; mount_layer() {{ [ "$1" = aaa ] || layer_file "$1"; }};'
-        ' choose_containers; echo "$chosen $source"'
+        ' choose_containers; echo "$CONTAINERS $CONTAINERS_FROM"'
     )
     return out.split()
 
@@ -177,6 +178,14 @@ def test_a_generation_whose_layer_is_gone_is_left_alone_and_named(pi: Pi) -> Non
     assert any("layer ddd is missing" in line for line in pi.console())
 
 
+def test_a_generation_that_names_no_digest_is_left_alone(pi: Pi) -> None:
+    """What it names would be a value in a file that every script reads."""
+    layer = "b'$(touch x)'"
+    pi.write(f"root/data/piimage/layers/{layer}.squashfs", "")
+    chosen = _choose(pi, {"g1": {**GOOD, "containers": f"{layer}\n"}}, {"current": "g1"})
+    assert chosen == ["aaa", "slot"]
+
+
 def test_the_slots_choice_reaches_the_rest_of_the_system_as_a_link(pi: Pi) -> None:
     _choose(pi, {"g1": GOOD}, {"current": "g1"})
     assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")
@@ -186,7 +195,7 @@ def _mount_data(pi: Pi, disk: str) -> list[str]:
     """Run the mounting of /data, where nothing can be mounted; return what the console shows."""
     init = pi.initramfs_functions()
     pi.path("run/piimage/x")
-    pi.sh(f". {init}; load_settings; bb() {{ [ $1 = mount ]; }}; disk={disk}; mount_data")
+    pi.sh(f". {init}; load_settings; bb() {{ [ $1 = mount ]; }}; SLOT_DISK={disk}; mount_data")
     assert pi.path("run/piimage/data-is-temporary").exists()
     # Absolute paths are led into the folder, also those in messages.
     return [line.replace(str(pi.root), "") for line in pi.console()]
@@ -241,8 +250,8 @@ def _find(pi: Pi, at_once: tuple[Disk, ...], late: tuple[Disk, ...], mode: int |
         f". {init}; load_settings; SLOT_PARTITION=2; DISK_ID={ID:08x};"
         ' bb() { [ "$1" = usleep ] || busybox "$@"; };'
         f' load_modules() {{ [ "$1" = modules ] || mv {pi.root}/late/* {pi.root}/sys/block; }};'
-        " choose_kind; load_modules modules; load_first_others;"
-        ' find_disk || SLOT_DEVICE=none; echo "$SLOT_DEVICE $waited"'
+        " choose_kind; load_modules modules; load_modules_for_kind;"
+        ' find_disk || SLOT_DEVICE=none; echo "$SLOT_DEVICE $WAITED"'
     )
     return out.replace(str(pi.root), "").split()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tests.unit.appliance.scripts import Pi, environment
 def _log(pi: Pi, out: bytes, err: bytes = b"", *, settings: str = "", container: str = "") -> None:
     """Run the log program as the shim does: output on 3, errors on 4, readiness on 5."""
     script = pi.install("log")
-    pi.install("lib.sh")
+    pi.install_library()
     pi.write("run/piimage/boot", settings)
     pi.write("containers/services/one/container.env", container)
     pi.path("var/log/services/one/log")
@@ -60,13 +59,18 @@ def test_errors_are_kept_beside_the_output(pi: Pi) -> None:
 
 
 def test_when_lines_were_printed_is_kept_beside_them(pi: Pi) -> None:
-    begun = int(time.time())
+    begun = _uptime()
     _log(pi, b"one\n")
     _log(pi, b"two\n")
     marks = _lines(pi.root / "var/log/times/one/log")
     seconds, offsets = zip(*(line.split() for line in marks), strict=True)
     assert offsets == ("0", "4")
-    assert all(begun <= int(second) <= time.time() for second in seconds)
+    assert all(begun <= int(second) <= _uptime() for second in seconds)
+
+
+def _uptime() -> int:
+    """Return the seconds since the boot: proc_uptime(5)."""
+    return int(float(Path("/proc/uptime").read_text().split()[0]))
 
 
 def test_times_rotate_with_the_log(pi: Pi) -> None:

@@ -81,8 +81,10 @@ def test_dhcp_asks_where_the_file_wants_it(pi: Pi, state: dict[str, str], interf
     pi.write("sys/class/net/wlan0/device", "")
     pi.path("sys/class/net/wlan0/phy80211/x")
     text = (resources.path("services") / "dhcp/dhcp.sh").read_text()
-    functions, _, _ = text.partition("# A driver or a USB adapter")
-    script = functions
+    script, call, _ = text.partition('\nmain "$@"')
+    assert call
     for place in ("/sys/class/net", "/run/piimage"):
         script = script.replace(place, f"{pi.root}{place}")
-    assert pi.sh(f"{script}\ninterfaces").split() == interfaces.split()
+    assert (
+        pi.sh(f'{script}\nread_roles; list_interfaces; echo "$REPLY"').split() == interfaces.split()
+    )

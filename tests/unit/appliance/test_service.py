@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -216,7 +219,8 @@ def test_a_start_that_failed_holds_no_turn_while_it_waits(pi: Pi) -> None:
     pi.write("fail", "")
     with running(pi):
         wait_until(lambda: said(pi, "restarting in 1 s"), "the failure")
-        assert not (pi.root / "run/piimage/services/.turn").exists()
+        with turn(pi) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None:
@@ -241,6 +245,8 @@ def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None
     )
     pi.program("ctr", hangs)
     pi.program("runc", f"echo $* >{pi.root}/asked-of-runc")
+    service = pi.root / "usr/lib/piimage/service"
+    service.write_text(service.read_text().replace("SHIM_LIMIT=10", "SHIM_LIMIT=1"))
     with running(pi):
         wait_until(lambda: state(pi) == "running", "the second start")
     started = Path(f"/proc/{(pi.root / 'started').read_text().strip()}/status")
@@ -277,12 +283,44 @@ def test_a_service_waits_for_what_it_comes_after(pi: Pi) -> None:
         wait_until(lambda: state(pi) == "running", "the service")
 
 
-@pytest.mark.parametrize("holder", ["999999999\n", "", "1\n"])
-def test_a_turn_that_no_runner_holds_is_over(pi: Pi, holder: str) -> None:
-    """Of one that died, of a full /run, and of a number that is another process's by now."""
-    pi.write("run/piimage/services/.turn", holder)
-    with running(pi):
-        wait_until(lambda: state(pi) == "running", "the service")
+def turn(pi: Pi) -> BinaryIO:
+    """Open the file whose lock is the turn at containerd."""
+    return pi.path("run/piimage/services/.turn").open("ab")
+
+
+def test_what_a_file_says_of_who_holds_the_turn_is_nothing(pi: Pi) -> None:
+    """Not even the number of a process that looks like a runner."""
+    words = ["busybox", "sh", "-c", "sleep 1000; :", "/usr/lib/piimage/service"]
+    with subprocess.Popen(words, process_group=0) as other:
+        pi.write("run/piimage/services/.turn", f"{other.pid}\n")
+        with running(pi):
+            wait_until(lambda: state(pi) == "running", "the service")
+        os.killpg(other.pid, signal.SIGKILL)
+
+
+def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
+    asked = asking(pi)
+    flock = pi.path("bin/flock")
+    flock.write_text(f"#!/bin/sh\necho >{pi.root}/waits\nexec {shutil.which('flock')} $*\n")
+    flock.chmod(0o755)
+    with turn(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until((pi.root / "waits").exists, "the wait")
+            assert asked() == []
+            file.close()
+            wait_until(lambda: state(pi) == "running", "the service")
+
+
+def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:
+    pi.program("ctr", f"echo >{pi.root}/hangs; exec sleep 1000")
+    with running(pi) as process, turn(pi) as file:
+        wait_until((pi.root / "hangs").exists, "the client")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def test_what_goes_wrong_in_the_middle_before_the_start_keeps_a_service_from_starting(
@@ -294,10 +332,9 @@ def test_what_goes_wrong_in_the_middle_before_the_start_keeps_a_service_from_sta
 
 
 def test_what_goes_wrong_in_the_middle_after_the_start_is_told(pi: Pi) -> None:
-    pi.install("hook")
     pi.write("containers/services/one/poststart", "[ $PID -gt 1 ]\nfalse\ntrue\n")
     with running(pi):
-        wait_until(lambda: said(pi, "asks for after the start failed"), "the message")
+        wait_until(lambda: said(pi, "its runtime section failed after the start"), "the message")
 
 
 def test_after_the_time_to_start_checks_fail_no_faster_than_they_are_made(pi: Pi) -> None:

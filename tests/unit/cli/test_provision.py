@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from piimage import events
-from piimage.cli.provision import settings, warn_unheard
-from piimage.errors import ErrorGroup
+from piimage.cli.provision import _require_distinct, settings, warn_unheard
+from piimage.errors import ErrorGroup, InputError
 from piimage.flash.able import Able
 from piimage.flash.provision import Settings
+from piimage.flash.stored import Change
 
 TOLD = Settings(hostname="shed", values={"COLOUR": "green", "PLACE": "shed"})
 
@@ -37,3 +38,9 @@ def test_a_setting_without_a_value_is_refused_by_name() -> None:
 
 def test_an_empty_value_is_one() -> None:
     assert settings(None, (), None, None, None, ["A=", "B=x=y"]).values == {"A": "", "B": "x=y"}
+
+
+@pytest.mark.provokes("flash.bad-setting")
+def test_a_setting_is_not_both_set_and_removed() -> None:
+    with pytest.raises(InputError, match="PLACE is both set and removed"):
+        _require_distinct(Change({"PLACE": "shed"}, ("TOKEN", "PLACE")))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -197,6 +198,22 @@ def run_with_stubs(script: str, *names: str) -> list[str]:
     return [line.removesuffix("|") for line in said.splitlines()]
 
 
+def commands(script: str) -> set[str]:
+    """Return the words that begin a command of a script as the build writes it."""
+    return set(re.findall(r"(?:^|\|\| )(\w+)", script, re.MULTILINE))
+
+
+def available() -> set[str]:
+    """Return what a script of a container can call: applets that the Pi has, and functions."""
+    appliance = Path(__file__).parents[3] / "appliance"
+    applets = yaml.safe_load((appliance / "system/base.yml").read_text())["applets"]["names"]
+    found = set(applets.split())
+    for name in ("lib.sh", "container.sh"):
+        text = (appliance / "rootfs/usr/lib/piimage" / name).read_text()
+        found |= set(re.findall(r"^(\w+)\(\)", text, re.MULTILINE))
+    return found
+
+
 def test_the_runtime_section_becomes_scripts() -> None:
     one = container(
         runtime={
@@ -215,7 +232,8 @@ def test_the_runtime_section_becomes_scripts() -> None:
             "bindNS": {"net": "/run/netns/web"},
         }
     )  # fmt: skip
-    before = prestart(one, User()).replace("mountpoint -q", "false")
+    assert {*commands(prestart(one, User())), *commands(poststart(one))} <= available()
+    before = prestart(one, User()).replace("is_mounted", "false")
     assert run_with_stubs(before, "mkdir", "mount") == [
         "mkdir|-p|/run/o",
         "mkdir|-p|/run/u u",
@@ -271,12 +289,12 @@ def test_in_a_user_namespace_the_node_belongs_to_the_mapped_user() -> None:
 
 
 def test_the_pi_knows_every_variable_that_is_written() -> None:
-    library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/lib.sh"
+    library = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage/container.sh"
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     one = container(
         readonly=True, tmpfs=["/t"], binds=["/data/x:/t/x"], after=["a"], required=True,
         timeout=5, stop_timeout=3, restart="no", log={}, health={"tcp": "h:1"}, net="new",
-        uidMappings=mapping, gidMappings=mapping,
+        uidMappings=mapping, gidMappings=mapping, settings=["A"], devices=["/dev/null"],
     )  # fmt: skip
     writable = container(readonly=False, uidMappings=mapping, gidMappings=mapping)
     written = {
@@ -284,7 +302,7 @@ def test_the_pi_knows_every_variable_that_is_written() -> None:
         for each in (one, writable)
         for line in environment(each, runtime_spec(each, {})).splitlines()
     }
-    assert len(written) == 20
+    assert len(written) == 23
     defaults = re.search(r"^load_container\(\) \{(.*?)^\}", library.read_text(), re.S | re.M)
     assert defaults
     assert written - set(re.findall(r"^\t([A-Z_]+)=", defaults[1], re.M)) == set()

@@ -18,11 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from piimage import resources
+from piimage.config.container import ContainerConfig
+from piimage.container.rootfs import Root
+from piimage.container.spec import Container
 from piimage.deploy.hosts import Host
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.pipe import Pipe
 from piimage.deploy.release import Release
 from piimage.deploy.ssh import Ssh
+from piimage.oci.models import Execution
 from piimage.run import Runner
 from piimage.store import Blob, Store
 
@@ -185,10 +189,10 @@ class Stand:
         shipped = layer(containers(**services))
         self.slot = sha256(shipped)
         slot = folder / "slot"
-        self._write(
+        self.write(
             "run/piimage/boot", f"PIIMAGE_SLOT='/slot'\nPIIMAGE_SLOT_CONTAINERS='{self.slot}'\n"
         )
-        self._write(
+        self.write(
             "slot/appliance.json",
             json.dumps({"board": "qemu-virt", "kernel": "6.12", "system": ["a" * 64],
                         "files": {"config.txt": "b" * 64, "layers/x": "c" * 64}}),
@@ -197,25 +201,25 @@ class Stand:
         for one in [shipped, *_own_layers(services)]:
             (slot / "layers" / f"{sha256(one)}.squashfs").write_bytes(one)
         for path, text in containers(**services).items():
-            self._write(f"run/piimage/layers/{self.slot}/{path}", text)
+            self.write(f"run/piimage/layers/{self.slot}/{path}", text)
         (folder / "run/piimage/containers").symlink_to(f"layers/{self.slot}")
         for name in services:
-            self._write(f"run/piimage/services/{name}/state", "running\n")
-            self._write(f"run/piimage/services/{name}/pid", "1\n")
-            self._write(f"run/piimage/health/{name}", "healthy\n")
-            self._write(f"var/log/services/{name}/log", f"{name} printed this\n")
+            self.write(f"run/piimage/services/{name}/state", "running\n")
+            self.write(f"run/piimage/services/{name}/pid", "1\n")
+            self.write(f"run/piimage/health/{name}", "healthy\n")
+            self.write(f"var/log/services/{name}/log", f"{name} printed this\n")
         (folder / "data/piimage").mkdir(parents=True)
         self._program("usr/lib/piimage/switch", SWITCH)
         self._program("usr/lib/piimage/rehearse", REHEARSE)
         self._program("usr/sbin/initctl", INITCTL)
-        self._write("proc/meminfo", "MemTotal: 900000 kB\nMemAvailable: 500000 kB\n")
+        self.write("proc/meminfo", "MemTotal: 900000 kB\nMemAvailable: 500000 kB\n")
 
-    def _write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str) -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
 
     def _program(self, path: str, text: str) -> None:
-        self._write(path, f"#!{sys.executable} -IS\n{text}")
+        self.write(path, f"#!{sys.executable} -IS\n{text}")
         (self.root / path).chmod(0o755)
 
     def text(self, path: str) -> str:
@@ -299,6 +303,13 @@ def _own_layers(services: Mapping[str, str]) -> list[bytes]:
     return [layer({"version": v.partition(" ")[0], "of": n}) for n, v in services.items()]
 
 
+def definition(name: str, **fields: object) -> Container:
+    """The service for which a file says `fields`."""
+    config = ContainerConfig.model_validate({"command": ["/bin/x"], **fields})
+    place = f"services.{name}"
+    return Container(name, "services", name, config, Execution(), Root([]), ("aa",), place)
+
+
 def release(store: Store, **services: str) -> Release:
     """A release of services with a version each."""
     folders = containers(**services)
@@ -307,6 +318,7 @@ def release(store: Store, **services: str) -> Release:
     return Release(
         board="qemu-virt", kernel="6.12", system={"a" * 64: "the system"},
         files={"config.txt": "b" * 64}, folders={p: t.encode() for p, t in folders.items()},
+        definitions=tuple(definition(name) for name in services),
         containers=top.sha256, layers={one.sha256: one for one in (*blobs, top)}, note="one.yml",
     )  # fmt: skip
 

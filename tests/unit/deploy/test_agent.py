@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -194,11 +195,23 @@ def test_logs_from_a_moment_on_begin_with_the_lines_of_that_time(pi: Stand) -> N
     (pi.root / "var/log/services/one/log").write_text("early\nlater\n")
     (pi.root / "var/log/times/one").mkdir(parents=True)
     (pi.root / "var/log/times/one/log").write_text("1000 0\n2000 6\n")
-    for since, expected in ((500, b"early\nlater\n"), (1500, b"later\n"), (2011, b"")):
+    (pi.root / "proc/uptime").write_text("3000.25 5000.00\n")
+    for age, expected in ((2500, b"early\nlater\n"), (1500, b"later\n"), (989, b"")):
         with pi.agent() as talk:
             talk.greet()
-            talk.tell("logs", service="one", since=since)
-            assert talk.pipe.read(5)[1] == expected
+            assert log_of(talk, age=age) == expected
+            # Older tools send a time of their own clock.
+            assert log_of(talk, since=int(time.time()) - age) == expected
+
+
+def log_of(talk: Talk, **fields: object) -> bytes:
+    """What the agent shows of the log of `one`."""
+    talk.tell("logs", service="one", **fields)
+    pieces = []
+    while (frame := talk.pipe.read(5))[0].get("event") == "log":
+        pieces.append(frame[1])
+    assert frame[0] == {"ok": True}
+    return b"".join(pieces)
 
 
 def test_followed_logs_go_on_over_a_new_file_of_the_ring(pi: Stand) -> None:
@@ -332,7 +345,7 @@ OPERATIONS = st.sampled_from(
 )  # fmt: skip
 KEYS = st.sampled_from(
     ["layers", "layer", "size", "containers", "base", "arch", "note", "run", "from", "service",
-     "lines", "since", "follow", "wait", "protocols", "packing"]
+     "lines", "since", "age", "follow", "wait", "protocols", "packing"]
 )  # fmt: skip
 
 

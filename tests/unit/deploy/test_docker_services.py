@@ -34,7 +34,7 @@ class OldPi:
 def test_a_32_bit_system_is_refused(tmp_path: Path) -> None:
     client = cast("docker.DockerClient", OldPi())
     target = DockerServices("pi@shed", client, cast("FarSide", None), Store(tmp_path))
-    with pytest.raises(PiimageError, match="armv7l, and the containers are for arm64"):
+    with pytest.raises(PiimageError, match="armv7l, but the containers are for arm64"):
         list(target.deploy((workload(),)))
 
 

@@ -38,7 +38,7 @@ def test_addresses(
      "docker+ssh://shed/a b", "docker+ssh://shed:port"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"names no host|is no path of a socket"):
+    with pytest.raises(InputError, match=r"is not a host|is not the path of a socket"):
         parse_host(text)
 
 

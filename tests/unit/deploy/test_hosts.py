@@ -72,7 +72,7 @@ def test_hosts_and_groups_are_chosen_each_once(tmp_path: Path) -> None:
     assert [one.name for one in found.choose(["shed", "outdoor"])] == ["shed", "greenhouse"]
     assert found.hosts["attic"] == Host("attic", "attic.local", "me")
     assert found.hosts["greenhouse"].host_key == "ssh-ed25519 AAAAC3Nz"
-    with pytest.raises(InputError, match="no group is called 'indoor'"):
+    with pytest.raises(InputError, match="no host or group has the name 'indoor'"):
         found.choose(["indoor"])
 
 

@@ -127,7 +127,7 @@ def test_program_environment_limits_and_mounts() -> None:
         ({"restart": "no"}, "restart: no"),
         ({"seccomp": "profile.json"}, "seccomp: a file"),
         ({"devices": [{"path": "all", "type": "c"}]}, "devices: all"),
-        ({"health": {"http": "http://127.0.0.1:port/"}}, "no usable address"),
+        ({"health": {"http": "http://127.0.0.1:port/"}}, "is not valid"),
     ],
 )
 def test_what_a_pod_cannot_be_told_is_refused(fields: dict[str, Any], what: str) -> None:
@@ -143,9 +143,9 @@ def test_names_that_would_become_one_are_refused(names: tuple[str, str]) -> None
     with pytest.raises(PiimageError) as caught:
         render(services, CLUSTER)
     assert caught.value.code == "deploy.same-name"
-    assert f"the services {names[0]} and {names[1]} would both be" in str(caught.value)
+    assert f"the services {names[0]} and {names[1]} would both have the name" in str(caught.value)
     # What is not written now may be in the cluster from before.
-    with pytest.raises(PiimageError, match="would both be"):
+    with pytest.raises(PiimageError, match="would both have the name"):
         render([workload("other"), workload(names[1])], CLUSTER, ["other", *names])
 
 

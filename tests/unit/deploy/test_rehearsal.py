@@ -44,7 +44,7 @@ def test_what_changed_is_tried_before_anything_is_stopped(
     pi: Stand, ssh: Runner, store: Store
 ) -> None:
     told = deploy(ssh, store, one="2 tried", two="1 tried")
-    tried = told.index("one is tried beside what runs")
+    tried = told.index("rehearsing one")
     assert tried < told.index("switched; changed: one")
     assert rehearsed(pi) == ["one"]
 
@@ -72,7 +72,7 @@ def test_a_failure_that_the_version_that_serves_shares_counts_for_nothing(
 
 @pytest.mark.provokes("deploy.rolled-back")
 def test_what_passes_and_fails_for_real_is_undone(pi: Stand, ssh: Runner, store: Store) -> None:
-    with pytest.raises(PiimageError, match="it runs what it ran before"):
+    with pytest.raises(PiimageError, match="rolled back to the previous version"):
         deploy(ssh, store, one="2 tried crash", two="1 tried")
     assert pi.running == pi.slot
 

@@ -337,7 +337,7 @@ def test_what_is_broken_is_an_error(
 def test_an_older_agent_is_named_as_such(reach: Any, tmp_path: Path, capsys: Any) -> None:
     reach(liar(tmp_path, [{"ok": True, "features": ["put-zlib"]}]))
     assert cli.execute(["doctor", "--pi", "shed"]) == 1
-    assert "shed: this agent cannot report on its hardware; build the file anew" in (
+    assert "shed: this agent cannot report on its hardware; build the file again" in (
         capsys.readouterr().err
     )
 

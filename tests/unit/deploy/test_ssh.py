@@ -12,9 +12,9 @@ from piimage.deploy.ssh import Ssh
 from piimage.run import Runner
 
 
-def runner(folder: Path, user: str) -> Runner:
+def runner(folder: Path, user: str, settings: str = "hostname shed") -> Runner:
     """A runner whose ssh says that the configuration names `user`, as ``ssh -G`` does."""
-    (folder / "ssh").write_text(f"#!/bin/sh\necho 'hostname shed'\necho 'user {user}'\n")
+    (folder / "ssh").write_text(f"#!/bin/sh\necho '{settings}'\necho 'user {user}'\n")
     (folder / "ssh").chmod(0o755)
     return Runner(environment={"PATH": f"{folder}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
 
@@ -39,6 +39,6 @@ def test_ones_own_name_in_the_configuration_means_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ssh -G says it for everybody who has configured nobody."""
-    monkeypatch.setattr("piimage.deploy.ssh._self", lambda: "alice")
+    monkeypatch.setattr("piimage.deploy.ssh._local_user", lambda: "alice")
     words = Ssh(runner(tmp_path, "alice")).argv(Host("shed", "shed"), None)
     assert words[words.index("-l") + 1] == "root"

@@ -72,6 +72,20 @@ def test_logs_of_several_have_their_host_before_each_line(
     assert lines == [b"a | two printed this", b"b | two printed this"]
 
 
+def test_logs_since_count_by_the_clock_of_the_pi(
+    pis: list[Stand], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The Pi was booted 100 s ago and has not heard of the time of day."""
+    write = pis[0].write
+    write("proc/uptime", "100.00 380.00\n")
+    write("var/log/services/one/log", "early\nlater\n")
+    write("var/log/times/one/log", "5 0\n95 6\n")
+    assert cli.execute(["logs", "a", "one", "--since", "30s"]) == 0
+    assert capfdbinary.readouterr().out == b"later\n"
+    assert cli.execute(["logs", "a", "one", "--since", "10min"]) == 0
+    assert capfdbinary.readouterr().out == b"early\nlater\n"
+
+
 @pytest.mark.provokes("deploy.bad-span")
 def test_a_span_of_time_that_is_none_is_refused(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]

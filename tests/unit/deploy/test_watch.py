@@ -65,7 +65,7 @@ def follow(first: Line, seconds: int, *others: Line | PiimageError) -> tuple[str
         patch.setattr(watch, "linked", linked)
         patch.setattr(watch, "_CONFIRM_S", 0.0)
         link, ssh = cast("Link", first), cast("Ssh", None)
-        return watch.watched(link, "1", seconds, ssh, threading.Event(), lambda line: None)
+        return watch.follow_change(link, "1", seconds, ssh, threading.Event(), lambda line: None)
 
 
 def test_a_confirmation_that_may_have_been_lost_is_given_again() -> None:
@@ -82,6 +82,6 @@ def test_a_connection_that_is_lost_before_is_taken_up_where_it_was() -> None:
 
 @pytest.mark.provokes("deploy.lost")
 def test_a_pi_that_its_new_version_cuts_off_counts_against_that_version() -> None:
-    with pytest.raises(PiimageError, match="could not be reached again") as caught:
+    with pytest.raises(PiimageError, match="could not be reached within") as caught:
         follow(Line(SWITCHED, GONE), 1)
     assert caught.value.code not in UNREACHED

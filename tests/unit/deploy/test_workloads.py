@@ -10,7 +10,7 @@ import pytest
 from piimage.boards import load_board
 from piimage.build import Project
 from piimage.config.models import Appliance
-from piimage.deploy.workloads import build_workloads, for_others
+from piimage.deploy.workloads import build_workloads, split_portable
 from piimage.errors import InputError
 from piimage.events import Event, Note
 from piimage.locking.resolve import Sources
@@ -45,7 +45,7 @@ def project(**sections: object) -> Project:
 
 def test_other_systems_get_what_makes_sense_without_piimages_own() -> None:
     made = project(**GREENHOUSE)
-    kept, left_out = for_others(plan_containers(made.appliance, made.lock, {}).containers)
+    kept, left_out = split_portable(plan_containers(made.appliance, made.lock, {}).containers)
     assert [one.name for one in kept] == ["hello", "both", "near"]
     assert sorted(one.name for one in left_out) == [
         "clock", "dhcp", "dhcp-renew", "last", "said", "sshd", "states", "wifi",
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_named_in_one_line(tmp_path: Path) -> None:
     sources = Sources(Store(tmp_path), Runner(), told.append, lambda: 0.0)
     assert build_workloads(project(**sections), sources) == ()
     assert [one.text for one in told if isinstance(one, Note)] == [
-        "left out, for it only makes sense on piimage's own system: "
+        "skipped, because they need piimage's own system: "
         "dhcp (onboot), last (onshutdown), sshd, dhcp-renew, wifi"
     ]
 
@@ -66,7 +66,7 @@ def test_what_is_left_out_is_named_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.provokes("deploy.beyond-target")
 def test_what_is_asked_for_by_name_is_refused_and_not_left_out(tmp_path: Path) -> None:
     sources = Sources(Store(tmp_path), Runner(), lambda _: None, lambda: 0.0)
-    with pytest.raises(InputError, match="sshd only makes sense on piimage's own") as caught:
+    with pytest.raises(InputError, match="sshd needs piimage's own") as caught:
         build_workloads(project(**GREENHOUSE), sources, ["hello", "sshd"])
     assert caught.value.code == "deploy.beyond-target"
     assert caught.value.place == "services.sshd"

@@ -21,6 +21,7 @@ from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.flash import medium, provision, source, write
 from piimage.flash.medium import Medium
 from piimage.flash.provision import Settings, Wifi
+from piimage.flash.stored import Change
 from piimage.run import Completed, Runner
 from tests.unit.card.volumes import tool
 from tests.unit.durability import recording
@@ -166,6 +167,39 @@ def test_a_card_that_was_used_is_told_by_its_device(image: Image, tmp_path: Path
     alone.write_bytes(image.image.read_bytes()[9 * MIB :])
     tool("e2fsck", "-fn", alone)
     assert tool("debugfs", "-R", "cat /piimage/provision/timezone", alone) == "Asia/Tokyo\n"
+
+
+def test_a_setting_of_a_card_that_was_used_leaves_its_other_settings(
+    image: Image, tmp_path: Path
+) -> None:
+    changes = [
+        Change({"PLACE": "shed", "TOKEN": "71 c9"}),
+        Change({"PLACE": "roof"}),
+        Change({"COLOUR": "green"}, ("TOKEN",)),
+    ]
+    results = []
+    for change in changes:
+        with medium.kept(str(image.image), 0, None) as card_:
+            provision.provision(card_, Runner(), {}, change)
+        alone = tmp_path / "alone"
+        alone.write_bytes(image.image.read_bytes()[9 * MIB :])
+        results.append(tool("debugfs", "-R", "cat /piimage/provision/settings", alone))
+    tool("e2fsck", "-fn", alone)
+    assert results == [
+        "PLACE=shed\nTOKEN='71 c9'\n", "TOKEN='71 c9'\nPLACE=roof\n",
+        "PLACE=roof\nCOLOUR=green\n",
+    ]  # fmt: skip
+    assert "Mode:  0600" in tool("debugfs", "-R", "stat /piimage/provision/settings", alone)
+
+
+def test_a_setting_that_the_card_does_not_have_changes_nothing(image: Image) -> None:
+    before = image.image.read_bytes()
+    with (
+        medium.kept(str(image.image), 0, None) as card_,
+        pytest.raises(PiimageError, match="the card has no setting 'PLACE'"),
+    ):
+        provision.provision(card_, Runner(), {}, Change(unset=("PLACE",)))
+    assert image.image.read_bytes() == before
 
 
 @pytest.mark.provokes("card.no-data")

@@ -236,6 +236,11 @@ def _run(argv: Sequence[str], program: str, timeout: float) -> tuple[int, str]:
 # --- what they printed
 
 
+def uptime(root: Root) -> float:
+    """Return the seconds since the boot; no time server changes them."""
+    return float(read_line(root.at("proc/uptime")).split()[0])
+
+
 def log_tail(root: Root, name: str, lines: int) -> list[str]:
     """Return the last lines of a service's log."""
     folder = root.at(f"var/log/services/{name}")
@@ -260,8 +265,8 @@ def end_of_log(root: Root, name: str) -> tuple[int, int]:
     return found.st_ino, found.st_size
 
 
-def printed(root: Root, name: str, lines: int | None, since: int | None, size: int) -> bytes:
-    """Return what a service printed: the last `lines`, from the second `since` (of 1970) on.
+def printed(root: Root, name: str, lines: int | None, since: float | None, size: int) -> bytes:
+    """Return what a service printed: the last `lines`, from the second `since` after the boot on.
 
     Of the file that is written now, `size` bytes count; `follow` goes on from there.
     """
@@ -272,11 +277,11 @@ def printed(root: Root, name: str, lines: int | None, since: int | None, size: i
     return b"".join(text.splitlines(keepends=True)[-lines:]) if lines else b""
 
 
-def _since(path: str, since: int | None, limit: int) -> bytes:
+def _since(path: str, since: float | None, limit: int) -> bytes:
     """Return a log file from the offset on that its list of times gives for `since`.
 
-    The list (appliance/rootfs/usr/lib/piimage/log) has lines of ``SECOND OFFSET``, for the first
-    line that was printed in each ten seconds; so a few older lines may come along.
+    The list (appliance/rootfs/usr/lib/piimage/log) has lines of ``SECOND OFFSET`` for the first
+    line of every ten seconds; the result may therefore begin with a few older lines.
     """
     data = _read(path)[:limit]
     if since is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from piimage_agent import FEATURES, PROTOCOLS, VERSION, change, generations, services, status
 from piimage_agent.frames import BadFrame, Ended, read_frame, write_frame
@@ -257,12 +258,25 @@ class Session:
     def _logs(self, request: dict[str, Any]) -> dict[str, Any]:
         name = services.require(self.root, request.get("service"))
         lines = None if request.get("lines") is None else number_of(request, "lines", 0, 1 << 20)
-        since = None if request.get("since") is None else number_of(request, "since", 0, 1 << 40)
+        since = self._since(request)
         end = services.end_of_log(self.root, name)
         self._show(services.printed(self.root, name, lines, since, end[1]))
         if request.get("follow") is True:
             services.follow(self.root, name, end, self._show, lambda: self._asked_within(0.3))
         return {}
+
+    def _since(self, request: dict[str, Any]) -> float | None:
+        """Return the second after the boot from which on lines are requested, if there is one.
+
+        Tools that do not know the feature ``logs-age`` send a time of their own clock.
+        """
+        if request.get("age") is not None:
+            age: float = number_of(request, "age", 0, 1 << 40)
+        elif request.get("since") is not None:
+            age = time.time() - number_of(request, "since", 0, 1 << 40)
+        else:
+            return None
+        return services.uptime(self.root) - age
 
     def _show(self, data: bytes) -> None:
         for at in range(0, len(data), 1 << 16):

@@ -1,0 +1,38 @@
+"""The host key of a card that was made is known to the verbs that come after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piimage.card.hostkey import make_host_key
+from piimage.cli.pins import note_host_key
+from piimage.config.models import Appliance, Ssh
+from piimage.deploy.known_hosts import default_path
+from piimage.events import ignore
+from piimage.run import Runner
+
+
+def test_the_key_of_a_card_is_noted_for_its_name_and_its_name_on_the_local_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    key = tmp_path / "key"
+    make_host_key(key, Runner())
+    public = " ".join((tmp_path / "key.pub").read_text().split()[:2])
+    appliance = Appliance(board="pi4", hostname="Greenhouse", ssh=Ssh(host_key=str(key)))
+    note_host_key(appliance, None, ignore)
+    note_host_key(appliance, "shed", ignore)
+    assert default_path().read_text().splitlines() == [
+        f"{name} {public}" for name in ("greenhouse", "greenhouse.local", "shed", "shed.local")
+    ]
+
+
+def test_a_file_without_a_host_key_notes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    note_host_key(Appliance(board="pi4"), None, ignore)
+    note_host_key(Appliance(board="pi4", ssh=Ssh(host_key=str(tmp_path / "none"))), None, ignore)
+    assert not (tmp_path / "state").exists()
