@@ -97,7 +97,7 @@ def test_memory_does_not_grow_with_the_image(
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, device, image], check=True, capture_output=True
     )
-    assert int(done.stdout) < 100_000  # KiB
+    assert int(done.stdout) < 128_000  # KiB; the image has 64 or 700 MiB
 
 
 @pytest.mark.provokes("flash.changed")
