@@ -137,8 +137,9 @@ class Tar:
             header = following
             _check_sum(header)
         member = self._current = _described(header, said)
-        self._left = member.size
-        self._padding = -member.size % _BLOCK
+        # A folder that is written as a file whose name ends in a slash may have content as well.
+        self._left = _content_size(header, said)
+        self._padding = -self._left % _BLOCK
         return member
 
     def _keep(self, found: Mapping[bytes, bytes]) -> None:
@@ -213,11 +214,17 @@ def _described(header: bytes, said: Mapping[bytes, bytes]) -> Member:
         mode=_number(header[100:108], "mode", 1 << 40) & 0o7777,
         uid=_stated(said, b"uid", header[108:116], _MAX_ID),
         gid=_stated(said, b"gid", header[116:124], _MAX_ID),
-        size=_stated(said, b"size", header[124:136], _MAX_SIZE) if is_file else 0,
+        size=_content_size(header, said) if is_file else 0,
         link=_link(said.get(b"linkpath") or _field(header, 157, 257), path, kind),
         device=_device(header, kind),
         xattrs=_xattrs(said, path),
     )
+
+
+def _content_size(header: bytes, said: Mapping[bytes, bytes]) -> int:
+    if header[156:157] not in _FILES:
+        return 0
+    return _stated(said, b"size", header[124:136], _MAX_SIZE)
 
 
 def _name(header: bytes) -> bytes:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -22,14 +19,6 @@ from tests.system.flash.conftest import MIB, loop, sh
 from tests.unit.flash.cards import image_file
 
 SIZE = 160 * MIB  # btrfs takes no less than 109 MiB
-
-
-def tell_partition(device: str, operation: int, start: int, length: int) -> None:
-    """Have the kernel add or remove partition 1, in bytes (linux/blkpg.h); not all have addpart."""
-    partition = ctypes.create_string_buffer(struct.pack("qqi64s64s4x", start, length, 1, b"", b""))
-    request = struct.pack("iiiP", operation, 0, len(partition.raw), ctypes.addressof(partition))
-    with open(device, "rb+", buffering=0) as disk:  # noqa: PTH123  # a device
-        fcntl.ioctl(disk, 0x1269, request)  # BLKPG
 
 
 @dataclass
@@ -52,8 +41,10 @@ class Bench:
     def partitioned(self) -> str:
         """A disk with a partition; told to the kernel, which may not read tables itself."""
         device = self.loop("--partscan")
-        tell_partition(device, 1, MIB, SIZE - MIB)  # BLKPG_ADD_PARTITION
-        self.undo.callback(tell_partition, device, 2, 0, 0)  # BLKPG_DEL_PARTITION
+        command = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", device]
+        subprocess.run(command, input=b"label: dos\nstart=2048\n", check=True)
+        sh("partx", "--add", device)
+        self.undo.callback(subprocess.run, ["partx", "--delete", device], check=False)
         return device
 
     def mount(self, what: str, *options: str, name: str = "point") -> Path:
