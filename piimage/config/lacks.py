@@ -15,7 +15,8 @@ from typing import Final, Literal
 from piimage import resources
 from piimage.boards import Absent, Board, Lack, known_boards, load_board, search_path
 from piimage.config.document import read_document, with_paths
-from piimage.config.nodes import ListNode, MapNode, Node, Position, ScalarNode
+from piimage.config.lookup import items, maps, node_at, scalar, scalars
+from piimage.config.nodes import MapNode, Node, Position, ScalarNode
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
 from piimage.errors import InputError, raise_all
@@ -97,16 +98,16 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
             if _asks(request, lack):
                 yield Finding(_lacking(request, title, lack), certain and everywhere)
     yield from (Finding(error, False) for error in _options_of_keys(root))
-    if _node(root, "kernel", "image") is None:  # else the device trees are that image's
+    if node_at(root, "kernel", "image") is None:  # else the device trees are that image's
         yield from (Finding(error, False) for error in _parameters(root, board, applied))
 
 
 def _options_of_keys(root: MapNode) -> Iterator[InputError]:
     """Give each key whose options the ready-made sshd does not know: it passes the key over."""
-    uses = (_text(entry, "use") for entry in _maps(root.items.get("services")))
+    uses = (_text(entry, "use") for entry in maps(root, "services"))
     if not any(name is not None and name.text == "sshd" for name in uses):
         return
-    for one in _scalars(_node(root, "ssh", "authorized_keys")):
+    for one in scalars(root, "ssh", "authorized_keys"):
         try:
             options = [option for key in keys_of(one.text) for option in key.options]
         except InputError:
@@ -123,8 +124,8 @@ def _options_of_keys(root: MapNode) -> Iterator[InputError]:
 
 def _parameters(root: MapNode, board: Board, applied: set[str]) -> Iterator[InputError]:
     """Give each `dtparam` of config.txt: Debian's device trees have no parameters."""
-    said = _node(root, "boot", "config", PARAMETER)
-    for one in [said] if isinstance(said, ScalarNode) else _scalars(said):
+    said = node_at(root, "boot", "config", PARAMETER)
+    for one in [said] if isinstance(said, ScalarNode) else scalars(said):
         names = [word.partition("=")[0].strip() for word in one.text.split(",")]
         does = [board.overlays.instead_of[name] for name in names if _does(name, one.text, board)]
         missing = [name for name in dict.fromkeys(does) if name not in applied]
@@ -149,7 +150,7 @@ def _does(name: str, text: str, board: Board) -> bool:
 
 def _covered(root: MapNode) -> Iterator[Finding]:
     """Give what `files:` puts where nothing on the Pi will see it."""
-    for one in _maps(root.items.get("files")):
+    for one in maps(root, "files"):
         if (path := _text(one, "path")) and (top := path.text.strip("/").split("/")[0]) in _MOUNTED:
             where = "the data partition" if top == "data" else "an empty file system"
             error = InputError(
@@ -171,7 +172,7 @@ def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:
 
 
 def _applied(root: MapNode, board: Board) -> set[str]:
-    said = {one.text for one in _scalars(_node(root, "boot", "overlays"))}
+    said = {one.text for one in scalars(root, "boot", "overlays")}
     dropped = {text.removeprefix("-") for text in said if text.startswith("-")}
     return {*board.overlays.always, *said} - dropped
 
@@ -226,22 +227,22 @@ def lacking_error(asked: str, title: str, lack: Lack, at: Position) -> InputErro
 
 def _requests(root: MapNode) -> Iterator[_Request]:
     for section in SECTIONS:
-        for entry in _maps(root.items.get(section)):
+        for entry in maps(root, section):
             yield from _of_entry(entry)
-    for module in _items(root.items.get("modules")):
+    for module in items(root, "modules"):
         if name := _text(module, "name"):
             yield _Request("module", name.text, name.at)
-    if isinstance(wifi := _node(root, "network", "wifi"), MapNode):
+    if isinstance(wifi := node_at(root, "network", "wifi"), MapNode):
         yield _Request("section", "network.wifi", wifi.at)
 
 
 def _of_entry(entry: MapNode) -> Iterator[_Request]:
     devices = entry.items.get("devices")
-    for one in _items(devices):
+    for one in items(devices):
         if path := _text(one, "path"):
             yield _Request("path", path.text, path.at)
     for key in ("binds", "binds.add"):
-        for bind in _scalars(entry.items.get(key)):
+        for bind in scalars(entry.items.get(key)):
             source = bind.text.partition(":")[0]
             if source.startswith(_HARDWARE):
                 yield _Request("path", source, bind.at)
@@ -259,38 +260,19 @@ def _of_folder(entry: MapNode) -> Iterator[_Request]:
         if not described.is_file():
             continue  # a folder with a Dockerfile asks for nothing here
         document, _ = read_document([described], (), {})
-        for one in _items(_node(document.root, "config", "devices")):
+        for one in items(document.root, "config", "devices"):
             if path := _text(one, "path"):
                 yield _Request("path", path.text, name.at)
 
 
 def _own_drivers(root: MapNode) -> Iterator[Node]:
     """Give what may bring a driver that the board's kernel has not."""
-    yield from (one for one in _maps(root.items.get("modules")) if "build" in one.items)
-    yield from _items(root.items.get("init"))
-    if (image := _node(root, "kernel", "image")) is not None:
+    yield from (one for one in maps(root, "modules") if "build" in one.items)
+    yield from items(root, "init")
+    if (image := node_at(root, "kernel", "image")) is not None:
         yield image
-
-
-def _node(node: Node | None, *path: str) -> Node | None:
-    for key in path:
-        node = node.items.get(key) if isinstance(node, MapNode) else None
-    return node
-
-
-def _items(node: Node | None) -> Sequence[Node]:
-    return node.items if isinstance(node, ListNode) else ()
-
-
-def _maps(node: Node | None) -> Iterator[MapNode]:
-    yield from (one for one in _items(node) if isinstance(one, MapNode))
-
-
-def _scalars(node: Node | None) -> Iterator[ScalarNode]:
-    yield from (one for one in _items(node) if isinstance(one, ScalarNode) and one.text)
 
 
 def _text(node: Node, key: str) -> ScalarNode | None:
     """Return the scalar `node`, or the one that a mapping has at `key`."""
-    found = node.items.get(key) if isinstance(node, MapNode) else node
-    return found if isinstance(found, ScalarNode) and found.text else None
+    return scalar(node, key) if isinstance(node, MapNode) else scalar(node)
