@@ -134,8 +134,9 @@ class Tar:
             header = self._exactly(_BLOCK)
             _check_sum(header)
         member = self._current = _parse_member(header, attributes)
-        self._left = member.size
-        self._padding = -member.size % _BLOCK
+        # A folder that is written as a file whose name ends in a slash may have content as well.
+        self._left = _content_size(header, attributes)
+        self._padding = -self._left % _BLOCK
         return member
 
     def _keep(self, attributes: Mapping[bytes, bytes]) -> None:
@@ -210,11 +211,17 @@ def _parse_member(header: bytes, attributes: Mapping[bytes, bytes]) -> Member:
         mode=_number(header[100:108], "mode", 1 << 40) & 0o7777,
         uid=_attribute(attributes, b"uid", header[108:116], _MAX_ID),
         gid=_attribute(attributes, b"gid", header[116:124], _MAX_ID),
-        size=_attribute(attributes, b"size", header[124:136], _MAX_SIZE) if is_file else 0,
+        size=_content_size(header, attributes) if is_file else 0,
         link=_link(attributes.get(b"linkpath") or _field(header, 157, 257), path, kind),
         device=_device(header, kind),
         xattrs=_xattrs(attributes, path),
     )
+
+
+def _content_size(header: bytes, attributes: Mapping[bytes, bytes]) -> int:
+    if header[156:157] not in _FILES:
+        return 0
+    return _attribute(attributes, b"size", header[124:136], _MAX_SIZE)
 
 
 def _name(header: bytes) -> bytes:

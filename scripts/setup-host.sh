@@ -20,7 +20,7 @@ esac
 test_packages=(
   gcc libc6-dev python3-dev
   apache2-utils bmap-tools buildah busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
-  dbus dmsetup libglib2.0-bin polkitd udisks2
+  dbus dmsetup iproute2 libglib2.0-bin polkitd udisks2
   mosquitto openssh-server openssl podman prometheus runc shellcheck umoci
 )
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.

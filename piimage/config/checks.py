@@ -3,36 +3,29 @@
 The checks read the document, not the models, so that they also run if some value is invalid.
 """
 
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Final
 
-from piimage import resources
 from piimage.boundary import is_inside, leading_out, outside
-from piimage.config.laid import misplaced, normal_path
+from piimage.config.checks_boot import board_errors, setting_errors
+from piimage.config.checks_containers import after_errors, bind_errors, entry_errors, seccomp_errors
+from piimage.config.checks_files import (
+    file_errors,
+    holds,
+    host_key_errors,
+    laid_errors,
+    owner_errors,
+    reading_errors,
+    secret_errors,
+)
+from piimage.config.checks_modules import module_errors
+from piimage.config.lookup import is_given, maps, name_of, node_at, scalar, scalars
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
-from piimage.document.document import Document, resolve
-from piimage.document.nodes import ListNode, MapNode, Node, Position, ScalarNode
-from piimage.errors import InputError, PiimageError
-from piimage.sshkeys import keys_of
-from piimage.wifi import WANTED, secret_in
-
-# containerd's names (pkg/identifiers/validate.go) have single separators, and none at the end.
-_RUN_TOGETHER: Final = re.compile("[_.-](?:[_.-]|$)")
-_WAYS: Final = ("image", "build", "use", "packages")
-_SECTIONS_OF: Final = {
-    "restart": ("services",),
-    "after": ("services",),
-    "health": ("services",),
-    "stop_timeout": ("services",),
-    "log": ("services",),
-    "required": ("onboot",),
-    "timeout": ("onboot", "onshutdown"),
-}
+from piimage.document.document import Document
+from piimage.document.nodes import ListNode, MapNode, Position, ScalarNode
+from piimage.errors import InputError
 
 
 def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterator[InputError]:
@@ -42,336 +35,63 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
     """
     root = document.root
     for section in SECTIONS:
-        for entry in _maps(root, section):
-            yield from _entry_errors(section, entry)
-            yield from _bind_errors(root, entry)
+        for entry in maps(root, section):
+            yield from entry_errors(section, entry)
+            yield from bind_errors(root, entry)
     yield from chain(
-        _board_errors(root, boards),
+        board_errors(root, boards),
         _duplicates(root, "services", "service"),
         _duplicates(root, "volumes", "volume"),
         _duplicates(root, "modules", "module"),
-        _after_errors(root),
-        _file_errors(root),
-        _laid_errors(root),
-        _host_key_errors(root),
-        _owner_errors(root),
-        _module_errors(root),
+        after_errors(root),
+        file_errors(root),
+        laid_errors(root),
+        host_key_errors(root),
+        owner_errors(root),
+        module_errors(root),
         _unsupported_errors(root),
         _wifi_errors(root),
         _check_errors(root),
-        _setting_errors(root),
+        setting_errors(root),
     )
 
 
 def folder_errors(document: Document) -> Iterator[InputError]:
     """Give the errors of a service.yml or system layer that concern several values or files."""
-    for file in _maps(document.root, "files"):
-        source = _scalar(file, "source")
+    for file in maps(document.root, "files"):
+        source = scalar(file, "source")
         if source:
-            yield from _reading_errors(source, "a path beside this file", Path.exists)
-    for project in _scalars(document.root.items.get("python")):
-        if not _holds(Path.is_file, Path(project.text) / "pyproject.toml"):
+            yield from reading_errors(source, "a path beside this file", Path.exists)
+    for project in scalars(document.root, "python"):
+        if not holds(Path.is_file, Path(project.text) / "pyproject.toml"):
             yield InputError(
                 "config.no-folder",
                 f"{project.text!r} is not a Python project",
                 place=str(project.at),
                 hint="instead: a folder with a pyproject.toml",
             )
-    yield from _seccomp_errors(document.root.items.get("config"))
+    yield from seccomp_errors(document.root.items.get("config"))
 
 
 def boundary_errors(document: Document, root: Path) -> Iterator[InputError]:
     """Give an error for each path of a service.yml that leads out of the folder `root`."""
-    files = (_scalar(file, "source") for file in _maps(document.root, "files"))
-    profile = _scalar(document.root.items.get("config"), "seccomp")
+    files = (scalar(file, "source") for file in maps(document.root, "files"))
+    profile = scalar(document.root, "config", "seccomp")
     if profile and not profile.text.startswith("/"):
         profile = None  # the name of one of piimage's own profiles
     for node in filter(None, (*files, profile)):
         for path in leading_out(Path(node.text), root):
             yield outside(path, root, str(node.at))
     # `read_project` checks those files of a project that it reads.
-    for project in _scalars(document.root.items.get("python")):
+    for project in scalars(document.root, "python"):
         if not is_inside(Path(project.text), root):
             yield outside(Path(project.text), root, str(project.at))
 
 
-# Reading nodes of unknown form ---------------------------------------------------------
-
-
-def _maps(root: MapNode, section: str) -> Iterator[MapNode]:
-    node = root.items.get(section)
-    if isinstance(node, ListNode):
-        yield from (item for item in node.items if isinstance(item, MapNode))
-
-
-def _scalar(node: Node | None, *path: str) -> ScalarNode | None:
-    for key in path:
-        node = node.items.get(key) if isinstance(node, MapNode) else None
-    return node if isinstance(node, ScalarNode) and node.text else None
-
-
-def _scalars(node: Node | None) -> Iterator[ScalarNode]:
-    if isinstance(node, ListNode):
-        yield from (item for item in node.items if isinstance(item, ScalarNode))
-
-
-def _has(node: MapNode, key: str) -> bool:
-    value = node.items.get(key)
-    return value is not None and not (isinstance(value, ScalarNode) and not value.text)
-
-
-def _name_of(entry: MapNode) -> str:
-    name = _scalar(entry, "name")
-    return name.text if name else "this container"
-
-
-# The checks ---------------------------------------------------------------------------------
-
-
-def _board_errors(root: MapNode, search: Sequence[Path]) -> Iterator[InputError]:
-    from piimage.boards import board_names  # noqa: PLC0415  # container folders have no board
-
-    board = _scalar(root, "board")
-    if board is None:
-        return
-    known = board_names(search)
-    if board.text not in known:
-        yield _unknown_board(board, known, search)
-        return
-    if overlays := list(_scalars(_node(root, "boot", "overlays"))):
-        yield from _overlay_errors(overlays, board.text, search)
-    if options := _options(root):
-        yield from _command_line_errors(options, board.text, search)
-
-
-def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Path]) -> InputError:
-    from piimage.config.lacks import absent_model  # noqa: PLC0415
-
-    absent = absent_model(board.text, search)
-    why = f": {absent.title}: {absent.why}" if absent else ""
-    return InputError(
-        "config.unknown-board",
-        f"there is no board {quoted(board.text)}{why}",
-        place=str(board.at),
-        hint=f"instead: {did_you_mean(board.text, known)}",
-    )
-
-
-def _overlay_errors(
-    overlays: Iterable[ScalarNode], name: str, search: Sequence[Path]
-) -> Iterator[InputError]:
-    from piimage.boards import load_board, overlay_sources  # noqa: PLC0415
-    from piimage.config.lacks import lacking_error, lacking_overlay  # noqa: PLC0415
-
-    try:
-        board = load_board(name, search)
-    except PiimageError:
-        return  # the errors of a board file are reported where the board is loaded
-    known = overlay_sources(board)
-    for node in overlays:
-        overlay = node.text.removeprefix("-")
-        if overlay in known:
-            continue
-        if lack := lacking_overlay(overlay, board):
-            yield lacking_error(f"the overlay {quoted(overlay)}", board.title, lack, node.at)
-            continue
-        similar = board.overlays.instead_of.get(overlay) or did_you_mean(overlay, known)
-        yield InputError(
-            "config.unknown-overlay",
-            f"the board {name} has no overlay {quoted(overlay)}",
-            place=str(node.at),
-            hint=f"instead: {similar}" if known else "remove it: this board has no overlays",
-        )
-
-
-def _options(root: MapNode) -> list[ScalarNode]:
-    """Return the nodes with options for the kernel's command line."""
-    options = _node(root, "boot", "cmdline")
-    lines = (options, _node(root, "kernel", "cmdline"))
-    texts = (line for line in lines if isinstance(line, ScalarNode) and line.text)
-    return [*_scalars(options), *texts]
-
-
-def _command_line_errors(
-    options: Sequence[ScalarNode], name: str, search: Sequence[Path]
-) -> Iterator[InputError]:
-    """Give an error if the command line is too long for the board; options are checked singly."""
-    from piimage.boards import PrefixLayout, load_board  # noqa: PLC0415
-    from piimage.firmware.writer import Boot, cmdline  # noqa: PLC0415  # few files need it
-
-    words = tuple(word for option in options for word in option.text.split())
-    try:
-        board = load_board(name, search)
-        prefix = str(board.layout.slots[0]) if isinstance(board.layout, PrefixLayout) else ""
-        cmdline(board, Boot(cmdline=tuple(w for w in words if w.isascii())), 0, prefix=prefix)
-    except InputError as error:
-        if error.code == "firmware.bad-cmdline":
-            yield InputError(
-                "config.value", error.message, place=str(options[-1].at), hint=error.hint
-            )
-    except PiimageError:
-        return  # the errors of a board file are reported where the board is loaded
-
-
-def _setting_errors(root: MapNode) -> Iterator[InputError]:
-    """Give an error for each setting that cannot be written to config.txt."""
-    from piimage.firmware.settings import fault  # noqa: PLC0415  # few files have settings
-
-    config = _node(root, "boot", "config")
-    if not isinstance(config, MapNode):
-        return
-    for key, node in config.items.items():
-        values = node.items if isinstance(node, ListNode) else (node,)
-        for value in values:
-            if isinstance(value, ScalarNode) and (refused := fault(key, value.text)):
-                at = value.at if refused.of_value else config.keys[key]
-                hint = f"instead: {refused.instead}"
-                yield InputError("config.value", refused.message, place=str(at), hint=hint)
-
-
-def _entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
-    ways = [way for way in _WAYS if _has(entry, way)]
-    if len(ways) != 1:
-        content = " and ".join(ways) if ways else "no root file system"
-        yield InputError(
-            "config.root-file-system",
-            f"{_name_of(entry)} has {content}",
-            place=str(entry.keys[ways[1]] if ways else entry.at),
-            hint=f"give exactly one of {', '.join(_WAYS)}",
-        )
-    for key, sections in _SECTIONS_OF.items():
-        if section not in sections and _has(entry, key):
-            yield _misplaced(entry.keys[key], f"{key} has no effect in {section}", sections)
-    if _has(entry, "entrypoint") and not _has(entry, "packages"):
-        yield _misplaced(
-            entry.keys["entrypoint"], "entrypoint has no effect without packages", ("command",)
-        )
-    if section == "services":
-        yield from _identifier_errors(entry)
-    yield from _folder_errors(entry)
-    yield from _context_errors(entry)
-    yield from _seccomp_errors(entry)
-
-
-def _context_errors(entry: MapNode) -> Iterator[InputError]:
-    context, folder = _scalar(entry, "context"), _scalar(entry, "build")
-    if context is None:
-        return
-    if folder is None:
-        yield _misplaced(context.at, "context has no effect without build", ("build",))
-    elif not (Path(folder.text) / "service.yml").is_file():
-        yield InputError(
-            "config.misplaced",
-            "context has no effect for a Dockerfile, which copies from its own folder",
-            place=str(context.at),
-            hint="name the folder to copy from in `build:`, and put the Dockerfile there",
-        )
-    elif not is_inside(Path(folder.text), Path(context.text)):
-        yield outside(Path(folder.text), Path(context.text), str(context.at))
-
-
-def _identifier_errors(entry: MapNode) -> Iterator[InputError]:
-    name = _scalar(entry, "name")
-    if name is not None and _RUN_TOGETHER.search(name.text):
-        yield InputError(
-            "config.value",
-            f"{quoted(name.text)} is not a name that containerd accepts",
-            place=str(name.at),
-            hint="end with a letter or digit, and do not put two of '_', '.' and '-' together",
-        )
-
-
-def _misplaced(at: Position, message: str, alternatives: Iterable[str]) -> InputError:
-    hint = f"remove it, or use {' or '.join(alternatives)}"
-    return InputError("config.misplaced", message, place=str(at), hint=hint)
-
-
-def _holds(test: Callable[[Path], bool], path: Path) -> bool:
-    """Say whether `test` holds; false for a name that the file system refuses (too long)."""
-    try:
-        return test(path)
-    except OSError:
-        return False
-
-
-def _folder_errors(entry: MapNode) -> Iterator[InputError]:
-    image = _scalar(entry, "image")
-    build = _scalar(entry, "build") or (image if image and image.text.startswith(PACKAGE) else None)
-    if build:
-        folder = Path(build.text.removeprefix(PACKAGE))
-        if not any(_holds(Path.is_file, folder / name) for name in ("service.yml", "Dockerfile")):
-            fault = (
-                "has neither service.yml nor Dockerfile"
-                if _holds(Path.is_dir, folder)
-                else "is not a folder"
-            )
-            yield InputError(
-                "config.no-folder",
-                f"{str(folder)!r} {fault}",
-                place=str(build.at),
-                hint="give the path of a container folder, relative to this file",
-            )
-    use = _scalar(entry, "use")
-    services = resources.path("services")
-    if use and not _holds(Path.is_file, services / Path(use.text).name / "service.yml"):
-        shipped = sorted(file.parent.name for file in services.glob("*/service.yml"))
-        yield InputError(
-            "config.no-folder",
-            f"piimage ships no container folder {quoted(use.text)}",
-            place=str(use.at),
-            hint=f"instead: {did_you_mean(use.text, shipped)}; for your own folder use build:",
-        )
-
-
-def _seccomp_errors(node: Node | None) -> Iterator[InputError]:
-    seccomp = _scalar(node, "seccomp")
-    if seccomp and seccomp.text.startswith("/"):
-        instead = "default, unconfined, or the path of a profile, relative to this file"
-        yield from _reading_errors(seccomp, instead)
-
-
-def _reading_errors(
-    node: ScalarNode, instead: str, exists: Callable[[Path], bool] = Path.is_file
-) -> Iterator[InputError]:
-    """Give an error if the file does not exist, or if this user may not read it."""
-    if not _holds(exists, Path(node.text)):
-        yield _no_file(node, instead)
-    elif not os.access(node.text, os.R_OK, effective_ids=True):
-        yield InputError(
-            "config.no-file",
-            f"this user may not read {node.text!r}",
-            place=str(node.at),
-            hint="change the owner or mode of the file, or name another file",
-        )
-
-
-def _no_file(node: ScalarNode, instead: str) -> InputError:
-    return InputError(
-        "config.no-file",
-        f"there is no file {node.text!r}",
-        place=str(node.at),
-        hint=f"instead: {instead}",
-    )
-
-
-def _bind_errors(root: MapNode, entry: MapNode) -> Iterator[InputError]:
-    volumes = {name.text for node in _maps(root, "volumes") if (name := _scalar(node, "name"))}
-    for key in ("binds", "binds.add"):
-        for bind in _scalars(entry.items.get(key)):
-            source, colon, _ = bind.text.partition(":")
-            if colon and source and not source.startswith("/") and source not in volumes:
-                yield InputError(
-                    "config.no-volume",
-                    f"there is no volume {quoted(source)}",
-                    place=str(bind.at),
-                    hint=f"instead: a path that begins with /, or {did_you_mean(source, volumes)}",
-                )
-
-
 def _duplicates(root: MapNode, section: str, kind: str) -> Iterator[InputError]:
     first: dict[str, Position] = {}
-    for entry in _maps(root, section):
-        name = _scalar(entry, "name")
+    for entry in maps(root, section):
+        name = scalar(entry, "name")
         if name is None:
             continue
         if name.text in first:
@@ -384,189 +104,13 @@ def _duplicates(root: MapNode, section: str, kind: str) -> Iterator[InputError]:
         first.setdefault(name.text, name.at)
 
 
-def _after_errors(root: MapNode) -> Iterator[InputError]:
-    places: dict[str, dict[str, Position]] = {}
-    for entry in _maps(root, "services"):
-        after = {node.text: node.at for node in _scalars(entry.items.get("after"))}
-        places.setdefault(_name_of(entry), {}).update(after)
-    for name, after in places.items():
-        for other, at in after.items():
-            if other not in places:
-                yield InputError(
-                    "config.unknown-service",
-                    f"{name} waits for {quoted(other)}, which is not a service",
-                    place=str(at),
-                    hint=f"instead: {did_you_mean(other, set(places) - {name})}",
-                )
-    yield from _cycle_errors(places)
-
-
-def _cycle_errors(places: Mapping[str, Mapping[str, Position]]) -> Iterator[InputError]:
-    done: set[str] = set()
-    for start in places:
-        cycle = _cycle(start, places, done)
-        if cycle:
-            yield InputError(
-                "config.cycle",
-                f"these services wait for one another: {' -> '.join((*cycle, cycle[0]))}",
-                place=str(places[cycle[-1]][cycle[0]]),
-                hint="remove one of these `after:`",
-            )
-
-
-def _cycle(
-    start: str, places: Mapping[str, Mapping[str, Position]], done: set[str]
-) -> tuple[str, ...]:
-    """Return a cycle that is reachable from `start`, and add all visited names to `done`."""
-    trail: list[str] = []
-    waiting = [(start, 0)]
-    while waiting:
-        name, depth = waiting.pop()
-        del trail[depth:]
-        if name in trail:
-            return tuple(trail[trail.index(name) :])
-        if name in done or name not in places:
-            continue
-        done.add(name)
-        trail.append(name)
-        waiting += [(other, depth + 1) for other in places[name]]
-    return ()
-
-
-def _file_errors(root: MapNode) -> Iterator[InputError]:
-    for file in _maps(root, "files"):
-        source, optional = _scalar(file, "source"), _scalar(file, "optional")
-        required = optional is None or optional.text.lower() != "true"
-        if source and (required or _holds(Path.is_file, Path(source.text))):
-            instead = "a path relative to this file; or add optional: true"
-            yield from _reading_errors(source, instead)
-    for key in _scalars(_node(root, "ssh", "authorized_keys")):
-        if key.text.startswith("/") and not _holds(Path.is_file, Path(key.text)):
-            yield _no_file(key, "a public key file (ssh-keygen makes one), or the key itself")
-        elif key.text:
-            yield from _key_errors(key)
-
-
-def _laid_errors(root: MapNode) -> Iterator[InputError]:
-    """Give an error for each file that conflicts with a folder of the system or of `files:`."""
-    paths: dict[str, ScalarNode] = {}
-    folders: dict[str, bool] = {}
-    for file in _maps(root, "files"):
-        path, source = _scalar(file, "path"), _scalar(file, "source")
-        exists = source is None or _holds(Path.is_file, Path(source.text))
-        if path is not None and path.text.strip("/.") and exists:
-            kind = _scalar(file, "directory")
-            paths[normal_path(path.text)] = path
-            folders[normal_path(path.text)] = kind is not None and resolve(kind) is True
-    for name, why in misplaced(folders):
-        yield InputError(
-            "config.misplaced",
-            f"{quoted(paths[name].text)} cannot be there: {why}",
-            place=str(paths[name].at),
-            hint="choose another path",
-        )
-
-
-def _host_key_errors(root: MapNode) -> Iterator[InputError]:
-    key = _scalar(root, "ssh", "host_key")
-    if key is None or not _holds(Path.exists, Path(key.text)):
-        return  # the build creates it
-    if not _holds(Path.is_file, Path(key.text)):
-        yield _no_file(key, "an ed25519 key file, or a path where the build creates one")
-        return
-    from piimage.card.hostkey import read_host_key  # noqa: PLC0415  # few files name one
-
-    try:
-        read_host_key(Path(key.text))
-    except InputError as error:
-        yield InputError(error.code, error.message, place=str(key.at), hint=error.hint)
-
-
-def _owner_errors(root: MapNode) -> Iterator[InputError]:
-    """Give an error for each owner that is neither a number nor the name of a container."""
-    containers = [entry for section in SECTIONS for entry in _maps(root, section)]
-    names = {name.text for entry in containers if (name := _scalar(entry, "name"))}
-    if _node(root, "network", "wifi") is not None:
-        names.add("wifi")  # the service that piimage adds for it
-    for entry in (*_maps(root, "files"), *containers):
-        groups = _scalars(entry.items.get("additionalGids"))
-        for owner in (_scalar(entry, "uid"), _scalar(entry, "gid"), *groups):
-            number = owner is None or isinstance(resolve(owner), int)
-            if owner is None or number or owner.text in (*names, "root"):
-                continue
-            yield InputError(
-                "config.unknown-owner",
-                f"no container is named {quoted(owner.text)}",
-                place=str(owner.at),
-                hint=f"instead: a number from 0, or {did_you_mean(owner.text, names)}",
-            )
-
-
-def _key_errors(key: ScalarNode) -> Iterator[InputError]:
-    try:
-        keys_of(key.text)
-    except InputError as error:
-        where = f"{error.place}: " if error.place else ""
-        yield InputError(error.code, f"{where}{error.message}", place=str(key.at), hint=error.hint)
-
-
-def _node(node: Node | None, *path: str) -> Node | None:
-    for key in path:
-        node = node.items.get(key) if isinstance(node, MapNode) else None
-    return node
-
-
-def _module_errors(root: MapNode) -> Iterator[InputError]:
-    for module in _maps(root, "modules"):
-        build = _scalar(module, "build")
-        if build and not _holds(Path.is_file, Path(build.text) / "module.yml"):
-            yield InputError(
-                "config.no-folder",
-                f"{build.text!r} has no module.yml",
-                place=str(build.at),
-                hint="give the path of a module folder, relative to this file",
-            )
-        params = module.items.get("params")
-        if isinstance(params, MapNode):
-            yield from _parameter_errors(params, _parameters_of(build))
-
-
-def _parameters_of(build: ScalarNode | None) -> Mapping[str, str]:
-    """Return the parameters that a module folder documents; none if it documents none."""
-    from piimage.config.load import load_module  # noqa: PLC0415  # it imports this module
-
-    try:
-        return load_module(Path(build.text)).parameters if build else {}
-    except PiimageError:
-        return {}  # the errors of the folder are reported where it is loaded
-
-
-def _parameter_errors(params: MapNode, known: Mapping[str, str]) -> Iterator[InputError]:
-    for name, value in params.items.items():
-        if known and name not in known:
-            yield InputError(
-                "modules.bad-parameter",
-                f"the module has no parameter {quoted(name)}",
-                place=str(params.keys[name]),
-                hint=f"instead: {did_you_mean(name, known)}",
-            )
-        text = value.text if isinstance(value, ScalarNode) else ""
-        if any(letter in text for letter in "\"'*?[\\\n\t") or "  " in text:
-            yield InputError(
-                "modules.bad-parameter",
-                f"the value {quoted(text)} cannot be passed to a module",
-                place=str(value.at),
-                hint="remove quotes, wildcards, backslashes, tabs and double blanks from it",
-            )
-
-
 def _unsupported_errors(root: MapNode) -> Iterator[InputError]:
     """Give an error for each feature that this version does not support."""
-    for volume in _maps(root, "volumes"):
-        form = _scalar(volume, "format")
-        if form and form.text == "oci" and _has(volume, "image"):
+    for volume in maps(root, "volumes"):
+        form = scalar(volume, "format")
+        if form and form.text == "oci" and is_given(volume, "image"):
             yield _unsupported(form, "format: oci with an image", "instead: format: filesystem")
-    for image in (_scalar(root, "kernel", "image"), *_scalars(root.items.get("init"))):
+    for image in (scalar(root, "kernel", "image"), *scalars(root, "init")):
         if image and image.text.startswith(PACKAGE):
             hint = "push the image to a registry, and name it as REGISTRY/NAME:TAG"
             yield _unsupported(image, f"{image.text} here", hint)
@@ -578,11 +122,11 @@ def _unsupported(node: ScalarNode, feature: str, hint: str) -> InputError:
 
 
 def _wifi_errors(root: MapNode) -> Iterator[InputError]:
-    wifi = _node(root, "network", "wifi")
-    secret = _scalar(wifi, "psk_file")
+    wifi = node_at(root, "network", "wifi")
+    secret = scalar(wifi, "psk_file")
     if secret:
-        yield from _secret_errors(secret)
-    if isinstance(wifi, MapNode) and not _scalar(root, "network", "country"):
+        yield from secret_errors(secret)
+    if isinstance(wifi, MapNode) and not scalar(root, "network", "country"):
         yield InputError(
             "config.no-country",
             "wifi without a country: the radio stays off",
@@ -591,23 +135,11 @@ def _wifi_errors(root: MapNode) -> Iterator[InputError]:
         )
 
 
-def _secret_errors(file: ScalarNode) -> Iterator[InputError]:
-    if errors := list(_reading_errors(file, "a file with the passphrase in its first line")):
-        yield from errors
-    elif secret_in(Path(file.text)) is None:
-        yield InputError(
-            "plan.bad-passphrase",
-            f"the first line of {file.text!r} is not a valid passphrase",
-            place=str(file.at),
-            hint=f"write {WANTED}; for an open network remove psk_file",
-        )
-
-
 def _check_errors(root: MapNode) -> Iterator[InputError]:
-    services = {_name_of(entry) for entry in _maps(root, "services")}
-    checks = _node(root, "test", "checks")
+    services = {name_of(entry) for entry in maps(root, "services")}
+    checks = node_at(root, "test", "checks")
     for check in checks.items if isinstance(checks, ListNode) else ():
-        service = _scalar(check, "service")
+        service = scalar(check, "service")
         if service and service.text not in services:
             yield InputError(
                 "config.unknown-service",

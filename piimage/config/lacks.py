@@ -14,10 +14,11 @@ from typing import Final, Literal
 
 from piimage import resources
 from piimage.boards import Absent, Board, Lack, known_boards, load_board, search_path
+from piimage.config.lookup import items, maps, node_at, scalar, scalars
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
 from piimage.document.document import read_document, with_paths
-from piimage.document.nodes import ListNode, MapNode, Node, Position, ScalarNode
+from piimage.document.nodes import MapNode, Node, Position, ScalarNode
 from piimage.errors import InputError, raise_all
 from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
@@ -97,16 +98,16 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
             if _concerns(lack, request):
                 yield Finding(_lacking(request, title, lack), certain and all_models)
     yield from (Finding(error, False) for error in _options_of_keys(root))
-    if _node(root, "kernel", "image") is None:  # else the device trees come from that image
+    if node_at(root, "kernel", "image") is None:  # else the device trees come from that image
         yield from (Finding(error, False) for error in _parameters(root, board, applied))
 
 
 def _options_of_keys(root: MapNode) -> Iterator[InputError]:
     """Give an error for each key that the ready-made sshd ignores because of unknown options."""
-    uses = (_text(entry, "use") for entry in _maps(root.items.get("services")))
+    uses = (_text(entry, "use") for entry in maps(root, "services"))
     if not any(name is not None and name.text == "sshd" for name in uses):
         return
-    for node in _scalars(_node(root, "ssh", "authorized_keys")):
+    for node in scalars(root, "ssh", "authorized_keys"):
         try:
             options = [option for key in keys_of(node.text) for option in key.options]
         except InputError:
@@ -122,8 +123,8 @@ def _options_of_keys(root: MapNode) -> Iterator[InputError]:
 
 def _parameters(root: MapNode, board: Board, applied: set[str]) -> Iterator[InputError]:
     """Give an error for each `dtparam` of config.txt: Debian's device trees have no parameters."""
-    node = _node(root, "boot", "config", PARAMETER)
-    for line in [node] if isinstance(node, ScalarNode) else _scalars(node):
+    node = node_at(root, "boot", "config", PARAMETER)
+    for line in [node] if isinstance(node, ScalarNode) else scalars(node):
         names = [word.partition("=")[0].strip() for word in line.text.split(",")]
         overlays = [
             board.overlays.instead_of[name] for name in names if _enables(name, line.text, board)
@@ -151,7 +152,7 @@ def _enables(name: str, text: str, board: Board) -> bool:
 
 def _covered(root: MapNode) -> Iterator[Finding]:
     """Give a finding for each entry of `files:` that a mount hides at run time."""
-    for file in _maps(root.items.get("files")):
+    for file in maps(root, "files"):
         if (path := _text(file, "path")) and (
             top := path.text.strip("/").split("/")[0]
         ) in _MOUNTED:
@@ -175,7 +176,7 @@ def _lacks(board: Board) -> Iterator[tuple[Lack, str, bool]]:
 
 
 def _applied(root: MapNode, board: Board) -> set[str]:
-    names = {node.text for node in _scalars(_node(root, "boot", "overlays"))}
+    names = {node.text for node in scalars(root, "boot", "overlays")}
     dropped = {name.removeprefix("-") for name in names if name.startswith("-")}
     return {*board.overlays.always, *names} - dropped
 
@@ -230,22 +231,22 @@ def lacking_error(request: str, title: str, lack: Lack, at: Position) -> InputEr
 
 def _requests(root: MapNode) -> Iterator[_Request]:
     for section in SECTIONS:
-        for entry in _maps(root.items.get(section)):
+        for entry in maps(root, section):
             yield from _entry_requests(entry)
-    for module in _items(root.items.get("modules")):
+    for module in items(root, "modules"):
         if name := _text(module, "name"):
             yield _Request("module", name.text, name.at)
-    if isinstance(wifi := _node(root, "network", "wifi"), MapNode):
+    if isinstance(wifi := node_at(root, "network", "wifi"), MapNode):
         yield _Request("section", "network.wifi", wifi.at)
 
 
 def _entry_requests(entry: MapNode) -> Iterator[_Request]:
     devices = entry.items.get("devices")
-    for device in _items(devices):
+    for device in items(devices):
         if path := _text(device, "path"):
             yield _Request("path", path.text, path.at)
     for key in ("binds", "binds.add"):
-        for bind in _scalars(entry.items.get(key)):
+        for bind in scalars(entry, key):
             source = bind.text.partition(":")[0]
             if source.startswith(_HARDWARE):
                 yield _Request("path", source, bind.at)
@@ -263,38 +264,19 @@ def _folder_requests(entry: MapNode) -> Iterator[_Request]:
         if not file.is_file():
             continue  # a folder with a Dockerfile lists no devices
         document, _ = read_document([file], (), {})
-        for device in _items(_node(document.root, "config", "devices")):
+        for device in items(document.root, "config", "devices"):
             if path := _text(device, "path"):
                 yield _Request("path", path.text, name.at)
 
 
 def _own_drivers(root: MapNode) -> Iterator[Node]:
     """Give the nodes that may add a driver to the board's kernel."""
-    yield from (module for module in _maps(root.items.get("modules")) if "build" in module.items)
-    yield from _items(root.items.get("init"))
-    if (image := _node(root, "kernel", "image")) is not None:
+    yield from (module for module in maps(root, "modules") if "build" in module.items)
+    yield from items(root, "init")
+    if (image := node_at(root, "kernel", "image")) is not None:
         yield image
-
-
-def _node(node: Node | None, *path: str) -> Node | None:
-    for key in path:
-        node = node.items.get(key) if isinstance(node, MapNode) else None
-    return node
-
-
-def _items(node: Node | None) -> Sequence[Node]:
-    return node.items if isinstance(node, ListNode) else ()
-
-
-def _maps(node: Node | None) -> Iterator[MapNode]:
-    yield from (item for item in _items(node) if isinstance(item, MapNode))
-
-
-def _scalars(node: Node | None) -> Iterator[ScalarNode]:
-    yield from (item for item in _items(node) if isinstance(item, ScalarNode) and item.text)
 
 
 def _text(node: Node, key: str) -> ScalarNode | None:
     """Return the scalar `node`, or the one that a mapping has at `key`."""
-    scalar = node.items.get(key) if isinstance(node, MapNode) else node
-    return scalar if isinstance(scalar, ScalarNode) and scalar.text else None
+    return scalar(node, key) if isinstance(node, MapNode) else scalar(node)

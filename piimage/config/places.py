@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from piimage.config.lookup import maps, scalar
 from piimage.config.paths import SECTIONS
 from piimage.document.document import read_document
-from piimage.document.nodes import ListNode, MapNode, ScalarNode
 
 
 def image_places(
@@ -17,10 +17,8 @@ def image_places(
     document, _ = read_document(files, sets, environment)
     places: dict[str, str] = {}
     for section in SECTIONS:
-        node = document.root.items.get(section)
-        for entry in node.items if isinstance(node, ListNode) else ():
-            if isinstance(entry, MapNode):
-                name, image = entry.items.get("name"), entry.items.get("image", entry)
-                if isinstance(name, ScalarNode):
-                    places.setdefault(f"{section}.{name.text}", str(image.at))
+        for entry in maps(document.root, section):
+            if name := scalar(entry, "name"):
+                image = entry.items.get("image", entry)
+                places.setdefault(f"{section}.{name.text}", str(image.at))
     return places

@@ -107,10 +107,18 @@ def test_tarfile_and_this_read_the_same(
         (theirs,) = archive
     assert member.path.rstrip("/") == theirs.name.rstrip("/")
     assert (member.mode, member.uid, member.gid) == (theirs.mode, theirs.uid, theirs.gid)
-    if not theirs.isdir():  # both take a file whose name ends in a slash for a folder
-        assert member.size == theirs.size == info.size
+    # A file whose name ends in a slash is a folder to GNU tar and to this; its content is skipped.
+    assert member.size == (0 if name.endswith(b"/") else theirs.size)
+    assert theirs.size == info.size
     if kind == tarfile.SYMTYPE:
         assert member.link == theirs.linkname == os.fsdecode(link)
+
+
+@pytest.mark.parametrize("name", ["a/", "/"])
+def test_the_content_of_a_folder_that_is_written_as_a_file_is_skipped(name: str) -> None:
+    first = header(tarfile.GNU_FORMAT, name=name, size=700) + b"x" * 1024
+    (folder, after) = members(first + header(tarfile.GNU_FORMAT, name="after") + END)
+    assert (folder.type, folder.size, after.path) == ("5", 0, "after")
 
 
 def test_names_that_are_not_utf8_are_kept() -> None:

@@ -81,10 +81,14 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
-@pytest.mark.parametrize("megabytes", [64, 700])
-def test_memory_does_not_grow_with_the_image(
-    disk: Callable[..., str], tmp_path: Path, megabytes: int
-) -> None:
+def test_memory_does_not_grow_with_the_image(disk: Callable[..., str], tmp_path: Path) -> None:
+    small, large = (memory(disk, tmp_path, megabytes) for megabytes in (64, 700))
+    assert large - small < 16 * MIB
+    assert large < 110 * MIB  # Python 3.13 takes some MB more than 3.11
+
+
+def memory(disk: Callable[..., str], tmp_path: Path, megabytes: int) -> int:
+    """Return the most bytes that the flash of an image of so many MiB had in memory."""
     image, table = tmp_path / "big.img.gz", tmp_path / "table"
     table.touch()
     os.truncate(table, megabytes * MIB)
@@ -93,11 +97,11 @@ def test_memory_does_not_grow_with_the_image(
         file.write(table.read_bytes()[:MIB])
         for number in range(1, megabytes):
             file.write(bytes([number % 251]) * MIB)
-    device = disk((megabytes + 1) * MIB)
+    device = disk((megabytes + 1) * MIB, name=f"disk {megabytes}")
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, device, image], check=True, capture_output=True
     )
-    assert int(done.stdout) < 100_000  # KiB
+    return int(done.stdout) * 1024
 
 
 @pytest.mark.provokes("flash.changed")
