@@ -1,6 +1,7 @@
-"""The state of services, read from the console (appliance/README.md, "What is printed …").
+"""The state of services, read from the console.
 
-Services print on the console, too. Only a line that begins with the seal is the system's own.
+appliance/README.md, "What is printed on the console", has the lines. Services print on the
+console, too. Only a line that begins with the seal is the system's own.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def unknown(line: str) -> list[str]:
         if name not in parts:
             return [f"{verb} {name}"]
         known = parts[name]
+    if not known.context_settings.get("allow_interspersed_args", True):
+        words = [*itertools.takewhile(lambda word: word.startswith("-"), words)]
     options = {"--help", *(option for parameter in known.params for option in parameter.opts)}
     named = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
     return [word for word in named if word not in options]
@@ -65,6 +68,7 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
     assert unknown("piimage biuld pi4.yml") == ["biuld"]
     assert unknown("piimage pkg biuld x") == ["pkg biuld"]
     assert unknown("piimage build pi4.yml --ouput out -x") == ["--ouput", "-x"]
+    assert unknown("piimage exec greenhouse.local web sh -c 'ls /data'") == []
 
 
 def test_the_commands_of_a_page_are_found(tmp_path: Path) -> None:

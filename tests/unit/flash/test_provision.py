@@ -179,7 +179,7 @@ def test_a_setting_of_a_card_that_was_used_leaves_its_other_settings(
     ]
     results = []
     for change in changes:
-        with medium.kept(str(image.image), 0, None) as card_:
+        with medium.pinned(str(image.image), 0, None) as card_:
             provision.provision(card_, Runner(), {}, change)
         alone = tmp_path / "alone"
         alone.write_bytes(image.image.read_bytes()[9 * MIB :])
@@ -195,7 +195,7 @@ def test_a_setting_of_a_card_that_was_used_leaves_its_other_settings(
 def test_a_setting_that_the_card_does_not_have_changes_nothing(image: Image) -> None:
     before = image.image.read_bytes()
     with (
-        medium.kept(str(image.image), 0, None) as card_,
+        medium.pinned(str(image.image), 0, None) as card_,
         pytest.raises(PiimageError, match="the card has no setting 'PLACE'"),
     ):
         provision.provision(card_, Runner(), {}, Change(unset=("PLACE",)))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oci_images import AMD64, image
 
 from piimage.errors import InputError, PiimageError
 from piimage.oci.archive import (
@@ -22,6 +21,7 @@ from piimage.oci.layout import Layout
 from piimage.oci.models import ARM64, Descriptor, Index, Platform
 from piimage.store import Store
 from piimage.trees import Entry, file, read_tar, tar_chunks
+from tests.unit.oci.images import AMD64, image
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from oci_images import AMD64, image
 
 from piimage.errors import PiimageError
 from piimage.oci import models
@@ -13,6 +12,7 @@ from piimage.oci.layout import Layout, choose_manifest, fits
 from piimage.oci.models import ARM64, Descriptor, Index, Manifest, Platform
 from piimage.store import Store
 from piimage.trees import file
+from tests.unit.oci.images import AMD64, image
 
 MIPS = Platform(os="linux", architecture="mips64le")
 

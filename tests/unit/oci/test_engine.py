@@ -8,7 +8,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from oci_images import image
 
 from piimage.errors import PiimageError
 from piimage.oci.archive import export_archive
@@ -17,6 +16,7 @@ from piimage.oci.layout import Layout
 from piimage.run import Runner
 from piimage.store import Store
 from piimage.trees import file
+from tests.unit.oci.images import image
 
 REMOTE = """#!/bin/sh
 case $1 in
