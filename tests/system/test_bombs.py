@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.unit.bombs import SLOW
-from tests.unit.test_bombs import MOST, measured
+from tests.unit.test_bombs import MOST, measure
 
 
 def test_layers_with_as_many_entries_as_may_be_take_little_memory() -> None:
-    found = measured(sorted(SLOW))
+    found = measure(sorted(SLOW))
     assert {name: code for name, (code, _) in found.items()} == {
         "a layer with too many entries": "trees.too-many",
         "a layer with as many entries as may be": "none",
