@@ -67,11 +67,12 @@ class Disk:
 
     def switch(self, function: str, commands: int = 1000) -> bool:
         """Run a function of the switch script; False if the power went after so many commands."""
+        self.pi.install_library()
         script = self.pi.install("switch")
-        text = script.read_text().partition("load_boot_facts\ncase")[0]
+        text, call, _ = script.read_text().partition('\nmain "$@"')
+        assert call
         text = text.replace(f"{self.pi.root}/data", f"{self.pi.root}/root/data")
-        lines = [line for line in text.splitlines() if not line.startswith(". ")]
-        script.write_text("\n".join([*lines, function, ""]))
+        script.write_text(f"{text}\n{function}\n")
         count = self.pi.write("count", str(commands))
         for name in ("ln", "mv", "rm", "touch"):
             program = shutil.which(name)
@@ -94,7 +95,7 @@ class Disk:
         link.unlink(missing_ok=True)
         said = self.pi.sh(
             f'. {init}; SLOT={self.pi.root}/slot; mount_layer() {{ [ "$1" = {SLOT} ] || '
-            'layer_file "$1"; }; choose_containers; echo "$chosen"'
+            'layer_file "$1"; }; choose_containers; echo "$CONTAINERS"'
         )
         return said.strip()
 
