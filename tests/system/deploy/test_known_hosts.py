@@ -111,7 +111,7 @@ def test_a_key_that_was_pinned_once_is_known_to_every_verb(
     assert cli.execute(["status", *words]) == 0
     assert machine.ps("pinned", machine.inventory(machine.key)) == 0
     assert len(machine.noted) == 1
-    assert cli.execute(["exec", words[0], "web", *words[1:], "true"]) == 0
+    assert cli.execute(["exec", *words[1:], words[0], "web", "true"]) == 0
 
 
 def test_a_key_that_the_user_had_of_an_older_card_does_not_matter_then(machine: Machine) -> None:

@@ -331,7 +331,7 @@ def test_logs_are_its_own_and_from_a_moment_on(pi: Pi) -> None:
 
 def test_exec_runs_inside_the_container(pi: Pi) -> None:
     assert pi.ssh.config is not None
-    words = ["exec", "greenhouse", "hello_world", "--ssh-config", str(pi.ssh.config), "--"]
+    words = ["exec", "--ssh-config", str(pi.ssh.config), "greenhouse", "hello_world"]
     inside = [*words, "sh", "-c", "echo $0 'a b'; exit 3", "x y"]
     done = subprocess.run(
         [PIIMAGE, *inside], capture_output=True, text=True, timeout=300, check=False
