@@ -74,6 +74,24 @@ def test_a_layer_of_any_compression_is_read(tmp_path: Path, packer: list[str] | 
     assert [(e.path, b"".join(e.content())) for e in tree] == [("etc", b""), ("etc/motd", b"hello")]
 
 
+def test_a_layer_of_several_streams_is_read_to_its_end(tmp_path: Path) -> None:
+    # eStargz packs every file as a gzip member; zstd:chunked ends with a skippable frame
+    # (RFC 8878, section 3.1.2).
+    tar = tar_of(*TREE)
+    halves = (tar[:700], tar[700:])
+    frames = [
+        subprocess.run(["zstd", "-q"], input=half, capture_output=True, check=True).stdout
+        for half in halves
+    ]
+    skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"index"
+    path = tmp_path / "layer"
+    for data in (b"".join(map(gzip.compress, halves)), b"".join([*frames, skippable])):
+        path.write_bytes(data)
+        found = scan(RUNNER, path, digest(tar), "test")
+        tree = layer_tree(RUNNER, path, found, lower_tree([]), "test")
+        assert paths([*tree]) == ["etc", "etc/motd"]
+
+
 def test_whiteouts_become_those_of_overlayfs(tmp_path: Path) -> None:
     lower = tar_of(folder("a"), file("a/x", b""), folder("b"), file("b/y", b""), file("c", b""))
     upper = tar_of(mark(".wh.c"), folder("a"), mark("a/.wh.x"), folder("b"), mark("b/.wh..wh..opq"))
