@@ -35,9 +35,10 @@ def network(ssid: str, secret: str | None, *, hidden: bool = False, priority: in
     Of several networks in reach, one with the highest `priority` is joined.
 
     The block holds the derived key, never the passphrase. Name and key are hexadecimal, so that no
-    character of them is read as syntax. The derivation is that of IEEE 802.11-2020, J.4.1.
+    character of them is read as syntax. The derivation is that of IEEE 802.11-2020, J.4.1. Bytes
+    of `ssid` that are not UTF-8 are surrogates, as the error handler surrogateescape makes them.
     """
-    name = ssid.encode()
+    name = ssid.encode("utf-8", "surrogateescape")
     lines = [f"ssid={name.hex()}"]
     if hidden:
         lines.append("scan_ssid=1")
