@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.oci import layers
-from piimage.oci.layers import OPAQUE_XATTR, Scan, layer_tree, lower_tree, scan
+from piimage.oci.layers import (
+    OPAQUE_XATTR,
+    Owner,
+    Scan,
+    _Scanner,
+    layer_tree,
+    lower_tree,
+    scan,
+)
 from piimage.oci.pack import image_entries, pack_layer
 from piimage.run import Runner
 from piimage.store import Store
@@ -103,6 +111,12 @@ def test_whiteouts_become_those_of_overlayfs(tmp_path: Path) -> None:
         "a/x": (Kind.CHARACTER, (0, 0), {}),
         "c": (Kind.CHARACTER, (0, 0), {}),
     }
+
+
+def test_a_whiteout_is_a_device_without_numbers_and_rights(tmp_path: Path) -> None:
+    lower, upper = tar_of(folder("a"), file("a/b", b"x")), tar_of(mark("a/.wh.b"))
+    sign = unpacked(tmp_path / "l", lower, upper)[1][-1]
+    assert (sign.path, sign.kind, sign.mode, sign.device) == ("a/b", Kind.CHARACTER, 0, (0, 0))
 
 
 def test_a_whiteout_in_a_folder_that_nothing_below_has_is_left_out(tmp_path: Path) -> None:
@@ -301,6 +315,76 @@ def test_the_files_of_a_layer_are_bounded_together(
     with pytest.raises(PiimageError) if refused else nullcontext() as caught:
         scan(RUNNER, tmp_path / "l", digest(tar), "test")
     assert caught is None or caught.value.code == "oci.layer-bomb"
+
+
+def scanned(
+    *folders: str, links: Sequence[str] = (), files: Sequence[str] = (),
+    removed: Sequence[str] = (), opaque: Sequence[str] = (),
+) -> Scan:  # fmt: skip
+    owners = {path: Owner(0o700) for path in folders}
+    no: frozenset[str] = frozenset()
+    return Scan(
+        owners, dict.fromkeys(links, "t"), frozenset(files), no, frozenset(removed),
+        frozenset(opaque), frozenset(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("upper", "folders", "links", "tops"),
+    [
+        (scanned("c"), {"a", "a/b", "c"}, {"l", "a/m"}, {"a", "l", "f", "c"}),
+        (scanned(links=["a"]), set(), {"l", "a"}, {"a", "l", "f"}),
+        (scanned(files=["a"]), set(), {"l"}, {"a", "l", "f"}),
+        (scanned(removed=["a", "f"]), set(), {"l"}, {"l"}),
+        (scanned("a", opaque=["a"]), {"a"}, {"l"}, {"a", "l", "f"}),
+        (scanned("d", opaque=[""]), {"d"}, set(), {"d"}),
+        (scanned("l"), {"a", "a/b", "l"}, {"a/m"}, {"a", "l", "f"}),
+    ],
+)
+def test_what_two_layers_show_together(
+    upper: Scan, folders: set[str], links: set[str], tops: set[str]
+) -> None:
+    """overlayfs.rst: whiteouts and opaque folders hide; a file or link in a folder's place too."""
+    lower = scanned("a", "a/b", links=["l", "a/m"], files=["f"])
+    shown = lower_tree([lower, upper])
+    assert (set(shown.folders), set(shown.links), shown.tops) == (folders, links, tops)
+    assert all(owner == Owner(0o700) for owner in shown.folders.values())
+
+
+@pytest.mark.provokes("trees.too-many")
+def test_the_names_of_a_layer_are_bounded_together() -> None:
+    """16 MiB: paths, links, what attributes hold, and each folder that is used, once."""
+    limit = 16 * 1024 * 1024
+    reader = _Scanner("test")
+    reader.take(0, Entry("a/b/c", Kind.SYMLINK, link="x" * 100))  # 5 + 100, and a/b, and a
+    xattrs = {"user.a": b"1234567", "user.b": b"12"}
+    reader.take(1, Entry("a/d", Kind.DIRECTORY, xattrs=xattrs))  # 3 and 9
+    reader.take(2, Entry("e", Kind.SYMLINK, link="x" * (limit - 122)))  # and 1
+    with pytest.raises(PiimageError, match="longer than 16777216 bytes together"):
+        reader.take(3, file("f", b""))
+
+
+def test_a_scan_is_kept_as_json() -> None:
+    """Equal owners are written once."""
+    owner = Owner(0o700, 1, 2, {"user.a": b"\xff"})
+    kept = Scan(
+        {"a": owner, "b": owner, "c": Owner()}, {"l": "a"}, frozenset("gf"), frozenset("ji"),
+        frozenset("nm"), frozenset("qp"), frozenset([7, 3]),
+    )  # fmt: skip
+    assert kept.encode() == (
+        b'{"files":["f","g"],"folders":{"a":0,"b":0,"c":1},"implied":["i","j"],"links":{"l":"a"},'
+        b'"opaque":["p","q"],"owners":[[448,1,2,{"user.a":"/w=="}],[493,0,0,{}]],'
+        b'"removed":["m","n"],"superseded":[3,7]}'
+    )
+    assert Scan.decode(kept.encode()) == kept
+
+
+def test_attributes_that_an_image_may_set() -> None:
+    """Not those of overlayfs, and of security only what gives a program capabilities."""
+    names = ("user.a", "trusted.b", "security.capability", "security.selinux", "system.acl",
+             "trusted.overlay.opaque", "user.overlay.opaque")  # fmt: skip
+    kept = layers.kept_xattrs(Entry("a", Kind.FILE, xattrs=dict.fromkeys(names, b"x")))
+    assert kept == dict.fromkeys(("user.a", "trusted.b", "security.capability"), b"x")
 
 
 @pytest.mark.parametrize("packer", [["gzip", "-n"], ["zstd", "-q"]])
