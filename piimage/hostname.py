@@ -30,3 +30,9 @@ def fault(name: str) -> tuple[str, str] | None:
         error = f"{name!r} looks like an IP address"
         return error, "a name whose last part has a letter (RFC 1123, 2.1)"
     return None
+
+
+def from_words(text: str) -> str | None:
+    """Return a host name of one part, in small letters, like `text`; None if nothing remains."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:MOST_PART].strip("-")
+    return name or None

@@ -2,37 +2,112 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from piimage import durable, host
-from piimage.cli.output import say
+from piimage.cli.options import Verbose
+from piimage.cli.output import listening, say, tell
 from piimage.errors import InputError, PiimageError
 
-EXAMPLE = "Example: piimage new pi4.yml --board pi4"
+if TYPE_CHECKING:
+    from piimage.boards import Board
+    from piimage.userkeys import UserKey
+
+EXAMPLE = "Example: piimage new greenhouse.yml --board pi4"
 
 
 def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", readable=False)],
-    board: Annotated[str, typer.Option("--board", "-b", help="Board, such as pi4.")],
+    board: Annotated[
+        str | None,
+        typer.Option("--board", "-b", help="Board, such as pi4; a terminal is asked."),
+    ] = None,
+    ssh_key: Annotated[
+        list[str],
+        typer.Option(
+            "--ssh-key",
+            help="Public key that may log in: a .pub file, or its line; repeatable (default: "
+            "those of ~/.ssh and of the SSH agent).",
+        ),
+    ] = [],
+    verbose: Verbose = False,
 ) -> None:
-    """Write a commented starting file for a board; an existing file is never overwritten."""
-    from piimage.boards import (  # noqa: PLC0415  # slow, and --help does not need it
-        load_board,
-        overlay_sources,
-        search_path,
-    )
-    from piimage.config.starting import starting_file  # noqa: PLC0415
-    from piimage.run import word  # noqa: PLC0415
+    """Write a starting file whose Pi can be reached; an existing file is never overwritten."""
+    from piimage.boards import load_board, search_path  # noqa: PLC0415  # slow; --help needs none
+    from piimage.run import Runner, word  # noqa: PLC0415
+    from piimage.userkeys import found_keys, named_keys  # noqa: PLC0415
 
-    found = load_board(board, search_path([file]))
-    emulated = found.emulator is not None
-    overlay = next((name for name in overlay_sources(found) if name in found.overlays.gives), None)
-    text = starting_file(found.name, found.title, str(file), emulated=emulated, overlay=overlay)
-    write_new(file, text.encode("utf-8", "backslashreplace"))
-    say(f"{file}: written; next: piimage build {word(file)}")
+    search = search_path([file])
+    found = load_board(board or _ask_board(search), search)
+    with listening(verbose=verbose, as_json=False) as emit:
+        keys = named_keys(ssh_key) if ssh_key else found_keys(Path.home(), Runner(emit))
+    write_new(file, _text(file, found, keys).encode("utf-8", "backslashreplace"))
+    _show_keys(keys)
+    if _is_wireless(found):
+        tell(f"{found.title} has no wired network: set network: country and wifi in {file}")
+    say(f"{file}: written; next: piimage build {word(file)} -o out")
+
+
+def _text(file: Path, board: Board, keys: Sequence[UserKey]) -> str:
+    from piimage import hostname  # noqa: PLC0415
+    from piimage.boards import overlay_sources  # noqa: PLC0415
+    from piimage.config.starting import Starting, starting_file  # noqa: PLC0415
+
+    overlays = (name for name in overlay_sources(board) if name in board.overlays.gives)
+    start = Starting(
+        board.name, board.title, str(file),
+        hostname=hostname.from_words(file.stem) or board.name,
+        keys=[key.line for key in keys],
+        emulated=board.emulator is not None,
+        overlay=next(overlays, None),
+    )  # fmt: skip
+    return starting_file(start)
+
+
+def _is_wireless(board: Board) -> bool:
+    """Return whether the functions of the board are known, and none of them is Ethernet."""
+    return bool(board.functions) and "ethernet" not in board.functions
+
+
+def _ask_board(search: Sequence[Path]) -> str:
+    """Return the board that the user names at the terminal.
+
+    Raises InputError ``config.no-board`` without a terminal or an answer.
+    """
+    from piimage.boards import known_boards  # noqa: PLC0415
+
+    boards = list(known_boards(search))
+    reply = ""
+    if sys.stdin.isatty():
+        for board in boards:
+            tell(f"  {board.name:10}  {board.title}")
+        with contextlib.suppress(EOFError):
+            reply = input("Board: ").strip()
+    if not reply:
+        raise InputError(
+            "config.no-board",
+            "no board is named",
+            place="--board",
+            hint=f"add --board with one of: {', '.join(board.name for board in boards)}",
+        )
+    return reply
+
+
+def _show_keys(keys: Sequence[UserKey]) -> None:
+    """Say which keys may log in, or that nobody can."""
+    for key in keys:
+        say(f"may log in: {key.shown}")
+    if not keys:
+        tell(
+            "warning: no public SSH key was found, so NOBODY WILL BE ABLE TO LOG IN; make one with "
+            "ssh-keygen -t ed25519, then add it under ssh: authorized_keys:"
+        )
 
 
 def write_new(file: Path, data: bytes) -> None:

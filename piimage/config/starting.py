@@ -1,7 +1,12 @@
 """The file that `piimage new` writes: it passes `piimage check`, and shows what else there is."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
+
+import yaml
 
 from piimage.run import word
 
@@ -11,15 +16,14 @@ _TEMPLATE: Final = """\
 #   piimage build {file} -o out      makes {image}
 #   piimage run {image}       boots it in an emulator{emulated}
 #   piimage flash /dev/sdX {file}    writes it to a card, and verifies
+#   piimage discover                 finds the Pi on the network
 # Every key: docs/reference/yaml.md, or `piimage schema` for your editor.
 
 board: {board}
-hostname: {board}
+hostname: {hostname}
 
-# Who may log in (add the service sshd below):
-# ssh:
-#   authorized_keys: [~/.ssh/id_ed25519.pub]
-
+{ssh}
+# Without these lines the Pi uses its wired network, by DHCP:
 # network:
 #   country: JP                       # where the radio is; WiFi is off without it
 #   wifi: {{ ssid: shed, psk_file: secrets/shed.psk }}
@@ -38,14 +42,17 @@ hostname: {board}
 
 # Run once, one after another, before the services:
 # onboot:
-#   - {{ name: dhcp, use: dhcp }}
+#   - {{ name: dhcp, use: dhcp }}       # waits for an address, 20 s at most
 
 # Kept running. Each names its root file system in one way: use (ready-made), build (a folder of
 # yours), image (from a registry), packages (from Debian).
 services:
+  - {{ name: dhcp-renew, use: dhcp-renew }}     # gets an address, and keeps it
+  - {{ name: ntp, use: ntp }}                   # sets the clock: a Pi forgets the time
+  - {{ name: sshd, use: sshd }}                 # lets in the keys above, and nobody else
+  - {{ name: mdns, use: mdns }}                 # answers to {hostname}.local
   - name: hello_world
     use: hello_world
-  # - {{ name: sshd, use: sshd }}
   # - name: bmp280
   #   use: bmp280
   #   devices: [/dev/i2c-1]
@@ -72,22 +79,64 @@ log:
 #     - {{ run: "ctr -n services.linuxkit tasks ls", expect: hello_world }}
 """
 
-
+_SSH: Final = """\
+# The keys that may log in, as root. The build makes host_key, by which every command recognises
+# this Pi: keep that file, and keep it secret.
+ssh:
+{keys}
+  host_key: secrets/{hostname}.key
+"""
+_NO_KEYS: Final = """\
+  # NOBODY CAN LOG IN YET: add a public key. `ssh-keygen -t ed25519` makes a pair.
+  # authorized_keys: [~/.ssh/id_ed25519.pub]"""
 _OVERLAYS: Final = """\
 #   overlays: [{}]                # devices on the header, in place of dtparam= and dtoverlay=
 """
+_PLAIN: Final = re.compile(r"[A-Za-z0-9@._+/=-]+(?: [A-Za-z0-9@._+/=-]+)*")
+"""Text that YAML and the variables of the file leave as it is."""
 
 
-def starting_file(board: str, title: str, file: str, *, emulated: bool, overlay: str | None) -> str:
-    """Return the text of a file named `file` for `board`, whose full name is `title`.
+@dataclass(frozen=True)
+class Starting:
+    """What a starting file depends on."""
 
-    `overlay` is one that the board has, if it has any.
-    """
+    board: str
+    title: str
+    """The board's full name."""
+    file: str
+    """The name of the file, as the user gave it."""
+    hostname: str
+    keys: Sequence[str] = ()
+    """Lines of authorized_keys."""
+    emulated: bool = True
+    """Whether QEMU has the board."""
+    overlay: str | None = None
+    """An overlay that the board has, if it has any."""
+
+
+def starting_file(start: Starting) -> str:
+    """Return the text of the file."""
     return _TEMPLATE.format(
-        board=board,
-        title=title,
-        file=word(file),
-        image=word(f"out/{PurePath(file).stem}.img"),
-        overlays="" if overlay is None else _OVERLAYS.format(overlay),
-        emulated="" if emulated else " (not this board: it has none)",
+        board=start.board,
+        title=start.title,
+        file=word(start.file),
+        image=word(f"out/{PurePath(start.file).stem}.img"),
+        hostname=start.hostname,
+        ssh=_SSH.format(keys=_keys(start.keys), hostname=start.hostname),
+        overlays="" if start.overlay is None else _OVERLAYS.format(start.overlay),
+        emulated="" if start.emulated else " (not this board: it has none)",
     )
+
+
+def _keys(lines: Sequence[str]) -> str:
+    if not lines:
+        return _NO_KEYS
+    return "\n".join(["  authorized_keys:", *(f"    - {_scalar(line)}" for line in lines)])
+
+
+def _scalar(text: str) -> str:
+    """Return `text` as a YAML scalar; a $ is doubled, because ${NAME} stands for a variable."""
+    if _PLAIN.fullmatch(text):
+        return text
+    quoted: str = yaml.safe_dump(text, default_style='"', width=len(text) * 12).strip()
+    return quoted.replace("${", "$${")

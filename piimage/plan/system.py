@@ -137,6 +137,7 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
     """Return the settings of the initramfs; appliance/README.md lists the keys."""
     selector = board.layout.kind == "selector"
     values = {
+        "BOARD": board.name,
         "SELECTOR": int(selector),
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,

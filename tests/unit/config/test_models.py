@@ -14,7 +14,7 @@ from piimage.boards import board_names
 from piimage.config.load import load, load_all, load_folder, load_system
 from piimage.config.models import Appliance
 from piimage.config.reference import json_schema, yaml_reference
-from piimage.config.starting import starting_file
+from piimage.config.starting import Starting, starting_file
 from piimage.run import word
 
 ROOT = Path(__file__).parents[3]
@@ -179,21 +179,21 @@ def test_the_system_s_layers_are_good(file: Path) -> None:
 @pytest.mark.parametrize("board", board_names())
 def test_the_starting_file_is_good_for_every_board(board: str, tmp_path: Path) -> None:
     file = tmp_path / "new.yml"
-    file.write_text(starting_file(board, "A board", str(file), emulated=False, overlay=None))
+    file.write_text(starting_file(Starting(board, "A board", str(file), "new", emulated=False)))
     assert load_all([file]).board == board
 
 
 @pytest.mark.parametrize("name", ["my pi.yml", "a\n? b.yml", "{x}.yml"])
 def test_the_starting_file_names_itself_for_a_shell(name: str, tmp_path: Path) -> None:
-    text = starting_file("pi4", "A board", name, emulated=True, overlay=None)
+    text = starting_file(Starting("pi4", "A board", name, "shed"))
     (tmp_path / "a.yml").write_text(text)
-    assert load_all([tmp_path / "a.yml"]).hostname == "pi4"
+    assert load_all([tmp_path / "a.yml"]).hostname == "shed"
     assert f"#   piimage build {word(name)} -o out" in text
 
 
 def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> None:
     """Each commented key, uncommented: nobody copies an example that piimage refuses."""
-    text = starting_file("pi4", "A board", "a.yml", emulated=True, overlay="spi0")
+    text = starting_file(Starting("pi4", "A board", "a.yml", "shed", overlay="spi0"))
     assert "dtparam: " not in text
     lines = [line for line in text.splitlines() if not line.startswith("#   piimage")]
     head, _, rest = "\n".join(lines).partition("\nboard:")
@@ -208,7 +208,7 @@ def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> 
     file = tmp_path / "a.yml"
     file.write_text("\n".join(uncommented).replace("~/", f"{tmp_path}/"))
     appliance = load([file])
-    names = ["hello_world", "sshd", "bmp280", "web", "wifi"]
+    names = ["dhcp-renew", "ntp", "sshd", "mdns", "hello_world", "bmp280", "web", "wifi"]
     assert [entry.name for entry in appliance.services] == names
     assert appliance.network
     assert appliance.test
