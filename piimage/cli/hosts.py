@@ -15,6 +15,7 @@ import typer
 from piimage.cli.output import error_event, put
 from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.deploy.known_hosts import KnownHosts, default_path
+from piimage.deploy.mdns import find_address
 from piimage.deploy.reach import reached
 from piimage.deploy.remote import Remote
 from piimage.deploy.rollout import Policy, Result, roll_out
@@ -99,7 +100,7 @@ def fleet(
 def ssh(chosen: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:
     """Return the connection; ssh may prompt on the terminal only for a single host."""
     ask = len(chosen) == 1 and sys.stdin.isatty()
-    return Ssh(runner, config, ask, KnownHosts(default_path()))
+    return Ssh(runner, config, ask, KnownHosts(default_path()), find_address)
 
 
 def finish(results: Sequence[Result[object]], *, as_json: bool = False) -> None:

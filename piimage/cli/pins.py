@@ -20,4 +20,5 @@ def note_host_key(appliance: Appliance, hostname: str | None, emit: Listener) ->
         return
     name = (hostname or appliance.hostname).lower()
     public = read_host_key(Path(key)).public
-    KnownHosts(default_path()).add_or_warn((name, f"{name}.local"), public, emit)
+    local = f"{name.partition('.')[0]}.local"  # mDNS has the first part of the name
+    KnownHosts(default_path()).add_or_warn((name, local), public, emit)

@@ -17,6 +17,7 @@ from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.output import tell
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.emulator.session import Options, boot
+from piimage.errors import InputError
 from piimage.firmware.manifest import board_of
 from piimage.locking.inputs import Inputs
 
@@ -36,6 +37,13 @@ def run(
     ssh_port: Annotated[
         int | None,
         typer.Option(metavar="PORT", help="Forward this local port to SSH in the guest."),
+    ] = None,
+    tap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Connect the guest's network to this tap interface, such as one on a bridge.",
+        ),
     ] = None,
     cpus: Annotated[int | None, typer.Option(help="Number of processors.")] = None,
     mem: Annotated[int | None, typer.Option(help="Memory in MiB.")] = None,
@@ -57,8 +65,15 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Boot an image in QEMU, or build YAML files and boot the result; Ctrl-C ends it."""
+    if tap is not None and ssh_port is not None:
+        raise InputError(
+            "emulator.tap-and-port",
+            "--tap and --ssh-port exclude each other: a port is forwarded only by NAT",
+            place="--ssh-port",
+            hint="with --tap, connect to the guest's own address: `piimage discover` lists it",
+        )
     with open_inputs(origin, verbose=verbose) as inputs:
-        options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port)
+        options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port, tap=tap)
         with card_image(files, sets, inputs) as image:
             board = board_of(image)
             with boot(image, board, inputs.runner, options, listen=_show) as machine:

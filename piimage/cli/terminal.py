@@ -12,6 +12,7 @@ from piimage.cli.hosts import hosts
 from piimage.cli.output import listening
 from piimage.deploy.hosts import Host
 from piimage.deploy.known_hosts import KnownHosts, default_path
+from piimage.deploy.mdns import find_address
 from piimage.deploy.ssh import Ssh
 from piimage.errors import InputError
 from piimage.run import Runner
@@ -35,7 +36,7 @@ def terminal(
     (host,) = named
     with listening(verbose=verbose, as_json=False) as emit:
         runner = Runner(emit).with_environment(TERM=os.environ.get("TERM", "dumb"))
-        ssh = Ssh(runner, config, known_hosts=KnownHosts(default_path()))
+        ssh = Ssh(runner, config, known_hosts=KnownHosts(default_path()), find_address=find_address)
         with ssh.terminal(host, command(host), tty=tty) as argv:
             exit_code = runner.interactive(argv)
     raise typer.Exit(exit_code)

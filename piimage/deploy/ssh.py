@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from piimage.deploy.hosts import Host
 from piimage.deploy.known_hosts import SSH_PORT, KnownHosts, known_name
+from piimage.deploy.mdns import DOMAIN
 from piimage.deploy.text import printable_lines
 from piimage.errors import PiimageError
 from piimage.run import Runner
@@ -34,6 +35,8 @@ class Ssh:
     ask: bool = True
     known_hosts: KnownHosts | None = None
     """Host keys to accept in addition to those in ssh's own files."""
+    find_address: Callable[[str], str | None] = lambda name: None
+    """Returns the address of a name in .local; None leaves the name to the system's resolver."""
 
     def argv(self, host: Host, pin: Path | None, *options: str) -> list[str]:
         """Return ssh's command line up to the host; only the key in the file `pin` is valid."""
@@ -51,6 +54,7 @@ class Ssh:
         elif self.known_hosts is not None:
             files = settings.get("globalknownhostsfile", "").removeprefix("none")
             words += ["-o", f'GlobalKnownHostsFile={files} "{self.known_hosts.path}"']
+        words += self._address(host, settings, pin)
         if host.port is not None:
             words += ["-p", str(host.port)]
         words += ["-l", host.user or _user(settings)]
@@ -60,11 +64,23 @@ class Ssh:
         """Add the pinned key of an authenticated host to `known_hosts`, for later commands."""
         if host.host_key is None or self.known_hosts is None:
             return
-        settings = self._settings(host)
-        port = host.port or int(settings.get("port", SSH_PORT))
-        name = known_name(settings.get("hostname", host.address), port)
-        alias = settings.get("hostkeyalias", name)
+        alias = _key_name(host, self._settings(host))
         self.known_hosts.add_or_warn([alias], host.host_key, self.runner.emit)
+
+    def _address(self, host: Host, settings: Mapping[str, str], pin: Path | None) -> list[str]:
+        """Return the options for a name in .local, which many systems do not resolve.
+
+        The host key stays that of the name. Behind a jump host, the name is the other side's.
+        """
+        name = settings.get("hostname", host.address)
+        if not name.lower().endswith(DOMAIN) or settings.keys() & {"proxyjump", "proxycommand"}:
+            return []
+        address = self.find_address(name)
+        if address is None:
+            return []
+        alias = [] if pin is not None else ["-o", f"HostKeyAlias={_key_name(host, settings)}"]
+        escaped = address.replace("%", "%%")  # ssh_config(5), "TOKENS"
+        return ["-o", f"HostName={escaped}", *alias]
 
     def _settings(self, host: Host) -> dict[str, str]:
         """Return ssh's settings for a host, by lower-case name (`ssh -G`)."""
@@ -154,6 +170,13 @@ def _host_key_error(host: Host, output: str, tail: str) -> PiimageError:
         hint = "compare the fingerprint and log in once with ssh, or pin the key: host_key in the "
         hint += "inventory, ssh.host_key in the file"
     return PiimageError("deploy.host-key", f"{message}{tail}", place=host.name, hint=hint)
+
+
+def _key_name(host: Host, settings: Mapping[str, str]) -> str:
+    """Return the name under which ssh looks up a host's key."""
+    port = host.port or int(settings.get("port", SSH_PORT))
+    name = known_name(settings.get("hostname", host.address), port)
+    return settings.get("hostkeyalias", name)
 
 
 def _user(settings: Mapping[str, str]) -> str:

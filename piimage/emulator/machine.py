@@ -9,7 +9,7 @@ from pathlib import Path
 from piimage.boards import Board, DiskKind, Emulator, Port, Range, known_boards
 from piimage.emulator import qemu
 from piimage.emulator.drive import Drive
-from piimage.emulator.ports import Forward, netdev_option
+from piimage.emulator.ports import Forward, device_options, netdev_option
 from piimage.errors import InputError, PiimageError, raise_all
 
 
@@ -27,6 +27,8 @@ class Machine:
     drive: Drive
     kind: DiskKind = DiskKind.CARD
     forwards: tuple[Forward, ...] = ()
+    tap: str | None = None
+    """The tap interface of this host that the board's network is on, in place of NAT."""
 
     def argv(self) -> list[str]:
         """Return the command that starts QEMU, with the console on standard input and output."""
@@ -40,8 +42,8 @@ class Machine:
         words += _option("-dtb", self.device_tree)
         words += ["-append", self.cmdline]
         words += self._disk()
-        words += ["-netdev", netdev_option(self.forwards)]
-        words += ["-device", f"{emulator.network},netdev=net0"]
+        words += ["-netdev", netdev_option(self.forwards, self.tap)]
+        words += ["-device", f"{emulator.network},{device_options(self.tap)}"]
         for device in emulator.devices:
             words += ["-device", device]
         words += ["-display", "none", "-monitor", "none", "-no-reboot"]

@@ -1,17 +1,21 @@
-"""Port forwarding from this host to an emulated board."""
+"""The network of an emulated board: behind this host by NAT, or on a tap interface of this host."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from piimage.errors import InputError
+from piimage.run import word
 
 LOCAL: Final = "127.0.0.1"
 SSH: Final = 22
+_INTERFACES: Final = Path("/sys/class/net")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,35 @@ def check_free(forwards: Sequence[Forward]) -> None:
                 ) from None
 
 
-def netdev_option(forwards: Sequence[Forward]) -> str:
-    """Return the value of QEMU's ``-netdev``: the network net0, behind this host's by NAT."""
+def check_tap(name: str) -> None:
+    """Raise InputError ``emulator.no-tap`` if this host has no network interface `name`."""
+    if name not in (path.name for path in _INTERFACES.iterdir()):
+        raise InputError(
+            "emulator.no-tap",
+            f"this host has no network interface {name!r}",
+            place="--tap",
+            hint=f"make one: sudo ip tuntap add dev {word(name)} mode tap user $USER",
+        )
+
+
+def netdev_option(forwards: Sequence[Forward], tap: str | None = None) -> str:
+    """Return the value of QEMU's ``-netdev``, the network net0.
+
+    It is on the interface `tap`, or else behind this host by NAT. QEMU has a comma in a value
+    doubled.
+    """
+    if tap is not None:
+        return f"tap,id=net0,ifname={tap.replace(',', ',,')},script=no,downscript=no"
     rules = (f"hostfwd=tcp:{LOCAL}:{forward.host}-:{forward.guest}" for forward in forwards)
     return ",".join(["user", "id=net0", *rules])
+
+
+def device_options(tap: str | None) -> str:
+    """Return the options of the network card: on a `tap`, each board has an address of its own.
+
+    It is in QEMU's range (52:54:00), and depends on the name of the tap alone.
+    """
+    if tap is None:
+        return "netdev=net0"
+    digest = hashlib.sha256(tap.encode()).digest()
+    return f"netdev=net0,mac=52:54:00:{digest[:3].hex(':')}"

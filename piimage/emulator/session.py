@@ -21,7 +21,7 @@ from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive
 from piimage.emulator.fitting import fitted_tree, kernel_command_line
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
-from piimage.emulator.ports import SSH, Forward, check_free, free_port
+from piimage.emulator.ports import SSH, Forward, check_free, check_tap, free_port
 from piimage.errors import PiimageError
 from piimage.firmware.reader import BootFiles, read_card, require_bootable
 from piimage.run import Runner
@@ -50,6 +50,8 @@ class Options:
     ssh_port: int | None = None
     """The port of this host that is forwarded to the board's SSH; 0 chooses a free one."""
     forwards: tuple[Forward, ...] = ()
+    tap: str | None = None
+    """The tap interface of this host that the network is on; then there are no forwards."""
     tryboot: bool = False
     """Boot the slot of the firmware's one-time tryboot."""
 
@@ -213,7 +215,8 @@ def boot(
 
     Another thread calls `listen` with the console's output. Raises the errors of `read_card`, and
     ``emulator.no-machine``, ``emulator.no-port``, ``emulator.old-qemu``,
-    ``emulator.beyond-machine``, ``emulator.disk-size``, ``emulator.port-taken``.
+    ``emulator.beyond-machine``, ``emulator.disk-size``, ``emulator.port-taken``,
+    ``emulator.no-tap``.
     """
     options = options or Options()
     port_of(emulator_of(board), options.kind)
@@ -251,7 +254,9 @@ def reboot(
         old = session.machine
         with flattened(runner, old.drive) as card:
             files = read_card(card, board, runner, tryboot=tryboot)
-        options = Options(old.cpus, old.memory_mib, kind=old.kind, forwards=old.forwards)
+        options = Options(
+            old.cpus, old.memory_mib, kind=old.kind, forwards=old.forwards, tap=old.tap
+        )
         machine = _machine(files, board, runner, options, old.drive, scratch=scratch)
         with _switched_on(machine, files, runner, listen, errors=scratch / "qemu.log") as again:
             yield again
@@ -274,6 +279,8 @@ def _machine(
     cpus, memory_mib = within_limits(emulator, options.cpus, options.memory_mib)
     forwards = options.all_forwards()
     check_free(forwards)
+    if options.tap is not None:
+        check_tap(options.tap)
     tree = fitted_tree(files, board, runner, options.kind)
     return Machine(
         emulator=emulator,
@@ -286,6 +293,7 @@ def _machine(
         drive=drive,
         kind=options.kind,
         forwards=forwards,
+        tap=options.tap,
     )
 
 

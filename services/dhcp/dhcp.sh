@@ -3,6 +3,7 @@
 # are the one that the file names without an address, or else all wired ones that are hardware, but
 # for one with a fixed address of the file's.
 # once: for DHCP_TIMEOUT (20) seconds at most; fails if no interface got a lease.
+# renew: for ever; it also waits for the first interface, such as a USB adapter, for as long as it takes.
 set -u
 
 # Reads which interface has a fixed address of the file's, and which one it names without an address.
@@ -30,10 +31,15 @@ list_interfaces() {
 }
 
 # Waits until there is an interface: a driver or a USB adapter may be late. REPLY is as above.
+# $1: once or renew.
 wait_for_interfaces() {
 	local waited=0
 	list_interfaces
-	until [ -n "$REPLY$FIXED" ] || [ "$waited" -ge "${DHCP_TIMEOUT:-20}" ]; do
+	until [ -n "$REPLY$FIXED" ]; do
+		if [ "$waited" = "${DHCP_TIMEOUT:-20}" ]; then
+			echo "dhcp: no network interface" >&2
+			[ "$1" = renew ] || return 1
+		fi
 		sleep 1
 		waited=$((waited + 1))
 		list_interfaces
@@ -65,15 +71,12 @@ run_clients() {
 
 main() {
 	read_roles
-	wait_for_interfaces
+	wait_for_interfaces "$1" || return 1
 	if [ -n "$REPLY" ]; then
 		run_clients "$1" "$REPLY"
-	elif [ -n "$FIXED" ]; then
+	else
 		echo "dhcp: nothing to do: $FIXED has a fixed address"
 		[ "$1" = once ] || exec sleep 2147483647
-	else
-		echo "dhcp: no network interface" >&2
-		return 1
 	fi
 }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Runs avahi-daemon, and keeps true what it announces: the services that listen, and how they are.
+# It looks every five seconds, so the functions that give a text leave it in REPLY and start no process.
 set -u
 CONFIGURATION=/tmp/avahi-daemon.conf
 SERVICES=/etc/avahi/services
@@ -13,10 +14,12 @@ tell() {
 }
 
 write_configuration() {
+	local interfaces=deny-interfaces=lo
+	[ -z "${MDNS_INTERFACES:-}" ] || interfaces=allow-interfaces=$MDNS_INTERFACES
 	cat <<-END >"$CONFIGURATION"
 		[server]
 		enable-dbus=no
-		${MDNS_INTERFACES:+allow-interfaces=$MDNS_INTERFACES}
+		$interfaces
 		[wide-area]
 		enable-wide-area=no
 		[publish]
@@ -26,18 +29,21 @@ write_configuration() {
 	END
 }
 
-# Does a program of the host listen on the TCP port $1? The kernel's table has ports in hexadecimal and
-# state 0A for a listener (Documentation/networking/proc_net_tcp.rst).
-listens() {
-	local port address state
-	port=$(printf ':%04X' "$1")
-	while read -r _ address _ state _; do
-		case $address$state in *"${port}0A") return 0 ;; esac
-	done <<-END
-		$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
-	END
-	return 1
+# The TCP ports at which programs of the host listen, in PORTS, each between colons. In the kernel's
+# tables, listeners have the state 0A (Documentation/networking/proc_net_tcp.rst).
+read_ports() {
+	local table address state
+	PORTS=:
+	for table in /proc/net/tcp /proc/net/tcp6; do
+		[ -r "$table" ] || continue
+		while read -r _ address _ state _; do
+			[ "$state" != 0A ] || PORTS=$PORTS$((0x${address##*:})):
+		done <"$table"
+	done
 }
+
+# Does a program of the host listen on the port $1?
+listens() { case $PORTS in *":$1:"*) ;; *) return 1 ;; esac }
 
 # How the services are, in HEALTH: unhealthy if one is, else starting if one is, else healthy. FAILING
 # has the names of the unhealthy ones, separated by commas.
@@ -60,7 +66,7 @@ read_health() {
 	[ -z "$FAILING" ] || HEALTH=unhealthy
 }
 
-# The version that runs: the beginning of the digest of its containers layer, in REPLY.
+# The version that runs, in REPLY: the beginning of the digest of its containers layer.
 read_version() {
 	REPLY=$(readlink "$RUN/containers")
 	REPLY=${REPLY##*/}
@@ -78,57 +84,54 @@ read_board() {
 	done <"$RUN/boot"
 }
 
-# A group of services for avahi: its name, and lines of XML.
-print_group() {
-	local name="$1"
-	shift
-	echo "<service-group><name replace-wildcards=\"yes\">$name</name>"
-	printf '%s\n' "$@" '</service-group>'
-}
-
-# One service: its type, its port, and KEY=VALUE for each record of text.
-print_service() {
-	local type="$1" port="$2"
+# One service in XML, in REPLY: its type, its port, and KEY=VALUE for each record of text.
+describe_service() {
+	local record
+	REPLY="<service><type>$1</type><port>$2</port>"
 	shift 2
-	echo "<service><type>$type</type><port>$port</port>"
-	[ $# -eq 0 ] || printf '<txt-record>%s</txt-record>\n' "$@"
-	echo '</service>'
+	for record in "$@"; do REPLY="$REPLY<txt-record>$record</txt-record>"; done
+	REPLY="$REPLY</service>"
 }
 
-print_pi() {
-	local board version login=''
+# Announces the services $3 (XML) under the name $2, by the file $1: avahi watches the folder. The
+# file is one line, and is left alone if it has the text.
+announce() {
+	local text old=''
+	text="<service-group><name replace-wildcards=\"yes\">$2</name>$3</service-group>"
+	[ ! -e "$SERVICES/$1.service" ] || read -r old <"$SERVICES/$1.service"
+	[ "$old" != "$text" ] || return 0
+	echo "$text" >/tmp/new && mv /tmp/new "$SERVICES/$1.service"
+}
+
+announce_pi() {
+	local board version services=''
 	read_board
 	board=$REPLY
 	read_version
 	version=$REPLY
 	read_health
-	! listens "$SSH_PORT" || login=$(print_service _ssh._tcp "$SSH_PORT")
-	print_group %h "$login" "$(print_service _piimage._tcp "$SSH_PORT" "board=$board" \
-		"version=$version" "health=$HEALTH" ${FAILING:+"failing=$FAILING"})"
-}
-
-# Replaces the file $1 of avahi's by the text $2, if it differs: avahi watches the folder.
-announce() {
-	local old=''
-	[ ! -e "$1" ] || old=$(cat "$1")
-	[ "$old" != "$2" ] || return 0
-	echo "$2" >/tmp/new && mv /tmp/new "$1"
+	if listens "$SSH_PORT"; then
+		describe_service _ssh._tcp "$SSH_PORT"
+		services=$REPLY
+	fi
+	describe_service _piimage._tcp "$SSH_PORT" "board=$board" "version=$version" \
+		"health=$HEALTH" ${FAILING:+"failing=$FAILING"}
+	announce pi %h "$services$REPLY"
 }
 
 # MDNS_PAGES is a list of NAME=PORT/PATH. A page is announced while its port is open.
 announce_pages() {
-	local page name rest port path file
+	local page name rest port path
 	for page in ${MDNS_PAGES:-}; do
 		name=${page%%=*}
 		rest=${page#*=}
 		port=${rest%%/*}
 		path=${rest#"$port"}
-		file=$SERVICES/page-$name.service
 		if listens "$port"; then
-			announce "$file" "$(print_group "$name on %h" \
-				"$(print_service _http._tcp "$port" "path=${path:-/}")")"
-		else
-			rm -f "$file"
+			describe_service _http._tcp "$port" "path=${path:-/}"
+			announce "page-$name" "$name on %h" "$REPLY"
+		elif [ -e "$SERVICES/page-$name.service" ]; then
+			rm "$SERVICES/page-$name.service"
 		fi
 	done
 }
@@ -153,13 +156,21 @@ check_pages() {
 	done
 }
 
-# Copies what avahi prints, and tells on the console which name it got: another one if the network
-# has a host of this name.
+# Copies what avahi prints, but for its steps, and tells which name it got: another one than the host's
+# if the network has a host of that name.
 watch_name() {
 	local line name wanted
 	while IFS= read -r line; do
-		echo "$line"
-		case $line in *'Host name is '*) ;; *) continue ;; esac
+		case $line in
+		*'Host name is '*) ;;
+		'WARNING: No NSS support'* | 'Failed to open /etc/resolv.conf'* | *'enumeration completed.') continue ;;
+		Joining* | Leaving* | 'New relevant'* | 'Interface '* | Registering* | Withdrawing*) continue ;;
+		Loading* | 'Service group file '* | 'Service "'*) continue ;;
+		*)
+			echo "$line"
+			continue
+			;;
+		esac
 		name=${line#*Host name is }
 		name=${name%%.local*}
 		read -r wanted </proc/sys/kernel/hostname
@@ -172,19 +183,24 @@ watch_name() {
 	done
 }
 
+look() {
+	read_ports
+	announce_pi
+	announce_pages
+}
+
 main() {
 	check_pages || return 1
 	write_configuration
+	look
 	mkfifo /tmp/log
 	watch_name </tmp/log &
-	announce "$SERVICES/pi.service" "$(print_pi)"
 	avahi-daemon --no-drop-root --no-chroot --no-rlimits -f "$CONFIGURATION" >/tmp/log 2>&1 &
 	AVAHI=$!
 	trap 'kill "$AVAHI" 2>/dev/null; exit 0' TERM INT
 	while [ -d "/proc/$AVAHI" ]; do
-		announce "$SERVICES/pi.service" "$(print_pi)"
-		announce_pages
 		sleep 5
+		look
 	done
 	echo "mdns: avahi-daemon ended" >&2
 	return 1

@@ -88,3 +88,17 @@ def test_dhcp_asks_where_the_file_wants_it(pi: Pi, state: dict[str, str], interf
     assert (
         pi.sh(f'{script}\nread_roles; list_interfaces; echo "$REPLY"').split() == interfaces.split()
     )
+
+
+@pytest.mark.parametrize(("mode", "outcome"), [("once", "gave up"), ("renew", "eth9")])
+def test_only_dhcp_at_boot_gives_up_when_there_is_no_interface(
+    pi: Pi, mode: str, outcome: str
+) -> None:
+    """An adapter is plugged in after the fifth second; the limit is three."""
+    text = (resources.path("services") / "dhcp/dhcp.sh").read_text()
+    script = text.partition('\nmain "$@"')[0]
+    later = 'sleep() { SECOND=$((SECOND + 1)); [ "$SECOND" -lt 5 ] || ADAPTER=eth9; }'
+    lists = "list_interfaces() { REPLY=$ADAPTER; }"
+    call = f'wait_for_interfaces {mode} 2>&1 && echo "$REPLY" || echo gave up'
+    output = pi.sh(f"DHCP_TIMEOUT=3 SECOND=0 ADAPTER= FIXED=\n{script}\n{later}\n{lists}\n{call}")
+    assert output.splitlines() == ["dhcp: no network interface", outcome]

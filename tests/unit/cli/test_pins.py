@@ -27,6 +27,10 @@ def test_the_key_of_a_card_is_noted_for_its_name_and_its_name_on_the_local_link(
     assert default_path().read_text().splitlines() == [
         f"{name} {public}" for name in ("greenhouse", "greenhouse.local", "shed", "shed.local")
     ]
+    note_host_key(appliance, "pi.example.org", ignore)
+    assert default_path().read_text().splitlines()[4:] == [
+        f"pi.example.org {public}", f"pi.local {public}",
+    ]  # fmt: skip
 
 
 def test_a_file_without_a_host_key_notes_nothing(

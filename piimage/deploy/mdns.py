@@ -1,0 +1,127 @@
+"""Finds Pis on the local network: multicast DNS (RFC 6762) and DNS-SD (RFC 6763).
+
+The ready-made container `mdns` answers. What comes from the network is untrusted: it selects an
+address, and ssh then compares the host key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from piimage.errors import PiimageError
+
+if TYPE_CHECKING:
+    from zeroconf import ServiceInfo, Zeroconf
+
+SERVICE: Final = "_piimage._tcp.local."
+DOMAIN: Final = ".local"
+_ANSWER_MS: Final = 3000
+_LINK_LOCAL: Final = "fe80:"
+
+
+@dataclass(frozen=True)
+class FoundPi:
+    """What a Pi announces about itself; an empty text stands for what it does not announce."""
+
+    name: str
+    """Its host name, such as ``greenhouse.local``."""
+    addresses: tuple[str, ...]
+    """Its addresses: IPv4 first, then IPv6; link-local ones last."""
+    board: str
+    version: str
+    """The beginning of the digest of its containers layer."""
+    health: str
+    """``healthy``, ``starting`` or ``unhealthy``."""
+    failing: tuple[str, ...]
+    """The names of the unhealthy services."""
+
+
+def discover(seconds: float) -> tuple[FoundPi, ...]:
+    """Return the Pis that answer within `seconds`, by name.
+
+    Raises PiimageError ``deploy.no-multicast`` if this host has no network for multicast.
+    """
+    from zeroconf import Error, ServiceBrowser, ServiceInfo  # noqa: PLC0415  # slow to import
+
+    names: set[str] = set()
+
+    def note(name: str, **_: object) -> None:
+        names.add(name)
+
+    found = []
+    with _listening() as network:
+        browser = ServiceBrowser(network, SERVICE, handlers=[note])
+        time.sleep(seconds)
+        browser.cancel()
+        for name in sorted(names):
+            with contextlib.suppress(Error):
+                info = ServiceInfo(SERVICE, name)
+                if info.request(network, _ANSWER_MS):
+                    found.append(pi_of(info))
+    return tuple(sorted(found, key=lambda pi: pi.name))
+
+
+def find_address(name: str) -> str | None:
+    """Return the address of the host `name` (``greenhouse.local``); None if no host answers."""
+    from zeroconf import (  # type: ignore[attr-defined]  # not in its __all__  # noqa: PLC0415
+        AddressResolver,
+        Error,
+    )
+
+    with contextlib.suppress(PiimageError, Error), _listening() as network:
+        resolver = AddressResolver(f"{name.rstrip('.')}.")
+        if resolver.request(network, _ANSWER_MS):
+            return next(filter(_is_complete, _addresses(resolver)), None)
+    return None
+
+
+def pi_of(info: ServiceInfo) -> FoundPi:
+    """Return the Pi that an answer describes."""
+    texts = {
+        key.decode(errors="replace"): (value or b"").decode(errors="replace")
+        for key, value in info.properties.items()
+    }
+    return FoundPi(
+        name=(info.server or info.name).rstrip("."),
+        addresses=_addresses(info),
+        board=texts.get("board", ""),
+        version=texts.get("version", ""),
+        health=texts.get("health", ""),
+        failing=tuple(filter(None, texts.get("failing", "").split(","))),
+    )
+
+
+def _addresses(info: ServiceInfo) -> tuple[str, ...]:
+    """Return the addresses of an answer, those that are easiest to reach first."""
+    return tuple(sorted(info.parsed_scoped_addresses(), key=_is_hard_to_reach))
+
+
+def _is_complete(address: str) -> bool:
+    """Return whether the address can be used: a link-local one needs its interface."""
+    return not address.lower().startswith(_LINK_LOCAL) or "%" in address
+
+
+def _is_hard_to_reach(address: str) -> tuple[bool, bool]:
+    return address.lower().startswith(_LINK_LOCAL), ":" in address
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[Zeroconf]:
+    from zeroconf import Zeroconf  # noqa: PLC0415
+
+    try:
+        network = Zeroconf()
+    except OSError as error:
+        raise PiimageError(
+            "deploy.no-multicast",
+            f"this host cannot ask its network ({error.strerror or error})",
+            hint="connect it to the Pi's network; multicast DNS does not pass a router or a VPN",
+        ) from error
+    try:
+        yield network
+    finally:
+        network.close()
