@@ -81,7 +81,7 @@ log:
 
 _SSH: Final = """\
 # The keys that may log in, as root. The build makes host_key, by which every command recognises
-# this Pi: keep that file, and keep it secret.
+# this Pi: keep that file, keep it secret, and out of git.
 ssh:
 {keys}
   host_key: secrets/{hostname}.key
