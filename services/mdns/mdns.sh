@@ -77,6 +77,7 @@ read_version() {
 read_board() {
 	local line
 	REPLY=unknown
+	[ -r "$RUN/boot" ] || return 0
 	while read -r line; do
 		case $line in "BOARD='"*"'") ;; *) continue ;; esac
 		REPLY=${line#*\'}

@@ -1,9 +1,12 @@
-"""Waits for what a running program prints."""
+"""Programs that run for long, and what they print."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 
 class Output:
@@ -31,3 +34,21 @@ class Output:
         with self._more:
             self._more.wait_for(lambda: text in self.text or self._ended, timeout)
             assert text in self.text, f"{text!r} was not printed:\n{self.text}"
+
+
+@contextlib.contextmanager
+def started(
+    words: Sequence[str | Path],
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Output]:
+    """Start a program, and end it with the block."""
+    process = subprocess.Popen(
+        words, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield Output(process)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)

@@ -1,4 +1,4 @@
-"""What a Pi announces on a network, and that it gives way to a host of the same name."""
+"""What Pis announce on a network, and that the second one of a name takes another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import pytest
 
 from tests.system.conftest import PIIMAGE
 from tests.system.first.network import Network, network
-from tests.system.first.shown import Output
+from tests.system.first.shown import Output, started
 
-NEIGHBOUR = Path(__file__).with_name("neighbour.py")
+BROWSE = Path(__file__).with_name("browse.py")
 PATIENCE = 600.0
+pytestmark = pytest.mark.timeout(1800)  # two boots, on a machine that may be busy
 FILE = """
 board: qemu-virt
 hostname: greenhouse
@@ -40,37 +41,40 @@ services:
 
 @pytest.fixture(scope="module")
 def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    with network(tmp_path_factory.mktemp("lan"), ["pitap1"]) as found:
+    with network(tmp_path_factory.mktemp("lan"), ["pitap1", "pitap2"]) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def console(
-    lan: Network, tmp_path_factory: pytest.TempPathFactory, piimage_store: Path
-) -> Iterator[Output]:
-    """The console of a Pi on the network, on which its name is another host's."""
+def card(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Path:
     file = tmp_path_factory.mktemp("mdns") / "greenhouse.yml"
     file.write_text(FILE)
     environment = {**os.environ, "PIIMAGE_STORE": str(piimage_store)}
     build = [PIIMAGE, "build", file, "-o", file.parent]
     subprocess.run(build, env=environment, check=True, timeout=600)
-    hold = lan.words(sys.executable, NEIGHBOUR, "hold", "greenhouse")
-    run = lan.words(PIIMAGE, "run", file.with_suffix(".img"), "--tap", lan.taps[0])
-    with subprocess.Popen(hold, stdout=subprocess.PIPE) as neighbour:
-        assert neighbour.stdout is not None
-        assert neighbour.stdout.readline() == b"held\n"
-        with subprocess.Popen(
-            run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as pi:
-            output = Output(pi)
-            output.wait_for("piimage: mdns: ", PATIENCE)
-            yield output
-            pi.terminate()
-        neighbour.terminate()
+    return file.with_suffix(".img")
+
+
+@pytest.fixture(scope="module")
+def consoles(lan: Network, card: Path) -> Iterator[tuple[Output, Output]]:
+    """The consoles of two Pis with the same card; the first one has the name already."""
+    first, second = (lan.words(PIIMAGE, "run", card, "--tap", tap) for tap in lan.taps)
+    with started(first) as older:
+        older.wait_for("piimage: mdns: this Pi answers to greenhouse.local", PATIENCE)
+        with started(second) as newer:
+            yield older, newer
+
+
+def until(ask: Callable[[], Any], right: Callable[[Any], bool]) -> Any:
+    """Ask until the answer is right; return it."""
+    deadline = time.monotonic() + PATIENCE
+    while not right(answer := ask()):
+        assert time.monotonic() < deadline, answer
+    return answer
 
 
 def browse(lan: Network, kind: str) -> dict[str, Any]:
-    words = lan.words(sys.executable, NEIGHBOUR, "browse", kind)
+    words = lan.words(sys.executable, BROWSE, kind)
     done = subprocess.run(words, check=True, capture_output=True, timeout=60)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -83,33 +87,38 @@ def discover(lan: Network) -> dict[str, Any]:
     return hosts
 
 
-def test_the_second_host_of_a_name_takes_another_and_says_so(lan: Network, console: Output) -> None:
-    console.wait_for(
+def test_the_second_pi_of_a_name_takes_another_and_says_so(
+    lan: Network, consoles: tuple[Output, Output]
+) -> None:
+    consoles[1].wait_for(
         "piimage: mdns: another host is greenhouse.local: THIS PI ANSWERS TO greenhouse-2.local",
         PATIENCE,
     )
-    assert [*discover(lan)] == ["greenhouse-2.local"]
+    found = until(lambda: discover(lan), lambda hosts: len(hosts) == 2)
+    assert [*found] == ["greenhouse-2.local", "greenhouse.local"]
+    assert "ANSWERS TO greenhouse-2" not in consoles[0].text
 
 
 def test_it_is_discovered_with_board_version_and_failing_services(
-    lan: Network, console: Output
+    lan: Network, consoles: tuple[Output, Output]
 ) -> None:
-    console.wait_for("piimage: service moody: restarting in 60 s", PATIENCE)
-    deadline = time.monotonic() + 120
-    while (found := discover(lan)["greenhouse-2.local"])["health"] != "unhealthy":
-        assert time.monotonic() < deadline, found
+    consoles[0].wait_for("piimage: service moody: restarting in 60 s", PATIENCE)
+    found = until(
+        lambda: discover(lan)["greenhouse.local"], lambda pi: bool(pi["health"] == "unhealthy")
+    )
     assert found["failing"] == ["moody"]
     assert found["board"] == "qemu-virt"
     assert len(found["version"]) == 12
     assert found["addresses"][0].startswith("10.214.7.1")
 
 
-def test_only_what_listens_is_announced(lan: Network, console: Output) -> None:
-    console.wait_for("piimage: service shop: running", PATIENCE)
-    deadline = time.monotonic() + 120
-    while not (pages := browse(lan, "_http._tcp")):
-        assert time.monotonic() < deadline
-    assert pages == {
-        "shop on greenhouse-2._http._tcp.local.": ["greenhouse-2.local.", 8080, {"path": "/start"}]
+def test_only_what_listens_is_announced(lan: Network, consoles: tuple[Output, Output]) -> None:
+    name = "shop on greenhouse._http._tcp.local."
+    pages = until(lambda: browse(lan, "_http._tcp"), lambda pages: name in pages)
+    assert pages[name] == ["greenhouse.local.", 8080, {"path": "/start"}]
+    assert {server for server, _, _ in pages.values()} <= {
+        "greenhouse.local.",
+        "greenhouse-2.local.",
     }
+    assert all(port == 8080 for _, port, _ in pages.values())
     assert browse(lan, "_ssh._tcp") == {}

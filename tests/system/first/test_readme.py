@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pytest
 from tests.system.conftest import PIIMAGE, ROOT
 from tests.system.first.account import Account, account
 from tests.system.first.network import Network, network
-from tests.system.first.shown import Output
+from tests.system.first.shown import started
 from tests.system.flash.conftest import MIB, loop, sh
 
 PATIENCE = 600.0
@@ -79,14 +78,9 @@ def test_the_first_five_minutes_of_the_readme(
             show(user, line, device)
             times.note(line)
         sh("blockdev", "--flushbufs", device)
-    pi = subprocess.Popen(
-        lan.words(PIIMAGE, "run", disk, "--tap", lan.taps[0]),
-        env=dict(user.environment), cwd=user.home, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
+    run = lan.words(PIIMAGE, "run", disk, "--tap", lan.taps[0])
+    with started(run, dict(user.environment), user.home) as console:
         times.note("the Pi is switched on")
-        console = Output(pi)
         console.wait_for("HELLO from greenhouse", PATIENCE)
         times.note("it says HELLO")
         console.wait_for("piimage: mdns: this Pi answers to greenhouse.local", PATIENCE)
@@ -100,9 +94,6 @@ def test_the_first_five_minutes_of_the_readme(
         times.note(todo[-1])
         assert re.search(r"^board: +pi4$", status, re.M)
         assert re.search(r"^hello_world +running", status, re.M)
-    finally:
-        pi.terminate()
-        pi.wait(timeout=60)
     with capsys.disabled():
         sys.stdout.write("\n".join(["", *times.lines, ""]))
 
@@ -112,12 +103,10 @@ def show(user: Account, line: str, device: str) -> None:
     words = shlex.split(line)
     match words[1]:
         case "run":
-            with subprocess.Popen(
-                words, cwd=user.home, env=dict(user.environment), stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            ) as process:  # fmt: skip
-                Output(process).wait_for("HELLO from greenhouse", PATIENCE)
-                process.send_signal(signal.SIGINT)  # what Ctrl-C does
+            with started(words, dict(user.environment), user.home) as console:
+                console.wait_for("HELLO from greenhouse", PATIENCE)
+                console.process.send_signal(signal.SIGINT)  # what Ctrl-C does
+                console.process.wait(timeout=60)
         case "flash":
             assert words[2] == "/dev/sdX"
             user.run(*words[:2], device, *words[3:], "--force", reply=f"{device}\n")

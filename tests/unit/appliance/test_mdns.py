@@ -80,6 +80,13 @@ def test_it_announces_board_version_and_health_and_ssh_while_that_listens(mdns: 
     assert mdns.announced() == {"_piimage._tcp": ("22", texts)}
 
 
+def test_a_system_that_does_not_tell_its_board_is_announced_too(mdns: Mdns) -> None:
+    """A deploy brings this container to a Pi whose system is older."""
+    (mdns.pi.root / "run/piimage/boot").unlink()
+    mdns.run("look 2>&1")
+    assert mdns.announced()["_piimage._tcp"][1][0] == "board=unknown"
+
+
 @pytest.mark.parametrize(
     ("services", "texts"),
     [
