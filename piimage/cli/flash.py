@@ -15,7 +15,7 @@ import typer
 
 from piimage.cli.devices import disk_contents
 from piimage.cli.options import Json, Origin, Verbose, fetching
-from piimage.cli.pins import note_host_key
+from piimage.cli.pins import name_to_expect, note_host_key
 from piimage.cli.provision import (
     Hostname,
     Set,
@@ -118,7 +118,10 @@ def flash(
             blockdev.reread_table(card.descriptor)
             _summarize(flashed, device, inputs.emit)
         if files[0].suffix in (".yml", ".yaml"):
-            note_host_key(load(files, [], os.environ), hostname, inputs.emit)
+            appliance = load(files, [], os.environ)
+            note_host_key(appliance, hostname, inputs.emit)
+            if name := name_to_expect(appliance, hostname):
+                inputs.emit(Note(f"the Pi will answer to {name}: piimage discover"))
 
 
 def _summarize(flashed: write.Flashed, device: str, emit: Listener) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from piimage.card.hostkey import read_host_key
 from piimage.config.models import Appliance
 from piimage.deploy.known_hosts import KnownHosts, default_path
+from piimage.deploy.mdns import DOMAIN
 from piimage.events import Listener
 
 
@@ -20,5 +21,17 @@ def note_host_key(appliance: Appliance, hostname: str | None, emit: Listener) ->
         return
     name = (hostname or appliance.hostname).lower()
     public = read_host_key(Path(key)).public
-    local = f"{name.partition('.')[0]}.local"  # mDNS has the first part of the name
-    KnownHosts(default_path()).add_or_warn((name, local), public, emit)
+    names = (name, local_name(name))
+    KnownHosts(default_path()).add_or_warn(names, public, emit)
+
+
+def local_name(hostname: str) -> str:
+    """Return the name of a Pi in multicast DNS, which has the first part of its host name."""
+    return f"{hostname.partition('.')[0]}{DOMAIN}"
+
+
+def name_to_expect(appliance: Appliance, hostname: str | None) -> str | None:
+    """Return the name to which the Pi will answer; None if no service of the file is mdns."""
+    if not any(service.use == "mdns" for service in appliance.services):
+        return None
+    return local_name((hostname or appliance.hostname).lower())

@@ -198,9 +198,11 @@ main() {
 	watch_name </tmp/log &
 	avahi-daemon --no-drop-root --no-chroot --no-rlimits -f "$CONFIGURATION" >/tmp/log 2>&1 &
 	AVAHI=$!
-	trap 'kill "$AVAHI" 2>/dev/null; exit 0' TERM INT
+	# avahi says goodbye on the network before it ends; a trap waits for a program, but not for `wait`.
+	trap 'kill "$AVAHI" 2>/dev/null; wait "$AVAHI"; exit 0' TERM INT
 	while [ -d "/proc/$AVAHI" ]; do
-		sleep 5
+		sleep 5 &
+		wait $!
 		look
 	done
 	echo "mdns: avahi-daemon ended" >&2

@@ -109,7 +109,8 @@ def show(user: Account, line: str, device: str) -> None:
                 console.process.wait(timeout=60)
         case "flash":
             assert words[2] == "/dev/sdX"
-            user.run(*words[:2], device, *words[3:], "--force", reply=f"{device}\n")
+            text = user.run(*words[:2], device, *words[3:], "--force", reply=f"{device}\n")
+            assert "the Pi will answer to greenhouse.local: piimage discover" in text
         case "new":
             assert "may log in: ~/.ssh/id_ed25519.pub: ssh-ed25519 ada@laptop" in user.run(*words)
         case _:

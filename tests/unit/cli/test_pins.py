@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from piimage.card.hostkey import make_host_key
-from piimage.cli.pins import note_host_key
+from piimage.cli.pins import name_to_expect, note_host_key
 from piimage.config.models import Appliance, Ssh
 from piimage.deploy.known_hosts import default_path
 from piimage.events import ignore
@@ -40,3 +40,12 @@ def test_a_file_without_a_host_key_notes_nothing(
     note_host_key(Appliance(board="pi4"), None, ignore)
     note_host_key(Appliance(board="pi4", ssh=Ssh(host_key=str(tmp_path / "none"))), None, ignore)
     assert not (tmp_path / "state").exists()
+
+
+def test_a_pi_answers_to_its_name_if_the_file_asks_for_mdns() -> None:
+    silent = Appliance.model_validate({"board": "pi4", "hostname": "shed"})
+    assert name_to_expect(silent, None) is None
+    services = [{"name": "names", "use": "mdns"}]
+    heard = Appliance.model_validate({"board": "pi4", "hostname": "Shed", "services": services})
+    assert name_to_expect(heard, None) == "shed.local"
+    assert name_to_expect(heard, "roof.example.org") == "roof.local"
