@@ -33,9 +33,10 @@ def network(ssid: str, secret: str | None, *, hidden: bool = False) -> str:
     """Return wpa_supplicant's block of a network; a network without `secret` is open.
 
     The block holds the derived key, never the passphrase. Name and key are hexadecimal, so that no
-    character of them is read as syntax. The derivation is that of IEEE 802.11-2020, J.4.1.
+    character of them is read as syntax. The derivation is that of IEEE 802.11-2020, J.4.1. Bytes
+    of `ssid` that are not UTF-8 are surrogates, as the error handler surrogateescape makes them.
     """
-    name = ssid.encode()
+    name = ssid.encode("utf-8", "surrogateescape")
     lines = [f"ssid={name.hex()}"]
     if hidden:
         lines.append("scan_ssid=1")

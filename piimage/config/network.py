@@ -1,19 +1,11 @@
 """The network of the appliance: WiFi and Ethernet."""
 
 import re
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    ip_address,
-    ip_interface,
-)
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from piimage import addresses
 from piimage.config.values import Part, form, problem, quoted
 from piimage.wifi import WANTED, is_passphrase
 
@@ -66,69 +58,11 @@ class Wifi(Part):
 
 def _check_address(text: str) -> str:
     """Return `text` if it is a valid address; the pattern alone also accepts 300.1.1.1."""
-    try:
-        ip_interface(text) if "/" in text else ip_address(text)
-    except ValueError:
+    if not addresses.is_address(text):
         raise problem(
             f"{quoted(text)} is not a valid IP address", "an address such as 192.168.1.10"
-        ) from None
-    return text
-
-
-_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
-_Address = IPv4Address | IPv6Address
-_Interface = IPv4Interface | IPv6Interface
-
-
-def _general_fault(address: _Address) -> str | None:
-    """Return why no host can have `address` in any network; None if a host can."""
-    if address.is_unspecified or address in _THIS_NETWORK:
-        return "not the address of a host (RFC 1122)"
-    if address.is_multicast:
-        return "a multicast address"
-    if isinstance(address, IPv4Address) and address.is_reserved:
-        return "a reserved address (RFC 1112)"
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return "an IPv4 address in IPv6 form"
-    return None
-
-
-def _network_fault(address: _Address, own: _Interface) -> str | None:
-    """Return why no host can have `address` in the network of `own`; None if a host can."""
-    network = own.network
-    if (
-        network.prefixlen >= network.max_prefixlen - 1
-    ):  # RFC 3021, RFC 6164: hosts use both addresses
-        return None
-    if address == network.network_address:
-        return f"the address of the network {network} itself"
-    if isinstance(address, IPv4Address) and address == network.broadcast_address:
-        return f"the broadcast address of {network}"
-    return None
-
-
-def _check_possible(text: str, own: _Interface, *, loopback: bool = False) -> None:
-    """Refuse `text` if no host can have this address in the network of `own`."""
-    address = ip_interface(text).ip
-    fault = _general_fault(address) or _network_fault(address, own)
-    if fault is None and address.is_loopback and not loopback:
-        fault = "a loopback address"
-    if fault:
-        raise problem(
-            f"no host can have the address {text}: it is {fault}", "the address of a host"
         )
-
-
-def _check_reachable(address: str, gateway: str) -> None:
-    own = ip_interface(address)
-    router = ip_address(gateway)
-    if router.version != own.version:
-        raise problem("address and gateway of different IP versions", "both IPv4, or both IPv6")
-    _check_possible(gateway, own)
-    if router == own.ip:
-        raise problem(f"the gateway {gateway} is the Pi's own address", "the address of the router")
-    if router not in own.network and not router.is_link_local:
-        raise problem(f"the gateway {gateway} is not in {own.network}", "a gateway in that network")
+    return text
 
 
 def _check_vlan(name: str) -> str:
@@ -161,18 +95,12 @@ def _check_country(code: str) -> str:
 
 Address = Annotated[
     str,
-    *form(
-        r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-fA-F:]+/[0-9]{1,3}",
-        "IP address",
-        "ADDRESS/PREFIX, such as 192.168.1.10/24",
-    ),
+    *form(addresses.WITH_PREFIX, "IP address", "ADDRESS/PREFIX, such as 192.168.1.10/24"),
     AfterValidator(_check_address),
 ]
 Gateway = Annotated[
     str,
-    *form(
-        r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]+", "IP address", "an address such as 192.168.1.1"
-    ),
+    *form(addresses.PLAIN, "IP address", "an address such as 192.168.1.1"),
     AfterValidator(_check_address),
 ]
 
@@ -199,17 +127,11 @@ class Ethernet(Part):
             raise problem("a gateway without an address", "address: as well, or DHCP for all of it")
         if self.address is None and self.dns:
             raise problem("dns without an address", "address: as well, or DHCP for all of it")
-        if self.address is not None:
-            self._check_addresses(self.address)
+        if self.address is not None and (
+            fault := addresses.fault(self.address, self.gateway, self.dns)
+        ):
+            raise problem(*fault)
         return self
-
-    def _check_addresses(self, address: str) -> None:
-        own = ip_interface(address)
-        _check_possible(address, own)
-        if self.gateway is not None:
-            _check_reachable(address, self.gateway)
-        for server in self.dns:  # a name server may run on the Pi itself
-            _check_possible(server, own, loopback=True)
 
     @property
     def vlan(self) -> tuple[str, int] | None:
