@@ -20,12 +20,16 @@ from piimage.jsons import json_bytes
 
 @dataclass(frozen=True)
 class Listing:
-    """The entry of an image: `devices` are tags of models (``pi4-64bit``), `icon` is a URL."""
+    """The entry of an image: `devices` are tags of models (``pi4-64bit``), `icon` is a URL.
+
+    `customisable` tells whether the Pi reads the settings that Imager asks for.
+    """
 
     name: str
     description: str
     icon: str = ""
     devices: Sequence[str] = ()
+    customisable: bool = False
 
 
 def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> bytes:
@@ -45,8 +49,8 @@ def encode(listing: Listing, image: Path, download: Path, folder_url: str) -> by
         "image_download_size": download.stat().st_size,
         "image_download_sha256": _digest(download) if download != image else unpacked,
         "release_date": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%d"),
-        # Imager's own settings change files that this image does not have.
-        "init_format": "none",
+        # cloud-init's form is the one that Imager 1 and 2 both know (os_customisation_formats.md).
+        "init_format": "cloudinit" if listing.customisable else "none",
         "devices": list(listing.devices),
     }
     return json_bytes({"os_list": [entry]})

@@ -12,6 +12,7 @@ from piimage.card import imager
 from piimage.card.image import Card
 from piimage.durable import beside, write_chunks
 from piimage.errors import InputError
+from piimage.locking.requests import wants_agent
 from piimage.plan.slot import Version
 
 
@@ -51,7 +52,10 @@ def write_listing(card: Card, version: Version, url: str) -> tuple[Path, Path]:
     name = version.appliance.hostname
     services = ", ".join(service.name for service in version.appliance.services)
     listing = imager.Listing(
-        name, f"{board.title}: {services or 'no services'}", devices=board.imager
+        name,
+        f"{board.title}: {services or 'no services'}",
+        devices=board.imager,
+        customisable=wants_agent(version.appliance),
     )
     target = card.image.with_suffix(".rpi-imager.json")
     text = imager.encode(listing, card.image, packed, url)

@@ -19,6 +19,8 @@ RELEASE = "trixie"
 AGENT_BASE = "python"
 """The shared lower tree of the agent of `piimage deploy`."""
 AGENT_ROOT = f"base/{AGENT_BASE}"
+AGENT_OWN_ROOT = "agent"
+"""The packages above that tree which the agent alone uses."""
 
 _SSHD = "sshd"
 # The regulatory database, which the kernel loads.
@@ -49,6 +51,11 @@ def suites(board: Board) -> tuple[Suite, ...]:
 def system_tree() -> SystemLayer:
     """Return the description of the system's base layer."""
     return load_system(resources.path("appliance") / "system" / "base.yml")
+
+
+def agent_tree() -> SystemLayer:
+    """Return the description of the agent's own layer."""
+    return load_system(resources.path("appliance") / "agent" / "agent.yml")
 
 
 def requests(
@@ -96,10 +103,11 @@ def wants_agent(appliance: Appliance) -> bool:
 
 
 def agent_requests(appliance: Appliance) -> Iterator[Request]:
-    """Yield the request for the Python that services share, if there is an agent."""
+    """Yield the requests for the Python that services share and for the agent's own packages."""
     if wants_agent(appliance):
-        tree = base_tree(AGENT_BASE)
+        tree, own = base_tree(AGENT_BASE), agent_tree()
         yield Request(AGENT_ROOT, tree.packages, tree.without)
+        yield Request(AGENT_OWN_ROOT, own.packages, (*own.without, *tree.without))
 
 
 def wants_wifi(appliance: Appliance) -> bool:

@@ -1,21 +1,38 @@
-"""The layers of the agent, the far side of `piimage deploy`, in systems with SSH."""
+"""The layers of the agent, the far side of `piimage deploy`, in systems with SSH.
+
+With it travels what reads the card's settings in cloud-init's files. That applies piimage's own
+rules for names, keys and addresses, so the modules that hold these rules are in the layer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from piimage import resources
 from piimage.compose.described import folder_files, packages_layer
 from piimage.compose.layers import FilesLayer, Layer
-from piimage.compose.rules import Rules
+from piimage.compose.rules import File, Rules
 from piimage.config.models import Appliance
 from piimage.lock import Lock
 from piimage.locking.folders import base_tree
-from piimage.locking.requests import AGENT_BASE, AGENT_ROOT, wants_agent
+from piimage.locking.requests import (
+    AGENT_BASE,
+    AGENT_OWN_ROOT,
+    AGENT_ROOT,
+    agent_tree,
+    wants_agent,
+)
 
 _NAME: Final = "the agent"
 _LIBRARY: Final = "usr/lib/piimage/agent"
+_RULES: Final = (
+    "__init__", "addresses", "countries", "errors", "hostname", "resources", "sshkeys", "wifi",
+    "zones",
+)  # fmt: skip
+"""The modules of piimage that the Pi uses too; they need the standard library alone."""
+_LISTS: Final = ("countries.txt", "zone-aliases.txt", "zones.txt")
 
 
 def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
@@ -25,12 +42,28 @@ def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
     """
     if not wants_agent(appliance):
         return
-    yield packages_layer(
-        f"base {AGENT_BASE}", base_tree(AGENT_BASE), lock.of_root(AGENT_ROOT), lowest=True
-    )
+    shared = lock.of_root(AGENT_ROOT)
+    yield packages_layer(f"base {AGENT_BASE}", base_tree(AGENT_BASE), shared, lowest=True)
+    in_base = {package.key for package in shared}
+    own = [package for package in lock.of_root(AGENT_OWN_ROOT) if package.key not in in_base]
+    yield packages_layer("the agent's libraries", agent_tree(), own, lowest=False)
+    yield FilesLayer(_NAME, Rules(files=(*_programs(), *_rules())))
+
+
+def _programs() -> Iterator[File]:
     source = resources.path("appliance") / "agent"
-    files = (*folder_files(source / "lib", _LIBRARY), *folder_files(source / "bin", "usr/bin"))
-    yield FilesLayer(_NAME, Rules(files=files))
+    yield from folder_files(source / "lib", _LIBRARY)
+    yield from folder_files(source / "bin", "usr/bin")
+
+
+def _rules() -> Iterator[File]:
+    package, lists = Path(__file__).parents[1], resources.path("appliance") / "system"
+    for name in _RULES:
+        path = package / f"{name}.py"
+        yield File(f"{_LIBRARY}/piimage/{path.name}", path.read_bytes(), 0o644)
+    for name in _LISTS:
+        target = f"{_LIBRARY}/piimage/data/appliance/system/{name}"
+        yield File(target, (lists / name).read_bytes(), 0o644)
 
 
 def is_agent(layer: Layer) -> bool:

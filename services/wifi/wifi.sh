@@ -3,6 +3,7 @@
 set -u
 SYSTEM=/etc/piimage/wifi.conf
 CARD=/provision/wifi.conf
+COUNTRY=/provision/country
 CONFIGURATION=/tmp/wifi.conf
 
 # The radio's interface in REPLY; empty if there is none.
@@ -33,11 +34,11 @@ wait_for_radio() {
 	done
 }
 
-# The country is the file's; a network of the card's settings replaces that of the file.
+# What the card's settings say of the country and the networks replaces what the file says.
 write_configuration() {
 	umask 077
 	{
-		grep '^country=' "$SYSTEM"
+		if [ -s "$COUNTRY" ]; then echo "country=$(cat "$COUNTRY")"; else grep '^country=' "$SYSTEM"; fi
 		if [ -s "$CARD" ]; then cat "$CARD"; else sed '/^country=/d' "$SYSTEM"; fi
 	} >"$CONFIGURATION"
 	umask 022

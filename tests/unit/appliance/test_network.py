@@ -22,11 +22,12 @@ def pi(tmp_path: Path) -> Pi:
 
 def set_up(pi: Pi, **values: str) -> list[str]:
     """Run the script for /etc/piimage/network with `values`; return how `ip` was called."""
-    pi.write("etc/piimage/network", "".join(f"{key}='{text}'\n" for key, text in values.items()))
+    lines = "".join(f"{key}='{text}'\n" for key, text in values.items())
+    file = pi.write("etc/piimage/network", lines)
     script = pi.install("network")
     # `ip` is a program of busybox's own, which it prefers.
     script.write_text(script.read_text().replace("ip ", f"{pi.root}/bin/ip "))
-    pi.run("network")
+    pi.run("network", str(file))
     called = pi.root / "called"
     return called.read_text().splitlines() if called.exists() else []
 

@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from piimage.card.imager import Listing, encode
 
 # The fields that doc/json-schema/os-list-schema.json of rpi-imager requires in an entry.
@@ -39,6 +41,17 @@ def test_an_entry_has_the_fields_that_imager_requires(tmp_path: Path) -> None:
     output = subprocess.run(["sha256sum", packed], check=True, capture_output=True).stdout
     assert output.split()[0].decode() == entry["image_download_sha256"]
     assert entry["devices"] == ["pi4-64bit"]
+
+
+@pytest.mark.parametrize(("customisable", "form"), [(True, "cloudinit"), (False, "none")])
+def test_imager_asks_for_settings_only_if_the_pi_reads_them(
+    tmp_path: Path, customisable: bool, form: str
+) -> None:
+    image = tmp_path / "x.img"
+    image.write_bytes(b"card")
+    listing = Listing("a", "b", customisable=customisable)
+    (entry,) = json.loads(encode(listing, image, image, "https://x/"))["os_list"]
+    assert entry["init_format"] == form
 
 
 def test_a_name_that_is_not_utf8_is_quoted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The agent's command line: ``serve`` over SSH, and ``exec`` for a person."""
+"""The agent's command line: ``serve`` over SSH, ``exec`` for a person, ``seed`` at boot."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 USAGE = """usage: piimage-agent serve [--root FOLDER]    answer piimage on standard input and output
        piimage-agent exec SERVICE PROGRAM...  run a program in a service's container
+       piimage-agent seed FOLDER              apply the settings in cloud-init's files
        piimage-agent version
 """
 _RUNC = ("usr/sbin/runc", "run/containerd/runc/services.linuxkit")
@@ -28,6 +29,10 @@ def main(words: Sequence[str]) -> int:
             return _serve(rest)
         case ["exec", name, program, *arguments]:
             return _exec(Root(), name, [program, *arguments])
+        case ["seed", folder]:
+            from piimage_seed.main import main as seed  # noqa: PLC0415  # it brings all of PyYAML
+
+            return seed(folder)
         case ["version"]:
             low, high = PROTOCOLS
             sys.stdout.write(f"{VERSION}, protocol {low} to {high}: {' '.join(FEATURES)}\n")
