@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from piimage.card import partitions
 from piimage.card.extents import total
 from piimage.card.fat import FatVolume, by_folder
 from piimage.card.fat_layout import (
@@ -16,8 +17,10 @@ from piimage.card.fat_layout import (
     entries_of,
     sectors_per_cluster,
 )
+from piimage.card.image import CardPlan, write_card
 from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.run import Runner
+from tests.imager import customise
 from tests.unit.card.volumes import OFFSET, flashed, tool, written
 
 MIB = 1 << 20
@@ -272,3 +275,26 @@ def test_a_file_of_one_byte_less_than_4_gib_is_the_largest(tmp_path: Path) -> No
             file.truncate(size)
         with pytest.raises(PiimageError, match=message):
             written(slot({"layer": layer}), tmp_path)
+
+
+@pytest.mark.parametrize(("size", "bits"), [(16 * MIB, 16), (1024 * MIB, 32)])
+def test_raspberry_pi_imager_can_add_files_to_the_first_partition(
+    tmp_path: Path, size: int, bits: int
+) -> None:
+    """The sizes are those of the boards' first partitions; Imager refuses a FAT12."""
+    image = tmp_path / "card.img"
+    plan = CardPlan("x", 0x1234ABCD, (slot({"config.txt": b"a=1\n"}, size, bits),))
+    write_card(Runner(), plan, image)
+    files = {
+        "meta-data": b"instance-id: x\n",
+        "user-data": b"#cloud-config\n" * 900,
+        "network-config": b"version: 2\n",
+        "cmdline.txt": b" ds=nocloud",
+    }
+    customise(image, files)
+    drive = f"{image}@@{partitions.ALIGNMENT}"
+    names = {line.removeprefix("::/") for line in tool("mdir", "-i", drive, "-b", "::").split()}
+    assert names == {"config.txt", *files}
+    for name, content in files.items():
+        tool("mcopy", "-n", "-o", "-i", drive, f"::{name}", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == content

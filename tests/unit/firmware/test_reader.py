@@ -90,6 +90,42 @@ def test_folders_are_selected_by_prefix_and_include(runner: Runner, tmp_path: Pa
     assert (tried.prefix, tried.cmdline) == ("b/", "piimage.prefix=b/")
 
 
+IMAGERS = {
+    "cmdline.txt": b" cfg80211.ieee80211_regdom=AT ds=nocloud;i=rpi-imager-1764400000000",
+    "meta-data": b"instance-id: rpi-imager-1764400000000\n",
+    "user-data": b"#cloud-config\nhostname: shed\n",
+    "network-config": b"network:\n  version: 2\n",
+}
+"""What Raspberry Pi Imager adds to the first partition."""
+
+
+def test_imagers_command_line_beside_autoboot_changes_no_boot(
+    runner: Runner, tmp_path: Path
+) -> None:
+    tree = blob(runner, BASE)
+    slot = {**SLOT, "config.txt": CONFIG + DTB, "board.dtb": tree}
+    for board in ("qemu-virt", "pi4"):
+        firmware = firmware_of(board)
+        image = card(
+            runner,
+            tmp_path / "card.img",
+            {"autoboot.txt": AUTOBOOT, **IMAGERS},
+            {**firmware, **slot},
+        )
+        files = read_card(image, board_of(board), runner)
+        assert (files.partition, files.cmdline) == (2, "console=ttyAMA0 quiet")
+
+
+def test_imagers_command_line_beside_folders_changes_no_boot(
+    runner: Runner, tmp_path: Path
+) -> None:
+    files = {"config.txt": b"[all]\nos_prefix=a/\ninclude a/config.txt\n", **IMAGERS}
+    files |= {f"a/{path}": content for path, content in SLOT.items()}
+    files |= {"a/board.dtb": blob(runner, BASE), "a/config.txt": CONFIG + DTB}
+    for board in ("zero2w", "pi3"):
+        assert read(runner, tmp_path, files, board=board).cmdline == "console=ttyAMA0 quiet"
+
+
 def test_a_prefix_without_a_kernel_is_dropped(runner: Runner, tmp_path: Path) -> None:
     slot = {**SLOT, "config.txt": CONFIG + b"os_prefix=gone/\n"}
     assert read(runner, tmp_path, slot).prefix == ""

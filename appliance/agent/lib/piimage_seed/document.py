@@ -43,6 +43,11 @@ class Document:
         rest = [f"{self.name}: {more} more lines are not used"] if more > 0 else []
         return [*self._messages[:MOST_MESSAGES], *rest]
 
+    @property
+    def count(self) -> int:
+        """The number of messages so far."""
+        return len(self._messages)
+
     def note(self, node: Node, message: str) -> None:
         """Add a message about the line of `node`."""
         self._messages.append(f"{self.name} line {node.line}: {message}")

@@ -221,22 +221,24 @@ class _AccessPoint:
             "hidden": self._take_hidden,
             "auth": self._take_auth,
         }
+        before = self._document.count
         self._document.table(node, f"{path}: ", takers)
         if self._is_open and self.secret is not None:
             self._refuse(node, f"{path}: a password, and the key management none")
         elif self._is_open is False and self.secret is None and self.valid:
             self._refuse(node, f"{path}: the password is missing")
+        elif self.secret is None and self._document.count > before:
+            self.valid = False  # what was not understood may have been meant as the password
 
     def _refuse(self, node: Node, message: str) -> None:
         self._document.note(node, message)
         self.valid = False
 
     def _take_password(self, node: Node, path: str) -> None:
-        text = self._document.text(node, path)
-        if text is None or not wifi.is_passphrase(text.value):
+        if not isinstance(node, Text) or not wifi.is_passphrase(node.value):
             self._refuse(node, f"{path}: this is not a WiFi passphrase: {wifi.WANTED}")
             return
-        self.secret = text.value
+        self.secret = node.value
 
     def _take_hidden(self, node: Node, path: str) -> None:
         self.hidden = self._document.flag(node, path)
@@ -249,11 +251,10 @@ class _AccessPoint:
         self._document.table(node, f"{path}: ", takers)
 
     def _take_management(self, node: Node, path: str) -> None:
-        text = self._document.text(node, path)
-        if text is None or text.value not in ("none", "psk"):
+        if not isinstance(node, Text) or node.value not in ("none", "psk"):
             self._refuse(node, f"{path}: only none and psk are supported")
             return
-        self._is_open = text.value == "none"
+        self._is_open = node.value == "none"
 
 
 def _entries(node: Node) -> list[tuple[Text, Node]]:
