@@ -64,14 +64,15 @@ class _Fat:
         self.file.write(data)
 
     def at(self, cluster: int) -> int:
-        return self.data + (cluster - 2) * self.cluster
+        offset: int = self.data + (cluster - 2) * self.cluster
+        return offset
 
     def allocate(self) -> int:
         form = "H" if self.width == 2 else "I"
         entries = struct.unpack(
             f"<{self.table_size // self.width}{form}", self.read(self.tables[0], self.table_size)
         )
-        cluster = next(n for n, entry in enumerate(entries) if entry & 0x0FFFFFFF == 0)
+        cluster: int = next(n for n, entry in enumerate(entries) if entry & 0x0FFFFFFF == 0)
         self.link(cluster, 0xFFFF if self.width == 2 else 0x0FFFFFFF)
         return cluster
 
@@ -94,7 +95,8 @@ class _Fat:
     def _end(self) -> int:
         """The offset of the entry that ends the root folder."""
         root = self.read(self.root, self.root_size)
-        return next(self.root + at for at in range(0, len(root), 32) if root[at] == 0)
+        found: int = next(self.root + at for at in range(0, len(root), 32) if root[at] == 0)
+        return found
 
 
 def _entries(name: str, cluster: int, size: int) -> bytes:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chipmodels.dump import DumpError, parse_dump
+from piimage_seed import main as seed
 
 from piimage import cache
 from piimage.card import bmap
@@ -46,6 +47,7 @@ from piimage.store import Store
 from piimage.trees import Entry, Kind, file, folder, read_tar, symlink, tar_chunks
 from tests.fuzz.mutation import Mutation, Mutator, tar_sums
 from tests.unit.debian.makers import NOW, Deb, ar, control, gz, tar
+from tests.unit.seed.files import META_DATA, NETWORK_CONFIG, USER_DATA, USER_DATA_1
 
 ROOT = Path(__file__).parents[2]
 RUNNER = Runner()
@@ -471,6 +473,24 @@ def read_wheel(data: bytes, work: Path) -> None:
         b"".join(entry.content())
 
 
+# --- settings on a card's first partition
+
+
+def seeds_of_settings() -> list[bytes]:
+    return [text.encode() for text in (USER_DATA, USER_DATA_1, NETWORK_CONFIG, META_DATA)]
+
+
+def read_settings(data: bytes, work: Path) -> None:
+    """Read the same bytes as each of the files; all that is wrong with them is a message."""
+    for name in ("user-data", "network-config", "meta-data"):
+        (work / name).write_bytes(data)
+    image = work / "root/etc/piimage"
+    image.mkdir(parents=True)
+    (image / "wifi.conf").write_text("country=JP\n")
+    for line in seed.apply(str(work), str(work / "root")):
+        assert line.startswith(("say ", "remove ")), line
+
+
 READERS: dict[str, Reader] = {
     "tar": Reader(tars, damaged_tar, read_archive, 120),
     "layer": Reader(layer_seeds, damaged_tar, read_layer, 60),
@@ -486,6 +506,7 @@ READERS: dict[str, Reader] = {
     "bmap": Reader(bmaps, damaged_bmap, read_bmap, 80),
     "i2cdump": Reader(dumps, Mutator.text, read_dump, 60, (DumpError,)),
     "authorized-keys": Reader(keys, Mutator.text, read_keys, 60),
+    "user-data": Reader(seeds_of_settings, Mutator.text, read_settings, 40),
     "config.txt": Reader(configs, Mutator.text, read_config, 40),
     "dockerfile": Reader(dockerfiles, Mutator.text, read_dockerfile, 40),
     "reference": Reader(references, Mutator.text, read_reference, 40),

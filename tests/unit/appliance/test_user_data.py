@@ -11,6 +11,7 @@ from tests.unit.appliance.scripts import Pi
 SELECTOR = "run/piimage/first-partition"
 SLOT = "run/piimage/slot"
 FOUND = "say user-data line 2: x\\nsay settings of the card: host name shed"
+GONE = "settings of the card: applied, and removed from the first partition:"
 REMOVED = ["user-data", "network-config", "meta-data", "cmdline.txt"]
 
 
@@ -89,7 +90,7 @@ def test_settings_are_applied_and_the_files_removed(tmp_path: Path, partition: i
     assert card.boot() == [
         "user-data line 2: x",
         "settings of the card: host name shed",
-        "user-data: applied, and removed from the card",
+        f"{GONE} user-data network-config meta-data cmdline.txt",
     ]
     assert card.lines("called") == [f"seed /{card.folder}"]
     assert card.files() == {"autoboot.txt"}
@@ -115,7 +116,7 @@ def test_an_empty_file_is_removed_as_well(tmp_path: Path) -> None:
     card = Card(tmp_path, 1)
     card.pi.write(f"{SLOT}/network-config", "")
     card.agent(removing(["network-config"]))
-    assert card.boot()[-1] == "user-data: applied, and removed from the card"
+    assert card.boot()[-1] == f"{GONE} network-config"
     assert card.files() == {"autoboot.txt"}
 
 
@@ -133,7 +134,7 @@ def test_a_card_that_cannot_be_written_says_so_and_keeps_the_note(tmp_path: Path
     card.agent(removing(["user-data"]))
     (tmp_path / "broken-remount,rw").touch()
     assert card.boot()[-1] == (
-        "user-data: the card cannot be written: it still has the settings, which are applied"
+        "settings of the card: applied, but the card cannot be written: the files are still on it"
     )
     assert "user-data" in card.files()
     assert (tmp_path / "data/piimage/state/user-data").exists()
@@ -145,7 +146,9 @@ def test_a_file_that_cannot_be_deleted_is_named_and_the_note_stays(tmp_path: Pat
     card.agent(removing(["user-data"]))
     script = tmp_path / "usr/lib/piimage/user-data"
     script.write_text(script.read_text().replace('\trm "$1"', "\tfalse"))
-    assert card.boot()[-1] == "user-data: user-data cannot be removed from the card"
+    assert card.boot()[-1] == (
+        "settings of the card: applied, but these files cannot be removed: user-data"
+    )
     assert (tmp_path / "data/piimage/state/user-data").exists()
 
 
@@ -154,7 +157,7 @@ def test_with_a_temporary_data_partition_the_files_stay(tmp_path: Path) -> None:
     card.put("user-data")
     card.agent(removing(["user-data"]))
     card.pi.write("run/piimage/data-is-temporary", "")
-    assert card.boot()[-1] == "user-data: stays on the card, because /data is temporary"
+    assert card.boot()[-1] == "settings of the card: the files stay, because /data is temporary"
     assert "user-data" in card.files()
 
 
@@ -162,7 +165,7 @@ def test_a_card_without_the_agent_says_that_nothing_reads_the_file(tmp_path: Pat
     card = Card(tmp_path, 1)
     card.put("network-config")
     assert card.boot() == [
-        "user-data: nothing on this Pi reads it: the file of the image has no use: sshd"
+        "settings of the card: nothing on this Pi reads them: its file has no use: sshd"
     ]
     assert "network-config" in card.files()
 
@@ -170,9 +173,9 @@ def test_a_card_without_the_agent_says_that_nothing_reads_the_file(tmp_path: Pat
 def test_a_program_that_fails_is_told_and_removes_nothing(tmp_path: Path) -> None:
     card = Card(tmp_path, 1)
     card.put("user-data")
-    card.agent("say user-data: no space", status=1)
+    card.agent("say settings of the card: no space", status=1)
     assert card.boot() == [
-        "user-data: no space", "user-data: the settings were not applied (exit code 1)",
+        "settings of the card: no space", "settings of the card: not applied (exit code 1)",
     ]  # fmt: skip
     assert "user-data" in card.files()
 
@@ -186,7 +189,7 @@ def test_a_name_with_the_ending_of_windows_editors_is_named(tmp_path: Path) -> N
 def test_a_first_partition_that_does_not_mount_is_told(tmp_path: Path) -> None:
     card = Card(tmp_path, 2)
     (tmp_path / "broken-vfat").touch()
-    assert card.boot() == ["user-data: the first partition cannot be read"]
+    assert card.boot() == ["settings of the card: the first partition cannot be read"]
 
 
 def test_an_image_without_a_disk_has_nothing_to_look_at(tmp_path: Path) -> None:

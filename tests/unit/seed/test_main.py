@@ -207,7 +207,7 @@ def test_settings_that_cannot_be_written_are_told_and_the_files_stay(
     pi.put(user_data=USER_DATA)
     status, said, removed = apply(pi, capsys)
     assert (status, removed) == (1, [])
-    assert said == ["user-data: the settings cannot be written: File exists"]
+    assert said == ["settings of the card: they cannot be written: File exists"]
     assert not pi.note.exists()
 
 
@@ -219,7 +219,7 @@ def test_an_error_of_the_program_shows_its_kind_alone(
 
     monkeypatch.setattr(card, "noted", fail)
     assert apply(pi, capsys) == (
-        1, ["user-data: not applied: internal error ValueError"], [],
+        1, ["settings of the card: internal error ValueError"], [],
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from piimage_seed.tree import Unreadable
 from piimage_seed.user_data import META, read_meta_data, read_user_data
 from piimage_seed.user_data import NAME as USER_DATA
 
+_SETTINGS = "settings of the card"
 _MOST_SHOWN = 160  # characters of a line
 Reader = Callable[[bytes, Settings], list[str]]
 
@@ -30,11 +31,11 @@ def main(folder: str, root: str = "") -> int:
             sys.stdout.write(f"{_printable(line)}\n")
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        sys.stdout.write(f"say {USER_DATA}: the settings cannot be written: {reason}\n")
+        sys.stdout.write(f"say {_SETTINGS}: they cannot be written: {reason}\n")
         return 1
     except Exception as error:  # noqa: BLE001  # the boot goes on, whatever the files contain
         # The text of the error may be that of a file.
-        sys.stdout.write(f"say {USER_DATA}: not applied: internal error {type(error).__name__}\n")
+        sys.stdout.write(f"say {_SETTINGS}: internal error {type(error).__name__}\n")
         return 1
     return 0
 
@@ -121,10 +122,10 @@ class _Seed:
         if self._settings.dhcp and card.fixed_address(self._root):
             self.messages.append(f"{NETWORK_CONFIG}: the fixed address of the image stays")
         summary = ", ".join(self._settings.summary())
-        self.messages.append(f"settings of the card: {summary or 'none'}")
+        self.messages.append(f"{_SETTINGS}: {summary or 'none'}")
         if self._settings.keys and self._settings.users:
             users = ", ".join(dict.fromkeys(self._settings.users))
-            self.messages.append(f"settings of the card: log in as root; there is no user {users}")
+            self.messages.append(f"{_SETTINGS}: log in as root; there is no user {users}")
 
 
 def _printable(line: str) -> str:
