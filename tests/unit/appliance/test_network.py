@@ -89,18 +89,3 @@ def test_dhcp_asks_where_the_file_wants_it(pi: Pi, state: dict[str, str], interf
     assert (
         pi.sh(f'{script}\nread_roles; list_interfaces; echo "$REPLY"').split() == interfaces.split()
     )
-
-
-def test_the_cards_address_comes_before_that_of_the_image(pi: Pi) -> None:
-    script = pi.install_functions("boot")
-    pi.path("usr/lib/piimage/network").write_text(f'#!/bin/sh\necho "$1" >>{pi.root}/called\n')
-    pi.path("usr/lib/piimage/network").chmod(0o755)
-    run = f". {script}; set_up_network"
-    pi.sh(run)
-    assert not (pi.root / "called").exists()
-    pi.write("etc/piimage/network", "")
-    pi.sh(run)
-    pi.write("data/piimage/provision/network", "")
-    pi.sh(run)
-    files = [line.removeprefix(str(pi.root)) for line in (pi.root / "called").read_text().split()]
-    assert files == ["/etc/piimage/network", "/data/piimage/provision/network"]
