@@ -216,7 +216,7 @@ def test_a_board_whose_slot_is_the_first_partition_takes_them_too(
         session.wait_for("piimage: phase onboot", PATIENCE)
         assert settings_lines(session) == [
             "piimage: settings of the card: host name bench",
-            APPLIED,
+            f"{APPLIED} user-data cmdline.txt",
         ]
         assert "piimage: slot /dev/mmcblk0p1 folder a/, containers from slot" in console(session)
         session.switch_off()

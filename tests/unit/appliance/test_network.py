@@ -103,18 +103,3 @@ def test_only_dhcp_at_boot_gives_up_when_there_is_no_interface(
     call = f'wait_for_interfaces {mode} 2>&1 && echo "$REPLY" || echo gave up'
     output = pi.sh(f"DHCP_TIMEOUT=3 SECOND=0 ADAPTER= FIXED=\n{script}\n{later}\n{lists}\n{call}")
     assert output.splitlines() == ["dhcp: no network interface", outcome]
-
-
-def test_the_cards_address_comes_before_that_of_the_image(pi: Pi) -> None:
-    script = pi.install_functions("boot")
-    pi.path("usr/lib/piimage/network").write_text(f'#!/bin/sh\necho "$1" >>{pi.root}/called\n')
-    pi.path("usr/lib/piimage/network").chmod(0o755)
-    run = f". {script}; set_up_network"
-    pi.sh(run)
-    assert not (pi.root / "called").exists()
-    pi.write("etc/piimage/network", "")
-    pi.sh(run)
-    pi.write("data/piimage/provision/network", "")
-    pi.sh(run)
-    files = [line.removeprefix(str(pi.root)) for line in (pi.root / "called").read_text().split()]
-    assert files == ["/etc/piimage/network", "/data/piimage/provision/network"]

@@ -197,3 +197,20 @@ def test_an_image_without_a_disk_has_nothing_to_look_at(tmp_path: Path) -> None:
     card.put("user-data")
     card.agent(FOUND)
     assert card.boot() == []
+
+
+def test_the_cards_address_comes_before_that_of_the_image(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    pi.install_library()
+    script = pi.install_functions("boot")
+    pi.path("usr/lib/piimage/network").write_text(f'#!/bin/sh\necho "$1" >>{pi.root}/called\n')
+    pi.path("usr/lib/piimage/network").chmod(0o755)
+    run = f". {script}; set_up_network"
+    pi.sh(run)
+    assert not (pi.root / "called").exists()
+    pi.write("etc/piimage/network", "")
+    pi.sh(run)
+    pi.write("data/piimage/provision/network", "")
+    pi.sh(run)
+    files = [line.removeprefix(str(pi.root)) for line in (pi.root / "called").read_text().split()]
+    assert files == ["/etc/piimage/network", "/data/piimage/provision/network"]
