@@ -183,7 +183,6 @@ def ask(address: str | Path, request: Mapping[str, Any]) -> object:
     with _connected(address) as s, s.makefile("rwb") as stream:
         stream.write(json.dumps(dict(request)).encode() + b"\n")
         stream.flush()
-        s.shutdown(socket.SHUT_WR)
         response = json.loads(stream.readline())
     if "error" in response:
         raise ControlError(response["error"])

@@ -31,7 +31,7 @@ _DETECTED = re.compile(r"[0-7]0:(?: (?:--|UU|[0-9a-f]{2}|  ))* *$")
 _TIME_OR_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){2}")
 _AROUND = re.compile(r"^[ \t>]*")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_COMMAND = re.compile(r"\bi2cdump\s+(.*)$")
+_COMMAND = re.compile(r"\bi2cdump\s.*")
 _RANGE = re.compile(r"-r\s*(?:0x)?[0-9a-fA-F]+-(0x[0-9a-fA-F]+|[0-9]+)")
 _ADDRESS = re.compile(r"\s(0x[0-9a-fA-F]{2})\b")
 
@@ -187,7 +187,7 @@ def _cut_short(rows: list[_Row], ends: set[int]) -> Iterator[tuple[int, str]]:
 def _range_ends(lines: list[str]) -> set[int]:
     """Return the last registers of the ranges in the command lines among `lines`."""
     commands = (_COMMAND.search(line) for line in lines)
-    ranges = (_RANGE.search(command[1]) for command in commands if command)
+    ranges = (_RANGE.search(command[0]) for command in commands if command)
     return {int(match[1], 0 if "x" in match[1] else 10) for match in ranges if match}
 
 
@@ -196,7 +196,7 @@ def _other_chips(lines: list[str]) -> Iterator[tuple[int, str]]:
     chip = None
     for number, line in enumerate(lines, 1):
         command = _COMMAND.search(line)
-        address = _ADDRESS.search(f" {_RANGE.sub('', command[1])}") if command else None
+        address = _ADDRESS.search(_RANGE.sub("", command[0])) if command else None
         if address is None:
             continue
         other = address[1].lower()

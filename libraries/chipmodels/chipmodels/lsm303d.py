@@ -10,7 +10,6 @@ from chipmodels.clock import TimeSource
 _ACCELERATION_MG = (0.061, 0.122, 0.183, 0.244, 0.732, 0.732, 0.732, 0.732)
 _FIELD_MGAUSS = (0.080, 0.160, 0.320, 0.479)
 _RESET = {0x1F: 0x00, 0x20: 0x07, 0x24: 0x18, 0x25: 0x20, 0x26: 0x01}
-_BOOT_SECONDS = 0.005
 _ALL_NEW, _OVERRUN = 0x0F, 0xF0  # STATUS_M and STATUS_A: bits of each axis, and of all three
 # The high byte of each axis: reading it clears the "new" bit of that axis.
 _HIGH_BYTES = {
@@ -112,7 +111,7 @@ class Lsm303dModel:
         if half == "field":
             return 1 / (3.125 * (1 << (self._control[0x24] >> 2 & 7)))
         rate = self._control[0x20] >> 4
-        return 1 / (3.125 * (1 << rate - 1)) if rate else 1e9
+        return 1 / (3.125 * (1 << rate - 1))  # not asleep, so not 0
 
     def _latch(self) -> None:
         """Update the output registers."""
