@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chipmodels.adapter import I2cAdapter, Message, SpiController
-from chipmodels.smbus import Size, process_call, smbus_read, smbus_write
+from chipmodels.smbus import BLOCK_MAX, Size, process_call, smbus_read, smbus_write
 
 I2C_M_RD = 1
 
@@ -74,12 +74,14 @@ class ModelSMBus:
 
     def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
         """Read up to 32 bytes, beginning at a register."""
-        if length > 32:
+        if length > BLOCK_MAX:
             raise ValueError("Desired block length over 32 bytes")
         return list(smbus_read(self.adapter, i2c_addr, Size.I2C_BLOCK_DATA, register, length))
 
     def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
         """Write up to 32 bytes, beginning at a register."""
+        if len(data) > BLOCK_MAX:
+            raise ValueError("Data length cannot exceed 32 bytes")
         smbus_write(self.adapter, i2c_addr, Size.I2C_BLOCK_DATA, register, bytes(data))
 
     def i2c_rdwr(self, *i2c_msgs: RdwrMessage) -> None:

@@ -36,7 +36,7 @@ class Size(IntEnum):
     I2C_BLOCK_DATA = 8
 
 
-_READ_LENGTH = {Size.BYTE: 1, Size.BYTE_DATA: 1, Size.WORD_DATA: 2, Size.PROC_CALL: 2}
+_READ_LENGTH = {Size.BYTE: 1, Size.BYTE_DATA: 1, Size.WORD_DATA: 2}
 
 
 def smbus_read(bus: Transfers, address: int, size: Size, command: int, length: int) -> bytes:
@@ -61,10 +61,10 @@ def smbus_write(bus: Transfers, address: int, size: Size, command: int, data: by
     if size is Size.QUICK:
         bus.transfer([Message(address)])
     elif size in (Size.BYTE, Size.BYTE_DATA, Size.WORD_DATA, Size.I2C_BLOCK_DATA):
-        _check_length(len(data) + 1)
+        _check_length(len(data))
         bus.transfer([Message(address, bytes([command]) + data)])
     elif size is Size.BLOCK_DATA:
-        _check_length(len(data) + 1)
+        _check_length(len(data))
         bus.transfer([Message(address, bytes([command, len(data)]) + data)])
     else:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
@@ -77,7 +77,7 @@ def process_call(bus: Transfers, address: int, command: int, word: bytes) -> byt
 
 
 def _check_length(length: int) -> None:
-    if not 0 < length <= BLOCK_MAX + 1:
+    if length > BLOCK_MAX:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
