@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from chipmodels.clock import VirtualClock
-from chipmodels.control import Control, ControlError, ControlSocket, ask, main, request_of
+from chipmodels.control import Control, ControlError, ControlSocket, _address, ask, main, request_of
 from chipmodels.cuse import Call
 from chipmodels.cuse_i2c import I2cNode
 from chipmodels.daemon import placed
@@ -82,6 +82,93 @@ def test_words_of_the_command_line() -> None:
         "call": "power_cycle",
     }
     assert request_of(["i2c-7"]) == {"log": "i2c-7"}
+    assert request_of(["i2c-7:0x77", "unplugged=true"]) == {"chip": "i2c-7:0x77", "unplugged": True}
+    assert request_of(["a", "x", "y"]) == {"chip": "a", "call": "y"}
+    assert request_of(["a", 'v="b=c"']) == {"chip": "a", "set": {"v": "b=c"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("localhost:7000", ("localhost", 7000)),
+        (":7000", ("", 7000)),
+        ("/run/chips:7000", None),
+        ("7000", None),
+        ("chips", None),
+        ("chips:x", None),
+    ],
+)
+def test_an_address_is_a_host_with_a_port_or_a_path(
+    text: str, address: tuple[str, int] | None
+) -> None:
+    assert _address(text) == address
+
+
+def test_the_log_is_given_once_with_all_that_was_on_the_bus(tmp_path: Path) -> None:
+    control, node = made()
+    opened = node.open()
+    opened.ioctl(Call(0x0703, 0x48, b"", 0))
+    opened.write(b"\1")
+    opened.read(2)
+    path = tmp_path / "control"
+    served = ControlSocket(path, control)
+    threading.Thread(target=lambda: [served.answer() for _ in range(2)], daemon=True).start()
+    write = {"address": 0x48, "data": "01", "length": 0, "read": False, "flags": 0}
+    read = {"address": 0x48, "data": "", "length": 2, "read": True, "flags": 0}
+    assert ask(path, {"log": "i2c-7"}) == [
+        {"messages": [write], "error": 0},
+        {"messages": [read], "error": 0},
+    ]
+    assert ask(path, {"log": "i2c-7"}) == []
+
+
+def test_a_port_takes_several_requests_of_one_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    served = ControlSocket("127.0.0.1:0", made()[0])
+    address = f"127.0.0.1:{served._socket.getsockname()[1]}"
+    threading.Thread(target=lambda: [served.answer() for _ in range(2)], daemon=True).start()
+    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as s:
+        s.sendall(b'{"chip": "i2c-7:0x48", "get": "slow"}\n' * 2)
+        with s.makefile() as stream:
+            assert [json.loads(stream.readline()) for _ in range(2)] == [{"value": 1.0}] * 2
+        s.shutdown(socket.SHUT_WR)
+    assert main([address, "i2c-7"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+    served._socket.close()
+
+
+def test_a_caller_who_sends_nothing_is_left_after_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: list[float] = []
+
+    class Silent:
+        def __enter__(self) -> Silent:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def makefile(self, _: str) -> Silent:
+            return self
+
+        def settimeout(self, seconds: float) -> None:
+            patience.append(seconds)
+
+        def __iter__(self) -> Silent:
+            raise TimeoutError
+
+    served = ControlSocket(tmp_path / "control", made()[0])
+    listening = served._socket
+    monkeypatch.setattr(served, "_socket", type("S", (), {"accept": lambda _: (Silent(), "")})())
+    served.answer()
+    assert patience == [1]
+    listening.close()
+
+
+def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
+    for _ in range(2):
+        ControlSocket(tmp_path / "control", made()[0])._socket.close()
+    assert (tmp_path / "control").is_socket()
 
 
 @pytest.fixture
@@ -99,8 +186,10 @@ def test_the_socket_takes_requests_and_the_command_sends_them(
     assert main([str(path), "i2c-7:0x48", "slow=2.5"]) == 0
     assert ask(path, {"chip": "i2c-7:0x48", "get": "slow"}) == 2.5
     assert main([str(path), "i2c-7:0x48", "quick=1"]) == 1
-    assert "has no 'quick'" in capsys.readouterr().err
+    assert capsys.readouterr() == ("", "Ads1015Model has no 'quick'\n")
     assert main([str(path)]) == 2
+    assert capsys.readouterr().err.startswith("usage: chipmodels.control SOCKET PLACE")
+    assert main([str(path.parent / "nobody"), "i2c-7"]) == 1
 
 
 def test_the_socket_answers_what_is_no_request(path: Path) -> None:
