@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from chipmodels import daemon, simdaemon
@@ -72,7 +72,7 @@ def test_what_is_no_place_is_refused(place: str) -> None:
 class Device:
     """Stands for a device node; `missing` as where the kernel lacks the module."""
 
-    made: list[object] = []
+    made: ClassVar[list[object]] = []
     missing = False
 
     def __init__(self, of: object) -> None:

@@ -48,6 +48,25 @@ def test_addresses_of_more_than_seven_bits_are_refused(address: int) -> None:
     assert errno_of(I2cAdapter({}), Message(address, b"\0")) == errno.EINVAL
 
 
+def test_what_is_just_allowed() -> None:
+    """linux/i2c-dev.h: 42 messages of 8192 bytes; seven bits are 0 to 0x7f."""
+    chips = {0: Recorder(), 0x7F: Recorder()}
+    adapter = I2cAdapter(chips)
+    adapter.transfer([Message(0, bytes(8192))] * 41 + [Message(0x7F, length=8192, read=True)])
+    assert len(chips[0].written) == 41
+    assert errno_of(adapter, Message(0, bytes(8193))) == errno.EINVAL
+    assert adapter.log[0].error == 0
+    assert adapter.log[1].error == errno.EINVAL
+
+
+def test_reads_are_answered_with_all_that_was_read() -> None:
+    adapter = I2cAdapter({0x48: Recorder(b"ab")})
+    assert adapter.transfer([Message(0x48, b"c"), Message(0x48, length=2, read=True)]) == [b"ab"]
+    assert adapter.transfer([Message(0x48, b"c")]) == []
+    message = Message(0x48)
+    assert (message.data, message.length, message.read, message.flags) == (b"", 0, False, 0)
+
+
 def test_a_clock_held_low_times_out_when_the_adapter_says() -> None:
     clock = VirtualClock()
     chip = FaultyChip(Recorder(), FaultRates(hang=1.0), random.Random(1))

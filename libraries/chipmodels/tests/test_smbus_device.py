@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from pathlib import Path
 
 import pytest
 from chipmodels import smbus_device
@@ -20,7 +21,7 @@ def test_words_and_bytes_go_to_the_address_that_was_asked(monkeypatch: pytest.Mo
     chosen = [0]
 
     def ioctl(fd: int, command: int, argument: object) -> None:
-        assert os.readlink(f"/proc/self/fd/{fd}") == "/dev/null"
+        assert Path(f"/proc/self/fd/{fd}").readlink() == Path("/dev/null")
         if command == SLAVE_FORCE:
             assert isinstance(argument, int)
             chosen[0] = argument
