@@ -203,7 +203,7 @@ def _deb822(text: str, host: Path) -> Iterator[_Source]:
             fields = paragraph(block)
         except ValueError:
             continue  # apt itself reports this
-        enabled = fields.get("enabled", "yes").lower() not in ("no", "false", "off", "0")
+        enabled = fields.get("enabled", "").lower() not in ("no", "false", "off", "0")
         binary = "deb" in fields.get("types", "").split()
         if enabled and binary and "main" in fields.get("components", "").split():
             for uri in fields.get("uris", "").split():

@@ -36,22 +36,20 @@ def _sentences(
 ) -> Iterator[str]:
     for rule in problem.findallproblemrules():
         info = rule.info()
-        package = str(of_id[info.solvable.id]) if info.solvable else "the root"
-        other = str(of_id[info.othersolvable.id]) if info.othersolvable else "another"
-        dependency = texts.get(info.dep_id, str(info.dep) if info.dep else "")
         kind = info.type
         if kind == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-            yield f"{package} depends on {dependency}, which no package in the archive satisfies"
+            yield (
+                f"{of_id[info.solvable.id]} depends on {texts[info.dep_id]}, "
+                "which no package in the archive satisfies"
+            )
         elif kind == solv.Solver.SOLVER_RULE_PKG_REQUIRES:
-            yield f"{package} depends on {dependency}"
-        elif kind in (
-            solv.Solver.SOLVER_RULE_PKG_CONFLICTS,
-            solv.Solver.SOLVER_RULE_PKG_SELF_CONFLICT,
-        ):
-            yield f"{package} conflicts with {dependency} ({other})"
+            yield f"{of_id[info.solvable.id]} depends on {texts[info.dep_id]}"
+        elif kind == solv.Solver.SOLVER_RULE_PKG_CONFLICTS:
+            other = of_id[info.othersolvable.id]
+            yield f"{of_id[info.solvable.id]} conflicts with {texts[info.dep_id]} ({other})"
         elif kind == solv.Solver.SOLVER_RULE_PKG_SAME_NAME:
+            package, other = of_id[info.solvable.id], of_id[info.othersolvable.id]
             yield f"{package} and {other} are two versions of one package"
-        elif kind == solv.Solver.SOLVER_RULE_JOB:
-            yield f"{dependency or info.problemstr()} is requested"
         else:
+            # No other rule is known to appear: what is requested exists (`_Resolver._refusal`).
             yield str(info.problemstr())

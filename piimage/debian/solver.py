@@ -251,7 +251,6 @@ def _solve(closure: Closure, names: Sequence[str], root: str) -> list[Candidate]
         if before == favored:
             break
         solver = problem.pool.Solver()
-        solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 1)
         conflicts = solver.solve(problem.jobs(names, favored))
         if conflicts:
             raise problems.explain(conflicts, problem.of_id, problem.texts, root)

@@ -174,6 +174,14 @@ def test_a_payload_that_explodes_is_stopped(tmp_path: Path, runner: Runner, name
             pass
 
 
+def test_a_payload_may_have_64_megabytes_and_200_times_its_size(
+    tmp_path: Path, runner: Runner
+) -> None:
+    path = written(tmp_path, ar([META, CONTROL, ("data.tar.xz", bytes(1000))]))
+    with deb.data_stream(runner, path) as stream:
+        assert stream._left == 64 * 1024 * 1024 + 200_000  # type: ignore[attr-defined]
+
+
 @pytest.mark.provokes("debian.deb-bomb")
 def test_a_control_file_that_explodes_is_stopped(tmp_path: Path, runner: Runner) -> None:
     bomb = lzma.compress(tar({"./x": bytes(32 << 20)}), preset=0)

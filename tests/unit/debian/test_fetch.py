@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,41 @@ def test_all_packages_are_fetched_into_the_store(fetcher: Fetcher) -> None:
     last = emitted[-1]
     assert isinstance(last, events.Progress)
     assert last.done == last.total == sum(package.size for package in packages)
+
+
+@pytest.mark.parametrize(("count", "title"), [(1, "fetch a package"), (2, "fetch 2 packages")])
+def test_progress_is_told_by_the_bytes_of_all(fetcher: Fetcher, count: int, title: str) -> None:
+    emitted: list[events.Event] = []
+    packages = [deb.package() for deb in DEBS[:count]]
+    replace(fetcher, emit=emitted.append).fetch(packages)
+    total = sum(package.size for package in packages)
+    assert emitted[-1] == events.Progress("debian-packages", title, total, total)
+
+
+def test_the_largest_package_is_fetched_first(
+    store: Store, folder: ArchiveFolder, mirrors: Mirrors
+) -> None:
+    sizes = {"small": 10, "large": 9000, "middle": 3000}
+    debs = [Deb(name, files={"./x": os.urandom(size)}) for name, size in sizes.items()]
+    folder.publish(debs)
+    emitted: list[events.Event] = []
+    Fetcher(store, mirrors, workers=1, emit=emitted.append).fetch(deb.package() for deb in debs)
+    small, large, middle = (deb.package().size for deb in debs)
+    seen = [event.done for event in emitted if isinstance(event, events.Progress)]
+    assert seen == [large, large + middle, large + middle + small]
+
+
+@pytest.mark.parametrize(
+    ("path", "component"),
+    [
+        ("pool/main/b/busybox/busybox_1_arm64.deb", "main"),
+        ("pool/non-free-firmware/f/firmware/firmware_1_all.deb", "non-free-firmware"),
+        ("pool/contrib/x/x.deb", "main"),
+        ("dists/contrib/x/y/z.deb", "main"),
+    ],
+)
+def test_the_component_is_in_the_path_of_a_pool(path: str, component: str) -> None:
+    assert replace(DEBS[0].package(), path=path).component == component
 
 
 def test_a_stored_package_is_not_fetched_again(fetcher: Fetcher, folder: ArchiveFolder) -> None:

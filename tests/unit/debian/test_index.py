@@ -178,6 +178,67 @@ def test_a_spoilt_index_is_refused_and_not_kept(
     assert kept(archive.store) == []
 
 
+@pytest.mark.parametrize(("more", "code"), [(0, "debian.index-unsigned"), (1, "debian.too-big")])
+def test_a_release_of_more_than_four_megabytes_is_not_read(
+    archive: Archive, folder: ArchiveFolder, more: int, code: str
+) -> None:
+    folder.release().parent.mkdir(parents=True)
+    folder.release().write_bytes(bytes(4 * 1024 * 1024 + more))
+    with pytest.raises(PiimageError) as caught:
+        archive.indexes([TRIXIE], ["arm64"])
+    assert caught.value.code == code
+
+
+@pytest.mark.provokes("debian.index-altered")
+def test_an_index_that_does_not_end_is_not_fetched_to_its_end(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello")])
+    lengthen_packages(folder)
+    emitted: list[events.Event] = []
+    with pytest.raises(PiimageError, match=r"it has more than \d+ bytes"):
+        replace(archive, emit=emitted.append).indexes([TRIXIE], ["arm64"])
+    assert emitted == []
+
+
+def test_progress_is_told_by_the_bytes_of_the_index(
+    archive: Archive, folder: ArchiveFolder
+) -> None:
+    folder.publish([Deb("hello")])
+    emitted: list[events.Event] = []
+    replace(archive, emit=emitted.append).indexes([TRIXIE], ["arm64"])
+    (file,) = folder.root.rglob("by-hash/SHA256/*")
+    size = file.stat().st_size
+    title = "fetch the index of trixie"
+    assert emitted == [events.Progress("debian-indexes", title, size, size)]
+
+
+@pytest.mark.parametrize(
+    ("priority", "rank"),
+    [("required", 0), ("important", 1), ("standard", 2), ("optional", 3), ("extra", 4), ("x", 5)],
+)
+def test_priorities_are_those_of_the_policy(priority: str, rank: int) -> None:
+    """Policy 2.5, and extra, which it deprecates."""
+    assert catalogue.priority_rank(priority) == rank
+
+
+@pytest.mark.parametrize("size", [0, 1 << 40])
+def test_sizes_at_the_limits_are_taken(archive: Archive, folder: ArchiveFolder, size: int) -> None:
+    deb = Deb("a")
+    text = deb.stanza.replace(f"Size: {len(deb.content)}\n", f"Size: {size}\n")
+    folder.publish([], packages=text)
+    (index,) = archive.indexes([TRIXIE], ["arm64"])
+    with closing(index.catalogues[0].read()) as reader:
+        (row,) = reader.named("a")
+    assert (row.size, row.priority) == (size, 3)
+
+
+def test_a_paragraph_has_at_most_four_megabytes() -> None:
+    assert list(catalogue._rows([b"x" * (4 << 20)])) == []
+    with pytest.raises(ValueError, match="a paragraph has more than 4194304 bytes"):
+        list(catalogue._rows([b"x" * (4 << 20), b"x"]))
+
+
 @pytest.mark.provokes("debian.index-rollback")
 def test_an_older_index_than_the_stored_one_is_refused(
     archive: Archive, folder: ArchiveFolder

@@ -68,6 +68,75 @@ def test_a_disabled_source_is_not_used(tmp_path: Path) -> None:
     assert mirrors.main.url == "http://mirror.example/debian"
 
 
+@pytest.mark.parametrize(
+    ("word", "used"),
+    [("no", 0), ("No", 0), ("false", 0), ("off", 0), ("0", 0), ("yes", 1), ("true", 1), ("1", 1)],
+)
+def test_a_source_is_used_unless_it_says_no(tmp_path: Path, word: str, used: int) -> None:
+    """sources.list(5): Enabled is yes by default."""
+    text = f"Enabled: {word}\n" + DEB822.replace("# comment\n", "").replace("mirror", "own")
+    mirrors = mirror.choose(None, host(tmp_path, a_sources=text, b_sources=DEB822))
+    assert mirrors.main.url == f"http://{('mirror', 'own')[used]}.example/debian"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # Debian's keyring tells more than the name of the folder,
+        (
+            "deb http://a.example/debian bookworm main",
+            "deb [signed-by=debian-archive] http://b.example/x bookworm main",
+        ),
+        # and updates tell more than both.
+        (
+            "deb [signed-by=debian-archive] http://a.example/debian bookworm main",
+            "deb http://b.example/x bookworm main\ndeb http://b.example/x bookworm-updates main",
+        ),
+        ("deb http://a.example/x bookworm main", "deb http://b.example/debian bookworm main"),
+        (
+            "deb http://a.example/x bookworm main",
+            "deb http://b.example/debian-security/ bookworm main",
+        ),
+    ],
+)
+def test_what_speaks_for_debians_own_archive(tmp_path: Path, first: str, second: str) -> None:
+    mirrors = mirror.choose(None, host(tmp_path, sources_list=f"{first}\n{second}\n"))
+    assert mirrors.main.url.startswith("http://b.example/")
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "bookworm-updates", "bookworm-backports"])
+def test_each_suite_of_the_main_archive_tells_where_it_is(tmp_path: Path, suite: str) -> None:
+    text = f"deb http://a.example/debian trixie main\ndeb http://b.example/debian {suite} main\n"
+    mirrors = mirror.choose(None, host(tmp_path, sources_list=text))
+    assert mirrors.main.url == "http://b.example/debian"
+
+
+def test_what_apt_cannot_read_does_not_hide_the_rest(tmp_path: Path) -> None:
+    text = " a continuation\n\n" + DEB822
+    mirrors = mirror.choose(None, host(tmp_path, debian_sources=text))
+    assert mirrors.main.url == "http://mirror.example/debian"
+
+
+def test_the_archives_of_this_host_are_the_default() -> None:
+    try:
+        found = mirror.choose(None)
+    except InputError as error:
+        assert error.code == "debian.no-mirror"
+    else:
+        assert found == mirror.choose(None, Path("/"))
+
+
+@pytest.mark.parametrize(
+    "uri", ["mirror+file:/x/list", "mirror+file:///x/list", "mirror:file:/x/list"]
+)
+def test_each_form_of_a_mirror_list_is_read(tmp_path: Path, uri: str) -> None:
+    text = DEB822.replace("http://mirror.example/debian/", uri)
+    root = host(tmp_path, debian_sources=text)
+    (root / "x").mkdir()
+    (root / "x/list").write_text("https://cloud.example/debian\n")
+    assert mirror.choose(None, root).main.url == "https://cloud.example/debian"
+
+
 def test_the_list_of_a_mirror_file_uri_is_read(tmp_path: Path) -> None:
     text = DEB822.replace("http://mirror.example/debian/", "mirror+file:///etc/apt/mirrors.list")
     root = host(tmp_path, debian_sources=text)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -101,15 +102,19 @@ def test_an_unsigned_release_is_refused(store: Store, key: Signer) -> None:
 
 @pytest.mark.provokes("debian.index-signature")
 def test_a_changed_release_is_refused(store: Store, key: Signer) -> None:
-    with pytest.raises(PiimageError, match="BAD signature"):
+    with pytest.raises(PiimageError, match=r"index is invalid: BAD signature from "):
         verified(store, key, key.sign(TEXT).replace(b"trixie", b"trixiE"))
     assert kept(store) == []
 
 
 @pytest.mark.provokes("debian.index-unknown-key")
 def test_the_error_of_an_unknown_key_tells_how_to_get_the_key(store: Store, key: Signer) -> None:
-    with signer() as other, pytest.raises(PiimageError, match="debian-archive-keyring"):
-        verified(store, key, other.sign(TEXT))
+    with signer() as other:
+        listed = other._gpg("--list-keys", "--with-colons").decode().splitlines()
+        (long_id,) = [line.split(":")[4] for line in listed if line.startswith("pub")]
+        with pytest.raises(PiimageError, match="debian-archive-keyring") as caught:
+            verified(store, key, other.sign(TEXT))
+    assert caught.value.message.endswith(f"is signed with unknown keys: {long_id}")
     assert kept(store) == []
 
 
@@ -180,6 +185,49 @@ def test_an_expired_future_or_older_index_is_refused(store: Store, key: Signer) 
         release.check_dates(signed, NOW - timedelta(days=2), None, "m")
     with pytest.raises(PiimageError, match="older than"):
         release.check_dates(signed, NOW, signed.date + timedelta(seconds=1), "m")
+
+
+@pytest.mark.provokes("debian.index-expired", "debian.index-future")
+def test_dates_may_be_reached_but_not_passed(store: Store, key: Signer) -> None:
+    """A clock may be wrong by a day."""
+    signed = verified(store, key, key.sign(TEXT))
+    assert signed.valid_until is not None
+    second = timedelta(seconds=1)
+    release.check_dates(signed, signed.valid_until, None, "m")
+    with pytest.raises(PiimageError, match="valid until"):
+        release.check_dates(signed, signed.valid_until + second, None, "m")
+    release.check_dates(signed, signed.date - timedelta(days=1), None, "m")
+    with pytest.raises(PiimageError, match="in the future"):
+        release.check_dates(signed, signed.date - timedelta(days=1) - second, None, "m")
+    for_ever = replace(signed, valid_until=None)
+    release.check_dates(for_ever, NOW + timedelta(days=9999), None, "m")
+
+
+@pytest.mark.provokes("debian.index-signature")
+@pytest.mark.parametrize(
+    "words",
+    ["", "GOODSIG", "VALIDSIG", "GOODSIG VALIDSIG BADSIG", "EXPSIG NO_PUBKEY",
+     "EXPKEYSIG NO_PUBKEY", "REVKEYSIG NO_PUBKEY", "BADSIG NO_PUBKEY"],
+)  # fmt: skip
+def test_what_gpgv_says_is_not_good_enough(words: str) -> None:
+    """doc/DETAILS of GnuPG."""
+    status = "".join(f"[GNUPG:] {word} 0123\n" for word in words.split())
+    with pytest.raises(PiimageError, match="gpgv gave no reason") as caught:
+        release._check_status(status, "\n", "m")
+    assert caught.value.code == "debian.index-signature"
+
+
+def test_an_expired_key_beside_a_good_signature_does_no_harm() -> None:
+    words = ("EXPKEYSIG", "NO_PUBKEY", "GOODSIG", "VALIDSIG")
+    release._check_status("".join(f"[GNUPG:] {word} 0123\n" for word in words), "", "m")
+
+
+def test_the_keyring_of_this_host_is_the_default() -> None:
+    try:
+        found = str(release.keyring())
+    except PiimageError as error:
+        found = str(error.place)
+    assert found.startswith("/usr/share/keyrings/debian-archive-keyring.")
 
 
 @pytest.mark.provokes("debian.no-keyring")

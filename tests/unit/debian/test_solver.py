@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from piimage.debian.index import Archive, Suite
 from piimage.debian.request import Request
 from piimage.debian.solver import Resolution, resolve
+from piimage.debian.universe import Choice, Closure, Universe
 from piimage.errors import ErrorGroup, InputError, PiimageError
 from tests.unit.debian.makers import ArchiveFolder, Deb
 
@@ -147,11 +149,32 @@ def test_a_conflict_is_explained_in_words(solving: Solving) -> None:
     solving.offer(needing("app", "exim"), Deb("exim", fields=both), Deb("postfix", fields=both))
     with pytest.raises(PiimageError) as caught:
         solving("app", "postfix")
-    text = str(caught.value)
-    assert text.startswith("root: these packages cannot be installed together: ")
-    assert "app 1.0 depends on exim" in text
-    assert "conflicts with mta" in text
-    assert "\n" not in text
+    start, *sentences = re.split(": |; ", str(caught.value))
+    assert start == "root"
+    assert sentences[0] == "these packages cannot be installed together"
+    assert set(sentences[1:3]) == {
+        "app 1.0 depends on exim", "exim 1.0 conflicts with mta (postfix 1.0)",
+    }  # fmt: skip
+    assert sentences[3].startswith("leave one of them out")
+
+
+@pytest.mark.provokes("debian.conflict")
+def test_two_versions_of_one_package_are_explained(solving: Solving) -> None:
+    solving.offer(
+        needing("old", "lib (<< 2)"), needing("new", "lib (>= 2)"), Deb("lib"), Deb("lib", "2.0")
+    )
+    with pytest.raises(PiimageError) as caught:
+        solving("old", "new")
+    text = caught.value.message
+    assert re.search(r"lib [12]\.0 and lib [12]\.0 are two versions of one package", text)
+    assert "new 1.0 depends on lib (>= 2)" in text
+
+
+@pytest.mark.provokes("debian.conflict")
+def test_a_broken_package_is_explained(solving: Solving) -> None:
+    solving.offer(Deb("app"), Deb("other", fields={"Breaks": "app (<< 2)"}))
+    with pytest.raises(PiimageError, match=r"other 1\.0 conflicts with app \(<< 2\) \(app 1\.0\)"):
+        solving("app", "other")
 
 
 @pytest.mark.provokes("debian.conflict")
@@ -334,6 +357,27 @@ def test_the_error_of_a_broken_relation_names_its_package(solving: Solving) -> N
     solving.offer(needing("app", "lib (="))
     with pytest.raises(PiimageError, match=r"app 1\.0: 'lib \(='"):
         solving("app")
+
+
+@pytest.mark.provokes("debian.unknown-package")
+def test_three_names_are_suggested_at_most(solving: Solving) -> None:
+    solving.offer(*[Deb(f"linux-image-{name}-cloud-arm64") for name in "abcd"])
+    with pytest.raises(InputError) as caught:
+        solving("linux-image")
+    names = [f"linux-image-{name}-cloud-arm64" for name in "abc"]
+    assert caught.value.hint == f"did you mean {' or '.join(names)}?"
+
+
+def test_versions_that_may_not_be_chosen_are_not_looked_at(
+    solving: Solving, archive: Archive
+) -> None:
+    solving.offer(needing("app", "lib"), needing("app", "other", "2.0"), Deb("lib"), Deb("other"))
+    indexes = archive.indexes([Suite("trixie")], ["arm64"])
+    with Universe(indexes, "arm64", {}) as universe:
+        closure = Closure(universe, {"app": Choice("1.0")}, frozenset())
+        closure.grow(["app"])
+        assert [str(candidate) for candidate in closure.candidates] == ["app 1.0", "lib 1.0"]
+        assert list(closure.names) == ["app", "lib"]
 
 
 def test_circular_dependencies_are_resolved(solving: Solving) -> None:

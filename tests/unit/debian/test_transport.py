@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import base64
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -35,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.paths.append(self.path)
         self.server.answer(self)
+
+    def do_CONNECT(self) -> None:
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         return
@@ -127,8 +132,167 @@ def test_a_temporary_failure_is_retried_after_growing_pauses() -> None:
     pauses: list[float] = []
     with serving(answer) as (_, host):
         assert client(pauses).read(f"http://{host}/x", 10) == b"ok"
-    assert pauses == sorted(pauses)
     assert len(pauses) == 3
+
+
+@pytest.mark.provokes("debian.unreachable")
+@pytest.mark.parametrize(
+    ("chance", "expected"), [(0.0, [0.5, 1.0, 2.0, 4.0]), (1.0, [0.625, 1.25, 2.5, 5.0])]
+)
+def test_pauses_double_and_differ_by_up_to_a_quarter(
+    monkeypatch: pytest.MonkeyPatch, chance: float, expected: list[float]
+) -> None:
+    """So that many clients do not come back at the same moment."""
+    monkeypatch.setattr(random, "random", lambda: chance)
+    pauses: list[float] = []
+    with (
+        serving(lambda handler: send(handler, 503)) as (server, host),
+        pytest.raises(PiimageError, match="503"),
+    ):
+        client(pauses).read(f"http://{host}/x", 10)
+    assert pauses == expected
+    assert len(server.paths) == 5
+
+
+def test_a_download_that_goes_on_is_not_given_up() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        start = int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=")[:-1])
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(1000 - start))
+        handler.end_headers()
+        handler.wfile.write(DATA[start : start + 100])
+        handler.close_connection = True
+
+    with serving(answer) as (server, host):
+        assert client().read(f"http://{host}/x", 1000) == DATA[:1000]
+    assert len(server.paths) == 10
+
+
+@pytest.mark.provokes("debian.unreachable")
+def test_which_answers_are_worth_another_attempt() -> None:
+    """RFC 9110, section 15, and 425 of RFC 8470, 429 of RFC 6585."""
+    asked: set[int] = set()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        status = int(handler.path[1:])
+        send(handler, 200 if status in asked else status, b"ok")
+        asked.add(status)
+
+    with serving(answer) as (_, host):
+        for status in (408, 425, 429, 500, 502, 503, 504):
+            assert client().read(f"http://{host}/{status}", 10) == b"ok"
+        for status in (300, 304, 306, 309, 400, 401, 402, 403, 405, 407, 409, 424, 426, 428, 501,
+                       505):  # fmt: skip
+            with pytest.raises(PiimageError, match=f"{status}"):
+                client().read(f"http://{host}/{status}", 10)
+
+
+def test_which_answers_lead_elsewhere() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path == "/there":
+            send(handler, 200, b"ok")
+        else:
+            send(handler, int(handler.path[1:]), Location="/there")
+
+    with serving(answer) as (_, host):
+        for status in (301, 302, 303, 307, 308):
+            assert client().read(f"http://{host}/{status}", 10) == b"ok"
+
+
+@pytest.mark.parametrize(("redirections", "followed"), [(4, True), (5, False)])
+def test_four_redirections_are_followed(redirections: int, followed: bool) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        left = int(handler.path[1:])
+        if left:
+            send(handler, 302, b"moved", Location=f"/{left - 1}")
+        else:
+            send(handler, 200, b"ok")
+
+    with serving(answer) as (server, host):
+        if followed:
+            assert client().read(f"http://{host}/{redirections}", 10) == b"ok"
+        else:
+            with pytest.raises(PiimageError, match="too many redirections"):
+                client().read(f"http://{host}/{redirections}", 10)
+    assert len(server.paths) == 5
+    assert server.connections == 1
+
+
+def test_a_kept_connection_that_the_server_closed_is_no_failure() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        send(handler, 200, b"ok")
+        handler.close_connection = True  # without a word of it
+
+    pauses: list[float] = []
+    transport = client(pauses)
+    with serving(answer) as (server, host):
+        for _ in range(3):
+            assert transport.read(f"http://{host}/x", 10) == b"ok"
+    assert pauses == []
+    assert server.connections == 3
+
+
+def test_a_new_connection_that_breaks_is_a_failure() -> None:
+    calls: list[int] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        calls.append(1)
+        handler.close_connection = True
+        if len(calls) == 3:
+            send(handler, 200, b"ok")
+
+    pauses: list[float] = []
+    with serving(answer) as (_, host):
+        assert client(pauses).read(f"http://{host}/x", 10) == b"ok"
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxies", [{}, {"http": "http://p:1", "https": "http://p:1"}])
+def test_a_silent_server_is_left_after_half_a_minute(scheme: str, proxies: dict[str, str]) -> None:
+    transport = Transport(proxies=proxies)
+    parts = urlsplit(f"{scheme}://a.example/x")
+    assert transport._connection(parts, transport._proxy(parts)).timeout == 30
+
+
+@pytest.mark.provokes("debian.unreachable")
+@pytest.mark.parametrize(("port", "target"), [("", "443"), (":8443", "8443")])
+def test_a_proxy_makes_a_tunnel_for_https_and_gets_its_own_password(port: str, target: str) -> None:
+    seen: list[tuple[str, str | None, str | None]] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        words = (handler.headers["Proxy-Authorization"], handler.headers["Authorization"])
+        seen.append((handler.path, *words))
+        send(handler, 403)
+
+    with serving(answer) as (_, host), pytest.raises(PiimageError, match="403"):
+        transport = Transport(lambda _: None, {"https": f"http://me:s%3Acret@{host}"})
+        transport.read(f"https://you:other@archive.example{port}/x", 10)
+    password = "Basic " + base64.b64encode(b"me:s:cret").decode()
+    assert set(seen) == {(f"archive.example:{target}", password, None)}
+
+
+def test_a_proxy_is_named_without_a_scheme_and_spared_where_the_user_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords: list[str | None] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        passwords.append(handler.headers["Proxy-Authorization"])
+        send(handler, 200, b"ok")
+
+    with serving(answer) as (server, host):
+        transport = Transport(proxies={"http": f"me:secret@{host}"})
+        transport.read("http://you:other@archive.example/debian/x?y", 10)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        transport.read(f"http://{host}/z", 10)
+    assert server.paths == ["http://archive.example/debian/x?y", "/z"]
+    assert passwords == ["Basic " + base64.b64encode(b"me:secret").decode(), None]
+
+
+def test_a_local_file_is_read_from_where_it_broke_off(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(DATA)
+    assert b"".join(client()._attempt(f"file://{tmp_path}/x", 300_000)) == DATA[300_000:]
 
 
 @pytest.mark.provokes("debian.unreachable")
