@@ -262,7 +262,7 @@ class Placement:
             link = next((p for p in _prefixes(path) if p in self._links), None)
             if link is None:
                 return path
-            path = _join(link, self._links[link], path[len(link) + 1 :])
+            path = _join(link, self._links[link], path[len(link) :])
             if len(path) > MAX_PATH:
                 raise _loop(f"symbolic links make the path /{path[:40]}... endless")
         raise _loop(f"/{path} leads through a loop of symbolic links")
@@ -333,7 +333,7 @@ def _tar_header(entry: Entry) -> bytes:
         f"{_PAX_XATTR}{name}": value.decode("utf-8", "surrogateescape")
         for name, value in sorted(entry.xattrs.items())
     }
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8")
 
 
 def cpio_chunks(entries: Tree) -> Iterator[bytes]:

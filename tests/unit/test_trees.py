@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.trees import (
+    MERGED,
     Entry,
     Kind,
     Placement,
@@ -97,6 +98,45 @@ def test_cpio_lists_the_written_entries(tmp_path) -> None:
         "drwxr-xr-x", "-rw-r--r--", "lrwxrwxrwx",
     ]  # fmt: skip
     assert "a/c -> b" in text
+
+
+def newc(*numbers: int) -> bytes:
+    return b"070701" + b"".join(b"%08X" % number for number in numbers)
+
+
+def test_the_kernels_archive_byte_by_byte() -> None:
+    """buffer-format.rst: inode, mode, owner, group, links, time, size, two numbers of the archive's
+    device, two of the entry's own, length of the name, checksum; padded to four bytes."""
+    time = 1735689600  # 2025-01-01
+    archive = b"".join(
+        cpio_chunks(
+            [
+                folder("a", 0o750, 1, 2),
+                Entry("f", Kind.FILE, size=5, content=lambda: (b"hel", b"lo")),
+                Entry("ff", Kind.FILE, size=4, content=lambda: (b"four",)),
+                symlink("a/link", "12345"),
+                symlink("a/l", "1234"),
+                Entry("null", Kind.CHARACTER, 0o666, device=(1, 3)),
+            ]
+        )
+    )
+    assert archive == b"".join(
+        [
+            newc(1, 0o040750, 1, 2, 2, time, 0, 0, 0, 0, 0, 2, 0) + b"a\0",
+            newc(2, 0o100644, 0, 0, 1, time, 5, 0, 0, 0, 0, 2, 0) + b"f\0hello\0\0\0",
+            newc(3, 0o100644, 0, 0, 1, time, 4, 0, 0, 0, 0, 3, 0) + b"ff\0\0\0\0four",
+            newc(4, 0o120777, 0, 0, 1, time, 5, 0, 0, 0, 0, 7, 0) + b"a/link\0\0\0\0",
+            b"12345\0\0\0",
+            newc(5, 0o120777, 0, 0, 1, time, 4, 0, 0, 0, 0, 4, 0) + b"a/l\0\0\0" + b"1234",
+            newc(6, 0o020666, 0, 0, 1, time, 0, 0, 0, 1, 3, 5, 0) + b"null\0\0",
+            newc(0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0) + b"TRAILER!!!\0\0\0\0",
+        ]
+    )
+
+
+def test_a_merged_usr_is_that_of_debian() -> None:
+    """Debian Policy 9.1.1 and usrmerge: what the links of a root lead to."""
+    assert MERGED == {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 
 
 def test_names_that_are_not_utf8_keep_their_bytes() -> None:
@@ -207,6 +247,7 @@ def test_a_link_out_of_the_root_is_followed_inside_it() -> None:
         ({"a/b": "../../../../c"}, "c/x"),
         ({"a": "/d", "d/b": "../e"}, "e/x"),  # a link in what a link leads to
         ({"a": "d/e", "d/e/b": "../f"}, "d/f/x"),
+        ({"a/b": "/"}, "x"),  # the root itself
     ],
 )
 def test_links_are_followed_as_the_kernel_does(links: dict[str, str], real: str) -> None:
@@ -214,6 +255,16 @@ def test_links_are_followed_as_the_kernel_does(links: dict[str, str], real: str)
     placement = Placement()
     placement.assume(links)
     assert placement.real("a/b/x") == real
+
+
+def test_what_follows_a_link_is_kept() -> None:
+    placement = Placement()
+    placement.assume({"a/b": "c", "r": "/"})
+    assert placement.real("a/b/xd/e/f") == "a/c/xd/e/f"
+    assert placement.real("a/bb/x") == "a/bb/x"
+    assert placement.real("r/a/b/x") == "a/c/x"
+    assert placement.real("a/b") == "a/b"
+    assert placement.real("x") == "x"
 
 
 def test_as_many_links_in_a_path_as_the_kernel_follows() -> None:
