@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import shutil
+import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +23,7 @@ from piimage.boards import load_board
 from piimage.config.load import load
 from piimage.config.module_folder import module_folder
 from piimage.durable import write_chunks
+from piimage.errors import PiimageError
 from piimage.lock import Lock
 from piimage.locking.appliance import lock_path
 from piimage.locking.current import existing_lock, write_lock
@@ -29,7 +32,7 @@ from piimage.plan.containers import plan_containers
 from piimage.plan.system import plan_system
 from piimage.run import Runner
 from piimage.store import Store
-from piimage.unchanged import Memory, Witness, own_state
+from piimage.unchanged import Memory, Witness, kind_stamp, link_stamp, own_state, stamp
 
 from .plan.locks import lock_of
 
@@ -365,7 +368,9 @@ def test_what_the_store_keeps_is_no_input(witness: Witness, tmp_path: Path) -> N
     assert [path for _, path in seen if path.startswith(f"{store}/")] == [f"{store}/built.yml"]
 
 
-@pytest.mark.parametrize("folder", ["boards", "appliance", "services", "kernel-modules"])
+@pytest.mark.parametrize(
+    "folder", ["boards", "appliance", "bases", "libraries", "services", "kernel-modules"]
+)
 @pytest.mark.parametrize("name", ["x.yml", "deep/x.yml"])
 def test_another_state_of_what_piimage_ships_is_another_piimage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, name: str
@@ -434,3 +439,205 @@ def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
     for file in (one.store.root / "built").iterdir():
         file.write_text("[]")
     assert one.said() is None
+
+
+def seen_by(witness: Witness) -> set[tuple[str, str]]:
+    seen = witness.inputs()
+    assert seen is not None
+    return set(seen)
+
+
+def test_what_was_made_last_is_known_too(witness: Witness, tmp_path: Path) -> None:
+    with witness.watching():
+        (tmp_path / "kept").write_text("x")
+    assert ("look", str(tmp_path / "kept")) in seen_by(witness)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: os.truncate(path, 0),
+        lambda path: path.chmod(0o600),
+        lambda path: os.chown(path, -1, -1),
+        os.utime,
+        lambda path: os.close(os.open(path, os.O_WRONLY)),
+        lambda path: os.close(os.open(path, os.O_RDWR)),
+    ],
+)
+def test_what_a_build_changes_is_what_it_made(
+    witness: Witness, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "kept"
+    path.write_text("x")
+    with witness.watching():
+        path.exists()
+        change(path)
+    assert ("look", str(path)) in seen_by(witness)
+    path.write_text("edited")
+    assert witness.inputs() is None
+
+
+def test_a_folder_is_made_once(witness: Witness, tmp_path: Path) -> None:
+    """One that was there before, and was not made, may go without being forgotten."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    time.sleep(TICK)
+    with witness.watching():
+        old.mkdir(exist_ok=True)
+        new.mkdir()
+    assert ("look", str(new)) in seen_by(witness)
+    assert witness._made == {str(new)}
+
+
+def test_what_was_looked_for_before_it_was_made_does_not_count(
+    witness: Witness, tmp_path: Path
+) -> None:
+    with witness.watching():
+        for name in ("file", "link"):
+            assert not os.path.lexists(tmp_path / name)
+            assert not (tmp_path / name).exists()
+        (tmp_path / "file").write_text("x")
+        (tmp_path / "link").symlink_to("file")
+    assert ("look", str(tmp_path / "link")) in seen_by(witness)
+
+
+def test_a_way_to_look_is_noted_as_it_was_asked(
+    witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c", "d", "e"):
+        (tmp_path / name).symlink_to("target")
+    time.sleep(TICK)
+    monkeypatch.chdir(tmp_path)
+    with witness.watching():
+        os.stat(tmp_path / "a", follow_symlinks=False)  # noqa: PTH116
+        os.lstat(tmp_path / "b")
+        os.readlink(tmp_path / "c")  # noqa: PTH115
+        os.access(b"d", os.F_OK)
+        os.access("e", os.F_OK, follow_symlinks=False)
+        os.listdir()  # noqa: PTH208
+    found = {(way, Path(path).name) for way, path in seen_by(witness)}
+    assert found == {
+        ("link", "a"), ("link", "b"), ("link", "c"), ("look", "d"), ("link", "e"),
+        ("list", tmp_path.name),
+    }  # fmt: skip
+
+
+def test_names_below_an_open_folder_are_not_taken_for_others(
+    witness: Witness, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with witness.watching():
+        os.stat("x", dir_fd=folder)
+        os.stat(folder)  # noqa: PTH116
+    os.close(folder)
+    assert seen_by(witness) == set()
+
+
+def test_after_the_build_nothing_is_watched(witness: Witness) -> None:
+    functions = {name: getattr(os, name) for name in ("stat", "lstat", "readlink", "access")}
+    with witness.watching():
+        assert all(getattr(os, name) is not own for name, own in functions.items())
+        wrapped = os.stat
+    assert all(getattr(os, name) is own for name, own in functions.items())
+    wrapped("/etc")
+    Path("/etc/hosts").read_bytes()
+    assert seen_by(witness) == set()
+    with pytest.raises(InterruptedError), witness.watching():
+        raise InterruptedError
+    assert os.stat is functions["stat"]
+
+
+def test_what_is_written_to_devices_is_not_made(witness: Witness) -> None:
+    with witness.watching():
+        Path("/dev/null").write_text("x")
+    assert seen_by(witness) == set()
+    assert witness._made == set()
+
+
+def test_a_program_is_looked_for_where_its_environment_says(
+    witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("/bin/true", tmp_path / "true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    time.sleep(TICK)
+    with witness.watching():
+        subprocess.run(["true"], check=True)
+        subprocess.run(["/bin/true"], env={"PATH": "/nowhere"}, check=True)
+        with pytest.raises(FileNotFoundError):
+            subprocess.run(["no-such-program"], check=True)
+    found = seen_by(witness)
+    assert {("look", str(tmp_path / "true")), ("look", "/bin/true")} <= found
+
+
+def test_a_stamp_tells_one_state_of_a_path_from_another(tmp_path: Path) -> None:
+    """Kind, mode, device, number, owner, size and times; a folder's for itself has no times."""
+    path = tmp_path / "file"
+    path.write_text("x")
+    status = path.stat()
+    own = (status.st_mode, status.st_dev, status.st_ino, status.st_uid, status.st_gid)
+    whole = (*own, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    assert stamp(path) == kind_stamp(path) == whole
+    assert link_stamp(path) == (stat.S_IFREG,)
+    folder = tmp_path.stat()
+    assert kind_stamp(tmp_path) == (
+        folder.st_mode, folder.st_dev, folder.st_ino, folder.st_uid, folder.st_gid,
+    )  # fmt: skip
+    assert stamp(tmp_path) == (*kind_stamp(tmp_path), folder.st_size, folder.st_mtime_ns,
+                               folder.st_ctime_ns)  # fmt: skip
+    link = tmp_path / "link"
+    link.symlink_to("file")
+    assert link_stamp(link)[:3] == (link.lstat().st_mode, link.lstat().st_dev, link.lstat().st_ino)
+    assert stamp(link) == stamp(path)
+    for nothing in (tmp_path / "gone", "a\0b", path / "below"):
+        assert stamp(nothing) is kind_stamp(nothing) is link_stamp(nothing) is None
+
+
+def test_variables_are_sought_in_yaml_alone(tmp_path: Path) -> None:
+    names = {"a.yml": "ONE", "b.yaml": "TWO", "c.txt": "THREE", "d.yml.orig": "FOUR"}
+    for name, word in names.items():
+        (tmp_path / name).write_text(f"x: ${{{word}}}-9z")
+    (tmp_path / "pi").write_text("FIVE")
+    (tmp_path / "e.yml").mkdir()
+    memory = Memory(Store(tmp_path / "store"), (tmp_path / "pi",), tmp_path, ())
+    paths = [str(tmp_path / name) for name in (*names, "e.yml", "gone.yml")]
+    found = memory._names(paths)
+    assert found >= {"ONE", "TWO", "FIVE", "HOME", "DOCKER_HOST", "x", "z"}
+    assert not found & {"THREE", "FOUR", "9z"}
+
+
+def test_a_full_disk_does_not_fail_a_build_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = project(tmp_path)
+
+    def full(*_: object) -> None:
+        raise PiimageError("store.full", "full")
+
+    monkeypatch.setattr(Store, "write_beside", full)
+    memory = one.memory()
+    memory.remember(memory.witness(), [], "done", {})
+    assert one.said() is None
+
+
+def test_a_build_that_cannot_be_known_again_forgets_the_last_one(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    one.build()
+    memory = one.memory()
+    witness = memory.witness()
+    with witness.watching():
+        Path("/proc/version").read_bytes()
+    memory.remember(witness, [], "done", {})
+    assert one.said() is None
+
+
+def test_another_python_is_another_piimage_and_compiled_files_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "path", lambda shipped: tmp_path / shipped)
+    before = own_state()
+    (tmp_path / "boards" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "boards" / "__pycache__" / "x.pyc").write_text("")
+    assert own_state() == before
+    monkeypatch.setattr(sys, "version", "4")
+    assert own_state() != before
