@@ -167,7 +167,7 @@ def _type(device: Device) -> str:
 
 
 def _octal(device: Device) -> str:
-    return device.mode if device.mode and device.mode.isdecimal() else "0600"
+    return device.mode or "0600"
 
 
 def device_rules(config: ContainerConfig) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from piimage.config.container import (
     merge,
     secure_defaults,
 )
+from piimage.container.mounts import FoundDevice, has_user_namespace
 from piimage.container.rootfs import Root, notes_of
 from piimage.container.spec import Container, container_ids, runtime_spec
 from piimage.errors import InputError, PiimageError
@@ -319,6 +320,123 @@ def test_devices_with_numbers_are_made_and_allowed() -> None:
         {"allow": True, "type": "c", "major": 180, "access": "rw"},
         {"allow": True, "type": "c", "major": 89, "minor": 1, "access": "rwm"},
     ]
+
+
+def test_rules_for_all_and_devices_with_numbers_are_bound_from_nowhere() -> None:
+    fuse = {"path": "/dev/fuse", "major": 10, "minor": 229}
+    devices = [{"path": "all"}, {"path": "all", "major": 1}, fuse]
+    config = container(devices=devices)
+    assert config.devices == ()
+    assert mounts(devices=devices).keys() == mounts().keys()
+    made = spec(devices=devices)["linux"]["devices"]
+    assert [(device["path"], device["fileMode"]) for device in made] == [("/dev/fuse", 0o600)]
+
+
+def test_the_devices_that_the_pi_looks_up() -> None:
+    """A name in a folder of /dev becomes one without a slash; 0600, unless the file says more."""
+    devices = [{"path": "/dev/sda1", "mode": "0660"}, {"path": "/dev/x", "type": "b"}]
+    config = container(devices=["/dev/net/tun", *devices])
+    place = "/dev/piimage/services/web"
+    assert config.devices == (
+        FoundDevice("/dev/net/tun", "c", "0600", f"{place}/net!tun"),
+        FoundDevice("/dev/sda1", "b", "0660", f"{place}/sda1"),
+        FoundDevice("/dev/x", "b", "0600", f"{place}/x"),
+    )
+    assert mounts(devices=["/dev/net/tun"])["/dev/net/tun"] == {
+        "destination": "/dev/net/tun", "type": "bind", "source": f"{place}/net!tun",
+        "options": ["bind", "rw"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mmcblk0", "sda", "sdz9", "vdb", "nvme0n1", "loop1", "ram0", "zram1", "dm-0", "md0",
+     "mapper/x"],
+)  # fmt: skip
+def test_disks_by_their_names(name: str) -> None:
+    """Documentation/admin-guide/devices.txt."""
+    assert container(devices=[f"/dev/{name}"]).devices[0].type == "b"
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [("proc", "/proc"), ("devpts", "/dev/pts"), ("sysfs", "/sys"), ("cgroup", "/sys/fs/cgroup"),
+     ("cgroup2", "/sys/fs/cgroup"), ("mqueue", "/dev/mqueue")],
+)  # fmt: skip
+def test_a_mount_goes_where_its_kind_belongs(source: str, destination: str) -> None:
+    """LinuxKit, docs/yaml.md ("mounts"): type and destination may be left out."""
+    expected = {"destination": destination, "type": source, "source": source}
+    assert mounts(mounts=[{"source": source}])[destination] == expected
+    assert mounts(mounts=[{"type": source}])[destination] == expected
+    elsewhere = mounts(mounts=[{"type": source, "source": "x", "destination": "/y"}])["/y"]
+    assert elsewhere == {"destination": "/y", "type": source, "source": "x"}
+
+
+def test_a_mount_on_dev_is_a_tmpfs_unless_it_says_more() -> None:
+    expected = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"]}
+    assert mounts(mounts=[{"destination": "/dev", "options": ["size=1m"]}])["/dev"] == expected
+    own = {"destination": "/dev", "type": "devtmpfs", "source": "dev"}
+    assert mounts(mounts=[own])["/dev"] == own
+
+
+def test_of_mounts_at_one_place_the_last_kind_counts() -> None:
+    """Defaults, tmpfs, binds, mounts, devices; parents come before what is mounted in them."""
+    tmpfs, bind = ["/dev", "/x", "/y"], ["/s:/x", "/s:/y", "/s:/dev/tty9"]
+    made = mounts(
+        tmpfs=tmpfs, binds=bind, devices=["/dev/tty9"],
+        mounts=[{"type": "ext4", "source": "/dev/sda", "destination": "/y"}],
+    )  # fmt: skip
+    assert (made["/dev"]["type"], "options" in made["/dev"]) == ("tmpfs", False)
+    assert (made["/x"]["type"], made["/y"]["type"]) == ("bind", "ext4")
+    assert made["/dev/tty9"]["source"] == "/dev/piimage/services/web/tty9"
+    assert list(made) == sorted(made)
+
+
+@pytest.mark.parametrize("key", ["uidMappings", "gidMappings"])
+def test_either_mapping_implies_a_user_namespace(key: str) -> None:
+    config = ContainerConfig.model_validate({key: MAPPING})
+    assert has_user_namespace(config)
+    assert not has_user_namespace(ContainerConfig.model_validate({key: MAPPING, "userns": "host"}))
+    assert not has_user_namespace(ContainerConfig())
+
+
+def test_the_program_of_an_image_that_says_little() -> None:
+    process = spec(Execution(entrypoint=("/x",)))["process"]
+    assert process["args"] == ["/x"]
+    assert process["env"] == ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    assert process["cwd"] == "/"
+    own = spec(Execution(cmd=("/y",), env=("A=1",), working_dir="work/"))["process"]
+    assert own["args"] == ["/y"]
+    assert [text.partition("=")[0] for text in own["env"]] == ["PATH", "A"]
+    assert own["cwd"] == "/work/"
+
+
+def test_what_is_not_said_is_not_in_the_spec() -> None:
+    made = spec()
+    assert set(made) == {"ociVersion", "process", "root", "mounts", "linux"}
+    assert set(made["process"]) == {
+        *("terminal", "user", "args", "env", "cwd", "capabilities", "noNewPrivileges"),
+    }
+    assert set(made["linux"]) == {
+        *("namespaces", "cgroupsPath", "resources", "maskedPaths", "readonlyPaths", "seccomp"),
+    }
+    named = spec(hostname="box", gidMappings=MAPPING, uidMappings=MAPPING)
+    assert named["hostname"] == "box"
+    assert named["linux"]["gidMappings"] == MAPPING
+    assert spec(noNewPrivileges=False)["process"]["noNewPrivileges"] is False
+
+
+def test_limits_are_written_in_any_case() -> None:
+    made = spec(rlimits=["Core,Unlimited,unlimited"])["process"]["rlimits"]
+    assert made == [{"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}]
+
+
+@pytest.mark.parametrize(
+    ("path", "made"),
+    [(None, "/piimage/services/web"), ("/mine", "/piimage/mine"), ("a/b", "/piimage/a/b")],
+)
+def test_where_the_control_group_is(path: str | None, made: str) -> None:
+    assert spec(**({"cgroupsPath": path} if path else {}))["linux"]["cgroupsPath"] == made
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.oci import layers
-from piimage.oci.layers import OPAQUE_XATTR, Scan, layer_tree, lower_tree, scan
+from piimage.oci.layers import (
+    OPAQUE_XATTR,
+    Owner,
+    Scan,
+    _Scanner,
+    layer_tree,
+    lower_tree,
+    scan,
+)
 from piimage.oci.pack import image_entries, pack_layer
 from piimage.run import Runner
 from piimage.store import Store
@@ -301,6 +309,42 @@ def test_the_files_of_a_layer_are_bounded_together(
     with pytest.raises(PiimageError) if refused else nullcontext() as caught:
         scan(RUNNER, tmp_path / "l", digest(tar), "test")
     assert caught is None or caught.value.code == "oci.layer-bomb"
+
+
+@pytest.mark.provokes("trees.too-many")
+def test_the_names_of_a_layer_are_bounded_together() -> None:
+    """16 MiB: paths, links, what attributes hold, and each folder that is used, once."""
+    limit = 16 * 1024 * 1024
+    reader = _Scanner("test")
+    reader.take(0, Entry("a/b/c", Kind.SYMLINK, link="x" * 100))  # 5 + 100, and a/b, and a
+    xattrs = {"user.a": b"1234567", "user.b": b"12"}
+    reader.take(1, Entry("a/d", Kind.DIRECTORY, xattrs=xattrs))  # 3 and 9
+    reader.take(2, Entry("e", Kind.SYMLINK, link="x" * (limit - 122)))
+    with pytest.raises(PiimageError, match="longer than 16777216 bytes together"):
+        reader.take(3, file("f", b""))
+
+
+def test_a_scan_is_kept_as_json() -> None:
+    """Equal owners are written once."""
+    owner = Owner(0o700, 1, 2, {"user.a": b"\xff"})
+    kept = Scan(
+        {"a": owner, "b": owner, "c": Owner()}, {"l": "a"}, frozenset("gf"), frozenset("ji"),
+        frozenset("nm"), frozenset("qp"), frozenset([7, 3]),
+    )  # fmt: skip
+    assert kept.encode() == (
+        b'{"files":["f","g"],"folders":{"a":0,"b":0,"c":1},"implied":["i","j"],"links":{"l":"a"},'
+        b'"opaque":["p","q"],"owners":[[448,1,2,{"user.a":"/w=="}],[493,0,0,{}]],'
+        b'"removed":["m","n"],"superseded":[3,7]}'
+    )
+    assert Scan.decode(kept.encode()) == kept
+
+
+def test_attributes_that_an_image_may_set() -> None:
+    """Not those of overlayfs, and of security only what gives a program capabilities."""
+    names = ("user.a", "trusted.b", "security.capability", "security.selinux", "system.acl",
+             "trusted.overlay.opaque", "user.overlay.opaque")  # fmt: skip
+    kept = layers.kept_xattrs(Entry("a", Kind.FILE, xattrs=dict.fromkeys(names, b"x")))
+    assert kept == dict.fromkeys(("user.a", "trusted.b", "security.capability"), b"x")
 
 
 @pytest.mark.parametrize("packer", [["gzip", "-n"], ["zstd", "-q"]])
