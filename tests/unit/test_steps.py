@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from piimage import events
 from piimage.run import Runner
-from piimage.steps import Builder, Job, Step
+from piimage.steps import Builder, Job, Step, plain
 from piimage.store import Blob, Store
 
 
@@ -125,6 +128,92 @@ def test_the_key_depends_on_every_field_and_the_class() -> None:
     keys |= {Joined((Text("a"),), {"with": "+"}).key, Joined((), {"with": "-"}).key}
     assert len(keys) == 5
     assert Text("a").key == Text("a").key
+
+
+@dataclass(frozen=True)
+class Other(Text):
+    """The same fields in the same module."""
+
+
+def test_another_class_with_the_same_fields_is_another_step() -> None:
+    assert Other("a").key != Text("a").key
+
+
+@dataclass(frozen=True)
+class Pair:
+    first: object
+    second: object = None
+
+
+def test_values_as_json() -> None:
+    """A step by its key, bytes by their digest, sets sorted; mappings are told from all others."""
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert plain(Text("a")) == {"step": Text("a").key}
+    assert plain(b"x") == {"bytes": digest}
+    assert plain({"b": (1, None, True, 0.5), "a": [b"x"]}) == {
+        "map": {"b": [1, None, True, 0.5], "a": [{"bytes": digest}]}
+    }
+    assert plain(frozenset(["b", "a", "c"])) == ["a", "b", "c"]
+    assert plain(Pair("a", Blob("00", 1))) == {"first": "a", "second": {"sha256": "00", "size": 1}}
+    for odd in (Pair, object(), {1, 2}):
+        with pytest.raises(TypeError, match="a step cannot have a field of type"):
+            plain(odd)
+
+
+@dataclass(frozen=True)
+class Nested(Text):
+    within: object
+
+
+def test_steps_and_blobs_are_found_wherever_they_are_but_not_in_other_steps() -> None:
+    deep, blob, other = Text("deep"), Blob("00", 1), Blob("11", 2)
+    inner = Nested("inner", (deep, other))
+    step = Nested("", {"a": [Pair(inner, blob)], "b": (Text("b"), inner, blob, "text")})
+    assert step.needs() == (inner, Text("b"))
+    assert step.blobs() == (blob,)
+    assert inner.needs() == (deep,)
+    assert inner.blobs() == (other,)
+    assert Text("a").needs() == Text("a").blobs() == ()
+
+
+@dataclass(frozen=True)
+class Twice(Text):
+    def make(self, job: Job) -> Mapping[str, Blob]:
+        return {name: job.store.add_bytes(name.encode()) for name in ("z", "a")}
+
+
+def test_outputs_have_names_and_the_first_is_meant_without_one(store: Store) -> None:
+    step = Twice("")
+    job = builder(store, []).build(step)
+    assert job.file(step).read_text() == "z"
+    assert job.file(step, "a").read_text() == "a"
+    assert job.blob(step, "a") == store.add_bytes(b"a")
+
+
+def test_after_a_failure_what_waits_is_not_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    made: list[str] = []
+
+    @dataclass(frozen=True)
+    class Waiting(Text):
+        def make(self, job: Job) -> Mapping[str, Blob]:
+            gate.wait(10)
+            made.append(self.text)
+            return super().make(job)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(False, cancel_futures=cancel_futures)
+            gate.set()
+            super().shutdown(wait)
+
+    monkeypatch.setattr("piimage.steps.ThreadPoolExecutor", Pool)
+    waiting = [Waiting(str(number)) for number in range(3)]
+    with pytest.raises(ValueError, match="fail"):
+        Builder(store, Runner(), workers=1).build(Text("fail"), *waiting)
+    assert made in ([], ["0"])  # which the only worker may have begun
 
 
 def test_a_field_that_cannot_be_hashed_is_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from piimage.errors import PiimageError
 from piimage.store import Blob, Store, default_root
+from tests.unit.durability import recording
 
 
 def test_a_blob_is_named_by_its_digest(store: Store) -> None:
@@ -74,6 +76,75 @@ def test_a_damaged_memo_counts_as_missing(store: Store, memo: bytes) -> None:
 def test_the_environment_sets_the_folder_of_the_store() -> None:
     assert default_root({"PIIMAGE_STORE": "/s"}) == Path("/s")
     assert default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/piimage")
+
+
+def test_without_a_word_the_store_is_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for environment in ({}, {"PIIMAGE_STORE": "", "XDG_CACHE_HOME": ""}):
+        assert default_root(environment) == tmp_path / ".cache" / "piimage"
+    monkeypatch.setenv("PIIMAGE_STORE", "/own")
+    assert default_root() == Path("/own")
+
+
+def test_a_finished_file_moves_into_the_store(store: Store) -> None:
+    with store.scratch() as folder:
+        path = folder / "draft"
+        path.write_bytes(b"hello")
+        with recording() as journal:
+            blob = store.add_file(path)
+        assert not path.exists()
+    assert not folder.exists()
+    assert blob == Blob(hashlib.sha256(b"hello").hexdigest(), 5)
+    assert store.verified(blob).read_bytes() == b"hello"
+    assert store.path(blob).stat().st_mode & 0o777 == 0o444
+    journal.lasts(store.path(blob))
+
+
+def test_blobs_and_memos_survive_a_power_cut(tmp_path: Path) -> None:
+    with recording() as journal:
+        store = Store(tmp_path / "cache" / "store")
+        blob = store.add_bytes(b"hello")
+        store.remember("ab" * 32, {"out": blob})
+    (memo,) = (store.root / "memo").rglob("*.json")
+    journal.lasts(store.path(blob))
+    journal.lasts(memo)
+    assert memo.relative_to(store.root) == Path("memo/ab", "ab" * 31 + ".json")
+    assert memo.stat().st_mode & 0o777 == 0o600
+    assert memo.read_text() == f'{{"out": ["{blob.sha256}", 5]}}'
+
+
+def test_a_blob_that_is_there_is_not_written_again(store: Store) -> None:
+    blob = store.add_bytes(b"hello")
+    number = store.path(blob).stat().st_ino
+    assert store.add_bytes(b"hello") == blob
+    assert store.path(blob).stat().st_ino == number
+
+
+def test_one_holds_a_lock_at_a_time(store: Store) -> None:
+    with store.lock("ab"), store.lock("cd"):
+        for name in ("ab", "cd"):
+            with (
+                (store.root / "locks" / name).open() as file,
+                pytest.raises(BlockingIOError),
+            ):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (store.root / "locks" / "ab").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.provokes("store.mismatch")
+@pytest.mark.parametrize("data", [b"hell", b"hello!", b"hallo"])
+def test_expected_bytes_are_those_of_the_digest_and_the_size(store: Store, data: bytes) -> None:
+    blob = Blob(hashlib.sha256(b"hello").hexdigest(), 5)
+    assert store.add_stream([b"hel", b"lo"], blob) == blob
+    with pytest.raises(PiimageError) as caught:
+        store.add_stream([data], blob)
+    assert caught.value.message == (
+        f"expected 5 bytes with {blob.digest}, got {len(data)} bytes with "
+        f"sha256:{hashlib.sha256(data).hexdigest()}"
+    )
 
 
 @pytest.mark.provokes("store.open-to-others")
