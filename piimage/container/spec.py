@@ -239,13 +239,12 @@ def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[s
 
 def _namespaces(container: Container) -> list[dict[str, str]]:
     config = container.config
-    user = config.userns if config.userns not in (None, "root") else "new"
     paths = {
         "network": "new" if config.net == "none" else config.net or "host",
         "ipc": config.ipc or "host",
         "uts": config.uts or ("new" if config.hostname else "host"),
         "pid": config.pid or "new",
-        "user": user if has_user_namespace(config) else "host",
+        "user": (config.userns or "new") if has_user_namespace(config) else "host",
         "mount": "new",
     }
     return [

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 
 import pytest
 
-from piimage.card.ext4 import DataFile, Ext4Volume, existing, put_files, used
+from piimage.card.ext4 import DataFile, Ext4Volume, existing, put_files, read_file, used
 from piimage.card.extents import total
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
@@ -151,3 +152,68 @@ def test_used_blocks_are_all_but_the_free_blocks_of_dumpe2fs(tmp_path: Path) -> 
     free = int(tool("dumpe2fs", "-h", image).split("Free blocks:")[1].split()[0])
     assert used(Runner(), image) == extents
     assert total(extents) == 64 * MIB - free * 4096
+
+
+def test_the_file_system_is_what_the_pi_expects(tmp_path: Path) -> None:
+    """dumpe2fs(8); one block in a hundred is root's, and errors make it read-only."""
+    image, _ = written(data({}), tmp_path)
+    text = tool("dumpe2fs", image)
+    fields = dict(re.findall(r"^([A-Z][^:\n]*):\s+(.*)$", text, re.MULTILINE))
+    expected = {
+        "Filesystem volume name": "data", "Filesystem UUID": str(ID),
+        "Directory Hash Seed": str(ID), "Errors behavior": "Remount read-only",
+        "Inode count": "4096", "Block count": "16384", "Reserved block count": "163",
+        "Block size": "4096", "Blocks per group": "32768", "Inode size": "256",
+        "Maximum mount count": "-1", "Check interval": "0 (<none>)",
+        "Filesystem created": "Wed Jan  1 00:00:00 2025",
+        "Reserved blocks uid": "0 (user root)",
+    }  # fmt: skip
+    assert fields["Total journal size"] in ("4M", "4096k")
+    assert {name: fields.get(name) for name in expected} == expected
+    assert set(fields["Filesystem features"].split()) == {
+        *("has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "64bit"),
+        *("flex_bg", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize"),
+        "metadata_csum",
+    }
+    assert "ITABLE_ZEROED" in text
+
+
+@pytest.mark.provokes("card.volume-size")
+def test_a_file_system_of_16_mebibytes_is_the_smallest(tmp_path: Path) -> None:
+    image, _ = written(data({}, 16 * MIB), tmp_path)
+    assert "Block count:              4096" in tool("dumpe2fs", "-h", image)
+    with pytest.raises(InputError) as caught:
+        written(data({}, 16 * MIB - 4096), tmp_path)
+    assert caught.value.message == "data: 15 MiB are too few for a growable ext4"
+    assert caught.value.hint == "give it 16 MiB or more"
+
+
+def test_files_are_put_and_read_within_a_larger_disk(tmp_path: Path) -> None:
+    alone, _ = written(data({"state/owned": DataFile(b"x", 0o640, 7, 8)}, 16 * MIB), tmp_path)
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(OFFSET) + alone.read_bytes())
+    runner = Runner()
+    put_files(runner, disk, OFFSET, {})
+    put_files(runner, disk, OFFSET, {"state": DataFile(None, 0o700, 5, 6)})
+    put_files(runner, disk, OFFSET, {"state/new/er": DataFile(b"y" * 5000)})
+    assert read_file(runner, disk, OFFSET, "state/new/er") == b"y" * 5000
+    assert read_file(runner, disk, OFFSET, "state/owned") == b"x"
+    assert read_file(runner, disk, OFFSET, "state/none") is None
+    alone.write_bytes(disk.read_bytes()[OFFSET:])
+    checked(alone)
+    stat = tool("debugfs", "-R", "stat /state", alone)  # as it was told, not as a parent is made
+    assert "Type: directory    Mode:  0700" in stat
+    assert "User:     5   Group:     6" in stat
+    stat = tool("debugfs", "-R", "stat /state/new", alone)
+    assert "Type: directory    Mode:  0755" in stat
+    stat = tool("debugfs", "-R", "stat /state/new/er", alone)
+    assert "Type: regular    Mode:  0644" in stat
+    assert "User:     0   Group:     0" in stat
+
+
+@pytest.mark.provokes("card.no-data")
+def test_what_is_no_file_system_has_no_files(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(MIB))
+    with pytest.raises(PiimageError, match="Bad magic number"):
+        read_file(Runner(), image, 0, "a")

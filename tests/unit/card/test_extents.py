@@ -42,3 +42,12 @@ def test_pieces_cover_the_extent(start: int, size: int, piece: int) -> None:
 def test_an_extent_does_not_end_before_it_starts() -> None:
     with pytest.raises(ValueError, match="no extent"):
         Extent(5, 4)
+
+
+def test_an_extent_may_be_empty_but_not_before_the_start() -> None:
+    assert Extent(0, 0).size == Extent(5, 5).size == 0
+    assert Extent(5, 7).moved(3) == Extent(8, 10)
+    with pytest.raises(ValueError, match="no extent from -1 to 3"):
+        Extent(-1, 3)
+    assert union([Extent(3, 3), Extent(4, 5), Extent(5, 6)]) == (Extent(4, 6),)
+    assert union([Extent(4, 5), Extent(6, 7)]) == (Extent(4, 5), Extent(6, 7))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import struct
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.card.extents import total
-from piimage.card.fat import FatVolume, by_folder
+from piimage.card.fat import FatVolume, _name_errors, _path_fault, by_folder
 from piimage.card.fat_layout import (
     Layout,
     clusters_of_folder,
@@ -272,3 +273,83 @@ def test_a_file_of_one_byte_less_than_4_gib_is_the_largest(tmp_path: Path) -> No
             file.truncate(size)
         with pytest.raises(PiimageError, match=message):
             written(slot({"layer": layer}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("bits", "size", "cluster"),
+    [
+        (32, 32, None), (32, 33, 1), (32, 64, 1), (32, 65, 2), (32, 128, 2), (32, 129, 4),
+        (32, 256, 4), (32, 257, 8), (32, 65536, 8),
+        (16, 2, None), (16, 3, 1), (16, 4, 1), (16, 5, 2), (16, 9, 4), (16, 17, 8), (16, 255, 8),
+        (16, 256, 16), (16, 511, 16), (16, 512, 32), (16, 1024, 64), (16, 2045, 64),
+        (16, 2046, None),
+    ],
+)  # fmt: skip
+def test_clusters_have_4_kib_where_their_number_permits(
+    bits: int, size: int, cluster: int | None
+) -> None:
+    """fatgen103, "FAT type determination": a FAT16 has 4085 to 65524 clusters, a FAT32 more.
+
+    With 4 KiB, 65,525 clusters and their two tables of 4 bytes are just below 257 MiB.
+    """
+    assert sectors_per_cluster(size * MIB, bits) == cluster
+
+
+@pytest.mark.parametrize(("bits", "letter"), [(16, "<H"), (32, "<I")])
+def test_the_used_parts_are_those_before_the_data_and_the_chains(bits: int, letter: str) -> None:
+    """Two tables of one sector, then clusters of 1024 bytes, which count from 2."""
+    layout = Layout(bits, 1024, 512, 512, 2, 512 if bits == 16 else 0, 20)
+    start = 1536 + (512 if bits == 16 else 0)
+    assert layout.data_at == start
+    end = (1 << bits) - 1 if bits == 16 else 0x0FFFFFFF
+    for used, runs in (
+        ([], []),
+        ([2], [(0, 1)]),
+        ([2, 3, 5, 21], [(0, 2), (3, 4), (19, 20)]),
+        ([20, 21, 22], [(18, 20)]),  # 22 would be past the last cluster
+    ):
+        numbers = [end, end, *(end if n in used else 0 for n in range(2, 30))]
+        table = b"".join(struct.pack(letter, number) for number in numbers)
+        volume = io.BytesIO(bytes(7 + 512) + table.ljust(512, b"\0") + bytes(512))
+        assert [(e.start, e.end) for e in layout.used(volume, 7)] == [
+            (0, start), *((start + a * 1024, start + b * 1024) for a, b in runs),
+        ]  # fmt: skip
+
+
+def test_more_than_a_thousand_files_are_copied(tmp_path: Path) -> None:
+    files: dict[str, Path | bytes] = {f"d/f{n}": b"%d" % n for n in range(1001)}
+    image, _ = written(slot(files), tmp_path)
+    assert len(listing(image)) == 1002
+    assert tool("mtype", "-i", image, "::d/f1000") == "1000"
+
+
+@pytest.mark.parametrize("path", ["x" * 255, "a b.c", "é" * 255, "😀" * 127, "a.b.c"])
+def test_names_that_a_fat_can_hold(path: str) -> None:
+    assert _path_fault(path) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["😀" * 128, " a", "a\x7f", "a\x00", "a\x1f", 'a"', "a*", "a<", "a>", "a\\b", "a|", "a]"],
+)
+def test_names_that_a_fat_cannot_hold(path: str) -> None:
+    """fatgen103, "Long directory entries": at most 255 units, and none of these characters."""
+    assert _path_fault(path)
+
+
+@pytest.mark.parametrize(("label", "right"), [("X", 1), ("ELEVENCHARS", 1), ("", 0), ("É", 0)])
+def test_labels(label: str, right: int) -> None:
+    errors = list(_name_errors(FatVolume("slot A", label, 1, 40 * MIB)))
+    assert len(errors) == 1 - right
+
+
+def test_folders_need_room_for_their_names_too(tmp_path: Path) -> None:
+    """A name of 170 units takes 15 entries of 32 bytes: 16 of them more than 7 KiB of a folder."""
+    probe, _ = written(slot({}), tmp_path)
+    layout = Layout.read(probe.read_bytes()[:512])
+    names: dict[str, Path | bytes] = {f"d/{n:x}{'n' * 169}": b"" for n in range(16)}
+    folder = -(-(2 + 16 * 15) * 32 // layout.cluster)
+    space = (layout.clusters - folder - 1) * layout.cluster
+    written(slot({**names, "x": bytes(space)}), tmp_path)
+    with pytest.raises(PiimageError, match="slot A needs"):
+        written(slot({**names, "x": bytes(space + 1)}), tmp_path)

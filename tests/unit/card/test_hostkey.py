@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piimage.card.hostkey import _parsed, make_host_key, read_host_key
+from piimage.card.hostkey import _parsed, _string, make_host_key, read_host_key
 from piimage.errors import InputError
 from piimage.run import Runner
 
@@ -114,3 +114,43 @@ def test_any_bytes_are_refused_without_a_traceback(data: bytes) -> None:
     for text in (data.decode("latin-1"), base64.b64encode(b"openssh-key-v1\0" + data).decode()):
         with pytest.raises((ValueError, struct.error, binascii.Error)):
             _parsed(text)
+
+
+@pytest.mark.provokes("card.bad-host-key")
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601])
+def test_no_right_of_others_is_accepted(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "a host"
+    path.write_text(_key())
+    path.chmod(0o400)
+    assert read_host_key(path).public.startswith("ssh-ed25519 ")
+    path.chmod(mode)
+    with pytest.raises(InputError, match="other users can read it") as caught:
+        read_host_key(path)
+    assert caught.value.hint == f"chmod 600 '{path}'"
+
+
+@pytest.mark.provokes("card.bad-host-key")
+def test_a_key_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "host"
+    with pytest.raises(InputError, match="it cannot be read"):
+        read_host_key(path)
+    path.write_bytes(b"\xff")
+    path.chmod(0o600)
+    with pytest.raises(InputError, match="it cannot be read"):
+        read_host_key(path)
+
+
+def test_a_new_key_says_what_it_is_for(tmp_path: Path, runner: Runner) -> None:
+    make_host_key(tmp_path / "host", runner)
+    assert (tmp_path / "host.pub").read_text().endswith(" piimage host key\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [(b"\0\0\0\2ab", (b"ab", b"")), (b"\0\0\0\1ab", (b"a", b"b")), (b"\0\0\0\0", (b"", b""))],
+)
+def test_strings_of_ssh(data: bytes, parts: tuple[bytes, bytes]) -> None:
+    """RFC 4251, section 5: the length as four bytes, then the bytes."""
+    assert _string(data) == parts
+    with pytest.raises(ValueError, match=r"^$"):
+        _string(b"\0\0\0\3ab")

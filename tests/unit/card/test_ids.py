@@ -31,3 +31,14 @@ def test_all_bits_but_the_six_of_version_and_variant_depend_on_the_card() -> Non
     ones = [sum(value >> bit & 1 for value in values) for bit in range(128)]
     fixed = {bit for bit, count in enumerate(ones) if count in (0, len(values))}
     assert fixed == {62, 63, *range(76, 80)}
+
+
+def test_numbers_are_the_first_bytes_of_a_digest() -> None:
+    """`printf 'a card\\0disk' | sha256sum`; version and variant by RFC 9562."""
+    assert number("a card", "disk") == 0x4EEBE53C
+    assert str(unique_id("a card", "disk")) == "4eebe53c-3f38-8ba3-8e8a-3b4b41180f9d"
+
+
+def test_no_number_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piimage.card.ids._derived", lambda *_: bytes(32))
+    assert number("a", "b") == 1

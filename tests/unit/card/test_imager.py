@@ -54,3 +54,16 @@ def test_holes_count_as_zeros(tmp_path: Path) -> None:
         file.truncate(1 << 20)
     (entry,) = json.loads(encode(Listing("x", "x"), image, image, "https://a"))["os_list"]
     assert entry["extract_sha256"] == hashlib.sha256(bytes(1 << 20)).hexdigest()
+
+
+def test_an_image_that_is_offered_as_it_is(tmp_path: Path) -> None:
+    image = tmp_path / "pi.img"
+    image.write_bytes(b"card")
+    (entry,) = json.loads(encode(Listing("a", "b"), image, image, "https://x//"))["os_list"]
+    digest = hashlib.sha256(b"card").hexdigest()
+    assert entry == {
+        "name": "a", "description": "b", "icon": "", "url": "https://x/pi.img",
+        "extract_size": 4, "extract_sha256": digest,
+        "image_download_size": 4, "image_download_sha256": digest,
+        "release_date": "2025-01-01", "init_format": "none", "devices": [],
+    }  # fmt: skip

@@ -56,6 +56,68 @@ def test_sfdisk_finds_no_fault(
         assert f"start={partition.start // 512:12}, size={partition.size // 512:12}" in dump
 
 
+@pytest.mark.parametrize(
+    ("sector", "chs"),
+    [
+        # 255 heads, 63 sectors: cylinder bits 9 and 8 are above the sector, which counts from 1.
+        (0, "000100"), (62, "003f00"), (63, "010100"), (2048, "202100"), (16064, "fe3f00"),
+        (16065, "000101"), ((600 * 255 + 1) * 63 + 1, "018258"), (1023 * 16065, "00c1ff"),
+        (1024 * 16065 - 1, "feffff"), (1024 * 16065, "feffff"), (1 << 31, "feffff"),
+    ],
+)  # fmt: skip
+def test_addresses_for_old_tools(sector: int, chs: str) -> None:
+    assert partitions._chs(sector).hex() == chs
+
+
+def test_the_first_sector_byte_by_byte() -> None:
+    """UEFI 2.10, tables 5.1 and 5.2: the id at 440, entries of 16 bytes from 446, the signature."""
+    table = Table(
+        0x1234ABCD,
+        {1: Partition(0x0C, MIB, MIB, active=True), 3: Partition(0x83, 2 * MIB, 8 << 30)},
+    )
+    assert partitions.encode(table) == b"".join(
+        [
+            bytes(440), bytes.fromhex("cdab3412 0000"),
+            bytes.fromhex("80 202100 0c 410100 00080000 00080000"),
+            bytes(16),
+            bytes.fromhex("00 410200 83 feffff 00100000 00000001"),
+            bytes(16), b"\x55\xaa",
+        ]
+    )  # fmt: skip
+    assert table.end == 2 * MIB + (8 << 30)
+    assert Table(1, {}).end == MIB
+    assert (partitions.FAT, partitions.LINUX) == (0x0C, 0x83)
+
+
+def test_a_table_may_end_a_sector_before_2_tib() -> None:
+    (placed,) = partitions.lay_out([(0x83, (2 << 40) - 2 * MIB)])
+    assert placed.end == (2 << 40) - MIB
+    with pytest.raises(InputError, match="past 2 TiB"):
+        partitions.lay_out([(0x83, (2 << 40) - MIB)])
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("00 000000 83 000000 01000000 01000000", {1: Partition(0x83, 512, 512)}),
+        ("80 000000 83 000000 01000000 01000000", {1: Partition(0x83, 512, 512, True)}),
+        ("00 000000 00 000000 01000000 01000000", {}),
+        ("00 000000 83 000000 01000000 00000000", {}),
+    ],
+)
+def test_what_counts_as_a_partition(entry: str, found: dict[int, Partition]) -> None:
+    sector = bytes(440) + b"\1\2\0\0\0\0" + bytes.fromhex(entry) + bytes(48) + b"\x55\xaa"
+    assert partitions.decode(sector + b"more", 1024, "x") == Table(0x201, found)
+
+
+@pytest.mark.provokes("card.no-table")
+@pytest.mark.parametrize("status", [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x81])
+def test_an_entry_is_active_or_not(status: int) -> None:
+    sector = bytes(446 + 32) + bytes([status]) + bytes(31) + b"\x55\xaa"
+    with pytest.raises(PiimageError, match="entry 3 of its MBR is invalid"):
+        partitions.decode(sector, 1024, "x")
+
+
 @pytest.mark.provokes("card.partitions")
 @pytest.mark.parametrize(
     ("volumes", "reason"),

@@ -136,3 +136,32 @@ def test_a_user_who_is_not_root_gets_the_same_bytes_in_a_namespace(
     as_root = packed(tmp_path / "root", tree()).read_bytes()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert packed(tmp_path / "user", tree()).read_bytes() == as_root
+
+
+def test_the_superblock_tells_block_size_and_compression(tmp_path: Path) -> None:
+    """linux/fs/squashfs/squashfs_fs.h: block size at 12, compression (zstd is 6) at 20, block log
+    at 22; zstd's level, if it is not 15, follows the superblock of 96 bytes and a header."""
+    small, large = Compression(1, 1 << 12), Compression(22, 1 << 20)
+    for compression, block, level in ((Compression(), 17, 15), (small, 12, 1), (large, 20, 22)):
+        target = tmp_path / "image"
+        write_squashfs(Runner(), trees.tar_chunks([trees.file("f", b"x")]), target, compression)
+        data = target.read_bytes()
+        assert int.from_bytes(data[12:16], "little") == 1 << block
+        assert int.from_bytes(data[20:22], "little") == 6
+        assert int.from_bytes(data[22:24], "little") == block
+        assert level == 15 or int.from_bytes(data[98:102], "little") == level
+
+
+def test_the_words_for_mksquashfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """mksquashfs(1) of 4.6; unshare(1) for a user who is not root."""
+    words = (
+        "mksquashfs - image -tar -noappend -xattrs -no-exports -comp zstd -Xcompression-level 15 "
+        "-b 131072 -processors 2 -mem 64M -all-time 1735689600 -mkfs-time 1735689600 "
+        "-root-time 1735689600 -root-mode 0755 -root-uid 0 -root-gid 0 -quiet -no-progress"
+    )
+    seen: list[list[str]] = []
+    monkeypatch.setattr(Runner, "feed", lambda _, argv, __: seen.append([str(w) for w in argv]))
+    for user, prefix in ((0, ""), (1, "unshare --map-root-user -- ")):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        write_squashfs(Runner(), [], Path("image"), Compression())
+        assert " ".join(seen[-1]) == prefix + words

@@ -123,6 +123,11 @@ def test_clone3_is_as_if_the_kernel_did_not_have_it() -> None:
     # Its flags lie in memory, and libc falls back to clone on ENOSYS alone.
     assert verdict(default_profile(()), "clone3") == ENOSYS
     assert verdict(default_profile(["CAP_SYS_ADMIN"]), "clone3") == ALLOWED
+    # One rule for a call: libseccomp refuses two that contradict one another.
+    for capabilities in ([], ["CAP_SYS_ADMIN"]):
+        found = default_profile(capabilities)["syscalls"]
+        for name in ("clone", "clone3"):
+            assert sum(name in rule["names"] for rule in found) == 1
 
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_CAN, AF_ALG, AF_VSOCK = (

@@ -319,7 +319,7 @@ def test_the_names_of_a_layer_are_bounded_together() -> None:
     reader.take(0, Entry("a/b/c", Kind.SYMLINK, link="x" * 100))  # 5 + 100, and a/b, and a
     xattrs = {"user.a": b"1234567", "user.b": b"12"}
     reader.take(1, Entry("a/d", Kind.DIRECTORY, xattrs=xattrs))  # 3 and 9
-    reader.take(2, Entry("e", Kind.SYMLINK, link="x" * (limit - 122)))
+    reader.take(2, Entry("e", Kind.SYMLINK, link="x" * (limit - 122)))  # and 1
     with pytest.raises(PiimageError, match="longer than 16777216 bytes together"):
         reader.take(3, file("f", b""))
 
