@@ -113,6 +113,12 @@ def test_whiteouts_become_those_of_overlayfs(tmp_path: Path) -> None:
     }
 
 
+def test_a_whiteout_is_a_device_without_numbers_and_rights(tmp_path: Path) -> None:
+    lower, upper = tar_of(folder("a"), file("a/b", b"x")), tar_of(mark("a/.wh.b"))
+    sign = unpacked(tmp_path / "l", lower, upper)[1][-1]
+    assert (sign.path, sign.kind, sign.mode, sign.device) == ("a/b", Kind.CHARACTER, 0, (0, 0))
+
+
 def test_a_whiteout_in_a_folder_that_nothing_below_has_is_left_out(tmp_path: Path) -> None:
     (tree,) = unpacked(tmp_path / "l", tar_of(folder("a"), mark("a/.wh.x"), mark(".wh.y")))
     assert paths(tree) == ["a"]
@@ -309,6 +315,40 @@ def test_the_files_of_a_layer_are_bounded_together(
     with pytest.raises(PiimageError) if refused else nullcontext() as caught:
         scan(RUNNER, tmp_path / "l", digest(tar), "test")
     assert caught is None or caught.value.code == "oci.layer-bomb"
+
+
+def scanned(
+    *folders: str, links: Sequence[str] = (), files: Sequence[str] = (),
+    removed: Sequence[str] = (), opaque: Sequence[str] = (),
+) -> Scan:  # fmt: skip
+    owners = {path: Owner(0o700) for path in folders}
+    no: frozenset[str] = frozenset()
+    return Scan(
+        owners, dict.fromkeys(links, "t"), frozenset(files), no, frozenset(removed),
+        frozenset(opaque), frozenset(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("upper", "folders", "links", "tops"),
+    [
+        (scanned("c"), {"a", "a/b", "c"}, {"l", "a/m"}, {"a", "l", "f", "c"}),
+        (scanned(links=["a"]), set(), {"l", "a"}, {"a", "l", "f"}),
+        (scanned(files=["a"]), set(), {"l"}, {"a", "l", "f"}),
+        (scanned(removed=["a", "f"]), set(), {"l"}, {"l"}),
+        (scanned("a", opaque=["a"]), {"a"}, {"l"}, {"a", "l", "f"}),
+        (scanned("d", opaque=[""]), {"d"}, set(), {"d"}),
+        (scanned("l"), {"a", "a/b", "l"}, {"a/m"}, {"a", "l", "f"}),
+    ],
+)
+def test_what_two_layers_show_together(
+    upper: Scan, folders: set[str], links: set[str], tops: set[str]
+) -> None:
+    """overlayfs.rst: whiteouts and opaque folders hide; a file or link in a folder's place too."""
+    lower = scanned("a", "a/b", links=["l", "a/m"], files=["f"])
+    shown = lower_tree([lower, upper])
+    assert (set(shown.folders), set(shown.links), shown.tops) == (folders, links, tops)
+    assert all(owner == Owner(0o700) for owner in shown.folders.values())
 
 
 @pytest.mark.provokes("trees.too-many")
