@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections import Counter
 from collections.abc import Callable
 
@@ -463,6 +464,22 @@ def test_calibration_that_changes_between_reads_is_refused() -> None:
 def test_empty_calibration_is_refused(byte: int) -> None:
     with pytest.raises(BadCalibration):
         bosch_math.Calibration.parse(bytes([byte]) * 24)
+
+
+@pytest.mark.parametrize(
+    ("at", "letter", "empty"),
+    [(0, "<H", 0), (0, "<H", 0xFFFF), (2, "<h", 0), (2, "<h", -1), (6, "<H", 0), (6, "<H", 0xFFFF)],
+)
+def test_each_value_without_which_nothing_can_be_computed_is_looked_at(
+    at: int, letter: str, empty: int
+) -> None:
+    """DS001 table 17: T1, T2 and P1, of which erased memory is all ones."""
+    block = bytearray(EXAMPLE_CALIBRATION)
+    struct.pack_into(letter, block, at, empty)
+    with pytest.raises(BadCalibration, match=f"calibration {block.hex()} is empty"):
+        bosch_math.Calibration.parse(bytes(block))
+    struct.pack_into(letter, block, at, empty + 1 if empty in (0, -2) else empty - 1)
+    assert bosch_math.Calibration.parse(bytes(block))
 
 
 def test_division_by_zero_is_an_invalid_reading() -> None:
