@@ -389,10 +389,12 @@ def test_a_process_that_has_a_partition_open_is_named(
             raise PermissionError
         return opened[path.parent.name]
 
-    monkeypatch.setattr(os, "scandir", scandir)
     numbers = machine.system.numbers(machine.system.disk("sdb"))
-    assert list(machine.system.users(set(numbers))) == [(4, "dd4"), (30, "dd30")]
-    assert machine.said("sdb") == [
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert list(machine.system.users(set(numbers))) == [(4, "dd4"), (30, "dd30")]
+        said = machine.said("sdb")
+    assert said == [
         (IN_USE, "process 4 (dd4) has it open"), (IN_USE, "process 30 (dd30) has it open"),
     ]  # fmt: skip
 
