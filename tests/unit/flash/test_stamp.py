@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from piimage.card.extents import Extent
 from piimage.errors import PiimageError
 from piimage.flash import stamp, verify
+from piimage.flash.provision import _write_changed
 from piimage.flash.verify import _foreign_blocks, _plain_mismatch, _wrap_distance
 from tests.unit.flash.cards import MIB, Card, card
 
@@ -98,6 +101,31 @@ def test_other_bytes_are_told_by_their_places(actual: bytes, expected: bytes, me
     error = _plain_mismatch(card(MIB), Extent(100, 105), actual, expected)
     with pytest.raises(PiimageError, match=message):
         raise error
+
+
+@pytest.mark.provokes("flash.mismatch")
+def test_settings_that_a_card_does_not_keep_are_no_success(tmp_path: Path) -> None:
+    """Only what differs is written, and it is read back."""
+    (tmp_path / "new").write_bytes(b"n" * 8192)
+    calls: list[str] = []
+    disk = card(MIB, fault=lambda _, what, __, ___: calls.append(what))
+    with (tmp_path / "new").open("rb") as file:
+        _write_changed(disk, Extent(4096, 12288), file)
+    assert calls == ["read", "write", "flush", "read"]
+    assert disk.bytes[4096:12288] == b"n" * 8192
+    calls.clear()
+    with (tmp_path / "new").open("rb") as file:
+        _write_changed(disk, Extent(4096, 12288), file)
+    assert calls == ["read"]
+
+    def forget(disk: Card, what: str, _: int, __: memoryview) -> None:
+        if what == "flush":
+            disk.bytes[5000] = 0
+
+    forgetful = card(MIB, fault=forget)
+    message = "bytes 4096 to 12287 .*: the card did not keep the settings"
+    with (tmp_path / "new").open("rb") as file, pytest.raises(PiimageError, match=message):
+        _write_changed(forgetful, Extent(4096, 12288), file)
 
 
 def test_a_piece_is_read_in_whole_sectors() -> None:
