@@ -93,7 +93,6 @@ class Transport:
         """Close the connections of this thread."""
         for connection in self._connections().values():
             connection.close()
-        self._connections().clear()
 
     def _attempt(self, url: str, start: int) -> Iterator[bytes]:
         if urlsplit(url).scheme == "file":

@@ -7,6 +7,7 @@ documentation of firmware parameters. The root is made up, and so are the conten
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,30 @@ def test_a_chip_that_cannot_be_asked_is_named(tmp_path: Path) -> None:
     (tmp_path / "dev/gpiochip0").touch()
     (tmp_path / "dev/gpiomem").touch()
     assert devices.gpio(Root(str(tmp_path))) == [{"name": "gpiochip0", "label": "", "lines": 0}]
+
+
+def test_a_chip_is_asked_for_its_label_and_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """linux/gpio.h: GPIO_GET_CHIPINFO_IOCTL is _IOR(0xB4, 0x01, struct gpiochip_info): name and
+    label of 32 bytes each, and a number of 32 bits. The ioctl is a fake."""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/gpiochip0").touch()
+    asked: list[int] = []
+
+    def ioctl(fd: int, request: int, buffer: bytearray) -> int:
+        assert request == 2 << 30 | 68 << 16 | 0xB4 << 8 | 1
+        assert not os.get_inheritable(fd)
+        asked.append(fd)
+        name, label = b"gpiochip0".ljust(32, b"\0"), b"pinctrl-bcm2711\0old".ljust(32, b"\0")
+        buffer[:] = name + label + (58).to_bytes(4, sys.byteorder)
+        return 0
+
+    monkeypatch.setattr(devices.fcntl, "ioctl", ioctl)
+    chip = {"name": "gpiochip0", "label": "pinctrl-bcm2711", "lines": 58}
+    assert devices.gpio(Root(str(tmp_path))) == [chip]
+    with pytest.raises(OSError):
+        os.fstat(asked[0])
 
 
 def test_the_report_has_all_parts_under_their_names(root: Root) -> None:

@@ -129,3 +129,74 @@ def test_any_bytes_are_a_configuration(text: bytes) -> None:
     overlays_of(settings)
     initramfs_of(settings)
     settings.number("a", 0)
+
+
+def test_a_line_has_98_characters() -> None:
+    text = "a=" + "x" * 96
+    assert parse(text.encode(), "f", PI4).remarks == ()
+    longer = parse(f"{text}y".encode(), "f", PI4)
+    assert longer.remarks == ("f:1: only the first 98 characters are read",)
+    assert longer.text("a") == "x" * 96
+
+
+def test_includes_are_followed_eight_deep() -> None:
+    files = {f"f{n}": f"include f{n + 1}\nx{n}=1".encode() for n in range(12)}
+    found = parse(files["f0"], "f0", PI4, files.get)
+    assert [item.name for item in found.items] == [f"x{n}" for n in range(8, -1, -1)]
+    assert found.remarks == ("f8:1: cannot include f9",)
+
+
+def test_a_hundred_thousand_lines_are_read() -> None:
+    last = parse(b"\n" * 99_999 + b"a=1\nb=1", "f", PI4)
+    assert [item.name for item in last.items] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("0xfF", 255), ("0XA", 10), ("0x" + "1" * 17, int("1" * 16, 16)), ("1" * 19, int("1" * 18)),
+     ("-1", 0), ("0", 0), ("0x", 0), ("7b", 7)],
+)  # fmt: skip
+def test_numbers(value: str, number: int) -> None:
+    assert parse(f"a={value}".encode(), "f", PI4).number("a", 5) == number
+    assert parse(b"", "f", PI4).number("a", 5) == 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pi1", "pi2", "pi3+", "pi0", "pi0w", "pi02", "pi500", "cm1", "cm3+", "cm4s", "cm0", "cm5l"],
+)
+def test_filters_of_other_models_replace_that_of_this_one(name: str) -> None:
+    found = parse(f"[pi4]\n[{name}]\na=1".encode(), "f", PI4)
+    assert (found.items, found.remarks) == ((), ())
+    assert values(f"[{name}]\n[pi4]\na=1") == [("a", "1")]
+
+
+@pytest.mark.parametrize("name", ["none", "0xabc1", "gpio4=0", "gpio17=1", "edid=a b", "EDID=x"])
+def test_filters_of_what_is_not_known_here_never_match(name: str) -> None:
+    found = parse(f"[{name}]\na=1\n[all]\nb=1".encode(), "f", PI4)
+    assert [item.name for item in found.items] == ["b"]
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["pie", "gpio4=2", "gpio=1", "0xg", "partition=1234567890", "nones"]
+)
+def test_filters_that_nobody_knows_never_match_and_are_told(name: str) -> None:
+    found = parse(f"[{name}]\na=1".encode(), "f", PI4)
+    assert found.items == ()
+    assert found.remarks == (f"f:1: unknown filter [{name}]",)
+
+
+def test_a_board_type_is_that_of_the_model() -> None:
+    board = Conditions(frozenset({"board-type=0x11"}))
+    assert values("[board-type=0x11]\na=1\n[board-type=0x12]\nb=1", board) == [("a", "1")]
+    assert values("[board-type=0x12]\n[pi4]\na=1") == []
+
+
+@pytest.mark.parametrize("line", ["audio:1=2", "a b=1", "a-b=1", "include", "initramfs", "=1"])
+def test_names_of_settings(line: str) -> None:
+    found = parse(line.encode(), "f", PI4)
+    if line == "audio:1=2":
+        assert [(s.name, s.value) for s in found.items] == [("audio:1", "2")]
+    else:
+        assert found.remarks == (f"f:1: not understood: {line}",)

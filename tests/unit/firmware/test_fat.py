@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
-from piimage.firmware.fat import FatReader
+from piimage.firmware.fat import FatReader, Node, _node, _runs, _short_name
 from piimage.run import Runner
 
 FILES = {
@@ -165,3 +165,125 @@ def test_random_bytes_are_refused_or_an_empty_file_system(data: bytes) -> None:
         FatReader(data, 0, len(data), "image").read("config.txt")
     except PiimageError as error:
         assert error.code == "firmware.damaged-fat"
+
+
+def entry(
+    name: bytes, attributes: int = 0x20, case: int = 0, first: int = 0, size: int = 0
+) -> bytes:
+    """fatgen103, "FAT 32 byte directory entry": the cluster's high half at 20, low at 26."""
+    return struct.pack(
+        "<11sBB7xH4xHI", name, attributes, case, first >> 16, first & 0xFFFF, size
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raw", "case", "name"),
+    [
+        (b"CONFIG  TXT", 0, "CONFIG.TXT"), (b"CONFIG  TXT", 0x08, "config.TXT"),
+        (b"CONFIG  TXT", 0x10, "CONFIG.txt"), (b"CONFIG  TXT", 0x18, "config.txt"),
+        (b"KERNEL     ", 0x08, "kernel"), (b"A B     C  ", 0, "A B.C"), (b"\x9a       ", 0, "Ü"),
+    ],
+)  # fmt: skip
+def test_short_names(raw: bytes, case: int, name: str) -> None:
+    """Bits 3 and 4 of byte 12 mark lower case, as Windows and mtools write it."""
+    assert _short_name(entry(raw.ljust(11), case=case)) == name
+
+
+def test_entries_of_files_and_folders() -> None:
+    file = entry(b"A       TXT", first=0x12345678, size=77)
+    assert _node(file, "") == Node("A.TXT", 0x12345678, 77, folder=False)
+    assert _node(file, "long name.txt").name == "long name.txt"
+    folder = entry(b"D          ", 0x10, first=5, size=77)
+    assert _node(folder, "") == Node("D", 5, 0, folder=True)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "runs"),
+    [([], []), ([2], [(2, 1)]), ([2, 3, 4, 9, 11, 12], [(2, 3), (9, 1), (11, 2)]),
+     ([5, 4], [(5, 1), (4, 1)]), ([0, 1], [(0, 2)])],
+)  # fmt: skip
+def test_runs_of_clusters(clusters: list[int], runs: list[tuple[int, int]]) -> None:
+    assert list(_runs(clusters)) == runs
+
+
+def changed(*changes: tuple[int, bytes], clusters: int = 5000, bits: int = 16) -> FatReader:
+    data = bytearray(file_system(clusters, bits))
+    for at, change in changes:
+        data[at : at + len(change)] = change
+    return FatReader(bytes(data), 0, len(data), "image")
+
+
+@pytest.mark.parametrize(("sector", "right"), [(256, 0), (512, 1), (513, 0), (8192, 0)])
+def test_sizes_of_sectors(sector: int, right: int) -> None:
+    if right:
+        assert changed((11, struct.pack("<H", sector))).sector == sector
+    else:
+        with pytest.raises(PiimageError, match="its boot sector has invalid sizes"):
+            changed((11, struct.pack("<H", sector)))
+
+
+@pytest.mark.parametrize("sector", [1024, 2048, 4096])
+def test_larger_sectors_are_read(sector: int) -> None:
+    data = bytearray(100 * sector)
+    struct.pack_into("<HBHBHHBH", data, 11, sector, 1, 1, 1, 16, 100, 0xF8, 1)
+    data[510:512] = b"\x55\xaa"
+    fat = FatReader(bytes(data), 0, len(data), "image")
+    assert (fat.sector, fat.clusters, fat.names()) == (sector, 97, ())
+
+
+@pytest.mark.parametrize("per_cluster", [0, 3, 5, 255])
+def test_clusters_are_a_power_of_two_sectors(per_cluster: int) -> None:
+    with pytest.raises(PiimageError, match="its boot sector has invalid sizes"):
+        changed((13, bytes([per_cluster])))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "reason"),
+    [
+        (14, b"\0\0", "contradicts the partition"),
+        (16, b"\0", "contradicts the partition"),
+        (22, b"\0\0", "contradicts the partition"),
+    ],
+)
+def test_a_boot_sector_without_what_it_needs(at: int, value: bytes, reason: str) -> None:
+    with pytest.raises(PiimageError, match=reason):
+        changed((at, value), (36, bytes(4)))
+
+
+def test_the_chain_of_a_file() -> None:
+    assert changed().read("A.TXT") == b"a" * 1024
+    whole = struct.pack("<I", 5020 * 512)  # more than all clusters have
+    for cluster, reason in ((1, "leads to cluster 1,"), (5002, "leads to cluster 5002"),
+                            (3, "loop")):  # fmt: skip
+        fat = changed((512 + 6, struct.pack("<H", cluster)), (_root_of() + 28, whole))
+        with pytest.raises(PiimageError, match=reason):
+            fat.read("A.TXT")
+
+
+def _root_of() -> int:
+    """Where the root of 5000 clusters begins: a sector, and a table of 21."""
+    return (1 + -(-5002 * 2 // 512) + 1) * 512
+
+
+def test_what_is_no_file_is_passed_over() -> None:
+    """A deleted entry, a label, `.`, and the end of the folder."""
+    root = _root_of()
+    entries = [
+        entry(b"\xe5ONE    TXT"), entry(b"LABEL      ", 0x08), entry(b".          ", 0x10),
+        entry(b"B       TXT", 0x21), entry(b"\0"), entry(b"C       TXT"),
+    ]  # fmt: skip
+    assert changed((root, b"".join(entries))).names() == ("B.TXT",)
+
+
+def test_long_names_are_put_together_in_their_order() -> None:
+    """fatgen103, "Long directory entries": the number in the low six bits, the last has 0x40."""
+
+    def part(number: int, text: str) -> bytes:
+        units = text.encode("utf-16-le").ljust(26, b"\xff")
+        return bytes([number]) + units[:10] + b"\x0f\0\0" + units[10:22] + b"\0\0" + units[22:]
+
+    short = entry(b"LONGNA~1TXT")
+    parts = part(0x42, "xt\0"), part(1, "a long name.t")
+    assert changed((_root_of(), b"".join([*parts, short]))).names() == ("a long name.txt",)
+    deleted = b"".join([*parts, entry(b"LABEL      ", 0x08), short])
+    assert changed((_root_of(), deleted)).names() == ("LONGNA~1.TXT",)

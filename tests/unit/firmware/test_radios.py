@@ -34,3 +34,12 @@ def test_a_board_without_radios_needs_nothing() -> None:
 def test_the_boards_with_wifi_name_their_radios() -> None:
     silent = {name for name in board_names() if not radio_needs(load_board(name))}
     assert silent == {"qemu-virt"}
+
+
+def test_the_files_of_one_radio_as_debian_has_them() -> None:
+    """firmware-brcm80211: brcm/*.bin and *.clm_blob are links into cypress/."""
+    name = "43455-sdio"
+    assert radio_globs(load_board("pi5")) == (
+        f"{BRCM}{name}.bin", f"{BRCM}{name}.clm_blob", f"{BRCM}{name}.txt",
+        f"{BRCM}{name}.raspberrypi,*.txt", f"usr/lib/firmware/cypress/cyfmac{name}.*",
+    )  # fmt: skip

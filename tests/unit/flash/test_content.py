@@ -172,3 +172,40 @@ def test_any_start_is_taken_or_refused(head: bytes, size: int, at: int) -> None:
         content.require_card(bytes(sector), size, "x")
     except PiimageError as error:
         assert error.code in ("flash.other-format", "flash.bad-table")
+
+
+@pytest.mark.parametrize(
+    ("head", "packing"),
+    [
+        (b"\xfd7zXZ\0", "xz"), (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"),
+        # RFC 8878, 3.1.2: 0x184D2A50 to 0x184D2A5F, little-endian
+        (b"\x50\x2a\x4d\x18", "zstd"), (b"\x5f\x2a\x4d\x18more", "zstd"),
+        (b"\x60\x2a\x4d\x18", ""), (b"\x4f\x2a\x4d\x18", ""), (b"\x50\x2a\x4d", ""), (b"", ""),
+    ],
+)  # fmt: skip
+def test_how_a_file_is_packed(head: bytes, packing: str) -> None:
+    assert content.packing(head) == packing
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [(b"SIMPLE  =  T", "a FITS file"), (b"\n  <html>", "a web page"), (b"a\0", "unknown format"),
+     (b"a\xff", "unknown format"), (b"", "all zeros"), (b"caf", "a text file")],
+)  # fmt: skip
+def test_other_starts_have_names_too(head: bytes, said: str) -> None:
+    assert said in content.name(head)
+
+
+@pytest.mark.parametrize("entry", range(4))
+def test_a_protective_entry_may_be_any_of_the_four(entry: int) -> None:
+    """UEFI 2.10, 5.2.3; a header elsewhere is no GPT, nor is one without such an entry."""
+    entries = [(0x0C, 1, 63) if n == 0 else (0, 0, 0) for n in range(4)]
+    entries[entry] = (0xEE, 1, 0xFFFFFFFF)
+    head = mbr(*entries) + gpt(last=30, copy=63)[SECTOR:]
+    content.require_card(head, SIZE, "x")
+    with pytest.raises(PiimageError, match="exceed the disk"):
+        content.require_card(mbr(*entries) + bytes(SECTOR), SIZE, "x")
+
+
+def test_a_header_that_is_cut_short_reads_as_zeros() -> None:
+    content.require_card(gpt(last=30, copy=63)[: SECTOR + 40], SIZE, "x")

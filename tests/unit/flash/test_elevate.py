@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jeepney import DBusAddress, DBusErrorResponse, new_method_call
+from jeepney.low_level import HeaderFields, Message
+from jeepney.wrappers import new_error, new_method_return
 
 from piimage.errors import DeviceRefused
 from piimage.flash.elevate import open_by_first_allowed
@@ -35,3 +40,78 @@ def test_without_a_bus_there_is_no_udisks(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(DeviceRefused, match="udisks2 is not running") as caught:
         open_by_udisks("/dev/x")
     assert caught.value.code == "flash.no-permission"
+
+
+class Bus:
+    """A fake system bus: what it is asked, and what it answers or refuses."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = iter(answers)
+        self.asked: list[tuple[object, ...]] = []
+        self.patience: list[float] = []
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def send_and_get_reply(self, message: Message, timeout: float) -> Message:
+        fields = message.header.fields
+        self.asked.append((fields[HeaderFields.path], fields[HeaderFields.interface],
+                           fields[HeaderFields.member], message.body))  # fmt: skip
+        self.patience.append(timeout)
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return new_method_return(message, "a{sv}", (answer,))
+
+
+def refused(name: str, text: str) -> DBusErrorResponse:
+    call = new_method_call(DBusAddress("/x", "x.y", "x.y"), "x")
+    return DBusErrorResponse(new_error(call, f"org.freedesktop.{name}", "s", (text,)))
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, *answers: object) -> tuple[Bus, Callable[[], int]]:
+    bus = Bus(*answers)
+    monkeypatch.setattr("jeepney.io.blocking.open_dbus_connection", lambda *_, **__: bus)
+    return bus, lambda: open_by_udisks("/dev/sdx")
+
+
+def test_udisks_is_asked_as_its_manual_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manager.ResolveDevice(a{sv}, a{sv}) and Block.OpenDevice(s, a{sv}); a person has minutes."""
+    block = "/org/freedesktop/UDisks2/block_devices/sdx"
+    descriptor = type("FileDescriptor", (), {"to_raw_fd": lambda _: 7})()
+    bus, call = opened(monkeypatch, [block], descriptor)
+    assert call() == 7
+    service = "org.freedesktop.UDisks2"
+    flags = os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT
+    assert bus.asked == [
+        (
+            "/org/freedesktop/UDisks2/Manager", f"{service}.Manager", "ResolveDevice",
+            ({"path": ("s", "/dev/sdx")}, {}),
+        ),
+        (block, f"{service}.Block", "OpenDevice", ("rw", {"flags": ("i", flags)})),
+    ]  # fmt: skip
+    assert bus.patience == [180, 180]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ([], "flash.no-permission", "udisks2 does not know the device"),
+        (refused("UDisks2.Error.DeviceBusy", "it is Busy"), "flash.held", "is in use"),
+        (
+            refused("UDisks2.Error.NotAuthorized", "Not authorized"),
+            "flash.no-permission",
+            r"udisks2 did not open it \(NotAuthorized\)",
+        ),
+    ],
+)
+def test_what_udisks_refuses_is_said(
+    monkeypatch: pytest.MonkeyPatch, answer: object, code: str, words: str
+) -> None:
+    _, call = opened(monkeypatch, answer)
+    with pytest.raises(DeviceRefused, match=words) as caught:
+        call()
+    assert caught.value.code == code

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import DeviceRefused, ErrorGroup
 from piimage.flash import guard
-from piimage.flash.sysfs import System
+from piimage.flash.sysfs import Disk, Mount, System
 
 GB = 10**9
 SD = "devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sdb"
@@ -158,7 +158,7 @@ def test_a_second_member_of_a_btrfs_is_found(machine: Machine) -> None:
 
 
 @pytest.mark.provokes("flash.system-disk")
-@pytest.mark.parametrize("point", ["/", "/boot", "/boot/efi", "/usr", "/home"])
+@pytest.mark.parametrize("point", ["/", "/boot", "/boot/efi", "/boot/firmware", "/usr", "/home"])
 def test_what_this_computer_runs_from_is_refused(machine: Machine, point: str) -> None:
     machine.mounts(f"30 1 8:17 / {point} rw shared:1 - ext4 /dev/sdb1 rw")
     with pytest.raises(DeviceRefused, match="holds this computer's file system") as caught:
@@ -298,3 +298,156 @@ def test_an_image_may_fill_a_card_to_its_last_byte(
 ) -> None:
     assert machine.system.disk("sdb").size == 32 * GB
     assert [code for code, _ in machine.said("sdb", 32 * GB + more)] == codes
+
+
+def test_a_loop_device_over_a_partition_is_in_use_and_what_is_mounted_from_it_too(
+    machine: Machine,
+) -> None:
+    machine.disk("devices/virtual/block/loop3", "7:3")
+    machine.write("sys/block/loop3/loop/backing_file", "/dev/sdb1")
+    machine.disk("devices/virtual/block/loop4", "7:4")
+    machine.write("sys/block/loop4/loop/backing_file", "/home/x.img")
+    attached = (IN_USE, "/dev/sdb1 is attached to the loop device /dev/loop3")
+    assert machine.said("sdb") == [attached]
+    machine.mounts("31 1 7:3 / /mnt rw - ext4 /dev/loop3 rw", "32 1 7:4 / /x rw - ext4 /dev/y rw")
+    assert machine.said("sdb") == [(IN_USE, "loop3 is mounted on /mnt"), attached]
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "said"),
+    [
+        ("dm-1", {"dm/name": "x", "dm/uuid": "mpath-1"}, "mapping x"),
+        ("md3", {"md/level": "raid5"}, "RAID array md3 (raid5)"),
+        ("bcache0", {}, "bcache bcache0"),
+        ("zd0", {}, "zd0"),
+    ],
+)
+def test_what_is_built_on_a_disk_has_a_name(
+    machine: Machine, name: str, files: dict[str, str], said: str
+) -> None:
+    machine.disk(f"devices/virtual/block/{name}", "9:3", files=files)
+    assert machine.system.description(name) == said
+    machine.holder(SD, name)
+    assert machine.said("sdb") == [(IN_USE, f"sdb is part of the {said}")]
+
+
+def test_a_btrfs_without_a_label_is_called_by_its_number(machine: Machine) -> None:
+    machine.write("sys/fs/btrfs/1234/devices/sdb", "")
+    machine.write("sys/fs/btrfs/1234/devices/sdz", "")
+    assert machine.said("sdb") == [(IN_USE, "sdb is a member of the mounted btrfs 1234")]
+
+
+def test_swap_is_known_by_its_number_where_it_has_another_name(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["Filename Type", "/dev/disk/by-id/x\\040y partition", "/swapfile file"]
+    machine.write("proc/swaps", "\n".join(lines))
+    real = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if str(self) != "/dev/disk/by-id/x y":
+            return real(self, follow_symlinks=follow_symlinks)
+        return os.stat_result([0o060600, *[0] * 9], {"st_rdev": os.makedev(8, 17)})
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert machine.said("sdb") == [
+        ("flash.system-disk", "this computer swaps to /dev/disk/by-id/x y")
+    ]
+
+
+def test_a_process_that_has_a_partition_open_is_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fake of what /proc/PID/fd leads to: a block device, a character device, what is gone."""
+
+    @dataclass
+    class Entry:
+        mode: int
+        number: int
+
+        def stat(self) -> os.stat_result:
+            if not self.mode:
+                raise FileNotFoundError
+            return os.stat_result([self.mode, *[0] * 9], {"st_rdev": self.number})
+
+    card, other = os.makedev(8, 17), os.makedev(8, 99)
+    opened = {
+        "7": [Entry(0, 0), Entry(0o020600, card), Entry(0o100600, card)],
+        "30": [Entry(0o060600, other), Entry(0o060600, card)],
+        "4": [Entry(0o060600, os.makedev(8, 16))],
+        str(os.getpid()): [Entry(0o060600, card)],
+    }
+    for process in (*opened, "99"):
+        machine.write(f"proc/{process}/comm", f"dd{process}")
+
+    real = os.scandir
+
+    def scandir(path: Path) -> object:
+        if path.name != "fd":
+            return real(path)
+        if path.parent.name == "99":
+            raise PermissionError
+        return opened[path.parent.name]
+
+    numbers = machine.system.numbers(machine.system.disk("sdb"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert list(machine.system.users(set(numbers))) == [(4, "dd4"), (30, "dd30")]
+        said = machine.said("sdb")
+    assert said == [
+        (IN_USE, "process 4 (dd4) has it open"), (IN_USE, "process 30 (dd30) has it open"),
+    ]  # fmt: skip
+
+
+def test_all_that_sysfs_says_of_a_disk(machine: Machine) -> None:
+    files = {
+        "removable": "1", "ro": "1", "diskseq": "42", "device/model": "X", "device/cid": "0353",
+        "queue/logical_block_size": "4096",
+    }  # fmt: skip
+    machine.disk(SATA, "8:0", 64 * GB, files)
+    for number in (10, 2, 1):
+        machine.partition(SATA, f"sda{number}", f"8:{number}")
+    disk = machine.system.disk("sda")
+    assert disk == Disk(
+        "sda", "8:0", 64 * GB, "disk", removable=True, read_only=True, sector=4096, model="X",
+        serial="0353", sequence=42, partitions=("sda1", "sda2", "sda10"),
+    )  # fmt: skip
+    assert (disk.device, disk.device_number) == ("/dev/sda", os.makedev(8, 0))
+    assert disk.portable
+    assert machine.system.whole_disk("8:10") == ("sda", True)
+    assert machine.system.whole_disk("8:0") == ("sda", False)
+    assert machine.system.whole_disk("8:77") is None
+    plain = machine.system.disk("sdb")
+    assert (plain.sector, plain.sequence, plain.portable) == (512, None, True)
+
+
+@pytest.mark.parametrize("file", ["device/serial", "serial", "device/cid"])
+def test_where_serial_numbers_are(machine: Machine, file: str) -> None:
+    machine.disk(NVME, "259:0", files={file: "S/N 1", "device/name": "SSD"})
+    disk = machine.system.disk("nvme0n1")
+    assert (disk.serial, disk.model) == ("S/N 1", "SSD")
+
+
+def test_a_mount_is_read_with_its_escapes(machine: Machine) -> None:
+    """proc(5): number, parent, device, root, point, options, tags, a dash, type, source."""
+    machine.mounts(
+        r"31 1 8:17 / /a\040b rw shared:1 - ext4 /dev/x\011y rw", "31 1 8:17 /", "1 2 3 4 5 - a",
+        "31 1 8:18 / /c - vfat d",
+    )  # fmt: skip
+    assert machine.system.mounts() == [
+        Mount("8:17", "/a b", "ext4", "/dev/x\ty"), Mount("8:18", "/c", "vfat", "d"),
+    ]  # fmt: skip
+
+
+def test_a_refusal_is_final_unless_it_says_so() -> None:
+    assert not guard.Refusal("a", "b", "c").forcible
+
+
+def test_a_whole_disk_is_taken(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = os.stat_result([0o060600, *[0] * 9], {"st_rdev": os.makedev(8, 16)})
+    system, disk = machine.system, machine.system.disk("sdb")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", lambda *_, **__: values)
+        patch.setattr(System, "whole_disk", lambda _, n: ("sdb", False) if n == "8:16" else None)
+        patch.setattr(System, "disk", lambda _, name: disk if name == "sdb" else None)
+        assert guard.disk_of("/dev/sdb", system) == disk

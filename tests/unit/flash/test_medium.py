@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sys
 from collections.abc import Callable
@@ -122,6 +123,7 @@ def test_why_it_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     numbers = {
         errno.EBUSY: "flash.held",
         errno.EACCES: "flash.no-permission",
+        errno.EPERM: "flash.no-permission",
         errno.EROFS: "flash.read-only",
         errno.ENOENT: "flash.no-device",
     }
@@ -236,3 +238,59 @@ def test_options_become_settings(tmp_path: Path) -> None:
         read_settings(None, [str(tmp_path / "nothing.pub")], None, None, None, [])
     with pytest.raises(InputError, match="cannot be read"):
         read_settings(None, [], "garden", tmp_path / "nothing", None, [])
+
+
+def test_errors_name_the_bytes_from_where_it_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter([1000, 0])
+    monkeypatch.setattr(os, "preadv", lambda *_: next(counts))
+    card = Medium("/dev/sdx", -1, 1 << 20, 512, None)
+    with pytest.raises(PiimageError, match="bytes 5096 to 8191 could not be read: the device ends"):
+        card.read(4096, medium.buffer(4096))
+    with pytest.raises(PiimageError, match="bytes 0 to 1048575 could not be written"):
+        failing(monkeypatch, errno.EIO).flush()
+
+
+def test_a_file_stands_for_a_card_in_whole_pages(tmp_path: Path) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(8192))
+    with medium.opened(str(file), 0, None) as card:
+        assert (card.size, card.sector, card.sequence) == (8192, 4096, None)
+        card.require_same_card()
+        descriptor = card.descriptor
+        assert os.get_inheritable(descriptor) is False
+        other = os.open(file, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.close(other)
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
+    with medium.pinned(str(file), 0, None) as device:
+        assert device.path == Path(f"/proc/{os.getpid()}/fd/{device.descriptor}")
+        file.rename(tmp_path / "moved")
+        with device.exclusive() as card:
+            assert card.path == str(file)
+            assert os.fstat(card.descriptor).st_ino == (tmp_path / "moved").stat().st_ino
+    with pytest.raises(OSError):
+        os.fstat(device.descriptor)
+
+
+@pytest.mark.provokes("flash.held")
+def test_a_lock_that_udev_keeps_is_waited_for_five_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "card"
+    file.write_bytes(bytes(4096))
+    now = [100.0]
+    monkeypatch.setattr(medium.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(medium.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    holder = os.open(file, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(DeviceRefused, match="is in use"), medium.opened(str(file), 0, None):
+        raise AssertionError("it was opened")
+    assert 105 < now[0] < 105.2
+    monkeypatch.setattr(medium.time, "sleep", lambda _: fcntl.flock(holder, fcntl.LOCK_UN))
+    with medium.opened(str(file), 0, None):
+        pass
+    os.close(holder)

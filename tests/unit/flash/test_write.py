@@ -419,3 +419,19 @@ def test_a_card_that_goes_round_twice_is_called_by_its_real_size(tmp_path: Path)
         PiimageError, match=f"claims {32 * MIB} bytes, but its addresses wrap around after {real};"
     ):
         flashed(disk, path)
+
+
+def test_one_block_at_the_start_of_its_piece_is_enough_to_know_a_fake(tmp_path: Path) -> None:
+    """What belongs at 12 MiB turns up at 5 MiB: the card has 7 MiB."""
+    chance = random.Random(6)
+    parts = {0: MIB, 5 * MIB: 4096, 12 * MIB: 4096}
+    data = bytearray(SIZE)
+    for at, size in parts.items():
+        data[at : at + size] = chance.randbytes(size)
+    path = tmp_path / "pi4.img"
+    path.write_bytes(data)
+    extents = [Extent(at, at + size) for at, size in parts.items()]
+    with path.open("rb") as file:
+        (tmp_path / "pi4.bmap").write_bytes(bmap.encode(bmap.measure(file, SIZE, extents)))
+    with pytest.raises(PiimageError, match=f"wrap around after {7 * MIB}"):
+        flashed(card(real=7 * MIB), path)
