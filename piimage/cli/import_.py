@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from piimage.cli.choosing import BoardName, chosen_board
 from piimage.cli.new import write_new
 from piimage.cli.output import say, tell
 
@@ -16,7 +17,7 @@ EXAMPLE = "Example: piimage import compose.yml --board pi4 -o shop.yml"
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="COMPOSE", help="Compose file to convert.")],
-    board: Annotated[str, typer.Option("--board", "-b", help="Board, such as pi5.")] = "pi4",
+    board: BoardName = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -32,12 +33,12 @@ def import_(
     A warning and a comment at the top of the new file name everything that could not be converted.
     An existing file is never overwritten.
     """
-    from piimage.boards import load_board, search_path  # noqa: PLC0415  # slow, and --help does without
+    from piimage.boards import search_path  # noqa: PLC0415  # slow, and --help needs none
     from piimage.composefile.convert import convert  # noqa: PLC0415
 
     target = out or file.with_name(f"{file.absolute().parent.name or 'imported'}.yml")
-    board_name = load_board(board, search_path([target])).name
-    converted = convert(file, board_name, target.parent)
+    found = chosen_board(board, search_path([target]))
+    converted = convert(file, found.name, target.parent)
     write_new(target, converted.text.encode())
     for remark in converted.remarks:
         tell(f"warning: {remark}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piimage import durable, host
+from piimage.cli.choosing import BoardName, chosen_board
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening, say, tell
 from piimage.errors import InputError, PiimageError
@@ -24,10 +23,7 @@ EXAMPLE = "Example: piimage new greenhouse.yml --board pi4"
 
 def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", readable=False)],
-    board: Annotated[
-        str | None,
-        typer.Option("--board", "-b", help="Board, such as pi4; a terminal is asked."),
-    ] = None,
+    board: BoardName = None,
     ssh_key: Annotated[
         list[str],
         typer.Option(
@@ -39,12 +35,12 @@ def new(
     verbose: Verbose = False,
 ) -> None:
     """Write a starting file whose Pi can be reached; an existing file is never overwritten."""
-    from piimage.boards import load_board, search_path  # noqa: PLC0415  # slow; --help needs none
+    from piimage.boards import search_path  # noqa: PLC0415  # slow; --help needs none
     from piimage.run import Runner, word  # noqa: PLC0415
     from piimage.userkeys import found_keys, named_keys  # noqa: PLC0415
 
     search = search_path([file])
-    found = load_board(board or _ask_board(search), search)
+    found = chosen_board(board, search)
     with listening(verbose=verbose, as_json=False) as emit:
         keys = named_keys(ssh_key) if ssh_key else found_keys(Path.home(), Runner(emit))
     write_new(file, _text(file, found, keys).encode("utf-8", "backslashreplace"))
@@ -73,30 +69,6 @@ def _text(file: Path, board: Board, keys: Sequence[UserKey]) -> str:
 def _is_wireless(board: Board) -> bool:
     """Return whether the functions of the board are known, and none of them is Ethernet."""
     return bool(board.functions) and "ethernet" not in board.functions
-
-
-def _ask_board(search: Sequence[Path]) -> str:
-    """Return the board that the user names at the terminal.
-
-    Raises InputError ``config.no-board`` without a terminal or an answer.
-    """
-    from piimage.boards import known_boards  # noqa: PLC0415
-
-    boards = list(known_boards(search))
-    reply = ""
-    if sys.stdin.isatty():
-        for board in boards:
-            tell(f"  {board.name:10}  {board.title}")
-        with contextlib.suppress(EOFError):
-            reply = input("Board: ").strip()
-    if not reply:
-        raise InputError(
-            "config.no-board",
-            "no board is named",
-            place="--board",
-            hint=f"add --board with one of: {', '.join(board.name for board in boards)}",
-        )
-    return reply
 
 
 def _show_keys(keys: Sequence[UserKey]) -> None:

@@ -169,12 +169,12 @@ def test_the_verb_writes_beside_it_and_never_over_a_file(
     compose: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = compose.with_name("shop.yml")
-    assert execute(["import", str(compose)]) == 0
+    assert execute(["import", str(compose), "-b", "pi4"]) == 0
     out, err = capsys.readouterr()
     assert out == f"{target}: written; next: piimage check {target}\n"
     assert err.count("warning: ") == 6
     assert execute(["check", str(target), "--set", "DB_PASSWORD=x"]) == 0
-    assert execute(["import", str(compose)]) == 2
+    assert execute(["import", str(compose), "-b", "pi4"]) == 2
     other = compose.parent / "pi5.yml"
     assert execute(["import", str(compose), "-b", "pi5", "-o", str(other)]) == 0
     assert yaml.safe_load(other.read_text())["board"] == "pi5"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from piimage import resources
+from piimage.boards import known_boards, search_path
 from piimage.cli.main import execute
 from piimage.config.load import load
 from tests.unit.syntax import nodes
@@ -109,6 +110,19 @@ def test_no_code_loads_a_board_without_the_search_path() -> None:
     ]
     assert len(calls) > 5
     assert [call for call in calls if call[2] < 2] == []
+
+
+def test_no_code_names_a_raspberry_pi() -> None:
+    """What a model has is in its board's file; qemu-virt is the board of a file that names none."""
+    models = {board.name for board in known_boards(search_path([])) if board.imager}
+    assert {"pi3", "zero2w", "pi4", "pi5"} <= models
+    named = [
+        (path.name, node.lineno, node.value)
+        for path in CODE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in models
+    ]
+    assert named == []
 
 
 def test_no_code_looks_for_boards_by_itself() -> None:
