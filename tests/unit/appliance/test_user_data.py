@@ -186,6 +186,14 @@ def test_a_name_with_the_ending_of_windows_editors_is_named(tmp_path: Path) -> N
     assert card.boot() == ["user-data.txt: is not read: its name has to be user-data"]
 
 
+def test_a_file_on_the_slot_of_a_board_with_a_selector_is_named(tmp_path: Path) -> None:
+    card = Card(tmp_path, 2)
+    card.pi.write(f"{SLOT}/network-config", "")
+    assert card.boot() == [
+        "network-config: is not read: it belongs on the first partition, not on partition 2"
+    ]
+
+
 def test_a_first_partition_that_does_not_mount_is_told(tmp_path: Path) -> None:
     card = Card(tmp_path, 2)
     (tmp_path / "broken-vfat").touch()
