@@ -3,6 +3,9 @@ PIIMAGE := .venv/bin/piimage
 # Two a processor: a good part of the tests waits for programs that they started.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
+# Each worker imports every test: compiled code is kept even where the environment forbids it.
+COMPILED := PYTHONDONTWRITEBYTECODE=
+
 .PHONY: setup image test check mutants format docs references docs-drivers site picture clean
 
 setup: .venv/installed

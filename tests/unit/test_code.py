@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +30,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping
             path = tmp_path / "package" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return fresh("package.step")
+        return fresh(["package.step"])["package.step"]
 
     return written
 
@@ -64,20 +66,25 @@ def test_what_has_no_source_is_refused(name: str) -> None:
         code.closure(name)
 
 
-def modules() -> Mapping[str, ast.Module]:
-    """Return the syntax of every module of piimage by its name."""
+def sources() -> Mapping[str, str]:
+    """Return the text of every module of piimage by its name."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text())
+        found[".".join(parts).removesuffix(".__init__")] = path.read_text()
     return found
 
 
-MODULES = modules()
+SOURCES = sources()
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    """Give the modules of piimage that `tree` imports, by Python's grammar."""
+@functools.cache
+def imported(module: str) -> frozenset[str]:
+    """Return the modules of piimage that `module` imports, by Python's grammar."""
+    return frozenset(_imported(ast.parse(SOURCES[module])))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -91,9 +98,9 @@ def everything_below(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in MODULES and name not in known | MESSAGES:
+        if name in SOURCES and name not in known | MESSAGES:
             known.add(name)
-            waiting += [*imported(MODULES[name]), name.rpartition(".")[0]]
+            waiting += [*imported(name), name.rpartition(".")[0]]
     return known
 
 
@@ -101,14 +108,8 @@ def step_modules() -> list[str]:
     """Return the modules that hold a kind of step: where `make` or `tree` of one is written."""
     return sorted(
         name
-        for name, tree in MODULES.items()
-        if name != "piimage.steps"
-        and any(
-            isinstance(node, ast.FunctionDef)
-            and node.name in ("make", "tree")
-            and any(argument.arg == "job" for argument in node.args.args)
-            for node in ast.walk(tree)
-        )
+        for name, text in SOURCES.items()
+        if name != "piimage.steps" and re.search(r"def (make|tree)\([^)]*\bjob\b", text)
     )
 
 
@@ -123,16 +124,27 @@ def test_a_step_counts_all_code_below_it(module: str) -> None:
     assert everything_below(module) <= code.closure(module)
 
 
+Digests = Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def before_and_after(tmp_path_factory: pytest.TempPathFactory) -> tuple[Digests, Digests]:
+    """Digest each step's code in a copy of piimage, before and after a change of `run.py`."""
+    copy = tmp_path_factory.mktemp("copy") / "piimage"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "_folder", lambda package: copy)
+        before = fresh(step_modules())
+        change_function(copy / "run.py")
+        return before, fresh(step_modules())
+
+
 @pytest.mark.parametrize("module", step_modules())
 def test_a_function_that_changes_below_a_step_moves_its_key(
-    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, before_and_after: tuple[Digests, Digests]
 ) -> None:
-    copy = tmp_path / "piimage"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("data", "__pycache__"))
-    monkeypatch.setattr(code, "_folder", lambda package: copy)
-    first = fresh(module)
-    change_function(copy / "run.py")
-    assert fresh(module) != first
+    before, after = before_and_after
+    assert before[module] != after[module]
 
 
 def change_function(path: Path) -> None:
@@ -146,12 +158,12 @@ def change_function(path: Path) -> None:
     path.write_text("".join(lines))
 
 
-def fresh(module: str) -> str:
-    """Return the digest as a new process would work it out."""
+def fresh(modules: list[str]) -> Digests:
+    """Return the digest of each module as a new process would work it out."""
     caches = (code.digest, code._imports, code._file)
     for function in caches:
         function.cache_clear()
-    found = code.digest(module)
+    found = {module: code.digest(module) for module in modules}
     for function in caches:
         function.cache_clear()
     return found

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
+
+from tests.unit.syntax import nodes
 
 ROOT = Path(__file__).parents[2]
 ERROR_CLASSES = {"PiimageError", "InputError", "MissingTool", "DeviceRefused"}
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.[a-z0-9]+(-[a-z0-9]+)*")
 
 
-def raised_codes() -> set[str]:
+@functools.cache
+def raised_codes() -> frozenset[str]:
     """The first argument of every error that the code makes, through local helpers as well."""
     found = set()
-    for path in (ROOT / "piimage").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and node.args:
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                first = node.args[0]
-                if name in ERROR_CLASSES and isinstance(first, ast.Constant):
-                    found.add(first.value)
-    return found
+    for _, node in nodes(ROOT / "piimage", ""):
+        if isinstance(node, ast.Call) and node.args:
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            first = node.args[0]
+            if name in ERROR_CLASSES and isinstance(first, ast.Constant):
+                found.add(first.value)
+    return frozenset(found)
 
 
 def documented_codes() -> set[str]:
@@ -32,10 +35,9 @@ def documented_codes() -> set[str]:
 
 def provoked_codes() -> set[str]:
     found: set[str] = set()
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "provokes":
-                found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    for _, node in nodes(ROOT / "tests", "provokes", "test_*.py"):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "provokes":
+            found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
     return found
 
 

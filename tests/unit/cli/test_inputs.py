@@ -19,6 +19,7 @@ from piimage.locking.inputs import Inputs
 from piimage.oci.registry import Access
 from piimage.run import Runner
 from piimage.store import Store
+from tests.unit.syntax import nodes
 
 SOURCES = {"--mirror", "--snapshot", "--keyring", "--offline", "--index", "--builder",
            "--insecure-registry", "--registry-certs", "--registry-auth"}  # fmt: skip
@@ -52,8 +53,7 @@ def test_a_verb_takes_every_source_or_none() -> None:
 def test_inputs_are_opened_in_one_place() -> None:
     called = {
         str(path.relative_to(PACKAGE))
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in nodes(PACKAGE, "Inputs")
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Inputs"
     }
     # The page of drivers is made by hand, for Debian's kernels of the day.
@@ -75,8 +75,7 @@ def test_an_option_that_a_message_tells_to_use_is_there() -> None:
     known |= {"--setrw", "--index-url", "--output", "--sparse"}  # blockdev, pip, docker save, tar
     named = {
         (str(path.relative_to(PACKAGE)), word)
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in nodes(PACKAGE, "hint=")
         if isinstance(node, ast.keyword) and node.arg == "hint"
         for text in ast.walk(node.value)
         if isinstance(text, ast.Constant) and isinstance(text.value, str)

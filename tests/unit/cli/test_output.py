@@ -14,6 +14,7 @@ from piimage import events
 from piimage.cli import main as cli
 from piimage.cli import output
 from piimage.errors import PiimageError
+from tests.unit.syntax import nodes
 
 CLI = Path(output.__file__).parent
 STEERING = "a\x1b[2Jb\x9bc\rd\x07e\u202ef\udcff"
@@ -113,8 +114,8 @@ def test_a_terminal_without_tasks_is_left_alone(monkeypatch: pytest.MonkeyPatch)
 def test_only_one_module_of_the_verbs_prints() -> None:
     printing = {
         path.name
-        for path in CLI.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for word in ("print", "echo")
+        for path, node in nodes(CLI, word)
         if isinstance(node, ast.Call)
         and (getattr(node.func, "id", "") == "print" or getattr(node.func, "attr", "") == "echo")
     }

@@ -10,6 +10,7 @@ import pytest
 from piimage import resources
 from piimage.cli.main import execute
 from piimage.config.load import load
+from tests.unit.syntax import nodes
 
 PI4 = (resources.path("boards") / "pi4.yml").read_text()
 CODE = Path(__file__).parents[3] / "piimage"
@@ -103,8 +104,7 @@ def test_who_names_a_board_that_is_nowhere_is_told_where_boards_are_looked_for(
 def test_no_code_loads_a_board_without_the_search_path() -> None:
     calls = [
         (path.name, node.lineno, len(node.args) + len(node.keywords))
-        for path in sorted(CODE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in nodes(CODE, "load_board")
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load_board"
     ]
     assert len(calls) > 5
@@ -114,8 +114,7 @@ def test_no_code_loads_a_board_without_the_search_path() -> None:
 def test_no_code_looks_for_boards_by_itself() -> None:
     quoted = {
         path.relative_to(CODE).as_posix()
-        for path in sorted(CODE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in nodes(CODE, "boards")
         if isinstance(node, ast.Constant) and node.value == "boards"
     }
     # The last two look for changes of what piimage ships, and of what is beside a file.

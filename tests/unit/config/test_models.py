@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jsonschema
 import pytest
 import yaml
 
@@ -16,6 +17,9 @@ from piimage.config.models import Appliance
 from piimage.config.reference import json_schema, yaml_reference
 from piimage.config.starting import starting_file
 from piimage.run import word
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))
@@ -107,21 +111,27 @@ def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
     assert (appliance.data.mount, appliance.slots.size, appliance.network) == ("/data", None, None)
 
 
+@functools.cache
+def validator() -> Validator:
+    """Return a validator of the schema; to import the library takes more than a second."""
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json_schema())
+
+
 def test_the_schema_is_valid_and_takes_the_design_s_example() -> None:
-    schema = json_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(yaml.safe_load(DESIGN), schema)
+    validator().check_schema(json_schema())
+    validator().validate(yaml.safe_load(DESIGN))
 
 
 @pytest.mark.parametrize("text", ["bord: pi4", "services: [{}]", "services: [{name: a, net: 1}]"])
 def test_the_schema_refuses_what_is_wrong(text: str) -> None:
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(yaml.safe_load(text), json_schema())
+    assert not validator().is_valid(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize("size", ["rest", "2G", 1 << 30])
 def test_the_schema_takes_every_form_of_a_size(size: object) -> None:
-    jsonschema.validate({"data": {"size": size}}, json_schema())
+    validator().validate({"data": {"size": size}})
 
 
 def test_every_key_has_a_description() -> None:
@@ -157,7 +167,7 @@ def test_every_link_of_the_reference_leads_somewhere() -> None:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_examples_are_good_and_fit_the_schema(file: Path) -> None:
     load_all([file])
-    jsonschema.validate(yaml.safe_load(file.read_text()), json_schema())
+    validator().validate(yaml.safe_load(file.read_text()))
 
 
 def test_there_is_an_example_for_every_board() -> None:

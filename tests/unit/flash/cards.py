@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -43,16 +44,23 @@ def _content() -> bytes:
 
 def image_file(folder: Path, *, mapped: bool = True) -> Path:
     path = folder / "pi4.img"
-    path.write_bytes(content())
+    with path.open("wb") as file:
+        for extent in MAPPED:
+            file.seek(extent.start)
+            file.write(_content()[extent.start : extent.end])
+        file.truncate(SIZE)
     if mapped:
-        with path.open("rb") as file:
-            found = bmap.measure(file, SIZE, MAPPED)
-        (folder / "pi4.bmap").write_bytes(bmap.encode(found))
+        (folder / "pi4.bmap").write_bytes(_map())
     return path
 
 
+@functools.cache
+def _map() -> bytes:
+    return bmap.encode(bmap.measure(io.BytesIO(_content()), SIZE, MAPPED))
+
+
 def holds_image(card: bytes | bytearray) -> bool:
-    wanted = content()
+    wanted = _content()
     return all(card[e.start : e.end] == wanted[e.start : e.end] for e in MAPPED)
 
 
