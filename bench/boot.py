@@ -67,7 +67,7 @@ def up_to(lines: Sequence[Line], text: str) -> tuple[Line, ...]:
 
 def total(found: Sequence[Phase]) -> tuple[float, float]:
     """Return wall and CPU seconds of all phases."""
-    return sum(one.seconds for one in found), sum(one.cpu_seconds for one in found)
+    return sum(phase.seconds for phase in found), sum(phase.cpu_seconds for phase in found)
 
 
 def show(runs: Sequence[Sequence[Phase]], load: float) -> None:
@@ -75,9 +75,9 @@ def show(runs: Sequence[Sequence[Phase]], load: float) -> None:
     print(f"{len(runs)} runs; load before: {load:.2f}; processors: {os.cpu_count()}")
     print(f"{'phase':12} {'CPU s':>6} {'wall s':>7}   (least of each)")
     for same in zip(*runs, strict=True):
-        cpu, wall = min(one.cpu_seconds for one in same), min(one.seconds for one in same)
+        cpu, wall = min(phase.cpu_seconds for phase in same), min(phase.seconds for phase in same)
         print(f"{same[0].name:12} {cpu:6.2f} {wall:7.2f}   {WHAT.get(same[0].name, '')}")
-    walls, cpus = zip(*(total(one) for one in runs), strict=True)
+    walls, cpus = zip(*(total(found) for found in runs), strict=True)
     print(f"{'best run':12} {min(cpus):6.2f} {min(walls):7.2f}")
     print(f"{'median':12} {statistics.median(cpus):6.2f} {statistics.median(walls):7.2f}")
     kind = "busy" if load > BUSY_LOAD else "quiet"

@@ -50,7 +50,7 @@ class Deploy:
 
 def middle(found: list[Deploy], field: str) -> float:
     """Return the median of one figure."""
-    return statistics.median(getattr(one, field) for one in found)
+    return statistics.median(getattr(sample, field) for sample in found)
 
 
 # --- an emulated Pi

@@ -47,8 +47,8 @@ _TICK = os.sysconf("SC_CLK_TCK")
 def filled_store(lock_file: Path, target: Path) -> dict[str, str]:
     """Fill a new store with what is locked alone; return the environment that uses it."""
     full, store, lock = Store(default_root()), Store(target), read_lock(lock_file)
-    for one in (*lock.packages, *lock.wheels):
-        shutil.copy(full.path(one.blob), store.path(one.blob))
+    for package in (*lock.packages, *lock.wheels):
+        shutil.copy(full.path(package.blob), store.path(package.blob))
     return {"PIIMAGE_STORE": str(target)}
 
 
@@ -89,8 +89,8 @@ def ours(folder: Path, work: Path) -> Cost:
     print(f"piimage, nothing changed  {unchanged}")
     source = next(path for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".sh"))
     changes = changed(build, source, work, stores[0])
-    walls = sorted(one.wall for one in changes)
-    cpu = statistics.median(one.cpu for one in changes)
+    walls = sorted(change.wall for change in changes)
+    cpu = statistics.median(change.cpu for change in changes)
     print(
         f"piimage, code changed     median {statistics.median(walls):.2f} s wall "
         f"({walls[0]:.2f} to {walls[-1]:.2f}, {CHANGES} runs), {cpu:.2f} s CPU"

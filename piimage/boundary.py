@@ -26,13 +26,13 @@ def boundary(folder: Path, context: Path | None = None) -> Path:
 
 def require_inside(path: Path, root: Path, place: str) -> None:
     """Raise InputError ``config.outside`` if `path`, or a link below it, leads out of `root`."""
-    for one in leading_out(path, root):
-        raise outside(one, root, place)
+    for link in leading_out(path, root):
+        raise outside(link, root, place)
 
 
 def leading_out(path: Path, root: Path) -> Iterator[Path]:
     """Give `path` and the links below it, as far as they lead out of `root`; loops count."""
-    yield from (one for one in (path, *_links(path)) if not is_inside(one, root))
+    yield from (link for link in (path, *_links(path)) if not is_inside(link, root))
 
 
 def outside(path: Path, root: Path, place: str) -> InputError:

@@ -92,7 +92,7 @@ class _Whole:
             if self._is_run(name, said or {})
         ]
         self._empty_services()
-        self._drop_absent([one.entry for one in services])
+        self._drop_absent([service.entry for service in services])
         self._top_remarks()
         if shown := sorted(self._variables.names & set(self._variables.defaults)):
             self._remarks.append(f"{self._file.parent / '.env'}: its {', '.join(shown)}: now here")
@@ -101,17 +101,17 @@ class _Whole:
             self._remarks.append(f"{self._file}: {text}")
         files = [file for service in services for file in service.files]
         files += [*self._named_files("secrets"), *self._named_files("configs")]
-        hosts = {alias: address for one in services for alias, address in one.hosts.items()}
-        names = {one.name: _HERE for one in services} | hosts
+        hosts = {alias: address for service in services for alias, address in service.hosts.items()}
+        names = {service.name: _HERE for service in services} | hosts
         files.append({"path": _HOSTS, "contents": _hosts(names), "mode": "0644"})
         made: dict[str, Any] = {"board": board}
         if self._variables.names:
             made["variables"] = sorted(self._variables.names)
         made["onboot"] = [{"name": "dhcp", "use": "dhcp"}]
         renew = {"name": "dhcp-renew", "use": "dhcp-renew"}
-        made["services"] = [renew, *(one.entry for one in services)]
+        made["services"] = [renew, *(service.entry for service in services)]
         made["files"] = _each_once(files)
-        if sysctl := {key: text for one in services for key, text in one.sysctl.items()}:
+        if sysctl := {key: text for service in services for key, text in service.sysctl.items()}:
             made["sysctl"] = sysctl
         body = yaml.dump(self._finished(made), Dumper=_Dumper, sort_keys=False, allow_unicode=True,
                          default_flow_style=None, width=96)  # fmt: skip
@@ -206,9 +206,9 @@ class _Whole:
     def _finished(self, value: Any) -> Any:  # noqa: ANN401
         match value:
             case dict():
-                return {key: self._finished(one) for key, one in value.items()}
+                return {key: self._finished(item) for key, item in value.items()}
             case list() | tuple():
-                return [self._finished(one) for one in value]
+                return [self._finished(item) for item in value]
             case str():
                 return self._variables.finished(value)
             case bool() | None:
@@ -248,11 +248,11 @@ def _docker_defaults(service: Service, said: Mapping[str, Any]) -> None:
         dropped = set(capability_names(said.get("cap_drop") or []))
         kept = [] if "all" in dropped else [c for c in DOCKER_CAPABILITIES if c not in dropped]
         added = entry.get("capabilities", [])
-        entry["capabilities"] = [*kept, *(one for one in added if one not in kept)]
+        entry["capabilities"] = [*kept, *(name for name in added if name not in kept)]
     entry.setdefault("noNewPrivileges", False)
     entry.setdefault("readonly", False)
     entry.setdefault("restart", "no")
-    binds = [one.split(":")[1] for one in entry.get("binds", ())]
+    binds = [bind.split(":")[1] for bind in entry.get("binds", ())]
     for own in (f"/{_HOSTS}:/etc/hosts:ro", _RESOLVER):
         if own.split(":")[1] not in binds:
             service.more("binds", own)
@@ -266,7 +266,7 @@ def _hosts(names: Mapping[str, str]) -> str:
 
 
 def _each_once(files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({one["path"]: one for one in files}.values())
+    return list({file["path"]: file for file in files}.values())
 
 
 def _dotenv(folder: Path) -> dict[str, str]:

@@ -39,20 +39,21 @@ def _environment(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _set_variable(service: Service, name: str, text: str) -> None:
-    others = [one for one in service.entry.get("env", ()) if not one.startswith(f"{name}=")]
-    service.entry["env"] = [*others, f"{name}={text}"]
+    prefix = f"{name}="
+    others = [entry for entry in service.entry.get("env", ()) if not entry.startswith(prefix)]
+    service.entry["env"] = [*others, f"{prefix}{text}"]
 
 
 def _env_file(value: Any, service: Service) -> None:  # noqa: ANN401
-    for one in value if isinstance(value, list) else [value]:
-        path = as_written(one["path"] if isinstance(one, Mapping) else one)
+    for file in value if isinstance(value, list) else [value]:
+        path = as_written(file["path"] if isinstance(file, Mapping) else file)
         if service.folder is None:
             service.note(f"env: [NAME=VALUE], with the lines of {path}")
             continue
         try:
             found = settings((service.folder / path).read_text())
         except (OSError, UnicodeDecodeError):
-            if not isinstance(one, Mapping) or one.get("required", True):
+            if not isinstance(file, Mapping) or file.get("required", True):
                 service.note(f"env_file: {path} cannot be read; its lines belong into env:")
             continue
         for name, text in found.items():
@@ -62,27 +63,27 @@ def _env_file(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
-    for one in value:
-        if isinstance(one, Mapping):
-            _mount(one, service)
+    for volume in value:
+        if isinstance(volume, Mapping):
+            _mount(volume, service)
             continue
-        if _WINDOWS.match(as_written(one)):
-            service.note(f"volumes: {one}: a folder of Windows is not mounted")
+        if _WINDOWS.match(as_written(volume)):
+            service.note(f"volumes: {volume}: a folder of Windows is not mounted")
             continue
-        source, target, *more = said if len(said := parts(one)) > 1 else ("", said[0])
+        source, target, *more = said if len(said := parts(volume)) > 1 else ("", said[0])
         options = more[0].split(",") if more else []
         _bind(source, target, "ro" in options, service)
 
 
-def _mount(one: Mapping[str, Any], service: Service) -> None:
-    target, kind = as_written(one["target"]), one.get("type", "volume")
+def _mount(volume: Mapping[str, Any], service: Service) -> None:
+    target, kind = as_written(volume["target"]), volume.get("type", "volume")
     if kind == "tmpfs":
-        said = one.get("tmpfs") or {}
+        said = volume.get("tmpfs") or {}
         options = [f"size={as_written(size(said['size'])).lower()}"] if "size" in said else []
         options += [f"mode={as_written(said['mode']).replace('0o', '0')}"] if "mode" in said else []
         service.more("tmpfs", ":".join([target, ",".join(options)]) if options else target)
     elif kind in ("volume", "bind"):
-        _bind(as_written(one.get("source", "")), target, bool(one.get("read_only")), service)
+        _bind(as_written(volume.get("source", "")), target, bool(volume.get("read_only")), service)
     else:
         service.note(f"volumes: type {kind} ({target}) is not mounted")
 
@@ -127,16 +128,16 @@ def _lay_in(source: str, target: str, read_only: bool, service: Service) -> None
         service.note(f"files: [{{path: {place}, source: {source}, mode: '0644'}}] at the top")
         return
     here = service.folder / Path(source).expanduser()
-    below = (one for one in here.rglob("*") if one.is_file())
+    below = (file for file in here.rglob("*") if file.is_file())
     found = sorted(islice(below, _MOST_FILES + 1)) if here.is_dir() else [here]
     if len(found) > _MOST_FILES:
         service.note(f"volumes: {source} has over {_MOST_FILES} files: bring them in an image")
         return
     if here.is_dir():
         service.files.append({"path": place, "directory": True, "mode": "0755"})
-    for one in found:
-        inside = f"/{one.relative_to(here)}" if here.is_dir() else ""
-        lay(service, f"{place}{inside}", one)
+    for file in found:
+        inside = f"/{file.relative_to(here)}" if here.is_dir() else ""
+        lay(service, f"{place}{inside}", file)
 
 
 def lay(service: Service, path: str, source: Path, mode: str | None = None) -> None:
@@ -151,8 +152,8 @@ def lay(service: Service, path: str, source: Path, mode: str | None = None) -> N
 
 
 def _devices(value: Any, service: Service) -> None:  # noqa: ANN401
-    for one in value:
-        node, *rest = parts(one["source"] if isinstance(one, Mapping) else one)
+    for device in value:
+        node, *rest = parts(device["source"] if isinstance(device, Mapping) else device)
         service.more("devices", node)
         if rest and rest[0].startswith("/") and rest[0] != node:
             service.note(f"devices: {node} has its own name in the container, not {rest[0]}")
@@ -162,9 +163,9 @@ def _named_files(word: str, place: str) -> Word:
     """Return what carries `secrets` or `configs` over; the whole file says where they come from."""
 
     def carried(value: Any, service: Service) -> None:  # noqa: ANN401
-        for one in value:
-            source = as_written(one["source"] if isinstance(one, Mapping) else one)
-            target = as_written(one.get("target", source)) if isinstance(one, Mapping) else source
+        for file in value:
+            source = as_written(file["source"] if isinstance(file, Mapping) else file)
+            target = as_written(file.get("target", source)) if isinstance(file, Mapping) else source
             inside = target if target.startswith("/") else f"{place}{target}"
             service.more("binds", f"/{FOLDER}/{word}/{source}:{inside}:ro")
             if service.folder is None:
@@ -177,7 +178,7 @@ def _named_files(word: str, place: str) -> Word:
 
 def _extra_hosts(value: Any, service: Service) -> None:  # noqa: ANN401
     found = value.items() if isinstance(value, Mapping) else (
-        re.split("[=:]", as_written(one), maxsplit=1) for one in value
+        re.split("[=:]", as_written(host), maxsplit=1) for host in value
     )  # fmt: skip
     for name, address in found:
         service.hosts[name] = "127.0.0.1" if address == "host-gateway" else as_written(address)

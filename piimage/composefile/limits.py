@@ -56,8 +56,9 @@ def _deploy(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _ulimits(value: Any, service: Service) -> None:  # noqa: ANN401
-    for name, one in value.items():
-        soft, hard = (one["soft"], one["hard"]) if isinstance(one, Mapping) else (one, one)
+    for name, limit in value.items():
+        two = isinstance(limit, Mapping)
+        soft, hard = (limit["soft"], limit["hard"]) if two else (limit, limit)
         both = ",".join("unlimited" if int(n) == -1 else str(int(n)) for n in (soft, hard))
         service.more("rlimits", f"{name},{both}")
 
@@ -109,11 +110,11 @@ def _sysctls(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _group_add(value: Any, service: Service) -> None:  # noqa: ANN401
-    for one in texts(value):
-        if one.isdecimal():
-            service.more("additionalGids", int(one))
+    for group in texts(value):
+        if group.isdecimal():
+            service.more("additionalGids", int(group))
         else:
-            service.note(f"group_add: {one}: write its number into additionalGids")
+            service.note(f"group_add: {group}: write its number into additionalGids")
 
 
 def _platform(value: Any, service: Service) -> None:  # noqa: ANN401

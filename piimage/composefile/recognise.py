@@ -11,4 +11,4 @@ def is_compose(document: Document) -> bool:
     services = document.root.items.get("services")
     if not isinstance(services, MapNode):
         return False
-    return any(isinstance(one, MapNode) for one in services.items.values())
+    return any(isinstance(service, MapNode) for service in services.items.values())

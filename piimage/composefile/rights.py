@@ -44,14 +44,14 @@ def _privileged(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _security_opt(value: Any, service: Service) -> None:  # noqa: ANN401
-    for one in texts(value):
-        name, _, rest = one.replace("=", ":").partition(":")
+    for option in texts(value):
+        name, _, rest = option.replace("=", ":").partition(":")
         if name == "no-new-privileges":
             service.entry["noNewPrivileges"] = rest != "false"
         elif name == "seccomp":
             service.entry["seccomp"] = rest
         else:
-            service.note(f"security_opt: {one}: nothing here does the same")
+            service.note(f"security_opt: {option}: nothing here does the same")
 
 
 def _namespace(key: str) -> Word:
@@ -76,12 +76,12 @@ def _network_mode(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def _ports(value: Any, service: Service) -> None:  # noqa: ANN401
-    for one in value:
-        if isinstance(one, Mapping):
-            address = as_written(one.get("host_ip", ""))
-            outer, inner = as_written(one.get("published", "")), as_written(one["target"])
+    for port in value:
+        if isinstance(port, Mapping):
+            address = as_written(port.get("host_ip", ""))
+            outer, inner = as_written(port.get("published", "")), as_written(port["target"])
         else:
-            *rest, inner = parts(as_written(one).rpartition("/")[0] or one)
+            *rest, inner = parts(as_written(port).rpartition("/")[0] or port)
             outer = rest.pop() if rest else ""
             address = ":".join(rest)
         if outer != inner:

@@ -16,14 +16,14 @@ _SHELL: Final = ("sh", "-c")
 
 def texts(value: Any) -> list[str]:  # noqa: ANN401
     """Return a list of texts, also of one text."""
-    return [as_written(one) for one in value] if isinstance(value, list) else [as_written(value)]
+    return [as_written(item) for item in value] if isinstance(value, list) else [as_written(value)]
 
 
 def pairs(value: Any) -> dict[str, str | None]:  # noqa: ANN401
     """Return NAME: VALUE of a mapping or of a list of NAME=VALUE; None where no value is said."""
     if isinstance(value, Mapping):
         return {str(k): None if v is None else as_written(v) for k, v in value.items()}
-    split = (str(one).partition("=") for one in value)
+    split = (str(pair).partition("=") for pair in value)
     return {name: said if equals else None for name, equals, said in split}
 
 
@@ -80,7 +80,7 @@ def health_command(test: Any) -> list[str]:  # noqa: ANN401
 
 def capability_names(value: Any) -> list[str]:  # noqa: ANN401
     """Return Compose's capabilities by their full names; ALL is `all`."""
-    names = (one.upper().removeprefix("CAP_") for one in texts(value))
+    names = (capability.upper().removeprefix("CAP_") for capability in texts(value))
     return ["all" if name == "ALL" else f"CAP_{name}" for name in names]
 
 

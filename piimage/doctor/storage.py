@@ -34,7 +34,7 @@ def _root(facts: Facts) -> Iterator[Finding]:
     if not disk:
         yield absent("root disk", "the system was loaded into memory as a whole")
         return
-    there = {f"/dev/{one.text('name')}" for one in facts.parts("disks")}
+    there = {f"/dev/{device.text('name')}" for device in facts.parts("disks")}
     if disk not in there:
         yield broken("root disk", f"{disk} is gone", "look at the card, its cable and its supply")
         return

@@ -54,7 +54,7 @@ def _granted(lock: Lock) -> Mapping[str, str]:
 def _wheels(lock: Lock) -> Mapping[str, str]:
     # Containers can have different versions of one package.
     found: dict[str, list[str]] = {}
-    for wheel in sorted(lock.wheels, key=lambda one: one.filename):
+    for wheel in sorted(lock.wheels, key=lambda wheel: wheel.filename):
         found.setdefault(wheel.name, []).append(f"{wheel.version} [{wheel.sha256[:8]}]")
     return {name: ", ".join(versions) for name, versions in found.items()}
 
@@ -79,10 +79,10 @@ def outgrown(
     pinned, wanted = {image.reference for image in lock.images}, set(images)
     lines += [f"+ image {reference}" for reference in sorted(wanted - pinned)]
     lines += [f"- image {reference}" for reference in sorted(pinned - wanted)]
-    old = {one.name: one.asks for one in lock.environments}
+    old = {environment.name: environment.asks for environment in lock.environments}
     for name in sorted(old.keys() | wheels.keys()):
         lines += _listed(name, "wheel ", old.get(name, ()), wheels.get(name, ()))
-    built = {one.name: one.sources for one in lock.environments}
+    built = {environment.name: environment.sources for environment in lock.environments}
     for name in sorted(built.keys() | sources.keys()):
         lines += _listed(name, "source ", built.get(name, ()), sources.get(name, ()))
     return tuple(lines)

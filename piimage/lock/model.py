@@ -119,7 +119,7 @@ class Lock:
 
     def environment(self, name: str) -> LockedEnvironment:
         """Return the environment `name`; KeyError if there is none."""
-        return {one.name: one for one in self.environments}[name]
+        return {environment.name: environment for environment in self.environments}[name]
 
     def wheels_of(self, name: str) -> tuple[LockedWheel, ...]:
         """Return the wheels of the environment `name`, in its order; KeyError if there is none."""

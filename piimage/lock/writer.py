@@ -41,7 +41,7 @@ def _lines(lock: Lock) -> Iterator[str]:
     yield from _section("packages", lock.packages, lambda package: package.key, _package_fields)
     yield from _section("images", lock.images, lambda image: image.reference, _image_fields)
     yield from _section(
-        "environments", lock.environments, lambda one: one.name, _environment_fields
+        "environments", lock.environments, lambda environment: environment.name, _environment_fields
     )
     yield from _section("wheels", lock.wheels, lambda wheel: wheel.filename, _wheel_fields)
 

@@ -105,7 +105,7 @@ class Engine:
         last lines of the step that failed), ``oci.dockerfile``.
         """
         driver, platforms = self._builder()
-        if build.platform.architecture not in {one.split("/")[1] for one in platforms}:
+        if build.platform.architecture not in {platform.split("/")[1] for platform in platforms}:
             self.register_emulation(build.platform)
         with self.layout.store.scratch() as scratch:
             if driver == "docker":
@@ -138,8 +138,8 @@ class Engine:
         if done.status != 0 or driver is None or "Error:" in done.text:
             said = (done.stderr.decode(errors="replace") or done.text).strip().splitlines()
             raise no_engine(self.builder or self.host, said[-1] if said else "it does not answer")
-        found = {one.strip(" *") for line in platforms for one in line.split(",")}
-        return driver[1], tuple(sorted(one for one in found if "/" in one))
+        found = {platform.strip(" *") for line in platforms for platform in line.split(",")}
+        return driver[1], tuple(sorted(platform for platform in found if "/" in platform))
 
     def register_emulation(self, platform: Platform = ARM64) -> str:
         """Let the engine's kernel run `platform`'s programs, and say how it was done.

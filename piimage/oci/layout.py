@@ -151,7 +151,7 @@ class Layout:
         entry = descriptor.model_copy(update={"annotations": notes})
 
         def change(known: Iterable[Descriptor]) -> list[Descriptor]:
-            kept = [one for one in known if _name(one) != name and not outdated(_name(one))]
+            kept = [old for old in known if _name(old) != name and not outdated(_name(old))]
             return self._attached([*kept, entry])
 
         self._change(change)
@@ -159,9 +159,9 @@ class Layout:
     def _attached(self, entries: Sequence[Descriptor]) -> list[Descriptor]:
         """Return `entries` without artifacts of a subject that none of them names."""
         subjects: set[str | None] = {None}
-        for one in entries:
-            subjects |= self._means(one) if _name(one) else set()
-        return [one for one in entries if _name(one) or self._subject(one) in subjects]
+        for entry in entries:
+            subjects |= self._means(entry) if _name(entry) else set()
+        return [entry for entry in entries if _name(entry) or self._subject(entry) in subjects]
 
     def _means(self, entry: Descriptor) -> set[str | None]:
         if entry.media_type not in models.INDEXES or not self.store.has(entry.blob):

@@ -126,7 +126,7 @@ class Registry:
     def stored(self, reference: Reference, platform: Platform = ARM64) -> Image | None:
         """Return the image if the store has all of it, without asking anybody."""
         image = self.described(reference, platform)
-        if image is None or not all(self.layout.store.has(one) for one in image.blobs):
+        if image is None or not all(self.layout.store.has(blob) for blob in image.blobs):
             return None
         return self.layout.complete(image)
 
@@ -242,10 +242,11 @@ class Registry:
         tag = _TAG_OF_REFERRERS.format(subject.blob.sha256)
         target = Reference(reference.registry, reference.repository, tag)
         listed = self._listed(target)
-        missing = [one for one in referrers if one.digest not in {e.digest for e in listed}]
-        for one in missing:
-            plain = Reference(reference.registry, reference.repository, digest=one.digest)
-            self._push_one(plain, one)
+        known = {entry.digest for entry in listed}
+        missing = [referrer for referrer in referrers if referrer.digest not in known]
+        for referrer in missing:
+            plain = Reference(reference.registry, reference.repository, digest=referrer.digest)
+            self._push_one(plain, referrer)
         if missing:
             self._push_list(target, (*listed, *missing))
 

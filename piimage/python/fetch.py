@@ -30,15 +30,15 @@ class WheelFetcher:
         Raises, all at once, PiimageError ``python.wheel-absent`` (offline), ``python.wheel-gone``,
         ``python.wheel-altered``, and what the transport raises.
         """
-        missing = {one.sha256: one for one in wheels if not self.store.has(one.blob)}
+        missing = {wheel.sha256: wheel for wheel in wheels if not self.store.has(wheel.blob)}
         if not missing:
             return
         if self.resolver is None:
-            raise_all(_absent(one) for one in missing.values())
+            raise_all(_absent(wheel) for wheel in missing.values())
             return
         places = self.resolver.locate(tuple(missing.values()), target)
         raise_all(
-            error for one in missing.values() if (error := self._try(one, places)) is not None
+            error for wheel in missing.values() if (error := self._try(wheel, places)) is not None
         )
 
     def _try(self, wheel: LockedWheel, places: Mapping[str, str]) -> PiimageError | None:

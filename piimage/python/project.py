@@ -7,6 +7,7 @@ generated is refused: it belongs into a wheel.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class Project:
 
     def _metadata(self) -> bytes:
         lines = ["Metadata-Version: 2.1", f"Name: {self.name}", f"Version: {self.version}"]
-        lines += [f"Requires-Dist: {one}" for one in self.requires]
+        lines += [f"Requires-Dist: {requirement}" for requirement in self.requires]
         return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -109,7 +110,7 @@ def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
     sources = dict(_sources(folder, tool, place))
     for source in sources.values():
         require_inside(source, folder, place)
-    for path in (one for source in sources.values() for one in _regular(source)):
+    for path in itertools.chain.from_iterable(map(_regular, sources.values())):
         if path.suffix in _COMPILED:
             raise _needs_build(place, f"{path.relative_to(folder)} has to be compiled")
     programs = {**table.get("scripts", {}), **table.get("gui-scripts", {})}
@@ -147,7 +148,7 @@ def _sources(folder: Path, tool: Mapping[str, Any], place: str) -> Iterator[tupl
     hatch = tool.get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {})
     named = hatch.get("packages")
     if named is not None:
-        found = [(Path(one).name, folder / one) for one in named]
+        found = [(Path(package).name, folder / package) for package in named]
     else:
         found = list(_discovered(folder, setuptools))
     missing = [str(path) for _, path in found if not path.exists()]
@@ -162,7 +163,7 @@ def _discovered(folder: Path, setuptools: Mapping[str, Any]) -> Iterator[tuple[s
     default = "src" if (folder / "src").is_dir() else "."
     where = folder / (find.get("where") or [default])[0]
     include, exclude = find.get("include", ["*"]), find.get("exclude", [])
-    listed = {one.partition(".")[0] for one in packages} if isinstance(packages, list) else None
+    listed = {name.partition(".")[0] for name in packages} if isinstance(packages, list) else None
     for path in sorted(where.iterdir()):
         name = path.stem if path.is_file() else path.name
         if listed is not None:
@@ -191,7 +192,8 @@ def _regular(source: Path) -> Iterable[Path]:
 def _entry_points(groups: Mapping[str, Mapping[str, str]]) -> bytes:
     lines: list[str] = []
     for group, named in sorted(groups.items()):
-        lines += [f"[{group}]", *(f"{name} = {one}" for name, one in sorted(named.items())), ""]
+        programs = (f"{name} = {target}" for name, target in sorted(named.items()))
+        lines += [f"[{group}]", *programs, ""]
     return "\n".join(lines).encode()
 
 

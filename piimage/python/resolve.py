@@ -72,9 +72,9 @@ class Resolver:
                 raise
             # Not all of them can stay: which may, uv decides.
             found = self._chosen(asks, target, place, (), _preferences(pins))
-        for one in found:
-            if not one.wheel.is_source:
-                target.require_fit(one.wheel.filename)
+        for chosen in found:
+            if not chosen.wheel.is_source:
+                target.require_fit(chosen.wheel.filename)
         return found
 
     def _chosen(
@@ -111,7 +111,8 @@ class Resolver:
             with contextlib.suppress(InputError):
                 found += self._compile(asks, words, target, "the lock") if own else ()
         return {
-            one.wheel.sha256 or one.wheel.filename: self.index.with_login(one.url) for one in found
+            chosen.wheel.sha256 or chosen.wheel.filename: self.index.with_login(chosen.url)
+            for chosen in found
         }
 
     def _compile(

@@ -251,7 +251,7 @@ def _members(archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
     """Return the files of the archive by their clean paths, sorted."""
     found: dict[str, zipfile.ZipInfo] = {}
     members = archive.infolist()
-    if len(members) > _MAX_FILES or sum(one.file_size for one in members) > _MAX_TOTAL:
+    if len(members) > _MAX_FILES or sum(member.file_size for member in members) > _MAX_TOTAL:
         raise ValueError("it unpacks to more than any honest one")
     for member in members:
         name = member.orig_filename

@@ -246,11 +246,11 @@ def read_label(data: bytes, _: Path) -> None:
 
 
 def locks() -> list[bytes]:
-    one = Deb("hello").package()
+    package = Deb("hello").package()
     made = Lock(
         suites=(LockedSuite("trixie", ("main",), NOW, "ab" * 32),),
-        roots=(LockedRoot("system", ("hello",), (), "arm64", (one.key,)),),
-        packages=(one,),
+        roots=(LockedRoot("system", ("hello",), (), "arm64", (package.key,)),),
+        packages=(package,),
         images=(LockedImage("redis:7", "sha256:" + "cd" * 32, "sha256:" + "ef" * 32),),
     )
     return [render_lock(made).encode()]
@@ -393,7 +393,7 @@ def read_sector(data: bytes, _: Path) -> None:
 def images() -> list[bytes]:
     card = sectors()[0] + bytes(range(256)) * 200
     packed = [gzip.compress(card, mtime=0), lzma.compress(card, preset=0)]
-    return [one + other for one in packed for other in (b"", one, bytes(8))]
+    return [image + other for image in packed for other in (b"", image, bytes(8))]
 
 
 def read_image(data: bytes, work: Path) -> None:
@@ -405,8 +405,8 @@ def read_image(data: bytes, work: Path) -> None:
 
 def frames() -> list[bytes]:
     argv = ["zstd", "-qc"]
-    one = subprocess.run(argv, input=b"x" * 3000, check=True, capture_output=True).stdout
-    return [one, one + b"\x50\x2a\x4d\x18\x02\0\0\0hi" + one, one + bytes(9)]
+    frame = subprocess.run(argv, input=b"x" * 3000, check=True, capture_output=True).stdout
+    return [frame, frame + b"\x50\x2a\x4d\x18\x02\0\0\0hi" + frame, frame + bytes(9)]
 
 
 def read_frames(data: bytes, work: Path) -> None:

@@ -65,7 +65,7 @@ def _outcomes(mutants: Sequence[Mutant], benches: Sequence[Bench]) -> list[Outco
     for bench in benches:
         free.put(bench)
 
-    def one(mutant: Mutant) -> Outcome:
+    def outcome_of(mutant: Mutant) -> Outcome:
         bench = free.get()
         try:
             outcome = bench.outcome(mutant)
@@ -76,7 +76,7 @@ def _outcomes(mutants: Sequence[Mutant], benches: Sequence[Bench]) -> list[Outco
         return outcome
 
     with ThreadPoolExecutor(len(benches)) as pool:
-        return list(pool.map(one, mutants))
+        return list(pool.map(outcome_of, mutants))
 
 
 def _report(room: Room, mutants: Sequence[Mutant], outcomes: Sequence[Outcome]) -> bool:

@@ -24,13 +24,15 @@ def engines() -> tuple[str, ...]:
 
 def in_guest(config: pytest.Config) -> bool:
     """Whether this pytest is the one that runs tests in a guest."""
-    return any(isinstance(one, GuestLoop) for one in config.pluginmanager.get_plugins())
+    return any(isinstance(plugin, GuestLoop) for plugin in config.pluginmanager.get_plugins())
 
 
 def processor() -> str:
     """The processor's name, and whether it has AMX, on which user-mode Linux 6.1 does not start."""
     lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-    fields = {key.strip(): value.strip() for key, _, value in (one.partition(":") for one in lines)}
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
     name = fields.get("model name") or platform.machine()
     amx = "amx_tile" in fields.get("flags", "").split()
     return f"{name}, {'with' if amx else 'without'} AMX"

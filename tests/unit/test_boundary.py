@@ -53,7 +53,7 @@ def described(folder: Path, text: str) -> Path:
 
 
 def codes(error: PiimageError) -> set[str]:
-    return {one.code for one in (error.errors if isinstance(error, ErrorGroup) else [error])}
+    return {fault.code for fault in (error.errors if isinstance(error, ErrorGroup) else [error])}
 
 
 NAMED = (
@@ -92,7 +92,7 @@ def test_what_leads_out_of_a_container_folder_is_refused_with_its_place(
             read(folder)
         assert "config.outside" in codes(caught.value)
         found = caught.value.errors if isinstance(caught.value, ErrorGroup) else [caught.value]
-        assert all(str(one.place).startswith(f"{folder}/service.yml:") for one in found)
+        assert all(str(fault.place).startswith(f"{folder}/service.yml:") for fault in found)
 
 
 @pytest.mark.provokes("config.outside")

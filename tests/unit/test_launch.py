@@ -63,7 +63,7 @@ def test_what_needs_no_package_sees_none_and_no_variable(hostile: Path) -> None:
     file.write_text("import sys; print(*sys.path, sep='\\n')")
     runner = Runner().with_environment(PYTHONPATH=str(hostile), PYTHONSTARTUP=str(file))
     seen = runner.run(python_file(file)).text.splitlines()
-    assert not [one for one in seen if "site-packages" in one or one.startswith(str(hostile))]
+    assert not [path for path in seen if "site-packages" in path or path.startswith(str(hostile))]
     assert not (hostile / SPRUNG).exists()
 
 
@@ -162,11 +162,11 @@ def test_the_users_own_filter_of_a_name_stands(
 
 def test_a_changed_submodule_counts(checkout: Path, runner: Runner) -> None:
     (checkout / "main.py").write_text("one\n")
-    one = content_hash(runner, [checkout])
+    first = content_hash(runner, [checkout])
     (checkout / "sub/main.py").write_text("three\n")
     other = content_hash(runner, [checkout])
-    assert "-dirty-" in one
-    assert one != other
+    assert "-dirty-" in first
+    assert first != other
     (checkout / "sub/main.py").write_text("one\n")
     assert "-dirty-" not in content_hash(runner, [checkout])
 
@@ -208,7 +208,7 @@ def _starts_one(node: ast.AST) -> bool:
         return True
     if not isinstance(node, ast.List | ast.Tuple) or not node.elts:
         return False
-    first, *rest = (one.value if isinstance(one, ast.Constant) else None for one in node.elts)
+    first, *rest = (word.value if isinstance(word, ast.Constant) else None for word in node.elts)
     # A list of packages begins with such a name too; a command goes on with an option.
     goes_on = bool(rest) and isinstance(rest[0], str) and rest[0].startswith("-")
     return str(first).rpartition("/")[2] in ("git", "python", "python3") and goes_on

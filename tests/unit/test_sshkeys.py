@@ -241,7 +241,7 @@ def test_yaml_and_option_lead_to_the_same_lines(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
     file.write_text("ssh: {authorized_keys: [keys]}")
     appliance: Appliance = load([file])
-    (made,) = [one for one in _generated(appliance) if one.path.endswith("authorized_keys")]
+    (made,) = [entry for entry in _generated(appliance) if entry.path.endswith("authorized_keys")]
     assert made.content.decode().splitlines() == GOOD
     told = options(None, [str(tmp_path / "keys")], None, None, None, [])
     assert list(told.ssh_keys) == GOOD

@@ -74,8 +74,8 @@ class Project:
             existing_lock(lock_path(memory.files))
             lock = lock_of(appliance, board)
             layers = plan_system(appliance, board, lock, {}).layers
-            for one in (*layers, *plan_containers(appliance, lock, {}).containers[0].layers):
-                assert one.key
+            for layer in (*layers, *plan_containers(appliance, lock, {}).containers[0].layers):
+                assert layer.key
             content_key(self.folder / "docker", {})
             module_folder(self.folder / "module").sources()
             Runner(environment={"PATH": self.environment["PATH"]}).run(["true"])
@@ -87,7 +87,7 @@ class Project:
         return self.memory().unchanged(self.environment)
 
 
-def project(tmp_path: Path, out: str = "out") -> Project:
+def new_project(tmp_path: Path, out: str = "out") -> Project:
     folder = tmp_path / "project"
     for name in ("outdoor", "own/tree/deep", "docker", "module", "boards", "bin", "late"):
         (folder / name).mkdir(parents=True)
@@ -210,43 +210,43 @@ def _code_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     ("place", "change"), [(place, change) for place, changes in OUTS.items() for change in changes]
 )
 def test_a_change_of_any_input_is_noticed(tmp_path: Path, place: str, change: str) -> None:
-    one = project(tmp_path, place)
-    one.build()
+    project = new_project(tmp_path, place)
+    project.build()
     time.sleep(TICK)
     # Where outputs lie among a container's files or the boards, each build changes an input.
-    assert one.said() == (None if place in ("own/tree", "boards") else "done")
-    CHANGES[change](one)
-    assert one.said() is None
+    assert project.said() == (None if place in ("own/tree", "boards") else "done")
+    CHANGES[change](project)
+    assert project.said() is None
 
 
 @pytest.mark.parametrize("place", ["out", ".", "outdoor"])
 def test_what_is_no_input_may_change(tmp_path: Path, place: str) -> None:
-    one = project(tmp_path, place)
-    one.build()
+    project = new_project(tmp_path, place)
+    project.build()
     time.sleep(TICK)
-    one.environment["OTHER"] = "y"
-    (one.folder / "notes").write_text("")
-    (one.out / "pi.img.swp").write_text("")
-    assert one.said() == "done"
+    project.environment["OTHER"] = "y"
+    (project.folder / "notes").write_text("")
+    (project.out / "pi.img.swp").write_text("")
+    assert project.said() == "done"
 
 
 def test_nothing_is_known_at_first(tmp_path: Path) -> None:
-    assert project(tmp_path).said() is None
+    assert new_project(tmp_path).said() is None
 
 
 def test_other_options_are_another_build(tmp_path: Path) -> None:
-    one = project(tmp_path)
-    one.build()
-    assert one.memory("tar").unchanged(one.environment) is None
+    project = new_project(tmp_path)
+    project.build()
+    assert project.memory("tar").unchanged(project.environment) is None
 
 
 def test_another_working_folder_is_another_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = project(tmp_path)
-    one.build()
-    monkeypatch.chdir(one.folder)
-    assert one.said() is None
+    project = new_project(tmp_path)
+    project.build()
+    monkeypatch.chdir(project.folder)
+    assert project.said() is None
 
 
 @pytest.fixture
@@ -391,36 +391,36 @@ def test_another_state_of_what_piimage_ships_is_another_piimage(
 
 
 def test_a_store_in_the_projects_own_folder_hides_no_input(tmp_path: Path) -> None:
-    one = project(tmp_path)
-    source = one.folder / "trees" / "motd"
+    project = new_project(tmp_path)
+    source = project.folder / "trees" / "motd"
     source.parent.mkdir()
     source.write_text("a")
-    (one.folder / "pi.yml").write_text(YAML.replace("outdoor/motd", "trees/motd"))
-    one.folder.chmod(0o700)
-    one = replace(one, store=Store(one.folder))
+    (project.folder / "pi.yml").write_text(YAML.replace("outdoor/motd", "trees/motd"))
+    project.folder.chmod(0o700)
+    project = replace(project, store=Store(project.folder))
     time.sleep(TICK)
-    one.build()
+    project.build()
     time.sleep(TICK)
     source.write_text("b")
-    assert one.said() is None
+    assert project.said() is None
 
 
 def test_code_and_libraries_that_the_build_ran_with_are_inputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = project(tmp_path)
+    project = new_project(tmp_path)
     module = tmp_path / "library.py"
     module.write_text("")
     loaded = ModuleType("library_of_this_test")
     loaded.__file__ = str(module)
     monkeypatch.setitem(sys.modules, loaded.__name__, loaded)
     time.sleep(TICK)
-    one.build()
-    (file,) = (one.store.root / "built").iterdir()
+    project.build()
+    (file,) = (project.store.root / "built").iterdir()
     assert "/etc/ld.so.cache" in json.loads(file.read_text())["inputs"]["look"]
-    assert one.said() == "done"
+    assert project.said() == "done"
     module.write_text("x = 1\n")
-    assert one.said() is None
+    assert project.said() is None
 
 
 @pytest.mark.parametrize("put", [os.rename, os.link, lambda old, new: new.symlink_to(old)])
@@ -438,8 +438,8 @@ def test_what_a_build_put_in_place_and_another_changed_meanwhile_is_not_the_same
 
 
 def test_a_damaged_memory_is_no_memory(tmp_path: Path) -> None:
-    one = project(tmp_path)
-    one.build()
-    for file in (one.store.root / "built").iterdir():
+    project = new_project(tmp_path)
+    project.build()
+    for file in (project.store.root / "built").iterdir():
         file.write_text("[]")
-    assert one.said() is None
+    assert project.said() is None

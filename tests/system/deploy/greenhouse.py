@@ -71,7 +71,7 @@ class Greenhouse:
         """Change one line of hello_world: what it prints first."""
         script = self.folder / "services" / "hello_world" / "hello.sh"
         lines = script.read_text().splitlines()
-        place = next(n for n, one in enumerate(lines) if one.strip().startswith("echo "))
+        place = next(n for n, text in enumerate(lines) if text.strip().startswith("echo "))
         lines[place] = f'\techo "{line}"'
         script.write_text("\n".join(lines) + "\n")
 

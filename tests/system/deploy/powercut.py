@@ -110,7 +110,7 @@ def cuts(greenhouse: Greenhouse, folder: Path, count: int, chance: random.Random
                 yield Cut(**{**asdict(pending), "runs": runs})
             if number == count:
                 return
-            old = next(one for one in releases if one.containers == running)
+            old = next(release for release in releases if release.containers == running)
             new = releases[(releases.index(old) + 1) % VERSIONS]
             pi.sh(f"mkdir -p /data/kept; echo {number} >/data/kept/{number}; sync")
             stage = chance.choice(list(lengths))

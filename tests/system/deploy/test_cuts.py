@@ -60,9 +60,9 @@ class Disk:
             incoming.close()
 
     def bring_generation(self, top: bytes, own: bytes) -> str:
-        for one in (own, top):
-            if not (Path(self.root.layers) / f"{sha256(one)}.squashfs").exists():
-                self.bring(one)
+        for content in (own, top):
+            if not (Path(self.root.layers) / f"{sha256(content)}.squashfs").exists():
+                self.bring(content)
         return generations.create(self.root, sha256(top), [sha256(own)], "x.yml")
 
     def switch(self, function: str, commands: int = 1000) -> bool:
@@ -213,4 +213,4 @@ def test_cuts_while_rubbish_is_collected_lose_nothing(disks: Iterator[Disk]) -> 
         assert disk.keep("slot")
         writes += 1
     left = {path.name.partition(".")[0] for path in Path(disk.root.layers).iterdir()}
-    assert left == {sha256(one) for one in (OLD, OLD_OWN, NEW, NEW_OWN)}
+    assert left == {sha256(content) for content in (OLD, OLD_OWN, NEW, NEW_OWN)}

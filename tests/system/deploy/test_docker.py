@@ -75,7 +75,7 @@ def test_a_version_that_does_not_work_gives_way_to_the_one_before(
     if program is CRASHES:
         assert "cannot find the sensor" in caught.value.message
     assert site.page() == "good"
-    assert not any(one.started for one in site.deploy("good"))
+    assert not any(change.started for change in site.deploy("good"))
 
 
 def test_a_deploy_that_was_cut_off_is_mended_by_the_next(site: Site) -> None:
@@ -90,7 +90,7 @@ def test_a_deploy_that_was_cut_off_is_mended_by_the_next(site: Site) -> None:
         container.stop()
         container.rename("web.previous")
         client.api.create_container(container.attrs["Image"], name="web.next")
-    assert not any(one.started for one in site.deploy("before"))
+    assert not any(change.started for change in site.deploy("before"))
     assert site.page() == "before"
 
 
@@ -161,11 +161,11 @@ def test_a_service_that_the_last_deploy_brought_goes_and_comes_back(site: Site) 
     file.write_text(file.read_text() + other)
     with site.host.client() as client:
         changes = list(site.target(client).deploy(site.workloads()))
-        assert [one.service for one in changes if one.started] == ["other"]
+        assert [change.service for change in changes if change.started] == ["other"]
         for up in (False, True):
             assert cli.execute(["rollback", *site.words]) == 0
             rows = DockerRemote(site.host, client).services()
-            assert ("other" in {one.name for one in rows}) is up
+            assert ("other" in {row.name for row in rows}) is up
         assert site.page() == "old one"
         client.containers.get("other").remove(force=True)
 

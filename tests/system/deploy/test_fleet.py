@@ -86,7 +86,7 @@ def test_a_bad_version_stops_at_the_canary_and_is_undone_there(
     )
     assert results[0].error is not None
     assert results[0].error.code == "deploy.rolled-back"
-    assert all(one.skipped for one in results[1:])
+    assert all(result.skipped for result in results[1:])
     assert all(machine.stand.running == machine.stand.slot for machine in machines[0])
     switched = [(machine.stand.root / "switched").exists() for machine in machines[0]]
     assert switched == [True] + [False] * (COUNT - 1)
@@ -131,7 +131,7 @@ def test_agents_aliases_and_jump_hosts_are_those_of_ssh(
     gate, attic = machines[0][:2]
     for machine in (gate, attic):
         machine.allow(public)
-    known = "".join(f"{one.address} {one.host.host_key}\n" for one in (gate, attic))
+    known = "".join(f"{machine.address} {machine.host.host_key}\n" for machine in (gate, attic))
     (tmp_path / "known").write_text(known)
     config = tmp_path / "config"
     config.write_text(
@@ -163,7 +163,7 @@ def test_a_good_version_reaches_all_but_the_one_that_is_off(
     off.switch_off()
     new = release(store, one="2", two="1")
     results = _roll(machines, store, new, Policy(canary=1, parallel=4))
-    assert [one.name for one in results if one.outcome is None] == [off.name]
+    assert [result.name for result in results if result.outcome is None] == [off.name]
     assert results[3].error is not None
     assert results[3].error.code == "deploy.no-connection"
     for machine in machines[0]:

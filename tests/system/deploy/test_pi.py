@@ -301,20 +301,20 @@ def test_doctor_reports_what_qemu_models(pi: Pi, capsys: pytest.CaptureFixture[s
     found = json.loads(command(pi, "doctor", "--json", host="--pi=greenhouse"))
     seconds = time.monotonic() - began
     found = found["hosts"]["greenhouse"]
-    verdicts = {one["name"]: one["verdict"] for one in found["findings"]}
+    verdicts = {finding["name"]: finding["verdict"] for finding in found["findings"]}
     with capsys.disabled():
         sys.stdout.write(f"\ndoctor --pi: {len(verdicts)} findings in {seconds:.1f} s\n")
     facts = found["facts"]
     assert facts["board"]["model"] == "linux,dummy-virt"
-    assert [(one["name"], one["bytes"]) for one in facts["disks"]] == [("vda", 2 << 30)]
+    assert [(disk["name"], disk["bytes"]) for disk in facts["disks"]] == [("vda", 2 << 30)]
     assert facts["disks"][0]["drivers"][:2] == ["virtio_blk", "virtio-pci"]
     assert facts["boot"]["disk_id"] == "0x" + pi.sh(MBR_ID).strip()
     assert facts["i2c"] == []
-    assert ("9030000.pl061", 8) in [(one["label"], one["lines"]) for one in facts["gpio"]]
+    assert ("9030000.pl061", 8) in [(chip["label"], chip["lines"]) for chip in facts["gpio"]]
     (watchdog,) = facts["watchdogs"]
     assert (watchdog["identity"], watchdog["state"]) == ("i6300ESB timer", "active")
     assert 0.8 * (1 << 30) < facts["memory"]["total"] < 1 << 30
-    assert [one["mac"] for one in facts["links"]] == ["52:54:00:xx:xx:xx"]
+    assert [link["mac"] for link in facts["links"]] == ["52:54:00:xx:xx:xx"]
     assert verdicts["service web"] == verdicts["service sshd"] == "good"
     assert verdicts["I2C"] == verdicts["USB"] == verdicts["EEPROM"] == "not there"
     assert "broken" not in verdicts.values()

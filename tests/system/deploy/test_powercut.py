@@ -14,4 +14,4 @@ COUNT = 2
 def test_every_boot_after_a_cut_is_whole(tmp_path: Path, piimage_store: Path) -> None:
     greenhouse = Greenhouse.laid_out(tmp_path / "greenhouse", piimage_store)
     found = list(cuts(greenhouse, tmp_path, COUNT, random.Random(1)))
-    assert [one.runs in ("old", "new") for one in found] == [True] * COUNT
+    assert [cut.runs in ("old", "new") for cut in found] == [True] * COUNT

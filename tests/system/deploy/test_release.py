@@ -21,7 +21,9 @@ def test_a_card_that_was_just_built_needs_no_other(
     greenhouse.file.write_text(text.replace("board: qemu-virt", f"board: {board}"))
     said = json.loads(find_manifest(greenhouse.card()) or b"")
     release = greenhouse.release()
-    files = {path: one for path, one in said["files"].items() if not path.startswith("layers/")}
+    files = {
+        path: digest for path, digest in said["files"].items() if not path.startswith("layers/")
+    }
     slot = answers.Slot(
         board=said["board"], kernel=said["kernel"], arch="aarch64", prefix="",
         system=tuple(said["system"]), files=files, containers=said["containers"],

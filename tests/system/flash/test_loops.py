@@ -125,10 +125,10 @@ def test_a_card_that_is_swapped_during_the_question_is_not_written(
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", answer)
-    before = [hashlib.sha256(Path(one).read_bytes()).digest() for one in (shown, other)]
+    before = [hashlib.sha256(Path(path).read_bytes()).digest() for path in (shown, other)]
     with pytest.raises(DeviceRefused, match="another device or card"):
         flash(str(name), [image], force=True)
-    assert [hashlib.sha256(Path(one).read_bytes()).digest() for one in (shown, other)] == before
+    assert [hashlib.sha256(Path(path).read_bytes()).digest() for path in (shown, other)] == before
 
 
 def test_nobody_can_mount_a_card_while_settings_are_written_to_it(

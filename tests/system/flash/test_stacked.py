@@ -45,7 +45,7 @@ from piimage.flash.sysfs import System
 system = System()
 for name in ("DISK_A", "DISK_B", "DISK_C", "DISK_D"):
     found = guard.refusals(system.disk(name), system)
-    print(json.dumps({name: [(one.code, one.reason) for one in found if not one.forcible]}))
+    print(json.dumps({name: [(refusal.code, refusal.reason) for refusal in found if not one.forcible]}))
 
 from pathlib import Path
 from piimage.card import partitions

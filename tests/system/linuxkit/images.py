@@ -163,7 +163,7 @@ class Publisher:
         return self.layout.write_image(config, [packed.descriptor])
 
     def _lock(self, board: Board) -> Lock:
-        kernel = [one for one in requests_of(board) if one.root == "kernel"]
+        kernel = [request for request in requests_of(board) if request.root == "kernel"]
         return self._pinned([*kernel, *(Request(n, r.packages) for n, r in RECIPES.items())])
 
     def _lock_of_getty(self) -> Lock:
@@ -181,27 +181,27 @@ class Publisher:
         return Builder(sources.store, sources.runner, sources.emit).build(*steps)
 
     def _composed(self, name: str, recipe: Recipe, lock: Lock) -> Image:
-        links = {one: f"usr/{one}" for one in ("bin", "sbin", "lib")}
+        links = {folder: f"usr/{folder}" for folder in ("bin", "sbin", "lib")}
         applets = {f"usr/bin/{applet}": "/usr/bin/busybox" for applet in _APPLETS}
         rules = Rules(
             drop=_DROP,
             links={**links, **applets, "usr/sbin/sysctl": "/usr/bin/busybox", **recipe.links},
-            folders=tuple(Folder(one) for one in recipe.folders),
+            folders=tuple(Folder(path) for path in recipe.folders),
         )
         above = Rules(files=recipe.files, users=recipe.users, groups=recipe.groups)
         packages = tuple(map(deb_file, lock.of_root(name)))
         layers: tuple[Layer, ...] = (PackagesLayer(name, packages, rules), FilesLayer(name, above))
-        tars = tuple(LayerTar(one) for one in layers)
+        tars = tuple(LayerTar(layer) for layer in layers)
         job = self._made(*tars)
         entries = (entry for tar in tars for entry in _tar(job, tar))
         labels = {} if recipe.label is None else {LABEL: json.dumps(recipe.label)}
         return self.image(entries, Execution(cmd=recipe.command, labels=labels))
 
     def _kernel(self, board: Board, lock: Lock) -> Image:
-        kernel = UnpackedKernel((), tuple(one.blob for one in lock.of_root("kernel")))
+        kernel = UnpackedKernel((), tuple(package.blob for package in lock.of_root("kernel")))
         modules = ModuleTree(kernel, board.modules.boot, board.modules.late)
         job = self._made(kernel, modules)
-        found = [_lib(one) for one in _tar(job, modules, "tree") if one.kind is Kind.FILE]
+        found = [_lib(entry) for entry in _tar(job, modules, "tree") if entry.kind is Kind.FILE]
         tar = self.layout.store.add_stream(tar_chunks(found))
         content = {"kernel": job.file(kernel, "image"), "kernel.tar": self.layout.store.path(tar)}
         return self.image(file(name, path.read_bytes()) for name, path in content.items())

@@ -41,8 +41,8 @@ def test_the_lock_names_the_digest_of_every_image(
     workshop: Workshop, published: Published, minimal: Path
 ) -> None:
     lock = read_lock(workshop.folder / f"{MINIMAL}.lock")
-    expected = {one: published.digests[one] for one in named(workshop, MINIMAL)}
-    assert {one.reference: one.digest for one in lock.images} == expected
+    expected = {reference: published.digests[reference] for reference in named(workshop, MINIMAL)}
+    assert {image.reference: image.digest for image in lock.images} == expected
     assert len(expected) == 6
     multi = lock.image(published.reference(MULTI))
     assert multi.manifest != multi.digest
@@ -55,8 +55,8 @@ def test_images_are_pulled_by_digest_from_that_registry(
     asked = published.server.asked()
     for pin in lock.images:
         name = pin.reference.removeprefix(f"{workshop.address}/").partition(":")[0]
-        manifests = [one for one in asked if one == f"/v2/{name}/manifests/{pin.manifest}"]
-        blobs = [one for one in asked if one.startswith(f"/v2/{name}/blobs/sha256:")]
+        manifests = [path for path in asked if path == f"/v2/{name}/manifests/{pin.manifest}"]
+        blobs = [path for path in asked if path.startswith(f"/v2/{name}/blobs/sha256:")]
         assert manifests, name
         assert len(blobs) >= 2, name  # the configuration and a layer at least
 
@@ -125,8 +125,8 @@ def test_a_label_is_not_obeyed_because_an_entry_names_its_image(
     assert not file.with_suffix(".lock").exists()
     place = f"services.getty: the label of {published.reference(MULTI)} asks for more"
     assert place in said.stderr
-    for one in GETTY_ASKS:
-        assert f"\n    {one}" in said.stderr, one
+    for text in GETTY_ASKS:
+        assert f"\n    {text}" in said.stderr, text
     # Each entry is refused with its own line, which grants all that it asks for.
     for line in re.findall(r"write in this entry: (trust: .*)", said.stderr):
         name = "getty" if "pid: host" in line else "dhcpcd"
@@ -200,7 +200,7 @@ def over_ssh(workshop: Workshop, port: int, machine: Machine, script: str) -> st
     key = Path(workshop.environment["HOME"]) / ".ssh/id_ed25519"
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
                "ConnectTimeout=30", "LogLevel=ERROR"]  # fmt: skip
-    words = ["ssh", "-p", str(port), "-i", str(key), *(f"-o{one}" for one in options)]
+    words = ["ssh", "-p", str(port), "-i", str(key), *(f"-o{option}" for option in options)]
     deadline = time.monotonic() + BOOT
     while True:
         done = subprocess.run(

@@ -81,8 +81,8 @@ def test_another_user_elsewhere_makes_the_same_bytes(
 ) -> None:
     theirs = Store(open_folder / "a store of nobody's")
     ours = Store(piimage_store)
-    needed = [one for step in steps for one in (step, *step.needs())]
-    for blob in {blob for one in needed for blob in one.blobs()}:
+    needed = [need for step in steps for need in (step, *step.needs())]
+    for blob in {blob for need in needed for blob in need.blobs()}:
         shutil.copyfile(ours.path(blob), theirs.path(blob))
     for path in (open_folder, *open_folder.rglob("*")):
         os.chown(path, NOBODY, NOBODY)

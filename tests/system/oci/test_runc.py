@@ -50,30 +50,38 @@ class Host:
     def run_words(self, *words: str, **fields: Any) -> Result:
         said = ContainerConfig.model_validate({"command": list(words), **fields})
         config = merge(secure_defaults(), said)
-        one = Container("t", "services", "t", config, Execution(), ROOT, ("aa",), "test")
+        container = Container("t", "services", "t", config, Execution(), ROOT, ("aa",), "test")
         name = f"piimage-test-{self.tmp.name}"
         folder = self.tmp / "bundle"
-        self._write(one, folder)
-        command = ["runc", "--root", self.tmp / "runc", "run", "--bundle", self._ready(one), name]
+        self._write(container, folder)
+        command = [
+            "runc",
+            "--root",
+            self.tmp / "runc",
+            "run",
+            "--bundle",
+            self._ready(container),
+            name,
+        ]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
         )
         return Result(done.returncode, done.stdout.decode())
 
-    def _ready(self, one: Container) -> str:
+    def _ready(self, container: Container) -> str:
         """Do what the Pi does before a start, by its own functions; return the bundle to run."""
         at = f"{self.tmp}/bundle"
         script = (
             f". {PROGRAMS}/lib.sh; . {PROGRAMS}/container.sh; RUN={self.tmp}/run\n"
-            f"load_container {at}\n{prestart(one, run_as(one, {}))}\n"
+            f"load_container {at}\n{prestart(container, run_as(container, {}))}\n"
             f'configure {at} services/t; echo "$REPLY"'
         )
         words = ["busybox", "sh", "-euc", script]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
-    def _write(self, one: Container, target: Path) -> None:
+    def _write(self, container: Container, target: Path) -> None:
         target.mkdir(exist_ok=True)
-        for entry in bundle(one, {}, "amd64"):
+        for entry in bundle(container, {}, "amd64"):
             if entry.path.endswith("config.json"):
                 spec = json.loads(b"".join(entry.content()))
                 # On the Pi the root is mounted where this says.

@@ -121,9 +121,9 @@ def said(project: Project, name: str, program: list[str], *arguments: str) -> st
 def test_a_sensor_service_is_small_and_shares_its_layers(archive: Path) -> None:
     bmp280, envirophat = (layers(archive, name) for name in ("bmp280", "envirophat"))
     assert sum(layer["size"] for layer in bmp280) < MOST
-    one, other = ([layer["digest"] for layer in found] for found in (bmp280, envirophat))
+    first, other = ([layer["digest"] for layer in found] for found in (bmp280, envirophat))
     # Python, the wheels, and sensorkit are the same; packages and own code are not.
-    assert len(set(one) & set(other)) == 3
+    assert len(set(first) & set(other)) == 3
     assert bmp280[-1]["size"] < 5000
 
 

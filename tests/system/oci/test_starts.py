@@ -48,7 +48,7 @@ def rlimit(pick: random.Random) -> str:
     """A limit that is not above this host's own: its root may not be allowed to raise it."""
     name = pick.choice(("nofile", "core", "nproc", "stack", "cpu", "fsize", "memlock"))
     most = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
-    numbers = [one for one in NUMBERS if most == resource.RLIM_INFINITY or one <= most]
+    numbers = [number for number in NUMBERS if most == resource.RLIM_INFINITY or number <= most]
     values = [pick.choice(numbers) for _ in range(2)]
     return f"{name},{values[0]},{values[1]}"
 

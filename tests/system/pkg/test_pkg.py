@@ -67,7 +67,7 @@ class User:
         return list(json.loads(self.run("ls", "--json").stdout))
 
     def digest(self, org: str) -> str:
-        (row,) = [one for one in self.listed() if one["name"].startswith(org)]
+        (row,) = [row for row in self.listed() if row["name"].startswith(org)]
         return str(row["digest"])
 
     def skopeo(self, *words: str) -> bytes:
@@ -156,7 +156,7 @@ def test_a_composed_sensor_service_runs_under_the_engine(
     shared = ("--context", user.folders.parent)  # its library lies outside of its folder
     user.run("build", user.folders / name, *shared, "--load", "--tag", "test")
     image = f"piimage/{name}:test"
-    (row,) = [one for one in user.listed() if f"{one['name']}:{one['tag']}" == image]
+    (row,) = [row for row in user.listed() if f"{row['name']}:{row['tag']}" == image]
     assert row["size"] < 15_000_000
     assert client.images.get(image).attrs["Config"]["User"] == "sensor"
     program = f"import {modules}, os, platform; print(os.getuid(), platform.machine())"
@@ -213,7 +213,7 @@ def test_the_bill_is_found_by_the_referrers_tag(user: User) -> None:
     blob = artifact["layers"][0]["digest"].removeprefix("sha256:")
     path = server.storage / f"docker/registry/v2/blobs/sha256/{blob[:2]}/{blob}/data"
     bill = json.loads(path.read_bytes())
-    assert {"busybox-static", "hello_world"} <= {one["name"] for one in bill["packages"]}
+    assert {"busybox-static", "hello_world"} <= {package["name"] for package in bill["packages"]}
 
 
 def test_only_what_is_missing_travels(user: User) -> None:
@@ -273,11 +273,11 @@ def test_archives_are_what_other_tools_read_and_the_same_bytes_twice(
     folder = user.folders / "hello_world"
     for name in ("one.tar", "two.tar"):
         user.run("build", folder, "-o", tmp_path / name)
-    one = (tmp_path / "one.tar").read_bytes()
-    assert one == (tmp_path / "two.tar").read_bytes()
+    first = (tmp_path / "one.tar").read_bytes()
+    assert first == (tmp_path / "two.tar").read_bytes()
     elsewhere = tmp_path / "elsewhere"
     user.run("build", folder, "-o", tmp_path / "three.tar", PIIMAGE_STORE=str(elsewhere))
-    assert one == (tmp_path / "three.tar").read_bytes()
+    assert first == (tmp_path / "three.tar").read_bytes()
     user.run("build", folder, "-o", tmp_path / "docker.tar", "--format", "docker")
     with tarfile.open(tmp_path / "docker.tar") as archive:
         (entry,) = json.load(archive.extractfile("manifest.json") or sys.stdin)
@@ -293,7 +293,10 @@ def test_two_platforms_are_one_name_with_the_programs_of_each(
              "--tag", "v1", "--platform", "linux/amd64", *access)  # fmt: skip
     name = f"{user.server.address}/both/hello_world:v1"
     index = json.loads(user.skopeo("inspect", "--raw", f"docker://{name}"))
-    assert [one["platform"]["architecture"] for one in index["manifests"]] == ["arm64", "amd64"]
+    assert [manifest["platform"]["architecture"] for manifest in index["manifests"]] == [
+        "arm64",
+        "amd64",
+    ]
     login = {"username": USER, "password": PASSWORD}
     for architecture in ("arm64", "amd64"):
         platform = f"linux/{architecture}"
@@ -354,7 +357,7 @@ def test_a_dockerfile_is_built_on_a_locked_base_and_runs(
     user.run(*words, "--load")
     raw = user.skopeo("inspect", "--raw", f"docker://{base}")
     assert f"sha256:{hashlib.sha256(raw).hexdigest()}" in lock.read_text()
-    (row,) = [one for one in user.listed() if one["tag"] == "docker"]
+    (row,) = [row for row in user.listed() if row["tag"] == "docker"]
     assert row["platforms"] == ["linux/arm64/v8", "linux/amd64"]
 
     image = client.images.get("piimage/hello_world:docker")
@@ -367,5 +370,5 @@ def test_a_dockerfile_is_built_on_a_locked_base_and_runs(
 
     client.api.prune_builds(all=True)
     user.run(*words, "--locked", "--offline")
-    (again,) = [one for one in user.listed() if one["tag"] == "docker"]
+    (again,) = [row for row in user.listed() if row["tag"] == "docker"]
     assert again == row

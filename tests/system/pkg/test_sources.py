@@ -67,7 +67,7 @@ def root(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         def blob(descriptor: dict[str, str]) -> str:
             return "blobs/" + descriptor["digest"].replace(":", "/")
 
-        (entry,) = [one for one in document("index.json")["manifests"] if "platform" in one]
+        (entry,) = [part for part in document("index.json")["manifests"] if "platform" in part]
         manifest = document(blob(entry))
         for layer in manifest["layers"]:
             stream = image.extractfile(blob(layer))
@@ -125,9 +125,9 @@ def test_another_store_gives_the_same_bytes_without_a_network(
     }
     used = {
         package
-        for name, one in lock["roots"].items()
+        for name, root in lock["roots"].items()
         if name.rpartition("/")[2] not in others
-        for package in one["packages"]
+        for package in root["packages"]
     }
     pins = {**lock["packages"], **lock["wheels"]}
     for name, pin in pins.items():

@@ -41,7 +41,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def options(command: Any) -> set[str]:
-    return {name for one in command.params for name in one.opts}
+    return {name for parameter in command.params for name in parameter.opts}
 
 
 def test_a_verb_takes_every_source_or_none() -> None:

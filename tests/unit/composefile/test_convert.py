@@ -67,18 +67,18 @@ def imported(compose: Path) -> tuple[Appliance, list[str]]:
     made = convert(compose, "pi4", compose.parent)
     target = compose.with_name("made.yml")
     target.write_text(made.text)
-    remarks = [one.removeprefix(f"{compose}:") for one in made.remarks]
+    remarks = [remark.removeprefix(f"{compose}:") for remark in made.remarks]
     return load_all([target], (), {"DB_PASSWORD": "pw"}), remarks
 
 
 def service(appliance: Appliance, name: str) -> Entry:
-    (found,) = (one for one in appliance.services if one.name == name)
+    (found,) = (entry for entry in appliance.services if entry.name == name)
     return found
 
 
 def test_what_is_written_is_good_and_does_the_same(compose: Path) -> None:
     appliance, _ = imported(compose)
-    assert [one.name for one in appliance.services] == ["dhcp-renew", "web", "db", "app"]
+    assert [entry.name for entry in appliance.services] == ["dhcp-renew", "web", "db", "app"]
     web, db, app = (service(appliance, name) for name in ("web", "db", "app"))
     assert (web.image, db.image) == ("nginx:alpine", "postgres:16")
     assert web.env == (
@@ -132,7 +132,7 @@ def test_docker_s_own_capabilities_are_given_and_taken_as_the_file_says(compose:
 
 def test_services_reach_one_another_by_their_names(compose: Path) -> None:
     appliance, _ = imported(compose)
-    files = {one.path: one for one in appliance.files}
+    files = {file.path: file for file in appliance.files}
     hosts = "127.0.0.1 localhost app database db web\n::1 localhost\n"
     assert files["etc/compose/hosts"].contents == hosts
     conf = files["etc/compose/web/etc-nginx-conf.d/site.conf"]
@@ -161,8 +161,8 @@ def test_paths_start_at_the_file_that_is_made(compose: Path) -> None:
     (compose.parent / "out").mkdir()
     made = convert(compose, "pi4", compose.parent / "out")
     data = yaml.safe_load(made.text)
-    assert [one["build"] for one in data["services"] if "build" in one] == ["../app"]
-    assert "../conf/site.conf" in [one.get("source") for one in data["files"]]
+    assert [entry["build"] for entry in data["services"] if "build" in entry] == ["../app"]
+    assert "../conf/site.conf" in [file.get("source") for file in data["files"]]
 
 
 def test_the_verb_writes_beside_it_and_never_over_a_file(
@@ -282,5 +282,5 @@ def test_any_service_is_carried_over_or_refused(
         (folder / "made.yml").write_text(made.text)
         load_all([folder / "made.yml"])
     except PiimageError as error:
-        for one in error.errors if isinstance(error, ErrorGroup) else (error,):
-            assert one.place
+        for fault in error.errors if isinstance(error, ErrorGroup) else (error,):
+            assert fault.place

@@ -136,7 +136,8 @@ SHARED = {"annotations", "devices", "hostname", "ipc", "pid", "user"}
 
 
 @pytest.mark.parametrize(
-    ("word", "value", "line"), [one for one in LINES if one[0] not in SHARED and one[1] != "./app"]
+    ("word", "value", "line"),
+    [line for line in LINES if line[0] not in SHARED and line[1] != "./app"],
 )
 def test_check_says_the_line(word: str, value: str, line: str, tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
@@ -145,7 +146,7 @@ def test_check_says_the_line(word: str, value: str, line: str, tmp_path: Path) -
     with pytest.raises(PiimageError) as caught:
         load([file])
     errors = caught.value.errors if isinstance(caught.value, ErrorGroup) else (caught.value,)
-    assert f"instead: {line}" in {one.hint for one in errors}
+    assert f"instead: {line}" in {error.hint for error in errors}
 
 
 @pytest.mark.parametrize(("word", "value", "advice"), ADVICE)

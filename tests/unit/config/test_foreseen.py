@@ -23,7 +23,8 @@ def refused(folder: Path, text: str) -> list[str]:
     found = caught.value
     errors = found.errors if isinstance(found, ErrorGroup) else (found,)
     return [
-        f"{one.code} {(one.place or '').removeprefix(f'{file}:')} {one.message}" for one in errors
+        f"{error.code} {(error.place or '').removeprefix(f'{file}:')} {error.message}"
+        for error in errors
     ]
 
 
@@ -61,8 +62,8 @@ def test_what_takes_the_place_of_a_folder_is_refused(
 ) -> None:
     found = refused(tmp_path, f"files: {files}")
     assert len(found) == len(said)
-    for one, begins in zip(found, said, strict=True):
-        assert one.startswith(f"config.misplaced {begins}")
+    for message, begins in zip(found, said, strict=True):
+        assert message.startswith(f"config.misplaced {begins}")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_what_has_room_is_taken(tmp_path: Path, files: str) -> None:
 def test_a_folder_of_the_system_is_the_same_by_its_old_name() -> None:
     """A folder bin would lie over the link of that name, and hide all programs."""
     what = Appliance.model_validate({"files": [{"path": "bin", "directory": True, "mode": "0755"}]})
-    assert [one.path for one in overlay_of(what, ()).folders] == ["usr/bin"]
+    assert [folder.path for folder in overlay_of(what, ()).folders] == ["usr/bin"]
 
 
 @pytest.mark.provokes("plan.bad-passphrase")

@@ -99,7 +99,7 @@ def test_an_overlay_of_raspberry_pi_os_is_refused_with_the_reason(tmp_path: Path
 def test_all_of_it_is_said_at_once(tmp_path: Path) -> None:
     error = refusal(tmp_path, asking("pi5", "devices: [/dev/spidev0.0, /dev/ttyAMA0, /dev/rtc0]"))
     assert isinstance(error, ErrorGroup)
-    assert [one.code for one in error.errors] == [
+    assert [fault.code for fault in error.errors] == [
         "config.no-overlay", "config.lacking", "config.no-overlay",
     ]  # fmt: skip
 
@@ -172,8 +172,8 @@ def test_a_model_without_a_device_tree_is_named_with_the_reason(tmp_path: Path) 
 
 
 def test_no_board_is_called_as_a_model_that_is_absent() -> None:
-    absent = [name for board in board_names() for one in load_board(board).absent
-              for name in one.names]  # fmt: skip
+    absent = [name for board in board_names() for absence in load_board(board).absent
+              for name in absence.names]  # fmt: skip
     assert len(set(absent)) == len(absent)
     assert not set(absent) & set(board_names())
 
@@ -181,7 +181,7 @@ def test_no_board_is_called_as_a_model_that_is_absent() -> None:
 def test_what_an_overlay_gives_is_no_lack_of_its_board() -> None:
     for name in board_names():
         board = load_board(name)
-        given_paths = {one for paths in board.overlays.gives.values() for one in paths}
+        given_paths = {path for paths in board.overlays.gives.values() for path in paths}
         lacked = {path for lack in board.lacks for path in lack.paths}
         assert not given_paths & lacked, name
 

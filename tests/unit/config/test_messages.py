@@ -440,7 +440,7 @@ def test_a_variable_without_a_value_is_met_with_all_ways_out(tmp_path: Path) -> 
 
 def test_each_overlay_of_config_txt_is_met_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("boot: {config: {dtoverlay: [w1-gpio, 'i2c-rtc,ds3231']}}")
-    assert [(one.place, one.hint) for one in errors_of(load, [tmp_path / "a.yml"])] == [
+    assert [(error.place, error.hint) for error in errors_of(load, [tmp_path / "a.yml"])] == [
         (f"{tmp_path}/a.yml:1:29", "instead: boot: { overlays: [w1-gpio] }"),
         (f"{tmp_path}/a.yml:1:38", "instead: boot: { overlays: [i2c-rtc] }; write the parameters "
          "into an overlay of your own (docs/boards.md)"),
@@ -470,4 +470,4 @@ def test_a_name_that_no_file_system_takes_is_a_name_of_nothing(tmp_path: Path, k
     with pytest.raises(PiimageError) as caught:
         load([path])
     found = getattr(caught.value, "errors", (caught.value,))
-    assert "config.no-folder" in [one.code for one in found]
+    assert "config.no-folder" in [error.code for error in found]

@@ -136,7 +136,9 @@ def test_the_schema_takes_every_form_of_a_size(size: object) -> None:
 
 def test_every_key_has_a_description() -> None:
     parts = [json_schema(), *json_schema()["$defs"].values()]
-    wholes = [one for part in parts for one in part.get("anyOf", (part,)) if "properties" in one]
+    wholes = [
+        whole for part in parts for whole in part.get("anyOf", (part,)) if "properties" in whole
+    ]
     assert len(wholes) > 25
     lacking = [
         (whole["description"], key)

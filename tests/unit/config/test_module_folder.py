@@ -74,7 +74,7 @@ def test_the_module_of_the_guide_is_valid(tmp_path: Path) -> None:
     folder = write(tmp_path / "greet", said, Kbuild="obj-m := greet.o\n")
     (tmp_path / "greenhouse.yml").write_text(appliance)
     loaded = load_all([tmp_path / "greenhouse.yml"])
-    assert [(one.name, one.build) for one in loaded.modules] == [
+    assert [(module.name, module.build) for module in loaded.modules] == [
         ("i2c-dev", None), (None, str(folder))
     ]  # fmt: skip
     assert module_folder(folder).module.parameters == {"whom": "Name to greet."}

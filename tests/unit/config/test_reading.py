@@ -242,10 +242,10 @@ def test_any_structure_is_loaded_or_refused_with_places(
         lines = str(error.message).splitlines() if hasattr(error, "errors") else [str(error)]
         assert all(line for line in lines)
         assert error.exit_code == 2
-        for one in getattr(error, "errors", (error,)):
-            assert one.place
-            assert one.place.startswith(f"{file}:"), one
-            assert one.hint
+        for fault in getattr(error, "errors", (error,)):
+            assert fault.place
+            assert fault.place.startswith(f"{file}:"), fault
+            assert fault.hint
 
 
 @settings(max_examples=50, deadline=None)

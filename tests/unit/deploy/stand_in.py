@@ -198,8 +198,8 @@ class Stand:
                         "files": {"config.txt": "b" * 64, "layers/x": "c" * 64}}),
         )  # fmt: skip
         (slot / "layers").mkdir()
-        for one in [shipped, *_own_layers(services)]:
-            (slot / "layers" / f"{sha256(one)}.squashfs").write_bytes(one)
+        for content in [shipped, *_own_layers(services)]:
+            (slot / "layers" / f"{sha256(content)}.squashfs").write_bytes(content)
         for path, text in containers(**services).items():
             self.write(f"run/piimage/layers/{self.slot}/{path}", text)
         (folder / "run/piimage/containers").symlink_to(f"layers/{self.slot}")
@@ -314,12 +314,12 @@ def release(store: Store, **services: str) -> Release:
     """A release of services with a version each."""
     folders = containers(**services)
     top = store.add_bytes(layer(folders))
-    blobs: list[Blob] = [store.add_bytes(one) for one in _own_layers(services)]
+    blobs: list[Blob] = [store.add_bytes(content) for content in _own_layers(services)]
     return Release(
         board="qemu-virt", kernel="6.12", system={"a" * 64: "the system"},
         files={"config.txt": "b" * 64}, folders={p: t.encode() for p, t in folders.items()},
         definitions=tuple(definition(name) for name in services),
-        containers=top.sha256, layers={one.sha256: one for one in (*blobs, top)}, note="one.yml",
+        containers=top.sha256, layers={blob.sha256: blob for blob in (*blobs, top)}, note="one.yml",
     )  # fmt: skip
 
 

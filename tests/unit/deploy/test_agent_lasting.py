@@ -59,9 +59,9 @@ def test_a_layer_that_went_on_later_lasts(root: Root, journal: Journal) -> None:
 
 
 def test_a_generation_lasts_with_all_that_it_says(root: Root, journal: Journal) -> None:
-    one = generations.create(root, "c" * 64, ["a" * 64], "first")
-    two = generations.create(root, "d" * 64, ["a" * 64, "b" * 64], "second")
-    for name, layers in ((one, "a"), (two, "ab")):
+    first = generations.create(root, "c" * 64, ["a" * 64], "first")
+    second = generations.create(root, "d" * 64, ["a" * 64, "b" * 64], "second")
+    for name, layers in ((first, "a"), (second, "ab")):
         folder = Path(root.generations, name)
         assert (folder / "layers").read_text().split() == [letter * 64 for letter in layers]
         assert (folder / "base").read_text() == f"{'5' * 64}\n"

@@ -38,8 +38,8 @@ def deployed(pi: Stand, root: Root, version: str, *, good: bool = True) -> str:
     """Write a generation as a deploy does, with its containers layer; return its name."""
     top = layer(containers(one=version))
     own = layer({"version": version, "of": "one"})
-    for one in (top, own):
-        (pi.root / f"data/piimage/layers/{sha256(one)}.squashfs").write_bytes(one)
+    for content in (top, own):
+        (pi.root / f"data/piimage/layers/{sha256(content)}.squashfs").write_bytes(content)
     name = generations.create(root, sha256(top), [sha256(own)], "note")
     if good:
         (Path(root.generations) / name / "good").touch()

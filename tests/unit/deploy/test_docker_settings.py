@@ -22,7 +22,7 @@ def test_nothing_said_is_as_secure_as_on_our_own_system() -> None:
     assert made["CapDrop"] == ["ALL"] and made["CapAdd"] == []
     options = made["SecurityOpt"]
     assert "no-new-privileges:true" in options
-    profile = next(one for one in options if one.startswith("seccomp="))
+    profile = next(option for option in options if option.startswith("seccomp="))
     assert json.loads(profile.partition("=")[2])["defaultAction"] == "SCMP_ACT_ERRNO"
     assert "/proc/sys" in made["ReadonlyPaths"] and "/proc/kcore" in made["MaskedPaths"]
     assert made["Devices"] == []

@@ -45,7 +45,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_an_inventory_says_which_hosts_have_docker(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text(f"hosts: {{a: {{docker: true}}, b: {{docker: {ROOTLESS}}}, c: {{}}}}")
-    assert [one.engine for one in read_inventory(path).choose([])] == [SOCKET, ROOTLESS, None]
+    assert [host.engine for host in read_inventory(path).choose([])] == [SOCKET, ROOTLESS, None]
 
 
 @pytest.mark.provokes("deploy.bad-inventory")

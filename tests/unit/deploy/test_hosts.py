@@ -68,8 +68,8 @@ def _inventory(folder: Path, text: str) -> Path:
 @pytest.mark.provokes("deploy.unknown-host")
 def test_hosts_and_groups_are_chosen_each_once(tmp_path: Path) -> None:
     found = read_inventory(_inventory(tmp_path, GOOD))
-    assert [one.name for one in found.choose([])] == ["greenhouse", "shed", "attic"]
-    assert [one.name for one in found.choose(["shed", "outdoor"])] == ["shed", "greenhouse"]
+    assert [host.name for host in found.choose([])] == ["greenhouse", "shed", "attic"]
+    assert [host.name for host in found.choose(["shed", "outdoor"])] == ["shed", "greenhouse"]
     assert found.hosts["attic"] == Host("attic", "attic.local", "me")
     assert found.hosts["greenhouse"].host_key == "ssh-ed25519 AAAAC3Nz"
     with pytest.raises(InputError, match="no host or group has the name 'indoor'"):
@@ -113,4 +113,4 @@ def test_the_guides_inventory_and_appliances_are_valid(
     (tmp_path / "key.yml").write_text(key)
     assert load_all([tmp_path / "key.yml"]).ssh.host_key == str(tmp_path / "secrets/greenhouse")
     found = read_inventory(_inventory(tmp_path, inventory))
-    assert [one.name for one in found.choose(["outdoor"])] == ["greenhouse", "shed"]
+    assert [host.name for host in found.choose(["outdoor"])] == ["greenhouse", "shed"]

@@ -46,7 +46,7 @@ def pod(
 def test_manifests_pass_the_schema_of_kubernetes(fields: dict[str, Any]) -> None:
     text = render([workload(**fields), workload("hello_world")], CLUSTER)
     documents = list(yaml.safe_load_all(text))
-    assert [one["metadata"]["name"] for one in documents] == ["bmp280", "hello-world"]
+    assert [document["metadata"]["name"] for document in documents] == ["bmp280", "hello-world"]
     for document in documents:
         kubernetes_validate.validate(document, "1.31", strict=True)
 

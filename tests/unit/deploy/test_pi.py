@@ -41,8 +41,8 @@ def test_what_changed_travels_and_is_kept(pi: Stand, ssh: Runner, store: Store) 
 
 def test_layers_that_nothing_uses_are_collected(pi: Stand, ssh: Runner, store: Store) -> None:
     releases = [release(store, one=str(n), two="1") for n in range(2, 6)]
-    for one in releases:
-        deploy(ssh, store, one)
+    for new in releases:
+        deploy(ssh, store, new)
     last = {*releases[-1].layers, *releases[-2].layers}
     assert {name.removesuffix(".squashfs") for name in pi.layers} <= last
     assert len(list((pi.root / "data/piimage/generations").iterdir())) == 2
@@ -76,7 +76,7 @@ def test_a_tool_that_dies_half_way_leaves_the_old_version(
     pi: Stand, ssh: Runner, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled = threading.Event()
-    one = target(ssh, store, "pi", release(store, one="2", two="1"), cancelled)
+    deploying = target(ssh, store, "pi", release(store, one="2", two="1"), cancelled)
 
     def interrupt(line: str) -> None:
         if line.startswith("switched"):
@@ -94,7 +94,7 @@ def test_a_tool_that_dies_half_way_leaves_the_old_version(
 
     monkeypatch.setattr(Link, "ask", hasty)
     with pytest.raises(PiimageError) as caught:
-        one.deploy(interrupt)
+        deploying.deploy(interrupt)
     assert caught.value.code == "deploy.interrupted"
     _until(lambda: pi.running == pi.slot and "rolled-back" in pi.text("run/piimage/agent/1/events"))
 

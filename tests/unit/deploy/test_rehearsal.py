@@ -192,9 +192,9 @@ def test_whatever_a_layer_says_it_is_refused_or_confined(tmp_path: Path) -> None
             assert list(rehearsal._confine(root, whole, "one")) == []
             linux = whole["linux"]
             assert isinstance(linux, dict)
-            kinds = {one["type"] for one in linux["namespaces"]}
+            kinds = {namespace["type"] for namespace in linux["namespaces"]}
             assert {"network", "ipc", "uts", "pid", "mount"} <= kinds
-            assert not any("path" in one for one in linux["namespaces"])
+            assert not any("path" in namespace for namespace in linux["namespaces"])
             assert linux["cgroupsPath"] == "/piimage/rehearsal/one"
             ways["confined"] += 1
 
@@ -246,7 +246,7 @@ def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi:
     assert data["options"] == ["rbind", "rprivate"]
     assert read["source"] == "/run/piimage/rehearsal/one/scratch/1/merged"
     assert read["options"] == ["rbind", "rprivate", "ro"]
-    kinds = {one["type"] for one in tried["linux"]["namespaces"]}
+    kinds = {namespace["type"] for namespace in tried["linux"]["namespaces"]}
     assert kinds == {"pid", "mount", "network", "ipc", "uts"}
     assert tried["linux"]["cgroupsPath"] == "/piimage/rehearsal/one"
     assert tried["root"]["path"] == "/run/piimage/rootfs/rehearsal/one"

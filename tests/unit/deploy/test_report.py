@@ -211,7 +211,7 @@ def test_nothing_leaves_that_names_the_pi_or_lets_somebody_in(pi: Stand, facts: 
         "seed",
         "4004004004004004",
     ]
-    assert [one for one in secrets if one in said] == []
+    assert [secret for secret in secrets if secret in said] == []
     assert "my.key=(left out) panic=10" in facts["kernel"]["command_line"]
     assert "d8:3a:dd:xx:xx:xx of (left out) is old" in said
 
@@ -249,7 +249,7 @@ def test_of_a_mac_address_the_vendor_stays(text: str, clean: str) -> None:
 
 @given(st.lists(st.integers(0, 255), min_size=6, max_size=6), st.text(max_size=20))
 def test_the_end_of_no_mac_address_stays(octets: list[int], before: str) -> None:
-    mac = ":".join(f"{one:02x}" for one in octets)
+    mac = ":".join(f"{octet:02x}" for octet in octets)
     assert vendors_only(f"{before} {mac} after").endswith(f" {mac[:8]}:xx:xx:xx after")
 
 

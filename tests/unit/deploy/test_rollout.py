@@ -36,13 +36,13 @@ def _roll(
 
 def test_all_get_it_when_all_goes_well() -> None:
     results, _ = _roll(10, {}, Policy(canary=1))
-    assert [one.outcome for one in results] == list(range(10))
+    assert [result.outcome for result in results] == list(range(10))
 
 
 def test_a_bad_canary_stops_it_after_one() -> None:
     results, begun = _roll(10, {0: "deploy.rolled-back"}, Policy(canary=1))
     assert begun == [0]
-    assert [one.skipped for one in results] == [False] + [True] * 9
+    assert [result.skipped for result in results] == [False] + [True] * 9
 
 
 def test_a_canary_that_is_off_is_replaced_by_the_next() -> None:
@@ -57,7 +57,7 @@ def test_a_canary_that_is_off_is_replaced_by_the_next() -> None:
 def test_a_host_that_is_off_does_not_hold_the_others() -> None:
     results, begun = _roll(10, {3: "deploy.no-connection"}, Policy(canary=1, parallel=3))
     assert sorted(begun) == list(range(10))
-    assert [one.name for one in results if one.error] == ["3"]
+    assert [result.name for result in results if result.error] == ["3"]
 
 
 @pytest.mark.parametrize("most", [0, 2])

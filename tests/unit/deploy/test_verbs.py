@@ -16,7 +16,7 @@ from tests.unit.deploy.stand_in import Stand, fake_ssh, release, target
 @pytest.fixture
 def pis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Stand]:
     found = [Stand(tmp_path / name, one="1", two="1") for name in ("a", "b")]
-    commands = {one.root.name: shlex.join(one.command()) for one in found}
+    commands = {stand.root.name: shlex.join(stand.command()) for stand in found}
     runner = fake_ssh(tmp_path / "bin", commands)
     monkeypatch.setenv("PATH", runner.environment["PATH"])
     return found

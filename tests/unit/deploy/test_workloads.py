@@ -46,8 +46,8 @@ def project(**sections: object) -> Project:
 def test_other_systems_get_what_makes_sense_without_piimages_own() -> None:
     made = project(**GREENHOUSE)
     kept, left_out = split_portable(plan_containers(made.appliance, made.lock, {}).containers)
-    assert [one.name for one in kept] == ["hello", "both", "near"]
-    assert sorted(one.name for one in left_out) == [
+    assert [workload.name for workload in kept] == ["hello", "both", "near"]
+    assert sorted(workload.name for workload in left_out) == [
         "clock", "dhcp", "dhcp-renew", "last", "said", "sshd", "states", "wifi",
     ]  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_what_is_left_out_is_named_in_one_line(tmp_path: Path) -> None:
     sections = {**GREENHOUSE, "services": GREENHOUSE["services"][:2]}
     inputs = Inputs(Store(tmp_path), Runner(), told.append, lambda: 0.0)
     assert build_workloads(project(**sections), inputs) == ()
-    assert [one.text for one in told if isinstance(one, Note)] == [
+    assert [event.text for event in told if isinstance(event, Note)] == [
         "skipped, because they need piimage's own system: "
         "dhcp (onboot), last (onshutdown), sshd, dhcp-renew, wifi"
     ]

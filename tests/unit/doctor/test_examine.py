@@ -34,13 +34,13 @@ GIB = 1 << 30
 
 def found(facts: Mapping[str, Any], name: str) -> Finding:
     """The one finding of that name."""
-    (one,) = [
-        one
+    (finding,) = [
+        finding
         for area in examine(facts, NOW, BOARDS).areas
-        for one in area.findings
-        if one.name == name
+        for finding in area.findings
+        if finding.name == name
     ]
-    return one
+    return finding
 
 
 def loader(board: Mapping[str, Any], **values: int) -> dict[str, Any]:
@@ -194,10 +194,10 @@ CASES = [
 def test_a_fact_gets_its_verdict(
     facts: Mapping[str, Any], name: str, verdict: Verdict, advice: str
 ) -> None:
-    one = found(facts, name)
-    assert one.verdict is verdict
-    assert advice in one.advice
-    assert bool(one.advice) is (verdict in (LOOK, BROKEN))
+    finding = found(facts, name)
+    assert finding.verdict is verdict
+    assert advice in finding.advice
+    assert bool(finding.advice) is (verdict in (LOOK, BROKEN))
 
 
 def test_each_advice_is_provoked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,14 +267,14 @@ def test_a_folders_boot_needs_no_partition_of_the_boot_loader() -> None:
 
 def test_the_first_trouble_and_its_age_are_told() -> None:
     lines = [{"level": 3, "seconds": 7, "text": "it broke"}]
-    one = found({"log": {"lines": lines, "left_out": 4}}, "7 s, error")
-    assert one.value == "it broke"
+    finding = found({"log": {"lines": lines, "left_out": 4}}, "7 s, error")
+    assert finding.value == "it broke"
     assert found({"log": {"lines": lines, "left_out": 4}}, "warnings").value.startswith("5, 4 in")
 
 
 def test_verdicts_are_counted() -> None:
     result = examine(service(health="unhealthy"), NOW, BOARDS)
-    assert [one.name for one in result.broken()] == ["service web"]
+    assert [finding.name for finding in result.broken()] == ["service web"]
     assert result.counts()[BROKEN] == 1
 
 

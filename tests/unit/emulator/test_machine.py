@@ -122,9 +122,9 @@ def test_a_machine_has_limits() -> None:
     assert "--cpus" in str(caught.value)
     assert "--mem" in str(caught.value)
     assert "always has 2048" in str(caught.value)
-    with pytest.raises(InputError, match="give a value from 1 to 8") as one:
+    with pytest.raises(InputError, match="give a value from 1 to 8") as error:
         within_limits(virt, 0, None)
-    assert one.value.code == "emulator.beyond-machine"
+    assert error.value.code == "emulator.beyond-machine"
 
 
 def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:

@@ -27,7 +27,7 @@ def layer(name: str, *files: tuple[str, bytes], folders: tuple[Folder, ...] = ()
 
 
 def built(store: Store, *layers: Layer) -> Job:
-    return Builder(store, Runner()).build(*layers, *(LayerTar(one) for one in layers))
+    return Builder(store, Runner()).build(*layers, *(LayerTar(part) for part in layers))
 
 
 def test_an_upper_layer_covers_what_is_below_it(store: Store) -> None:

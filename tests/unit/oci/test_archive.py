@@ -72,10 +72,10 @@ def test_an_archive_comes_back_whole(layout: Layout, other: Layout, tmp_path: Pa
 def test_an_archive_with_bills_opens_by_its_file_name_alone(
     layout: Layout, other: Layout, tmp_path: Path, platforms: tuple[Platform, ...]
 ) -> None:
-    made = [image(layout, platform=one).descriptor for one in platforms]
-    for number, one in enumerate(made):
+    made = [image(layout, platform=platform).descriptor for platform in platforms]
+    for number, descriptor in enumerate(made):
         bill = layout.store.add_bytes(b"bill %d" % number)
-        layout.add_referrer(one, "application/spdx+json", [Descriptor.of("a/b", bill)])
+        layout.add_referrer(descriptor, "application/spdx+json", [Descriptor.of("a/b", bill)])
     top = made[0] if len(made) == 1 else layout.write_index(Index(manifests=tuple(made)))
     path = tmp_path / "app.tar"
     export_archive(layout, {"example/app:1": top}, path)
@@ -84,7 +84,7 @@ def test_an_archive_with_bills_opens_by_its_file_name_alone(
         subprocess.run(["skopeo", "inspect", "--config", *words], check=True, capture_output=True)
     with path.open("rb") as stream:
         import_archive(other, stream, "app.tar")
-    assert [len(other.referrers(one)) for one in made] == [1] * len(made)
+    assert [len(other.referrers(descriptor)) for descriptor in made] == [1] * len(made)
     (docker,) = (entry for entry in entries(path) if entry.path == "manifest.json")
     (listed,) = json.loads(b"".join(docker.content()))
     assert listed["RepoTags"] == ["example/app:1"]

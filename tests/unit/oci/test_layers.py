@@ -456,9 +456,9 @@ def _scanned(store: Store, tree: list[Entry]) -> Scan:
 
 
 def test_equal_trees_are_equal_layers_without_time_or_name(store: Store) -> None:
-    one, two = pack_layer(store, TREE), pack_layer(store, TREE)
-    assert one == two
-    header = store.path(one.descriptor.blob).read_bytes()[:10]
+    first, second = pack_layer(store, TREE), pack_layer(store, TREE)
+    assert first == second
+    header = store.path(first.descriptor.blob).read_bytes()[:10]
     assert header[:4] == b"\x1f\x8b\x08\x00"
     assert header[4:8] == bytes(4)
 

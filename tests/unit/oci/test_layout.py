@@ -41,14 +41,14 @@ def test_the_same_image_has_the_same_digest(layout: Layout, tmp_path: Path) -> N
 
 
 def test_names_are_kept_replaced_and_forgotten(layout: Layout) -> None:
-    one, two = image(layout), image(layout, [file("x", b"")])
-    layout.set_name("app:1", one.descriptor)
-    layout.set_name("app:2", one.descriptor)
-    layout.set_name("app:1", two.descriptor)
+    first, second = image(layout), image(layout, [file("x", b"")])
+    layout.set_name("app:1", first.descriptor)
+    layout.set_name("app:2", first.descriptor)
+    layout.set_name("app:1", second.descriptor)
     names = layout.names()
     assert {name: entry.digest for name, entry in names.items()} == {
-        "app:1": two.descriptor.digest,
-        "app:2": one.descriptor.digest,
+        "app:1": second.descriptor.digest,
+        "app:2": first.descriptor.digest,
     }
     layout.drop_name("app:1")
     assert list(layout.names()) == ["app:2"]

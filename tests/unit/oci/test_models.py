@@ -44,11 +44,11 @@ def test_the_engines_own_configuration_names_are_read() -> None:
 
 
 def test_encoding_is_the_same_whatever_the_order_and_leaves_out_what_is_not_set() -> None:
-    one = Descriptor(media_type="a/b", digest=DIGEST, size=1, annotations={"b": "1", "a": "é"})
-    two = Descriptor(media_type="a/b", digest=DIGEST, size=1, annotations={"a": "é", "b": "1"})
-    assert encode(one) == encode(two)
+    first = Descriptor(media_type="a/b", digest=DIGEST, size=1, annotations={"b": "1", "a": "é"})
+    second = Descriptor(media_type="a/b", digest=DIGEST, size=1, annotations={"a": "é", "b": "1"})
+    assert encode(first) == encode(second)
     expected = f'{{"annotations":{{"a":"é","b":"1"}},"digest":"{DIGEST}",'
-    assert encode(one).decode() == f'{expected}"mediaType":"a/b","size":1}}'
+    assert encode(first).decode() == f'{expected}"mediaType":"a/b","size":1}}'
 
 
 @pytest.mark.provokes("oci.document")

@@ -35,7 +35,7 @@ def test_a_build_reads_a_layer_over_those_below_it(store: Store) -> None:
         store, tar_chunks([folder("usr"), folder("usr/lib"), symlink("lib", "usr/lib")])
     )
     upper = pack_tar(store, tar_chunks([file("lib/x", b"")]))
-    steps = [ScanLayer(one.descriptor.blob, one.diff_id) for one in (lower, upper)]
+    steps = [ScanLayer(layer.descriptor.blob, layer.diff_id) for layer in (lower, upper)]
     listing = Listing(steps[1], (steps[0],))
     job = Builder(store, Runner()).build(listing)
     assert job.file(listing).read_text().split() == ["usr", "usr/lib", "usr/lib/x"]

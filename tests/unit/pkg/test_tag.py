@@ -56,14 +56,14 @@ def test_what_is_not_committed_makes_it_dirty(checkout: Path, runner: Runner, na
     path = checkout / "app" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("one\n")
-    one = content_hash(runner, [checkout / "app"])
+    first = content_hash(runner, [checkout / "app"])
     path.write_text("two\n")
-    two = content_hash(runner, [checkout / "app"])
-    assert one.startswith(f"{clean}-dirty-")
-    assert len(one) == len(clean) + len("-dirty-") + 7
-    assert one != two
+    second = content_hash(runner, [checkout / "app"])
+    assert first.startswith(f"{clean}-dirty-")
+    assert len(first) == len(clean) + len("-dirty-") + 7
+    assert first != second
     path.write_text("one\n")
-    assert content_hash(runner, [checkout / "app"]) == one
+    assert content_hash(runner, [checkout / "app"]) == first
 
 
 def test_a_program_is_another_content_than_a_file(checkout: Path, runner: Runner) -> None:

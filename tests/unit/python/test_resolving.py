@@ -109,7 +109,7 @@ def resolver(shelf: Shelf, tmp_path: Path, runner: Runner, cache: dict[str, str]
 
 
 def names(resolver: Resolver, *asks: str) -> list[str]:
-    return [one.wheel.filename for one in resolver.resolve(asks, TARGET, "service.yml")]
+    return [found.wheel.filename for found in resolver.resolve(asks, TARGET, "service.yml")]
 
 
 def test_markers_and_tags_are_those_of_the_target(resolver: Resolver) -> None:
@@ -218,7 +218,7 @@ def package(name: str, version: str) -> Package:
 
 
 PACKAGES = (package("libc6", "2.41-12"), package("python3.13-minimal", "3.13.5-2"))
-ROOT = LockedRoot("container/x", ("p",), (), "arm64", tuple(one.key for one in PACKAGES))
+ROOT = LockedRoot("container/x", ("p",), (), "arm64", tuple(package.key for package in PACKAGES))
 LOCK = Lock(roots=(ROOT,), packages=PACKAGES)
 
 
@@ -281,7 +281,7 @@ def test_another_python_chooses_anew(resolver: Resolver, store: Store, shelf: Sh
     old = lock_wheels(LOCK, [folder("part")], Wheels(resolver, store))
     shelf.add("part", "1.0", "cp314-cp314-manylinux_2_17_aarch64")
     newer = (package("python3.14-minimal", "3.14.0-1"), PACKAGES[0])
-    root = replace(ROOT, packages=tuple(one.key for one in newer))
+    root = replace(ROOT, packages=tuple(package.key for package in newer))
     moved = replace(old, roots=(root,), packages=newer)
     lock = lock_wheels(moved, [folder("part")], Wheels(resolver, store))
     assert lock.wheels[0].filename == "part-1.0-cp314-cp314-manylinux_2_17_aarch64.whl"
@@ -306,16 +306,16 @@ def test_all_containers_errors_come_at_once(resolver: Resolver, store: Store) ->
 
 def locked(resolver: Resolver, store: Store) -> tuple[Lock, set[str]]:
     lock = lock_wheels(LOCK, [folder("thing")], Wheels(resolver, store))
-    for one in lock.wheels:
-        store.path(one.blob).unlink(missing_ok=True)
-    return lock, {one.sha256 for one in lock.wheels}
+    for pin in lock.wheels:
+        store.path(pin.blob).unlink(missing_ok=True)
+    return lock, {pin.sha256 for pin in lock.wheels}
 
 
 def test_wheels_are_fetched_once(resolver: Resolver, store: Store) -> None:
     lock, wanted = locked(resolver, store)
     wheels = Wheels(resolver, store)
     fetch_wheels(lock, wanted, store, wheels)
-    assert all(store.verified(one.blob) for one in lock.wheels)
+    assert all(store.verified(pin.blob) for pin in lock.wheels)
     fetch_wheels(lock, wanted, store, wheels)
     assert wheels.opened == 1
     fetch_wheels(lock, set(), store, Wheels(None, store))
@@ -375,7 +375,7 @@ def test_an_altered_wheel_is_not_kept(resolver: Resolver, store: Store, shelf: S
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(PiimageError, match="not the file that was pinned"):
         fetch_wheels(lock, wanted, store, Wheels(resolver, store))
-    part = next(one for one in lock.wheels if one.name == "part")
+    part = next(pin for pin in lock.wheels if pin.name == "part")
     assert not store.has(part.blob)
 
 
@@ -415,7 +415,7 @@ def test_a_source_archive_is_pinned_beside_the_wheels(
     resolver: Resolver, store: Store, spi: ContainerFolder
 ) -> None:
     lock = lock_wheels(LOCK, [spi], Wheels(resolver, store))
-    assert [one.filename for one in lock.wheels if one.is_source] == ["spi-3.8.tar.gz"]
+    assert [pin.filename for pin in lock.wheels if pin.is_source] == ["spi-3.8.tar.gz"]
     assert versions(lock) == {"spi": "3.8", "user": "1.0"}
     assert lock.environment("container/x").sources == ("Spi==3.8",)
     assert parse_lock(render_lock(lock).encode(), "x") == lock
@@ -443,10 +443,10 @@ def test_a_source_archive_is_fetched_and_verified(
     resolver: Resolver, store: Store, spi: ContainerFolder, shelf: Shelf
 ) -> None:
     lock = lock_wheels(LOCK, [spi], Wheels(resolver, store))
-    (source,) = (one for one in lock.wheels if one.is_source)
-    wanted = {one.sha256 for one in lock.wheels}
-    for one in lock.wheels:
-        store.path(one.blob).unlink(missing_ok=True)
+    (source,) = (pin for pin in lock.wheels if pin.is_source)
+    wanted = {pin.sha256 for pin in lock.wheels}
+    for pin in lock.wheels:
+        store.path(pin.blob).unlink(missing_ok=True)
     with pytest.raises(ErrorGroup, match=r"spi-3\.8\.tar\.gz: not in the store"):
         fetch_wheels(lock, wanted, store, Wheels(None, store))
     fetch_wheels(lock, wanted, store, Wheels(resolver, store))

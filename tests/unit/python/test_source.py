@@ -48,8 +48,10 @@ def lock(store: Store) -> Lock:
     deb = tool(store, "tool", {"usr/bin/python3": b"#!"}).deb
     package = Package("tool", "1", "all", "p/x", deb.size, deb.sha256, "tool", "1", "trixie")
     roots = tuple(
-        LockedRoot(one.root, one.packages, one.without, one.architecture, (package.key,))
-        for one in source_requests()
+        LockedRoot(
+            request.root, request.packages, request.without, request.architecture, (package.key,)
+        )
+        for request in source_requests()
     )
     return Lock(roots=roots, packages=(package,))
 
@@ -63,8 +65,8 @@ def step(store: Store, target: Target = TARGET) -> BuiltWheel:
 def build(store: Store, folder: Path, script: str) -> Mapping[str, Blob]:
     """Build with a sandbox whose program is `script` instead of the package's build."""
     runner = runner_with(folder / "bin", BWRAP.replace('exec "$@"', script))
-    one = step(store)
-    return Builder(store, runner).build(one).made[one.key]
+    building = step(store)
+    return Builder(store, runner).build(building).made[building.key]
 
 
 def test_the_wheel_is_the_only_output(store: Store, tmp_path: Path) -> None:
@@ -110,8 +112,8 @@ def test_no_compiler_is_there_for_other_targets(store: Store) -> None:
 
 
 def test_nothing_that_builds_is_shipped() -> None:
-    assert all(is_for_building(one.root) for one in source_requests())
-    assert {one.architecture for one in source_requests()} == {"amd64", "arm64"}
+    assert all(is_for_building(request.root) for request in source_requests())
+    assert {request.architecture for request in source_requests()} == {"amd64", "arm64"}
 
 
 # --- the program that runs in the sandbox

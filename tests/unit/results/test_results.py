@@ -83,7 +83,7 @@ def test_nothing_beside_the_card_tells_of_a_passphrase(store: Store, tmp_path: P
 
 def test_the_bill_lists_what_the_lock_pins_and_who_uses_it() -> None:
     parts = bill("x", "y", components(LOCK, [Page({}, {"runc": "MIT"})])).components
-    found = {one.name: one for one in parts}
+    found = {part.name: part for part in parts}
     assert (found["runc"].licence, found["runc"].used_by) == ("MIT", ("system",))
     assert (found["reg:5000/redis"].version, found["reg:5000/redis"].sha256) == ("7", "3" * 64)
 

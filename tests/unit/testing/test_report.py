@@ -22,7 +22,7 @@ def test_the_report_counts_and_names_what_was_found() -> None:
         "time": "3.250",
     }  # fmt: skip
     cases = suite.findall("testcase")
-    assert [case.get("name") for case in cases] == [one.name for one in OUTCOMES]
+    assert [case.get("name") for case in cases] == [outcome.name for outcome in OUTCOMES]
     assert [case.get("time") for case in cases] == ["1.250", "2.000", "0.000"]
     failure = cases[1].find("failure")
     assert failure is not None
@@ -54,4 +54,4 @@ def test_a_report_is_written_whole_and_its_folder_made(tmp_path: Path) -> None:
     save(path, "one")
     save(path, "two")
     assert path.read_text() == "two"
-    assert [one.name for one in path.parent.iterdir()] == ["report.xml"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.xml"]

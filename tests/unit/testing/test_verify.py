@@ -60,7 +60,7 @@ def whole_card(runner: Runner, folder: Path) -> Path:
 def test_services_are_awaited_and_checks_see_the_whole_console(tmp_path: Path) -> None:
     script = f"{UP}; echo HELLO; echo [S] piimage: service hello: running; exec sleep 100"
     found = outcomes(tmp_path, script, appliance({"console": "HELLO"}))
-    assert [(one.name, one.failure) for one in found] == [
+    assert [(outcome.name, outcome.failure) for outcome in found] == [
         ("the system boots", None), ("service hello is up", None), ("HELLO", None),
     ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) 
 def test_a_panic_after_the_boot_fails_the_services(tmp_path: Path) -> None:
     script = f'{UP}; echo "Kernel panic - not syncing: oops"; exec sleep 100'
     found = outcomes(tmp_path, script, appliance())
-    assert [one.failure is None for one in found] == [True, False]
+    assert [outcome.failure is None for outcome in found] == [True, False]
     assert "oops" in str(found[1].failure)
 
 
@@ -149,7 +149,7 @@ def test_a_service_cannot_have_another_fail(tmp_path: Path) -> None:
         "echo piimage: service hello: FAILED; echo DONE; exec sleep 100"
     )
     found = outcomes(tmp_path, script, appliance({"console": "DONE"}))
-    assert [one.failure for one in found] == [None, None, None]
+    assert [outcome.failure for outcome in found] == [None, None, None]
 
 
 def test_the_key_is_put_onto_a_copy_of_the_card(tmp_path: Path, runner: Runner) -> None:

@@ -32,9 +32,9 @@ def test_documentation_is_left_out(store: Store, runner: Runner) -> None:
 
 
 def test_it_is_unpacked_once(store: Store, runner: Runner) -> None:
-    one = Tools((tool(store, "a", {"./usr/bin/a": b"x"}),))
-    (one.folder(store, runner) / "mark").touch()
-    assert (one.folder(store, runner) / "mark").exists()
+    tools = Tools((tool(store, "a", {"./usr/bin/a": b"x"}),))
+    (tools.folder(store, runner) / "mark").touch()
+    assert (tools.folder(store, runner) / "mark").exists()
 
 
 def test_no_link_of_a_package_leads_a_file_out_of_the_tree(
@@ -49,17 +49,17 @@ def test_no_link_of_a_package_leads_a_file_out_of_the_tree(
 
 
 def test_the_tar_holds_what_the_folder_holds(store: Store, runner: Runner) -> None:
-    one = Tools((tool(store, "a", {"./usr/bin/a": b"x"}, link("./usr/bin/b", "a")),))
-    data = b"".join(one.tar(store, runner))
+    tools = Tools((tool(store, "a", {"./usr/bin/a": b"x"}, link("./usr/bin/b", "a")),))
+    data = b"".join(tools.tar(store, runner))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         names = archive.getnames()
-    root = one.folder(store, runner)
+    root = tools.folder(store, runner)
     assert sorted(names) == sorted(str(p.relative_to(root)) for p in root.rglob("*"))
 
 
 def test_a_tree_that_was_not_used_for_long_leaves_the_cache(store: Store, runner: Runner) -> None:
-    one = Tools((tool(store, "a", {"./usr/bin/a": b"x"}),))
-    root = one.folder(store, runner)
+    tools = Tools((tool(store, "a", {"./usr/bin/a": b"x"}),))
+    root = tools.folder(store, runner)
     cache.collect(store, 30)
     assert root.is_dir()
     os.utime(root, (0, 0))

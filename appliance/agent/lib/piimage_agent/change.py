@@ -59,7 +59,8 @@ class Change(abc.ABC):
 
     def _changed(self) -> list[str]:
         """Return the services that are new or changed; both layers have to be mounted."""
-        old, new = (services.folder_of(self.root, one) for one in (self.before, self.after))
+        old = services.folder_of(self.root, self.before)
+        new = services.folder_of(self.root, self.after)
         return services.changed(old, new)
 
     def _switch(self, *words: str) -> None:
@@ -309,4 +310,4 @@ def events(folder: str) -> list[dict[str, Any]]:
 
 def is_over(folder: str) -> bool:
     """Tell whether a run has come to its end."""
-    return any(one["event"] == "end" for one in events(folder))
+    return any(event["event"] == "end" for event in events(folder))

@@ -64,9 +64,9 @@ def i2c(root: Root) -> list[dict[str, Any]]:
         if not bus.isdigit():
             continue
         chips = [
-            {"address": one.partition("-")[2], "name": read_line(f"{folder}/{one}/name"),
-             "driver": link(f"{folder}/{one}/driver")}
-            for one in names(folder) if one.startswith(f"{bus}-")
+            {"address": chip.partition("-")[2], "name": read_line(f"{folder}/{chip}/name"),
+             "driver": link(f"{folder}/{chip}/driver")}
+            for chip in names(folder) if chip.startswith(f"{bus}-")
         ]  # fmt: skip
         found.append(
             {
@@ -141,9 +141,9 @@ def zones(root: Root) -> list[dict[str, Any]]:
     """Return the thermal zones; temperatures are in thousandths of a degree Celsius."""
     folder = root.at("sys/class/thermal")
     return [
-        {"name": read_line(f"{folder}/{one}/type"), "temperature": number(f"{folder}/{one}/temp")}
-        for one in names(folder)
-        if one.startswith("thermal_zone")
+        {"name": read_line(f"{folder}/{zone}/type"), "temperature": number(f"{folder}/{zone}/temp")}
+        for zone in names(folder)
+        if zone.startswith("thermal_zone")
     ]
 
 
@@ -152,12 +152,12 @@ def coolers(root: Root) -> list[dict[str, Any]]:
     folder = root.at("sys/class/thermal")
     return [
         {
-            "name": read_line(f"{folder}/{one}/type"),
-            "state": number(f"{folder}/{one}/cur_state"),
-            "most": number(f"{folder}/{one}/max_state"),
+            "name": read_line(f"{folder}/{cooler}/type"),
+            "state": number(f"{folder}/{cooler}/cur_state"),
+            "most": number(f"{folder}/{cooler}/max_state"),
         }
-        for one in names(folder)
-        if one.startswith("cooling_device")
+        for cooler in names(folder)
+        if cooler.startswith("cooling_device")
     ]
 
 
@@ -168,9 +168,9 @@ def monitors(root: Root) -> list[dict[str, Any]]:
         {
             "name": read_line(f"{folder}/{name}/name"),
             "values": {
-                one: read_line(f"{folder}/{name}/{one}")
-                for one in names(f"{folder}/{name}")[:64]
-                if one.endswith(("_input", "_alarm", "_label"))
+                value: read_line(f"{folder}/{name}/{value}")
+                for value in names(f"{folder}/{name}")[:64]
+                if value.endswith(("_input", "_alarm", "_label"))
             },
         }
         for name in names(folder)
@@ -221,7 +221,8 @@ def usb(root: Root) -> list[dict[str, Any]]:
         path = f"{folder}/{name}"
         if ":" in name:
             continue
-        interfaces = [one for one in there if one.startswith(f"{name}:")]
+        interfaces = [entry for entry in there if entry.startswith(f"{name}:")]
+        drivers = {link(f"{folder}/{interface}/driver") for interface in interfaces}
         found.append(
             {
                 "name": name,
@@ -229,7 +230,7 @@ def usb(root: Root) -> list[dict[str, Any]]:
                 "maker": read_line(f"{path}/manufacturer"),
                 "product": read_line(f"{path}/product"),
                 "speed": read_line(f"{path}/speed"),
-                "drivers": sorted({link(f"{folder}/{one}/driver") for one in interfaces} - {""}),
+                "drivers": sorted(drivers - {""}),
             }
         )
     return found

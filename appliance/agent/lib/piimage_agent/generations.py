@@ -32,7 +32,7 @@ def of_layer(root: Root, containers: str) -> str:
         return SLOT
     every = (name for name in reversed(names(root.generations)) if name[:6].isdigit())
     found = (linked(root, "current"), linked(root, "previous"), *every)
-    return next((one for one in found if one and containers_of(root, one) == containers), "")
+    return next((name for name in found if name and containers_of(root, name) == containers), "")
 
 
 def booted(root: Root) -> str:
@@ -83,7 +83,7 @@ def create(root: Root, containers: str, layers: list[str], note: str) -> str:
     os.mkdir(beside, 0o755)
     write_file(f"{beside}/containers", f"{containers}\n".encode())
     write_file(f"{beside}/base", f"{root.facts().get('PIIMAGE_SLOT_CONTAINERS', '')}\n".encode())
-    write_file(f"{beside}/layers", "".join(f"{one}\n" for one in layers).encode())
+    write_file(f"{beside}/layers", "".join(f"{layer}\n" for layer in layers).encode())
     write_file(f"{beside}/note", f"{note}\n".encode())
     os.rename(beside, folder)
     sync_folder(root.generations)

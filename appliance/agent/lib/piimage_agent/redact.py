@@ -22,17 +22,18 @@ class Redactor:
 
     def __init__(self, own: Iterable[str]) -> None:
         """Take the numbers that only this Pi has; short ones and zeros are not looked for."""
-        lowered = {one.lower() for one in own if len(one) >= _SHORTEST and one.strip("0")}
-        self._own = sorted(lowered, key=lambda one: (-len(one), one))
+        long = (number for number in own if len(number) >= _SHORTEST and number.strip("0"))
+        lowered = {number.lower() for number in long}
+        self._own = sorted(lowered, key=lambda number: (-len(number), number))
 
     def clean(self, value: object) -> object:
         """Return a JSON value with its texts cleaned, and cut where they or a list are too long."""
         if isinstance(value, str):
             return self.text(value[:_TEXT_LIMIT])
         if isinstance(value, list):
-            return [self.clean(one) for one in value[:_LIST_LIMIT]]
+            return [self.clean(item) for item in value[:_LIST_LIMIT]]
         if isinstance(value, dict):
-            return {key: self.clean(one) for key, one in value.items()}
+            return {key: self.clean(item) for key, item in value.items()}
         return value
 
     def text(self, text: str) -> str:
@@ -66,7 +67,7 @@ def vendors_only(text: str) -> str:
             continue
         shown = 3 * _VENDOR - 1
         parts.append(text[at : at + shown])
-        parts.extend(text[one] + "xx" for one in range(at + shown, end, 3))
+        parts.extend(text[place] + "xx" for place in range(at + shown, end, 3))
         at = end
     return "".join(parts)
 
@@ -101,7 +102,7 @@ def without_secrets(text: str) -> str:
             quoted = not word.endswith('"')
             continue
         key, equals, value = word.partition("=")
-        secret = equals and any(one in key.lower() for one in _SECRET)
+        secret = equals and any(part in key.lower() for part in _SECRET)
         found.append(f"{key}=(left out)" if secret else word)
         quoted = bool(secret) and value.startswith('"') and (value == '"' or value[-1] != '"')
     return " ".join(found)

@@ -50,7 +50,7 @@ def digests_of(request: dict[str, Any], key: str) -> list[str]:
     value = request.get(key)
     if not isinstance(value, list) or len(value) > 4096:
         raise Refused("bad-request", f"{key!r} of the request is no list of at most 4096 layers")
-    return [digest_of(one) for one in value]
+    return [digest_of(digest) for digest in value]
 
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")

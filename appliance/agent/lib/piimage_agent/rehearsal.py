@@ -105,12 +105,12 @@ def _fits(root: Root, layer: str, name: str) -> bool:
 
 def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
     linux = config["linux"]
-    kinds = {one["type"] for one in linux["namespaces"]}
+    kinds = {namespace["type"] for namespace in linux["namespaces"]}
     yield bool(config["process"].get("capabilities"))
     yield "/proc/sys" not in linux.get("readonlyPaths", ())
     yield bool(linux.get("devices") or linux.get("rootfsPropagation") or config.get("hooks"))
     yield any(rule["allow"] for rule in linux["resources"]["devices"])
-    yield any("path" in one for one in linux["namespaces"])
+    yield any("path" in namespace for namespace in linux["namespaces"])
     yield "user" in kinds or not {"pid", "mount"} <= kinds
     for mount in config["mounts"]:
         kind = mount.get("type")
@@ -129,13 +129,13 @@ def _binds_more(root: Root, mount: dict[str, Any]) -> bool:
     else:
         known = source.startswith(_COPIED) and os.path.isdir(place)
     # Overlay's options know no way to write some names.
-    return not known or ".." in source.split("/") or any(one in source for one in ":,\\\n")
+    return not known or ".." in source.split("/") or not {*":,\\\n"}.isdisjoint(source)
 
 
 def _folders(root: Root, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the mounts of the host's folders."""
     binds = (mount for mount in config["mounts"] if mount.get("type") == "bind")
-    return [one for one in binds if os.path.isdir(root.at(one["source"].lstrip("/")))]
+    return [mount for mount in binds if os.path.isdir(root.at(mount["source"].lstrip("/")))]
 
 
 def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
         if mount.get("type") == "sysfs":
             mount["options"] = [*mount.get("options", ()), "ro"]
     linux = config["linux"]
-    kept = [one for one in linux["namespaces"] if one["type"] not in _OWN]
+    kept = [namespace for namespace in linux["namespaces"] if namespace["type"] not in _OWN]
     linux["namespaces"] = [*kept, *({"type": kind} for kind in _OWN)]
     linux["cgroupsPath"] = f"/piimage/rehearsal/{name}"
     config["root"]["path"] = f"{_ROOTS}/{name}"

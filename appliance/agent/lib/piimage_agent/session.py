@@ -132,10 +132,10 @@ class Session:
     # --- layers
 
     def _have(self, request: dict[str, Any]) -> dict[str, Any]:
-        asked = digests_of(request, "layers")
-        there = [digest for digest in asked if find(self.root, digest)]
-        begun = {one: size for one in asked if (size := partial(self.root, one))}
-        return {"have": there, "partial": begun}
+        wanted = digests_of(request, "layers")
+        complete = [digest for digest in wanted if find(self.root, digest)]
+        begun = {digest: size for digest in wanted if (size := partial(self.root, digest))}
+        return {"have": complete, "partial": begun}
 
     def _put(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take one layer: say from which offset, then read `data` frames until `last`."""
@@ -192,7 +192,7 @@ class Session:
             raise Refused("base", "the slot was changed in between", "deploy again")
         if containers == generations.running(self.root):
             return {"run": "", "running": containers}
-        if missing := [one for one in (*layers, containers) if not find(self.root, one)]:
+        if missing := [digest for digest in (*layers, containers) if not find(self.root, digest)]:
             raise Refused("incomplete", f"{len(missing)} layers are missing: {missing[0]}")
         note = text_of(request, "note")
         if not note.isprintable():

@@ -68,7 +68,7 @@ def cells(path: str) -> int | None:
 
 def tree_texts(path: str) -> list[str]:
     """Return a property's texts, which end with a zero byte each."""
-    return [one for one in read_text(path, 1024).split("\0") if one]
+    return [text for text in read_text(path, 1024).split("\0") if text]
 
 
 def tree_text(path: str) -> str:
