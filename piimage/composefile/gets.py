@@ -1,4 +1,4 @@
-"""What a Compose service sees: variables, volumes, files, devices, names.
+"""Converts what a Compose service sees: variables, volumes, files, devices, names.
 
 Source: the Compose specification, "Services top-level elements".
 """
@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from piimage.composefile.service import Service, Word, beside
+from piimage.composefile.service import Converter, Service, beside
 from piimage.composefile.values import (
     as_written,
     pairs,
@@ -21,19 +21,19 @@ from piimage.composefile.values import (
 from piimage.composefile.variables import settings
 
 VOLUMES: Final = "/data/volumes"
-"""Where Compose's named volumes lie on the Pi: the partition that persists."""
+"""The folder for named volumes on the Pi, on its data partition."""
 
 FOLDER: Final = "etc/compose"
-"""Where files of the build host lie on the Pi that services see."""
+"""The folder of the Pi's system for files of the build host that services see."""
 
-_MOST_FILES: Final = 200
+_MAX_FILES: Final = 200
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def _environment(value: Any, service: Service) -> None:  # noqa: ANN401
     for name, text in pairs(value).items():
         if text is None:
-            service.note(f"environment: {name} has no value: it would be this computer's")
+            service.note(f"environment: {name} has no value; Compose would take this computer's")
             continue
         _set_variable(service, name, text)
 
@@ -54,12 +54,12 @@ def _env_file(value: Any, service: Service) -> None:  # noqa: ANN401
             found = settings((service.folder / path).read_text())
         except (OSError, UnicodeDecodeError):
             if not isinstance(file, Mapping) or file.get("required", True):
-                service.note(f"env_file: {path} cannot be read; its lines belong into env:")
+                service.note(f"env_file: {path} cannot be read; add its lines to env:")
             continue
         for name, text in found.items():
-            # A literal, whatever it holds; what `environment` says wins over it.
-            if not any(said.startswith(f"{name}=") for said in service.entry.get("env", ())):
-                service.more("env", f"{name}={text}".replace("${", "\0{"))
+            # The value is literal, and `environment` overrides it.
+            if not any(text.startswith(f"{name}=") for text in service.entry.get("env", ())):
+                service.add("env", f"{name}={text}".replace("${", "\0{"))
 
 
 def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -68,47 +68,48 @@ def _volumes(value: Any, service: Service) -> None:  # noqa: ANN401
             _mount(volume, service)
             continue
         if _WINDOWS.match(as_written(volume)):
-            service.note(f"volumes: {volume}: a folder of Windows is not mounted")
+            service.note(f"volumes: {volume}: not mounted, because this is a Windows path")
             continue
-        source, target, *more = said if len(said := parts(volume)) > 1 else ("", said[0])
-        options = more[0].split(",") if more else []
+        source, target, *rest = found if len(found := parts(volume)) > 1 else ("", found[0])
+        options = rest[0].split(",") if rest else []
         _bind(source, target, "ro" in options, service)
 
 
 def _mount(volume: Mapping[str, Any], service: Service) -> None:
     target, kind = as_written(volume["target"]), volume.get("type", "volume")
     if kind == "tmpfs":
-        said = volume.get("tmpfs") or {}
-        options = [f"size={as_written(size(said['size'])).lower()}"] if "size" in said else []
-        options += [f"mode={as_written(said['mode']).replace('0o', '0')}"] if "mode" in said else []
-        service.more("tmpfs", ":".join([target, ",".join(options)]) if options else target)
+        tmpfs = volume.get("tmpfs") or {}
+        options = [f"size={as_written(size(tmpfs['size'])).lower()}"] if "size" in tmpfs else []
+        if "mode" in tmpfs:
+            options.append(f"mode={as_written(tmpfs['mode']).replace('0o', '0')}")
+        service.add("tmpfs", ":".join([target, ",".join(options)]) if options else target)
     elif kind in ("volume", "bind"):
         _bind(as_written(volume.get("source", "")), target, bool(volume.get("read_only")), service)
     else:
-        service.note(f"volumes: type {kind} ({target}) is not mounted")
+        service.note(f"volumes: {target}: a volume of the type {kind} is not mounted")
 
 
 def _bind(source: str, target: str, read_only: bool, service: Service) -> None:
     option = ":ro" if read_only else ""
     if source.endswith("docker.sock"):
-        service.note(f"volumes: {source}: there is no Docker on the Pi")
+        service.note(f"volumes: {source}: not mounted, because the Pi has no Docker")
     elif source.startswith(("/dev/", "/sys/", "/proc/")) or source in ("/dev", "/sys", "/proc"):
-        service.more("binds", f"{source}:{target}{option}")
+        service.add("binds", f"{source}:{target}{option}")
     elif source.startswith(("/etc/localtime", "/etc/timezone")):
-        service.note(f"volumes: {source}: say `timezone:` at the top, and TZ= in env")
-    elif source.startswith((".", "~")) and _is_here(source, service):
-        _lay_in(source, target, read_only, service)
+        service.note(f"volumes: {source}: use `timezone:` at the top level, and TZ= in env")
+    elif source.startswith((".", "~")) and _exists(source, service):
+        _add_to_system(source, target, read_only, service)
     else:
         path = f"{VOLUMES}/{_named(source) or _named(f'{service.name}{target}')}"
-        service.more("binds", f"{path}:{target}{option}")
+        service.add("binds", f"{path}:{target}{option}")
         made = service.entry.setdefault("runtime", {}).setdefault("mkdir", [])
         made.extend([path] if path not in made else [])
         if source.startswith(("/", ".", "~", "$")):
-            service.note(f"volumes: the folder {source} is {path} on the Pi, and starts empty")
+            service.note(f"volumes: {source} becomes {path} on the Pi, empty at first")
 
 
-def _is_here(source: str, service: Service) -> bool:
-    """Say whether the file or folder is there; Docker makes an empty folder of one that is not."""
+def _exists(source: str, service: Service) -> bool:
+    """Return whether `source` exists; Docker makes an empty folder of a missing one."""
     return service.folder is None or (service.folder / Path(source).expanduser()).exists()
 
 
@@ -118,35 +119,35 @@ def _named(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", source).strip("-.")
 
 
-def _lay_in(source: str, target: str, read_only: bool, service: Service) -> None:
-    """Carry over a file or a folder beside the Compose file: it becomes part of the system."""
+def _add_to_system(source: str, target: str, read_only: bool, service: Service) -> None:
+    """Make a file or folder beside the Compose file part of the system."""
     place = f"{FOLDER}/{service.name}/{_named(target)}"
-    service.more("binds", f"/{place}:{target}:ro")
+    service.add("binds", f"/{place}:{target}:ro")
     if not read_only:
-        service.note(f"volumes: {source} is part of the system, and read-only at {target}")
+        service.note(f"volumes: {source} becomes part of the system, read-only at {target}")
     if service.folder is None:
-        service.note(f"files: [{{path: {place}, source: {source}, mode: '0644'}}] at the top")
+        service.note(f"files: [{{path: {place}, source: {source}, mode: '0644'}}] at the top level")
         return
-    here = service.folder / Path(source).expanduser()
-    below = (file for file in here.rglob("*") if file.is_file())
-    found = sorted(islice(below, _MOST_FILES + 1)) if here.is_dir() else [here]
-    if len(found) > _MOST_FILES:
-        service.note(f"volumes: {source} has over {_MOST_FILES} files: bring them in an image")
+    top = service.folder / Path(source).expanduser()
+    inner = (file for file in top.rglob("*") if file.is_file())
+    found = sorted(islice(inner, _MAX_FILES + 1)) if top.is_dir() else [top]
+    if len(found) > _MAX_FILES:
+        service.note(f"volumes: {source} has over {_MAX_FILES} files; put them into an image")
         return
-    if here.is_dir():
+    if top.is_dir():
         service.files.append({"path": place, "directory": True, "mode": "0755"})
     for file in found:
-        inside = f"/{file.relative_to(here)}" if here.is_dir() else ""
-        lay(service, f"{place}{inside}", file)
+        inside = f"/{file.relative_to(top)}" if top.is_dir() else ""
+        add_file(service, f"{place}{inside}", file)
 
 
-def lay(service: Service, path: str, source: Path, mode: str | None = None) -> None:
-    """Add the file `source` to the system's root, at `path`."""
-    runs = source.is_file() and source.stat().st_mode & 0o111
+def add_file(service: Service, path: str, source: Path, mode: str | None = None) -> None:
+    """Add the file `source` to the system at `path`."""
+    executable = source.is_file() and source.stat().st_mode & 0o111
     entry = {
         "path": path,
         "source": beside(source, service),
-        "mode": mode or ("0755" if runs else "0644"),
+        "mode": mode or ("0755" if executable else "0644"),
     }
     service.files.append(entry)
 
@@ -154,26 +155,26 @@ def lay(service: Service, path: str, source: Path, mode: str | None = None) -> N
 def _devices(value: Any, service: Service) -> None:  # noqa: ANN401
     for device in value:
         node, *rest = parts(device["source"] if isinstance(device, Mapping) else device)
-        service.more("devices", node)
+        service.add("devices", node)
         if rest and rest[0].startswith("/") and rest[0] != node:
-            service.note(f"devices: {node} has its own name in the container, not {rest[0]}")
+            service.note(f"devices: {node} keeps its name in the container; {rest[0]} is ignored")
 
 
-def _named_files(word: str, place: str) -> Word:
-    """Return what carries `secrets` or `configs` over; the whole file says where they come from."""
+def _named_files(key: str, place: str) -> Converter:
+    """Return the converter of `secrets` or `configs`; the top level defines their content."""
 
-    def carried(value: Any, service: Service) -> None:  # noqa: ANN401
+    def converted(value: Any, service: Service) -> None:  # noqa: ANN401
         for file in value:
             source = as_written(file["source"] if isinstance(file, Mapping) else file)
             target = as_written(file.get("target", source)) if isinstance(file, Mapping) else source
             inside = target if target.startswith("/") else f"{place}{target}"
-            service.more("binds", f"/{FOLDER}/{word}/{source}:{inside}:ro")
+            service.add("binds", f"/{FOLDER}/{key}/{source}:{inside}:ro")
             if service.folder is None:
                 service.note(
-                    f"files: [{{path: {FOLDER}/{word}/{source}, source: FILE}}] at the top"
+                    f"files: [{{path: {FOLDER}/{key}/{source}, source: FILE}}] at the top level"
                 )
 
-    return carried
+    return converted
 
 
 def _extra_hosts(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -186,7 +187,7 @@ def _extra_hosts(value: Any, service: Service) -> None:  # noqa: ANN401
         lines = "\\n".join(f"{address} {name}" for name, address in service.hosts.items())
         service.note(
             f"binds: [/{FOLDER}/hosts:/etc/hosts:ro], and files: [{{path: {FOLDER}/hosts, "
-            f'contents: "{lines}\\n", mode: "0644"}}] at the top'
+            f'contents: "{lines}\\n", mode: "0644"}}] at the top level'
         )
 
 
@@ -201,7 +202,7 @@ def _hostname(value: Any, service: Service) -> None:  # noqa: ANN401
     service.entry |= {"hostname": as_written(value), "uts": "new"}
 
 
-WORDS: Final[Mapping[str, Word]] = {
+CONVERTERS: Final[Mapping[str, Converter]] = {
     "configs": _named_files("configs", "/"),
     "container_name": _container_name,
     "devices": _devices,
@@ -212,4 +213,4 @@ WORDS: Final[Mapping[str, Word]] = {
     "secrets": _named_files("secrets", "/run/secrets/"),
     "volumes": _volumes,
 }
-"""The words that are carried over here."""
+"""The converters by key."""

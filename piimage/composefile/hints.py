@@ -1,4 +1,4 @@
-"""The line of piimage's YAML that does what one word of Compose does, for a message."""
+"""The piimage equivalent of a Compose key, for a message."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Final
 import yaml
 
 from piimage.composefile.service import Service
-from piimage.composefile.words import carry, known
+from piimage.composefile.keys import convert_key, known
 
-_MOST: Final = 400
+_MAX_LENGTH: Final = 400
 
 
-def instead(word: str, value: object) -> str | None:
-    """Return the line for `word` of a service with `value`; None if it is no word of Compose's."""
-    if not known(word):
+def instead(key: str, value: object) -> str | None:
+    """Return the line for `key` of a service with `value`; None if Compose has no such key."""
+    if not known(key):
         return None
     service = Service("NAME", None)
-    carry(word, value, service)
-    lines = [_line(key, said) for key, said in service.entry.items()]
-    lines += [note.removeprefix(f"{word}: ") for note in service.notes]
-    return ", ".join(lines)[:_MOST] or "leave it out: it is so by itself"
+    convert_key(key, value, service)
+    lines = [_line(name, converted) for name, converted in service.entry.items()]
+    lines += [note.removeprefix(f"{key}: ") for note in service.notes]
+    return ", ".join(lines)[:_MAX_LENGTH] or "remove it; it is the default"
 
 
 def _line(key: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a Compose service may use, and how it is stopped.
+"""Converts the limits of a Compose service, and how it is stopped.
 
 Source: the Compose specification, "Services top-level elements".
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from piimage.composefile.service import Service, Word, simple
+from piimage.composefile.service import Converter, Service, simple
 from piimage.composefile.values import (
     as_written,
     mapping,
@@ -23,11 +23,11 @@ def _cpus(value: Any, service: Service) -> None:  # noqa: ANN401
         service.limit("cpu", quota=round(float(as_written(value)) * 100_000), period=100_000)
 
 
-def _limit(kind: str, name: str, convert: Callable[[Any], object]) -> Word:
-    def carried(value: Any, service: Service) -> None:  # noqa: ANN401
+def _limit(kind: str, name: str, convert: Callable[[Any], object]) -> Converter:
+    def converted(value: Any, service: Service) -> None:  # noqa: ANN401
         service.limit(kind, **{name: convert(value)})
 
-    return carried
+    return converted
 
 
 def _pids(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -38,21 +38,21 @@ def _pids(value: Any, service: Service) -> None:  # noqa: ANN401
 def _deploy(value: Any, service: Service) -> None:  # noqa: ANN401
     resources = value.get("resources") or {}
     limits, kept = resources.get("limits") or {}, resources.get("reservations") or {}
-    for word, said in (
+    for key, limit in (
         ("cpus", limits.get("cpus")),
         ("mem_limit", limits.get("memory")),
         ("pids_limit", limits.get("pids")),
         ("mem_reservation", kept.get("memory")),
     ):
-        if said is not None:
-            WORDS[word](said, service)
+        if limit is not None:
+            CONVERTERS[key](limit, service)
     if kept.get("devices"):
-        service.note("deploy.resources: devices: a Pi's are under /dev; name them in devices:")
+        service.note("deploy.resources: name the devices of the Pi in devices:")
     if condition := (value.get("restart_policy") or {}).get("condition"):
         policies = {"any": "always", "none": "no"}
         service.entry["restart"] = policies.get(condition, condition)
     if int(value.get("replicas", 1)) > 1:
-        service.note("deploy.replicas: one of each runs")
+        service.note("deploy.replicas: ignored; one instance of a service runs")
 
 
 def _ulimits(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -60,15 +60,15 @@ def _ulimits(value: Any, service: Service) -> None:  # noqa: ANN401
         two = isinstance(limit, Mapping)
         soft, hard = (limit["soft"], limit["hard"]) if two else (limit, limit)
         both = ",".join("unlimited" if int(n) == -1 else str(int(n)) for n in (soft, hard))
-        service.more("rlimits", f"{name},{both}")
+        service.add("rlimits", f"{name},{both}")
 
 
 def _shm_size(value: Any, service: Service) -> None:  # noqa: ANN401
-    service.more("tmpfs", f"/dev/shm:size={as_written(size(value)).lower()}")  # noqa: S108  # in it
+    service.add("tmpfs", f"/dev/shm:size={as_written(size(value)).lower()}")  # noqa: S108  # in the container
 
 
 def _tmpfs(value: Any, service: Service) -> None:  # noqa: ANN401
-    service.more("tmpfs", *texts(value))
+    service.add("tmpfs", *texts(value))
 
 
 def _logging(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -81,14 +81,14 @@ def _logging(value: Any, service: Service) -> None:  # noqa: ANN401
     if log:
         service.entry["log"] = log
     if value.get("driver") not in (None, "json-file", "local"):
-        service.note(f"logging: driver {value['driver']}: what is printed is kept on the Pi")
+        service.note(f"logging: the driver {value['driver']} is ignored; logs stay on the Pi")
 
 
 def _stop_grace_period(value: Any, service: Service) -> None:  # noqa: ANN401
     wanted = seconds(value)
     service.entry["stop_timeout"] = f"{min(wanted, 45)}s"
     if wanted > 45:
-        service.note(f"stop_grace_period: a service gets 45 s to stop, not {wanted} s")
+        service.note(f"stop_grace_period: a service has 45 s to stop, not {wanted} s")
 
 
 def _stop_signal(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -103,18 +103,18 @@ def _sysctls(value: Any, service: Service) -> None:  # noqa: ANN401
             continue
         service.sysctl[name] = text
         service.note(
-            f"sysctls: {name} holds for the whole Pi, whose network it is"
+            f"sysctls: {name} applies to the whole Pi, because services share its network"
             if service.folder is not None
-            else f'sysctl: {{{name}: "{text}"}} at the top'
+            else f'sysctl: {{{name}: "{text}"}} at the top level'
         )
 
 
 def _group_add(value: Any, service: Service) -> None:  # noqa: ANN401
     for group in texts(value):
         if group.isdecimal():
-            service.more("additionalGids", int(group))
+            service.add("additionalGids", int(group))
         else:
-            service.note(f"group_add: {group}: write its number into additionalGids")
+            service.note(f"group_add: {group}: add its number to additionalGids")
 
 
 def _platform(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -122,7 +122,7 @@ def _platform(value: Any, service: Service) -> None:  # noqa: ANN401
         service.note(f"platform: {value}: a Pi runs linux/arm64")
 
 
-WORDS: Final[Mapping[str, Word]] = {
+CONVERTERS: Final[Mapping[str, Converter]] = {
     "annotations": simple("annotations", mapping),
     "cgroup_parent": simple("cgroupsPath", as_written),
     "cpu_period": _limit("cpu", "period", int),
@@ -147,4 +147,4 @@ WORDS: Final[Mapping[str, Word]] = {
     "tmpfs": _tmpfs,
     "ulimits": _ulimits,
 }
-"""The words that are carried over here."""
+"""The converters by key."""

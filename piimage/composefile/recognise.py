@@ -1,4 +1,4 @@
-"""Whether a file is one of Compose's."""
+"""Recognises Compose files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from piimage.document.nodes import MapNode
 
 
 def is_compose(document: Document) -> bool:
-    """Say whether `document` is a Compose file: its services are a mapping by their names."""
+    """Return whether `document` is a Compose file: its `services:` maps names to services."""
     services = document.root.items.get("services")
     if not isinstance(services, MapNode):
         return False

@@ -1,4 +1,4 @@
-"""What a Compose service may do, its namespaces and its network.
+"""Converts the rights of a Compose service, its namespaces and its network.
 
 Source: the Compose specification, "Services top-level elements"; Docker's defaults.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from piimage.composefile.service import Service, Word, nothing, simple
+from piimage.composefile.service import Converter, Service, ignored, simple
 from piimage.composefile.values import (
     as_written,
     capability_names,
@@ -22,7 +22,7 @@ DOCKER_CAPABILITIES: Final = tuple(
     for name in ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
                  "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP")
 )  # fmt: skip
-"""What Docker gives a container unasked (its documentation, "Runtime privilege")."""
+"""Docker's default capabilities (its documentation, "Runtime privilege")."""
 
 
 def _cap_add(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -32,7 +32,7 @@ def _cap_add(value: Any, service: Service) -> None:  # noqa: ANN401
 
 def _cap_drop(value: Any, service: Service) -> None:  # noqa: ANN401
     del value
-    service.note("cap_drop: leave it out: a container has the capabilities that it lists, no other")
+    service.note("cap_drop: remove it; a container has only the capabilities that it lists")
 
 
 def _privileged(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -40,7 +40,7 @@ def _privileged(value: Any, service: Service) -> None:  # noqa: ANN401
         return
     service.entry |= {"capabilities": ["all"], "seccomp": "unconfined", "noNewPrivileges": False}
     service.entry["devices"] = [{"path": "all", "type": "a", "mode": "rwm"}]
-    service.more("binds", "/dev:/dev")
+    service.add("binds", "/dev:/dev")
 
 
 def _security_opt(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -51,19 +51,19 @@ def _security_opt(value: Any, service: Service) -> None:  # noqa: ANN401
         elif name == "seccomp":
             service.entry["seccomp"] = rest
         else:
-            service.note(f"security_opt: {option}: nothing here does the same")
+            service.note(f"security_opt: {option}: piimage has no equivalent")
 
 
-def _namespace(key: str) -> Word:
-    def carried(value: Any, service: Service) -> None:  # noqa: ANN401
+def _namespace(key: str) -> Converter:
+    def converted(value: Any, service: Service) -> None:  # noqa: ANN401
         if value in ("private", ""):
             service.entry[key] = "new"
         elif value in ("host", "shareable"):
             service.entry[key] = "host"
         else:
-            service.note(f"{key}: {value}: the namespace of another service is not shared")
+            service.note(f"{key}: {value}: services cannot share a namespace of another service")
 
-    return carried
+    return converted
 
 
 def _network_mode(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -72,7 +72,7 @@ def _network_mode(value: Any, service: Service) -> None:  # noqa: ANN401
     elif value == "host":
         service.entry["net"] = "host"
     else:
-        service.note(f"network_mode: {value}: a service is on the host's network, or on none")
+        service.note(f"network_mode: {value}: a service uses the host's network or none")
 
 
 def _ports(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -85,30 +85,32 @@ def _ports(value: Any, service: Service) -> None:  # noqa: ANN401
             outer = rest.pop() if rest else ""
             address = ":".join(rest)
         if outer != inner:
+            instead = f", not at {outer}" if outer else ""
             service.note(
-                f"ports: a service is on the host's network: it answers at its own port {inner}"
-                + (f", not at {outer}" if outer else "")
+                f"ports: a service uses the host's network and answers at its port {inner}{instead}"
             )
         elif service.folder is None:
-            service.note(f"ports: leave it out: a service is on the host's network, at {inner}")
+            service.note(
+                f"ports: remove it; a service uses the host's network and its port {inner}"
+            )
         if address.strip("[]") in ("127.0.0.1", "::1"):
-            service.note(f"ports: {inner} is open to the network, not to {address} alone")
+            service.note(f"ports: {inner} is open to the whole network, not only to {address}")
 
 
 def _networks(value: Any, service: Service) -> None:  # noqa: ANN401
-    for name, how in value.items() if isinstance(value, Mapping) else ():
-        for alias in (how or {}).get("aliases", ()):
+    for name, options in value.items() if isinstance(value, Mapping) else ():
+        for alias in (options or {}).get("aliases", ()):
             service.hosts[as_written(alias)] = "127.0.0.1"
-        if how and {"ipv4_address", "ipv6_address"} & set(how):
+        if options and {"ipv4_address", "ipv6_address"} & set(options):
             service.note(f"networks: {name}: a service has the host's address")
     if service.folder is None:
-        service.note("networks: leave it out: all services are on the host's network")
+        service.note("networks: remove it; all services use the host's network")
 
 
-WORDS: Final[Mapping[str, Word]] = {
+CONVERTERS: Final[Mapping[str, Converter]] = {
     "cap_add": _cap_add,
     "cap_drop": _cap_drop,
-    "expose": nothing,
+    "expose": ignored,
     "ipc": _namespace("ipc"),
     "network_mode": _network_mode,
     "networks": _networks,
@@ -120,4 +122,4 @@ WORDS: Final[Mapping[str, Word]] = {
     "user": simple("user", as_written),
     "userns_mode": _namespace("userns"),
 }
-"""The words that are carried over here."""
+"""The converters by key."""

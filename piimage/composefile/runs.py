@@ -1,4 +1,4 @@
-"""What a Compose service runs, in which order, and how it is checked.
+"""Converts the program of a Compose service, its order and its health check.
 
 Source: the Compose specification, "Services top-level elements".
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from piimage.composefile.service import Service, Word, beside, nothing, simple
+from piimage.composefile.service import Converter, Service, beside, ignored, simple
 from piimage.composefile.values import (
     as_written,
     health_command,
@@ -23,13 +23,13 @@ def _build(value: Any, service: Service) -> None:  # noqa: ANN401
     service.entry.pop("image", None)
     context = as_written(build.get("context", "."))
     if re.match(r"[a-z+]+://|git@", context):
-        service.note(f"build: {context} is not fetched: name a folder that has a copy")
+        service.note(f"build: {context} is not fetched; name a folder that has a copy")
     service.entry["build"] = (
         context if service.folder is None else beside(service.folder / context, service)
     )
     for key in build:
         if key != "context" and not (key == "dockerfile" and build[key] == "Dockerfile"):
-            service.note(f"build.{key}: a folder is built from its Dockerfile, as it is")
+            service.note(f"build.{key}: ignored; a folder is built from its unchanged Dockerfile")
 
 
 def _image(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -42,13 +42,13 @@ def _command(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 def program(service: Service, entrypoint: object, command: object) -> None:
-    """Carry over what runs: piimage's `command` is the whole of it."""
+    """Convert the program: piimage's `command` is the whole command line."""
     if entrypoint is not None:
         service.entry["command"] = [*words(entrypoint), *(words(command) if command else ())]
     elif command is not None:
         service.entry["command"] = words(command)
         service.note(
-            "command: replaces the image's ENTRYPOINT as well: write that before it, if it has one"
+            "command: also replaces the image's ENTRYPOINT; if the image has one, write it in front"
         )
 
 
@@ -56,14 +56,14 @@ def _restart(value: Any, service: Service) -> None:  # noqa: ANN401
     policy, _, count = as_written(value).partition(":")
     service.entry["restart"] = {"unless-stopped": "always", "false": "no"}.get(policy, policy)
     if count:
-        service.note(f"restart: a service is tried again without end, not {count} times")
+        service.note(f"restart: piimage restarts a service without limit, not {count} times")
 
 
 def _depends_on(value: Any, service: Service) -> None:  # noqa: ANN401
-    service.more("after", *(str(name) for name in value))
-    for name, how in value.items() if isinstance(value, Mapping) else ():
-        if how and how.get("condition") == "service_completed_successfully":
-            service.note(f"depends_on: {name} is not waited for until it ends; move it to onboot:")
+    service.add("after", *(str(name) for name in value))
+    for name, options in value.items() if isinstance(value, Mapping) else ():
+        if options and options.get("condition") == "service_completed_successfully":
+            service.note(f"depends_on: to wait until {name} has ended, move it to onboot:")
 
 
 def _healthcheck(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -77,21 +77,21 @@ def _healthcheck(value: Any, service: Service) -> None:  # noqa: ANN401
     health["retries"] = value.get("retries", 3)
     health["start"] = f"{seconds(value.get('start_period', '0s'))}s"
     if timeout > every:
-        service.note(f"healthcheck: a check gets {every} s, the time between two, not {timeout} s")
+        service.note(f"healthcheck: the timeout is the interval of {every} s, not {timeout} s")
     service.entry["health"] = health
 
 
-WORDS: Final[Mapping[str, Word]] = {
+CONVERTERS: Final[Mapping[str, Converter]] = {
     "build": _build,
     "command": _command,
     "depends_on": _depends_on,
     "entrypoint": _command,
     "healthcheck": _healthcheck,
     "image": _image,
-    "pull_policy": nothing,
+    "pull_policy": ignored,
     "restart": _restart,
-    "stdin_open": nothing,
-    "tty": nothing,
+    "stdin_open": ignored,
+    "tty": ignored,
     "working_dir": simple("cwd", as_written),
 }
-"""The words that are carried over here."""
+"""The converters by key."""

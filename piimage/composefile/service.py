@@ -1,4 +1,4 @@
-"""One Compose service on its way to an entry of piimage's YAML."""
+"""A Compose service while it is converted to an entry of piimage's YAML."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from typing import Any
 
 @dataclass
 class Service:
-    """One service as it is carried over: an entry, files of the system, and what is lost."""
+    """The result so far: an entry, files of the system, and notes on what differs."""
 
     name: str
     folder: Path | None
-    """The Compose file's folder; None where one word is asked for alone."""
+    """The Compose file's folder; None if a single key is converted for a message."""
     beside: Path | None = None
-    """The folder of the file that is made: paths in it start there."""
+    """The folder of the new file; its paths are relative to it."""
     entry: dict[str, Any] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     hosts: dict[str, str] = field(default_factory=dict)
-    """Further names, and their addresses."""
+    """Additional host names and their addresses."""
     sysctl: dict[str, str] = field(default_factory=dict)
-    """Settings of the kernel that a container has not for itself."""
+    """Kernel settings that belong to the whole system."""
 
-    def more(self, key: str, *values: Any) -> None:  # noqa: ANN401  # whatever the key holds
-        """Add `values` to the list of `key`."""
-        said = self.entry.setdefault(key, [])
-        said.extend(value for value in values if value not in said)
+    def add(self, key: str, *values: Any) -> None:  # noqa: ANN401  # whatever the key holds
+        """Add `values` to the list under `key`, each once."""
+        listed = self.entry.setdefault(key, [])
+        listed.extend(value for value in values if value not in listed)
 
     def limit(self, kind: str, **values: object) -> None:
-        """Set limits of `resources`."""
+        """Set limits under `resources`."""
         self.entry.setdefault("resources", {}).setdefault(kind, {}).update(values)
 
     def note(self, text: str) -> None:
-        """Say what is not as it was."""
+        """Note a difference, once."""
         if text not in self.notes:
             self.notes.append(text)
 
 
-Word = Callable[[Any, Service], None]
-"""What carries the value of one word over."""
+Converter = Callable[[Any, Service], None]
+"""Converts the value of a key."""
 
 
-def simple(key: str, convert: Callable[[Any], object] = lambda value: value) -> Word:
-    """Return what carries a value to `key`."""
+def simple(key: str, convert: Callable[[Any], object] = lambda value: value) -> Converter:
+    """Return a converter that writes the value to `key`."""
 
-    def carried(value: Any, service: Service) -> None:  # noqa: ANN401
+    def converted(value: Any, service: Service) -> None:  # noqa: ANN401
         service.entry[key] = convert(value)
 
-    return carried
+    return converted
 
 
-def nothing(value: Any, service: Service) -> None:  # noqa: ANN401
-    """Carry nothing over: it is so here by itself, or has no meaning on a Pi."""
+def ignored(value: Any, service: Service) -> None:  # noqa: ANN401
+    """Convert nothing: the key is piimage's default, or has no meaning on a Pi."""
     del value
     if service.folder is None:
-        service.note("leave it out: it has no meaning here")
+        service.note("remove it; it has no meaning here")
 
 
 def beside(source: Path, service: Service) -> str:
-    """Return `source` as a path that starts at the file that is made."""
+    """Return `source` relative to the folder of the new file."""
     return os.path.relpath(source, service.beside or service.folder or Path())

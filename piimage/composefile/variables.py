@@ -14,7 +14,7 @@ _LITERAL: Final = "\0"
 """Stands for the ``$`` of a literal ``${NAME}`` until all names are known."""
 
 _WORD: Final = r"(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*"
-"""What follows ``:-``; the Compose specification lets it hold further variables."""
+"""The text after ``:-``, which may itself contain variables."""
 
 _PIECE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)"
@@ -24,16 +24,17 @@ _PIECE: Final = re.compile(
 
 @dataclass
 class Interpolation:
-    """Rewrites a file's texts to piimage's variables, and remembers their names."""
+    """Rewrites texts to piimage's form of variables, and collects the names."""
 
     defaults: Mapping[str, str]
-    """What the file .env beside the Compose file says."""
+    """The values in the file .env beside the Compose file."""
     names: set[str] = field(default_factory=set)
     within: set[str] = field(default_factory=set)
-    """Those that stand within another's default, where piimage has none: filled in at once."""
+    """The variables inside another variable's default: piimage has none there, so their values are
+    inserted."""
 
     def rewritten(self, text: str) -> str:
-        """Return `text` as piimage would have it; `finished` has to follow on each text made."""
+        """Return `text` in piimage's form; call `finished` on each resulting text afterwards."""
         return _PIECE.sub(self._piece, text.replace(_LITERAL, ""))
 
     def _piece(self, match: re.Match[str]) -> str:
@@ -53,20 +54,20 @@ class Interpolation:
         name = match["name"] or match["bare"]
         how, word = match["how"] or "", _PIECE.sub(self._filled, match["word"] or "")
         self.within.add(name)
-        said = self.defaults.get(name, "")
+        value = self.defaults.get(name, "")
         if how.endswith("+"):
-            return word if said else ""
-        return said or (word if how.endswith("-") else "")
+            return word if value else ""
+        return value or (word if how.endswith("-") else "")
 
     def finished(self, text: str) -> str:
-        """Return `text` with literal ``$`` written as piimage reads them."""
+        """Return `text` with each literal ``$`` in piimage's notation."""
         for name in sorted(self.names):
             text = re.sub(rf"{_LITERAL}(?=\{{{name}\b)", "$$", text)
         return text.replace(_LITERAL, "$")
 
 
 def settings(text: str) -> dict[str, str]:
-    """Return what a file of NAME=VALUE lines says: comments, `export` and quotes are understood."""
+    """Return the variables of a file of NAME=VALUE lines with comments, `export` and quotes."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")

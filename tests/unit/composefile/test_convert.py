@@ -13,7 +13,7 @@ from piimage.cli.main import execute
 from piimage.composefile.convert import convert
 from piimage.composefile.variables import Interpolation
 from piimage.composefile.variables import settings as lines_of
-from piimage.composefile.words import WORDS
+from piimage.composefile.keys import CONVERTERS
 from piimage.config.load import load_all
 from piimage.config.models import Appliance, Entry
 from piimage.errors import ErrorGroup, InputError, PiimageError
@@ -143,14 +143,14 @@ def test_services_reach_one_another_by_their_names(compose: Path) -> None:
 def test_what_is_not_as_it_was_is_said_with_its_place(compose: Path) -> None:
     _, remarks = imported(compose)
     assert remarks == [
-        "7:5: web: ports: a service is on the host's network: it answers at its own port 443, "
+        "7:5: web: ports: a service uses the host's network and answers at its port 443, "
         "not at 8443",
-        "8:5: web: volumes: the folder ./none is /data/volumes/none on the Pi, and starts empty",
-        "19:5: db: command: replaces the image's ENTRYPOINT as well: write that before it, if it "
-        "has one",
-        "23:27: tool: runs only with a profile, so it is left out",
+        "8:5: web: volumes: ./none becomes /data/volumes/none on the Pi, empty at first",
+        "19:5: db: command: also replaces the image's ENTRYPOINT; if the image has one, write it "
+        "in front",
+        "23:27: tool: left out, because it runs only with a profile",
         "11:5: web: does not wait for tool, which is left out",
-        f"{compose.parent}/.env: its TAG: now here",
+        f"{compose.parent}/.env: the values of TAG are now defaults",
     ]
     head = compose.with_name("made.yml").read_text().partition("\nboard:")[0]
     for remark in remarks:
@@ -240,12 +240,13 @@ def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
     assert service(appliance, "a").sysctl == {"kernel.shmmax": "2"}
     for said in (
         "2:18: a: command: its value is not understood",
-        "2:42: a: sysctls: net.ipv4.ip_forward holds for the whole Pi, whose network it is",
-        "3:3: b: is empty, so it is left out",
+        "2:42: a: sysctls: net.ipv4.ip_forward applies to the whole Pi, because services share "
+        "its network",
+        "3:3: b: left out, because it is empty",
         "5:1: volumes: its value is not understood",
         "6:1: secrets: its value is not understood",
-        "7:12: configs: c comes from elsewhere: add it to files:",
-        " X_MAJOR: within another variable's value, and filled in",
+        "7:12: configs: c is not defined in this file; add its content to files:",
+        " X_MAJOR: replaced by its value inside another variable's default",
     ):
         assert said in remarks
 
@@ -270,7 +271,7 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.dictionaries(st.sampled_from(sorted(WORDS)), VALUES, min_size=1, max_size=5))
+@given(st.dictionaries(st.sampled_from(sorted(CONVERTERS)), VALUES, min_size=1, max_size=5))
 def test_any_service_is_carried_over_or_refused(
     tmp_path_factory: pytest.TempPathFactory, words: dict[str, object]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Each word of Compose by the line that does the same."""
+"""Each key of Compose by the line that does the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from piimage.composefile.hints import instead
-from piimage.composefile.words import WORDS
+from piimage.composefile.keys import CONVERTERS
 from piimage.config.load import load
 from piimage.errors import ErrorGroup, PiimageError
 
@@ -80,35 +80,39 @@ LINES = [
 ]  # fmt: skip
 # (word, value, what the advice has in it)
 ADVICE = [
-    ("ports", "['8080:80']", "answers at its own port 80, not at 8080"),
-    ("ports", "['80:80']", "leave it out: a service is on the host's network, at 80"),
-    ("ports", "['127.0.0.1:80:80/udp']", "80 is open to the network, not to 127.0.0.1 alone"),
-    ("ports", "[{target: 80, published: '81'}]", "answers at its own port 80, not at 81"),
+    ("ports", "['8080:80']", "uses the host's network and answers at its port 80, not at 8080"),
+    ("ports", "['80:80']", "remove it; a service uses the host's network and its port 80"),
+    ("ports", "['127.0.0.1:80:80/udp']", "80 is open to the whole network, not only to 127.0.0.1"),
+    ("ports", "[{target: 80, published: '81'}]", "answers at its port 80, not at 81"),
     ("env_file", ".env", "env: [NAME=VALUE], with the lines of .env"),
-    ("ports", "['${PORT:-8080}:80/tcp']", "at its own port 80, not at ${PORT:-8080}"),
+    ("ports", "['${PORT:-8080}:80/tcp']", "at its port 80, not at ${PORT:-8080}"),
     (
         "volumes",
         "['${MEDIA:-/media/x}:/data']",
-        "${MEDIA:-/media/x} is /data/volumes/MEDIA",
+        "${MEDIA:-/media/x} becomes /data/volumes/MEDIA",
     ),
     ("volumes", "[/cache]", "binds: ['/data/volumes/NAME-cache:/cache']"),
     ("secrets", "[s]", "binds: ['/etc/compose/secrets/s:/run/secrets/s:ro'], files: [{path: "),
     ("configs", "[{source: c, target: /etc/c}]", "'/etc/compose/configs/c:/etc/c:ro'"),
     ("volumes", "['./a.conf:/etc/a.conf']", "files: [{path: etc/compose/NAME/etc-a.conf, source: "),
-    ("volumes", "['/var/run/docker.sock:/x']", "there is no Docker on the Pi"),
+    ("volumes", "['/var/run/docker.sock:/x']", "the Pi has no Docker"),
     ("extra_hosts", "['a:192.0.2.1']", 'contents: "192.0.2.1 a'),
-    ("cap_drop", "[ALL]", "leave it out"),
-    ("networks", "[a]", "leave it out: all services are on the host's network"),
-    ("network_mode", "bridge", "a service is on the host's network, or on none"),
+    ("cap_drop", "[ALL]", "remove it"),
+    ("networks", "[a]", "remove it; all services use the host's network"),
+    ("network_mode", "bridge", "a service uses the host's network or none"),
     ("container_name", "a", "name: a"),
-    ("tty", "true", "leave it out"),
+    ("tty", "true", "remove it"),
     ("dns", "[192.0.2.1]", "network: { ethernet: { dns: […] } }"),
     ("extends", "{service: a}", "`docker compose config > FULL.yml`"),
-    ("stop_grace_period", "2m", "a service gets 45 s to stop, not 120 s"),
-    ("sysctls", "[net.ipv4.ip_forward=1]", 'sysctl: {net.ipv4.ip_forward: "1"} at the top'),
-    ("volumes", "['C:\\\\data:/data']", "a folder of Windows is not mounted"),
-    ("build", "https://example.org/a.git", "is not fetched: name a folder that has a copy"),
-    ("deploy", "{resources: {reservations: {devices: [{}]}}}", "name them in devices:"),
+    ("stop_grace_period", "2m", "a service has 45 s to stop, not 120 s"),
+    ("sysctls", "[net.ipv4.ip_forward=1]", 'sysctl: {net.ipv4.ip_forward: "1"} at the top level'),
+    ("volumes", "['C:\\\\data:/data']", "not mounted, because this is a Windows path"),
+    ("build", "https://example.org/a.git", "is not fetched; name a folder that has a copy"),
+    (
+        "deploy",
+        "{resources: {reservations: {devices: [{}]}}}",
+        "name the devices of the Pi in devices:",
+    ),
     ("mem_limit", "{}", "its value is not understood"),
 ]
 
@@ -160,7 +164,7 @@ def test_every_word_that_is_carried_over_is_tried_here() -> None:
     tried = {word for word, *_ in (*LINES, *ADVICE)}
     quiet = {"cpu_period", "cpu_quota", "expose", "image", "platform", "pull_policy", "stdin_open",
              "stop_signal"}  # fmt: skip
-    assert set(WORDS) - tried == quiet
+    assert set(CONVERTERS) - tried == quiet
 
 
 def test_a_word_that_is_not_compose_s_is_none() -> None:
