@@ -12,13 +12,13 @@ from typing import Any, Final
 import yaml
 
 from piimage.composefile.gets import FOLDER, add_file
+from piimage.composefile.keys import convert_key, guarded, in_order
 from piimage.composefile.recognise import is_compose
 from piimage.composefile.rights import DOCKER_CAPABILITIES
 from piimage.composefile.runs import program
 from piimage.composefile.service import Service
 from piimage.composefile.values import capability_names
 from piimage.composefile.variables import Interpolation, settings
-from piimage.composefile.keys import convert_key, guarded, in_order
 from piimage.document.document import Document, each_scalar, parse_document
 from piimage.document.nodes import MapNode, ScalarNode
 from piimage.errors import InputError, raise_all

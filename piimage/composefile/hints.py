@@ -6,8 +6,8 @@ from typing import Final
 
 import yaml
 
-from piimage.composefile.service import Service
 from piimage.composefile.keys import convert_key, known
+from piimage.composefile.service import Service
 
 _MAX_LENGTH: Final = 400
 

@@ -28,7 +28,7 @@ def board(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
     yield Finding("model", model) if model else look("model", "unknown", "send the report")
     yield Finding("compatible", " ".join(compatible))
     yield _revision(found.number("revision"), boards)
-    serial = "there; left out of this report" if found.flag("has_serial") else "none"
+    serial = "present, but left out of this report" if found.flag("has_serial") else "none"
     yield Finding("serial number", serial)
     for key in found.part("firmware").known():
         yield Finding(key, f"{found.part('firmware').number(key):#x}")
@@ -54,7 +54,7 @@ def _supply(current: int) -> Finding:
         return good("supply", f"{current} mA")
     return look(
         "supply", f"{current} mA",
-        "USB devices get 600 mA in all with it; use a supply of 5 V and 5 A if that is too little",
+        "with this supply all USB devices together get 600 mA; if they need more, use 5 V and 5 A",
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def boot(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
     if loader.number("tryboot"):
         yield look(
             "tryboot", "this boot is a trial of the other slot",
-            "the next boot takes the first slot again unless the trial is kept",
+            "confirm the trial, or the next boot uses the previous slot again",
         )  # fmt: skip
     where = found.text("partition") + (
         f", folder {found.text('prefix')}" * bool(found.text("prefix"))
@@ -88,7 +88,7 @@ def boot(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
 
 def _eeprom(kind: Board | None, built: int | None) -> Finding:
     if built is None:
-        return absent("EEPROM", "this model has none, or its boot loader does not say")
+        return absent("EEPROM", "this model has none, or its boot loader does not report it")
     date = datetime.fromtimestamp(max(0, min(built, 2**32)), UTC).date().isoformat()
     if kind is None or kind.eeprom is None:
         return Finding("EEPROM", f"of {date}")
@@ -101,15 +101,15 @@ def _partition(found: Facts, kind: Board | None) -> Iterator[Finding]:
     """Compare the partition that the boot loader reports with the one that the system runs from."""
     booted = found.part("loader").number("partition")
     if booted is None:
-        yield absent("booted partition", "the boot loader does not say")
+        yield absent("booted partition", "the boot loader does not report it")
     elif booted == 0 and kind is not None and kind.eeprom is not None:
-        yield look("booted partition", "0: the boot loader does not say", _UPDATE)
+        yield look("booted partition", "0: the boot loader does not report it", _UPDATE)
     elif found.text("selector") == "0" or str(booted) == found.text("partition"):
         yield good("booted partition", str(booted))
     else:
         yield look(
-            "booted partition", f"{booted}, and the system runs from {found.text('partition')}",
-            "send the report: boot loader and initramfs do not agree",
+            "booted partition", f"{booted}, but the system runs from {found.text('partition')}",
+            "send the report: the boot loader and the initramfs disagree",
         )  # fmt: skip
 
 
@@ -128,8 +128,8 @@ def _kernel(kernel: Facts) -> Iterator[Finding]:
         yield good("after a panic", "the Pi restarts")
     else:
         yield look(
-            "after a panic", "the Pi stays as it is for ever",
-            "build the card anew with this version of piimage, which adds panic=10",
+            "after a panic", "the Pi does not restart",
+            "rebuild the card with this version of piimage, which adds panic=10",
         )  # fmt: skip
     if tainted := kernel.number("tainted"):
         yield Finding("tainted", f"{tainted} (Documentation/admin-guide/tainted-kernels)")

@@ -11,7 +11,7 @@ from piimage.doctor.findings import Finding, absent, good, look
 from piimage.doctor.models import board_of
 
 _HEADER_BUS: Final = 1
-_REBUILD: Final = "build the card anew with this version of piimage"
+_REBUILD: Final = "rebuild the card with this version of piimage"
 
 
 def buses(facts: Facts, boards: Sequence[Board]) -> Iterator[Finding]:
@@ -45,7 +45,7 @@ def _bus(bus: Facts) -> Finding:
     name = f"i2c-{bus.number('number')}"
     if bus.flag("node"):
         return Finding(name, shown)
-    return look(name, shown, f"there is no /dev/{name}: the module i2c-dev is not loaded")
+    return look(name, shown, f"load the module i2c-dev: /dev/{name} is missing")
 
 
 def _header(found: Sequence[Facts], nodes: Sequence[str]) -> Finding:
@@ -56,7 +56,7 @@ def _header(found: Sequence[Facts], nodes: Sequence[str]) -> Finding:
     if not numbers:
         return look(
             "I2C of the header", "off",
-            "nothing to do without I2C devices; else add the overlay i2c1 to the file",
+            "add the overlay i2c1 to the file if I2C devices are connected to the header",
         )  # fmt: skip
     if _HEADER_BUS in numbers:
         return good("I2C of the header", f"/dev/i2c-{_HEADER_BUS}")
@@ -65,7 +65,7 @@ def _header(found: Sequence[Facts], nodes: Sequence[str]) -> Finding:
 
 def _spi(found: Sequence[Facts]) -> Iterator[Finding]:
     if not found:
-        yield absent("SPI", "no device: the file asks for none, or the kernel has no driver")
+        yield absent("SPI", "no device: the file enables none, or the kernel has no driver")
     for device in found:
         node = f"/dev/spidev{device.text('name')[3:]}" if device.flag("node") else "no device node"
         driver = device.text("driver")
@@ -73,7 +73,11 @@ def _spi(found: Sequence[Facts]) -> Iterator[Finding]:
         if driver:
             yield good(device.text("name"), shown)
         else:
-            yield look(device.text("name"), shown, "its driver is not loaded: see docs/modules.md")
+            yield look(
+                device.text("name"),
+                shown,
+                "add a kernel module for it (docs/modules.md): no driver is loaded",
+            )
 
 
 def _gpio(found: Sequence[Facts], header: Header) -> Iterator[Finding]:
@@ -87,7 +91,9 @@ def _gpio(found: Sequence[Facts], header: Header) -> Iterator[Finding]:
         elif name == "gpiochip0":
             yield good(name, f"{shown}: the header")
         else:
-            advice = f"programs that open gpiochip0 have to open {name}, or look for the label"
+            advice = (
+                f"change programs that open gpiochip0: open {name}, or find the chip by its label"
+            )
             yield look(name, f"{shown}: the header", advice)
 
 
@@ -101,5 +107,5 @@ def _usb(found: Sequence[Facts]) -> Iterator[Finding]:
         if device.texts("drivers"):
             yield Finding(f"USB {device.text('name')}", shown)
         else:
-            advice = "no driver took it: it needs a kernel module, or none if a program uses it"
+            advice = "add a kernel module for it, unless a program drives it directly"
             yield look(f"USB {device.text('name')}", shown, advice)

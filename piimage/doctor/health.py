@@ -11,8 +11,8 @@ from piimage.doctor.models import revision
 
 _HOT: Final = 80_000  # thousandths of a degree; the firmware starts to throttle the processor
 _TOO_HOT: Final = 85_000
-_SUPPLY: Final = "use Raspberry Pi's own supply and a short cable; unplug what draws from USB"
-_COOL: Final = "give it air, a heat sink or a fan"
+_SUPPLY: Final = "use Raspberry Pi's power supply and a short cable; unplug USB devices"
+_COOL: Final = "improve the ventilation, or add a heat sink or a fan"
 # Documentation of Raspberry Pi, `vcgencmd get_throttled`.
 _NOW: Final = {0: "low voltage", 1: "frequency capped", 2: "throttled", 3: "soft heat limit"}
 _SINCE_BOOT: Final = 16
@@ -41,7 +41,9 @@ def _heat(facts: Facts) -> Iterator[Finding]:
         degrees = zone.number("temperature")
         name = zone.text("name")
         if degrees is None:
-            yield look(name, "no temperature", "the driver of the sensor does not answer: restart")
+            yield look(
+                name, "no temperature", "restart the Pi: the sensor's driver returns no value"
+            )
             continue
         shown = f"{degrees / 1000:.1f} °C"
         if degrees >= _TOO_HOT:
@@ -58,11 +60,11 @@ def _heat(facts: Facts) -> Iterator[Finding]:
 def _power(facts: Facts) -> Iterator[Finding]:
     found = facts.part("throttled")
     if not found.known():
-        yield absent("power", "this kernel does not ask the firmware")
+        yield absent("power", "this kernel cannot query the firmware")
         return
     value = hexadecimal(found.text("bits")) or 0
-    now = [what for bit, what in _NOW.items() if value >> bit & 1]
-    before = [what for bit, what in _NOW.items() if value >> bit + _SINCE_BOOT & 1]
+    now = [state for bit, state in _NOW.items() if value >> bit & 1]
+    before = [state for bit, state in _NOW.items() if value >> bit + _SINCE_BOOT & 1]
     if found.flag("low_voltage") or now:
         yield broken("power", ", ".join(now) or "low voltage", _SUPPLY)
     elif before:
@@ -80,7 +82,7 @@ def _monitors(facts: Facts) -> Iterator[Finding]:
         ]
         name = f"sensor {monitor.text('name')}"
         if alarms:
-            yield look(name, shown, f"it raises an alarm: {', '.join(alarms)}")
+            yield look(name, shown, f"check the cause of the alarm: {', '.join(alarms)}")
         else:
             yield Finding(name, shown or "no values")
 
@@ -93,12 +95,14 @@ def _memory(facts: Facts) -> Finding:
     content = revision(code) if code is not None else None
     if content is not None and content.memory_mib and total < (content.memory_mib << 20) * 3 // 4:
         advice = (
-            f"the board has {content.memory_mib} MiB: look for total_mem and gpu_mem in config.txt"
+            f"check total_mem and gpu_mem in config.txt: the board has {content.memory_mib} MiB"
         )
         return look("memory", shown, advice)
     if free * 10 < total:
         return look(
-            "memory", shown, "less than a tenth is free: limit a service, or use another Pi"
+            "memory",
+            shown,
+            "limit the services' memory, or use a Pi with more: less than 10 % is free",
         )
     return good("memory", shown)
 
@@ -106,7 +110,7 @@ def _memory(facts: Facts) -> Finding:
 def _processor(found: Facts) -> Iterator[Finding]:
     yield Finding("processors", f"{found.text('online')}, {found.text('id') or 'no id'}")
     if not found.parts("policies"):
-        yield absent("frequency", "no driver sets it: it stays at what the firmware chose")
+        yield absent("frequency", "no driver controls it: the firmware's setting stays")
     for policy in found.parts("policies"):
         now, least, most = ((policy.number(key) or 0) // 1000 for key in ("now", "least", "most"))
         shown = (
@@ -120,7 +124,7 @@ def _watchdogs(facts: Facts) -> Iterator[Finding]:
         yield look(
             "watchdog",
             "none",
-            "a Pi that hangs stays so until somebody pulls the plug: send the report",
+            "send the report: without a watchdog a Pi that hangs does not restart",
         )
     for dog in facts.parts("watchdogs"):
         parts = (dog.text("identity"), f"{dog.number('timeout')} s", dog.text("driver"))
@@ -128,23 +132,25 @@ def _watchdogs(facts: Facts) -> Iterator[Finding]:
         if dog.text("state") == "active":
             yield good(dog.text("name"), shown)
         else:
-            advice = "nobody feeds it, so it restarts no Pi that hangs: send the report"
+            advice = "send the report: a watchdog that is not started restarts nothing"
             yield look(dog.text("name"), f"{shown}: not started", advice)
         if (dog.number("boot_status") or 0) & _CARD_RESET:
-            advice = "the Pi had hung: look at its supply, its heat, and the console's last lines"
+            advice = "check the supply, the temperature and the last console lines: the Pi had hung"
             yield look("last restart", f"by {dog.text('name')}", advice)
 
 
 def _time(found: Facts, now: float) -> Iterator[Finding]:
     off = (found.number("now") or 0) - int(now)
     if abs(off) > _CLOCK_OFF_S:
-        advice = "add the ready-made service ntp to the file, or wait until it has answered"
-        yield look("time", f"{off:+d} s beside this computer's", advice)
+        advice = "add the ready-made service ntp to the file, or wait until its server has answered"
+        yield look("time", f"{off:+d} s from this computer's clock", advice)
     else:
-        yield good("time", "as here")
+        yield good("time", "the same as this computer's")
     yield Finding("time source", found.text("source"))
     if not found.parts("clocks"):
-        yield absent("real-time clock", "none: the time goes on from what was seen last")
+        yield absent(
+            "real-time clock", "none: after a boot the clock continues from the last known time"
+        )
     for clock in found.parts("clocks"):
         set_by = ", set the time at boot" if clock.flag("at_boot") else ""
         yield Finding("real-time clock", f"{clock.text('name')} by {clock.text('driver')}{set_by}")

@@ -30,8 +30,9 @@ def _link(link: Facts) -> Finding:
     shown = ", ".join(part for part in (*parts, hanging(link)) if part)
     if link.text("state") == "up" or link.flag("carrier"):
         return good(link.text("name"), shown)
-    what = "it has not joined a network" if link.flag("wireless") else "no cable, or nobody answers"
-    return look(link.text("name"), shown, f"{what}; nothing to do if it is not used")
+    wired = "check the cable and the other end"
+    advice = "check the WiFi settings in the file" if link.flag("wireless") else wired
+    return look(link.text("name"), shown, f"{advice}, unless the port is not used")
 
 
 def _no_radio(facts: Facts) -> Finding:
@@ -40,14 +41,14 @@ def _no_radio(facts: Facts) -> Finding:
         if "brcmfmac" in line.text("text")
     ]  # fmt: skip
     if trouble:
-        return look("WiFi", trouble[0], "its firmware is not on the card, or not for this radio")
-    return absent("WiFi", "no radio, or the file asks for none")
+        return look("WiFi", trouble[0], "rebuild the card with the firmware for this radio")
+    return absent("WiFi", "no radio, or the file enables none")
 
 
 def _radio(radio: Facts) -> Finding:
     name = f"radio ({radio.text('kind')})"
     if radio.flag("hard"):
-        return look(name, "switched off by a switch or a pin", "switch it on")
+        return look(name, "off by a switch or a pin", "turn the switch on")
     if radio.flag("soft"):
-        return look(name, "switched off by software", "set the WiFi country in the file")
+        return look(name, "off by software", "set the WiFi country in the file")
     return good(name, "on")

@@ -32,11 +32,13 @@ def _root(facts: Facts) -> Iterator[Finding]:
     boot = facts.part("boot")
     disk = boot.text("disk")
     if not disk:
-        yield absent("root disk", "the system was loaded into memory as a whole")
+        yield absent("root disk", "the whole system was loaded into memory")
         return
     there = {f"/dev/{device.text('name')}" for device in facts.parts("disks")}
     if disk not in there:
-        yield broken("root disk", f"{disk} is gone", "look at the card, its cable and its supply")
+        yield broken(
+            "root disk", f"{disk} is missing", "check the card, its cable and its power supply"
+        )
         return
     yield good("root disk", disk)
     yield _identity(boot.text("disk_id"), facts.part("kernel").text("command_line").split())
@@ -46,10 +48,10 @@ def _identity(identity: str, words: Sequence[str]) -> Finding:
     """Compare the id in the MBR with the one that the command line requires, if it has one."""
     required = next((word[len(_REQUIRED) :] for word in words if word.startswith(_REQUIRED)), "")
     if identity in ("", "0x00000000"):
-        return look("its id (MBR)", identity or "unreadable", "flash the card anew")
+        return look("its id (MBR)", identity or "unreadable", "flash the card again")
     if required and f"0x{required}" != identity:
-        advice = "the system runs from another disk than the one that was started: unplug one"
-        return look("its id (MBR)", f"{identity}, and 0x{required} is required", advice)
+        advice = "unplug one disk: the system runs from another disk than the boot loader"
+        return look("its id (MBR)", f"{identity}, but 0x{required} is required", advice)
     return good("its id (MBR)", identity)
 
 
@@ -62,7 +64,9 @@ def _disk(disk: Facts) -> Finding:
     ]
     shown = ", ".join(part for part in parts if part)
     if disk.flag("read_only"):
-        advice = "the lock of a card adapter, or a card that has given up: use another card"
+        advice = (
+            "release the lock switch of the adapter, or replace the card: a worn card locks itself"
+        )
         return look(disk.text("name"), shown, advice)
     return Finding(disk.text("name"), shown)
 
@@ -84,7 +88,7 @@ def _wear(disk: Facts) -> Iterator[Finding]:
     if spec:
         yield Finding(f"{name} bus", spec)
     if disk.text("kind") == "SD":
-        yield absent(f"{name} wear", "SD cards do not tell")
+        yield absent(f"{name} wear", "SD cards do not report it")
     if level := max((hexadecimal(word) or 0 for word in disk.text("life_time").split()), default=0):
         yield _life(f"{name} wear", level)
     if trouble := _PRE_EOL.get(hexadecimal(disk.text("pre_eol_info")) or 0):
@@ -96,17 +100,17 @@ def _life(name: str, level: int) -> Finding:
         return broken(name, "beyond its planned life", "replace the module, or use another disk")
     share = f"{(level - 1) * 10} to {level * 10} % of its life"
     if level >= _WORN:
-        return look(name, share, "plan its replacement; write less (logs, databases)")
+        return look(name, share, "plan its replacement; reduce writes (logs, databases)")
     return good(name, share)
 
 
 def _card(line: str) -> Finding:
-    name, _, what = line.partition(": new ")
-    what = what.partition(" card at")[0]
-    if "SDIO" in what or any(word in what for word in _FAST):
-        return good(f"{name} card", what)
+    name, _, rest = line.partition(": new ")
+    mode = rest.partition(" card at")[0]
+    if "SDIO" in mode or any(word in mode for word in _FAST):
+        return good(f"{name} card", mode)
     return look(
-        f"{name} card", f"{what}: the slowest mode", "clean its contacts, or use another card"
+        f"{name} card", f"{mode}: the slowest mode", "clean its contacts, or use another card"
     )
 
 
@@ -114,10 +118,10 @@ def _data(data: Facts) -> Finding:
     total, free = data.number("total") or 0, data.number("free") or 0
     if data.flag("temporary"):
         return broken(
-            "/data", "temporary: what is written is gone at the next boot",
-            "look for DATA LOST on the console; flash the card anew, or use another one",
+            "/data", "temporary: the next boot loses all data",
+            "look for DATA LOST on the console; flash the card again, or use another card",
         )  # fmt: skip
     shown = f"{size(free)} free of {size(total)}"
     if free * 20 < total:
-        return look("/data", shown, "less than 5 % is free: remove what is not needed")
+        return look("/data", shown, "delete data that is not needed: less than 5 % is free")
     return good("/data", shown)

@@ -16,7 +16,7 @@ def system(facts: Facts) -> Iterator[Finding]:
     """Give modules, devices that wait for a driver, and services."""
     modules = facts.part("modules")
     if failed := modules.texts("failed"):
-        advice = "the console says why when the Pi starts; send the report"
+        advice = "send the report with the console output of the boot, which has the reason"
         yield look("modules", f"did not load: {', '.join(failed)}", advice)
     else:
         yield good("modules", f"{modules.number('loaded') or 0} loaded, none failed")
@@ -34,11 +34,11 @@ def _deferred(facts: Facts) -> Finding:
         if "deferred probe pending" in line
     ]
     if waiting:
-        advice = "a driver that they need is missing: send the report"
+        advice = "send the report: a required driver is missing"
         return look("devices that wait", ", ".join(dict.fromkeys(waiting)), advice)
     if found.flag("readable"):
         return good("devices that wait", "none")
-    return absent("devices that wait", "the list is not readable here; the log names none")
+    return absent("devices that wait", "the kernel's list is not readable, and its log names none")
 
 
 def _service(service: Facts) -> Finding:
@@ -47,11 +47,11 @@ def _service(service: Facts) -> Finding:
     shown = f"{service.text('state')}, {health or 'no health'}, {restarts} restarts"
     done = service.text("state") == "exited" and service.number("exit") == 0
     if service.text("state") == "stopped":
-        return look(name, "stopped", "start it with piimage start, if nobody stopped it on purpose")
+        return look(name, "stopped", "run `piimage start` unless it was stopped on purpose")
     if health not in _UP and not done:
-        return broken(name, shown, "piimage logs shows what it printed")
+        return broken(name, shown, "run `piimage logs` to see its output")
     if restarts:
-        return look(name, shown, "piimage logs shows why it was started again")
+        return look(name, shown, "run `piimage logs` to see why it was restarted")
     return good(name, shown)
 
 
@@ -66,7 +66,7 @@ def messages(facts: Facts) -> Iterator[Finding]:
     shown = f"{len(lines) + left_out}" + (
         f", {left_out} in the middle left out" if left_out else ""
     )
-    yield look("warnings", shown, "many are harmless; they help whoever reads the report")
+    yield look("warnings", shown, "many are harmless; the lines below help to find a fault")
     for line in lines:
         level = line.number("level") or 0
         word = _LEVELS[level] if 0 <= level < len(_LEVELS) else "?"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from piimage.cli.main import execute
 from piimage.composefile.convert import convert
+from piimage.composefile.keys import CONVERTERS
 from piimage.composefile.variables import Interpolation
 from piimage.composefile.variables import settings as lines_of
-from piimage.composefile.keys import CONVERTERS
 from piimage.config.load import load_all
 from piimage.config.models import Appliance, Entry
 from piimage.errors import ErrorGroup, InputError, PiimageError
