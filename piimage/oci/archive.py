@@ -1,12 +1,12 @@
-"""Images out of the store as an OCI layout folder or oci-archive, and from one into the store.
+"""Exports images from the store as an OCI layout folder or oci-archive, and imports them.
 
 Source: OCI image-spec 1.1, image-layout.md; an oci-archive is the tar of a layout.
 
-``index.json`` lists the images and nothing else: containers' tools (containers/image, which is
-skopeo, podman and buildah) open an archive by its file name alone only if it has one entry. What is
-attached to the images lies in an index of its own, which an annotation of ``index.json`` names. An
-archive has Docker's ``manifest.json`` over the same blobs as well, as `docker save` writes it,
-because `docker load` reads nothing else.
+``index.json`` lists only the images: the library containers/image (of skopeo, podman and buildah)
+opens an archive by its file name alone only if the archive has one entry. The artifacts attached to
+the images are listed in a second index, which an annotation of ``index.json`` names. An archive
+also has Docker's ``manifest.json`` for the same blobs, as `docker save` writes it, because
+`docker load` reads nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from piimage.store import CHUNK, Blob, BlobWriter
 from piimage.trees import Entry, Kind, file, folder, read_tar, tar_chunks
 
 REFERRERS: Final = "piimage.referrers"
-"""The annotation of ``index.json`` with the digest of the index of what is attached."""
+"""The annotation of ``index.json`` with the digest of the index of attached artifacts."""
 
 _BLOBS: Final = "blobs/sha256"
 _MAX_NESTING: Final = 4
@@ -41,9 +41,9 @@ def export_folder(layout: Layout, images: Mapping[str, Descriptor], target: Path
     if target.exists():
         raise InputError(
             "oci.exists",
-            "the folder is already there",
+            "the folder already exists",
             place=str(target),
-            hint="name a new folder, or remove this one",
+            hint="name a new folder, or delete this one",
         )
     with host.writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _layout_tree(layout: Layout, images: Mapping[str, Descriptor]) -> Iterator[E
 
 
 def _for_docker(layout: Layout, images: Mapping[str, Descriptor]) -> Entry:
-    """Return Docker's list of `images`; of several platforms, it has the first."""
+    """Return Docker's list of `images`, each for its first platform."""
     listed = []
     for name, descriptor in images.items():
         manifest = _first(layout, descriptor)
@@ -133,10 +133,10 @@ def _docker_name(name: str) -> list[str]:
     try:
         parsed = parse(name)
     except InputError:
-        return []  # it gets none then, and is known by its id
+        return []  # the image then has no name, only its ID
     if parsed.tag is None:
         return []
-    plain = name.partition("@")[0]  # `docker load` takes no digest in a name
+    plain = name.partition("@")[0]  # `docker load` does not accept a digest in a name
     return [plain if plain.endswith(f":{parsed.tag}") else f"{plain}:{parsed.tag}"]
 
 
@@ -161,10 +161,10 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def import_folder(layout: Layout, source: Path) -> tuple[Descriptor, ...]:
-    """Take every image of an OCI layout folder into the store; return its index's entries.
+    """Import every image of an OCI layout folder into the store; return its index's entries.
 
-    Blobs are compared with their names before anything is kept: PiimageError ``oci.layout`` when
-    the folder is none, ``oci.blob`` when a blob is missing or not what its name says.
+    Blobs are compared with their names before anything is stored. Raises PiimageError
+    ``oci.layout`` if the folder is not a layout, ``oci.blob`` if a blob is missing or altered.
     """
     if not (source / "index.json").is_file():
         raise _no_layout(str(source))
@@ -178,7 +178,7 @@ def import_folder(layout: Layout, source: Path) -> tuple[Descriptor, ...]:
 
 
 def import_archive(layout: Layout, stream: IO[bytes], origin: str) -> tuple[Descriptor, ...]:
-    """Take every image of an oci-archive into the store; errors as `import_folder`."""
+    """Import every image of an oci-archive into the store; raises the errors of `import_folder`."""
     top: bytes | None = None
     staged = 0
     with layout.store.scratch() as scratch:
@@ -210,14 +210,14 @@ def _stage(target: Path, chunks: Iterable[bytes], place: str) -> None:
     if writer.blob().sha256 != target.name:
         raise PiimageError(
             "oci.blob",
-            f"a blob hashes to {writer.blob().sha256}, which is not its name",
+            f"the digest of a blob is {writer.blob().sha256}, which is not its name",
             place=place,
-            hint="the copy was damaged or altered; make or fetch it again",
+            hint="make or fetch the copy again: it is damaged or was altered",
         )
 
 
 def _adopt(layout: Layout, scratch: Path, top: bytes, place: str) -> tuple[Descriptor, ...]:
-    """Check the whole graph in `scratch`, then move it into the store."""
+    """Check all blobs in `scratch`, then move them into the store."""
     index = models.decode(Index, top, place)
     wanted: dict[str, Blob] = {}
     for entry in index.manifests:
@@ -237,7 +237,7 @@ def _adopt(layout: Layout, scratch: Path, top: bytes, place: str) -> tuple[Descr
 
 
 def _attached(scratch: Path, digest: str, place: str) -> tuple[Descriptor, ...]:
-    """Return what the index `digest` lists, which the whole layout says is attached."""
+    """Return the artifacts that the index `digest` lists as attached."""
     path = scratch / digest.removeprefix("sha256:")
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or not path.is_file():
         raise _no_layout(place)
@@ -276,14 +276,14 @@ def _require(scratch: Path, descriptor: Descriptor, place: str) -> None:
             "oci.blob",
             f"the blob {descriptor.digest} {found}",
             place=place,
-            hint="the copy was damaged or altered; make or fetch it again",
+            hint="make or fetch the copy again: it is damaged or was altered",
         )
 
 
 def _no_layout(place: str) -> PiimageError:
     return InputError(
         "oci.layout",
-        "this is no OCI image layout (it has no usable index.json)",
+        "this is not an OCI image layout: it has no valid index.json",
         place=place,
         hint="make one with `skopeo copy … oci:FOLDER` or `docker buildx build --output type=oci`",
     )

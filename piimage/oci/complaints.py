@@ -1,7 +1,7 @@
-"""What skopeo says when a transfer fails, as an error that names the cause and the way out.
+"""Turns skopeo's output after a failed transfer into an error with the cause and a hint.
 
-The texts are those of its libraries (containers/image, Go's net and crypto/x509), matched by their
-stable parts; what is not recognised is shown as it is.
+The texts come from its libraries (containers/image, Go's net and crypto/x509) and are matched by
+their stable parts; an unknown text is shown unchanged.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from piimage.oci.reference import Reference
 _TAIL: Final = 3
 
 
-def explain(said: str, reference: Reference) -> PiimageError:
-    """Return the error for what skopeo said about `reference` before it failed."""
+def explain(output: str, reference: Reference) -> PiimageError:
+    """Return the error for skopeo's output about `reference`."""
     for pattern, error in _CAUSES:
-        if re.search(pattern, said, re.IGNORECASE):
-            return error(reference, said)
-    return _unknown(reference, said)
+        if re.search(pattern, output, re.IGNORECASE):
+            return error(reference, output)
+    return _unknown(reference, output)
 
 
 def _registry(reference: Reference) -> str:
@@ -31,54 +31,54 @@ def _login(reference: Reference) -> str:
     return f"`skopeo login {reference.registry}`" if reference.registry else "`skopeo login`"
 
 
-def _altered(reference: Reference, said: str) -> PiimageError:
+def _altered(reference: Reference, output: str) -> PiimageError:
     return PiimageError(
         "oci.digest-mismatch",
-        f"{_registry(reference)} sent a blob that is not what its digest says: {_last(said)}",
+        f"{_registry(reference)} sent a blob that does not match its digest: {_last(output)}",
         place=str(reference),
-        hint="the registry, or something on the way to it, altered the image; push it again",
+        hint="push the image again: the registry or a proxy altered it",
     )
 
 
-def _plain_http(reference: Reference, _said: str) -> PiimageError:
+def _plain_http(reference: Reference, _output: str) -> PiimageError:
     return PiimageError(
         "oci.plain-http",
         f"{_registry(reference)} speaks plain HTTP",
         place=str(reference),
-        hint=f"if that is what you want: --insecure-registry {reference.registry}",
+        hint=f"to allow plain HTTP: --insecure-registry {reference.registry}",
     )
 
 
-def _not_trusted(reference: Reference, said: str) -> PiimageError:
+def _not_trusted(reference: Reference, output: str) -> PiimageError:
     return PiimageError(
         "oci.tls",
-        f"the certificate of {_registry(reference)} is not trusted: {_last(said)}",
+        f"the certificate of {_registry(reference)} is not trusted: {_last(output)}",
         place=str(reference),
-        hint="install its CA on this host, or give the folder with it as --registry-certs, or for "
+        hint="install its CA on this host, or name the folder of the CA with --registry-certs; for "
         f"a registry of your own: --insecure-registry {reference.registry}",
     )
 
 
-def _rate_limit(reference: Reference, _said: str) -> PiimageError:
+def _rate_limit(reference: Reference, _output: str) -> PiimageError:
     return PiimageError(
         "oci.rate-limit",
-        f"{_registry(reference)} refuses more downloads for now",
+        f"{_registry(reference)} temporarily refuses downloads: its rate limit is reached",
         place=str(reference),
-        hint=f"log in with {_login(reference)}, or wait",
+        hint=f"log in with {_login(reference)}, or retry later",
     )
 
 
-def _refused(reference: Reference, _said: str) -> PiimageError:
+def _refused(reference: Reference, _output: str) -> PiimageError:
     return PiimageError(
         "oci.refused",
-        f"{_registry(reference)} does not let you at {reference.repository}",
+        f"{_registry(reference)} denied access to {reference.repository}",
         place=str(reference),
-        hint=f"log in with {_login(reference)}, and check the name: some registries say this of "
+        hint=f"log in with {_login(reference)}, and check the name: some registries deny access to "
         "an image that does not exist",
     )
 
 
-def _no_image(reference: Reference, _said: str) -> PiimageError:
+def _no_image(reference: Reference, _output: str) -> PiimageError:
     return PiimageError(
         "oci.no-image",
         f"{_registry(reference)} has no image {reference.transport}",
@@ -87,25 +87,25 @@ def _no_image(reference: Reference, _said: str) -> PiimageError:
     )
 
 
-def _unreachable(reference: Reference, said: str) -> PiimageError:
+def _unreachable(reference: Reference, output: str) -> PiimageError:
     return PiimageError(
         "oci.unreachable",
-        f"{_registry(reference)} cannot be reached: {_last(said)}",
+        f"{_registry(reference)} cannot be reached: {_last(output)}",
         place=str(reference),
-        hint="check the network and the registry's name, or build with --offline from the store",
+        hint="check the network and the registry's name, or use --offline to build from the store",
     )
 
 
-def _unknown(reference: Reference, said: str) -> PiimageError:
+def _unknown(reference: Reference, output: str) -> PiimageError:
     return PiimageError(
         "oci.registry",
-        f"{_registry(reference)} failed: {_last(said)}",
+        f"{_registry(reference)} failed: {_last(output)}",
         place=str(reference),
         hint=f"try the same with `skopeo inspect docker://{reference.transport}`",
     )
 
 
-# The order counts: a blob's mismatch may quote a path, and a refusal mention a certificate's name.
+# The first match wins: a digest mismatch may quote a path, and a denial may name a certificate.
 _CAUSES: Final = (
     (r"digest did not match|does not match (provided |expected )?digest|digest mismatch", _altered),
     (r"server gave HTTP response to HTTPS client", _plain_http),
@@ -121,9 +121,9 @@ _CAUSES: Final = (
 )
 
 
-def _last(said: str) -> str:
+def _last(output: str) -> str:
     """Return the cause in skopeo's last lines, without its log format."""
-    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+    lines = [line.strip() for line in output.strip().splitlines() if line.strip()]
     text = " ".join(lines[-_TAIL:])
     quoted = re.search(r'msg="((?:[^"\\]|\\.)*)"', text)
-    return (quoted[1] if quoted else text).replace('\\"', '"') or "skopeo said nothing"
+    return (quoted[1] if quoted else text).replace('\\"', '"') or "skopeo printed nothing"

@@ -1,7 +1,7 @@
-"""The images that a Dockerfile builds on, found and pinned.
+"""Finds and pins the base images of a Dockerfile.
 
 Source: Docker's Dockerfile reference (FROM, ARG before FROM, COPY --from, here-documents). Only
-what names an image is read; everything else is the builder's to understand.
+references to images are read; the builder reads everything else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Replace = Callable[[str], str]
 
 
 def base_images(text: str, arguments: Mapping[str, str], place: str) -> tuple[str, ...]:
-    """Return the images that the Dockerfile takes from elsewhere, each once, in order.
+    """Return the images that the Dockerfile refers to, each once, in order.
 
     `arguments` are build arguments, which replace the defaults of ``ARG`` before ``FROM``. Raises
     InputError ``oci.dockerfile`` for a file without FROM, or an image named by an unset variable.
@@ -47,7 +47,7 @@ def base_images(text: str, arguments: Mapping[str, str], place: str) -> tuple[st
 def pin_images(text: str, arguments: Mapping[str, str], pin: Replace, place: str) -> str:
     """Return the Dockerfile with each image replaced by what `pin` gives for it."""
     if len(text) > _MAX:
-        raise _bad("it is larger than any honest one", place)
+        raise _bad("it is too large", place)
     known: dict[str, str] = {}
     stages: set[str] = set()
     lines: list[str] = []
@@ -74,17 +74,17 @@ def pin_images(text: str, arguments: Mapping[str, str], pin: Replace, place: str
         if is_from and match["stage"]:
             stages.add(match["stage"].lower())
     if not count:
-        raise _bad("it has no FROM", place)
+        raise _bad("it has no FROM instruction", place)
     return "".join(lines)
 
 
 def _instructions(text: str) -> Iterator[tuple[str, bool]]:
-    """Give the file in pieces: an instruction with its continued lines, or a line that is none."""
+    """Give the file in pieces: an instruction with its continuation lines, or another line."""
     pending = ""
     ends: list[str] = []
     for line in text.splitlines(keepends=True):
         if ends:
-            # A here-document is no instruction, whatever it looks like.
+            # The lines of a here-document are not instructions.
             yield line, False
             if line.strip() == ends[0]:
                 ends.pop(0)
@@ -113,10 +113,10 @@ def _expanded(image: str, known: Mapping[str, str], place: str) -> str:
     return _VARIABLE.sub(value, image.strip("'\""))
 
 
-def _bad(what: str, place: str) -> InputError:
+def _bad(reason: str, place: str) -> InputError:
     return InputError(
         "oci.dockerfile",
-        f"the Dockerfile cannot be used: {what}",
+        f"the Dockerfile cannot be used: {reason}",
         place=place,
-        hint="name the image in FROM, or give the variable a default: ARG NAME=VALUE before FROM",
+        hint="name the image in FROM, or write ARG NAME=VALUE with a default before FROM",
     )

@@ -1,9 +1,8 @@
-"""Dockerfiles built by buildx for arm64, with their base images pinned, into the layout.
+"""Builds Dockerfiles with buildx for arm64 into the layout, with their base images pinned.
 
-What the SDK does goes through the SDK: reaching the engine, loading base images, taking out what
-was built, registering the emulator. Building is buildx's. The result is written anew as an image of
-this project's own form: one time stamp, no history, base layers as they were pulled, so that the
-same content is the same bytes.
+The SDK connects to the engine, loads base images, exports the result and registers the emulator;
+buildx builds. The result is rewritten in this project's form, so that equal content gives equal
+bytes: one time stamp, no history, and base layers as they were pulled.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _MAX_MANIFEST: Final = 1 << 20
 
 
 def find_buildx(folders: Sequence[Path] = PLUGIN_FOLDERS) -> Path:
-    """Return the buildx program, which runs by itself as well as under the docker command.
+    """Return the buildx program, which runs with or without the docker command.
 
     Raises MissingTool ``oci.no-buildx``.
     """
@@ -58,9 +57,9 @@ def find_buildx(folders: Sequence[Path] = PLUGIN_FOLDERS) -> Path:
     raise MissingTool(
         "oci.no-buildx",
         "a Dockerfile needs buildx, which is not installed",
-        hint="Debian 13: apt-get install docker-buildx; Debian 12 has no package: put the program "
-        "docker-buildx of Debian 13's package into ~/.docker/cli-plugins. Or write a service.yml: "
-        "it needs no engine",
+        hint="Debian 13: apt-get install docker-buildx; Debian 12 has no package: copy the program "
+        "docker-buildx of Debian 13's package to ~/.docker/cli-plugins; or write a service.yml, "
+        "which needs no engine",
     )
 
 
@@ -68,7 +67,7 @@ def find_buildx(folders: Sequence[Path] = PLUGIN_FOLDERS) -> Path:
 class Build:
     """One build of a Dockerfile.
 
-    `bases` are the images behind its references, as pulled; `arguments` its build arguments.
+    `bases` are the pulled images by reference; `arguments` its build arguments.
     """
 
     folder: Path
@@ -85,10 +84,10 @@ class Build:
 
 @dataclass(frozen=True)
 class Engine:
-    """A Docker engine, and buildx beside it.
+    """A Docker engine with buildx.
 
-    `host` is the engine's address as DOCKER_HOST has it (None: the standard socket); `builder`
-    names another BuildKit that buildx knows, several machines included.
+    `host` is the engine's address in the form of DOCKER_HOST (None: the standard socket);
+    `builder` names a builder of buildx, which may be a group of several machines.
     """
 
     layout: Layout
@@ -112,11 +111,11 @@ class Engine:
                 return self._build_in_engine(build, scratch)
             return self._build_elsewhere(build, scratch)
 
-    # --- the engine itself
+    # --- connection and emulation
 
     @contextmanager
     def client(self) -> Iterator[docker.DockerClient]:
-        """Give the SDK's client; PiimageError ``oci.no-engine`` when nothing answers."""
+        """Give the SDK's client; raises PiimageError ``oci.no-engine`` if no engine answers."""
         try:
             client = docker.DockerClient(
                 base_url=self.host or "unix:///var/run/docker.sock", timeout=_TIMEOUT
@@ -130,21 +129,22 @@ class Engine:
             client.close()
 
     def _builder(self) -> tuple[str, tuple[str, ...]]:
-        """Return the builder's driver and the platforms that it runs."""
+        """Return the builder's driver and its platforms."""
         words = ["inspect", *([self.builder] if self.builder else [])]
         done = self._runner().run([self.buildx, *words], accept=range(256))
         driver = re.search(r"^Driver:\s*(\S+)", done.text, re.MULTILINE)
         platforms = re.findall(r"^Platforms:\s*(.+)$", done.text, re.MULTILINE)
         if done.status != 0 or driver is None or "Error:" in done.text:
-            said = (done.stderr.decode(errors="replace") or done.text).strip().splitlines()
-            raise no_engine(self.builder or self.host, said[-1] if said else "it does not answer")
+            output = (done.stderr.decode(errors="replace") or done.text).strip().splitlines()
+            reason = output[-1] if output else "buildx printed nothing"
+            raise no_engine(self.builder or self.host, reason)
         found = {platform.strip(" *") for line in platforms for platform in line.split(",")}
         return driver[1], tuple(sorted(platform for platform in found if "/" in platform))
 
     def register_emulation(self, platform: Platform = ARM64) -> str:
-        """Let the engine's kernel run `platform`'s programs, and say how it was done.
+        """Register an emulator for `platform` in the engine's kernel; return its source.
 
-        First by the engine's own binfmt container, where its image can be had, else by this host's
+        The source is the engine's binfmt container if its image is available, or else this host's
         qemu-user-static. Raises PiimageError ``oci.no-emulation``.
         """
         with self.client() as client:
@@ -174,10 +174,11 @@ class Engine:
         except PiimageError as error:
             raise PiimageError(
                 "oci.no-emulation",
-                f"the engine cannot run {platform} programs: its binfmt container is not to be "
-                f"had ({_first_line(why_not)}), and this host has no emulator ({error.message})",
-                hint="apt-get install qemu-user-static binfmt-support, and run this as root once; "
-                "or give a builder of that architecture with --builder",
+                f"the engine cannot run {platform} programs: its binfmt container is not "
+                f"available ({_first_line(why_not)}), and this host has no emulator "
+                f"({error.message})",
+                hint="apt-get install qemu-user-static binfmt-support, and run this once as root; "
+                "or name a builder of that architecture with --builder",
             ) from error
         return "this host's qemu-user-static"
 
@@ -188,7 +189,7 @@ class Engine:
     # --- building
 
     def _build_in_engine(self, build: Build, scratch: Path) -> Image:
-        """Build with the engine's own BuildKit, which sees the images that the engine has."""
+        """Build with the engine's BuildKit, which has access to the engine's images."""
         with self.client() as client:
             names = {text: self._load(client, base, scratch) for text, base in build.bases.items()}
             pinned = self._pinned(build, names, scratch)
@@ -202,7 +203,7 @@ class Engine:
         return self._take(archive, tuple(build.bases.values()))
 
     def _build_elsewhere(self, build: Build, scratch: Path) -> Image:
-        """Build with another BuildKit, which gets the base images from an OCI layout."""
+        """Build with another BuildKit, which reads the base images from an OCI layout."""
         names: dict[str, str] = {}
         contexts: list[str] = []
         for number, (text, base) in enumerate(build.bases.items()):
@@ -239,7 +240,7 @@ class Engine:
             raise build_failed(done.stderr.decode(errors="replace"), build.place)
 
     def _load(self, client: docker.DockerClient, base: Image, scratch: Path) -> str:
-        """Load a base image into the engine, unless it is there, and return its name there."""
+        """Load a base image into the engine if it is missing; return its name in the engine."""
         name = f"{_BASE_NAME}:{base.descriptor.blob.sha256}"
         try:
             client.images.get(name)
@@ -254,7 +255,7 @@ class Engine:
         return name
 
     def _take(self, archive: Path, bases: Sequence[Image]) -> Image:
-        """Store the image of `archive` (``docker save``), base layers as they were pulled."""
+        """Store the image of `archive` (``docker save``) with the pulled base layers."""
         known = {diff_id: layer for base in bases for layer, diff_id in base.layers}
         place = "the engine's image"
         try:
@@ -277,7 +278,7 @@ class Engine:
     def _pack(self, saved: tarfile.TarFile, path: str, place: str) -> PackedLayer:
         stream = saved.extractfile(path)
         if stream is None:
-            raise models.damaged(f"{path} is no file", place)
+            raise models.damaged(f"{path} is not a file", place)
         return pack_tar(self.layout.store, tar_chunks(read_tar(stream, place)))
 
 
@@ -291,13 +292,13 @@ def no_engine(host: str | None, why: str) -> PiimageError:
     return PiimageError(
         "oci.no-engine",
         f"no Docker engine answers at {host or 'the standard socket'}: {_first_line(why)}",
-        hint="start it (systemctl start docker) and be in the group docker, or set DOCKER_HOST, or "
-        "write a service.yml: it needs no engine",
+        hint="start it (systemctl start docker) and join the group docker, or set DOCKER_HOST; or "
+        "write a service.yml, which needs no engine",
     )
 
 
 def build_failed(said: str, place: str) -> PiimageError:
-    """Return the error for a build that failed, with the last lines of the step at fault."""
+    """Return the error for a failed build, with the last lines of the failed step."""
     lines = [line for line in said.splitlines() if line.strip() and line.strip() != "------"]
     step = next((i for i in range(len(lines) - 1, -1, -1) if " ERROR: " in lines[i]), None)
     shown = lines[-_TAIL_LINES:]
@@ -309,7 +310,7 @@ def build_failed(said: str, place: str) -> PiimageError:
         "oci.build-failed",
         "\n  ".join(["the build failed:", *shown]),
         place=place,
-        hint="mend the step, and build again: what came before it is kept",
+        hint="correct the step and build again; the results of earlier steps are kept",
     )
 
 

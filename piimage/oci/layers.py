@@ -1,13 +1,13 @@
-"""A foreign image layer as the entries of one overlayfs layer.
+"""Reads a foreign image layer as the entries of an overlayfs layer.
 
 Sources: OCI image-spec 1.1, layer.md (whiteouts, opaque whiteouts); the kernel's
 Documentation/filesystems/overlayfs.rst (a whiteout is a character device 0:0, an opaque folder has
 the xattr ``trusted.overlay.opaque`` = ``y``). mksquashfs takes both from a PAX tar, without root.
-Seen on Linux 6.18: an overlay mounted inside a user namespace honours the whiteouts but not this
-xattr (there it would have to be ``user.overlay.opaque``); the Pi mounts as root.
+Measured on Linux 6.18: an overlay mounted inside a user namespace honours the whiteouts, but not
+this xattr (there it would have to be ``user.overlay.opaque``); the Pi mounts as root.
 
-Device nodes of an image are left out: a container's devices are those that its entry names. What a
-node replaced stays hidden.
+Device nodes of an image are left out: a container has only the devices that its entry names. The
+path that a node replaced stays hidden.
 
 A layer is read twice: `scan` checks all of it before `layer_tree` gives the first entry, because a
 stream cannot take back what a later member of the tar replaces or hides.
@@ -50,10 +50,11 @@ class Owner:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one layer holds and removes; its paths are as the tar has them.
+    """The content and removals of a layer, with the paths of the tar.
 
-    `files` are what is neither folder nor link, `implied` folders that are used without being
-    stated, and `superseded` the numbers of tar members that a later one of the same path replaces.
+    `files` are entries that are neither folders nor links, `implied` the parent folders without an
+    entry of their own, and `superseded` the numbers of tar members that a later member with the
+    same path replaces.
     """
 
     folders: Mapping[str, Owner]
@@ -65,8 +66,8 @@ class Scan:
     superseded: frozenset[int]
 
     def encode(self) -> bytes:
-        """Return the scan as JSON, to be kept in the store."""
-        # Most folders of a layer have one of a few owners, each of which is written once.
+        """Return the scan as JSON for the store."""
+        # Most folders share a few combinations of owner and mode; each is written once.
         numbers = {id(owner): number for number, owner in enumerate(self._owners())}
         fields = {
             "owners": [_encode_owner(owner) for owner in self._owners()],
@@ -85,7 +86,7 @@ class Scan:
 
     @staticmethod
     def decode(data: bytes) -> Scan:
-        """Read what `encode` wrote."""
+        """Read the result of `encode`."""
         fields: Mapping[str, Any] = json.loads(data)
         owners = [_decode_owner(owner) for owner in fields["owners"]]
         return Scan(
@@ -112,9 +113,9 @@ def _decode_owner(fields: Sequence[Any]) -> Owner:
 def scan(runner: Runner, path: Path, diff_id: str, origin: str) -> Scan:
     """Read the layer at `path` to its end and check all of it.
 
-    Raises PiimageError ``oci.diff-id`` when it does not unpack to `diff_id`,
-    ``oci.layer-damaged``, ``oci.layer-bomb``, ``oci.whiteout`` for a whiteout of no file, and
-    what `piimage.trees.read_tar` raises.
+    Raises PiimageError ``oci.diff-id`` if it does not unpack to `diff_id`,
+    ``oci.layer-damaged``, ``oci.layer-bomb``, ``oci.whiteout`` for a whiteout without a
+    name, and the errors of `piimage.trees.read_tar`.
     """
     reader = _Scanner(origin)
     with layer_stream(runner, path, origin) as stream:
@@ -124,9 +125,9 @@ def scan(runner: Runner, path: Path, diff_id: str, origin: str) -> Scan:
     if found != diff_id:
         raise PiimageError(
             "oci.diff-id",
-            f"the layer unpacks to {found}, and the image says {diff_id}",
+            f"the layer unpacks to {found}, but the image states {diff_id}",
             place=origin,
-            hint="the image itself is broken or was altered; build and push it again",
+            hint="build and push the image again: it is damaged or was altered",
         )
     return reader.result()
 
@@ -156,7 +157,7 @@ class _Scanner:
         if name == OPAQUE_MARK:
             self._opaque.add(parent)
         elif name.startswith(_AUFS_PREFIX):
-            return  # bookkeeping of aufs, which has no meaning in an image
+            return  # metadata of aufs, without meaning in an image
         elif name.startswith(WHITEOUT_PREFIX):
             self._removed.add(_hidden(parent, name, self._origin))
         elif is_whiteout(entry):
@@ -180,7 +181,7 @@ class _Scanner:
         return self._owners.setdefault((owner.mode, owner.uid, owner.gid), owner)
 
     def _use(self, folder: str) -> None:
-        """Note that `folder`, and so each folder above it, is there."""
+        """Note that `folder` and each folder above it exist."""
         while folder and folder not in self._used:
             self._used.add(folder)
             self._count(len(folder))
@@ -189,7 +190,7 @@ class _Scanner:
     def _count(self, size: int) -> None:
         self._names += size
         if self._names > _MAX_NAMES:
-            raise too_many(f"its names are longer than {_MAX_NAMES} bytes together")
+            raise too_many(f"its names have more than {_MAX_NAMES} bytes in total")
 
     def _keep(self, number: int, entry: Entry) -> None:
         path = entry.path
@@ -222,17 +223,17 @@ class _Scanner:
 
 
 def is_whiteout(entry: Entry) -> bool:
-    """Say whether `entry` is overlayfs's own sign for a removed file."""
+    """Return whether `entry` is a whiteout in overlayfs's form."""
     return entry.kind is Kind.CHARACTER and entry.device == (0, 0)
 
 
 def is_node(entry: Entry, nodes: Container[str]) -> bool:
-    """Say whether `entry` is a device node, or another name of one of `nodes`."""
+    """Return whether `entry` is a device node, or a hard link to one of `nodes`."""
     return entry.kind in _NODES or (entry.kind is Kind.HARD_LINK and entry.link in nodes)
 
 
 def kept_xattrs(entry: Entry) -> dict[str, bytes]:
-    """Return the attributes that an image may set: none of overlayfs, none of the build host."""
+    """Return the attributes that an image may set: none of overlayfs or of the build host."""
     return {
         name: data
         for name, data in entry.xattrs.items()
@@ -245,7 +246,7 @@ def _hidden(parent: str, name: str, origin: str) -> str:
     if hidden in ("", ".", ".."):
         raise PiimageError(
             "oci.whiteout",
-            f"the whiteout {name!r} hides no file",
+            f"the whiteout {name!r} has no file name",
             place=origin,
             hint="do not use this image: no honest tool writes such a name",
         )
@@ -263,7 +264,7 @@ def _ancestors(path: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class LowerTree:
-    """The tree that the layers under one show: folders, links, and the names in the root."""
+    """The visible tree of the lower layers: folders, links, and the names in the root."""
 
     folders: Mapping[str, Owner] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -271,7 +272,7 @@ class LowerTree:
 
 
 class _Lens:
-    """The paths of one layer, with the links of the layers under it followed."""
+    """The paths of a layer, with the links of the lower layers followed."""
 
     def __init__(self, lower: LowerTree, layer: Scan) -> None:
         seen = {
@@ -298,16 +299,16 @@ class _Lens:
 
 
 def is_hidden(path: str, removed: Container[str], opaque: Container[str]) -> bool:
-    """Tell whether an overlayfs layer hides `path` of the layers under it.
+    """Return whether an overlayfs layer hides `path` of the lower layers.
 
-    `removed` are the layer's whiteouts and what it has in place of files and folders, `opaque`
-    its opaque folders.
+    `removed` are the layer's whiteouts and its entries that replace files and folders, `opaque` its
+    opaque folders.
     """
     return path in removed or any(a in removed or a in opaque for a in _ancestors(path))
 
 
 def lower_tree(layers: Iterable[Scan]) -> LowerTree:
-    """Return the tree that `layers`, lowest first, show together."""
+    """Return the visible tree of `layers`, lowest first."""
     shown = LowerTree()
     for layer in layers:
         lens = _Lens(shown, layer)
@@ -333,11 +334,11 @@ def lower_tree(layers: Iterable[Scan]) -> LowerTree:
 def layer_tree(
     runner: Runner, path: Path, layer: Scan, shown: LowerTree, origin: str
 ) -> Iterator[Entry]:
-    """Give the entries of one overlayfs layer for the image layer at `path`, which was scanned.
+    """Give the entries of an overlayfs layer for the scanned image layer at `path`.
 
-    `shown` is the tree of the layers under it: a path through one of its links leads to the link's
-    target, and a folder that this layer lacks keeps its owner and mode from there. Raises
-    PiimageError ``oci.layer-damaged`` for a file under a file, or a hard link to nothing.
+    `shown` is the tree of the lower layers: a path through one of its links leads to the link's
+    target, and a folder without an entry in this layer keeps its owner and mode from there. Raises
+    PiimageError ``oci.layer-damaged`` for a file below a file, or a hard link without a target.
     """
     with layer_stream(runner, path, origin) as stream:
         entries = read_tar(stream, origin)
@@ -355,7 +356,7 @@ class _Writer:
         stated = self._lens.folders.keys() | self._lens.implied
         self._removed = set(self._lens.removed)
         if "" in self._lens.opaque:
-            # The root's own attributes are not the layer's: hide what is in it one by one.
+            # The layer cannot set attributes of the root: hide each name in the root instead.
             self._removed |= shown.tops
         self._opaque = self._lens.opaque | (self._removed & stated)
 
@@ -387,16 +388,18 @@ class _Writer:
         if entry.kind is Kind.HARD_LINK:
             link = self._lens.real(entry.link)
             if self._given.get(link, Kind.DIRECTORY) is Kind.DIRECTORY:
-                raise layer_damaged(f"/{path} is a link to /{link}, which is no file", self._origin)
+                raise layer_damaged(
+                    f"/{path} is a hard link to /{link}, which is not a file", self._origin
+                )
         self._given[path] = entry.kind
         yield replace(entry, path=path, link=link, xattrs=kept_xattrs(entry))
 
     def _folders(self, path: str) -> Iterator[Entry]:
-        """Give the folders above `path` that were not given yet."""
+        """Give the folders above `path` that were not yet given."""
         for folder in _ancestors(path):
             kind = self._given.get(folder)
             if kind not in (None, Kind.DIRECTORY):
-                raise layer_damaged(f"/{folder} is a file and a folder", self._origin)
+                raise layer_damaged(f"/{folder} is both a file and a folder", self._origin)
             if folder and kind is None:
                 self._given[folder] = Kind.DIRECTORY
                 yield self._folder(folder)
@@ -411,7 +414,7 @@ class _Writer:
 
     def _whiteout(self, path: str) -> Iterator[Entry]:
         parent = path.rpartition("/")[0]
-        # In a folder that is in no layer below, overlayfs would show the device itself.
+        # In a folder that no lower layer has, overlayfs would show the device node itself.
         shared = parent in self._shown.folders if parent else path in self._shown.tops
         if shared and not is_hidden(path, self._removed - {path}, self._opaque - {""}):
             yield from self._folders(path)

@@ -25,7 +25,7 @@ _EMPTY: Final = b"{}"
 
 @dataclass(frozen=True)
 class Image:
-    """An image for one platform whose documents are in the store."""
+    """An image for one platform; its documents are in the store."""
 
     descriptor: Descriptor
     manifest: Manifest
@@ -70,9 +70,9 @@ class Layout:
         return self.image(self.write_manifest(manifest))
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """Return the verified bytes of a document; PiimageError ``store.absent`` when not there."""
+        """Return the verified bytes of a document; raises PiimageError ``store.absent``."""
         if descriptor.size > models.MAX_DOCUMENT:
-            raise models.damaged(f"{descriptor.size} bytes are too many", descriptor.digest)
+            raise models.damaged(f"it is too large ({descriptor.size} bytes)", descriptor.digest)
         return self._verified(descriptor).read_bytes()
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
@@ -84,18 +84,18 @@ class Layout:
         return models.decode(Index, self.document(descriptor), descriptor.digest)
 
     def image(self, descriptor: Descriptor) -> Image:
-        """Read an image's manifest and configuration and check that they fit each other.
+        """Read an image's manifest and configuration, and check that they match.
 
-        Raises PiimageError ``oci.not-an-image`` for another artifact, ``oci.document`` for
-        damage.
+        Raises PiimageError ``oci.not-an-image`` for another artifact, ``oci.document`` for a
+        damaged document.
         """
         manifest = self.manifest(descriptor)
         if manifest.config.media_type not in models.CONFIGS:
             raise PiimageError(
                 "oci.not-an-image",
-                f"this is no container image but {manifest.config.media_type}",
+                f"this is not a container image but {manifest.config.media_type}",
                 place=descriptor.digest,
-                hint="name an image: a chart, a signature or another artifact cannot be run",
+                hint="name an image; a chart, a signature or another artifact cannot be run",
             )
         place = manifest.config.digest
         config = models.decode(ImageConfig, self.document(manifest.config), place)
@@ -109,7 +109,7 @@ class Layout:
         return Image(described, manifest, config)
 
     def complete(self, image: Image) -> Image:
-        """Return `image` after reading every blob of it and comparing digests and sizes."""
+        """Return `image` after comparing every blob with its digest and size."""
         for part in (image.manifest.config, *image.manifest.layers):
             self._verified(part)
         return image
@@ -127,7 +127,7 @@ class Layout:
     # --- names
 
     def names(self) -> Mapping[str, Descriptor]:
-        """Return what is named, by name."""
+        """Return the named descriptors by name."""
         named: dict[str, Descriptor] = {}
         for entry in self._top().manifests:
             name = (entry.annotations or {}).get(models.REF_NAME)
@@ -136,16 +136,16 @@ class Layout:
         return named
 
     def set_name(self, name: str, descriptor: Descriptor) -> None:
-        """Let `name` mean `descriptor` from now on."""
+        """Assign `name` to `descriptor`."""
         notes = {**(descriptor.annotations or {}), models.REF_NAME: name}
         entry = descriptor.model_copy(update={"annotations": notes})
         self._change(lambda known: [*_without(known, name), entry])
 
     def rename(self, name: str, descriptor: Descriptor, outdated: Callable[[str], bool]) -> None:
-        """Let `name` mean `descriptor`, and forget `outdated` names and what is loose.
+        """Assign `name` to `descriptor`, and remove `outdated` names and detached artifacts.
 
-        Loose are artifacts whose subject nothing names any more; their blobs stay until the store
-        is cleaned.
+        An artifact is detached if no name leads to its subject any more. Blobs stay until the
+        store is cleaned.
         """
         notes = {**(descriptor.annotations or {}), models.REF_NAME: name}
         entry = descriptor.model_copy(update={"annotations": notes})
@@ -157,7 +157,7 @@ class Layout:
         self._change(change)
 
     def _attached(self, entries: Sequence[Descriptor]) -> list[Descriptor]:
-        """Return `entries` without artifacts of a subject that none of them names."""
+        """Return `entries` without the artifacts whose subject none of them names."""
         subjects: set[str | None] = {None}
         for entry in entries:
             subjects |= self._means(entry) if _name(entry) else set()
@@ -175,7 +175,7 @@ class Layout:
         return subject.digest if subject else ""
 
     def drop_name(self, name: str) -> None:
-        """Forget `name`; its blobs stay until the store is cleaned."""
+        """Remove `name`; its blobs stay until the store is cleaned."""
         self._change(lambda known: _without(known, name))
 
     def _top(self) -> Index:
@@ -216,7 +216,7 @@ class Layout:
         return written
 
     def take_referrers(self, referrers: Sequence[Descriptor]) -> None:
-        """List `referrers`, whose blobs are in the store, so that they are found by subject."""
+        """Add `referrers`, whose blobs are in the store, to the index, to be found by subject."""
         new = {entry.digest for entry in referrers}
         if new:
             self._change(lambda known: [*(e for e in known if e.digest not in new), *referrers])
@@ -226,26 +226,26 @@ class Layout:
         return self.attached((subject.digest,))
 
     def attached(self, subjects: Container[str]) -> tuple[Descriptor, ...]:
-        """Return the artifacts attached to any of the digests, in the order of their own."""
+        """Return the artifacts attached to any of `subjects`, in the order of their digests."""
         found = {e.digest: e for e in self._top().manifests if self._subject(e) in subjects}
         return tuple(found[digest] for digest in sorted(found))
 
     # --- platforms
 
     def choose(self, descriptor: Descriptor, platform: Platform = models.ARM64) -> Image:
-        """Return the image for `platform` that `descriptor`, an index or a manifest, holds.
+        """Return the image for `platform` in `descriptor`, which is an index or a manifest.
 
-        Raises PiimageError ``oci.wrong-platform`` that names what is there instead.
+        Raises PiimageError ``oci.wrong-platform``, which names the available platforms.
         """
         for _ in range(_MAX_NESTING):
             if descriptor.media_type not in models.INDEXES:
                 return require_platform(self.image(descriptor), platform)
             descriptor = choose_manifest(self.index(descriptor), platform, descriptor.digest)
-        raise models.damaged("indexes within indexes without end", descriptor.digest)
+        raise models.damaged("its indexes are nested too deeply", descriptor.digest)
 
 
 def top_index(entries: Iterable[Descriptor]) -> Index:
-    """Return a layout's ``index.json``, in an order that does not tell when what was added."""
+    """Return a layout's ``index.json``, whose order does not depend on the order of additions."""
 
     def order(entry: Descriptor) -> tuple[str, str]:
         return _name(entry), entry.digest
@@ -271,7 +271,7 @@ def choose_manifest(index: Index, platform: Platform, place: str) -> Descriptor:
 
 
 def fits(offered: Platform, wanted: Platform) -> bool:
-    """Say whether programs for `offered` run on `wanted`; no variant means the common one."""
+    """Return whether programs for `offered` run on `wanted`; no variant means the default one."""
     return (
         offered.os == wanted.os
         and offered.architecture == wanted.architecture

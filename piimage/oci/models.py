@@ -1,8 +1,8 @@
 """The documents of an OCI image: descriptors, manifests, indexes and image configurations.
 
-Sources: OCI image-spec 1.1 (descriptor.md, manifest.md, image-index.md, config.md). What a registry
-sends is foreign: sizes and nesting are limited, and whatever does not fit raises PiimageError
-``oci.document``. Unknown fields are ignored, as the specification asks.
+Sources: OCI image-spec 1.1 (descriptor.md, manifest.md, image-index.md, config.md). Documents of a
+registry are untrusted: their size and nesting are limited, and an invalid one raises PiimageError
+``oci.document``. Unknown fields are ignored, as the specification requires.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _Words = Annotated[tuple[_Text, ...], Field(max_length=10000)]
 
 
 class _Document(BaseModel):
-    # Not strict: JSON arrays become tuples; the field types leave nothing else to be lax about.
+    # Not strict, so that JSON arrays become tuples; no other field type allows a conversion.
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True
     )
 
 
 class Platform(_Document):
-    """What a manifest's programs run on."""
+    """The platform for the programs of a manifest."""
 
     os: _Text
     architecture: _Text
@@ -67,7 +67,7 @@ class Platform(_Document):
 
 
 ARM64: Final = Platform(os="linux", architecture="arm64", variant="v8")
-"""What every supported Raspberry Pi runs."""
+"""The platform of every supported Raspberry Pi."""
 
 
 class Descriptor(_Document):
@@ -115,7 +115,7 @@ class Index(_Document):
 
 
 class Execution(_Document):
-    """How an image's program is meant to be started; `config` of an image configuration."""
+    """The defaults for starting an image's program; `config` of an image configuration."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -152,12 +152,12 @@ class ImageConfig(_Document):
 
     @property
     def platform(self) -> Platform:
-        """What the image runs on."""
+        """The image's platform."""
         return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
 
     @property
     def execution(self) -> Execution:
-        """How it is started; nothing set when the image does not say."""
+        """The defaults for its start; empty if the image has none."""
         return self.config or Execution()
 
 
@@ -165,7 +165,7 @@ DocumentT = TypeVar("DocumentT", bound=_Document)
 
 
 def encode(document: _Document) -> bytes:
-    """Return the one JSON form that this project writes for `document`."""
+    """Return `document` in this project's canonical JSON form."""
     fields = document.model_dump(by_alias=True, exclude_none=True, mode="json")
     return canonical_json(fields)
 
@@ -177,7 +177,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def decode(kind: type[DocumentT], data: bytes, place: str) -> DocumentT:
-    """Read a document; `place` says whose it is in errors (PiimageError ``oci.document``)."""
+    """Read a document; `place` is its place in errors. Raises PiimageError ``oci.document``."""
     fields = decode_json(data, place)
     try:
         return kind.model_validate(fields)
@@ -190,17 +190,17 @@ def decode(kind: type[DocumentT], data: bytes, place: str) -> DocumentT:
 def decode_json(data: bytes, place: str) -> Mapping[str, Any]:
     """Read a JSON object, refusing one that is too large or too deep."""
     if len(data) > MAX_DOCUMENT:
-        raise damaged(f"{len(data)} bytes are more than any honest document has", place)
+        raise damaged(f"it is too large ({len(data)} bytes)", place)
     try:
         fields = json.loads(data, parse_constant=_no_constant)
-        # A lone surrogate is JSON but no text: it could be written nowhere.
+        # A lone surrogate is valid JSON, but cannot be encoded as text.
         json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise damaged(f"not JSON ({error})", place) from error
     if not isinstance(fields, dict):
         raise damaged("not a JSON object", place)
     if _deeper(fields, _MAX_DEPTH):
-        raise damaged("nested too deeply", place)
+        raise damaged("it is nested too deeply", place)
     return fields
 
 
@@ -215,11 +215,11 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
-def damaged(what: str, place: str) -> PiimageError:
-    """Return the error for a document that is not what it should be."""
+def damaged(reason: str, place: str) -> PiimageError:
+    """Return the error for an invalid document."""
     return PiimageError(
         "oci.document",
-        f"damaged image document: {what}",
+        f"damaged image document: {reason}",
         place=place,
-        hint="the image itself is broken; build or push it again, or pin another digest",
+        hint="build or push the image again, or pin another digest: the image itself is damaged",
     )

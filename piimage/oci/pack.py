@@ -1,6 +1,6 @@
-"""Our trees as OCI layers: what `layers` reads, written.
+"""Writes trees as OCI layers; the opposite of `layers`.
 
-The gzip stream has no name and no time in it, so equal trees are equal layers.
+The gzip stream contains no name and no time, so equal trees give equal layers.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from piimage.store import Store
 from piimage.trees import Entry, Kind, Tree, file, tar_chunks
 
 _LEVEL: Final = 6
-_GZIP_WINDOW: Final = 31  # zlib's way to ask for a gzip header (without a time)
+_GZIP_WINDOW: Final = 31  # zlib writes a gzip header, without a time
 
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """A layer in the store: what a manifest and a configuration say of it."""
+    """A layer in the store: its descriptor for a manifest, its diff ID for a configuration."""
 
     descriptor: Descriptor
     diff_id: str
 
 
 def pack_layer(store: Store, tree: Tree) -> PackedLayer:
-    """Store `tree` as a gzip layer, overlayfs's whiteouts as those of an image."""
+    """Store `tree` as a gzip layer; overlayfs's whiteouts become those of an image."""
     return pack_tar(store, tar_chunks(image_entries(tree)))
 
 
 def pack_tar(store: Store, chunks: Iterable[bytes]) -> PackedLayer:
-    """Store an uncompressed tar, one without overlayfs's whiteouts, as a gzip layer."""
+    """Store an uncompressed tar without overlayfs's whiteouts as a gzip layer."""
     unpacked = hashlib.sha256()
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     with store.writing() as (writer, keep):
@@ -47,7 +47,7 @@ def pack_tar(store: Store, chunks: Iterable[bytes]) -> PackedLayer:
 
 
 def image_entries(tree: Tree) -> Iterator[Entry]:
-    """Give the entries of `tree` as an image has them (OCI image-spec, layer.md)."""
+    """Give the entries of `tree` in the form of an image layer (OCI image-spec, layer.md)."""
     for entry in tree:
         parent, slash, name = entry.path.rpartition("/")
         if is_whiteout(entry):

@@ -1,7 +1,7 @@
 """Image references: ``registry/name:tag@digest``, with Docker's defaults.
 
 Source: the grammar of the distribution project's reference package. A reference without a registry
-keeps none: the transport knows the default one, so that no host name is written here.
+stays without one: the transport knows the default registry, so this module contains no host name.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _MAX_NAME: Final = 255
 
 @dataclass(frozen=True)
 class Reference:
-    """Where an image is: `registry` is None for the transport's default one.
+    """The place of an image; `registry` is None for the transport's default registry.
 
-    `tag` and `digest` may both be there; the digest then decides and the tag is for people.
+    If there are both `tag` and `digest`, only the digest counts, and the tag is for people.
     """
 
     registry: str | None
@@ -47,13 +47,13 @@ class Reference:
 
     @property
     def transport(self) -> str:
-        """The form for transfers: the digest alone where there is one, as it decides."""
+        """The form for transfers: with the digest if there is one, or else the tag."""
         if self.digest:
             return f"{self.name}@{self.digest}"
         return f"{self.name}:{self.tag or 'latest'}"
 
     def at(self, digest: str) -> Reference:
-        """Return the reference to exactly `digest` of this repository, its tag kept."""
+        """Return the reference to `digest` in this repository, with the same tag."""
         return replace(self, digest=digest)
 
 
@@ -65,18 +65,20 @@ def parse(text: str, place: str | None = None) -> Reference:
     """
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        _refuse(text, place, f"{digest!r} is no digest", "write sha256: and 64 hexadecimal digits")
+        _refuse(
+            text, place, f"{digest!r} is not a digest", "write sha256: and 64 hexadecimal digits"
+        )
     name, tag = _split_tag(rest)
     if tag is not None and not _TAG.fullmatch(tag):
         _refuse(
             text,
             place,
-            f"{tag!r} is no tag",
-            "a tag has up to 128 letters, digits, '_', '.' and '-', and begins with no '.' or '-'",
+            f"{tag!r} is not a tag",
+            "use up to 128 letters, digits, '_', '.' and '-'; do not begin with '.' or '-'",
         )
     registry, repository = _split_registry(name)
     if registry is not None and not _REGISTRY.fullmatch(registry):
-        _refuse(text, place, f"{registry!r} is no registry", "write it as host or host:port")
+        _refuse(text, place, f"{registry!r} is not a registry", "write it as host or host:port")
     _check_repository(text, place, repository)
     if registry is None and "/" not in repository:
         repository = f"library/{repository}"
@@ -88,7 +90,7 @@ def parse(text: str, place: str | None = None) -> Reference:
 
 def _split_tag(rest: str) -> tuple[str, str | None]:
     name, colon, tag = rest.rpartition(":")
-    # The colon of host:port lies before a slash, that of a tag after the last one.
+    # The colon of host:port is before a slash, the colon of a tag after the last slash.
     return (name, tag) if colon and "/" not in tag else (rest, None)
 
 
@@ -101,15 +103,15 @@ def _split_registry(name: str) -> tuple[str | None, str]:
 
 def _check_repository(text: str, place: str | None, repository: str) -> None:
     if re.fullmatch(r"[0-9a-f]{64}", repository):
-        _refuse(text, place, "this is the id of an image, not a name", "write NAME@sha256:ID")
+        _refuse(text, place, "this is the ID of an image, not a name", "write NAME@sha256:ID")
     if _PATH.fullmatch(repository):
         return
     if _PATH.fullmatch(repository.lower()):
-        _refuse(text, place, "names of images have no capital letters", "write it in lower case")
+        _refuse(text, place, "the name has capital letters", "write it in lower case")
     _refuse(
         text,
         place,
-        f"{repository!r} is no name of an image" if repository else "the name is missing",
+        f"{repository!r} is not the name of an image" if repository else "the name is missing",
         "write REGISTRY/NAME:TAG or NAME@sha256:DIGEST",
     )
 

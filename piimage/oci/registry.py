@@ -1,7 +1,7 @@
-"""Images from registries and to them, through skopeo; every byte is checked again on this side.
+"""Pulls images from registries and pushes them with skopeo; every received byte is verified.
 
-Login is the standard one (``skopeo login``, ``docker login``): skopeo finds its own auth file. What
-a pull brings lands in the store as the registry has it, so digests stay what they were.
+Logins are those of ``skopeo login`` and ``docker login``: skopeo finds its auth file. A pull stores
+the registry's bytes unchanged, so that digests stay the same.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _TAG_OF_REFERRERS: Final = "sha256-{}"
 
 @dataclass(frozen=True)
 class Access:
-    """How registries are reached, where the host's own settings do not do.
+    """Settings for registries in addition to the host's own.
 
-    `insecure` are registries (host or host:port) whose certificate is not checked, and that may
-    speak plain HTTP; `certificates` a folder with a CA (``*.crt``); `auth_file` the login.
+    `insecure` are registries (host or host:port) whose certificate is not checked and that may use
+    plain HTTP; `certificates` is a folder with a CA (``*.crt``); `auth_file` has the logins.
     """
 
     insecure: frozenset[str] = field(default_factory=frozenset)
@@ -61,10 +61,10 @@ class Access:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a reference means now: the digests that a lock file pins.
+    """The present meaning of a reference: the digests that a lock file pins.
 
-    `reference` has the digest of what was asked for (an index or a manifest); `manifest` is the
-    image for `platform` in it, of which `layers` are the compressed layers, lowest first.
+    `reference` has the digest of the named index or manifest; `manifest` is its image for
+    `platform`, of which `layers` are the compressed layers, lowest first.
     """
 
     reference: Reference
@@ -83,7 +83,7 @@ class Registry:
     access: Access = field(default_factory=Access)
 
     def resolve(self, reference: Reference, platform: Platform = ARM64) -> Resolved:
-        """Ask the registry what `reference` is for `platform`; only documents are fetched.
+        """Resolve `reference` for `platform` at its registry; fetches only documents.
 
         Raises PiimageError ``oci.no-image``, ``oci.unreachable``, ``oci.refused``, ``oci.tls``,
         ``oci.plain-http``, ``oci.rate-limit``, ``oci.digest-mismatch``, ``oci.registry``,
@@ -109,13 +109,13 @@ class Registry:
         )
 
     def pull(self, reference: Reference, platform: Platform = ARM64) -> Image:
-        """Bring the image that `reference` names by digest into the layout, and check all of it.
+        """Pull the image that `reference` names by digest into the layout, and verify it.
 
-        The digest is that of the image, or of an index that holds it. What the store has already
-        is not fetched. Raises what `resolve` raises, ``store.altered`` for a damaged blob.
+        The digest is that of the image or of an index with the image. Blobs that the store has
+        are not fetched. Raises the errors of `resolve`, and ``store.altered`` for a damaged blob.
         """
         if reference.digest is None:
-            raise ValueError(f"{reference} has no digest to be pulled by")
+            raise ValueError(f"{reference} has no digest")
         resolved = self.resolve(reference, platform)
         exact = reference.at(resolved.manifest.digest)
         image = self.layout.image(resolved.manifest)
@@ -124,14 +124,14 @@ class Registry:
         return self.layout.complete(require_platform(image, platform))
 
     def stored(self, reference: Reference, platform: Platform = ARM64) -> Image | None:
-        """Return the image if the store has all of it, without asking anybody."""
+        """Return the image if the store has all of it; the registry is not contacted."""
         image = self.described(reference, platform)
         if image is None or not all(self.layout.store.has(blob) for blob in image.blobs):
             return None
         return self.layout.complete(image)
 
     def described(self, reference: Reference, platform: Platform = ARM64) -> Image | None:
-        """Return the image if the store has its documents, without asking anybody."""
+        """Return the image if the store has its documents; the registry is not contacted."""
         if reference.digest is None:
             return None
         blob = self._known(reference.digest)
@@ -147,9 +147,9 @@ class Registry:
             raise
 
     def push(self, reference: Reference, descriptor: Descriptor) -> Reference:
-        """Send what `descriptor` names, with all platforms of an index and its referrers.
+        """Push `descriptor` with its referrers; of an index, push every platform.
 
-        Referrers go under the tag that clients look for where a registry has no referrers API
+        Referrers get the tag that clients read if a registry has no referrers API
         (distribution-spec 1.1, "Referrers Tag Schema"). Returns the reference with the digest.
         """
         self._push_one(replace(reference, digest=None), descriptor)
@@ -164,7 +164,7 @@ class Registry:
     # --- documents
 
     def _fetch_document(self, reference: Reference) -> Descriptor:
-        """Fetch a manifest or index into the store; what was there already is not asked for."""
+        """Fetch a manifest or index into the store, unless the store has it."""
         if reference.digest is not None:
             known = self._known(reference.digest)
             if known is not None:
@@ -198,7 +198,7 @@ class Registry:
         return self._run([*words, f"docker://{reference.transport}"], reference).stdout
 
     def _run(self, words: Sequence[str], reference: Reference) -> Completed:
-        # Exit codes above 1 are skopeo's too; none of them is fine.
+        # skopeo also uses exit codes above 1; each one is a failure.
         done = self.runner.passing(REGISTRIES).run(["skopeo", *words], accept=range(256))
         if done.status != 0:
             raise explain(done.stderr.decode(errors="replace"), reference)
@@ -209,8 +209,8 @@ class Registry:
     def _copy_layers(self, exact: Reference, image: Image) -> None:
         """Fetch the blobs that the store lacks.
 
-        An image in OCI form is copied with the store as its blob folder, so that skopeo skips what
-        is there; one in Docker's form has to go through a folder that keeps it as it is.
+        An image in OCI form is copied with the store as its blob folder, so that skopeo skips the
+        blobs in it; an image in Docker's form is copied through a folder that keeps its bytes.
         """
         options = ["copy", "-q", *self.access.options(exact, "src-")]
         source = f"docker://{exact.transport}"
@@ -229,12 +229,12 @@ class Registry:
             if path.exists() and not self.layout.store.has(blob):
                 self.layout.store.add_file(path)
 
-    # --- the other way
+    # --- pushing
 
     def _push_referrers(self, reference: Reference, subject: Descriptor) -> None:
-        """Send the artifacts attached to `subject`, then the list of them.
+        """Push the artifacts attached to `subject`, then their list.
 
-        What others have attached at the registry stays in the list.
+        Artifacts of other people stay in the registry's list.
         """
         referrers = self.layout.referrers(subject)
         if not referrers:
@@ -251,7 +251,7 @@ class Registry:
             self._push_list(target, (*listed, *missing))
 
     def _listed(self, target: Reference) -> tuple[Descriptor, ...]:
-        """Return what the registry's list of referrers has; nothing if there is none."""
+        """Return the registry's list of referrers; empty if there is none."""
         try:
             found = self._fetch_document(target)
         except PiimageError as error:
@@ -271,7 +271,7 @@ class Registry:
         except PiimageError as error:
             if error.code != "oci.registry":
                 raise
-            # An older skopeo (1.9) drops artifactType from the list; the artifacts have it too.
+            # skopeo 1.9 drops artifactType from the list; it is read from the artifacts instead.
             self._push_one(target, listed, alone)
 
     def _push_one(
@@ -287,7 +287,7 @@ class Registry:
 
     @contextmanager
     def _offered(self, descriptor: Descriptor) -> Iterator[Path]:
-        """Give a layout that holds nothing but `descriptor`, its blobs being the store's."""
+        """Give a layout that has only `descriptor` and uses the store's blobs."""
         with self.layout.store.scratch() as scratch:
             (scratch / "oci-layout").write_bytes(MARKER)
             plain = Descriptor.of(descriptor.media_type, descriptor.blob)
@@ -300,7 +300,7 @@ def _is_oci(manifest: Manifest) -> bool:
 
 
 def _media_type(data: bytes, place: str) -> str:
-    """Return the media type of a manifest or index: as it says, else by what it holds."""
+    """Return the media type of a manifest or index: the stated one, or else by its fields."""
     fields = models.decode_json(data, place)
     stated = fields.get("mediaType")
     if stated in models.MANIFESTS | models.INDEXES:
@@ -310,15 +310,15 @@ def _media_type(data: bytes, place: str) -> str:
     if stated is None and "layers" in fields:
         return models.MANIFEST
     if fields.get("schemaVersion") == 1:
-        raise models.damaged("it has the first schema of 2014, which nobody writes any more", place)
-    raise models.damaged(f"{stated!r} is no kind of image", place)
+        raise models.damaged("it has the obsolete schema version 1 of 2014", place)
+    raise models.damaged(f"{stated!r} is not a media type of an image", place)
 
 
 def mismatch(reference: Reference, found: str) -> PiimageError:
-    """Return the error for a registry that sent something else than was asked for."""
+    """Return the error for a registry that sent something other than the requested content."""
     return PiimageError(
         "oci.digest-mismatch",
         f"the registry sent {found} for {reference}",
         place=str(reference),
-        hint="the registry, or something on the way to it, altered the image; nothing was kept",
+        hint="retry; the registry or a proxy altered the image, and nothing of it was stored",
     )

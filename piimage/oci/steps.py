@@ -1,4 +1,4 @@
-"""Steps of a build that read foreign image layers."""
+"""The steps of a build that read foreign image layers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from piimage.trees import Entry
 
 @dataclass(frozen=True)
 class ScanLayer(Step):
-    """Checks one image layer and notes what the layers above it have to know; output ``scan``."""
+    """Checks an image layer and records the facts that higher layers need; output ``scan``."""
 
     layer: Blob
     diff_id: str
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the step in messages."""
         return f"check layer {self.layer.sha256[:12]}"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
-        """Read the layer to its end; raises what `piimage.oci.layers.scan` raises."""
+        """Read the layer to its end; raises the errors of `piimage.oci.layers.scan`."""
         path = job.store.verified(self.layer)
         found = scan(job.runner, path, self.diff_id, self.layer.digest)
         return {"scan": job.store.add_bytes(found.encode())}
 
     def result(self, job: Job) -> Scan:
-        """Return the scan that `job` has made."""
+        """Return the scan from the results of `job`."""
         return Scan.decode(job.file(self).read_bytes())
 
 
 def image_layer_tree(job: Job, layer: ScanLayer, lower: Sequence[ScanLayer]) -> Iterator[Entry]:
-    """Give the overlayfs entries of a layer of an image over its `lower` layers, lowest first.
+    """Give the overlayfs entries of an image layer above its `lower` layers, lowest first.
 
     For the tree of a step that has `layer` and `lower` among its fields.
     """

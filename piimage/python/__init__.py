@@ -1,1 +1,1 @@
-"""Python packages for the target: resolved, fetched, and turned into tree entries unbuilt."""
+"""Resolves and fetches Python packages for the target, and turns them into tree entries."""

@@ -1,4 +1,4 @@
-"""Wheels into the store, each proven to be the one that was pinned."""
+"""Fetches wheels into the store and compares each with its pin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from piimage.store import Store
 
 @dataclass(frozen=True)
 class WheelFetcher:
-    """Brings wheels into the store; without a `resolver` nothing is fetched (--offline)."""
+    """Fetches wheels into the store; without a `resolver` (--offline) it fetches nothing."""
 
     store: Store
     resolver: Resolver | None
@@ -25,10 +25,10 @@ class WheelFetcher:
     emit: events.Listener = events.ignore
 
     def fetch(self, wheels: Iterable[LockedWheel], target: Target) -> None:
-        """Have `wheels` in the store.
+        """Fetch the `wheels` that the store does not have.
 
-        Raises, all at once, PiimageError ``python.wheel-absent`` (offline), ``python.wheel-gone``,
-        ``python.wheel-altered``, and what the transport raises.
+        Raises, for all of them together, PiimageError ``python.wheel-absent`` (offline),
+        ``python.wheel-gone``, ``python.wheel-altered``, and the errors of the transport.
         """
         missing = {wheel.sha256: wheel for wheel in wheels if not self.store.has(wheel.blob)}
         if not missing:
@@ -46,14 +46,14 @@ class WheelFetcher:
         if url is None:
             return _gone(wheel)
         try:
-            self._one(wheel, url)
+            self._download(wheel, url)
         except Absent:
             return _gone(wheel)
         except PiimageError as error:
             return _unreachable(wheel, error) if error.code == "debian.unreachable" else error
         return None
 
-    def _one(self, wheel: LockedWheel, url: str) -> None:
+    def _download(self, wheel: LockedWheel, url: str) -> None:
         title = f"fetch {wheel.filename}"
         with self.store.writing() as (writer, keep):
             done = 0
@@ -67,7 +67,7 @@ class WheelFetcher:
             keep(wheel.blob)
 
     def complete(self, found: Found) -> LockedWheel:
-        """Return the wheel with size and digest; it is fetched if the index did not tell them."""
+        """Return the wheel with size and digest; fetch it if the index states neither."""
         wheel = found.wheel
         if wheel.sha256 and wheel.size:
             return wheel
@@ -80,9 +80,9 @@ class WheelFetcher:
 def _gone(wheel: LockedWheel) -> PiimageError:
     return PiimageError(
         "python.wheel-gone",
-        "the index does not have this file any more",
+        "the index no longer has this file",
         place=wheel.filename,
-        hint=f"move the pin (piimage lock --update {wheel.name}), or name an index that still has "
+        hint=f"update the pin (piimage lock --update {wheel.name}), or name an index that has "
         "it with --index",
     )
 
@@ -92,24 +92,24 @@ def _unreachable(wheel: LockedWheel, error: PiimageError) -> PiimageError:
         "python.index-unreachable",
         f"{error.message} ({error.place})",
         place=wheel.filename,
-        hint="check the network and pip's configuration, or use what the store has (--offline)",
+        hint="check the network and pip's configuration, or use only the store (--offline)",
     )
 
 
 def _absent(wheel: LockedWheel) -> PiimageError:
     return PiimageError(
         "python.wheel-absent",
-        "not in the store",
+        "the store does not have this file",
         place=wheel.filename,
-        hint="run it once without --offline",
+        hint="run the command once without --offline",
     )
 
 
 def _altered(wheel: LockedWheel, url: str) -> PiimageError:
     return PiimageError(
         "python.wheel-altered",
-        f"what {without_credentials(url)} has is not the file that was pinned",
+        f"{without_credentials(url)} has another file than the pinned one",
         place=wheel.filename,
-        hint="nothing of it was kept; use another index, or move the pin with "
+        hint="nothing of it was stored; use another index, or update the pin with "
         f"piimage lock --update {wheel.name}",
     )

@@ -1,6 +1,6 @@
-"""Where Python packages come from: what the host's pip would ask, told to uv.
+"""Passes the package indexes of the host's pip to uv.
 
-pip's own settings are used (files, PIP_… variables), because they are what people have: a company's
+pip's settings are used (files, PIP_… variables), because users have them already: a company's
 mirror, a certificate, a folder of wheels.
 """
 
@@ -26,15 +26,15 @@ _SECTIONS: Final = ("global", "install")
 
 @dataclass(frozen=True)
 class Index:
-    """The indexes to ask, as variables and options of uv; variables can hold passwords."""
+    """The indexes as variables and options of uv; the variables may contain passwords."""
 
     variables: Mapping[str, str] = field(repr=False)
     words: tuple[str, ...] = ()
 
     def with_login(self, url: str) -> str:
-        """Return `url` with the login of the index on the same host, where it has none itself.
+        """Return `url` with the login of the index on the same host, unless it has one.
 
-        uv leaves logins out of what it writes.
+        uv leaves logins out of its output.
         """
         parts = urlsplit(url)
         if parts.username is not None:
@@ -50,9 +50,9 @@ class Index:
 def choose(
     explicit: str | None, runner: Runner, environment: Mapping[str, str] = os.environ
 ) -> Index:
-    """Return the index `explicit` alone, else those of the host's pip.
+    """Return the index `explicit`, or else those of the host's pip.
 
-    Raises InputError ``python.bad-index`` for what is no address.
+    Raises InputError ``python.bad-index`` for an invalid address.
     """
     settings = _pip_settings(runner, environment)
     passed = {name: environment[name] for name in _PASSED if name in environment}
@@ -64,7 +64,7 @@ def choose(
     found = {
         "UV_DEFAULT_INDEX": settings.get("index-url", "").strip(),
         "UV_INDEX": _listed(settings.get("extra-index-url")),
-        # Unlike the others, a list of paths is separated by commas.
+        # Unlike the other lists, this list of paths is separated by commas.
         "UV_FIND_LINKS": ",".join(settings.get("find-links", "").split()),
         "UV_INSECURE_HOST": _listed(settings.get("trusted-host")),
     }
@@ -78,7 +78,7 @@ _TRUE: Final = ("1", "true", "yes", "on")
 
 
 def _pip_settings(runner: Runner, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return pip's settings by their long option; what is said nearest to the user wins."""
+    """Return pip's settings by their long option; the most specific source wins."""
     own = {name: value for name, value in environment.items() if name.startswith("PIP_")}
     command = python_module("pip", "config", "list")
     done = runner.with_environment(**own).run(command, accept=range(256))
@@ -88,7 +88,7 @@ def _pip_settings(runner: Runner, environment: Mapping[str, str]) -> Mapping[str
         section, _, key = name.rpartition(".")
         if equals and section in _SECTIONS:
             found[section, key] = _unquoted(value)
-    # pip may be absent; its variables are not.
+    # The variables count even if pip is not installed.
     known = {key: found[section, key] for section in _SECTIONS for s, key in found if s == section}
     said = {name.removeprefix("PIP_").lower().replace("_", "-"): own[name] for name in own}
     return {**known, **said}
@@ -119,6 +119,6 @@ def _address(text: str) -> str:
             "python.bad-index",
             "this is not the address of a package index",
             place="--index",
-            hint="give the URL that pip takes as --index-url (https://HOST/simple), or a folder",
+            hint="give a URL in the form of pip's --index-url (https://HOST/simple), or a folder",
         )
     return url

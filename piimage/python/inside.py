@@ -1,7 +1,7 @@
-"""Runs in the toolchain's sandbox, by its Python: a source archive to a wheel.
+"""Builds a wheel of a source archive; runs in the toolchain's sandbox with its Python.
 
 ``inside.py ARCHIVE TARGET``: calls the hook `build_wheel` (PEP 517) of the archive's own backend,
-which has to be setuptools: that alone is there. Uses the standard library only.
+which has to be setuptools, because the sandbox has no other. Uses the standard library only.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 HAS = ("setuptools", "wheel")
-"""What a package may ask for in ``[build-system] requires``; setuptools does without wheel."""
+"""The permitted ``[build-system] requires``; setuptools does not need the package wheel."""
 
 
 def main(archive: str, target: str) -> None:
@@ -31,15 +31,15 @@ def main(archive: str, target: str) -> None:
     module, _, name = backend.partition(":")
     found = importlib.import_module(module)
     hooks = getattr(found, name) if name else found
-    # What is said as `setup_requires` is known to the backend alone; it is an optional hook.
+    # Only the backend knows `setup_requires`; the hook is optional.
     refuse_more(getattr(hooks, "get_requires_for_build_wheel", list)())
     hooks.build_wheel(str(made))
 
 
 def backend_of(description: Path) -> tuple[str, list[str]]:
-    """Return the backend that `description` names, and the folders that it lies in.
+    """Return the backend that `description` names, and its folders.
 
-    Ends with a message when the package wants more than the sandbox has.
+    Exits with a message if the package requires more than the sandbox has.
     """
     said = tomllib.loads(description.read_text()) if description.is_file() else {}
     system = said.get("build-system", {})
@@ -50,11 +50,11 @@ def backend_of(description: Path) -> tuple[str, list[str]]:
 
 
 def refuse_more(requirements: Iterable[str]) -> None:
-    """End with a message when `requirements` name what the sandbox does not have."""
+    """Exit with a message if the sandbox does not have all `requirements`."""
     names = [re.split(r"[^A-Za-z0-9._-]", line.strip())[0] for line in requirements]
     more = [name for name in names if name.lower() not in HAS]
     if more:
-        sys.exit(f"it takes {', '.join(more)} to build, and the toolchain has setuptools alone")
+        sys.exit(f"its build needs {', '.join(more)}, but the toolchain has only setuptools")
 
 
 if __name__ == "__main__":

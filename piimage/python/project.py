@@ -1,8 +1,8 @@
-"""A folder with a pyproject.toml, laid in as its wheel would be, without running a build backend.
+"""Installs a folder with a pyproject.toml as its wheel would be, without running a build backend.
 
-What is read: ``[project]`` (PEP 621) for name, version, programs and entry points, and where the
-packages lie from setuptools' and hatchling's static tables. A project that has to be compiled or
-generated is refused: it belongs into a wheel.
+``[project]`` (PEP 621) has the name, version, programs and entry points; the static tables of
+setuptools and hatchling say which folder has the packages. A project that has to be compiled or
+generated is refused: build a wheel of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Laid = tuple[str, bytes, int]
 
 @dataclass(frozen=True)
 class Project:
-    """What is taken of a project: `sources` are files and folders by their place in the site."""
+    """The used parts of a project: `sources` are files and folders by their path in the site."""
 
     folder: Path
     name: str
@@ -46,7 +46,7 @@ class Project:
     sources: Mapping[str, Path]
 
     def files(self, python: str) -> Iterator[Laid]:
-        """Give path, bytes and mode of every file that is laid in, for CPython ``3.minor``."""
+        """Give path, bytes and mode of every installed file, for CPython ``3.minor``."""
         rows: list[tuple[str, str, str]] = []
         info = f"{self.name.replace('-', '_')}-{self.version}.dist-info"
         folder = f"{site(python)}/{info}"
@@ -77,9 +77,9 @@ class Project:
 def read_project(folder: Path) -> Project:
     """Read the project in `folder`.
 
-    Raises InputError ``python.project`` when there is none, or its pyproject.toml cannot be used,
-    ``python.needs-build`` when its files are not what a wheel of it would hold, ``config.outside``
-    when they lie elsewhere.
+    Raises InputError ``python.project`` if there is no project or its pyproject.toml is invalid,
+    ``python.needs-build`` if its wheel would have other files, ``config.outside`` if its files are
+    outside of the folder.
     """
     place = str(folder / FILE)
     require_inside(folder / FILE, folder, place)
@@ -92,7 +92,7 @@ def read_project(folder: Path) -> Project:
     try:
         return _project(folder, document, place)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _bad(place, f"a value is missing or of the wrong kind ({error})") from None
+        raise _bad(place, f"a value is missing or has the wrong type ({error})") from None
 
 
 def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
@@ -101,9 +101,9 @@ def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
         raise _bad(place, "it has no [project] with a name")
     backend = str(document.get("build-system", {}).get("build-backend", "setuptools"))
     if backend.partition(".")[0] not in _BACKENDS:
-        raise _needs_build(place, f"{backend} decides what is in it")
+        raise _needs_build(place, f"{backend} determines its content")
     if (folder / "setup.py").exists():
-        raise _needs_build(place, "its setup.py decides what is in it")
+        raise _needs_build(place, "its setup.py determines its content")
     tool = document.get("tool", {})
     if tool.get("setuptools", {}).get("ext-modules"):
         raise _needs_build(place, "it has extension modules")
@@ -133,17 +133,17 @@ def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
 
 
 def _version(table: Mapping[str, Any], place: str) -> str:
-    """Return the version as wheels write it; "0" where it comes from elsewhere (dynamic)."""
+    """Return the version in the form of wheels; "0" for a dynamic version."""
     if "version" not in table:
         return "0"
     try:
         return str(Version(str(table["version"])))
     except InvalidVersion:
-        raise _bad(place, f"{table['version']!r} is no version (PEP 440)") from None
+        raise _bad(place, f"{table['version']!r} is not a version (PEP 440)") from None
 
 
 def _sources(folder: Path, tool: Mapping[str, Any], place: str) -> Iterator[tuple[str, Path]]:
-    """Give what is importable, by its name, where the backend's static tables say it lies."""
+    """Give the packages and modules by name, with their paths by the backend's static tables."""
     setuptools = tool.get("setuptools", {})
     hatch = tool.get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {})
     named = hatch.get("packages")
@@ -153,7 +153,7 @@ def _sources(folder: Path, tool: Mapping[str, Any], place: str) -> Iterator[tupl
         found = list(_discovered(folder, setuptools))
     missing = [str(path) for _, path in found if not path.exists()]
     if missing or not found:
-        raise _bad(place, f"its packages are not there: {', '.join(missing) or 'none was found'}")
+        raise _bad(place, f"its packages are missing: {', '.join(missing) or 'none was found'}")
     yield from found
 
 
@@ -182,7 +182,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _regular(source: Path) -> Iterable[Path]:
-    """Give the files of a package in the order of their names, without what Python cached."""
+    """Return the files of a package sorted by name, without Python's bytecode caches."""
     if source.is_file():
         return [source]
     found = (path for path in sorted(source.rglob("*")) if path.is_file())
@@ -200,9 +200,9 @@ def _entry_points(groups: Mapping[str, Mapping[str, str]]) -> bytes:
 def _bad(place: str, why: str) -> InputError:
     return InputError(
         "python.project",
-        f"this project cannot be laid in: {why}",
+        f"this project cannot be installed: {why}",
         place=place,
-        hint="it needs [project] with name and version, and a folder NAME or src/NAME with an "
+        hint="add [project] with name and version, and a folder NAME or src/NAME with an "
         "__init__.py",
     )
 
@@ -210,8 +210,8 @@ def _bad(place: str, why: str) -> InputError:
 def _needs_build(place: str, why: str) -> InputError:
     return InputError(
         "python.needs-build",
-        f"this project has to be built, and piimage runs no build backend for it: {why}",
+        f"this project has to be built, but piimage does not run its build backend: {why}",
         place=place,
-        hint="build a wheel of it for aarch64 and name it under wheels:, with --index or pip's "
-        "find-links saying where it lies",
+        hint="build a wheel of it for aarch64, name it under wheels:, and name its folder with "
+        "--index or pip's find-links",
     )

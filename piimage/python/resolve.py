@@ -1,9 +1,9 @@
-"""Requirements to wheels: uv resolves for the target, whatever this host is.
+"""Resolves requirements to wheels with uv, for the target and not for this host.
 
-uv rather than pip: pip takes environment markers (`; platform_machine == …`) from the Python that
-it runs under. Format of the answer: pylock.toml (PEP 751). Nothing is built, so no package's code
-runs here: of a package that is to be taken by its source archive, uv is told that it needs nothing
-(``dependency-metadata``), which it would otherwise ask the package's own build.
+pip is not used, because it takes environment markers (`; platform_machine == …`) from the Python
+that runs it. uv writes a pylock.toml (PEP 751). Nothing is built, so no package's code runs: for a
+source archive the setting ``dependency-metadata`` states that it has no dependencies, which uv
+would otherwise read from the package's build.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WARNINGS: Final = ("warning:", "WARN")
 
 @dataclass(frozen=True)
 class Found:
-    """A wheel, and where the index has it; the address can hold a password."""
+    """A wheel and its address in the index; the address may contain a password."""
 
     wheel: LockedWheel
     url: str = field(repr=False)
@@ -41,7 +41,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Resolver:
-    """Asks the index; `scratch` is a folder for its files."""
+    """Queries the index; `scratch` is a folder for its files."""
 
     index: Index
     runner: Runner
@@ -55,12 +55,12 @@ class Resolver:
         preferred: Iterable[LockedWheel] = (),
         sources: Sequence[str] = (),
     ) -> tuple[Found, ...]:
-        """Return the wheels of `requirements` and of what they need, sorted by name.
+        """Return the wheels of `requirements` and their dependencies, sorted by name.
 
-        Of `sources` (``NAME==VERSION``) the source archives; what they need is to be named among
-        the requirements. `preferred` versions are kept where the requirements permit.
+        `sources` (``NAME==VERSION``) give source archives, whose dependencies must be among the
+        requirements. `preferred` versions are kept if the requirements allow them.
 
-        Raises InputError ``python.no-wheel`` when there is no answer, with uv's reason;
+        Raises InputError ``python.no-wheel`` with uv's reason if there is no solution;
         PiimageError ``python.index-unreachable``, ``python.resolver``; ``python.wheel-unfit``.
         """
         pins = _pins(preferred)
@@ -70,7 +70,7 @@ class Resolver:
         except InputError:
             if not pins:
                 raise
-            # Not all of them can stay: which may, uv decides.
+            # Not all preferred versions fit: uv decides which of them stay.
             found = self._chosen(asks, target, place, (), _preferences(pins))
         for chosen in found:
             if not chosen.wheel.is_source:
@@ -85,7 +85,7 @@ class Resolver:
         pins: Sequence[str],
         known: str = "",
     ) -> tuple[Found, ...]:
-        """Return what uv chooses, bound to `pins`, with the pylock.toml `known` as a wish."""
+        """Return uv's choice, bound to `pins`; the pylock.toml `known` has preferred versions."""
         lock, constraints = self.scratch / "pylock.toml", self.scratch / "constraints.txt"
         constraints.write_text("".join(f"{pin}\n" for pin in pins))
         lock.unlink(missing_ok=True)
@@ -98,11 +98,11 @@ class Resolver:
     def locate(self, pins: Collection[LockedWheel], target: Target) -> Mapping[str, str]:
         """Return the address of each of `pins` by its SHA-256; those that are gone are missing.
 
-        Where the index tells no digest, the file's name stands for it.
+        If the index states no digest, the key is the file's name.
         """
         found: list[Found] = []
         for built in (False, True):
-            # One package can be a wheel in one container and built for another.
+            # A package can be a wheel in one container and be built for another.
             own = [pin for pin in pins if pin.is_source == built]
             exact = tuple(sorted({f"{pin.name}=={pin.version}" for pin in own}))
             names = tuple(sorted({pin.name for pin in own})) if built else ()
@@ -124,7 +124,7 @@ class Resolver:
             _uv(), "pip", "compile", "--config-file", str(settings), "--no-header", "--quiet",
             "--no-python-downloads", "--format", "pylock.toml",
             "--index-strategy", "unsafe-best-match",  # all indexes are equal, as for pip
-            "--python", sys.executable,  # looked at for nothing but its being there
+            "--python", sys.executable,  # uv requires a Python, but does not use it here
             "--python-version", target.python, *self.index.words, *asks.words(), *words, "-",
         ]  # fmt: skip
         text = "".join(f"{line}\n" for line in (*asks.requirements, *asks.exact))
@@ -138,28 +138,28 @@ class Resolver:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PiimageError(
                 "python.resolver",
-                f"uv's answer cannot be understood ({type(error).__name__}: {error})",
+                f"uv's output is not valid ({type(error).__name__}: {error})",
                 place=place,
-                hint="install the uv that piimage names in its pyproject.toml",
+                hint="install the version of uv in piimage's pyproject.toml",
             ) from error
 
 
 @dataclass(frozen=True)
 class _Asks:
-    """Requirements, and which packages (`built`, pinned by `exact`) are taken by their sources."""
+    """Requirements, and the packages that are built from source (`built`, pinned by `exact`)."""
 
     requirements: Sequence[str]
     built: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
 
     def words(self) -> Iterator[str]:
-        """Give the options that forbid builds."""
+        """Give the options that prevent builds."""
         yield from ("--only-binary", ":all:")
         for name in self.built:
             yield from ("--no-binary", name)
 
     def settings(self) -> str:
-        """Return the text of a uv.toml."""
+        """Return the content of a uv.toml."""
         block = '[[dependency-metadata]]\nname = "{}"\nrequires-dist = []\n'
         return "".join(map(block.format, self.built))
 
@@ -174,13 +174,13 @@ def _uv() -> str:
     except FileNotFoundError:
         raise MissingTool(
             "python.no-uv",
-            "wheels: needs uv, which is not installed beside piimage",
-            hint="install it where piimage is: pip install uv",
+            "wheels: needs uv, which is not installed with piimage",
+            hint="install it into piimage's environment: pip install uv",
         ) from None
 
 
 def _pins(preferred: Iterable[LockedWheel]) -> tuple[str, ...]:
-    """Return ``NAME==VERSION`` of each package of which one version alone is preferred."""
+    """Return ``NAME==VERSION`` of each package with exactly one preferred version."""
     found: dict[str, set[str]] = {}
     for pin in preferred:
         found.setdefault(pin.name, set()).add(pin.version)
@@ -202,7 +202,7 @@ def _wheels(document: Mapping[str, Any], folder: Path) -> Iterator[Found]:
                 str(canonicalize_name(package["name"])),
                 str(package["version"]),
                 named,
-                # Not every index tells both.
+                # Not every index states both.
                 int(wheel.get("size", 0)),
                 str(wheel.get("hashes", {}).get("sha256", "")),
             )
@@ -212,9 +212,9 @@ def _wheels(document: Mapping[str, Any], folder: Path) -> Iterator[Found]:
 def _failure(said: str, place: str) -> PiimageError:
     lines = [line for line in said.splitlines() if line.strip()]
     lines = [line.removeprefix("error: ") for line in lines if not line.startswith(_WARNINGS)]
-    # Its hints are about its own options, which nobody here has typed.
+    # uv's hints are about its own options, which the user has not typed.
     own = itertools.takewhile(lambda line: not line.strip().startswith("hint:"), lines)
-    text = "\n  ".join(own) or "uv says nothing"
+    text = "\n  ".join(own) or "uv printed nothing"
     if any(word in said for word in _UNREACHABLE):
         return PiimageError(
             "python.index-unreachable",
@@ -226,6 +226,7 @@ def _failure(said: str, place: str) -> PiimageError:
         "python.no-wheel",
         f"the wheels cannot be chosen: {text}",
         place=place,
-        hint="ask for a version that has a wheel for aarch64, use Debian's package under "
-        "packages:, have it built (sources: [NAME==VERSION]), or name another index with --index",
+        hint="use a version that has a wheel for aarch64, use Debian's package under "
+        "packages:, build it from source (sources: [NAME==VERSION]), or name another index with "
+        "--index",
     )

@@ -1,8 +1,8 @@
-"""Source archives to wheels for the target: cross-compiled in the toolchain's sandbox.
+"""Builds wheels for the target from source archives: cross-compiled in the toolchain's sandbox.
 
-The package's own build code runs there, by the build machine's Python, which is told by CPython's
-variables (``_PYTHON_SYSCONFIGDATA_NAME``, ``_PYTHON_HOST_PLATFORM``: what Debian's own cross builds
-use) that it builds for the target; headers are the target's.
+The package's build code runs in the sandbox with the build machine's Python. CPython's variables
+``_PYTHON_SYSCONFIGDATA_NAME`` and ``_PYTHON_HOST_PLATFORM``, which Debian's cross builds also use,
+select the target; the headers are the target's.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from piimage.toolchain.steps import Compiled
 from piimage.toolchain.tree import Tool, Tools, build_architecture
 
 TOOLS_ROOT: Final = f"{TOOLCHAIN}-python"
-"""The root, for each build machine, of the compiler and the Python that builds run by."""
+"""The root of the compiler and the Python for builds, one for each build machine."""
 
 HEADERS_ROOT: Final = f"{TOOLCHAIN}-python/headers"
-"""The root of the target's headers, of Python and of the C library."""
+"""The root of the target's headers of Python and of the C library."""
 
 _OUT: Final = "dist"
-_FAILED: Final = "it does not build:"
+_FAILED: Final = "the build failed:"
 _PREFIX: Final = "aarch64-linux-gnu-"
 _CC: Final = f"{_PREFIX}{COMPILER}"
 _ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -47,7 +47,7 @@ _ENVIRONMENT: Final[Mapping[str, str]] = {
     "CFLAGS": "-g0",
     "LDFLAGS": "-s",
 }
-# What only maintainer scripts, or modules of the library that builds do not import, would take.
+# Dependencies of maintainer scripts, or of library modules that no build imports.
 _WITHOUT: Final = (
     "python3", "python3.13", "media-types", "netbase", "tzdata", "libsqlite3-0", "libdb5.3t64",
     "libreadline8t64", "libncursesw6", "libtinfo6", "libuuid1", "openssl-provider-legacy",
@@ -57,7 +57,7 @@ _WITHOUT: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltWheel(Compiled):
-    """A wheel for `target` made of the source archive of `package` ``version``; the only output."""
+    """Builds a wheel for `target` from the source archive of `package` ``version``: one output."""
 
     package: str
     version: str
@@ -65,23 +65,23 @@ class BuiltWheel(Compiled):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the step in messages."""
         return f"build the wheel of {self.name}"
 
     @property
     def origin(self) -> str:
-        """What a layer notes of files that come of it: ``NAME-VERSION``."""
+        """The origin of its files in a layer: ``NAME-VERSION``."""
         return f"{self.package}-{self.version}"
 
     def file(self, job: Job) -> str:
-        """Return the file name of the wheel, once it is made."""
+        """Return the file name of the built wheel."""
         return wheel_name(job.made[self.key])
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Run the package's build.
 
-        Raises PiimageError ``python.source-failed`` with the last lines of a build that failed, or
-        that made something else than a wheel of `package` for `target`.
+        Raises PiimageError ``python.source-failed`` with the last lines of a failed build, or if
+        the result is not a wheel of `package` for `target`.
         """
         try:
             made = super().make(job)
@@ -100,7 +100,7 @@ class BuiltWheel(Compiled):
         except InvalidWheelFilename as error:
             raise self._failed(str(error)) from None
         if name != canonicalize_name(self.package) or str(version) != self.version:
-            raise self._failed(f"it made {filename}, which is not of {self.name}")
+            raise self._failed(f"it made {filename}, which is not a wheel of {self.name}")
         try:
             self.target.require_fit(filename)
         except PiimageError as error:
@@ -109,9 +109,9 @@ class BuiltWheel(Compiled):
     def _failed(self, why: str) -> PiimageError:
         return PiimageError(
             "python.source-failed",
-            f"no wheel could be built: {why}",
+            f"the wheel cannot be built: {why}",
             place=self.name,
-            hint="ask for another version, use Debian's package under packages:, or build a wheel "
+            hint="use another version, use Debian's package under packages:, or build a wheel "
             "of it for aarch64 and name its folder's index with --index",
         )
 
@@ -123,25 +123,25 @@ def wheel_name(outputs: Mapping[str, Blob]) -> str:
 
 
 def source_requests() -> Iterator[Request]:
-    """Give what building sources asks of the archive: tools of each build machine, headers."""
+    """Give the requests for building sources: tools for each build machine, and headers."""
     extra = ("python3-minimal", "libpython3-stdlib", "python3-setuptools")
     yield from toolchain_requests(TOOLS_ROOT, extra, _WITHOUT)
     yield Request(HEADERS_ROOT, ("libpython3-dev",), _WITHOUT, "arm64")
 
 
 def built_wheel(source: LockedWheel, target: Target, lock: Lock, machine: str = "") -> BuiltWheel:
-    """Return the step that makes the wheel of the archive `source` by the tools of `lock`.
+    """Return the step that builds the wheel of the archive `source` with the tools of `lock`.
 
-    `machine` is the build machine's kind (uname -m). Raises InputError ``python.source-platform``
-    for a target that there is no compiler for.
+    `machine` is the build machine's architecture (uname -m). Raises InputError
+    ``python.source-platform`` for a target without a compiler.
     """
     name = f"{source.name} {source.version}"
     if target.architecture != "arm64":
         raise InputError(
             "python.source-platform",
-            f"sources are built for arm64 alone, not for {target.architecture}",
+            f"sources are built only for arm64, not for {target.architecture}",
             place=name,
-            hint="leave the platform out, or use Debian's package under packages:",
+            hint="omit the platform, or use Debian's package under packages:",
         )
     roots = (f"{TOOLS_ROOT}/{build_architecture(machine)}", HEADERS_ROOT)
     packages = {package.key: package for root in roots for package in lock.of_root(root)}

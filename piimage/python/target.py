@@ -1,4 +1,4 @@
-"""The Python that a container has, and which wheels fit it."""
+"""The Python of a container, and the wheels that it can install."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from piimage.errors import InputError, PiimageError
 _INTERPRETER: Final = re.compile(r"python3\.(\d+)-minimal")
 _GLIBC: Final = re.compile(r"2\.(\d+)")
 _MACHINES: Final = {"arm64": "aarch64", "amd64": "x86_64"}
-_OLDEST_GLIBC: Final = 17  # before that there was no aarch64 wheel (PEP 599)
-# The newest manylinux name that uv knows; nobody builds wheels for later ones yet.
+_OLDEST_GLIBC: Final = 17  # the oldest for aarch64 wheels (PEP 599)
+# The newest manylinux tag that uv knows; wheels with later tags do not exist yet.
 _NEWEST_GLIBC: Final = 40
 
 
@@ -32,22 +32,22 @@ class Target:
 
     @property
     def python(self) -> str:
-        """The version as wheels and folders have it, such as ``3.13``."""
+        """The version in the form ``3.13``, as in names of wheels and folders."""
         return f"3.{self.minor}"
 
     @property
     def machine(self) -> str:
-        """The processor as wheels name it."""
+        """The processor in the tags of wheels."""
         return _MACHINES[self.architecture]
 
     @property
     def platform(self) -> str:
-        """The platform as uv names it."""
+        """The platform for uv."""
         return f"{self.machine}-manylinux_2_{min(self.glibc, _NEWEST_GLIBC)}"
 
     @cached_property
     def tags(self) -> frozenset[Tag]:
-        """Every tag of a wheel that runs there (PEP 425, PEP 600)."""
+        """The tags of all compatible wheels (PEP 425, PEP 600)."""
         newest_first = range(self.glibc, _OLDEST_GLIBC - 1, -1)
         platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in newest_first]
         platforms += [f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
@@ -56,22 +56,22 @@ class Target:
         return frozenset([*own, *compatible_tags(version, f"cp3{self.minor}", platforms)])
 
     def require_fit(self, filename: str) -> None:
-        """Refuse a wheel that does not run here: InputError ``python.wheel-unfit``."""
+        """Raise InputError ``python.wheel-unfit`` for an incompatible wheel."""
         try:
             tags = parse_wheel_filename(filename)[3]
         except InvalidWheelFilename as error:
             raise unfit(filename, str(error)) from None
         if not tags & self.tags:
-            said = ", ".join(sorted(map(str, tags)))
+            stated = ", ".join(sorted(map(str, tags)))
             raise unfit(
-                filename, f"it is for {said}, not for CPython {self.python} on {self.machine}"
+                filename, f"it is for {stated}, not for CPython {self.python} on {self.machine}"
             )
 
 
 def target_of(packages: Iterable[Package], place: str) -> Target:
     """Return the Python among `packages`, those of a container.
 
-    Raises InputError ``python.no-python`` when it has none, or no glibc.
+    Raises InputError ``python.no-python`` if it has no Python or no glibc.
     """
     known = {package.name: package for package in packages}
     minors = {int(found[1]): name for name in known if (found := _INTERPRETER.fullmatch(name))}
@@ -79,7 +79,7 @@ def target_of(packages: Iterable[Package], place: str) -> Target:
     if not minors or glibc is None:
         raise InputError(
             "python.no-python",
-            "the container has wheels: or python:, and no Python",
+            "the container has wheels: or python:, but no Python",
             place=place,
             hint="add `base: python`, or python3-minimal and libpython3-stdlib to packages:",
         )
@@ -88,11 +88,11 @@ def target_of(packages: Iterable[Package], place: str) -> Target:
 
 
 def unfit(filename: str, why: str) -> PiimageError:
-    """Return the error for a wheel that cannot be used in the container."""
+    """Return the error for a wheel that is not compatible with the container."""
     return InputError(
         "python.wheel-unfit",
-        f"this wheel does not fit the container: {why}",
+        f"this wheel is not compatible with the container: {why}",
         place=filename,
-        hint="move the pin (piimage lock --update NAME), ask for a version that has a wheel for "
+        hint="update the pin (piimage lock --update NAME), use a version that has a wheel for "
         "aarch64, or use Debian's package under packages:",
     )

@@ -1,8 +1,8 @@
-"""A wheel as entries of a tree, at the places where Debian's pip would install it.
+"""Turns a wheel into entries of a tree, at the paths where Debian's pip would install it.
 
 Source: "Binary distribution format", "Recording installed projects" and "Entry points" of the
-Python packaging specifications. A wheel is foreign bytes: whatever is not exactly as the format has
-it is refused, and nothing of it is run.
+Python packaging specifications. A wheel is untrusted: whatever the format does not allow is
+refused, and none of its code is run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from piimage.store import CHUNK
 from piimage.trees import Entry, Kind, clean_path, file
 
 PREFIX: Final = "usr/local"
-"""Debian's prefix of what no package brings (its scheme ``posix_local``)."""
+"""Debian's prefix for files that belong to no package (its scheme ``posix_local``)."""
 
 _MAX_FILES: Final = 50_000
 _MAX_SMALL: Final = 16 << 20
-_MAX_RECORD: Final = 8 << 20  # as many files as there may be, 160 bytes each
-_MAX_TEXT: Final = 1 << 20  # of what is parsed whole
-# A gibibyte is more than any wheel for a Pi; zeros deflate to a thousandth.
+_MAX_RECORD: Final = 8 << 20  # the largest number of files, 160 bytes each
+_MAX_TEXT: Final = 1 << 20  # for files that are parsed as a whole
+# No wheel for a Pi has a gibibyte; zeros compress to a thousandth.
 _MAX_TOTAL: Final = 1 << 30
 _STREAMS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
@@ -65,11 +65,11 @@ class Wheel:
         return site(self.python)
 
     def entries(self) -> Iterator[Entry]:
-        """Give all files that the wheel installs, folders left to whoever places them.
+        """Give all files that the wheel installs, without their folders.
 
-        Raises PiimageError ``python.wheel-damaged`` for whatever a wheel must not be: paths that
-        leave it, links, bombs, files that its RECORD does not list or has other bytes for, foreign
-        machine code.
+        Raises PiimageError ``python.wheel-damaged`` for content that a wheel must not have: paths
+        that leave it, links, bombs, files that its RECORD does not list or lists with another
+        digest, and code for another machine.
         """
         with self._blaming(), zipfile.ZipFile(self.path) as archive:
             yield from _Reader(self, archive).entries()
@@ -90,7 +90,7 @@ class Wheel:
             raise self.refused(error.message) from error
 
     def refused(self, why: str) -> PiimageError:
-        """Return the error for a wheel that is not to be installed."""
+        """Return the error for a wheel that must not be installed."""
         return PiimageError(
             "python.wheel-damaged",
             f"this wheel cannot be used: {why}",
@@ -128,10 +128,10 @@ class _Reader:
         yield self._own(f"{info}/INSTALLER", b"piimage\n")
         yield file(f"{info}/RECORD", record(f"{info}/RECORD", self._rows, self._wheel.site))
 
-    # --- what the wheel says of itself
+    # --- metadata
 
     def _folder(self, suffix: str, name: str, version: str) -> str:
-        """Return the one folder ``NAME-VERSION.suffix``, which must be of this distribution."""
+        """Return the only folder ``NAME-VERSION.suffix``, which must be of this distribution."""
         tops = {path.partition("/")[0] for path in self._members}
         found = [top for top in tops if top.endswith(suffix)]
         if len(found) != 1:
@@ -145,15 +145,15 @@ class _Reader:
         fields = BytesHeaderParser().parsebytes(self._small(f"{self._info}/WHEEL", _MAX_TEXT))
         version = str(fields.get("Wheel-Version", ""))
         if version.partition(".")[0] != "1":
-            raise ValueError(f"its format has the version {version!r}")
+            raise ValueError(f"its format version is {version!r}")
 
     def _record(self) -> Mapping[str, str]:
-        """Return the digest of each file that RECORD lists, "" where it gives none."""
+        """Return the digest of each file that RECORD lists; "" if it states none."""
         data = io.BytesIO(self._small(f"{self._info}/RECORD", _MAX_RECORD))
         found: dict[str, str] = {}
         for row in csv.reader(io.TextIOWrapper(data, "utf-8", newline="")):
             if len(row) != 3:
-                raise ValueError("its RECORD has a line that is not of three fields")
+                raise ValueError("its RECORD has a line without exactly three fields")
             if (path := clean_path(row[0])) in self._members:
                 found[path] = row[1]
         return found
@@ -183,7 +183,7 @@ class _Reader:
         )
 
     def _target(self, path: str) -> tuple[str, bool]:
-        """Return where a file of the archive goes, and whether it is a script."""
+        """Return the target path of a file of the archive, and whether it is a script."""
         top, _, rest = path.partition("/")
         if not top.endswith(".data"):
             return f"{self._wheel.site}/{path}", False
@@ -199,9 +199,9 @@ class _Reader:
             "data": PREFIX,
         }
         if scheme not in places or not inner:
-            raise ValueError(f"it wants {path} to be installed where no wheel may")
+            raise ValueError(f"it installs {path} where no wheel may install a file")
         if scheme == "scripts" and _SCRIPT.fullmatch(inner) is None:
-            raise ValueError(f"a script is called {inner!r}")
+            raise ValueError(f"a script has the invalid name {inner!r}")
         return f"{places[scheme]}/{inner}", scheme == "scripts"
 
     def _verify(self, path: str, member: zipfile.ZipInfo) -> None:
@@ -218,9 +218,9 @@ class _Reader:
             digest.update(chunk)
             size += len(chunk)
         if size != member.file_size:
-            raise ValueError(f"{path} has {size} bytes, not the {member.file_size} that it says")
+            raise ValueError(f"{path} has {size} bytes, not the stated {member.file_size}")
         if _encoded(digest.digest()) != expected:
-            raise ValueError(f"{path} is not what its RECORD says")
+            raise ValueError(f"{path} does not match its digest in RECORD")
 
     def _check_machine(self, path: str, start: bytes) -> None:
         machine = _ELF[self._wheel.architecture].to_bytes(2, "little")
@@ -228,7 +228,7 @@ class _Reader:
             raise ValueError(f"{path} is code for another machine")
 
     def _own(self, path: str, data: bytes, mode: int = 0o644) -> Entry:
-        """Return the entry of a file whose bytes the wheel does not have, and record it."""
+        """Return the entry of a file that is not in the wheel, and record it."""
         digest = _encoded(hashlib.sha256(data).digest())
         self._rows.append((path, f"sha256={digest}", str(len(data))))
         return file(path, data, mode)
@@ -243,7 +243,7 @@ class _Reader:
             raise ValueError(f"it has no {path}")
         member = self._members[path]
         if member.file_size > most:
-            raise ValueError(f"{path} is larger than any honest one")
+            raise ValueError(f"{path} is too large")
         return self._archive.read(member)
 
 
@@ -252,7 +252,7 @@ def _members(archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
     found: dict[str, zipfile.ZipInfo] = {}
     members = archive.infolist()
     if len(members) > _MAX_FILES or sum(member.file_size for member in members) > _MAX_TOTAL:
-        raise ValueError("it unpacks to more than any honest one")
+        raise ValueError("it unpacks to too many files or bytes")
     for member in members:
         name = member.orig_filename
         if name.endswith("/"):
@@ -260,11 +260,11 @@ def _members(archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
         path = clean_path(name)
         kind = stat.S_IFMT(member.external_attr >> 16)
         if name != path or "\\" in path or not path.isprintable():
-            raise ValueError(f"a file is called {name!r}")
+            raise ValueError(f"a file has the invalid name {name!r}")
         if kind not in (0, stat.S_IFREG):
-            raise ValueError(f"{path} is no regular file")
+            raise ValueError(f"{path} is not a regular file")
         if member.flag_bits & 1 or member.compress_type not in _STREAMS:
-            raise ValueError(f"{path} is packed in a way that wheels are not")
+            raise ValueError(f"{path} is packed in a way that wheels do not allow")
         if path in found:
             raise ValueError(f"{path} comes twice")
         found[path] = member
@@ -278,7 +278,7 @@ def _signatures(info: str) -> tuple[str, ...]:
 def scripts(text: str) -> Mapping[str, str]:
     """Return the programs of an ``entry_points.txt``: what each calls (``module:function``).
 
-    Raises ValueError for a name or an object that cannot be.
+    Raises ValueError for an invalid name or object reference.
     """
     parser = configparser.ConfigParser(
         delimiters=("=",), interpolation=None, strict=False, default_section="\0"
@@ -292,18 +292,19 @@ def scripts(text: str) -> Mapping[str, str]:
     for name, target in found.items():
         launcher(target)
         if _SCRIPT.fullmatch(name) is None:
-            raise ValueError(f"a program is called {name!r}")
+            raise ValueError(f"a program has the invalid name {name!r}")
     return found
 
 
 def launcher(target: str) -> bytes:
-    """Return the script that calls ``module:function``; ValueError when that cannot be one.
+    """Return the script that calls ``module:function``; raises ValueError for another form.
 
-    Its interpreter is named by its path, so neither PATH nor Python's variables choose another.
+    The script names its interpreter by path, so that PATH and Python's variables do not select
+    another.
     """
     match = _OBJECT.fullmatch(target.strip())
     if match is None or match[2] is None:
-        raise ValueError(f"a program calls {target!r}")
+        raise ValueError(f"the object reference {target!r} of a program is invalid")
     module, called = match[1], match[2]
     first = called.partition(".")[0]
     return (

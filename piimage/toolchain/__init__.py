@@ -1,1 +1,1 @@
-"""Compilers out of locked Debian packages, run apart from the host: modules and C extensions."""
+"""Runs compilers of locked Debian packages, isolated from the host: modules and C extensions."""

@@ -1,7 +1,7 @@
-"""The same build in a container of a Docker engine, for hosts that permit no namespaces.
+"""Builds in a container of a Docker engine, for hosts that do not allow user namespaces.
 
-The engine may be on another machine: files travel as tar streams, nothing is mounted. The image is
-`Dockerfile.cross` over the same packages, so what comes out is the same to the byte.
+The engine may be on another machine: files travel as tar streams, and nothing is mounted. The image
+is `Dockerfile.cross` with the same packages, so the outputs have the same bytes.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class DockerBuild:
     host: str | None = None
 
     def build(self, step: Compiled, job: Job) -> Mapping[str, bytes]:
-        """Return the outputs of `step`; the steps that it needs are made in `job`.
+        """Return the outputs of `step`; `job` has the results of the steps that it needs.
 
-        Raises PiimageError ``oci.no-engine``, ``toolchain.engine-failed`` with what the engine
-        said, and the errors of `Compiled.make`.
+        Raises PiimageError ``oci.no-engine``, ``toolchain.engine-failed`` with the engine's
+        message, and the errors of `Compiled.make`.
         """
         from docker.errors import DockerException  # noqa: PLC0415
 
@@ -81,13 +81,13 @@ class DockerBuild:
 def _refused(error: Exception) -> PiimageError:
     return PiimageError(
         "toolchain.engine-failed",
-        f"the Docker engine could not do its part ({error})",
-        hint="see its log, or build with --with bubblewrap",
+        f"the Docker engine failed ({error})",
+        hint="see the engine's log, or build with --with bubblewrap",
     )
 
 
 def _image(client: docker.DockerClient, step: Compiled, job: Job, scratch: Path) -> str:
-    """Return the name of the toolchain's image; it is built if the engine does not have it."""
+    """Return the name of the toolchain's image; build the image if the engine does not have it."""
     from docker.errors import ImageNotFound  # noqa: PLC0415
 
     name = f"piimage-cross:{step.toolchain.key[:16]}"
@@ -106,7 +106,7 @@ def _image(client: docker.DockerClient, step: Compiled, job: Job, scratch: Path)
 
 
 def _run(client: docker.DockerClient, image: str, step: Compiled, work: Path, out: Path) -> Path:
-    """Run the commands of `step` on the files in `work`; return a folder of what is there then."""
+    """Run the commands of `step` on the files in `work`; return a folder with the result."""
     script = "\n".join(shlex.join(command) for command in step.commands)
     container = client.containers.create(
         image,
@@ -136,7 +136,7 @@ def _entries(work: Path) -> Iterator[Entry]:
 
 
 def _unpack(chunks: Iterator[bytes], target: Path) -> None:
-    """Write the files of the engine's tar below `target`; links and devices are passed by."""
+    """Write the files of the engine's tar below `target`; links and devices are skipped."""
     stream = cast("IO[bytes]", io.BytesIO(b"".join(chunks)))
     for entry in read_tar(stream, "the engine's answer"):
         path = target / entry.path

@@ -1,4 +1,4 @@
-"""The compilers and tools of a build, as requests to the archive."""
+"""The requests for the compilers and tools of a build."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from piimage.debian.request import Request
 from piimage.lock.roots import TOOLCHAIN
 
 ARCHITECTURES: Final = ("amd64", "arm64")
-"""Build machines that there is a toolchain for: one lock serves them all."""
+"""The build machines with a toolchain; a lock has the packages for all of them."""
 
 COMPILER: Final = "gcc-14"
-"""The compiler that Debian 13 builds its kernels with, backports included."""
+"""The compiler of Debian 13's kernels, including those of backports."""
 
 TOOLS: Final = (
     f"{COMPILER}-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "make", "dash", "coreutils",
     "sed", "grep", "findutils", "mawk",
 )  # fmt: skip
-"""What a cross build runs, for modules and others alike."""
+"""The tools of every cross build."""
 
-# What only maintainer scripts, sanitizers and debug information take.
+# Dependencies of maintainer scripts, sanitizers and debug information only.
 _SANITIZERS: Final = ("libasan8", "libhwasan0", "liblsan0", "libtsan2", "libubsan1", "libitm1")
 _WITHOUT: Final = (
     "debconf", "debianutils", "dpkg", "install-info", "libsystemd0", "pahole", "perl", "perl-base",
@@ -33,8 +33,8 @@ def toolchain_requests(
 ) -> Iterator[Request]:
     """Give the request for the cross compiler and `extra` packages of each build machine.
 
-    A lock names them ``ROOT/amd64`` and ``ROOT/arm64``; a build unpacks those of its machine. A
-    `root` begins with ``toolchain``, so that it is known as one (`is_for_building`).
+    A lock names them ``ROOT/amd64`` and ``ROOT/arm64``; a build unpacks those of its machine.
+    The name `root` must begin with ``toolchain``, which `is_for_building` checks.
     """
     packages, left_out = tuple(dict.fromkeys((*TOOLS, *extra))), (*_WITHOUT, *without)
     for architecture in ARCHITECTURES:

@@ -1,7 +1,7 @@
-"""Running a command within an unpacked toolchain, apart from the host, by bubblewrap.
+"""Runs a command in an unpacked toolchain, isolated from the host by bubblewrap.
 
-The command sees the toolchain as its root, a folder `/source`, and nothing else: no network, no
-home, no user, no clock that counts. bubblewrap needs no root, but user namespaces.
+The command sees only the toolchain as its root and a folder `/source`: no network, no home folder,
+no user, and a fixed time. bubblewrap needs user namespaces, but not root.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from piimage.errors import PiimageError
 from piimage.run import Runner
 
 WORK: Final = "/source"
-"""Where the files of a build lie, by bubblewrap and by Docker alike: paths get into outputs."""
+"""The folder of a build, the same for bubblewrap and Docker, because outputs contain paths."""
 
 ENVIRONMENT: Final[Mapping[str, str]] = {
     "PATH": "/usr/bin:/usr/sbin",
@@ -31,7 +31,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "KBUILD_BUILD_HOST": "piimage",
     "KBUILD_BUILD_VERSION": "1",
 }
-"""What every command sees; a build adds to it."""
+"""The environment of every command; a build may add to it."""
 
 _TAIL: Final = 20
 _NAMESPACE_COMPLAINTS: Final = ("namespace", "Operation not permitted", "setting up uid map")
@@ -39,18 +39,18 @@ _NAMESPACE_COMPLAINTS: Final = ("namespace", "Operation not permitted", "setting
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A toolchain's folder as the root of commands."""
+    """A toolchain's folder as the root folder of commands."""
 
     runner: Runner
     root: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, argv: Sequence[str], work: Path, name: str) -> str:
-        """Run `argv` with the folder `work` as /source, and return what it wrote.
+        """Run `argv` with the folder `work` as /source, and return its output.
 
-        `name` says what is built, for errors: PiimageError ``toolchain.failed`` with the last lines
-        of a command that failed, ``toolchain.no-sandbox`` where the host permits no namespaces;
-        MissingTool without bubblewrap.
+        `name` names the result in errors. Raises PiimageError ``toolchain.failed`` with the last
+        lines of a failed command, ``toolchain.no-sandbox`` if the host does not allow user
+        namespaces, and MissingTool without bubblewrap.
         """
         command = [*self._bubblewrap(work), *argv]
         done = self.runner.run(command, accept=range(256))
@@ -74,14 +74,14 @@ class Sandbox:
 
 
 def failed(name: str, said: str) -> PiimageError:
-    """Return the error of a build that failed, with the last lines of what it said."""
-    # The paths of the user's own folder, not those of the sandbox.
+    """Return the error of a failed build, with its last lines of output."""
+    # Shown with the paths of the user's folder, not those of the sandbox.
     lines = said.replace(f"{WORK}/", "").strip().splitlines()[-_TAIL:]
     return PiimageError(
         "toolchain.failed",
-        "\n  ".join(["it does not build:", *lines]),
+        "\n  ".join(["the build failed:", *lines]),
         place=name,
-        hint="mend the source, and build it again",
+        hint="correct the source and build again",
     )
 
 
@@ -91,6 +91,8 @@ def _no_sandbox(said: str) -> PiimageError:
 or kernel.apparmor_restrict_unprivileged_userns=0); modules build --with docker too"
     return PiimageError(
         "toolchain.no-sandbox",
-        f"bubblewrap cannot set a build apart from this host ({said.strip().splitlines()[-1]})",
-        hint=permit if allowed else "install a newer bubblewrap; modules build --with docker too",
+        f"bubblewrap cannot isolate a build from this host ({said.strip().splitlines()[-1]})",
+        hint=permit
+        if allowed
+        else "install a newer bubblewrap, or build modules with --with docker",
     )

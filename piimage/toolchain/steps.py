@@ -1,4 +1,4 @@
-"""A build within a toolchain as a step: files in, one or more commands, files out."""
+"""A build in a toolchain as a step: input files, commands, output files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from piimage.trees import clean_path
 
 @dataclass(frozen=True)
 class Made:
-    """A file that another step makes: its output `name` (the only one if empty)."""
+    """A file that another step makes: its output `name`, or its only output if `name` is empty."""
 
     step: Step
     name: str = ""
@@ -29,11 +29,11 @@ Source = bytes | Blob | Made
 
 @dataclass(frozen=True)
 class Compiled(Step):
-    """What `commands` make of `files` in the folder /source of the `toolchain`.
+    """Runs `commands` on `files` in the folder /source of the `toolchain`.
 
-    `files` are by their path in /source; `outputs` are patterns (fnmatch) of the paths there that
-    are kept: an output each, named by its path. Commands run in turn, in /source, with the fixed
-    environment of the sandbox and what `environment` adds.
+    `files` are named by their path in /source; `outputs` are patterns (fnmatch) of the paths to
+    keep, each of which becomes an output with its path as name. The commands run one after another
+    in /source, with the fixed environment of the sandbox and the variables of `environment`.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Compiled(Step):
 
     @property
     def title(self) -> str:
-        """What is being made."""
+        """The name of the step in messages."""
         return f"compile {self.name}"
 
     def make(self, job: Job) -> Mapping[str, Blob]:
         """Run the commands.
 
-        Raises PiimageError ``toolchain.no-output`` when a pattern of `outputs` matches nothing, and
+        Raises PiimageError ``toolchain.no-output`` if a pattern of `outputs` matches nothing, and
         the errors of `Sandbox.run`.
         """
         root = self.toolchain.folder(job.store, job.runner)
@@ -70,7 +70,7 @@ class Compiled(Step):
             target.write_bytes(content(source, job))
 
     def collect(self, work: Path) -> Iterator[tuple[str, bytes]]:
-        """Give the files below `work` that `outputs` name, sorted by path; links are passed by."""
+        """Give the files below `work` that `outputs` name, sorted by path; links are skipped."""
         paths = sorted(
             str(Path(folder, name).relative_to(work))
             for folder, _, names in os.walk(work)
@@ -80,9 +80,9 @@ class Compiled(Step):
             if not fnmatch.filter(paths, pattern):
                 raise PiimageError(
                     "toolchain.no-output",
-                    f"the build ended well, but made no {pattern}",
+                    f"the build succeeded, but made no {pattern}",
                     place=self.name,
-                    hint="let the commands, or the Kbuild file, make what is asked for",
+                    hint="correct the commands or the Kbuild file so that they make it",
                 )
         for path in paths:
             wanted = any(fnmatch.fnmatchcase(path, pattern) for pattern in self.outputs)
@@ -91,7 +91,7 @@ class Compiled(Step):
 
 
 def content(source: Source, job: Job) -> bytes:
-    """Return the bytes of a file of a build."""
+    """Return the content of a file of a build."""
     match source:
         case Made():
             return job.file(source.step, source.name).read_bytes()

@@ -1,7 +1,7 @@
-"""Packages of the build machine's architecture unpacked into a folder that programs can run in.
+"""Unpacks packages of the build machine's architecture into a folder, to run their programs.
 
-The folder is a cache below the store, named by the packages. It is written without root: owners
-and devices are left out, and no link of a package is followed on the host.
+The folder is a cache in the store, named by a digest of the packages. It is written without root:
+owners and devices are left out, and no link of a package is followed on the host.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from piimage.store import Blob, Store
 from piimage.toolchain.sandbox import WORK
 from piimage.trees import MERGED, Entry, Kind, Placement, folder, read_tar, symlink, tar_chunks
 
-_FORMAT: Final = "2"  # raise it when the same packages shall unpack to another tree
+_FORMAT: Final = "2"  # increase it when the same packages unpack to a different tree
 _DROPPED: Final = (
     "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian",
     "usr/share/doc-base", "usr/share/bug", "var", "etc/init.d",
 )  # fmt: skip
 _LINKS: Final = {
     **MERGED,
-    "usr/bin/awk": "mawk",  # what update-alternatives would have made
+    "usr/bin/awk": "mawk",  # as update-alternatives would link it
 }
 _FOLDERS: Final = ("dev", "etc", "proc", "tmp", WORK.strip("/"))
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -47,7 +47,7 @@ class Tool:
 
 
 def build_architecture(machine: str = "") -> str:
-    """Return Debian's name for the build machine's architecture (`machine` as uname says it).
+    """Return Debian's name for the build machine's architecture (`machine`: of ``uname -m``).
 
     Raises InputError ``toolchain.unknown-machine``.
     """
@@ -55,7 +55,7 @@ def build_architecture(machine: str = "") -> str:
     if found not in _MACHINES:
         raise InputError(
             "toolchain.unknown-machine",
-            f"there is no toolchain for a build machine of the kind {found}",
+            f"there is no toolchain for a build machine of the architecture {found}",
             hint=f"build on one of: {', '.join(sorted(set(_MACHINES.values())))}",
         )
     return _MACHINES[found]
@@ -63,16 +63,16 @@ def build_architecture(machine: str = "") -> str:
 
 @dataclass(frozen=True)
 class Tools:
-    """Packages, of whatever architectures, that are unpacked over one another in this order.
+    """Packages of any architectures, which are unpacked in this order into one tree.
 
-    Where two bring the same file (Debian's ``Multi-Arch: same``), the first one's is kept.
+    If two packages have the same file (Debian's ``Multi-Arch: same``), the first file is kept.
     """
 
     packages: tuple[Tool, ...]
 
     @property
     def key(self) -> str:
-        """The digest of what decides the tree."""
+        """The digest of all that determines the tree."""
         words = (_FORMAT, *(tool.deb.sha256 for tool in self.packages))
         return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
@@ -91,7 +91,7 @@ class Tools:
                         yield from placement.place([entry])
 
     def folder(self, store: Store, runner: Runner) -> Path:
-        """Return the folder that holds the tree; it is unpacked if it is not there yet."""
+        """Return the folder with the tree; unpack the packages if it is missing."""
         target = store.root / "trees" / self.key
         with store.lock(f"tree-{self.key[:2]}"):
             if not target.is_dir():
@@ -113,7 +113,7 @@ def _fits(entry: Entry, placement: Placement) -> bool:
 
 
 def _write(entries: Iterator[Entry], target: Path) -> None:
-    """Write the tree beside `target` first, so that it is there whole or not at all."""
+    """Write the tree beside `target` and rename it, so that `target` is never incomplete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
     try:
@@ -127,7 +127,7 @@ def _write(entries: Iterator[Entry], target: Path) -> None:
 
 
 def _write_entry(entry: Entry, root: Path) -> None:
-    # Placement gave true paths: no part of them but the last can be a link.
+    # Placement resolved the paths: only their last part can be a link.
     path = root / entry.path
     match entry.kind:
         case Kind.DIRECTORY:

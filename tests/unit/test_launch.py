@@ -234,7 +234,7 @@ def test_scripts_and_containers_start_modules_apart_from_their_folder() -> None:
 
 def _scripts() -> Iterator[Path]:
     yield ROOT / "Makefile"
-    yield from (ROOT / "scripts").iterdir()
+    yield from (path for path in (ROOT / "scripts").iterdir() if path.is_file())
     every = (path for path in (ROOT / "appliance").rglob("*") if path.is_file())
     yield from (path for path in every if "__pycache__" not in path.parts)
     yield from (ROOT / "services").glob("*/service.yml")

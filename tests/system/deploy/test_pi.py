@@ -150,7 +150,7 @@ def test_a_crash_is_seen_beside_what_runs_and_says_what_it_printed(
     pids = {name: row.pid for name, row in ps(pi).items()}
     with pi.greenhouse.changed(*change) as release:
         error = refused(pi, release, "deploy.rehearsal", one_restart)
-    assert "nothing was stopped" in error.message
+    assert "no service was stopped" in error.message
     assert "web: it exited with code 7\n  no such sensor" in error.message
     assert {name: row.pid for name, row in ps(pi).items()} == pids
 

@@ -45,8 +45,8 @@ from piimage.flash.sysfs import System
 system = System()
 for name in ("DISK_A", "DISK_B", "DISK_C", "DISK_D"):
     found = guard.refusals(system.disk(name), system)
-    firm = [refusal for refusal in found if not refusal.forcible]
-    print(json.dumps({name: [(refusal.code, refusal.reason) for refusal in firm]}))
+    final = [(refusal.code, refusal.reason) for refusal in found if not refusal.forcible]
+    print(json.dumps({name: final}))
 
 from pathlib import Path
 from piimage.card import partitions

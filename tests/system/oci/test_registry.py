@@ -165,10 +165,10 @@ def test_without_a_login_the_message_says_how_to_log_in(
     (tmp_path / "none.json").write_text("{}")
     access = Access(certificates=server.certificates, auth_file=tmp_path / "none.json")
     stranger = Registry(elsewhere, runner, access)
-    with pytest.raises(PiimageError, match="does not let you at private") as caught:
+    with pytest.raises(PiimageError, match="denied access to private") as caught:
         stranger.resolve(server.reference("private:1"))
     assert f"`skopeo login {server.address}`" in str(caught.value)
-    with pytest.raises(PiimageError, match="does not let you at private"):
+    with pytest.raises(PiimageError, match="denied access to private"):
         Registry(registry.layout, runner, access).push(
             server.reference("private:2"), image(registry.layout, "p").descriptor
         )

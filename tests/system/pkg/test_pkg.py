@@ -258,7 +258,7 @@ def test_refusals_say_what_to_do(user: User, tmp_path: Path) -> None:
     said = user.run(*words, *certs, "--registry-auth", nobody, status=1).stderr
     assert f"log in with `skopeo login {user.server.address}`" in said
     said = user.run(*words, *certs, "--creds-file", wrong, status=1).stderr
-    assert "does not let you at team/hello_world" in said
+    assert "denied access to team/hello_world" in said
     assert "guess" not in said
     said = user.run(*words, "--registry-auth", user.server.auth_file, status=1).stderr
     assert "is not trusted" in said

@@ -251,9 +251,9 @@ def test_a_folder_s_health_and_restart_go_into_the_label(tmp_path: Path) -> None
     ("name", "what"),
     [
         ("Team/Tool", "capital letters"),
-        ("x:/", "'x:' is no registry"),
-        ("x@sha256:12", "'sha256:12' is no digest"),
-        ("r.example/x:", "'' is no tag"),
+        ("x:/", "'x:' is not a registry"),
+        ("x@sha256:12", "'sha256:12' is not a digest"),
+        ("r.example/x:", "'' is not a tag"),
     ],
 )
 def test_an_image_that_no_registry_could_have_is_refused_wherever_it_stands(

@@ -53,7 +53,7 @@ def test_a_greeting_names_protocols_and_features(pi: Stand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocols", "hint"), [([2, 3], "build the file anew"), ([0, 0], "update")]
+    ("protocols", "hint"), [([2, 3], "build the file again"), ([0, 0], "update")]
 )
 def test_a_tool_of_another_time_is_told_what_to_update(
     pi: Stand, protocols: list[int], hint: str

@@ -164,7 +164,7 @@ def test_what_the_agent_refuses_is_said(pi: Stand, ssh: Runner, store: Store) ->
     with pi.agent() as talk:
         talk.greet()
         talk.ask("put", layer="0" * 64, size=5)
-        with pytest.raises(PiimageError, match="another deploy is at work") as caught:
+        with pytest.raises(PiimageError, match="another deploy is running") as caught:
             deploy(ssh, store, release(store, one="2", two="1"))
     assert caught.value.code == "deploy.refused"
 
@@ -180,7 +180,7 @@ def test_a_pi_that_cannot_go_back_is_said_to_be_unwell(
             f"elif words[0] != '{pi.slot}':\n    use(words[0])\nelse:\n    sys.exit(1)",
         )
     )
-    with pytest.raises(PiimageError, match="going back failed") as caught:
+    with pytest.raises(PiimageError, match="the rollback failed") as caught:
         deploy(ssh, store, release(store, one="2 crash", two="1"))
     assert caught.value.code == "deploy.unhealthy"
 

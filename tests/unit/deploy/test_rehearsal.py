@@ -54,7 +54,7 @@ def test_what_fails_there_stops_nothing(pi: Stand, ssh: Runner, store: Store) ->
     with pytest.raises(PiimageError, match="one: it exited with code 7") as caught:
         deploy(ssh, store, one="2 fails", two="2 tried")
     assert caught.value.code == "deploy.rehearsal"
-    assert "nothing was stopped" in caught.value.message
+    assert "no service was stopped" in caught.value.message
     assert pi.running == pi.slot
     assert rehearsed(pi) == ["one", "one"]  # the old version as well, as the control
     assert not (pi.root / "initctl").exists()

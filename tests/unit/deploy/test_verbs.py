@@ -123,7 +123,7 @@ def test_rollback_leads_to_what_ran_before(
 
 def test_nothing_before_is_said(pis: list[Stand], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.execute(["rollback", "a"]) == 1
-    assert "nothing to go back to" in capsys.readouterr().err
+    assert "no earlier version to roll back to" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("deploy.one-host")

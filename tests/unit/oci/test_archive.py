@@ -198,9 +198,9 @@ def test_a_damaged_blob_is_refused_and_nothing_kept(
 @pytest.mark.provokes("oci.layout")
 def test_a_tar_of_something_else_is_refused(other: Layout, tmp_path: Path) -> None:
     data = b"".join(tar_chunks([file("etc/motd", b"hello")]))
-    with pytest.raises(InputError, match="no OCI image layout"):
+    with pytest.raises(InputError, match="not an OCI image layout"):
         import_archive(other, io.BytesIO(data), "some.tar")
-    with pytest.raises(InputError, match="no OCI image layout"):
+    with pytest.raises(InputError, match="not an OCI image layout"):
         import_folder(other, tmp_path)
 
 

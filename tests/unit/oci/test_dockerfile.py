@@ -52,7 +52,7 @@ def test_only_the_images_are_replaced() -> None:
         ("", "it has no FROM"),
         ("RUN true\n", "it has no FROM"),
         ("ARG X\nFROM $X\n", "uses a variable without a value"),
-        ("#" * (1 << 21), "larger than any honest one"),
+        ("#" * (1 << 21), "it is too large"),
     ],
 )
 def test_a_file_that_cannot_be_pinned_is_refused(text: str, said: str) -> None:

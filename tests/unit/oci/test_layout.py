@@ -159,7 +159,7 @@ def test_indexes_nested_without_end_are_refused(layout: Layout) -> None:
 @pytest.mark.provokes("oci.not-an-image")
 def test_a_chart_is_not_an_image(layout: Layout) -> None:
     described = manifest_of(layout, b"{}", "application/vnd.cncf.helm.config.v1+json")
-    with pytest.raises(PiimageError, match="no container image but application/vnd"):
+    with pytest.raises(PiimageError, match="not a container image but application/vnd"):
         layout.image(described)
 
 

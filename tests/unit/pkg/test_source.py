@@ -75,7 +75,7 @@ def test_the_name_is_org_and_name_and_the_tag_holds_the_hash(tmp_path: Path) -> 
     named = reference(source, "abc", "localhost:5000/team", "v1-{{.Hash}}")
     assert str(named) == "localhost:5000/team/thermo:v1-abc"
     assert named.registry == "localhost:5000"
-    with pytest.raises(InputError, match="is no tag"):
+    with pytest.raises(InputError, match="is not a tag"):
         reference(source, "abc", tag="a b")
 
 

@@ -95,10 +95,13 @@ def test_a_version_from_elsewhere_is_zero(tmp_path: Path) -> None:
         ("", r"no \[project\] with a name"),
         ("[project", "Expected"),
         ('[project]\nname = "../x"\n', "with a name"),
-        ('[project]\nname = "x"\nversion = "a b"\n', "no version"),
-        ('[project]\nname = "x"\nscripts = 3\n', "wrong kind"),
-        ('[project]\nname = "x"\n[project.scripts]\nx = "no function"\n', "a program calls"),
-        (f'{PROJECT}[tool.hatch.build.targets.wheel]\npackages = ["gone"]\n', "not there"),
+        ('[project]\nname = "x"\nversion = "a b"\n', "is not a version"),
+        ('[project]\nname = "x"\nscripts = 3\n', "wrong type"),
+        ('[project]\nname = "x"\n[project.scripts]\nx = "no function"\n', "object reference"),
+        (
+            f'{PROJECT}[tool.hatch.build.targets.wheel]\npackages = ["gone"]\n',
+            "its packages are missing",
+        ),
         (f'{PROJECT}[tool.setuptools.packages.find]\ninclude = ["zz*"]\n', "none was found"),
         ("build-system = 3\n", "no .project."),
     ],
@@ -126,7 +129,7 @@ def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_only_a_build_can_make_is_refused(tmp_path: Path, text: str, file: str) -> None:
-    with pytest.raises(InputError, match="runs no build backend"):
+    with pytest.raises(InputError, match="does not run its build backend"):
         read_project(project(tmp_path, text, "thing/__init__.py", file))
 
 

@@ -92,8 +92,8 @@ def test_the_build_is_told_that_it_is_for_the_target(store: Store, tmp_path: Pat
         ("exit 0", "made no dist"),
         (f"mkdir dist; touch dist/{FITTING} dist/two.whl", "made 2 wheels"),
         ("mkdir dist; touch dist/what.whl", "'what'"),
-        ("mkdir dist; touch dist/other-1.0-py3-none-any.whl", "not of thing 1.0"),
-        ("mkdir dist; touch dist/thing-1.1-py3-none-any.whl", "not of thing 1.0"),
+        ("mkdir dist; touch dist/other-1.0-py3-none-any.whl", "not a wheel of thing 1.0"),
+        ("mkdir dist; touch dist/thing-1.1-py3-none-any.whl", "not a wheel of thing 1.0"),
         ("mkdir dist; touch dist/thing-1.0-cp313-cp313-linux_x86_64.whl", "linux_x86_64"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_build_that_fails_says_how(store: Store, tmp_path: Path, script: str, 
 
 @pytest.mark.provokes("python.source-platform")
 def test_no_compiler_is_there_for_other_targets(store: Store) -> None:
-    with pytest.raises(PiimageError, match="for arm64 alone, not for amd64"):
+    with pytest.raises(PiimageError, match="only for arm64, not for amd64"):
         step(store, Target(13, 41, "amd64"))
 
 
@@ -142,14 +142,14 @@ def test_an_archive_does_not_leave_its_folder(tmp_path: Path) -> None:
 def test_what_the_toolchain_lacks_is_named(tmp_path: Path) -> None:
     project = b'[build-system]\nrequires = ["setuptools>=61", "Cython >= 3", "wheel"]\n'
     done = run(tmp_path, {"t/pyproject.toml": project})
-    assert done.stderr == "it takes Cython to build, and the toolchain has setuptools alone\n"
+    assert done.stderr == "its build needs Cython, but the toolchain has only setuptools\n"
 
 
 def test_what_the_backend_asks_for_and_is_not_there_is_named(tmp_path: Path) -> None:
     project = b'[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
     own = BACKEND + b'def get_requires_for_build_wheel():\n    return ["cffi>=1.0"]\n'
     done = run(tmp_path, {"t/pyproject.toml": project, "t/own.py": own, "t/hello.c": b""})
-    assert done.stderr == "it takes cffi to build, and the toolchain has setuptools alone\n"
+    assert done.stderr == "its build needs cffi, but the toolchain has only setuptools\n"
 
 
 def test_without_a_description_it_is_setuptools(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_hostile_wheel_is_refused(tmp_path: Path, files: dict[str, bytes]) -> 
         (b"", "does not list"),
         (
             recorded({f"{INFO}/METADATA": METADATA, f"{INFO}/WHEEL": WHEEL, "thing.py": b"no"}),
-            "is not what its RECORD",
+            "does not match its digest in RECORD",
         ),
         (b"thing.py,,\n", "no digest of|does not list"),
         (b"thing.py,md5=x,1\n", "no digest of|does not list"),
@@ -131,7 +131,7 @@ def test_a_record_that_does_not_fit_is_refused(tmp_path: Path, record: bytes, wh
 @pytest.mark.provokes("python.wheel-damaged")
 @pytest.mark.parametrize("mode", [0o120777, 0o020666, 0o010644])
 def test_links_and_devices_are_refused(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(PiimageError, match="no regular file"):
+    with pytest.raises(PiimageError, match="not a regular file"):
         laid(wheel(tmp_path, {"thing/x": b"/etc/shadow"}, modes={"thing/x": mode}))
 
 
@@ -143,7 +143,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     at = data.rindex(b"thing/zeros") - 46 + 24
     data[at : at + 4] = (0xFFFF_FFF0).to_bytes(4, "little")
     path.write_bytes(data)
-    with pytest.raises(PiimageError, match="more than any honest one"):
+    with pytest.raises(PiimageError, match="too many files or bytes"):
         laid(path)
 
 
@@ -154,7 +154,7 @@ def test_a_file_that_is_shorter_than_the_archive_says_is_refused(tmp_path: Path)
     at = data.rindex(b"thing/short") - 46 + 24
     data[at : at + 4] = (50).to_bytes(4, "little")
     path.write_bytes(data)
-    with pytest.raises(PiimageError, match="has 5 bytes, not the 50"):
+    with pytest.raises(PiimageError, match="has 5 bytes, not the stated 50"):
         laid(path)
 
 

@@ -1,7 +1,7 @@
-"""The far side of `piimage deploy` and its relatives; standard library only, Python 3.11 or newer.
+"""The agent on the Pi for `piimage deploy` and related commands; needs only Python 3.11 or newer.
 
-It avoids modules that are dear to import (dataclasses, pathlib, typing): on a Pi Zero a login must
-not cost seconds.
+It avoids modules that are slow to import (dataclasses, pathlib, typing), because a login on a Pi
+Zero must not take seconds.
 """
 
 VERSION = "1"

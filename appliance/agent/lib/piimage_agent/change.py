@@ -1,8 +1,8 @@
-"""A change of what runs: made, watched and undone by a process of its own.
+"""A change of the running containers, which a separate process makes, watches and undoes.
 
-It outlives the SSH session that asked for it. What it does is written, line by line, to a file that
-a session shows, or another session after the connection was lost. A deploy counts only once the
-tool has confirmed that it still reaches the Pi.
+The process survives the SSH session that requested it. It writes its events, one a line, to a file
+that the session shows, or another session after the connection was lost. A deploy is kept only
+after the tool has confirmed that it still reaches the Pi.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 _KEPT_RUNS = 8
 _SETTLE = 3.0
-"""Seconds that a service without a health check has to live."""
+"""Seconds for which a service without a health check has to run."""
 _PAUSE = 0.1
-_UNSTOPPED = "nothing was stopped: a service failed when it was tried beside what runs"
+_UNSTOPPED = "no service was stopped: the rehearsal of a service failed"
 
 
 class Change(abc.ABC):
-    """A change of the containers in use to those of `target`, a generation or the slot.
+    """A change to the containers of `target`, which is a generation or the slot.
 
-    `wait`: seconds until a service has to be up, beside the start that its check allows.
+    `wait`: seconds until a service has to be up, in addition to the start period of its check.
     """
 
     def __init__(self, root: Root, folder: str, target: str, wait: float) -> None:
@@ -47,18 +47,18 @@ class Change(abc.ABC):
         self._began = time.monotonic()
 
     def run(self) -> None:
-        """Make the change, to its good or bad end; whatever goes wrong in between is undone."""
+        """Make the change; undo it after any error."""
         try:
             self._run()
-        except BaseException as error:  # noqa: BLE001  # nobody else would put it right
+        except BaseException as error:  # noqa: BLE001  # no other process would undo it
             self._go_back({}, f"{type(error).__name__}: {error}")
 
     @abc.abstractmethod
     def _run(self) -> None:
-        """Do what this kind of change consists of."""
+        """Make this kind of change."""
 
     def _changed(self) -> list[str]:
-        """Return the services that are new or changed; both layers have to be mounted."""
+        """Return the new and the changed services; both layers have to be mounted."""
         old = services.folder_of(self.root, self.before)
         new = services.folder_of(self.root, self.after)
         return services.changed(old, new)
@@ -68,7 +68,7 @@ class Change(abc.ABC):
         services.call(["switch", *words], program, 300, "switch")
 
     def _keep_target(self) -> None:
-        """Have the next boot take the target; what ran until now is what `rollback` leads to."""
+        """Make the next boot use the target, and `rollback` lead to the present containers."""
         ran = generations.of_layer(self.root, self.before) or generations.SLOT
         self._switch("--keep", self.target, ran)
 
@@ -76,8 +76,8 @@ class Change(abc.ABC):
         """Return what is wrong with which services; the fresh ones may fail at once."""
         bad = {}
         for name in fresh:
-            if said := self._watch_one(name):
-                bad[name] = said
+            if reason := self._watch_service(name):
+                bad[name] = reason
                 break
             self._tell("up", service=name)
         if not bad:
@@ -85,82 +85,82 @@ class Change(abc.ABC):
         known = services.services_in(f"{self.root.run}/containers")
         others = [name for name in self.up if name in known and name not in fresh]
         for name in others if not bad else ():
-            if said := services.wait_up(self.root, name, self.wait):
-                bad[name] = f"{said} (it did before)"
+            if reason := services.wait_up(self.root, name, self.wait):
+                bad[name] = f"{reason} (it did before)"
         return bad
 
-    def _watch_one(self, name: str) -> str:
-        said = services.wait_up(self.root, name, self.wait)
-        return self._with_log(name, said) if said else ""
+    def _watch_service(self, name: str) -> str:
+        reason = services.wait_up(self.root, name, self.wait)
+        return self._with_log(name, reason) if reason else ""
 
     def _settle(self, fresh: list[str]) -> dict[str, str]:
-        """Give services that have no health check a while to fall over."""
+        """Wait for a while, in which services without a health check may fail."""
         end = time.monotonic() + _SETTLE
         plain = [name for name in fresh if services.state(self.root, name)["health"] == "running"]
         while plain and time.monotonic() < end:
             time.sleep(_PAUSE)
             for name in plain:
-                if said := services.trouble(services.state(self.root, name)):
-                    return {name: self._with_log(name, said)}
+                if reason := services.trouble(services.state(self.root, name)):
+                    return {name: self._with_log(name, reason)}
         return {}
 
-    def _with_log(self, name: str, said: str) -> str:
-        said = services.verdict(self.root, name) or said
+    def _with_log(self, name: str, reason: str) -> str:
+        reason = services.verdict(self.root, name) or reason
         lines = services.log_tail(self.root, name, 5)
-        return "\n".join([said, *(f"  {line}" for line in lines)])
+        return "\n".join([reason, *(f"  {line}" for line in lines)])
 
     def _go_back(self, bad: dict[str, str], why: str) -> None:
-        """Return to what ran before."""
+        """Roll back to the previous containers."""
         self._tell("going-back", why=why, bad=bad)
         try:
             message = self._undone()
         except Refused as refused:
-            message = f"going back failed: {refused.message}"
+            message = f"the rollback failed: {refused.message}"
         if message:
             why = f"{why}; and {message}"
         self._end(ok=False, code="rolled-back", message=why, bad=bad, restored=not message)
 
     def _undone(self) -> str:
-        """Undo the switch, as far as it came; return what is not as it was, in words."""
+        """Undo the switch as far as it was made; return a message on services that are not back."""
         if generations.running(self.root) != self.before:
             self._switch(self.before)
         if generations.booted(self.root) != self.booted:
             self._switch("--keep", self.booted, self.behind)
-        # A switch that ended in the middle has stopped services and started none.
+        # An interrupted switch has stopped services and started none.
         for name in self.up:
             services.initctl(self.root, "start", name)
         late = [name for name in self.up if services.wait_up(self.root, name, self.wait)]
         self._collect()
-        return f"{', '.join(late)} did not come back" if late else ""
+        return f"{', '.join(late)} did not start again" if late else ""
 
     def _collect(self) -> None:
-        """Remove what nothing uses any more; what cannot be removed today is met again."""
+        """Remove unused generations and layers; the next change retries what fails."""
         try:
             generations.collect(self.root)
             self._switch("--forget")
         except (OSError, Refused):
             return
 
-    def _end(self, **said: Any) -> None:  # noqa: ANN401  # what the tool is told, as JSON
-        self._tell("end", **said)
+    def _end(self, **fields: Any) -> None:  # noqa: ANN401  # fields of a JSON event
+        self._tell("end", **fields)
 
-    def _tell(self, event: str, **said: Any) -> None:  # noqa: ANN401  # likewise
+    def _tell(self, event: str, **fields: Any) -> None:  # noqa: ANN401  # likewise
         seconds = round(time.monotonic() - self._began, 2)
-        line = json.dumps({"event": event, "seconds": seconds, **said})
+        line = json.dumps({"event": event, "seconds": seconds, **fields})
         try:
             with open(f"{self.folder}/events", "a") as file:
                 file.write(line + "\n")
         except OSError:
-            return  # whoever watches gives up in time; what runs matters more
+            return  # the watching session times out; the change itself matters more
 
 
 class Deploy(Change):
-    """Something new: it stays only if it is healthy, and if the tool still reaches the Pi."""
+    """A deploy, which is kept only if it is healthy and the tool still reaches the Pi."""
 
     def __init__(
         self, root: Root, folder: str, target: str, wait: float, confirm: float, *, rehearse: bool
     ) -> None:
-        """`confirm`: seconds in which the tool has to confirm it; `rehearse`: see `rehearsal`."""
+        """Take the seconds for the tool's confirmation, and whether to rehearse (`rehearsal`)."""
         super().__init__(root, folder, target, wait)
         self._confirm = confirm
         self._rehearse = rehearse
@@ -182,16 +182,16 @@ class Deploy(Change):
         if bad := self._watch(fresh):
             self._go_back(bad, "a service is not healthy")
         elif not self._confirmed():
-            self._go_back({}, "nobody confirmed it: the connection was lost")
+            self._go_back({}, "the deploy was not confirmed, because the connection was lost")
         else:
             self._keep()
 
     def _rehearsed(self, fresh: list[str]) -> dict[str, str]:
         """Return what is wrong with the first changed service that fails its rehearsal."""
         for name in fresh:
-            # What does not serve is none the worse for being replaced.
-            if name in self.up and (said := self._objection(name)):
-                return {name: said}
+            # A service that does not work may be replaced without a rehearsal.
+            if name in self.up and (reason := self._objection(name)):
+                return {name: reason}
         return {}
 
     def _objection(self, name: str) -> str:
@@ -201,10 +201,10 @@ class Deploy(Change):
                 lambda: self._tell("rehearsing", service=name),
             )  # fmt: skip
         except (Refused, OSError, ValueError, LookupError, TypeError, AttributeError):
-            return ""  # there was none: the real start has to show it
+            return ""  # no rehearsal was possible: the real start decides
 
     def _confirmed(self) -> bool:
-        """Wait until the tool says that it still reaches us."""
+        """Wait until the tool confirms that it still reaches the Pi."""
         self._tell("healthy")
         end = time.monotonic() + self._confirm
         while not os.path.exists(f"{self.folder}/keep"):
@@ -217,14 +217,14 @@ class Deploy(Change):
         try:
             self._keep_target()
         except Refused as refused:
-            self._go_back({}, f"it cannot be kept: {refused.message}")
+            self._go_back({}, f"the deploy cannot be kept: {refused.message}")
         else:
             self._collect()
             self._end(ok=True)
 
 
 class Rollback(Change):
-    """Something that was good once, and that somebody wants: it stays, however it does."""
+    """A rollback to a version that was healthy once; it is never undone automatically."""
 
     def _run(self) -> None:
         try:
@@ -243,9 +243,9 @@ class Rollback(Change):
 
 
 def begin(root: Root, make: Callable[[str], Change], lock: int) -> str:
-    """Start a change in a process of its own, and return its name; it takes the `lock` along.
+    """Start a change in a separate process, which takes over the `lock`; return its name.
 
-    `make` gets the folder that the change tells of itself in.
+    `make` gets the folder for the events of the change.
     """
     name = _new_run(root)
     change = make(f"{root.runs}/{name}")
@@ -258,15 +258,15 @@ def begin(root: Root, make: Callable[[str], Change], lock: int) -> str:
         if os.fork() == 0:
             _alone(lock)
             change.run()
-    except BaseException as error:  # noqa: BLE001  # the last words of a process of its own
+    except BaseException as error:  # noqa: BLE001  # the last event of this process
         change._end(ok=False, code="internal", message=f"{type(error).__name__}: {error}")
     finally:
         os._exit(0)
 
 
 def _alone(lock: int) -> None:
-    """Let go of all that belongs to the session, but for the lock."""
-    import signal  # noqa: PLC0415  # dear, and only needed here
+    """Close everything that belongs to the session, except for the lock."""
+    import signal  # noqa: PLC0415  # slow to import, and only needed here
 
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -290,7 +290,7 @@ def _new_run(root: Root) -> str:
 def require(root: Root, run: str) -> str:
     """Return the folder of a run; raises Refused ``no-run``."""
     if not run.isdigit() or not os.path.isdir(f"{root.runs}/{run}"):
-        raise Refused("no-run", f"there is no change {run[:20]!r} here")
+        raise Refused("no-run", f"there is no change {run[:20]!r}")
     return f"{root.runs}/{run}"
 
 
@@ -303,11 +303,11 @@ def keep(root: Root, run: str) -> None:
 
 
 def events(folder: str) -> list[dict[str, Any]]:
-    """Return what a run has told so far; a line that is being written is left out."""
+    """Return the events of a run so far, without an incomplete last line."""
     text = read_text(f"{folder}/events")
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def is_over(folder: str) -> bool:
-    """Tell whether a run has come to its end."""
+    """Return whether a run has ended."""
     return any(event["event"] == "end" for event in events(folder))

@@ -1,4 +1,4 @@
-"""The devices that a Pi's kernel knows, each with what drives it and where it hangs."""
+"""The devices of a Pi's kernel, each with its driver and its place."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _disk(root: Root, name: str) -> dict[str, Any]:
 
 
 def _card_speed(root: Root, path: str) -> dict[str, str]:
-    """Return what debugfs says of a card's bus; nothing where it is not mounted."""
+    """Return the state of a card's bus in debugfs; empty if debugfs is not mounted."""
     host = os.path.realpath(path).rpartition("/mmc_host/")[2].partition("/")[0]
     found = {}
     for line in read_text(root.at(f"sys/kernel/debug/{host}/ios"), 4096).splitlines():
@@ -148,7 +148,7 @@ def zones(root: Root) -> list[dict[str, Any]]:
 
 
 def coolers(root: Root) -> list[dict[str, Any]]:
-    """Return what cools: fans, and processors that are slowed down."""
+    """Return the cooling devices: fans, and processors that are throttled."""
     folder = root.at("sys/class/thermal")
     return [
         {
@@ -162,7 +162,7 @@ def coolers(root: Root) -> list[dict[str, Any]]:
 
 
 def monitors(root: Root) -> list[dict[str, Any]]:
-    """Return what hwmon measures, in its own units (Documentation/hwmon/sysfs-interface)."""
+    """Return the values of hwmon in its units (Documentation/hwmon/sysfs-interface)."""
     folder = root.at("sys/class/hwmon")
     return [
         {

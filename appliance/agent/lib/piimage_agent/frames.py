@@ -1,6 +1,6 @@
-"""Frames on a byte stream: a JSON object, and raw bytes that belong to it.
+"""Frames on a byte stream, each with a JSON object and raw bytes.
 
-``B1 1A``, then two big-endian u32: the lengths of the JSON and of the raw bytes that follow.
+A frame begins with ``B1 1A`` and two big-endian u32: the lengths of the JSON and of the raw bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HEADER = struct.Struct(">2sII")
 MAX_JSON = 1 << 20
 MAX_BODY = 1 << 18
 SILENCE = 120.0
-"""Seconds that the other side may take between two pieces of what it began."""
+"""The timeout in seconds between two pieces of a frame."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class BadFrame(Exception):
-    """What came is no frame; nothing after it can be understood."""
+    """The received bytes are not a frame, so that the rest of the stream is unusable."""
 
 
 class Ended(Exception):
@@ -50,7 +50,7 @@ def read_frame(fd: int) -> tuple[dict[str, Any], bytes]:
 
 
 def write_frame(fd: int, value: dict[str, Any], body: bytes = b"") -> None:
-    """Write one frame; raises Ended when nobody reads."""
+    """Write one frame; raises Ended if the other side has closed the stream."""
     words = json.dumps(value, separators=(",", ":")).encode()
     data = memoryview(HEADER.pack(MAGIC, len(words), len(body)) + words + body)
     try:
@@ -62,7 +62,7 @@ def write_frame(fd: int, value: dict[str, Any], body: bytes = b"") -> None:
 
 def _read(fd: int, count: int) -> bytes:
     if not select.select([fd], [], [], SILENCE)[0]:
-        raise BadFrame(f"nothing came for {SILENCE:g} s, in the middle of something")
+        raise BadFrame(f"nothing was received for {SILENCE:g} s in the middle of a frame")
     return os.read(fd, count)
 
 

@@ -1,4 +1,4 @@
-"""Generations: what a deploy leaves under /data/piimage (appliance/README.md, "Generations")."""
+"""Generations: the deployed versions under /data/piimage (appliance/README.md, "Generations")."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def of_layer(root: Root, containers: str) -> str:
 
 
 def booted(root: Root) -> str:
-    """Return the generation that the next boot takes, or the slot."""
+    """Return the generation that the next boot uses, or the slot."""
     return linked(root, "current") or SLOT
 
 
@@ -54,12 +54,12 @@ def _target(link: str) -> str:
 
 
 def is_good(root: Root, generation: str) -> bool:
-    """Tell whether a generation was found healthy once."""
+    """Return whether a generation was healthy once."""
     return os.path.exists(f"{root.generations}/{generation}/good")
 
 
 def containers_of(root: Root, generation: str) -> str:
-    """Return the digest of a generation's, or the slot's, containers layer."""
+    """Return the digest of the containers layer of a generation or of the slot."""
     if generation == SLOT:
         return root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
     return read_line(f"{root.generations}/{generation}/containers")
@@ -72,7 +72,7 @@ def layers_of(root: Root, generation: str) -> list[str]:
 
 
 def create(root: Root, containers: str, layers: list[str], note: str) -> str:
-    """Write a generation, and return its name. It counts for nothing until it is linked."""
+    """Write a generation, and return its name. It has no effect until a link leads to it."""
     make_folders(root.generations)
     numbers = [int(name[:6]) for name in names(root.generations) if name[:6].isdigit()]
     name = f"{max(numbers, default=0) + 1:06}-{containers[:12]}"
@@ -91,7 +91,7 @@ def create(root: Root, containers: str, layers: list[str], note: str) -> str:
 
 
 def before(root: Root) -> str:
-    """Return where `rollback` leads: the good one before, the slot's own, or nowhere (empty)."""
+    """Return the target of `rollback`: the previous good generation, the slot, or none (empty)."""
     now, slot = running(root), root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
     previous = linked(root, "previous")
     if previous and _usable(root, previous, slot) and containers_of(root, previous) != now:
@@ -108,9 +108,9 @@ def _usable(root: Root, generation: str, slot: str) -> bool:
 
 
 def collect(root: Root) -> tuple[int, int]:
-    """Remove the generations and layers that nothing uses; return how many layers and bytes.
+    """Remove unused generations and layers; return the number of layers and of bytes.
 
-    Nothing goes while a generation that is kept does not say what it consists of.
+    Nothing is removed while a generation that is kept has no list of its layers.
     """
     now = running(root)
     kept = {linked(root, "current"), linked(root, "previous")}

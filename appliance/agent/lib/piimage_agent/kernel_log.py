@@ -1,4 +1,4 @@
-"""What the kernel printed in this boot: warnings and worse, and the lines that name hardware."""
+"""The kernel's messages of this boot: warnings and errors, and the lines that name hardware."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 _WARNING = 4  # syslog(2)
 _LIMIT = 1 << 22  # bytes
-_KEPT = 80  # lines of the beginning, and as many of the end: the first trouble, and the last
+_KEPT = 80  # lines of the beginning and of the end each, which show the first and the last trouble
 _RECORD = 1 << 14
 _LINE_LIMIT = 400  # characters
-# WiFi firmware, VideoCore firmware, what card was found at which speed, what was never probed.
+# WiFi firmware, VideoCore firmware, cards with their speed, devices that were never probed.
 _TELLING = ("Firmware: BCM", "Attached to firmware", "Firmware hash", "deferred probe pending")
 _CARDS = (": new ", " card at address")
 
 
 def kernel_log(root: Root) -> dict[str, Any]:
-    """Return the lines of level warning and worse, how many were left out, and `named` ones."""
+    """Return the lines of the level warning or higher, the number left out, and `named` lines."""
     loud: list[dict[str, Any]] = []
     named = []
     for line in _lines(root):
@@ -41,7 +41,7 @@ def _names_hardware(text: str) -> bool:
 
 
 def _lines(root: Root) -> Iterator[dict[str, Any]]:
-    """Give what Documentation/ABI/testing/dev-kmsg describes: ``PRIORITY,NUMBER,TIME,…;TEXT``."""
+    """Give the records of the form ``PRIORITY,NUMBER,TIME,…;TEXT`` (ABI/testing/dev-kmsg)."""
     for record in _records(root).split("\n"):
         head, semicolon, text = record.partition(";")
         fields = head.split(",")
@@ -54,7 +54,7 @@ def _lines(root: Root) -> Iterator[dict[str, Any]]:
 
 
 def _records(root: Root) -> str:
-    """Return all that /dev/kmsg has; empty if it cannot be read."""
+    """Return the content of /dev/kmsg; empty if it cannot be read."""
     try:
         fd = os.open(root.at("dev/kmsg"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -66,9 +66,9 @@ def _records(root: Root) -> str:
             try:
                 data = os.read(fd, _RECORD)
             except BrokenPipeError:
-                continue  # the record was overwritten in the meantime; the next one is there
+                continue  # the record was overwritten; read the next one
             except OSError:
-                break  # EAGAIN: that was the last
+                break  # EAGAIN: there are no more records
             if not data:
                 break
             parts.append(data)

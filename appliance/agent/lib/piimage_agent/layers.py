@@ -1,4 +1,4 @@
-"""Layers: which ones are there, and how one comes in."""
+"""Layers: which ones the Pi has, and how it receives another."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, is_file, make_folders, names, remove, sync_folder
 
 MAX_SIZE = 1 << 32
-_MARGIN = 16 << 20  # of /data, that is left to the services
+_MARGIN = 16 << 20  # of /data, reserved for the services
 _SQUASHFS = b"hsqs"
 _CHUNK = 1 << 18
 
 
 def find(root: Root, digest: str) -> str | None:
-    """Return the file of a layer: what was deployed, else the slot's."""
+    """Return the file of a layer: a deployed one, or else one of the slot."""
     for folder in (root.layers, f"{root.slot()}/layers"):
         path = f"{folder}/{digest}.squashfs"
         if is_file(path):
@@ -26,13 +26,13 @@ def find(root: Root, digest: str) -> str | None:
 
 
 def partial(root: Root, digest: str) -> int:
-    """Return how many bytes of a layer came before the connection was lost."""
+    """Return how many bytes of a layer were received before the connection was lost."""
     path = _part(root, digest)
     return os.lstat(path).st_size if is_file(path) else 0
 
 
 def drop_parts(root: Root) -> None:
-    """Remove what came of layers that were never finished."""
+    """Remove incomplete layers."""
     for name in names(root.layers):
         if name.endswith(".part"):
             remove(f"{root.layers}/{name}")
@@ -43,7 +43,7 @@ def _part(root: Root, digest: str) -> str:
 
 
 class Incoming:
-    """A layer on its way in: beside its place until it is whole and is what its name says."""
+    """An incoming layer, in a temporary file until it is complete and has the right digest."""
 
     def __init__(self, root: Root, digest: str, size: int) -> None:
         if not 0 < size <= MAX_SIZE:
@@ -71,11 +71,11 @@ class Incoming:
             raise Refused("bad-store", f"{self._path} cannot be written") from None
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise Refused("bad-store", f"{self._path} is no file", "remove it")
+            raise Refused("bad-store", f"{self._path} is not a file", "remove it")
         return fd
 
     def _take_up(self) -> int:
-        """Hash what is there already, and return its length."""
+        """Hash the bytes of an earlier connection, and return their number."""
         offset = 0
         while data := os.read(self._fd, _CHUNK):
             self._hash.update(data)
@@ -98,10 +98,10 @@ class Incoming:
             )
 
     def add(self, data: bytes) -> None:
-        """Append bytes of the layer; more than announced is refused."""
+        """Append bytes of the layer; refuse more than the announced size."""
         if self.offset + len(data) > self.size:
             self._discard()
-            raise Refused("bad-layer", f"layer {self.digest} is longer than was announced")
+            raise Refused("bad-layer", f"layer {self.digest} is larger than its announced size")
         self._hash.update(data)
         self.offset += len(data)
         rest = memoryview(data)
@@ -109,7 +109,7 @@ class Incoming:
             rest = rest[os.write(self._fd, rest) :]
 
     def add_packed(self, data: bytes) -> None:
-        """Append bytes of a zlib stream of the layer, never more than the layer can have."""
+        """Append bytes of a zlib stream of the layer; refuse more than the announced size."""
         try:
             plain = self._inflate.decompress(data, self.size - self.offset + 1)
         except zlib.error:
@@ -118,9 +118,9 @@ class Incoming:
         self.add(plain)
 
     def finish(self) -> None:
-        """Give the layer its name, if it is whole and right; else nothing of it stays."""
+        """Rename the layer to its digest if it is complete and correct, or else remove it."""
         if self.offset != self.size:
-            # What came is kept: the rest may follow.
+            # The received part is kept, so that the rest may follow.
             os.fsync(self._fd)
             self.close()
             raise Refused(
@@ -129,18 +129,18 @@ class Incoming:
         if self._hash.hexdigest() != self.digest:
             self._discard()
             raise Refused(
-                "wrong-digest", f"what came for layer {self.digest} has another digest", "try again"
+                "wrong-digest", f"the bytes of layer {self.digest} have another digest", "retry"
             )
         if os.pread(self._fd, 4, 0) != _SQUASHFS:
             self._discard()
-            raise Refused("bad-layer", f"layer {self.digest} is no squashfs")
+            raise Refused("bad-layer", f"layer {self.digest} is not a squashfs")
         os.fsync(self._fd)
         self.close()
         os.rename(self._path, f"{self._folder}/{self.digest}.squashfs")
         sync_folder(self._folder)
 
     def close(self) -> None:
-        """Stop; what came is kept, so that the rest may follow."""
+        """Stop; the received part is kept, so that the rest may follow."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -23,7 +23,7 @@ _RUNC = ("usr/sbin/runc", "run/containerd/runc/services.linuxkit")
 
 
 def main(words: Sequence[str]) -> int:
-    """Do what the words say; return the exit status."""
+    """Run the command in `argv`; return the exit status."""
     match list(words):
         case ["serve", *rest]:
             return _serve(rest)
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _serve(rest: list[str]) -> int:
-    from piimage_agent.session import Session  # noqa: PLC0415  # `exec` goes without
+    from piimage_agent.session import Session  # noqa: PLC0415  # `exec` does not need it
 
     match rest:
         case []:

@@ -1,4 +1,4 @@
-"""Takes out of a report what names one Pi or lets somebody in: nothing of it leaves the Pi."""
+"""Removes data that identifies this Pi, and secrets, from a report before it leaves the Pi."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 _PAIRS = 6  # of hexadecimal digits in a MAC address
-_VENDOR = 3  # of them that name who made the radio or the port
+_VENDOR = 3  # of them identify the vendor of the radio or the port
 _SECRET = ("key", "pass", "psk", "pwd", "secret", "token")
 _TEXT_LIMIT = 2048  # characters, as many as a kernel command line has
 _LIST_LIMIT = 256
-_SHORTEST = 6  # characters of a number that is looked for; shorter ones occur by chance
+_SHORTEST = 6  # characters of a number to look for; shorter numbers occur by chance
 
 
 class Redactor:
     """Cleans every text of a document: MAC addresses, this Pi's own numbers, values of secrets."""
 
     def __init__(self, own: Iterable[str]) -> None:
-        """Take the numbers that only this Pi has; short ones and zeros are not looked for."""
+        """Take the numbers of this Pi alone; short numbers and zeros are ignored."""
         long = (number for number in own if len(number) >= _SHORTEST and number.strip("0"))
         lowered = {number.lower() for number in long}
         self._own = sorted(lowered, key=lambda number: (-len(number), number))
 
     def clean(self, value: object) -> object:
-        """Return a JSON value with its texts cleaned, and cut where they or a list are too long."""
+        """Return a JSON value with cleaned texts; long texts and lists are truncated."""
         if isinstance(value, str):
             return self.text(value[:_TEXT_LIMIT])
         if isinstance(value, list):
@@ -37,14 +37,14 @@ class Redactor:
         return value
 
     def text(self, text: str) -> str:
-        """Return `text` without what is secret or names this Pi."""
+        """Return `text` without secrets and data that identifies this Pi."""
         for number in self._own:
             text = _replaced(text, number)
         return without_secrets(vendors_only(text))
 
 
 def own_numbers(root: Root) -> list[str]:
-    """Return what only this Pi has: its serial number, also the end alone, and MAC addresses."""
+    """Return the numbers of this Pi alone: its serial number, the number's end, MAC addresses."""
     tree = root.at("proc/device-tree")
     found = []
     for path in ("serial-number", "chosen/rpi-duid"):
@@ -56,7 +56,7 @@ def own_numbers(root: Root) -> list[str]:
 
 
 def vendors_only(text: str) -> str:
-    """Return `text` with each MAC address cut to the part that names its vendor."""
+    """Return `text` with each MAC address reduced to its vendor's part."""
     parts = []
     at = 0
     while at < len(text):
@@ -73,7 +73,7 @@ def vendors_only(text: str) -> str:
 
 
 def _pairs_end(text: str, at: int) -> int:
-    """Return where a run of pairs of hexadecimal digits with separators, begun here, ends."""
+    """Return the end of a run of hexadecimal pairs with separators that begins at `at`."""
     end = at
     while _HEX.issuperset(pair := text[end : end + 2]) and len(pair) == 2:
         end += 2
@@ -94,7 +94,7 @@ def _replaced(text: str, number: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` without the values of ``KEY=VALUE`` whose key sounds like a secret's."""
+    """Return `text` without the values of ``KEY=VALUE`` whose key suggests a secret."""
     found = []
     quoted = False
     for word in text.split(" "):

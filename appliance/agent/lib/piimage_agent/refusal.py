@@ -1,4 +1,4 @@
-"""What the agent will not do, as the tool shows it."""
+"""Refusals of the agent, as the tool shows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """A request that is not carried out; nothing was changed. `code` is stable."""
+    """The agent refuses a request and changes nothing. `code` is stable."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(code, message)
@@ -17,29 +17,31 @@ class Refused(Exception):
         self.hint = hint
 
     def as_reply(self) -> dict[str, Any]:
-        """Return what the tool is told."""
-        said = {"code": self.code, "message": self.message, "hint": self.hint}
-        return {"ok": False, "error": said}
+        """Return the reply to the tool."""
+        error = {"code": self.code, "message": self.message, "hint": self.hint}
+        return {"ok": False, "error": error}
 
 
 def text_of(request: dict[str, Any], key: str, limit: int = 200) -> str:
     """Return a text of the request."""
     value = request.get(key)
     if not isinstance(value, str) or len(value) > limit:
-        raise Refused("bad-request", f"{key!r} of the request is no text of at most {limit}")
+        raise Refused(
+            "bad-request", f"{key!r} of the request is not a text of at most {limit} characters"
+        )
     return value
 
 
 def number_of(request: dict[str, Any], key: str, low: int, high: int, default: int = -1) -> int:
-    """Return a whole number of the request; `default` where it has none and that is not -1."""
+    """Return an integer of the request; `default` if it has none and `default` is not -1."""
     value = request.get(key, None if default == -1 else default)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise Refused("bad-request", f"{key!r} of the request is no number of {low} to {high}")
+        raise Refused("bad-request", f"{key!r} of the request is not a number from {low} to {high}")
     return value
 
 
 def digest_of(value: object) -> str:
-    """Return `value` if it is a SHA-256 in small hexadecimal digits."""
+    """Return `value` if it is a SHA-256 in lower-case hexadecimal digits."""
     if not isinstance(value, str) or len(value) != 64 or value.strip("0123456789abcdef"):
         raise Refused("bad-request", "a layer is not named by its SHA-256")
     return value
@@ -49,7 +51,7 @@ def digests_of(request: dict[str, Any], key: str) -> list[str]:
     """Return a list of digests of the request."""
     value = request.get(key)
     if not isinstance(value, list) or len(value) > 4096:
-        raise Refused("bad-request", f"{key!r} of the request is no list of at most 4096 layers")
+        raise Refused("bad-request", f"{key!r} of the request is not a list of at most 4096 layers")
     return [digest_of(digest) for digest in value]
 
 
@@ -57,7 +59,7 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 def is_name(value: object) -> bool:
-    """Tell whether `value` can be a service's name: one folder, no way out of it."""
+    """Return whether `value` can be a service's name: a single part of a path, and not ``..``."""
     if not isinstance(value, str) or not 0 < len(value) <= 128:
         return False
     return value[0] not in ".-" and _NAME.issuperset(value)

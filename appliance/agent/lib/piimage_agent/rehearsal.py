@@ -1,8 +1,8 @@
-"""A rehearsal: a changed service is tried beside the one that serves, before that one is stopped.
+"""Rehearsals: a changed service runs beside the present version before that version is stopped.
 
-It gets a network of its own that leads nowhere, no device, and copies of what it may write to, so
-that nothing outside can tell that it ran. What such a try cannot show is left to the real start;
-what fails in it counts only if the version that serves passes the same.
+The rehearsal has an isolated network, no devices, and copies of the folders that it may write to,
+so that it has no visible effect outside. The real start decides on whatever a rehearsal cannot
+show; a failure counts only if the present version passes the same rehearsal.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _ROOTS = "/run/piimage/rootfs/rehearsal"
 _CONFIG_LIMIT = 1 << 20
-# Copies can be made of what lies here: data, and volumes that containers share.
+# Folders that can be copied: data, and volumes that containers share.
 _COPIED = ("/data/", "/run/piimage/rootfs/volumes/")
-# Types of mounts that show nothing of the host's but what a container sees anyway.
+# Types of mounts that show only what every container sees.
 _INNER = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup")
-_OWN = ("network", "ipc", "uts")  # namespaces, beside those that a container has anyway
-_SPARE_MEMORY = 96 << 20  # what it writes, 32 MiB at most, is part of it
-_MARGIN_S = 150.0  # for slow Pis, and a last check that takes its time
-_DISPENSABLE = 1000  # oom_score_adj(5): of all processes, this one goes first
+_OWN = ("network", "ipc", "uts")  # namespaces, in addition to those of every container
+_SPARE_MEMORY = 96 << 20  # includes its writes, at most 32 MiB
+_MARGIN_S = 150.0  # for slow Pis and a slow last check
+_DISPENSABLE = 1000  # oom_score_adj(5): the first process to be killed
 
 
 def objection(
@@ -35,22 +35,22 @@ def objection(
 ) -> str:
     """Return why the service of containers layer `after` should not replace that of `before`.
 
-    Empty if it did well, or if a rehearsal can say nothing of it: it reaches out of its container,
-    there is no memory for two, or the version that serves does not pass either. `begin` is called
-    before each try. Raises Refused ``rehearse`` when there could be none.
+    The reason is empty if the rehearsal succeeded, or if it would prove nothing: the service
+    reaches out of its container, there is no memory for two, or the present version fails as well.
+    `begin` is called before each try. Raises Refused ``rehearse`` if a rehearsal cannot start.
     """
     if not _has_room(root, name) or not (_fits(root, before, name) and _fits(root, after, name)):
         return ""
     begin()
-    said = _rehearsed(root, after, name, wait)
-    if not said:
+    reason = _rehearsed(root, after, name, wait)
+    if not reason:
         return ""
     begin()
-    return "" if _rehearsed(root, before, name, wait) else said
+    return "" if _rehearsed(root, before, name, wait) else reason
 
 
 def _rehearsed(root: Root, layer: str, name: str, wait: float) -> str:
-    """Try a service; return what is wrong with it, or nothing."""
+    """Run a service for a rehearsal; return the reason for its failure, or an empty text."""
     try:
         place = _rehearse(root, 60, "--prepare", layer, name)
         folder = f"{root.run}/rehearsal/{name}"
@@ -70,7 +70,7 @@ def _rehearse(root: Root, timeout: float, *words: str) -> str:
 
 
 def _make_copies(root: Root, folder: str, sources: list[str]) -> None:
-    """Make what the overlays need; a copy belongs to whom the folder belongs to."""
+    """Make the folders of the overlays; a copy has the owner of its folder."""
     for number, source in enumerate(sources):
         found = os.stat(root.at(source.lstrip("/")))
         copy = f"{folder}/scratch/{number}"
@@ -83,13 +83,13 @@ def _make_copies(root: Root, folder: str, sources: list[str]) -> None:
 
 
 def _has_room(root: Root, name: str) -> bool:
-    """Tell whether the service may run twice."""
+    """Return whether the service may run twice."""
     used: int = services.state(root, name)["memory"] or 0
     return status.memory(root)["available"] - used > _SPARE_MEMORY
 
 
 def _fits(root: Root, layer: str, name: str) -> bool:
-    """Tell whether nothing outside would notice that this version of the service runs."""
+    """Return whether this version of the service has no visible effect outside."""
     folder = f"{services.folder_of(root, layer)}/services/{name}"
     if any(os.path.exists(f"{folder}/{script}") for script in ("prestart", "poststart")):
         return False
@@ -97,7 +97,7 @@ def _fits(root: Root, layer: str, name: str) -> bool:
         config = json.loads(read_text(f"{folder}/config.json", _CONFIG_LIMIT))
         if any(_reaches_out(root, config)):
             return False
-        list(_confine(root, config, name))  # what cannot be confined raises here, and not later
+        list(_confine(root, config, name))  # raises now for a config.json that cannot be confined
         return True
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
@@ -118,9 +118,9 @@ def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
 
 
 def _binds_more(root: Root, mount: dict[str, Any]) -> bool:
-    """Tell whether a bind shows what is neither a folder to be copied nor a file to be read.
+    """Return whether a bind is neither a folder to copy nor a read-only file.
 
-    A folder that is only read is copied as well: through a socket in it a service is written to.
+    A read-only folder is copied as well, because it may have a socket to another service.
     """
     source = mount["source"]
     place = root.at(source.lstrip("/"))
@@ -128,7 +128,7 @@ def _binds_more(root: Root, mount: dict[str, Any]) -> bool:
         known = os.path.isdir(place) or is_file(os.path.realpath(place))
     else:
         known = source.startswith(_COPIED) and os.path.isdir(place)
-    # Overlay's options know no way to write some names.
+    # The mount options of overlayfs cannot contain some characters.
     return not known or ".." in source.split("/") or not {*":,\\\n"}.isdisjoint(source)
 
 
@@ -139,7 +139,7 @@ def _folders(root: Root, config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
-    """Change a config.json to a rehearsal's, and give the folders that it needs copies of."""
+    """Change a config.json for a rehearsal, and give the folders to copy."""
     folder = f"/run/piimage/rehearsal/{name}"
     for number, mount in enumerate(_folders(root, config)):
         yield mount["source"]

@@ -1,4 +1,4 @@
-"""All that `piimage doctor --pi` asks of a Pi: facts, none of them secret; the tool judges them."""
+"""The facts for `piimage doctor --pi`, without secrets; the tool evaluates them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Documentation of Raspberry Pi, "Firmware parameters". Named one by one: /chosen has seeds of the
-# kernel's random numbers and a number of this one Pi (rpi-duid) as well.
+# Documentation of Raspberry Pi, "Firmware parameters". Listed by name, because
+# /chosen also has seeds of the kernel's random numbers and an ID of this Pi (rpi-duid).
 _BOOTLOADER = (
     "boot-mode", "build_timestamp", "capabilities", "partition", "pm_rsts", "rsts", "signed",
     "signed_boot", "tryboot", "update_timestamp",
@@ -24,11 +24,11 @@ _BOOTLOADER = (
 _CHOSEN = ("rpi-boardrev-ext", "rpi-min-boot-ver", "rpi-sdram-size-gbit")
 _POWER = ("max_current", "power_reset", "rpi_power_supply", "usb_max_current_enable",
           "usb_over_current_detected")  # fmt: skip
-_DISK_ID = 440  # byte of the MBR at which the disk's id begins, four bytes little-endian
+_DISK_ID = 440  # offset of the disk ID in the MBR: four bytes, little-endian
 
 
 def report(root: Root) -> dict[str, Any]:
-    """Return the answer to `report`; numbers and addresses that name this one Pi are left out."""
+    """Return the reply to `report`, without numbers and addresses that identify this Pi."""
     slot = status.slot(root)
     facts = {
         "agent": VERSION,
@@ -90,7 +90,7 @@ def _boot(root: Root, slot: dict[str, Any]) -> dict[str, Any]:
 
 
 def disk_id(path: str) -> str:
-    """Return the id in a disk's MBR as sfdisk prints it; empty if it cannot be read."""
+    """Return the ID in a disk's MBR in sfdisk's form; empty if it cannot be read."""
     try:
         with open(path, "rb") as file:
             file.seek(_DISK_ID)
@@ -137,13 +137,13 @@ def _time(root: Root) -> dict[str, Any]:
 
 
 def _deferred(root: Root) -> dict[str, Any]:
-    """Return the devices that wait for another; only debugfs names them all."""
+    """Return the devices whose probe is deferred; only debugfs lists all of them."""
     path = root.at("sys/kernel/debug/devices_deferred")
     return {"readable": os.access(path, os.R_OK), "devices": read_text(path, 1 << 14).splitlines()}
 
 
 def _modules(root: Root) -> dict[str, Any]:
-    """Return which of the modules that the system loads are not there."""
+    """Return the modules of the system that are not loaded."""
     there = {line.split(" ")[0] for line in read_text(root.at("proc/modules")).splitlines()}
     wanted = read_text(root.at("etc/piimage/modules-late")).splitlines()
     asked = [_module(line.split(" ")[0]) for line in wanted if line.strip()]
@@ -155,5 +155,5 @@ def _module(path: str) -> str:
 
 
 def _service(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a service's row without its numbers of no interest."""
+    """Return a service's row without irrelevant numbers."""
     return {key: row[key] for key in ("name", "state", "health", "restarts", "exit", "memory")}

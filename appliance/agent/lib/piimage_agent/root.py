@@ -1,4 +1,4 @@
-"""The Pi's file system as the agent sees it, and writes that a power cut leaves whole."""
+"""The Pi's file system for the agent, and writes that survive a power cut."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Root:
         self.runs = self.at("run/piimage/agent")
 
     def at(self, path: str) -> str:
-        """Return where `path` (relative to the root) lies."""
+        """Return the full path of `path`, which is relative to the root."""
         return f"{self.path}/{path}"
 
     def facts(self) -> dict[str, str]:
-        """Return what the initramfs found out: run/piimage/boot, lines of KEY='VALUE'."""
+        """Return the facts of the initramfs: run/piimage/boot, lines of KEY='VALUE'."""
         return assignments(read_text(f"{self.run}/boot"))
 
     def slot(self) -> str:
@@ -36,7 +36,7 @@ class Root:
         return slot if not self.path or slot.startswith(self.path) else self.path + slot
 
     def lock(self) -> int:
-        """Return a descriptor that holds the one lock of whoever changes something.
+        """Return a descriptor that holds the lock for changes.
 
         Raises Refused ``busy``.
         """
@@ -47,7 +47,7 @@ class Root:
         except OSError:
             os.close(fd)
             raise Refused(
-                "busy", "another deploy is at work on this Pi", "wait until it is done"
+                "busy", "another deploy is running on this Pi", "wait until it has ended"
             ) from None
         return fd
 
@@ -77,7 +77,7 @@ def read_line(path: str) -> str:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write a file that is there whole after a power cut, or not at all."""
+    """Write a file that is complete or absent after a power cut."""
     beside = f"{path}.new"
     remove(beside)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,7 +94,7 @@ def write_file(path: str, data: bytes) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Make the names in a folder last."""
+    """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -103,7 +103,7 @@ def sync_folder(path: str) -> None:
 
 
 def make_folders(path: str) -> None:
-    """Make a folder and those above it, and make them last."""
+    """Make a folder and its parents, and make them durable."""
     if os.path.isdir(path):
         return
     make_folders(os.path.dirname(path))
@@ -112,7 +112,7 @@ def make_folders(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file if it is there."""
+    """Remove a file if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -120,14 +120,14 @@ def remove(path: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove a folder of plain files."""
+    """Remove a folder that has only files."""
     for name in names(path):
         remove(f"{path}/{name}")
     os.rmdir(path)
 
 
 def names(path: str) -> list[str]:
-    """Return what lies in a folder, sorted; nothing if it is not there."""
+    """Return the sorted names in a folder; empty if it does not exist."""
     try:
         return sorted(os.listdir(path))
     except OSError:
@@ -135,7 +135,7 @@ def names(path: str) -> list[str]:
 
 
 def is_file(path: str) -> bool:
-    """Tell whether `path` is a file itself, not a link to one."""
+    """Return whether `path` is a regular file and not a link."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:

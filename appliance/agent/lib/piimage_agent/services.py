@@ -1,4 +1,4 @@
-"""The services: their state, their control by process 1, and what they printed."""
+"""The services: their state, their control by process 1, and their logs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAUSE = 0.1
 _CODE_S = 20.0
 _STOP_S = 120.0  # process 1 ends a runner after a minute
-# signal(7); the module of that name is dear to import: HUP, INT, PIPE, TERM.
+# signal(7); the module of that name is slow to import: HUP, INT, PIPE, TERM.
 _DEFAULT_SIGNALS = (1, 2, 13, 15)
 _KILL = 9
-_SAID_LIMIT = 1 << 16
-_SPAN = 10  # seconds that one line of a list of times stands for
+_OUTPUT_LIMIT = 1 << 16
+_SPAN = 10  # seconds for each line of a list of times
 _LOG_LIMIT = 1 << 26  # bytes of one file of a log
 _FOLDER_LIMIT = 1 << 19  # bytes, of all files of a containers layer
 
 
 def folder_of(root: Root, digest: str) -> str:
-    """Return where a containers layer is mounted."""
+    """Return the mount point of a containers layer."""
     return f"{root.run}/layers/{digest}"
 
 
@@ -54,7 +54,7 @@ def files_of(folder: str) -> dict[str, str]:
 
 
 def changed(old: str, new: str) -> list[str]:
-    """Return the services of `new` that `old` has not, or has otherwise."""
+    """Return the services of `new` that are missing or different in `old`."""
     return [name for name in services_in(new) if _content(old, name) != _content(new, name)]
 
 
@@ -68,7 +68,9 @@ def require(root: Root, name: object) -> str:
     if isinstance(name, str) and name in known:
         return name
     shown = name[:80] if isinstance(name, str) else "that"
-    raise Refused("no-service", f"there is no service {shown!r}", f"there are: {', '.join(known)}")
+    raise Refused(
+        "no-service", f"there is no service {shown!r}", f"the services are {', '.join(known)}"
+    )
 
 
 def state(root: Root, name: str) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _age(pid: int) -> float | None:
 
 
 def is_up(row: dict[str, Any]) -> bool:
-    """Tell whether a service does its work: healthy, or running without a health check."""
+    """Return whether a service is up: healthy, or running without a health check."""
     if row["state"] == "exited":
         done: bool = row["exit"] == 0
         return done
@@ -117,22 +119,22 @@ def is_up(row: dict[str, Any]) -> bool:
 
 
 def trouble(row: dict[str, Any]) -> str:
-    """Return what is wrong with a service that was started a moment ago; empty while it may be."""
+    """Return why a service that was just started has failed; empty if it has not."""
     if row["health"] == "unhealthy":
         return "its health check failed"
     if row["exit"] not in (None, 0):
         return f"it exited with code {row['exit']}"
     if row["state"] == "back-off":
-        return "it ended and is to be started again"
+        return "it ended and will be restarted"
     if row["state"] == "running" and row["pid"] is None:
         return "it ended"
     return ""
 
 
 def verdict(root: Root, name: str) -> str:
-    """Return what is wrong with a service that has failed, with its exit code once that is known.
+    """Return why a service has failed, with its exit code if that becomes known in time.
 
-    Its runner learns the code only from containerd, after the process has been gone for a while.
+    Its runner gets the code from containerd, some time after the process has ended.
     """
     end = time.monotonic() + _CODE_S
     while True:
@@ -143,36 +145,36 @@ def verdict(root: Root, name: str) -> str:
 
 
 def patience(folder: str, name: str) -> int:
-    """Return the seconds in which failing checks of a containers layer's service do not count."""
+    """Return the start period of a service of a containers layer, in seconds."""
     text = read_text(f"{folder}/services/{name}/container.env")
     start = assignments(text).get("HEALTH_START", "")
     return int(start) if start.isdigit() else 0
 
 
 def wait_up(root: Root, name: str, seconds: float) -> str:
-    """Wait until a service is up; return what is wrong with it, or nothing."""
+    """Wait until a service is up; return why it failed, or an empty text."""
     end = time.monotonic() + seconds + patience(f"{root.run}/containers", name)
     while True:
         row = state(root, name)
         if is_up(row):
             return ""
-        if said := trouble(row):
-            return said
+        if reason := trouble(row):
+            return reason
         if time.monotonic() > end:
             return f"it is not up after {seconds:g} s"
         time.sleep(_PAUSE)
 
 
 def start(root: Root, name: str, wait: float) -> str:
-    """Have process 1 start a service, and wait until it is up."""
+    """Make process 1 start a service, and wait until it is up; return as `wait_up`."""
     if state(root, name)["state"] == "exited":
-        stop(root, name)  # its runner is there still: for process 1 it is up
+        stop(root, name)  # its runner still runs, so process 1 regards it as started
     initctl(root, "start", name)
     return wait_up(root, name, wait)
 
 
 def stop(root: Root, name: str) -> None:
-    """Have process 1 stop a service, and wait until it is down; raises Refused ``not-stopped``."""
+    """Make process 1 stop a service, and wait for it; raises Refused ``not-stopped``."""
     initctl(root, "stop", name)
     end = time.monotonic() + _STOP_S
     while state(root, name)["state"] != "stopped":
@@ -182,26 +184,26 @@ def stop(root: Root, name: str) -> None:
 
 
 def initctl(root: Root, *words: str) -> None:
-    """Tell process 1 something; raises Refused ``initctl``."""
+    """Send a command to process 1; raises Refused ``initctl``."""
     call(["initctl", *words], root.at("usr/sbin/initctl"), 60, "initctl")
 
 
 def call(argv: Sequence[str], program: str, timeout: float, code: str) -> str:
-    """Run a program of the system and return what it printed; raises Refused `code`.
+    """Run a program of the system and return its output; raises Refused `code`.
 
-    The module subprocess is left alone: with what it imports it costs a third of a login.
+    The module subprocess is not used, because its import takes a third of a login.
     """
     try:
-        status, said = _run(argv, program, timeout)
+        status, output = _run(argv, program, timeout)
     except OSError as error:
         raise Refused(code, f"{argv[0]}: {error}") from None
     if status != 0:
-        raise Refused(code, f"{' '.join(argv)} failed: {said[-500:]}")
-    return said
+        raise Refused(code, f"{' '.join(argv)} failed: {output[-500:]}")
+    return output
 
 
 def _run(argv: Sequence[str], program: str, timeout: float) -> tuple[int, str]:
-    """Return the exit status and the output of a program; TimeoutError when it takes too long."""
+    """Return the exit status and the output of a program; raises TimeoutError."""
     source, sink = os.pipe()
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -217,27 +219,27 @@ def _run(argv: Sequence[str], program: str, timeout: float) -> tuple[int, str]:
         raise
     finally:
         os.close(sink)
-    said, end, late = b"", time.monotonic() + timeout, False
+    output, end, late = b"", time.monotonic() + timeout, False
     while not late:
         late = not select.select([source], [], [], max(0.0, end - time.monotonic()))[0]
         data = b"" if late else os.read(source, 1 << 16)
         if not data:
             break
-        said = (said + data)[-_SAID_LIMIT:]
+        output = (output + data)[-_OUTPUT_LIMIT:]
     os.close(source)
     if late:
         os.kill(pid, _KILL)
     _, status = os.waitpid(pid, 0)
     if late:
         raise TimeoutError(f"it took more than {timeout:g} s")
-    return os.waitstatus_to_exitcode(status), said.decode(errors="replace").strip()
+    return os.waitstatus_to_exitcode(status), output.decode(errors="replace").strip()
 
 
-# --- what they printed
+# --- logs
 
 
 def uptime(root: Root) -> float:
-    """Return the seconds since the boot; no time server changes them."""
+    """Return the seconds since the boot, which no time server changes."""
     return float(read_line(root.at("proc/uptime")).split()[0])
 
 
@@ -257,7 +259,7 @@ def ring(root: Root, name: str) -> list[str]:
 
 
 def end_of_log(root: Root, name: str) -> tuple[int, int]:
-    """Return the inode and the size of the file that is written now; zeros if there is none."""
+    """Return the inode and the size of the present log file; zeros if there is none."""
     try:
         found = os.stat(ring(root, name)[-1])
     except OSError:
@@ -266,9 +268,9 @@ def end_of_log(root: Root, name: str) -> tuple[int, int]:
 
 
 def printed(root: Root, name: str, lines: int | None, since: float | None, size: int) -> bytes:
-    """Return what a service printed: the last `lines`, from the second `since` after the boot on.
+    """Return a service's log: the last `lines`, beginning `since` seconds after the boot.
 
-    Of the file that is written now, `size` bytes count; `follow` goes on from there.
+    Of the present log file, only the first `size` bytes count; `follow` continues there.
     """
     *older, now = ring(root, name)
     text = b"".join(_since(path, since, _LOG_LIMIT) for path in older) + _since(now, since, size)
@@ -278,7 +280,7 @@ def printed(root: Root, name: str, lines: int | None, since: float | None, size:
 
 
 def _since(path: str, since: float | None, limit: int) -> bytes:
-    """Return a log file from the offset on that its list of times gives for `since`.
+    """Return a log file from the offset that its list of times has for `since`.
 
     The list (appliance/rootfs/usr/lib/piimage/log) has lines of ``SECOND OFFSET`` for the first
     line of every ten seconds; the result may therefore begin with a few older lines.
@@ -308,7 +310,7 @@ def follow(
     show: Callable[[bytes], None],
     ended: Callable[[], bool],
 ) -> None:
-    """Show what a service prints behind `end`, until `ended`; a new file of the ring is noticed."""
+    """Show a service's log after `end` until `ended`, across new files of the ring."""
     path = ring(root, name)[-1]
     inode, offset = end
     while not ended():

@@ -1,4 +1,4 @@
-"""One SSH session: requests in, replies out."""
+"""An SSH session: reads requests and writes replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_IDLE = 600  # seconds without a request after which a session that nobody uses ends
+_IDLE = 600  # seconds without a request after which a session ends
 
 
 class Session:
@@ -32,25 +32,25 @@ class Session:
         self._lock = -1
 
     def serve(self) -> int:
-        """Answer until the other side goes; return the exit status."""
+        """Answer until the other side closes the session; return the exit status."""
         try:
             while True:
-                if not self._asked_within(_IDLE):
+                if not self._has_request_within(_IDLE):
                     return 1
                 request, body = read_frame(self._source)
                 self._answer(request, body)
         except Ended:
             return 0
         except BadFrame as error:
-            self._try_to_say(Refused("bad-frame", str(error)))
+            self._try_to_reply(Refused("bad-frame", str(error)))
             return 1
         finally:
             self._unlock()
 
-    def _asked_within(self, seconds: float) -> bool:
+    def _has_request_within(self, seconds: float) -> bool:
         return bool(select.select([self._source], [], [], seconds)[0])
 
-    def _try_to_say(self, refused: Refused) -> None:
+    def _try_to_reply(self, refused: Refused) -> None:
         try:
             write_frame(self._sink, refused.as_reply())
         except (Ended, OSError):
@@ -74,7 +74,7 @@ class Session:
             raise Refused("replayed", f"request {number} came after request {self._last}")
         self._last = number
         if body:
-            raise Refused("bad-request", "only `data` has bytes behind it")
+            raise Refused("bad-request", "only `data` may have raw bytes")
         if operation == "hello":
             return self._hello(request)
         if not self._greeted:
@@ -82,8 +82,8 @@ class Session:
         found = self._operations().get(operation)
         if found is None:
             raise Refused(
-                "unknown-operation", f"this agent cannot do {operation[:40]!r}",
-                "build the file anew and flash it: the agent is part of the system",
+                "unknown-operation", f"this agent does not support {operation[:40]!r}",
+                "build the file again and flash it: the agent is part of the system",
             )  # fmt: skip
         return {"ok": True, **found(request)}
 
@@ -108,15 +108,15 @@ class Session:
 
     def _hello(self, request: dict[str, Any]) -> dict[str, Any]:
         low, high = PROTOCOLS
-        asked = request.get("protocols")
-        if not isinstance(asked, list) or len(asked) != 2:
-            raise Refused("bad-request", "hello names no protocols")
-        newest = min(high, number_of({"newest": asked[1]}, "newest", 0, 1 << 30))
-        if newest < max(low, number_of({"oldest": asked[0]}, "oldest", 0, 1 << 30)):
+        offered = request.get("protocols")
+        if not isinstance(offered, list) or len(offered) != 2:
+            raise Refused("bad-request", "hello does not name two protocols")
+        newest = min(high, number_of({"newest": offered[1]}, "newest", 0, 1 << 30))
+        if newest < max(low, number_of({"oldest": offered[0]}, "oldest", 0, 1 << 30)):
             raise Refused(
                 "protocol",
-                f"the agent speaks protocol {low} to {high}, piimage {asked[0]} to {asked[1]}",
-                "update piimage" if asked[1] < low else "build the file anew and flash it",
+                f"the agent has protocols {low} to {high}, piimage {offered[0]} to {offered[1]}",
+                "update piimage" if offered[1] < low else "build the file again and flash it",
             )
         self._greeted = True
         return {
@@ -125,7 +125,7 @@ class Session:
         }  # fmt: skip
 
     def _report(self) -> dict[str, Any]:
-        from piimage_agent.report import report  # noqa: PLC0415  # seldom wanted
+        from piimage_agent.report import report  # noqa: PLC0415  # rarely needed
 
         return report(self.root)
 
@@ -138,7 +138,7 @@ class Session:
         return {"have": complete, "partial": begun}
 
     def _put(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Take one layer: say from which offset, then read `data` frames until `last`."""
+        """Receive a layer: reply with the offset, then read `data` frames until `last`."""
         digest = digest_of(request.get("layer"))
         size = number_of(request, "size", 1, 1 << 40)
         packed = request.get("packing") == "zlib"
@@ -156,12 +156,12 @@ class Session:
         return {"stored": True, "offset": size}
 
     def _receive(self, add: Callable[[bytes], None]) -> None:
-        """Hand over what comes; after a refusal the rest is read and forgotten."""
+        """Pass the received bytes to `add`; after a refusal, read and discard the rest."""
         refused: Refused | OSError | None = None
         while True:
             header, body = read_frame(self._source)
             if header.get("op") != "data":
-                raise BadFrame("a layer was followed by something else")
+                raise BadFrame("another frame than `data` came within a layer")
             try:
                 if refused is None:
                     add(body)
@@ -173,10 +173,10 @@ class Session:
             raise refused
 
     def _folders(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the files of the containers layer in use, so that one of them can be replaced."""
+        """Return the files of the containers layer in use, as the base of a new layer."""
         return {"files": services.files_of(f"{self.root.run}/containers")}
 
-    # --- what runs
+    # --- changes
 
     def _switch(self, request: dict[str, Any]) -> dict[str, Any]:
         containers = digest_of(request.get("containers"))
@@ -184,12 +184,12 @@ class Session:
         machine = os.uname().machine
         if (arch := text_of(request, "arch")) != machine:
             raise Refused(
-                "architecture", f"these containers are for {arch}, and this is {machine}",
+                "architecture", f"these containers are for {arch}, but this Pi has {machine}",
                 "deploy a file whose board has this architecture",
             )  # fmt: skip
         slot = self.root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
         if text_of(request, "base") != slot:
-            raise Refused("base", "the slot was changed in between", "deploy again")
+            raise Refused("base", "the slot has changed since the deploy began", "deploy again")
         if containers == generations.running(self.root):
             return {"run": "", "running": containers}
         if missing := [digest for digest in (*layers, containers) if not find(self.root, digest)]:
@@ -210,7 +210,7 @@ class Session:
     def _rollback(self, request: dict[str, Any]) -> dict[str, Any]:
         target = generations.before(self.root)
         if not target:
-            raise Refused("nothing-before", "there is nothing to go back to")
+            raise Refused("nothing-before", "there is no earlier version to roll back to")
         self._take_lock()
 
         def rollback(folder: str, wait: float) -> change.Change:
@@ -223,12 +223,12 @@ class Session:
     ) -> dict[str, Any]:
         wait = number_of(request, "wait", 1, 3600, 60)
         run = change.begin(self.root, lambda folder: make(folder, wait), self._lock)
-        # The change has it now.
+        # The change holds the lock now.
         self._unlock()
         return {"run": run}
 
     def _watch(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Show what a change tells, and pass the tool's word to keep it on."""
+        """Send the events of a change, and pass on the tool's confirmation."""
         run = text_of(request, "run", 20)
         folder = change.require(self.root, run)
         shown = number_of(request, "from", 0, 1 << 20, 0)
@@ -239,10 +239,10 @@ class Session:
                 if event["event"] == "end":
                     return {"run": run}
             shown = max(shown, len(told))
-            if self._asked_within(0.1):
+            if self._has_request_within(0.1):
                 word, _ = read_frame(self._source)
                 if word.get("op") != "keep":
-                    raise BadFrame("only `keep` can be said while a change is watched")
+                    raise BadFrame("only `keep` is allowed while a change is watched")
                 change.keep(self.root, run)
 
     def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -262,13 +262,13 @@ class Session:
         end = services.end_of_log(self.root, name)
         self._show(services.printed(self.root, name, lines, since, end[1]))
         if request.get("follow") is True:
-            services.follow(self.root, name, end, self._show, lambda: self._asked_within(0.3))
+            services.follow(self.root, name, end, self._show, lambda: self._has_request_within(0.3))
         return {}
 
     def _since(self, request: dict[str, Any]) -> float | None:
-        """Return the second after the boot from which on lines are requested, if there is one.
+        """Return the second after the boot at which the requested lines begin; None for all lines.
 
-        Tools that do not know the feature ``logs-age`` send a time of their own clock.
+        Tools without the feature ``logs-age`` send a time of their own clock.
         """
         if request.get("age") is not None:
             age: float = number_of(request, "age", 0, 1 << 40)

@@ -1,4 +1,4 @@
-"""What a Pi says of itself."""
+"""The status of a Pi."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def manifest(root: Root) -> dict[str, Any]:
 
 
 def slot(root: Root) -> dict[str, Any]:
-    """Return what was booted, without the slot's layers: they are asked for by name."""
-    facts, said = root.facts(), manifest(root)
-    files = said.get("files")
+    """Return the booted slot without its layers, which the tool queries by name."""
+    facts, listed = root.facts(), manifest(root)
+    files = listed.get("files")
     return {
-        "board": said.get("board", ""),
-        "kernel": said.get("kernel", ""),
-        "system": said.get("system", []),
+        "board": listed.get("board", ""),
+        "kernel": listed.get("kernel", ""),
+        "system": listed.get("system", []),
         "files": {
             name: digest
             for name, digest in (files.items() if isinstance(files, dict) else ())
@@ -50,7 +50,7 @@ def slot(root: Root) -> dict[str, Any]:
 
 
 def status(root: Root) -> dict[str, Any]:
-    """Return all that `piimage status` shows."""
+    """Return the data of `piimage status`."""
     booted = slot(root)
     return {
         "host": os.uname().nodename,
@@ -73,7 +73,7 @@ def status(root: Root) -> dict[str, Any]:
 
 
 def _generation(root: Root, running: str) -> dict[str, Any]:
-    """Return which deploy runs, if it is one's."""
+    """Return the running generation, or the slot."""
     name = generations.of_layer(root, running)
     if name in ("", generations.SLOT):
         return {"id": generations.SLOT, "good": True, "note": ""}
@@ -82,7 +82,7 @@ def _generation(root: Root, running: str) -> dict[str, Any]:
 
 
 def _temperature(root: Root) -> float | None:
-    """Return degrees Celsius of the hottest zone that the kernel knows."""
+    """Return the temperature of the kernel's hottest zone in degrees Celsius."""
     zones = root.at("sys/class/thermal")
     texts = [read_line(f"{zones}/{name}/temp") for name in names(zones)]
     found = [int(text) / 1000 for text in texts if text.lstrip("-").isdigit()]
@@ -90,7 +90,7 @@ def _temperature(root: Root) -> float | None:
 
 
 def throttled(root: Root) -> dict[str, Any] | None:
-    """Return what the firmware says about its power supply; None where the kernel does not ask it.
+    """Return the firmware's data on the power supply; None if the kernel cannot query it.
 
     Downstream kernels have get_throttled, mainline's raspberrypi-hwmon the alarm for low voltage.
     """
@@ -110,7 +110,7 @@ def throttled(root: Root) -> dict[str, Any] | None:
 
 
 def memory(root: Root) -> dict[str, int]:
-    """Return bytes in all and available; proc_meminfo(5)."""
+    """Return the total and the available memory in bytes; proc_meminfo(5)."""
     found = {}
     for line in read_text(root.at("proc/meminfo")).splitlines():
         key, _, value = line.partition(":")
@@ -120,7 +120,7 @@ def memory(root: Root) -> dict[str, int]:
 
 
 def disk(root: Root) -> dict[str, int]:
-    """Return bytes of /data in all and free."""
+    """Return the total and the free bytes of /data."""
     try:
         found = os.statvfs(root.at("data"))
     except OSError:

@@ -1,4 +1,4 @@
-"""Small readings of sysfs and of the device tree; what is not there is empty, 0 or None."""
+"""Reads values of sysfs and of the device tree; a missing value is empty, 0 or None."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TREE = "devicetree/base"
 
 
 def number(path: str) -> int | None:
-    """Return a file's decimal number; None if there is none."""
+    """Return the decimal number in a file; None if there is none."""
     text = read_line(path)
     return int(text) if text.lstrip("-").isdigit() else None
 
@@ -26,7 +26,7 @@ def size(path: str) -> int:
 
 
 def link(path: str) -> str:
-    """Return the name that a link leads to: a driver, a subsystem."""
+    """Return the name of a link's target, such as a driver or a subsystem."""
     try:
         return os.path.basename(os.readlink(path))
     except OSError:
@@ -34,7 +34,7 @@ def link(path: str) -> str:
 
 
 def tree_path(path: str) -> str:
-    """Return the device tree's path of a device."""
+    """Return the path of a device in the device tree."""
     try:
         return os.readlink(f"{path}/of_node").partition(_TREE)[2]
     except OSError:
@@ -67,10 +67,10 @@ def cells(path: str) -> int | None:
 
 
 def tree_texts(path: str) -> list[str]:
-    """Return a property's texts, which end with a zero byte each."""
+    """Return the texts of a property, each of which ends with a zero byte."""
     return [text for text in read_text(path, 1024).split("\0") if text]
 
 
 def tree_text(path: str) -> str:
-    """Return a property's first text."""
+    """Return the first text of a property."""
     return next(iter(tree_texts(path)), "").strip()
