@@ -8,7 +8,7 @@ docs/yaml.md, src/cmd/linuxkit/moby/{schema,config}.go; and the OCI runtime spec
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
@@ -267,7 +267,10 @@ class ContainerConfig(Part):
         default=None, description="The program and its arguments, instead of the image's."
     )
     env: tuple[Variable, ...] | None = Field(
-        default=None, description="NAME=VALUE, instead of the image's environment."
+        default=None,
+        description="Environment variables, NAME=VALUE, in addition to those of the image or "
+        "folder; a variable of the same name is replaced. In a file with `init:`, as LinuxKit's "
+        "files have it, they replace the image's whole environment.",
     )
     settings: tuple[SettingName, ...] | None = Field(
         default=None,
@@ -439,6 +442,12 @@ def _merge_runtime(lower: Runtime | None, higher: Runtime) -> Runtime:
     if lower.bind_ns and higher.bind_ns:
         merged["bind_ns"] = lower.bind_ns.model_copy(update=dict(_set_fields(higher.bind_ns)))
     return type(higher).model_construct(**merged)
+
+
+def laid_over(lower: Sequence[str], higher: Sequence[str]) -> tuple[str, ...]:
+    """Return the variables (NAME=VALUE) of `lower` and `higher`; `higher` wins, each name once."""
+    variables = {text.partition("=")[0]: text for text in (*lower, *higher)}
+    return tuple(variables.values())
 
 
 def with_user(config: ContainerConfig, user: str | None) -> ContainerConfig:

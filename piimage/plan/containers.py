@@ -15,6 +15,7 @@ from piimage.config.container import (
     PROFILE_WORDS,
     ContainerConfig,
     Log,
+    laid_over,
     linuxkit_defaults,
     merge,
     secure_defaults,
@@ -60,7 +61,8 @@ def plan_containers(
         for number, entry in enumerate(section):
             with gathering(errors):
                 parts = _parts(entry, kind, lock, labeled)
-                config = _config(entry, kind, parts.defaults, sources, appliance.log)
+                own = entry if appliance.init else _with_variables(entry, parts)
+                config = _config(own, kind, parts.defaults, sources, appliance.log)
                 plans.append(_plan(entry, kind, number, parts, config))
     raise_all(errors)
     return ContainersLayer(tuple(plans), ids, tuple(filled.values()))
@@ -77,6 +79,17 @@ def _volume(volume: Volume, images: Mapping[str, Image]) -> VolumePlan:
 def _parts(entry: Entry, kind: ContainerKind, lock: Lock, images: _Images) -> ContainerParts:
     folder = folder_of(entry)
     return folder_parts(folder, lock) if folder else images.parts(entry, kind)
+
+
+def _with_variables(entry: Entry, parts: ContainerParts) -> Entry:
+    """Return `entry` with its variables laid over those of its image or folder.
+
+    Files with `init:` are LinuxKit's, where `env:` replaces the image's environment (decision 136).
+    """
+    if entry.env is None:
+        return entry
+    lower = parts.defaults.env if parts.defaults.env is not None else parts.execution.env
+    return entry.model_copy(update={"env": laid_over(lower or (), entry.env)})
 
 
 def _config(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from piimage.boards import load_board
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.models import Appliance
 from piimage.container.asks import asks
@@ -17,16 +18,19 @@ from piimage.oci.pack import pack_layer
 from piimage.plan.containers import plan_containers
 from piimage.store import Store
 from piimage.trees import file
+from tests.unit.plan.locks import lock_of
 
 
-def image(folder: Path, label: Mapping[str, object] | None) -> Image:
+def image(
+    folder: Path, label: Mapping[str, object] | None, variables: tuple[str, ...] | None = None
+) -> Image:
     layout = Layout(Store(folder))
     packed = pack_layer(layout.store, [file("bin/x", b"x", 0o755)])
     labels = None if label is None else {LABEL: json.dumps(label)}
     config = ImageConfig(
         os="linux",
         architecture="arm64",
-        config=Execution(cmd=("/bin/x",), labels=labels),
+        config=Execution(cmd=("/bin/x",), env=variables, labels=labels),
         rootfs=RootFileSystem(diff_ids=(packed.diff_id,)),
     )
     return layout.write_image(config, [packed.descriptor])
@@ -201,3 +205,56 @@ def test_a_service_has_the_files_ring_for_the_settings_that_it_leaves_out(
 
 def test_the_default_ring_is_not_written_out(tmp_path: Path) -> None:
     assert "log" not in planned(tmp_path, None)
+
+
+OF_IMAGE = ("PATH=/opt/bin", "A=image", "KEPT=1")
+
+
+@pytest.mark.parametrize(
+    ("label", "own", "variables"),
+    [
+        (None, None, None),
+        (None, ["A=own", "B=1"], ["PATH=/opt/bin", "A=own", "KEPT=1", "B=1"]),
+        (None, [], ["PATH=/opt/bin", "A=image", "KEPT=1"]),
+        (None, ["A=1", "A=2"], ["PATH=/opt/bin", "A=2", "KEPT=1"]),
+        # A label's variables replace those of the image's configuration, as in LinuxKit.
+        ({"env": ["A=label"]}, None, ["A=label"]),
+        ({"env": ["A=label", "C=3"]}, ["B=1"], ["A=label", "C=3", "B=1"]),
+    ],
+)
+def test_an_entrys_variables_are_laid_over_those_of_its_image(
+    tmp_path: Path,
+    label: Mapping[str, object] | None,
+    own: list[str] | None,
+    variables: list[str] | None,
+) -> None:
+    assert variables_of(image(tmp_path, label, OF_IMAGE), own) == variables
+
+
+@pytest.mark.parametrize(
+    ("label", "own"), [(None, ["A=own"]), ({"env": ["A=label"]}, ["B=1"]), (None, ["PATH=/x"])]
+)
+def test_in_a_file_for_linuxkit_an_entrys_variables_replace_those_of_its_image(
+    tmp_path: Path, label: Mapping[str, object] | None, own: list[str]
+) -> None:
+    assert variables_of(image(tmp_path, label, OF_IMAGE), own, init=["r/init:1"]) == own
+
+
+def variables_of(of: Image, own: list[str] | None, **file: object) -> list[str] | None:
+    """The merged `env` of a service that has `own` as its `env`."""
+    entry = {"name": "net", "image": "r/net:1", **({} if own is None else {"env": own})}
+    appliance = Appliance.model_validate({"services": [entry], **file})
+    config = plan_containers(appliance, Lock(), {"r/net:1": of}).containers[0].config
+    return written(config).get("env")
+
+
+def test_an_entrys_variables_are_laid_over_those_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "service.yml").write_text(
+        "name: meter\nentrypoint: [/bin/x]\npackages: [busybox-static]\n"
+        "env: [PYTHONUNBUFFERED=1, LEVEL=low]\n"
+    )
+    entry = {"name": "meter", "build": str(tmp_path), "env": ["LEVEL=high"]}
+    appliance = Appliance.model_validate({"services": [entry]})
+    lock = lock_of(appliance, load_board("qemu-virt"))
+    (planned_container,) = plan_containers(appliance, lock, {}).containers
+    assert planned_container.config.env == ("PYTHONUNBUFFERED=1", "LEVEL=high")
