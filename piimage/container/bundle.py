@@ -107,13 +107,26 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     config = container.config
     values: dict[str, str] = {"READONLY": "1" if config.readonly else "0"}
     values["POINTS"] = " ".join(mount_points(container, spec))
-    values["MKDIR"] = " ".join(path for path in _folders(container) if _PLAIN.fullmatch(path))
+    values |= _made_first(container, spec)
     values |= _insertions(container, spec)
     values |= _lifecycle(config) | _health(config)
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))
         values["UPPER_OWNER"] = f"{owner[0]}:{owner[1]}"
     return "".join(f"{key}={quote(value)}\n" for key, value in values.items() if value)
+
+
+def _made_first(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the folders that the runner makes before the start, and their owner unless root."""
+    number = spec["process"]["user"]
+    owner = _owner(container, ProcessUser(number["uid"], number["gid"]))
+    folders = (
+        _bound_folders(container)
+        if owner
+        else [*_requested_folders(container), *_bound_folders(container)]
+    )
+    made = " ".join(path for path in dict.fromkeys(folders) if _PLAIN.fullmatch(path))
+    return {"MKDIR": made, "MKDIR_OWNER": owner if made else ""}
 
 
 def _insertions(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
@@ -229,17 +242,34 @@ def _is_folder(mount: Mapping[str, Any]) -> bool:
     return str(source) == "/" or source.suffix in ("", ".d") or source.name.startswith(".")
 
 
-def _folders(container: Container) -> list[str]:
-    """Return the host folders to create: those of `mkdir:`, and sources of binds in the data."""
+def _requested_folders(container: Container) -> list[str]:
+    """Return the folders of `mkdir:`, which are root's as in LinuxKit."""
+    runtime = container.config.runtime
+    return list((runtime.mkdir if runtime else None) or ())
+
+
+def _bound_folders(container: Container) -> list[str]:
+    """Return the folders in the data that are bound, each after those that contain it."""
     config = container.config
-    requested = list((config.runtime.mkdir if config.runtime else None) or ())
+    mounts = [complete_mount(mount) for mount in config.mounts or ()]
     sources = [text.split(":")[0] for text in config.binds or ()]
-    bound = [
-        source
-        for source in sources
-        if f"{source}/".startswith(_DATA_FOLDERS) and _is_folder({"type": "bind", "source": source})
-    ]
-    return list(dict.fromkeys([*requested, *bound]))
+    sources += [mount["source"] for mount in mounts if mount["type"] == "bind"]
+    return sorted(
+        {
+            source
+            for source in sources
+            if f"{source}/".startswith(_DATA_FOLDERS)
+            and _is_folder({"type": "bind", "source": source})
+        }
+    )
+
+
+def _owner(container: Container, user: ProcessUser) -> str:
+    """Return ``UID:GID`` of the container's user on the host; empty for root."""
+    config = container.config
+    uid = _on_host(config.uid_mappings or (), user.uid)
+    gid = _on_host(config.gid_mappings or (), user.gid)
+    return f"{uid}:{gid}" if uid or gid else ""
 
 
 # --- prestart and poststart
@@ -258,11 +288,21 @@ def prestart(container: Container, user: ProcessUser) -> str:
             lines += _host_mount(complete_mount(mount))
         for path in runtime.cgroups or ():
             lines.append(f"mkdir -p {quote('/sys/fs/cgroup/piimage/' + path.strip('/'))}")
-    for path in _folders(container):
-        if not _PLAIN.fullmatch(path) or (runtime is not None and runtime.mounts):
-            lines.append(f"mkdir -p {quote(path)}")
+    mounts = bool(runtime is not None and runtime.mounts)
+    lines += _made_later(container, _owner(container, user), after_mounts=mounts)
     lines += [_grant(container, device, user) for device in container.devices]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _made_later(container: Container, owner: str, *, after_mounts: bool) -> Iterator[str]:
+    """Yield the lines that make the folders which MKDIR of container.env cannot hold."""
+    bound = _bound_folders(container)
+    for path in bound:
+        if after_mounts or not _PLAIN.fullmatch(path):
+            yield f"make_folder {quote(path)} {owner or '0:0'}"
+    for path in _requested_folders(container):
+        if path not in bound and (owner or after_mounts or not _PLAIN.fullmatch(path)):
+            yield f"mkdir -p {quote(path)}"
 
 
 def _host_mount(mount: Mapping[str, Any]) -> list[str]:
@@ -284,11 +324,9 @@ def _host_mount(mount: Mapping[str, Any]) -> list[str]:
 
 def _grant(container: Container, device: FoundDevice, user: ProcessUser) -> str:
     """Return the line that copies a node of /dev for the container's user and allows only that."""
-    config = container.config
-    uid = _on_host(config.uid_mappings or (), user.uid)
-    gid = _on_host(config.gid_mappings or (), user.gid)
+    owner = _owner(container, user) or "0:0"
     folder_word = quote(f"{container.kind}/{container.folder}")
-    words = (quote(device.path), device.type, device.mode, f"{uid}:{gid}", quote(device.node))
+    words = (quote(device.path), device.type, device.mode, owner, quote(device.node))
     return f"grant_device {folder_word} {' '.join(words)}"
 
 

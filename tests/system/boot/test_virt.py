@@ -67,6 +67,15 @@ def test_a_service_has_no_privilege(pi: Pi) -> None:
         assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
 
 
+def test_a_service_writes_to_the_folder_that_was_made_for_its_bind(pi: Pi) -> None:
+    pi.say(SLEEPING.format("keeping"))
+    script = """
+    until [ -s /data/keeping/state/written ]; do sleep 1; done
+    stat -c '%u:%g %a' /data/keeping /data/keeping/state /data/keeping/state/written
+    """
+    assert pi.say(script).splitlines() == ["0:0 755", "1234:1235 755", "1234:1235 644"]
+
+
 def probe(pi: Pi, script: str) -> str:
     """What `script` prints in a container with a writable root and a device, errors included."""
     pi.say(SLEEPING.format("probing"))

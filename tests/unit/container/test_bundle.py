@@ -28,6 +28,7 @@ from piimage.oci.models import Execution
 from piimage.trees import Entry, folder, symlink
 
 ROOT = Root([notes_of([folder(name) for name in ("dev", "proc", "sys", "etc")])])
+MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 SHELLS = [["dash"], ["busybox", "sh"]]
 
 
@@ -135,6 +136,56 @@ def test_mount_points_that_the_image_lacks_are_named() -> None:
     assert sorted(env["POINTS"].split()) == points.split()
     assert env["MKDIR"] == "/data/web"
     assert "POINTS" not in env_of(root=root, tmpfs=["/tmp"], readonly=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "owner"),
+    [
+        ({}, None),
+        ({"user": "7:8"}, "7:8"),
+        ({"user": "7"}, "7:0"),
+        ({"uid": 5, "gid": 6}, "5:6"),
+        ({"gid": 6}, "0:6"),
+        # The container's root is this user of the Pi.
+        ({"uidMappings": MAPPING, "gidMappings": MAPPING}, "100000:100000"),
+        ({"user": "7:8", "uidMappings": MAPPING, "gidMappings": MAPPING}, "100007:100008"),
+    ],
+)
+def test_folders_for_binds_belong_to_the_containers_user(
+    fields: dict[str, Any], owner: str | None
+) -> None:
+    env = env_of(binds=["/data/web/b:/b", "/data/web:/a:ro", "/etc/x:/x"], **fields)
+    assert env["MKDIR"] == "/data/web /data/web/b"
+    assert env.get("MKDIR_OWNER") == owner
+
+
+def test_folders_for_binds_among_the_mounts_are_made_too() -> None:
+    mounts = [
+        {"type": "bind", "source": "/data/web", "destination": "/a", "options": ["rbind"]},
+        {"type": "tmpfs", "destination": "/data/not"},
+        {"type": "bind", "source": "/etc", "destination": "/e", "options": ["bind"]},
+    ]
+    assert env_of(mounts=mounts)["MKDIR"] == "/data/web"
+
+
+def test_folders_that_linuxkits_mkdir_names_stay_roots() -> None:
+    fields: dict[str, Any] = {
+        "user": "7:8", "binds": ["/data/own:/a"], "runtime": {"mkdir": ["/data/x", "/data/own"]}
+    }  # fmt: skip
+    env = env_of(**fields)
+    assert (env["MKDIR"], env["MKDIR_OWNER"]) == ("/data/own", "7:8")
+    script = prestart(container(**fields), ProcessUser(7, 8))
+    assert run_with_stubs(script, "mkdir", "make_folder") == ["mkdir|-p|/data/x"]
+    # Root's container needs no script for them.
+    assert env_of(runtime={"mkdir": ["/data/x"]})["MKDIR"] == "/data/x"
+    assert prestart(container(runtime={"mkdir": ["/data/x"]}), ProcessUser()) == ""
+
+
+def test_a_folder_whose_name_no_list_can_hold_gets_its_owner_from_the_script() -> None:
+    web = container(binds=["/data/it's mine:/a"])
+    for user, owner in ((ProcessUser(7, 8), "7:8"), (ProcessUser(), "0:0")):
+        made = run_with_stubs(prestart(web, user), "make_folder")
+        assert made == [f"make_folder|/data/it's mine|{owner}"]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +355,7 @@ def test_the_pi_knows_every_variable_that_is_written() -> None:
         for each in (web, writable)
         for line in environment(each, runtime_spec(each, {})).splitlines()
     }
-    assert len(written) == 23
+    assert len(written) == 24
     defaults = re.search(r"^load_container\(\) \{(.*?)^\}", library.read_text(), re.S | re.M)
     assert defaults
     assert written - set(re.findall(r"^\t([A-Z_]+)=", defaults[1], re.M)) == set()

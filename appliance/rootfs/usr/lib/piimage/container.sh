@@ -53,6 +53,7 @@ load_container() {
 	READONLY=1
 	POINTS=
 	MKDIR=
+	MKDIR_OWNER=0:0
 	REQUIRED=0
 	TIMEOUT=0
 	RESTART=always
@@ -133,8 +134,20 @@ unmount_rootfs() {
 prepare_host() {
 	local folder
 	rm -f "$RUN/devices/$2"
-	for folder in $MKDIR; do mkdir -p "$folder" || return 1; done
+	for folder in $MKDIR; do make_folder "$folder" "$MKDIR_OWNER" || return 1; done
 	[ ! -f "$1/prestart" ] || run_script "$1/prestart"
+}
+
+# Makes the folder $1 for the owner $2 (UID:GID) unless it exists; folders above it are root's. The
+# folder gets its name when it has its owner: one that a power cut left half-made would stay root's.
+make_folder() {
+	local folder="${1%/}" draft
+	[ ! -e "$folder" ] || return 0
+	draft=${folder%/*}/.${folder##*/}.new
+	mkdir -p "$draft" && chown -h "$2" "$draft" || return 1
+	! mv -T "$draft" "$folder" 2>/dev/null || return 0
+	rmdir "$draft" 2>/dev/null
+	[ -d "$folder" ] # another container made it meanwhile
 }
 
 # Runs the script $1, prestart or poststart, up to its first command that fails. $2 is the
