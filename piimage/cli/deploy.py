@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -18,18 +19,19 @@ from piimage.cli.session import open_inputs, read_project
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
 from piimage.deploy.hosts import Host
-from piimage.deploy.kubernetes import Cluster, render
+from piimage.deploy.kubernetes import Cluster, push_reference, render
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import Release, release_of, require_services
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome, Plan, Target
 from piimage.deploy.text import printable
-from piimage.deploy.workloads import build_workloads
+from piimage.deploy.workloads import Workload, build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
 from piimage.locking.fetching import make
 from piimage.locking.inputs import Inputs
+from piimage.oci.registry import Registry
 
 KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
@@ -43,8 +45,8 @@ def deploy(
         typer.Option(
             "--to",
             metavar="HOST",
-            help="[USER@]HOST[:PORT], or docker+ssh://… for a Docker engine, or kubernetes for "
-            "manifests; repeatable.",
+            help="[USER@]HOST[:PORT], or docker+ssh://… for a Docker engine, or kubernetes to push "
+            "the images and print manifests; repeatable.",
         ),
     ] = [],
     inventory: InventoryFile = None,
@@ -114,13 +116,20 @@ def deploy(
         )
     cluster = KUBERNETES in to
     if cluster:
-        _require_manifests_alone(to, registry, dry_run=dry_run)
+        _require_manifests_alone(to, registry)
     chosen = () if cluster else hosts([*to, *limit], inventory)
     with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         project = read_project(files, sets, inputs)
         require_services([entry.name for entry in project.appliance.services], service)
         if cluster:
-            _print_manifests(project, inputs, service, registry or "", device_plugin)
+            target = Cluster(
+                project.appliance.board, project.appliance.hostname, registry or "", device_plugin
+            )
+            workloads = build_workloads(project, inputs, service)
+            manifests = render(workloads, target, [one.name for one in project.appliance.services])
+            if not dry_run:
+                _push_images(workloads, target, inputs)
+            put(manifests)
             return
         cancelled = threading.Event()
         makers = _TargetMaker(project, inputs, tuple(service), containers_only, wait, cancelled)
@@ -141,24 +150,22 @@ def deploy(
         _conclude(results)
 
 
-def _require_manifests_alone(to: list[str], registry: str | None, *, dry_run: bool) -> None:
-    if len(to) > 1 or not dry_run or registry is None:
+def _require_manifests_alone(to: list[str], registry: str | None) -> None:
+    if len(to) > 1 or registry is None:
         raise InputError(
             "deploy.manifests",
-            "Kubernetes manifests need --dry-run and --registry, and no other --to",
+            "Kubernetes manifests need --registry, and no other --to",
             place="--to kubernetes",
-            hint="piimage deploy FILE --to kubernetes --dry-run --registry HOST/NAME >pods.yml; "
-            "then push the images with `piimage pkg push`, and run kubectl apply -f pods.yml",
+            hint="piimage deploy FILE --to kubernetes --registry HOST/NAME >pods.yml; "
+            "then run kubectl apply -f pods.yml",
         )
 
 
-def _print_manifests(
-    project: Project, inputs: Inputs, services: list[str], registry: str, plugin: str | None
-) -> None:
-    appliance = project.appliance
-    cluster = Cluster(appliance.board, appliance.hostname, registry, plugin)
-    workloads = build_workloads(project, inputs, services)
-    put(render(workloads, cluster, [service.name for service in appliance.services]))
+def _push_images(workloads: Sequence[Workload], cluster: Cluster, inputs: Inputs) -> None:
+    registry = Registry(inputs.layout, inputs.runner, inputs.access)
+    for workload in workloads:
+        reference = push_reference(workload, cluster)
+        inputs.emit(Note(f"pushed {registry.push(reference, workload.image.descriptor)}"))
 
 
 @dataclass(frozen=True)

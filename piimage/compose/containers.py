@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from piimage.compose.layers import Layer
 from piimage.config.container import ContainerConfig
 from piimage.container.bundle import containers_tree
 from piimage.container.rootfs import Root
 from piimage.container.spec import Container, ContainerKind
-from piimage.oci.models import Execution
+from piimage.oci.models import Descriptor, Execution
 from piimage.steps import Job
 from piimage.trees import Entry, Tree, file, folder
 
 
 @dataclass(frozen=True)
 class ContainerPlan:
-    """A container whose layers are not made yet; the fields have the meaning of `Container`'s."""
+    """A container whose layers are not made yet; the fields have the meaning of `Container`'s.
+
+    Its image, for other systems, is put together of layers, execution and `labels`; with an
+    `original`, of the layers of that. Without labels it is the original as it is.
+    """
 
     name: str
     kind: ContainerKind
@@ -27,6 +31,8 @@ class ContainerPlan:
     layers: tuple[Layer, ...]
     place: str
     profile: bytes | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    original: Descriptor | None = None
 
     def container(self, job: Job) -> Container:
         """Return the container, with the layers that `job` has made."""

@@ -18,6 +18,7 @@ from piimage.container.capabilities import capabilities_of
 from piimage.container.mounts import complete_mount
 from piimage.deploy.workloads import Workload, beyond, refusals
 from piimage.errors import InputError, PiimageError, raise_all
+from piimage.oci.reference import Reference, parse
 
 TARGET: Final = "Kubernetes"
 BOARD_LABEL: Final = "piimage.board"
@@ -114,9 +115,17 @@ def _cannot(workload: Workload) -> Iterator[PiimageError]:
 
 def image_name(workload: Workload, cluster: Cluster) -> str:
     """Return the image's name in the registry, with its digest."""
-    return (
-        f"{cluster.registry.rstrip('/')}/{_dns(workload.name)}@{workload.image.descriptor.digest}"
-    )
+    return f"{_repository(workload, cluster)}@{workload.image.descriptor.digest}"
+
+
+def push_reference(workload: Workload, cluster: Cluster) -> Reference:
+    """Return the name under which the image is pushed: registries delete what has no tag."""
+    tag = workload.image.descriptor.blob.sha256[:16]
+    return parse(f"{_repository(workload, cluster)}:{tag}", "--registry")
+
+
+def _repository(workload: Workload, cluster: Cluster) -> str:
+    return f"{cluster.registry.rstrip('/')}/{_dns(workload.name)}"
 
 
 def daemon_set(workload: Workload, cluster: Cluster) -> dict[str, Any]:

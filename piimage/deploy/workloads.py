@@ -119,15 +119,7 @@ def _not_portable(plan: ContainerPlan) -> InputError:
 
 def _workload(plan: ContainerPlan, layout: Layout, job: Job, ids: Mapping[str, int]) -> Workload:
     container = _without_local_time(plan.container(job))
-    # The entry's values replace those of the image; engines would merge the two.
-    replaced: dict[str, None] = {}
-    if container.config.command is not None:
-        replaced |= {"entrypoint": None, "cmd": None}
-    if container.config.env is not None:
-        replaced |= {"env": None}
-    execution = plan.execution.model_copy(update=replaced)
-    service_image = image(replace(plan, execution=execution), layout, job)
-    return Workload(container, run_as(container, ids), service_image)
+    return Workload(container, run_as(container, ids), image(plan, layout, job))
 
 
 def _without_local_time(container: Container) -> Container:

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
+from piimage.clock import EPOCH
 from piimage.compose.containers import ContainerPlan
-from piimage.compose.layers import Layer, LayerTar
-from piimage.config.container import LABEL, portable, to_label, with_user
+from piimage.formats.layers import ImageLayer, packed
 from piimage.oci.archive import export_archive
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, ImageConfig, RootFileSystem
-from piimage.oci.pack import pack_layer
+from piimage.oci.models import (
+    ARM64,
+    CONFIG,
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    LAYER_GZIP,
+    Descriptor,
+    Execution,
+    ImageConfig,
+    Manifest,
+    Platform,
+    RootFileSystem,
+)
+from piimage.oci.pack import PackedLayer
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
-from piimage.store import Blob
-from piimage.trees import read_tar
 
-
-@dataclass(frozen=True)
-class ImageLayerArchive(Step):
-    """A layer as images have it: outputs ``gzip``, and ``diff-id``, the digest of its tar."""
-
-    tar: LayerTar
-
-    @property
-    def title(self) -> str:
-        """What is being made."""
-        return f"{self.tar.layer.title} (OCI layer)"
-
-    def make(self, job: Job) -> Mapping[str, Blob]:
-        """Pack the tar."""
-        with job.file(self.tar, "tar").open("rb") as stream:
-            packed = pack_layer(job.store, read_tar(stream, self.tar.layer.title))
-        note = job.store.add_bytes(packed.diff_id.encode())
-        return {"gzip": packed.descriptor.blob, "diff-id": note}
+_CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
@@ -43,40 +38,67 @@ class Images:
     """``NAME.oci.tar``: an OCI archive with one image per container, under the container's name."""
 
     def steps(self, version: Version) -> tuple[Step, ...]:
-        """Return each layer of the containers as an archive."""
-        plans = version.containers.containers
+        """Return each layer of the composed containers as images have it."""
+        plans = [plan for plan in version.containers.containers if plan.original is None]
         layers = {layer.key: layer for plan in plans for layer in plan.layers}
-        return tuple(_archive(layer) for layer in layers.values())
+        return tuple(ImageLayer(layer) for layer in layers.values())
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write the archive."""
         layout = Layout(job.store)
         images = {
-            plan.name: image(plan, layout, job).descriptor for plan in version.containers.containers
+            plan.name: _in_oci_terms(image(plan, layout, job), layout)
+            for plan in version.containers.containers
         }
         target = out / f"{name}.oci.tar"
         export_archive(layout, images, target, version.file_mode)
         return (target,)
 
 
-def _archive(layer: Layer) -> ImageLayerArchive:
-    return ImageLayerArchive(LayerTar(layer))
+def _in_oci_terms(made: Image, layout: Layout) -> Descriptor:
+    """Return the manifest of `made` for an OCI archive.
+
+    By a name in such an archive, skopeo finds no manifest with Docker's media types.
+    """
+    if made.manifest.config.media_type != DOCKER_CONFIG:
+        return made.descriptor
+    types = {DOCKER_LAYER: LAYER_GZIP, DOCKER_CONFIG: CONFIG}
+    config, *layers = (
+        part.model_copy(update={"media_type": types.get(part.media_type, part.media_type)})
+        for part in (made.manifest.config, *made.manifest.layers)
+    )
+    return layout.write_manifest(Manifest(config=config, layers=tuple(layers)))
 
 
 def image(plan: ContainerPlan, layout: Layout, job: Job) -> Image:
-    """Put the image of a container into the store; its label carries the container's config."""
-    steps = [_archive(layer) for layer in plan.layers]
-    execution = plan.execution
-    own = with_user(plan.config, execution.user)
-    labels = {**(execution.labels or {}), LABEL: to_label(portable(own))}
+    """Put the image of a container into the store, as `piimage pkg` makes it.
+
+    It depends on the container's folder or packages, and not on where it is to run (decision 137).
+    """
+    if plan.original is None:
+        layers = [packed(ImageLayer(layer), job) for layer in plan.layers]
+        return finished(layout, ARM64, layers, plan.execution, plan.labels)
+    original = layout.image(plan.original)
+    if not plan.labels:
+        return original
+    layers = [PackedLayer(layer, diff_id) for layer, diff_id in original.layers]
+    return finished(layout, original.config.platform, layers, plan.execution, plan.labels)
+
+
+def finished(
+    layout: Layout,
+    platform: Platform,
+    layers: Sequence[PackedLayer],
+    execution: Execution,
+    labels: Mapping[str, str],
+) -> Image:
+    """Put an image of `layers`, with these `labels` and no others, into the store."""
     config = ImageConfig(
-        os=ARM64.os,
-        architecture=ARM64.architecture,
-        variant=ARM64.variant,
-        config=execution.model_copy(update={"labels": labels}),
-        rootfs=RootFileSystem(
-            diff_ids=tuple(job.file(step, "diff-id").read_text() for step in steps)
-        ),
+        os=platform.os,
+        architecture=platform.architecture,
+        variant=platform.variant,
+        created=_CREATED,
+        config=execution.model_copy(update={"labels": dict(labels)}),
+        rootfs=RootFileSystem(diff_ids=tuple(layer.diff_id for layer in layers)),
     )
-    layers = [Descriptor.of(LAYER_GZIP, job.blob(step, "gzip")) for step in steps]
-    return layout.write_image(config, layers)
+    return layout.write_image(config, [layer.descriptor for layer in layers])

@@ -1,4 +1,4 @@
-"""Layers of a container folder in the format of images, made without a squashfs."""
+"""Layers in the format of images, made without a squashfs."""
 
 from __future__ import annotations
 

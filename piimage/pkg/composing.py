@@ -7,14 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from piimage import events
-from piimage.config.container import (
-    LABEL,
-    PROFILE_WORDS,
-    ContainerConfig,
-    portable,
-    to_label,
-    with_user,
-)
+from piimage.config.container import PROFILE_WORDS, ContainerConfig
+from piimage.formats.layers import ImageLayer, packed
 from piimage.lock import Lock
 from piimage.locking.fetching import make
 from piimage.locking.folders import ContainerFolder
@@ -22,7 +16,6 @@ from piimage.locking.inputs import Inputs
 from piimage.locking.platforms import for_platform
 from piimage.oci.models import Execution, Platform
 from piimage.oci.pack import PackedLayer
-from piimage.pkg.layers import ImageLayer, packed
 from piimage.pkg.locking import folder
 from piimage.pkg.source import AMD64, Source
 from piimage.plan.composed import folder_parts
@@ -59,15 +52,14 @@ def compose(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> P
     assert described is not None  # noqa: S101  # an engine builds Dockerfiles
     pins = for_platform(lock, platform)
     parts = folder_parts(_fitted(described, platform), pins)
-    execution = parts.execution
     steps = tuple(ImageLayer(layer) for layer in parts.layers)
     job = make(steps, pins, inputs)
-    label = _portable(with_user(parts.defaults, execution.user), inputs)
+    _warn(parts.defaults, inputs)
     return Parts(
         platform,
         tuple(packed(step, job) for step in steps),
-        _complete(execution, parts.defaults),
-        {LABEL: to_label(label)},
+        parts.execution,
+        parts.labels,
         pins,
         tuple(Page.decode(job.file(step, "files").read_bytes()) for step in steps),
     )
@@ -81,26 +73,8 @@ def _fitted(folder: ContainerFolder, platform: Platform) -> ContainerFolder:
     return replace(folder, service=service.model_copy(update={"links": links}))
 
 
-def _complete(execution: Execution, config: ContainerConfig) -> Execution:
-    """Return `execution` with the program of `config:`, for engines that do not read the label.
-
-    `env:` and `command:` replace those of the image.
-    """
-    update: dict[str, object] = {}
-    if config.env is not None:
-        update["env"] = config.env
-    if config.cwd is not None:
-        update["working_dir"] = config.cwd
-    if config.user is not None:
-        update["user"] = config.user
-    if config.command is not None:
-        update |= {"entrypoint": config.command, "cmd": None}
-    return execution.model_copy(update=update)
-
-
-def _portable(config: ContainerConfig, inputs: Inputs) -> ContainerConfig:
-    """Return `config` without the path of a file on this machine."""
+def _warn(config: ContainerConfig, inputs: Inputs) -> None:
+    """Warn of the path of a file on this machine: the label leaves it out."""
     if config.seccomp not in PROFILE_WORDS:
         text = "a label cannot contain a seccomp profile: name the file where the image is used"
         inputs.emit(events.Warning(text))
-    return portable(config)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from piimage.lock import Lock
 from piimage.locking.inputs import Inputs
 from piimage.oci.engine import Build
-from piimage.oci.layout import Image
 from piimage.oci.models import Platform
 from piimage.oci.pack import PackedLayer
 from piimage.pkg.composing import Parts
 from piimage.pkg.locking import base_images
 from piimage.pkg.source import Dockerfile, Source
-
-_BASE_NAME = "org.opencontainers.image.base.name"
-_BASE_DIGEST = "org.opencontainers.image.base.digest"
+from piimage.plan.composed import dockerfile_labels
 
 
 def build_dockerfile(source: Source, platform: Platform, lock: Lock, inputs: Inputs) -> Parts:
@@ -34,13 +30,5 @@ def build_dockerfile(source: Source, platform: Platform, lock: Lock, inputs: Inp
     image = inputs.engine().build(build)
     layers = tuple(PackedLayer(part, diff_id) for part, diff_id in image.layers)
     execution = image.config.execution
-    labels = {**(execution.labels or {}), **_base_labels(bases)}
+    labels = dockerfile_labels(source.name, execution.labels, bases)
     return Parts(platform, layers, execution, labels, lock, ())
-
-
-def _base_labels(bases: Mapping[str, Image]) -> Mapping[str, str]:
-    """Return the labels of a single base image (image-spec, annotations.md)."""
-    if len(bases) != 1:
-        return {}
-    ((name, image),) = bases.items()
-    return {_BASE_NAME: name, _BASE_DIGEST: image.descriptor.digest}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from piimage.clock import EPOCH
+from piimage.formats.images import finished
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import Descriptor, ImageConfig, Index, RootFileSystem
+from piimage.oci.models import Descriptor, Index
 from piimage.oci.reference import Reference
-from piimage.pkg.source import Dockerfile, Source
+from piimage.pkg.source import Source
 
 if TYPE_CHECKING:
     from piimage.pkg.composing import Parts
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
 SPDX: Final = "application/spdx+json"
 """The media type of a bill, and the type of the artifact that contains it."""
 
-_CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-_TITLE: Final = "org.opencontainers.image.title"
 _REVISION: Final = "org.opencontainers.image.revision"
-_LICENCES: Final = "org.opencontainers.image.licenses"
 
 
 @dataclass(frozen=True)
@@ -47,10 +43,11 @@ def put_together(
 
     Names of earlier uncommitted states are removed.
     """
-    labels = _labels(source, content)
-    images = tuple(_image(part, labels, layout) for part in parts)
+    images = tuple(
+        finished(layout, part.platform, part.layers, part.execution, part.labels) for part in parts
+    )
     for image, part in zip(images, parts, strict=True):
-        _attach_bill(source.name, image, part, layout)
+        _attach_bill(source.name, content, image, part, layout)
     descriptor = images[0].descriptor
     if len(images) > 1:
         entries = tuple(image.descriptor for image in images)
@@ -63,30 +60,7 @@ def _is_outdated(name: str, reference: Reference) -> bool:
     return name.startswith(f"{reference.name}:") and "-dirty-" in name
 
 
-def _labels(source: Source, content: str) -> Mapping[str, str]:
-    """Return the standard labels (image-spec, annotations.md) that depend on the content alone."""
-    labels = {_TITLE: source.name, _REVISION: content}
-    if not isinstance(source.recipe, Dockerfile) and source.recipe.license:
-        labels[_LICENCES] = source.recipe.license
-    return labels
-
-
-def _image(parts: Parts, labels: Mapping[str, str], layout: Layout) -> Image:
-    # A LABEL of the Dockerfile takes precedence.
-    execution = parts.execution.model_copy(update={"labels": {**labels, **parts.labels}})
-    platform = parts.platform
-    config = ImageConfig(
-        os=platform.os,
-        architecture=platform.architecture,
-        variant=platform.variant,
-        created=_CREATED,
-        config=execution,
-        rootfs=RootFileSystem(diff_ids=tuple(layer.diff_id for layer in parts.layers)),
-    )
-    return layout.write_image(config, [layer.descriptor for layer in parts.layers])
-
-
-def _attach_bill(name: str, image: Image, parts: Parts, layout: Layout) -> None:
+def _attach_bill(name: str, content: str, image: Image, parts: Parts, layout: Layout) -> None:
     from piimage.sbom import spdx  # noqa: PLC0415
     from piimage.sbom.locked import components, tool_version  # noqa: PLC0415  # not for a tag
     from piimage.sbom.model import bill  # noqa: PLC0415
@@ -94,4 +68,6 @@ def _attach_bill(name: str, image: Image, parts: Parts, layout: Layout) -> None:
     contents = bill(name, image.descriptor.digest, components(parts.lock, parts.pages))
     text = spdx.encode(replace(contents, purpose="CONTAINER"), tool_version())
     blob = layout.store.add_bytes(text)
-    layout.add_referrer(image.descriptor, SPDX, [Descriptor.of(SPDX, blob)])
+    # The image itself does not change with the folder's history or notes: the bill tells of these.
+    notes = {_REVISION: content}
+    layout.add_referrer(image.descriptor, SPDX, [Descriptor.of(SPDX, blob)], notes)

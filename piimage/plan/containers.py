@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,11 @@ from piimage.container.spec import READ_ONLY, ROOTS, ContainerKind, container_id
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
 from piimage.locking.dockerfiles import base_images, sets_label
-from piimage.locking.folders import entries, folder_of
+from piimage.locking.folders import dockerfile_folder, entries, folder_of
 from piimage.locking.grants import gathering, label_request, require_consent, require_granted
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
-from piimage.plan.composed import ContainerParts, folder_parts
+from piimage.plan.composed import ContainerParts, dockerfile_labels, folder_parts, of_entry
 from piimage.plan.localtime import with_local_time
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ def _volume(volume: Volume, images: Mapping[str, Image]) -> VolumePlan:
 
 def _parts(entry: Entry, kind: ContainerKind, lock: Lock, images: _Images) -> ContainerParts:
     folder = folder_of(entry)
-    return folder_parts(folder, lock) if folder else images.parts(entry, kind)
+    if folder is None:
+        return images.parts(entry, kind)
+    parts = folder_parts(folder, lock)
+    return parts if entry.packages is None else of_entry(parts, entry)
 
 
 def _with_variables(entry: Entry, parts: ContainerParts) -> Entry:
@@ -115,6 +118,8 @@ def _plan(
         layers=parts.layers,
         place=f"{kind}.{entry.name}",
         profile=_profile(config),
+        labels=parts.labels,
+        original=parts.original,
     )
 
 
@@ -137,15 +142,30 @@ class _Images:
         image = self.images[name]
         execution = image.config.execution
         request = label_request(entry, f"{kind}.{entry.name}", execution, name)
+        parts = ContainerParts(
+            image_layers(image),
+            execution,
+            secure_defaults(),
+            self._labels(entry, execution),
+            image.descriptor,
+        )
         if request.label is None:
-            return ContainerParts(image_layers(image), execution, secure_defaults())
+            return parts
         if entry.image is not None:
             require_granted(request, self.appliance.trust, self._pins.get(name))
         else:
             for base in self._label_bases(Path(name), execution):
                 require_consent(request, self.appliance.trust, base)
         defaults = _with_net_settings(merge(linuxkit_defaults(), request.label), entry)
-        return ContainerParts(image_layers(image), execution, defaults)
+        return replace(parts, defaults=defaults)
+
+    def _labels(self, entry: Entry, execution: Execution) -> Mapping[str, str]:
+        """Return the labels that a built image gets; an image of a registry stays as it is."""
+        folder = dockerfile_folder(entry)
+        if folder is None:
+            return {}
+        bases = {reference: self.images[reference] for reference in base_images(folder)}
+        return dockerfile_labels(folder.absolute().name.lower(), execution.labels, bases)
 
     @property
     def _pins(self) -> Mapping[str, LockedImage]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -35,13 +34,17 @@ def prepare(pi: Pi, values: str, before: str = "") -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_a_folder_that_is_missing_belongs_to_the_user_before_it_has_its_name(pi: Pi) -> None:
     data = pi.path("data/x").parent
     done = prepare(pi, f"MKDIR='{data}/web {data}/deep/er/'\nMKDIR_OWNER='7:8'\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["chown 7:8 .web.new folder", "chown 7:8 .er.new folder"]
-    assert sorted(os.listdir(data)) == ["deep", "web"]
-    assert os.listdir(data / "deep") == ["er"]
+    assert names(data) == ["deep", "web"]
+    assert names(data / "deep") == ["er"]
 
 
 def test_without_an_owner_it_is_roots(pi: Pi) -> None:
@@ -65,7 +68,7 @@ def test_what_a_power_cut_left_half_made_is_finished(pi: Pi) -> None:
     draft = pi.path("data/.web.new/x").parent
     done = prepare(pi, f"MKDIR='{draft.parent}/web'\nMKDIR_OWNER='7:8'\n")
     assert (done.returncode, done.stdout) == (0, "chown 7:8 .web.new folder\n")
-    assert os.listdir(draft.parent) == ["web"]
+    assert names(draft.parent) == ["web"]
 
 
 def test_a_folder_that_another_container_makes_meanwhile_is_taken(pi: Pi) -> None:
@@ -73,7 +76,7 @@ def test_a_folder_that_another_container_makes_meanwhile_is_taken(pi: Pi) -> Non
     other = f'mv() {{ mkdir "$3"; busybox mv "$@"; }}; : >{data}/file; '
     done = prepare(pi, f"MKDIR='{data}/web'\nMKDIR_OWNER='7:8'\n", other)
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(os.listdir(data)) == ["file", "web"]
+    assert names(data) == ["file", "web"]
 
 
 def test_a_container_whose_folder_cannot_be_made_does_not_start(pi: Pi) -> None:

@@ -13,8 +13,9 @@ from piimage.cli import main as cli
 @pytest.mark.parametrize(
     "words",
     [
-        ["--registry", "r/n"],
+        [],
         ["--dry-run"],
+        ["--registry", "r/n", "--to", "pi@shed"],
         ["--dry-run", "--registry", "r/n", "--to", "pi@shed"],
     ],
 )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from piimage.compose.layers import FilesLayer, Layer
+from piimage.compose.layers import FilesLayer, Layer, LayerTar
 from piimage.compose.rules import File, Folder, Rules
 from piimage.container.rootfs import LayerNotes
 from piimage.durable import write_chunks
-from piimage.formats.images import ImageLayerArchive, LayerTar
 from piimage.formats.kernel import initramfs_chunks
+from piimage.formats.layers import ImageLayer
 from piimage.formats.tree import Cover, merged
 from piimage.run import Runner
 from piimage.steps import Builder, Job
@@ -67,7 +67,7 @@ def test_a_folder_over_a_file_covers_it() -> None:
 
 
 def test_the_layer_of_an_image_unpacks_to_the_digest_that_it_states(store: Store) -> None:
-    step = ImageLayerArchive(LayerTar(layer("files", ("a", b"x"))))
+    step = ImageLayer(layer("files", ("a", b"x")))
     job = Builder(store, Runner()).build(step)
     unpacked = gzip.decompress(job.file(step, "gzip").read_bytes())
     assert job.file(step, "diff-id").read_text() == f"sha256:{hashlib.sha256(unpacked).hexdigest()}"

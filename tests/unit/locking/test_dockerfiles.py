@@ -134,8 +134,9 @@ def test_nothing_is_built_offline(folder: Path, store: Store, engine: Engine) ->
 def test_the_container_is_planned_from_the_built_image(
     folder: Path, store: Store, engine: Engine
 ) -> None:
-    built = dockerfiles(store, engine).build([folder], {"r/base:1": image(Layout(store))})
-    layer = plan_containers(appliance(folder), Lock(), built)
+    base = {"r/base:1": image(Layout(store))}
+    built = dockerfiles(store, engine).build([folder], base)
+    layer = plan_containers(appliance(folder), Lock(), {**base, **built})
     (container,) = layer.containers
     assert container.execution.cmd == ("/x",)
     assert len(container.layers) == 1

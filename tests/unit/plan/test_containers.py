@@ -258,3 +258,18 @@ def test_an_entrys_variables_are_laid_over_those_of_its_folder(tmp_path: Path) -
     lock = lock_of(appliance, load_board("qemu-virt"))
     (planned_container,) = plan_containers(appliance, lock, {}).containers
     assert planned_container.config.env == ("PYTHONUNBUFFERED=1", "LEVEL=high")
+
+
+def test_an_entry_with_packages_is_an_image_with_its_own_settings(tmp_path: Path) -> None:
+    entry = {
+        "name": "meter", "packages": ["busybox-static"], "command": ["/bin/x", "-v"],
+        "env": ["A=1"], "user": "7", "binds": ["/data/x:/x"],
+    }  # fmt: skip
+    appliance = Appliance.model_validate({"services": [entry]})
+    lock = lock_of(appliance, load_board("qemu-virt"))
+    (plan,) = plan_containers(appliance, lock, {}).containers
+    assert (plan.execution.entrypoint, plan.execution.cmd) == (("/bin/x", "-v"), None)
+    assert (plan.execution.env, plan.execution.user) == (("A=1",), "7")
+    label = json.loads(plan.labels[LABEL])
+    assert (label["binds"], label["readonly"]) == (["/data/x:/x"], True)
+    assert plan.labels["org.opencontainers.image.title"] == "meter"
