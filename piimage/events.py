@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class CommandStarted:
-    """An external command starts; `line` is ready to paste into a shell."""
+    """An external command starts; `line` is as a shell takes it.
+
+    `temporary` is the folder with files of the command that is deleted when the command has ended.
+    """
 
     line: str
+    temporary: Path | None = None
 
 
 @dataclass(frozen=True)

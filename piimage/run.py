@@ -1,7 +1,7 @@
 """The only place that starts a process.
 
 Every command gets an argv list, a clean environment, a closed standard input unless the caller
-gives one, and an event that shows the command ready to paste into a shell.
+gives one, and an event that shows the command as a shell takes it.
 """
 
 from __future__ import annotations
@@ -158,9 +158,13 @@ class Runner:
         stderr: int | IO[bytes] = subprocess.PIPE,
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
+        temporary: Path | None = None,
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Start `argv` and yield the process; end it when the block is left."""
-        self.emit(events.CommandStarted(paste(argv)))
+        """Start `argv` and yield the process; end it when the block is left.
+
+        `temporary` is the folder with its files, if that is deleted afterwards.
+        """
+        self.emit(events.CommandStarted(paste(argv), temporary))
         program = os.fspath(argv[0])
         try:
             process = subprocess.Popen(

@@ -99,6 +99,9 @@ class PlainLines:
         match event:
             case events.StepFinished() if self.verbose or event.seconds >= _SLOW_STEP:
                 return f"{event.seconds:6.2f} s  {event.title}"
+            case events.CommandStarted() if self.verbose and event.temporary is not None:
+                remark = f"its files in {event.temporary} are deleted when it has ended"
+                return f"+ {event.line}  # {remark}"
             case events.CommandStarted() if self.verbose:
                 return f"+ {event.line}"
             case events.Note():

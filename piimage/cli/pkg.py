@@ -20,8 +20,10 @@ from piimage.store import Store, default_root
 # build with few changes.
 if TYPE_CHECKING:
     from piimage.locking.inputs import Inputs
+    from piimage.oci.reference import Reference
     from piimage.pkg.image import Built
     from piimage.pkg.listing import Row
+    from piimage.pkg.locking import Pins
     from piimage.pkg.source import Source
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -101,12 +103,24 @@ class _Request:
 
     def build(self, inputs: Inputs) -> Built:
         from piimage.pkg.build import build as build_image  # noqa: PLC0415
-        from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
         from piimage.pkg.source import platforms  # noqa: PLC0415
 
         source = self.source()
-        pins = Pins(self.lock or lock_path(source), self.moving, self.locked)
+        pins = self._pins(source)
         return build_image(source, platforms(self.platforms), pins, inputs, self.org, self.tag)
+
+    def reference(self, inputs: Inputs) -> Reference:
+        from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
+        from piimage.pkg.source import platforms  # noqa: PLC0415
+
+        source = self.source()
+        pins = self._pins(source)
+        return reference_of(source, platforms(self.platforms), pins, inputs, self.org, self.tag)
+
+    def _pins(self, source: Source) -> Pins:
+        from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
+
+        return Pins(self.lock or lock_path(source), self.moving, self.locked)
 
 
 def _inputs(origin: Origin, emit: Listener) -> Inputs:
@@ -215,18 +229,28 @@ def _push(built: Built, credentials: Path | None, inputs: Inputs) -> None:
 
 
 @app.command("show-tag", epilog="Example: piimage pkg show-tag services/hello_world")
+@fetching
 def show_tag(
     folder: Folder,
     org: Org = _ORG,
     tag: Tag = _HASH,
+    platform: Platforms = [],
+    lock: LockFile = None,
+    locked: Locked = False,
     dockerfile: Recipe = None,
     context: Context = None,
+    build_arg: Arguments = [],
+    *,
+    origin: Origin,
+    verbose: Verbose = False,
 ) -> None:
-    """Print the image name and tag that the current content of a container folder gives."""
-    from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
-
-    request = _Request(folder, org, tag, dockerfile=dockerfile, context=context)
-    say(str(reference_of(request.source(), Runner(), org, tag)))
+    """Print the image name and tag that a build of a container folder gives; lock it if needed."""
+    request = _Request(
+        folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
+        tuple(build_arg),
+    )  # fmt: skip
+    with listening(verbose=verbose, as_json=False) as emit:
+        say(str(request.reference(_inputs(origin, emit))))
 
 
 @app.command("ls", epilog="Example: piimage pkg ls --json")

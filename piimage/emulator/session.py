@@ -311,7 +311,9 @@ def _switched_on(
     freed = replace(files, kernel=b"", initramfs=None, device_tree=None)
     with (
         errors.open("wb") as log,
-        runner.start(machine.argv(), stdin=PIPE, stdout=PIPE, stderr=log) as process,
+        runner.start(
+            machine.argv(), stdin=PIPE, stdout=PIPE, stderr=log, temporary=errors.parent
+        ) as process,
     ):
         session = Session(machine, freed, process, errors)
         reader = threading.Thread(target=session.pump, args=(listen,), daemon=True)

@@ -11,13 +11,24 @@ from piimage.pkg.image import Built, put_together
 from piimage.pkg.locking import Pins, lock_of
 from piimage.pkg.source import ORG, Dockerfile, Source, reference
 from piimage.pkg.tag import HASH, content_hash
-from piimage.run import Runner
 
 
-def show_tag(source: Source, runner: Runner, org: str = ORG, tag: str = HASH) -> Reference:
-    """Return the name of the image for the present content of `source`."""
-    content = content_hash(runner, source.inputs) if HASH in tag else ""
-    return reference(source, content, org, tag)
+def show_tag(
+    source: Source,
+    platforms: Sequence[Platform],
+    pins: Pins,
+    inputs: Inputs,
+    org: str = ORG,
+    tag: str = HASH,
+) -> Reference:
+    """Return the name of the image that `build` would give for the present content of `source`.
+
+    The lock is part of the content, so it is made or updated as `build` does.
+    """
+    if HASH not in tag:
+        return reference(source, "", org, tag)
+    lock_of(source, platforms, pins, inputs)
+    return reference(source, content_hash(inputs.runner, source.inputs), org, tag)
 
 
 def build(

@@ -23,7 +23,7 @@ from piimage.store import Store
 SOURCES = {"--mirror", "--snapshot", "--keyring", "--offline", "--index", "--builder",
            "--insecure-registry", "--registry-certs", "--registry-auth"}  # fmt: skip
 FETCHING = {"lock", "build", "run", "test", "flash", "deploy", "module build", "pkg build",
-            "pkg push"}  # fmt: skip
+            "pkg push", "pkg show-tag"}  # fmt: skip
 PACKAGE = Path(cli.__file__).parents[1]
 
 

@@ -20,6 +20,18 @@ STEERING = "a\x1b[2Jb\x9bc\rd\x07e\u202ef\udcff"
 WRITTEN_OUT = r"a\x1b[2Jb\x9bc\rd\x07e\u202ef\udcff"
 
 
+def test_a_command_whose_files_are_deleted_says_so_in_a_comment_of_the_shell(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = output.PlainLines(verbose=True)
+    plain(events.CommandStarted("qemu -kernel /tmp/p/kernel", Path("/tmp/p")))
+    plain(events.CommandStarted("true"))
+    assert capsys.readouterr().err.splitlines() == [
+        "+ qemu -kernel /tmp/p/kernel  # its files in /tmp/p are deleted when it has ended",
+        "+ true",
+    ]
+
+
 def test_what_steers_a_terminal_is_written_out_everywhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -203,9 +203,23 @@ def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
     assert rows(Layout(store)) == ()
 
 
-def test_the_tag_is_that_of_the_folder_with_its_lock(make: Make, folder: Path) -> None:
-    made = make()
-    assert show_tag(open_source(folder), Runner()) == made.reference
+@pytest.mark.parametrize("words", [(), ("linux/amd64",)])
+def test_the_tag_before_the_first_build_is_that_of_the_build(
+    make: Make, folder: Path, inputs: Inputs, words: tuple[str, ...]
+) -> None:
+    source = open_source(folder)
+    pins = Pins(lock_path(source))
+    before = show_tag(source, platforms(words), pins, inputs)
+    made = make(*words)
+    assert made.reference == before
+    assert show_tag(source, platforms(words), pins, inputs) == before
+
+
+def test_a_tag_without_the_hash_needs_no_lock(folder: Path, inputs: Inputs) -> None:
+    source = open_source(folder)
+    found = show_tag(source, platforms(()), Pins(lock_path(source)), inputs, tag="v1")
+    assert str(found) == "piimage/thermo:v1"
+    assert not lock_path(source).exists()
 
 
 def test_a_lock_that_would_change_is_refused_when_locked(make: Make, folder: Path) -> None:
