@@ -29,8 +29,10 @@ def secret_in(file: Path) -> str | None:
     return lines[0] if lines and is_passphrase(lines[0]) else None
 
 
-def network(ssid: str, secret: str | None, *, hidden: bool = False) -> str:
+def network(ssid: str, secret: str | None, *, hidden: bool = False, priority: int = 0) -> str:
     """Return wpa_supplicant's block of a network; a network without `secret` is open.
+
+    Of several networks in reach, one with the highest `priority` is joined.
 
     The block holds the derived key, never the passphrase. Name and key are hexadecimal, so that no
     character of them is read as syntax. The derivation is that of IEEE 802.11-2020, J.4.1.
@@ -39,6 +41,8 @@ def network(ssid: str, secret: str | None, *, hidden: bool = False) -> str:
     lines = [f"ssid={name.hex()}"]
     if hidden:
         lines.append("scan_ssid=1")
+    if priority:
+        lines.append(f"priority={priority}")
     if secret is None:
         lines.append("key_mgmt=NONE")
     elif _KEY.fullmatch(secret):

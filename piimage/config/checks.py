@@ -123,10 +123,10 @@ def _unsupported(node: ScalarNode, feature: str, hint: str) -> InputError:
 
 def _wifi_errors(root: MapNode) -> Iterator[InputError]:
     wifi = node_at(root, "network", "wifi")
-    secret = scalar(wifi, "psk_file")
-    if secret:
-        yield from secret_errors(secret)
-    if isinstance(wifi, MapNode) and not scalar(root, "network", "country"):
+    for joined in wifi.items if isinstance(wifi, ListNode) else (wifi,):
+        if secret := scalar(joined, "psk_file"):
+            yield from secret_errors(secret)
+    if isinstance(wifi, MapNode | ListNode) and not scalar(root, "network", "country"):
         yield InputError(
             "config.no-country",
             "wifi without a country: the radio stays off",

@@ -18,7 +18,7 @@ from piimage.config.lookup import items, maps, node_at, scalar, scalars
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
 from piimage.document.document import read_document, with_paths
-from piimage.document.nodes import MapNode, Node, Position, ScalarNode
+from piimage.document.nodes import ListNode, MapNode, Node, Position, ScalarNode
 from piimage.errors import InputError, raise_all
 from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
@@ -236,7 +236,7 @@ def _requests(root: MapNode) -> Iterator[_Request]:
     for module in items(root, "modules"):
         if name := _text(module, "name"):
             yield _Request("module", name.text, name.at)
-    if isinstance(wifi := node_at(root, "network", "wifi"), MapNode):
+    if isinstance(wifi := node_at(root, "network", "wifi"), MapNode | ListNode):
         yield _Request("section", "network.wifi", wifi.at)
 
 

@@ -12,7 +12,7 @@ from ipaddress import (
 )
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from piimage.config.values import Part, form, problem, quoted
 from piimage.wifi import WANTED, is_passphrase
@@ -218,10 +218,27 @@ class Ethernet(Part):
         return (match[1], int(match[2])) if match else None
 
 
+def _form(value: object) -> str:
+    return _LIST if isinstance(value, list | tuple) else _MAPPING
+
+
+_MAPPING: Final = "one network"
+_LIST: Final = "several networks"
+
+# Errors name the place in the form that the file uses; a plain union reports both forms.
+_Networks = Annotated[
+    Annotated[Wifi, Tag(_MAPPING)] | Annotated[tuple[Wifi, ...], Field(min_length=1), Tag(_LIST)],
+    Discriminator(_form),
+]
+
+
 class Network(Part):
     """The network of the appliance."""
 
-    wifi: Wifi | None = Field(default=None, description="The wireless network to join.")
+    wifi: _Networks | None = Field(
+        default=None,
+        description="The wireless network to join, or a list of networks, the preferred first.",
+    )
     country: (
         Annotated[
             str,
@@ -234,3 +251,20 @@ class Network(Part):
         description="Country of use, such as JP (ISO 3166); WiFi stays off without it.",
     )
     ethernet: Ethernet | None = Field(default=None, description="The wired network.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [wifi.ssid for wifi in self.networks]
+        if len(names) > 1 and None in names:
+            raise problem("a list of networks with one that has no ssid", "ssid: for each of them")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise problem(f"the network {quoted(twice)} is listed twice", "each network once")
+        return self
+
+    @property
+    def networks(self) -> tuple[Wifi, ...]:
+        """The wireless networks, the preferred first."""
+        if self.wifi is None:
+            return ()
+        return self.wifi if isinstance(self.wifi, tuple) else (self.wifi,)

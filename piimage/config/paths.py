@@ -54,6 +54,7 @@ APPLIANCE_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     ("files", "*", "source"): absolute,
     ("modules", "*", "build"): absolute,
     ("network", "wifi", "psk_file"): absolute,
+    ("network", "wifi", "*", "psk_file"): absolute,
     ("ssh", "authorized_keys", "*"): _key,
     ("ssh", "host_key"): absolute,
 }

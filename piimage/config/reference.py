@@ -134,7 +134,7 @@ def _kind(field: Schema) -> str:
             kind = " \\| ".join(f"`{value}`" for value in values)
         case {"const": value}:
             kind = f"`{value}`"
-        case {"anyOf": list(choices)}:
+        case {"anyOf": list(choices)} | {"oneOf": list(choices)}:
             kind = " or ".join(dict.fromkeys(map(_kind, choices)))
         case {"type": "array", "items": items}:
             kind = f"list of {_kind(items)}"

@@ -170,7 +170,7 @@ def _step(part: Schema, step: str | int) -> Iterator[Schema]:
 def _alternatives(part: Schema, root: Schema) -> Iterator[Schema]:
     if "$ref" in part:
         yield from _alternatives(root["$defs"][part["$ref"].rpartition("/")[2]], root)
-    for inner in part.get("anyOf", ()):
+    for inner in (*part.get("anyOf", ()), *part.get("oneOf", ())):
         yield from _alternatives(inner, root)
     yield part
 

@@ -47,15 +47,19 @@ _COPYRIGHTS = ("usr/share/doc/*/copyright",)
 
 
 def wifi_configuration(settings: Network) -> str:
-    """Return etc/piimage/wifi.conf: the country, and the network if the file names one.
+    """Return etc/piimage/wifi.conf: the country, and the networks that the file names.
 
     Raises InputError ``plan.bad-passphrase`` if the passphrase's file has no valid passphrase.
     """
     country = f"country={settings.country}\n" if settings.country else ""
-    wifi = settings.wifi
-    if wifi is None or wifi.ssid is None:
-        return country
-    return country + network(wifi.ssid, _secret(wifi), hidden=wifi.hidden)
+    # Of the networks in reach, wpa_supplicant joins one with the highest priority.
+    named = [wifi for wifi in settings.networks if wifi.ssid is not None]
+    priorities = range(len(named) - 1, -1, -1)
+    blocks = [
+        network(wifi.ssid or "", _secret(wifi), hidden=wifi.hidden, priority=priority)
+        for wifi, priority in zip(named, priorities, strict=True)
+    ]
+    return country + "".join(blocks)
 
 
 def _secret(wifi: Wifi) -> str | None:

@@ -98,6 +98,17 @@ def test_a_file_without_a_passphrase_is_refused(tmp_path: Path, text: str) -> No
     load([tmp_path / "a.yml"])
 
 
+@pytest.mark.provokes("plan.bad-passphrase", "config.no-file")
+def test_the_passphrases_of_a_list_of_networks_are_read_too(tmp_path: Path) -> None:
+    (tmp_path / "psk").write_text("short\n")
+    listed = "[{ssid: x, psk_file: psk}, {ssid: y, psk_file: none}]"
+    first, second = refused(tmp_path, f"network: {{country: JP, wifi: {listed}}}")
+    assert first.startswith("plan.bad-passphrase 1:51 the first line of ")
+    assert second.startswith("config.no-file 1:")
+    # Paths start at the folder of the file.
+    assert f"{tmp_path}/none" in second
+
+
 @pytest.mark.provokes("card.bad-host-key")
 def test_a_host_key_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")

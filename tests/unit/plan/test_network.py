@@ -74,6 +74,23 @@ def test_wifi_without_a_network_has_the_country_only() -> None:
     assert wifi() == "country=JP\n"
 
 
+def test_of_several_networks_the_first_has_the_highest_priority(tmp_path: Path) -> None:
+    (tmp_path / "psk").write_text("password\n")
+    listed = [
+        {"ssid": "IEEE", "psk_file": str(tmp_path / "psk")},
+        {"ssid": "home", "psk": "0" * 64, "hidden": True},
+        {"ssid": "cafe"},
+    ]
+    network = appliance(country="JP", wifi=listed).network
+    assert network is not None
+    text = wifi_configuration(network)
+    assert text.startswith("country=JP\nnetwork={\n\tssid=49454545\n\tpriority=2\n\tpsk=f42c6fc5")
+    assert text.endswith(
+        "}\nnetwork={\n\tssid=686f6d65\n\tscan_ssid=1\n\tpriority=1\n"
+        f"\tpsk={'0' * 64}\n}}\nnetwork={{\n\tssid=63616665\n\tkey_mgmt=NONE\n}}\n"
+    )
+
+
 @pytest.mark.provokes("plan.bad-passphrase")
 @pytest.mark.parametrize("content", ["", "short\n", "x" * 65])
 def test_a_file_without_a_passphrase_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
