@@ -231,10 +231,15 @@ class Health(Part):
 
 
 class Log(Part):
-    """The size limits of a service's log."""
+    """The limits of a service's log, and where it is kept."""
 
     size: Size = Field(default=256 * 1024, ge=4096, description="Size of one log file.")
     count: int = Field(default=4, ge=1, le=100, description="Number of log files that are kept.")
+    keep: Literal["memory", "data"] = Field(
+        default="memory",
+        description="memory: the log ends when the Pi stops; data: it is kept on the data "
+        "partition and survives a restart. Each line is written, which wears a card.",
+    )
 
 
 class ContainerConfig(Part):
@@ -361,7 +366,9 @@ class ContainerConfig(Part):
         default=None,
         description="Time between SIGTERM and SIGKILL when a service is stopped; at most 45s.",
     )
-    log: Log | None = Field(default=None, description="Size limits of the service's log.")
+    log: Log | None = Field(
+        default=None, description="Limits of the service's log, and where it is kept."
+    )
     system: bool | None = Field(
         default=None,
         description="true: the container serves piimage's own system, and `deploy` to a Docker "

@@ -163,6 +163,7 @@ def _lifecycle(config: ContainerConfig) -> dict[str, str]:
     if config.log is not None:
         values["LOG_SIZE"] = str(config.log.size)
         values["LOG_COUNT"] = str(config.log.count)
+        values["LOG_KEEP"] = "data" if config.log.keep == "data" else ""
     return values
 
 

@@ -234,7 +234,7 @@ def _with_real_binds(config: ContainerConfig, sources: _BindSources) -> Containe
 def _with_ring(config: ContainerConfig, logging: Logging) -> ContainerConfig:
     """Return `config` with the file's `log:` for those settings that the service leaves out."""
     own = config.log.model_dump(include=config.log.model_fields_set) if config.log else {}
-    ring = Log.model_validate({"size": logging.size, "count": logging.count} | own)
+    ring = Log.model_validate(logging.model_dump(include=set(Log.model_fields)) | own)
     return config if ring == Log() else config.model_copy(update={"log": ring})
 
 

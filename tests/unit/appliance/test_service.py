@@ -344,3 +344,28 @@ def test_after_the_time_to_start_checks_fail_no_faster_than_they_are_made(pi: Pi
         wait_until(lambda: said(pi, "service one: unhealthy"), "bad health")
         looks = (pi.root / "looks").read_text().split()
     assert len(looks) == 2
+
+
+def test_a_log_is_kept_on_the_data_partition_if_the_file_says_so(pi: Pi) -> None:
+    # A log in memory, of the version before, with its list of times.
+    pi.write("var/log/services/one/log", "before\n")
+    pi.write("var/log/times/one/log", "1 0\n")
+    pi.write("data/piimage/logs/one/log", "of the last boot\n")
+    log = pi.root / "var/log/services/one"
+    with running(pi, "LOG_KEEP='data'\n"):
+        wait_until(lambda: health(pi) == "running", "the service")
+    assert log.readlink() == pi.root / "data/piimage/logs/one"
+    assert (log / "log").read_text() == "of the last boot\n"
+    assert not (pi.root / "var/log/times/one").exists()
+    with running(pi):
+        wait_until(lambda: health(pi) == "running", "the service")
+    assert log.is_dir() and not log.is_symlink()
+    assert not (log / "log").exists()
+    assert (pi.root / "data/piimage/logs/one/log").exists()
+
+
+def test_only_root_reads_the_logs_on_the_data_partition(pi: Pi) -> None:
+    with running(pi, "LOG_KEEP='data'\n"):
+        wait_until(lambda: health(pi) == "running", "the service")
+    for folder in ("data/piimage/logs", "data/piimage/logs/one"):
+        assert (pi.root / folder).stat().st_mode & 0o777 == 0o700, folder

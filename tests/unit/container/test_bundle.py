@@ -92,7 +92,7 @@ def test_lifecycle_becomes_variables() -> None:
         required=True,
         timeout="1m",
         stop_timeout=3,
-        log={"size": "8K", "count": 2},
+        log={"size": "8K", "count": 2, "keep": "data"},
         health={"http": "http://127.0.0.1:80/x?a=b&c", "every": "10s", "timeout": 2, "start": 0},
         net="new",
     )
@@ -107,6 +107,7 @@ def test_lifecycle_becomes_variables() -> None:
         "STOP_TIMEOUT": "3",
         "LOG_SIZE": "8192",
         "LOG_COUNT": "2",
+        "LOG_KEEP": "data",
         "HEALTH_KIND": "http",
         "HEALTH_TARGET": "http://127.0.0.1:80/x?a=b&c",
         "HEALTH_EVERY": "10",
@@ -346,7 +347,8 @@ def test_the_pi_knows_every_variable_that_is_written() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     web = container(
         readonly=True, tmpfs=["/t"], binds=["/data/x:/t/x"], after=["a"], required=True,
-        timeout=5, stop_timeout=3, restart="no", log={}, health={"tcp": "h:1"}, net="new",
+        timeout=5, stop_timeout=3, restart="no", log={"keep": "data"}, health={"tcp": "h:1"},
+        net="new",
         uidMappings=mapping, gidMappings=mapping, settings=["A"], devices=["/dev/null"],
     )  # fmt: skip
     writable = container(readonly=False, uidMappings=mapping, gidMappings=mapping)
@@ -355,7 +357,7 @@ def test_the_pi_knows_every_variable_that_is_written() -> None:
         for each in (web, writable)
         for line in environment(each, runtime_spec(each, {})).splitlines()
     }
-    assert len(written) == 24
+    assert len(written) == 25
     defaults = re.search(r"^load_container\(\) \{(.*?)^\}", library.read_text(), re.S | re.M)
     assert defaults
     assert written - set(re.findall(r"^\t([A-Z_]+)=", defaults[1], re.M)) == set()

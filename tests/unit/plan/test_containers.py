@@ -181,19 +181,20 @@ def filled(folder: Path, *names: str) -> Image:
 @pytest.mark.parametrize(
     ("own", "ring"),
     [
-        (None, {"size": 8192, "count": 2}),
-        ({"size": "64K"}, {"size": 65536, "count": 2}),
-        ({"count": 9}, {"size": 8192, "count": 9}),
-        ({"size": "1M", "count": 1}, {"size": 1048576, "count": 1}),
+        (None, {"size": 8192, "count": 2, "keep": "data"}),
+        ({"size": "64K"}, {"size": 65536, "count": 2, "keep": "data"}),
+        ({"count": 9}, {"size": 8192, "count": 9, "keep": "data"}),
+        ({"keep": "memory"}, {"size": 8192, "count": 2, "keep": "memory"}),
+        ({"size": "1M", "count": 1}, {"size": 1048576, "count": 1, "keep": "data"}),
     ],
 )
 def test_a_service_has_the_files_ring_for_the_settings_that_it_leaves_out(
-    tmp_path: Path, own: dict[str, object] | None, ring: dict[str, int]
+    tmp_path: Path, own: dict[str, object] | None, ring: dict[str, object]
 ) -> None:
     entry = {"image": "r/net:1", **({"log": own} if own else {})}
     appliance = Appliance.model_validate(
         {
-            "log": {"size": 8192, "count": 2},
+            "log": {"size": 8192, "count": 2, "keep": "data"},
             "services": [{"name": "net", **entry}],
             "onboot": [{"name": "once", "image": "r/net:1"}],
         }

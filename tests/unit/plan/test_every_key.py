@@ -448,10 +448,12 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
     "Log": {
         "size": (A, service(log={"size": 8192})),
         "count": (A, service(log={"count": 9})),
+        "keep": (A, service(log={"keep": "data"})),
     },
     "Logging": {
         "size": (A, {**A, "log": {"size": 8192}}),
         "count": (A, {**A, "log": {"count": 9}}),
+        "keep": (A, {**A, "log": {"keep": "data"}}),
         "console": (A, {**A, "log": {"console": True}}),
     },
     "Volume": {
