@@ -1,5 +1,6 @@
 """The file that `piimage new` writes: it passes `piimage check`, and shows what else there is."""
 
+import re
 from pathlib import PurePath
 from typing import Final
 
@@ -14,7 +15,7 @@ _TEMPLATE: Final = """\
 # Every key: docs/reference/yaml.md, or `piimage schema` for your editor.
 
 board: {board}
-hostname: {board}
+hostname: {hostname}
 
 # Who may log in (add the service sshd below):
 # ssh:
@@ -73,6 +74,8 @@ log:
 """
 
 
+_HOST_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_YAML_WORDS: Final = ("true", "false", "null")
 _OVERLAYS: Final = """\
 #   overlays: [{}]                # devices on the header, in place of dtparam= and dtoverlay=
 """
@@ -81,13 +84,16 @@ _OVERLAYS: Final = """\
 def starting_file(board: str, title: str, file: str, *, emulated: bool, overlay: str | None) -> str:
     """Return the text of a file named `file` for `board`, whose full name is `title`.
 
-    `overlay` is one that the board has, if it has any.
+    The name of the file becomes the host name, if it can be one. `overlay` is one that the board
+    has, if it has any.
     """
+    stem = PurePath(file).stem
     return _TEMPLATE.format(
         board=board,
+        hostname=stem if _HOST_NAME.fullmatch(stem) and stem not in _YAML_WORDS else board,
         title=title,
         file=word(file),
-        image=word(f"out/{PurePath(file).stem}.img"),
+        image=word(f"out/{stem}.img"),
         overlays="" if overlay is None else _OVERLAYS.format(overlay),
         emulated="" if emulated else " (not this board: it has none)",
     )

@@ -191,6 +191,26 @@ def test_the_starting_file_names_itself_for_a_shell(name: str, tmp_path: Path) -
     assert f"#   piimage build {word(name)} -o out" in text
 
 
+@pytest.mark.parametrize(
+    ("file", "hostname"),
+    [
+        ("greenhouse.yml", "greenhouse"),
+        ("pis/pi-4.yml", "pi-4"),
+        ("Shed.yml", "pi4"),
+        ("my pi.yml", "pi4"),
+        ("null.yml", "pi4"),
+        ("4.yml", "pi4"),
+        ("a-.yml", "pi4"),
+    ],
+)
+def test_the_starting_file_gives_the_pi_its_own_name(
+    file: str, hostname: str, tmp_path: Path
+) -> None:
+    text = starting_file("pi4", "A board", file, emulated=True, overlay=None)
+    (tmp_path / "a.yml").write_text(text)
+    assert load_all([tmp_path / "a.yml"]).hostname == hostname
+
+
 def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> None:
     """Each commented key, uncommented: nobody copies an example that piimage refuses."""
     text = starting_file("pi4", "A board", "a.yml", emulated=True, overlay="spi0")
