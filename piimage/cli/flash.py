@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,14 +31,16 @@ from piimage.cli.session import open_inputs
 from piimage.config.load import load
 from piimage.deploy.text import printable
 from piimage.errors import DeviceRefused, InputError
-from piimage.events import Listener, Note
-from piimage.flash import blockdev, elevate, guard, medium, provision, source, write
+from piimage.events import Listener, Note, Warning
+from piimage.flash import blockdev, elevate, guard, keep, medium, provision, source, write
 from piimage.flash.able import capabilities_of, require_wifi
 from piimage.flash.sysfs import Disk, System
 from piimage.flash.udisks import open_by_udisks
 from piimage.run import word
 
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
+
+_ERASED = "{} is a card of piimage; its data partition, /data, will be erased: --keep-data keeps it"
 
 
 @fetching
@@ -67,6 +69,13 @@ def flash(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted flash.")] = False,
+    keep_data: Annotated[
+        bool,
+        typer.Option(
+            "--keep-data",
+            help="Keep the card's /data, if the image has its data partition at the same place.",
+        ),
+    ] = False,
     hostname: Hostname = None,
     ssh_key: SshKey = [],
     wifi: WifiName = None,
@@ -84,6 +93,8 @@ def flash(
     guard.check(disk, system, 0, force=force)
     settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
     data_files = settings.files()
+    if keep_data:
+        _require_no_settings(data_files)
     with (
         open_inputs(origin, verbose=verbose, as_json=json) as inputs,
         card_image(files, [], inputs) as path,
@@ -93,7 +104,10 @@ def flash(
         require_wifi(settings, capabilities, str(files[-1]))
         warn_unused(settings, capabilities, inputs.emit)
         guard.check(disk, system, image.size or 0, force=force)
-        _confirm(disk, device, yes, disk_contents(inputs.runner)[disk.name])
+        contents = disk_contents(inputs.runner)[disk.name]
+        if keep.holds_data(contents) and not keep_data:
+            inputs.emit(Warning(_ERASED.format(device)))
+        _confirm(disk, device, yes, [] if keep_data else contents)
         mapped = [mapped.extent for mapped in image.ranges()]
         open_device = medium.open_device
         if os.geteuid() != 0 and not os.access(device, os.W_OK):
@@ -111,8 +125,11 @@ def flash(
                 amend = lambda card, head: provision.amend(  # noqa: E731
                     card, head, mapped, inputs.runner, data_files
                 )
+            kept = None
+            if keep_data:
+                kept = keep.kept_partition(card, image, inputs.runner, resume=resume)
             flashed = write.flash(
-                card, image, inputs.runner, inputs.emit, resume=resume, amend=amend
+                card, image, inputs.runner, inputs.emit, resume=resume, amend=amend, kept=kept
             )
             # Users may not do this; udev then does it when the device is closed.
             blockdev.reread_table(card.descriptor)
@@ -122,6 +139,16 @@ def flash(
             note_host_key(appliance, hostname, inputs.emit)
             if name := name_to_expect(appliance, hostname):
                 inputs.emit(Note(f"the Pi will answer to {name}: piimage discover"))
+
+
+def _require_no_settings(files: Collection[str]) -> None:
+    """Refuse new settings for a data partition that is kept: it has settings of its own."""
+    if files:
+        raise InputError(
+            "flash.kept-settings",
+            "--keep-data keeps the card's settings too, so no new ones can be given",
+            hint="flash without them, then change them: piimage provision",
+        )
 
 
 def _summarize(flashed: write.Flashed, device: str, emit: Listener) -> None:

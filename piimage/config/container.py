@@ -192,7 +192,11 @@ class Health(Part):
             AfterValidator(_port_of_url),
         ]
         | None
-    ) = Field(default=None, description="Healthy if this URL answers with a 2xx status.")
+    ) = Field(
+        default=None,
+        description="Healthy if this URL answers with a status from 200 to 204, also after "
+        "redirects.",
+    )
     tcp: (
         Annotated[
             str,

@@ -106,7 +106,7 @@ Gateway = Annotated[
 
 
 class Ethernet(Part):
-    """The wired network; it uses DHCP unless an address is given."""
+    """The wired network; without an address, the ready-made container `dhcp` requests one."""
 
     interface: Annotated[
         str,
@@ -117,7 +117,10 @@ class Ethernet(Part):
         description="Network interface; eth0.100 creates the VLAN 100 on eth0. Without an address, "
         "only this interface uses DHCP.",
     )
-    address: Address | None = Field(default=None, description="ADDRESS/PREFIX; DHCP if left out.")
+    address: Address | None = Field(
+        default=None,
+        description="ADDRESS/PREFIX; without it, the container `dhcp` requests an address.",
+    )
     gateway: Gateway | None = Field(default=None, description="Address of the router.")
     dns: tuple[Gateway, ...] = Field(default=(), description="Name servers.")
 

@@ -20,7 +20,7 @@ _TEMPLATE: Final = """\
 # Every key: docs/reference/yaml.md, or `piimage schema` for your editor.
 
 board: {board}
-hostname: {hostname}
+hostname: {hostname_text}
 
 {ssh}
 # Without these lines the Pi uses its wired network, by DHCP:
@@ -92,6 +92,7 @@ _NO_KEYS: Final = """\
 _OVERLAYS: Final = """\
 #   overlays: [{}]                # devices on the header, in place of dtparam= and dtoverlay=
 """
+_WORDS: Final = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9@._+/=-]+(?: [A-Za-z0-9@._+/=-]+)*")
 """Text that YAML and the variables of the file leave as it is."""
 
@@ -122,6 +123,7 @@ def starting_file(start: Starting) -> str:
         file=word(start.file),
         image=word(f"out/{PurePath(start.file).stem}.img"),
         hostname=start.hostname,
+        hostname_text=_yaml_text(start.hostname),
         ssh=_SSH.format(keys=_keys(start.keys), hostname=start.hostname),
         overlays="" if start.overlay is None else _OVERLAYS.format(start.overlay),
         emulated="" if start.emulated else " (not this board: it has none)",
@@ -140,3 +142,8 @@ def _scalar(text: str) -> str:
         return text
     quoted: str = yaml.safe_dump(text, default_style='"', width=len(text) * 12).strip()
     return quoted.replace("${", "$${")
+
+
+def _yaml_text(name: str) -> str:
+    """Return a host name as YAML takes it for text: in quotes where it could be another value."""
+    return name if name[:1].isalpha() and name not in _WORDS else f'"{name}"'

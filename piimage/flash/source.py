@@ -25,6 +25,7 @@ from piimage.run import Runner
 HEAD: Final = 1 << 20
 """The size of the start of a card, which is written last: partition table and boot code."""
 _PACKED: Final = frozenset({".xz", ".zst", ".gz"})
+_SECTOR: Final = 512
 _END: Final = 1 << 62
 _PROBED: Final = 64 << 10  # bytes by which a format is recognised
 
@@ -68,6 +69,11 @@ class Piece:
     def data(self) -> memoryview:
         """The bytes themselves."""
         return self.whole[: self.extent.size]
+
+    def until(self, end: int) -> Piece:
+        """Return the part of the piece that lies before `end`."""
+        extent = Extent(self.extent.start, end)
+        return Piece(extent, self.whole, hashlib.sha256(self.whole[: extent.size]).digest())
 
     def padded(self, sector: int) -> memoryview:
         """Return the bytes, padded with zeros to a multiple of `sector` as direct I/O requires."""
@@ -190,6 +196,14 @@ def _block_map(path: Path) -> bmap.BlockMap | None:
         if name.is_file():
             return bmap.decode(name.read_bytes(), str(name))
     return None
+
+
+def first_sector(image: Image, runner: Runner) -> bytes:
+    """Return the first sector of the unpacked image, which holds the partition table."""
+    first = buffer()[:_SECTOR]
+    with _opened(image, runner) as stream:
+        _fill(stream, first, image)
+    return bytes(first)
 
 
 def pieces(image: Image, runner: Runner, buffers: Buffers) -> Iterator[Piece]:

@@ -18,8 +18,9 @@ from typing import Final
 
 from piimage import events
 from piimage.card.extents import Extent
+from piimage.card.partitions import Partition
 from piimage.errors import DeviceRefused, PiimageError
-from piimage.flash import stamp, verify
+from piimage.flash import keep, stamp, verify
 from piimage.flash.medium import Medium, buffer
 from piimage.flash.source import HEAD, Buffers, Image, Piece, Stopped, pieces
 from piimage.flash.verify import Written
@@ -53,8 +54,11 @@ def flash(
     *,
     resume: bool = False,
     amend: Amendment | None = None,
+    kept: Partition | None = None,
 ) -> Flashed:
     """Write `image` to `medium` and read all of it back.
+
+    The data partition `kept` of the card stays as it is; it is the last one of the image.
 
     With `resume`, the pieces that an interrupted flash of the same image wrote are kept. `amend`,
     if given, may change the card after its first MiB when it has been read back; it gets the bytes
@@ -64,7 +68,7 @@ def flash(
     DeviceRefused ``flash.too-small``.
     """
     try:
-        return _flash(medium, image, runner, emit, resume=resume, amend=amend)
+        return _flash(medium, image, runner, emit, resume=resume, amend=amend, kept=kept)
     except KeyboardInterrupt:
         raise PiimageError(
             "flash.interrupted",
@@ -82,6 +86,7 @@ def _flash(
     *,
     resume: bool,
     amend: Amendment | None,
+    kept: Partition | None,
 ) -> Flashed:
     started = time.monotonic()
     if resume:
@@ -89,9 +94,12 @@ def _flash(
     stamp.put(medium, image.identity)
     head = buffer(HEAD)
     with _step(emit, "flash-write", f"writing {image.path.name}"):
-        writer = _Writer(medium, image, head, emit, resume=resume)
+        limit = kept.start if kept else None
+        writer = _Writer(medium, image, head, emit, resume=resume, limit=limit)
         writer.run(runner)
         medium.flush()
+        if kept is not None:
+            keep.with_partition(head, medium.size, kept)
     medium.require_same_card()
     written = time.monotonic()
     with _step(emit, "flash-verify", "reading back"):
@@ -175,7 +183,9 @@ class _Writer:
         emit: events.Listener,
         *,
         resume: bool,
+        limit: int | None,
     ) -> None:
+        self._limit = limit
         self.written: list[Written] = []
         self.head_bytes = 0
         self.bytes_written = 0
@@ -216,6 +226,10 @@ class _Writer:
             self._ready.put(error)
 
     def _take(self, piece: Piece) -> None:
+        if self._limit is not None and piece.extent.end > self._limit:
+            if piece.extent.start >= self._limit:
+                return
+            piece = piece.until(self._limit)
         extent = piece.extent
         if extent.end <= HEAD:
             self._head[extent.start : extent.end] = piece.data

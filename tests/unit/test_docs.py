@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -35,6 +38,34 @@ def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
     found = folder_of(entry)
     assert found is not None
     assert found.service.name == "thermometer"
+
+
+def test_the_program_of_the_guide_is_healthy_without_a_sensor_and_ends_when_it_is_told_to(
+    tmp_path: Path,
+) -> None:
+    service, script, *_ = blocks(ROOT / "docs" / "containers.md", "yaml|sh")
+    sensor = "/sys/class/thermal/thermal_zone0/temp"
+    measured = tmp_path / "measured"
+    assert sensor in script and "command: [/usr/bin/cat, /tmp/measured]" in service
+    here = script.replace(sensor, f"{tmp_path}/none").replace("/tmp/measured", str(measured))
+    process = subprocess.Popen(["busybox", "sh", "-c", here], stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"no sensor")
+    deadline = time.monotonic() + 60
+    while not measured.exists():
+        assert time.monotonic() < deadline
+    process.terminate()
+    # Without a trap the signal would end it here, but not as process 1 of a container.
+    assert process.wait(timeout=60) == 0
+    process.communicate()
+
+
+@pytest.mark.parametrize("name", ["bmp280", "envirophat"])
+def test_the_entry_of_a_services_page_needs_no_checkout(name: str, tmp_path: Path) -> None:
+    text, *_ = blocks(ROOT / "services" / name / "README.md", "yaml")
+    (tmp_path / "a.yml").write_text(f"board: pi4\n{text}")
+    loaded = load_all([tmp_path / "a.yml"])
+    assert [entry.use for entry in loaded.services] == [name]
 
 
 def test_the_python_folder_of_the_guide_is_valid(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from piimage.cli.provision import provision
 from piimage.errors import DeviceRefused
 from piimage.flash import guard
 from piimage.run import Runner
-from tests.system.flash.conftest import MIB, sh
+from tests.system.flash.conftest import MIB, loop, sh
 from tests.unit.card.test_image import plan
 
 
@@ -70,6 +70,41 @@ def test_a_card_that_was_in_use_keeps_its_data_when_told_more(
     assert (point / "piimage/provision/hostname").read_text() == "shed\n"
     assert (point / "piimage/provision").stat().st_uid == 0
     sh("umount", point)
+
+
+def test_a_card_that_its_pi_has_grown_keeps_its_data_when_flashed_again(
+    disk: Callable[..., str], image: Path, tmp_path: Path
+) -> None:
+    device = disk(200 * MIB, "--partscan")
+    flash(device, [image], force=True, yes=device, hostname="shed")
+    # As the Pi does at its first boot: the partition, then its file system.
+    subprocess.run(
+        ["sfdisk", "-N", "4", "--no-reread", device], input=b", +", check=True, capture_output=True
+    )
+    point = tmp_path / "point"
+    point.mkdir()
+    with loop(Path(device), "--offset", str(89 * MIB)) as partition:
+        sh("e2fsck", "-fp", partition)
+        sh("resize2fs", partition)
+        sh("mount", partition, point)
+        (point / "mine").write_text("kept")
+        sh("umount", point)
+    grown = sh("sfdisk", "--dump", device).splitlines()[-1]
+    data = Path(device).read_bytes()[89 * MIB :]
+
+    flash(device, [image], force=True, yes=device, keep_data=True)
+    whole = Path(device).read_bytes()
+    assert whole[89 * MIB :] == data
+    for start, length in ((1, 8), (9, 40), (49, 40)):
+        (tmp_path / "part").write_bytes(whole[start * MIB : (start + length) * MIB])
+        sh("fsck.vfat", "-n", tmp_path / "part")
+    assert sh("sfdisk", "--dump", device).splitlines()[-1] == grown
+    with loop(Path(device), "--offset", str(89 * MIB)) as partition:
+        sh("e2fsck", "-fn", partition)
+        sh("mount", partition, point)
+        assert (point / "mine").read_text() == "kept"
+        assert (point / "piimage/provision/hostname").read_text() == "shed\n"
+        sh("umount", point)
 
 
 MEASURED = """

@@ -203,6 +203,12 @@ def test_the_starting_file_names_itself_for_a_shell(name: str, tmp_path: Path) -
     assert f"#   piimage build {word(name)} -o out" in text
 
 
+@pytest.mark.parametrize("name", ["true", "null", "123", "no", "0x1f", "1e3", "a-b"])
+def test_the_starting_file_gives_any_host_name_as_text(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(starting_file(Starting("pi4", "A board", "a.yml", name)))
+    assert load_all([tmp_path / "a.yml"]).hostname == name
+
+
 def test_what_the_starting_file_comments_out_is_good_as_well(tmp_path: Path) -> None:
     """Each commented key, uncommented: nobody copies an example that piimage refuses."""
     text = starting_file(Starting("pi4", "A board", "a.yml", "shed", overlay="spi0"))
