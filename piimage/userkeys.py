@@ -32,7 +32,7 @@ class UserKey:
     @property
     def shown(self) -> str:
         """The source, the type and the comment of the key, for a person."""
-        kind, _, comment = self.line.partition(f" {self.blob}")
+        kind, _, comment = self.line.partition(self.blob)
         return " ".join([f"{self.source}:", kind.split()[-1], comment.strip()]).strip()
 
 

@@ -6,6 +6,7 @@ import gc
 import importlib
 import keyword
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -56,7 +57,18 @@ def main() -> None:
     """Run the command line; exit with 0 done, 1 failed, 2 input, 3 host tool, 4 device refused."""
     # Imports create many objects and little garbage; collecting takes a tenth of a short command.
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
+    _end_like_interrupted()
     sys.exit(execute(sys.argv[1:]))
+
+
+def _end_like_interrupted() -> None:
+    """Handle SIGTERM and SIGHUP as Ctrl-C, so that emulators and other programs are ended too.
+
+    A signal that is ignored stays so (nohup).
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def execute(arguments: Sequence[str]) -> int:

@@ -58,7 +58,7 @@ def _text(file: Path, board: Board, keys: Sequence[UserKey]) -> str:
     overlays = (name for name in overlay_sources(board) if name in board.overlays.gives)
     start = Starting(
         board.name, board.title, str(file),
-        hostname=hostname.from_words(file.stem) or board.name,
+        hostname=hostname.from_words(file.stem) or hostname.from_words(board.name) or "pi",
         keys=[key.line for key in keys],
         emulated=board.emulator is not None,
         overlay=next(overlays, None),

@@ -111,10 +111,8 @@ def _is_hard_to_reach(address: str) -> tuple[bool, bool]:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[Zeroconf]:
-    from zeroconf import Zeroconf  # noqa: PLC0415
-
     try:
-        network = Zeroconf()
+        network = _open()
     except OSError as error:
         raise PiimageError(
             "deploy.no-multicast",
@@ -125,3 +123,16 @@ def _listening() -> Iterator[Zeroconf]:
         yield network
     finally:
         network.close()
+
+
+def _open() -> Zeroconf:
+    """Return a client on all interfaces: over IPv6 too, unless this host has none.
+
+    A Pi on a cable to this host alone has no IPv4 address.
+    """
+    from zeroconf import IPVersion, Zeroconf  # noqa: PLC0415
+
+    try:
+        return Zeroconf(ip_version=IPVersion.All)
+    except OSError:
+        return Zeroconf(ip_version=IPVersion.V4Only)

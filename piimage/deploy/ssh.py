@@ -151,7 +151,8 @@ def lost_error(host: Host, status: int, stderr: bytes) -> PiimageError:
         )  # fmt: skip
     return PiimageError(
         "deploy.no-connection", f"the host cannot be reached{tail}", place=place,
-        hint="check that it is switched on, and that `ssh` reaches it",
+        hint="check that it is switched on, and that `ssh` reaches it; `piimage discover` lists "
+        "the Pis that answer on this network",
     )  # fmt: skip
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMESPACE = "pifirst"
 BRIDGE = "lan"
 ADDRESS = "10.214.7.1"
 DHCP = f"""start 10.214.7.100
@@ -28,30 +28,32 @@ def ip(*words: str) -> None:
 class Network:
     """The namespace, which is the side of the user's computer as well."""
 
+    namespace: str
     taps: tuple[str, ...]
 
     def words(self, *command: str | Path) -> list[str | Path]:
         """Return the command, run in the namespace."""
-        return ["ip", "netns", "exec", NAMESPACE, *command]
+        return ["ip", "netns", "exec", self.namespace, *command]
 
 
 @contextlib.contextmanager
 def network(folder: Path, taps: Sequence[str]) -> Iterator[Network]:
     """Make the network; its DHCP server keeps its files in `folder`."""
-    ip("netns", "add", NAMESPACE)
+    name = f"pifirst{os.getpid()}"  # another run of the tests may have its own
+    ip("netns", "add", name)
     try:
-        ip("-n", NAMESPACE, "link", "set", "lo", "up")
-        ip("-n", NAMESPACE, "link", "add", BRIDGE, "type", "bridge")
-        ip("-n", NAMESPACE, "address", "add", f"{ADDRESS}/24", "dev", BRIDGE)
-        ip("-n", NAMESPACE, "link", "set", BRIDGE, "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", name, "link", "add", BRIDGE, "type", "bridge")
+        ip("-n", name, "address", "add", f"{ADDRESS}/24", "dev", BRIDGE)
+        ip("-n", name, "link", "set", BRIDGE, "up")
         for tap in taps:
-            ip("-n", NAMESPACE, "tuntap", "add", "dev", tap, "mode", "tap")
-            ip("-n", NAMESPACE, "link", "set", tap, "master", BRIDGE, "up")
-        made = Network(tuple(taps))
+            ip("-n", name, "tuntap", "add", "dev", tap, "mode", "tap")
+            ip("-n", name, "link", "set", tap, "master", BRIDGE, "up")
+        made = Network(name, tuple(taps))
         with _dhcp_server(made, folder):
             yield made
     finally:
-        ip("netns", "del", NAMESPACE)
+        ip("netns", "del", name)
 
 
 @contextlib.contextmanager

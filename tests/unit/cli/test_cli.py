@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from piimage.cli import main as cli
@@ -42,6 +47,48 @@ def test_the_exit_status_says_what_kind_of_failure_it_was(
 
     monkeypatch.setattr(cli, "command", lambda verb: failing)
     assert cli.execute(["doctor"]) == status
+
+
+VERB_WITH_A_PROGRAM = """
+import sys
+from piimage.cli import main as cli
+from piimage.run import Runner
+
+def waiting(*_, **__):
+    with Runner().start(["sleep", "1000"]) as program:
+        print(program.pid, flush=True)
+        program.wait()
+
+cli.command = lambda verb: waiting
+sys.argv = ["piimage", "doctor"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_who_ends_piimage_ends_the_programs_that_it_started(number: signal.Signals) -> None:
+    """`timeout 60 piimage run` left an emulator behind, which nobody saw."""
+    words = [sys.executable, "-c", VERB_WITH_A_PROGRAM]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        started = int(process.stdout.readline())
+        process.send_signal(number)
+        _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert message == b"piimage: interrupted\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    words = ["nohup", sys.executable, "-c", VERB_WITH_A_PROGRAM]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.2)
+        process.terminate()
 
 
 def test_a_group_prints_every_error_and_exits_as_the_worst(

@@ -64,6 +64,13 @@ def test_new_knows_the_boards_beside_the_file_that_it_writes(tmp_path: Path) -> 
     assert execute(["new", str(tmp_path / "a.yml"), "--board", "greenhouse"]) == 0
 
 
+def test_new_gives_a_valid_host_name_whatever_file_and_board_are_called(tmp_path: Path) -> None:
+    board(tmp_path / "boards", "my_board.2")
+    file = tmp_path / "_.yml"
+    assert execute(["new", str(file), "--board", "my_board.2"]) == 0
+    assert load([file], [], {}).hostname == "my-board-2"
+
+
 def test_an_overlay_beside_a_board_is_one_that_the_file_may_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

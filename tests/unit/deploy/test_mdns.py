@@ -8,7 +8,7 @@ import socket
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroconf import ServiceInfo, Zeroconf
+from zeroconf import IPVersion, ServiceInfo, Zeroconf
 
 from piimage.cli.main import execute
 from piimage.deploy import mdns
@@ -89,10 +89,30 @@ def test_discover_says_that_no_pi_answered(
 
 @pytest.mark.provokes("deploy.no-multicast")
 def test_a_host_without_a_network_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr(Zeroconf, "__init__", unreachable)
     with pytest.raises(PiimageError, match="Network is unreachable"):
         mdns.discover(0)
     assert mdns.find_address("greenhouse.local") is None
+
+
+def test_a_host_without_ipv6_asks_over_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[IPVersion] = []
+
+    def without_ipv6(self: Zeroconf, ip_version: IPVersion) -> None:
+        tried.append(ip_version)
+        if ip_version is IPVersion.All:
+            raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(Zeroconf, "__init__", without_ipv6)
+    monkeypatch.setattr(Zeroconf, "close", lambda self: None)
+    with mdns._listening():
+        assert tried == [IPVersion.All, IPVersion.V4Only]
+
+
+def test_a_link_local_address_needs_its_interface() -> None:
+    assert mdns._is_complete("fe80::1%2")
+    assert mdns._is_complete("2001:db8::7")
+    assert not mdns._is_complete("fe80::1")
