@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def sample(root: Path, files: Sequence[str], size: int, seed: int) -> list[Mutan
 
 def _places(file: str, text: str) -> Iterator[Place]:
     nodes = list(ast_nodes(get_ast(text)))
-    meaningless = list(_meaningless(ast.parse(text)))
+    meaningless = [*_meaningless(ast.parse(text)), *_bare_stars(text)]
     for name, operator in operators().items():
         positions = (p for node in nodes for p in operator.mutation_positions(node))
         for occurrence, position in enumerate(positions):
@@ -55,8 +56,13 @@ def _places(file: str, text: str) -> Iterator[Place]:
 
 
 def _meaningless(tree: ast.AST) -> Iterator[Position]:
-    """Where a change shows nothing: annotations, decorators, docstrings, words of messages."""
+    """Where a change shows nothing: annotations, decorators, docstrings, words of messages.
+
+    The star of an unpacking is no multiplication: as a slash, it is not Python at all.
+    """
     for node in ast.walk(tree):
+        if isinstance(node, ast.Starred):
+            yield (node.lineno, node.col_offset), (node.lineno, node.col_offset + 1)
         annotations = (getattr(node, "annotation", None), getattr(node, "returns", None))
         skipped: Iterable[ast.AST | None] = (*annotations, *getattr(node, "decorator_list", ()))
         if isinstance(node, ast.Raise) or (
@@ -70,6 +76,13 @@ def _meaningless(tree: ast.AST) -> Iterator[Position]:
         for part in skipped:
             if part is not None:
                 yield _span(part)
+
+
+def _bare_stars(text: str) -> Iterator[Position]:
+    """Where a star ends the positional parameters, which the syntax tree does not tell."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for star in re.finditer(r"\*(?=,)", line):
+            yield (number, star.start()), (number, star.end())
 
 
 def _span(node: ast.AST) -> Position:
