@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -40,8 +41,10 @@ def sample(root: Path, files: Sequence[str], size: int, seed: int) -> list[Mutan
     first: dict[tuple[str, Position], Place] = {}
     for place in places:
         first.setdefault((place.file, place.position), place)
-    chosen = sorted(list(first.values())[:size], key=lambda place: (place.file, place.position))
-    return [_mutant(place, (root / place.file).read_text()) for place in chosen]
+    texts = {file: (root / file).read_text() for file in files}
+    made = ((place, _mutant(place, texts[place.file])) for place in first.values())
+    chosen = islice(((place, mutant) for place, mutant in made if mutant is not None), size)
+    return [m for _, m in sorted(chosen, key=lambda pair: (pair[0].file, pair[0].position))]
 
 
 def _places(file: str, text: str) -> Iterator[Place]:
@@ -94,8 +97,11 @@ def _within(position: Position, spans: Iterable[Position]) -> bool:
     return any(start <= position[0] and position[1] <= end for start, end in spans)
 
 
-def _mutant(place: Place, text: str) -> Mutant:
-    changed = mutate_code(text, operators()[place.operator], place.occurrence)
+def _mutant(place: Place, text: str) -> Mutant | None:
+    try:
+        changed = mutate_code(text, operators()[place.operator], place.occurrence)
+    except AttributeError:
+        return None  # cosmic-ray replaces no exception whose name has a dot
     assert changed is not None, place
     old, new = text.splitlines(), changed.splitlines()
     index = next(i for i, line in enumerate(old) if i >= len(new) or line != new[i])
