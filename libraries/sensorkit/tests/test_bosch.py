@@ -482,6 +482,37 @@ def test_each_value_without_which_nothing_can_be_computed_is_looked_at(
     assert bosch_math.Calibration.parse(bytes(block))
 
 
+@pytest.mark.parametrize(
+    ("chip", "conversion", "standby"),
+    [
+        (Chip.BMP280, 43.225, (0.5, 62.5, 125, 250, 500, 1000, 2000, 4000)),
+        (Chip.BME280, 46.1, (0.5, 62.5, 125, 250, 500, 1000, 10, 20)),
+    ],
+)
+def test_the_chip_stands_by_as_long_as_the_interval_permits(
+    chip: Chip, conversion: float, standby: tuple[float, ...]
+) -> None:
+    """DS001 tables 11 and 13, DS002 table 27 and 9.1: 1.25 + 2.3 * 2 + 2.3 * 16 + 0.575 ms."""
+    for code, ms in enumerate(standby):
+        for more, chosen in ((0.01, True), (-0.01, ms == 0.5)):
+            wanted = BoschSettings(interval=(ms + conversion + more) / 1000)
+            driver = Bosch280(Scripted(lambda *_: b""), Rig().clock, wanted, chip)
+            assert driver.conversion_seconds() * 1000 == pytest.approx(conversion)
+            assert (driver._config >> 5 == code) is chosen
+
+
+@pytest.mark.parametrize("statuses", [(0,), (1, 0), (1, 9, 0x0C)])
+def test_a_reset_is_over_when_the_calibration_was_copied(statuses: tuple[int, ...]) -> None:
+    """DS001 table 21: bit 0 of the status is set meanwhile; 2 ms pass before each look."""
+    left = list(statuses)
+    rig = Rig()
+    registers = Scripted(lambda register, _: bytes([left.pop(0) if register == 0xF3 else 0]))
+    with pytest.raises(WrongChip):
+        Bosch280(registers, rig.clock).start()
+    assert left == []
+    assert rig.clock.monotonic() == pytest.approx(0.002 * len(statuses))
+
+
 def test_division_by_zero_is_an_invalid_reading() -> None:
     zero = bosch_math.Calibration(27504, 26435, -1000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     for formula in (
