@@ -145,6 +145,23 @@ class TestTcs3472:
         values = by_key(tcs(Rig(), Light(clear=0, red=0, green=0, blue=0.0017)).sample())
         assert (values["illuminance"], values["color_blue"]) == (0.0, 1.0)
 
+    @pytest.mark.parametrize(("blue", "lux"), [(0, 0.0), (1, 0.0), (2, 0.0), (3, None)])
+    def test_two_counts_below_nothing_are_noise(self, blue: int, lux: float | None) -> None:
+        """Half of the blue counts are infrared, so the sum is -0.79 of them: -1.58 and -2.37."""
+        driver = tcs(Rig(), Light())
+        if lux is not None:
+            assert driver._lux(Counts(0, 0, 0, blue)) == lux
+        else:
+            with pytest.raises(InvalidReading, match="nearly all infrared"):
+                driver._lux(Counts(0, 0, 0, blue))
+
+    def test_the_identity_is_one_byte(self) -> None:
+        rig = Rig()
+        rig.chips[0x29] = Tcs3472Model(rig.clock)
+        Tcs3472(rig.smbus(0x29), rig.clock).start()
+        command, answer = rig.adapter.log[0].messages
+        assert (command.data, answer.length) == (b"\xb2", 1)
+
     def test_no_light_before_the_first_cycle_has_finished(self) -> None:
         """AVALID is 0 until then ("Status register"): what the data registers hold is not new."""
 
@@ -180,6 +197,13 @@ class TestLsm303d:
         settings = Lsm303dSettings(acceleration_scale=full_scale, field_scale=8)
         values = by_key(lsm(Rig(), Attitude(), settings).sample())
         assert values["acceleration_z"] == pytest.approx(9.80665, abs=0.01)
+
+    @pytest.mark.parametrize("full_scale", [2, 4, 8, 12])
+    def test_each_full_scale_of_the_field(self, full_scale: int) -> None:
+        settings = Lsm303dSettings(field_scale=full_scale)
+        values = by_key(lsm(Rig(), Attitude(field=(0.5, -0.5, 0.25)), settings).sample())
+        found = [values[f"magnetic_flux_density_{axis}"] for axis in "xyz"]
+        assert found == pytest.approx([50e-6, -50e-6, 25e-6], abs=5e-8)
 
     def test_a_sample_is_two_transfers(self) -> None:
         rig = Rig()
