@@ -6,10 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from piimage_agent import change, frames
 from piimage_agent.frames import BadFrame, Ended, read_frame, write_frame
+from piimage_agent.refusal import Refused
 
 
 @pytest.fixture
@@ -100,3 +103,16 @@ def test_a_process_of_a_change_keeps_nothing_of_the_session_but_the_lock() -> No
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_rollback_that_cannot_switch_leads_back_to_what_ran() -> None:
+    told: list[tuple[object, ...]] = []
+
+    def refuse(*_: str) -> None:
+        raise Refused("switch", "no room")
+
+    rollback = cast(Any, SimpleNamespace(
+        after="x", _switch=refuse, _go_back=lambda bad, why: told.append((bad, why))
+    ))  # fmt: skip
+    change.Rollback._run(rollback)
+    assert told == [({}, "the switch failed: no room")]
