@@ -103,3 +103,21 @@ def test_a_log_is_followed_where_that_is_asked_for(
     assert asked[:2] == [("end_of_log", "a"), ("printed", "a", 5, None, 8)]
     assert [call[:3] for call in asked[2:]] == [("follow", "a", (7, 8))] * followed
     assert shown == [b"x"]
+
+
+def test_what_a_rehearsal_that_fails_left_is_cleared_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def call(words: list[str], program: str, timeout: float, code: str) -> str:
+        calls.append((words, Path(program).name, timeout, code))
+        return "/run/piimage/rehearsal/a/config.json"  # which is not there
+
+    monkeypatch.setattr(services, "call", call)
+    with pytest.raises(ValueError, match="Expecting value"):
+        rehearsal._rehearsed(Root(str(tmp_path)), "layer", "a", 5)
+    assert calls == [
+        (["rehearse", "--prepare", "layer", "a"], "rehearse", 60, "rehearse"),
+        (["rehearse", "--clean", "layer", "a"], "rehearse", 60, "rehearse"),
+    ]
