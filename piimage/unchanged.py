@@ -173,11 +173,9 @@ class Witness:
                 self._start(details[0], details[3])
 
     def _start(self, program: Any, environment: Mapping[str, str] | None) -> None:  # noqa: ANN401
-        """Examine the program, and the folders of PATH where another one could hide it."""
+        """Look for the program, and in the folders of PATH where another one could hide it."""
         search_path = (os.environ if environment is None else environment).get("PATH")
-        path = shutil.which(os.fsdecode(program), path=search_path)
-        if path is not None:
-            self._look("look", path)
+        shutil.which(os.fsdecode(program), path=search_path)  # what it examines is noted
 
     def _look(self, way: str, path: Any, *, read: bool = False) -> None:  # noqa: ANN401
         if not self._watching or getattr(self._own, "busy", False):

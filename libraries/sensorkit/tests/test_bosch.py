@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 from chipmodels.bosch import Air, BoschModel, RawSample, Variant
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_rig import EXAMPLE_CALIBRATION, EXAMPLE_DATA, Rig
 from sensorkit.bus.registers import Registers
-from sensorkit.drivers import bosch_math
+from sensorkit.drivers import bosch, bosch_math
 from sensorkit.drivers.bosch import Bosch280, BoschSettings, Chip, Mode, parse_data
 from sensorkit.errors import (
     BadCalibration,
@@ -480,6 +482,153 @@ def test_each_value_without_which_nothing_can_be_computed_is_looked_at(
         bosch_math.Calibration.parse(bytes(block))
     struct.pack_into(letter, block, at, empty + 1 if empty in (0, -2) else empty - 1)
     assert bosch_math.Calibration.parse(bytes(block))
+
+
+@pytest.mark.parametrize(
+    ("chip", "conversion", "standby"),
+    [
+        (Chip.BMP280, 43.225, (0.5, 62.5, 125, 250, 500, 1000, 2000, 4000)),
+        (Chip.BME280, 46.1, (0.5, 62.5, 125, 250, 500, 1000, 10, 20)),
+    ],
+)
+def test_the_chip_stands_by_as_long_as_the_interval_permits(
+    chip: Chip, conversion: float, standby: tuple[float, ...]
+) -> None:
+    """DS001 tables 11 and 13, DS002 table 27 and 9.1: 1.25 + 2.3 * 2 + 2.3 * 16 + 0.575 ms."""
+    for code, ms in enumerate(standby):
+        for more, chosen in ((0.01, True), (-0.01, ms == 0.5)):
+            wanted = BoschSettings(interval=(ms + conversion + more) / 1000)
+            driver = Bosch280(Scripted(lambda *_: b""), Rig().clock, wanted, chip)
+            assert driver.conversion_seconds() * 1000 == pytest.approx(conversion)
+            assert (driver._config >> 5 == code) is chosen
+
+
+@pytest.mark.parametrize("statuses", [(0,), (1, 0), (1, 9, 0x0C)])
+def test_a_reset_is_over_when_the_calibration_was_copied(statuses: tuple[int, ...]) -> None:
+    """DS001 table 21: bit 0 of the status is set meanwhile; 2 ms pass before each look."""
+    left = list(statuses)
+    rig = Rig()
+    registers = Scripted(lambda register, _: bytes([left.pop(0) if register == 0xF3 else 0]))
+    with pytest.raises(WrongChip):
+        Bosch280(registers, rig.clock).start()
+    assert left == []
+    assert rig.clock.monotonic() == pytest.approx(0.002 * len(statuses))
+
+
+# The code of the data sheets, step by step as printed: the drivers' forms are held against it.
+TRIMMING = bosch_math.Calibration(
+    *(27000, 26000, 9000, 37000, -10000, 29000, 5000, -3000, -300, 12000, -15000, 30000)
+)
+FINE = [-150_007, -1, 0, 64_123, 128_422, 300_011]
+RAW = [150_001, 288_888, 300_007, 415_148, 519_888, 700_003]
+
+
+def sheet_fine(adc: int, c: bosch_math.Calibration) -> int:
+    """DS001 section 3.11.3."""
+    var1 = (((adc >> 3) - (c.t1 << 1)) * c.t2) >> 11
+    var2 = (((((adc >> 4) - c.t1) * ((adc >> 4) - c.t1)) >> 12) * c.t3) >> 14
+    return var1 + var2
+
+
+def sheet_pascals_64(adc: int, t_fine: int, c: bosch_math.Calibration) -> int:
+    """DS001 section 3.11.3; the division is that of C."""
+    var1 = t_fine - 128000
+    var2 = var1 * var1 * c.p6
+    var2 = var2 + ((var1 * c.p5) << 17)
+    var2 = var2 + (c.p4 << 35)
+    var1 = ((var1 * var1 * c.p3) >> 8) + ((var1 * c.p2) << 12)
+    var1 = (((1 << 47) + var1) * c.p1) >> 33
+    p = 1048576 - adc
+    p = int(Fraction(((p << 31) - var2) * 3125, var1))
+    var1 = (c.p9 * (p >> 13) * (p >> 13)) >> 25
+    var2 = (c.p8 * p) >> 19
+    return ((p + var1 + var2) >> 8) + (c.p7 << 4)
+
+
+def sheet_pascals_32(adc: int, t_fine: int, c: bosch_math.Calibration) -> int:
+    """DS001 section 8.2; the pressure is an unsigned number of 32 bits."""
+    var1 = (t_fine >> 1) - 64000
+    var2 = (((var1 >> 2) * (var1 >> 2)) >> 11) * c.p6
+    var2 = var2 + ((var1 * c.p5) << 1)
+    var2 = (var2 >> 2) + (c.p4 << 16)
+    var1 = (((c.p3 * (((var1 >> 2) * (var1 >> 2)) >> 13)) >> 3) + ((c.p2 * var1) >> 1)) >> 18
+    var1 = ((32768 + var1) * c.p1) >> 15
+    p = (((1048576 - adc) - (var2 >> 12)) * 3125) % (1 << 32)
+    p = ((p << 1) % (1 << 32)) // var1 if p < 0x80000000 else (p // var1) * 2
+    var1 = (c.p9 * (((p >> 3) * (p >> 3)) >> 13)) >> 12
+    var2 = ((p >> 2) * c.p8) >> 13
+    return p + ((var1 + var2 + c.p7) >> 4)
+
+
+def sheet_humidity(adc: int, t_fine: int, c: bosch_math.HumidityCalibration) -> int:
+    """DS002 section 4.2.3, before the limits."""
+    v = t_fine - 76800
+    v = ((((adc << 14) - (c.h4 << 20) - (c.h5 * v)) + 16384) >> 15) * (
+        ((((((v * c.h6) >> 10) * (((v * c.h3) >> 11) + 32768)) >> 10) + 2097152) * c.h2 + 8192)
+        >> 14
+    )
+    v = v - (((((v >> 15) * (v >> 15)) >> 7) * c.h1) >> 4)
+    return v >> 12
+
+
+@pytest.mark.parametrize("c", [EXAMPLE, TRIMMING])
+def test_the_forms_of_the_bmp280_are_those_of_the_data_sheet(c: bosch_math.Calibration) -> None:
+    for raw in (*RAW, *range(400_000, 400_200, 7)):
+        assert bosch_math.fine_temperature(raw, c) == sheet_fine(raw, c)
+    for raw, t_fine in itertools.product(RAW, FINE):
+        exact = sheet_pascals_64(raw, t_fine, c)
+        assert bosch_math.pressure_q24_8(raw, t_fine, c) == exact
+        assert bosch_math.pressure_int32(raw, t_fine, c) == sheet_pascals_32(raw, t_fine, c)
+
+
+@pytest.mark.parametrize("c", [EXAMPLE, TRIMMING])
+def test_the_double_forms_are_those_of_the_data_sheet(c: bosch_math.Calibration) -> None:
+    """DS001 section 8.1, in rational numbers."""
+    for raw, t_fine in itertools.product(RAW, FINE):
+        var1 = (Fraction(raw, 16384) - Fraction(c.t1, 1024)) * c.t2
+        var2 = (Fraction(raw, 131072) - Fraction(c.t1, 8192)) ** 2 * c.t3
+        celsius, fine = bosch_math.temperature_float(raw, c)
+        assert fine == pytest.approx(float(var1 + var2), rel=1e-12)
+        assert celsius == pytest.approx(float((var1 + var2) / 5120), rel=1e-12)
+        var1 = Fraction(t_fine, 2) - 64000
+        var2 = var1 * var1 * c.p6 / 32768 + var1 * c.p5 * 2
+        var2 = var2 / 4 + c.p4 * 65536
+        var1 = (c.p3 * var1 * var1 / 524288 + c.p2 * var1) / 524288
+        var1 = (1 + var1 / 32768) * c.p1
+        p = (1048576 - raw - var2 / 4096) * 6250 / var1
+        p = p + (c.p9 * p * p / 2147483648 + p * c.p8 / 32768 + c.p7) / 16
+        assert bosch_math.pressure_float(raw, t_fine, c) == pytest.approx(float(p), rel=1e-11)
+
+
+def test_the_form_of_the_bme280_is_that_of_the_data_sheet() -> None:
+    for c in (
+        bosch_math.HumidityCalibration(75, 367, 0, 301, 50, 30),
+        bosch_math.HumidityCalibration(120, 361, 90, 330, -40, -30),
+    ):
+        for raw, t_fine in itertools.product(range(19_001, 45_000, 1777), FINE):
+            found = bosch_math.unlimited_humidity_q22_10(raw, t_fine, c)
+            assert found == sheet_humidity(raw, t_fine, c)
+            assert bosch_math.humidity_q22_10(raw, t_fine, c) == min(max(found, 0), 102400)
+
+
+@pytest.mark.parametrize(
+    ("parts", "ratio"),
+    [(112_640, 1.0), (112_641, None), (-10_240, 0.0), (-10_241, None), (51_200, 0.5)],
+)
+def test_humidity_up_to_the_tolerance_is_limited_and_no_further(
+    monkeypatch: pytest.MonkeyPatch, parts: int, ratio: float | None
+) -> None:
+    """1024 parts a per cent; -0.1 and 1.1 are as far as a chip may be off."""
+    monkeypatch.setattr(bosch, "unlimited_humidity_q22_10", lambda *_: parts)
+    monkeypatch.setattr(bosch, "humidity_q22_10", lambda *_: min(max(parts, 0), 102400))
+    driver = bme280(Rig(), RawSample())
+    assert by_key(driver.sample()).get("humidity") == ratio
+
+
+def test_hundredths_of_a_degree_are_rounded() -> None:
+    """DS001 section 3.11.3: (t_fine * 5 + 128) >> 8."""
+    found = [bosch_math.centidegrees(t) for t in (0, 25, 26, 51, 76, 77, 128_422, -26, -25)]
+    assert found == [0, 0, 1, 1, 1, 2, 2508, -1, 0]
 
 
 def test_division_by_zero_is_an_invalid_reading() -> None:

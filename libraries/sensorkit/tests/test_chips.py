@@ -15,6 +15,7 @@ from chipmodels.tcs3472 import Light, Tcs3472Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_rig import Rig
+from sensorkit import measurement
 from sensorkit.drivers.ads1015 import Ads1015, Ads1015Settings, Chip
 from sensorkit.drivers.driver import Driver
 from sensorkit.drivers.lsm303d import Lsm303d, Lsm303dSettings, heading
@@ -144,6 +145,23 @@ class TestTcs3472:
         values = by_key(tcs(Rig(), Light(clear=0, red=0, green=0, blue=0.0017)).sample())
         assert (values["illuminance"], values["color_blue"]) == (0.0, 1.0)
 
+    @pytest.mark.parametrize(("blue", "lux"), [(0, 0.0), (1, 0.0), (2, 0.0), (3, None)])
+    def test_two_counts_below_nothing_are_noise(self, blue: int, lux: float | None) -> None:
+        """Half of the blue counts are infrared, so the sum is -0.79 of them: -1.58 and -2.37."""
+        driver = tcs(Rig(), Light())
+        if lux is not None:
+            assert driver._lux(Counts(0, 0, 0, blue)) == lux
+        else:
+            with pytest.raises(InvalidReading, match="nearly all infrared"):
+                driver._lux(Counts(0, 0, 0, blue))
+
+    def test_the_identity_is_one_byte(self) -> None:
+        rig = Rig()
+        rig.chips[0x29] = Tcs3472Model(rig.clock)
+        Tcs3472(rig.smbus(0x29), rig.clock).start()
+        command, answer = rig.adapter.log[0].messages
+        assert (command.data, answer.length) == (b"\xb2", 1)
+
     def test_no_light_before_the_first_cycle_has_finished(self) -> None:
         """AVALID is 0 until then ("Status register"): what the data registers hold is not new."""
 
@@ -179,6 +197,13 @@ class TestLsm303d:
         settings = Lsm303dSettings(acceleration_scale=full_scale, field_scale=8)
         values = by_key(lsm(Rig(), Attitude(), settings).sample())
         assert values["acceleration_z"] == pytest.approx(9.80665, abs=0.01)
+
+    @pytest.mark.parametrize("full_scale", [2, 4, 8, 12])
+    def test_each_full_scale_of_the_field(self, full_scale: int) -> None:
+        settings = Lsm303dSettings(field_scale=full_scale)
+        values = by_key(lsm(Rig(), Attitude(field=(0.5, -0.5, 0.25)), settings).sample())
+        found = [values[f"magnetic_flux_density_{axis}"] for axis in "xyz"]
+        assert found == pytest.approx([50e-6, -50e-6, 25e-6], abs=5e-8)
 
     def test_a_sample_is_two_transfers(self) -> None:
         rig = Rig()
@@ -484,6 +509,74 @@ def test_integration_times_by_the_data_sheets_table(milliseconds: float, atime: 
     rig.chips[0x29] = Tcs3472Model(rig.clock)
     Tcs3472(rig.smbus(0x29), rig.clock, Tcs3472Settings(milliseconds)).start()
     assert rig.smbus(0x29).read(0xA1, 1) == bytes([atime])
+
+
+def waited(rig: Rig, driver: Driver) -> float:
+    """The seconds until a driver gives up a chip whose conversions do not end."""
+    before = rig.clock.monotonic()
+    with pytest.raises(NotReady):
+        driver.sample()
+    return rig.clock.monotonic() - before
+
+
+def test_a_chip_that_does_not_finish_is_asked_five_times_within_its_own_time() -> None:
+    """Half an integration of 153.6 ms, a period of 50 Hz, a conversion of 1/1600 s."""
+
+    class Dark(Tcs3472Model):
+        def reg_read(self, register: int) -> int:
+            return 0 if register == 0x13 else super().reg_read(register)
+
+    class Stuck(Lsm303dModel):
+        def reg_read(self, register: int) -> int:
+            return 0 if register in (0x07, 0x27) else super().reg_read(register)
+
+    rig = Rig()
+    rig.chips |= {0x29: Dark(rig.clock), 0x1D: Stuck(rig.clock)}
+    light, attitude = Tcs3472(rig.smbus(0x29), rig.clock), Lsm303d(rig.smbus(0x1D), rig.clock)
+    light.start()
+    attitude.start()
+    assert waited(rig, light) == pytest.approx(5 * 0.0768)
+    assert waited(rig, attitude) == pytest.approx(5 * 0.02)
+    volts = ads(rig, Ads1015Model(rig.clock, slow=1000))
+    # Section 7.5: rates vary by 10 %; the chip wakes in 50 microseconds.
+    assert waited(rig, volts) == pytest.approx(1.1 / 1600 + 50e-6 + 5 / 1600)
+
+
+def test_what_is_measured_and_in_which_units() -> None:
+    """SI units; device classes and units of Home Assistant's sensor platform."""
+    inf = math.inf
+    table = {
+        q.name: (q.metric, q.unit, q.low, q.high, q.digits, q.jump, *_shown(q.home_assistant))
+        for q in (
+            *(measurement.TEMPERATURE, measurement.PRESSURE, measurement.SEA_LEVEL_PRESSURE),
+            *(measurement.ALTITUDE, measurement.HUMIDITY, measurement.ILLUMINANCE),
+            *(measurement.COLOR_TEMPERATURE, measurement.COLOR, measurement.ACCELERATION),
+            *(measurement.MAGNETIC_FIELD, measurement.HEADING, measurement.VOLTAGE),
+        )
+    }
+    pressure = ("atmospheric_pressure", "hPa", 0.01, 2)
+    assert table == {
+        "temperature": ("temperature_celsius", "°C", -273.15, inf, 2, 1.0,
+                        "temperature", "°C", 1.0, 2),
+        "pressure": ("pressure_pascals", "Pa", 0, inf, 2, 100.0, *pressure),
+        "sea_level_pressure": ("sea_level_pressure_pascals", "Pa", 80_000, 115_000, 2, None,
+                               *pressure),
+        "altitude": ("altitude_meters", "m", -inf, 44_330, 2, None, "distance", "m", 1.0, 2),
+        "humidity": ("humidity_ratio", "1", 0, 1, 4, 0.05, "humidity", "%", 100.0, 2),
+        "illuminance": ("illuminance_lux", "lx", 0, inf, 2, None, "illuminance", "lx", 1.0, 2),
+        "color_temperature": ("color_temperature", "K", 0, inf, 0, None, None, "K", 1.0, 0),
+        "color": ("color_ratio", "1", 0, 1, 4, None, None, "%", 100.0, 2),
+        "acceleration": ("acceleration_meters_per_second_squared", "m/s²", -inf, inf, 4, None,
+                         None, "m/s²", 1.0, 3),
+        "magnetic_flux_density": ("magnetic_flux_density_teslas", "T", -inf, inf, 9, None,
+                                  None, "µT", 1e6, 2),
+        "heading": ("heading_degrees", "°", 0, 360, 1, None, None, "°", 1.0, 1),
+        "voltage": ("voltage_volts", "V", -inf, inf, 4, 0.05, "voltage", "V", 1.0, 3),
+    }  # fmt: skip
+
+
+def _shown(form: measurement.HomeAssistantForm) -> tuple[object, ...]:
+    return form.device_class, form.unit, form.factor, form.digits
 
 
 Maker = tuple[int, Callable[[Rig], I2cTarget], Callable[[Rig], Driver]]

@@ -181,6 +181,10 @@ class TestCorrections:
 
     def test_no_cpu_thermometer_changes_nothing(self, tmp_path) -> None:  # type: ignore[no-untyped-def]
         assert CpuHeat(2.0, CpuThermometer(tmp_path / "none"))(SAMPLE) == SAMPLE
+        (tmp_path / "temp").write_text("48312\n")  # thousandths of a degree
+        assert CpuThermometer(tmp_path / "temp")() == 48.312
+        (tmp_path / "temp").write_text("hot\n")
+        assert CpuThermometer(tmp_path / "temp")() is None
 
     def test_sea_level_and_altitude_are_inverse(self) -> None:
         at_sea = SeaLevelPressure(540.0)(Sample([SAMPLE[1]]))[-1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from piimage.card import partitions
 from piimage.card.extents import total
-from piimage.card.fat import FatVolume, _name_errors, _path_fault, by_folder
+from piimage.card.fat import FatVolume, _children, _name_errors, _path_fault, by_folder
 from piimage.card.fat_layout import (
     Layout,
     clusters_of_folder,
@@ -379,3 +379,10 @@ def test_folders_need_room_for_their_names_too(tmp_path: Path) -> None:
     written(slot({**names, "x": bytes(space)}), tmp_path)
     with pytest.raises(PiimageError, match="slot A needs"):
         written(slot({**names, "x": bytes(space + 1)}), tmp_path)
+
+
+def test_a_folder_is_no_child_of_its_own() -> None:
+    contents = by_folder({"x": b"", "d/y": b"", "d/e/z": b""})
+    assert {folder: sorted(_children(folder, contents)) for folder in contents} == {
+        ".": ["d", "x"], "d": ["e", "y"], "d/e": ["z"],
+    }  # fmt: skip

@@ -87,6 +87,15 @@ class TestRollback:
         (Path(root.layers) / f"{gone}.squashfs").unlink()
         assert generations.before(root) == "slot"
 
+    def test_it_leads_nowhere_where_the_slot_s_own_run_or_none_are_known(
+        self, pi: Stand, root: Root
+    ) -> None:
+        assert generations.before(root) == ""
+        run(pi, root, deployed(pi, root, "2"))
+        assert generations.before(root) == "slot"
+        (pi.root / "run/piimage/boot").write_text("")
+        assert generations.before(root) == ""
+
 
 class TestCollection:
     def test_what_runs_stays_although_no_link_leads_to_it(self, pi: Stand, root: Root) -> None:

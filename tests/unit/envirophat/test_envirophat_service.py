@@ -160,6 +160,16 @@ def test_leds_through_libgpiod_on_the_headers_chip(
     assert fake.options == {"consumer": "leds", "config": {4: off}}
 
 
+@pytest.mark.parametrize("label", ["pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1"])
+def test_the_chips_of_the_header_by_their_drivers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, label: str
+) -> None:
+    """drivers/pinctrl/bcm/pinctrl-bcm2835.c and pinctrl-rp1.c."""
+    gpiod_only(monkeypatch, FakeGpiod(label))
+    (tmp_path / "gpiochip4").touch()
+    open_leds(4, tmp_path)
+
+
 @pytest.mark.parametrize("gpiod", [None, FakeGpiod("something else")])
 def test_leds_without_library_or_chip_are_a_bus_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpiod: FakeGpiod | None

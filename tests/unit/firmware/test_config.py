@@ -193,7 +193,9 @@ def test_a_board_type_is_that_of_the_model() -> None:
     assert values("[board-type=0x12]\n[pi4]\na=1") == []
 
 
-@pytest.mark.parametrize("line", ["audio:1=2", "a b=1", "a-b=1", "include", "initramfs", "=1"])
+@pytest.mark.parametrize(
+    "line", ["audio:1=2", "a b=1", "a-b=1", "include", "initramfs", "=1", "[pi4", "pi4]", "["]
+)
 def test_names_of_settings(line: str) -> None:
     found = parse(line.encode(), "f", PI4)
     if line == "audio:1=2":

@@ -132,6 +132,20 @@ def test_an_invalid_tree_is_refused(data: bytes, message: str) -> None:
 
 
 @pytest.mark.provokes("firmware.bad-device-tree")
+def test_nodes_are_64_deep_at_most() -> None:
+    """FDT_MAX_DEPTH of Linux, the root included, whatever nodes came before."""
+    before = tokens(*(part for n in range(3) for part in (1, b"%d\0\0\0" % n, 2)))
+    for depth, right in ((63, True), (64, False)):
+        deep = tokens(*[1, b"a\0\0\0"] * depth, *[2] * depth)
+        data = tree_of(ROOT + before + deep + tokens(2, 9))
+        if right:
+            assert len(list(read_tree(data, "x.dtb").nodes())) == 1 + 3 + 63
+        else:
+            with pytest.raises(PiimageError, match="token 1 is misplaced"):
+                read_tree(data, "x.dtb")
+
+
+@pytest.mark.provokes("firmware.bad-device-tree")
 @pytest.mark.parametrize("name", ["cells", "strings", "by_phandle", "phandles"])
 def test_an_invalid_property_is_refused(runner: Runner, name: str) -> None:
     source = "/dts-v1/; / { a { v = [01 02 03]; phandle = <1>; }; b { phandle = <1>; }; };"

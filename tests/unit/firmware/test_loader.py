@@ -27,6 +27,7 @@ from piimage.firmware.loader import (
     require_start_files,
     total_memory,
 )
+from piimage.firmware.reader import _initramfs_path
 from piimage.firmware.rules import RULES
 
 MODEL = load_board("pi4").models[0]
@@ -216,6 +217,22 @@ def test_what_an_old_boot_loader_makes_of_tryboot() -> None:
     assert old.remarks == ("autoboot.txt:3: this boot loader does not know the filter [tryboot]",)
     tried = Attempt(MODEL, PI4.chain, PI4.loader, tryboot=True)
     assert _autoboot(files, "p", tried).number("boot_partition", 0) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "kernel", "path"),
+    [
+        ("", "kernel8.img", None),
+        ("auto_initramfs=0", "kernel8.img", None),
+        ("auto_initramfs=1", "kernel8.img", "initramfs8"),
+        ("auto_initramfs=1", "a/kernel_2712.img", "a/initramfs_2712"),
+        ("auto_initramfs=1", "kernels.d/kernel8.img", "kernels.d/initramfs8"),
+        ("auto_initramfs=1\ninitramfs x followkernel", "kernel8.img", "p/x"),
+    ],
+)
+def test_the_initramfs_that_belongs_to_a_kernel(text: str, kernel: str, path: str | None) -> None:
+    """Documentation, "config.txt", auto_initramfs: beside the kernel, named like it."""
+    assert _initramfs_path(settings(text), "p/", kernel) == path
 
 
 def test_partitions_that_a_boot_loader_reads() -> None:

@@ -179,7 +179,10 @@ def test_auto_initramfs_finds_the_initramfs(runner: Runner, tmp_path: Path) -> N
 def test_only_the_first_line_of_the_command_line_counts(runner: Runner, tmp_path: Path) -> None:
     files = read(runner, tmp_path, {**SLOT, "cmdline.txt": b" a b \n\nc\n"})
     assert files.cmdline == "a b"
-    assert "first line" in files.remarks[0]
+    assert files.remarks == ("cmdline.txt: only the first line is read",)
+    files = read(runner, tmp_path, {**SLOT, "cmdline.txt": b"a\nc\n\n"})
+    assert files.remarks == ("cmdline.txt: only the first line is read",)
+    assert read(runner, tmp_path, {**SLOT, "cmdline.txt": b"a\n \n\n"}).remarks == ()
 
 
 REFUSED: tuple[tuple[str, str, dict[str, bytes | None]], ...] = (

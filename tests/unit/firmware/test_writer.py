@@ -203,6 +203,31 @@ def test_an_invalid_word_of_the_command_line_is_refused(words: tuple[str, ...]) 
     assert caught.value.code == "firmware.bad-cmdline"
 
 
+@pytest.mark.provokes("firmware.bad-cmdline")
+def test_a_command_line_has_1024_characters() -> None:
+    """COMMAND_LINE_SIZE would be 2048 on arm64; the firmware adds words of its own."""
+    board = load_board("pi4")
+    room = 1024 - len(writer.cmdline(board, PLAIN, 1).rstrip("\n")) - 1
+    assert len(writer.cmdline(board, Boot(cmdline=("x" * room,)), 1)) == 1024 + 1
+    with pytest.raises(InputError, match="has 1025 characters; the limit is 1024"):
+        writer.cmdline(board, Boot(cmdline=("x" * (room + 1),)), 1)
+
+
+def test_what_the_first_stage_reads_is_beside_the_slots() -> None:
+    """Documentation, "config.txt": that stage follows no include. The board's own come first."""
+    early = (
+        "bootcode_delay", "fixup_file", "gpu_mem", "gpu_mem_256", "gpu_mem_512", "gpu_mem_1024",
+        "sdram_freq", "start_cd", "start_db", "start_debug", "start_file", "start_x", "total_mem",
+        "uart_2ndstage",
+    )  # fmt: skip
+    board = load_board("pi3").model_copy(update={"config": ("gpu_mem=16", "audio=1")})
+    boot = Boot(tuple((key, "7") for key in (*early, "hdmi_mode")))
+    assert writer.prefix_config(board, boot, "a/").splitlines() == [
+        "[all]", "os_prefix=a/", "gpu_mem=7",
+        *(f"{key}=7" for key in early if key != "gpu_mem"), "include a/config.txt",
+    ]  # fmt: skip
+
+
 def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(PiimageError) as caught:
         writer.config(load_board("pi4"), Boot((("kernel", "1"), ("a b", "2")), ("x",)))

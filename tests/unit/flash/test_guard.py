@@ -432,7 +432,7 @@ def test_a_mount_is_read_with_its_escapes(machine: Machine) -> None:
     """proc(5): number, parent, device, root, point, options, tags, a dash, type, source."""
     machine.mounts(
         r"31 1 8:17 / /a\040b rw shared:1 - ext4 /dev/x\011y rw", "31 1 8:17 /", "1 2 3 4 5 - a",
-        "31 1 8:18 / /c - vfat d",
+        "1 2 3 4 - a b", "31 1 8:18 / /c - vfat d",
     )  # fmt: skip
     assert machine.system.mounts() == [
         Mount("8:17", "/a b", "ext4", "/dev/x\ty"), Mount("8:18", "/c", "vfat", "d"),

@@ -15,7 +15,13 @@ from piimage.config.container import LABEL
 from piimage.config.models import Appliance
 from piimage.errors import ErrorGroup, InputError
 from piimage.lock import Lock, LockedImage
-from piimage.locking.grants import is_trusted, record_grants, refuse_ungranted
+from piimage.locking.grants import (
+    is_trusted,
+    label_request,
+    record_grants,
+    refuse_ungranted,
+    require_granted,
+)
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
@@ -298,3 +304,19 @@ def test_a_label_that_cannot_be_read_is_refused_by_image() -> None:
     with pytest.raises(InputError) as caught:
         record_grants(appliance(), [pin()], {}, lambda _: execution('{"pid": "mine"}'))
     assert NAME in str(caught.value)
+
+
+@pytest.mark.provokes("lock.outgrown", "images.not-granted")
+def test_what_the_lock_does_not_record_is_refused_although_the_file_agrees() -> None:
+    file = appliance({"image": ["registry.example.org:5000/team/tool"]})
+    request = label_request(file.services[0], "pi.yml:3", execution(ROOT), NAME)
+    require_granted(request, file.trust, pin(OLD, *REQUESTED))
+    error = refusal(require_granted, request, file.trust, pin(OLD, REQUESTED[0]))
+    assert (error.code, error.place) == ("lock.outgrown", "pi.yml:3")
+    assert error.message.splitlines() == [
+        f"the lock does not record what {NAME} was granted:", f"    {REQUESTED[1]}",
+    ]  # fmt: skip
+    assert refusal(require_granted, request, None, pin(OLD, *REQUESTED)).code == (
+        "images.not-granted"
+    )
+    assert refusal(require_granted, request, file.trust, None).code == "images.not-granted"

@@ -12,12 +12,14 @@ import pytest
 from piimage import events
 from piimage.boards import load_board
 from piimage.config.models import Appliance
+from piimage.config.module_folder import module_folder
 from piimage.debian.package import Package
 from piimage.debian.request import Request
 from piimage.lock import Lock
 from piimage.lock.model import LockedRoot
 from piimage.locking.appliance import LockableAppliance
 from piimage.locking.inputs import Inputs
+from piimage.locking.kernel import LockedKernel, locked_kernel, module_requests
 from piimage.run import Runner
 from piimage.store import Store
 from tests.unit.config.test_module_folder import write
@@ -130,3 +132,49 @@ def test_the_first_half_never_sees_the_pins_of_the_second(
 def test_a_lock_of_an_older_piimage_has_no_kernel_to_follow(appliance: Appliance) -> None:
     roots = [request.root for request in subject(appliance).requested(Lock()).packages]
     assert roots == ["kernel", "system"]
+
+
+def kernel_of(name: str, version: str = "6.12.117-1") -> LockedKernel | None:
+    package = Package(name, version, "arm64", "p/x", 1, "0" * 64, "linux", version, "trixie")
+    root = LockedRoot("kernel", ("linux-image-arm64",), (), "arm64", (package.key,))
+    return locked_kernel(Lock(roots=(root,), packages=(package,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "source"),
+    [
+        ("linux-image-6.12.117+deb13-arm64", "6.12.117+deb13-arm64", "linux-source-6.12"),
+        ("linux-image-6.12.117+deb13-arm64-unsigned", "6.12.117+deb13-arm64", "linux-source-6.12"),
+        ("linux-image-7.0+bpo-cloud-arm64", "7.0+bpo-cloud-arm64", "linux-source-7.0"),
+        ("linux-image-arm64", None, None),
+    ],
+)
+def test_a_kernel_is_known_by_its_package(
+    name: str, release: str | None, source: str | None
+) -> None:
+    """Debian's kernel packages: the ABI, then the flavour; sources are per minor version."""
+    kernel = kernel_of(name)
+    assert (kernel.release if kernel else None) == release
+    assert (kernel.source if kernel else None) == source
+
+
+def test_what_a_module_is_built_with(tmp_path: Path) -> None:
+    kernel = kernel_of("linux-image-6.12.117+deb13-arm64")
+    assert kernel is not None
+    assert module_requests([], kernel) == ()
+    own = write(tmp_path / "a", "name: a\nlicense: MIT\n", Kbuild="obj-m := a.o")
+    (headers, *tools) = module_requests([module_folder(own)], kernel)
+    assert headers == Request(
+        "kernel-headers", ("linux-headers-6.12.117+deb13-arm64=6.12.117-1",),
+        ("linux-base", "linux-image-6.12.117+deb13-arm64",
+         "linux-image-6.12.117+deb13-arm64-unsigned", "linux-kbuild-6.12.117+deb13", "gcc-14"),
+    )  # fmt: skip
+    assert [request.root for request in tools] == ["toolchain/amd64", "toolchain/arm64"]
+    assert [request.architecture for request in tools] == ["amd64", "arm64"]
+    for request in tools:
+        assert request.packages[-1] == "linux-kbuild-6.12.117+deb13=6.12.117-1"
+    source = write(tmp_path / "b", "name: b\nlicense: MIT\nsource: [drivers/x/b.c]\n")
+    requests = module_requests([module_folder(own), module_folder(source)], kernel)
+    assert requests[1] == Request(
+        "kernel-source", ("linux-source-6.12=6.12.117-1",), ("binutils", "xz-utils")
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from piimage.boards import load_board
 from piimage.config.models import Appliance, Entry
+from piimage.debian.request import Request
 from piimage.locking.folders import entries, folder_of
 from piimage.locking.requests import RELEASE, requests, suites
 
@@ -71,3 +72,25 @@ def test_an_entry_names_its_folder_in_three_ways() -> None:
     assert listed is not None
     assert (listed.root, listed.service.packages) == ("container/tool", ("curl",))
     assert folder_of(Entry(name="pulled", image="busybox:1")) is None
+
+
+def test_what_a_pi_asks_of_the_archive() -> None:
+    """What is left out is run by maintainer scripts alone, which never run here."""
+    file = appliance(network={"wifi": {"ssid": "shed"}}, services=[{"name": "s", "use": "sshd"}])
+    by_root = {request.root: request for request in requests(file, load_board("pi4"), [])}
+    assert list(by_root) == ["base/python", "firmware", "kernel", "system", "wifi"]
+    assert by_root["kernel"] == Request(
+        "kernel", ("linux-image-arm64",),
+        ("apparmor", "dracut", "initramfs-tools", "kmod", "linux-base", "linux-initramfs-tool"),
+    )  # fmt: skip
+    assert by_root["firmware"] == Request("firmware", ("raspi-firmware",), ("dosfstools", "dpkg"))
+    wifi = by_root["wifi"]
+    assert wifi.packages[-1] == "wireless-regdb"
+    assert wifi.without == ("dosfstools", "dpkg")
+    assert any(name.startswith("python3") for name in by_root["base/python"].packages)
+
+
+def test_the_suites_have_firmware_too() -> None:
+    components = ("main", "contrib", "non-free-firmware")
+    assert {suite.components for suite in suites(load_board("pi5"))} == {components}
+    assert RELEASE == "trixie"

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from piimage.config.models import Entry
 from piimage.debian.package import Package
-from piimage.errors import InputError
+from piimage.errors import InputError, PiimageError
 from piimage.lock import Lock, LockedEnvironment, LockedRoot, LockedWheel
 from piimage.lock.roots import is_for_building
 from piimage.locking.folders import folder_of, folder_requests
 from piimage.locking.platforms import for_platform
+from piimage.locking.wheels import lock_wheels
 from piimage.oci.models import ARM64
 from piimage.pkg.source import AMD64
 from piimage.plan.composed import folder_parts
+from piimage.python.fetch import WheelFetcher
+from piimage.store import Store
 
 
 def package(name: str, version: str, architecture: str = "arm64") -> Package:
@@ -102,3 +108,28 @@ def test_each_platform_of_an_image_has_its_own_wheels(tmp_path: Path) -> None:
     assert for_platform(both, ARM64).wheels == (WHEEL,)
     own = for_platform(both, AMD64)
     assert own.wheels_of(lock.environments[0].name) == (other,)
+
+
+@contextmanager
+def offline() -> Iterator[WheelFetcher]:
+    yield WheelFetcher(cast(Store, None), None)
+
+
+@pytest.mark.provokes("python.not-locked")
+def test_wheels_stay_without_a_question_until_one_of_them_moves(tmp_path: Path) -> None:
+    folder = folder_of(entry(tmp_path))
+    assert folder is not None
+    lock = lock_of(tmp_path, *PYTHON)
+    old = replace(lock.environments[0], name=folder.root)
+    lock = replace(lock, environments=(old,), wheels=(WHEEL, replace(WHEEL, filename="other.whl")))
+    kept = lock_wheels(lock, [folder], offline, {"another"})
+    assert kept == replace(lock, wheels=(WHEEL,))
+    for moving in ({"thing"}, {"*"}):
+        with pytest.raises(PiimageError, match="the lock does not pin its wheels"):
+            lock_wheels(lock, [folder], offline, moving)
+    for changed in (
+        replace(old, asks=("thing>=2",)), replace(old, python="3.12"),
+        replace(old, glibc="2.40"), replace(old, sources=("thing",)), replace(old, name="x"),
+    ):  # fmt: skip
+        with pytest.raises(PiimageError, match="the lock does not pin its wheels"):
+            lock_wheels(replace(lock, environments=(changed,)), [folder], offline)
