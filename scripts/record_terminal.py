@@ -36,8 +36,9 @@ COMMANDS: Final = (
     "piimage run out/greenhouse.img --until HELLO",
 )
 
-_ERASED: Final = re.compile(r".*(?:\r|\x1b\[2K)")
-_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\^_=>78]|[\0\a\b]")
+# What moves the cursor up (A) or erases its line (K), as ECMA-48 numbers them; the rest is colour.
+_ESCAPES: Final = re.compile(r"(\n|\r|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\^_=>78]|[\0\a\b])")
+_UP: Final = re.compile(r"\x1b\[([0-9]*)A")
 _DURATION: Final = re.compile(r" *[0-9]+\.[0-9]{2} s  ")
 
 _FONT: Final = 14  # pixels; a monospace character is at most 0.62 of it wide
@@ -94,12 +95,24 @@ def record(command: str, folder: Path) -> bytes:
 
 def visible_lines(written: bytes) -> tuple[str, ...]:
     """Return the lines that a terminal still shows after `written`, without blank ones."""
-    lines = []
-    for line in written.decode(errors="replace").split("\n"):
-        left = _ESCAPES.sub("", _ERASED.sub("", line.rstrip("\r"))).rstrip()
-        if left and not _DURATION.match(left):
-            lines.append(left)
-    return tuple(lines)
+    lines = [""]
+    row = column = 0
+    for part in _ESCAPES.split(written.decode(errors="replace")):
+        if part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r":
+            column = 0
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif up := _UP.fullmatch(part):
+            row = max(row - int(up[1] or 1), 0)
+        elif not _ESCAPES.fullmatch(part):
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + part + line[column + len(part) :]
+            column += len(part)
+    shown = (line.rstrip() for line in lines)
+    return tuple(line for line in shown if line and not _DURATION.match(line))
 
 
 def picture(recordings: Sequence[Recording]) -> str:

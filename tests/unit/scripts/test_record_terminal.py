@@ -37,6 +37,8 @@ def test_a_command_that_fails_leaves_no_picture(tmp_path: Path) -> None:
         (b"50 %\r100 %\r\n", ("100 %",)),
         (b"\x1b[?25l\r\x1b[2Kbar\r\x1b[2Kdone\r\n\x1b[?25h", ("done",)),
         (b"erased\r\x1b[2K", ()),
+        (b"bar 1\r\nbar 2\r\x1b[2K\x1b[1A\x1b[2Kdone\r\n", ("done",)),
+        (b"a\r\nb\x1b[Ac\r\n", ("ac", "b")),
         (b"  0.65 s  pack the initramfs\r\nmade in 0.65 s  of it\r\n", ("made in 0.65 s  of it",)),
     ],
 )
