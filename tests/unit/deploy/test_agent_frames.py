@@ -76,7 +76,7 @@ def test_what_is_no_frame_is_refused(pipe: tuple[int, int], data: bytes, message
 def test_a_silent_side_is_left(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames.SILENCE == 120
     monkeypatch.setattr(frames, "SILENCE", 0.01)
-    with pytest.raises(BadFrame, match=r"nothing came for 0\.01 s"):
+    with pytest.raises(BadFrame, match=r"nothing was received for 0\.01 s"):
         read_frame(pipe[0])
 
 

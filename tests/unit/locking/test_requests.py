@@ -78,7 +78,8 @@ def test_what_a_pi_asks_of_the_archive() -> None:
     """What is left out is run by maintainer scripts alone, which never run here."""
     file = appliance(network={"wifi": {"ssid": "shed"}}, services=[{"name": "s", "use": "sshd"}])
     by_root = {request.root: request for request in requests(file, load_board("pi4"), [])}
-    assert list(by_root) == ["base/python", "firmware", "kernel", "system", "wifi"]
+    assert list(by_root) == ["agent", "base/python", "firmware", "kernel", "system", "wifi"]
+    assert by_root["agent"].packages == ("python3-yaml",)
     assert by_root["kernel"] == Request(
         "kernel", ("linux-image-arm64",),
         ("apparmor", "dracut", "initramfs-tools", "kmod", "linux-base", "linux-initramfs-tool"),
