@@ -111,7 +111,7 @@ def read_layer(data: bytes, work: Path) -> None:
     if data[:2] == b"\x1f\x8b":
         digest = f"sha256:{hashlib.sha256(tars()[0]).hexdigest()}"
     found = layers.Scan.decode(layers.scan(RUNNER, path, digest, "fuzz").encode())
-    below = layers.below([found, found])
+    below = layers.lower_tree([found, found])
     for entry in layers.layer_tree(RUNNER, path, found, below, "fuzz"):
         b"".join(entry.content())
 
