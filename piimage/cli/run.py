@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -76,14 +77,16 @@ def run(
         options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port, tap=tap)
         with card_image(files, sets, inputs) as image:
             board = board_of(image)
-            with boot(image, board, inputs.runner, options, listen=_show) as machine:
+            screen = _Screen()
+            with boot(image, board, inputs.runner, options, listen=screen.show) as machine:
                 if machine.ssh_port is not None:
                     tell(f"ssh: ssh -p {machine.ssh_port} root@localhost")
                 if until is None:
                     machine.wait_end(float("inf"))
                 else:
                     machine.wait_for(until, timeout)
-                    _show(b"\r\n")  # the text may be in the middle of a line
+            # Only now: the rest of a line may come while the machine is stopped.
+            screen.end_line()
 
 
 @contextmanager
@@ -97,6 +100,20 @@ def card_image(files: list[Path], sets: list[str], inputs: Inputs) -> Iterator[P
         yield build_card(project, inputs, Path(folder)).image
 
 
-def _show(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.flush()
+@dataclass
+class _Screen:
+    """Shows the console on this terminal."""
+
+    in_line: bool = False
+    """Whether the last line has not ended."""
+
+    def show(self, data: bytes) -> None:
+        """Write `data` at once."""
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        self.in_line = not data.endswith(b"\n")
+
+    def end_line(self) -> None:
+        """End the last line if need be."""
+        if self.in_line:
+            self.show(b"\r\n")
