@@ -73,7 +73,8 @@ class Host:
         at = f"{self.tmp}/bundle"
         script = (
             f". {PROGRAMS}/lib.sh; . {PROGRAMS}/container.sh; RUN={self.tmp}/run\n"
-            f"load_container {at}\n{prestart(container, run_as(container, {}))}\n"
+            f"load_container {at}; rm -f {self.tmp}/run/devices/services/t\n"
+            f"{prestart(container, run_as(container, {}))}\n"
             f'configure {at} services/t; echo "$REPLY"'
         )
         words = ["busybox", "sh", "-euc", script]
