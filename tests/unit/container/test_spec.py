@@ -405,10 +405,10 @@ def test_the_program_of_an_image_that_says_little() -> None:
     assert process["args"] == ["/x"]
     assert process["env"] == ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
     assert process["cwd"] == "/"
-    own = spec(Execution(cmd=("/y",), env=("A=1",), working_dir="work/"))["process"]
+    own = spec(Execution(cmd=("/y",), env=("A=1",), working_dir="srv/"))["process"]
     assert own["args"] == ["/y"]
     assert [text.partition("=")[0] for text in own["env"]] == ["PATH", "A"]
-    assert own["cwd"] == "/work/"
+    assert own["cwd"] == "/srv/"
 
 
 def test_what_is_not_said_is_not_in_the_spec() -> None:
