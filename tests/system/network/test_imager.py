@@ -19,25 +19,26 @@ from piimage.run import Runner
 from piimage.testing.shell import Shell, new_key
 from tests.imager import customise
 from tests.system.conftest import PIIMAGE
-from tests.unit.seed.files import COMMAND_LINE, META_DATA
+from tests.unit.seed.files import COMMAND_LINE, META_DATA, USER_DATA_HEAD, network_config
 
 PATIENCE = 400.0
 APPLIED = "piimage: settings of the card: applied, and removed from the first partition:"
-USER_DATA = """#cloud-config
-manage_resolv_conf: false
+# Imager derives the key itself: IEEE 802.11-2020, J.4.1.
+PSK = hashlib.pbkdf2_hmac("sha1", b"correct horse", "café".encode(), 4096, 32).hex()
+NETWORK_CONFIG = network_config(f'"caf\\xc3\\xa9":\n  password: "{PSK}"\n', country="JP")
+BY_HAND = """version: 2
+ethernets:
+  eth0:
+    addresses: [10.0.2.15/24]
+    routes: [{to: default, via: 10.0.2.2}]
+    nameservers: {addresses: [10.0.2.3]}
+    mtu: 1400
+"""
 
-hostname: orangery
-manage_etc_hosts: true
-packages:
-- avahi-daemon
-apt:
-  preserve_sources_list: true
-  conf: |
-    Acquire {{
-      Check-Date "false";
-    }};
-timezone: Asia/Calcutta
-user:
+
+def user_data(key: str) -> str:
+    """Return user-data for a user with a key and without a password."""
+    return f"""{USER_DATA_HEAD}user:
   name: gardener
   shell: /bin/bash
   lock_passwd: true
@@ -47,32 +48,6 @@ user:
 ssh_pwauth: false
 runcmd:
   - [ systemctl, enable, --now, ssh ]
-"""
-# Imager derives the key itself: IEEE 802.11-2020, J.4.1.
-PSK = hashlib.pbkdf2_hmac("sha1", b"correct horse", "café".encode(), 4096, 32).hex()
-NETWORK_CONFIG = f"""network:
-  version: 2
-  ethernets:
-    eth0:
-      dhcp4: true
-      dhcp6: true
-      optional: true
-  wifis:
-    wlan0:
-      dhcp4: true
-      regulatory-domain: "JP"
-      access-points:
-        "caf\\xc3\\xa9":
-          password: "{PSK}"
-      optional: true
-"""
-BY_HAND = """version: 2
-ethernets:
-  eth0:
-    addresses: [10.0.2.15/24]
-    routes: [{to: default, via: 10.0.2.2}]
-    nameservers: {addresses: [10.0.2.3]}
-    mtu: 1400
 """
 
 
@@ -124,7 +99,7 @@ def test_imagers_settings_are_applied_once_and_removed(
         card,
         {
             "meta-data": META_DATA.encode(),
-            "user-data": USER_DATA.format(key=public).encode(),
+            "user-data": user_data(public).encode(),
             "network-config": NETWORK_CONFIG.encode(),
             "cmdline.txt": COMMAND_LINE.encode(),
         },

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB6A1zxBkTKdxOd7XKmF5nEANsiDm2ujSIa0ifvsGDxg me@laptop"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpwXn2k9aNRJvEzC5nVTrjBGuXoZ7xiYd8Yz0n0sK3q"
 PSK = "b8f0edd29ba5f3ba8f3f1b7c0e3c9a9a1f2e3d4c5b6a79880f1e2d3c4b5a6978"
 HASH = "$y$j9T$8cPBb2SBTb2w5jFPVpZGd1$zJwK8mRkqPV4wJq0uYh9bJ3nQ1vX5c7dE2fG6hI8jK0"
 
-USER_DATA = f"""#cloud-config
+# What both kinds of user begin with: host name and time zone.
+USER_DATA_HEAD = """#cloud-config
 manage_resolv_conf: false
 
 hostname: orangery
@@ -17,11 +20,13 @@ packages:
 apt:
   preserve_sources_list: true
   conf: |
-    Acquire {{
+    Acquire {
       Check-Date "false";
-    }};
+    };
 timezone: Asia/Calcutta
-keyboard:
+"""
+
+USER_DATA = f"""{USER_DATA_HEAD}keyboard:
   model: pc105
   layout: "de"
 user:
@@ -69,7 +74,12 @@ runcmd:
 - setupcon -k --force || true
 """
 
-NETWORK_CONFIG = f"""network:
+
+def network_config(access_point: str, country: str | None = None) -> str:
+    """Return network-config for one network: the lines below `access-points:`, and the country."""
+    domain = f'      regulatory-domain: "{country}"\n' if country else ""
+    points = textwrap.indent(access_point, " " * 8)
+    return f"""network:
   version: 2
   ethernets:
     eth0:
@@ -79,30 +89,15 @@ NETWORK_CONFIG = f"""network:
   wifis:
     wlan0:
       dhcp4: true
-      regulatory-domain: "NO"
-      access-points:
-        "caf\\xc3\\xa9 \\"x\\"":
-          hidden: true
-          password: "{PSK}"
-      optional: true
+{domain}      access-points:
+{points}      optional: true
 """
 
-NETWORK_CONFIG_OPEN = """network:
-  version: 2
-  ethernets:
-    eth0:
-      dhcp4: true
-      dhcp6: true
-      optional: true
-  wifis:
-    wlan0:
-      dhcp4: true
-      access-points:
-        "guests":
-          auth:
-            key-management: none
-      optional: true
-"""
+
+NETWORK_CONFIG = network_config(
+    f'"caf\\xc3\\xa9 \\"x\\"":\n  hidden: true\n  password: "{PSK}"\n', country="NO"
+)
+NETWORK_CONFIG_OPEN = network_config('"guests":\n  auth:\n    key-management: none\n')
 
 META_DATA = "instance-id: rpi-imager-1764400000000\n"
 COMMAND_LINE = " cfg80211.ieee80211_regdom=AT ds=nocloud;i=rpi-imager-1764400000000"
