@@ -98,6 +98,19 @@ class FatReader:
             raise self._damaged(f"{path} ends after {len(content)} of {node.size} bytes")
         return bytes(content[: node.size])
 
+    def pieces(self, path: str) -> tuple[tuple[int, int], ...]:
+        """Return the runs of clusters of the file at `path`: offset in the file system, length.
+
+        The last run may be longer than the file. There is none if the file is empty or missing.
+        """
+        node, layout = self._find(path), self._geometry
+        if node is None or node.folder or not node.size:
+            return ()
+        return tuple(
+            (layout.data_at + (first - 2) * layout.cluster, length * layout.cluster)
+            for first, length in _runs(self._chain(node.first))
+        )
+
     def names(self, path: str = "") -> tuple[str, ...]:
         """Return the names in the folder at `path` ("" is the root), in their order."""
         node = self._find(path)

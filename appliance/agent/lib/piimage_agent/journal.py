@@ -1,0 +1,144 @@
+"""The journal of system updates: one file under /data that says how far the last one came.
+
+States: ``receiving`` (the other slot is being written), ``written`` (it was read back), ``armed``
+(the next start is a try), ``trying`` (the new system came up), ``kept`` and ``undone``. The trail
+beside it has one word for each phase that a try reached. docs/updates.md has the picture.
+"""
+
+from __future__ import annotations
+
+import os
+
+from piimage_agent.root import Root, assignments, make_folders, read_text, remove, write_file
+
+RECEIVING, WRITTEN, ARMED, TRYING, KEPT, UNDONE = (
+    "receiving", "written", "armed", "trying", "kept", "undone",
+)  # fmt: skip
+_KEYS = (
+    "STATE", "ID", "NOTE", "FROM", "TO", "FROM_BASE", "TO_BASE", "SERVICES", "DEADLINE", "TRIES",
+    "CAUSE",
+)  # fmt: skip
+
+
+class Journal:
+    """The last system update.
+
+    `state`; `id` (SHA-256 of the recipe); `note` of the tool; the partitions `source` and `target`;
+    the containers layers that both slots ship; the services that were up when the try was armed;
+    `deadline` of a try in seconds; the number of `tries`; the `cause` of the end.
+    """
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = {key: values.get(key, "") for key in _KEYS}
+
+    @property
+    def state(self) -> str:
+        """One of the states; empty if there was no update."""
+        return self._values["STATE"]
+
+    @property
+    def id(self) -> str:
+        """The SHA-256 of the recipe."""
+        return self._values["ID"]
+
+    @property
+    def note(self) -> str:
+        """What the tool calls the version."""
+        return self._values["NOTE"]
+
+    @property
+    def source(self) -> str:
+        """The number of the partition that ran before the update."""
+        return self._values["FROM"]
+
+    @property
+    def target(self) -> str:
+        """The number of the partition that was written."""
+        return self._values["TO"]
+
+    @property
+    def bases(self) -> list[str]:
+        """The containers layers that the two slots ship."""
+        return [base for base in (self._values["FROM_BASE"], self._values["TO_BASE"]) if base]
+
+    @property
+    def services(self) -> list[str]:
+        """The services that were up before the try."""
+        return self._values["SERVICES"].split()
+
+    @property
+    def deadline(self) -> int:
+        """The seconds after the boot in which a try has to be confirmed."""
+        text = self._values["DEADLINE"]
+        return int(text) if text.isdigit() else 600
+
+    @property
+    def tries(self) -> int:
+        """How often the version was tried."""
+        text = self._values["TRIES"]
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def cause(self) -> str:
+        """Why the update was undone."""
+        return self._values["CAUSE"]
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether a try was armed and has not ended."""
+        return self.state in (ARMED, TRYING)
+
+    def changed(self, **values: object) -> Journal:
+        """Return the journal with other values of these lower-case keys."""
+        new = {key.upper(): _plain(str(value)) for key, value in values.items()}
+        return Journal({**self._values, **new})
+
+    def write(self, root: Root) -> None:
+        """Make it durable."""
+        make_folders(folder(root))
+        lines = (f"{key}='{value}'\n" for key, value in self._values.items())
+        write_file(f"{folder(root)}/state", "".join(lines).encode())
+
+    def as_reply(self) -> dict[str, object]:
+        """Return it for the tool."""
+        return {
+            "state": self.state, "id": self.id, "note": self.note, "from": self.source,
+            "to": self.target, "tries": self.tries, "cause": self.cause,
+        }  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Return `text` on one line and without the quote that ends a value."""
+    return " ".join(text.replace("'", '"').split())[:500]
+
+
+def folder(root: Root) -> str:
+    """Return the folder of the journal, the trail, and the files that a tool sent."""
+    return f"{root.store}/system"
+
+
+def load(root: Root) -> Journal:
+    """Return the journal; an empty one if there was no update."""
+    return Journal(assignments(read_text(f"{folder(root)}/state")))
+
+
+def clear_trail(root: Root) -> None:
+    """Forget the phases of an earlier try."""
+    remove(f"{folder(root)}/trail")
+
+
+def add_to_trail(root: Root, phase: str) -> None:
+    """Note durably that a try has reached a phase."""
+    fd = os.open(
+        f"{folder(root)}/trail", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+    )
+    try:
+        os.write(fd, f"{phase}\n".encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def trail(root: Root) -> list[str]:
+    """Return the phases that the last try reached."""
+    return read_text(f"{folder(root)}/trail", 4096).split()

@@ -1,0 +1,152 @@
+"""Recipes: what the bytes of a slot are, as files by digest and the rest literally.
+
+A recipe is one line of JSON and a zlib stream. The line has the ``size`` of the slot and of a
+``cluster`` in bytes, ``files`` (lists of offset, length and SHA-256) and ``literals`` (lists of offset
+and length); the stream holds the literals one after another, as differences of 32-bit words
+(`undelta`). A file is followed by zeros up to the end of its cluster. What no part covers is not
+written. piimage/deploy/recipe.py makes recipes.
+"""
+
+from __future__ import annotations
+
+import array
+import itertools
+import json
+import sys
+import zlib
+
+from piimage_agent.refusal import Refused, digest_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+PAGE = 4096
+"""The bytes at the beginning of a slot that are written last."""
+_SECTOR = 512
+_LITERALS_LIMIT = 1 << 26
+_PARTS_LIMIT = 1 << 14
+
+
+class File:
+    """The content of a file at an offset of the slot, with zeros up to the end of its cluster."""
+
+    def __init__(self, at: int, size: int, digest: str, cluster: int) -> None:
+        self.at = at
+        self.size = size
+        self.digest = digest
+        self.end = at + -(-size // cluster) * cluster
+
+
+class Literal:
+    """Bytes at an offset of the slot."""
+
+    def __init__(self, at: int, data: bytes) -> None:
+        self.at = at
+        self.data = data
+
+    @property
+    def end(self) -> int:
+        """The first byte of the slot after these."""
+        return self.at + len(self.data)
+
+
+class Recipe:
+    """The parts of a slot, by their offset: the first one is the literal of the first page."""
+
+    def __init__(self, size: int, head: bytes, parts: list[File | Literal]) -> None:
+        self.size = size
+        self.head = head
+        self.parts = parts
+
+    @property
+    def digests(self) -> list[str]:
+        """The digests of the files, each once."""
+        return list(dict.fromkeys(part.digest for part in self.parts if isinstance(part, File)))
+
+    @property
+    def length(self) -> int:
+        """The number of bytes that are written, besides the first page."""
+        return sum(part.end - part.at for part in self.parts)
+
+
+def parse(data: bytes) -> Recipe:
+    """Read a recipe; raises Refused ``bad-recipe`` unless its parts fit the slot and one another."""
+    line, newline, packed = data.partition(b"\n")
+    try:
+        found = json.loads(line)
+        size, literals = _number(found["size"]), list(_pairs(found["literals"]))
+        files = list(_files(found["files"], _number(found["cluster"])))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise _bad("its first line is not readable") from None
+    if not newline or not literals or literals[0] != (0, literals[0][1]) or literals[0][1] < PAGE:
+        raise _bad("it does not begin with the slot's first page")
+    content = undelta(_unpacked(packed, sum(length for _, length in literals)))
+    parts: list[File | Literal] = [*files, *_cut(literals, content)]
+    parts.sort(key=lambda part: part.at)
+    end = 0
+    for part in parts:
+        if part.at < end or part.at % _SECTOR or part.end > size:
+            raise _bad("its parts overlap, or leave the slot")
+        end = part.end
+    first = parts[0]
+    if not isinstance(first, Literal):
+        raise _bad("it does not begin with the slot's first page")
+    rest = Literal(PAGE, first.data[PAGE:])
+    return Recipe(size, first.data[:PAGE], [*([rest] if rest.data else []), *parts[1:]])
+
+
+def _number(value: Any) -> int:  # noqa: ANN401  # of JSON
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 40:
+        raise ValueError(value)
+    return value
+
+
+def _pairs(value: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401  # of JSON
+    if not isinstance(value, list) or len(value) > _PARTS_LIMIT:
+        raise ValueError(value)
+    for at, length in value:
+        yield _number(at), _number(length)
+
+
+def _files(value: Any, cluster: int) -> Iterator[File]:  # noqa: ANN401  # of JSON
+    if not isinstance(value, list) or len(value) > _PARTS_LIMIT or not cluster or cluster % _SECTOR:
+        raise ValueError(value)
+    for at, size, digest in value:
+        yield File(_number(at), _number(size), digest_of(digest), cluster)
+
+
+def _cut(literals: list[tuple[int, int]], content: bytes) -> Iterator[Literal]:
+    start = 0
+    for at, length in literals:
+        yield Literal(at, content[start : start + length])
+        start += length
+
+
+def _unpacked(packed: bytes, length: int) -> bytes:
+    if length > _LITERALS_LIMIT or length % 4:
+        raise _bad("its literals have an impossible length")
+    inflate = zlib.decompressobj()
+    try:
+        content = inflate.decompress(packed, length + 1)
+    except zlib.error:
+        raise _bad("its literals cannot be unpacked") from None
+    if len(content) != length:
+        raise _bad("its literals are shorter or longer than it says")
+    return content
+
+
+def undelta(data: bytes) -> bytes:
+    """Return the bytes whose little-endian 32-bit words differ by the words of `data`."""
+    words = array.array("I", data)
+    if sys.byteorder == "big":
+        words.byteswap()
+    found = array.array("I", itertools.accumulate(words, lambda a, b: (a + b) & 0xFFFFFFFF))
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found.tobytes()
+
+
+def _bad(reason: str) -> Refused:
+    return Refused("bad-recipe", f"the recipe of the slot is not valid: {reason}", "deploy again")
