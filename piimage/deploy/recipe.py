@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import hashlib
+import itertools
 import json
 import mmap
 import sys
@@ -46,8 +47,8 @@ def make_recipe(volume: FatVolume, start: int, runner: Runner, scratch: Path) ->
     """Return the recipe for `volume` in the partition at byte `start` of a card.
 
     Writes the volume into a sparse file in the folder `scratch`. A file that is smaller than a
-    cluster is part of the recipe, as are the tables and folders of the file system. Raises the errors
-    of `FatVolume.write`.
+    cluster is part of the recipe, as are the tables and folders of the file system. Raises the
+    errors of `FatVolume.write`.
     """
     image = scratch / "slot.img"
     with image.open("wb") as file:
@@ -132,7 +133,7 @@ def delta(data: bytes) -> bytes:
     if sys.byteorder == "big":
         words.byteswap()
     found = array.array("I", words[:1])
-    found.extend((b - a) & 0xFFFFFFFF for a, b in zip(words, words[1:], strict=False))
+    found.extend((b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(words))
     if sys.byteorder == "big":
         found.byteswap()
     return found.tobytes()

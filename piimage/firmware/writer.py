@@ -12,7 +12,6 @@ from typing import Final
 
 from piimage.boards import Board, PrefixLayout, overlay_sources
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.firmware.config import MAX_AUTOBOOT
 from piimage.firmware.settings import Fault, fault
 
 KERNEL: Final = "kernel.img"
@@ -56,18 +55,20 @@ class Boot:
     """No messages on the serial port or a screen, which the user needs for other purposes."""
 
 
+_AUTOBOOT_SIZE: Final = 128  # bytes, of at most 512; both sections need 77
+
+
 def autoboot(active: int, other: int | None = None) -> str:
     """Return autoboot.txt: it selects partition `active`, and `other` on ``tryboot``.
 
     A new card has no `other`: an old boot loader that ignores the line [tryboot] would boot the
-    partition in the line after it.
+    partition in the line after it. Empty lines make the file as long as it will ever be, because an
+    update changes its bytes in place, and not its size.
     """
     text = f"[all]\ntryboot_a_b=1\nboot_partition={active}\n"
     if other is not None:
         text += f"[tryboot]\nboot_partition={other}\n"
-    if len(text) > MAX_AUTOBOOT:
-        raise ValueError("partition numbers have one digit")
-    return text
+    return text.ljust(_AUTOBOOT_SIZE, "\n")
 
 
 def config(board: Board, boot: Boot) -> str:

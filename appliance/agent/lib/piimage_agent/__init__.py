@@ -10,5 +10,5 @@ PROTOCOLS = (1, 1)
 
 FEATURES = (
     "devices", "exec", "folders", "gc", "logs", "logs-age", "logs-since", "put-resume", "put-zlib",
-    "rehearse", "report-1", "rollback", "switch", "watch",
+    "rehearse", "report-1", "rollback", "switch", "system-1", "watch",
 )  # fmt: skip

@@ -28,23 +28,48 @@ _PAUSE = 0.1
 _UNSTOPPED = "no service was stopped: the rehearsal of a service failed"
 
 
-class Change(abc.ABC):
+class Run(abc.ABC):
+    """What a separate process does; its events are in a file of `folder`."""
+
+    def __init__(self, root: Root, folder: str) -> None:
+        self.root = root
+        self.folder = folder
+        self._began = time.monotonic()
+
+    @abc.abstractmethod
+    def run(self) -> None:
+        """Do it; raise nothing."""
+
+    def end(self, **fields: Any) -> None:  # noqa: ANN401  # fields of a JSON event
+        """Write the last event."""
+        self.tell("end", **fields)
+
+    def tell(self, event: str, **fields: Any) -> None:  # noqa: ANN401  # likewise
+        """Write an event."""
+        seconds = round(time.monotonic() - self._began, 2)
+        line = json.dumps({"event": event, "seconds": seconds, **fields})
+        try:
+            with open(f"{self.folder}/events", "a") as file:
+                file.write(line + "\n")
+        except OSError:
+            return  # the watching session times out; the change itself matters more
+
+
+class Change(Run):
     """A change to the containers of `target`, which is a generation or the slot.
 
     `wait`: seconds until a service has to be up, in addition to the start period of its check.
     """
 
     def __init__(self, root: Root, folder: str, target: str, wait: float) -> None:
-        self.root = root
-        self.folder = folder
+        super().__init__(root, folder)
         self.target = target
         self.wait = wait
         self.before = generations.running(root)
         self.after = generations.containers_of(root, target)
         self.booted = generations.booted(root)
         self.behind = generations.linked(root, "previous") or generations.SLOT
-        self.up = [row["name"] for row in services.states(root) if services.is_up(row)]
-        self._began = time.monotonic()
+        self.up = services.names_up(root)
 
     def run(self) -> None:
         """Make the change; undo it after any error."""
@@ -79,7 +104,7 @@ class Change(abc.ABC):
             if reason := self._watch_service(name):
                 bad[name] = reason
                 break
-            self._tell("up", service=name)
+            self.tell("up", service=name)
         if not bad:
             bad = self._settle(fresh)
         known = services.services_in(f"{self.root.run}/containers")
@@ -111,14 +136,14 @@ class Change(abc.ABC):
 
     def _go_back(self, bad: dict[str, str], why: str) -> None:
         """Roll back to the previous containers."""
-        self._tell("going-back", why=why, bad=bad)
+        self.tell("going-back", why=why, bad=bad)
         try:
             message = self._undone()
         except Refused as refused:
             message = f"the rollback failed: {refused.message}"
         if message:
             why = f"{why}; and {message}"
-        self._end(ok=False, code="rolled-back", message=why, bad=bad, restored=not message)
+        self.end(ok=False, code="rolled-back", message=why, bad=bad, restored=not message)
 
     def _undone(self) -> str:
         """Undo the switch as far as it was made; return a message on services that are not back."""
@@ -141,18 +166,6 @@ class Change(abc.ABC):
         except (OSError, Refused):
             return
 
-    def _end(self, **fields: Any) -> None:  # noqa: ANN401  # fields of a JSON event
-        self._tell("end", **fields)
-
-    def _tell(self, event: str, **fields: Any) -> None:  # noqa: ANN401  # likewise
-        seconds = round(time.monotonic() - self._began, 2)
-        line = json.dumps({"event": event, "seconds": seconds, **fields})
-        try:
-            with open(f"{self.folder}/events", "a") as file:
-                file.write(line + "\n")
-        except OSError:
-            return  # the watching session times out; the change itself matters more
-
 
 class Deploy(Change):
     """A deploy, which is kept only if it is healthy and the tool still reaches the Pi."""
@@ -172,13 +185,13 @@ class Deploy(Change):
             objections = self._rehearsed(fresh) if self._rehearse else {}
             if objections:
                 self._collect()
-                self._end(ok=False, code="rehearsal", message=_UNSTOPPED, bad=objections)
+                self.end(ok=False, code="rehearsal", message=_UNSTOPPED, bad=objections)
                 return
             self._switch(self.after)
         except Refused as refused:
             self._go_back({}, f"the switch failed: {refused.message}")
             return
-        self._tell("switched", changed=fresh)
+        self.tell("switched", changed=fresh)
         if bad := self._watch(fresh):
             self._go_back(bad, "a service is not healthy")
         elif not self._confirmed():
@@ -198,14 +211,14 @@ class Deploy(Change):
         try:
             return rehearsal.objection(
                 self.root, self.before, self.after, name, self.wait,
-                lambda: self._tell("rehearsing", service=name),
+                lambda: self.tell("rehearsing", service=name),
             )  # fmt: skip
         except (Refused, OSError, ValueError, LookupError, TypeError, AttributeError):
             return ""  # no rehearsal was possible: the real start decides
 
     def _confirmed(self) -> bool:
         """Wait until the tool confirms that it still reaches the Pi."""
-        self._tell("healthy")
+        self.tell("healthy")
         end = time.monotonic() + self._confirm
         while not os.path.exists(f"{self.folder}/keep"):
             if time.monotonic() > end:
@@ -220,7 +233,7 @@ class Deploy(Change):
             self._go_back({}, f"the deploy cannot be kept: {refused.message}")
         else:
             self._collect()
-            self._end(ok=True)
+            self.end(ok=True)
 
 
 class Rollback(Change):
@@ -235,14 +248,14 @@ class Rollback(Change):
             return
         self._collect()
         fresh = self._changed()
-        self._tell("switched", changed=fresh)
+        self.tell("switched", changed=fresh)
         if bad := self._watch(fresh):
-            self._end(ok=False, code="unhealthy", message="not all services are healthy", bad=bad)
+            self.end(ok=False, code="unhealthy", message="not all services are healthy", bad=bad)
         else:
-            self._end(ok=True)
+            self.end(ok=True)
 
 
-def begin(root: Root, make: Callable[[str], Change], lock: int) -> str:
+def begin(root: Root, make: Callable[[str], Run], lock: int) -> str:
     """Start a change in a separate process, which takes over the `lock`; return its name.
 
     `make` gets the folder for the events of the change.
@@ -259,7 +272,7 @@ def begin(root: Root, make: Callable[[str], Change], lock: int) -> str:
             _alone(lock)
             change.run()
     except BaseException as error:  # noqa: BLE001  # the last event of this process
-        change._end(ok=False, code="internal", message=f"{type(error).__name__}: {error}")
+        change.end(ok=False, code="internal", message=f"{type(error).__name__}: {error}")
     finally:
         os._exit(0)
 

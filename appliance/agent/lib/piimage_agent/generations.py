@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from piimage_agent import journal
 from piimage_agent.layers import drop_parts, find
 from piimage_agent.refusal import is_name
 from piimage_agent.root import (
@@ -28,7 +29,7 @@ def running(root: Root) -> str:
 
 def of_layer(root: Root, containers: str) -> str:
     """Return the generation that has this containers layer, or the slot; empty if none has."""
-    if containers == root.facts().get("PIIMAGE_SLOT_CONTAINERS"):
+    if containers == slot_containers(root):
         return SLOT
     every = (name for name in reversed(names(root.generations)) if name[:6].isdigit())
     found = (linked(root, "current"), linked(root, "previous"), *every)
@@ -41,9 +42,18 @@ def booted(root: Root) -> str:
 
 
 def linked(root: Root, link: str) -> str:
-    """Return the generation that `current` or `previous` leads to; empty if none."""
+    """Return the generation that `current` or `previous` of this slot leads to; empty if none."""
+    return _followed(root, f"{link}.{slot_containers(root)}")
+
+
+def _followed(root: Root, link: str) -> str:
     name = _target(f"{root.store}/{link}")
     return name if is_name(name) and os.path.isdir(f"{root.generations}/{name}") else ""
+
+
+def slot_containers(root: Root) -> str:
+    """Return the digest of the containers layer that the booted slot ships."""
+    return root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
 
 
 def _target(link: str) -> str:
@@ -61,7 +71,7 @@ def is_good(root: Root, generation: str) -> bool:
 def containers_of(root: Root, generation: str) -> str:
     """Return the digest of the containers layer of a generation or of the slot."""
     if generation == SLOT:
-        return root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
+        return slot_containers(root)
     return read_line(f"{root.generations}/{generation}/containers")
 
 
@@ -82,7 +92,7 @@ def create(root: Root, containers: str, layers: list[str], note: str) -> str:
         remove_folder(beside)
     os.mkdir(beside, 0o755)
     write_file(f"{beside}/containers", f"{containers}\n".encode())
-    write_file(f"{beside}/base", f"{root.facts().get('PIIMAGE_SLOT_CONTAINERS', '')}\n".encode())
+    write_file(f"{beside}/base", f"{slot_containers(root)}\n".encode())
     write_file(f"{beside}/layers", "".join(f"{layer}\n" for layer in layers).encode())
     write_file(f"{beside}/note", f"{note}\n".encode())
     os.rename(beside, folder)
@@ -92,7 +102,7 @@ def create(root: Root, containers: str, layers: list[str], note: str) -> str:
 
 def before(root: Root) -> str:
     """Return the target of `rollback`: the previous good generation, the slot, or none (empty)."""
-    now, slot = running(root), root.facts().get("PIIMAGE_SLOT_CONTAINERS", "")
+    now, slot = running(root), slot_containers(root)
     previous = linked(root, "previous")
     if previous and _usable(root, previous, slot) and containers_of(root, previous) != now:
         return previous
@@ -110,10 +120,11 @@ def _usable(root: Root, generation: str, slot: str) -> bool:
 def collect(root: Root) -> tuple[int, int]:
     """Remove unused generations and layers; return the number of layers and of bytes.
 
-    Nothing is removed while a generation that is kept has no list of its layers.
+    Those of the other slot are kept too: a rollback of the system uses them again. Nothing is
+    removed while a generation that is kept has no list of its layers.
     """
     now = running(root)
-    kept = {linked(root, "current"), linked(root, "previous")}
+    kept = set(_links_of_slots(root))
     every = [name for name in names(root.generations) if is_name(name)]
     kept |= {name for name in every if containers_of(root, name) == now}
     used = {now}
@@ -126,6 +137,21 @@ def collect(root: Root) -> tuple[int, int]:
             remove_folder(f"{root.generations}/{name}")
     drop_parts(root)
     return _remove_layers(root, used)
+
+
+def _links_of_slots(root: Root) -> list[str]:
+    """Return the generations of the two slots; remove the links of versions that no slot has."""
+    bases = {slot_containers(root), *journal.load(root).bases}
+    found = []
+    for link in names(root.store):
+        name, dot, base = link.partition(".")
+        if name not in ("current", "previous") or not dot:
+            continue
+        if base in bases:
+            found.append(_followed(root, link))
+        else:
+            remove(f"{root.store}/{link}")
+    return found
 
 
 def _remove_layers(root: Root, used: set[str]) -> tuple[int, int]:

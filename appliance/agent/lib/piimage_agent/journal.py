@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, assignments, make_folders, read_text, remove, write_file
 
 RECEIVING, WRITTEN, ARMED, TRYING, KEPT, UNDONE = (
@@ -120,6 +121,15 @@ def folder(root: Root) -> str:
 def load(root: Root) -> Journal:
     """Return the journal; an empty one if there was no update."""
     return Journal(assignments(read_text(f"{folder(root)}/state")))
+
+
+def require_no_trial(root: Root) -> None:
+    """Raise Refused ``trial`` while a version of the system is on trial."""
+    if load(root).is_trial:
+        raise Refused(
+            "trial", "a version of the system is on trial on this Pi",
+            "wait until it is kept or undone: piimage status shows it",
+        )  # fmt: skip
 
 
 def clear_trail(root: Root) -> None:

@@ -25,9 +25,9 @@ def find(root: Root, digest: str) -> str | None:
     return None
 
 
-def partial(root: Root, digest: str) -> int:
-    """Return how many bytes of a layer were received before the connection was lost."""
-    path = _part(root, digest)
+def partial(folder: str, digest: str) -> int:
+    """Return how many bytes of a file were received before the connection was lost."""
+    path = f"{folder}/{digest}.part"
     return os.lstat(path).st_size if is_file(path) else 0
 
 
@@ -38,21 +38,22 @@ def drop_parts(root: Root) -> None:
             remove(f"{root.layers}/{name}")
 
 
-def _part(root: Root, digest: str) -> str:
-    return f"{root.layers}/{digest}.part"
-
-
 class Incoming:
-    """An incoming layer, in a temporary file until it is complete and has the right digest."""
+    """An incoming file, beside its final place until it is complete and has the right digest.
 
-    def __init__(self, root: Root, digest: str, size: int) -> None:
+    The file is `digest` and `ending` in `folder`, and begins with `magic`.
+    """
+
+    def __init__(self, folder: str, digest: str, size: int, ending: str, magic: bytes) -> None:
         if not 0 < size <= MAX_SIZE:
             raise Refused("too-large", f"a layer of {size} bytes is larger than allowed")
-        make_folders(root.layers)
+        make_folders(folder)
         self.digest = digest
         self.size = size
-        self._folder = root.layers
-        self._path = _part(root, digest)
+        self._folder = folder
+        self._final = f"{folder}/{digest}{ending}"
+        self._magic = magic
+        self._path = f"{folder}/{digest}.part"
         self._hash = hashlib.sha256()
         self._inflate = zlib.decompressobj()
         self._fd = self._open()
@@ -131,12 +132,12 @@ class Incoming:
             raise Refused(
                 "wrong-digest", f"the bytes of layer {self.digest} have another digest", "retry"
             )
-        if os.pread(self._fd, 4, 0) != _SQUASHFS:
+        if os.pread(self._fd, len(self._magic), 0) != self._magic:
             self._discard()
             raise Refused("bad-layer", f"layer {self.digest} is not a squashfs")
         os.fsync(self._fd)
         self.close()
-        os.rename(self._path, f"{self._folder}/{self.digest}.squashfs")
+        os.rename(self._path, self._final)
         sync_folder(self._folder)
 
     def close(self) -> None:
@@ -148,3 +149,8 @@ class Incoming:
     def _discard(self) -> None:
         self.close()
         remove(self._path)
+
+
+def incoming_layer(root: Root, digest: str, size: int) -> Incoming:
+    """Return the incoming layer `digest` of `size` bytes."""
+    return Incoming(root.layers, digest, size, ".squashfs", _SQUASHFS)

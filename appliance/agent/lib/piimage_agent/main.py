@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 USAGE = """usage: piimage-agent serve [--root FOLDER]    answer piimage on standard input and output
        piimage-agent exec SERVICE PROGRAM...  run a program in a service's container
        piimage-agent seed FOLDER              apply the settings in cloud-init's files
+       piimage-agent trial                    keep or undo the version on trial
        piimage-agent version
 """
 _RUNC = ("usr/sbin/runc", "run/containerd/runc/services.linuxkit")
@@ -33,6 +34,11 @@ def main(words: Sequence[str]) -> int:
             from piimage_seed.main import main as seed  # noqa: PLC0415  # it brings all of PyYAML
 
             return seed(folder)
+        case ["trial"]:
+            from piimage_agent.trial import run  # noqa: PLC0415  # once in the life of a version
+
+            run(Root())
+            return 0
         case ["version"]:
             low, high = PROTOCOLS
             sys.stdout.write(f"{VERSION}, protocol {low} to {high}: {' '.join(FEATURES)}\n")

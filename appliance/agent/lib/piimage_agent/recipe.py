@@ -1,8 +1,8 @@
 """Recipes: what the bytes of a slot are, as files by digest and the rest literally.
 
 A recipe is one line of JSON and a zlib stream. The line has the ``size`` of the slot and of a
-``cluster`` in bytes, ``files`` (lists of offset, length and SHA-256) and ``literals`` (lists of offset
-and length); the stream holds the literals one after another, as differences of 32-bit words
+``cluster`` in bytes, ``files`` (lists of offset, length and SHA-256) and ``literals`` (lists of
+offset and length); the stream holds the literals one after another, as differences of 32-bit words
 (`undelta`). A file is followed by zeros up to the end of its cluster. What no part covers is not
 written. piimage/deploy/recipe.py makes recipes.
 """
@@ -72,7 +72,7 @@ class Recipe:
 
 
 def parse(data: bytes) -> Recipe:
-    """Read a recipe; raises Refused ``bad-recipe`` unless its parts fit the slot and one another."""
+    """Read a recipe; raises Refused ``bad-recipe`` unless its parts fit the slot."""
     line, newline, packed = data.partition(b"\n")
     try:
         found = json.loads(line)

@@ -95,6 +95,11 @@ def states(root: Root) -> list[dict[str, Any]]:
     return [state(root, name) for name in services_in(f"{root.run}/containers")]
 
 
+def names_up(root: Root) -> list[str]:
+    """Return the names of the services that are up."""
+    return [row["name"] for row in states(root) if is_up(row)]
+
+
 def _number(path: str) -> int | None:
     text = read_line(path)
     return int(text) if text.isdigit() else None

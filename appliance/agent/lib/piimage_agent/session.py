@@ -6,9 +6,19 @@ import os
 import select
 import time
 
-from piimage_agent import FEATURES, PROTOCOLS, VERSION, change, generations, services, status
+from piimage_agent import (
+    FEATURES,
+    PROTOCOLS,
+    VERSION,
+    change,
+    generations,
+    journal,
+    services,
+    status,
+    system,
+)
 from piimage_agent.frames import BadFrame, Ended, read_frame, write_frame
-from piimage_agent.layers import Incoming, find, partial
+from piimage_agent.layers import Incoming, find, incoming_layer, partial
 from piimage_agent.refusal import Refused, digest_of, digests_of, number_of, text_of
 from piimage_agent.root import Root
 
@@ -104,6 +114,13 @@ class Session:
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
+            "system": lambda request: system.state(self.root),
+            "system-have": self._system_have,
+            "system-put": self._system_put,
+            "system-write": self._system_write,
+            "system-try": self._system_try,
+            "system-confirm": lambda request: system.confirm(self.root, _recipe(request)),
+            "system-rollback": self._system_rollback,
         }
 
     def _hello(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -134,18 +151,28 @@ class Session:
     def _have(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = digests_of(request, "layers")
         complete = [digest for digest in wanted if find(self.root, digest)]
-        begun = {digest: size for digest in wanted if (size := partial(self.root, digest))}
+        begun = {digest: size for digest in wanted if (size := partial(self.root.layers, digest))}
         return {"have": complete, "partial": begun}
 
     def _put(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Receive a layer: reply with the offset, then read `data` frames until `last`."""
+        """Receive a layer."""
         digest = digest_of(request.get("layer"))
+        return self._store(request, find(self.root, digest), incoming_layer, digest)
+
+    def _store(
+        self,
+        request: dict[str, Any],
+        found: str | None,
+        make: Callable[[Root, str, int], Incoming],
+        digest: str,
+    ) -> dict[str, Any]:
+        """Receive a file: reply with the offset, then read `data` frames until `last`."""
         size = number_of(request, "size", 1, 1 << 40)
         packed = request.get("packing") == "zlib"
-        if find(self.root, digest):
+        if found:
             return {"stored": True, "offset": size}
         self._take_lock()
-        incoming = Incoming(self.root, digest, size)
+        incoming = make(self.root, digest, size)
         try:
             write_frame(self._sink, {"ok": True, "stored": False, "offset": incoming.offset})
             add = incoming.add_packed if packed else incoming.add
@@ -179,6 +206,7 @@ class Session:
     # --- changes
 
     def _switch(self, request: dict[str, Any]) -> dict[str, Any]:
+        journal.require_no_trial(self.root)
         containers = digest_of(request.get("containers"))
         layers = digests_of(request, "layers")
         machine = os.uname().machine
@@ -208,6 +236,7 @@ class Session:
         return {"target": target, **self._begin(request, deploy)}
 
     def _rollback(self, request: dict[str, Any]) -> dict[str, Any]:
+        journal.require_no_trial(self.root)
         target = generations.before(self.root)
         if not target:
             raise Refused("nothing-before", "there is no earlier version to roll back to")
@@ -252,6 +281,36 @@ class Session:
         finally:
             self._unlock()
         return {"collected": count, "freed": size}
+
+    # --- the system
+
+    def _system_have(self, request: dict[str, Any]) -> dict[str, Any]:
+        return system.have(self.root, digests_of(request, "files"))
+
+    def _system_put(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Receive a file of a system, or its recipe."""
+        digest = digest_of(request.get("layer"))
+        found = system.sources(self.root).get(digest)
+        return self._store(request, found, system.incoming_file, digest)
+
+    def _system_write(self, request: dict[str, Any]) -> dict[str, Any]:
+        note, target = text_of(request, "note"), text_of(request, "target", 2)
+        self._take_lock()
+        writing = system.prepare(self.root, _recipe(request), note, target)
+        run = change.begin(self.root, writing, self._lock)
+        self._unlock()
+        return {"run": run}
+
+    def _system_try(self, request: dict[str, Any]) -> dict[str, Any]:
+        base = digest_of(request.get("base"))
+        deadline = number_of(request, "deadline", 60, 3600, 600)
+        self._take_lock()
+        return system.start_trial(self.root, _recipe(request), base, deadline)
+
+    def _system_rollback(self, request: dict[str, Any]) -> dict[str, Any]:
+        deadline = number_of(request, "deadline", 60, 3600, 600)
+        self._take_lock()
+        return system.roll_back(self.root, deadline)
 
     # --- services
 
@@ -309,3 +368,7 @@ class Session:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _recipe(request: dict[str, Any]) -> str:
+    return digest_of(request.get("recipe"))

@@ -1,7 +1,8 @@
 """Writes the slot that does not run: invalid first, valid only after everything was read back.
 
-The order makes every power cut harmless: the first page is zeroed and synced before anything else is
-written, so that no boot loader takes a half-written slot for a file system, and it is written last.
+The order makes every power cut harmless: the first page is zeroed and synced before anything else
+is written, so that no boot loader takes a half-written slot for a file system, and it is written
+last.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _CHUNK = 1 << 19
 def write(device: str, plan: Recipe, sources: dict[str, str], tell: Callable[[int], None]) -> None:
     """Make the slot on `device` what the recipe says; `sources` has a file for each digest.
 
-    `tell` gets the number of bytes written so far. Raises Refused ``wrong-slot``, ``damaged-source``,
-    ``card-lies``; the slot is then no file system.
+    `tell` gets the number of bytes written so far. Raises Refused ``wrong-slot``,
+    ``damaged-source``, ``card-lies``; the slot is then no file system.
     """
     # O_EXCL fails if the device is mounted.
     fd = os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
