@@ -40,6 +40,19 @@ def test_the_boot_loaders_partition_is_read_as_big_endian(pi: Pi, number: int) -
     assert pi.sh(f'. {init}; device_tree_number {cell}; echo "$REPLY"').strip() == str(number)
 
 
+@pytest.mark.parametrize(("cell", "fact"), [(None, "0"), (0, "0"), (1, "1"), (2, "1")])
+def test_the_facts_tell_whether_the_boot_loader_tries_the_slot(
+    pi: Pi, cell: int | None, fact: str
+) -> None:
+    init = pi.initramfs_functions()
+    init.write_text(init.read_text().replace("/proc/device-tree", f"{pi.root}/device-tree"))
+    if cell is not None:
+        pi.path("device-tree/chosen/bootloader/tryboot").write_bytes(struct.pack(">I", cell))
+    pi.path("run/piimage/boot")
+    pi.sh(f". {init}; load_settings; notice_trial; leave_facts")
+    assert f"PIIMAGE_TRYBOOT='{fact}'" in pi.path("run/piimage/boot").read_text().splitlines()
+
+
 def test_a_property_that_is_not_there_or_too_short_says_nothing(pi: Pi) -> None:
     init = pi.initramfs_functions()
     pi.path("short").write_bytes(b"\0\2")
