@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from piimage_agent import generations
-from piimage_agent.layers import Incoming
+from piimage_agent.layers import incoming_layer
 from piimage_agent.root import Root
 
 from tests.unit.appliance.scripts import Pi
@@ -52,7 +52,7 @@ class Disk:
 
     def bring(self, data: bytes) -> None:
         """Take in a layer, as `put` does."""
-        incoming = Incoming(self.root, sha256(data), len(data))
+        incoming = incoming_layer(self.root, sha256(data), len(data))
         try:
             incoming.add(data[incoming.offset :])
             incoming.finish()

@@ -152,7 +152,7 @@ def _choose(pi: Pi, generations: dict[str, dict[str, str]], links: dict[str, str
         for file, text in files.items():
             pi.write(f"{store}/generations/{name}/{file}", text)
     for link, name in links.items():
-        pi.path(f"{store}/{link}").symlink_to(f"generations/{name}")
+        pi.path(f"{store}/{link}.aaa").symlink_to(f"generations/{name}")
     pi.write("etc/piimage/containers-layer", "aaa\n")
     pi.path("run/piimage/layers/x").touch()
     for layer in ("bbb", "ccc"):

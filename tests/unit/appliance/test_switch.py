@@ -68,28 +68,28 @@ def test_what_was_stopped_by_hand_stays_stopped_when_stanzas_are_read_anew(pi: P
 def test_the_next_boot_stays_as_it_is_until_a_generation_is_kept(pi: Pi) -> None:
     pi.write("data/piimage/generations/one/containers", "bbb\n")
     assert pi.run("switch", "bbb").returncode == 0
-    assert not (pi.root / "data/piimage/current").is_symlink()
+    assert not (pi.root / "data/piimage/current.aaa").is_symlink()
     assert pi.run("switch", "--keep", "one", "slot").returncode == 0
-    assert (pi.root / "data/piimage/current").readlink() == Path("generations/one")
-    assert (pi.root / "data/piimage/current/good").exists()
-    assert not (pi.root / "data/piimage/previous").is_symlink()
+    assert (pi.root / "data/piimage/current.aaa").readlink() == Path("generations/one")
+    assert (pi.root / "data/piimage/current.aaa/good").exists()
+    assert not (pi.root / "data/piimage/previous.aaa").is_symlink()
 
 
 def test_the_way_back_is_what_the_caller_says_ran(pi: Pi) -> None:
     for name in ("one", "two"):
         pi.write(f"data/piimage/generations/{name}/containers", "bbb\n")
     pi.run("switch", "--keep", "two", "one")
-    assert (pi.root / "data/piimage/previous").readlink() == Path("generations/one")
+    assert (pi.root / "data/piimage/previous.aaa").readlink() == Path("generations/one")
     pi.run("switch", "--keep", "slot", "two")
-    assert not (pi.root / "data/piimage/current").is_symlink()
-    assert (pi.root / "data/piimage/previous").readlink() == Path("generations/two")
+    assert not (pi.root / "data/piimage/current.aaa").is_symlink()
+    assert (pi.root / "data/piimage/previous.aaa").readlink() == Path("generations/two")
 
 
 def test_what_is_not_there_is_not_kept(pi: Pi) -> None:
     done = pi.run("switch", "--keep", "gone", "slot")
     assert done.returncode == 1
     assert "there is no generation gone" in done.stderr
-    assert not (pi.root / "data/piimage/current").is_symlink()
+    assert not (pi.root / "data/piimage/current.aaa").is_symlink()
 
 
 def test_a_layer_that_is_missing_stops_nothing(pi: Pi) -> None:

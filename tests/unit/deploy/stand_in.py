@@ -67,16 +67,16 @@ def use(layer):
     point(run / "containers", "layers/" + layer)
 
 def keep(name, back):
-    current = store / "current"
+    current, previous = (store / (link + "." + slot) for link in ("current", "previous"))
     if name == "slot":
         current.unlink(missing_ok=True)
     else:
         (store / "generations" / name / "good").touch()
         point(current, "generations/" + name)
     if back == "slot":
-        (store / "previous").unlink(missing_ok=True)
+        previous.unlink(missing_ok=True)
     else:
-        point(store / "previous", "generations/" + back)
+        point(previous, "generations/" + back)
 
 def start(folder, name):
     env = (folder / "services" / name / "container.env").read_text()

@@ -132,14 +132,14 @@ def test_a_layer_that_is_not_what_its_name_says_is_refused(
 def test_a_layer_that_does_not_fit_is_refused_before_it_travels(
     pi: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from piimage_agent.layers import Incoming
+    from piimage_agent.layers import incoming_layer
     from piimage_agent.refusal import Refused
     from piimage_agent.root import Root
 
     full = os.statvfs_result((4096, 4096, 100, 3, 3, 9, 9, 9, 0, 255))
     monkeypatch.setattr("piimage_agent.layers.os.statvfs", lambda path: full)
     with pytest.raises(Refused, match="no-space"):
-        Incoming(Root(str(pi.root)), sha256(WHOLE), len(WHOLE))
+        incoming_layer(Root(str(pi.root)), sha256(WHOLE), len(WHOLE))
 
 
 def test_what_is_no_layer_is_refused_although_its_digest_is_right(pi: Stand) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from piimage_agent import generations
-from piimage_agent.layers import Incoming, find
+from piimage_agent.layers import find, incoming_layer
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, make_folders, write_file
 
@@ -34,7 +34,7 @@ def journal(root: Root) -> Iterator[Journal]:
 
 
 def test_a_layer_lasts_with_the_folders_above_it(root: Root, journal: Journal) -> None:
-    incoming = Incoming(root, DIGEST, len(LAYER))
+    incoming = incoming_layer(root, DIGEST, len(LAYER))
     incoming.add(LAYER[:500])
     incoming.add(LAYER[500:])
     incoming.finish()
@@ -44,14 +44,14 @@ def test_a_layer_lasts_with_the_folders_above_it(root: Root, journal: Journal) -
 
 
 def test_a_layer_that_went_on_later_lasts(root: Root, journal: Journal) -> None:
-    first = Incoming(root, DIGEST, len(LAYER))
+    first = incoming_layer(root, DIGEST, len(LAYER))
     first.add(LAYER[:500])
     with pytest.raises(Refused, match="ended after 500"):
         first.finish()
     part = Path(root.layers, f"{DIGEST}.part").stat()
     synced = [event for event in journal.events if event.kind == "sync"]
     assert synced[-1].inode == (part.st_dev, part.st_ino)  # the rest will build upon it
-    second = Incoming(root, DIGEST, len(LAYER))
+    second = incoming_layer(root, DIGEST, len(LAYER))
     second.add(LAYER[second.offset :])
     second.finish()
     journal.lasts(f"{root.layers}/{DIGEST}.squashfs")

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from piimage_agent import change, generations
-from piimage_agent.layers import Incoming
+from piimage_agent.layers import incoming_layer
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root
 
@@ -47,7 +47,7 @@ def deployed(pi: Stand, root: Root, version: str, *, good: bool = True) -> str:
 
 
 def link(root: Root, name: str, generation: str) -> None:
-    path = Path(root.store) / name
+    path = Path(root.store) / f"{name}.{generations.slot_containers(root)}"
     path.unlink(missing_ok=True)
     path.symlink_to(f"generations/{generation}")
 
@@ -114,7 +114,7 @@ class TestCollection:
 class TestLayer:
     def test_a_part_that_is_longer_than_the_layer_counts_for_nothing(self, root: Root) -> None:
         Path(root.layers, f"{DIGEST}.part").write_bytes(b"?" * 2000)
-        incoming = Incoming(root, DIGEST, len(DATA))
+        incoming = incoming_layer(root, DIGEST, len(DATA))
         assert incoming.offset == 0
         incoming.add(DATA)
         incoming.finish()
@@ -128,10 +128,10 @@ class TestLayer:
         free = SimpleNamespace(f_bavail=len(DATA) - 400 + MARGIN - short, f_frsize=1)
         monkeypatch.setattr("piimage_agent.layers.os.statvfs", lambda path: free)
         if fits:
-            Incoming(root, DIGEST, len(DATA)).close()
+            incoming_layer(root, DIGEST, len(DATA)).close()
             return
         with pytest.raises(Refused, match="does not fit"):
-            Incoming(root, DIGEST, len(DATA))
+            incoming_layer(root, DIGEST, len(DATA))
 
     def test_its_bytes_last_before_its_name_and_its_name_before_the_answer(
         self, root: Root, monkeypatch: pytest.MonkeyPatch
@@ -147,7 +147,7 @@ class TestLayer:
             done.append(f"rename {Path(new).name}")
             rename(old, new)
 
-        incoming = Incoming(root, DIGEST, len(DATA))
+        incoming = incoming_layer(root, DIGEST, len(DATA))
         incoming.add(DATA)
         monkeypatch.setattr(os, "fsync", noted_fsync)
         monkeypatch.setattr(os, "rename", noted_rename)

@@ -34,7 +34,7 @@ def test_what_changed_travels_and_is_kept(pi: Stand, ssh: Runner, store: Store) 
     assert (plan.layers, plan.restart, plan.start, plan.stop) == (2, ("one",), (), ())
     assert deploy(ssh, store, new) == ("one",)
     assert pi.running == new.containers
-    assert (pi.root / "data/piimage/current/good").exists()
+    assert (pi.root / f"data/piimage/current.{pi.slot}/good").exists()
     assert target(ssh, store, "pi", new).plan().nothing
     assert deploy(ssh, store, new) == ()
 

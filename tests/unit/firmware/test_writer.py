@@ -21,10 +21,11 @@ from tests.unit.firmware.cards import BASE, KERNEL, blob, card, firmware_of
 PLAIN = Boot()
 
 
-def test_autoboot_is_golden_and_short() -> None:
+def test_autoboot_is_golden_and_never_changes_its_size() -> None:
     expected = "[all]\ntryboot_a_b=1\nboot_partition=2\n"
-    assert writer.autoboot(2) == expected
-    assert writer.autoboot(2, 3) == expected + "[tryboot]\nboot_partition=3\n"
+    both = expected + "[tryboot]\nboot_partition=3\n"
+    assert writer.autoboot(2) == expected + (128 - len(expected)) * "\n"
+    assert writer.autoboot(2, 3) == both + (128 - len(both)) * "\n"
 
 
 def test_the_config_of_a_pi_4_is_golden() -> None:
