@@ -21,9 +21,10 @@ from piimage.deploy.docker_target import DockerTarget
 from piimage.deploy.hosts import Host
 from piimage.deploy.kubernetes import Cluster, push_reference, render
 from piimage.deploy.pi import PiTarget, Wish
-from piimage.deploy.release import Release, release_of, require_services
+from piimage.deploy.release import release_of, require_services
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
+from piimage.deploy.system import system_of
 from piimage.deploy.target import Outcome, Plan, Target
 from piimage.deploy.text import printable
 from piimage.deploy.workloads import Workload, build_workloads
@@ -184,8 +185,7 @@ class _TargetMaker:
         pis = [host for host in hosts if not host.engine]
         targets: list[Target] = []
         if pis:
-            release = _release(self.project, self.inputs)
-            wish = Wish(release, self.services, self.containers_only, self.wait)
+            wish = self._wish()
             store, runner = self.inputs.store, self.inputs.runner
             targets += [PiTarget(pi, wish, ssh, store, runner, self.cancelled) for pi in pis]
         if engines:
@@ -193,11 +193,12 @@ class _TargetMaker:
             targets += [DockerTarget(host, workloads, self.inputs.store) for host in engines]
         return targets
 
-
-def _release(project: Project, inputs: Inputs) -> Release:
-    version = plan(project, inputs)
-    job = make(version.steps(), project.lock, inputs)
-    return release_of(version, job, f"{project.name}.yml")
+    def _wish(self) -> Wish:
+        version = plan(self.project, self.inputs)
+        job = make(version.steps(), self.project.lock, self.inputs)
+        release = release_of(version, job, f"{self.project.name}.yml")
+        system = system_of(version, job, release, self.inputs)
+        return Wish(release, self.services, self.containers_only, self.wait, system)
 
 
 def _with_host_key(hosts: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
@@ -219,7 +220,14 @@ def _show_plan(result: Result[Plan], emit: Listener) -> None:
         emit(Note(f"{result.name}: nothing to do"))
     actions = {"restarts": plan.restart, "starts": plan.start, "stops": plan.stop}
     listed = "; ".join(f"{verb} {', '.join(names)}" for verb, names in actions.items() if names)
-    if not plan.nothing:
+    if plan.system:
+        emit(
+            Note(
+                f"{result.name}: the system changes: sends {plan.layers} files, {plan.bytes} "
+                "bytes; writes the other slot; restarts the Pi"
+            )
+        )
+    elif not plan.nothing:
         emit(Note(f"{result.name}: sends {plan.layers} layers, {plan.bytes} bytes; {listed}"))
     for note in plan.notes:
         emit(Warning(f"{result.name}: {note}"))
@@ -229,12 +237,11 @@ def _show(result: Result[Outcome], emit: Listener) -> None:
     if (outcome := result.outcome) is None:
         return
     changed = printable(", ".join(outcome.changed)) or "nothing changed"
-    emit(
-        Note(
-            f"{result.name}: {changed}; {outcome.sent} bytes sent, {outcome.received} received, "
-            f"{outcome.seconds:.1f} s (switch {outcome.switched:.1f} s)"
-        )
-    )
+    amount = f"{outcome.sent} bytes sent, {outcome.received} received, {outcome.seconds:.1f} s"
+    if outcome.system:
+        emit(Note(f"{result.name}: runs the new version of the system, and keeps it; {amount}"))
+    else:
+        emit(Note(f"{result.name}: {changed}; {amount} (switch {outcome.switched:.1f} s)"))
     for note in outcome.notes:
         emit(Warning(f"{result.name}: {note}"))
 

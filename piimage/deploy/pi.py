@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final
 
 from piimage.deploy import answers
 from piimage.deploy.answers import Slot
 from piimage.deploy.hosts import Host
 from piimage.deploy.link import Link, linked
-from piimage.deploy.pipe import MAX_BODY
 from piimage.deploy.release import (
     MACHINE,
     Release,
@@ -22,7 +19,9 @@ from piimage.deploy.release import (
     digests_of,
     select_services,
 )
+from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
+from piimage.deploy.system import FEATURE, Ready, System, prepare, update
 from piimage.deploy.target import Outcome, Plan, Tell
 from piimage.deploy.text import printable
 from piimage.deploy.watch import follow_change
@@ -30,7 +29,6 @@ from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Blob, Store
 
-_PACKED_BELOW: Final = 1 << 20  # bytes; larger layers are compressed already
 DEVICES: Final = "devices"
 """The feature of agents whose system can give devices to containers."""
 _TRIES: Final = 2  # of a layer: an old partial transfer may be damaged
@@ -47,6 +45,8 @@ class Wish:
     """Deploy even if the Pi runs another system version."""
     wait: int = 60
     """Seconds in which a service has to become healthy, after the start time of its check."""
+    system: System | None = None
+    """The version of the system, if the board has two slots that its boot loader can try."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,21 @@ class PiTarget:
     def plan(self) -> Plan:
         """Return what would be sent and restarted; raises the errors of `deploy`."""
         with linked(self.ssh, self.host, self.cancelled) as link:
-            return self._prepare(link).plan
+            ready = self._prepare(link)
+            return _system_plan(ready) if isinstance(ready, Ready) else ready.plan
 
     def deploy(self, tell: Tell) -> Outcome:
         """Deploy the release and wait until it is healthy (see `Target`).
 
-        Raises PiimageError ``deploy.wrong-board``, ``deploy.needs-flash``,
-        ``deploy.wrong-architecture``, ``deploy.rolled-back``, and the errors of `Link`.
+        If the system differs, the whole version is written to the other slot and tried. Raises
+        PiimageError ``deploy.wrong-board``, ``deploy.needs-flash``, ``deploy.wrong-architecture``,
+        ``deploy.rolled-back``, ``deploy.undone``, and the errors of `Link`.
         """
         start = time.monotonic()
         with linked(self.ssh, self.host, self.cancelled) as link:
             ready = self._prepare(link)
+            if isinstance(ready, Ready):
+                return self._update(link, ready, tell, start)
             for blob in ready.missing:
                 tell(f"sending {blob.size} bytes")
                 self._send(link, blob)
@@ -91,11 +95,22 @@ class PiTarget:
                 changed, link.sent, link.received, now - start, now - switched, ready.plan.notes
             )
 
-    def _prepare(self, link: Link) -> _Prepared:
+    def _update(self, link: Link, ready: Ready, tell: Tell, start: float) -> Outcome:
+        """Update the whole system; the connection is another one after the restart."""
+        wait = self.wish.wait + self.wish.release.patience
+        update(ready, link, self.ssh, self.cancelled, wait, tell)
+        now = time.monotonic()
+        return Outcome((), link.sent, link.received, now - start, system=True)
+
+    def _prepare(self, link: Link) -> _Prepared | Ready:
         answer = link.ask("slot")
         slot = link.checked(lambda: answers.slot(answer))
         release = self.wish.release
-        notes = self._check_slot(slot, release)
+        self._require_board(slot, release)
+        parts = release.differences(slot)
+        if parts and not self.wish.containers_only:
+            return self._prepare_system(link, parts)
+        notes = _notes(slot, parts)
         if self.wish.services:
             release = self._select_services(link, release)
         self._require_devices(link, release)
@@ -108,8 +123,8 @@ class PiTarget:
         plan = _plan(slot, release, missing, notes)
         return _Prepared(slot, release, missing, plan)
 
-    def _check_slot(self, slot: Slot, release: Release) -> tuple[str, ...]:
-        """Raise InputError if the release does not fit the Pi; return notes for the user."""
+    def _require_board(self, slot: Slot, release: Release) -> None:
+        """Raise InputError if the release is not for this Pi."""
         if slot.board != release.board:
             raise InputError(
                 "deploy.wrong-board",
@@ -122,20 +137,21 @@ class PiTarget:
                 f"containers of {MACHINE} do not run on {printable(slot.arch)[:40]}",
                 place=self.name, hint="deploy to a 64-bit Pi",
             )  # fmt: skip
-        notes = [
-            "the deployed version is lost at the next boot, because the Pi has no /data"
-        ] * slot.temporary
-        if not (parts := release.differences(slot)):
-            return tuple(notes)
-        named = ", ".join(printable(part) for part in parts[:6])
-        if self.wish.containers_only:
-            return (*notes, f"the Pi runs another system version: {named}")
+
+    def _prepare_system(self, link: Link, parts: list[str]) -> Ready:
+        """Return the update of the whole system, of which `parts` differ."""
+        system = self.wish.system
+        if system is not None and FEATURE in link.features and not self.wish.services:
+            return prepare(link, system)
+        reason = "a deploy replaces only containers of this Pi"
+        hint = "flash a new card (piimage flash), or deploy with --containers-only"
+        if self.wish.services:
+            reason = "--service replaces only containers"
+            hint = "deploy the whole file, or deploy with --containers-only"
         raise InputError(
-            "deploy.needs-flash",
-            f"a deploy replaces only containers, and the system differs: {named}",
-            place=self.name,
-            hint="flash a new card (piimage flash), or deploy with --containers-only",
-        )
+            "deploy.needs-flash", f"{reason}, and the system differs: {_listed(parts)}",
+            place=self.name, hint=hint,
+        )  # fmt: skip
 
     def _require_devices(self, link: Link, release: Release) -> None:
         """Raise InputError if the Pi's system cannot give the containers their devices."""
@@ -163,7 +179,7 @@ class PiTarget:
     def _send(self, link: Link, blob: Blob) -> None:
         for left in reversed(range(_TRIES)):
             try:
-                send(link, blob, self.store)
+                send(link, "put", blob.sha256, self.store.verified(blob))
             except PiimageError as error:
                 if error.code != "deploy.refused" or not left:
                     raise
@@ -196,6 +212,24 @@ class _Prepared:
     plan: Plan
 
 
+def _listed(parts: list[str]) -> str:
+    return ", ".join(printable(part) for part in parts[:6])
+
+
+def _notes(slot: Slot, parts: list[str]) -> tuple[str, ...]:
+    """Return notes for the user about a Pi whose system differs in `parts`."""
+    notes = []
+    if slot.temporary:
+        notes.append("the deployed version is lost at the next boot, because the Pi has no /data")
+    if parts:
+        notes.append(f"the Pi runs another system version: {_listed(parts)}")
+    return tuple(notes)
+
+
+def _system_plan(ready: Ready) -> Plan:
+    return Plan(ready.amount, len(ready.missing), system=True)
+
+
 def _plan(slot: Slot, release: Release, missing: Collection[Blob], notes: tuple[str, ...]) -> Plan:
     new = digests_of(release.folders)
     changed, added, removed = changed_containers("services", new, slot.folders)
@@ -208,33 +242,3 @@ def _plan(slot: Slot, release: Release, missing: Collection[Blob], notes: tuple[
         sum(blob.size for blob in missing), len(missing), changed, added,
         tuple(printable(name) for name in removed), (*notes, *at_boot),
     )  # fmt: skip
-
-
-def send(link: Link, blob: Blob, store: Store) -> None:
-    """Send a layer; resume an earlier transfer. Raises PiimageError ``deploy.refused``."""
-    path = store.verified(blob)
-    packed = blob.size < _PACKED_BELOW and "put-zlib" in link.features
-    answer = link.ask(
-        "put", layer=blob.sha256, size=blob.size, packing="zlib" if packed else "none"
-    )
-    if answer.get("stored") is True:
-        return
-    offset = link.checked(lambda: answers.number(answer, "offset", 0, blob.size))
-    with path.open("rb") as file:
-        file.seek(offset)
-        if packed:
-            chunks(link, io.BytesIO(zlib.compress(file.read(), 9)))
-        else:
-            chunks(link, file)
-    link.answer(timeout=600)
-
-
-def chunks(link: Link, file: IO[bytes]) -> None:
-    """Send the rest of a file in frames."""
-    data = file.read(MAX_BODY)
-    while True:
-        next_data = file.read(MAX_BODY)
-        link.say("data", data, last=not next_data)
-        if not next_data:
-            return
-        data = next_data

@@ -15,7 +15,7 @@ from piimage.container.spec import Container
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
 from piimage.plan.agent import is_agent
-from piimage.plan.slot import MANIFEST, Version, digest, slot_files
+from piimage.plan.slot import MANIFEST, Version, digest, slot_files, slot_firmware
 from piimage.run import Runner
 from piimage.steps import Job
 from piimage.store import Blob, Store
@@ -96,7 +96,8 @@ class Release:
 def release_of(version: Version, job: Job, note: str) -> Release:
     """Return the release of a version whose steps are made."""
     layout = version.board.layout
-    files = slot_files(version, job, layout.slots[0] if isinstance(layout, PrefixLayout) else "")
+    prefix = layout.slots[0] if isinstance(layout, PrefixLayout) else ""
+    files = {**slot_firmware(version, job), **slot_files(version, job, prefix)}
     titles = [(layer, "" if is_agent(layer) else layer.title) for layer in version.system.layers]
     system = {layer.squashfs(job).sha256: title for layer, title in titles}
     containers = version.containers.squashfs(job)

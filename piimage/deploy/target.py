@@ -23,11 +23,13 @@ class Plan:
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Further notes for the user."""
+    system: bool = False
+    """Whether the whole system changes, so that the target restarts."""
 
     @property
     def nothing(self) -> bool:
         """Whether the target already runs this version."""
-        return not (self.restart or self.start or self.stop or self.bytes)
+        return not (self.restart or self.start or self.stop or self.bytes or self.system)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Outcome:
     switched: float = 0.0
     """Time to stop and start the services until they were healthy."""
     notes: Sequence[str] = ()
+    system: bool = False
+    """Whether the target restarted into another version of the system."""
 
 
 class Target(Protocol):

@@ -14,6 +14,7 @@ from piimage.card.ext4 import DataFile, Ext4Volume
 from piimage.card.fat import FatVolume
 from piimage.card.hostkey import read_host_key
 from piimage.card.image import CardPlan, Volume
+from piimage.card.partitions import Partition, lay_out
 from piimage.compose.containers import ContainersLayer
 from piimage.compose.layers import Layer
 from piimage.compose.secret import SecretLayer, has_secrets
@@ -97,8 +98,14 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files["overlays/README"] = _README
     for layer in version.layers:
         files[layer_path(layer, job)] = layer.squashfs(job)
-    files[MANIFEST] = _manifest(version, job, files)
+    files[MANIFEST] = _manifest(version, job, {**slot_firmware(version, job), **files})
     return files
+
+
+def slot_firmware(version: Version, job: Job) -> dict[str, Content]:
+    """Return the boot firmware that lies in the slot: none if the slots are folders."""
+    slots_are_folders = isinstance(version.board.layout, PrefixLayout)
+    return {} if slots_are_folders else firmware_files(version, job)
 
 
 def withheld(version: Version, job: Job) -> frozenset[str]:
@@ -167,6 +174,35 @@ def card_plan(version: Version, job: Job) -> CardPlan:
     return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
 
 
+@dataclass(frozen=True)
+class Slots:
+    """The partitions of the two slots by number, each as a file system that holds the version."""
+
+    places: Mapping[int, Partition]
+    volumes: Mapping[int, FatVolume]
+
+
+def slots(version: Version, job: Job) -> Slots | None:
+    """Return the version as either slot holds it; None if the board's slots are folders.
+
+    The volume of slot A has the bytes of `card_plan`.
+    """
+    if not isinstance(version.board.layout, SelectorLayout):
+        return None
+    plan = card_plan(version, job)
+    placed = lay_out((volume.kind, volume.size) for volume in plan.volumes)
+    partitions = _fat_partitions(version, job)
+    content = next(partition for partition in partitions if partition.name == "slot A").files
+    numbers = [int(number) for number in version.board.layout.slots]
+    return Slots(
+        {number: placed[number - 1] for number in numbers},
+        {
+            number: replace(partitions[number - 1], files=content).volume(plan.identity, job)
+            for number in numbers
+        },
+    )
+
+
 def published_identity(version: Version, job: Job) -> str:
     """Return a digest that is equal for cards that differ in their secrets only.
 
@@ -214,7 +250,7 @@ def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> 
     selector = {
         name: text.encode() for name, text in writer.root_files(version.board, boot).items()
     }
-    slot = {**firmware_files(version, job), **slot_files(version, job)}
+    slot = {**slot_firmware(version, job), **slot_files(version, job)}
     size = version.appliance.slots.size or layout.slot_mib * _MIB
     return [
         _FatPartition("selector", "SELECTOR", layout.selector_mib * _MIB, selector, bits=16),

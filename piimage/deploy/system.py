@@ -1,0 +1,293 @@
+"""An update of a Pi's whole system: sends what is missing, has it tried, and confirms the try.
+
+docs/updates.md describes the states, and who decides what.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from piimage.boards import Board
+from piimage.deploy import answers
+from piimage.deploy.answers import BadAnswer
+from piimage.deploy.link import Answer, Link, linked
+from piimage.deploy.recipe import Recipe, make_recipe
+from piimage.deploy.release import Release
+from piimage.deploy.sending import send
+from piimage.deploy.ssh import Ssh
+from piimage.deploy.target import Tell
+from piimage.deploy.text import printable_lines
+from piimage.errors import InputError, PiimageError
+from piimage.locking.inputs import Inputs
+from piimage.plan.slot import Slots, Version, slots
+from piimage.run import Runner
+from piimage.steps import Job
+from piimage.store import Store
+
+FEATURE: Final = "system-1"
+"""The feature of agents that can write and try another version of the system."""
+_LOST: Final = frozenset({"deploy.lost", "deploy.no-connection", "deploy.no-login"})
+_PAUSE_S: Final = 2.0
+_RESTART_S: Final = 240.0  # to stop the services, restart, and start sshd
+_MARGIN_S: Final = 300.0  # after the deadline, for the start of the old version
+
+
+@dataclass(frozen=True)
+class System:
+    """A version of the system, and its recipes for the slots of a card."""
+
+    board: Board
+    slots: Slots
+    base: str
+    """The digest of the containers layer that it ships."""
+    note: str
+    runner: Runner
+    store: Store
+    _recipes: dict[int, Recipe] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def recipe(self, number: int) -> Recipe:
+        """Return the recipe for the slot in partition `number`; made once for all Pis."""
+        with self._lock:
+            if number not in self._recipes:
+                partition, volume = self.slots.places[number], self.slots.volumes[number]
+                with self.store.scratch() as scratch:
+                    made = make_recipe(volume, partition.start, self.runner, scratch)
+                self._recipes[number] = made
+            return self._recipes[number]
+
+
+def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> System | None:
+    """Return the system of a version whose steps are made; None if its slots cannot be tried."""
+    found = slots(version, job)
+    if found is None:
+        return None
+    return System(
+        version.board, found, release.containers, release.note, inputs.runner, inputs.store
+    )
+
+
+@dataclass(frozen=True)
+class State:
+    """What a Pi says of its slots and of its last update."""
+
+    booted: str
+    other: str
+    """The partition of the slot that does not run; empty if there is none."""
+    kept: str
+    """The partition that an ordinary start boots."""
+    tried: bool
+    """Whether the booted slot is on trial."""
+    can_try: bool
+    bootloader: int | None
+    partitions: Mapping[str, tuple[int, int]]
+    """First byte and size of each partition."""
+    update: str
+    """The state of the last update, as in docs/updates.md; empty if there was none."""
+    id: str
+    cause: str
+
+
+def state_of(answer: Mapping[str, Any]) -> State:
+    """Parse the response to `system`; raises BadAnswer."""
+    journal, places = answer.get("journal"), answer.get("partitions")
+    if not isinstance(journal, dict) or not isinstance(places, dict) or len(places) > 4:
+        raise BadAnswer("the journal or the partitions are missing")
+    time_built = answer.get("bootloader")
+    return State(
+        booted=answers.text(answer, "booted"),
+        other=answers.text(answer, "other"),
+        kept=answers.text(answer, "kept"),
+        tried=answer.get("tried") is True,
+        can_try=answer.get("can_try") is True,
+        bootloader=None if time_built is None else answers.number(answer, "bootloader"),
+        partitions={name: _pair(place) for name, place in places.items()},
+        update=answers.text(journal, "state"),
+        id=answers.text(journal, "id"),
+        cause=answers.text(journal, "cause"),
+    )
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadAnswer("a partition is not a pair of numbers")
+    start, size = (answers.number({"number": item}, "number") for item in value)
+    return start, size
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An update that a Pi can take."""
+
+    state: State
+    system: System
+    recipe: Recipe
+    missing: tuple[str, ...]
+    """The digests of the files that have to be sent; the recipe's own is among them."""
+
+    @property
+    def amount(self) -> int:
+        """The size of what has to be sent, as stored."""
+        return sum(self.size(digest) for digest in self.missing)
+
+    def content(self, digest: str) -> Path | bytes:
+        """Return a file that has to be sent."""
+        return self.recipe.data if digest == self.recipe.digest else self.recipe.files[digest]
+
+    def size(self, digest: str) -> int:
+        """Return the size of a file that has to be sent, in bytes."""
+        content = self.content(digest)
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def prepare(link: Link, system: System) -> Ready:
+    """Return the update of the Pi to `system`.
+
+    Raises InputError ``deploy.needs-flash`` if the card or the boot loader cannot take it.
+    """
+    state = ask_state(link)
+    _require_fitting(link.host.name, state, system)
+    recipe = system.recipe(int(state.other))
+    digests = (*recipe.files, recipe.digest)
+    answer = link.ask("system-have", files=list(digests))
+    have = link.checked(lambda: answers.have(answer, digests))
+    missing = tuple(digest for digest in digests if digest not in have.present)
+    return Ready(state, system, recipe, missing)
+
+
+def ask_state(link: Link) -> State:
+    """Return the state of the Pi's slots."""
+    answer = link.ask("system")
+    return link.checked(lambda: state_of(answer))
+
+
+def _require_fitting(place: str, state: State, system: System) -> None:
+    def error(message: str, hint: str = "write a new card with piimage flash") -> InputError:
+        return InputError("deploy.needs-flash", message, place=place, hint=hint)
+
+    if state.update in ("armed", "trying"):
+        raise PiimageError(
+            "deploy.trial", "a version of the system is on trial on this Pi", place=place,
+            hint="wait until it is kept or undone: piimage status shows it",
+        )  # fmt: skip
+    if not state.other.isdigit() or int(state.other) not in system.slots.volumes:
+        raise error("the system differs, and this card has no second slot to try it in")
+    if any(
+        state.partitions.get(str(number)) != (partition.start, partition.size)
+        for number, partition in system.slots.places.items()
+    ):
+        raise error("the system differs, and the slots of this card have another place or size")
+    if not state.can_try:
+        raise error("the system differs, and the running one cannot try another: it is too old")
+    eeprom = system.board.eeprom
+    if eeprom is not None and state.bootloader is not None and state.bootloader < eeprom.since:
+        raise error(
+            f"the system differs, and the boot loader in this Pi's EEPROM {eeprom.lacks}",
+            "update the EEPROM with Raspberry Pi OS (rpi-eeprom-update), then deploy again",
+        )
+
+
+def update(
+    ready: Ready, link: Link, ssh: Ssh, cancelled: threading.Event, wait: int, tell: Tell
+) -> None:
+    """Send and write the version, have it tried, and confirm it; return when it is kept.
+
+    `wait` is the time in seconds that its services may take. Raises PiimageError
+    ``deploy.undone`` if the Pi returned to the version before, and the errors of `Link`.
+    """
+    recipe = ready.recipe
+    if (ready.state.update, ready.state.id) != ("written", recipe.digest):
+        for digest in ready.missing:
+            tell(f"sending {ready.size(digest)} bytes")
+            send(link, "system-put", digest, ready.content(digest))
+        _write(link, ready, tell)
+    deadline = round(_RESTART_S + wait)
+    link.ask(
+        "system-try", recipe=recipe.digest, base=ready.system.base, deadline=deadline, timeout=90
+    )
+    tell("restarting into the new version")
+    follow_trial(link, ssh, cancelled, ready.state.other, deadline, tell)
+
+
+def roll_back(link: Link, ssh: Ssh, cancelled: threading.Event, wait: int) -> str:
+    """Have the Pi try the version of its other slot; return the slot when it is kept."""
+    state = ask_state(link)
+    deadline = round(_RESTART_S + wait)
+    link.ask("system-rollback", deadline=deadline, timeout=90)
+    follow_trial(link, ssh, cancelled, state.other, deadline, lambda line: None)
+    return state.other
+
+
+def _write(link: Link, ready: Ready, tell: Tell) -> None:
+    answer = link.ask(
+        "system-write", recipe=ready.recipe.digest, note=ready.system.note,
+        target=ready.state.other, timeout=300,
+    )  # fmt: skip
+    run = link.checked(lambda: answers.text(answer, "run"))
+    link.tell("watch", run=run, **{"from": 0})
+    tell(f"writing {ready.recipe.length} bytes to the other slot")
+    for event in _events(link):
+        if event.get("ok") is not True:
+            message = printable_lines(link.checked(lambda: answers.text(event, "message")))  # noqa: B023
+            raise PiimageError(
+                "deploy.not-written", f"the other slot could not be written: {message}",
+                place=link.host.name, hint="the Pi runs what it ran before; deploy again",
+            )  # fmt: skip
+    link.answer()
+
+
+def _events(link: Link) -> Iterator[Answer]:
+    """Yield the last event of the writing of a slot."""
+    while True:
+        event, _ = link.event(900)
+        if event.get("event") == "end":
+            yield event
+            return
+        if event.get("event") != "written":
+            raise link.bad("an unknown event")
+
+
+def follow_trial(
+    link: Link, ssh: Ssh, cancelled: threading.Event, target: str, deadline: int, tell: Tell
+) -> None:
+    """Reconnect to the Pi that restarts, and confirm the version in slot `target` once it is up.
+
+    Raises PiimageError ``deploy.undone``, and ``deploy.lost`` if the Pi cannot be reached again.
+    """
+    end = time.monotonic() + _RESTART_S + deadline + _MARGIN_S
+    seen = False
+    while time.monotonic() < end and not cancelled.is_set():
+        cancelled.wait(_PAUSE_S)
+        try:
+            with linked(ssh, link.host, cancelled) as new_link:
+                state = ask_state(new_link)
+                if state.booted == target and not seen:
+                    tell("the new version is up; waiting for its services")
+                    seen = True
+                if _is_decided(new_link, state, target):
+                    return
+        except PiimageError as error:
+            if error.code not in _LOST:
+                raise
+    raise PiimageError(
+        "deploy.lost", "the Pi could not be reached again after its restart", place=link.host.name,
+        hint="it returns to the version before by itself; piimage status then shows the cause",
+    )  # fmt: skip
+
+
+def _is_decided(link: Link, state: State, target: str) -> bool:
+    """Confirm a trial; return whether the version is kept. Raises ``deploy.undone``."""
+    if state.update == "undone":
+        raise PiimageError(
+            "deploy.undone",
+            f"the Pi returned to the version before: {printable_lines(state.cause)}",
+            place=link.host.name, hint="piimage status shows what it runs",
+        )  # fmt: skip
+    if state.booted == target and state.update == "trying":
+        link.ask("system-confirm", recipe=state.id)
+    return state.booted == target and state.update == "kept"
