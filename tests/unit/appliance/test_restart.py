@@ -21,7 +21,7 @@ def pi(tmp_path: Path) -> Pi:
     with library.open("a") as stream:
         for name in ("mount", "umount", "sync", "kill", "busybox"):
             stream.write(f'{name}() {{ note {name} "$@"; }}\n')
-        stream.write('pidof() { echo 41 42; }\n')
+        stream.write("pidof() { echo 41 42; }\n")
         stream.write(f'note() {{ echo "$* flag=$(cat {tmp_path}/{FLAG})" >>{tmp_path}/notes; }}\n')
     pi.program("initctl", f'echo "initctl $*" >>{tmp_path}/notes')
     pi.path("run/piimage/x")
