@@ -114,3 +114,8 @@ class Slots(Part):
     size: Annotated[Size, Field(ge=64 << 20, le=16 << 30)] | None = Field(
         default=None, description="Size of each slot; the board's default if left out."
     )
+    updates: bool = Field(
+        default=False,
+        description="true: the boot loader can be told to try a new version of the system once; "
+        "the build compiles a kernel module for it.",
+    )

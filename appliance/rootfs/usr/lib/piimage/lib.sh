@@ -11,6 +11,8 @@ RUN=/run/piimage
 CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 CARD_SETTINGS=/data/piimage/provision/settings
+TRY_FLAG=/sys/module/tryboot/parameters/next # 1: the next start is a try of the other slot
+TRY_ORDERED=$RUN/try-boot                    # exists when a restart is to set it
 TAB='	'
 export PATH=/usr/sbin:/usr/bin
 
