@@ -183,7 +183,10 @@ def _require_fitting(place: str, state: State, system: System) -> None:
     ):
         raise error("the system differs, and the slots of this card have another place or size")
     if not state.can_try:
-        raise error("the system differs, and the running one cannot try another: it is too old")
+        raise error(
+            "the system differs, and the running one cannot try another",
+            "build it with `slots: {updates: true}`, and write a new card with piimage flash once",
+        )
     eeprom = system.board.eeprom
     if eeprom is not None and state.bootloader is not None and state.bootloader < eeprom.since:
         raise error(
@@ -207,9 +210,7 @@ def update(
             send(link, "system-put", digest, ready.content(digest))
         _write(link, ready, tell)
     deadline = round(_RESTART_S + wait)
-    link.ask(
-        "system-try", recipe=recipe.digest, base=ready.system.base, deadline=deadline, timeout=90
-    )
+    _restart(link, "system-try", recipe=recipe.digest, base=ready.system.base, deadline=deadline)
     tell("restarting into the new version")
     follow_trial(link, ssh, cancelled, ready.state.other, deadline, tell)
 
@@ -218,9 +219,18 @@ def roll_back(link: Link, ssh: Ssh, cancelled: threading.Event, wait: int) -> st
     """Have the Pi try the version of its other slot; return the slot when it is kept."""
     state = ask_state(link)
     deadline = round(_RESTART_S + wait)
-    link.ask("system-rollback", deadline=deadline, timeout=90)
+    _restart(link, "system-rollback", deadline=deadline)
     follow_trial(link, ssh, cancelled, state.other, deadline, lambda line: None)
     return state.other
+
+
+def _restart(link: Link, operation: str, **fields: object) -> None:
+    """Request a restart, which may end the connection before the response has arrived."""
+    try:
+        link.ask(operation, timeout=90, **fields)
+    except PiimageError as error:
+        if error.code not in _LOST:
+            raise
 
 
 def _write(link: Link, ready: Ready, tell: Tell) -> None:

@@ -226,7 +226,7 @@ def test_the_manifest_names_every_file_by_its_digest(store: Store) -> None:
     assert isinstance(manifest, bytes)
     document = json.loads(manifest)
     assert document["board"] == "pi4"
-    assert set(document["files"]) == set(files)
+    assert set(document["files"]) == {*files, "start4.elf", "fixup4.dat"}
     text = files["config.txt"]
     assert isinstance(text, bytes)
     assert document["files"]["config.txt"] == hashlib.sha256(text).hexdigest()

@@ -34,11 +34,8 @@ def main(words: Sequence[str]) -> int:
             from piimage_seed.main import main as seed  # noqa: PLC0415  # it brings all of PyYAML
 
             return seed(folder)
-        case ["trial"]:
-            from piimage_agent.trial import run  # noqa: PLC0415  # once in the life of a version
-
-            run(Root())
-            return 0
+        case ["trial", *rest]:
+            return _trial(rest)
         case ["version"]:
             low, high = PROTOCOLS
             sys.stdout.write(f"{VERSION}, protocol {low} to {high}: {' '.join(FEATURES)}\n")
@@ -50,16 +47,33 @@ def main(words: Sequence[str]) -> int:
 def _serve(rest: list[str]) -> int:
     from piimage_agent.session import Session  # noqa: PLC0415  # `exec` does not need it
 
-    match rest:
-        case []:
-            root = Root()
-        case ["--root", folder]:
-            root = Root(folder)
-        case _:
-            sys.stderr.write(USAGE)
-            return 2
+    root = _root_of(rest)
+    if root is None:
+        return 2
     os.umask(0o022)
     return Session(root, 0, 1).serve()
+
+
+def _trial(rest: list[str]) -> int:
+    from piimage_agent.trial import run  # noqa: PLC0415  # once in the life of a version
+
+    root = _root_of(rest)
+    if root is None:
+        return 2
+    os.umask(0o022)
+    run(root)
+    return 0
+
+
+def _root_of(rest: list[str]) -> Root | None:
+    """Return the root that the words name; None, after an explanation, if they are others."""
+    match rest:
+        case []:
+            return Root()
+        case ["--root", folder]:
+            return Root(folder)
+    sys.stderr.write(USAGE)
+    return None
 
 
 def _exec(root: Root, name: str, argv: list[str]) -> int:

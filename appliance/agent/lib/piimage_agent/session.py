@@ -303,12 +303,12 @@ class Session:
 
     def _system_try(self, request: dict[str, Any]) -> dict[str, Any]:
         base = digest_of(request.get("base"))
-        deadline = number_of(request, "deadline", 60, 3600, 600)
+        deadline = number_of(request, "deadline", 1, 3600, 600)
         self._take_lock()
         return system.start_trial(self.root, _recipe(request), base, deadline)
 
     def _system_rollback(self, request: dict[str, Any]) -> dict[str, Any]:
-        deadline = number_of(request, "deadline", 60, 3600, 600)
+        deadline = number_of(request, "deadline", 1, 3600, 600)
         self._take_lock()
         return system.roll_back(self.root, deadline)
 

@@ -1,0 +1,165 @@
+"""Updates of the whole system: the tool, the agent, and a stand-in for boot loader and restart."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from piimage.deploy import system
+from piimage.deploy.pi import PiTarget, Wish
+from piimage.deploy.target import Outcome
+from piimage.errors import PiimageError
+from piimage.run import Runner
+from tests.unit.deploy.slots_stand import SlotsStand
+from tests.unit.deploy.stand_in import fake_ssh, target
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlotsStand:
+    monkeypatch.setattr(system, "_PAUSE_S", 0.1)
+    monkeypatch.setattr(system, "_RESTART_S", 10.0)
+    monkeypatch.setattr(system, "_MARGIN_S", 10.0)
+    return SlotsStand(tmp_path)
+
+
+@pytest.fixture
+def tool(stand: SlotsStand) -> Runner:
+    return fake_ssh(stand.folder / "bin", {"pi": shlex.join(stand.pi.command())})
+
+
+def deployed(stand: SlotsStand, tool: Runner, wish: Wish | None = None) -> Outcome:
+    return to(stand, tool, wish).deploy(lambda line: None)
+
+
+def to(stand: SlotsStand, tool: Runner, wish: Wish | None = None) -> PiTarget:
+    return target(tool, stand.store, "pi", wish or stand.wish())
+
+
+def journal(stand: SlotsStand) -> dict[str, str]:
+    lines = stand.pi.text("data/piimage/system/state").splitlines()
+    return {key: value.strip("'") for key, _, value in (line.partition("=") for line in lines)}
+
+
+def test_a_version_is_written_tried_confirmed_and_kept(stand: SlotsStand, tool: Runner) -> None:
+    before = stand.slot(2)
+    outcome = deployed(stand, tool)
+    assert outcome.system
+    assert outcome.sent < 20_000  # the kernel is on the Pi, and the new file packs well
+    assert stand.autoboot == ("[all]\ntryboot_a_b=1\nboot_partition=3\n[tryboot]\nboot_partition=2")
+    assert stand.slot(2) == before
+    assert stand.slot(3)[510:512] == b"\x55\xaa"
+    assert journal(stand)["STATE"] == "kept"
+    assert stand.pi.text("data/piimage/system/trail").split() == [
+        "process-1", "services", "confirmed",
+    ]  # fmt: skip
+    assert list((stand.pi.root / "data/piimage/system/files").iterdir()) == []
+
+
+def test_a_dry_run_says_that_the_system_changes_and_writes_nothing(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    before = stand.pi.everything()
+    plan = to(stand, tool).plan()
+    assert plan.system
+    assert plan.layers == 2  # the recipe and the new file
+    assert stand.pi.everything() == before
+
+
+@pytest.mark.provokes("deploy.undone")
+@pytest.mark.parametrize(
+    ("fate", "cause"),
+    [
+        ("panic", "did not come as far as mounting /data"),
+        ("lost", "ended after its initramfs"),
+        ("sick", "these services are not up after 12 s: one"),
+    ],
+)
+def test_a_version_that_fails_is_undone_and_the_cause_is_told(
+    stand: SlotsStand, tool: Runner, fate: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.pi.write("fate", fate)
+    stand.pi.write("proc/uptime", "100.0 1.0\n")
+    with pytest.raises(PiimageError, match=cause) as caught:
+        deployed(stand, tool)
+    assert caught.value.code == "deploy.undone"
+    assert "[all]\ntryboot_a_b=1\nboot_partition=2\n" in stand.autoboot
+    assert journal(stand)["STATE"] == "undone"
+
+
+@pytest.mark.provokes("deploy.not-written")
+def test_a_slot_that_cannot_be_written_is_told_and_nothing_restarts(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    (stand.pi.root / "slot/kernel.img").write_bytes(b"rotten")
+    with pytest.raises(PiimageError, match="has not its own digest") as caught:
+        deployed(stand, tool)
+    assert caught.value.code == "deploy.not-written"
+    assert journal(stand)["STATE"] == "undone"
+    assert stand.slot(3)[:4096] == bytes(4096)
+    assert stand.autoboot == "[all]\ntryboot_a_b=1\nboot_partition=2"
+
+
+def test_firmware_that_does_not_take_the_flag_leaves_all_as_it_was(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    stand.pi.write("refuses", "")
+    with pytest.raises(PiimageError, match="does not take the flag"):
+        deployed(stand, tool)
+    assert journal(stand)["STATE"] == "written"
+    (stand.pi.root / "refuses").unlink()
+    assert deployed(stand, tool).sent < 2000  # nothing has to be sent or written again
+
+
+@pytest.mark.provokes("deploy.needs-flash")
+@pytest.mark.parametrize(
+    ("path", "text", "reason"),
+    [
+        ("sys/class/block/mmcblk0p3/size", "9\n", "another place or size"),
+        ("run/piimage/boot", None, "no second slot"),
+    ],
+)
+def test_a_card_that_cannot_take_it_is_refused_before_anything_is_sent(
+    stand: SlotsStand, tool: Runner, path: str, text: str | None, reason: str
+) -> None:
+    old = stand.pi.text(path)
+    stand.pi.write(path, text or old.replace("PARTITION='2'", "PARTITION='1'"))
+    with pytest.raises(PiimageError, match=reason) as caught:
+        deployed(stand, tool)
+    assert caught.value.code == "deploy.needs-flash"
+    assert not (stand.pi.root / "data/piimage/system").exists()
+
+
+def test_a_system_without_the_module_is_refused(stand: SlotsStand, tool: Runner) -> None:
+    (stand.pi.root / "sys/module/tryboot/parameters/next").unlink()
+    with pytest.raises(PiimageError, match="cannot try another"):
+        deployed(stand, tool)
+
+
+@pytest.mark.provokes("deploy.trial")
+def test_during_a_trial_nothing_is_deployed(stand: SlotsStand, tool: Runner) -> None:
+    stand.pi.write("data/piimage/system/state", "STATE='trying'\nTO='3'\nFROM='2'\n")
+    with pytest.raises(PiimageError) as caught:
+        deployed(stand, tool)
+    assert caught.value.code == "deploy.trial"
+    with stand.pi.agent() as talk:
+        talk.greet()
+        switch = {"containers": "0" * 64, "layers": [], "arch": "x", "note": "", "base": ""}
+        assert talk.refusal("switch", **switch) == "trial"
+        assert talk.refusal("rollback") == "trial"
+
+
+def test_a_power_cut_after_the_deciding_sector_counts_as_kept(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    deployed(stand, tool)
+    text = stand.pi.text("data/piimage/system/state")
+    stand.pi.write("data/piimage/system/state", text.replace("'kept'", "'trying'"))
+    facts = stand.pi.text("run/piimage/boot")
+    stand.pi.write("run/piimage/boot", facts.replace("TRYBOOT='1'", "TRYBOOT='0'"))
+    from piimage_agent import trial
+    from piimage_agent.root import Root
+
+    trial.run(Root(str(stand.pi.root)))
+    assert journal(stand)["STATE"] == "kept"
