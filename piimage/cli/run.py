@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -60,6 +61,17 @@ def run(
             readable=False,
         ),
     ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Number of restarts of the machine after which it ends.")
+    ] = Options.restarts,
+    eeprom: Annotated[
+        datetime.datetime | None,
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="Read the card as a boot loader of this date does (default: the present one).",
+        ),
+    ] = None,
     sets: Sets = [],
     *,
     origin: Origin,
@@ -74,7 +86,10 @@ def run(
             hint="with --tap, connect to the guest's own address: `piimage discover` lists it",
         )
     with open_inputs(origin, verbose=verbose) as inputs:
-        options = Options(cpus, mem, disk and disk << 20, disk_file, kind, ssh_port, tap=tap)
+        options = Options(
+            cpus, mem, disk and disk << 20, disk_file, kind, ssh_port, tap=tap,
+            eeprom=eeprom and eeprom.date(), restarts=restarts,
+        )  # fmt: skip
         with card_image(files, sets, inputs) as image:
             board = board_of(image)
             screen = _Screen()

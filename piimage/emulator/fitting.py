@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from piimage.boards import Board, DiskKind, Emulator, fitting_source
+from piimage.emulator import qemu
 from piimage.emulator.machine import emulator_of
-from piimage.firmware import devicetree
+from piimage.firmware import devicetree, fdt
 from piimage.firmware.reader import BootFiles
 from piimage.firmware.writer import SILENT
 from piimage.run import Runner
@@ -20,21 +21,34 @@ _BOOT_MODES: Final = {
 }
 
 
-def fitted_tree(
-    boot: BootFiles, board: Board, runner: Runner, kind: DiskKind = DiskKind.CARD
+def base_tree(
+    boot: BootFiles, emulator: Emulator, runner: Runner, cpus: int, memory_mib: int
 ) -> bytes | None:
-    """Return the device tree for the machine, or None if the machine has its own.
+    """Return the tree of the card, or that of the machine if the firmware would change it."""
+    if boot.device_tree is not None or emulator.chosen != "device-tree":
+        return boot.device_tree
+    return qemu.own_tree(runner, emulator, cpus, memory_mib)
+
+
+def fitted_tree(
+    base: bytes | None,
+    boot: BootFiles,
+    board: Board,
+    runner: Runner,
+    kind: DiskKind = DiskKind.CARD,
+) -> bytes | None:
+    """Return `base` for the machine; None stands for the machine's own tree, unchanged.
 
     `kind` is the disk that the boot loader reports in the tree.
     """
-    if boot.device_tree is None:
+    if base is None:
         return None
     emulator = emulator_of(board)
     overlays = [
         (name, devicetree.compile_overlay(runner, fitting_source(board, name)))
         for name in emulator.fit
     ]
-    tree = devicetree.apply_overlays(runner, boot.device_tree, overlays, origin="the emulator")
+    tree = devicetree.apply_overlays(runner, base, overlays, origin="the emulator")
     if emulator.chosen != "device-tree":
         return tree
     # Documentation of Raspberry Pi, "Device Tree", /chosen/bootloader.
@@ -57,3 +71,12 @@ def kernel_command_line(boot: BootFiles, emulator: Emulator, console: str) -> st
     if emulator.chosen == "command-line":
         words.append(f"piimage.partition={boot.partition}")
     return " ".join(word for word in words if word)
+
+
+def try_flag_at(tree: bytes | None) -> int | None:
+    """Return the address at which the fitted `tree` has the guest leave the flag of a try."""
+    if tree is None:
+        return None
+    chosen = fdt.read_tree(tree, "the emulator").node("/chosen")
+    cells = () if chosen is None else chosen.cells("piimage,try-flag")
+    return cells[0] << 32 | cells[1] if len(cells) == 2 else None

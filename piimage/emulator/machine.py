@@ -29,9 +29,14 @@ class Machine:
     forwards: tuple[Forward, ...] = ()
     tap: str | None = None
     """The tap interface of this host that the board's network is on, in place of NAT."""
+    try_flag_at: int | None = None
+    """The address in the guest's memory at which it may leave the flag of a try."""
 
-    def argv(self) -> list[str]:
-        """Return the command that starts QEMU, with the console on standard input and output."""
+    def argv(self, monitor: int) -> list[str]:
+        """Return the command that starts QEMU, with the console on standard input and output.
+
+        `monitor` is the descriptor of a socket for QMP.
+        """
         emulator = self.emulator
         words = [qemu.PROGRAM, "-nodefaults", "-machine", emulator.machine]
         words += _option("-cpu", emulator.cpu)
@@ -46,7 +51,11 @@ class Machine:
         words += ["-device", f"{emulator.network},{device_options(self.tap)}"]
         for device in emulator.devices:
             words += ["-device", device]
-        words += ["-display", "none", "-monitor", "none", "-no-reboot"]
+        words += ["-display", "none", "-monitor", "none"]
+        # A machine that stops waits for the monitor, which looks why, and ends QEMU.
+        words += ["-action", "reboot=shutdown,shutdown=pause"]
+        words += ["-chardev", f"socket,id=monitor,fd={monitor}"]
+        words += ["-mon", "chardev=monitor,mode=control"]
         return [*words, "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
 
     def _disk(self) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import Final
 
+from piimage.boards import Emulator
 from piimage.errors import MissingTool
 from piimage.run import Runner
 
@@ -30,3 +33,16 @@ def require_qemu(runner: Runner) -> None:
         f"the version of {PROGRAM} is {shown}; boards need {LEAST[0]}.{LEAST[1]} or newer",
         hint="on Debian 12, run apt-get install -t bookworm-backports qemu-system-arm qemu-utils",
     )
+
+
+def own_tree(runner: Runner, emulator: Emulator, cpus: int, memory_mib: int) -> bytes:
+    """Return the device tree that the machine makes for itself, as virt does."""
+    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
+        file = Path(folder) / "tree"
+        # QEMU reads a doubled comma as a literal one.
+        machine = f"{emulator.machine},dumpdtb={str(file).replace(',', ',,')}"
+        words = [PROGRAM, "-nodefaults", "-display", "none", "-machine", machine]
+        words += ["-cpu", emulator.cpu] if emulator.cpu is not None else []
+        words += ["-smp", str(cpus), "-m", str(memory_mib)]
+        runner.run(words, timeout=60)
+        return file.read_bytes()

@@ -75,11 +75,33 @@ def choose(card: Card, attempt: Attempt) -> Booted:
             place=card.origin,
             hint=f"boot_partition can be {_listed(card.fat_numbers)}",
         )
-    # With tryboot_a_b, tryboot boots another partition; otherwise, another file.
-    tries_file = attempt.tryboot and not chooser.number("tryboot_a_b", 0)
-    name = "tryboot.txt" if tries_file else "config.txt"
+    # With tryboot_a_b, tryboot boots another partition; otherwise, another file. A boot loader that
+    # does not know the filter does not know this setting.
+    a_b = attempt.loader.knows_tryboot and chooser.number("tryboot_a_b", 0)
+    name = "tryboot.txt" if attempt.tryboot and not a_b else "config.txt"
+    if attempt.loader.walks and not _is_bootable(card, number, attempt):
+        number = _walk(card, number, attempt)
     _require_geometry(card.fat(number), _place(card, number), attempt)
     return Booted(attempt, number, card.fat(number), _place(card, number), name)
+
+
+def _is_bootable(card: Card, number: int, attempt: Attempt) -> bool:
+    """Return whether the boot loader takes a partition for bootable, from its files alone."""
+    try:
+        return card.fat(number).exists(attempt.chain.bootable_by)
+    except PiimageError:
+        return False  # it cannot be read
+
+
+def _walk(card: Card, number: int, attempt: Attempt) -> int:
+    """Return the next bootable partition after `number`, from the last to the first, else `number`.
+
+    Source: documentation of PARTITION_WALK. autoboot.txt is not read again.
+    """
+    after = [other for other in card.fat_numbers if other > number]
+    before = [other for other in card.fat_numbers if other < number]
+    found = (other for other in (*after, *before) if _is_bootable(card, other, attempt))
+    return next(found, number)
 
 
 def gpu_memory(settings: Settings, memory_mib: int) -> int:

@@ -6,6 +6,7 @@ fault that would keep a Pi from booting is an error.
 
 from __future__ import annotations
 
+import datetime
 import struct
 import zlib
 from collections.abc import Iterator
@@ -50,8 +51,17 @@ class BootFiles:
     """Remarks on everything that the firmware silently ignores."""
 
 
-def read_card(image: Path, board: Board, runner: Runner, *, tryboot: bool = False) -> BootFiles:
+def read_card(
+    image: Path,
+    board: Board,
+    runner: Runner,
+    *,
+    tryboot: bool = False,
+    eeprom: datetime.date | None = None,
+) -> BootFiles:
     """Return the files that the first model of `board` boots from `image`, perhaps with tryboot.
+
+    `eeprom` is the date of its boot loader, if that is not the present one.
 
     Raises PiimageError ``card.no-table``, ``firmware.no-image``, ``firmware.damaged-fat``, the
     errors of `loader.choose` and `loader.require_start_files`, ``firmware.missing-file``,
@@ -61,7 +71,7 @@ def read_card(image: Path, board: Board, runner: Runner, *, tryboot: bool = Fals
     """
     chain = CHAINS[board.firmware.chain]
     with open_card(image) as card:
-        attempt = Attempt(board.models[0], chain, chain.loaders[0], tryboot)
+        attempt = Attempt(board.models[0], chain, chain.loader_of(eeprom), tryboot)
         return _read(loader.choose(card, attempt), runner)
 
 

@@ -38,6 +38,14 @@ RULES: Final = (
         "documentation: autoboot.txt",
     ),
     Rule(
+        "bootable partition",
+        "firmware.start-files",
+        "The selected partition is bootable: it has start4.elf (BCM2711), or config.txt and a "
+        "device tree (BCM2712). From 2025-08-13 on, the boot loader then looks for the next "
+        "bootable partition, without autoboot.txt; before, it starts nothing, in a try too.",
+        "documentation: PARTITION_WALK; rpi-eeprom, pull requests 659, 663, 736, 737",
+    ),
+    Rule(
         "length of autoboot.txt",
         "firmware.autoboot-too-long",
         "autoboot.txt has at most 512 bytes.",

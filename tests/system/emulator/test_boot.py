@@ -62,24 +62,27 @@ def test_a_board_boots_sees_its_card_and_its_network(
         session.send(
             "echo written | dd of=/dev/$DISK bs=512 seek=2 conv=notrunc; sync; poweroff -f\n"
         )
-        assert session.wait_end(60) == "off"
+        session.wait_end(60)
+        assert session.restarts == ()
     assert image.read_bytes() == before
 
 
-@pytest.mark.parametrize(("name", "slot"), [("pi4", "00 00 00 03"), ("qemu-virt", "")])
+@pytest.mark.parametrize("name", ["pi4", "qemu-virt"])
 def test_the_other_slot_is_tried_and_what_was_written_is_there(
-    name: str, slot: str, tiny_card: TinyCard, runner: Runner
+    name: str, tiny_card: TinyCard, runner: Runner
 ) -> None:
     board = load_board(name)
     with boot(tiny_card(name), board, runner) as session:
         session.wait_for(SHELL, BOOT_SECONDS)
         session.send("echo kept | dd of=/dev/$DISK bs=512 seek=9 conv=notrunc; sync; reboot -f\n")
-        assert session.wait_end(60) == "reset"
+        restart = session.wait_restart(60)
+        assert (restart.cause, restart.tryboot) == ("restart", False)
+        session.wait_for(SHELL, BOOT_SECONDS)
         with reboot(session, board, runner, tryboot=True) as again:
             again.wait_for(SHELL, BOOT_SECONDS)
             lines = tuple(line.text for line in again.lines())
             assert "slot=b" in said(lines, "CMDLINE")
-            assert said(lines, "CHOSEN") == slot
+            assert said(lines, "CHOSEN") == "00 00 00 03"
             again.send("dd if=/dev/$DISK bs=512 skip=9 count=1 | head -c 4; echo\n")
             again.wait_for(re.compile(r"^kept", re.M), 60)
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from piimage.boards import DiskKind, load_board
 from piimage.emulator.drive import Drive
-from piimage.emulator.fitting import fitted_tree, kernel_command_line
+from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import Forward
 from piimage.errors import InputError, PiimageError
@@ -35,7 +36,7 @@ def boot_files(tree: bytes | None, *, partition: int = 2, cmdline: str = "quiet"
 
 
 def test_the_arguments_of_a_pi_4_are_golden() -> None:
-    assert machine("pi4", forwards=(Forward(2222, 22),)).argv() == [
+    assert machine("pi4", forwards=(Forward(2222, 22),)).argv(7) == [
         "qemu-system-aarch64",
         "-nodefaults",
         *("-machine", "raspi4b"),
@@ -51,14 +52,16 @@ def test_the_arguments_of_a_pi_4_are_golden() -> None:
         *("-device", "usb-net,netdev=net0"),
         *("-display", "none"),
         *("-monitor", "none"),
-        "-no-reboot",
+        *("-action", "reboot=shutdown,shutdown=pause"),
+        *("-chardev", "socket,id=monitor,fd=7"),
+        *("-mon", "chardev=monitor,mode=control"),
         *("-chardev", "stdio,id=console,signal=off"),
         *("-serial", "chardev:console"),
     ]
 
 
 def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
-    words = machine("qemu-virt", device_tree=None, initramfs=None).argv()
+    words = machine("qemu-virt", device_tree=None, initramfs=None).argv(7)
     assert "-dtb" not in words
     assert "-initrd" not in words
     assert words[words.index("-cpu") + 1] == "cortex-a72"
@@ -82,7 +85,7 @@ def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
 def test_another_disk_takes_the_place_of_the_card(
     board: str, kind: DiskKind, devices: list[str]
 ) -> None:
-    words = machine(board, kind=kind).argv()
+    words = machine(board, kind=kind).argv(7)
     assert [words[at + 1] for at, word in enumerate(words) if word == "-drive"] == [
         "if=none,format=qcow2,cache=unsafe,discard=unmap,file=/t/card.qcow2,id=disk"
     ]
@@ -127,8 +130,9 @@ def test_a_machine_has_limits() -> None:
     assert error.value.code == "emulator.beyond-machine"
 
 
-def test_the_kernel_of_virt_is_told_the_partition_by_a_word() -> None:
+def test_a_kernel_can_be_told_the_partition_by_a_word() -> None:
     virt, pi3 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi3"))
+    virt = virt.model_copy(update={"chosen": "command-line"})
     assert (
         kernel_command_line(boot_files(None, partition=3), virt, "ttyAMA0")
         == "quiet piimage.partition=3"
@@ -153,17 +157,46 @@ def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
 ) -> None:
     pi4 = load_board("pi4")
     pi4 = pi4.model_copy(update={"emulator": emulator_of(pi4).model_copy(update={"fit": ()})})
-    tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner, kind)
+    base = blob(runner, BASE)
+    tree = fitted_tree(base, boot_files(base, partition=3), pi4, runner, kind)
     assert tree is not None
+    assert try_flag_at(tree) is None
     file = tmp_path / "tree.dtb"
     file.write_bytes(tree)
     node = "/chosen/bootloader"
-    told = ["fdtget", file, node, "partition", node, "boot-mode"]
-    assert runner.run(told).text.split() == ["3", mode]
-    assert fitted_tree(boot_files(None), pi4, runner) is None
+    told = ["fdtget", file, node, "partition", node, "boot-mode", node, "tryboot"]
+    assert runner.run(told).text.split() == ["3", mode, "0"]
+
+
+def test_a_machine_whose_firmware_would_change_nothing_keeps_its_own_tree(runner: Runner) -> None:
+    virt = load_board("qemu-virt")
+    kept = emulator_of(virt).model_copy(update={"chosen": "command-line"})
+    assert base_tree(boot_files(None), kept, runner, 2, 1024) is None
+    assert fitted_tree(None, boot_files(None), virt, runner) is None
+    assert try_flag_at(None) is None
+
+
+def test_the_tree_of_virt_is_that_of_qemu_and_has_a_place_for_the_flag_of_a_try(
+    runner: Runner, tmp_path: Path
+) -> None:
+    virt = load_board("qemu-virt")
+    base = base_tree(boot_files(None), emulator_of(virt), runner, 2, 1024)
+    tree = fitted_tree(base, replace(boot_files(None), tryboot=True), virt, runner)
+    assert tree is not None
+    assert try_flag_at(tree) == 0x40100000
+    file = tmp_path / "tree.dtb"
+    file.write_bytes(tree)
+    told = runner.run(["fdtget", "-t", "x", file, "/reserved-memory/try-flag@40100000", "reg"])
+    assert told.text.split() == ["0", "40100000", "0", "1000"]
+    node = "/chosen/bootloader"
+    assert runner.run(["fdtget", file, node, "partition", node, "tryboot"]).text.split() == [
+        "2",
+        "1",
+    ]
 
 
 @pytest.mark.provokes("firmware.overlay-refused")
 def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> None:
     with pytest.raises(PiimageError, match="raspi4b"):
-        fitted_tree(boot_files(blob(runner, BASE)), load_board("pi4"), runner)
+        base = blob(runner, BASE)
+        fitted_tree(base, boot_files(base), load_board("pi4"), runner)

@@ -156,6 +156,7 @@ def config(text: bytes) -> dict[str, bytes | None]:
 BREACHES = (
     Breach("FAT partition", "no FAT partition", patch=_no_fat),
     Breach("boot_partition", "partition 4", {"autoboot.txt": b"boot_partition=4"}, partition=1),
+    Breach("bootable partition", "start4.elf", {"start4.elf": None}),
     Breach("length of autoboot.txt", "512", {"autoboot.txt": AUTOBOOT + b"#" * 500}, partition=1),
     Breach("[tryboot] before 2022-11", "EEPROMs before", {"autoboot.txt": AUTOBOOT}, partition=1),
     Breach("sectors", "1024 bytes", patch=_sectors_of_1024),

@@ -32,7 +32,7 @@ from piimage.firmware.rules import RULES
 
 MODEL = load_board("pi4").models[0]
 PI4 = Attempt(MODEL, CHAINS["bcm2711"], CHAINS["bcm2711"].loaders[0])
-OLD_PI4 = Attempt(MODEL, CHAINS["bcm2711"], CHAINS["bcm2711"].loaders[1])
+OLD_PI4 = Attempt(MODEL, CHAINS["bcm2711"], CHAINS["bcm2711"].loaders[-1])
 
 
 @dataclass

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import datetime
 import gzip
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from piimage.boards import load_board
 from piimage.errors import PiimageError
 from piimage.firmware.card import find_manifest, open_card
-from piimage.firmware.reader import BootFiles, read_card
+from piimage.firmware.reader import BootFiles, read_card, require_bootable
 from piimage.run import Runner
 from tests.unit.firmware.cards import (
     AUTOBOOT,
@@ -53,6 +54,90 @@ def test_autoboot_selects_the_active_slot(runner: Runner, tmp_path: Path) -> Non
     image = tmp_path / "card.img"
     tried = read_card(image, load_board("qemu-virt"), runner, tryboot=True)
     assert (tried.partition, tried.initramfs, tried.tryboot) == (3, b"initramfs B", True)
+
+
+PRESENT, BEFORE_WALKS, BEFORE_TRIES = None, datetime.date(2025, 8, 12), datetime.date(2022, 11, 24)
+
+
+def pi_card(runner: Runner, folder: Path, board: str, whole: Collection[int]) -> Path:
+    """Write a card with autoboot.txt; of slots 2 and 3, those not in `whole` are empty."""
+    slot = {**SLOT, **firmware_of(board), "config.txt": CONFIG + DTB + b"os_check=0\n"}
+    slot |= {"board.dtb": blob(runner, BASE)}
+    slots = [slot if number in whole else {} for number in (2, 3)]
+    return card(runner, folder / "pi.img", {"autoboot.txt": AUTOBOOT}, *slots)
+
+
+@pytest.mark.parametrize(
+    ("board", "eeprom", "whole", "tryboot", "partition"),
+    [
+        # Both slots are whole: the flag decides.
+        ("pi4", PRESENT, (2, 3), False, 2),
+        ("pi4", PRESENT, (2, 3), True, 3),
+        ("pi4", BEFORE_WALKS, (2, 3), True, 3),
+        ("pi5", PRESENT, (2, 3), True, 3),
+        ("qemu-virt", PRESENT, (2, 3), True, 3),
+        # An EEPROM before 2022-11-25 passes over the line [tryboot] alone.
+        ("pi4", BEFORE_TRIES, (2, 3), False, 3),
+        # Slot B is not whole: PARTITION_WALK goes on to slot A, since 2025-08-13 by default.
+        ("pi4", PRESENT, (2,), True, 2),
+        ("pi5", PRESENT, (2,), True, 2),
+        ("qemu-virt", PRESENT, (2,), True, 2),
+        # Slot A is not whole.
+        ("pi4", PRESENT, (3,), False, 3),
+    ],
+)
+def test_which_partition_a_boot_loader_starts(
+    board: str,
+    eeprom: datetime.date | None,
+    whole: Collection[int],
+    tryboot: bool,
+    partition: int,
+    runner: Runner,
+    tmp_path: Path,
+) -> None:
+    image = pi_card(runner, tmp_path, board, whole)
+    files = read_card(image, board_of(board), runner, tryboot=tryboot, eeprom=eeprom)
+    assert (files.partition, files.tryboot) == (partition, tryboot)
+
+
+@pytest.mark.parametrize(
+    ("board", "eeprom", "whole", "tryboot", "name"),
+    [
+        ("pi4", BEFORE_WALKS, (2,), True, "config.txt"),
+        ("pi4", BEFORE_WALKS, (3,), False, "config.txt"),
+        ("pi5", BEFORE_WALKS, (2,), True, "config.txt"),
+        ("pi4", PRESENT, (), True, "config.txt"),
+        # It knows neither [tryboot] nor tryboot_a_b, and looks for tryboot.txt.
+        ("pi4", BEFORE_TRIES, (2, 3), True, "tryboot.txt"),
+    ],
+)
+def test_what_a_boot_loader_does_not_start(
+    board: str,
+    eeprom: datetime.date | None,
+    whole: Collection[int],
+    tryboot: bool,
+    name: str,
+    runner: Runner,
+    tmp_path: Path,
+) -> None:
+    image = pi_card(runner, tmp_path, board, whole)
+    with pytest.raises(PiimageError, match=f"the configuration {name} is missing"):
+        read_card(image, board_of(board), runner, tryboot=tryboot, eeprom=eeprom)
+
+
+def test_a_slot_that_is_started_but_has_no_kernel_is_not_walked_past(
+    runner: Runner, tmp_path: Path
+) -> None:
+    slots = [{**SLOT, **firmware_of("pi4"), "config.txt": CONFIG}, dict(firmware_of("pi4"))]
+    image = card(runner, tmp_path / "pi.img", {"autoboot.txt": AUTOBOOT}, *slots)
+    with pytest.raises(PiimageError, match=r"config\.txt is missing"):
+        read_card(image, board_of("pi4"), runner, tryboot=True)
+
+
+def test_a_card_that_only_a_walk_would_boot_is_not_bootable(runner: Runner, tmp_path: Path) -> None:
+    image = pi_card(runner, tmp_path, "pi4", (3,))
+    with pytest.raises(PiimageError, match="with EEPROMs before 2025-08-13"):
+        require_bootable(image, board_of("pi4"), runner)
 
 
 def test_without_autoboot_the_first_partition_is_booted(runner: Runner, tmp_path: Path) -> None:
