@@ -120,7 +120,7 @@ def card() -> str:
         _box(20, 50, 520, 46, "1  Selector", first),
         _box(20, 102, 520, 82, "2  Slot A", f"{slot}: firmware, device trees, kernel, initramfs,",
              "config.txt, and the layers of the system and the containers", style="strong"),
-        _box(20, 190, 520, 46, "3  Slot B", f"{slot}: empty, for another version of the system",
+        _box(20, 190, 520, 46, "3  Slot B", f"{slot}: empty until an update of the system",
              style="empty"),
         _box(20, 242, 520, 64, "4  Data", f"ext4, {selector.data_mib} MiB, {grows}:",
              "/data, deployed containers, settings of this card"),
@@ -158,10 +158,35 @@ def layers() -> str:
     ])  # fmt: skip
 
 
+def updates() -> str:
+    """Draw the states of an update of the system."""
+    undone = ("the boot loader starts the old slot;", "the cause is in `piimage status`")
+    return _picture("The states of an update", 560, [
+        _box(20, 20, 300, 56, "receiving", "the other slot is written and read back"),
+        _arrow(170, 76, 104),
+        _box(20, 104, 300, 56, "written", "complete; nothing boots it"),
+        _arrow(170, 160, 188),
+        _box(20, 188, 300, 56, "armed", "the next start is a try of the other slot"),
+        _arrow(170, 244, 272),
+        _box(20, 272, 300, 74, "trying", "the new version runs; it waits for its",
+             "services and for the tool", style="strong"),
+        _arrow(170, 346, 374),
+        _box(20, 374, 300, 74, "kept", "one sector of autoboot.txt was written:",
+             "from now on this slot boots", style="strong"),
+        _box(360, 188, 180, 158, "undone", "old slot, cause noted"),
+        '<path class="arrow" d="M320 216H353"/><path class="head" d="M352 211v10l8-5z"/>',
+        '<path class="arrow" d="M320 309H353"/><path class="head" d="M352 304v10l8-5z"/>',
+        *(_text(280, 484 + 19 * row, line, "note", "middle") for row, line in enumerate((
+            "A panic, a hang, a power cut or a missed deadline leads to undone:", *undone,
+        ))),
+    ])  # fmt: skip
+
+
 DIAGRAMS: Final[dict[str, Callable[[], str]]] = {
     "flow.svg": flow,
     "card.svg": card,
     "layers.svg": layers,
+    "updates.svg": updates,
 }
 
 

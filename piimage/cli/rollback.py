@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from piimage.cli.hosts import HostNames, InventoryFile, SshConfig, finish, fleet
 from piimage.cli.options import Json, Verbose
 from piimage.cli.output import listening
@@ -14,14 +18,25 @@ EXAMPLE = "Example: piimage rollback greenhouse.local"
 
 def rollback(
     host: HostNames,
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="Return to the version of the system in the other slot."),
+    ] = False,
     inventory: InventoryFile = None,
     ssh_config: SshConfig = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Return to the release before the last deploy; a second rollback returns to the later one."""
+    """Return to the version before the last deploy; a second rollback returns to the later one."""
     with listening(verbose=verbose, as_json=json) as emit:
         selected = fleet([host], inventory, ssh_config, Runner(emit))
+        if system:
+            returned = selected.ask(lambda remote: remote.roll_back_system())
+            for back in returned:
+                if back.outcome is not None:
+                    emit(Note(f"{back.name}: runs the system in partition {back.outcome}"))
+            finish(returned)
+            return
         results = selected.ask(lambda remote: remote.roll_back())
         for result in results:
             if (switched := result.outcome) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from piimage.cli.hosts import (
     HostNames,
@@ -17,10 +18,20 @@ from piimage.cli.hosts import (
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening, say
 from piimage.cli.ps import HEADINGS, duration, row, size
+from piimage.deploy.slots import State
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
 from piimage.run import Runner
 
+_UPDATES: Final = {
+    "receiving": "the other slot is being written, or the writing was interrupted",
+    "written": "it is in the other slot, and was not tried",
+    "armed": "the next start tries it",
+    "trying": "it is on trial",
+    "kept": "it proved itself, and is kept",
+    "undone": "undone",
+}
+"""The states of an update (docs/updates.md) in words."""
 EXAMPLE = "Example: piimage status greenhouse.local"
 
 
@@ -56,6 +67,19 @@ def _row(status: Status) -> list[str]:
     ]  # fmt: skip
 
 
+def _update(system: State | None) -> dict[str, str]:
+    """Return what a page shows of the slots and of the last update of the system."""
+    if system is None or not system.update:
+        return {}
+    text = _UPDATES.get(system.update, system.update)
+    note = f"{system.note}: " if system.note else ""
+    cause = f": {system.cause}" if system.cause else ""
+    facts = {"update": f"{note}{text}{cause}"}
+    if system.kept and system.kept != system.booted:
+        facts["next start"] = f"partition {system.kept}"
+    return facts
+
+
 def _degrees(status: Status) -> str:
     return "-" if status.temperature is None else f"{status.temperature:.1f} °C"
 
@@ -71,6 +95,7 @@ def _page(status: Status) -> Iterator[str]:
         "kernel": status.kernel,
         "agent": status.agent,
         "slot": f"partition {status.slot}",
+        **_update(status.system),
         "runs": status.generation + (f" ({status.note})" if status.note else ""),
         "up": duration(status.uptime),
         "temperature": _degrees(status),

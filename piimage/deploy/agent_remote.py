@@ -15,6 +15,7 @@ from piimage.deploy.link import Link
 from piimage.deploy.remote import Extract, Return, Show, not_up
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.status import Status, parse
+from piimage.deploy.system import FEATURE, roll_back
 from piimage.deploy.watch import follow_change
 from piimage.doctor.examine import Examination, examine
 from piimage.doctor.facts import BadFacts
@@ -87,6 +88,15 @@ class AgentRemote:
         target = link.checked(lambda: answers.text(answer, "target"))
         changed = follow_change(link, run, _LONGEST_S, self.ssh, self.cancelled, lambda line: None)
         return Return(target, changed)
+
+    def roll_back_system(self) -> str:
+        """Have the agent try the other slot, and confirm it."""
+        if FEATURE not in self.link.features:
+            raise PiimageError(
+                "deploy.cannot", "this agent cannot change the slot", place=self.name,
+                hint="build the file again and flash the card: the agent is part of the system",
+            )  # fmt: skip
+        return roll_back(self.link, self.ssh, self.cancelled, _WAIT_S)
 
     def status(self) -> tuple[Status, Mapping[str, Any]]:
         """Return the status that the agent reports."""

@@ -97,6 +97,13 @@ class DockerRemote:
                     self._wait(self._require(name))
         return Return(f"deploy {number}", tuple(name for name, _, _ in last))
 
+    def roll_back_system(self) -> str:
+        """Raise PiimageError ``deploy.cannot``: an engine's host has no slots."""
+        raise PiimageError(
+            "deploy.cannot", "only a Pi with piimage's system has slots", place=self.name,
+            hint="piimage rollback without --system swaps the containers",
+        )  # fmt: skip
+
     def status(self) -> tuple[Status, Mapping[str, Any]]:
         """Return the status, from the engine and its kernel."""
         with self._containers.asking():

@@ -57,6 +57,12 @@ class Remote(Protocol):
     def roll_back(self) -> Return:
         """Return to the version before the last deploy; a second rollback undoes the first."""
 
+    def roll_back_system(self) -> str:
+        """Return to the version of the system in the other slot; return its partition.
+
+        Raises PiimageError ``deploy.cannot``, ``deploy.undone``, ``deploy.refused``.
+        """
+
     def status(self) -> tuple[Status, Mapping[str, Any]]:
         """Return the status of the host, also as a JSON document."""
 

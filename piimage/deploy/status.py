@@ -8,6 +8,7 @@ from typing import Any
 
 from piimage.deploy import answers
 from piimage.deploy.answers import BadAnswer, Service
+from piimage.deploy.slots import State, state_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Status:
     memory: tuple[int, int]
     data: tuple[int, int]
     services: tuple[Service, ...]
+    system: State | None = None
+    """The slots and the last update of the system; None if the agent cannot update it."""
 
 
 def parse(answer: Mapping[str, Any]) -> Status:
@@ -53,6 +56,7 @@ def parse(answer: Mapping[str, Any]) -> Status:
         memory=(answers.number(memory, "total"), answers.number(memory, "available")),
         data=(answers.number(data, "total"), answers.number(data, "free")),
         services=answers.services(answer),
+        system=None if answer.get("system") is None else state_of(_part(answer, "system")),
     )
 
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from piimage.boards import Board
 from piimage.deploy import answers
-from piimage.deploy.answers import BadAnswer
 from piimage.deploy.link import Answer, Link, linked
 from piimage.deploy.recipe import Recipe, make_recipe
 from piimage.deploy.release import Release
 from piimage.deploy.sending import send
+from piimage.deploy.slots import State, state_of
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Tell
 from piimage.deploy.text import printable_lines
@@ -70,54 +70,6 @@ def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> S
     return System(
         version.board, found, release.containers, release.note, inputs.runner, inputs.store
     )
-
-
-@dataclass(frozen=True)
-class State:
-    """What a Pi says of its slots and of its last update."""
-
-    booted: str
-    other: str
-    """The partition of the slot that does not run; empty if there is none."""
-    kept: str
-    """The partition that an ordinary start boots."""
-    tried: bool
-    """Whether the booted slot is on trial."""
-    can_try: bool
-    bootloader: int | None
-    partitions: Mapping[str, tuple[int, int]]
-    """First byte and size of each partition."""
-    update: str
-    """The state of the last update, as in docs/updates.md; empty if there was none."""
-    id: str
-    cause: str
-
-
-def state_of(answer: Mapping[str, Any]) -> State:
-    """Parse the response to `system`; raises BadAnswer."""
-    journal, places = answer.get("journal"), answer.get("partitions")
-    if not isinstance(journal, dict) or not isinstance(places, dict) or len(places) > 4:
-        raise BadAnswer("the journal or the partitions are missing")
-    time_built = answer.get("bootloader")
-    return State(
-        booted=answers.text(answer, "booted"),
-        other=answers.text(answer, "other"),
-        kept=answers.text(answer, "kept"),
-        tried=answer.get("tried") is True,
-        can_try=answer.get("can_try") is True,
-        bootloader=None if time_built is None else answers.number(answer, "bootloader"),
-        partitions={name: _pair(place) for name, place in places.items()},
-        update=answers.text(journal, "state"),
-        id=answers.text(journal, "id"),
-        cause=answers.text(journal, "cause"),
-    )
-
-
-def _pair(value: object) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise BadAnswer("a partition is not a pair of numbers")
-    start, size = (answers.number({"number": item}, "number") for item in value)
-    return start, size
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Session:
     def _operations(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         return {
             "slot": lambda request: status.slot(self.root),
-            "status": lambda request: status.status(self.root),
+            "status": lambda request: self._status(),
             "ps": lambda request: {"services": services.states(self.root)},
             "report": lambda request: self._report(),
             "have": self._have,
@@ -140,6 +140,9 @@ class Session:
             "ok": True, "protocol": newest, "protocols": list(PROTOCOLS), "agent": VERSION,
             "features": list(FEATURES),
         }  # fmt: skip
+
+    def _status(self) -> dict[str, Any]:
+        return {**status.status(self.root), "system": system.state(self.root)}
 
     def _report(self) -> dict[str, Any]:
         from piimage_agent.report import report  # noqa: PLC0415  # rarely needed

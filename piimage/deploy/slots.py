@@ -1,0 +1,62 @@
+"""What a Pi says of its two slots and of the last update of its system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from piimage.deploy import answers
+from piimage.deploy.answers import BadAnswer
+
+
+@dataclass(frozen=True)
+class State:
+    """What a Pi says of its slots and of its last update."""
+
+    booted: str
+    other: str
+    """The partition of the slot that does not run; empty if there is none."""
+    kept: str
+    """The partition that an ordinary start boots."""
+    tried: bool
+    """Whether the booted slot is on trial."""
+    can_try: bool
+    bootloader: int | None
+    partitions: Mapping[str, tuple[int, int]]
+    """First byte and size of each partition."""
+    update: str
+    """The state of the last update, as in docs/updates.md; empty if there was none."""
+    id: str
+    note: str
+    """What the tool called the version."""
+    cause: str
+    """Why it was undone; empty if it was not."""
+
+
+def state_of(answer: Mapping[str, Any]) -> State:
+    """Parse the response to `system`; raises BadAnswer."""
+    journal, places = answer.get("journal"), answer.get("partitions")
+    if not isinstance(journal, dict) or not isinstance(places, dict) or len(places) > 4:
+        raise BadAnswer("the journal or the partitions are missing")
+    time_built = answer.get("bootloader")
+    return State(
+        booted=answers.text(answer, "booted"),
+        other=answers.text(answer, "other"),
+        kept=answers.text(answer, "kept"),
+        tried=answer.get("tried") is True,
+        can_try=answer.get("can_try") is True,
+        bootloader=None if time_built is None else answers.number(answer, "bootloader"),
+        partitions={name: _pair(place) for name, place in places.items()},
+        update=answers.text(journal, "state"),
+        id=answers.text(journal, "id"),
+        note=answers.text(journal, "note"),
+        cause=answers.text(journal, "cause"),
+    )
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadAnswer("a partition is not a pair of numbers")
+    start, size = (answers.number({"number": item}, "number") for item in value)
+    return start, size
