@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.card.extents import Extent
+from piimage.card.extents import Extent, total
 from piimage.card.fat import FatVolume
 from piimage.card.fat_layout import SECTOR, Layout
 from piimage.firmware.fat import FatReader
@@ -43,70 +43,75 @@ class Recipe:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def make_recipe(volume: FatVolume, start: int, runner: Runner, scratch: Path) -> Recipe:
+def make_recipe(
+    volume: FatVolume, start: int, pieces: Mapping[str, Path], runner: Runner, scratch: Path
+) -> Recipe:
     """Return the recipe for `volume` in the partition at byte `start` of a card.
 
-    Writes the volume into a sparse file in the folder `scratch`. A file that is smaller than a
-    cluster is part of the recipe, as are the tables and folders of the file system. Raises the
-    errors of `FatVolume.write`.
+    `pieces` has, for some of the volume's files, what they begin with: the rest of such a file is
+    part of the recipe, as are files that are smaller than a cluster, and the tables and folders of
+    the file system. Writes the volume into a sparse file in the folder `scratch`. Raises the errors
+    of `FatVolume.write`.
     """
     image = scratch / "slot.img"
-    with image.open("wb") as file:
-        file.truncate(start + volume.size)
+    with image.open("wb") as empty:
+        empty.truncate(start + volume.size)
     used = volume.write(runner, image, start)
-    with image.open("rb") as file:
-        file.seek(start)
-        layout = Layout.read(file.read(SECTOR))
-        files = {}
-        parts: list[tuple[int, int, str]] = []
-        for at, content in _placed(volume, image, start, layout.cluster):
-            digest, size = _digest_and_size(content)
-            files[digest] = content
-            parts.append((at, size, digest))
-        parts.sort()
-        taken = [Extent(at, at + _padded(size, layout.cluster)) for at, size, _ in parts]
+    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        cluster = Layout.read(data[start : start + SECTOR]).cluster
+        reader = FatReader(data, start, volume.size, volume.name)
+        files = sorted(_placed(volume, reader, pieces, cluster), key=lambda placed: placed.at)
+        taken = [Extent(placed.at, placed.end) for placed in files]
         literals = list(_without(used, taken))
-        raw = bytearray()
-        for extent in literals:
-            file.seek(start + extent.start)
-            raw += file.read(extent.end - extent.start)
+        raw = b"".join(data[start + extent.start : start + extent.end] for extent in literals)
     image.unlink()
-    line = json.dumps(
-        {
-            "size": volume.size,
-            "cluster": layout.cluster,
-            "files": parts,
-            "literals": [(extent.start, extent.end - extent.start) for extent in literals],
-        },
-        separators=(",", ":"),
-    )
-    data = line.encode() + b"\n" + zlib.compress(delta(bytes(raw)), 9)
-    return Recipe(data, files, len(raw) + sum(extent.end - extent.start for extent in taken))
+    parts = {
+        "size": volume.size,
+        "files": [(placed.at, placed.size, placed.digest, placed.end) for placed in files],
+        "literals": [(extent.start, extent.size) for extent in literals],
+    }
+    line = json.dumps(parts, separators=(",", ":")).encode()
+    packed = line + b"\n" + zlib.compress(delta(raw), 9)
+    sources = {placed.digest: placed.content for placed in files}
+    return Recipe(packed, sources, len(raw) + total(taken))
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A file, or what a file begins with, at an offset of the volume; zeros follow up to `end`."""
+
+    at: int
+    end: int
+    content: Path | bytes
+    size: int
+    digest: str
 
 
 def _placed(
-    volume: FatVolume, image: Path, start: int, cluster: int
-) -> Iterator[tuple[int, Path | bytes]]:
-    """Yield the offset and the content of each larger file that lies in one piece."""
-    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-        reader = FatReader(data, start, volume.size, volume.name)
-        for path, content in volume.files.items():
-            if (len(content) if isinstance(content, bytes) else content.stat().st_size) < cluster:
-                continue
-            pieces = reader.pieces(path)
-            if len(pieces) == 1:
-                yield pieces[0][0], content
+    volume: FatVolume, reader: FatReader, pieces: Mapping[str, Path], cluster: int
+) -> Iterator[_Placed]:
+    """Yield each larger file that lies in one run of clusters."""
+    for path, whole in volume.files.items():
+        runs = reader.pieces(path)
+        if len(runs) != 1 or (path not in pieces and _size(whole) < cluster):
+            continue
+        at, length = runs[0]
+        content = pieces.get(path, whole)
+        size = _size(content)
+        yield _Placed(
+            at, at + (size if path in pieces else length), content, size, _digest(content)
+        )
 
 
-def _digest_and_size(content: Path | bytes) -> tuple[str, int]:
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _digest(content: Path | bytes) -> str:
     if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest(), len(content)
+        return hashlib.sha256(content).hexdigest()
     with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), content.stat().st_size
-
-
-def _padded(size: int, cluster: int) -> int:
-    return -(-size // cluster) * cluster
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without(used: Iterable[Extent], taken: Iterable[Extent]) -> Iterator[Extent]:

@@ -57,7 +57,9 @@ class System:
             if number not in self._recipes:
                 partition, volume = self.slots.places[number], self.slots.volumes[number]
                 with self.store.scratch() as scratch:
-                    made = make_recipe(volume, partition.start, self.runner, scratch)
+                    made = make_recipe(
+                        volume, partition.start, self.slots.pieces, self.runner, scratch
+                    )
                 self._recipes[number] = made
             return self._recipes[number]
 

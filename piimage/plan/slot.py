@@ -70,7 +70,8 @@ class Version:
         """Return the steps that make this version."""
         system = self.system
         extra = [step for step in (system.firmware,) if step is not None]
-        return (system.kernel, system.overlays, self.initramfs, *self.layers, *extra)
+        initramfs = (system.initramfs_base, self.initramfs)
+        return (system.kernel, system.overlays, *initramfs, *self.layers, *extra)
 
 
 def boot_of(appliance: Appliance) -> writer.Boot:
@@ -149,8 +150,14 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
             "settings": sorted(_settings(version)),
         },
         "files": {name: digest(content) for name, content in sorted(files.items())},
+        "pieces": {name: blob.sha256 for name, blob in pieces(version, job).items()},
     }
     return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def pieces(version: Version, job: Job) -> dict[str, Blob]:
+    """Return what files of the slot begin with, and share with those of other versions."""
+    return {writer.INITRAMFS: job.blob(version.system.initramfs_base)}
 
 
 def _settings(version: Version) -> set[str]:
@@ -180,6 +187,8 @@ class Slots:
 
     places: Mapping[int, Partition]
     volumes: Mapping[int, FatVolume]
+    pieces: Mapping[str, Path]
+    """What files begin with, and share with those of other versions, by their paths in the slot."""
 
 
 def slots(version: Version, job: Job) -> Slots | None:
@@ -200,6 +209,7 @@ def slots(version: Version, job: Job) -> Slots | None:
             number: replace(partitions[number - 1], files=content).volume(plan.identity, job)
             for number in numbers
         },
+        {path: job.store.verified(blob) for path, blob in pieces(version, job).items()},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,10 @@ from piimage.emulator.drive import flattened
 from piimage.locking.fetching import make
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
 
+KEPT = (
+    "boot: { cmdline: [shed.version=2], config: { dtparam: audio=on } }\n"
+    "files: [ { path: etc/of-the-base, contents: 'new\\n' } ]\n"
+)
 UPDATES = "slots: { updates: true }\n"
 
 
@@ -68,17 +72,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Itera
 def test_a_system_that_differs_is_updated_as_a_whole_and_kept(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wish = site.wish(
-        "boot: { cmdline: [piimage.test=1], config: { dtparam: audio=on } }\n"
-        "files: [ { path: etc/of-the-base, contents: 'new\\n' } ]\n",
-        "a system of its own",
-    )
+    wish = site.wish(KEPT, "a system of its own")
     outcome = site.deploy(wish)
     with capsys.disabled():
         sys.stdout.write(f"\nupdate: {outcome.sent} bytes sent, {outcome.seconds:.1f} s\n")
     state = site.state()
     assert (state.booted, state.kept, state.update) == ("3", "3", "kept")
-    assert "piimage.test=1" in site.pi.sh("cat /proc/cmdline")
+    assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
     assert site.pi.sh("cat /etc/of-the-base") == "new"
     site.pi.session.wait_for("a system of its own", PATIENCE)
     _require_the_bytes_of_a_build(site, wish)
@@ -102,3 +102,49 @@ def _require_the_bytes_of_a_build(site: Site, wish: Wish) -> None:
                     built.seek(piece.start)
                     written.seek(piece.start)
                     assert built.read(piece.size) == written.read(piece.size), piece
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"), [("exit 7", "these services are not up after .*: hello_world")]
+)
+def test_a_version_whose_service_does_not_stay_up_is_undone(
+    site: Site, line: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "_RESTART_S", 150.0)
+    script = site.greenhouse.folder / "services/hello_world/hello.sh"
+    text = script.read_text()
+    first, _, rest = text.partition("\n")
+    script.write_text(f"{first}\n{line}\n{rest}")
+    wish = site.wish("boot: { cmdline: [shed.version=3] }\n", "never seen")
+    script.write_text(text)
+    with pytest.raises(PiimageError, match=cause) as caught:
+        site.deploy(replace(wish, wait=1))
+    assert caught.value.code == "deploy.undone"
+    state = site.state()
+    assert (state.booted, state.kept, state.update) == ("3", "3", "undone")
+    assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
+
+
+def test_a_kernel_that_panics_is_undone(site: Site) -> None:
+    wish = site.wish("boot: { cmdline: [rdinit=/nothing, init=/nothing] }\n", "never seen")
+    with pytest.raises(PiimageError, match="did not come as far as mounting /data") as caught:
+        site.deploy(wish)
+    assert caught.value.code == "deploy.undone"
+    assert site.state().booted == "3"
+
+
+def test_one_word_of_the_command_line_costs_little(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = site.deploy(site.wish(KEPT.replace("version=2", "version=4"), "a system of its own"))
+    with capsys.disabled():
+        sys.stdout.write(f"\none word: {outcome.sent} bytes sent, {outcome.seconds:.1f} s\n")
+    assert outcome.sent < 30_000
+    assert site.state().booted == "2"
+
+
+def test_a_rollback_leads_to_the_other_slot(site: Site) -> None:
+    with linked(site.pi.ssh, site.pi.host, threading.Event()) as link:
+        assert system.roll_back(link, site.pi.ssh, threading.Event(), 60) == "3"
+    assert site.state().update == "kept"
+    assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")

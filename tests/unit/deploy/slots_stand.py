@@ -132,7 +132,7 @@ class SlotsStand:
         }
         volumes = {number: slot_volume(number, content) for number in PLACES}
         system = System(
-            load_board("qemu-virt"), Slots(PLACES, volumes), "ab" * 32, "new.yml", self.runner,
+            load_board("qemu-virt"), Slots(PLACES, volumes, {}), "ab" * 32, "new.yml", self.runner,
             self.store,
         )  # fmt: skip
         return Wish(fresh, wait=2, system=system)

@@ -32,7 +32,8 @@ START = 8 * MIB
 def volume(tmp_path: Path, *, word: bytes = b"quiet", size: int = 64 * MIB) -> FatVolume:
     layer, other = tmp_path / "layer", tmp_path / "kernel"
     layer.write_bytes(b"hsqs" + hashlib.sha256(b"layer").digest() * 90_001)
-    other.write_bytes(hashlib.sha256(b"kernel").digest() * 60_000)
+    other.write_bytes(hashlib.sha256(b"kernel").digest() * 60_000 + b"its end")
+    (tmp_path / "piece").write_bytes(hashlib.sha256(b"kernel").digest() * 59_999 + b"x"[1:])
     files: dict[str, Path | bytes] = {
         "config.txt": b"enable_uart=1\n",
         "cmdline.txt": b"console=ttyAMA0 " + word,
@@ -47,7 +48,7 @@ def volume(tmp_path: Path, *, word: bytes = b"quiet", size: int = 64 * MIB) -> F
 def made(tmp_path: Path, slot: FatVolume) -> Recipe:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    return make_recipe(slot, START, Runner(), scratch)
+    return make_recipe(slot, START, {"kernel.img": tmp_path / "piece"}, Runner(), scratch)
 
 
 def sources(tmp_path: Path, recipe: Recipe) -> dict[str, str]:
@@ -182,30 +183,33 @@ DIGEST = "0" * 64
         b"",
         b"{}",
         b"[]\n",
-        hostile({"size": 8192, "cluster": 512, "files": [], "literals": []}),
-        hostile({"size": 8192, "cluster": 512, "files": [], "literals": [[0, 512]]}, bytes(512)),
-        hostile({"size": 8192, "cluster": 512, "files": [], "literals": PAGE}, bytes(4092)),
-        hostile({"size": 8192, "cluster": 512, "files": [], "literals": PAGE}, bytes(4100)),
-        hostile({"size": 2048, "cluster": 512, "files": [], "literals": PAGE}, bytes(4096)),
-        hostile({"size": 8192, "cluster": 0, "files": [], "literals": PAGE}, bytes(4096)),
+        hostile({"size": 8192, "files": [], "literals": []}),
+        hostile({"size": 8192, "files": [], "literals": [[0, 512]]}, bytes(512)),
+        hostile({"size": 8192, "files": [], "literals": PAGE}, bytes(4092)),
+        hostile({"size": 8192, "files": [], "literals": PAGE}, bytes(4100)),
+        hostile({"size": 2048, "files": [], "literals": PAGE}, bytes(4096)),
         hostile(
-            {"size": 8192, "cluster": 512, "files": [[512, 9, DIGEST]], "literals": PAGE},
+            {"size": 1 << 30, "files": [[4096, 9, DIGEST, 1 << 29]], "literals": PAGE},
             bytes(4096),
         ),
         hostile(
-            {"size": 8192, "cluster": 512, "files": [[4096, 5000, DIGEST]], "literals": PAGE},
+            {"size": 8192, "files": [[512, 9, DIGEST, 1024]], "literals": PAGE},
             bytes(4096),
         ),
         hostile(
-            {"size": 8192, "cluster": 512, "files": [[4096, 9, "../x"]], "literals": PAGE},
+            {"size": 8192, "files": [[4096, 5000, DIGEST, 9096]], "literals": PAGE},
             bytes(4096),
         ),
         hostile(
-            {"size": 8192, "cluster": 512, "files": [[-512, 9, DIGEST]], "literals": PAGE},
+            {"size": 8192, "files": [[4096, 9, "../x", 8192]], "literals": PAGE},
             bytes(4096),
         ),
-        hostile({"size": 8192, "cluster": 512, "files": [], "literals": PAGE})[:-9],
-        hostile({"size": 1 << 40, "cluster": 512, "files": [], "literals": [[0, 1 << 30]]}),
+        hostile(
+            {"size": 8192, "files": [[-512, 9, DIGEST, 0]], "literals": PAGE},
+            bytes(4096),
+        ),
+        hostile({"size": 8192, "files": [], "literals": PAGE})[:-9],
+        hostile({"size": 1 << 40, "files": [], "literals": [[0, 1 << 30]]}),
     ],
 )
 def test_a_recipe_that_does_not_fit_together_is_refused(data: bytes) -> None:

@@ -1,10 +1,10 @@
 """Recipes: what the bytes of a slot are, as files by digest and the rest literally.
 
-A recipe is one line of JSON and a zlib stream. The line has the ``size`` of the slot and of a
-``cluster`` in bytes, ``files`` (lists of offset, length and SHA-256) and ``literals`` (lists of
-offset and length); the stream holds the literals one after another, as differences of 32-bit words
-(`undelta`). A file is followed by zeros up to the end of its cluster. What no part covers is not
-written. piimage/deploy/recipe.py makes recipes.
+A recipe is one line of JSON and a zlib stream. The line has the ``size`` of the slot in bytes,
+``files`` (lists of offset, length, SHA-256, and the offset up to which zeros follow) and
+``literals`` (lists of offset and length); the stream holds the literals one after another, as
+differences of 32-bit words (`undelta`). What no part covers is not written. The tool makes recipes
+in piimage/deploy/recipe.py.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 """The bytes at the beginning of a slot that are written last."""
-_SECTOR = 512
 _LITERALS_LIMIT = 1 << 26
 _PARTS_LIMIT = 1 << 14
+_ZEROS_LIMIT = 1 << 17  # a cluster of FAT has at most 64 KiB
 
 
 class File:
-    """The content of a file at an offset of the slot, with zeros up to the end of its cluster."""
+    """The content of a file at an offset of the slot, and zeros up to the offset `end`."""
 
-    def __init__(self, at: int, size: int, digest: str, cluster: int) -> None:
+    def __init__(self, at: int, size: int, digest: str, end: int) -> None:
         self.at = at
         self.size = size
         self.digest = digest
-        self.end = at + -(-size // cluster) * cluster
+        self.end = end
 
 
 class Literal:
@@ -77,7 +77,7 @@ def parse(data: bytes) -> Recipe:
     try:
         found = json.loads(line)
         size, literals = _number(found["size"]), list(_pairs(found["literals"]))
-        files = list(_files(found["files"], _number(found["cluster"])))
+        files = list(_files(found["files"]))
     except (ValueError, LookupError, TypeError, RecursionError):
         raise _bad("its first line is not readable") from None
     if not newline or not literals or literals[0] != (0, literals[0][1]) or literals[0][1] < PAGE:
@@ -87,7 +87,7 @@ def parse(data: bytes) -> Recipe:
     parts.sort(key=lambda part: part.at)
     end = 0
     for part in parts:
-        if part.at < end or part.at % _SECTOR or part.end > size:
+        if part.at < end or part.end > size:
             raise _bad("its parts overlap, or leave the slot")
         end = part.end
     first = parts[0]
@@ -110,11 +110,14 @@ def _pairs(value: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401  # of JSON
         yield _number(at), _number(length)
 
 
-def _files(value: Any, cluster: int) -> Iterator[File]:  # noqa: ANN401  # of JSON
-    if not isinstance(value, list) or len(value) > _PARTS_LIMIT or not cluster or cluster % _SECTOR:
+def _files(value: Any) -> Iterator[File]:  # noqa: ANN401  # of JSON
+    if not isinstance(value, list) or len(value) > _PARTS_LIMIT:
         raise ValueError(value)
-    for at, size, digest in value:
-        yield File(_number(at), _number(size), digest_of(digest), cluster)
+    for start, length, digest, stop in value:
+        at, size, end = _number(start), _number(length), _number(stop)
+        if not 0 <= end - at - size < _ZEROS_LIMIT:
+            raise ValueError(value)
+        yield File(at, size, digest_of(digest), end)
 
 
 def _cut(literals: list[tuple[int, int]], content: bytes) -> Iterator[Literal]:
@@ -125,14 +128,15 @@ def _cut(literals: list[tuple[int, int]], content: bytes) -> Iterator[Literal]:
 
 
 def _unpacked(packed: bytes, length: int) -> bytes:
-    if length > _LITERALS_LIMIT or length % 4:
+    if length > _LITERALS_LIMIT:
         raise _bad("its literals have an impossible length")
+    whole = length + -length % 4
     inflate = zlib.decompressobj()
     try:
-        content = inflate.decompress(packed, length + 1)
+        content = inflate.decompress(packed, whole + 1)
     except zlib.error:
         raise _bad("its literals cannot be unpacked") from None
-    if len(content) != length:
+    if len(content) != whole:
         raise _bad("its literals are shorter or longer than it says")
     return content
 

@@ -121,12 +121,19 @@ def sources(root: Root) -> dict[str, str]:
 
 
 def _of_slot(root: Root) -> dict[str, str]:
-    """Return the files of the running slot; its list does not have those of the firmware."""
+    """Return the files of the running slot, and those that begin with a piece, by digest.
+
+    The manifest lists all but itself.
+    """
     slot, listed = root.slot(), manifest(root).get("files")
     known = listed if isinstance(listed, dict) else {}
     found = {
         digest: f"{slot}/{path}" for path, digest in known.items() if is_file(f"{slot}/{path}")
     }
+    pieces = manifest(root).get("pieces")
+    for path, digest in (pieces if isinstance(pieces, dict) else {}).items():
+        if is_file(f"{slot}/{path}"):
+            found.setdefault(digest, f"{slot}/{path}")
     for name in names(slot):
         if name not in known and is_file(f"{slot}/{name}"):
             found[_digest(f"{slot}/{name}")] = f"{slot}/{name}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PAUSE = 0.5
+_SETTLE = 6.0
+"""Seconds for which all services have to stay up."""
 _REASONS = {
     "": "the new version did not come as far as mounting /data",
     "data-mounted": "the new version ended after its initramfs, before process 1 had started",
@@ -84,7 +86,7 @@ class _Trial:
 
     def _waited(self) -> str:
         """Wait for the services and for a tool; return why one of them did not come."""
-        if late := self._late(self._all_up):
+        if late := self._late(self._not_settled):
             return f"these services are not up after {self._now.deadline} s: {', '.join(late)}"
         journal.add_to_trail(self._root, "services")
         confirmed = system.confirmation(self._root)
@@ -93,11 +95,24 @@ class _Trial:
         journal.add_to_trail(self._root, "confirmed")
         return ""
 
-    def _all_up(self) -> list[str]:
+    def _not_settled(self) -> list[str]:
+        """Return the services that are not up, or do not stay up for a while."""
+        before = self._restarts()
+        missing = self._missing()
+        if not missing:
+            time.sleep(_SETTLE)
+            now = self._restarts()
+            missing = [name for name in before if before[name] != now.get(name)]
+        return missing or self._missing()
+
+    def _missing(self) -> list[str]:
         """Return the services that were up before the update, are still in it, and are not up."""
         known = services.services_in(f"{self._root.run}/containers")
         up = services.names_up(self._root)
         return [name for name in self._now.services if name in known and name not in up]
+
+    def _restarts(self) -> dict[str, int]:
+        return {row["name"]: row["restarts"] for row in services.states(self._root)}
 
     def _late(self, missing: Callable[[], list[str]]) -> list[str]:
         while True:
