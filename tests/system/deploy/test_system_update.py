@@ -18,6 +18,7 @@ from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import release_of
 from piimage.deploy.target import Outcome
 from piimage.emulator.drive import flattened
+from piimage.errors import PiimageError
 from piimage.locking.fetching import make
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
 
