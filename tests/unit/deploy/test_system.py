@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from pathlib import Path
 
 import pytest
+from piimage_agent import generations, trial
+from piimage_agent.root import Root
 
 from piimage.deploy import system
 from piimage.deploy.pi import PiTarget, Wish
+from piimage.deploy.rollout import Policy, roll_out
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.run import Runner
@@ -158,8 +162,42 @@ def test_a_power_cut_after_the_deciding_sector_counts_as_kept(
     stand.pi.write("data/piimage/system/state", text.replace("'kept'", "'trying'"))
     facts = stand.pi.text("run/piimage/boot")
     stand.pi.write("run/piimage/boot", facts.replace("TRYBOOT='1'", "TRYBOOT='0'"))
-    from piimage_agent import trial
-    from piimage_agent.root import Root
-
     trial.run(Root(str(stand.pi.root)))
     assert journal(stand)["STATE"] == "kept"
+
+
+def test_a_system_that_fails_on_the_canary_reaches_no_other(
+    tmp_path: Path, stand: SlotsStand
+) -> None:
+    second = SlotsStand(tmp_path / "second")
+    runner = fake_ssh(
+        tmp_path / "both",
+        {"pi": shlex.join(stand.pi.command()), "other": shlex.join(second.pi.command())},
+    )
+    stand.pi.write("fate", "panic")
+    before = second.pi.everything()
+    targets = [target(runner, stand.store, name, stand.wish()) for name in ("pi", "other")]
+    results = roll_out(
+        targets, lambda pi: pi.deploy(lambda line: None), Policy(canary=1), threading.Event()
+    )
+    assert results[0].error is not None
+    assert results[0].error.code == "deploy.undone"
+    assert results[1].skipped
+    assert second.pi.everything() == before
+
+
+def test_each_slot_finds_the_deploys_that_it_had(stand: SlotsStand, tool: Runner) -> None:
+    """The links of the other slot, and the generations behind them, are not collected."""
+    root = Root(str(stand.pi.root))
+    old = generations.create(root, "1" * 64, [], "of slot A")
+    link = Path(root.store) / f"current.{stand.pi.slot}"
+    link.symlink_to(f"generations/{old}")
+    deployed(stand, tool)
+    facts = stand.pi.text("run/piimage/boot")
+    stand.pi.write("run/piimage/boot", facts.replace(stand.pi.slot, "ab" * 32))
+    assert generations.linked(root, "current") == ""
+    (Path(root.store) / f"previous.{'cd' * 32}").symlink_to(f"generations/{old}")
+    generations.collect(root)
+    assert link.is_symlink()
+    assert (Path(root.generations) / old).is_dir()
+    assert not (Path(root.store) / f"previous.{'cd' * 32}").is_symlink()
