@@ -25,6 +25,8 @@ test_packages=(
 )
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.
 engine_packages=(binfmt-support docker.io iptables qemu-user-static)
+# The command docker, which only the tests use, is a package of its own since Debian 13.
+grep -q '^VERSION_ID="12"' /etc/os-release || engine_packages+=(docker-cli)
 
 packages=("${build_packages[@]}" "${emulator_packages[@]}" "${test_packages[@]}"
   "${engine_packages[@]}" "${guest_packages[@]}")

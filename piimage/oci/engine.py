@@ -22,7 +22,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from piimage import events
 from piimage.clock import EPOCH
 from piimage.errors import MissingTool, PiimageError
-from piimage.oci import models
+from piimage.oci import binfmt, models
 from piimage.oci.archive import export_folder, import_archive
 from piimage.oci.dockerfile import pin_images
 from piimage.oci.layout import Image, Layout
@@ -39,6 +39,7 @@ PLUGIN_FOLDERS: Final = (
     Path("/usr/libexec/docker/cli-plugins"),
     Path("/usr/lib/docker/cli-plugins"),
 )
+_EMULATORS: Final = {"arm64": "qemu-aarch64", "arm": "qemu-arm"}
 _BASE_NAME: Final = "piimage/base"
 _TAIL_LINES: Final = 12
 _TIMEOUT: Final = 600
@@ -162,15 +163,8 @@ class Engine:
         return how
 
     def _register_on_host(self, platform: Platform, why_not: str) -> str:
-        name = {"arm64": "qemu-aarch64", "arm": "qemu-arm"}.get(platform.architecture, "")
-        table = Path("/proc/sys/fs/binfmt_misc")
-        steps: list[list[str]] = []
-        if not (table / "register").exists():
-            steps.append(["mount", "-t", "binfmt_misc", "binfmt_misc", str(table)])
-        steps.append(["update-binfmts", "--enable", name])
         try:
-            for step in steps:
-                self.runner.run(step)
+            binfmt.register(_EMULATORS.get(platform.architecture, ""), self.runner)
         except PiimageError as error:
             raise PiimageError(
                 "oci.no-emulation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,7 @@ class Site:
 
     pi: Pi
     greenhouse: Greenhouse
+    _told: list[str] = field(default_factory=list)
 
     def wish(self, extra: str, line: str) -> Wish:
         """The version with `extra` in its file, and another first line of hello_world."""
@@ -49,11 +50,25 @@ class Site:
         return Wish(release, wait=60, system=system.system_of(version, job, release, inputs))
 
     def deploy(self, wish: Wish) -> Outcome:
-        inputs = self.greenhouse.sources
-        target = PiTarget(
-            self.pi.host, wish, self.pi.ssh, inputs.store, inputs.runner, threading.Event()
-        )
-        return target.deploy(lambda line: None)
+        """Deploy `wish`; raise the emulator's error if the Pi does not start again."""
+        inputs, cancelled = self.greenhouse.sources, threading.Event()
+        target = PiTarget(self.pi.host, wish, self.pi.ssh, inputs.store, inputs.runner, cancelled)
+        done = threading.Event()
+
+        def notice_the_end() -> None:
+            while not done.wait(1.0):
+                if self.pi.session.console.ended:
+                    cancelled.set()
+
+        watcher = threading.Thread(target=notice_the_end)
+        watcher.start()
+        try:
+            return target.deploy(self._told.append)
+        except PiimageError as error:
+            raise (self.pi.session.failure or error) from error
+        finally:
+            done.set()
+            watcher.join()
 
     def state(self) -> system.State:
         with linked(self.pi.ssh, self.pi.host, threading.Event()) as link:

@@ -12,6 +12,7 @@ import pytest
 
 from piimage import events
 from piimage.errors import MissingTool, PiimageError
+from piimage.oci import binfmt
 from piimage.oci.archive import export_folder
 from piimage.oci.dockerfile import base_images
 from piimage.oci.engine import Build, Engine, find_buildx
@@ -169,15 +170,18 @@ def test_a_host_without_buildx_is_told_how_to_get_it(tmp_path: Path) -> None:
 def test_the_hosts_emulator_is_registered_and_named(
     engine: Engine, notes: list[events.Event]
 ) -> None:
-    subprocess.run(["update-binfmts", "--disable", "qemu-aarch64"], check=False)
+    (binfmt.TABLE / "qemu-aarch64").write_text("-1")
     assert engine.register_emulation() == "this host's qemu-user-static"
     assert any("this host's qemu-user-static" in str(note) for note in notes)
+    assert "enabled" in (binfmt.TABLE / "qemu-aarch64").read_text()
+    binfmt.register("qemu-aarch64", engine.runner)  # a second time changes nothing
 
 
 @pytest.mark.provokes("oci.no-emulation")
 def test_without_any_emulator_the_message_says_what_to_install(
-    engine: Engine, tmp_path: Path
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(binfmt, "FOLDERS", ())
     bare = Runner(environment={**clean_environment(), "PATH": str(tmp_path)})
     with pytest.raises(PiimageError, match="apt-get install qemu-user-static"):
         replace(engine, runner=bare).register_emulation()
