@@ -84,7 +84,8 @@ class Monitor:
             self._send("quit")
         elif message.get("event") == "WATCHDOG":
             self._watchdog = True
-        elif message.get("event") == "SHUTDOWN":
+        elif message.get("event") == "SHUTDOWN" and not self._shutdown:
+            # Only the first one has the machine's reason: `quit` brings another.
             self._shutdown = str(message.get("data", {}).get("reason", ""))
             self._end()
 
