@@ -8,6 +8,8 @@
  * the address of a page, in memory that the kernel does not use, where the emulator looks for it.
  */
 
+#define pr_fmt(format) "tryboot: " format
+
 #include <linux/errno.h>
 #include <linux/io.h>
 #include <linux/kernel.h>

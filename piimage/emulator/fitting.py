@@ -52,11 +52,10 @@ def fitted_tree(
     if emulator.chosen != "device-tree":
         return tree
     # Documentation of Raspberry Pi, "Device Tree", /chosen/bootloader.
-    cells = {
-        "partition": boot.partition,
-        "tryboot": int(boot.tryboot),
-        "boot-mode": _BOOT_MODES[kind],
-    }
+    cells = {"partition": boot.partition, "tryboot": int(boot.tryboot)}
+    # No boot loader reads a virtio disk, and the initramfs would wait for a disk of another kind.
+    if kind is not DiskKind.CARD or emulator.disk == "sd":
+        cells["boot-mode"] = _BOOT_MODES[kind]
     return devicetree.with_cells(runner, tree, "/chosen/bootloader", cells, origin="the emulator")
 
 

@@ -33,6 +33,7 @@ class Monitor:
         self._socket, self.remote = socket.socketpair()
         self._flag_at = flag_at
         self._file = folder / _FLAG
+        self._file.unlink(missing_ok=True)  # of an earlier start
         self._rest = b""
         self._shutdown = ""
         self._watchdog = False
@@ -84,8 +85,10 @@ class Monitor:
             self._send("quit")
         elif message.get("event") == "WATCHDOG":
             self._watchdog = True
-        elif message.get("event") == "SHUTDOWN":
-            self._shutdown = str(message.get("data", {}).get("reason", ""))
+        elif message.get("event") == "SHUTDOWN" and not self._shutdown:
+            # Only the first one has the machine's reason: `quit` brings another.
+            data = message.get("data")
+            self._shutdown = str(data.get("reason")) if isinstance(data, dict) else "unknown"
             self._end()
 
     def _end(self) -> None:

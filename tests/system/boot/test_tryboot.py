@@ -69,24 +69,14 @@ def test_a_try_boots_the_other_slot_once(pi: Pi) -> None:
     assert booted(pi) == ["2", "0"]
 
 
-def test_a_try_that_ends_by_the_watchdog_or_a_panic_falls_back(pi: Pi) -> None:
-    for ending, cause in (
-        ("kill -STOP $(pidof watchdogd)", "watchdog"),
-        ("echo c >/proc/sysrq-trigger", "panic"),
-    ):
-        pi.say(TRY_BOOT)
-        assert pi.session.wait_restart(PATIENCE).partition == 3
-        up(pi)
-        pi.say(f"(sleep 1; {ending}) </dev/null >/dev/null 2>&1 &")
-        back = pi.session.wait_restart(PATIENCE)
-        assert (back.cause, back.partition, back.tryboot) == (cause, 2, False)
-        up(pi)
-
-
-def test_a_cut_before_the_flag_is_set_leaves_an_ordinary_start(pi: Pi) -> None:
-    pi.say("touch /run/piimage/try-boot")
-    assert pi.say(f"cat {FLAG}") == "0\n"
-    pi.say("(sleep 1; busybox reboot -f) </dev/null >/dev/null 2>&1 &")
+@pytest.mark.parametrize(
+    ("ending", "cause"),
+    [("kill -STOP $(pidof watchdogd)", "watchdog"), ("echo c >/proc/sysrq-trigger", "panic")],
+)
+def test_a_board_that_hangs_or_panics_starts_again(pi: Pi, ending: str, cause: str) -> None:
+    number = len(pi.session.restarts)
+    pi.say(f"(sleep 1; {ending}) </dev/null >/dev/null 2>&1 &")
     restart = pi.session.wait_restart(PATIENCE)
-    assert (restart.partition, restart.tryboot) == (2, False)
+    assert (restart.cause, restart.partition, restart.tryboot) == (cause, 2, False)
+    assert len(pi.session.restarts) == number + 1
     up(pi)

@@ -48,6 +48,7 @@ def main(deeds: Path, words: list[str]) -> None:
         send({"return": {}, "id": request["id"]})
         request = json.loads(stream.readline())
     assert request["execute"] == "quit"
+    send({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}})
     send({"return": {}})
 
 

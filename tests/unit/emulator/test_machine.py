@@ -13,7 +13,7 @@ from piimage.emulator.ports import Forward
 from piimage.errors import InputError, PiimageError
 from piimage.firmware.reader import BootFiles
 from piimage.run import Runner
-from tests.unit.firmware.cards import BASE, blob
+from tests.unit.firmware.cards import BASE, blob, prop
 
 
 def machine(board: str, **other: object) -> Machine:
@@ -189,10 +189,21 @@ def test_the_tree_of_virt_is_that_of_qemu_and_has_a_place_for_the_flag_of_a_try(
     told = runner.run(["fdtget", "-t", "x", file, "/reserved-memory/try-flag@40100000", "reg"])
     assert told.text.split() == ["0", "40100000", "0", "1000"]
     node = "/chosen/bootloader"
-    assert runner.run(["fdtget", file, node, "partition", node, "tryboot"]).text.split() == [
-        "2",
-        "1",
-    ]
+    told = runner.run(["fdtget", file, node, "partition", node, "tryboot"])
+    assert told.text.split() == ["2", "1"]
+    # A disk of virtio is none that the initramfs would know by a boot mode.
+    assert runner.run(["fdtget", "-p", file, node]).text.split() == ["tryboot", "partition"]
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(DiskKind.USB, "4"), (DiskKind.NVME, "6")])
+def test_the_tree_of_virt_names_the_kind_of_another_disk(
+    kind: DiskKind, mode: str, runner: Runner, tmp_path: Path
+) -> None:
+    virt = load_board("qemu-virt")
+    base = base_tree(boot_files(None), emulator_of(virt), runner, 2, 1024)
+    tree = fitted_tree(base, boot_files(None), virt, runner, kind)
+    assert tree is not None
+    assert prop(runner, tree, tmp_path, "/chosen/bootloader", "boot-mode") == mode
 
 
 @pytest.mark.provokes("firmware.overlay-refused")

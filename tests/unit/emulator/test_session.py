@@ -10,7 +10,7 @@ import pytest
 from piimage import events
 from piimage.boards import load_board
 from piimage.emulator import qemu
-from piimage.emulator.ports import Forward
+from piimage.emulator.ports import Forward, free_port
 from piimage.emulator.session import Options, boot, reboot
 from piimage.errors import MissingTool, PiimageError
 from piimage.run import Runner
@@ -149,11 +149,11 @@ def test_a_reboot_finds_what_was_written(stand_in: Stand, image: Path) -> None:
 
 
 def test_the_ssh_port_is_chosen_or_given(stand_in: Stand, image: Path) -> None:
-    runner = stand_in("exec sleep 100")
-    with boot(image, VIRT, runner, Options(ssh_port=0, forwards=(Forward(18099, 80),))) as session:
+    runner, web = stand_in("exec sleep 100"), Forward(free_port(), 80)
+    with boot(image, VIRT, runner, Options(ssh_port=0, forwards=(web,))) as session:
         assert session.ssh_port is not None
         assert session.ssh_port > 1023
-        assert Forward(18099, 80) in session.machine.forwards
+        assert web in session.machine.forwards
     with boot(image, VIRT, runner) as session:
         assert session.ssh_port is None
 
