@@ -10,9 +10,13 @@ import pytest
 from piimage_agent import generations, trial
 from piimage_agent.root import Root
 
+from piimage.cli.status import status as show_status
 from piimage.deploy import system
+from piimage.deploy.agent_remote import AgentRemote
+from piimage.deploy.link import linked
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.rollout import Policy, roll_out
+from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.run import Runner
@@ -201,3 +205,51 @@ def test_each_slot_finds_the_deploys_that_it_had(stand: SlotsStand, tool: Runner
     assert link.is_symlink()
     assert (Path(root.generations) / old).is_dir()
     assert not (Path(root.store) / f"previous.{'cd' * 32}").is_symlink()
+
+
+def test_the_status_shows_why_a_version_was_undone(
+    stand: SlotsStand,
+    tool: Runner,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand.pi.write("fate", "lost")
+    with pytest.raises(PiimageError):
+        deployed(stand, tool)
+    monkeypatch.setenv("PATH", tool.environment["PATH"])
+    show_status("pi")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "slot: partition 2" in shown
+    assert "update: new.yml: undone: the new version ended after its initramfs" in shown
+
+
+@pytest.mark.provokes("deploy.cannot")
+def test_an_agent_without_slots_is_said_to_have_none(stand: SlotsStand, tool: Runner) -> None:
+    host = to(stand, tool).host
+    with linked(Ssh(tool, ask=False), host, threading.Event()) as link:
+        link.features = frozenset()
+        with pytest.raises(PiimageError, match="cannot change the slot"):
+            AgentRemote(link, Ssh(tool, ask=False), threading.Event()).roll_back_system()
+
+
+def test_a_rollback_of_the_system_is_a_try_of_the_other_slot(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    deployed(stand, tool)
+    ssh = Ssh(tool, ask=False)
+    (stand.pi.root / "run/piimage/system/confirmed").unlink()  # /run is new after a restart
+    with linked(ssh, to(stand, tool).host, threading.Event()) as link:
+        assert AgentRemote(link, ssh, threading.Event()).roll_back_system() == "2"
+    assert "[all]\ntryboot_a_b=1\nboot_partition=2\n" in stand.autoboot
+
+
+def test_without_an_update_there_is_nothing_to_roll_back_to(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    ssh = Ssh(tool, ask=False)
+    host = to(stand, tool).host
+    with (
+        linked(ssh, host, threading.Event()) as link,
+        pytest.raises(PiimageError, match="no version that was kept once"),
+    ):
+        AgentRemote(link, ssh, threading.Event()).roll_back_system()
