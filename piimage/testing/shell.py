@@ -16,6 +16,7 @@ from piimage.config.models import Appliance
 from piimage.emulator.ports import LOCAL
 from piimage.errors import InputError, PiimageError
 from piimage.run import Completed, Runner
+from piimage.testing.source import RootShell
 
 _KEYS: Final = "piimage/provision/authorized_keys"
 _SEAL: Final = "piimage/provision/console-seal"
@@ -59,17 +60,22 @@ class Shell:
 
     def wait(self, timeout: float) -> None:
         """Wait until the board answers; raises the errors of `run`."""
-        deadline = time.monotonic() + timeout
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                self.run(["true"], max(left, _PAUSE))
-            except PiimageError:
-                if left <= _PAUSE:
-                    raise
-                time.sleep(_PAUSE)
-            else:
-                return
+        wait_for_shell(self, timeout)
+
+
+def wait_for_shell(shell: RootShell, timeout: float) -> None:
+    """Wait until `shell` answers; raises the errors of its `run`."""
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            shell.run(["true"], max(left, _PAUSE))
+        except PiimageError:
+            if left <= _PAUSE:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def require_shell(appliance: Appliance, board: Board) -> None:

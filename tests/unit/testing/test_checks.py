@@ -6,15 +6,10 @@ from pathlib import Path
 import pytest
 
 from piimage.config.testing import Check
-from piimage.emulator.console import Line
 from piimage.run import Runner, clean_environment
 from piimage.testing.checks import make_check, output_fault
 from piimage.testing.report import Outcome
 from piimage.testing.shell import Shell
-
-
-def lines(*texts: str) -> tuple[Line, ...]:
-    return tuple(Line(text, 0.0, 0.0) for text in texts)
 
 
 def shell(tmp_path: Path, script: str) -> Shell:
@@ -30,7 +25,7 @@ def shell(tmp_path: Path, script: str) -> Shell:
 
 
 def run(check: Check, there: Shell | None = None, *console: str) -> Outcome:
-    return make_check(check, there, lambda: lines(*console))
+    return make_check(check, there, lambda: console)
 
 
 def test_a_text_that_the_console_has_shown_passes() -> None:
@@ -47,9 +42,9 @@ def test_a_text_that_never_came_fails_with_the_last_lines() -> None:
 def test_a_check_is_tried_again_until_it_passes() -> None:
     tries: list[None] = []
 
-    def console() -> tuple[Line, ...]:
+    def console() -> tuple[str, ...]:
         tries.append(None)
-        return lines("HELLO") if len(tries) > 1 else ()
+        return ("HELLO",) if len(tries) > 1 else ()
 
     assert make_check(Check(console="HELLO", timeout=20), None, console).failure is None
     assert len(tries) == 2
