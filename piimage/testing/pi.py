@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +17,9 @@ from piimage.deploy.ssh import Ssh, lost_error
 from piimage.deploy.text import printable, printable_lines
 from piimage.errors import InputError, PiimageError
 from piimage.run import Completed
+from piimage.testing.shell import is_lost, telling_255
 from piimage.testing.source import State
 
-_LOST: Final = 255  # ssh(1), "EXIT STATUS": ssh itself failed
 _PAUSE: Final = 1.0
 _UP: Final = ("healthy", "running")
 # What a Pi that is still booting answers; a host key or a login that is refused will stay so.
@@ -178,8 +177,8 @@ class PiShell:
 
         Raises the errors of `lost_error` if the connection fails, and ``run.timeout``.
         """
-        with self.ssh.terminal(self.host, [shlex.join(argv)], tty=False) as command:
+        with self.ssh.terminal(self.host, [telling_255(argv)], tty=False) as command:
             completed = self.ssh.runner.run(command, timeout=timeout, accept=range(256))
-        if completed.status == _LOST:
-            raise lost_error(self.host, _LOST, completed.stderr)
+        if is_lost(completed):
+            raise lost_error(self.host, completed.status, completed.stderr)
         return completed
