@@ -6,6 +6,7 @@ pip installs piimage from its wheel into a new environment, with what else the s
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ import pytest
 import yaml
 
 from tests.ci import Step, action_steps, gitlab_job
-from tests.system.conftest import ROOT
+from tests.system.conftest import PIIMAGE, ROOT
 from tests.system.deploy.machines import make_key
 from tests.system.oci.conftest import PASSWORD, USER, Server
 from tests.system.oci.conftest import server as server  # noqa: PLC0414  # a fixture
@@ -80,11 +81,31 @@ class Runner:
         return {str(case.get("name")): case[0].tag if len(case) else "passed" for case in cases}
 
 
+def raw(server: Server, reference: str) -> str:
+    """The bytes of a manifest, as skopeo gets them from the registry."""
+    access = [f"--authfile={server.auth_file}", f"--cert-dir={server.certificates}"]
+    words = ["skopeo", "inspect", "--raw", *access, f"docker://{reference}"]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
 def sh(*words: str | Path, cwd: Path) -> str:
     done = subprocess.run(
         words, cwd=cwd, env={**os.environ, **AUTHOR}, check=True, capture_output=True, text=True
     )
     return done.stdout
+
+
+def _pin(origin: Path, store: Path) -> None:
+    """Run the lines of the example's README that commit its pins."""
+    block, _ = re.findall(r"```console\n(.*?)```", (origin / "README.md").read_text(), re.S)
+    lines = "".join(line.removeprefix("$ ") for line in block.splitlines(keepends=True))
+    environment = {
+        **os.environ, **AUTHOR, "PIIMAGE_STORE": str(store),
+        "PATH": f"{PIIMAGE.parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    subprocess.run(
+        ["bash", "-ec", lines], cwd=origin, env=environment, check=True, capture_output=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +116,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Run
     sh("git", "init", "-q", ".", cwd=origin)
     sh("git", "add", ".", cwd=origin)
     sh("git", "commit", "-q", "-m", "A greenhouse", cwd=origin)
+    _pin(origin, piimage_store)
     sh("git", "clone", "-q", origin, clone, cwd=home)
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     for project in (ROOT, ROOT / "libraries" / "chipmodels"):
@@ -179,9 +201,11 @@ def test_card_and_container_are_published_with_bills_and_a_signature(
     assert subprocess.run(verify, input=b"else", check=False, capture_output=True).returncode != 0
     pushed = (release / "containers.txt").read_text().strip()
     name, digest = pushed.split("@")
-    assert re.fullmatch(rf"{server.address}/greenhouse/thermometer:[0-9a-f]{{40}}", name)
-    access = [f"--authfile={server.auth_file}", f"--cert-dir={server.certificates}"]
-    at = name.rpartition(":")[0]
-    sh("skopeo", "inspect", *access, f"docker://{at}@{digest}", cwd=tmp_path)
-    bill = f"{at}:{digest.replace(':', '-')}"  # the tag of the referrers (OCI distribution 1.1)
-    assert "spdx" in sh("skopeo", "inspect", "--raw", *access, f"docker://{bill}", cwd=tmp_path)
+    tree = sh("git", "rev-parse", "HEAD:thermometer", cwd=runner.clone).strip()
+    at = f"{server.address}/greenhouse/thermometer"
+    assert name == f"{at}:{tree}"
+    # A registry without the referrers API has a tag for them (OCI distribution 1.1).
+    referrers = json.loads(raw(server, f"{at}:{digest.replace(':', '-')}"))["manifests"]
+    attached = [json.loads(raw(server, f"{at}@{found['digest']}")) for found in referrers]
+    assert [bill["artifactType"] for bill in attached] == ["application/spdx+json"]
+    assert attached[0]["subject"]["digest"] == digest
