@@ -119,6 +119,36 @@ def test_a_pi_that_does_not_answer_is_a_failure_in_the_report(tmp_path: Path) ->
     assert found[1].skipped == "the system did not boot"
 
 
+def test_a_pi_that_is_still_booting_is_waited_for(
+    tmp_path: Path, pi: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sshd is not there at the first question; its service starts after the third."""
+    monkeypatch.setattr("piimage.testing.pi._PAUSE", 0.01)
+    health = pi.root / "run/piimage/health/web"
+    health.write_text("starting\n")
+    asked = tmp_path / "asked"
+    runner = reaching(tmp_path, pi)
+    script = tmp_path / "pi-shell"
+    lines = script.read_text().splitlines(keepends=True)
+    late = f"echo x >>{asked}; set -- $(wc -l <{asked})\n"
+    late += '[ "$1" -ne 1 ] || { echo "Connection refused" >&2; exit 255; }\n'
+    late += f'[ "$1" -ne 4 ] || echo healthy >{health}\n'
+    script.write_text("".join([*lines[:2], late, *lines[2:]]))
+    found = verify_pi(appliance(), Ssh(runner, ask=False), HOST)
+    assert [(outcome.name, outcome.failure) for outcome in found] == [
+        ("the system boots", None), ("service web is up", None),
+    ]  # fmt: skip
+    assert len(asked.read_text().splitlines()) >= 4
+
+
+def test_a_login_that_is_denied_is_not_tried_again(tmp_path: Path) -> None:
+    denied = f"sh -c 'echo x >>{tmp_path}/asked; echo Permission denied >&2; exit 255'"
+    ssh = Ssh(fake_ssh(tmp_path / "bin", {"pi": denied}), ask=False)
+    found = verify_pi(appliance(), ssh, HOST, timeout=600)
+    assert "the login was denied" in str(found[0].failure)
+    assert (tmp_path / "asked").read_text() == "x\n"
+
+
 def test_a_card_for_another_board_is_a_failure(tmp_path: Path, pi: Stand) -> None:
     found = verified(tmp_path, pi, appliance(board="pi4"))
     assert found[0].failure == "the file is for pi4, but this is a qemu-virt"
