@@ -118,6 +118,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Run
     sh("git", "commit", "-q", "-m", "A greenhouse", cwd=origin)
     _pin(origin, piimage_store)
     sh("git", "clone", "-q", origin, clone, cwd=home)
+    sh("chown", "-R", "1001:1001", clone, cwd=home)  # GitHub's jobs in a container are root's
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     for project in (ROOT, ROOT / "libraries" / "chipmodels"):
         sh(*pip, "wheel", "--no-deps", "-w", home / "wheels", project, cwd=home)
@@ -201,7 +202,7 @@ def test_card_and_container_are_published_with_bills_and_a_signature(
     assert subprocess.run(verify, input=b"else", check=False, capture_output=True).returncode != 0
     pushed = (release / "containers.txt").read_text().strip()
     name, digest = pushed.split("@")
-    tree = sh("git", "rev-parse", "HEAD:thermometer", cwd=runner.clone).strip()
+    tree = sh("git", "rev-parse", "HEAD:thermometer", cwd=runner.home / "origin").strip()
     at = f"{server.address}/greenhouse/thermometer"
     assert name == f"{at}:{tree}"
     # A registry without the referrers API has a tag for them (OCI distribution 1.1).
