@@ -36,7 +36,10 @@ class Emulated:
 
     def wait_for_boot(self, timeout: float) -> None:
         """Wait for the phase `services`; raises the errors of `Session.wait_for`."""
-        self.session.wait_for(f"[{self.seal}] piimage: phase services\n", timeout)
+        try:
+            self.session.wait_for(f"[{self.seal}] piimage: phase services\n", timeout)
+        except PiimageError as error:
+            raise PiimageError(error.code, error.message) from None  # the hint is for `piimage run`
 
     def next_state(self, timeout: float) -> State | None:
         """Return the next state that the console shows (see `Source`)."""

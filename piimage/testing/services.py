@@ -23,7 +23,7 @@ def wait_for_boot(source: Source, timeout: float) -> Outcome:
     try:
         source.wait_for_boot(timeout)
     except PiimageError as error:
-        return Outcome(title, source.seconds(), failure=error.message)
+        return Outcome(title, source.seconds(), failure=str(error))
     return Outcome(title, source.seconds())
 
 

@@ -107,6 +107,7 @@ def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) 
     script = f'echo "{said}"; exec sleep 100'
     found = outcomes(tmp_path, script, appliance({"console": "x"}))
     assert said.partition(": ")[2] in str(found[0].failure)
+    assert "--until" not in str(found[0].failure)  # an option of `piimage run`
     assert found[1].skipped == "the system did not boot"
 
 
