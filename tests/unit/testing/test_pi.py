@@ -152,7 +152,8 @@ def test_a_login_that_is_denied_is_not_tried_again(tmp_path: Path) -> None:
 def test_a_card_for_another_board_is_a_failure(tmp_path: Path, pi: Stand) -> None:
     found = verified(tmp_path, pi, appliance(board="pi4"))
     assert found[0].failure == (
-        "pi: the file is for pi4, but this is a qemu-virt; test the file that the card was built from"
+        "pi: the file is for pi4, but this is a qemu-virt; "
+        "test the file that the card was built from"
     )
 
 
