@@ -19,6 +19,7 @@ include_patterns = [
     "README.md",
     "CHANGELOG.md",
     "docs/**.md",
+    "examples/*/README.md",
     "appliance/README.md",
     "libraries/*/README.md",
     "services/*/README.md",

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from piimage.build import Project, plan
-from piimage.card.hostkey import read_host_key
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
 from piimage.cli.output import put
+from piimage.cli.pins import with_host_key
 from piimage.cli.session import open_inputs, read_project
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
@@ -134,7 +133,7 @@ def deploy(
             return
         cancelled = threading.Event()
         makers = _TargetMaker(project, inputs, tuple(service), containers_only, wait, cancelled)
-        chosen = _with_host_key(chosen, project.appliance.ssh.host_key)
+        chosen = with_host_key(chosen, project.appliance)
         targets = makers.targets(chosen, ssh(chosen, ssh_config, inputs.runner))
         if dry_run:
             planned = roll_out(
@@ -199,14 +198,6 @@ class _TargetMaker:
         release = release_of(version, job, f"{self.project.name}.yml")
         system = system_of(version, job, release, self.inputs)
         return Wish(release, self.services, self.containers_only, self.wait, system)
-
-
-def _with_host_key(hosts: tuple[Host, ...], key: str | None) -> tuple[Host, ...]:
-    """Return the hosts; those without a host key of their own get the one of the file."""
-    if key is None or not Path(key).exists():
-        return hosts
-    public = read_host_key(Path(key)).public
-    return tuple(host if host.host_key else replace(host, host_key=public) for host in hosts)
 
 
 def _deploy(target: Target, emit: Listener) -> Outcome:

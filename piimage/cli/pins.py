@@ -1,11 +1,14 @@
-"""The host key of a card that was just made, noted for the verbs that reach its Pi later."""
+"""The host key of a file, for the verbs that make its card and for those that reach its Pi."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from piimage.card.hostkey import read_host_key
 from piimage.config.models import Appliance
+from piimage.deploy.hosts import Host
 from piimage.deploy.known_hosts import KnownHosts, default_path
 from piimage.deploy.mdns import DOMAIN
 from piimage.events import Listener
@@ -23,6 +26,15 @@ def note_host_key(appliance: Appliance, hostname: str | None, emit: Listener) ->
     public = read_host_key(Path(key)).public
     names = (name, local_name(name))
     KnownHosts(default_path()).add_or_warn(names, public, emit)
+
+
+def with_host_key(hosts: Sequence[Host], appliance: Appliance) -> tuple[Host, ...]:
+    """Return the hosts; those without a host key of their own get the one of the file."""
+    key = appliance.ssh.host_key
+    if key is None or not Path(key).exists():
+        return tuple(hosts)
+    public = read_host_key(Path(key)).public
+    return tuple(host if host.host_key else replace(host, host_key=public) for host in hosts)
 
 
 def local_name(hostname: str) -> str:

@@ -35,6 +35,8 @@ class Host:
     """The pinned public key: ``ssh-ed25519 AAAA…``."""
     engine: str | None = None
     """The socket of its Docker engine, if the engine runs the services."""
+    identity: Path | None = None
+    """The file of the only private key to log in with."""
 
 
 def parse_host(text: str) -> Host:

@@ -57,6 +57,8 @@ class Ssh:
         words += self._address(host, settings, pin)
         if host.port is not None:
             words += ["-p", str(host.port)]
+        if host.identity is not None:
+            words += ["-i", str(host.identity), "-o", "IdentitiesOnly=yes"]
         words += ["-l", host.user or _user(settings)]
         return [*words, "--", host.address]
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from piimage.config.testing import Check
-from piimage.emulator.console import Line
 from piimage.errors import PiimageError
 from piimage.testing.report import Outcome
-from piimage.testing.shell import Shell
+from piimage.testing.source import RootShell
 
 _RUNC: Final = ("runc", "--root", "/run/containerd/runc/services.linuxkit", "exec")
 _STATUS: Final = re.compile(r"HTTP/\d(?:\.\d)? (\d{3})")
@@ -19,12 +18,12 @@ _PAUSE: Final = 1.0
 _LEAST: Final = 2.0  # seconds, the minimum for each try
 _SHOWN: Final = 2000
 
-Lines = Callable[[], Sequence[Line]]
+Lines = Callable[[], Sequence[str]]
 Try = Callable[[float], str | None]
 """Takes the seconds for one try; returns the reason of its failure, or None."""
 
 
-def make_check(check: Check, shell: Shell | None, console: Lines) -> Outcome:
+def make_check(check: Check, shell: RootShell | None, console: Lines) -> Outcome:
     """Retry `check` until it passes or its timeout ends.
 
     `shell` may be None for a check of the console.
@@ -49,7 +48,7 @@ def make_check(check: Check, shell: Shell | None, console: Lines) -> Outcome:
         time.sleep(_PAUSE)
 
 
-def _attempt(check: Check, shell: Shell | None, console: Lines) -> Try:
+def _attempt(check: Check, shell: RootShell | None, console: Lines) -> Try:
     if check.console is not None:
         text = check.console
         return lambda _: _check_console(check, text, console())
@@ -61,15 +60,15 @@ def _attempt(check: Check, shell: Shell | None, console: Lines) -> Try:
     return lambda timeout: _check_run(check, board, timeout)
 
 
-def _check_console(check: Check, text: str, lines: Sequence[Line]) -> str | None:
-    matching = [line.text for line in lines if text in line.text]
+def _check_console(check: Check, text: str, lines: Sequence[str]) -> str | None:
+    matching = [line for line in lines if text in line]
     if not matching:
-        last = "\n".join(line.text for line in lines[-10:])
+        last = "\n".join(lines[-10:])
         return f"the console never showed {text!r}; its last lines:\n{last}"
     return output_fault(check, "\n".join(matching))
 
 
-def _check_run(check: Check, shell: Shell, timeout: float) -> str | None:
+def _check_run(check: Check, shell: RootShell, timeout: float) -> str | None:
     argv = check.run or ()
     if check.service is not None:
         argv = (*_RUNC, check.service, *argv)
@@ -81,7 +80,7 @@ def _check_run(check: Check, shell: Shell, timeout: float) -> str | None:
     return output_fault(check, output)
 
 
-def _check_http(check: Check, address: str, shell: Shell, timeout: float) -> str | None:
+def _check_http(check: Check, address: str, shell: RootShell, timeout: float) -> str | None:
     seconds = str(max(1, int(timeout)))
     # A refused connection has no status line; after redirects the last of several counts.
     completed = shell.run(["wget", "-S", "-O", "-", "-T", seconds, address], timeout + 10)

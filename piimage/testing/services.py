@@ -1,8 +1,4 @@
-"""The state of services, read from the console.
-
-appliance/README.md, "What is printed on the console", has the lines. Services print on the
-console, too. Only a line that begins with the seal is the system's own.
-"""
+"""Judges the boot and the state of the services."""
 
 from __future__ import annotations
 
@@ -11,79 +7,73 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from piimage.emulator.console import Line
-from piimage.emulator.session import Session
 from piimage.errors import PiimageError
 from piimage.testing.report import Outcome
+from piimage.testing.source import Source, State
 
-_UP: Final = ("healthy", "running")
-_STARTING: Final = re.compile(r"(waiting for|restarting in)\b")
+# A service that has done its work may stay down; what restarts it says so in the next line.
+_UP: Final = ("healthy", "running", "exited with code 0")
+_WAITING: Final = "waiting for "
 _BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
 
 
-def _state_line(seal: str) -> re.Pattern[str]:
-    """Return the pattern of a complete line in which the system reports a service's state.
-
-    The line begins with the seal, because later text may quote the service's own output.
-    """
-    return re.compile(rf"\[{re.escape(seal)}\] piimage: service (\S+): ([^\n]*)\n")
-
-
-def wait_for_boot(session: Session, seal: str, timeout: float) -> Outcome:
+def wait_for_boot(source: Source, timeout: float) -> Outcome:
     """Wait until the onboot containers have ended and the system starts the services."""
     title = "the system boots"
     try:
-        session.wait_for(f"[{seal}] piimage: phase services\n", timeout)
+        source.wait_for_boot(timeout)
     except PiimageError as error:
-        return Outcome(title, session.seconds(), failure=error.message)
-    return Outcome(title, session.seconds())
+        return Outcome(title, source.seconds(), failure=str(error))
+    return Outcome(title, source.seconds())
 
 
-def wait_for_services(
-    session: Session, seal: str, names: Iterable[str], timeout: float
-) -> list[Outcome]:
-    """Wait until all services are up at the same time: healthy, or running without a health check.
+def wait_for_services(source: Source, names: Iterable[str], timeout: float) -> list[Outcome]:
+    """Wait until all services are up at the same time.
 
-    Returns one outcome for each service; its `seconds` count from QEMU's start. If the boot ends
+    A service is up if it is healthy, runs without a health check, or has done its work. Returns one
+    outcome for each service; its `seconds` count from the start of the test. If the system ends
     early, the services that are not up have failed.
     """
-    expected, pattern = set(names), _state_line(seal)
+    expected = set(names)
     up: dict[str, float] = {}
     last: dict[str, str] = {}
     deadline = time.monotonic() + timeout
-    reason = f"not within {timeout:g} s"
+    reason = ""
     try:
         while expected - set(up):
-            line = session.wait_for(pattern, max(0.0, deadline - time.monotonic()))
-            name, state = pattern.fullmatch(line).groups()  # type: ignore[union-attr]
-            last[name] = state
-            if state in _UP:
-                up[name] = session.seconds()
-            elif not _STARTING.match(state):
-                up.pop(name, None)
+            state = source.next_state(max(0.0, deadline - time.monotonic()))
+            if state is None:
+                break
+            last[state.service] = state.text
+            if state.text in _UP:
+                up[state.service] = source.seconds()
+            elif not state.text.startswith(_WAITING):
+                up.pop(state.service, None)
     except PiimageError as error:
-        if error.code != "emulator.timeout":
-            reason = error.message
-        elif lines := session.lines():
-            reason += "; the console's last line: " + lines[-1].text
-    return [_outcome(name, up, last, reason, session.seconds()) for name in sorted(expected)]
+        reason = error.message
+    outcomes = []
+    for name in sorted(expected):
+        title = f"service {name} is up"
+        if name in up:
+            outcomes.append(Outcome(title, up[name]))
+        else:
+            why = reason or f"not within {timeout:g} s{_quoted(source.last_words(name))}"
+            outcomes.append(Outcome(title, source.seconds(), failure=_failure(name, last, why)))
+    return outcomes
 
 
-def _outcome(
-    name: str, up: dict[str, float], last: dict[str, str], reason: str, now: float
-) -> Outcome:
-    title = f"service {name} is up"
-    if name in up:
-        return Outcome(title, up[name])
+def _failure(name: str, last: dict[str, str], reason: str) -> str:
     state = f"; its last state: {last[name]}" if name in last else ""
-    return Outcome(title, now, failure=f"{name} is not up{state}\n{reason}")
+    return f"{name} is not up{state}\n{reason}"
 
 
-def failed_state(lines: Sequence[Line], seal: str, name: str) -> str | None:
-    """Return the first state in `lines` in which the service `name` failed, or None."""
-    pattern = _state_line(seal)
-    for line in lines:
-        match = pattern.search(line.text + "\n")
-        if match and match[1] == name and _BROKEN.match(match[2]):
-            return match[2]
-    return None
+def _quoted(words: str) -> str:
+    return f"; {words}" if words else ""
+
+
+def failed_state(states: Sequence[State], name: str) -> str | None:
+    """Return the first of `states` in which the service `name` failed, or None."""
+    return next(
+        (state.text for state in states if state.service == name and _BROKEN.match(state.text)),
+        None,
+    )

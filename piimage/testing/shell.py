@@ -16,10 +16,12 @@ from piimage.config.models import Appliance
 from piimage.emulator.ports import LOCAL
 from piimage.errors import InputError, PiimageError
 from piimage.run import Completed, Runner
+from piimage.testing.source import RootShell
 
 _KEYS: Final = "piimage/provision/authorized_keys"
 _SEAL: Final = "piimage/provision/console-seal"
-_SSH_ERROR: Final = 255  # ssh(1), "EXIT STATUS": ssh itself failed
+_SSH_ERROR: Final = 255  # ssh(1), "EXIT STATUS": ssh itself failed, or the program ended so
+_OWN: Final = b"piimage: the program itself ended with 255\n"
 _PAUSE: Final = 1.0
 _OPTIONS: Final = (
     "BatchMode=yes",
@@ -46,9 +48,9 @@ class Shell:
         """
         options = [word for option in _OPTIONS for word in ("-o", option)]
         target = ["-p", str(self.port), "-i", str(self.key), f"root@{LOCAL}"]
-        command = ["ssh", "-F", "/dev/null", *options, *target, "--", shlex.join(argv)]
+        command = ["ssh", "-F", "/dev/null", *options, *target, "--", telling_255(argv)]
         completed = self.runner.run(command, timeout=timeout, accept=range(256))
-        if completed.status == _SSH_ERROR:
+        if is_lost(completed):
             output = completed.stderr.decode(errors="replace").strip()
             raise PiimageError(
                 "testing.no-answer",
@@ -59,17 +61,36 @@ class Shell:
 
     def wait(self, timeout: float) -> None:
         """Wait until the board answers; raises the errors of `run`."""
-        deadline = time.monotonic() + timeout
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                self.run(["true"], max(left, _PAUSE))
-            except PiimageError:
-                if left <= _PAUSE:
-                    raise
-                time.sleep(_PAUSE)
-            else:
-                return
+        wait_for_shell(self, timeout)
+
+
+def telling_255(argv: Sequence[str]) -> str:
+    """Return the line for sh that runs `argv` so that `is_lost` knows its exit code 255.
+
+    ssh ends with 255 as well if the connection fails, and runc if it finds no such program.
+    """
+    tell = f"[ $status -ne {_SSH_ERROR} ] || echo '{_OWN.decode().strip()}' >&2"
+    return f"{shlex.join(argv)} || {{ status=$?; {tell}; exit $status; }}"
+
+
+def is_lost(completed: Completed) -> bool:
+    """Return whether the connection failed in which a line of `telling_255` ran."""
+    return completed.status == _SSH_ERROR and not completed.stderr.endswith(_OWN)
+
+
+def wait_for_shell(shell: RootShell, timeout: float) -> None:
+    """Wait until `shell` answers; raises the errors of its `run`."""
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            shell.run(["true"], max(left, _PAUSE))
+        except PiimageError:
+            if left <= _PAUSE:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def require_shell(appliance: Appliance, board: Board) -> None:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from piimage.boards import Board
 from piimage.config.models import Appliance
-from piimage.config.testing import Check, TestPlan
+from piimage.config.testing import TestPlan
+from piimage.deploy.hosts import Host
+from piimage.deploy.ssh import Ssh
 from piimage.emulator.machine import emulator_of
-from piimage.emulator.session import Options, Session, boot
-from piimage.errors import PiimageError
+from piimage.emulator.session import Options, boot
+from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.testing.checks import make_check
+from piimage.testing.emulated import Emulated
+from piimage.testing.pi import Pi, PiShell
 from piimage.testing.report import Outcome, failures
 from piimage.testing.services import failed_state, wait_for_boot, wait_for_services
-from piimage.testing.shell import Shell, card_with, new_key, require_shell, sealed
+from piimage.testing.shell import (
+    Shell,
+    card_with,
+    new_key,
+    require_shell,
+    sealed,
+    wait_for_shell,
+)
+from piimage.testing.source import RootShell, Source, State
 
 
 def require_testable(appliance: Appliance, board: Board) -> None:
@@ -66,70 +79,75 @@ def verify(
         if not _needs_shell(plan):
             card = card_with(runner, image, board, folder, files)
             with boot(card, board, runner, listen=listen) as session:
-                return _outcomes(appliance, plan, _Watch(session, seal), None, limit)
+                return _outcomes(appliance, Emulated(session, seal), None, limit)
         key, public = new_key(runner, folder)
         card = card_with(runner, image, board, folder, {**files, **public})
         with boot(card, board, runner, Options(ssh_port=0), listen=listen) as session:
             assert session.ssh_port is not None  # noqa: S101  # requested by the options
             shell = Shell(runner, key, session.ssh_port)
-            return _outcomes(appliance, plan, _Watch(session, seal), shell, limit)
+            return _outcomes(appliance, Emulated(session, seal), shell, limit)
 
 
-@dataclass(frozen=True)
-class _Watch:
-    """A running machine, and the mark of the system's own lines."""
+def verify_pi(
+    appliance: Appliance, ssh: Ssh, host: Host, *, timeout: float | None = None
+) -> tuple[Outcome, ...]:
+    """Return the outcome of every service and every check on a Pi that runs `appliance`.
 
-    session: Session
-    seal: str
+    `timeout` is as in `verify`. Raises InputError ``testing.no-agent`` for a Docker engine.
+    """
+    if host.engine is not None:
+        raise InputError(
+            "testing.no-agent", "the checks need a Pi that runs piimage's system",
+            place=host.name, hint="name the Pi as [USER@]HOST[:PORT]",
+        )  # fmt: skip
+    plan = plan_of(appliance)
+    limit = plan.timeout if timeout is None else timeout
+    shell = PiShell(ssh, host) if _needs_shell(plan) else None
+    return _outcomes(appliance, Pi(appliance, ssh, host, threading.Event()), shell, limit)
 
 
 def _outcomes(
-    appliance: Appliance, plan: TestPlan, watch: _Watch, shell: Shell | None, limit: float
+    appliance: Appliance, source: Source, shell: RootShell | None, limit: float
 ) -> tuple[Outcome, ...]:
-    session, seal = watch.session, watch.seal
     names = [entry.name for entry in appliance.services]
-    outcomes = [wait_for_boot(session, seal, limit)]
-    obstacle = "the system did not boot" if failures(outcomes) else None
-    if obstacle is None:
-        left = max(0.0, limit - session.seconds())
-        outcomes += wait_for_services(session, seal, names, left)
-        obstacle = "a service is not up" if failures(outcomes) else None
-    line_count = len(session.lines())
-    if obstacle is None and shell is not None:
+    outcomes = [wait_for_boot(source, limit)]
+    if failures(outcomes):
+        return (*outcomes, *_skipped(appliance, "the system did not boot"))
+    left = max(0.0, limit - source.seconds())
+    outcomes += wait_for_services(source, names, left)
+    if failures(outcomes):
+        return (*outcomes, *_skipped(appliance, "a service is not up"))
+    count = len(source.states())
+    if shell is not None:
         outcomes.append(_log_in(shell, limit))
-        obstacle = "the login over SSH failed" if failures(outcomes) else None
-    checks = tuple(_run_checks(plan.checks, shell, session, obstacle))
-    return (*_still_up(outcomes, names, watch, line_count), *checks)
+        if failures(outcomes):
+            return (*outcomes, *_skipped(appliance, "the login over SSH failed"))
+    checks = [make_check(check, shell, source.lines) for check in plan_of(appliance).checks]
+    return (*_still_up(outcomes, names, source.states()[count:]), *checks)
 
 
-def _log_in(shell: Shell, limit: float) -> Outcome:
+def _skipped(appliance: Appliance, obstacle: str) -> Iterator[Outcome]:
+    for check in plan_of(appliance).checks:
+        yield Outcome(check.title, 0.0, skipped=obstacle)
+
+
+def _log_in(shell: RootShell, limit: float) -> Outcome:
     started = time.monotonic()
     try:
-        shell.wait(limit)
+        wait_for_shell(shell, limit)
     except PiimageError as error:
         return Outcome("log in over SSH", time.monotonic() - started, failure=str(error))
     return Outcome("log in over SSH", time.monotonic() - started)
 
 
-def _run_checks(
-    checks: tuple[Check, ...], shell: Shell | None, session: Session, obstacle: str | None
-) -> Iterator[Outcome]:
-    for check in checks:
-        if obstacle is not None:
-            yield Outcome(check.title, 0.0, skipped=obstacle)
-        else:
-            yield make_check(check, shell, session.lines)
-
-
 def _still_up(
-    outcomes: list[Outcome], names: list[str], watch: _Watch, line_count: int
+    outcomes: Sequence[Outcome], names: Sequence[str], later: Sequence[State]
 ) -> Iterator[Outcome]:
-    """Give the outcomes; a service that failed after the first `line_count` lines has failed."""
+    """Give the outcomes; a service that failed in one of the states `later` has failed."""
     titles = {f"service {name} is up": name for name in names}
-    later = watch.session.lines()[line_count:]
     for outcome in outcomes:
         name = titles.get(outcome.name)
-        state = None if name is None else failed_state(later, watch.seal, name)
+        state = None if name is None else failed_state(later, name)
         if state is not None and outcome.failure is None:
             yield replace(outcome, failure=f"it was up, and then: {state}")
         else:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -294,6 +295,34 @@ def test_ps_and_status_tell_how_it_is(pi: Pi) -> None:
     assert 0 < found["memory"]["available"] < found["memory"]["total"]
     assert found["data"]["free"] > 1 << 28
     assert "greenhouse.yml" in command(pi, "status")
+
+
+CHECKS = """test:
+  checks:
+    - { http: 'http://127.0.0.1:8080/', expect: one }
+    - { name: inside, service: hello_world, run: [sh, -c, 'echo $0', in it], expect: in it }
+    - { name: outside, run: "cat /etc/hostname", matches: ^greenhouse$ }
+    - { name: the log, console: HELLO }
+    - { name: wrong, run: exit 4, timeout: 1s }
+"""
+
+
+def test_the_checks_of_the_file_run_on_a_pi_that_is_up(pi: Pi, tmp_path: Path) -> None:
+    assert pi.ssh.config is not None
+    (tmp_path / "checks.yml").write_text(CHECKS)
+    words = [PIIMAGE, "test", pi.greenhouse.file, tmp_path / "checks.yml", "--to", "greenhouse"]
+    done = subprocess.run(
+        [*words, "--ssh-config", pi.ssh.config, "--junit", tmp_path / "out.xml"],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done
+    cases = ET.parse(tmp_path / "out.xml").getroot()
+    failed = {case.get("name"): case[0].get("message") for case in cases if len(case)}
+    assert failed == {"wrong": "the exit code is 4, not 0; the output:"}
+    assert [case.get("name") for case in cases][:5] == [
+        "the system boots", "service hello_world is up", "service sshd is up", "service web is up",
+        "log in over SSH",
+    ]  # fmt: skip
 
 
 def test_doctor_reports_what_qemu_models(pi: Pi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from piimage.card.hostkey import make_host_key
-from piimage.cli.pins import name_to_expect, note_host_key
+from piimage.card.hostkey import make_host_key, read_host_key
+from piimage.cli.pins import name_to_expect, note_host_key, with_host_key
 from piimage.config.models import Appliance, Ssh
+from piimage.deploy.hosts import Host
 from piimage.deploy.known_hosts import default_path
 from piimage.events import ignore
 from piimage.run import Runner
@@ -49,3 +50,14 @@ def test_a_pi_answers_to_its_name_if_the_file_asks_for_mdns() -> None:
     heard = Appliance.model_validate({"board": "pi4", "hostname": "Shed", "services": services})
     assert name_to_expect(heard, None) == "shed.local"
     assert name_to_expect(heard, "roof.example.org") == "roof.local"
+
+
+def test_the_files_host_key_is_pinned_where_the_inventory_pins_none(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    make_host_key(key, Runner())
+    own = Host("b", "b", host_key="ssh-ed25519 AAAA")
+    appliance = Appliance(ssh=Ssh(host_key=str(key)))
+    first, second = with_host_key((Host("a", "a"), own), appliance)
+    assert first.host_key == read_host_key(key).public
+    assert second == own
+    assert with_host_key((own,), Appliance()) == (own,)

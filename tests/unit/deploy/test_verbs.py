@@ -159,17 +159,3 @@ def test_a_roll_out_that_was_stopped_names_who_was_not_begun() -> None:
         _conclude((Result("a", error=bad), Result("b"), Result("c")))
     assert [error.code for error in caught.value.errors] == ["deploy.rolled-back", "deploy.stopped"]
     assert "skipped hosts: b, c" in str(caught.value)
-
-
-def test_the_files_host_key_is_pinned_where_the_inventory_pins_none(tmp_path: Path) -> None:
-    from piimage.card.hostkey import make_host_key, read_host_key
-    from piimage.cli.deploy import _with_host_key
-    from piimage.deploy.hosts import Host
-    from piimage.run import Runner
-
-    key = tmp_path / "key"
-    make_host_key(key, Runner())
-    own = Host("b", "b", host_key="ssh-ed25519 AAAA")
-    first, second = _with_host_key((Host("a", "a"), own), str(key))
-    assert first.host_key == read_host_key(key).public
-    assert second == own

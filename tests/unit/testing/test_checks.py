@@ -6,15 +6,10 @@ from pathlib import Path
 import pytest
 
 from piimage.config.testing import Check
-from piimage.emulator.console import Line
 from piimage.run import Runner, clean_environment
 from piimage.testing.checks import make_check, output_fault
 from piimage.testing.report import Outcome
 from piimage.testing.shell import Shell
-
-
-def lines(*texts: str) -> tuple[Line, ...]:
-    return tuple(Line(text, 0.0, 0.0) for text in texts)
 
 
 def shell(tmp_path: Path, script: str) -> Shell:
@@ -30,7 +25,7 @@ def shell(tmp_path: Path, script: str) -> Shell:
 
 
 def run(check: Check, there: Shell | None = None, *console: str) -> Outcome:
-    return make_check(check, there, lambda: lines(*console))
+    return make_check(check, there, lambda: console)
 
 
 def test_a_text_that_the_console_has_shown_passes() -> None:
@@ -47,9 +42,9 @@ def test_a_text_that_never_came_fails_with_the_last_lines() -> None:
 def test_a_check_is_tried_again_until_it_passes() -> None:
     tries: list[None] = []
 
-    def console() -> tuple[Line, ...]:
+    def console() -> tuple[str, ...]:
         tries.append(None)
-        return lines("HELLO") if len(tries) > 1 else ()
+        return ("HELLO",) if len(tries) > 1 else ()
 
     assert make_check(Check(console="HELLO", timeout=20), None, console).failure is None
     assert len(tries) == 2
@@ -74,8 +69,8 @@ def test_words_reach_the_board_as_they_are(tmp_path: Path) -> None:
     run(Check.model_validate({"run": "echo 'a  b' | cat"}), there)
     run(Check(run=("ls", "a b"), service="web"), there)
     first, second = (tmp_path / "log").read_text().splitlines()
-    assert shlex.split(first) == ["sh", "-c", "echo 'a  b' | cat"]
-    assert shlex.split(second)[-4:] == ["exec", "web", "ls", "a b"]
+    assert shlex.split(first.partition(" || ")[0]) == ["sh", "-c", "echo 'a  b' | cat"]
+    assert shlex.split(second.partition(" || ")[0])[-4:] == ["exec", "web", "ls", "a b"]
 
 
 @pytest.mark.provokes("testing.no-answer")
@@ -83,6 +78,17 @@ def test_nobody_who_answers_is_a_failure_and_not_an_exit_code(tmp_path: Path) ->
     there = shell(tmp_path, "echo refused >&2; exit 255")
     failure = run(Check(run=("x",), exit_code=255, timeout=1), there).failure
     assert "the board does not answer over SSH (refused)" in str(failure)
+
+
+def test_a_program_that_ends_with_255_has_answered(tmp_path: Path) -> None:
+    """runc ends so if a container has no such program; ssh if the connection fails."""
+    there = shell(tmp_path, 'exec sh -c "$command"')
+    never = Check(run=("sh", "-c", "echo no such program >&2; exit 255"), timeout=1)
+    failure = run(never, there).failure
+    assert "the exit code is 255, not 0; the output:\nno such program" in str(failure)
+    assert run(Check(run=("sh", "-c", "exit 255"), exit_code=255), there).failure is None
+    assert run(Check(run=("sh", "-c", "exit 254"), exit_code=254), there).failure is None
+    assert run(Check(run=("echo", "a  b"), matches="^a  b$"), there).failure is None
 
 
 def test_an_address_is_judged_by_status_and_body(tmp_path: Path) -> None:

@@ -78,6 +78,28 @@ def test_a_service_that_does_not_come_up_fails_and_skips_the_checks(tmp_path: Pa
     assert found[3].skipped == "a service is not up"
 
 
+def test_a_service_that_has_done_its_work_before_the_others_start_is_up(tmp_path: Path) -> None:
+    script = (
+        f"{UP}; echo [S] piimage: service hello: running;"
+        "echo [S] piimage: service hello: exited with code 0;"
+        "echo [S] piimage: service late: running; exec sleep 100"
+    )
+    two = [HELLO, {"name": "late", "use": "hello_world"}]
+    found = outcomes(tmp_path, script, appliance(services=two), timeout=5)
+    assert [outcome.failure for outcome in found] == [None, None, None]
+
+
+def test_a_service_that_restarts_is_not_up_until_it_runs_again(tmp_path: Path) -> None:
+    script = (
+        f"{UP}; echo [S] piimage: service hello: exited with code 0;"
+        "echo [S] piimage: service hello: restarting in 1 s;"
+        "echo [S] piimage: service late: running; exec sleep 100"
+    )
+    two = [HELLO, {"name": "late", "use": "hello_world"}]
+    found = outcomes(tmp_path, script, appliance(services=two), timeout=1)
+    assert "its last state: restarting in 1 s" in str(found[1].failure)
+
+
 @pytest.mark.parametrize(
     "said", ["Kernel panic - not syncing: no init", "piimage: BOOT STOPPED: onboot x failed"]
 )
@@ -85,6 +107,7 @@ def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) 
     script = f'echo "{said}"; exec sleep 100'
     found = outcomes(tmp_path, script, appliance({"console": "x"}))
     assert said.partition(": ")[2] in str(found[0].failure)
+    assert "--until" not in str(found[0].failure)  # an option of `piimage run`
     assert found[1].skipped == "the system did not boot"
 
 

@@ -1,0 +1,67 @@
+"""The facts about an emulated board: the console, where only sealed lines are the system's own.
+
+appliance/README.md, "What is printed on the console", has the lines. Services print on the
+console, too. Only a line that begins with the seal is the system's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from piimage.emulator.session import Session
+from piimage.errors import PiimageError
+from piimage.testing.source import State
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """A running machine, and the mark of the system's own lines."""
+
+    session: Session
+    seal: str
+
+    @property
+    def _state_line(self) -> re.Pattern[str]:
+        """The pattern of a complete line in which the system reports a service's state.
+
+        The line begins with the seal, because later text may quote the service's own output.
+        """
+        return re.compile(rf"\[{re.escape(self.seal)}\] piimage: service (\S+): ([^\n]*)\n")
+
+    def seconds(self) -> float:
+        """Return the wall seconds since QEMU's start."""
+        return self.session.seconds()
+
+    def wait_for_boot(self, timeout: float) -> None:
+        """Wait for the phase `services`; raises the errors of `Session.wait_for`."""
+        try:
+            self.session.wait_for(f"[{self.seal}] piimage: phase services\n", timeout)
+        except PiimageError as error:
+            raise PiimageError(error.code, error.message) from None  # the hint is for `piimage run`
+
+    def next_state(self, timeout: float) -> State | None:
+        """Return the next state that the console shows (see `Source`)."""
+        pattern = self._state_line
+        try:
+            line = self.session.wait_for(pattern, timeout)
+        except PiimageError as error:
+            if error.code != "emulator.timeout":
+                raise
+            return None
+        return State(*pattern.fullmatch(line).groups())  # type: ignore[union-attr]
+
+    def states(self) -> Sequence[State]:
+        """Return all states that the console has shown."""
+        found = (self._state_line.search(f"{line}\n") for line in self.lines())
+        return [State(*match.groups()) for match in found if match]
+
+    def lines(self) -> Sequence[str]:
+        """Return the lines of the console."""
+        return [line.text for line in self.session.lines()]
+
+    def last_words(self, service: str) -> str:  # the console is that of all
+        """Return the console's last line."""
+        lines = self.lines()
+        return f"the console's last line: {lines[-1]}" if lines else ""
