@@ -75,7 +75,9 @@ def running_engine(folder: Path, *options: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=60)
-            subprocess.run(["umount", "-q", folder / "exec/netns/default"], check=False)
+            # The engine mounts its folder on itself where mounts are not shared, and leaves that.
+            for path in ("exec/netns/default", "data"):
+                subprocess.run(["umount", "-q", folder / path], check=False)
     finally:
         subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
 
