@@ -17,7 +17,6 @@ from piimage.deploy.link import linked
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import release_of
 from piimage.deploy.target import Outcome
-from piimage.emulator.drive import flattened
 from piimage.errors import PiimageError
 from piimage.locking.fetching import make
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
@@ -106,8 +105,11 @@ def _require_the_bytes_of_a_build(site: Site, wish: Wish) -> None:
     runner, store = site.greenhouse.sources.runner, site.greenhouse.sources.store
     volume, place = wish.system.slots.volumes[3], wish.system.slots.places[3]
     site.pi.sh("sync")
-    with store.scratch() as scratch, flattened(runner, site.pi.session.machine.drive) as card:
-        image = scratch / "slot"
+    with store.scratch() as scratch:
+        image, card = scratch / "slot", scratch / "card"
+        # -U: the machine still runs, but has synced.
+        drive = site.pi.session.machine.drive.path
+        runner.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", drive, card])
         with image.open("wb") as file:
             file.truncate(place.end)
         used = volume.write(runner, image, place.start)
