@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,16 @@ FLAG = "/sys/module/tryboot/parameters/next"
 TRY_BOOT = "(sleep 1; /usr/lib/piimage/try-boot) </dev/null >/dev/null 2>&1 &"
 
 
-@pytest.fixture(scope="module")
-def pi(
-    piimage: Command, appliances: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pi]:
-    """The virt machine with the same system in both slots."""
-    done = piimage(["build", "updates.yml", "-o", "out"])
+@contextmanager
+def machine(piimage: Command, appliances: Path, folder: Path, board_name: str) -> Iterator[Pi]:
+    """A board with the same system in both slots, up."""
+    text = (appliances / "updates.yml").read_text()
+    file = appliances / f"updates-{board_name}.yml"
+    file.write_text(text.replace("board: qemu-virt", f"board: {board_name}"))
+    done = piimage(["build", file, "-o", "out"])
     assert done.returncode == 0, done.stderr
-    image, runner = appliances / "out" / "updates.img", Runner()
-    folder, board = tmp_path_factory.mktemp("tryboot"), board_of(image)
+    image, runner = appliances / "out" / f"{file.stem}.img", Runner()
+    board = board_of(image)
     card, key = card_with_key(runner, image, board, folder)
     both = with_two_slots(runner, card, folder / "both.img")
     with boot(both, board, runner, Options(ssh_port=0)) as session:
@@ -34,6 +36,14 @@ def pi(
         pi = Pi(session, board, Shell(runner, key, session.ssh_port))
         up(pi)
         yield pi
+
+
+@pytest.fixture(scope="module")
+def pi(
+    piimage: Command, appliances: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pi]:
+    with machine(piimage, appliances, tmp_path_factory.mktemp("tryboot"), "qemu-virt") as virt:
+        yield virt
 
 
 def up(pi: Pi) -> None:
@@ -50,7 +60,8 @@ def booted(pi: Pi) -> list[str]:
     return facts
 
 
-def test_a_try_boots_the_other_slot_once(pi: Pi) -> None:
+def try_once(pi: Pi) -> None:
+    """Try the other slot, then restart."""
     assert booted(pi) == ["2", "0"]
     assert pi.say(f"cat {FLAG}") == "0\n"
     pi.say("echo kept >/data/kept")
@@ -67,6 +78,17 @@ def test_a_try_boots_the_other_slot_once(pi: Pi) -> None:
     assert (back.cause, back.partition, back.tryboot) == ("restart", 2, False)
     up(pi)
     assert booted(pi) == ["2", "0"]
+
+
+def test_a_pi_4_tries_the_other_slot_once(
+    piimage: Command, appliances: Path, tmp_path: Path
+) -> None:
+    with machine(piimage, appliances, tmp_path, "pi4") as pi4:
+        try_once(pi4)
+
+
+def test_a_try_boots_the_other_slot_once(pi: Pi) -> None:
+    try_once(pi)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from piimage.boards import load_board
 from piimage.card import partitions
 from piimage.card.ext4 import existing
 from piimage.config.models import Appliance
-from piimage.emulator import qemu
 from piimage.errors import InputError
-from piimage.run import Runner, clean_environment
+from piimage.run import Runner
 from piimage.testing.report import Outcome
 from piimage.testing.shell import card_with_key
 from piimage.testing.verify import require_testable, verify
+from tests.unit.emulator.stand_in import in_place_of_qemu
 from tests.unit.firmware.cards import KERNEL, card
 
 VIRT = load_board("qemu-virt")
@@ -31,15 +32,7 @@ def appliance(*checks: dict[str, object], **more: object) -> Appliance:
 
 
 def outcomes(tmp_path: Path, script: str, what: Appliance, **options: float) -> tuple[Outcome, ...]:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / qemu.PROGRAM
-    told = shlex.quote("QEMU emulator version 10.0.2")
-    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {{ echo {told}; exit; }}\n{script}\n')
-    program.chmod(0o755)
-    environment = clean_environment()
-    environment["PATH"] = f"{folder}:{environment['PATH']}"
-    runner = Runner(environment=environment)
+    runner = in_place_of_qemu(tmp_path, script)
     return verify(what, VIRT, whole_card(runner, tmp_path), runner, seal="S", **options)
 
 
