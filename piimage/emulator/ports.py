@@ -15,6 +15,9 @@ from piimage.run import word
 
 LOCAL: Final = "127.0.0.1"
 SSH: Final = 22
+_PI: Final = "b8:27:eb"
+"""The first octets of addresses of the Raspberry Pi Foundation."""
+_LAST_OCTETS: Final = "12:34:56"
 _INTERFACES: Final = Path("/sys/class/net")
 
 
@@ -76,9 +79,9 @@ def netdev_option(forwards: Sequence[Forward], tap: str | None = None) -> str:
 def device_options(tap: str | None) -> str:
     """Return the options of the network card: on a `tap`, each board has an address of its own.
 
-    It is in QEMU's range (52:54:00), and depends on the name of the tap alone.
+    It depends on the name of the tap alone. Like a Pi's it is globally administered (802-2014,
+    8.2.2): the kernel names USB adapters with another kind of address usb0 instead of eth0, and
+    QEMU 10.0.13 gives them its own one (52:54:00), which is of that kind.
     """
-    if tap is None:
-        return "netdev=net0"
-    digest = hashlib.sha256(tap.encode()).digest()
-    return f"netdev=net0,mac=52:54:00:{digest[:3].hex(':')}"
+    last = _LAST_OCTETS if tap is None else hashlib.sha256(tap.encode()).digest()[:3].hex(":")
+    return f"netdev=net0,mac={_PI}:{last}"

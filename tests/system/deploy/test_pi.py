@@ -343,7 +343,7 @@ def test_doctor_reports_what_qemu_models(pi: Pi, capsys: pytest.CaptureFixture[s
     (watchdog,) = facts["watchdogs"]
     assert (watchdog["identity"], watchdog["state"]) == ("i6300ESB timer", "active")
     assert 0.8 * (1 << 30) < facts["memory"]["total"] < 1 << 30
-    assert [link["mac"] for link in facts["links"]] == ["52:54:00:xx:xx:xx"]
+    assert [link["mac"] for link in facts["links"]] == ["b8:27:eb:xx:xx:xx"]
     assert verdicts["service web"] == verdicts["service sshd"] == "good"
     assert verdicts["I2C"] == verdicts["USB"] == verdicts["EEPROM"] == "not there"
     assert "broken" not in verdicts.values()

@@ -23,7 +23,7 @@ from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, car
 
 KEPT = (
     "boot: { cmdline: [shed.version=2], config: { dtparam: audio=on } }\n"
-    "files: [ { path: etc/of-the-base, contents: 'new\\n' } ]\n"
+    "files: [ { path: etc/of-the-base, contents: new } ]\n"
 )
 UPDATES = "slots: { updates: true }\n"
 

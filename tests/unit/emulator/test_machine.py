@@ -49,7 +49,7 @@ def test_the_arguments_of_a_pi_4_are_golden() -> None:
         *("-append", "console=ttyAMA0,115200 quiet"),
         *("-drive", "if=sd,format=qcow2,cache=unsafe,discard=unmap,file=/t/card.qcow2"),
         *("-netdev", "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22"),
-        *("-device", "usb-net,netdev=net0"),
+        *("-device", "usb-net,netdev=net0,mac=b8:27:eb:12:34:56"),
         *("-display", "none"),
         *("-monitor", "none"),
         *("-action", "reboot=shutdown,shutdown=pause"),
@@ -66,7 +66,7 @@ def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
     assert "-initrd" not in words
     assert words[words.index("-cpu") + 1] == "cortex-a72"
     devices = [words[at + 1] for at, word in enumerate(words) if word == "-device"]
-    assert devices == ["virtio-net-pci,netdev=net0", "virtio-rng-pci", "i6300esb"]
+    assert devices == ["virtio-net-pci,netdev=net0,mac=b8:27:eb:12:34:56", "virtio-rng-pci", "i6300esb"]
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ def test_forwards_are_on_the_loopback_alone() -> None:
 
 def test_on_a_tap_each_board_has_an_address_of_its_own() -> None:
     assert netdev_option([], "pitap0") == "tap,id=net0,ifname=pitap0,script=no,downscript=no"
-    assert device_options(None) == "netdev=net0"
+    assert device_options(None) == "netdev=net0,mac=b8:27:eb:12:34:56"
     # printf pitap0 | sha256sum, and pitap1
-    assert device_options("pitap0") == "netdev=net0,mac=52:54:00:c8:96:b8"
-    assert device_options("pitap1") == "netdev=net0,mac=52:54:00:dd:cb:88"
+    assert device_options("pitap0") == "netdev=net0,mac=b8:27:eb:c8:96:b8"
+    assert device_options("pitap1") == "netdev=net0,mac=b8:27:eb:dd:cb:88"
 
 
 @pytest.mark.provokes("emulator.no-tap")
