@@ -128,7 +128,7 @@ def _require_the_bytes_of_a_build(site: Site, wish: Wish) -> None:
 def test_a_version_whose_service_does_not_stay_up_is_undone(
     site: Site, line: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "_RESTART_S", 150.0)
+    monkeypatch.setattr(system, "_RESTART_S", 100.0)
     script = site.greenhouse.folder / "services/hello_world/hello.sh"
     text = script.read_text()
     first, _, rest = text.partition("\n")
