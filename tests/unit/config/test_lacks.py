@@ -283,3 +283,13 @@ def test_a_file_that_a_mount_will_cover_is_warned_of(path: str, tmp_path: Path) 
 def test_a_file_that_is_seen_is_not_warned_of(path: str, tmp_path: Path) -> None:
     text = f"board: pi4\nfiles: [{{ path: {path}, contents: x }}]\n"
     assert refuse_lacking(written(tmp_path, text), (), {}) == ()
+
+
+@pytest.mark.parametrize("board", ["pi3", "zero2w"])
+def test_updates_of_the_system_need_a_choice_of_partition(board: str, tmp_path: Path) -> None:
+    asks = f"board: {board}\nslots: {{ updates: true }}\n"
+    error = refusal(tmp_path, asks)
+    assert error.code == "config.lacking"
+    assert "can try another partition" in str(error)
+    for text in (asks.replace("true", "false"), asks.replace(board, "pi4")):
+        assert refuse_lacking(written(tmp_path, text), (), {}) == ()
