@@ -29,7 +29,8 @@ from sensorkit.outputs.history import History
 from sensorkit.outputs.home_assistant import discovery, state
 from sensorkit.outputs.lines import LineOutput, influx_line, json_line
 from sensorkit.outputs.prometheus import Exposition
-from sensorkit.outputs.web import WebServer, routes
+from sensorkit.outputs.server import WebServer, answering
+from sensorkit.outputs.web import routes
 from sensorkit.station import ChipState, Identity, Plan, Station
 from sensorkit.supervise import Supervised
 
@@ -261,7 +262,7 @@ class TestWeb:
 
     @pytest.fixture
     def port(self, bench: Bench) -> Iterator[int]:
-        server = WebServer("127.0.0.1", 0, routes(bench.documents, bench.exposition))
+        server = WebServer("127.0.0.1", 0, answering(routes(bench.documents, bench.exposition)))
         server.start()
         yield server.address[1]
         server.stop()
@@ -321,7 +322,7 @@ class TestWeb:
         status, body, headers = self.get(port, "/", "HEAD")
         assert (status, body) == (200, b"")
         assert int(headers["Content-Length"]) > 1000
-        assert self.get(port, "/", "POST")[0] == 501
+        assert self.get(port, "/", "POST")[0] == 405
 
     def test_idle_connections_do_not_stop_the_service(self, bench: Bench, port: int) -> None:
         import socket

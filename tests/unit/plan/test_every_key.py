@@ -279,6 +279,7 @@ CONFIG: Mapping[str, Change] = {
     "masked_paths": (A, service(maskedPaths=["/proc/x"])),
     "readonly_paths": (A, service(readonlyPaths=["/proc/x"])),
     "no_new_privileges": (A, service(noNewPrivileges=False)),
+    "control": (A, service(control=True)),
     "hostname": (service(uts="new"), service(uts="new", hostname="b")),
     "oom_score_adj": (A, service(oomScoreAdj=5)),
     "annotations": (A, service(annotations={"a": "b"})),
