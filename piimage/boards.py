@@ -304,6 +304,8 @@ class Board(_Part):
     """Raspberry Pi Imager's tags for the models; empty for a machine that is not a Pi."""
     config: tuple[Line, ...]
     """Lines of config.txt."""
+    screen: tuple[Line, ...] = ()
+    """More lines of config.txt, for `console: hdmi`; empty for a board without a screen."""
     cmdline: tuple[Word, ...]
     """Words of the kernel's command line."""
     modules: Modules

@@ -54,6 +54,8 @@ class Boot:
     cmdline: tuple[str, ...] = ()
     silent: bool = False
     """No messages on the serial port or a screen, which the user needs for other purposes."""
+    screen: bool = False
+    """The firmware prepares a screen, even one that is plugged in later."""
 
 
 def autoboot(active: int, other: int | None = None) -> str:
@@ -81,6 +83,7 @@ def config(board: Board, boot: Boot) -> str:
     lines += [f"kernel={KERNEL}", f"initramfs {INITRAMFS} followkernel"]
     lines += _device_trees(board)
     lines += [f"dtoverlay={name}" for name in applied_overlays(board, boot)]
+    lines += board.screen if boot.screen else ()
     lines += [f"{key}={value}" for key, value in boot.config]
     return "\n".join(lines) + "\n"
 
@@ -161,6 +164,13 @@ def _faults(board: Board, boot: Boot) -> Iterator[PiimageError]:
     for key, value in boot.config:
         if setting_fault := fault(key, value):
             yield _bad_setting(setting_fault)
+    if boot.screen and not board.screen:
+        yield InputError(
+            "firmware.no-screen",
+            f"the board {board.name} has no screen",
+            place="console",
+            hint="write `console: true`, or leave the line out",
+        )
     known = overlay_sources(board)
     for name in boot.overlays:
         if name.removeprefix("-") not in known:

@@ -53,7 +53,7 @@ BAD = [
     ("services: {name: a}", "config.value", "1:11", "a mapping is not a list"),
     ("services: [a]", "config.value", "1:12", "'a' is not a mapping"),
     ("boot: []", "config.value", "1:7", "a list is not a mapping"),
-    ("console: maybe", "config.value", "1:10", "'maybe' is not a truth value"),
+    ("console: maybe", "config.value", "1:10", "'maybe' is neither a truth value nor hdmi"),
     ("services: [{name: a, image: x, stop_timeout: 1m}]", "config.value", "1:46",
      "a stop timeout of 60 s is too long"),
     ("log: {count: 0}", "config.value", "1:14", "0 is out of range"),

@@ -229,7 +229,7 @@ APPLIANCE: Mapping[str, Change] = {
     "boot": ({}, {"boot": {"cmdline": "x"}}),
     "data": ({}, {"data": {"size": "32M"}}),
     "slots": ({}, {"slots": {"size": "256M"}}),
-    "console": ({}, {"console": False}),
+    "console": ({}, {"console": "hdmi"}),
     "log": (A, {**A, "log": {"console": True}}),
     "timezone": ({}, {"timezone": "Asia/Tokyo"}),
     "sysctl": ({}, {"sysctl": {"kernel.panic": "1"}}),
