@@ -194,6 +194,9 @@ def test_a_screen_is_prepared_for_whoever_asks_for_it(board: str) -> None:
     lines = writer.config(load_board(board), Boot((("hdmi_group", "1"),), screen=True)).splitlines()
     assert "hdmi_force_hotplug=1" in lines
     assert lines[-1] == "hdmi_group=1"  # what the file says counts
+    words = writer.cmdline(load_board(board), Boot(cmdline=("x=1",), screen=True), 1).split()
+    assert words[-2:] == ["clk_ignore_unused", "x=1"]
+    assert "clk_ignore_unused" not in writer.cmdline(load_board(board), Boot(), 1)
     # The firmware makes no framebuffer if an overlay of vc4's is applied.
     assert not [line for line in lines if line.startswith("dtoverlay=vc4")]
 
