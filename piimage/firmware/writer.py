@@ -165,13 +165,6 @@ def _faults(board: Board, boot: Boot) -> Iterator[PiimageError]:
     for key, value in boot.config:
         if setting_fault := fault(key, value):
             yield _bad_setting(setting_fault)
-    if boot.screen and not board.screen:
-        yield InputError(
-            "firmware.no-screen",
-            f"the board {board.name} has no screen",
-            place="console",
-            hint="write `console: true`, or leave the line out",
-        )
     known = overlay_sources(board)
     for name in boot.overlays:
         if name.removeprefix("-") not in known:

@@ -201,13 +201,6 @@ def test_a_screen_is_prepared_for_whoever_asks_for_it(board: str) -> None:
     assert not [line for line in lines if line.startswith("dtoverlay=vc4")]
 
 
-@pytest.mark.provokes("firmware.no-screen")
-def test_a_board_without_hdmi_has_no_screen() -> None:
-    with pytest.raises(InputError, match="qemu-virt has no screen") as caught:
-        writer.config(load_board("qemu-virt"), Boot(screen=True))
-    assert (caught.value.code, caught.value.place) == ("firmware.no-screen", "console")
-
-
 @pytest.mark.provokes("firmware.line-too-long")
 def test_a_line_that_is_too_long_for_the_firmware_is_refused() -> None:
     assert writer.config(load_board("pi4"), Boot((("a", "x" * 96),)))
