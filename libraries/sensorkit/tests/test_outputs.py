@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from chipmodels.bosch import Air, BoschModel
@@ -313,8 +314,18 @@ class TestWeb:
         assert status == 200
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
-        assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"http://" not in body
         assert b"https://" not in body
+
+    def test_the_page_does_without_the_library_of_the_plots(
+        self, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("sensorkit.outputs.web._DYGRAPHS", tmp_path)
+        assert self.get(port, "/dygraph.js")[0] == 404
+        (tmp_path / "dygraph.min.js").write_text("Dygraph")
+        status, body, headers = self.get(port, "/dygraph.js")
+        assert (status, body) == (200, b"Dygraph")
+        assert headers["Content-Type"] == "text/javascript; charset=utf-8"
 
     def test_unknown_paths_and_heads(self, port: int) -> None:
         assert self.get(port, "/etc/passwd")[0] == 404

@@ -197,6 +197,9 @@ function sensor(name) {
   sensors.set(name, { title, status, box: make("div", section, { className: "plots" }) });
   measure(name);
 }
+// Times without values are a gap in the line.
+const withGaps = (points, gap) => points.flatMap((p, i) =>
+  i && p[0] - points[i - 1][0] > 2.5 * gap ? [[p[0] - gap, null], p] : [p]);
 async function measure(name) {
   const { title, status, box } = sensors.get(name);
   try {
@@ -209,7 +212,7 @@ async function measure(name) {
     const values = new Map(current.measurements.map(m => [m.key, m]));
     for (const series of past.series) {
       const [unit, factor] = read[series.unit] || [series.unit, 1], now = values.get(series.key);
-      const points = series.points.map(([t, v]) => [t, v * factor]);
+      const points = withGaps(series.points, past.slot_seconds).map(([t, v]) => [t, v === null ? v : v * factor]);
       plot(box, `${name}/${series.key}`, series.title, unit, now ? [...points, [current.time, now.value * factor]] : points, v => v.toFixed(2));
     }
   } catch (error) { status.className = "bad"; status.textContent = error.message; }
