@@ -381,7 +381,8 @@ class ContainerConfig(Part):
     system: bool | None = Field(
         default=None,
         description="true: the container serves piimage's own system, and `deploy` to a Docker "
-        "engine or Kubernetes leaves it out (default: true if it binds a folder of that system).",
+        "engine or Kubernetes leaves it out (default: true if it binds a folder of that system, "
+        "or has `control: true`).",
     )
 
     @model_validator(mode="after")
