@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from dashboard.root import Root
@@ -13,6 +14,8 @@ _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _IDLE = ("idle", "iowait")
 # The firmware's property GET_THROTTLED: bit 0 low voltage now, bit 2 throttled now.
 _LOW_VOLTAGE, _THROTTLED = 0x1, 0x4
+_DECIMAL = re.compile(r"[0-9]{1,16}(\.[0-9]{1,9})?")
+_HEX = re.compile(r"(0x)?[0-9a-fA-F]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ def host(root: Root) -> Host:
         version_from=facts.get("PIIMAGE_CONTAINERS_FROM", ""),
         slot=_slot(facts),
         data_is_temporary="data-is-temporary" in root.names("run/piimage"),
-        uptime_seconds=float((root.line("proc/uptime").split() or ["0"])[0]),
-        load=float((root.line("proc/loadavg").split() or ["0"])[0]),
+        uptime_seconds=_first_number(root, "proc/uptime"),
+        load=_first_number(root, "proc/loadavg"),
         cpu_seconds=_processors(root),
         memory_bytes=memory.get("MemTotal", 0),
         available_bytes=memory.get("MemAvailable", 0),
@@ -75,6 +78,11 @@ def host(root: Root) -> Host:
         low_voltage=low_voltage,
         throttled=throttled,
     )
+
+
+def _first_number(root: Root, path: str) -> float:
+    words = root.line(path).split()
+    return float(words[0]) if words and _DECIMAL.fullmatch(words[0]) else 0.0
 
 
 def _facts(root: Root) -> dict[str, str]:
@@ -104,7 +112,7 @@ def _processors(root: Root) -> dict[str, float]:
     return {
         mode: int(ticks) / _TICKS
         for mode, ticks in zip(_MODES, words, strict=False)
-        if ticks.isdigit()
+        if _DECIMAL.fullmatch(ticks) and "." not in ticks
     }
 
 
@@ -114,7 +122,7 @@ def _memory(root: Root) -> dict[str, int]:
     return {
         pair[0].rstrip(":"): int(pair[1]) * 1024
         for pair in pairs
-        if len(pair) == 3 and pair[1].isdigit()
+        if len(pair) == 3 and pair[1].isascii() and pair[1].isdigit()
     }
 
 
@@ -140,7 +148,7 @@ def _power(root: Root) -> tuple[bool | None, bool | None]:
     Raspberry Pi's kernels have get_throttled; others have the alarm of raspberrypi-hwmon only.
     """
     bits = root.line("sys/devices/platform/soc/soc:firmware/get_throttled")
-    if bits:
+    if _HEX.fullmatch(bits):
         value = int(bits, 16)
         return bool(value & _LOW_VOLTAGE), bool(value & _THROTTLED)
     for name in root.names("sys/class/hwmon"):

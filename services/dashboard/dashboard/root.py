@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 
 _LIMIT = 64 * 1024
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 class Root:
@@ -32,15 +34,13 @@ class Root:
     def number(self, path: str) -> int | None:
         """Return the number that a file consists of; None if it is missing or no number."""
         text = self.line(path)
-        return int(text) if text.lstrip("-").isdigit() and text.isascii() else None
+        return int(text) if _NUMBER.fullmatch(text) else None
 
     def table(self, path: str) -> dict[str, int]:
         """Return the numbers of a file with lines ``NAME NUMBER``, as cgroups have them."""
         pairs = (line.split() for line in self.text(path).splitlines())
         return {
-            pair[0]: int(pair[1])
-            for pair in pairs
-            if len(pair) == 2 and pair[1].isdigit() and pair[1].isascii()
+            pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and _NUMBER.fullmatch(pair[1])
         }
 
     def names(self, path: str) -> list[str]:

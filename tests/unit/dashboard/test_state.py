@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from dashboard.host import host
+from dashboard.metrics import exposition
 from dashboard.root import Root
 from dashboard.samples import Samples
 from dashboard.services import is_service, services
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.dashboard import DIGEST, ScratchPi
 
@@ -105,6 +109,29 @@ def test_what_is_no_service(pi: ScratchPi, root: Root, name: str) -> None:
     pi.write("run/piimage/services/.turn", "")
     assert not is_service(root, name)
     assert is_service(root, "web")
+
+
+STATE = (
+    "run/piimage/boot", "proc/uptime", "proc/loadavg", "proc/stat", "proc/meminfo",
+    "sys/class/thermal/thermal_zone0/temp", "sys/class/hwmon/hwmon1/in0_lcrit_alarm",
+    "sys/devices/platform/soc/soc:firmware/get_throttled", "run/piimage/services/web/restarts",
+    "cgroup/services/web/cpu.stat", "cgroup/services/web/memory.current",
+)  # fmt: skip
+WORDS = st.sampled_from(
+    ["cpu", "usage_usec", "MemTotal:", "kB", "--5", "0x", "\u0663", "1e9", "9" * 30]
+)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(STATE), st.lists(WORDS | st.text(max_size=8), max_size=6))
+def test_a_damaged_file_is_a_value_that_is_not_known(name: str, words: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        pi = ScratchPi(Path(folder) / "pi")
+        pi.path(name).write_bytes(" ".join(words).encode("utf-8", "surrogatepass"))
+        root = Root(str(pi.folder))
+        samples = Samples()
+        sample(samples, root, 1000.0, 50.0)
+        assert exposition(host(root), services(root))
 
 
 # --- samples
