@@ -374,7 +374,7 @@ def test_only_root_reads_the_logs_on_the_data_partition(pi: Pi) -> None:
 # --- requests of a container
 
 
-def asked_of_process_1(pi: Pi) -> Callable[[], list[str]]:
+def calls_of_process_1(pi: Pi) -> Callable[[], list[str]]:
     pi.program("initctl", f'echo "$*" >>{pi.root}/initctl.log')
     path = pi.root / "initctl.log"
     return lambda: path.read_text().splitlines() if path.exists() else []
@@ -391,26 +391,26 @@ CONTROL = f"CONTROL={os.getuid()}:{os.getgid()}\n"
 
 
 def test_requests_of_a_container_with_control_go_to_process_1(pi: Pi) -> None:
-    asked = asked_of_process_1(pi)
+    calls = calls_of_process_1(pi)
     pi.path("containers/services/web/x")
     with running(pi, CONTROL):
         wait_until(lambda: state(pi) == "running", "the service")
         request(pi, "restart web\n")
-        wait_until(lambda: asked() == ["restart web"], "the request")
+        wait_until(lambda: calls() == ["restart web"], "the request")
         request(pi, "stop web\nstart web\n")
-        wait_until(lambda: len(asked()) == 3, "two more")
-    assert asked() == ["restart web", "stop web", "start web"]
+        wait_until(lambda: len(calls()) == 3, "two more")
+    assert calls() == ["restart web", "stop web", "start web"]
     assert said(pi, "piimage: service one: asks to restart web")
 
 
 def test_a_service_that_stays_down_is_started_by_a_restart(pi: Pi) -> None:
-    asked = asked_of_process_1(pi)
+    calls = calls_of_process_1(pi)
     pi.path("containers/services/web/x")
     pi.write("run/piimage/services/web/state", "exited\n")
     with running(pi, CONTROL):
         wait_until(lambda: state(pi) == "running", "the service")
         request(pi, "start web\n")
-        wait_until(lambda: asked() == ["restart web"], "the request")
+        wait_until(lambda: calls() == ["restart web"], "the request")
 
 
 @pytest.mark.parametrize(
@@ -419,17 +419,17 @@ def test_a_service_that_stays_down_is_started_by_a_restart(pi: Pi) -> None:
      "restart web; reboot", "restart $(reboot)", "restart *", "-f web", "restart -f"],
 )  # fmt: skip
 def test_what_is_no_request_is_ignored(pi: Pi, text: str) -> None:
-    asked = asked_of_process_1(pi)
+    calls = calls_of_process_1(pi)
     pi.path("containers/services/web/x")
     with running(pi, CONTROL):
         wait_until(lambda: state(pi) == "running", "the service")
         request(pi, f"{text}\nstop web\n")
-        wait_until(lambda: bool(asked()), "the request after it")
-    assert asked() == ["stop web"]
+        wait_until(lambda: bool(calls()), "the request after it")
+    assert calls() == ["stop web"]
 
 
 def test_without_control_the_pipe_is_closed_to_others_and_its_lines_mean_nothing(pi: Pi) -> None:
-    asked = asked_of_process_1(pi)
+    calls = calls_of_process_1(pi)
     pi.path("containers/services/web/x")
     with running(pi):
         wait_until(lambda: state(pi) == "running", "the service")
@@ -438,7 +438,7 @@ def test_without_control_the_pipe_is_closed_to_others_and_its_lines_mean_nothing
         end_of_task(pi)
         wait_until(lambda: said(pi, "exited with code"), "the end of the task")
     assert mode & 0o777 == 0o600
-    assert asked() == []
+    assert calls() == []
 
 
 def end_of_task(pi: Pi) -> None:
