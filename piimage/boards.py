@@ -281,6 +281,15 @@ class Emulator(_Part):
     """How the kernel learns the booted partition: as from the firmware, by a word, or not."""
 
 
+class Screen(_Part):
+    """What a board needs for a screen that the firmware prepares (the kernel's simplefb)."""
+
+    config: tuple[Line, ...]
+    """Lines of config.txt."""
+    cmdline: tuple[Word, ...] = ()
+    """Words of the kernel's command line."""
+
+
 class Board(_Part):
     """All data of one kind of board."""
 
@@ -304,6 +313,8 @@ class Board(_Part):
     """Raspberry Pi Imager's tags for the models; empty for a machine that is not a Pi."""
     config: tuple[Line, ...]
     """Lines of config.txt."""
+    screen: Screen | None = None
+    """What `console: hdmi` adds; None for a board without a screen."""
     cmdline: tuple[Word, ...]
     """Words of the kernel's command line."""
     modules: Modules

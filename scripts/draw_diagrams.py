@@ -149,7 +149,7 @@ def layers() -> str:
         _box(20, 46, 250, 46, "Project", "bmp280, a few kB", style="strong"),
         _box(290, 46, 250, 46, "Project", "envirophat, a few kB", style="strong"),
         _box(20, 96, 520, 46, "Project", "sensorkit, 60 kB"),
-        _box(20, 146, 520, 46, "Wheels", "smbus2, paho-mqtt, prometheus-client, PyYAML, 1 MB"),
+        _box(20, 146, 520, 46, "Wheels", "smbus2, paho-mqtt, prometheus-client, PyYAML, h11, 1 MB"),
         _box(20, 196, 250, 46, "Packages", "0.2 MB", style="strong"),
         _box(290, 196, 250, 46, "Packages", "1.1 MB", style="strong"),
         _box(20, 246, 520, 46, "Base", "Python, 11 MB"),

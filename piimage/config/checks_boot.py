@@ -10,7 +10,7 @@ from piimage.errors import InputError, PiimageError
 
 
 def board_errors(root: MapNode, search: Sequence[Path]) -> Iterator[InputError]:
-    """Give what is wrong with the board, its overlays and its command line."""
+    """Give what is wrong with the board, its overlays, its command line and its screen."""
     from piimage.boards import board_names  # noqa: PLC0415  # container folders have no board
 
     board = scalar(root, "board")
@@ -22,6 +22,9 @@ def board_errors(root: MapNode, search: Sequence[Path]) -> Iterator[InputError]:
         return
     if overlays := list(scalars(root, "boot", "overlays")):
         yield from _overlay_errors(overlays, board.text, search)
+    console = scalar(root, "console")
+    if console is not None and console.text == "hdmi":
+        yield from _screen_errors(console, board.text, search)
     if options := _options(root):
         yield from _command_line_errors(options, board.text, search)
 
@@ -37,6 +40,22 @@ def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Pat
         place=str(board.at),
         hint=f"instead: {did_you_mean(board.text, known)}",
     )
+
+
+def _screen_errors(console: ScalarNode, name: str, search: Sequence[Path]) -> Iterator[InputError]:
+    from piimage.boards import load_board  # noqa: PLC0415
+
+    try:
+        board = load_board(name, search)
+    except PiimageError:
+        return  # the errors of a board file are reported where the board is loaded
+    if board.screen is None:
+        yield InputError(
+            "config.no-screen",
+            f"the board {name} has no screen",
+            place=str(console.at),
+            hint="write `console: true`, or leave the line out",
+        )
 
 
 def _overlay_errors(

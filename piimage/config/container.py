@@ -373,10 +373,16 @@ class ContainerConfig(Part):
     log: Log | None = Field(
         default=None, description="Limits of the service's log, and where it is kept."
     )
+    control: bool | None = Field(
+        default=None,
+        description="true: the container may have services of this Pi restarted, stopped and "
+        "started, by lines such as `restart NAME` that it writes to the pipe /run/control/events.",
+    )
     system: bool | None = Field(
         default=None,
         description="true: the container serves piimage's own system, and `deploy` to a Docker "
-        "engine or Kubernetes leaves it out (default: true if it binds a folder of that system).",
+        "engine or Kubernetes leaves it out (default: true if it binds a folder of that system, "
+        "or has `control: true`).",
     )
 
     @model_validator(mode="after")

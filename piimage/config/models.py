@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from piimage import resources
 from piimage.config.boot import Boot, Data, Slots, kernel_options
@@ -207,6 +214,17 @@ def _known_zone(name: str) -> str:
     return zone
 
 
+def _console(value: object) -> bool | Literal["hdmi"]:
+    """Return the value of `console`."""
+    if value == "hdmi":
+        return "hdmi"
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        text = f"{quoted(value)} is neither a truth value nor hdmi"
+        raise problem(text, "true, false or hdmi") from None
+
+
 class Appliance(Part):
     """The whole file."""
 
@@ -250,10 +268,11 @@ class Appliance(Part):
     slots: Slots = Field(
         default=Slots.model_construct(), description="The two slots for versions of the system."
     )
-    console: bool = Field(
+    console: Annotated[bool | Literal["hdmi"], BeforeValidator(_console)] = Field(
         default=True,
         description="true: the serial port and a screen show messages of the kernel and the "
-        "system; false: no messages, and both are free for services.",
+        "system; false: no messages, and both are free for services; hdmi: as true, and the screen "
+        "also shows the name of the Pi, its addresses and what failed, whenever that changes.",
     )
     log: Logging = Field(default=Logging.model_construct(), description="The output of services.")
     timezone: Annotated[

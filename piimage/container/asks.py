@@ -39,6 +39,7 @@ _HARMLESS: Final[Mapping[str, _Judge]] = {
     "pid": lambda value: value == "new",
     "seccomp": lambda value: value == "default",
     "noNewPrivileges": lambda value: value is True,
+    "control": lambda value: value is False,
     "oomScoreAdj": lambda value: value >= 0,
     "maskedPaths": lambda value: {*value} >= {*MASKED},
     "readonlyPaths": lambda value: {*value} >= {*READ_ONLY},

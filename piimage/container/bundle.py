@@ -108,7 +108,7 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     values: dict[str, str] = {"READONLY": "1" if config.readonly else "0"}
     values["POINTS"] = " ".join(mount_points(container, spec))
     values |= _made_first(container, spec)
-    values |= _insertions(container, spec)
+    values |= _insertions(container, spec) | _control(container, spec)
     values |= _lifecycle(config) | _health(config)
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))
@@ -127,6 +127,15 @@ def _made_first(container: Container, spec: Mapping[str, Any]) -> dict[str, str]
     )
     made = " ".join(path for path in dict.fromkeys(folders) if _PLAIN.fullmatch(path))
     return {"MKDIR": made, "MKDIR_OWNER": owner if made else ""}
+
+
+def _control(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the owner of the pipe by which the container has services restarted."""
+    if not container.config.control:
+        return {}
+    number = spec["process"]["user"]
+    owner = _owner(container, ProcessUser(number["uid"], number["gid"]))
+    return {"CONTROL": owner or "0:0"}
 
 
 def _insertions(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:

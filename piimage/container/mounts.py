@@ -24,6 +24,8 @@ _POINTS: Final = {
 }
 _BIND_DEFAULT: Final = ("rw", "rbind", "rshared")
 _BLOCK_NAMES: Final = re.compile(r"/dev/(mmcblk|sd[a-z]|vd[a-z]|nvme|loop|ram|zram|dm-|md|mapper/)")
+CONTROL_FOLDER: Final = "/run/control"
+"""Where a container with `control: true` has the folder of its runner, with the pipe `events`."""
 DEVICE_FOLDER: Final = "/dev/piimage"
 """The folder on the Pi for containers' device nodes, which belong to the containers' users."""
 
@@ -88,11 +90,13 @@ def shares(namespace: str | None, default: str) -> bool:
     return (namespace or default) in ("host", "root")
 
 
-def all_mounts(config: ContainerConfig, devices: Iterable[FoundDevice]) -> list[dict[str, Any]]:
-    """Return the mounts sorted by destination, so that parents come first.
+def all_mounts(
+    config: ContainerConfig, devices: Iterable[FoundDevice], name: str
+) -> list[dict[str, Any]]:
+    """Return the mounts of the container `name`, sorted by destination, so that parents come first.
 
     Of mounts with the same destination, the last kind counts: defaults, tmpfs, binds, mounts,
-    devices.
+    devices, and the folder of a container with `control: true`.
     """
     by_destination = {mount["destination"]: mount for mount in default_mounts(config)}
     extra = [
@@ -100,6 +104,7 @@ def all_mounts(config: ContainerConfig, devices: Iterable[FoundDevice]) -> list[
         *(_bind(text) for text in config.binds or ()),
         *(complete_mount(mount) for mount in config.mounts or ()),
         *(_mount(device.path, "bind", device.node, ["bind", "rw"]) for device in devices),
+        *([_control(name)] if config.control else []),
     ]
     by_destination |= {mount["destination"]: mount for mount in extra}
     return [by_destination[destination] for destination in sorted(by_destination)]
@@ -112,6 +117,15 @@ def complete_mount(mount: Mount) -> dict[str, Any]:
     if not kind and mount.destination == "/dev":
         kind = "tmpfs"
     return _mount(mount.destination or _POINTS[kind], kind, source or kind, list(mount.options))
+
+
+def _control(name: str) -> dict[str, Any]:
+    """Return the mount of the folder that the service's runner keeps, with its pipe.
+
+    It is read-only, which concerns no pipe: pipe(7) data go past the file system.
+    """
+    folder = f"/run/piimage/services/{name}"
+    return _mount(CONTROL_FOLDER, "bind", folder, ["bind", "ro", "nosuid", "nodev", "noexec"])
 
 
 def _tmpfs(text: str) -> dict[str, Any]:

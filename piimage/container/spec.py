@@ -103,7 +103,7 @@ def runtime_spec(
             "path": f"{ROOTS}/{container.kind}/{container.folder}",
             "readonly": bool(config.readonly),
         },
-        "mounts": all_mounts(config, container.devices),
+        "mounts": all_mounts(config, container.devices, container.name),
         "linux": _linux(container, user, architecture),
     }
     if config.hostname:

@@ -81,7 +81,8 @@ def split_portable(
 ) -> tuple[tuple[ContainerPlan, ...], tuple[ContainerPlan, ...]]:
     """Return the containers that can run on other systems, and those for piimage's own system.
 
-    The latter run at boot or shutdown, have ``system: true``, or bind folders of the system.
+    The latter run at boot or shutdown, have ``system: true`` or ``control: true``, or bind folders
+    of the system.
     """
     plans = tuple(containers)
     portable = tuple(plan for plan in plans if plan.kind == "services" and not _needs_system(plan))
@@ -92,6 +93,8 @@ def _needs_system(plan: ContainerPlan) -> bool:
     config = plan.config
     if config.system is not None:
         return config.system
+    if config.control:
+        return True
     binds = (bind for bind in config.binds or () if bind != LOCAL_TIME)
     sources = {bind.partition(":")[0] for bind in binds}
     return any(

@@ -53,6 +53,8 @@ class Boot:
     cmdline: tuple[str, ...] = ()
     silent: bool = False
     """No messages on the serial port or a screen, which the user needs for other purposes."""
+    screen: bool = False
+    """The firmware prepares a screen, even one that is plugged in later."""
 
 
 _AUTOBOOT_SIZE: Final = 128  # bytes, of at most 512; both sections need 77
@@ -82,6 +84,7 @@ def config(board: Board, boot: Boot) -> str:
     lines += [f"kernel={KERNEL}", f"initramfs {INITRAMFS} followkernel"]
     lines += _device_trees(board)
     lines += [f"dtoverlay={name}" for name in applied_overlays(board, boot)]
+    lines += board.screen.config if boot.screen and board.screen else ()
     lines += [f"{key}={value}" for key, value in boot.config]
     return "\n".join(lines) + "\n"
 
@@ -117,6 +120,7 @@ def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
     """
     words = [*_board_words(board, boot), f"piimage.disk-id={disk_id:08x}"]
     words += [f"piimage.prefix={prefix}"] if prefix else []
+    words += board.screen.cmdline if boot.screen and board.screen else ()
     words += boot.cmdline
     raise_all(_bad_word(word) for word in boot.cmdline if not re.fullmatch(r"[!-~]+", word))
     line = " ".join(words)

@@ -79,8 +79,8 @@ def boot_of(appliance: Appliance) -> writer.Boot:
     boot = appliance.boot
     kernel = tuple((appliance.kernel.cmdline or "").split())
     config = tuple((key, value) for key, values in boot.config.items() for value in values)
-    silent = not appliance.console
-    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent)
+    silent, screen = not appliance.console, appliance.console == "hdmi"
+    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent, screen)
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from piimage import resources
 from piimage.boards import Board, overlay_sources
@@ -97,6 +98,13 @@ def _firmware(board: Board, lock: Lock) -> Extracted | None:
     return Extracted("the boot firmware", tuple(map(deb_file, packages)), patterns)
 
 
+# The program that tells a person at a screen how the Pi is, as a service of process 1.
+_SCREEN: Final = (
+    b"service [2345] name:screen restart:always restart_sec:5 log:null "
+    b"/usr/lib/piimage/screen -- The screen\n"
+)
+
+
 def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
     """Yield the layer of the files that piimage and the YAML file lay over the packages.
 
@@ -124,6 +132,8 @@ def _generated(appliance: Appliance) -> Iterator[File]:
     if appliance.data.mount != _DATA:
         settings += f"DATA_MOUNT={quote(appliance.data.mount)}\n"
     yield File("etc/piimage/settings", settings.encode())
+    if appliance.console == "hdmi":
+        yield File("etc/finit.d/screen.conf", _SCREEN)
     yield from network_files(appliance)
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())

@@ -168,7 +168,8 @@ def serve(service: Service, values: Values, clock: Clock, stop: threading.Event)
     from sensorkit.outputs.documents import Documents  # noqa: PLC0415 -- `read` needs none of it
     from sensorkit.outputs.history import History  # noqa: PLC0415
     from sensorkit.outputs.prometheus import Exposition  # noqa: PLC0415
-    from sensorkit.outputs.web import WebServer, routes  # noqa: PLC0415
+    from sensorkit.outputs.server import WebServer, answering  # noqa: PLC0415
+    from sensorkit.outputs.web import routes  # noqa: PLC0415
 
     plans = service.plans(values, clock)
     channels = tuple(c for plan in plans for c in plan.channels)
@@ -184,7 +185,7 @@ def serve(service: Service, values: Values, clock: Clock, stop: threading.Event)
     station = Station(plans, used, clock)
     documents = Documents(service.identity, station, history, clock)
     exposition = Exposition(service.identity, station.states)
-    web = WebServer(*values[outputs.listen], routes(documents, exposition))
+    web = WebServer(*values[outputs.listen], answering(routes(documents, exposition)))
     web.start()
     if mqtt is not None:
         mqtt.start()

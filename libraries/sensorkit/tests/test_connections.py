@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from sensorkit.outputs.connections import Connections
-from sensorkit.outputs.web import Response, WebServer
+from sensorkit.outputs.server import Response, WebServer, answering
 
 
 class Clock:
@@ -114,7 +114,7 @@ PATHS = {"/healthz": lambda: Response(b"{}"), "/big": lambda: BIG}
 
 @pytest.fixture
 def server() -> Iterator[WebServer]:
-    server = WebServer("127.0.0.1", 0, PATHS, seconds=30)
+    server = WebServer("127.0.0.1", 0, answering(PATHS), seconds=30)
     server.start()
     yield server
     server.stop()
@@ -144,7 +144,7 @@ def test_a_hundred_slow_clients_do_not_hold_up_the_health_check(
 
 
 def test_a_client_that_says_a_little_now_and_then_has_no_more_time_than_others() -> None:
-    server = WebServer("127.0.0.1", 0, PATHS, seconds=0.2)
+    server = WebServer("127.0.0.1", 0, answering(PATHS), seconds=0.2)
     server.start()
     try:
         with socket.create_connection(server.address, timeout=0.05) as slow:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from chipmodels.bosch import Air, BoschModel
@@ -29,7 +30,8 @@ from sensorkit.outputs.history import History
 from sensorkit.outputs.home_assistant import discovery, state
 from sensorkit.outputs.lines import LineOutput, influx_line, json_line
 from sensorkit.outputs.prometheus import Exposition
-from sensorkit.outputs.web import WebServer, routes
+from sensorkit.outputs.server import WebServer, answering
+from sensorkit.outputs.web import routes
 from sensorkit.station import ChipState, Identity, Plan, Station
 from sensorkit.supervise import Supervised
 
@@ -261,7 +263,7 @@ class TestWeb:
 
     @pytest.fixture
     def port(self, bench: Bench) -> Iterator[int]:
-        server = WebServer("127.0.0.1", 0, routes(bench.documents, bench.exposition))
+        server = WebServer("127.0.0.1", 0, answering(routes(bench.documents, bench.exposition)))
         server.start()
         yield server.address[1]
         server.stop()
@@ -312,8 +314,18 @@ class TestWeb:
         assert status == 200
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
-        assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"http://" not in body
         assert b"https://" not in body
+
+    def test_the_page_does_without_the_library_of_the_plots(
+        self, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("sensorkit.outputs.web._DYGRAPHS", tmp_path)
+        assert self.get(port, "/dygraph.js")[0] == 404
+        (tmp_path / "dygraph.min.js").write_text("Dygraph")
+        status, body, headers = self.get(port, "/dygraph.js")
+        assert (status, body) == (200, b"Dygraph")
+        assert headers["Content-Type"] == "text/javascript; charset=utf-8"
 
     def test_unknown_paths_and_heads(self, port: int) -> None:
         assert self.get(port, "/etc/passwd")[0] == 404
@@ -321,7 +333,7 @@ class TestWeb:
         status, body, headers = self.get(port, "/", "HEAD")
         assert (status, body) == (200, b"")
         assert int(headers["Content-Length"]) > 1000
-        assert self.get(port, "/", "POST")[0] == 501
+        assert self.get(port, "/", "POST")[0] == 405
 
     def test_idle_connections_do_not_stop_the_service(self, bench: Bench, port: int) -> None:
         import socket

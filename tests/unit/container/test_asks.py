@@ -93,6 +93,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("seccomp", "default", []), ("seccomp", "unconfined", ["seccomp: unconfined"]),
     ("required", True, []), ("timeout", "5s", []), ("stop_timeout", "5s", []), ("log", {}, []),
     ("system", True, []), ("system", False, []),
+    ("control", True, ["control: true"]), ("control", False, []),
 ]  # fmt: skip
 
 

@@ -118,6 +118,27 @@ def test_lifecycle_becomes_variables() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("fields", "owner"),
+    [
+        ({"uid": 971, "gid": 972}, "971:972"),
+        ({}, "0:0"),
+        ({"uid": 971, "gid": 971, "uidMappings": MAPPING, "gidMappings": MAPPING}, "100971:100971"),
+    ],
+)
+def test_the_pipe_for_requests_belongs_to_the_containers_user(
+    fields: dict[str, Any], owner: str
+) -> None:
+    values = env_of(control=True, **fields)
+    assert values["CONTROL"] == owner
+    assert "run/control/" in values["POINTS"].split()
+
+
+def test_no_other_container_gets_the_pipe() -> None:
+    assert "CONTROL" not in env_of()
+    assert "CONTROL" not in env_of(control=False)
+
+
 def test_a_writable_root_of_a_user_namespace_is_owned_by_its_root() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     env = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)

@@ -278,3 +278,13 @@ def test_a_user_namespace_binds_what_it_may_not_mount() -> None:
     assert (by_place["/sys"]["type"], by_place["/proc"]["type"]) == ("bind", "proc")
     own = mounts(uidMappings=MAPPING, gidMappings=MAPPING, net="new", pid="host")
     assert (own["/sys"]["type"], own["/proc"]["type"]) == ("sysfs", "bind")
+
+
+def test_a_container_with_control_has_the_folder_of_its_own_runner() -> None:
+    assert mounts(control=True)["/run/control"] == {
+        "destination": "/run/control",
+        "type": "bind",
+        "source": "/run/piimage/services/web",
+        "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
+    }
+    assert "/run/control" not in mounts(control=False)

@@ -33,6 +33,7 @@ GREENHOUSE: dict[str, Any] = {
         {"name": "both", **BUSYBOX, "binds": ["/data/piimage:/x"], "system": False},
         {"name": "near", **BUSYBOX, "binds": ["/data/piimages:/x"]},
         {"name": "said", **BUSYBOX, "system": True},
+        {"name": "panel", **BUSYBOX, "control": True},
     ],
 }
 
@@ -48,7 +49,7 @@ def test_other_systems_get_what_makes_sense_without_piimages_own() -> None:
     kept, left_out = split_portable(plan_containers(made.appliance, made.lock, {}).containers)
     assert [workload.name for workload in kept] == ["hello", "both", "near"]
     assert sorted(workload.name for workload in left_out) == [
-        "clock", "dhcp", "dhcp-renew", "last", "said", "sshd", "states", "wifi",
+        "clock", "dhcp", "dhcp-renew", "last", "panel", "said", "sshd", "states", "wifi",
     ]  # fmt: skip
 
 

@@ -188,6 +188,20 @@ def test_the_error_of_a_board_without_overlays_lists_none() -> None:
         writer.config(load_board("qemu-virt"), Boot(overlays=("spi0",)))
 
 
+@pytest.mark.parametrize("board", ["pi3", "pi4", "pi5", "zero2w"])
+def test_a_screen_is_prepared_for_whoever_asks_for_it(board: str) -> None:
+    plain = writer.config(load_board(board), Boot((("hdmi_group", "1"),)))
+    assert "hdmi_force_hotplug" not in plain
+    lines = writer.config(load_board(board), Boot((("hdmi_group", "1"),), screen=True)).splitlines()
+    assert "hdmi_force_hotplug=1" in lines
+    assert lines[-1] == "hdmi_group=1"  # what the file says counts
+    words = writer.cmdline(load_board(board), Boot(cmdline=("x=1",), screen=True), 1).split()
+    assert words[-2:] == ["clk_ignore_unused", "x=1"]
+    assert "clk_ignore_unused" not in writer.cmdline(load_board(board), Boot(), 1)
+    # The firmware makes no framebuffer if an overlay of vc4's is applied.
+    assert not [line for line in lines if line.startswith("dtoverlay=vc4")]
+
+
 @pytest.mark.provokes("firmware.line-too-long")
 def test_a_line_that_is_too_long_for_the_firmware_is_refused() -> None:
     assert writer.config(load_board("pi4"), Boot((("a", "x" * 96),)))

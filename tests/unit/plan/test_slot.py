@@ -10,6 +10,7 @@ import pytest
 from piimage import events
 from piimage.boards import load_board
 from piimage.card.ext4 import Ext4Volume
+from piimage.compose.layers import ModulesLayer
 from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.plan.containers import plan_containers
@@ -189,6 +190,15 @@ def test_the_initramfs_knows_that_the_board_has_no_watchdog() -> None:
     board = version.board.model_copy(update={"watchdog": None})
     system = plan_system(version.appliance, board, lock_of(version.appliance, board), {})
     assert settings(replace(version, system=system))["WATCHDOG"] == ""
+
+
+@pytest.mark.parametrize(("console", "shown"), [("hdmi", True), (True, False), (False, False)])
+def test_a_screen_is_told_about_the_pi_if_the_file_says_hdmi(console: object, shown: bool) -> None:
+    system = planned("pi4", console=console).system
+    rules = [layer.rules for layer in system.layers if not isinstance(layer, ModulesLayer)]
+    files = {file.path for rule in rules for file in rule.files}
+    assert ("etc/finit.d/screen.conf" in files) == shown
+    assert boot_of(planned("pi4", console=console).appliance).screen == shown
 
 
 def test_a_file_without_a_console_names_neither_port_nor_screen(store: Store) -> None:

@@ -71,6 +71,7 @@ load_container() {
 	LOG_SIZE=262144
 	LOG_COUNT=4
 	LOG_KEEP=memory
+	CONTROL=
 	UPPER_OWNER=
 	DEVICES_AT=
 	SETTINGS=
