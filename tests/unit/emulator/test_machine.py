@@ -66,7 +66,11 @@ def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
     assert "-initrd" not in words
     assert words[words.index("-cpu") + 1] == "cortex-a72"
     devices = [words[at + 1] for at, word in enumerate(words) if word == "-device"]
-    assert devices == ["virtio-net-pci,netdev=net0,mac=b8:27:eb:12:34:56", "virtio-rng-pci", "i6300esb"]
+    assert devices == [
+        "virtio-net-pci,netdev=net0,mac=b8:27:eb:12:34:56",
+        "virtio-rng-pci",
+        "i6300esb",
+    ]
 
 
 @pytest.mark.parametrize(
