@@ -21,6 +21,10 @@ _STARTING: Final = re.compile(r"(waiting for|restarting in)\b")
 _BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
 
 
+_RESTART: Final = r"\[emulator\] restart \d+: (\w+)[^\n]*\n"
+"""A line of `emulator.life`: no seal marks the system's lines after it."""
+
+
 def _state_line(seal: str) -> re.Pattern[str]:
     """Return the pattern of a complete line in which the system reports a service's state.
 
@@ -45,9 +49,10 @@ def wait_for_services(
     """Wait until all services are up at the same time: healthy, or running without a health check.
 
     Returns one outcome for each service; its `seconds` count from QEMU's start. If the boot ends
-    early, the services that are not up have failed.
+    early, or starts again, the services that are not up have failed.
     """
-    expected, pattern = set(names), _state_line(seal)
+    expected, state_line = set(names), _state_line(seal)
+    pattern = re.compile(f"(?:{state_line.pattern})|(?:{_RESTART})")
     up: dict[str, float] = {}
     last: dict[str, str] = {}
     deadline = time.monotonic() + timeout
@@ -55,7 +60,12 @@ def wait_for_services(
     try:
         while expected - set(up):
             line = session.wait_for(pattern, max(0.0, deadline - time.monotonic()))
-            name, state = pattern.fullmatch(line).groups()  # type: ignore[union-attr]
+            match = state_line.fullmatch(line)
+            if match is None:
+                reason = f"the machine restarted: {line.strip()}"
+                up.clear()
+                break
+            name, state = match.groups()
             last[name] = state
             if state in _UP:
                 up[name] = session.seconds()
