@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from piimage.emulator.session import Session
 from piimage.errors import PiimageError
-from piimage.testing.source import State
+from piimage.testing.source import Restarted, State
+
+_RESTART: Final = r"\[emulator\] restart \d+: \w+[^\n]*\n"
+"""A line of `emulator.life`: no seal marks the system's lines after it."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,18 @@ class Emulated:
 
     def next_state(self, timeout: float) -> State | None:
         """Return the next state that the console shows (see `Source`)."""
-        pattern = self._state_line
+        state_line = self._state_line
+        pattern = re.compile(f"(?:{state_line.pattern})|(?:{_RESTART})")
         try:
             line = self.session.wait_for(pattern, timeout)
         except PiimageError as error:
             if error.code != "emulator.timeout":
                 raise
             return None
-        return State(*pattern.fullmatch(line).groups())  # type: ignore[union-attr]
+        match = state_line.fullmatch(line)
+        if match is None:
+            raise Restarted(f"the machine restarted: {line.strip()}")
+        return State(*match.groups())
 
     def states(self) -> Sequence[State]:
         """Return all states that the console has shown."""

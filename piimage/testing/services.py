@@ -9,7 +9,7 @@ from typing import Final
 
 from piimage.errors import PiimageError
 from piimage.testing.report import Outcome
-from piimage.testing.source import Source, State
+from piimage.testing.source import Restarted, Source, State
 
 # A service that has done its work may stay down; what restarts it says so in the next line.
 _UP: Final = ("healthy", "running", "exited with code 0")
@@ -32,7 +32,7 @@ def wait_for_services(source: Source, names: Iterable[str], timeout: float) -> l
 
     A service is up if it is healthy, runs without a health check, or has done its work. Returns one
     outcome for each service; its `seconds` count from the start of the test. If the system ends
-    early, the services that are not up have failed.
+    early, the services that are not up have failed; if it starts again, all of them.
     """
     expected = set(names)
     up: dict[str, float] = {}
@@ -49,6 +49,9 @@ def wait_for_services(source: Source, names: Iterable[str], timeout: float) -> l
                 up[state.service] = source.seconds()
             elif not state.text.startswith(_WAITING):
                 up.pop(state.service, None)
+    except Restarted as restarted:
+        up.clear()
+        reason = str(restarted)
     except PiimageError as error:
         reason = error.message
     outcomes = []

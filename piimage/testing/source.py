@@ -20,6 +20,10 @@ class State:
     text: str
 
 
+class Restarted(Exception):
+    """The system has started again, so that what was known of its services is past."""
+
+
 class Source(Protocol):
     """A running appliance, as its checks see it."""
 
@@ -32,7 +36,7 @@ class Source(Protocol):
     def next_state(self, timeout: float) -> State | None:
         """Return the next change of a service's state; None after `timeout` seconds.
 
-        Raises PiimageError if the system has ended.
+        Raises PiimageError if the system has ended, Restarted if it has started again.
         """
 
     def states(self) -> Sequence[State]:

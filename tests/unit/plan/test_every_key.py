@@ -526,7 +526,10 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "size": ({}, {"data": {"size": "32M"}}),
         "mount": ({}, {"data": {"mount": "/srv"}}),
     },
-    "Slots": {"size": ({}, {"slots": {"size": "256M"}})},
+    "Slots": {
+        "size": ({}, {"slots": {"size": "256M"}}),
+        "updates": ({}, {"slots": {"updates": True}}),
+    },
     "TestPlan": {
         "timeout": ({}, {"test": {"timeout": 5}}),
         "checks": (checked(run="x"), checked(run="y")),

@@ -110,6 +110,18 @@ def test_a_panic_after_the_boot_fails_the_services(tmp_path: Path) -> None:
     assert "oops" in str(found[1].failure)
 
 
+def test_a_restart_before_all_services_are_up_fails_them_at_once(tmp_path: Path) -> None:
+    two = [HELLO, {"name": "late", "use": "hello_world"}]
+    script = (
+        f"{UP}; echo [S] piimage: service hello: running;"
+        "echo '[emulator] restart 1: watchdog; partition 2'; exec sleep 100"
+    )
+    found = outcomes(tmp_path, script, appliance(services=two))
+    assert ["restart 1: watchdog" in str(outcome.failure) for outcome in found] == [
+        False, True, True,
+    ]  # fmt: skip
+
+
 def test_a_service_that_breaks_during_the_checks_has_failed(tmp_path: Path) -> None:
     script = (
         f"{UP}; echo [S] piimage: service hello: healthy; sleep 2;"
