@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from piimage.debian.package import Package
@@ -70,9 +72,11 @@ def test_of_wheels_that_fit_the_most_specific_is_preferred() -> None:
         "py3-none-any",
     ]
     names = [f"thing-1.0-{tag}.whl" for tag in tags]
-    assert sorted(names[::-1], key=TARGET.preference) == names
+    keys = list(map(TARGET.preference, names))
+    assert all(key < following for key, following in itertools.pairwise(keys)), keys
 
 
 def test_of_wheels_with_one_tag_the_last_build_is_preferred() -> None:
     names = [f"thing-1.0{build}-py3-none-any.whl" for build in ("-10", "-9", "")]
-    assert sorted(names[::-1], key=TARGET.preference) == names
+    keys = list(map(TARGET.preference, names))
+    assert all(key < following for key, following in itertools.pairwise(keys)), keys
