@@ -49,7 +49,7 @@ def debian(folder: Path, release: str) -> Path:
         "-q",
         "--mode=root",
         "--variant=apt",
-        packages,
+        *packages,
         release,
         folder,
         mirror(),
