@@ -41,6 +41,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "ssh": Tool("openssh-client", "deploy, status, shell"),
     "ssh-add": Tool("openssh-client", "new"),
     "ssh-keygen": Tool("openssh-client", "build"),
+    "unshare": Tool("util-linux", "build"),
     "xz": Tool("xz-utils", "build, flash"),
     "zstd": Tool("zstd", "build"),
 }
