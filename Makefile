@@ -54,6 +54,7 @@ references: setup
 	$(PIIMAGE) schema > docs/reference/piimage.schema.json
 	$(PIIMAGE) schema --markdown > docs/reference/yaml.md
 	.venv/bin/python -P -m piimage.cli.reference > docs/reference/cli.md
+	.venv/bin/python -P -m piimage.cli.manual docs/man
 	.venv/bin/python -P -m piimage.cli.firmware_reference > docs/reference/firmware.md
 	.venv/bin/python -P scripts/draw_diagrams.py docs/images
 

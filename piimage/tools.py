@@ -1,45 +1,53 @@
-"""The host programs that piimage starts, and the Debian package of each."""
+"""The host programs that piimage starts: the Debian package of each, and what needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-PACKAGES: Final[Mapping[str, str]] = {
-    "bmaptool": "bmap-tools",
-    "bwrap": "bubblewrap",
-    "debugfs": "e2fsprogs",
-    "depmod": "kmod",
-    "dtc": "device-tree-compiler",
-    "e2fsck": "e2fsprogs",
-    "fdtget": "device-tree-compiler",
-    "fdtoverlay": "device-tree-compiler",
-    "fdtput": "device-tree-compiler",
-    "fsck.vfat": "dosfstools",
-    "git": "git",
-    "gpgv": "gpgv",
-    "mcopy": "mtools",
-    "mdir": "mtools",
-    "mformat": "mtools",
-    "mke2fs": "e2fsprogs",
-    "mkfs.fat": "dosfstools",
-    "mkfs.vfat": "dosfstools",
-    "mksquashfs": "squashfs-tools",
-    "mmd": "mtools",
-    "mtype": "mtools",
-    "qemu-img": "qemu-utils",
-    "qemu-io": "qemu-utils",
-    "qemu-system-aarch64": "qemu-system-arm",
-    "sfdisk": "fdisk",
-    "skopeo": "skopeo",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "unsquashfs": "squashfs-tools",
-    "xz": "xz-utils",
-    "zstd": "zstd",
+from piimage import distribution
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A host program: its Debian package, and the verbs or keys of the YAML that need it."""
+
+    package: str
+    needed_by: str
+
+
+TOOLS: Final[Mapping[str, Tool]] = {
+    "bwrap": Tool("bubblewrap", "sources:, kernel modules"),
+    "debugfs": Tool("e2fsprogs", "build, flash, provision"),
+    "depmod": Tool("kmod", "build"),
+    "dtc": Tool("device-tree-compiler", "build"),
+    "dumpe2fs": Tool("e2fsprogs", "flash, provision"),
+    "e2fsck": Tool("e2fsprogs", "flash, provision"),
+    "fdtoverlay": Tool("device-tree-compiler", "build, run"),
+    "fdtput": Tool("device-tree-compiler", "run"),
+    "git": Tool("git", "pkg"),
+    "gpgv": Tool("gpgv", "lock, build"),
+    "lsblk": Tool("util-linux", "devices, flash"),
+    "mcopy": Tool("mtools", "build"),
+    "mke2fs": Tool("e2fsprogs", "build"),
+    "mkfs.fat": Tool("dosfstools", "build"),
+    "mksquashfs": Tool("squashfs-tools", "build"),
+    "mmd": Tool("mtools", "build"),
+    "qemu-img": Tool("qemu-utils", "run, test"),
+    "qemu-system-aarch64": Tool("qemu-system-arm", "run, test"),
+    "skopeo": Tool("skopeo", "image:, pkg"),
+    "ssh": Tool("openssh-client", "deploy, status, shell"),
+    "ssh-add": Tool("openssh-client", "new"),
+    "ssh-keygen": Tool("openssh-client", "build"),
+    "unshare": Tool("util-linux", "build"),
+    "xz": Tool("xz-utils", "build, flash"),
+    "zstd": Tool("zstd", "build"),
 }
 
 
-def install_hint(program: str) -> str:
-    """Return the sentence that tells how to install `program`."""
-    return f"install it with: apt-get install {PACKAGES.get(program, program)}"
+def install_hint(program: str, host: Path = distribution.ROOT) -> str:
+    """Return the sentence that tells how to install `program` on `host`."""
+    package = TOOLS[program].package if program in TOOLS else program
+    return distribution.install_hint([package], host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,19 +49,30 @@ def write_squashfs(
     """
     target.unlink(missing_ok=True)  # mksquashfs appends to an existing file
     try:
-        runner.feed(_command(target, compression, processors), tar_chunks)
+        command = [*_as_root(runner), *_command(target, compression, processors)]
+        runner.feed(command, tar_chunks)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
 
 
-def _as_root() -> list[str]:
+def _as_root(runner: Runner) -> list[str]:
     """Return the command prefix that runs mksquashfs as root of its own user namespace.
 
-    mksquashfs 4.5 makes its user the owner of a tar's root folder, whatever -root-uid is; nothing
-    else of the output depends on the user.
+    Before 4.6, mksquashfs makes its user the owner of a tar's root folder, whatever -root-uid is;
+    nothing else of the output depends on the user. Newer ones need no namespace, which Docker's
+    default profile and Ubuntu do not allow to ordinary users.
     """
-    return [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--"]
+    if os.geteuid() == 0 or _version(runner) >= (4, 6):
+        return []
+    return ["unshare", "--map-root-user", "--"]
+
+
+def _version(runner: Runner) -> tuple[int, int]:
+    """Return major and minor version of mksquashfs; (0, 0) if it does not tell."""
+    text = runner.run(["mksquashfs", "-version"], accept=(0, 1)).text
+    match = re.match(r"mksquashfs version (\d{1,4})\.(\d{1,4})", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _command(target: Path, compression: Compression, processors: int) -> list[str | Path]:
@@ -70,7 +82,6 @@ def _command(target: Path, compression: Compression, processors: int) -> list[st
     bounds = ["-b", str(compression.block), "-processors", str(processors), "-mem", _MEMORY]
     quiet = ["-quiet", "-no-progress"]
     return [
-        *_as_root(),
         "mksquashfs",
         "-",
         target,

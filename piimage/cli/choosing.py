@@ -16,9 +16,21 @@ from piimage.errors import InputError
 if TYPE_CHECKING:
     from piimage.boards import Board
 
+
+def _known_names() -> list[str]:
+    """Return the names of the boards, for a shell's completion."""
+    from piimage.boards import board_names, search_path  # noqa: PLC0415  # slow
+
+    return list(board_names(search_path()))
+
+
 BoardName = Annotated[
-    str | None, typer.Option("--board", "-b", help="Board, such as pi4; a terminal is asked.")
-]
+    str | None,
+    typer.Option(
+        "--board", "-b", help="Board, such as pi4; a terminal is asked.",
+        autocompletion=_known_names,
+    ),
+]  # fmt: skip
 
 
 def chosen_board(name: str | None, search: Sequence[Path]) -> Board:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json as jsons
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,9 +15,12 @@ from piimage import tools
 from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, finish, fleet, print_json
 from piimage.cli.options import Verbose
 from piimage.cli.output import listening, put, say
+from piimage.debian.release import KEYRING_PACKAGE, keyring
 from piimage.deploy.text import printable
+from piimage.distribution import install_hint
 from piimage.doctor.examine import Examination
 from piimage.doctor.findings import Finding, Verdict
+from piimage.emulator import qemu
 from piimage.errors import MissingTool, PiimageError, raise_all
 from piimage.run import Runner, clean_environment
 
@@ -71,20 +74,61 @@ def doctor(
 
 
 def _tools(*, as_json: bool) -> None:
-    path = clean_environment()["PATH"]
-    missing = sorted(name for name in tools.PACKAGES if shutil.which(name, path=path) is None)
-    states = {name: "missing" if name in missing else "ok" for name in sorted(tools.PACKAGES)}
+    old = _old_emulator()
+    rows = [*_rows(old), _keyring_row()]
     if as_json:
-        put(jsons.dumps({"tools": states}, indent=1) + "\n")
+        put(jsons.dumps({"tools": {row.name: row.state for row in rows}}, indent=1) + "\n")
     else:
-        say("\n".join(f"{state:8} {name}" for name, state in states.items()))
-    if missing:
-        packages = " ".join(sorted({tools.PACKAGES[name] for name in missing}))
-        raise MissingTool(
-            "doctor.missing-tools",
-            f"{len(missing)} host tools are missing: {', '.join(missing)}",
-            hint=f"install them with: apt-get install {packages}",
-        )
+        say("\n".join(f"{row.state:8} {row.name:{_NAME_WIDTH}} {row.needed_by}" for row in rows))
+    missing = [row for row in rows if row.state == "missing"]
+    errors = [_missing(missing)] if missing else []
+    raise_all([*errors, old] if old else errors)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a host needs: its state (ok, missing, old), what needs it, and its Debian package."""
+
+    name: str
+    state: str
+    needed_by: str
+    package: str
+
+
+def _rows(old: MissingTool | None) -> Iterator[_Row]:
+    path = clean_environment()["PATH"]
+    for name, tool in sorted(tools.TOOLS.items()):
+        state = "ok" if shutil.which(name, path=path) else "missing"
+        state = "old" if name == qemu.PROGRAM and old else state
+        yield _Row(name, state, tool.needed_by, tool.package)
+
+
+def _keyring_row() -> _Row:
+    try:
+        keyring()
+    except PiimageError:
+        state = "missing"
+    else:
+        state = "ok"
+    return _Row("Debian's keyring", state, "lock, build", KEYRING_PACKAGE)
+
+
+def _old_emulator() -> MissingTool | None:
+    """Return the error of an emulator that is installed, but too old."""
+    try:
+        qemu.require_qemu(Runner())
+    except MissingTool as error:
+        return error if error.code == "emulator.old-qemu" else None
+    return None
+
+
+def _missing(rows: Sequence[_Row]) -> MissingTool:
+    verb = "is" if len(rows) == 1 else "are"
+    return MissingTool(
+        "doctor.missing-tools",
+        f"{', '.join(row.name for row in rows)} {verb} missing",
+        hint=install_hint(row.package for row in rows),
+    )
 
 
 def _report(host: str, examination: Examination) -> Iterator[str]:

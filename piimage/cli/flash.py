@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,9 +36,12 @@ from piimage.flash import blockdev, elevate, guard, keep, medium, provision, sou
 from piimage.flash.able import capabilities_of, require_wifi
 from piimage.flash.sysfs import Disk, System
 from piimage.flash.udisks import open_by_udisks
-from piimage.run import word
+from piimage.run import paste, word
 
 EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.ssh/id_ed25519.pub"
+
+CONTAINER = "PIIMAGE_CONTAINER"
+"""The environment variable that piimage's container image sets."""
 
 _ERASED = "{} is a card of piimage; its data partition, /data, will be erased: --keep-data keeps it"
 
@@ -89,6 +92,7 @@ def flash(
 ) -> None:
     """Write an image to a card and verify all of it; build the image first if given YAML files."""
     system = System()
+    _require_reachable(device, files)
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
     settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
@@ -139,6 +143,26 @@ def flash(
             note_host_key(appliance, hostname, inputs.emit)
             if name := name_to_expect(appliance, hostname):
                 inputs.emit(Note(f"the Pi will answer to {name}: piimage discover"))
+
+
+def _require_reachable(device: str, files: Sequence[Path]) -> None:
+    """Refuse a device of the computer outside, if piimage runs in its container image.
+
+    Another program has to write the card there: the error names it, and its file.
+    """
+    if CONTAINER not in os.environ or Path(device).exists():
+        return
+    image, build = files[-1], ""
+    if image.suffix in (".yml", ".yaml"):
+        build = f"run `piimage build {paste(files)} -o out`; then "
+        image = Path("out", f"{image.stem}.img")
+    raise DeviceRefused(
+        "flash.in-container",
+        "a container cannot reach this computer's card reader",
+        place=device,
+        hint=f"{build}write {word(image)} with Raspberry Pi Imager: under the operating systems, "
+        "choose Use custom",
+    )
 
 
 def _require_no_settings(files: Collection[str]) -> None:

@@ -48,7 +48,10 @@ VERBS: Final = {
     "doctor": "list missing host tools, or report on a Pi's hardware",
     "schema": "print the JSON schema of the YAML file for editors",
     "diff": "show what changed between two images",
+    "completion": "print the script for completion in bash, zsh or fish",
 }
+COMPLETION: Final = "_PIIMAGE_COMPLETE"
+"""The environment variable by which a shell's completion script asks for completions."""
 _INTERRUPTED: Final = 130
 _OBJECTS_PER_COLLECTION: Final = 50_000
 
@@ -58,6 +61,10 @@ def main() -> None:
     # Imports create many objects and little garbage; collecting takes a tenth of a short command.
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
     _end_like_interrupted()
+    if COMPLETION in os.environ:
+        from piimage.cli.completion import complete  # noqa: PLC0415  # slow, and only used here
+
+        complete()
     sys.exit(execute(sys.argv[1:]))
 
 

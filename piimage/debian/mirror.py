@@ -6,13 +6,14 @@ piimage contains no address of an archive. Credentials in an address are used, b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from piimage.debian.deb822 import paragraph
+from piimage.distribution import os_release
 from piimage.errors import InputError
 
 _SCHEMES: Final = ("http", "https", "file")
@@ -132,7 +133,7 @@ class _Source:
 
 
 def _of_host(host: Path) -> Mirrors | None:
-    release = _os_release(host / "etc/os-release")
+    release = os_release(host)
     codename = release.get("VERSION_CODENAME", "")
     if release.get("ID") != "debian" or not codename:
         return None
@@ -159,15 +160,6 @@ def _best(sources: list[_Source], suites: tuple[str, ...], codename: str) -> str
 
     matching = [source for source in sources if source.suite in suites]
     return max(matching, key=score).url.rstrip("/") if matching else None
-
-
-def _os_release(path: Path) -> Mapping[str, str]:
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return {}
-    pairs = (line.partition("=") for line in lines if "=" in line)
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
 def _sources(host: Path) -> Iterator[_Source]:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from piimage.debian.deb822 import paragraph
+from piimage.distribution import install_hint
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Blob, Store
@@ -21,6 +22,7 @@ KEYRINGS: Final = (
     "usr/share/keyrings/debian-archive-keyring.gpg",
     "usr/share/keyrings/debian-archive-keyring.pgp",
 )
+KEYRING_PACKAGE: Final = "debian-archive-keyring"
 MAX_RELEASE: Final = 4 << 20
 # The clock of a host may be wrong by a time zone, the Date of an archive by a few seconds.
 _CLOCK_SKEW: Final = timedelta(days=1)
@@ -60,8 +62,7 @@ def keyring(explicit: Path | None = None, host: Path = Path("/")) -> Path:
         "debian.no-keyring",
         "the keyring of Debian's archive is not on this host",
         place=str(paths[0]),
-        hint="install it with: apt-get install debian-archive-keyring, or name a keyring file with "
-        "--keyring",
+        hint=f"{install_hint([KEYRING_PACKAGE], host)}, or name a keyring file with --keyring",
     )
 
 
@@ -110,8 +111,8 @@ def _check_status(status: str, log: str, place: str) -> None:
             "debian.index-unknown-key",
             f"the archive's index is signed with unknown keys: {', '.join(unknown)}",
             place=place,
-            hint="update the keyring (apt-get install debian-archive-keyring), or name a keyring "
-            "that has these keys with --keyring",
+            hint=f"update the keyring ({KEYRING_PACKAGE}), or name a keyring that has these keys "
+            "with --keyring",
         )
     raise PiimageError(
         "debian.index-signature",

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from piimage import distribution
 from piimage.boards import Emulator
 from piimage.errors import MissingTool
 from piimage.run import Runner
@@ -22,6 +23,17 @@ def version_of(text: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def upgrade_hint(host: Path = distribution.ROOT) -> str:
+    """Return the sentence that tells how `host` gets a QEMU that is new enough."""
+    release = distribution.os_release(host)
+    if release.get("ID") == "debian" and release.get("VERSION_ID") == "12":
+        return "run apt-get install -t bookworm-backports qemu-system-arm qemu-utils"
+    return (
+        "use a newer release of this distribution, or piimage's container image, which has a "
+        "newer QEMU (docs/install.md); a build does not need QEMU"
+    )
+
+
 def require_qemu(runner: Runner) -> None:
     """Raise MissingTool ``emulator.old-qemu`` if QEMU is older than `LEAST`."""
     version = version_of(runner.run([PROGRAM, "--version"], timeout=30).text)
@@ -31,7 +43,7 @@ def require_qemu(runner: Runner) -> None:
     raise MissingTool(
         "emulator.old-qemu",
         f"the version of {PROGRAM} is {shown}; boards need {LEAST[0]}.{LEAST[1]} or newer",
-        hint="on Debian 12, run apt-get install -t bookworm-backports qemu-system-arm qemu-utils",
+        hint=upgrade_hint(),
     )
 
 

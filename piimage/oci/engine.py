@@ -21,6 +21,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from piimage import events
 from piimage.clock import EPOCH
+from piimage.distribution import install_hint
 from piimage.errors import MissingTool, PiimageError
 from piimage.oci import binfmt, models
 from piimage.oci.archive import export_folder, import_archive
@@ -58,8 +59,8 @@ def find_buildx(folders: Sequence[Path] = PLUGIN_FOLDERS) -> Path:
     raise MissingTool(
         "oci.no-buildx",
         "a Dockerfile needs buildx, which is not installed",
-        hint="Debian 13: apt-get install docker-buildx; Debian 12 has no package: copy the program "
-        "docker-buildx of Debian 13's package to ~/.docker/cli-plugins; or write a service.yml, "
+        hint=f"{install_hint(['docker-buildx'])} (Debian 12 has no package: copy the program "
+        "docker-buildx of Debian 13's package to ~/.docker/cli-plugins); or write a service.yml, "
         "which needs no engine",
     )
 
@@ -171,8 +172,8 @@ class Engine:
                 f"the engine cannot run {platform} programs: its binfmt container is not "
                 f"available ({_first_line(why_not)}), and this host has no emulator "
                 f"({error.message})",
-                hint="apt-get install qemu-user-static binfmt-support, and run this once as root; "
-                "or name a builder of that architecture with --builder",
+                hint=f"{install_hint(['qemu-user-static', 'binfmt-support'])}, and run this once "
+                "as root; or name a builder of that architecture with --builder",
             ) from error
         return "this host's qemu-user-static"
 

@@ -22,6 +22,7 @@ from packaging.version import InvalidVersion, Version
 from piimage.boundary import require_inside
 from piimage.errors import InputError
 from piimage.python.wheel import PREFIX, launcher, record, recorded, site
+from piimage.trees import clean_path
 
 FILE: Final = "pyproject.toml"
 _BACKENDS: Final = ("setuptools", "hatchling", "flit_core", "poetry", "pdm", "uv_build")
@@ -107,10 +108,11 @@ def _project(folder: Path, document: Mapping[str, Any], place: str) -> Project:
     tool = document.get("tool", {})
     if tool.get("setuptools", {}).get("ext-modules"):
         raise _needs_build(place, "it has extension modules")
-    sources = dict(_sources(folder, tool, place))
+    packages = dict(_sources(folder, tool, place))
+    sources = {**packages, **_included(folder, tool, place)}
     for source in sources.values():
         require_inside(source, folder, place)
-    for path in itertools.chain.from_iterable(map(_regular, sources.values())):
+    for path in itertools.chain.from_iterable(map(_regular, packages.values())):
         if path.suffix in _COMPILED:
             raise _needs_build(place, f"{path.relative_to(folder)} has to be compiled")
     programs = {**table.get("scripts", {}), **table.get("gui-scripts", {})}
@@ -145,8 +147,7 @@ def _version(table: Mapping[str, Any], place: str) -> str:
 def _sources(folder: Path, tool: Mapping[str, Any], place: str) -> Iterator[tuple[str, Path]]:
     """Give the packages and modules by name, with their paths by the backend's static tables."""
     setuptools = tool.get("setuptools", {})
-    hatch = tool.get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {})
-    named = hatch.get("packages")
+    named = _hatch(tool).get("packages")
     if named is not None:
         found = [(Path(package).name, folder / package) for package in named]
     else:
@@ -155,6 +156,21 @@ def _sources(folder: Path, tool: Mapping[str, Any], place: str) -> Iterator[tupl
     if missing or not found:
         raise _bad(place, f"its packages are missing: {', '.join(missing) or 'none was found'}")
     yield from found
+
+
+def _included(folder: Path, tool: Mapping[str, Any], place: str) -> Mapping[str, Path]:
+    """Return the files and folders that hatchling adds to a wheel as they are, by their path."""
+    table = _hatch(tool).get("force-include", {})
+    found = {clean_path(target): folder / source for source, target in table.items()}
+    missing = [str(path) for path in found.values() if not path.exists()]
+    if missing:
+        raise _bad(place, f"force-include names what is missing: {', '.join(missing)}")
+    return found
+
+
+def _hatch(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    targets = tool.get("hatch", {}).get("build", {}).get("targets", {})
+    return dict(targets.get("wheel", {}))
 
 
 def _discovered(folder: Path, setuptools: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:

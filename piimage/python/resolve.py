@@ -72,10 +72,7 @@ class Resolver:
                 raise
             # Not all preferred versions fit: uv decides which of them stay.
             found = self._chosen(asks, target, place, (), _preferences(pins))
-        for chosen in found:
-            if not chosen.wheel.is_source:
-                target.require_fit(chosen.wheel.filename)
-        return found
+        return tuple(_preferred_files(found, target))
 
     def _chosen(
         self,
@@ -162,6 +159,19 @@ class _Asks:
         """Return the content of a uv.toml."""
         block = '[[dependency-metadata]]\nname = "{}"\nrequires-dist = []\n'
         return "".join(map(block.format, self.built))
+
+
+def _preferred_files(found: Iterable[Found], target: Target) -> Iterator[Found]:
+    """Give one file for each package; an index may have several that fit."""
+    by_name: dict[str, list[Found]] = {}
+    for chosen in found:
+        by_name.setdefault(chosen.wheel.name, []).append(chosen)
+    for files in by_name.values():
+        wheels = [chosen for chosen in files if not chosen.wheel.is_source]
+        if wheels:
+            yield min(wheels, key=lambda chosen: target.preference(chosen.wheel.filename))
+        else:
+            yield from files
 
 
 def _name(source: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -46,14 +46,25 @@ class Target:
         return f"{self.machine}-manylinux_2_{min(self.glibc, _NEWEST_GLIBC)}"
 
     @cached_property
-    def tags(self) -> frozenset[Tag]:
-        """The tags of all compatible wheels (PEP 425, PEP 600)."""
+    def tags(self) -> Mapping[Tag, int]:
+        """The tags of all compatible wheels (PEP 425, PEP 600), with 0 for the most specific."""
         newest_first = range(self.glibc, _OLDEST_GLIBC - 1, -1)
         platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in newest_first]
         platforms += [f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
         version = (3, self.minor)
         own = cpython_tags(version, platforms=platforms)
-        return frozenset([*own, *compatible_tags(version, f"cp3{self.minor}", platforms)])
+        every = dict.fromkeys([*own, *compatible_tags(version, f"cp3{self.minor}", platforms)])
+        return {tag: rank for rank, tag in enumerate(every)}
+
+    def preference(self, filename: str) -> tuple[int, int]:
+        """Return the sort key of the compatible wheel `filename`: the smallest is pip's choice.
+
+        It is the rank of its tag; of wheels with the same tag, the one with the greatest build
+        number counts. Raises what `require_fit` raises.
+        """
+        self.require_fit(filename)
+        build, tags = parse_wheel_filename(filename)[2:]
+        return min(self.tags[tag] for tag in tags if tag in self.tags), -(build[0] if build else 0)
 
     def require_fit(self, filename: str) -> None:
         """Raise InputError ``python.wheel-unfit`` for an incompatible wheel."""
@@ -61,7 +72,7 @@ class Target:
             tags = parse_wheel_filename(filename)[3]
         except InvalidWheelFilename as error:
             raise unfit(filename, str(error)) from None
-        if not tags & self.tags:
+        if tags.isdisjoint(self.tags):
             stated = ", ".join(sorted(map(str, tags)))
             raise unfit(
                 filename, f"it is for {stated}, not for CPython {self.python} on {self.machine}"

@@ -184,5 +184,5 @@ def test_without_any_emulator_the_message_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(binfmt, "FOLDERS", ())
     bare = Runner(environment={**clean_environment(), "PATH": str(tmp_path)})
-    with pytest.raises(PiimageError, match="apt-get install qemu-user-static"):
+    with pytest.raises(PiimageError, match="apt-get install binfmt-support qemu-user-static"):
         replace(engine, runner=bare).register_emulation()

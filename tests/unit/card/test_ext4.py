@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
 
@@ -63,6 +64,27 @@ def test_the_same_files_give_the_same_bytes(
     finally:
         os.umask(old)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_build_host_whose_chars_are_unsigned_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for mke2fs of arm64, which sets another flag than that of amd64."""
+    (tmp_path / "here").mkdir()
+    image, _ = written(data(FILES), tmp_path / "here")
+    real = shutil.which("mke2fs", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    stand_in = tmp_path / "bin/mke2fs"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        f'#!/bin/bash\n{real} "$@" && debugfs -w -R "set_super_value flags 2" "${{@: -2:1}}"\n'
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}:/usr/sbin:/sbin")
+    (tmp_path / "there").mkdir()
+    other, _ = written(data(FILES), tmp_path / "there")
+    assert other.read_bytes() == image.read_bytes()
+    assert "signed_directory_hash" in tool("dumpe2fs", "-h", other)
+    assert "unsigned_directory_hash" not in tool("dumpe2fs", "-h", other)
 
 
 def test_the_extents_alone_give_a_healthy_volume_on_a_used_card(tmp_path: Path) -> None:

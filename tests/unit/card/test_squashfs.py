@@ -12,7 +12,7 @@ from piimage import trees
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.clock import EPOCH
 from piimage.errors import PiimageError
-from piimage.run import Runner
+from piimage.run import Completed, Runner
 from piimage.trees import Entry, Kind
 from tests.unit.card.volumes import tool
 
@@ -130,7 +130,7 @@ def test_an_invalid_level_or_block_size_is_refused(level: int, block: int) -> No
         Compression(level, block)
 
 
-def test_a_user_who_is_not_root_gets_the_same_bytes_in_a_namespace(
+def test_a_user_who_is_not_root_gets_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     as_root = packed(tmp_path / "root", tree()).read_bytes()
@@ -153,7 +153,7 @@ def test_the_superblock_tells_block_size_and_compression(tmp_path: Path) -> None
 
 
 def test_the_words_for_mksquashfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """mksquashfs(1) of 4.6; unshare(1) for a user who is not root."""
+    """mksquashfs(1) of 4.6; unshare(1) for a user who is not root, before 4.6."""
     words = (
         "mksquashfs - image -tar -noappend -xattrs -no-exports -comp zstd -Xcompression-level 15 "
         "-b 131072 -processors 2 -mem 64M -all-time 1735689600 -mkfs-time 1735689600 "
@@ -161,7 +161,13 @@ def test_the_words_for_mksquashfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     )
     seen: list[list[str]] = []
     monkeypatch.setattr(Runner, "feed", lambda _, argv, __: seen.append([str(w) for w in argv]))
-    for user, prefix in ((0, ""), (1, "unshare --map-root-user -- ")):
+    unshare = "unshare --map-root-user -- "
+    for user, version, prefix in (
+        (0, "4.5.1", ""), (1, "4.5.1", unshare), (1, "4.6.1", ""), (1, "4.6", ""), (1, "4.10", ""),
+        (1, "5.0", ""), (1, "unknown", unshare),
+    ):  # fmt: skip
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        told = Completed(0, f"mksquashfs version {version} (2023/03/25)\n".encode(), b"")
+        monkeypatch.setattr(Runner, "run", lambda *_, told=told, **__: told)
         write_squashfs(Runner(), [], Path("image"), Compression())
         assert " ".join(seen[-1]) == prefix + words

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,5 +131,20 @@ def test_doctor_names_what_is_missing_and_the_one_command_that_brings_it(
     monkeypatch.setattr("shutil.which", lambda name, path: None if name == "mcopy" else name)
     assert cli.execute(["doctor"]) == 3
     said = capsys.readouterr()
-    assert "missing  mcopy" in said.out
+    assert re.search("missing  mcopy +build", said.out)
     assert "apt-get install mtools" in said.err
+
+
+def test_doctor_tells_an_emulator_that_is_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "qemu-system-aarch64"
+    program.write_text("#!/bin/sh\necho QEMU emulator version 8.2.2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert cli.execute(["doctor"]) == 3
+    said = capsys.readouterr()
+    assert re.search("old +qemu-system-aarch64", said.out)
+    assert "is 8.2; boards need 9.0 or newer [emulator.old-qemu]" in said.err
+    assert cli.execute(["doctor", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["tools"]["qemu-system-aarch64"] == "old"

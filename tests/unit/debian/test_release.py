@@ -232,8 +232,12 @@ def test_the_keyring_of_this_host_is_the_default() -> None:
 
 @pytest.mark.provokes("debian.no-keyring")
 def test_the_error_of_a_missing_keyring_names_the_package(tmp_path: Path) -> None:
-    with pytest.raises(PiimageError, match="apt-get install debian-archive-keyring"):
-        release.keyring(host=tmp_path)
+    (tmp_path / "etc").mkdir()
+    for name, command in (("debian", "apt-get install debian-archive-keyring"),
+                          ("fedora", "dnf install debian-keyring")):  # fmt: skip
+        (tmp_path / "etc/os-release").write_text(f"ID={name}\n")
+        with pytest.raises(PiimageError, match=command):
+            release.keyring(host=tmp_path)
     with pytest.raises(PiimageError, match="nowhere"):
         release.keyring(tmp_path / "nowhere")
 

@@ -172,9 +172,26 @@ def test_an_old_qemu_is_refused(
     stand_in: Callable[[str, str], Runner], image: Path, version: str
 ) -> None:
     runner = stand_in("exit 1", version)
-    with pytest.raises(MissingTool, match="backports") as caught, boot(image, VIRT, runner):
+    with pytest.raises(MissingTool, match=r"boards need 9\.0") as caught, boot(image, VIRT, runner):
         pass
     assert caught.value.code == "emulator.old-qemu"
+
+
+@pytest.mark.parametrize(
+    ("release", "remedy"),
+    [
+        ("ID=debian\nVERSION_ID=12\n", "apt-get install -t bookworm-backports"),
+        # QEMU there is 8.2, and there are no backports of it.
+        ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=24.04\n", "container image"),
+        ("ID=fedora\nVERSION_ID=40\n", "container image"),
+    ],
+)
+def test_an_old_qemu_has_a_remedy_that_its_host_has(
+    tmp_path: Path, release: str, remedy: str
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text(release)
+    assert remedy in qemu.upgrade_hint(tmp_path)
 
 
 def test_versions_are_read() -> None:

@@ -140,3 +140,35 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         list(read_project(folder).files("3.13"))
     except InputError as error:
         assert error.code.startswith("python.")
+
+
+FORCED = (
+    PROJECT
+    + """
+[build-system]
+build-backend = "hatchling.build"
+[tool.hatch.build.targets.wheel]
+packages = ["thing"]
+[tool.hatch.build.targets.wheel.force-include]
+boards = "thing/data/boards"
+"Dockerfile.cross" = "thing/data/Dockerfile.cross"
+"""
+)
+
+
+def test_what_hatchling_adds_is_laid_in_even_c_sources_that_are_data(tmp_path: Path) -> None:
+    files = ("thing/__init__.py", "boards/pi4.yml", "boards/x/driver.c", "Dockerfile.cross")
+    assert imported(project(tmp_path, FORCED, *files)) == [
+        "thing/__init__.py", "thing/data/Dockerfile.cross", "thing/data/boards/pi4.yml",
+        "thing/data/boards/x/driver.c",
+    ]  # fmt: skip
+
+
+def test_what_hatchling_would_add_must_be_there_and_inside(tmp_path: Path) -> None:
+    folder = project(tmp_path, FORCED, "thing/__init__.py", "Dockerfile.cross")
+    with pytest.raises(InputError, match="force-include names what is missing"):
+        read_project(folder)
+    (folder / "boards").symlink_to("/etc")
+    with pytest.raises(InputError) as caught:
+        read_project(folder)
+    assert caught.value.code == "config.outside"

@@ -118,6 +118,15 @@ def test_markers_and_tags_are_those_of_the_target(resolver: Resolver) -> None:
     ]  # fmt: skip
 
 
+def test_a_package_with_several_wheels_that_fit_gives_the_most_specific(
+    shelf: Shelf, resolver: Resolver
+) -> None:
+    for tags in ("py3-none-any", "cp37-abi3-manylinux_2_28_aarch64",
+                 "cp313-cp313-manylinux_2_28_aarch64"):  # fmt: skip
+        shelf.add("fast", "1.0", tags)
+    assert names(resolver, "fast") == ["fast-1.0-cp313-cp313-manylinux_2_28_aarch64.whl"]
+
+
 @pytest.mark.provokes("python.no-wheel")
 @pytest.mark.parametrize("ask", ["alien", "nothing", "thing==3"])
 def test_no_answer_says_why(resolver: Resolver, ask: str) -> None:

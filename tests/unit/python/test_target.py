@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from piimage.debian.package import Package
@@ -58,3 +60,23 @@ def test_wheels_that_do_not_run_there_are_refused(tags: str) -> None:
 def test_what_is_no_wheel_does_not_fit() -> None:
     with pytest.raises(InputError, match="is not compatible"):
         TARGET.require_fit("thing.tar.gz")
+
+
+def test_of_wheels_that_fit_the_most_specific_is_preferred() -> None:
+    # The order in which pip 25 takes them: its `pip debug --verbose` lists the tags.
+    tags = [
+        "cp313-cp313-manylinux_2_17_aarch64.manylinux_2_28_aarch64",
+        "cp313-cp313-manylinux2014_aarch64",
+        "cp37-abi3-manylinux_2_28_aarch64",
+        "cp313-none-any",
+        "py3-none-any",
+    ]
+    names = [f"thing-1.0-{tag}.whl" for tag in tags]
+    keys = list(map(TARGET.preference, names))
+    assert all(key < following for key, following in itertools.pairwise(keys)), keys
+
+
+def test_of_wheels_with_one_tag_the_last_build_is_preferred() -> None:
+    names = [f"thing-1.0{build}-py3-none-any.whl" for build in ("-10", "-9", "")]
+    keys = list(map(TARGET.preference, names))
+    assert all(key < following for key, following in itertools.pairwise(keys)), keys
