@@ -267,9 +267,10 @@ def test_a_card_that_breaks_a_rule_is_refused_by_name(
     for name in (name for name, text in breach.changes.items() if text is None):
         del files[name]
     image = card(runner, tmp_path / "card.img", *partitions)
-    data = bytearray(image.read_bytes())
-    breach.patch(data)
-    image.write_bytes(data)
+    written = image.read_bytes()
+    breach.patch(data := bytearray(written))
+    if data != written:  # a card is large, and few breaches are of this kind
+        image.write_bytes(data)
     with pytest.raises(PiimageError) as caught:
         require_bootable(image, with_one_tree(breach.board), runner)
     first = errors_of(caught)[0]
