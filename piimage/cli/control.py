@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
-from piimage.cli.hosts import finish, fleet, print_json, table
-from piimage.cli.output import listening, say
+from piimage.cli.hosts import Selection, ask, finish, print_json, table
+from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, row
 from piimage.deploy.answers import Service
 from piimage.deploy.remote import Remote
-from piimage.run import Runner
-
-Selection = tuple[str, Path | None, Path | None]
-"""Hosts, inventory file, ssh configuration file."""
 
 
 def control(
@@ -24,9 +19,7 @@ def control(
     def work(remote: Remote) -> Service:
         return remote.control(operation, service)
 
-    names, inventory, config = selection
-    with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([names], inventory, config, Runner(emit)).ask(work)
+    results = ask(selection, work, verbose=verbose)
     if as_json:
         print_json(results, dataclasses.asdict)
     elif rows := [[result.name, *row(result.outcome)] for result in results if result.outcome]:

@@ -12,14 +12,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from piimage import tools
-from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, finish, fleet, print_json
+from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, ask, finish, print_json
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening, put, say
+from piimage.cli.output import put, say
 from piimage.deploy.text import printable
 from piimage.doctor.examine import Examination
 from piimage.doctor.findings import Finding, Verdict
 from piimage.errors import MissingTool, PiimageError, raise_all
-from piimage.run import Runner, clean_environment
+from piimage.run import clean_environment
 
 EXAMPLE = "Example: piimage doctor --pi greenhouse.local > report.txt"
 
@@ -51,10 +51,8 @@ def doctor(
     if pi is None:
         _tools(as_json=json)
         return
-    with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([pi], inventory, ssh_config, Runner(emit)).ask(
-            lambda remote: remote.examine(time.time())
-        )
+    selection = (pi, inventory, ssh_config)
+    results = ask(selection, lambda remote: remote.examine(time.time()), verbose=verbose)
     if json:
         print_json(results, _document)
     else:
