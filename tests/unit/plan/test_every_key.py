@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
 from piimage.boards import Board, load_board
@@ -49,6 +48,7 @@ from piimage.plan.system import plan_system
 from piimage.store import Store
 from piimage.testing import checks
 from piimage.testing.verify import plan_of
+from tests.unit.yamls import dumped, loaded
 
 from .locks import lock_of
 from .test_containers import filled
@@ -63,7 +63,7 @@ CODE = Path(__file__).parents[3] / "piimage"
 def outcome(data: Data, folder: Path) -> str:
     """Everything that a file leads to, or the error that it is."""
     file = folder / "a.yml"
-    file.write_text(yaml.safe_dump(dict(data)))
+    file.write_text(dumped(dict(data)))
     try:
         return "\n".join(map(str, _results(load_all([file]), folder)))
     except PiimageError as error:
@@ -662,7 +662,7 @@ def filled_folder(folder: Path) -> Path:
         (folder / name).mkdir()
         for text in ("one.txt", "two.txt"):
             (folder / name / text).write_text(text)
-        text = yaml.safe_dump({**F, "name": name})
+        text = dumped({**F, "name": name})
         (folder / name / "service.yml").write_text(text)
     return folder
 
@@ -671,7 +671,7 @@ def filled_folder(folder: Path) -> Path:
 def outcome_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Return `outcome` in one folder; many keys are changed in the same file, worked out once."""
     folder = filled_folder(tmp_path_factory.mktemp("keys"))
-    return functools.cache(lambda text: outcome(yaml.safe_load(text), folder))
+    return functools.cache(lambda text: outcome(loaded(text), folder))
 
 
 def rows(table: Mapping[str, Mapping[str, Change]]) -> list[tuple[str, str]]:
@@ -682,7 +682,7 @@ def rows(table: Mapping[str, Mapping[str, Change]]) -> list[tuple[str, str]]:
 def test_a_key_of_the_file_changes_what_comes_out(
     model: str, key: str, outcome_of: Callable[[str], str]
 ) -> None:
-    before, after = map(yaml.safe_dump, YAML[model][key])
+    before, after = map(dumped, YAML[model][key])
     first = outcome_of(before)
     assert not first.startswith("error") or (model, key) == ("File", "optional"), first
     assert outcome_of(after) != first
@@ -694,7 +694,7 @@ def test_a_key_of_a_container_folder_changes_what_comes_out(
 ) -> None:
     found = []
     for data in SERVICE[model][key]:
-        (folder / "f/service.yml").write_text(yaml.safe_dump(dict(data)))
+        (folder / "f/service.yml").write_text(dumped(dict(data)))
         result = outcome({"services": [{"name": "f", "build": "f"}]}, folder)
         found.append(f"{result}\n{load_folder(folder / 'f').name}" if key == "name" else result)
     assert not found[0].startswith("error"), found[0]
@@ -736,7 +736,7 @@ def module(folder: Path, **fields: object) -> Path:
     path.mkdir(exist_ok=True)
     for name in ("Kbuild", "a.ko", "b.ko"):
         (path / name).write_text(name)
-    text = yaml.safe_dump({"name": "m", "license": "MIT", "prebuilt": "a.ko", **fields})
+    text = dumped({"name": "m", "license": "MIT", "prebuilt": "a.ko", **fields})
     (path / "module.yml").write_text(text)
     return path
 
