@@ -28,7 +28,7 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check -q .
 	.venv/bin/mypy
-	.venv/bin/pytest tests/unit libraries -n $(WORKERS)
+	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
 
 test: check
 	.venv/bin/pytest tests/system --durations 10

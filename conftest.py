@@ -26,4 +26,5 @@ gc.disable()  # until all tests are collected: they are many, stay, and make eac
 def pytest_collection_finish() -> None:
     """From here on, only what the tests themselves make is looked through for garbage."""
     gc.freeze()
+    gc.set_threshold(50_000)  # tests make many objects and little garbage
     gc.enable()
