@@ -50,6 +50,7 @@ def test_the_exit_status_says_what_kind_of_failure_it_was(
 
 
 VERB_WITH_A_PROGRAM = """
+import signal
 import sys
 from piimage.cli import main as cli
 from piimage.run import Runner
@@ -61,6 +62,8 @@ def waiting(*_, **__):
 
 cli.command = lambda verb: waiting
 sys.argv = ["piimage", "doctor"]
+# A shell without job control starts what is in its background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cli.main()
 """
 
