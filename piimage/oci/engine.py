@@ -300,9 +300,9 @@ def no_engine(host: str | None, why: str) -> PiimageError:
     )
 
 
-def build_failed(said: str, place: str) -> PiimageError:
+def build_failed(printed: str, place: str) -> PiimageError:
     """Return the error for a failed build, with the last lines of the failed step."""
-    lines = [line for line in said.splitlines() if line.strip() and line.strip() != "------"]
+    lines = [line for line in printed.splitlines() if line.strip() and line.strip() != "------"]
     step = next((i for i in range(len(lines) - 1, -1, -1) if " ERROR: " in lines[i]), None)
     shown = lines[-_TAIL_LINES:]
     if step is not None:

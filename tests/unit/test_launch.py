@@ -163,8 +163,8 @@ def test_the_users_own_filter_of_a_name_stands(
     (home / ".gitconfig").write_text('[filter "a=b"]\n\tclean = sed s/two/one/\n')
     _git(checkout, "config", "filter.a=b.clean", "false")
     runner = Runner(environment={**clean_environment(), "HOME": str(home)})
-    said = Git(runner, checkout).run(["status", "--porcelain", "--ignore-submodules=dirty"])
-    assert said.text == ""
+    status = Git(runner, checkout).run(["status", "--porcelain", "--ignore-submodules=dirty"])
+    assert status.text == ""
 
 
 def test_a_changed_submodule_counts(checkout: Path, runner: Runner) -> None:

@@ -132,8 +132,8 @@ def test_the_image_runs_under_the_engine(
     with connected(engine.host) as client:
         with archive.open("rb") as stream:
             client.images.load(stream)
-        said = client.containers.run("app:1", platform="linux/arm64", remove=True)
-    assert said == b"aarch64\n"
+        output = client.containers.run("app:1", platform="linux/arm64", remove=True)
+    assert output == b"aarch64\n"
 
 
 @pytest.mark.provokes("oci.build-failed")

@@ -130,6 +130,6 @@ def test_doctor_names_what_is_missing_and_the_one_command_that_brings_it(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name, path: None if name == "mcopy" else name)
     assert cli.execute(["doctor"]) == 3
-    said = capsys.readouterr()
-    assert "missing  mcopy" in said.out
-    assert "apt-get install mtools" in said.err
+    output = capsys.readouterr()
+    assert "missing  mcopy" in output.out
+    assert "apt-get install mtools" in output.err

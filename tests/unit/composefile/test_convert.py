@@ -238,7 +238,7 @@ def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
     assert service(appliance, "c").image == "x:7"
     assert appliance.sysctl == {"net.ipv4.ip_forward": "1"}  # the network is the Pi's
     assert service(appliance, "a").sysctl == {"kernel.shmmax": "2"}
-    for said in (
+    for wanted in (
         "2:18: a: command: its value is not understood",
         "2:42: a: sysctls: net.ipv4.ip_forward applies to the whole Pi, because services share "
         "its network",
@@ -248,7 +248,7 @@ def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
         "7:12: configs: c is not defined in this file; add its content to files:",
         " X_MAJOR: replaced by its value inside another variable's default",
     ):
-        assert said in remarks
+        assert wanted in remarks
 
 
 def test_lines_of_a_file_of_variables() -> None:

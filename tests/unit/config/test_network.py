@@ -146,11 +146,11 @@ NOBODYS = (
 )
 
 
-@pytest.mark.parametrize(("said", "message"), NOBODYS)
+@pytest.mark.parametrize(("fields", "message"), NOBODYS)
 def test_an_address_that_nobody_can_have_is_refused(
-    tmp_path: Path, said: str, message: str
+    tmp_path: Path, fields: str, message: str
 ) -> None:
-    (tmp_path / "a.yml").write_text(f"network: {{ ethernet: {{ {said} }} }}\n")
+    (tmp_path / "a.yml").write_text(f"network: {{ ethernet: {{ {fields} }} }}\n")
     with pytest.raises(PiimageError) as caught:
         load([tmp_path / "a.yml"])
     assert message in str(caught.value)

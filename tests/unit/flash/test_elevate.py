@@ -47,7 +47,7 @@ class Bus:
 
     def __init__(self, *answers: object) -> None:
         self.answers = iter(answers)
-        self.asked: list[tuple[object, ...]] = []
+        self.requests: list[tuple[object, ...]] = []
         self.patience: list[float] = []
 
     def __enter__(self) -> Bus:
@@ -58,7 +58,7 @@ class Bus:
 
     def send_and_get_reply(self, message: Message, timeout: float) -> Message:
         fields = message.header.fields
-        self.asked.append((fields[HeaderFields.path], fields[HeaderFields.interface],
+        self.requests.append((fields[HeaderFields.path], fields[HeaderFields.interface],
                            fields[HeaderFields.member], message.body))  # fmt: skip
         self.patience.append(timeout)
         answer = next(self.answers)
@@ -86,7 +86,7 @@ def test_udisks_is_asked_as_its_manual_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert call() == 7
     service = "org.freedesktop.UDisks2"
     flags = os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT
-    assert bus.asked == [
+    assert bus.requests == [
         (
             "/org/freedesktop/UDisks2/Manager", f"{service}.Manager", "ResolveDevice",
             ({"path": ("s", "/dev/sdx")}, {}),

@@ -134,12 +134,12 @@ def test_why_it_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", fail)
-        said = []
+        codes = []
         for _ in numbers:
             with pytest.raises(DeviceRefused) as caught:
                 medium.open_device("/dev/sdx")
-            said.append(caught.value.code)
-    assert said == list(numbers.values())
+            codes.append(caught.value.code)
+    assert codes == list(numbers.values())
 
 
 def fake_sudo(folder: Path, script: str) -> Runner:
@@ -156,8 +156,8 @@ def test_sudo_is_asked_for_the_device_alone(tmp_path: Path) -> None:
     descriptor = elevate.open_by_sudo(runner, str(file))
     assert os.fstat(descriptor).st_ino == file.stat().st_ino
     os.close(descriptor)
-    asked = (tmp_path / "asked").read_text().strip()
-    assert asked == f"-- {sys.executable} -I -S {opener.__file__} {file}"
+    words = (tmp_path / "asked").read_text().strip()
+    assert words == f"-- {sys.executable} -I -S {opener.__file__} {file}"
 
 
 @pytest.mark.provokes("flash.no-permission")
@@ -208,10 +208,10 @@ def test_a_person_types_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_person_is_told_what_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "sdb")
+    prompts: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: prompts.append(text) or "sdb")
     _confirm(SDB, "/dev/sdb", None, ["ext4 Backup", "ntfs"])
-    assert "32.0 GB, usb, no model name, holds ext4 Backup, ntfs" in asked[0]
+    assert "32.0 GB, usb, no model name, holds ext4 Backup, ntfs" in prompts[0]
 
 
 @pytest.mark.provokes("flash.no-passphrase")
