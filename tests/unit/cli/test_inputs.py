@@ -60,7 +60,7 @@ def test_inputs_are_opened_in_one_place() -> None:
     assert called == {"cli/inputs.py", "cli/driver_reference.py"}
 
 
-def test_what_is_said_of_a_source_reaches_it(tmp_path: Path) -> None:
+def test_the_options_of_a_source_reach_it(tmp_path: Path) -> None:
     origin = Origin(
         "http://m", "http://s", Path("k"), False, "http://i", "b", ["h:1"], Path("c"), Path("a")
     )

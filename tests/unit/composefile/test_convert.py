@@ -140,7 +140,7 @@ def test_services_reach_one_another_by_their_names(compose: Path) -> None:
     assert files["etc/compose/secrets/s"].mode == "0444"
 
 
-def test_what_is_not_as_it_was_is_said_with_its_place(compose: Path) -> None:
+def test_what_changes_is_reported_with_its_place(compose: Path) -> None:
     _, remarks = imported(compose)
     assert remarks == [
         "7:5: web: ports: a service uses the host's network and answers at its port 443, "
@@ -231,7 +231,7 @@ configs: { c: { file: [c.txt] } }
 """
 
 
-def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
+def test_what_people_write_is_carried_over_or_reported(tmp_path: Path) -> None:
     file = tmp_path / "compose.yml"
     file.write_text(FIELD)
     appliance, remarks = imported(file)

@@ -147,7 +147,7 @@ RULES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("lower", "upper", "holds"), RULES)
-def test_what_is_said_higher_wins_by_linuxkit_s_rules(
+def test_the_upper_settings_win_by_linuxkit_s_rules(
     lower: dict[str, Any], upper: dict[str, Any], holds: dict[str, Any]
 ) -> None:
     assert json.loads(to_label(merge(config(**lower), config(**upper)))) == holds
@@ -212,7 +212,7 @@ def test_every_key_of_linuxkit_is_a_key_here() -> None:
     assert set(LINUXKIT) <= set(CONFIG_KEYS)
 
 
-def test_the_label_of_an_image_carries_its_user_unless_somebody_said_another() -> None:
+def test_the_label_of_an_image_carries_its_user_unless_another_is_given() -> None:
     assert with_user(ContainerConfig(), "sensor").user == "sensor"
     assert with_user(ContainerConfig(), None).user is None
     assert with_user(ContainerConfig(user="other"), "sensor").user == "other"

@@ -98,7 +98,7 @@ def test_an_overlay_of_raspberry_pi_os_is_refused_with_the_reason(tmp_path: Path
     assert (caught.value.code, caught.value.place) == ("config.lacking", f"{tmp_path}/a.yml:2:20")
 
 
-def test_all_of_it_is_said_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     error = refusal(tmp_path, asking("pi5", "devices: [/dev/spidev0.0, /dev/ttyAMA0, /dev/rtc0]"))
     assert isinstance(error, ErrorGroup)
     assert [fault.code for fault in error.errors] == [

@@ -26,7 +26,7 @@ def test_the_next_way_is_tried_where_one_is_not_allowed() -> None:
     assert open_by_first_allowed([refusing("flash.no-permission", []), lambda _: 7], "/dev/x") == 7  # type: ignore[list-item]
 
 
-def test_what_is_wrong_with_the_device_is_said_at_once() -> None:
+def test_what_is_wrong_with_the_device_is_reported_at_once() -> None:
     calls: list[str] = []
     ways = [refusing("flash.held", calls), refusing("flash.no-permission", calls)]
     with pytest.raises(DeviceRefused) as caught:
@@ -108,7 +108,7 @@ def test_udisks_is_asked_as_its_manual_says(monkeypatch: pytest.MonkeyPatch) -> 
         ),
     ],
 )
-def test_what_udisks_refuses_is_said(
+def test_what_udisks_refuses_is_reported(
     monkeypatch: pytest.MonkeyPatch, answer: object, code: str, words: str
 ) -> None:
     _, call = opened(monkeypatch, answer)

@@ -119,7 +119,7 @@ def test_a_device_that_is_gone_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.provokes("flash.held", "flash.no-permission", "flash.read-only", "flash.no-device")
-def test_why_it_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_it_cannot_be_opened_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {
         errno.EBUSY: "flash.held",
         errno.EACCES: "flash.no-permission",
@@ -162,19 +162,19 @@ def test_sudo_is_asked_for_the_device_alone(tmp_path: Path) -> None:
 
 @pytest.mark.provokes("flash.no-permission")
 @pytest.mark.parametrize("script", ["exit 1", "exit 0"])
-def test_a_sudo_that_refuses_is_said(tmp_path: Path, script: str) -> None:
+def test_a_sudo_that_refuses_is_reported(tmp_path: Path, script: str) -> None:
     with pytest.raises(DeviceRefused, match="sudo did not open it"):
         elevate.open_by_sudo(fake_sudo(tmp_path, script), "/dev/sdx")
 
 
-def test_without_sudo_it_is_said(tmp_path: Path) -> None:
+def test_a_missing_sudo_is_reported(tmp_path: Path) -> None:
     runner = Runner().with_environment(PATH=str(tmp_path))
     with pytest.raises(DeviceRefused, match="sudo did not open it"):
         elevate.open_by_sudo(runner, "/dev/sdx")
 
 
 @pytest.mark.provokes("flash.no-device")
-def test_what_sudo_cannot_open_is_said(tmp_path: Path) -> None:
+def test_what_sudo_cannot_open_is_reported(tmp_path: Path) -> None:
     runner = fake_sudo(tmp_path, 'shift\nexec "$@"')
     with pytest.raises(DeviceRefused, match="cannot be opened") as caught:
         elevate.open_by_sudo(runner, str(tmp_path / "nothing"))

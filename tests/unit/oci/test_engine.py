@@ -120,5 +120,5 @@ def test_a_failed_build_shows_the_step_at_fault_and_not_the_others() -> None:
     assert "line 3\n" not in message
 
 
-def test_a_build_that_fails_without_a_step_shows_what_was_said() -> None:
+def test_a_build_that_fails_without_a_step_shows_its_output() -> None:
     assert "no space left" in build_failed("ERROR: no space left\n", "x").message
