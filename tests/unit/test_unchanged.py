@@ -189,12 +189,15 @@ OWN_STATE = functools.cache(own_state)
 OUTS = {
     "out": CHANGES,  # also the beginning of an input's name
     ".": CHANGES,
-    "outdoor": CHANGES,
+    "outdoor": (  # what lies in that folder, and what lies in none of the outputs' folders
+        "YAML", "lock", "file's source", "same size and time", "source gone", "mode", "output",
+        "output gone",
+    ),
     "own/tree": ("YAML", "mode", "folder comes"),
     "../through": ("YAML", "board", "file's source", "output"),
     "../elsewhere": ("YAML", "lock", "same size and time", "output gone"),
     "boards": ("board", "YAML", "output gone"),
-}
+}  # fmt: skip
 """Folders for the outputs, as seen from the project's, and what is changed for each."""
 
 
