@@ -203,6 +203,16 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert caught.value.code == "config.unreadable"
 
 
+@pytest.mark.provokes("config.too-large")
+def test_a_file_of_a_terabyte_is_not_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    with file.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InputError) as caught:
+        convert(file, "pi4", tmp_path)
+    assert caught.value.code == "config.too-large"
+
+
 @pytest.mark.parametrize(
     ("written", "meant", "names"),
     [
