@@ -153,7 +153,7 @@ def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
 ) -> None:
     pi4 = load_board("pi4")
     pi4 = pi4.model_copy(update={"emulator": emulator_of(pi4).model_copy(update={"fit": ()})})
-    tree = fitted_tree(boot_files(blob(runner, BASE), partition=3), pi4, runner, kind)
+    tree = fitted_tree(boot_files(blob(BASE), partition=3), pi4, runner, kind)
     assert tree is not None
     file = tmp_path / "tree.dtb"
     file.write_bytes(tree)
@@ -166,4 +166,4 @@ def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
 @pytest.mark.provokes("firmware.overlay-refused")
 def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> None:
     with pytest.raises(PiimageError, match="raspi4b"):
-        fitted_tree(boot_files(blob(runner, BASE)), load_board("pi4"), runner)
+        fitted_tree(boot_files(blob(BASE)), load_board("pi4"), runner)
