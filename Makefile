@@ -28,10 +28,10 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check -q .
 	.venv/bin/mypy
-	.venv/bin/pytest tests/unit libraries -n $(WORKERS)
+	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
 
 test: check
-	.venv/bin/pytest tests/system --durations 10
+	$(COMPILED) .venv/bin/pytest tests/system --durations 10
 
 # Small changes to the code that the tests ought to notice (docs/mutants.md); not part of check.
 # make mutants ROOMS="store trees" SAMPLE=40 SEED=1 JOBS=1

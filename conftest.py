@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
@@ -16,3 +18,13 @@ settings.register_profile(
 settings.load_profile("piimage")
 
 pytest_plugins = ["chipmodels.testing.plugin"]  # device nodes for the drivers' tests
+
+gc.disable()  # until all tests are collected: they are many, stay, and make each pass slow
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From here on, only what the tests themselves make is looked through for garbage."""
+    gc.freeze()
+    gc.set_threshold(50_000)  # tests make many objects and little garbage
+    gc.enable()

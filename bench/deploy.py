@@ -84,15 +84,15 @@ def restart(pi: Pi, service: str) -> Deploy:
 def web(pi: Pi, script: str) -> tuple[Deploy, str]:
     """Deploy a web server that is started by `script`; what became of it."""
     entry = f"[/usr/bin/busybox, sh, -c, '{script}']"
-    said = "deployed"
+    outcome = "deployed"
     with pi.greenhouse.changed("web/service.yml", ENTRY, entry) as release:
         began = time.monotonic()
         with watched(pi.web_port) as outage:
             try:
                 pi.target(release).deploy(lambda line: None)
             except PiimageError as error:
-                said = error.code
-        return Deploy(time.monotonic() - began, 0, outage.seconds), said
+                outcome = error.code
+        return Deploy(time.monotonic() - began, 0, outage.seconds), outcome
 
 
 def emulated(runs: int, folder: Path) -> None:
@@ -111,9 +111,11 @@ def emulated(runs: int, folder: Path) -> None:
         away = middle([restart(pi, "web") for _ in range(runs)], "away")
         print(f"web server away: {away:.2f} s by a restart")
         for name, script in VERSIONS.items():
-            found, said = zip(*(web(pi, f"{script} # {n}") for n in range(runs)), strict=True)
+            found, outcomes = zip(*(web(pi, f"{script} # {n}") for n in range(runs)), strict=True)
             gone = middle(list(found), "away")
-            print(f"  {gone:.2f} s ({gone / away:.2f}) by one that {name}: {', '.join({*said})}")
+            print(
+                f"  {gone:.2f} s ({gone / away:.2f}) by one that {name}: {', '.join({*outcomes})}"
+            )
 
 
 # --- a Docker engine

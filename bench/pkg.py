@@ -54,9 +54,9 @@ def filled_store(lock_file: Path, target: Path) -> dict[str, str]:
 
 def listed(env: dict[str, str]) -> dict[str, object]:
     """Return the one image that the store names."""
-    said = subprocess.run([PIIMAGE, "pkg", "ls", "--json"], env={**os.environ, **env}, check=True,
-                          capture_output=True).stdout  # fmt: skip
-    (row,) = json.loads(said)
+    found = subprocess.run([PIIMAGE, "pkg", "ls", "--json"], env={**os.environ, **env}, check=True,
+                           capture_output=True).stdout  # fmt: skip
+    (row,) = json.loads(found)
     return dict(row)
 
 

@@ -1,34 +1,44 @@
-"""The common part of `piimage restart`, `start` and `stop`."""
+"""The verbs `piimage restart`, `start` and `stop`: each does one thing to a service."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Callable
 
-from piimage.cli.hosts import finish, fleet, print_json, table
-from piimage.cli.output import listening, say
+from piimage.cli.hosts import (
+    HostNames,
+    InventoryFile,
+    JsonOut,
+    ServiceName,
+    SshConfig,
+    ask,
+    finish,
+    print_json,
+    table,
+)
+from piimage.cli.options import Verbose
+from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, row
-from piimage.deploy.answers import Service
-from piimage.deploy.remote import Remote
-from piimage.run import Runner
-
-Selection = tuple[str, Path | None, Path | None]
-"""Hosts, inventory file, ssh configuration file."""
 
 
-def control(
-    operation: str, service: str, selection: Selection, *, verbose: bool, as_json: bool
-) -> None:
-    """Apply `operation` to a service on the selected hosts, and show the service's new state."""
+def controlling(operation: str, summary: str) -> Callable[..., None]:
+    """Return the verb that applies `operation` to a service; `summary` is its help."""
 
-    def work(remote: Remote) -> Service:
-        return remote.control(operation, service)
+    def verb(
+        host: HostNames,
+        service: ServiceName,
+        inventory: InventoryFile = None,
+        ssh_config: SshConfig = None,
+        verbose: Verbose = False,
+        json: JsonOut = False,
+    ) -> None:
+        selection = (host, inventory, ssh_config)
+        results = ask(selection, lambda pi: pi.control(operation, service), verbose=verbose)
+        if json:
+            print_json(results, dataclasses.asdict)
+        elif rows := [[result.name, *row(result.outcome)] for result in results if result.outcome]:
+            say(table([["HOST", *HEADINGS], *rows]))
+        finish(results, as_json=json)
 
-    names, inventory, config = selection
-    with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([names], inventory, config, Runner(emit)).ask(work)
-    if as_json:
-        print_json(results, dataclasses.asdict)
-    elif rows := [[result.name, *row(result.outcome)] for result in results if result.outcome]:
-        say(table([["HOST", *HEADINGS], *rows]))
-    finish(results, as_json=as_json)
+    verb.__doc__ = summary
+    return verb

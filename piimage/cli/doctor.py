@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from piimage import tools
-from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, finish, fleet, print_json
+from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, ask, finish, print_json
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening, put, say
+from piimage.cli.output import put, say
 from piimage.debian.release import KEYRING_PACKAGE, keyring
 from piimage.deploy.text import printable
 from piimage.distribution import install_hint
@@ -54,10 +54,8 @@ def doctor(
     if pi is None:
         _tools(as_json=json)
         return
-    with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([pi], inventory, ssh_config, Runner(emit)).ask(
-            lambda remote: remote.examine(time.time())
-        )
+    selection = (pi, inventory, ssh_config)
+    results = ask(selection, lambda remote: remote.examine(time.time()), verbose=verbose)
     if json:
         print_json(results, _document)
     else:

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from piimage.cli.output import error_event, put
+from piimage.cli.output import error_event, listening, put
 from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.deploy.known_hosts import KnownHosts, default_path
 from piimage.deploy.mdns import find_address
@@ -50,6 +50,8 @@ SshConfig = Annotated[
 ]
 JsonOut = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE")]
+Selection = tuple[str, Path | None, Path | None]
+"""Hosts, inventory file, ssh configuration file."""
 
 _PARALLEL = 16  # hosts at a time, for queries
 
@@ -95,6 +97,15 @@ def fleet(
     """Return the named hosts with their connection."""
     chosen = hosts(names, inventory)
     return Fleet(chosen, ssh(chosen, config, runner), threading.Event())
+
+
+def ask(
+    selection: Selection, question: Callable[[Remote], T], *, verbose: bool
+) -> tuple[Result[T], ...]:
+    """Ask all selected hosts, and show meanwhile what happens."""
+    names, inventory, config = selection
+    with listening(verbose=verbose, as_json=False) as emit:
+        return fleet([names], inventory, config, Runner(emit)).ask(question)
 
 
 def ssh(chosen: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:

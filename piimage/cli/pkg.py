@@ -21,9 +21,9 @@ from piimage.store import Store, default_root
 if TYPE_CHECKING:
     from piimage.locking.inputs import Inputs
     from piimage.oci.reference import Reference
+    from piimage.pkg.build import ImageRequest
     from piimage.pkg.image import Built
     from piimage.pkg.listing import Row
-    from piimage.pkg.locking import Pins
     from piimage.pkg.source import Source
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -103,24 +103,22 @@ class _Request:
 
     def build(self, inputs: Inputs) -> Built:
         from piimage.pkg.build import build as build_image  # noqa: PLC0415
-        from piimage.pkg.source import platforms  # noqa: PLC0415
 
-        source = self.source()
-        pins = self._pins(source)
-        return build_image(source, platforms(self.platforms), pins, inputs, self.org, self.tag)
+        return build_image(self._image(), inputs)
 
     def reference(self, inputs: Inputs) -> Reference:
         from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
+
+        return reference_of(self._image(), inputs)
+
+    def _image(self) -> ImageRequest:
+        from piimage.pkg.build import ImageRequest  # noqa: PLC0415
+        from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
         from piimage.pkg.source import platforms  # noqa: PLC0415
 
         source = self.source()
-        pins = self._pins(source)
-        return reference_of(source, platforms(self.platforms), pins, inputs, self.org, self.tag)
-
-    def _pins(self, source: Source) -> Pins:
-        from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
-
-        return Pins(self.lock or lock_path(source), self.moving, self.locked)
+        pins = Pins(self.lock or lock_path(source), self.moving, self.locked)
+        return ImageRequest(source, platforms(self.platforms), pins, self.org, self.tag)
 
 
 def _inputs(origin: Origin, emit: Listener) -> Inputs:

@@ -9,16 +9,15 @@ from piimage.cli.hosts import (
     InventoryFile,
     JsonOut,
     SshConfig,
+    ask,
     finish,
-    fleet,
     print_json,
     table,
 )
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening, say
+from piimage.cli.output import say
 from piimage.deploy.answers import Service
 from piimage.deploy.text import printable
-from piimage.run import Runner
 
 EXAMPLE = "Example: piimage ps greenhouse.local"
 
@@ -31,10 +30,8 @@ def ps(
     json: JsonOut = False,
 ) -> None:
     """List the services of Pis: state, health, restarts, memory."""
-    with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(
-            lambda remote: remote.services()
-        )
+    selection = (host, inventory, ssh_config)
+    results = ask(selection, lambda remote: remote.services(), verbose=verbose)
     if json:
         print_json(results, lambda rows: [dataclasses.asdict(row) for row in rows])
     else:

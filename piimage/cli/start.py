@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from piimage.cli.control import control
-from piimage.cli.hosts import HostNames, InventoryFile, JsonOut, ServiceName, SshConfig
-from piimage.cli.options import Verbose
+from piimage.cli.control import controlling
 
 EXAMPLE = "Example: piimage start greenhouse.local hello_world"
 
-
-def start(
-    host: HostNames,
-    service: ServiceName,
-    inventory: InventoryFile = None,
-    ssh_config: SshConfig = None,
-    verbose: Verbose = False,
-    json: JsonOut = False,
-) -> None:
-    """Start a stopped service on Pis; wait until it runs."""
-    control("start", service, (host, inventory, ssh_config), verbose=verbose, as_json=json)
+start = controlling("start", "Start a stopped service on Pis; wait until it runs.")

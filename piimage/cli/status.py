@@ -10,18 +10,17 @@ from piimage.cli.hosts import (
     InventoryFile,
     JsonOut,
     SshConfig,
+    ask,
     finish,
-    fleet,
     print_json,
     table,
 )
 from piimage.cli.options import Verbose
-from piimage.cli.output import listening, say
+from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, duration, row, size
 from piimage.deploy.slots import State
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
-from piimage.run import Runner
 
 _UPDATES: Final = {
     "receiving": "the other slot is being written, or the writing was interrupted",
@@ -43,10 +42,8 @@ def status(
     json: JsonOut = False,
 ) -> None:
     """Show board, versions, temperature, memory, disk and services of Pis."""
-    with listening(verbose=verbose, as_json=False) as emit:
-        results = fleet([host], inventory, ssh_config, Runner(emit)).ask(
-            lambda remote: remote.status()
-        )
+    selection = (host, inventory, ssh_config)
+    results = ask(selection, lambda remote: remote.status(), verbose=verbose)
     if json:
         print_json(results, lambda outcome: outcome[1])
     elif len(results) == 1 and results[0].outcome is not None:

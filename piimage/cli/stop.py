@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from piimage.cli.control import control
-from piimage.cli.hosts import HostNames, InventoryFile, JsonOut, ServiceName, SshConfig
-from piimage.cli.options import Verbose
+from piimage.cli.control import controlling
 
 EXAMPLE = "Example: piimage stop greenhouse.local hello_world"
 
-
-def stop(
-    host: HostNames,
-    service: ServiceName,
-    inventory: InventoryFile = None,
-    ssh_config: SshConfig = None,
-    verbose: Verbose = False,
-    json: JsonOut = False,
-) -> None:
-    """Stop a service on Pis until `start` or the next boot."""
-    control("stop", service, (host, inventory, ssh_config), verbose=verbose, as_json=json)
+stop = controlling("stop", "Stop a service on Pis until `start` or the next boot.")

@@ -19,7 +19,7 @@ from piimage.composefile.runs import program
 from piimage.composefile.service import Service
 from piimage.composefile.values import capability_names
 from piimage.composefile.variables import Interpolation, settings
-from piimage.document.document import Document, each_scalar, parse_document
+from piimage.document.document import Document, content, each_scalar, parse_document
 from piimage.document.nodes import MapNode, ScalarNode
 from piimage.errors import InputError, raise_all
 
@@ -49,16 +49,7 @@ def convert(file: Path, board: str, beside: Path) -> Imported:
 
 
 def _read(file: Path) -> Document:
-    try:
-        data = file.read_bytes()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            "config.unreadable",
-            f"cannot be read ({why})",
-            place=str(file),
-            hint="give the path of a Compose file, such as compose.yml",
-        ) from error
+    data = content(file, "give the path of a Compose file, such as compose.yml")
     document, errors = parse_document(data, str(file))
     raise_all(errors)
     if not is_compose(document):

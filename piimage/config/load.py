@@ -1,8 +1,8 @@
 """Files to models; all errors of an input at once, as ``file:line:column: message; hint``."""
 
+import functools
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -71,7 +71,10 @@ def load_all(
     appliance = load(files, sets, environment)
     errors: list[PiimageError] = []
     reads: list[tuple[Path, Callable[[Path], object]]] = [
-        *((folder, partial(load_folder, context=root)) for folder, root in _folders(appliance)),
+        *(
+            (folder, functools.partial(load_folder, context=root))
+            for folder, root in _folders(appliance)
+        ),
         *((Path(module.build), _read_module) for module in appliance.modules if module.build),
     ]
     for folder, read in reads:
@@ -140,6 +143,12 @@ def load_system(file: Path) -> "SystemLayer":
     from piimage.config.system import SystemLayer  # noqa: PLC0415
 
     return _load_file(file, SystemLayer)
+
+
+@functools.cache
+def load_shipped(file: Path) -> "SystemLayer":
+    """Read a layer that piimage ships, which does not change while piimage runs."""
+    return load_system(file)
 
 
 def parse_label(text: str, image: str) -> ContainerConfig:

@@ -110,18 +110,23 @@ def _guarded(call: Callable[[], Node | None], errors: list[PiimageError]) -> Nod
 
 
 def _read(file: Path, errors: list[PiimageError]) -> Node | None:
+    hint = "give the path of a YAML file; `piimage new FILE --board BOARD` creates one"
+    return _parse_map(content(file, hint), str(file), errors)
+
+
+def content(file: Path, hint: str) -> bytes:
+    """Return the bytes of `file`: at most one more than a document may have.
+
+    Raises InputError ``config.unreadable`` with `hint`.
+    """
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            "config.unreadable",
-            f"cannot be read ({why})",
-            place=str(file),
-            hint="give the path of a YAML file; `piimage new FILE --board BOARD` creates one",
+            "config.unreadable", f"cannot be read ({why})", place=str(file), hint=hint
         ) from error
-    return _parse_map(data, str(file), errors)
 
 
 def _parse_map(data: bytes, source: str, errors: list[PiimageError]) -> Node | None:

@@ -140,11 +140,19 @@ def _wrap_distance(origins: list[tuple[int, int]]) -> int | None:
 
 
 def _plain_mismatch(medium: Medium, extent: Extent, actual: bytes, expected: bytes) -> PiimageError:
-    places = [i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b]
-    if not places:
+    changed = _changed(actual, expected)
+    count = len(changed) - changed.count(0)
+    if not count:
         return mismatch(medium, extent, "two reads returned different bytes")
-    differing = Extent(extent.start + places[0], extent.start + places[-1] + 1)
-    values = set(actual[places[0] : places[-1] + 1])
+    first, end = len(changed) - len(changed.lstrip(b"\0")), len(changed.rstrip(b"\0"))
+    differing = Extent(extent.start + first, extent.start + end)
+    values = set(actual[first:end])
     if values <= {0x00} or values <= {0xFF}:
         return mismatch(medium, differing, "the bytes are blank")
-    return mismatch(medium, differing, f"{len(places)} bytes differ")
+    return mismatch(medium, differing, f"{count} bytes differ")
+
+
+def _changed(actual: bytes, expected: bytes) -> bytes:
+    """Return 0 for each byte that is equal; as numbers, megabytes are compared in no time."""
+    both = int.from_bytes(actual, "big") ^ int.from_bytes(expected, "big")
+    return both.to_bytes(len(actual), "big")

@@ -72,10 +72,10 @@ def outgrown(
     requirements of each container that has some, `sources` the packages that it has built.
     """
     roots = {root.name: root for root in lock.roots}
-    asked = {request.root: request for request in requests}
+    requested = {request.root: request for request in requests}
     lines: list[str] = []
-    for name in sorted(roots.keys() | asked.keys()):
-        lines += _differences(name, roots.get(name), asked.get(name))
+    for name in sorted(roots.keys() | requested.keys()):
+        lines += _differences(name, roots.get(name), requested.get(name))
     pinned, wanted = {image.reference for image in lock.images}, set(images)
     lines += [f"+ image {reference}" for reference in sorted(wanted - pinned)]
     lines += [f"- image {reference}" for reference in sorted(pinned - wanted)]

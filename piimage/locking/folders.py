@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piimage import resources
-from piimage.config.load import load_folder, load_system
+from piimage.config.load import load_folder, load_shipped
 from piimage.config.models import Appliance, Entry
 from piimage.config.rootfs import RootFileSystem
 from piimage.config.service import Service
@@ -85,7 +85,7 @@ def dockerfile_folder(entry: Entry) -> Path | None:
 
 def base_tree(name: str) -> RootFileSystem:
     """Return the shared lower tree `name`, which `base:` of a container folder names."""
-    return load_system(resources.path("bases") / f"{name}.yml")
+    return load_shipped(resources.path("bases") / f"{name}.yml")
 
 
 def folder_requests(folders: Iterable[ContainerFolder]) -> Iterator[Request]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from piimage import resources
 from piimage.boards import Board
-from piimage.config.load import load_system
+from piimage.config.load import load_shipped
 from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
@@ -50,12 +50,12 @@ def suites(board: Board) -> tuple[Suite, ...]:
 
 def system_tree() -> SystemLayer:
     """Return the description of the system's base layer."""
-    return load_system(resources.path("appliance") / "system" / "base.yml")
+    return load_shipped(resources.path("appliance") / "system" / "base.yml")
 
 
 def agent_tree() -> SystemLayer:
     """Return the description of the agent's own layer."""
-    return load_system(resources.path("appliance") / "agent" / "agent.yml")
+    return load_shipped(resources.path("appliance") / "agent" / "agent.yml")
 
 
 def requests(

@@ -41,6 +41,7 @@ PLUGIN_FOLDERS: Final = (
     Path("/usr/lib/docker/cli-plugins"),
 )
 _EMULATORS: Final = {"arm64": "qemu-aarch64", "arm": "qemu-arm"}
+_SOCKET: Final = "unix:///var/run/docker.sock"
 _BASE_NAME: Final = "piimage/base"
 _TAIL_LINES: Final = 12
 _TIMEOUT: Final = 600
@@ -113,22 +114,7 @@ class Engine:
                 return self._build_in_engine(build, scratch)
             return self._build_elsewhere(build, scratch)
 
-    # --- connection and emulation
-
-    @contextmanager
-    def client(self) -> Iterator[docker.DockerClient]:
-        """Give the SDK's client; raises PiimageError ``oci.no-engine`` if no engine answers."""
-        try:
-            client = docker.DockerClient(
-                base_url=self.host or "unix:///var/run/docker.sock", timeout=_TIMEOUT
-            )
-            client.ping()
-        except DockerException as error:
-            raise no_engine(self.host, str(error)) from error
-        try:
-            yield client
-        finally:
-            client.close()
+    # --- emulation
 
     def _builder(self) -> tuple[str, tuple[str, ...]]:
         """Return the builder's driver and its platforms."""
@@ -149,7 +135,7 @@ class Engine:
         The source is the engine's binfmt container if its image is available, or else this host's
         qemu-user-static. Raises PiimageError ``oci.no-emulation``.
         """
-        with self.client() as client:
+        with connected(self.host) as client:
             try:
                 client.containers.run(
                     "tonistiigi/binfmt",
@@ -185,7 +171,7 @@ class Engine:
 
     def _build_in_engine(self, build: Build, scratch: Path) -> Image:
         """Build with the engine's BuildKit, which has access to the engine's images."""
-        with self.client() as client:
+        with connected(self.host) as client:
             names = {text: self._load(client, base, scratch) for text, base in build.bases.items()}
             pinned = self._pinned(build, names, scratch)
             number = scratch / "image-id"
@@ -282,6 +268,23 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     return stream.read(_MAX_MANIFEST) if stream else b""
 
 
+@contextmanager
+def connected(host: str | None) -> Iterator[docker.DockerClient]:
+    """Yield the SDK's client of the engine at `host` (None: the standard socket).
+
+    Raises PiimageError ``oci.no-engine`` if no engine answers.
+    """
+    try:
+        client = docker.DockerClient(base_url=host or _SOCKET, timeout=_TIMEOUT)
+        client.ping()
+    except DockerException as error:
+        raise no_engine(host, str(error)) from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
 def no_engine(host: str | None, why: str) -> PiimageError:
     """Return the error for an engine that does not answer."""
     return PiimageError(
@@ -292,9 +295,9 @@ def no_engine(host: str | None, why: str) -> PiimageError:
     )
 
 
-def build_failed(said: str, place: str) -> PiimageError:
+def build_failed(printed: str, place: str) -> PiimageError:
     """Return the error for a failed build, with the last lines of the failed step."""
-    lines = [line for line in said.splitlines() if line.strip() and line.strip() != "------"]
+    lines = [line for line in printed.splitlines() if line.strip() and line.strip() != "------"]
     step = next((i for i in range(len(lines) - 1, -1, -1) if " ERROR: " in lines[i]), None)
     shown = lines[-_TAIL_LINES:]
     if step is not None:

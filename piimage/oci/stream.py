@@ -109,8 +109,8 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
     if process.wait() == 0:
         return ""
     stderr = process.stderr
-    said = stderr.read().decode(errors="replace").strip() if stderr else ""
-    return said.splitlines()[-1] if said else "zstd failed"
+    message = stderr.read().decode(errors="replace").strip() if stderr else ""
+    return message.splitlines()[-1] if message else "zstd failed"
 
 
 def layer_damaged(what: str, origin: str) -> PiimageError:

@@ -50,10 +50,9 @@ def load(built: Built, inputs: Inputs) -> str:
 
     Raises PiimageError ``oci.no-engine``.
     """
-    from piimage.oci.engine import Engine  # noqa: PLC0415  # the SDK is slow to import
+    from piimage.oci.engine import connected  # noqa: PLC0415  # the SDK is slow to import
 
-    engine = Engine(inputs.layout, inputs.runner, Path(), inputs.docker_host)
-    with engine.client() as client, _docker_archive(built, inputs) as archive:
+    with connected(inputs.docker_host) as client, _docker_archive(built, inputs) as archive:
         with archive.open("rb") as stream:
             client.images.load(stream)
         return str(client.images.get(str(built.reference)).id)

@@ -90,8 +90,8 @@ def _pip_settings(runner: Runner, environment: Mapping[str, str]) -> Mapping[str
             found[section, key] = _unquoted(value)
     # The variables count even if pip is not installed.
     known = {key: found[section, key] for section in _SECTIONS for s, key in found if s == section}
-    said = {name.removeprefix("PIP_").lower().replace("_", "-"): own[name] for name in own}
-    return {**known, **said}
+    stated = {name.removeprefix("PIP_").lower().replace("_", "-"): own[name] for name in own}
+    return {**known, **stated}
 
 
 def _unquoted(value: str) -> str:

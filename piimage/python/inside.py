@@ -41,8 +41,8 @@ def backend_of(description: Path) -> tuple[str, list[str]]:
 
     Exits with a message if the package requires more than the sandbox has.
     """
-    said = tomllib.loads(description.read_text()) if description.is_file() else {}
-    system = said.get("build-system", {})
+    project = tomllib.loads(description.read_text()) if description.is_file() else {}
+    system = project.get("build-system", {})
     refuse_more(system.get("requires", ()))
     return system.get("build-backend", "setuptools.build_meta:__legacy__"), list(
         system.get("backend-path", ())

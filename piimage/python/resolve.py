@@ -219,13 +219,13 @@ def _wheels(document: Mapping[str, Any], folder: Path) -> Iterator[Found]:
             yield Found(pin, url)
 
 
-def _failure(said: str, place: str) -> PiimageError:
-    lines = [line for line in said.splitlines() if line.strip()]
+def _failure(output: str, place: str) -> PiimageError:
+    lines = [line for line in output.splitlines() if line.strip()]
     lines = [line.removeprefix("error: ") for line in lines if not line.startswith(_WARNINGS)]
     # uv's hints are about its own options, which the user has not typed.
     own = itertools.takewhile(lambda line: not line.strip().startswith("hint:"), lines)
     text = "\n  ".join(own) or "uv printed nothing"
-    if any(word in said for word in _UNREACHABLE):
+    if any(word in output for word in _UNREACHABLE):
         return PiimageError(
             "python.index-unreachable",
             f"the Python package index cannot be reached: {text}",

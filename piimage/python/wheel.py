@@ -136,8 +136,8 @@ class _Reader:
         found = [top for top in tops if top.endswith(suffix)]
         if len(found) != 1:
             raise ValueError(f"it has {len(found)} folders {suffix}")
-        said = found[0].removesuffix(suffix).partition("-")[0]
-        if canonicalize_name(said) != name:
+        stated = found[0].removesuffix(suffix).partition("-")[0]
+        if canonicalize_name(stated) != name:
             raise ValueError(f"{found[0]} is not of {name} {version}")
         return found[0]
 

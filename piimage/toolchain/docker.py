@@ -10,14 +10,12 @@ import io
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from piimage import resources
 from piimage.errors import PiimageError
-from piimage.oci.engine import no_engine
 from piimage.steps import Job
 from piimage.toolchain.sandbox import ENVIRONMENT, WORK, failed
 from piimage.toolchain.steps import Compiled
@@ -47,9 +45,11 @@ class DockerBuild:
         Raises PiimageError ``oci.no-engine``, ``toolchain.engine-failed`` with the engine's
         message, and the errors of `Compiled.make`.
         """
-        from docker.errors import DockerException  # noqa: PLC0415
+        from docker.errors import DockerException  # noqa: PLC0415  # slow, and only used here
 
-        with self._client() as client, job.store.scratch() as scratch:
+        from piimage.oci.engine import connected  # noqa: PLC0415
+
+        with connected(self.host) as client, job.store.scratch() as scratch:
             work = scratch / "work"
             work.mkdir()
             step.lay_out(job, work)
@@ -59,23 +59,6 @@ class DockerBuild:
             except DockerException as error:
                 raise _refused(error) from error
             return dict(step.collect(out))
-
-    @contextmanager
-    def _client(self) -> Iterator[docker.DockerClient]:
-        import docker  # noqa: PLC0415  # slow, and only used here
-        from docker.errors import DockerException  # noqa: PLC0415
-
-        try:
-            client = docker.DockerClient(
-                base_url=self.host or "unix:///var/run/docker.sock", timeout=_TIMEOUT
-            )
-            client.ping()
-        except DockerException as error:
-            raise no_engine(self.host, str(error)) from error
-        try:
-            yield client
-        finally:
-            client.close()
 
 
 def _refused(error: Exception) -> PiimageError:

@@ -54,12 +54,12 @@ class Sandbox:
         """
         command = [*self._bubblewrap(work), *argv]
         done = self.runner.run(command, accept=range(256))
-        said = (done.stdout + done.stderr).decode(errors="replace")
+        output = (done.stdout + done.stderr).decode(errors="replace")
         if done.status == 0:
-            return said
-        if said.startswith("bwrap: "):
-            raise _no_sandbox(said)
-        raise failed(name, said)
+            return output
+        if output.startswith("bwrap: "):
+            raise _no_sandbox(output)
+        raise failed(name, output)
 
     def _bubblewrap(self, work: Path) -> list[str]:
         variables = {**ENVIRONMENT, **self.environment}
@@ -73,10 +73,10 @@ class Sandbox:
         ]  # fmt: skip
 
 
-def failed(name: str, said: str) -> PiimageError:
+def failed(name: str, output: str) -> PiimageError:
     """Return the error of a failed build, with its last lines of output."""
     # Shown with the paths of the user's folder, not those of the sandbox.
-    lines = said.replace(f"{WORK}/", "").strip().splitlines()[-_TAIL:]
+    lines = output.replace(f"{WORK}/", "").strip().splitlines()[-_TAIL:]
     return PiimageError(
         "toolchain.failed",
         "\n  ".join(["the build failed:", *lines]),
@@ -85,13 +85,13 @@ def failed(name: str, said: str) -> PiimageError:
     )
 
 
-def _no_sandbox(said: str) -> PiimageError:
-    allowed = any(complaint in said for complaint in _NAMESPACE_COMPLAINTS)
+def _no_sandbox(output: str) -> PiimageError:
+    allowed = any(complaint in output for complaint in _NAMESPACE_COMPLAINTS)
     permit = "permit user namespaces to ordinary users (sysctl kernel.unprivileged_userns_clone=1, \
 or kernel.apparmor_restrict_unprivileged_userns=0); modules build --with docker too"
     return PiimageError(
         "toolchain.no-sandbox",
-        f"bubblewrap cannot isolate a build from this host ({said.strip().splitlines()[-1]})",
+        f"bubblewrap cannot isolate a build from this host ({output.strip().splitlines()[-1]})",
         hint=permit
         if allowed
         else "install a newer bubblewrap, or build modules with --with docker",

@@ -90,13 +90,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    names = asked.reader or list(READERS)
-    if asked.alone:
+    options = parser.parse_args()
+    names = options.reader or list(READERS)
+    if options.alone:
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-        sys.stdout.write(json.dumps(work(names[0], asked.inputs, asked.seed, asked.keep)) + "\n")
+        sys.stdout.write(
+            json.dumps(work(names[0], options.inputs, options.seed, options.keep)) + "\n"
+        )
         return 0
-    return _all(names, asked.inputs, asked.seed, asked.keep)
+    return _all(names, options.inputs, options.seed, options.keep)
 
 
 def _all(names: list[str], inputs: int, seed: int, keep: Path) -> int:
@@ -111,13 +113,13 @@ def _all(names: list[str], inputs: int, seed: int, keep: Path) -> int:
             sys.stdout.write(f"{name:16} the process ended with {done.returncode}\n")
             bad += 1
             continue
-        said = json.loads(done.stdout)
-        total += said["inputs"]
-        bad += len(said["failures"]) + (said["peak"] > MOST)
+        report = json.loads(done.stdout)
+        total += report["inputs"]
+        bad += len(report["failures"]) + (report["peak"] > MOST)
         sys.stdout.write(
-            f"{name:16} {said['inputs']:8} inputs, {said['taken']:8} taken, "
-            f"peak {said['peak'] / 1e6:4.0f} MB, {said['rate']:6} a second"
-            f"{'  ' + json.dumps(said['failures']) if said['failures'] else ''}\n"
+            f"{name:16} {report['inputs']:8} inputs, {report['taken']:8} taken, "
+            f"peak {report['peak'] / 1e6:4.0f} MB, {report['rate']:6} a second"
+            f"{'  ' + json.dumps(report['failures']) if report['failures'] else ''}\n"
         )
         sys.stdout.flush()
     sys.stdout.write(f"{total} inputs, {bad} kinds of failure\n")

@@ -111,8 +111,8 @@ def read_layer(data: bytes, work: Path) -> None:
     if data[:2] == b"\x1f\x8b":
         digest = f"sha256:{hashlib.sha256(tars()[0]).hexdigest()}"
     found = layers.Scan.decode(layers.scan(RUNNER, path, digest, "fuzz").encode())
-    below = layers.lower_tree([found, found])
-    for entry in layers.layer_tree(RUNNER, path, found, below, "fuzz"):
+    lower = layers.lower_tree([found, found])
+    for entry in layers.layer_tree(RUNNER, path, found, lower, "fuzz"):
         b"".join(entry.content())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,10 +79,11 @@ def test_programs_are_not_looked_for_in_the_working_folder(
     assert environment["PATH"].split(":")[0] == "/usr/bin"
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with a changed file that a filter is asked for, and a submodule alike."""
-    for folder in (tmp_path / "app/sub", tmp_path / "app"):
+    top = tmp_path_factory.mktemp("committed")
+    for folder in (top / "app/sub", top / "app"):
         folder.mkdir(exist_ok=True, parents=True)
         _git(folder, "init", "-q")
         (folder / "main.py").write_text("one\n")
@@ -89,7 +91,12 @@ def checkout(tmp_path: Path) -> Path:
         _git(folder, "add", "main.py", ".gitattributes", *(["sub"] if folder.name == "app" else []))
         _git(folder, "commit", "-q", "-m", "first")
         (folder / "main.py").write_text("two\n")
-    return tmp_path / "app"
+    return top / "app"
+
+
+@pytest.fixture
+def checkout(committed: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(committed, tmp_path / "app")
 
 
 def _git(folder: Path, *words: str) -> None:
@@ -156,8 +163,8 @@ def test_the_users_own_filter_of_a_name_stands(
     (home / ".gitconfig").write_text('[filter "a=b"]\n\tclean = sed s/two/one/\n')
     _git(checkout, "config", "filter.a=b.clean", "false")
     runner = Runner(environment={**clean_environment(), "HOME": str(home)})
-    said = Git(runner, checkout).run(["status", "--porcelain", "--ignore-submodules=dirty"])
-    assert said.text == ""
+    status = Git(runner, checkout).run(["status", "--porcelain", "--ignore-submodules=dirty"])
+    assert status.text == ""
 
 
 def test_a_changed_submodule_counts(checkout: Path, runner: Runner) -> None:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 from chipmodels.adapter import I2cAdapter, SpiController
 from chipmodels.clock import RealClock, TimeSource
@@ -27,6 +27,8 @@ from chipmodels.cuse_spi import SpiNode
 from chipmodels.faults import FaultRates, FaultyChip
 from chipmodels.planted import kind_of, planted
 from chipmodels.target import I2cTarget, SpiTarget
+
+Found = TypeVar("Found")
 
 _LOG = 1000  # transfers; a limit, because the daemon runs for long
 
@@ -85,17 +87,36 @@ def placed(places: Iterable[str], time: TimeSource) -> Places:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until the process ends. Return 2 for an invalid place, 1 without CUSE."""
+    return run(
+        arguments,
+        lambda places: placed(places, RealClock()).served(),
+        lambda nodes: [CuseDevice(node) for node in nodes],
+        lambda why: f"/dev/cuse: {why}; does the kernel have CUSE?",
+    )
+
+
+def run(
+    arguments: Sequence[str],
+    find: Callable[[Sequence[str]], tuple[Found, Control]],
+    attach: Callable[[Found], Sequence[Answering]],
+    explain: Callable[[str | None], str],
+) -> int:
+    """Serve what `find` makes of the places in `arguments`, until the process ends.
+
+    Returns 2 if `find` raises ValueError for an invalid place. Returns 1 if `attach` raises
+    OSError, because the kernel's part is missing; `explain` gives the message.
+    """
     words = list(arguments)
     socket = words[1] if len(words) > 1 and words[0] == "--control" else None
     try:
-        nodes, control = placed(words[2:] if socket else words, RealClock()).served()
+        found, control = find(words[2:] if socket else words)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        answering: list[Answering] = [CuseDevice(node) for node in nodes]
+        answering = list(attach(found))
     except OSError as error:
-        sys.stderr.write(f"/dev/cuse: {error.strerror}; does the kernel have CUSE?\n")
+        sys.stderr.write(f"{explain(error.strerror)}\n")
         return 1
     if socket:
         answering.append(ControlSocket(socket, control))

@@ -14,11 +14,10 @@ import sys
 from collections.abc import Sequence
 
 from chipmodels.clock import RealClock
-from chipmodels.control import Control, ControlSocket
-from chipmodels.cuse import Answering, serve
+from chipmodels.control import Control
 from chipmodels.cuse_i2c import I2cNode
 from chipmodels.cuse_spi import SpiNode
-from chipmodels.daemon import placed
+from chipmodels.daemon import placed, run
 from chipmodels.sim import NODE, Buses, SimDevice
 
 
@@ -34,22 +33,12 @@ def buses(places: Sequence[str]) -> tuple[Buses, Control]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until the process ends. Return 2 for an invalid place, 1 without the module."""
-    words = list(arguments)
-    socket = words[1] if len(words) > 1 and words[0] == "--control" else None
-    try:
-        found, control = buses(words[2:] if socket else words)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    try:
-        answering: list[Answering] = [SimDevice(found)]
-    except OSError as error:
-        sys.stderr.write(f"{NODE}: {error.strerror}; is the module sensor-sim loaded?\n")
-        return 1
-    if socket:
-        answering.append(ControlSocket(socket, control))
-    serve(answering)
-    return 0
+    return run(
+        arguments,
+        buses,
+        lambda found: [SimDevice(found)],
+        lambda why: f"{NODE}: {why}; is the module sensor-sim loaded?",
+    )
 
 
 if __name__ == "__main__":

@@ -113,15 +113,15 @@ def test_reads_and_writes_reach_the_file(kernel: Kernel) -> None:
 def test_what_a_file_refuses_is_an_errno(kernel: Kernel) -> None:
     kernel.ask(OPEN, bytes(8))
     for length, number in ((13, errno.EREMOTEIO), (14, errno.EIO)):
-        asked = struct.pack("<QQIIQII", 1, 0, length, 0, 0, 0, 0)
-        assert kernel.ask(READ, asked) == (-number, b"")
+        request = struct.pack("<QQIIQII", 1, 0, length, 0, 0, 0, 0)
+        assert kernel.ask(READ, request) == (-number, b"")
     assert kernel.ask(40) == (-errno.ENOSYS, b"")
 
 
 def test_an_ioctl_has_its_result_or_names_the_memory_that_it_needs(kernel: Kernel) -> None:
     kernel.ask(OPEN, bytes(8))
-    asked = struct.pack("<QIIQII", 1, 0, 1, 0x1234, 2, 6) + b"abc"
-    assert kernel.ask(IOCTL, asked) == (0, struct.pack("<iIII", 5, 0, 0, 0) + b"data")
+    request = struct.pack("<QIIQII", 1, 0, 1, 0x1234, 2, 6) + b"abc"
+    assert kernel.ask(IOCTL, request) == (0, struct.pack("<iIII", 5, 0, 0, 0) + b"data")
     assert kernel.node.files[0].seen == [Call(1, 0x1234, b"ab", 6)]
     retry = struct.pack("<iIII6Q", 0, 4, 2, 1, 0x100, 4, 0x200, 8, 0x300, 16)
     assert kernel.ask(IOCTL, struct.pack("<QIIQII", 1, 0, 2, 0, 0, 0)) == (0, retry)

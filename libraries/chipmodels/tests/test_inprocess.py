@@ -26,7 +26,7 @@ def wrote(data: bytes) -> Message:
     return Message(0x48, data)
 
 
-def asked(length: int) -> Message:
+def reading(length: int) -> Message:
     return Message(0x48, b"", length, True)
 
 
@@ -37,16 +37,16 @@ BLOCK = list(range(32))
     ("call", "messages", "answer"),
     [
         (lambda b: b.write_quick(0x48), [wrote(b"")], None),
-        (lambda b: b.read_byte(0x48), [asked(1)], 0x11),
+        (lambda b: b.read_byte(0x48), [reading(1)], 0x11),
         (lambda b: b.write_byte(0x48, 5), [wrote(b"\x05")], None),
-        (lambda b: b.read_byte_data(0x48, 7), [wrote(b"\7"), asked(1)], 0x11),
+        (lambda b: b.read_byte_data(0x48, 7), [wrote(b"\7"), reading(1)], 0x11),
         (lambda b: b.write_byte_data(0x48, 7, 9), [wrote(b"\7\x09")], None),
-        (lambda b: b.read_word_data(0x48, 7), [wrote(b"\7"), asked(2)], 0x1211),
+        (lambda b: b.read_word_data(0x48, 7), [wrote(b"\7"), reading(2)], 0x1211),
         (lambda b: b.write_word_data(0x48, 7, 0x1234), [wrote(b"\7\x34\x12")], None),
-        (lambda b: b.process_call(0x48, 7, 0x1234), [wrote(b"\7\x34\x12"), asked(2)], 0x1211),
+        (lambda b: b.process_call(0x48, 7, 0x1234), [wrote(b"\7\x34\x12"), reading(2)], 0x1211),
         (
             lambda b: b.read_i2c_block_data(0x48, 7, 32),
-            [wrote(b"\7"), asked(32)],
+            [wrote(b"\7"), reading(32)],
             [0x11 + i for i in range(32)],
         ),
         (lambda b: b.write_i2c_block_data(0x48, 7, BLOCK), [wrote(bytes([7, *BLOCK]))], None),
@@ -84,7 +84,7 @@ def test_messages_of_smbus2_are_taken_with_their_flags() -> None:
     written, answer = smbus2.i2c_msg.write(0x48, [1, 2, 3]), smbus2.i2c_msg.read(0x48, 3)
     bus.i2c_rdwr(written, answer)
     assert bytes(answer) == b"\x11\x12\x13"
-    assert adapter.log == [I2cTransfer((wrote(b"\1\2\3"), asked(3)))]
+    assert adapter.log == [I2cTransfer((wrote(b"\1\2\3"), reading(3)))]
     for message in (written, answer):
         message.flags |= 0x10  # I2C_M_TEN
         with pytest.raises(OSError) as caught:
@@ -120,7 +120,7 @@ def test_what_is_written(size: Size, data: bytes, wire: bytes) -> None:
 def test_a_quick_read_has_no_data() -> None:
     adapter = I2cAdapter({0x48: Counting()})
     assert smbus_read(adapter, 0x48, Size.QUICK, 0, 0) == b""
-    assert adapter.log == [I2cTransfer((asked(0),))]
+    assert adapter.log == [I2cTransfer((reading(0),))]
     assert smbus_read(adapter, 0x48, Size.I2C_BLOCK_DATA, 7, 0) == b""
 
 
@@ -157,7 +157,7 @@ def test_a_checked_call_reads_a_byte_more() -> None:
     with pytest.raises(OSError) as caught:
         process_call(PacketErrorChecking(adapter), 0x48, 7, b"\x34\x12")
     assert caught.value.errno == errno.EBADMSG
-    assert adapter.log == [I2cTransfer((wrote(b"\7\x34\x12"), asked(3)))]
+    assert adapter.log == [I2cTransfer((wrote(b"\7\x34\x12"), reading(3)))]
 
     class Checked(Counting):
         def i2c_read(self, length: int) -> bytes:

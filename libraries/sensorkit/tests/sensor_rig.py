@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chipmodels.adapter import I2cAdapter, SpiController
@@ -16,6 +17,7 @@ from sensorkit.bus.registers import (
     SpiDevice,
     SpiRegisters,
 )
+from sensorkit.measurement import Sample
 
 EXAMPLE_CALIBRATION = bytes.fromhex("706b436718fc7d8e43d6d00b270b8c00f9ff8c3cf8c67017")
 EXAMPLE_DATA = bytes.fromhex("655ac07eed00")
@@ -41,3 +43,20 @@ class Rig:
 
     def spi(self) -> SpiRegisters:
         return SpiRegisters(self.spi_line)
+
+
+def by_key(sample: Sample) -> dict[str, float]:
+    return {m.channel.key: m.value for m in sample}
+
+
+class Scripted:
+    """Registers whose reads all return the result of `answer`."""
+
+    def __init__(self, answer: Callable[[int, int], bytes]) -> None:
+        self._answer = answer
+
+    def read(self, register: int, length: int) -> bytes:
+        return self._answer(register, length)
+
+    def write(self, register: int, *values: int) -> None:
+        pass

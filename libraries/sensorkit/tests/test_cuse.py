@@ -140,7 +140,7 @@ def wrote(data: bytes) -> Message:
     return Message(0x48, data)
 
 
-def asked(length: int) -> Message:
+def read_of(length: int) -> Message:
     return Message(0x48, b"", length, True)
 
 
@@ -165,15 +165,15 @@ def smbus(caller: Caller, reading: int, command: int, size: int, data: bytes | N
         (0, 0, None, [wrote(b"")], b""),
         (1, 0, None, [wrote(b"")], b""),
         (0, 1, None, [wrote(b"\7")], b""),
-        (1, 1, b"", [asked(1)], b"\x11"),
+        (1, 1, b"", [read_of(1)], b"\x11"),
         (0, 2, b"ab", [wrote(b"\7a")], b"ab"),
-        (1, 2, b"", [wrote(b"\7"), asked(1)], b"\x11"),
+        (1, 2, b"", [wrote(b"\7"), read_of(1)], b"\x11"),
         (0, 3, b"abc", [wrote(b"\7ab")], b"abc"),
-        (1, 3, b"", [wrote(b"\7"), asked(2)], b"\x11\x12"),
-        (0, 4, b"ab", [wrote(b"\7ab"), asked(2)], b"\x11\x12"),
+        (1, 3, b"", [wrote(b"\7"), read_of(2)], b"\x11\x12"),
+        (0, 4, b"ab", [wrote(b"\7ab"), read_of(2)], b"\x11\x12"),
         (0, 5, b"\2abc", [wrote(b"\7\2ab")], b"\2abc"),
         (0, 8, b"\2abc", [wrote(b"\7ab")], b"\2abc"),
-        (1, 8, b"\3", [wrote(b"\7"), asked(3)], b"\3\x11\x12\x13"),
+        (1, 8, b"\3", [wrote(b"\7"), read_of(3)], b"\3\x11\x12\x13"),
     ],
 )
 def test_smbus_calls_are_messages(
@@ -212,7 +212,7 @@ def test_reads_and_writes_of_the_node_are_single_messages() -> None:
     caller, adapter = counting()
     assert caller.file.read(3) == b"\x11\x12\x13"
     caller.file.write(b"ab")
-    assert adapter.log == [I2cTransfer((asked(3),)), I2cTransfer((wrote(b"ab"),))]
+    assert adapter.log == [I2cTransfer((read_of(3),)), I2cTransfer((wrote(b"ab"),))]
 
 
 def test_addresses_have_seven_bits_or_ten_when_asked() -> None:
@@ -288,7 +288,7 @@ def test_several_messages_have_their_own_data() -> None:
     caller, adapter = counting()
     caller.poke(0x300, b"abcdef")
     assert rdwr(caller, (0, 2, 0x300), (0, 0, 0x300), (0, 3, 0x303), (1, 2, 0x400)) == 4
-    assert adapter.log == [I2cTransfer((wrote(b"ab"), wrote(b""), wrote(b"def"), asked(2)))]
+    assert adapter.log == [I2cTransfer((wrote(b"ab"), wrote(b""), wrote(b"def"), read_of(2)))]
     assert caller.peek(Range(0x400, 3)) == b"\x11\x12\0"
     assert rdwr(caller, (1, 1, 0x400)) == 1
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,33 @@ class Pi:
         return done.text
 
 
+@contextmanager
+def up(image: Path, folder: Path) -> Iterator[Pi]:
+    """Boot the image on a card of 2 GiB, and wait until its shell answers."""
+    runner = Runner()
+    board = board_of(image)
+    card, key = card_with_key(runner, image, board, folder)
+    with boot(card, board, runner, Options(disk_size=2 << 30, ssh_port=0)) as session:
+        assert session.ssh_port is not None
+        session.wait_for("piimage: service sshd: running", PATIENCE)
+        shell = Shell(runner, key, session.ssh_port)
+        shell.wait(PATIENCE)
+        yield Pi(session, board, shell)
+
+
+def command_in(folder: Path, store: Path) -> Command:
+    """Return the command, run in `folder`."""
+
+    def run(arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PIIMAGE, *arguments],
+            env={**os.environ, "PIIMAGE_STORE": str(store)},
+            cwd=folder, capture_output=True, text=True, timeout=850, check=False,
+        )  # fmt: skip
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def appliances(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the appliances, so that their locks do not land in the repository."""
@@ -51,15 +79,7 @@ def appliances(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def piimage(piimage_store: Path, appliances: Path) -> Command:
     """The command, run in the folder of the appliances."""
-
-    def run(arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PIIMAGE, *arguments],
-            env={**os.environ, "PIIMAGE_STORE": str(piimage_store)},
-            cwd=appliances, capture_output=True, text=True, timeout=850, check=False,
-        )  # fmt: skip
-
-    return run
+    return command_in(appliances, piimage_store)
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +91,6 @@ def virt(piimage: Command, appliances: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pi(virt: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
-    """The virt machine with all services up, on a card of 2 GiB."""
-    runner = Runner()
-    board = board_of(virt)
-    card, key = card_with_key(runner, virt, board, tmp_path_factory.mktemp("card"))
-    with boot(card, board, runner, Options(disk_size=2 << 30, ssh_port=0)) as session:
-        assert session.ssh_port is not None
-        session.wait_for("piimage: service sshd: running", PATIENCE)
-        shell = Shell(runner, key, session.ssh_port)
-        shell.wait(PATIENCE)
-        yield Pi(session, board, shell)
+    """The virt machine with all services up."""
+    with up(virt, tmp_path_factory.mktemp("card")) as found:
+        yield found

@@ -171,16 +171,16 @@ def test_nobody_can_mount_a_card_while_settings_are_written_to_it(
 ) -> None:
     device = disk(128 * MIB)
     flash(device, [image], force=True, yes=device)
-    said = tmp_path / "said"
+    log = tmp_path / "log"
     wrapper = tmp_path / "bin/debugfs"
     wrapper.parent.mkdir()
     taken = f"import os; os.open({device!r}, os.O_RDONLY | os.O_EXCL)"
     wrapper.write_text(
-        f'#!/bin/sh\n{sys.executable} -IS -c "{taken}" 2>>{said} && echo free >>{said}\n'
+        f'#!/bin/sh\n{sys.executable} -IS -c "{taken}" 2>>{log} && echo free >>{log}\n'
         f'exec {shutil.which("debugfs", path="/usr/sbin:/sbin")} "$@"\n'
     )
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
     provision(device, force=True, hostname="shed")
-    assert "free" not in said.read_text()
-    assert said.read_text().count("Device or resource busy") == 2  # it is read, then written
+    assert "free" not in log.read_text()
+    assert log.read_text().count("Device or resource busy") == 2  # it is read, then written

@@ -351,10 +351,10 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("situation", "code", "said"), SITUATIONS, ids=lambda value: getattr(value, "__name__", "")
+    ("situation", "code", "message"), SITUATIONS, ids=lambda value: getattr(value, "__name__", "")
 )
 def test_it_is_refused_and_untouched(
-    bench: Bench, situation: Callable[[Bench], str], code: str, said: str
+    bench: Bench, situation: Callable[[Bench], str], code: str, message: str
 ) -> None:
     image = image_file(bench.folder)
     device = situation(bench)
@@ -362,7 +362,7 @@ def test_it_is_refused_and_untouched(
     with pytest.raises(PiimageError) as caught:
         flash(device, [image], force=True, yes=device)
     assert code in codes(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.exit_code == 4
     assert snapshot(bench.folder) == before
 

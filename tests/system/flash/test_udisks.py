@@ -94,14 +94,14 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                     break
                 assert servers.poll() is None, (folder / "log").read_text()
                 time.sleep(0.2)
-            assert "loop" in asked(found), (folder / "log").read_text()
+            assert "loop" in answer_of(found), (folder / "log").read_text()
             yield found
         finally:
             servers.kill()  # unshare itself takes no other signal
             servers.wait()
 
 
-def asked(device: str) -> str:
+def answer_of(device: str) -> str:
     """What udisks2 answers where it is asked for the device: its path on the bus."""
     words = ["gdbus", "call", "--system", "--timeout", "20", "-d", "org.freedesktop.UDisks2"]
     words += ["-o", "/org/freedesktop/UDisks2/Manager"]
@@ -130,8 +130,8 @@ def test_who_is_allowed_gets_the_device_and_nothing_else(device: str) -> None:
 
 
 def test_who_is_not_allowed_is_told_so(device: str) -> None:
-    said = flash_as(REFUSED, device)
-    assert said.startswith(
+    output = flash_as(REFUSED, device)
+    assert output.startswith(
         "flash.no-permission you may not write to the device, and udisks2 did not open"
     )
 

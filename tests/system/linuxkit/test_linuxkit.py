@@ -91,9 +91,9 @@ def test_a_tag_that_moved_changes_nothing_until_its_pin_is_moved(
         workshop.does("lock", file, *workshop.insecure())
         assert lock.read_text() == pinned
 
-        said = workshop.call("lock", file, "--update", reference, *workshop.insecure())
-        assert said.returncode == 0, said.stderr
-        assert reference in said.stderr + said.stdout
+        output = workshop.call("lock", file, "--update", reference, *workshop.insecure())
+        assert output.returncode == 0, output.stderr
+        assert reference in output.stderr + output.stdout
         assert read_lock(lock).image(reference).digest == moved
         changed = set(lock.read_text().splitlines()) ^ set(pinned.splitlines())
         assert all(moved[7:] in line or "sha256" in line for line in changed), changed
@@ -120,15 +120,15 @@ def test_a_label_is_not_obeyed_because_an_entry_names_its_image(
     workshop: Workshop, published: Published
 ) -> None:
     file = without_trust(workshop, "unasked")
-    said = workshop.call("lock", file, *workshop.insecure())
-    assert said.returncode == 2
+    output = workshop.call("lock", file, *workshop.insecure())
+    assert output.returncode == 2
     assert not file.with_suffix(".lock").exists()
     place = f"services.getty: the label of {published.reference(MULTI)} asks for more"
-    assert place in said.stderr
+    assert place in output.stderr
     for text in GETTY_ASKS:
-        assert f"\n    {text}" in said.stderr, text
+        assert f"\n    {text}" in output.stderr, text
     # Each entry is refused with its own line, which grants all that it asks for.
-    for line in re.findall(r"write in this entry: (trust: .*)", said.stderr):
+    for line in re.findall(r"write in this entry: (trust: .*)", output.stderr):
         name = "getty" if "pid: host" in line else "dhcpcd"
         text = file.read_text().replace(f"- name: {name}\n", f"- name: {name}\n    {line}\n")
         file.write_text(text)
@@ -155,11 +155,11 @@ def test_an_update_that_asks_for_more_needs_the_file_s_word(
     update = ("lock", file, "--update", reference, *workshop.insecure())
     try:
         published.push(MULTI, published.publisher.demanding_getty().descriptor)
-        said = workshop.call(*update)
-        assert said.returncode == 2
-        assert "granted before:\n    seccomp: unconfined" in said.stderr
+        output = workshop.call(*update)
+        assert output.returncode == 2
+        assert "granted before:\n    seccomp: unconfined" in output.stderr
         assert lock.read_text() == pinned
-        (line,) = re.findall(r"write in this entry: (trust: .*)", said.stderr)
+        (line,) = re.findall(r"write in this entry: (trust: .*)", output.stderr)
         file.write_text(written.replace("- name: getty\n", f"- name: getty\n    {line}\n"))
         workshop.does(*update)
         assert "seccomp: unconfined" in read_lock(lock).image(reference).granted
@@ -219,14 +219,14 @@ def test_the_machine_of_the_sshd_example_takes_the_key(workshop: Workshop) -> No
     workshop.does("build", file, "-o", "out", *workshop.insecure())
     port = free_port()
     with running(workshop, workshop.folder / "out" / f"{SSHD}.img", port) as machine:
-        said = over_ssh(
+        output = over_ssh(
             workshop, port, machine,
             "cat /proc/sys/net/ipv4/ip_forward; ulimit -n; echo kept >/shared/x && cat /shared/x; "
             "grep -c . /root/.ssh/authorized_keys; cat /proc/1/comm; "
             "test -x /tools/usr/bin/busybox && ! touch /tools/x 2>/dev/null && echo read-only; "
             "cd /seed/usr/bin && echo more >more && test -x busybox && cat more",
         )  # fmt: skip
-    forward, files, kept, keys, first, tools, seed = said.split()
+    forward, files, kept, keys, first, tools, seed = output.split()
     assert (tools, seed) == ("read-only", "more")
     assert (forward, files, kept, keys) == ("1", "1024", "kept", "1")
     assert first == "finit"  # label: pid: host

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import smbus2
 
-from piimage.emulator.session import Options, boot
-from piimage.firmware.manifest import board_of
-from piimage.run import Runner
-from piimage.testing.shell import Shell, card_with_key
-from tests.system.boot.conftest import PATIENCE, Pi
+from tests.system.boot.conftest import Command, Pi, command_in, up
 from tests.system.conftest import ROOT
-
-PIIMAGE = Path(sys.executable).with_name("piimage")
-
-Command = Callable[[Sequence[str | Path]], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def piimage(piimage_store: Path, folder: Path) -> Command:
     """The command, run beside the appliance."""
-
-    def run(arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PIIMAGE, *arguments],
-            env={**os.environ, "PIIMAGE_STORE": str(piimage_store)},
-            cwd=folder, capture_output=True, text=True, timeout=850, check=False,
-        )  # fmt: skip
-
-    return run
+    return command_in(folder, piimage_store)
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +47,5 @@ def image(piimage: Command, folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def pi(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     """The appliance, up in the emulator."""
-    runner = Runner()
-    board = board_of(image)
-    card, key = card_with_key(runner, image, board, tmp_path_factory.mktemp("card"))
-    with boot(card, board, runner, Options(disk_size=2 << 30, ssh_port=0)) as session:
-        assert session.ssh_port is not None
-        session.wait_for("piimage: service sshd: running", PATIENCE)
-        shell = Shell(runner, key, session.ssh_port)
-        shell.wait(PATIENCE)
-        yield Pi(session, board, shell)
+    with up(image, tmp_path_factory.mktemp("card")) as found:
+        yield found

@@ -39,9 +39,9 @@ def test_a_container_sees_the_chips_of_the_stub(pi: Pi) -> None:
     while not any("70: -- -- -- -- -- -- -- 77" in line for line in lines(pi)):
         assert time.monotonic() < end, lines(pi)
         time.sleep(1)
-    said = lines(pi)
+    printed = lines(pi)
     # Among the table's rows may stand lines of the kernel and of other services.
-    table = [re.fullmatch(r"([0-7])0: ((?:[0-9a-f-]{2} ?)+) *", line) for line in said]
+    table = [re.fullmatch(r"([0-7])0: ((?:[0-9a-f-]{2} ?)+) *", line) for line in printed]
     rows = [row for row in table if row]
     found = {f"{row[1]}{n:x}" for row in rows for n, cell in enumerate(row[2].split())
              if cell != "--" and row[1] != "0"}  # fmt: skip

@@ -110,14 +110,14 @@ def test_another_user_elsewhere_makes_the_same_bytes(
 
 def test_kmod_reads_what_was_built(built: dict[str, bytes], folder: Path, lock: Lock) -> None:
     assert built
-    said = subprocess.run(
+    output = subprocess.run(
         ["modinfo", folder / "built/hello.ko"], check=True, capture_output=True, text=True
     ).stdout
     release = next(p.name for p in lock.packages if p.name.startswith("linux-headers-6"))
-    assert f"vermagic:       {release.removeprefix('linux-headers-')} SMP" in said.replace(
+    assert f"vermagic:       {release.removeprefix('linux-headers-')} SMP" in output.replace(
         "-common", "-arm64"
     )
-    assert "parm:           whom:Name to greet (charp)" in said
+    assert "parm:           whom:Name to greet (charp)" in output
 
 
 def refused(piimage: Command, folder: Path, name: str, module: bytes) -> str:
@@ -139,9 +139,9 @@ def test_a_module_of_another_kernel_is_refused_with_both_versions(
     piimage: Command, folder: Path, built: dict[str, bytes]
 ) -> None:
     other = built["hello"].replace(b"vermagic=6.12.", b"vermagic=6.11.")
-    said = refused(piimage, folder, "older", other)
-    assert "built for '6.11." in said
-    assert "the kernel is '6.12." in said
+    output = refused(piimage, folder, "older", other)
+    assert "built for '6.11." in output
+    assert "the kernel is '6.12." in output
 
 
 def test_a_module_with_other_symbol_versions_is_refused_with_both(
@@ -150,6 +150,6 @@ def test_a_module_with_other_symbol_versions_is_refused_with_both(
     module = bytearray(built["hello"])
     at = module.index(b"module_layout\0") - 8
     module[at] ^= 0xFF
-    said = refused(piimage, folder, "changed", bytes(module))
-    assert "module_layout: built with version 0x" in said
-    assert "the kernel has 0x" in said
+    output = refused(piimage, folder, "changed", bytes(module))
+    assert "module_layout: built with version 0x" in output
+    assert "the kernel has 0x" in output

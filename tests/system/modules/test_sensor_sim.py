@@ -105,8 +105,8 @@ def test_faults_of_the_module_need_no_program(served: Pi) -> None:
 
 def test_without_a_program_the_bus_is_silent_and_nothing_hangs(served: Pi) -> None:
     drop(served)
-    said = served.shell.run(["sh", "-c", f"echo bmp280 0x76 >{BUS}/new_device; "
+    refused = served.shell.run(["sh", "-c", f"echo bmp280 0x76 >{BUS}/new_device; "
                              f"ls {BUS}/*-0076/driver"], 60)  # fmt: skip
-    assert said.status != 0
+    assert refused.status != 0
     served.say("rmmod sensor_sim && modprobe sensor_sim && ls /dev/sensor-sim")
     assert "BUG" not in served.say("dmesg")

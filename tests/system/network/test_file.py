@@ -106,14 +106,16 @@ def test_the_key_is_roots_alone_and_in_nothing_that_was_printed_or_written_besid
     machine, ask = pi
     assert ask("stat -c '%a %u' /etc/piimage/wifi.conf") == "600 0\n"
     (key,) = re.findall(r"psk=([0-9a-f]{64})", ask("cat /etc/piimage/wifi.conf"))
-    said = [built.stdout, built.stderr, *(line.text for line in machine.lines())]
-    said.append(ask("cat /var/log/services/*/log"))
-    said.append(ask("for x in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$x; echo; done 2>/dev/null"))
+    outputs = [built.stdout, built.stderr, *(line.text for line in machine.lines())]
+    outputs.append(ask("cat /var/log/services/*/log"))
+    outputs.append(
+        ask("for x in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$x; echo; done 2>/dev/null")
+    )
     for path in (project / "out").iterdir():
         if path.suffix in (".json", ".bmap"):
-            said.append(path.read_text())
+            outputs.append(path.read_text())
     for secret in ("correct horse", key):
         # The access point of the test is told the passphrase on its command line.
-        found = [x for text in said for x in text.split("\n") if secret in x]
+        found = [x for text in outputs for x in text.split("\n") if secret in x]
         assert not [x for x in found if "access-point" not in x], found
     assert (project / "out/shed.img").stat().st_mode & 0o077 == 0

@@ -19,8 +19,8 @@ from piimage.oci.engine import find_buildx
 def mirror() -> str:
     """The mirror of this host's own apt sources."""
     words = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    said = subprocess.run([*words, "Origin: Debian"], check=True, capture_output=True, text=True)
-    return next(uri for uri in said.stdout.split() if "security" not in uri)
+    listed = subprocess.run([*words, "Origin: Debian"], check=True, capture_output=True, text=True)
+    return next(uri for uri in listed.stdout.split() if "security" not in uri)
 
 
 def fetch(folder: Path, package: str, architecture: str) -> Path:

@@ -61,27 +61,27 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-def said(*words: str | Path) -> str:
+def output_of(*words: str | Path) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 def test_skopeo_opens_an_archive(archive: Path, tmp_path: Path) -> None:
     for form in ("oci-archive", "docker-archive"):
-        said("skopeo", "copy", "-q", f"{form}:{archive}", f"dir:{tmp_path}/{form}")
+        output_of("skopeo", "copy", "-q", f"{form}:{archive}", f"dir:{tmp_path}/{form}")
         assert (tmp_path / form / "manifest.json").is_file()
 
 
 def test_podman_and_buildah_open_an_archive(archive: Path, short: Path) -> None:
     own = ("--root", short / "root", "--runroot", short / "run", "--storage-driver", "vfs")
-    assert NAME in said("podman", *own, "load", "-q", "-i", archive)
+    assert NAME in output_of("podman", *own, "load", "-q", "-i", archive)
     other = ("--root", short / "2", "--runroot", short / "run2", "--storage-driver", "vfs")
-    assert len(said("buildah", *other, "pull", "-q", f"oci-archive:{archive}").split()) == 1
+    assert len(output_of("buildah", *other, "pull", "-q", f"oci-archive:{archive}").split()) == 1
 
 
 def test_docker_and_containerd_open_an_archive(archive: Path, short: Path) -> None:
     with engines.running_engine(short) as host:
-        assert NAME in said("docker", "-H", host, "load", "-i", archive)
+        assert NAME in output_of("docker", "-H", host, "load", "-i", archive)
         (socket,) = short.rglob("containerd.sock")
         ctr = ("ctr", "--address", socket, "image")
-        said(*ctr, "import", "--platform", "linux/arm64", "--no-unpack", archive)
-        assert NAME in said(*ctr, "ls", "-q").splitlines()
+        output_of(*ctr, "import", "--platform", "linux/arm64", "--no-unpack", archive)
+        assert NAME in output_of(*ctr, "ls", "-q").splitlines()

@@ -15,7 +15,7 @@ from piimage.errors import MissingTool, PiimageError
 from piimage.oci import binfmt
 from piimage.oci.archive import export_folder
 from piimage.oci.dockerfile import base_images
-from piimage.oci.engine import Build, Engine, find_buildx
+from piimage.oci.engine import Build, Engine, connected, find_buildx
 from piimage.oci.layers import layer_tree, lower_tree, scan
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
@@ -114,7 +114,7 @@ def test_two_builds_are_the_same_bytes(
     engine: Engine, base: Image, tmp_path: Path, layout: Layout
 ) -> None:
     first = engine.build(build_of(tmp_path, base))
-    with engine.client() as client:
+    with connected(engine.host) as client:
         client.api.prune_builds(all=True)
     time.sleep(1.1)
     assert engine.build(build_of(tmp_path, base)).descriptor == first.descriptor
@@ -130,11 +130,11 @@ def test_the_image_runs_under_the_engine(
         ["skopeo", "copy", "-q", f"oci:{tmp_path}/app:app", f"docker-archive:{archive}:app:1"],
         check=True,
     )
-    with engine.client() as client:
+    with connected(engine.host) as client:
         with archive.open("rb") as stream:
             client.images.load(stream)
-        said = client.containers.run("app:1", platform="linux/arm64", remove=True)
-    assert said == b"aarch64\n"
+        output = client.containers.run("app:1", platform="linux/arm64", remove=True)
+    assert output == b"aarch64\n"
 
 
 @pytest.mark.provokes("oci.build-failed")
@@ -157,7 +157,7 @@ def test_an_engine_that_is_not_there_is_said_not_to_answer(
     with pytest.raises(PiimageError, match="no Docker engine answers") as caught:
         absent.build(build_of(tmp_path, base))
     assert "service.yml" in str(caught.value)
-    with pytest.raises(PiimageError, match="no Docker engine answers"), absent.client():
+    with pytest.raises(PiimageError, match="no Docker engine answers"), connected(absent.host):
         pass
 
 

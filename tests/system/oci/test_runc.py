@@ -48,8 +48,8 @@ class Host:
         return self.run_words("/bin/sh", "-c", script, **fields)
 
     def run_words(self, *words: str, **fields: Any) -> Result:
-        said = ContainerConfig.model_validate({"command": list(words), **fields})
-        config = merge(secure_defaults(), said)
+        given = ContainerConfig.model_validate({"command": list(words), **fields})
+        config = merge(secure_defaults(), given)
         container = Container("t", "services", "t", config, Execution(), ROOT, ("aa",), "test")
         name = f"piimage-test-{self.tmp.name}"
         folder = self.tmp / "bundle"
@@ -162,9 +162,9 @@ def test_it_is_the_profile_that_refuses(host: Host) -> None:
 
 
 def test_a_capability_brings_its_calls(host: Host) -> None:
-    said = host.run("mount -t tmpfs none /tmp && touch /tmp/x && echo MOUNTED",
+    ran = host.run("mount -t tmpfs none /tmp && touch /tmp/x && echo MOUNTED",
                     capabilities=["CAP_SYS_ADMIN"])  # fmt: skip
-    assert (said.status, said.out) == (0, "MOUNTED\n")
+    assert (ran.status, ran.out) == (0, "MOUNTED\n")
     assert host.run("mount -t tmpfs none /tmp").status != 0
 
 
@@ -176,39 +176,37 @@ def test_ordinary_programs_run(host: Host) -> None:
         "a, b = socket.socketpair(); a.send(b'x'); print(b.recv(1))\n"
         "tempfile.TemporaryFile().write(b'x'); print('DONE')\n"
     )
-    said = host.run_words(
-        PYTHON, "-I", "-c", code, binds=["/usr:/usr:ro"], tmpfs=["/tmp:mode=1777"]
-    )
-    assert said.out.endswith("DONE\n"), said.out
+    ran = host.run_words(PYTHON, "-I", "-c", code, binds=["/usr:/usr:ro"], tmpfs=["/tmp:mode=1777"])
+    assert ran.out.endswith("DONE\n"), ran.out
 
 
 def test_the_defaults_hold_inside(host: Host) -> None:
-    said = host.run(
+    ran = host.run(
         "cat /proc/self/status; touch /x || echo READONLY; echo 1 >/proc/sys/vm/swappiness"
     )
-    assert "CapEff:\t0000000000000000" in said.out
-    assert "CapBnd:\t0000000000000000" in said.out
-    assert "NoNewPrivs:\t1" in said.out
-    assert "Seccomp:\t2" in said.out
-    assert "READONLY" in said.out
-    assert said.status != 0
+    assert "CapEff:\t0000000000000000" in ran.out
+    assert "CapBnd:\t0000000000000000" in ran.out
+    assert "NoNewPrivs:\t1" in ran.out
+    assert "Seccomp:\t2" in ran.out
+    assert "READONLY" in ran.out
+    assert ran.status != 0
     assert not (host.root / "x").exists()
 
 
 def test_the_hosts_devices_are_closed(host: Host) -> None:
-    said = host.run("mknod /tmp/m c 1 1 && cat /tmp/m", tmpfs=["/tmp:dev"],
+    ran = host.run("mknod /tmp/m c 1 1 && cat /tmp/m", tmpfs=["/tmp:dev"],
                     capabilities=["CAP_MKNOD"])  # fmt: skip
-    assert "not permitted" in said.out
+    assert "not permitted" in ran.out
 
 
 def test_a_device_of_the_host_belongs_to_the_containers_user(host: Host) -> None:
-    said = host.run(
+    ran = host.run(
         "stat -c '%t:%T %u:%g %a' /dev/kmsg; "
         "dd if=/dev/kmsg bs=8192 count=1 >/dev/null && echo OPEN",
         devices=["/dev/kmsg"], user="sensor", capabilities=["CAP_SYSLOG"], ambient=["CAP_SYSLOG"],
     )  # fmt: skip
-    assert said.out.splitlines()[0] == "1:b 110:120 600"
-    assert "OPEN" in said.out
+    assert ran.out.splitlines()[0] == "1:b 110:120 600"
+    assert "OPEN" in ran.out
 
 
 def test_a_device_of_the_host_opens_no_other_of_its_type(host: Host) -> None:
@@ -218,38 +216,38 @@ def test_a_device_of_the_host_opens_no_other_of_its_type(host: Host) -> None:
         "mknod /tmp/other c 10 237; : </tmp/other && echo OTHER"
     )
     wanted = {"tmpfs": ["/tmp:dev"], "capabilities": ["CAP_MKNOD"]}
-    said = host.run(script, devices=["/dev/fuse"], **wanted)
+    ran = host.run(script, devices=["/dev/fuse"], **wanted)
     # Output and errors come by two pipes of runc's, in either order.
-    assert {"GRANTED", "SAME"} <= set(said.out.splitlines())
-    assert "OTHER" not in said.out
-    assert "/tmp/other: Operation not permitted" in said.out
+    assert {"GRANTED", "SAME"} <= set(ran.out.splitlines())
+    assert "OTHER" not in ran.out
+    assert "/tmp/other: Operation not permitted" in ran.out
 
 
 @pytest.mark.parametrize("readonly", [True, False])
 def test_sys_is_read_only_without_cap_sys_admin(host: Host, readonly: bool) -> None:
     script = "echo add >/sys/class/mem/null/uevent && echo WRITTEN"
-    said = host.run(script, readonly=readonly)
-    assert "Read-only file system" in said.out
-    assert "WRITTEN" not in said.out
+    ran = host.run(script, readonly=readonly)
+    assert "Read-only file system" in ran.out
+    assert "WRITTEN" not in ran.out
     mapped = host.run(script, readonly=readonly, uidMappings=SAME_IDS, gidMappings=SAME_IDS)
     assert "Read-only file system" in mapped.out
 
 
 def test_a_device_with_numbers_is_there(host: Host) -> None:
     device = {"path": "/dev/my-null", "type": "c", "major": 1, "minor": 3, "mode": "0600"}
-    said = host.run("echo x >/dev/my-null && stat -c '%t:%T %u %a' /dev/my-null",
+    ran = host.run("echo x >/dev/my-null && stat -c '%t:%T %u %a' /dev/my-null",
                     devices=[device], user="sensor")  # fmt: skip
-    assert said.out == "1:3 110 600\n"
+    assert ran.out == "1:3 110 600\n"
 
 
 def test_a_user_namespace_maps_root_to_nobody_special(host: Host) -> None:
-    said = host.run(
+    ran = host.run(
         "id -u; cat /proc/self/uid_map; ls /sys/class >/dev/null && echo SYS; ls /sys/fs/cgroup",
         uidMappings=MAPPING, gidMappings=MAPPING,
     )  # fmt: skip
-    lines = said.out.split()
-    assert lines[:5] == ["0", "0", "100000", "65536", "SYS"], said.out
-    assert said.status == 0
+    lines = ran.out.split()
+    assert lines[:5] == ["0", "0", "100000", "65536", "SYS"], ran.out
+    assert ran.status == 0
 
 
 def test_a_writable_root_is_an_overlay_in_memory(host: Host) -> None:
@@ -265,24 +263,24 @@ def test_a_writable_root_is_an_overlay_in_memory(host: Host) -> None:
         try:
             merged_host = replace(host, root=merged)
             binds = ["/etc/hostname:/new/point"]
-            said = merged_host.run("echo y >/f && cat /f", readonly=False, binds=binds)
+            ran = merged_host.run("echo y >/f && cat /f", readonly=False, binds=binds)
         finally:
             subprocess.run(["umount", merged], check=True)
-        assert (said.status, said.out) == (0, "y\n")
+        assert (ran.status, ran.out) == (0, "y\n")
         assert (upper / "up/f").read_text() == "y\n"
     finally:
         subprocess.run(["umount", upper], check=True)
 
 
 def test_limits_sysctl_hostname_and_environment_arrive(host: Host) -> None:
-    said = host.run(
+    ran = host.run(
         "hostname; echo $A:$PATH; cat /proc/sys/kernel/shm_rmid_forced; "
         "grep 'open files' /proc/self/limits; cat /proc/self/oom_score_adj; "
         "grep Groups /proc/self/status",
         hostname="box", ipc="new", env=["A=b c"], rlimits=["nofile,100,200"], oomScoreAdj=77,
         sysctl={"kernel.shm_rmid_forced": 1}, uid=5, gid=6, additionalGids=[7, 8],
     )  # fmt: skip
-    lines = said.out.splitlines()
+    lines = ran.out.splitlines()
     assert lines[0] == "box"
     assert lines[1].startswith("b c:/usr/local/sbin:")
     assert lines[2] == "1"

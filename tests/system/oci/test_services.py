@@ -109,7 +109,7 @@ def loaded(project: Project, archive: Path) -> Project:
     return project
 
 
-def said(project: Project, name: str, program: list[str], *arguments: str) -> str:
+def output_of(project: Project, name: str, program: list[str], *arguments: str) -> str:
     """Return what a container prints; `program` replaces its entrypoint where one is given."""
     printed = project.engine.containers.run(
         f"test/{name}:1", list(arguments), entrypoint=program or None, platform="linux/arm64",
@@ -142,16 +142,16 @@ def test_composed_python_runs_for_arm64(loaded: Project) -> None:
         "import importlib.metadata as m\n"
         "print(platform.machine(), yaml.__with_libyaml__, m.version('piimage-bmp280'))"
     )
-    printed = said(loaded, "bmp280", ["/usr/bin/python3"], "-c", code)
+    printed = output_of(loaded, "bmp280", ["/usr/bin/python3"], "-c", code)
     assert printed.split() == ["aarch64", "True", "0.1.0"]
 
 
 def test_the_program_of_a_project_is_there(loaded: Project) -> None:
-    assert "BMP280_ADDRESS" in said(loaded, "bmp280", ["/usr/local/bin/bmp280"], "options")
+    assert "BMP280_ADDRESS" in output_of(loaded, "bmp280", ["/usr/local/bin/bmp280"], "options")
 
 
 def test_a_dockerfile_is_built_for_arm64(loaded: Project) -> None:
-    assert said(loaded, "web", []).strip() == "aarch64"
+    assert output_of(loaded, "web", []).strip() == "aarch64"
 
 
 def test_a_second_build_needs_neither_network_nor_engine(project: Project, archive: Path) -> None:

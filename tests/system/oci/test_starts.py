@@ -97,10 +97,10 @@ CHOICES: tuple[Choice, ...] = (
 
 def is_good(fields: dict[str, Any]) -> bool:
     try:
-        said = ContainerConfig.model_validate(fields)
+        stated = ContainerConfig.model_validate(fields)
     except ValidationError:
         return False
-    return not list(faults(merge(secure_defaults(), said)))
+    return not list(faults(merge(secure_defaults(), stated)))
 
 
 def test_what_is_found_good_starts(host: Host) -> None:

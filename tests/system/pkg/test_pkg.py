@@ -160,11 +160,11 @@ def test_a_composed_sensor_service_runs_under_the_engine(
     assert row["size"] < 15_000_000
     assert client.images.get(image).attrs["Config"]["User"] == "sensor"
     program = f"import {modules}, os, platform; print(os.getuid(), platform.machine())"
-    said = client.containers.run(
+    output = client.containers.run(
         image, ["-c", program], entrypoint=["/usr/bin/python3"], platform="linux/arm64",
         read_only=True, remove=True,
     )  # fmt: skip
-    assert said == b"990 aarch64\n"
+    assert output == b"990 aarch64\n"
     options = client.containers.run(
         image, entrypoint=["/usr/bin/python3", "-m", name, "options"], platform="linux/arm64",
         read_only=True, remove=True,
@@ -177,9 +177,9 @@ def test_what_is_pushed_is_what_skopeo_and_the_engine_see(
 ) -> None:
     folder, server = user.folders / "hello_world", user.server
     access = ["--registry-certs", server.certificates, "--registry-auth", server.auth_file]
-    said = user.run("push", folder, "--org", user.team, "--tag", "v1", *access).stderr
+    output = user.run("push", folder, "--org", user.team, "--tag", "v1", *access).stderr
     digest = user.digest(user.team)
-    assert f"{user.team}/hello_world:v1@{digest}" in said
+    assert f"{user.team}/hello_world:v1@{digest}" in output
     exact = f"{user.team}/hello_world@{digest}"
 
     raw = user.skopeo("inspect", "--raw", f"docker://{user.team}/hello_world:v1")
@@ -255,16 +255,16 @@ def test_refusals_say_what_to_do(user: User, tmp_path: Path) -> None:
     wrong.write_text(f"{USER}:guess\n")
     certs = ["--registry-certs", user.server.certificates]
     words = ["push", folder, "--org", user.team]
-    said = user.run(*words, *certs, "--registry-auth", nobody, status=1).stderr
-    assert f"log in with `skopeo login {user.server.address}`" in said
-    said = user.run(*words, *certs, "--creds-file", wrong, status=1).stderr
-    assert "denied access to team/hello_world" in said
-    assert "guess" not in said
-    said = user.run(*words, "--registry-auth", user.server.auth_file, status=1).stderr
-    assert "is not trusted" in said
-    assert "--registry-certs" in said
-    said = user.run("push", folder, "--org", "registry.invalid/team", status=1).stderr
-    assert "cannot be reached" in said
+    output = user.run(*words, *certs, "--registry-auth", nobody, status=1).stderr
+    assert f"log in with `skopeo login {user.server.address}`" in output
+    output = user.run(*words, *certs, "--creds-file", wrong, status=1).stderr
+    assert "denied access to team/hello_world" in output
+    assert "guess" not in output
+    output = user.run(*words, "--registry-auth", user.server.auth_file, status=1).stderr
+    assert "is not trusted" in output
+    assert "--registry-certs" in output
+    output = user.run("push", folder, "--org", "registry.invalid/team", status=1).stderr
+    assert "cannot be reached" in output
 
 
 def test_archives_are_what_other_tools_read_and_the_same_bytes_twice(
@@ -302,11 +302,11 @@ def test_two_platforms_are_one_name_with_the_programs_of_each(
         platform = f"linux/{architecture}"
         image = client.images.pull(name, platform=platform, auth_config=login)
         assert image.attrs["Architecture"] == architecture
-        said = client.containers.run(
+        output = client.containers.run(
             image.id, ["-c", "exit 3"], entrypoint=["/usr/bin/sh"], platform=platform, detach=True
         )
-        assert said.wait(timeout=60)["StatusCode"] == 3
-        said.remove()
+        assert output.wait(timeout=60)["StatusCode"] == 3
+        output.remove()
 
 
 APPLETS = ("sh", "cat", "sleep", "uname", "kill")
@@ -363,10 +363,10 @@ def test_a_dockerfile_is_built_on_a_locked_base_and_runs(
     image = client.images.get("piimage/hello_world:docker")
     assert image.attrs["Architecture"] == "arm64"
     assert image.labels["org.opencontainers.image.base.name"] == base
-    said = client.containers.run(
+    output = client.containers.run(
         image.id, ["-c", "uname -m"], entrypoint=["/bin/sh"], platform="linux/arm64", remove=True
     )
-    assert said == b"aarch64\n"
+    assert output == b"aarch64\n"
 
     client.api.prune_builds(all=True)
     user.run(*words, "--locked", "--offline")

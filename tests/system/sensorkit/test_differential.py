@@ -18,11 +18,10 @@ from chipmodels.ads1015 import Ads1015Model
 from chipmodels.bosch import Air, BoschModel, RawSample
 from chipmodels.inprocess import ModelSMBus
 from chipmodels.tcs3472 import Light, Tcs3472Model
-from sensor_rig import Rig
+from sensor_rig import Rig, by_key
 from sensorkit.drivers.ads1015 import Ads1015
 from sensorkit.drivers.bosch import Bosch280, BoschSettings
 from sensorkit.drivers.tcs3472 import Tcs3472, Tcs3472Settings
-from test_bosch import by_key
 
 from tests.system.sensorkit.costs import all_costs
 from tests.system.sensorkit.shims import BlinkaI2C, pimoroni_bmp280

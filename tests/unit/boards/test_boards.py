@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,14 +22,15 @@ from piimage.boards import (
 from piimage.errors import InputError, PiimageError
 from piimage.firmware import devicetree
 from piimage.run import Runner
+from tests.unit.yamls import dumped, loaded
 
 SHIPPED = ("pi3", "pi4", "pi5", "qemu-virt", "zero2w")
 
 
 def data_of(name: str) -> dict[str, Any]:
-    loaded = yaml.safe_load((resources.path("boards") / f"{name}.yml").read_text())
-    assert isinstance(loaded, dict)
-    return loaded
+    found = loaded((resources.path("boards") / f"{name}.yml").read_text())
+    assert isinstance(found, dict)
+    return found
 
 
 def test_all_shipped_boards_are_listed() -> None:
@@ -81,8 +81,8 @@ def test_boards_that_select_a_partition_have_four_partitions_and_the_others_two(
 
 def test_a_folder_of_the_user_comes_before_the_shipped_boards(tmp_path: Path) -> None:
     data = data_of("pi4") | {"title": "My Pi"}
-    (tmp_path / "pi4.yml").write_text(yaml.safe_dump(data))
-    (tmp_path / "mine.yml").write_text(yaml.safe_dump(data))
+    (tmp_path / "pi4.yml").write_text(dumped(data))
+    (tmp_path / "mine.yml").write_text(dumped(data))
     assert load_board("pi4", [tmp_path]).title == "My Pi"
     assert "mine" in board_names([tmp_path])
     assert load_board("pi3", [tmp_path, tmp_path / "absent"]).name == "pi3"
@@ -202,7 +202,7 @@ def test_any_yaml_is_a_board_or_an_error(value: object, key: str) -> None:
 def written(folder: Path, name: str, data: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yml"
-    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    path.write_text(dumped(data))
     return path
 
 

@@ -12,7 +12,7 @@ from piimage.card.ext4 import DataFile, Ext4Volume, existing, put_files, read_fi
 from piimage.card.extents import total
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
-from tests.unit.card.volumes import OFFSET, flashed, tool, written
+from tests.unit.card.volumes import OFFSET, flashed, part, stored, tool, written
 
 MIB = 1 << 20
 ID = uuid.UUID("12345678-9abc-8def-8123-456789abcdef")
@@ -213,7 +213,10 @@ def test_a_file_system_of_16_mebibytes_is_the_smallest(tmp_path: Path) -> None:
 def test_files_are_put_and_read_within_a_larger_disk(tmp_path: Path) -> None:
     alone, _ = written(data({"state/owned": DataFile(b"x", 0o640, 7, 8)}, 16 * MIB), tmp_path)
     disk = tmp_path / "disk"
-    disk.write_bytes(bytes(OFFSET) + alone.read_bytes())
+    with disk.open("wb") as file:
+        file.truncate(OFFSET + 16 * MIB)
+        for at, piece in stored(alone, 0, 16 * MIB):
+            os.pwrite(file.fileno(), piece, OFFSET + at)
     runner = Runner()
     put_files(runner, disk, OFFSET, {})
     put_files(runner, disk, OFFSET, {"state": DataFile(None, 0o700, 5, 6)})
@@ -221,7 +224,7 @@ def test_files_are_put_and_read_within_a_larger_disk(tmp_path: Path) -> None:
     assert read_file(runner, disk, OFFSET, "state/new/er") == b"y" * 5000
     assert read_file(runner, disk, OFFSET, "state/owned") == b"x"
     assert read_file(runner, disk, OFFSET, "state/none") is None
-    alone.write_bytes(disk.read_bytes()[OFFSET:])
+    part(disk, alone, OFFSET, 16 * MIB)
     checked(alone)
     stat = tool("debugfs", "-R", "stat /state", alone)  # as it was told, not as a parent is made
     assert "Type: directory    Mode:  0700" in stat

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from piimage.card.fat import FatVolume
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.errors import PiimageError
 from piimage.run import Runner
-from tests.unit.card.volumes import old_card, tool
+from tests.unit.card.volumes import old_card, part, tool
 from tests.unit.durability import recording
 
 MIB = 1 << 20
@@ -36,25 +37,32 @@ def plan(identity: str = "one", layer: bytes = b"layer" * 99_999) -> CardPlan:
     )
 
 
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Card:
+    """A card that the tests only read."""
+    return write_card(Runner(), plan(), tmp_path_factory.mktemp("card") / "pi4.img")
+
+
 @pytest.fixture
-def card(tmp_path: Path) -> Card:
+def old(tmp_path: Path) -> Card:
+    """A card that a test writes anew."""
     return write_card(Runner(), plan(), tmp_path / "pi4.img")
 
 
-def parts(image: Path, folder: Path) -> list[Path]:
-    data = image.read_bytes()
-    table = partitions.decode(data[:512], len(data), "x")
-    paths = []
-    for number, partition in table.partitions.items():
-        paths.append(folder / f"p{number}")
-        paths[-1].write_bytes(data[partition.start : partition.end])
-    return paths
+def first_sector(card: Card) -> bytes:
+    with card.image.open("rb") as file:
+        return file.read(512)
 
 
-def healthy(image: Path, folder: Path) -> None:
-    """Check a card with independent tools."""
+def places(card: Card) -> list[partitions.Partition]:
+    table = partitions.decode(first_sector(card), card.map.image_size, "x")
+    return list(table.partitions.values())
+
+
+def healthy(image: Path, volumes: Sequence[Path]) -> None:
+    """Check a card and its volumes, each in a file of its own, with independent tools."""
     assert "No errors detected" in tool("sfdisk", "--verify", image)
-    selector, slot, empty, data = parts(image, folder)
+    selector, slot, empty, data = volumes
     for fat in (selector, slot, empty):
         tool("fsck.vfat", "-n", fat)
     tool("e2fsck", "-fn", data)
@@ -63,7 +71,8 @@ def healthy(image: Path, folder: Path) -> None:
 
 
 def test_independent_tools_find_a_healthy_card(card: Card, tmp_path: Path) -> None:
-    healthy(card.image, tmp_path)
+    volumes = [part(card.image, tmp_path / f"p{p.start}", p.start, p.size) for p in places(card)]
+    healthy(card.image, volumes)
     assert card.image.stat().st_size == 121 * MIB
 
 
@@ -74,8 +83,13 @@ def test_the_map_makes_a_used_medium_a_healthy_card(card: Card, tmp_path: Path) 
         piece = image[mapped.extent.start : mapped.extent.end]
         assert hashlib.sha256(piece).hexdigest() == mapped.checksum
         medium[mapped.extent.start : mapped.extent.end] = piece
-    (tmp_path / "medium").write_bytes(medium)
-    healthy(tmp_path / "medium", tmp_path)
+    with (tmp_path / "medium").open("wb") as file:
+        file.truncate(len(medium))
+        file.write(medium[:MIB])  # all that sfdisk reads
+    volumes = [tmp_path / f"p{place.start}" for place in places(card)]
+    for place, volume in zip(places(card), volumes, strict=True):
+        volume.write_bytes(medium[place.start : place.end])
+    healthy(tmp_path / "medium", volumes)
     assert medium[512:MIB].count(0) == MIB - 512  # no old GPT or boot code remains
 
 
@@ -90,10 +104,12 @@ def test_bmaptool_accepts_the_map(card: Card, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     tool("bmaptool", "copy", "--bmap", card.map_file, card.image, copy)
     assert copy.read_bytes() == card.image.read_bytes()
-    damaged = card.image.read_bytes().replace(b"x=1\n", b"x=2\n")
-    (tmp_path / "damaged.img").write_bytes(damaged)
+    damaged = part(card.image, tmp_path / "damaged.img", 0, card.map.image_size)
+    with damaged.open("r+b") as file:
+        file.seek(card.image.read_bytes().index(b"x=1\n"))
+        file.write(b"x=2\n")
     with pytest.raises(AssertionError, match="checksum mismatch"):
-        tool("bmaptool", "copy", "--bmap", card.map_file, tmp_path / "damaged.img", copy)
+        tool("bmaptool", "copy", "--bmap", card.map_file, damaged, copy)
 
 
 def test_a_map_of_bmaptool_can_be_read(card: Card, tmp_path: Path) -> None:
@@ -119,11 +135,11 @@ def test_two_cards_of_one_plan_have_the_same_bytes(
 
 
 def test_the_disk_has_the_id_of_the_plan(card: Card) -> None:
-    assert card.image.read_bytes()[440:444] == bytes.fromhex("78563412")
+    assert first_sector(card)[440:444] == bytes.fromhex("78563412")
 
 
-def test_a_card_that_the_check_refuses_leaves_the_old_card(card: Card, tmp_path: Path) -> None:
-    before = card.image.read_bytes()
+def test_a_card_that_the_check_refuses_leaves_the_old_card(old: Card, tmp_path: Path) -> None:
+    before = old.image.read_bytes()
     sizes: list[int] = []
 
     def refuse(draft: Path) -> None:
@@ -131,9 +147,9 @@ def test_a_card_that_the_check_refuses_leaves_the_old_card(card: Card, tmp_path:
         raise PiimageError("firmware.missing-file", "it would not boot")
 
     with pytest.raises(PiimageError, match="would not boot"):
-        write_card(Runner(), plan("two"), card.image, refuse)
+        write_card(Runner(), plan("two"), old.image, refuse)
     assert sizes == [len(before)]
-    assert card.image.read_bytes() == before
+    assert old.image.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pi4.bmap", "pi4.img"]
 
 
@@ -141,11 +157,11 @@ def test_the_image_is_sparse(card: Card) -> None:
     assert card.image.stat().st_blocks * 512 <= card.map.mapped + MIB
 
 
-def test_a_failed_write_leaves_the_old_card(card: Card, tmp_path: Path) -> None:
-    before = card.image.read_bytes()
+def test_a_failed_write_leaves_the_old_card(old: Card, tmp_path: Path) -> None:
+    before = old.image.read_bytes()
     with pytest.raises(PiimageError, match="slot A needs"):
-        write_card(Runner(), plan(layer=bytes(41 * MIB)), card.image)
-    assert card.image.read_bytes() == before
+        write_card(Runner(), plan(layer=bytes(41 * MIB)), old.image)
+    assert old.image.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pi4.bmap", "pi4.img"]
 
 
@@ -190,28 +206,28 @@ def test_a_card_and_its_map_survive_a_power_cut(tmp_path: Path) -> None:
     journal.lasts(card.map_file)
 
 
-def test_there_is_never_a_map_of_another_image(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_never_a_map_of_another_image(old: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the new image gets its name, the map of the old image is durably removed."""
     stale: list[bool] = []
-    folder = card.image.parent.stat()
+    folder = old.image.parent.stat()
     real = durable.put
 
     def put(draft: Path, target: Path) -> None:
-        if target == card.image:
+        if target == old.image:
             synced = journal.synced((folder.st_dev, folder.st_ino))
-            stale.append(card.map_file.exists() or not synced)
+            stale.append(old.map_file.exists() or not synced)
         real(draft, target)
 
     monkeypatch.setattr(durable, "put", put)
     with recording() as journal:
-        again = write_card(Runner(), plan("two", b"other" * 99_999), card.image)
+        again = write_card(Runner(), plan("two", b"other" * 99_999), old.image)
     assert stale == [False]
-    assert bmap.decode(card.map_file.read_bytes(), "x") == again.map != card.map
+    assert bmap.decode(old.map_file.read_bytes(), "x") == again.map != old.map
 
 
 def test_partitions_have_the_types_that_firmware_and_linux_expect(card: Card) -> None:
     """0x0C: FAT with LBA, 0x83: Linux (UEFI 2.10, 5.2; the types by Microsoft and Linux)."""
-    first = card.image.read_bytes()[:512]
+    first = first_sector(card)
     assert [first[446 + 16 * n + 4] for n in range(4)] == [0x0C, 0x0C, 0x0C, 0x83]
     assert first[510:] == b"\x55\xaa"
     assert [first[446 + 16 * n] for n in range(4)] == [0, 0, 0, 0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from piimage.card.extents import Extent
@@ -18,13 +20,36 @@ def written(volume: Volume, folder: Path, name: str = "image") -> tuple[Path, tu
     with image.open("wb") as file:
         file.truncate(OFFSET + volume.size + (1 << 20))
     extents = volume.write(Runner(), image, OFFSET)
-    with image.open("rb") as file:
-        assert file.read(OFFSET).count(0) == OFFSET
-        data = file.read(volume.size)
-        assert file.read().count(0) == 1 << 20
-    alone = folder / f"{name}.alone"
-    alone.write_bytes(data)
-    return alone, extents
+    for start, size in ((0, OFFSET), (OFFSET + volume.size, 1 << 20)):
+        assert not any(data.strip(b"\0") for _, data in stored(image, start, size))
+    return part(image, folder / f"{name}.alone", OFFSET, volume.size), extents
+
+
+def stored(file: Path, start: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield what lies in the part of a sparse file: pieces and where they begin in the part."""
+    with file.open("rb") as opened:
+        end, at = start + size, start
+        number = opened.fileno()
+        while at < end and (at := _seek(number, at, os.SEEK_DATA, end)) < end:
+            after = _seek(number, at, os.SEEK_HOLE, end)
+            yield at - start, os.pread(number, after - at, at)
+            at = after
+
+
+def _seek(file: int, at: int, way: int, end: int) -> int:
+    try:
+        return min(os.lseek(file, at, way), end)
+    except OSError:  # only a hole follows, lseek(2)
+        return end
+
+
+def part(file: Path, target: Path, start: int, size: int) -> Path:
+    """Copy a part of `file` into a file of its own, which is as sparse."""
+    with target.open("wb") as out:
+        out.truncate(size)
+        for at, data in stored(file, start, size):
+            os.pwrite(out.fileno(), data, at)
+    return target
 
 
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

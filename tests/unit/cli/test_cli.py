@@ -53,6 +53,7 @@ def test_the_exit_status_says_what_kind_of_failure_it_was(
 
 
 VERB_WITH_A_PROGRAM = """
+import signal
 import sys
 from piimage.cli import main as cli
 from piimage.run import Runner
@@ -64,6 +65,8 @@ def waiting(*_, **__):
 
 cli.command = lambda verb: waiting
 sys.argv = ["piimage", "doctor"]
+# A shell without job control starts what is in its background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cli.main()
 """
 
@@ -130,9 +133,9 @@ def test_doctor_names_what_is_missing_and_the_one_command_that_brings_it(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name, path: None if name == "mcopy" else name)
     assert cli.execute(["doctor"]) == 3
-    said = capsys.readouterr()
-    assert re.search("missing  mcopy +build", said.out)
-    assert "apt-get install mtools" in said.err
+    output = capsys.readouterr()
+    assert re.search("missing  mcopy +build", output.out)
+    assert "apt-get install mtools" in output.err
 
 
 def test_doctor_tells_an_emulator_that_is_too_old(
@@ -143,8 +146,8 @@ def test_doctor_tells_an_emulator_that_is_too_old(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert cli.execute(["doctor"]) == 3
-    said = capsys.readouterr()
-    assert re.search("old +qemu-system-aarch64", said.out)
-    assert "is 8.2; boards need 9.0 or newer [emulator.old-qemu]" in said.err
+    output = capsys.readouterr()
+    assert re.search("old +qemu-system-aarch64", output.out)
+    assert "is 8.2; boards need 9.0 or newer [emulator.old-qemu]" in output.err
     assert cli.execute(["doctor", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["tools"]["qemu-system-aarch64"] == "old"

@@ -60,7 +60,7 @@ def test_inputs_are_opened_in_one_place() -> None:
     assert called == {"cli/inputs.py", "cli/driver_reference.py"}
 
 
-def test_what_is_said_of_a_source_reaches_it(tmp_path: Path) -> None:
+def test_the_options_of_a_source_reach_it(tmp_path: Path) -> None:
     origin = Origin(
         "http://m", "http://s", Path("k"), False, "http://i", "b", ["h:1"], Path("c"), Path("a")
     )
@@ -101,10 +101,10 @@ def test_the_keyring_that_is_named_is_the_one_that_counts(
 def test_offline_does_not_ask_the_host_where_its_archive_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked(*_: object) -> None:
+    def read(*_: object) -> None:
         raise AssertionError("the host's sources were read")
 
-    monkeypatch.setattr(mirror, "_of_host", asked)
+    monkeypatch.setattr(mirror, "_of_host", read)
     store = Store(tmp_path)
     inputs = Inputs(store, Runner(), events.ignore, lambda: 0.0, offline=True)
     assert inputs.fetcher().mirrors is None

@@ -140,7 +140,7 @@ def test_services_reach_one_another_by_their_names(compose: Path) -> None:
     assert files["etc/compose/secrets/s"].mode == "0444"
 
 
-def test_what_is_not_as_it_was_is_said_with_its_place(compose: Path) -> None:
+def test_what_changes_is_reported_with_its_place(compose: Path) -> None:
     _, remarks = imported(compose)
     assert remarks == [
         "7:5: web: ports: a service uses the host's network and answers at its port 443, "
@@ -203,6 +203,16 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert caught.value.code == "config.unreadable"
 
 
+@pytest.mark.provokes("config.too-large")
+def test_a_file_of_a_terabyte_is_not_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    with file.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InputError) as caught:
+        convert(file, "pi4", tmp_path)
+    assert caught.value.code == "config.too-large"
+
+
 @pytest.mark.parametrize(
     ("written", "meant", "names"),
     [
@@ -231,14 +241,14 @@ configs: { c: { file: [c.txt] } }
 """
 
 
-def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
+def test_what_people_write_is_carried_over_or_reported(tmp_path: Path) -> None:
     file = tmp_path / "compose.yml"
     file.write_text(FIELD)
     appliance, remarks = imported(file)
     assert service(appliance, "c").image == "x:7"
     assert appliance.sysctl == {"net.ipv4.ip_forward": "1"}  # the network is the Pi's
     assert service(appliance, "a").sysctl == {"kernel.shmmax": "2"}
-    for said in (
+    for wanted in (
         "2:18: a: command: its value is not understood",
         "2:42: a: sysctls: net.ipv4.ip_forward applies to the whole Pi, because services share "
         "its network",
@@ -248,7 +258,7 @@ def test_what_people_write_is_carried_over_or_said(tmp_path: Path) -> None:
         "7:12: configs: c is not defined in this file; add its content to files:",
         " X_MAJOR: replaced by its value inside another variable's default",
     ):
-        assert said in remarks
+        assert wanted in remarks
 
 
 def test_lines_of_a_file_of_variables() -> None:

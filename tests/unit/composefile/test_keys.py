@@ -155,9 +155,9 @@ def test_check_says_the_line(word: str, value: str, line: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(("word", "value", "advice"), ADVICE)
 def test_a_word_without_a_line_is_met_with_advice(word: str, value: str, advice: str) -> None:
-    said = instead(word, yaml.safe_load(value))
-    assert said is not None
-    assert advice in said
+    replacement = instead(word, yaml.safe_load(value))
+    assert replacement is not None
+    assert advice in replacement
 
 
 def test_every_word_that_is_carried_over_is_tried_here() -> None:

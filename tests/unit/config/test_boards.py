@@ -104,9 +104,9 @@ def test_who_names_a_board_that_is_nowhere_is_told_where_boards_are_looked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute(["new", str(tmp_path / "a.yml"), "--board", "greenhouse"]) == 2
-    said = capsys.readouterr().err
-    assert "boards/ beside the file" in said
-    assert "PIIMAGE_BOARDS" in said
+    output = capsys.readouterr().err
+    assert "boards/ beside the file" in output
+    assert "PIIMAGE_BOARDS" in output
 
 
 def test_no_code_loads_a_board_without_the_search_path() -> None:

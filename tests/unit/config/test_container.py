@@ -92,8 +92,8 @@ def config(**keys: Any) -> ContainerConfig:
 
 @pytest.mark.parametrize("key", LINUXKIT)
 def test_each_field_of_linuxkit_is_read_and_written(key: str) -> None:
-    said = {key: LINUXKIT[key]}
-    label = json.loads(to_label(config(**said)))
+    parts = {key: LINUXKIT[key]}
+    label = json.loads(to_label(config(**parts)))
     assert list(label) == [key]
     assert json.loads(to_label(parse_label(json.dumps(label), "x"))) == label
 
@@ -146,11 +146,11 @@ RULES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("below", "above", "holds"), RULES)
-def test_what_is_said_higher_wins_by_linuxkit_s_rules(
-    below: dict[str, Any], above: dict[str, Any], holds: dict[str, Any]
+@pytest.mark.parametrize(("lower", "upper", "holds"), RULES)
+def test_the_upper_settings_win_by_linuxkit_s_rules(
+    lower: dict[str, Any], upper: dict[str, Any], holds: dict[str, Any]
 ) -> None:
-    assert json.loads(to_label(merge(config(**below), config(**above)))) == holds
+    assert json.loads(to_label(merge(config(**lower), config(**upper)))) == holds
 
 
 def test_places_that_say_nothing_are_left_out() -> None:
@@ -201,18 +201,18 @@ KEYS = st.sampled_from(sorted(LINUXKIT))
 @settings(deadline=None)
 @given(st.lists(st.sets(KEYS), max_size=4))
 def test_merging_is_associative_from_below(places: list[set[str]]) -> None:
-    said = [config(**{key: LINUXKIT[key] for key in sorted(place)}) for place in places]
+    parts = [config(**{key: LINUXKIT[key] for key in sorted(place)}) for place in places]
     step = ContainerConfig()
-    for place in said:
+    for place in parts:
         step = merge(step, place)
-    assert to_label(step) == to_label(merge(*said))
+    assert to_label(step) == to_label(merge(*parts))
 
 
 def test_every_key_of_linuxkit_is_a_key_here() -> None:
     assert set(LINUXKIT) <= set(CONFIG_KEYS)
 
 
-def test_the_label_of_an_image_carries_its_user_unless_somebody_said_another() -> None:
+def test_the_label_of_an_image_carries_its_user_unless_another_is_given() -> None:
     assert with_user(ContainerConfig(), "sensor").user == "sensor"
     assert with_user(ContainerConfig(), None).user is None
     assert with_user(ContainerConfig(user="other"), "sensor").user == "other"

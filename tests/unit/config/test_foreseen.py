@@ -29,7 +29,7 @@ def refused(folder: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "beginnings"),
     [
         (
             "[{path: etc, contents: a}]",
@@ -58,11 +58,11 @@ def refused(folder: Path, text: str) -> list[str]:
     ],
 )
 def test_what_takes_the_place_of_a_folder_is_refused(
-    tmp_path: Path, files: str, said: list[str]
+    tmp_path: Path, files: str, beginnings: list[str]
 ) -> None:
     found = refused(tmp_path, f"files: {files}")
-    assert len(found) == len(said)
-    for message, begins in zip(found, said, strict=True):
+    assert len(found) == len(beginnings)
+    for message, begins in zip(found, beginnings, strict=True):
         assert message.startswith(f"config.misplaced {begins}")
 
 

@@ -66,7 +66,7 @@ def test_an_overlay_that_is_left_out_gives_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.provokes("config.lacking")
 @pytest.mark.parametrize(
-    ("asks", "said"),
+    ("asks", "reason"),
     [
         ("devices: [/dev/ttyAMA0]", "UARTs"),
         ("devices: [{ path: /dev/spidev1.0 }]", "SPI_DESIGNWARE"),
@@ -74,9 +74,11 @@ def test_an_overlay_that_is_left_out_gives_nothing(tmp_path: Path) -> None:
         ("binds.add: ['/sys/class/pwm:/pwm']", "PWM"),
     ],
 )
-def test_what_no_model_has_is_refused_with_the_reason(asks: str, said: str, tmp_path: Path) -> None:
+def test_what_no_model_has_is_refused_with_the_reason(
+    asks: str, reason: str, tmp_path: Path
+) -> None:
     error = refusal(tmp_path, asking("pi5", asks))
-    assert (error.code, said in error.message) == ("config.lacking", True)
+    assert (error.code, reason in error.message) == ("config.lacking", True)
     assert refuse_lacking(written(tmp_path, asking("qemu-virt", asks)), (), {}) == ()
 
 
@@ -96,7 +98,7 @@ def test_an_overlay_of_raspberry_pi_os_is_refused_with_the_reason(tmp_path: Path
     assert (caught.value.code, caught.value.place) == ("config.lacking", f"{tmp_path}/a.yml:2:20")
 
 
-def test_all_of_it_is_said_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     error = refusal(tmp_path, asking("pi5", "devices: [/dev/spidev0.0, /dev/ttyAMA0, /dev/rtc0]"))
     assert isinstance(error, ErrorGroup)
     assert [fault.code for fault in error.errors] == [

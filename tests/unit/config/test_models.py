@@ -266,10 +266,10 @@ def test_an_image_that_no_registry_could_have_is_refused_wherever_it_stands(
     name: str, what: str
 ) -> None:
     entry = {"name": "a", "image": name}
-    for said in ({"trust": {"image": [name]}}, {"services": [entry]}, {"init": [name]},
+    for fields in ({"trust": {"image": [name]}}, {"services": [entry]}, {"init": [name]},
                  {"kernel": {"image": name}}, {"volumes": [entry]}):  # fmt: skip
         with pytest.raises(ValueError, match=what):
-            Appliance.model_validate(said)
+            Appliance.model_validate(fields)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_prebuilt_module_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("license: MIT\n", "name"),
         ("name: a\n", "license"),
@@ -60,18 +60,18 @@ def test_a_prebuilt_module_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("name: a\nlicense: MIT\nsauce: [x.c]\n", "sauce"),
     ],
 )
-def test_what_module_yml_cannot_say(tmp_path: Path, text: str, said: str) -> None:
+def test_what_module_yml_cannot_say(tmp_path: Path, text: str, message: str) -> None:
     folder = write(tmp_path / "a", text)
     with pytest.raises(PiimageError) as caught:
         load_module(folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value.place or caught.value).startswith(str(folder / "module.yml"))
 
 
 def test_the_module_of_the_guide_is_valid(tmp_path: Path) -> None:
     page = (resources.path("kernel-modules").parent / "docs" / "modules.md").read_text()
-    said, appliance = re.findall(r"```yaml\n(.*?)```", page, re.S)
-    folder = write(tmp_path / "greet", said, Kbuild="obj-m := greet.o\n")
+    described, appliance = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    folder = write(tmp_path / "greet", described, Kbuild="obj-m := greet.o\n")
     (tmp_path / "greenhouse.yml").write_text(appliance)
     loaded = load_all([tmp_path / "greenhouse.yml"])
     assert [(module.name, module.build) for module in loaded.modules] == [

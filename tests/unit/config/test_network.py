@@ -57,7 +57,7 @@ from piimage.zones import old_names, zone_names
         ("timezone: Europe/Wien", "there is no time zone 'Europe/Wien'; instead: Europe/Vienna"),
     ],
 )
-def test_it_is_refused_and_said_why(tmp_path: Path, text: str, message: str) -> None:
+def test_it_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.yml").write_text(text)
     with pytest.raises(PiimageError) as caught:
         load([tmp_path / "a.yml"])
@@ -146,11 +146,11 @@ NOBODYS = (
 )
 
 
-@pytest.mark.parametrize(("said", "message"), NOBODYS)
+@pytest.mark.parametrize(("fields", "message"), NOBODYS)
 def test_an_address_that_nobody_can_have_is_refused(
-    tmp_path: Path, said: str, message: str
+    tmp_path: Path, fields: str, message: str
 ) -> None:
-    (tmp_path / "a.yml").write_text(f"network: {{ ethernet: {{ {said} }} }}\n")
+    (tmp_path / "a.yml").write_text(f"network: {{ ethernet: {{ {fields} }} }}\n")
     with pytest.raises(PiimageError) as caught:
         load([tmp_path / "a.yml"])
     assert message in str(caught.value)

@@ -40,7 +40,7 @@ def test_scalars_mean_what_yaml_1_2_says_and_fractions_stay_text(
 
 
 @pytest.mark.parametrize("written", ["", "~", "null", "# only this"])
-def test_a_key_without_a_value_was_not_said(written: str) -> None:
+def test_a_key_without_a_value_counts_as_absent(written: str) -> None:
     assert data_of(f"a: {written}\nb: 1") == {"b": 1}
 
 

@@ -26,7 +26,7 @@ from tests.unit.container.specs import (
 )
 
 
-def test_nothing_said_is_secure() -> None:
+def test_the_defaults_are_secure() -> None:
     made = spec()
     assert made["ociVersion"] == "1.0.2"  # config.md, "Specification version"; runc takes 1.0
     assert made["root"] == {"path": "/run/piimage/rootfs/services/web", "readonly": True}
@@ -186,7 +186,7 @@ def test_the_program_of_an_image_that_says_little() -> None:
     assert own["cwd"] == "/srv/"
 
 
-def test_what_is_not_said_is_not_in_the_spec() -> None:
+def test_what_is_not_set_is_not_in_the_spec() -> None:
     made = spec()
     assert set(made) == {"ociVersion", "process", "root", "mounts", "linux"}
     assert set(made["process"]) == {

@@ -171,12 +171,12 @@ def test_a_download_that_goes_on_is_not_given_up() -> None:
 @pytest.mark.provokes("debian.unreachable")
 def test_which_answers_are_worth_another_attempt() -> None:
     """RFC 9110, section 15, and 425 of RFC 8470, 429 of RFC 6585."""
-    asked: set[int] = set()
+    answered: set[int] = set()
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         status = int(handler.path[1:])
-        send(handler, 200 if status in asked else status, b"ok")
-        asked.add(status)
+        send(handler, 200 if status in answered else status, b"ok")
+        answered.add(status)
 
     with serving(answer) as (_, host):
         for status in (408, 425, 429, 500, 502, 503, 504):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -33,6 +33,14 @@ def pod(
     return found
 
 
+@pytest.fixture
+def schemas() -> ModuleType:
+    """Kubernetes' schemas and their validator; to import it takes more than a second."""
+    import kubernetes_validate
+
+    return kubernetes_validate
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -43,19 +51,21 @@ def pod(
         {"sysctl": {"a.b": "1"}},
     ],
 )
-def test_manifests_pass_the_schema_of_kubernetes(fields: dict[str, Any]) -> None:
+def test_manifests_pass_the_schema_of_kubernetes(
+    schemas: ModuleType, fields: dict[str, Any]
+) -> None:
     text = render([workload(**fields), workload("hello_world")], CLUSTER)
     documents = list(yaml.safe_load_all(text))
     assert [document["metadata"]["name"] for document in documents] == ["bmp280", "hello-world"]
     for document in documents:
-        kubernetes_validate.validate(document, "1.31", strict=True)
+        schemas.validate(document, "1.31", strict=True)
 
 
-def test_the_schema_would_notice_a_wrong_manifest() -> None:
+def test_the_schema_would_notice_a_wrong_manifest(schemas: ModuleType) -> None:
     broken = daemon_set(workload(), CLUSTER)
     broken["spec"]["template"]["spec"]["hostNetwork"] = "yes"
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(broken, "1.31", strict=True)
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(broken, "1.31", strict=True)
 
 
 def test_an_image_is_named_by_digest() -> None:

@@ -55,7 +55,7 @@ def root(identity: str) -> dict[str, Any]:
     return {"boot": {"disk": "/dev/mmcblk0", "disk_id": identity}, **disk()}
 
 
-def asked(identity: str) -> dict[str, Any]:
+def root_wanted(identity: str) -> dict[str, Any]:
     return {"kernel": {"command_line": f"quiet piimage.disk-id={identity}"}}
 
 
@@ -104,8 +104,8 @@ CASES = [
     ({"boot": {"disk": "/dev/sda"}, **disk()}, "root disk", BROKEN, "its cable"),
     (root("0x12345678"), "its id (MBR)", GOOD, ""),
     (root("0x00000000"), "its id (MBR)", LOOK, "flash the card again"),
-    (root("0x12345678") | asked("12345678"), "its id (MBR)", GOOD, ""),
-    (root("0x12345678") | asked("87654321"), "its id (MBR)", LOOK, "unplug one disk"),
+    (root("0x12345678") | root_wanted("12345678"), "its id (MBR)", GOOD, ""),
+    (root("0x12345678") | root_wanted("87654321"), "its id (MBR)", LOOK, "unplug one disk"),
     (root(""), "its id (MBR)", LOOK, "flash the card again"),
     (disk(), "mmcblk0", Verdict.TOLD, ""),
     (disk(read_only=True), "mmcblk0", LOOK, "replace the card"),
@@ -240,9 +240,13 @@ def test_each_advice_is_provoked(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_revision_code_is_read(code: int, model: str, stepping: str, memory: int | None) -> None:
-    said = revision(code)
-    assert said is not None
-    assert (title(said.kind, BOARDS), said.stepping, said.memory_mib) == (model, stepping, memory)
+    decoded = revision(code)
+    assert decoded is not None
+    assert (title(decoded.kind, BOARDS), decoded.stepping, decoded.memory_mib) == (
+        model,
+        stepping,
+        memory,
+    )
 
 
 def test_a_board_of_ones_own_says_what_its_models_are_called() -> None:

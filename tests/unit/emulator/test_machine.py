@@ -161,7 +161,7 @@ def test_the_tree_is_fitted_and_told_the_partition_and_the_kind_of_disk(
 ) -> None:
     pi4 = load_board("pi4")
     pi4 = pi4.model_copy(update={"emulator": emulator_of(pi4).model_copy(update={"fit": ()})})
-    base = blob(runner, BASE)
+    base = blob(BASE)
     tree = fitted_tree(base, boot_files(base, partition=3), pi4, runner, kind)
     assert tree is not None
     assert try_flag_at(tree) is None
@@ -213,5 +213,5 @@ def test_the_tree_of_virt_names_the_kind_of_another_disk(
 @pytest.mark.provokes("firmware.overlay-refused")
 def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> None:
     with pytest.raises(PiimageError, match="raspi4b"):
-        base = blob(runner, BASE)
+        base = blob(BASE)
         fitted_tree(base, boot_files(base), load_board("pi4"), runner)

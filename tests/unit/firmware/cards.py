@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def card(runner: Runner, target: Path, *partitions: Mapping[str, bytes]) -> Path
     return target
 
 
-def blob(runner: Runner, source: str) -> bytes:
-    return runner.run(["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"], stdin=source.encode()).stdout
+@functools.cache
+def blob(source: str) -> bytes:
+    """Return the compiled device tree; many cards hold the same."""
+    return Runner().run(["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"], stdin=source.encode()).stdout
 
 
 def prop(runner: Runner, tree: bytes, folder: Path, node: str, name: str) -> str:

@@ -66,8 +66,8 @@ REASONS = {
 def dark_card(runner: Runner, folder: Path, name: str, change: Callable[[str], str]) -> Path:
     content = {
         "KERNEL": KERNEL,
-        "TREE": blob(runner, ANY_TREE),
-        "OVERLAY": blob(runner, "/dts-v1/; /plugin/; &uart1 { };"),
+        "TREE": blob(ANY_TREE),
+        "OVERLAY": blob("/dts-v1/; /plugin/; &uart1 { };"),
         "FIRMWARE": b"\x7fELF",
     }
     partitions = (
@@ -209,10 +209,10 @@ def valid(runner: Runner, name: str) -> list[dict[str, bytes]]:
         **SLOT,
         **firmware_of(name),
         "config.txt": CONFIG + DTB + b"os_check=0\n",
-        "board.dtb": blob(runner, BASE),
+        "board.dtb": blob(BASE),
         "overlays/README": b"overlays",
-        "overlays/foreign.dtbo": blob(runner, FOREIGN),
-        "overlays/bcm2712d0.dtbo": blob(runner, GOOD),
+        "overlays/foreign.dtbo": blob(FOREIGN),
+        "overlays/bcm2712d0.dtbo": blob(GOOD),
     }
     if not CHAINS[load_board(name).firmware.chain].selects_partition:
         return [slot]
@@ -268,9 +268,10 @@ def test_a_card_that_breaks_a_rule_is_refused_by_name(
     for name in (name for name, text in breach.changes.items() if text is None):
         del files[name]
     image = card(runner, tmp_path / "card.img", *partitions)
-    data = bytearray(image.read_bytes())
-    breach.patch(data)
-    image.write_bytes(data)
+    written = image.read_bytes()
+    breach.patch(data := bytearray(written))
+    if data != written:  # a card is large, and few breaches are of this kind
+        image.write_bytes(data)
     with pytest.raises(PiimageError) as caught:
         require_bootable(image, with_one_tree(breach.board), runner)
     first = errors_of(caught)[0]
@@ -320,7 +321,7 @@ def test_the_firmware_applies_the_overlay_of_a_stepping_before_all_others(
 ) -> None:
     partitions = valid(runner, "pi5")
     partitions[1]["config.txt"] += b"dtoverlay=x\n"
-    partitions[1]["overlays/x.dtbo"] = blob(runner, GOOD)
+    partitions[1]["overlays/x.dtbo"] = blob(GOOD)
     image = card(runner, tmp_path / "card.img", *partitions)
     d0 = board_of("pi5", with_one_tree("pi5").models[1])
     assert read_card(image, d0, runner).overlays == ("bcm2712d0", "x")

@@ -16,7 +16,7 @@ from tests.unit.firmware.cards import BASE, GOOD, blob, prop
 def test_cells_are_written_as_by_the_boot_loader(runner: Runner, tmp_path: Path) -> None:
     tree = devicetree.with_cells(
         runner,
-        blob(runner, BASE),
+        blob(BASE),
         "/chosen/bootloader",
         {"partition": 2, "tryboot": 1},
         origin="test",
@@ -67,8 +67,8 @@ def test_a_source_that_does_not_compile_is_refused(
 )
 @given(st.data())
 def test_a_damaged_tree_is_read_or_refused(runner: Runner, data: st.DataObject) -> None:
-    tree = bytearray(blob(runner, BASE))
-    overlay = bytearray(blob(runner, GOOD))
+    tree = bytearray(blob(BASE))
+    overlay = bytearray(blob(GOOD))
     for target in (tree, overlay):
         for at in data.draw(st.lists(st.integers(8, len(target) - 1), max_size=4)):
             target[at] ^= data.draw(st.integers(1, 255))

@@ -56,7 +56,7 @@ def as_source(node: Node, depth: int = 0) -> str:
 
 
 def test_a_compiled_tree_is_read(runner: Runner) -> None:
-    tree = read_tree(blob(runner, SOURCE), "a.dtb")
+    tree = read_tree(blob(SOURCE), "a.dtb")
     assert tree.root.compatible == ("maker,board", "maker,chip")
     assert tree.root.number("#address-cells", 1) == 2
     assert [node.path for node in tree.nodes()][:4] == ["/", "/aliases", "/interrupts", "/soc"]
@@ -83,18 +83,18 @@ def test_a_compiled_tree_is_read(runner: Runner) -> None:
 def test_a_node_is_found_by_alias_label_or_path(
     runner: Runner, name: str, path: str | None
 ) -> None:
-    node = read_tree(blob(runner, SOURCE), "a.dtb").find(name)
+    node = read_tree(blob(SOURCE), "a.dtb").find(name)
     assert (node.path if node else None) == path
 
 
 def test_a_child_of_a_disabled_node_is_disabled(runner: Runner) -> None:
-    tree = read_tree(blob(runner, SOURCE), "a.dtb")
+    tree = read_tree(blob(SOURCE), "a.dtb")
     states = {node.name: node.enabled for node in tree.nodes()}
     assert (states["serial@1"], states["bus@2"], states["chip@9"]) == (True, False, False)
 
 
 def test_dtc_compiles_the_read_tree_to_the_same_blob(runner: Runner) -> None:
-    whole = blob(runner, SOURCE)
+    whole = blob(SOURCE)
     tree = read_tree(whole, "a.dtb")
     again = runner.run(
         ["dtc", "-q", "-I", "dts", "-O", "dtb"], stdin=f"/dts-v1/;\n{as_source(tree.root)}".encode()
@@ -149,7 +149,7 @@ def test_nodes_are_64_deep_at_most() -> None:
 @pytest.mark.parametrize("name", ["cells", "strings", "by_phandle", "phandles"])
 def test_an_invalid_property_is_refused(runner: Runner, name: str) -> None:
     source = "/dts-v1/; / { a { v = [01 02 03]; phandle = <1>; }; b { phandle = <1>; }; };"
-    tree = read_tree(blob(runner, SOURCE), "a.dtb")
+    tree = read_tree(blob(SOURCE), "a.dtb")
     twice = read_tree(
         runner.run(["dtc", "-qf", "-I", "dts", "-O", "dtb"], stdin=source.encode()).stdout, "b.dtb"
     )
@@ -167,7 +167,7 @@ def test_an_invalid_property_is_refused(runner: Runner, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def whole() -> bytes:
-    return blob(Runner(), BASE)
+    return blob(BASE)
 
 
 @settings(max_examples=400)

@@ -153,13 +153,13 @@ def test_without_ab_tryboot_reads_tryboot_txt(runner: Runner, tmp_path: Path) ->
 def test_a_chain_without_partition_selection_ignores_autoboot(
     runner: Runner, tmp_path: Path
 ) -> None:
-    tree = blob(runner, BASE)
+    tree = blob(BASE)
     slot = {**SLOT, "config.txt": CONFIG + DTB, "board.dtb": tree, "autoboot.txt": AUTOBOOT}
     assert read(runner, tmp_path, slot, SLOT, board="pi3").partition == 1
 
 
 def test_folders_are_selected_by_prefix_and_include(runner: Runner, tmp_path: Path) -> None:
-    tree = blob(runner, BASE)
+    tree = blob(BASE)
     files = {
         "config.txt": b"[all]\nos_prefix=a/\ninclude a/config.txt\n",
         "tryboot.txt": b"[all]\nos_prefix=b/\ninclude b/config.txt\n",
@@ -187,7 +187,7 @@ IMAGERS = {
 def test_imagers_command_line_beside_autoboot_changes_no_boot(
     runner: Runner, tmp_path: Path
 ) -> None:
-    tree = blob(runner, BASE)
+    tree = blob(BASE)
     slot = {**SLOT, "config.txt": CONFIG + DTB, "board.dtb": tree}
     for board in ("qemu-virt", "pi4"):
         firmware = firmware_of(board)
@@ -206,7 +206,7 @@ def test_imagers_command_line_beside_folders_changes_no_boot(
 ) -> None:
     files = {"config.txt": b"[all]\nos_prefix=a/\ninclude a/config.txt\n", **IMAGERS}
     files |= {f"a/{path}": content for path, content in SLOT.items()}
-    files |= {"a/board.dtb": blob(runner, BASE), "a/config.txt": CONFIG + DTB}
+    files |= {"a/board.dtb": blob(BASE), "a/config.txt": CONFIG + DTB}
     for board in ("zero2w", "pi3"):
         assert read(runner, tmp_path, files, board=board).cmdline == "console=ttyAMA0 quiet"
 
@@ -221,9 +221,9 @@ def test_overlays_are_applied_in_order(runner: Runner, tmp_path: Path) -> None:
     slot = {
         **SLOT,
         "config.txt": CONFIG + DTB + b"dtoverlay=on\ndtoverlay=off\ndtoverlay=on\ndtparam=x=1\n",
-        "board.dtb": blob(runner, BASE),
-        "overlays/on.dtbo": blob(runner, GOOD),
-        "overlays/off.dtbo": blob(runner, off),
+        "board.dtb": blob(BASE),
+        "overlays/on.dtbo": blob(GOOD),
+        "overlays/off.dtbo": blob(off),
     }
     files = read(runner, tmp_path, slot, board="pi4")
     assert files.overlays == ("on", "off", "on")
@@ -239,9 +239,9 @@ def test_overlays_of_a_prefix_need_a_readme(
     other = '/dts-v1/; /plugin/; &i2c1 { status = "fail"; };'
     files = {f"a/{path}": content for path, content in SLOT.items()} | {
         "config.txt": b"os_prefix=a/\n" + CONFIG + DTB + b"dtoverlay=x\n",
-        "a/board.dtb": blob(runner, BASE),
-        "a/overlays/x.dtbo": blob(runner, GOOD),
-        "overlays/x.dtbo": blob(runner, other),
+        "a/board.dtb": blob(BASE),
+        "a/overlays/x.dtbo": blob(GOOD),
+        "overlays/x.dtbo": blob(other),
     }
     if readme:
         files["a/overlays/README"] = b"overlays"
@@ -289,8 +289,8 @@ def test_an_overlay_for_another_tree_is_refused(runner: Runner, tmp_path: Path) 
     slot = {
         **SLOT,
         "config.txt": CONFIG + DTB + b"dtoverlay=x\n",
-        "board.dtb": blob(runner, BASE),
-        "overlays/x.dtbo": blob(runner, FOREIGN),
+        "board.dtb": blob(BASE),
+        "overlays/x.dtbo": blob(FOREIGN),
     }
     with pytest.raises(PiimageError, match="overlay x does not apply") as caught:
         read(runner, tmp_path, slot, board="pi4")
@@ -307,8 +307,8 @@ def test_a_card_that_would_not_boot_is_refused(runner: Runner, tmp_path: Path) -
     complete: dict[str, bytes] = {
         **SLOT,
         "config.txt": CONFIG + DTB + b"dtoverlay=x\n",
-        "board.dtb": blob(runner, BASE),
-        "overlays/x.dtbo": blob(runner, GOOD),
+        "board.dtb": blob(BASE),
+        "overlays/x.dtbo": blob(GOOD),
     }
     for code, message, changes in REFUSED:
         slot = {name: text for name, text in complete.items() if name not in changes}

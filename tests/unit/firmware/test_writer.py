@@ -126,7 +126,7 @@ def test_the_reader_reads_the_written_files(runner: Runner, tmp_path: Path, tryb
             f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, 1, prefix=prefix).encode(),
             f"{prefix}{writer.KERNEL}": KERNEL,
             f"{prefix}{writer.INITRAMFS}": b"initramfs",
-            f"{prefix}bcm2837-rpi-zero-2-w.dtb": blob(runner, BASE),
+            f"{prefix}bcm2837-rpi-zero-2-w.dtb": blob(BASE),
         }
     image = card(runner, tmp_path / "card.img", files)
     booted = read_card(image, board, runner, tryboot=tryboot)

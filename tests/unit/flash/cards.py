@@ -70,9 +70,14 @@ def bootable(card: bytes | bytearray) -> bool:
 
 def used(size: int) -> bytearray:
     """What a card holds that was used before: another card that boots."""
+    return bytearray(_used(size))
+
+
+@functools.cache
+def _used(size: int) -> bytes:
     data = bytearray(b"\xde\xad\xbe\xef" * (size // 4))
     data[510:512] = b"\x55\xaa"
-    return data
+    return bytes(data)
 
 
 @contextmanager

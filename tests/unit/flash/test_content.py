@@ -95,7 +95,7 @@ def filed(*command: str) -> Callable[[Path], bytes]:
 
 @pytest.mark.provokes("flash.other-format")
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda _: zipped(), "a zip archive"),
         (lambda _: tarred(), "a tar archive"),
@@ -124,15 +124,15 @@ def filed(*command: str) -> Callable[[Path], bytes]:
     ],
 )
 def test_what_is_no_card_is_refused_by_its_name(
-    tmp_path: Path, make: Callable[[Path], bytes], said: str
+    tmp_path: Path, make: Callable[[Path], bytes], message: str
 ) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         content.require_card(make(tmp_path)[: 64 << 10], SIZE, "x.img")
     assert caught.value.code == "flash.other-format"
 
 
 @pytest.mark.parametrize(
-    ("at", "mark", "said"),
+    ("at", "mark", "message"),
     [
         (0, b"PK\5\6", "an empty zip archive"),  # PKWARE APPNOTE.TXT, 4.3.16
         (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),  # 7zFormat.txt
@@ -153,10 +153,10 @@ def test_what_is_no_card_is_refused_by_its_name(
         (0, b"\xff\xd8\xff", "a picture"),
     ],
 )
-def test_other_formats_are_known_by_their_marks(at: int, mark: bytes, said: str) -> None:
+def test_other_formats_are_known_by_their_marks(at: int, mark: bytes, message: str) -> None:
     """Where each format's description or magic(5) has its mark, and nowhere else."""
-    assert said in content.name(bytes(at) + mark + bytes(100))
-    assert said not in content.name(bytes(at + 1) + mark + bytes(100))
+    assert message in content.name(bytes(at) + mark + bytes(100))
+    assert message not in content.name(bytes(at + 1) + mark + bytes(100))
 
 
 def test_a_cd_is_known_by_its_seventeenth_sector() -> None:
@@ -188,12 +188,12 @@ def test_how_a_file_is_packed(head: bytes, packing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "message"),
     [(b"SIMPLE  =  T", "a FITS file"), (b"\n  <html>", "a web page"), (b"a\0", "unknown format"),
      (b"a\xff", "unknown format"), (b"", "all zeros"), (b"caf", "a text file")],
 )  # fmt: skip
-def test_other_starts_have_names_too(head: bytes, said: str) -> None:
-    assert said in content.name(head)
+def test_other_starts_have_names_too(head: bytes, message: str) -> None:
+    assert message in content.name(head)
 
 
 @pytest.mark.parametrize("entry", range(4))

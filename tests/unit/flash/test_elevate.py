@@ -26,7 +26,7 @@ def test_the_next_way_is_tried_where_one_is_not_allowed() -> None:
     assert open_by_first_allowed([refusing("flash.no-permission", []), lambda _: 7], "/dev/x") == 7  # type: ignore[list-item]
 
 
-def test_what_is_wrong_with_the_device_is_said_at_once() -> None:
+def test_what_is_wrong_with_the_device_is_reported_at_once() -> None:
     calls: list[str] = []
     ways = [refusing("flash.held", calls), refusing("flash.no-permission", calls)]
     with pytest.raises(DeviceRefused) as caught:
@@ -47,7 +47,7 @@ class Bus:
 
     def __init__(self, *answers: object) -> None:
         self.answers = iter(answers)
-        self.asked: list[tuple[object, ...]] = []
+        self.requests: list[tuple[object, ...]] = []
         self.patience: list[float] = []
 
     def __enter__(self) -> Bus:
@@ -58,7 +58,7 @@ class Bus:
 
     def send_and_get_reply(self, message: Message, timeout: float) -> Message:
         fields = message.header.fields
-        self.asked.append((fields[HeaderFields.path], fields[HeaderFields.interface],
+        self.requests.append((fields[HeaderFields.path], fields[HeaderFields.interface],
                            fields[HeaderFields.member], message.body))  # fmt: skip
         self.patience.append(timeout)
         answer = next(self.answers)
@@ -86,7 +86,7 @@ def test_udisks_is_asked_as_its_manual_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert call() == 7
     service = "org.freedesktop.UDisks2"
     flags = os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT
-    assert bus.asked == [
+    assert bus.requests == [
         (
             "/org/freedesktop/UDisks2/Manager", f"{service}.Manager", "ResolveDevice",
             ({"path": ("s", "/dev/sdx")}, {}),
@@ -108,7 +108,7 @@ def test_udisks_is_asked_as_its_manual_says(monkeypatch: pytest.MonkeyPatch) -> 
         ),
     ],
 )
-def test_what_udisks_refuses_is_said(
+def test_what_udisks_refuses_is_reported(
     monkeypatch: pytest.MonkeyPatch, answer: object, code: str, words: str
 ) -> None:
     _, call = opened(monkeypatch, answer)

@@ -58,7 +58,7 @@ class Machine:
     def mounts(self, *lines: str) -> None:
         self.write("proc/self/mountinfo", "\n".join(lines))
 
-    def said(self, name: str, needed: int = 0) -> list[tuple[str, str]]:
+    def refusals(self, name: str, needed: int = 0) -> list[tuple[str, str]]:
         found = guard.refusals(self.system.disk(name), self.system, needed)
         return [(refusal.code, refusal.reason) for refusal in found]
 
@@ -81,7 +81,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_card_in_a_usb_reader_can_be_flashed(machine: Machine) -> None:
-    assert machine.said("sdb", 4 * GB) == []
+    assert machine.refusals("sdb", 4 * GB) == []
     disk = machine.system.disk("sdb")
     assert (disk.bus, disk.model, disk.serial) == ("usb", "Generic SD Reader", "20090516")
     assert disk.partitions == ("sdb1",)
@@ -89,7 +89,7 @@ def test_a_card_in_a_usb_reader_can_be_flashed(machine: Machine) -> None:
 
 def test_a_card_in_a_slot_can_be_flashed(machine: Machine) -> None:
     machine.disk(MMC, "179:0", files={"device/name": "SD32G", "device/cid": "0353"})
-    assert machine.said("mmcblk0") == []
+    assert machine.refusals("mmcblk0") == []
     assert machine.system.disk("mmcblk0").model == "SD32G"
 
 
@@ -119,7 +119,7 @@ def test_a_volume_group_in_use_is_named(machine: Machine) -> None:
     machine.disk("devices/virtual/block/dm-3", "253:3")
     machine.write("sys/block/dm-3/dm/name", "vg0-home")
     machine.write("sys/block/dm-3/dm/uuid", "LVM-abc")
-    assert machine.said("sdb") == [(IN_USE, "sdb1 is part of the LVM volume vg0-home")]
+    assert machine.refusals("sdb") == [(IN_USE, "sdb1 is part of the LVM volume vg0-home")]
 
 
 def test_an_open_luks_volume_is_named(machine: Machine) -> None:
@@ -127,34 +127,34 @@ def test_an_open_luks_volume_is_named(machine: Machine) -> None:
     machine.disk("devices/virtual/block/dm-0", "253:0")
     machine.write("sys/block/dm-0/dm/name", "secret")
     machine.write("sys/block/dm-0/dm/uuid", "CRYPT-LUKS2-abc")
-    assert machine.said("sdb") == [(IN_USE, "sdb is part of the LUKS volume secret")]
+    assert machine.refusals("sdb") == [(IN_USE, "sdb is part of the LUKS volume secret")]
 
 
 def test_a_raid_member_is_named(machine: Machine) -> None:
     machine.holder(f"{SD}/sdb1", "md0")
     machine.disk("devices/virtual/block/md0", "9:0")
     machine.write("sys/block/md0/md/level", "raid1")
-    assert machine.said("sdb") == [(IN_USE, "sdb1 is part of the RAID array md0 (raid1)")]
+    assert machine.refusals("sdb") == [(IN_USE, "sdb1 is part of the RAID array md0 (raid1)")]
 
 
 def test_what_is_mounted_far_above_is_found(machine: Machine) -> None:
     """/home on LVM on LUKS on RAID on the card."""
-    for below, name, number in [
+    for folder, name, number in [
         (f"{SD}/sdb1", "md0", "9:0"),
         ("devices/virtual/block/md0", "dm-0", "253:0"),
         ("devices/virtual/block/dm-0", "dm-1", "253:1"),
     ]:
-        machine.holder(below, name)
+        machine.holder(folder, name)
         machine.disk(f"devices/virtual/block/{name}", number)
     machine.mounts("31 1 253:1 / /home rw - ext4 /dev/mapper/vg-home rw")
-    said = machine.said("sdb")
-    assert said[0] == ("flash.system-disk", "dm-1 holds this computer's file system /home")
+    refused = machine.refusals("sdb")
+    assert refused[0] == ("flash.system-disk", "dm-1 holds this computer's file system /home")
 
 
 def test_a_second_member_of_a_btrfs_is_found(machine: Machine) -> None:
     machine.write("sys/fs/btrfs/1234/devices/sdb1", "")
     machine.write("sys/fs/btrfs/1234/label", "pool")
-    assert machine.said("sdb") == [(IN_USE, "sdb1 is a member of the mounted btrfs pool")]
+    assert machine.refusals("sdb") == [(IN_USE, "sdb1 is a member of the mounted btrfs pool")]
 
 
 @pytest.mark.provokes("flash.system-disk")
@@ -168,7 +168,7 @@ def test_what_this_computer_runs_from_is_refused(machine: Machine, point: str) -
 
 def test_swap_is_refused(machine: Machine) -> None:
     machine.write("proc/swaps", "Filename Type Size Used Priority\n/dev/sdb1 partition 9 0 -2")
-    assert machine.said("sdb") == [("flash.system-disk", "this computer swaps to /dev/sdb1")]
+    assert machine.refusals("sdb") == [("flash.system-disk", "this computer swaps to /dev/sdb1")]
 
 
 @pytest.mark.provokes("flash.in-use", "flash.read-only", "flash.too-small")
@@ -207,7 +207,7 @@ def test_a_usb_ssd_can_be_flashed_though_it_is_not_removable(machine: Machine) -
     machine.disk(SSD, "8:32", files={"device/vendor": "Samsung ", "device/model": "PSSD T7"})
     disk = machine.system.disk("sdc")
     assert (disk.bus, disk.removable, disk.model) == ("usb", False, "Samsung PSSD T7")
-    assert machine.said("sdc", 4 * GB) == []
+    assert machine.refusals("sdc", 4 * GB) == []
 
 
 def test_what_this_computer_runs_from_stays_refused_whatever_it_is(machine: Machine) -> None:
@@ -227,7 +227,7 @@ def test_a_soldered_emmc_takes_force_and_a_card_does_not(machine: Machine) -> No
     assert "add --force" in str(caught.value)
     guard.check(disk, machine.system, 0, force=True)
     machine.write(f"sys/{MMC}/device/type", "SD")
-    assert machine.said("mmcblk0") == []
+    assert machine.refusals("mmcblk0") == []
 
 
 @pytest.mark.provokes("flash.sector-size")
@@ -236,7 +236,7 @@ def test_a_disk_whose_sectors_no_card_has_is_refused_even_with_force(machine: Ma
     with pytest.raises(DeviceRefused, match="sectors have 4096 bytes"):
         guard.check(machine.system.disk("sdc"), machine.system, 0, force=True)
     machine.write(f"sys/{SSD}/queue/logical_block_size", "512")
-    assert machine.said("sdc") == []
+    assert machine.refusals("sdc") == []
 
 
 @pytest.mark.provokes("flash.not-a-card")
@@ -297,7 +297,7 @@ def test_an_image_may_fill_a_card_to_its_last_byte(
     machine: Machine, more: int, codes: list[str]
 ) -> None:
     assert machine.system.disk("sdb").size == 32 * GB
-    assert [code for code, _ in machine.said("sdb", 32 * GB + more)] == codes
+    assert [code for code, _ in machine.refusals("sdb", 32 * GB + more)] == codes
 
 
 def test_a_loop_device_over_a_partition_is_in_use_and_what_is_mounted_from_it_too(
@@ -308,13 +308,13 @@ def test_a_loop_device_over_a_partition_is_in_use_and_what_is_mounted_from_it_to
     machine.disk("devices/virtual/block/loop4", "7:4")
     machine.write("sys/block/loop4/loop/backing_file", "/home/x.img")
     attached = (IN_USE, "/dev/sdb1 is attached to the loop device /dev/loop3")
-    assert machine.said("sdb") == [attached]
+    assert machine.refusals("sdb") == [attached]
     machine.mounts("31 1 7:3 / /mnt rw - ext4 /dev/loop3 rw", "32 1 7:4 / /x rw - ext4 /dev/y rw")
-    assert machine.said("sdb") == [(IN_USE, "loop3 is mounted on /mnt"), attached]
+    assert machine.refusals("sdb") == [(IN_USE, "loop3 is mounted on /mnt"), attached]
 
 
 @pytest.mark.parametrize(
-    ("name", "files", "said"),
+    ("name", "files", "message"),
     [
         ("dm-1", {"dm/name": "x", "dm/uuid": "mpath-1"}, "mapping x"),
         ("md3", {"md/level": "raid5"}, "RAID array md3 (raid5)"),
@@ -323,18 +323,18 @@ def test_a_loop_device_over_a_partition_is_in_use_and_what_is_mounted_from_it_to
     ],
 )
 def test_what_is_built_on_a_disk_has_a_name(
-    machine: Machine, name: str, files: dict[str, str], said: str
+    machine: Machine, name: str, files: dict[str, str], message: str
 ) -> None:
     machine.disk(f"devices/virtual/block/{name}", "9:3", files=files)
-    assert machine.system.description(name) == said
+    assert machine.system.description(name) == message
     machine.holder(SD, name)
-    assert machine.said("sdb") == [(IN_USE, f"sdb is part of the {said}")]
+    assert machine.refusals("sdb") == [(IN_USE, f"sdb is part of the {message}")]
 
 
 def test_a_btrfs_without_a_label_is_called_by_its_number(machine: Machine) -> None:
     machine.write("sys/fs/btrfs/1234/devices/sdb", "")
     machine.write("sys/fs/btrfs/1234/devices/sdz", "")
-    assert machine.said("sdb") == [(IN_USE, "sdb is a member of the mounted btrfs 1234")]
+    assert machine.refusals("sdb") == [(IN_USE, "sdb is a member of the mounted btrfs 1234")]
 
 
 def test_swap_is_known_by_its_number_where_it_has_another_name(
@@ -350,7 +350,7 @@ def test_swap_is_known_by_its_number_where_it_has_another_name(
         return os.stat_result([0o060600, *[0] * 9], {"st_rdev": os.makedev(8, 17)})
 
     monkeypatch.setattr(Path, "stat", stat)
-    assert machine.said("sdb") == [
+    assert machine.refusals("sdb") == [
         ("flash.system-disk", "this computer swaps to /dev/disk/by-id/x y")
     ]
 
@@ -393,8 +393,8 @@ def test_a_process_that_has_a_partition_open_is_named(
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", scandir)
         assert list(machine.system.users(set(numbers))) == [(4, "dd4"), (30, "dd30")]
-        said = machine.said("sdb")
-    assert said == [
+        refused = machine.refusals("sdb")
+    assert refused == [
         (IN_USE, "process 4 (dd4) has it open"), (IN_USE, "process 30 (dd30) has it open"),
     ]  # fmt: skip
 

@@ -119,7 +119,7 @@ def test_a_device_that_is_gone_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.provokes("flash.held", "flash.no-permission", "flash.read-only", "flash.no-device")
-def test_why_it_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_it_cannot_be_opened_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {
         errno.EBUSY: "flash.held",
         errno.EACCES: "flash.no-permission",
@@ -134,12 +134,12 @@ def test_why_it_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", fail)
-        said = []
+        codes = []
         for _ in numbers:
             with pytest.raises(DeviceRefused) as caught:
                 medium.open_device("/dev/sdx")
-            said.append(caught.value.code)
-    assert said == list(numbers.values())
+            codes.append(caught.value.code)
+    assert codes == list(numbers.values())
 
 
 def fake_sudo(folder: Path, script: str) -> Runner:
@@ -156,25 +156,25 @@ def test_sudo_is_asked_for_the_device_alone(tmp_path: Path) -> None:
     descriptor = elevate.open_by_sudo(runner, str(file))
     assert os.fstat(descriptor).st_ino == file.stat().st_ino
     os.close(descriptor)
-    asked = (tmp_path / "asked").read_text().strip()
-    assert asked == f"-- {sys.executable} -I -S {opener.__file__} {file}"
+    words = (tmp_path / "asked").read_text().strip()
+    assert words == f"-- {sys.executable} -I -S {opener.__file__} {file}"
 
 
 @pytest.mark.provokes("flash.no-permission")
 @pytest.mark.parametrize("script", ["exit 1", "exit 0"])
-def test_a_sudo_that_refuses_is_said(tmp_path: Path, script: str) -> None:
+def test_a_sudo_that_refuses_is_reported(tmp_path: Path, script: str) -> None:
     with pytest.raises(DeviceRefused, match="sudo did not open it"):
         elevate.open_by_sudo(fake_sudo(tmp_path, script), "/dev/sdx")
 
 
-def test_without_sudo_it_is_said(tmp_path: Path) -> None:
+def test_a_missing_sudo_is_reported(tmp_path: Path) -> None:
     runner = Runner().with_environment(PATH=str(tmp_path))
     with pytest.raises(DeviceRefused, match="sudo did not open it"):
         elevate.open_by_sudo(runner, "/dev/sdx")
 
 
 @pytest.mark.provokes("flash.no-device")
-def test_what_sudo_cannot_open_is_said(tmp_path: Path) -> None:
+def test_what_sudo_cannot_open_is_reported(tmp_path: Path) -> None:
     runner = fake_sudo(tmp_path, 'shift\nexec "$@"')
     with pytest.raises(DeviceRefused, match="cannot be opened") as caught:
         elevate.open_by_sudo(runner, str(tmp_path / "nothing"))
@@ -208,10 +208,10 @@ def test_a_person_types_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_person_is_told_what_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "sdb")
+    prompts: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: prompts.append(text) or "sdb")
     _confirm(SDB, "/dev/sdb", None, ["ext4 Backup", "ntfs"])
-    assert "32.0 GB, usb, no model name, holds ext4 Backup, ntfs" in asked[0]
+    assert "32.0 GB, usb, no model name, holds ext4 Backup, ntfs" in prompts[0]
 
 
 @pytest.mark.provokes("flash.no-passphrase")

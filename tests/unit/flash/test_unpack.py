@@ -182,18 +182,18 @@ def test_any_damage_is_an_error_or_none(
 
 @pytest.mark.provokes("flash.other-format")
 @pytest.mark.parametrize(
-    ("argv", "said", "way"),
+    ("argv", "limit", "way"),
     [
         (["xz", "-c", "--lzma2=preset=0,dict=128MiB"], "80 MiB", "xz -dc FILE | xz > NEW"),
         (["zstd", "-qc", "-1", "--long=28"], "128 MiB", "zstd -dc --long=31 FILE"),
     ],
 )
 def test_a_whole_stream_that_takes_much_memory_is_not_called_damaged(
-    tmp_path: Path, argv: list[str], said: str, way: str
+    tmp_path: Path, argv: list[str], limit: str, way: str
 ) -> None:
     path = tmp_path / "card.img"
     path.write_bytes(subprocess.run(argv, input=CARD, check=True, capture_output=True).stdout)
-    with pytest.raises(InputError, match=f"more than {said} of memory") as caught:
+    with pytest.raises(InputError, match=f"more than {limit} of memory") as caught:
         source.checked(source.find(path), Runner())
     assert caught.value.place == str(path)
     assert caught.value.hint

@@ -26,8 +26,8 @@ TAGS = {"pi3-64bit", "pi4-64bit", "pi5-64bit"}
 
 
 def version(name: str) -> Version:
-    said = {"hostname": "greenhouse", "services": [{"name": "hello", "use": "hello_world"}]}
-    appliance = Appliance.model_validate(said)
+    data = {"hostname": "greenhouse", "services": [{"name": "hello", "use": "hello_world"}]}
+    appliance = Appliance.model_validate(data)
     board = load_board(name)
     lock = lock_of(appliance, board)
     return Version(

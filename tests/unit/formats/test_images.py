@@ -18,7 +18,7 @@ from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Image, Layout
 from piimage.oci.models import Execution, ImageConfig, RootFileSystem
 from piimage.oci.pack import pack_layer
-from piimage.pkg.build import build
+from piimage.pkg.build import ImageRequest, build
 from piimage.pkg.locking import Pins, lock_path
 from piimage.pkg.source import open_source, platforms
 from piimage.plan.containers import plan_containers
@@ -72,7 +72,7 @@ def test_the_image_of_a_folder_is_that_of_pkg_build_whatever_the_entry_sets(
 ) -> None:
     source = open_source(folder)
     inputs = Inputs(store, Runner(), events.ignore, lambda: 0.0)
-    pkg = build(source, platforms(()), Pins(lock_path(source)), inputs)
+    pkg = build(ImageRequest(source, platforms(()), Pins(lock_path(source))), inputs)
     assert made(store, {"build": str(folder), **settings}).descriptor == pkg.images[0].descriptor
 
 

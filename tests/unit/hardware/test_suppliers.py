@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from piimage.errors import PiimageError
 from piimage.firmware.fdt import Node, Tree, read_tree
 from piimage.hardware.suppliers import device_of, needs, path_to, suppliers
-from piimage.run import Runner
 from tests.unit.firmware.cards import blob
 
 from .trees import BOARD, tree
@@ -81,7 +80,7 @@ def test_a_supplier_that_is_not_there_is_an_error() -> None:
     assert caught.value.code == "firmware.bad-device-tree"
 
 
-WHOLE = blob(Runner(), BOARD)
+WHOLE = blob(BOARD)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(1, 255)), max_size=6))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from piimage.firmware.fdt import Tree, read_tree
 from piimage.hardware.drivers import Drivers
-from piimage.run import Runner
 from tests.unit.firmware.cards import blob
 
 BOARD = """/dts-v1/;
@@ -92,7 +91,7 @@ IMAGE = (
 
 
 def tree(source: str = BOARD) -> Tree:
-    return read_tree(blob(Runner(), source), "board.dtb")
+    return read_tree(blob(source), "board.dtb")
 
 
 def drivers() -> Drivers:

@@ -10,7 +10,7 @@ LOG = 'time="2026-11-23T20:00:00Z" level=fatal msg="{}"'
 
 @pytest.mark.provokes("oci.rate-limit", "oci.registry")
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("output", "code"),
     [
         ("reading manifest 1 in h/x: manifest unknown: manifest unknown", "oci.no-image"),
         ("reading manifest 1 in h/x: name unknown: repository name not known", "oci.no-image"),
@@ -30,10 +30,10 @@ LOG = 'time="2026-11-23T20:00:00Z" level=fatal msg="{}"'
     ],
 )
 @pytest.mark.parametrize("form", ["{}", LOG])
-def test_each_complaint_has_its_cause(said: str, code: str, form: str) -> None:
+def test_each_complaint_has_its_cause(output: str, code: str, form: str) -> None:
     for others in ("toomanyrequests", "anything else"):
         explain(others, parse("h.example/x"))
-    error = explain(form.format(said), parse("h.example/x:1"))
+    error = explain(form.format(output), parse("h.example/x:1"))
     assert error.code == code
     assert error.place == "h.example/x:1"
     assert error.hint

@@ -47,7 +47,7 @@ def test_only_the_images_are_replaced() -> None:
 
 @pytest.mark.provokes("oci.dockerfile")
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "it has no FROM"),
         ("RUN true\n", "it has no FROM"),
@@ -55,8 +55,8 @@ def test_only_the_images_are_replaced() -> None:
         ("#" * (1 << 21), "it is too large"),
     ],
 )
-def test_a_file_that_cannot_be_pinned_is_refused(text: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_file_that_cannot_be_pinned_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         base_images(text, {}, "Dockerfile")
 
 

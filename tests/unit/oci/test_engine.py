@@ -111,14 +111,14 @@ def test_a_saved_image_that_is_none_is_refused(
 
 def test_a_failed_build_shows_the_step_at_fault_and_not_the_others() -> None:
     own = [f"#5 0.{number} line {number}" for number in range(20)]
-    said = ["#1 [internal] load", "#1 DONE", "#5 [2/3] RUN make", *own, "#6 [other] RUN sleep",
+    output = ["#1 [internal] load", "#1 DONE", "#5 [2/3] RUN make", *own, "#6 [other] RUN sleep",
             "#6 CANCELED", "#5 ERROR: exit code: 2", "------", " > [2/3] RUN make:"]  # fmt: skip
-    message = build_failed("\n".join(said), "Dockerfile").message
+    message = build_failed("\n".join(output), "Dockerfile").message
     assert "line 19" in message
     assert message.endswith("#5 ERROR: exit code: 2")
     assert "#6" not in message
     assert "line 3\n" not in message
 
 
-def test_a_build_that_fails_without_a_step_shows_what_was_said() -> None:
+def test_a_build_that_fails_without_a_step_shows_its_output() -> None:
     assert "no space left" in build_failed("ERROR: no space left\n", "x").message

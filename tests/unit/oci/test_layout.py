@@ -67,12 +67,12 @@ def test_the_order_of_naming_does_not_show(layout: Layout, tmp_path: Path) -> No
 def test_skopeo_reads_the_layout(layout: Layout) -> None:
     made = image(layout)
     layout.set_name("app:1", made.descriptor)
-    said = subprocess.run(
+    printed = subprocess.run(
         ["skopeo", "inspect", "--raw", f"oci:{layout.store.root}:app:1"],
         check=True,
         capture_output=True,
     ).stdout
-    assert said == layout.document(made.descriptor)
+    assert printed == layout.document(made.descriptor)
 
 
 def test_an_sbom_is_found_by_the_image_that_it_describes(layout: Layout) -> None:

@@ -36,7 +36,7 @@ def test_a_reference_is_read_with_dockers_defaults(text: str, expected: Referenc
 
 @pytest.mark.provokes("oci.reference")
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "the name is missing"),
         ("Redis", "has capital letters"),
@@ -57,8 +57,8 @@ def test_a_reference_is_read_with_dockers_defaults(text: str, expected: Referenc
         ("a.example/" + "n" * 260, "too long"),
     ],
 )
-def test_a_bad_reference_is_refused_by_its_part(text: str, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
+def test_a_bad_reference_is_refused_by_its_part(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         parse(text, "pi4.yml:3:9")
     assert caught.value.place == "pi4.yml:3:9"
     assert caught.value.hint

@@ -25,7 +25,7 @@ from piimage.locking.folders import base_tree
 from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Layout
 from piimage.oci.models import Descriptor
-from piimage.pkg.build import build, show_tag
+from piimage.pkg.build import ImageRequest, build, show_tag
 from piimage.pkg.delivery import login_file, write_file
 from piimage.pkg.image import Built
 from piimage.pkg.listing import rows
@@ -81,7 +81,7 @@ def make(folder: Path, inputs: Inputs) -> Make:
     def made(*words: str, locked: bool = False, tag: str = "{{.Hash}}") -> Built:
         source = open_source(folder)
         pins = Pins(lock_path(source), locked=locked)
-        return build(source, platforms(words), pins, inputs, tag=tag)
+        return build(ImageRequest(source, platforms(words), pins, tag=tag), inputs)
 
     return made
 
@@ -149,7 +149,7 @@ def test_the_same_folder_gives_the_same_bytes_elsewhere(
     first = make()
     other = NoInputs(Store(tmp_path / "other"), runner, events.ignore, lambda: 0.0)
     source = open_source(folder)
-    again = build(source, platforms(()), Pins(lock_path(source)), other)
+    again = build(ImageRequest(source, platforms(()), Pins(lock_path(source))), other)
     assert again == first
     here, there = tmp_path / "here.tar", tmp_path / "there.tar"
     write_file(first, here, "oci", inputs)
@@ -208,17 +208,17 @@ def test_the_tag_before_the_first_build_is_that_of_the_build(
     make: Make, folder: Path, inputs: Inputs, words: tuple[str, ...]
 ) -> None:
     source = open_source(folder)
-    pins = Pins(lock_path(source))
-    before = show_tag(source, platforms(words), pins, inputs)
+    request = ImageRequest(source, platforms(words), Pins(lock_path(source)))
+    before = show_tag(request, inputs)
     made = make(*words)
     assert made.reference == before
-    assert show_tag(source, platforms(words), pins, inputs) == before
+    assert show_tag(request, inputs) == before
 
 
 def test_a_tag_without_the_hash_needs_no_lock(folder: Path, inputs: Inputs) -> None:
     source = open_source(folder)
-    found = show_tag(source, platforms(()), Pins(lock_path(source)), inputs, tag="v1")
-    assert str(found) == "piimage/thermo:v1"
+    request = ImageRequest(source, platforms(()), Pins(lock_path(source)), tag="v1")
+    assert str(show_tag(request, inputs)) == "piimage/thermo:v1"
     assert not lock_path(source).exists()
 
 
@@ -234,8 +234,9 @@ def test_a_lock_that_would_change_is_refused_when_locked(make: Make, folder: Pat
 
 @pytest.mark.provokes("pkg.lock-place")
 def test_a_lock_that_cannot_be_written_is_refused(folder: Path, inputs: Inputs) -> None:
+    pins = Pins(folder / "absent/x.lock")
     with pytest.raises(InputError, match="--lock FILE") as caught:
-        build(open_source(folder), platforms(()), Pins(folder / "absent/x.lock"), inputs)
+        build(ImageRequest(open_source(folder), platforms(()), pins), inputs)
     assert caught.value.code == "pkg.lock-place"
 
 

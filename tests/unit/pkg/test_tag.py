@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,17 +23,23 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the folder `app` and, outside of it, `shared`."""
+    top = tmp_path_factory.mktemp("committed")
     for name in ("app", "shared"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "main.py").write_text(f"{name}\n")
-    (tmp_path / ".gitignore").write_text("*.tmp\n")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "first")
-    return tmp_path
+        (top / name).mkdir()
+        (top / name / "main.py").write_text(f"{name}\n")
+    (top / ".gitignore").write_text("*.tmp\n")
+    git(top, "init", "-q")
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "first")
+    return top
+
+
+@pytest.fixture
+def checkout(committed: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(committed, tmp_path, dirs_exist_ok=True)
 
 
 def test_a_clean_folder_has_the_hash_of_its_tree(checkout: Path, runner: Runner) -> None:

@@ -42,7 +42,7 @@ def test_a_src_folder_is_looked_in(tmp_path: Path) -> None:
     assert imported(folder) == ["thing/__init__.py"]
 
 
-def test_tests_and_examples_are_not_packages_unless_said(tmp_path: Path) -> None:
+def test_tests_and_examples_are_not_packages_unless_listed(tmp_path: Path) -> None:
     folder = project(tmp_path, PROJECT, "thing/__init__.py", "tests/__init__.py")
     assert imported(folder) == ["thing/__init__.py"]
 

@@ -137,7 +137,7 @@ def test_no_answer_says_why(resolver: Resolver, ask: str) -> None:
 
 
 @pytest.mark.provokes("python.index-unreachable")
-def test_an_index_that_does_not_answer_is_said(resolver: Resolver) -> None:
+def test_an_index_that_does_not_answer_is_reported(resolver: Resolver) -> None:
     silent = Index({"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"})
     with pytest.raises(PiimageError) as caught:
         names(replace(resolver, index=silent), "thing")
@@ -157,7 +157,7 @@ def test_an_answer_in_another_form_is_refused(
 
 
 @pytest.mark.provokes("python.no-uv")
-def test_without_uv_it_is_said(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_uv_is_reported(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> str:
         raise FileNotFoundError("uv")
 

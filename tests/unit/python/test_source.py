@@ -78,15 +78,15 @@ def test_the_wheel_is_the_only_output(store: Store, tmp_path: Path) -> None:
 def test_the_build_is_told_that_it_is_for_the_target(store: Store, tmp_path: Path) -> None:
     names = "$_PYTHON_SYSCONFIGDATA_NAME $_PYTHON_HOST_PLATFORM $CC"
     made = build(store, tmp_path, f"mkdir dist; echo {names} >dist/{FITTING}")
-    said = store.verified(made[f"dist/{FITTING}"]).read_text().split()
-    assert said == [
+    output = store.verified(made[f"dist/{FITTING}"]).read_text().split()
+    assert output == [
         "_sysconfigdata__aarch64-linux-gnu", "linux-aarch64", "aarch64-linux-gnu-gcc-14",
     ]  # fmt: skip
 
 
 @pytest.mark.provokes("python.source-failed")
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "output"),
     [
         ("seq 99; echo 'thing.c:3: oops' >&2; exit 1", "98\n  99\n  thing.c:3: oops"),
         ("exit 0", "made no dist"),
@@ -97,12 +97,14 @@ def test_the_build_is_told_that_it_is_for_the_target(store: Store, tmp_path: Pat
         ("mkdir dist; touch dist/thing-1.0-cp313-cp313-linux_x86_64.whl", "linux_x86_64"),
     ],
 )
-def test_a_build_that_fails_says_how(store: Store, tmp_path: Path, script: str, said: str) -> None:
+def test_a_build_that_fails_says_how(
+    store: Store, tmp_path: Path, script: str, output: str
+) -> None:
     with pytest.raises(PiimageError) as caught:
         build(store, tmp_path, script)
     assert caught.value.code == "python.source-failed"
     assert caught.value.place == "thing 1.0"
-    assert said in caught.value.message
+    assert output in caught.value.message
 
 
 @pytest.mark.provokes("python.source-platform")

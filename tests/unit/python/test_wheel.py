@@ -64,7 +64,7 @@ def test_the_record_lists_all_files_with_what_they_have(tmp_path: Path) -> None:
     points = b"[console_scripts]\nthing = thing:main\n"
     found = laid(wheel(tmp_path, {"thing.py": b"1\n", f"{INFO}/entry_points.txt": points}))
     rows = list(csv.reader(io.StringIO(found[f"{SITE}/{INFO}/RECORD"][0].decode())))
-    listed = {path: (said, size) for path, said, size in rows}
+    listed = {path: (listed_digest, size) for path, listed_digest, size in rows}
     assert listed[f"{INFO}/RECORD"] == ("", "")
     assert len(listed) == len(found)
     for path, (data, _) in found.items():

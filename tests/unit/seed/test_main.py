@@ -103,8 +103,8 @@ def test_a_country_without_a_network_is_that_of_the_command_line(
 ) -> None:
     pi.put(user_data="#cloud-config\nhostname: shed\n")
     (pi.folder / "cmdline.txt").write_text(COMMAND_LINE)
-    _, said, _ = apply(pi, capsys)
-    assert said == ["settings of the card: host name shed, country AT"]
+    _, messages, _ = apply(pi, capsys)
+    assert messages == ["settings of the card: host name shed, country AT"]
     assert pi.settings() == {"hostname": "shed\n", "country": "AT\n"}
 
 
@@ -135,8 +135,8 @@ def test_files_that_are_still_there_are_not_applied_again(
     pi.put(user_data=USER_DATA, meta_data=META_DATA)
     apply(pi, capsys)
     (pi.root / card.PROVISION / "hostname").write_text("renamed\n")
-    _, said, removed = apply(pi, capsys)
-    assert said == ["user-data: was applied before, and is still on the card"]
+    _, messages, removed = apply(pi, capsys)
+    assert messages == ["user-data: was applied before, and is still on the card"]
     assert removed == ["user-data", "meta-data", "cmdline.txt"]
     assert pi.settings()["hostname"] == "renamed\n"
 
@@ -147,14 +147,14 @@ def test_another_file_beside_one_that_is_still_there_is_applied(
     pi.put(user_data="#cloud-config\nhostname: shed\n")
     apply(pi, capsys)
     pi.put(network_config=NETWORK_CONFIG_OPEN)
-    _, said, _ = apply(pi, capsys)
-    assert said == [
+    _, messages, _ = apply(pi, capsys)
+    assert messages == [
         "user-data: was applied before, and is still on the card",
         "settings of the card: 1 WiFi network",
     ]
     pi.put(user_data="#cloud-config\nhostname: barn\n")
-    _, said, _ = apply(pi, capsys)
-    assert said == [
+    _, messages, _ = apply(pi, capsys)
+    assert messages == [
         "network-config: was applied before, and is still on the card",
         "settings of the card: host name barn",
     ]
@@ -165,8 +165,8 @@ def test_a_file_that_cannot_be_read_stays_for_somebody_to_correct_it(
 ) -> None:
     pi.put(user_data="#cloud-config\nhostname: 'shed\n", network_config=NETWORK_CONFIG_OPEN)
     pi.put(meta_data="local-hostname: barn\n")
-    _, said, removed = apply(pi, capsys)
-    assert said == [
+    _, messages, removed = apply(pi, capsys)
+    assert messages == [
         "user-data: not applied, and stays on the card: line 3 is not valid YAML",
         "settings of the card: 1 WiFi network",
     ]
@@ -205,9 +205,9 @@ def test_settings_that_cannot_be_written_are_told_and_the_files_stay(
     (pi.root / "data/piimage").mkdir(parents=True)
     (pi.root / card.PROVISION).write_text("not a folder")
     pi.put(user_data=USER_DATA)
-    status, said, removed = apply(pi, capsys)
+    status, messages, removed = apply(pi, capsys)
     assert (status, removed) == (1, [])
-    assert said == ["settings of the card: they cannot be written: File exists"]
+    assert messages == ["settings of the card: they cannot be written: File exists"]
     assert not pi.note.exists()
 
 

@@ -26,8 +26,8 @@ class FullEngine(BaseHTTPRequestHandler):
         known = self.path.endswith(("/version", "/_ping"))
         self.answer(200 if known else 500, {"ApiVersion": "1.41"} if known else {"message": "full"})
 
-    def answer(self, status: int, said: object) -> None:
-        data = json.dumps(said).encode()
+    def answer(self, status: int, content: object) -> None:
+        data = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("Content-Type", "application/json")

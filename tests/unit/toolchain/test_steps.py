@@ -62,8 +62,8 @@ def test_a_build_that_makes_nothing_is_told(store: Store, tmp_path: Path) -> Non
 
 @pytest.mark.provokes("toolchain.no-sandbox")
 def test_a_host_without_namespaces_is_told_what_to_permit(store: Store, tmp_path: Path) -> None:
-    said = "bwrap: No permissions to create new namespace, likely because the kernel does not"
-    runner = runner_with(tmp_path / "bin", f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
+    complaint = "bwrap: No permissions to create new namespace, likely because the kernel does not"
+    runner = runner_with(tmp_path / "bin", f"#!/bin/sh\necho '{complaint}' >&2; exit 1\n")
     with pytest.raises(PiimageError) as caught:
         Builder(store, runner).build(compiled(store, "true", "x"))
     assert "unprivileged_userns" in (caught.value.hint or "")
