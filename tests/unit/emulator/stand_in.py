@@ -16,7 +16,7 @@ def in_place_of_qemu(folder: Path, script: str, version: str = "10.0.2") -> Runn
     """Return a runner that finds `script` as QEMU; it tells `version`, and dumps a small tree."""
     programs, tree = folder / "bin", folder / "own-tree.dtb"
     programs.mkdir(exist_ok=True)
-    tree.write_bytes(blob(Runner(), _TREE))
+    tree.write_bytes(blob(_TREE))
     program = programs / qemu.PROGRAM
     told = shlex.quote(f"QEMU emulator version {version} (a stand-in)")
     program.write_text(

@@ -62,7 +62,7 @@ PRESENT, BEFORE_WALKS, BEFORE_TRIES = None, datetime.date(2025, 8, 12), datetime
 def pi_card(runner: Runner, folder: Path, board: str, whole: Collection[int]) -> Path:
     """Write a card with autoboot.txt; of slots 2 and 3, those not in `whole` are empty."""
     slot = {**SLOT, **firmware_of(board), "config.txt": CONFIG + DTB + b"os_check=0\n"}
-    slot |= {"board.dtb": blob(runner, BASE)}
+    slot |= {"board.dtb": blob(BASE)}
     slots = [slot if number in whole else {} for number in (2, 3)]
     return card(runner, folder / "pi.img", {"autoboot.txt": AUTOBOOT}, *slots)
 
