@@ -72,7 +72,7 @@ class Disk:
         text, call, _ = script.read_text().partition('\nmain "$@"')
         assert call
         text = text.replace(f"{self.pi.root}/data", f"{self.pi.root}/root/data")
-        script.write_text(f"{text}\n{function}\n")
+        script.write_text(f"{text}\nPIIMAGE_SLOT_CONTAINERS={SLOT}\n{function}\n")
         count = self.pi.write("count", str(commands))
         for name in ("ln", "mv", "rm", "touch"):
             program = shutil.which(name)
