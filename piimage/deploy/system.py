@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +32,7 @@ FEATURE: Final = "system-1"
 """The feature of agents that can write and try another version of the system."""
 _LOST: Final = frozenset({"deploy.lost", "deploy.no-connection", "deploy.no-login"})
 _PAUSE_S: Final = 2.0
+_WRITE_S: Final = 900.0  # between two events of a slow card
 _RESTART_S: Final = 240.0  # to stop the services, restart, and start sshd
 _MARGIN_S: Final = 300.0  # after the deadline, for the start of the old version
 
@@ -195,25 +195,24 @@ def _write(link: Link, ready: Ready, tell: Tell) -> None:
     run = link.checked(lambda: answers.text(answer, "run"))
     link.tell("watch", run=run, **{"from": 0})
     tell(f"writing {ready.recipe.length} bytes to the other slot")
-    for event in _events(link):
-        if event.get("ok") is not True:
-            message = printable_lines(link.checked(lambda: answers.text(event, "message")))  # noqa: B023
-            raise PiimageError(
-                "deploy.not-written", f"the other slot could not be written: {message}",
-                place=link.host.name, hint="the Pi runs what it ran before; deploy again",
-            )  # fmt: skip
+    end = _last_event(link)
+    if end.get("ok") is not True:
+        message = printable_lines(link.checked(lambda: answers.text(end, "message")))
+        raise PiimageError(
+            "deploy.not-written", f"the other slot could not be written: {message}",
+            place=link.host.name, hint="the Pi runs what it ran before; deploy again",
+        )  # fmt: skip
     link.answer()
 
 
-def _events(link: Link) -> Iterator[Answer]:
-    """Yield the last event of the writing of a slot."""
-    while True:
-        event, _ = link.event(900)
-        if event.get("event") == "end":
-            yield event
-            return
-        if event.get("event") != "written":
-            raise link.bad("an unknown event")
+def _last_event(link: Link) -> Answer:
+    """Return the last event of the writing of a slot; the others tell how far it is."""
+    event, _ = link.event(_WRITE_S)
+    while event.get("event") == "written":
+        event, _ = link.event(_WRITE_S)
+    if event.get("event") != "end":
+        raise link.bad("an unknown event")
+    return event
 
 
 def follow_trial(

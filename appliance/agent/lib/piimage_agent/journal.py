@@ -24,65 +24,22 @@ _KEYS = (
 class Journal:
     """The last system update.
 
-    `state`; `id` (SHA-256 of the recipe); `note` of the tool; the partitions `source` and `target`;
-    the containers layers that both slots ship; the services that were up when the try was armed;
-    `deadline` of a try in seconds; the number of `tries`; the `cause` of the end.
+    `state`; `id` (SHA-256 of the recipe); `note` (what the tool calls the version); the partitions
+    `source` and `target`; the containers layers that the two slots ship (`bases`); the `services`
+    that were up when the try was armed; `deadline` of a try in seconds after its boot; the number
+    of `tries`; the `cause` of the end.
     """
 
     def __init__(self, values: dict[str, str]) -> None:
         self._values = {key: values.get(key, "") for key in _KEYS}
-
-    @property
-    def state(self) -> str:
-        """One of the states; empty if there was no update."""
-        return self._values["STATE"]
-
-    @property
-    def id(self) -> str:
-        """The SHA-256 of the recipe."""
-        return self._values["ID"]
-
-    @property
-    def note(self) -> str:
-        """What the tool calls the version."""
-        return self._values["NOTE"]
-
-    @property
-    def source(self) -> str:
-        """The number of the partition that ran before the update."""
-        return self._values["FROM"]
-
-    @property
-    def target(self) -> str:
-        """The number of the partition that was written."""
-        return self._values["TO"]
-
-    @property
-    def bases(self) -> list[str]:
-        """The containers layers that the two slots ship."""
-        return [base for base in (self._values["FROM_BASE"], self._values["TO_BASE"]) if base]
-
-    @property
-    def services(self) -> list[str]:
-        """The services that were up before the try."""
-        return self._values["SERVICES"].split()
-
-    @property
-    def deadline(self) -> int:
-        """The seconds after the boot in which a try has to be confirmed."""
-        text = self._values["DEADLINE"]
-        return int(text) if text.isdigit() else 600
-
-    @property
-    def tries(self) -> int:
-        """How often the version was tried."""
-        text = self._values["TRIES"]
-        return int(text) if text.isdigit() else 0
-
-    @property
-    def cause(self) -> str:
-        """Why the update was undone."""
-        return self._values["CAUSE"]
+        get = self._values.__getitem__
+        self.state, self.id, self.note = get("STATE"), get("ID"), get("NOTE")
+        self.source, self.target = get("FROM"), get("TO")
+        self.bases = [base for base in (get("FROM_BASE"), get("TO_BASE")) if base]
+        self.services = get("SERVICES").split()
+        self.deadline = _number(get("DEADLINE"), 600)
+        self.tries = _number(get("TRIES"), 0)
+        self.cause = get("CAUSE")
 
     @property
     def is_trial(self) -> bool:
@@ -106,6 +63,10 @@ class Journal:
             "state": self.state, "id": self.id, "note": self.note, "from": self.source,
             "to": self.target, "tries": self.tries, "cause": self.cause,
         }  # fmt: skip
+
+
+def _number(text: str, default: int) -> int:
+    return int(text) if text.isdigit() else default
 
 
 def _plain(text: str) -> str:
