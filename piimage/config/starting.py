@@ -137,11 +137,11 @@ def _keys(lines: Sequence[str]) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return `text` as a YAML scalar; a $ is doubled, because ${NAME} stands for a variable."""
+    """Return `text` as a YAML scalar; ${NAME} is text, because the file lists no variables."""
     if _PLAIN.fullmatch(text):
         return text
     quoted: str = yaml.safe_dump(text, default_style='"', width=len(text) * 12).strip()
-    return quoted.replace("${", "$${")
+    return quoted
 
 
 def _yaml_text(name: str) -> str:

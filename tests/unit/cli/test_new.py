@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from piimage.cli.main import execute
@@ -179,6 +179,8 @@ def test_without_an_answer_or_a_terminal_the_boards_are_listed(
     assert not (tmp_path / "a.yml").exists()
 
 
+@example(comment="${")
+@example(comment="${HOME} $${HOME}")
 @given(comment=st.text(st.characters(min_codepoint=32, exclude_categories=("Cs",)), max_size=20))
 def test_any_comment_of_a_key_arrives_as_it_is(
     tmp_path_factory: pytest.TempPathFactory, comment: str
