@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piimage.boards import Board, load_board, search_path
+from piimage.board import Board
+from piimage.boards import load_board, search_path
 from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.config.models import Appliance

@@ -13,7 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from piimage.boards import PrefixLayout, SelectorLayout, load_board
+from piimage.board import PrefixLayout, SelectorLayout
+from piimage.boards import load_board
 
 _WIDTH: Final = 560  # narrow enough to be read on a phone
 _STYLE: Final = """

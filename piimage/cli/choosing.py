@@ -14,7 +14,7 @@ from piimage.cli.output import tell
 from piimage.errors import InputError
 
 if TYPE_CHECKING:
-    from piimage.boards import Board
+    from piimage.board import Board
 
 
 def _known_names() -> list[str]:

@@ -15,7 +15,7 @@ from piimage.cli.output import listening, say, tell
 from piimage.errors import InputError, PiimageError
 
 if TYPE_CHECKING:
-    from piimage.boards import Board
+    from piimage.board import Board
     from piimage.userkeys import UserKey
 
 EXAMPLE = "Example: piimage new greenhouse.yml --board pi4"

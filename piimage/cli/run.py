@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from piimage.boards import DiskKind
+from piimage.board import DiskKind
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
 from piimage.cli.output import tell

@@ -97,7 +97,8 @@ def _command_line_errors(
     options: Sequence[ScalarNode], name: str, search: Sequence[Path]
 ) -> Iterator[InputError]:
     """Give an error if the command line is too long for the board; options are checked singly."""
-    from piimage.boards import PrefixLayout, load_board  # noqa: PLC0415
+    from piimage.board import PrefixLayout  # noqa: PLC0415
+    from piimage.boards import load_board  # noqa: PLC0415
     from piimage.firmware.writer import Boot, cmdline  # noqa: PLC0415  # few files need it
 
     words = tuple(word for option in options for word in option.text.split())

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from piimage import resources
-from piimage.boards import Absent, Board, Lack, known_boards, load_board, search_path
+from piimage.board import Absent, Board, Lack
+from piimage.boards import known_boards, load_board, search_path
 from piimage.config.lookup import items, maps, node_at, scalar, scalars
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted

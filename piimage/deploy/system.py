@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.deploy import answers
 from piimage.deploy.link import Answer, Link, linked
 from piimage.deploy.recipe import Recipe, make_recipe

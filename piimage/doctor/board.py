@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.doctor.facts import Facts
 from piimage.doctor.findings import Finding, absent, good, look
 from piimage.doctor.models import board_of, revision, title

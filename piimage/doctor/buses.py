@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from piimage.boards import Board, Header
+from piimage.board import Board, Header
 from piimage.doctor.facts import Facts
 from piimage.doctor.findings import Finding, absent, good, look
 from piimage.doctor.models import board_of

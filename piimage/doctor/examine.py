@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.doctor.board import board, boot
 from piimage.doctor.buses import buses
 from piimage.doctor.facts import facts_of

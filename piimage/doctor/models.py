@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from piimage.boards import Board
+from piimage.board import Board
 
 # Documentation of Raspberry Pi, "Raspberry Pi revision codes".
 _MEMORY_MIB: Final = (256, 512, 1024, 2048, 4096, 8192, 16384)

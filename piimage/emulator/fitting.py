@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from piimage.boards import Board, DiskKind, Emulator, fitting_source
+from piimage.board import Board, DiskKind, Emulator
+from piimage.boards import fitting_source
 from piimage.emulator import qemu
 from piimage.emulator.machine import emulator_of
 from piimage.firmware import devicetree, fdt

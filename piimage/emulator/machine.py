@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piimage.boards import Board, DiskKind, Emulator, Port, Range, known_boards
+from piimage.board import Board, DiskKind, Emulator, Port, Range
+from piimage.boards import known_boards
 from piimage.emulator import qemu
 from piimage.emulator.drive import Drive
 from piimage.emulator.ports import Forward, device_options, netdev_option

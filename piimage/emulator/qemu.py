@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import distribution
-from piimage.boards import Emulator
+from piimage.board import Emulator
 from piimage.errors import MissingTool
 from piimage.run import Runner
 

@@ -20,7 +20,7 @@ from subprocess import Popen, TimeoutExpired
 from typing import Final
 
 from piimage import events
-from piimage.boards import Board, DiskKind
+from piimage.board import Board, DiskKind
 from piimage.emulator import qemu
 from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from piimage.boards import Model
+from piimage.board import Model
 from piimage.errors import PiimageError
 from piimage.firmware import chains, config
 from piimage.firmware.card import Card

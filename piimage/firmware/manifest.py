@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from piimage.boards import Board, load_board, search_path
+from piimage.board import Board
+from piimage.boards import load_board, search_path
 from piimage.errors import InputError
 from piimage.firmware.card import find_manifest
 

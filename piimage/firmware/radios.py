@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from piimage.boards import Board
+from piimage.board import Board
 
 _ROOT: Final = "usr/lib/firmware"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.errors import PiimageError, raise_all
 from piimage.firmware import chains, config, devicetree, loader
 from piimage.firmware.card import Card, open_card

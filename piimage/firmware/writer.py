@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from piimage.boards import Board, PrefixLayout, overlay_sources
+from piimage.board import Board, PrefixLayout
+from piimage.boards import overlay_sources
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.firmware.settings import Fault, fault
 

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from piimage.boards import Board, known_boards
+from piimage.board import Board
+from piimage.boards import known_boards
 from piimage.card import imager
 from piimage.card.image import Card
 from piimage.durable import beside, write_chunks

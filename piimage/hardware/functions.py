@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from piimage.boards import Board, Function
+from piimage.board import Board, Function
 from piimage.firmware.fdt import Node, Tree
 from piimage.hardware.drivers import Driver, Drivers
 from piimage.hardware.suppliers import path_to, suppliers

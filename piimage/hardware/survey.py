@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from piimage.boards import Board, Function, Kernel, Model, board_names, load_board, overlay_sources
+from piimage.board import Board, Function, Kernel, Model
+from piimage.boards import board_names, load_board, overlay_sources
 from piimage.firmware.chains import CHAINS
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
 from piimage.firmware.fdt import Tree, read_tree

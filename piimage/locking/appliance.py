@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.config.models import Appliance
 from piimage.config.module_folder import module_folders
 from piimage.debian.request import Request

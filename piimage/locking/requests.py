@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from piimage import resources
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.config.load import load_shipped
 from piimage.config.models import Appliance
 from piimage.config.system import SystemLayer

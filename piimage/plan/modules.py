@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.config.models import Appliance
 from piimage.config.module_folder import ModuleFolder, module_folders
 from piimage.kernel.modules import ModuleTree

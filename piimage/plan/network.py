@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.compose.described import deb_file
 from piimage.compose.layers import Layer, PackagesLayer
 from piimage.compose.rules import File, Rules

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from piimage.boards import Board, PrefixLayout, SelectorLayout
+from piimage.board import Board, PrefixLayout, SelectorLayout
 from piimage.card import ids
 from piimage.card.ext4 import DataFile, Ext4Volume
 from piimage.card.fat import FatVolume

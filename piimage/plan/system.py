@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from piimage import resources
-from piimage.boards import Board, overlay_sources
+from piimage.board import Board
+from piimage.boards import overlay_sources
 from piimage.clock import EPOCH
 from piimage.compose.described import deb_file, files_layer, folder_files, packages_layer
 from piimage.compose.extract import Extracted

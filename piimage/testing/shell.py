@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.card import partitions
 from piimage.card.ext4 import DataFile, put_files
 from piimage.config.models import Appliance

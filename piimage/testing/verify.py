@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.config.models import Appliance
 from piimage.config.testing import TestPlan
 from piimage.deploy.hosts import Host

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.emulator.session import Options, Session, boot
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner

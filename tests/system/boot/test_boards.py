@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from piimage.boards import DiskKind
+from piimage.board import DiskKind
 from piimage.emulator.drive import make_drive
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of

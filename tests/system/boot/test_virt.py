@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import DiskKind
+from piimage.board import DiskKind
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner

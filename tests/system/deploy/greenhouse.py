@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from piimage import resources
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.build import Project, build_card, open_project, plan
 from piimage.config.load import load
 from piimage.deploy.hosts import Host

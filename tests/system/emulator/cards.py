@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from piimage.boards import Board, PrefixLayout, overlay_sources
+from piimage.board import Board, PrefixLayout
+from piimage.boards import overlay_sources
 from piimage.card.fat import FatVolume
 from piimage.card.image import CardPlan, write_card
 from piimage.debian import mirror, release

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from piimage.boards import Board, load_board
+from piimage.board import Board
+from piimage.boards import load_board
 from piimage.cli.driver_reference import driver_reference
 from piimage.firmware.fdt import Node, read_tree
 from piimage.hardware.drivers import KernelDrivers

@@ -16,7 +16,8 @@ from typing import Final
 import pytest
 
 from piimage import resources
-from piimage.boards import Board, load_board
+from piimage.board import Board
+from piimage.boards import load_board
 from piimage.debian.request import Request
 from piimage.firmware.devicetree import apply_overlays, compile_overlay
 from piimage.firmware.fdt import Tree, read_tree

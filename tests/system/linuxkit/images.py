@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from piimage.boards import Board, load_board
+from piimage.board import Board
+from piimage.boards import load_board
 from piimage.compose.described import deb_file
 from piimage.compose.layers import FilesLayer, Layer, LayerTar, PackagesLayer
 from piimage.compose.rules import File, Folder, Rules

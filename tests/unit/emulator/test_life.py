@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import Board, load_board
+from piimage.board import Board
+from piimage.boards import load_board
 from piimage.emulator.session import Options, boot, reboot
 from piimage.errors import PiimageError
 from piimage.run import Runner

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import DiskKind, load_board
+from piimage.board import DiskKind
+from piimage.boards import load_board
 from piimage.emulator.drive import Drive
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from piimage.boards import Board, Model, load_board
+from piimage.board import Board, Model
+from piimage.boards import load_board
 from piimage.card.fat import FatVolume
 from piimage.card.image import CardPlan, write_card
 from piimage.run import Runner

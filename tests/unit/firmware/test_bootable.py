@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from piimage.boards import Board, load_board
+from piimage.board import Board
+from piimage.boards import load_board
 from piimage.errors import ErrorGroup, PiimageError
 from piimage.firmware.chains import CHAINS
 from piimage.firmware.config import Conditions, parse

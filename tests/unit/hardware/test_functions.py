@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from piimage.boards import Function
+from piimage.board import Function
 from piimage.hardware.functions import Examiner, Image, Late, Need, State
 
 from .trees import drivers, tree

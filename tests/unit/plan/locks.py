@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.config.models import Appliance
 from piimage.debian.package import Package
 from piimage.lock import Lock

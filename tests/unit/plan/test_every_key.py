@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from piimage.boards import Board
+from piimage.board import Board
 from piimage.config.container import ContainerConfig
 from piimage.config.deferred import Deferred
 from piimage.config.load import load_folder
