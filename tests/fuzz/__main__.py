@@ -25,8 +25,9 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+from tests.fuzz.archives import emptied
 from tests.fuzz.mutation import Mutator
-from tests.fuzz.readers import READERS, emptied
+from tests.fuzz.readers import READERS
 
 MOST = 150_000_000  # bytes of resident memory: 100 MB, and what Python and all readers take
 ADDRESSES = 2 << 30

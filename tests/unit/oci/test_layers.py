@@ -25,48 +25,11 @@ from piimage.oci.layers import (
     scan,
 )
 from piimage.oci.pack import image_entries, pack_layer
-from piimage.run import Runner
 from piimage.store import Store
-from piimage.trees import Entry, Kind, file, folder, read_tar, symlink, tar_chunks
+from piimage.trees import Entry, Kind, file, folder, read_tar, symlink
+from tests.unit.oci.unpacking import RUNNER, digest, mark, overlay, paths, tar_of, unpacked
 
-RUNNER = Runner()
 TREE = [folder("etc"), file("etc/motd", b"hello")]
-
-
-def digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def unpacked(path: Path, *tars: bytes) -> list[list[Entry]]:
-    """The overlay layers for image layers whose tars are `tars`, contents read."""
-    scans: list[Scan] = []
-    result = []
-    for tar in tars:
-        path.write_bytes(gzip.compress(tar))
-        scans.append(Scan.decode(scan(RUNNER, path, digest(tar), "test").encode()))
-        tree = layer_tree(RUNNER, path, scans[-1], lower_tree(scans[:-1]), "test")
-        result.append([_held(entry) for entry in tree])
-    return result
-
-
-def _held(entry: Entry) -> Entry:
-    data = b"".join(entry.content())
-    return Entry(
-        entry.path, entry.kind, entry.mode, entry.uid, entry.gid, len(data), entry.link,
-        entry.device, entry.xattrs, lambda: (data,),
-    )  # fmt: skip
-
-
-def tar_of(*entries: Entry) -> bytes:
-    return b"".join(tar_chunks(entries))
-
-
-def paths(entries: Sequence[Entry]) -> list[str]:
-    return [entry.path for entry in entries]
-
-
-def mark(path: str) -> Entry:
-    return file(path, b"")
 
 
 @pytest.mark.parametrize("packer", [None, ["gzip", "-n"], ["zstd", "-q"]])
@@ -410,104 +373,6 @@ def test_a_mangled_layer_is_read_or_refused(tmp_path: Path, data: st.DataObject)
         scan(RUNNER, tmp_path / "l", digest(b""), "fuzz")
     except PiimageError as error:
         assert error.code.partition(".")[0] in ("oci", "trees")
-
-
-# --- random layers, against a model of unpacking and a model of overlayfs
-
-NAMES = st.sampled_from("abc")
-PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
-
-
-@st.composite
-def members(draw: st.DrawFn) -> Entry:
-    path = draw(PATHS)
-    kind = draw(st.sampled_from(["file", "file", "folder", "folder", "whiteout", "opaque"]))
-    parent, slash, name = path.rpartition("/")
-    if kind == "file":
-        return file(path, draw(st.binary(min_size=1, max_size=2)))
-    if kind == "folder":
-        return folder(path, draw(st.sampled_from([0o755, 0o700, 0o711])))
-    if kind == "whiteout":
-        return mark(f"{parent}{slash}.wh.{name}")
-    return mark(f"{path}/.wh..wh..opq")
-
-
-def unpack(root: dict[str, object], tar: Sequence[Entry]) -> dict[str, object]:
-    """What an engine has on disk after it unpacked one more layer: removals first, then files."""
-    state = dict(root)
-
-    def drop(path: str) -> None:
-        for known in [k for k in state if k == path or k.startswith(f"{path}/")]:
-            del state[known]
-
-    def parents(path: str) -> None:
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            parent = "/".join(parts[:depth])
-            if not isinstance(state.get(parent), int):
-                drop(parent)
-                state[parent] = 0o755
-
-    for entry in tar:
-        parent, slash, name = entry.path.rpartition("/")
-        if name == ".wh..wh..opq":
-            for known in [k for k in state if k.startswith(f"{parent}/")]:
-                del state[known]
-        elif name.startswith(".wh."):
-            drop(f"{parent}{slash}{name[4:]}")
-    for entry in tar:
-        name = entry.path.rpartition("/")[2]
-        if name == ".wh..wh..opq" or name.startswith(".wh."):
-            parents(entry.path)
-        elif entry.kind is Kind.DIRECTORY:
-            parents(entry.path)
-            if not isinstance(state.get(entry.path), int):
-                drop(entry.path)
-            state[entry.path] = entry.mode
-        else:
-            parents(entry.path)
-            drop(entry.path)
-            state[entry.path] = b"".join(entry.content())
-    return state
-
-
-def overlay(stack: Sequence[Sequence[Entry]]) -> dict[str, object]:
-    """What the kernel shows of `stack`, lowest first."""
-    state: dict[str, object] = {}
-    for tree in stack:
-        for entry in tree:
-            hides = entry.kind is not Kind.DIRECTORY or OPAQUE_XATTR in entry.xattrs
-            if hides or not isinstance(state.get(entry.path), int):
-                for known in [k for k in state if k.startswith(f"{entry.path}/")]:
-                    del state[known]
-            if entry.kind is Kind.CHARACTER:
-                state.pop(entry.path, None)
-            elif entry.kind is Kind.DIRECTORY:
-                state[entry.path] = entry.mode
-            else:
-                state[entry.path] = b"".join(entry.content())
-    return state
-
-
-def consistent(tar: Sequence[Entry]) -> bool:
-    """Whether no member lies under a file of the same layer."""
-    files = {e.path for e in tar if e.kind is Kind.FILE and ".wh." not in e.path}
-    used = [e.path.replace(".wh..wh..opq", "x") for e in tar]
-    under = any(p.startswith(f"{f}/") for f in files for p in used)
-    twice = len({e.path for e in tar}) < len(tar)
-    return not under and not twice
-
-
-@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
-@given(st.lists(st.lists(members(), max_size=6).filter(consistent), min_size=1, max_size=3))
-def test_overlayfs_shows_what_unpacking_gives(tmp_path: Path, stack: list[list[Entry]]) -> None:
-    expected: dict[str, object] = {}
-    for tar in stack:
-        expected = unpack(expected, tar)
-    made = unpacked(tmp_path / "l", *(tar_of(*tar) for tar in stack))
-    for tree in made:
-        assert len(set(paths(tree))) == len(tree)
-    assert overlay(made) == expected
 
 
 # --- and the other way round
