@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from chipmodels.adapter import I2cAdapter, SpiController
 from chipmodels.clock import VirtualClock
@@ -21,6 +22,13 @@ from sensorkit.measurement import Sample
 
 EXAMPLE_CALIBRATION = bytes.fromhex("706b436718fc7d8e43d6d00b270b8c00f9ff8c3cf8c67017")
 EXAMPLE_DATA = bytes.fromhex("655ac07eed00")
+
+
+class _Startable(Protocol):
+    def start(self) -> None: ...
+
+
+D = TypeVar("D", bound=_Startable)
 
 
 @dataclass
@@ -43,6 +51,12 @@ class Rig:
 
     def spi(self) -> SpiRegisters:
         return SpiRegisters(self.spi_line)
+
+    def started(self, driver: D) -> D:
+        """Start a driver; the log begins after its start."""
+        driver.start()
+        self.adapter.log.clear()
+        return driver
 
 
 def by_key(sample: Sample) -> dict[str, float]:

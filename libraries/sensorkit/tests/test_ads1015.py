@@ -12,10 +12,7 @@ from sensorkit.supervise import Supervised
 
 def ads(rig: Rig, model: Ads1015Model, settings: Ads1015Settings | None = None) -> Ads1015:
     rig.chips[0x49] = model
-    driver = Ads1015(rig.smbus(0x49), rig.clock, settings)
-    driver.start()
-    rig.adapter.log.clear()
-    return driver
+    return rig.started(Ads1015(rig.smbus(0x49), rig.clock, settings))
 
 
 class TestAds1015:

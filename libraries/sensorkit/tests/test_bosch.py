@@ -61,9 +61,7 @@ def test_planted_air_is_measured_by_a_bme280() -> None:
 
 def test_a_sample_in_normal_mode_is_one_transfer() -> None:
     rig = Rig()
-    driver = Bosch280(bmp280(rig), rig.clock)
-    driver.start()
-    rig.adapter.log.clear()
+    driver = rig.started(Bosch280(bmp280(rig), rig.clock))
     driver.sample()
     assert len(rig.adapter.log) == 1
 

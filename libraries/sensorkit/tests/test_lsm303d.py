@@ -15,10 +15,7 @@ from sensorkit.errors import InvalidReading, LostSettings, NotReady, WrongChip
 
 def lsm(rig: Rig, attitude: Attitude, settings: Lsm303dSettings | None = None) -> Lsm303d:
     rig.chips[0x1D] = Lsm303dModel(rig.clock, attitude=attitude)
-    driver = Lsm303d(rig.smbus(0x1D), rig.clock, settings)
-    driver.start()
-    rig.adapter.log.clear()
-    return driver
+    return rig.started(Lsm303d(rig.smbus(0x1D), rig.clock, settings))
 
 
 class TestLsm303d:

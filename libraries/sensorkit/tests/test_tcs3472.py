@@ -21,10 +21,7 @@ from sensorkit.errors import InvalidReading, LostSettings, NotReady, WrongChip
 
 def tcs(rig: Rig, light: Light, settings: Tcs3472Settings | None = None) -> Tcs3472:
     rig.chips[0x29] = Tcs3472Model(rig.clock, light=light)
-    driver = Tcs3472(rig.smbus(0x29), rig.clock, settings)
-    driver.start()
-    rig.adapter.log.clear()
-    return driver
+    return rig.started(Tcs3472(rig.smbus(0x29), rig.clock, settings))
 
 
 class TestTcs3472:

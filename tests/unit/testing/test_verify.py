@@ -23,6 +23,7 @@ VIRT = load_board("qemu-virt")
 SLOT = {"config.txt": b"kernel=kernel.img\n", "cmdline.txt": b"quiet\n", "kernel.img": KERNEL}
 UP = "echo [S] piimage: phase services"
 HELLO = {"name": "hello", "use": "hello_world"}
+TWO = [HELLO, {"name": "late", "use": "hello_world"}]
 
 
 def appliance(*checks: dict[str, object], **more: object) -> Appliance:
@@ -63,8 +64,7 @@ def test_a_service_that_does_not_come_up_fails_and_skips_the_checks(tmp_path: Pa
         "echo [S] piimage: service hello: exited with code 1;"
         "exec sleep 100"
     )
-    two = [HELLO, {"name": "late", "use": "hello_world"}]
-    found = outcomes(tmp_path, script, appliance({"console": "x"}, services=two), timeout=1)
+    found = outcomes(tmp_path, script, appliance({"console": "x"}, services=TWO), timeout=1)
     assert "exited with code 1" in str(found[1].failure)
     assert "late is not up" in str(found[2].failure)
     assert found[3].skipped == "a service is not up"
@@ -76,8 +76,7 @@ def test_a_service_that_has_done_its_work_before_the_others_start_is_up(tmp_path
         "echo [S] piimage: service hello: exited with code 0;"
         "echo [S] piimage: service late: running; exec sleep 100"
     )
-    two = [HELLO, {"name": "late", "use": "hello_world"}]
-    found = outcomes(tmp_path, script, appliance(services=two), timeout=5)
+    found = outcomes(tmp_path, script, appliance(services=TWO), timeout=5)
     assert [outcome.failure for outcome in found] == [None, None, None]
 
 
@@ -87,8 +86,7 @@ def test_a_service_that_restarts_is_not_up_until_it_runs_again(tmp_path: Path) -
         "echo [S] piimage: service hello: restarting in 1 s;"
         "echo [S] piimage: service late: running; exec sleep 100"
     )
-    two = [HELLO, {"name": "late", "use": "hello_world"}]
-    found = outcomes(tmp_path, script, appliance(services=two), timeout=1)
+    found = outcomes(tmp_path, script, appliance(services=TWO), timeout=1)
     assert "its last state: restarting in 1 s" in str(found[1].failure)
 
 
@@ -111,12 +109,11 @@ def test_a_panic_after_the_boot_fails_the_services(tmp_path: Path) -> None:
 
 
 def test_a_restart_before_all_services_are_up_fails_them_at_once(tmp_path: Path) -> None:
-    two = [HELLO, {"name": "late", "use": "hello_world"}]
     script = (
         f"{UP}; echo [S] piimage: service hello: running;"
         "echo '[emulator] restart 1: watchdog; partition 2'; exec sleep 100"
     )
-    found = outcomes(tmp_path, script, appliance(services=two))
+    found = outcomes(tmp_path, script, appliance(services=TWO))
     assert ["restart 1: watchdog" in str(outcome.failure) for outcome in found] == [
         False, True, True,
     ]  # fmt: skip
