@@ -5,13 +5,15 @@ docs/updates.md describes the states, and who decides what.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from piimage.board import Board
+from piimage.board import Board, SelectorLayout
 from piimage.deploy import answers
 from piimage.deploy.link import Answer, Link, linked
 from piimage.deploy.recipe import Recipe, make_recipe
@@ -42,7 +44,8 @@ class System:
     """A version of the system, and its recipes for the slots of a card."""
 
     board: Board
-    slots: Slots
+    lay_out: Callable[[], Slots]
+    """Gives the version as either slot holds it, which takes a second: not every Pi needs it."""
     base: str
     """The digest of the containers layer that it ships."""
     note: str
@@ -50,6 +53,11 @@ class System:
     store: Store
     _recipes: dict[int, Recipe] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @functools.cached_property
+    def slots(self) -> Slots:
+        """The version as either slot holds it."""
+        return self.lay_out()
 
     def recipe(self, number: int) -> Recipe:
         """Return the recipe for the slot in partition `number`; made once for all Pis."""
@@ -66,12 +74,12 @@ class System:
 
 def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> System | None:
     """Return the system of a version whose steps are made; None if its slots cannot be tried."""
-    found = slots(version, job)
-    if found is None:
+    if not isinstance(version.board.layout, SelectorLayout):
         return None
     return System(
-        version.board, found, release.containers, release.note, inputs.runner, inputs.store
-    )
+        version.board, lambda: slots(version, job), release.containers, release.note,
+        inputs.runner, inputs.store,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -191,24 +191,21 @@ class Slots:
     """What files begin with, and share with those of other versions, by their paths in the slot."""
 
 
-def slots(version: Version, job: Job) -> Slots | None:
-    """Return the version as either slot holds it; None if the board's slots are folders.
+def slots(version: Version, job: Job) -> Slots:
+    """Return the version as either slot holds it; the board's slots have to be partitions.
 
     The volume of slot A has the bytes of `card_plan`.
     """
-    if not isinstance(version.board.layout, SelectorLayout):
-        return None
-    plan = card_plan(version, job)
-    placed = lay_out((volume.kind, volume.size) for volume in plan.volumes)
-    partitions = _fat_partitions(version, job)
-    content = next(partition for partition in partitions if partition.name == "slot A").files
+    volumes = card_plan(version, job).volumes
+    placed = lay_out((volume.kind, volume.size) for volume in volumes)
     numbers = [int(number) for number in version.board.layout.slots]
+    fat = {
+        number: volume for number in numbers if isinstance(volume := volumes[number - 1], FatVolume)
+    }
+    content = fat[numbers[0]].files
     return Slots(
         {number: placed[number - 1] for number in numbers},
-        {
-            number: replace(partitions[number - 1], files=content).volume(plan.identity, job)
-            for number in numbers
-        },
+        {number: replace(volume, files=content) for number, volume in fat.items()},
         {path: job.store.verified(blob) for path, blob in pieces(version, job).items()},
     )
 

@@ -131,10 +131,10 @@ class SlotsStand:
             "config.txt": b"arm_64bit=1\n",
         }
         volumes = {number: slot_volume(number, content) for number in PLACES}
+        slots = Slots(PLACES, volumes, {})
         system = System(
-            load_board("qemu-virt"), Slots(PLACES, volumes, {}), "ab" * 32, "new.yml", self.runner,
-            self.store,
-        )  # fmt: skip
+            load_board("qemu-virt"), lambda: slots, "ab" * 32, "new.yml", self.runner, self.store
+        )
         return Wish(fresh, wait=2, system=system)
 
     def slot(self, number: int) -> bytes:

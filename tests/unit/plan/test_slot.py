@@ -20,6 +20,7 @@ from piimage.plan.slot import (
     card_plan,
     published_identity,
     slot_files,
+    slots,
     withheld,
 )
 from piimage.plan.system import plan_system
@@ -302,3 +303,19 @@ def test_an_owner_that_is_no_container_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         planned("pi4", files=[file])
     assert caught.value.code == "plan.unknown-owner"
+
+
+@pytest.mark.parametrize("board", ["pi4", "pi5", "qemu-virt"])
+def test_either_slot_holds_the_version_under_its_own_name(board: str, store: Store) -> None:
+    version = planned(board)
+    job = made(version, store)
+    card, found = card_plan(version, job), slots(version, job)
+    first, second = found.volumes[2], found.volumes[3]
+    assert first == card.volumes[1]
+    assert second.files == first.files
+    assert (second.label, second.serial, second.size) == (
+        "SLOT-B",
+        card.volumes[2].serial,
+        first.size,
+    )
+    assert found.places[3].start == found.places[2].end
