@@ -36,7 +36,7 @@ def notes(pi: Pi) -> list[str]:
 
 def end(pi: Pi, kind: str | None) -> None:
     """Run the hook as process 1 does."""
-    script = pi.install("restart")
+    script = pi.install("shutdown")
     outer = environment() | ({} if kind is None else {"FINIT_SHUTDOWN": kind})
     subprocess.run(["busybox", "sh", script], env=outer, check=True, timeout=60)
 
@@ -59,8 +59,15 @@ def test_the_flag_of_an_ordered_try_is_set_after_everything_else(pi: Pi) -> None
     assert [note for note in notes(pi) if note.endswith("flag=1")] == ["busybox reboot -f flag=1"]
 
 
-@pytest.mark.parametrize("kind", ["poweroff", "halt", None])
-def test_switching_off_is_left_to_process_1(pi: Pi, kind: str | None) -> None:
+def test_switching_off_ends_the_same_way_and_is_no_try(pi: Pi) -> None:
+    pi.write("run/piimage/try-boot", "")
+    end(pi, "poweroff")
+    assert notes(pi)[:2] == ["kill -STOP 41 flag=0", "kill -STOP 42 flag=0"]
+    assert notes(pi)[3:] == ["umount /data flag=0", "sync flag=0", "busybox poweroff -f flag=0"]
+
+
+@pytest.mark.parametrize("kind", ["halt", None])
+def test_a_halt_is_left_to_process_1(pi: Pi, kind: str | None) -> None:
     pi.write("run/piimage/try-boot", "")
     end(pi, kind)
     assert notes(pi) == []
