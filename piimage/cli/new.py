@@ -1,4 +1,4 @@
-"""`piimage new`: a commented starting file."""
+"""`piimage new`: a commented starting file, or a copy of a folder that piimage ships."""
 
 from __future__ import annotations
 
@@ -19,10 +19,29 @@ if TYPE_CHECKING:
     from piimage.userkeys import UserKey
 
 EXAMPLE = "Example: piimage new greenhouse.yml --board pi4"
+_NEXT = {
+    "services": "name it in an entry of services: build: {}",
+    "kernel-modules": "name it under modules: {{ build: {} }}",
+    "boards": "name it in the file beside the folder: board:",
+}
+
+
+def _samples() -> list[str]:
+    """Return the names of what can be copied, for a shell's completion."""
+    from piimage import samples  # noqa: PLC0415  # slow
+
+    return list(samples.names())
 
 
 def new(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", readable=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="File to write; with --folder, the folder (default: its own name).",
+            readable=False,
+        ),
+    ] = None,
     board: BoardName = None,
     ssh_key: Annotated[
         list[str],
@@ -32,9 +51,35 @@ def new(
             "those of ~/.ssh and of the SSH agent).",
         ),
     ] = [],
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--folder",
+            metavar="NAME",
+            help="Instead of a starting file, copy what piimage ships: services/NAME, "
+            "kernel-modules/NAME or boards/NAME.",
+            autocompletion=_samples,
+        ),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Write a starting file whose Pi can be reached; an existing file is never overwritten."""
+    if folder is not None:
+        _copy(folder, file)
+    elif file is None:
+        raise typer.BadParameter("name the file to write, such as greenhouse.yml")
+    else:
+        _start(file, board, ssh_key, verbose)
+
+
+def _copy(name: str, target: Path | None) -> None:
+    from piimage import samples  # noqa: PLC0415  # --help needs none
+
+    copied = samples.copy(name, target)
+    say(f"{copied}: written; {_NEXT[name.partition('/')[0]].format(copied)}")
+
+
+def _start(file: Path, board: str | None, ssh_key: Sequence[str], verbose: bool) -> None:
     from piimage.boards import search_path  # noqa: PLC0415  # slow; --help needs none
     from piimage.run import Runner, word  # noqa: PLC0415
     from piimage.userkeys import found_keys, named_keys  # noqa: PLC0415
