@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,6 +16,7 @@ import typer
 from piimage.cli.output import error_event, listening, put
 from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.deploy.known_hosts import KnownHosts, default_path
+from piimage.deploy.link import Link, linked
 from piimage.deploy.mdns import find_address
 from piimage.deploy.reach import reached
 from piimage.deploy.remote import Remote
@@ -97,6 +99,22 @@ def fleet(
     """Return the named hosts with their connection."""
     chosen = hosts(names, inventory)
     return Fleet(chosen, ssh(chosen, config, runner), threading.Event())
+
+
+@contextlib.contextmanager
+def single_link(selected: Fleet) -> Iterator[Link]:
+    """Yield the link to the agent of the only host.
+
+    Raises InputError ``deploy.one-host`` for several hosts or a Docker engine.
+    """
+    first, *others = selected.hosts
+    if others or first.engine is not None:
+        raise InputError(
+            "deploy.one-host", "this command is for one Pi with piimage's system",
+            hint="run it for one host after the other",
+        )  # fmt: skip
+    with linked(selected.ssh, first, selected.cancelled) as link:
+        yield link
 
 
 def ask(

@@ -42,6 +42,8 @@ VERBS: Final = {
     "start": "start a service on Pis",
     "stop": "stop a service on Pis",
     "rollback": "return Pis to the release before the last deploy",
+    "backup": "copy the data of a Pi's services to a file",
+    "restore": "bring the data of a Pi's services back from a file",
     "exec": "run a program in a service's container",
     "shell": "log in to a Pi",
     "cache": "show, clean, export or import the local store",

@@ -91,6 +91,13 @@ def test_the_line_of_the_guide_grants_what_its_label_asks_for(tmp_path: Path) ->
     assert is_trusted(appliance.trust, LockedImage(entry.image, digest, digest))
 
 
+def test_the_bind_of_the_data_page_is_valid(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "data.md", "yaml")
+    (tmp_path / "a.yml").write_text(f"board: pi4\n{text}")
+    (entry,) = entries(load_all([tmp_path / "a.yml"]))
+    assert entry.binds == ("/data/web:/var/lib/web",)
+
+
 def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "README.md", "yaml")
     (tmp_path / "greenhouse.yml").write_text(text)

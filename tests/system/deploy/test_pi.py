@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -366,6 +367,21 @@ def test_exec_runs_inside_the_container(pi: Pi) -> None:
         [PIIMAGE, *inside], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.stdout, done.returncode) == ("x y a b\n", 3), done.stderr
+
+
+def test_data_are_backed_up_and_come_back(pi: Pi, tmp_path: Path) -> None:
+    pi.sh("mkdir -p /data/notes/a; echo precious >/data/notes/a/b; chown -R 970:970 /data/notes")
+    archive = tmp_path / "data.tar"
+    command(pi, "backup", str(archive))
+    with tarfile.open(archive) as file:
+        members = {member.name: (member.uid, member.size) for member in file}
+    assert members["notes/a/b"] == (970, len("precious\n"))
+    assert {name.partition("/")[0] for name in members} == {"notes"}
+    pi.sh("echo spoilt >/data/notes/a/b; echo later >/data/notes/later")
+    assert "restored notes" in command(pi, "restore", str(archive), "--yes")
+    assert pi.sh("cd /data/notes; find . | sort; cat a/b").split() == [
+        ".", "./a", "./a/b", "precious",
+    ]  # fmt: skip
 
 
 def test_restart_waits_and_rollback_leads_to_what_ran_before(pi: Pi) -> None:

@@ -9,6 +9,6 @@ PROTOCOLS = (1, 1)
 """The oldest and the newest protocol that this agent speaks."""
 
 FEATURES = (
-    "devices", "exec", "folders", "gc", "logs", "logs-age", "logs-since", "put-resume", "put-zlib",
-    "rehearse", "report-1", "rollback", "switch", "system-1", "watch",
+    "backup-1", "devices", "exec", "folders", "gc", "logs", "logs-age", "logs-since", "put-resume",
+    "put-zlib", "rehearse", "report-1", "rollback", "switch", "system-1", "watch",
 )  # fmt: skip

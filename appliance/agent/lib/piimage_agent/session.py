@@ -10,9 +10,11 @@ from piimage_agent import (
     FEATURES,
     PROTOCOLS,
     VERSION,
+    backup,
     change,
     generations,
     journal,
+    restore,
     services,
     status,
     system,
@@ -114,6 +116,8 @@ class Session:
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
+            "backup": self._backup,
+            "restore": self._restore,
             "system": lambda request: system.state(self.root),
             "system-have": self._system_have,
             "system-put": self._system_put,
@@ -362,6 +366,32 @@ class Session:
 
     def _row(self, name: str, trouble: str) -> dict[str, Any]:
         return {"service": services.state(self.root, name), "trouble": trouble}
+
+    # --- data
+
+    def _backup(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send what is on /data, beginning after the path `after`."""
+
+        def send(event: dict[str, Any], data: bytes) -> None:
+            write_frame(self._sink, event, data)
+
+        return backup.send_entries(self.root, text_of(request, "after", 4096), send)
+
+    def _restore(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Receive a copy of /data: reply with the number of the next entry, then read them all."""
+        if os.path.exists(f"{self.root.run}/data-is-temporary"):
+            raise Refused("temporary", "/data is temporary here: a restart would lose it again")
+        journal.require_no_trial(self.root)
+        wait = number_of(request, "wait", 1, 3600, 60)
+        archive, size = digest_of(request.get("archive")), number_of(request, "size", 0, 1 << 45)
+        self._take_lock()
+        try:
+            incoming = restore.Incoming(self.root, archive, size)
+            write_frame(self._sink, {"ok": True, "next": incoming.count})
+            restore.receive(incoming, self._source)
+            return {"troubles": restore.apply(self.root, wait)}
+        finally:
+            self._unlock()
 
     def _take_lock(self) -> None:
         if self._lock < 0:
