@@ -14,12 +14,17 @@ from piimage import durable, host, resources
 from piimage.boundary import is_inside
 from piimage.errors import InputError
 
-KINDS: Final[Mapping[str, str]] = {
+_KINDS: Final[Mapping[str, str]] = {
     "services": "*/service.yml",
     "kernel-modules": "*/module.yml",
     "boards": "*.yml",
 }
 """Where each kind of sample lies, below the folder of its name."""
+_USES: Final[Mapping[str, str]] = {
+    "services": "name it in an entry of services: build: {}",
+    "kernel-modules": "name it under modules: {{ build: {} }}",
+    "boards": "name it in the file beside the folder: board:",
+}
 
 # Tests belong to piimage, and a Dockerfile's context is piimage's source: a copy has neither.
 _LEFT_OUT: Final = ("__pycache__", "tests", "*.egg-info", "*.lock", "Dockerfile")
@@ -28,7 +33,7 @@ _PATH_UP: Final = re.compile(r"(?<=[\s\[,])(?:\.\./)+[\w./-]+")
 
 def names() -> tuple[str, ...]:
     """Return the names of all samples: ``services/bmp280``, ``boards/pi4``, in order."""
-    return tuple(sorted(name for kind in KINDS for name in _names_of(kind)))
+    return tuple(sorted(name for kind in _KINDS for name in _names_of(kind)))
 
 
 def copy(name: str, target: Path | None) -> Path:
@@ -51,8 +56,13 @@ def copy(name: str, target: Path | None) -> Path:
     return _copy_folder(resources.path(kind) / word, target or Path(word))
 
 
+def use_of(name: str, copied: Path) -> str:
+    """Return what a user does with a copy of the sample `name`."""
+    return _USES[name.partition("/")[0]].format(copied)
+
+
 def _names_of(kind: str) -> Iterator[str]:
-    for path in resources.path(kind).glob(KINDS[kind]):
+    for path in resources.path(kind).glob(_KINDS[kind]):
         yield f"{kind}/{path.stem if path.parent.name == kind else path.parent.name}"
 
 

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from piimage.userkeys import UserKey
 
 EXAMPLE = "Example: piimage new greenhouse.yml --board pi4"
-_NEXT = {
-    "services": "name it in an entry of services: build: {}",
-    "kernel-modules": "name it under modules: {{ build: {} }}",
-    "boards": "name it in the file beside the folder: board:",
-}
 
 
 def _samples() -> list[str]:
@@ -76,7 +71,7 @@ def _copy(name: str, target: Path | None) -> None:
     from piimage import samples  # noqa: PLC0415  # --help needs none
 
     copied = samples.copy(name, target)
-    say(f"{copied}: written; {_NEXT[name.partition('/')[0]].format(copied)}")
+    say(f"{copied}: written; {samples.use_of(name, copied)}")
 
 
 def _start(file: Path, board: str | None, ssh_key: Sequence[str], verbose: bool) -> None:

@@ -122,7 +122,9 @@ def closest(wrong: str, known: Iterable[str]) -> str | None:
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return the name of `known` that is most similar to `wrong`, or all names."""
     names = sorted(known)
-    return closest(wrong, names) or (f"one of {', '.join(names)}" if names else "nothing")
+    if not names:
+        return "leave it out, because there is none"
+    return closest(wrong, names) or f"one of {', '.join(names)}"
 
 
 # Durations and sizes ------------------------------------------------------------------------

@@ -138,5 +138,5 @@ def test_no_code_looks_for_boards_by_itself() -> None:
         for path, node in nodes(CODE, "boards")
         if isinstance(node, ast.Constant) and node.value == "boards"
     }
-    # The last two look for changes of what piimage ships, and of what is beside a file.
-    assert quoted == {"boards.py", "unchanged.py"}
+    # The last two copy what piimage ships, and look for changes of it and of what is beside a file.
+    assert quoted == {"boards.py", "samples.py", "unchanged.py"}
