@@ -56,6 +56,7 @@ references: setup
 	.venv/bin/python -P -m piimage.cli.reference > docs/reference/cli.md
 	.venv/bin/python -P -m piimage.cli.manual docs/man
 	.venv/bin/python -P -m piimage.cli.firmware_reference > docs/reference/firmware.md
+	.venv/bin/python -P -m piimage.cli.service_reference > docs/reference/services.md
 	.venv/bin/python -P scripts/draw_diagrams.py docs/images
 
 # Also generated, from Debian's kernels of today, which are fetched.
