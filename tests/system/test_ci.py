@@ -153,8 +153,8 @@ DRIVER = {
 def test_the_driver_is_tested_without_its_chip(runner: Runner) -> None:
     runner.use(with_of("driver"))
     assert runner.results("driver.xml") == DRIVER
-    asked = (runner.home / "apt-get").read_text().split()
-    assert {"qemu-system-arm", "skopeo"} < set(asked)
+    arguments = (runner.home / "apt-get").read_text().split()
+    assert {"qemu-system-arm", "skopeo"} < set(arguments)
 
 
 def test_a_job_of_gitlab_runs_in_the_same_clone(runner: Runner) -> None:

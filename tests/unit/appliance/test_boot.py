@@ -29,8 +29,8 @@ def test_modules_that_the_initramfs_loaded_are_passed_over_in_silence(
     pi.write("etc/piimage/modules-late", LIST)
     for name in there:
         pi.path(f"sys/module/{name}/initstate")
-    said = pi.sh(f'. {script}; insmod() {{ echo "$*"; }}; load_late_modules')
-    assert said.splitlines() == [*loaded, "/lib/i2c_dev.ko"]
+    output = pi.sh(f'. {script}; insmod() {{ echo "$*"; }}; load_late_modules')
+    assert output.splitlines() == [*loaded, "/lib/i2c_dev.ko"]
     assert pi.console() == []
 
 

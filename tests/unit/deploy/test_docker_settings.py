@@ -81,12 +81,12 @@ def test_mounts_and_memory_file_systems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("policy", "name"),
     [(None, "unless-stopped"), ("always", "unless-stopped"), ("on-failure", "on-failure"),
      ("no", "no")],
 )  # fmt: skip
-def test_restart_policy(said: str | None, name: str) -> None:
-    fields = {"restart": {"policy": said}} if said else {}
+def test_restart_policy(policy: str | None, name: str) -> None:
+    fields = {"restart": {"policy": policy}} if policy else {}
     assert host(**fields)["RestartPolicy"] == {"Name": name}
 
 

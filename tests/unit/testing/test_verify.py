@@ -91,12 +91,12 @@ def test_a_service_that_restarts_is_not_up_until_it_runs_again(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "said", ["Kernel panic - not syncing: no init", "piimage: BOOT STOPPED: onboot x failed"]
+    "message", ["Kernel panic - not syncing: no init", "piimage: BOOT STOPPED: onboot x failed"]
 )
-def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) -> None:
-    script = f'echo "{said}"; exec sleep 100'
+def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, message: str) -> None:
+    script = f'echo "{message}"; exec sleep 100'
     found = outcomes(tmp_path, script, appliance({"console": "x"}))
-    assert said.partition(": ")[2] in str(found[0].failure)
+    assert message.partition(": ")[2] in str(found[0].failure)
     assert "--until" not in str(found[0].failure)  # an option of `piimage run`
     assert found[1].skipped == "the system did not boot"
 
