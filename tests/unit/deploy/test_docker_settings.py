@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from piimage.container.rootfs import ProcessUser
-from piimage.deploy.docker_settings import cannot, create_body
+from piimage.deploy.docker_settings import create_body, unsupported
 from piimage.errors import InputError
 from tests.unit.deploy.services import workload
 
@@ -126,7 +126,7 @@ def test_limits_and_logs() -> None:
     ],
 )
 def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], what: str) -> None:
-    (error,) = cannot(workload(**fields))
+    (error,) = unsupported(workload(**fields))
     with pytest.raises(InputError) as caught:
         raise error
     assert what in caught.value.message and caught.value.place == "services.bmp280"
