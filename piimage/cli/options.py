@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -87,6 +87,10 @@ class Origin:
     ] = None
 
 
+_ARGUMENT: Final = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_OPTION: Final = inspect.Parameter.KEYWORD_ONLY
+
+
 def with_groups(verb: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter of `verb` whose type is a group by the options of the group.
 
@@ -98,16 +102,21 @@ def with_groups(verb: Callable[..., None]) -> Callable[..., None]:
         for name, original in own.items()
         if isinstance(original.annotation, type) and dataclasses.is_dataclass(original.annotation)
     }
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # then any order is valid
+    given = [
+        parameter
         for name, original in own.items()
         for parameter in (_options(groups[name]) if name in groups else [original])
+    ]
+    empty = inspect.Parameter.empty
+    parameters = [
+        *(parameter.replace(kind=_ARGUMENT) for parameter in given if parameter.default is empty),
+        *(parameter.replace(kind=_OPTION) for parameter in given if parameter.default is not empty),
     ]
     signature = inspect.Signature(parameters)
 
     @functools.wraps(verb)
-    def wrapper(**kwargs: Any) -> None:  # noqa: ANN401  # whatever the verb takes
-        bound = signature.bind(**kwargs)
+    def wrapper(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # whatever the verb takes
+        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values = bound.arguments
         for name, group in groups.items():
@@ -125,10 +134,7 @@ def _options(group: type[Any]) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_default(field),
-            annotation=hints[field.name],
+            field.name, _OPTION, default=_default(field), annotation=hints[field.name]
         )
         for field in dataclasses.fields(group)
     ]

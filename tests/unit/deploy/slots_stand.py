@@ -21,6 +21,7 @@ from piimage.firmware.writer import autoboot
 from piimage.plan.slot import Slots
 from piimage.run import Runner
 from piimage.store import Store
+from tests.unit.card.volumes import part
 from tests.unit.deploy.stand_in import AGENT, Stand, release
 
 MIB = 1 << 20
@@ -103,11 +104,10 @@ class SlotsStand:
         )
         volumes = (selector, slot_volume(2, {"kernel.img": KERNEL}), slot_volume(3, {}))
         card = write_card(self.runner, CardPlan("x", 7, volumes), self.folder / "card.img").image
-        data = card.read_bytes()
         pi.write("dev/x", "")
         places = {1: Partition(0x0C, MIB, 8 * MIB), **PLACES}
         for number, place in places.items():
-            (root / f"dev/mmcblk0p{number}").write_bytes(data[place.start : place.end])
+            part(card, root / f"dev/mmcblk0p{number}", place.start, place.size)
             for name, value in (("start", place.start), ("size", place.size)):
                 pi.write(f"sys/class/block/mmcblk0p{number}/{name}", f"{value // 512}\n")
         card.unlink()
