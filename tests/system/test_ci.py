@@ -29,9 +29,9 @@ from tests.system.oci.conftest import server as server  # noqa: PLC0414  # a fix
 EXAMPLE = ROOT / "examples" / "greenhouse"
 APT_GET = '#!/bin/sh\necho "$*" >>"$HOME/apt-get"\n'
 AUTHOR = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"))
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"))
 }
 
 

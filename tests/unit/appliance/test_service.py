@@ -178,10 +178,10 @@ def boots_late(pi: Pi) -> None:
     )
 
 
-@pytest.mark.parametrize("what", ["containerd", "device"])
-def test_a_service_that_cannot_start_is_tried_later_and_later(pi: Pi, what: str) -> None:
+@pytest.mark.parametrize("missing", ["containerd", "device"])
+def test_a_service_that_cannot_start_is_tried_later_and_later(pi: Pi, missing: str) -> None:
     boots_late(pi)
-    if what == "containerd":
+    if missing == "containerd":
         pi.write("fail", "")
     else:
         pi.write("containers/services/one/prestart", "false\n")

@@ -115,7 +115,7 @@ def test_limits_and_logs() -> None:
 
 @pytest.mark.provokes("deploy.beyond-target")
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "setting"),
     [
         ({"ambient": ["CAP_NET_RAW"]}, "ambient"),
         ({"net": "/run/netns/x"}, "net: a path"),
@@ -125,8 +125,8 @@ def test_limits_and_logs() -> None:
         ({"binds": ["/run/piimage/rootfs/volumes/v-ro-1:/v"]}, "a volume from an image"),
     ],
 )
-def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], what: str) -> None:
+def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], setting: str) -> None:
     (error,) = unsupported(workload(**fields))
     with pytest.raises(InputError) as caught:
         raise error
-    assert what in caught.value.message and caught.value.place == "services.bmp280"
+    assert setting in caught.value.message and caught.value.place == "services.bmp280"

@@ -104,7 +104,7 @@ class Card(Medium):
     """A card in memory; `fault` sees each read and write before it is carried out."""
 
     bytes: bytearray | mmap.mmap = field(default_factory=lambda: used(SIZE))
-    fault: Fault = lambda card, what, offset, data: None
+    fault: Fault = lambda card, operation, offset, data: None
     real: int = 1 << 62
 
     def read(self, offset: int, into: memoryview) -> None:

@@ -49,10 +49,14 @@ def reaching(folder: Path, pi: Stand, program: str = "exit 0") -> Runner:
 
 
 def verified(
-    folder: Path, pi: Stand, what: Appliance, program: str = "exit 0", timeout: float | None = None
+    folder: Path,
+    pi: Stand,
+    tested: Appliance,
+    program: str = "exit 0",
+    timeout: float | None = None,
 ) -> tuple[Outcome, ...]:
     ssh = Ssh(reaching(folder, pi, program), ask=False)
-    return verify_pi(what, ssh, HOST, timeout=timeout)
+    return verify_pi(tested, ssh, HOST, timeout=timeout)
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def pi(tmp_path: Path) -> Stand:
 
 
 def test_services_programs_addresses_and_logs_are_checked(tmp_path: Path, pi: Stand) -> None:
-    what = appliance(
+    tested = appliance(
         {"run": "uname -m", "expect": "aarch64"},
         {"run": ["ls", "a b"], "service": "web"},
         {"http": "http://127.0.0.1/", "matches": "^page$"},
@@ -73,7 +77,7 @@ def test_services_programs_addresses_and_logs_are_checked(tmp_path: Path, pi: St
         "case $command in *uname*) echo aarch64 ;;\n"
         "wget*) echo '  HTTP/1.1 200 OK' >&2; echo page ;; esac"
     )
-    found = verified(tmp_path, pi, what, script)
+    found = verified(tmp_path, pi, tested, script)
     assert [(outcome.name, outcome.failure, outcome.skipped) for outcome in found] == [
         ("the system boots", None, None), ("service web is up", None, None),
         ("log in over SSH", None, None), ("sh -c uname -m", None, None), ("ls a b", None, None),

@@ -31,9 +31,11 @@ def appliance(*checks: dict[str, object], **more: object) -> Appliance:
     return Appliance.model_validate({"services": [HELLO], "test": test} | more)
 
 
-def outcomes(tmp_path: Path, script: str, what: Appliance, **options: float) -> tuple[Outcome, ...]:
+def outcomes(
+    tmp_path: Path, script: str, tested: Appliance, **options: float
+) -> tuple[Outcome, ...]:
     runner = in_place_of_qemu(tmp_path, script)
-    return verify(what, VIRT, whole_card(runner, tmp_path), runner, seal="S", **options)
+    return verify(tested, VIRT, whole_card(runner, tmp_path), runner, seal="S", **options)
 
 
 def whole_card(runner: Runner, folder: Path) -> Path:
@@ -131,9 +133,9 @@ def test_a_service_that_breaks_during_the_checks_has_failed(tmp_path: Path) -> N
 
 @pytest.mark.provokes("testing.no-shell")
 def test_a_program_cannot_be_run_without_sshd() -> None:
-    what = appliance({"run": ["true"]})
+    tested = appliance({"run": ["true"]})
     with pytest.raises(InputError, match="use: sshd") as caught:
-        require_testable(what, VIRT)
+        require_testable(tested, VIRT)
     assert caught.value.code == "testing.no-shell"
     with_sshd = [HELLO, {"name": "sshd", "use": "sshd"}]
     require_testable(appliance({"run": ["true"]}, services=with_sshd), VIRT)
