@@ -6,7 +6,7 @@ WORKERS ?= $(shell expr 2 \* $$(nproc))
 # Each worker imports every test: compiled code is kept even where the environment forbids it.
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
-.PHONY: setup image test check mutants format docs references docs-drivers site picture clean
+.PHONY: setup image test check style types unit mutants format docs references docs-drivers site picture clean
 
 setup: .venv/installed
 
@@ -24,11 +24,24 @@ image: setup
 	@echo "      see your cards  $(PIIMAGE) devices"
 	@echo "      write a card    $(PIIMAGE) flash /dev/sdX examples/pi4.yml"
 
+# Side by side, because neither mypy nor the start of the tests can use two processors.
 check: setup
+	@$(MAKE) --no-print-directory -j 3 style types unit
+
+style: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check -q .
+
+types: setup
 	.venv/bin/mypy
+
+unit: .venv/collected
 	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
+
+# Without compiled files, each worker would compile every test itself.
+.venv/collected: .venv/installed
+	$(COMPILED) .venv/bin/pytest tests/unit libraries --collect-only -q >/dev/null
+	touch $@
 
 test: check
 	$(COMPILED) .venv/bin/pytest tests/system --durations 10

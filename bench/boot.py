@@ -33,7 +33,7 @@ LINUXKIT_QUIET = (34.0, 37.0)
 LINUXKIT_BUSY = (38.0, 42.0)
 BUSY_LOAD = 1.5
 
-WHAT = {
+PHASES = {
     "kernel": "QEMU's start, the kernel",
     "initramfs": "modules, slot, layers",
     "switch-root": "process 1 reads its configuration",
@@ -76,7 +76,7 @@ def show(runs: Sequence[Sequence[Phase]], load: float) -> None:
     print(f"{'phase':12} {'CPU s':>6} {'wall s':>7}   (least of each)")
     for same in zip(*runs, strict=True):
         cpu, wall = min(phase.cpu_seconds for phase in same), min(phase.seconds for phase in same)
-        print(f"{same[0].name:12} {cpu:6.2f} {wall:7.2f}   {WHAT.get(same[0].name, '')}")
+        print(f"{same[0].name:12} {cpu:6.2f} {wall:7.2f}   {PHASES.get(same[0].name, '')}")
     walls, cpus = zip(*(total(found) for found in runs), strict=True)
     print(f"{'best run':12} {min(cpus):6.2f} {min(walls):7.2f}")
     print(f"{'median':12} {statistics.median(cpus):6.2f} {statistics.median(walls):7.2f}")

@@ -159,8 +159,8 @@ def engine(runs: int, folder: Path) -> None:
         socket = str(site.host.host.engine)
         theirs = [peers(site, socket) for _ in range(runs)]
     print("one page changed, Docker engine over ssh:")
-    for what, found in {"piimage, health included": mine, PEER: theirs}.items():
-        print(f"  {what}: {middle(found, 'seconds'):.1f} s, {middle(found, 'sent'):.0f} bytes")
+    for tool, found in {"piimage, health included": mine, PEER: theirs}.items():
+        print(f"  {tool}: {middle(found, 'seconds'):.1f} s, {middle(found, 'sent'):.0f} bytes")
     print(f"  bytes: 1/{middle(theirs, 'sent') / middle(mine, 'sent'):.0f}; ", end="")
     print(f"seconds: {middle(mine, 'seconds') / middle(theirs, 'seconds'):.2f}")
 

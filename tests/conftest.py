@@ -18,6 +18,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(SYSTEM):
             item.add_marker(pytest.mark.system)
+        if isinstance(item, pytest.Function) and item.get_closest_marker("provokes"):
+            item.fixturenames.insert(0, "_provoked")  # not one of thousands that need none
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,13 +30,10 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _provoked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test that says it provokes an error must have made piimage raise it."""
-    marks = list(request.node.iter_markers("provokes"))
-    if not marks:
-        yield
-        return
+    marks = request.node.iter_markers("provokes")
     raised: set[str] = set()
     original = PiimageError.__init__
 

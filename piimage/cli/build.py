@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import listening
 from piimage.events import Note
 from piimage.store import Store, default_root
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: piimage build pi4.yml -o out"
 
 
-@fetching
+@with_groups
 def build(
     files: Files,
     out: Annotated[

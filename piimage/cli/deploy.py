@@ -11,7 +11,7 @@ import typer
 
 from piimage.build import Project, plan
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
-from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import put
 from piimage.cli.pins import with_host_key
 from piimage.cli.session import open_inputs, read_project
@@ -37,7 +37,7 @@ KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
 
 
-@fetching
+@with_groups
 def deploy(
     files: Files,
     to: Annotated[
@@ -126,7 +126,9 @@ def deploy(
                 project.appliance.board, project.appliance.hostname, registry or "", device_plugin
             )
             workloads = build_workloads(project, inputs, service)
-            manifests = render(workloads, target, [one.name for one in project.appliance.services])
+            manifests = render(
+                workloads, target, [entry.name for entry in project.appliance.services]
+            )
             if not dry_run:
                 _push_images(workloads, target, inputs)
             put(manifests)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from piimage import tools
-from piimage.cli.hosts import InventoryFile, JsonOut, SshConfig, ask, finish, print_json
+from piimage.cli.hosts import InventoryFile, JsonOut, Query, SshConfig, finish, print_json
 from piimage.cli.options import Verbose
 from piimage.cli.output import put, say
 from piimage.debian.release import KEYRING_PACKAGE, keyring
@@ -54,8 +54,8 @@ def doctor(
     if pi is None:
         _tools(as_json=json)
         return
-    selection = (pi, inventory, ssh_config)
-    results = ask(selection, lambda remote: remote.examine(time.time()), verbose=verbose)
+    query = Query(pi, inventory, ssh_config, verbose, json)
+    results = query.ask(lambda remote: remote.examine(time.time()))
     if json:
         print_json(results, _document)
     else:

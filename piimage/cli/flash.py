@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from piimage.cli.devices import disk_contents
-from piimage.cli.options import Json, Origin, Verbose, fetching
+from piimage.cli.options import Json, Origin, Verbose, with_groups
 from piimage.cli.pins import name_to_expect, note_host_key
 from piimage.cli.provision import (
     Hostname,
@@ -46,7 +46,7 @@ CONTAINER = "PIIMAGE_CONTAINER"
 _ERASED = "{} is a card of piimage; its data partition, /data, will be erased: --keep-data keeps it"
 
 
-@fetching
+@with_groups
 def flash(
     device: Annotated[
         str, typer.Argument(metavar="DEVICE", help="The whole disk, such as /dev/sdX.")

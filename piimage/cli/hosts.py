@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from piimage.cli.options import Verbose
 from piimage.cli.output import error_event, listening, put
 from piimage.deploy.hosts import Host, parse_host, read_inventory
 from piimage.deploy.known_hosts import KnownHosts, default_path
@@ -52,9 +53,6 @@ SshConfig = Annotated[
 ]
 JsonOut = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE")]
-Selection = tuple[str, Path | None, Path | None]
-"""Hosts, inventory file, ssh configuration file."""
-
 _PARALLEL = 16  # hosts at a time, for queries
 
 
@@ -117,13 +115,21 @@ def single_link(selected: Fleet) -> Iterator[Link]:
         yield link
 
 
-def ask(
-    selection: Selection, question: Callable[[Remote], T], *, verbose: bool
-) -> tuple[Result[T], ...]:
-    """Ask all selected hosts, and show meanwhile what happens."""
-    names, inventory, config = selection
-    with listening(verbose=verbose, as_json=False) as emit:
-        return fleet([names], inventory, config, Runner(emit)).ask(question)
+@dataclass(frozen=True)
+class Query:
+    """Which hosts a verb asks, and how it prints their answers; the fields are its options."""
+
+    host: HostNames
+    inventory: InventoryFile = None
+    ssh_config: SshConfig = None
+    verbose: Verbose = False
+    json: JsonOut = False
+
+    def ask(self, question: Callable[[Remote], T]) -> tuple[Result[T], ...]:
+        """Ask all selected hosts, and show meanwhile what happens."""
+        with listening(verbose=self.verbose, as_json=False) as emit:
+            selected = fleet([self.host], self.inventory, self.ssh_config, Runner(emit))
+            return selected.ask(question)
 
 
 def ssh(chosen: Sequence[Host], config: Path | None, runner: Runner) -> Ssh:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from piimage.boards import load_board, search_path
-from piimage.cli.options import Files, Json, Origin, Sets, Verbose, fetching
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.session import open_inputs
 from piimage.config.load import load
 from piimage.events import Note
@@ -19,7 +19,7 @@ from piimage.locking.current import existing_lock, summary, write_lock
 EXAMPLE = "Example: piimage lock pi4.yml --update openssl"
 
 
-@fetching
+@with_groups
 def lock(
     files: Files,
     update: Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from piimage.boards import load_board, search_path
-from piimage.cli.options import Json, Origin, Sets, Verbose, fetching
+from piimage.cli.options import Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.session import open_inputs
 from piimage.config.load import load, load_module
 from piimage.events import Note
@@ -39,7 +39,7 @@ def _module() -> None:
 
 
 @app.command(epilog=EXAMPLE)
-@fetching
+@with_groups
 def build(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder with a module.yml.", readable=False)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -87,14 +87,30 @@ class Origin:
     ] = None
 
 
-def fetching(verb: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter ``origin`` of `verb` by one option for each field of Origin."""
+_ARGUMENT: Final = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_OPTION: Final = inspect.Parameter.KEYWORD_ONLY
+
+
+def with_groups(verb: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of `verb` whose type is a group by the options of the group.
+
+    A group is a dataclass whose fields are options and arguments, such as Origin.
+    """
     own = inspect.signature(verb, eval_str=True).parameters
-    options = [_option(field) for field in dataclasses.fields(Origin)]
-    parameters = [
+    groups = {
+        name: original.annotation
+        for name, original in own.items()
+        if isinstance(original.annotation, type) and dataclasses.is_dataclass(original.annotation)
+    }
+    given = [
         parameter
         for name, original in own.items()
-        for parameter in (options if name == "origin" else [original])
+        for parameter in (_options(groups[name]) if name in groups else [original])
+    ]
+    empty = inspect.Parameter.empty
+    parameters = [
+        *(parameter.replace(kind=_ARGUMENT) for parameter in given if parameter.default is empty),
+        *(parameter.replace(kind=_OPTION) for parameter in given if parameter.default is not empty),
     ]
     signature = inspect.Signature(parameters)
 
@@ -103,17 +119,28 @@ def fetching(verb: Callable[..., None]) -> Callable[..., None]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values = bound.arguments
-        origin = Origin(**{option.name: values.pop(option.name) for option in options})
-        verb(origin=origin, **values)
+        for name, group in groups.items():
+            fields = dataclasses.fields(group)
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields})
+        verb(**values)
 
     wrapper.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapper
 
 
-def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    annotation = get_type_hints(Origin, include_extras=True)[field.name]
-    default = field.default if field.default is not dataclasses.MISSING else []
-    return inspect.Parameter(
-        field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
-    )
+def _options(group: type[Any]) -> list[inspect.Parameter]:
+    """Return a parameter for each field of `group`."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, _OPTION, default=_default(field), annotation=hints[field.name]
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piimage.cli.options import Json, Origin, Verbose, fetching
+from piimage.cli.options import Json, Origin, Verbose, with_groups
 from piimage.cli.output import listening, put, say
 from piimage.events import Listener, Note
 from piimage.run import Runner
@@ -74,51 +74,48 @@ Credentials = Annotated[
         readable=False,
     ),
 ]
-_ORG: Final = "piimage"
-_HASH: Final = "{{.Hash}}"
 
 
 @dataclass(frozen=True)
 class _Request:
-    """The image to build: its folder, options and name."""
+    """The image to build: its folder and name; each field is an option."""
 
-    folder: Path
-    org: str
-    tag: str
-    platforms: tuple[str, ...] = ()
-    lock: Path | None = None
-    locked: bool = False
-    moving: frozenset[str] = frozenset()
-    dockerfile: Path | None = None
-    context: Path | None = None
-    arguments: tuple[str, ...] = ()
+    folder: Folder
+    org: Org = "piimage"
+    tag: Tag = "{{.Hash}}"
+    platform: Platforms = field(default_factory=list)
+    lock: LockFile = None
+    locked: Locked = False
+    dockerfile: Recipe = None
+    context: Context = None
+    build_arg: Arguments = field(default_factory=list)
 
     def source(self) -> Source:
         from piimage.pkg.source import open_source  # noqa: PLC0415
 
-        pairs = (argument.partition("=") for argument in self.arguments)
+        pairs = (argument.partition("=") for argument in self.build_arg)
         # As with docker, the environment gives the value of an argument without `=`.
         values = {name: text if sign else os.environ.get(name, "") for name, sign, text in pairs}
         return open_source(self.folder, self.dockerfile, self.context, values)
 
-    def build(self, inputs: Inputs) -> Built:
+    def build(self, inputs: Inputs, moving: frozenset[str] = frozenset()) -> Built:
         from piimage.pkg.build import build as build_image  # noqa: PLC0415
 
-        return build_image(self._image(), inputs)
+        return build_image(self._image(moving), inputs)
 
     def reference(self, inputs: Inputs) -> Reference:
         from piimage.pkg.build import show_tag as reference_of  # noqa: PLC0415
 
-        return reference_of(self._image(), inputs)
+        return reference_of(self._image(frozenset()), inputs)
 
-    def _image(self) -> ImageRequest:
+    def _image(self, moving: frozenset[str]) -> ImageRequest:
         from piimage.pkg.build import ImageRequest  # noqa: PLC0415
         from piimage.pkg.locking import Pins, lock_path  # noqa: PLC0415
         from piimage.pkg.source import platforms  # noqa: PLC0415
 
         source = self.source()
-        pins = Pins(self.lock or lock_path(source), self.moving, self.locked)
-        return ImageRequest(source, platforms(self.platforms), pins, self.org, self.tag)
+        pins = Pins(self.lock or lock_path(source), moving, self.locked)
+        return ImageRequest(source, platforms(tuple(self.platform)), pins, self.org, self.tag)
 
 
 def _inputs(origin: Origin, emit: Listener) -> Inputs:
@@ -128,9 +125,8 @@ def _inputs(origin: Origin, emit: Listener) -> Inputs:
 
 
 @app.command("build", epilog="Example: piimage pkg build services/hello_world --load")
-@fetching
+@with_groups
 def build(
-    folder: Folder,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -148,11 +144,8 @@ def build(
         bool, typer.Option("--load", help="Load the image into the Docker engine.")
     ] = False,
     push: Annotated[bool, typer.Option("--push", help="Push the image to its registry.")] = False,
-    org: Org = _ORG,
-    tag: Tag = _HASH,
-    platform: Platforms = [],
-    lock: LockFile = None,
-    locked: Locked = False,
+    *,
+    request: _Request,
     update: Annotated[
         list[str],
         typer.Option("--update", metavar="NAME", help="Update this package or image; repeatable."),
@@ -160,24 +153,16 @@ def build(
     update_all: Annotated[
         bool, typer.Option("--update-all", help="Update every package and image.")
     ] = False,
-    dockerfile: Recipe = None,
-    context: Context = None,
-    build_arg: Arguments = [],
     credentials: Credentials = None,
-    *,
     origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Build the image of a container folder from its service.yml or, by buildx, its Dockerfile."""
     moving = frozenset({"*"} if update_all else update)
-    request = _Request(
-        folder, org, tag, tuple(platform), lock, locked, moving, dockerfile, context,
-        tuple(build_arg),
-    )  # fmt: skip
     with listening(verbose=verbose, as_json=json) as emit:
         inputs = _inputs(origin, emit)
-        built = request.build(inputs)
+        built = request.build(inputs, moving)
         emit(Note(f"{built.reference}: {built.descriptor.digest}, {built.size / 1e6:.2f} MB"))
         if out is not None:
             from piimage.pkg.delivery import write_file  # noqa: PLC0415
@@ -193,17 +178,9 @@ def build(
 
 
 @app.command("push", epilog="Example: piimage pkg push services/bmp280 --org localhost:5000/team")
-@fetching
+@with_groups
 def push(
-    folder: Folder,
-    org: Org = _ORG,
-    tag: Tag = _HASH,
-    platform: Platforms = [],
-    lock: LockFile = None,
-    locked: Locked = False,
-    dockerfile: Recipe = None,
-    context: Context = None,
-    build_arg: Arguments = [],
+    request: _Request,
     credentials: Credentials = None,
     *,
     origin: Origin,
@@ -211,10 +188,6 @@ def push(
     json: Json = False,
 ) -> None:
     """Build the image if needed, and push it to its registry; only missing blobs are sent."""
-    request = _Request(
-        folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
-        tuple(build_arg),
-    )  # fmt: skip
     with listening(verbose=verbose, as_json=json) as emit:
         inputs = _inputs(origin, emit)
         _push(request.build(inputs), credentials, inputs)
@@ -227,26 +200,14 @@ def _push(built: Built, credentials: Path | None, inputs: Inputs) -> None:
 
 
 @app.command("show-tag", epilog="Example: piimage pkg show-tag services/hello_world")
-@fetching
+@with_groups
 def show_tag(
-    folder: Folder,
-    org: Org = _ORG,
-    tag: Tag = _HASH,
-    platform: Platforms = [],
-    lock: LockFile = None,
-    locked: Locked = False,
-    dockerfile: Recipe = None,
-    context: Context = None,
-    build_arg: Arguments = [],
+    request: _Request,
     *,
     origin: Origin,
     verbose: Verbose = False,
 ) -> None:
     """Print the image name and tag that a build of a container folder gives; lock it if needed."""
-    request = _Request(
-        folder, org, tag, tuple(platform), lock, locked, frozenset(), dockerfile, context,
-        tuple(build_arg),
-    )  # fmt: skip
     with listening(verbose=verbose, as_json=False) as emit:
         say(str(request.reference(_inputs(origin, emit))))
 

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from piimage.cli.hosts import (
-    HostNames,
-    InventoryFile,
-    JsonOut,
-    SshConfig,
-    ask,
-    finish,
-    print_json,
-    table,
-)
-from piimage.cli.options import Verbose
+from piimage.cli.hosts import Query, finish, print_json, table
+from piimage.cli.options import with_groups
 from piimage.cli.output import say
 from piimage.deploy.answers import Service
 from piimage.deploy.text import printable
@@ -22,17 +13,11 @@ from piimage.deploy.text import printable
 EXAMPLE = "Example: piimage ps greenhouse.local"
 
 
-def ps(
-    host: HostNames,
-    inventory: InventoryFile = None,
-    ssh_config: SshConfig = None,
-    verbose: Verbose = False,
-    json: JsonOut = False,
-) -> None:
+@with_groups
+def ps(query: Query) -> None:
     """List the services of Pis: state, health, restarts, memory."""
-    selection = (host, inventory, ssh_config)
-    results = ask(selection, lambda remote: remote.services(), verbose=verbose)
-    if json:
+    results = query.ask(lambda remote: remote.services())
+    if query.json:
         print_json(results, lambda rows: [dataclasses.asdict(row) for row in rows])
     else:
         several = len(results) > 1
@@ -43,7 +28,7 @@ def ps(
         ]
         if rows:
             say(table([(["HOST"] if several else []) + HEADINGS, *rows]))
-    finish(results, as_json=json)
+    finish(results, as_json=query.json)
 
 
 HEADINGS = ["SERVICE", "STATE", "HEALTH", "RESTARTS", "UP", "MEMORY", "EXIT"]

@@ -15,7 +15,7 @@ import typer
 
 from piimage.board import DiskKind
 from piimage.build import build_card
-from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
+from piimage.cli.options import Files, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import tell
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.emulator.session import Options, boot
@@ -26,7 +26,7 @@ from piimage.locking.inputs import Inputs
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 
 
-@fetching
+@with_groups
 def run(
     files: Files,
     until: Annotated[

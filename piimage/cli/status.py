@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from piimage.cli.hosts import (
-    HostNames,
-    InventoryFile,
-    JsonOut,
-    SshConfig,
-    ask,
-    finish,
-    print_json,
-    table,
-)
-from piimage.cli.options import Verbose
+from piimage.cli.hosts import Query, finish, print_json, table
+from piimage.cli.options import with_groups
 from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, duration, row, size
 from piimage.deploy.slots import State
@@ -34,17 +25,11 @@ _UPDATES: Final = {
 EXAMPLE = "Example: piimage status greenhouse.local"
 
 
-def status(
-    host: HostNames,
-    inventory: InventoryFile = None,
-    ssh_config: SshConfig = None,
-    verbose: Verbose = False,
-    json: JsonOut = False,
-) -> None:
+@with_groups
+def status(query: Query) -> None:
     """Show board, versions, temperature, memory, disk and services of Pis."""
-    selection = (host, inventory, ssh_config)
-    results = ask(selection, lambda remote: remote.status(), verbose=verbose)
-    if json:
+    results = query.ask(lambda remote: remote.status())
+    if query.json:
         print_json(results, lambda outcome: outcome[1])
     elif len(results) == 1 and results[0].outcome is not None:
         say("\n".join(_page(results[0].outcome[0])))
@@ -52,7 +37,7 @@ def status(
         heads = ["HOST", "BOARD", "RUNS", "UP", "TEMP", "MEMORY FREE", "DATA FREE", "SERVICES"]
         rows = [[result.name, *_row(result.outcome[0])] for result in results if result.outcome]
         say(table([heads, *rows]))
-    finish(results, as_json=json)
+    finish(results, as_json=query.json)
 
 
 def _row(status: Status) -> list[str]:

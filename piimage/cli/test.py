@@ -13,7 +13,7 @@ import typer
 
 from piimage.build import build_card
 from piimage.cli.hosts import InventoryFile, SshConfig, hosts, ssh
-from piimage.cli.options import Files, Origin, Sets, Verbose, fetching
+from piimage.cli.options import Files, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import listening, say
 from piimage.cli.pins import with_host_key
 from piimage.cli.session import open_inputs, read_card_project
@@ -28,7 +28,7 @@ from piimage.testing.verify import require_testable, verify, verify_pi
 EXAMPLE = "Example: piimage test pi4.yml --junit out/pi4.xml"
 
 
-@fetching
+@with_groups
 def test(
     files: Files,
     junit_file: Annotated[

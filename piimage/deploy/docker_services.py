@@ -26,7 +26,7 @@ from piimage.deploy.docker_containers import (
     Containers,
 )
 from piimage.deploy.docker_images import Engine, image_name
-from piimage.deploy.docker_settings import cannot, create_body
+from piimage.deploy.docker_settings import create_body, unsupported
 from piimage.deploy.text import printable
 from piimage.deploy.workloads import Workload
 from piimage.errors import PiimageError, raise_all
@@ -192,7 +192,7 @@ class DockerServices:
     # --- the present state
 
     def _check(self, workloads: tuple[Workload, ...]) -> None:
-        raise_all(error for workload in workloads for error in cannot(workload))
+        raise_all(error for workload in workloads for error in unsupported(workload))
         raise_all(error for workload in workloads for error in self._foreign(workload))
 
     def _foreign(self, workload: Workload) -> Iterator[PiimageError]:

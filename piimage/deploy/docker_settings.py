@@ -15,7 +15,7 @@ from piimage.container.capabilities import administers, capabilities_of
 from piimage.container.mounts import complete_mount
 from piimage.container.seccomp import default_profile
 from piimage.container.spec import MASKED, READ_ONLY
-from piimage.deploy.workloads import Workload, beyond, refusals
+from piimage.deploy.workloads import Workload, unsupported_settings
 from piimage.errors import PiimageError
 
 TARGET: Final = "a Docker engine"
@@ -30,19 +30,9 @@ _BIND_WORDS: Final = frozenset(
 _NEW: Final = {"network": "none", "ipc": "private", "uts": "", "pid": ""}
 
 
-def cannot(workload: Workload) -> Iterator[PiimageError]:
+def unsupported(workload: Workload) -> Iterator[PiimageError]:
     """Yield an error for each setting of `workload` that a Docker engine does not support."""
-    yield from refusals(workload, _UNSUPPORTED, TARGET)
-    config = workload.config
-    for name in ("net", "ipc", "uts", "pid"):
-        if (getattr(config, name) or "").startswith("/"):
-            yield beyond(workload, f"{name}: a path", TARGET)
-    for device in config.devices or ():
-        if device.path == "all" or device.major is not None:
-            yield beyond(workload, f"devices: {device.path} by number", TARGET)
-    for mount in config.mounts or ():
-        if complete_mount(mount)["type"] not in ("bind", "tmpfs"):
-            yield beyond(workload, f"mounts: type {mount.type}", TARGET)
+    return unsupported_settings(workload, _UNSUPPORTED, TARGET)
 
 
 def create_body(

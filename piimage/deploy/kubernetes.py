@@ -16,7 +16,7 @@ import yaml
 from piimage.config.container import ContainerConfig, Health
 from piimage.container.capabilities import capabilities_of
 from piimage.container.mounts import complete_mount
-from piimage.deploy.workloads import Workload, beyond, refusals
+from piimage.deploy.workloads import Workload, beyond, unsupported_settings
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.reference import Reference, parse
 
@@ -50,7 +50,7 @@ def render(workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[s
     ``deploy.beyond-target`` for settings that a pod does not support, and ``deploy.same-name`` for
     names that are equal in Kubernetes.
     """
-    unsupported = (error for workload in workloads for error in _cannot(workload))
+    unsupported = (error for workload in workloads for error in _unsupported(workload))
     raise_all([*unsupported, *_same_names(workloads, existing), *_same_devices(workloads, cluster)])
     return yaml.safe_dump_all(
         (daemon_set(workload, cluster) for workload in workloads),
@@ -93,24 +93,15 @@ def _same(workload: Workload, subjects: str, name: str) -> InputError:
     )
 
 
-def _cannot(workload: Workload) -> Iterator[PiimageError]:
-    yield from refusals(workload, _UNSUPPORTED, TARGET)
+def _unsupported(workload: Workload) -> Iterator[PiimageError]:
+    yield from unsupported_settings(workload, _UNSUPPORTED, TARGET)
     config = workload.config
-    for name in ("net", "ipc", "uts", "pid"):
-        if (getattr(config, name) or "").startswith("/"):
-            yield beyond(workload, f"{name}: a path", TARGET)
     if config.net in ("none", "new"):
         yield beyond(workload, f"net: {config.net}", TARGET)
     if config.restart is not None and config.restart.policy != "always":
         yield beyond(workload, f"restart: {config.restart.policy}", TARGET)
     if config.seccomp not in (None, "default", "unconfined"):
         yield beyond(workload, "seccomp: a file", TARGET)
-    for device in config.devices or ():
-        if device.path == "all" or device.major is not None:
-            yield beyond(workload, f"devices: {device.path} by number", TARGET)
-    for mount in config.mounts or ():
-        if complete_mount(mount)["type"] not in ("bind", "tmpfs"):
-            yield beyond(workload, f"mounts: type {mount.type}", TARGET)
 
 
 def image_name(workload: Workload, cluster: Cluster) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import array
 import hashlib
-import itertools
 import json
 import mmap
+import operator
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -138,7 +138,7 @@ def delta(data: bytes) -> bytes:
     if sys.byteorder == "big":
         words.byteswap()
     found = array.array("I", words[:1])
-    found.extend((b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(words))
+    found.extend(map(0xFFFFFFFF.__and__, map(operator.sub, words[1:], words)))
     if sys.byteorder == "big":
         found.byteswap()
     return found.tobytes()

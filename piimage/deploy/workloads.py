@@ -10,6 +10,7 @@ from piimage.build import Project, plan
 from piimage.compose.containers import ContainerPlan
 from piimage.config.container import ContainerConfig
 from piimage.config.values import key_of
+from piimage.container.mounts import complete_mount
 from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import ROOTS, Container, run_as
 from piimage.errors import InputError, raise_all
@@ -132,16 +133,29 @@ def _without_local_time(container: Container) -> Container:
     return replace(container, config=config.model_copy(update={"binds": kept}))
 
 
-def refusals(workload: Workload, unsupported: Iterable[str], target: str) -> Iterator[InputError]:
-    """Yield InputError ``deploy.beyond-target`` for each `unsupported` field that is set.
+def unsupported_settings(
+    workload: Workload, fields: Iterable[str], target: str
+) -> Iterator[InputError]:
+    """Yield InputError ``deploy.beyond-target`` for each setting that `target` does not support.
 
-    A container is not deployed without a setting of its entry.
+    These are the `fields` that are set, and what only piimage's own system can do. A container is
+    not deployed without a setting of its entry.
     """
-    for name in unsupported:
-        if getattr(workload.config, name):
+    config = workload.config
+    for name in fields:
+        if getattr(config, name):
             yield beyond(workload, key_of(name), target)
-    if any(bind.startswith(_VOLUMES) for bind in workload.config.binds or ()):
+    if any(bind.startswith(_VOLUMES) for bind in config.binds or ()):
         yield beyond(workload, "binds: a volume from an image", target)
+    for name in ("net", "ipc", "uts", "pid"):
+        if (getattr(config, name) or "").startswith("/"):
+            yield beyond(workload, f"{name}: a path", target)
+    for device in config.devices or ():
+        if device.path == "all" or device.major is not None:
+            yield beyond(workload, f"devices: {device.path} by number", target)
+    for mount in config.mounts or ():
+        if complete_mount(mount)["type"] not in ("bind", "tmpfs"):
+            yield beyond(workload, f"mounts: type {mount.type}", target)
 
 
 def beyond(workload: Workload, setting: str, target: str) -> InputError:

@@ -34,8 +34,8 @@ def _root(facts: Facts) -> Iterator[Finding]:
     if not disk:
         yield absent("root disk", "the whole system was loaded into memory")
         return
-    there = {f"/dev/{device.text('name')}" for device in facts.parts("disks")}
-    if disk not in there:
+    disks_present = {f"/dev/{device.text('name')}" for device in facts.parts("disks")}
+    if disk not in disks_present:
         yield broken(
             "root disk", f"{disk} is missing", "check the card, its cable and its power supply"
         )

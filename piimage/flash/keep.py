@@ -70,11 +70,11 @@ def _require_same_start(medium: Medium, own: Partition) -> None:
     block = buffer()[:_BLOCK]
     medium.read(0, block)
     try:
-        there = data_partition(bytes(block), medium.size, medium.path)
+        current = data_partition(bytes(block), medium.size, medium.path)
     except PiimageError as error:
         raise _refused(medium, error.message) from None
-    if there.start != own.start:
-        reason = f"its data partition begins at {there.start}, that of the image at {own.start}"
+    if current.start != own.start:
+        reason = f"its data partition begins at {current.start}, that of the image at {own.start}"
         raise _refused(medium, reason)
 
 

@@ -232,14 +232,14 @@ class _Reader:
             self._refuse(node, "a text")
         return node.text
 
-    def _matching(self, node: Node, form: re.Pattern[str], what: str) -> str:
+    def _matching(self, node: Node, form: re.Pattern[str], expected: str) -> str:
         text = self._text(node)
         if form.fullmatch(text) is None:
-            self._refuse(node, what)
+            self._refuse(node, expected)
         return text
 
-    def _refuse(self, node: Node | None, what: str) -> NoReturn:
-        raise InputError("lock.field", f"expected {what}", place=self._at(node), hint=_REMAKE)
+    def _refuse(self, node: Node | None, expected: str) -> NoReturn:
+        raise InputError("lock.field", f"expected {expected}", place=self._at(node), hint=_REMAKE)
 
     def _at(self, node: Node | None) -> str:
         return str(node.at) if node is not None else f"{self.place}:1:1"

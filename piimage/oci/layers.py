@@ -369,14 +369,14 @@ class _Writer:
                 self._nodes.add(entry.path)
                 continue
             self._nodes.discard(entry.path)
-            yield from self._one(entry)
+            yield from self._with_folders(entry)
         used = self._opaque | self._lens.implied
         for path in sorted(used - self._given.keys() - {""}):
             yield from self._folders(f"{path}/x")
         for path in sorted(self._removed - self._given.keys()):
             yield from self._whiteout(path)
 
-    def _one(self, entry: Entry) -> Iterator[Entry]:
+    def _with_folders(self, entry: Entry) -> Iterator[Entry]:
         path = self._lens.real(entry.path)
         yield from self._folders(path)
         if entry.kind is Kind.DIRECTORY:

@@ -266,8 +266,8 @@ def choose_manifest(index: Index, platform: Platform, place: str) -> Descriptor:
         return (exact or fitting)[0]
     if not stated and len(index.manifests) == 1:
         return index.manifests[0]
-    there = [str(entry.platform) for entry in stated if _is_known(entry.platform)]
-    raise wrong_platform(platform, there, place)
+    platforms = [str(entry.platform) for entry in stated if _is_known(entry.platform)]
+    raise wrong_platform(platform, platforms, place)
 
 
 def fits(offered: Platform, wanted: Platform) -> bool:
@@ -282,14 +282,14 @@ def fits(offered: Platform, wanted: Platform) -> bool:
 def require_platform(image: Image, platform: Platform) -> Image:
     """Return `image` if it is for `platform`, else raise ``oci.wrong-platform``."""
     if not fits(image.config.platform, platform):
-        there = [str(image.config.platform)]
-        raise wrong_platform(platform, there, image.descriptor.digest)
+        platforms = [str(image.config.platform)]
+        raise wrong_platform(platform, platforms, image.descriptor.digest)
     return image
 
 
-def wrong_platform(wanted: Platform, there: Sequence[str], place: str) -> PiimageError:
+def wrong_platform(wanted: Platform, platforms: Sequence[str], place: str) -> PiimageError:
     """Return the error for an image that is not for `wanted`."""
-    offered = ", ".join(dict.fromkeys(there)) or "a platform that it does not state"
+    offered = ", ".join(dict.fromkeys(platforms)) or "a platform that it does not state"
     return PiimageError(
         "oci.wrong-platform",
         f"the image is for {offered}, and a Raspberry Pi needs {wanted}"

@@ -116,5 +116,5 @@ def _check_repository(text: str, place: str | None, repository: str) -> None:
     )
 
 
-def _refuse(text: str, place: str | None, what: str, instead: str) -> NoReturn:
-    raise InputError("oci.reference", f"image {text!r}: {what}", place=place, hint=instead)
+def _refuse(text: str, place: str | None, fault: str, instead: str) -> NoReturn:
+    raise InputError("oci.reference", f"image {text!r}: {fault}", place=place, hint=instead)

@@ -113,11 +113,11 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
     return message.splitlines()[-1] if message else "zstd failed"
 
 
-def layer_damaged(what: str, origin: str) -> PiimageError:
+def layer_damaged(fault: str, origin: str) -> PiimageError:
     """Return the error for a layer that cannot be read."""
     return PiimageError(
         "oci.layer-damaged",
-        f"damaged layer: {what}",
+        f"damaged layer: {fault}",
         place=origin,
         hint="pull the image again; if it stays so, the image itself is damaged: push it again",
     )

@@ -99,10 +99,10 @@ def _is(part: Part, kind: str) -> bool:
     return bool(part["cls"] == kind)
 
 
-def _only(path: Path, what: str, parts: list[Part]) -> Part:
+def _only(path: Path, subject: str, parts: list[Part]) -> Part:
     if len(parts) != 1:
         raise _bad(
-            path, f"{what}: exactly one is needed, and there are {len(parts)}",
+            path, f"{subject}: exactly one is needed, and there are {len(parts)}",
             "name the NetworkService in bindings: of the SSHDriver",
         )  # fmt: skip
     return parts[0]

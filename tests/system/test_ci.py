@@ -29,9 +29,9 @@ from tests.system.oci.conftest import server as server  # noqa: PLC0414  # a fix
 EXAMPLE = ROOT / "examples" / "greenhouse"
 APT_GET = '#!/bin/sh\necho "$*" >>"$HOME/apt-get"\n'
 AUTHOR = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"))
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"))
 }
 
 
@@ -153,8 +153,8 @@ DRIVER = {
 def test_the_driver_is_tested_without_its_chip(runner: Runner) -> None:
     runner.use(with_of("driver"))
     assert runner.results("driver.xml") == DRIVER
-    asked = (runner.home / "apt-get").read_text().split()
-    assert {"qemu-system-arm", "skopeo"} < set(asked)
+    arguments = (runner.home / "apt-get").read_text().split()
+    assert {"qemu-system-arm", "skopeo"} < set(arguments)
 
 
 def test_a_job_of_gitlab_runs_in_the_same_clone(runner: Runner) -> None:

@@ -178,17 +178,17 @@ def test_a_projects_file_that_is_a_link_out_is_not_read(folder: Path, tmp_path: 
 
 
 @pytest.mark.provokes("config.outside")
-@pytest.mark.parametrize("what", ["source", "prebuilt", "module.yml"])
-def test_a_module_folder_is_a_boundary_too(tmp_path: Path, secret: Path, what: str) -> None:
+@pytest.mark.parametrize("part", ["source", "prebuilt", "module.yml"])
+def test_a_module_folder_is_a_boundary_too(tmp_path: Path, secret: Path, part: str) -> None:
     made = tmp_path / "module"
     made.mkdir()
     (made / "Kbuild").write_text("obj-m := a.o\n")
-    prebuilt = "\nprebuilt: a.ko" if what == "prebuilt" else ""
+    prebuilt = "\nprebuilt: a.ko" if part == "prebuilt" else ""
     (made / "a.ko").symlink_to(secret)  # of no account where it is not asked for
     (made / "module.yml").write_text(f"name: a\nlicense: MIT{prebuilt}\n")
-    if what == "source":
+    if part == "source":
         (made / "a.c").symlink_to(secret)
-    if what == "module.yml":
+    if part == "module.yml":
         (made / "module.yml").unlink()
         (made / "module.yml").symlink_to(secret)
     with pytest.raises(PiimageError) as caught:

@@ -59,8 +59,8 @@ def wrapped(engine: Path, *words: str, **variables: str) -> list[str]:
 
 
 def test_the_wrapper_passes_every_word_as_it_is(engine: Path) -> None:
-    said = wrapped(engine, "build", "my pi.yml", "--set", "a=b c", "")
-    assert said == [
+    arguments = wrapped(engine, "build", "my pi.yml", "--set", "a=b c", "")
+    assert arguments == [
         "run", "--rm", "-i", "-v", f"{engine.parent}:/work", "-v", "piimage-store:/store",
         "--network", "host", "piimage", "build", "my pi.yml", "--set", "a=b c", "",
     ]  # fmt: skip
@@ -68,7 +68,9 @@ def test_the_wrapper_passes_every_word_as_it_is(engine: Path) -> None:
 
 def test_the_wrapper_passes_keys_mirror_and_image(engine: Path) -> None:
     (engine.parent / "home/.ssh").mkdir()
-    said = wrapped(engine, "new", "x.yml", PIIMAGE_MIRROR="http://m.example", PIIMAGE_IMAGE="a/b:1")
-    assert said[7:9] == ["-e", "PIIMAGE_MIRROR"]  # the value stays in the environment
-    assert f"{engine.parent}/home/.ssh:/home/user/.ssh" in said
-    assert said[-3:] == ["a/b:1", "new", "x.yml"]
+    arguments = wrapped(
+        engine, "new", "x.yml", PIIMAGE_MIRROR="http://m.example", PIIMAGE_IMAGE="a/b:1"
+    )
+    assert arguments[7:9] == ["-e", "PIIMAGE_MIRROR"]  # the value stays in the environment
+    assert f"{engine.parent}/home/.ssh:/home/user/.ssh" in arguments
+    assert arguments[-3:] == ["a/b:1", "new", "x.yml"]

@@ -54,12 +54,12 @@ def upward(top: Path, order: list[str]) -> list[Import]:
 
 
 def test_the_map_names_each_package_and_module_once() -> None:
-    there = {
+    present = {
         path.stem
         for path in (ROOT / "piimage").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").is_file()
     }
-    assert sorted(layers()) == sorted(there - {"__init__"})
+    assert sorted(layers()) == sorted(present - {"__init__"})
 
 
 def test_a_package_imports_only_what_comes_after_it_on_the_map() -> None:

@@ -230,15 +230,15 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert caught.value.place == str(tmp_path)
 
 
-def spot(text: str, what: str) -> str:
+def spot(text: str, expected: str) -> str:
     """Return line and column of `what` as an editor counts them."""
-    before = text[: text.index(what)]
+    before = text[: text.index(expected)]
     return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
 @pytest.mark.provokes("lock.field")
 @pytest.mark.parametrize(
-    ("old", "new", "at", "what"),
+    ("old", "new", "at", "expected"),
     [
         (f'sha256: "{SHA}"', "sha256: abc", "abc", "a SHA-256"),
         ("size: 1234", "size: -1", "-1\n", "a number of bytes"),
@@ -258,11 +258,11 @@ def spot(text: str, what: str) -> str:
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused_where_it_stands(
-    old: str, new: str, at: str, what: str
+    old: str, new: str, at: str, expected: str
 ) -> None:
     text = TEXT.replace(old, new, 1)
     assert text != TEXT
-    with pytest.raises(InputError, match=what) as caught:
+    with pytest.raises(InputError, match=expected) as caught:
         parse_lock(text.encode(), "pi.lock")
     assert caught.value.place == f"pi.lock:{spot(text, at)}"
 

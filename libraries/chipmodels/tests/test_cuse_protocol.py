@@ -167,7 +167,7 @@ def test_a_request_has_all_that_is_needed_or_not(data: int, out_size: int, has: 
 
 
 def test_the_server_answers_whoever_is_asked() -> None:
-    class Asked:
+    class Channel:
         def __init__(self) -> None:
             self.client, self.end = socket.socketpair()
             self.answered: list[bytes] = []
@@ -180,10 +180,10 @@ def test_the_server_answers_whoever_is_asked() -> None:
             if self.answered == [b"a", b"z"]:
                 raise InterruptedError
 
-    one, other = Asked(), Asked()
+    first, other = Channel(), Channel()
     other.client.send(b"b")
-    one.client.send(b"a")
-    one.client.send(b"z")
+    first.client.send(b"a")
+    first.client.send(b"z")
     with pytest.raises(InterruptedError):
-        serve([one, other])
+        serve([first, other])
     assert other.answered == [b"b"]

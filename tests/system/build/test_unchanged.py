@@ -12,7 +12,7 @@ import pytest
 from tests.system.conftest import PIIMAGE
 
 YAML = "board: qemu-virt\nhostname: same\nfiles: [{ path: etc/motd, source: outdoor/motd }]\n"
-SAID = "nothing changed; "
+UNCHANGED = "nothing changed; "
 
 
 def build(project: Path, out: str, store: Path, *options: str) -> str:
@@ -35,7 +35,7 @@ def test_each_change_is_built(out: str, tmp_path: Path, piimage_store: Path) -> 
     motd.write_text("hello\n")
 
     def again(*options: str) -> bool:
-        return build(project, out, piimage_store, *options).startswith(SAID)
+        return build(project, out, piimage_store, *options).startswith(UNCHANGED)
 
     assert not again()
     assert again()
@@ -64,6 +64,6 @@ def test_an_input_of_the_system_counts(tmp_path: Path, piimage_store: Path) -> N
     try:
         for text in ("one\n", "two\n"):
             source.write_text(text)
-            assert not build(tmp_path, "out", piimage_store).startswith(SAID)
+            assert not build(tmp_path, "out", piimage_store).startswith(UNCHANGED)
     finally:
         source.unlink()

@@ -93,11 +93,11 @@ class Disk:
         init.write_text(init.read_text().replace("ROOT=/root", f"ROOT={self.pi.root}/root"))
         link = self.pi.path("run/piimage/containers")
         link.unlink(missing_ok=True)
-        said = self.pi.sh(
+        output = self.pi.sh(
             f'. {init}; SLOT={self.pi.root}/slot; mount_layer() {{ [ "$1" = {SLOT} ] || '
             'layer_file "$1"; }; choose_containers; echo "$CONTAINERS"'
         )
-        return said.strip()
+        return output.strip()
 
     def deploy(self, top: bytes, own: bytes) -> None:
         name = self.bring_generation(top, own)

@@ -62,11 +62,11 @@ def running(pi: Pi) -> str:
         return answers.slot(link.ask("slot")).running
 
 
-def until_said(pi: Pi, line: str) -> None:
+def wait_for_last_line(pi: Pi, line: str) -> None:
     """Wait for the last line of hello_world: it runs before it has printed one."""
     end = time.monotonic() + 120
-    while line not in (said := pi.sh("tail -n 1 /var/log/services/hello_world/log")):
-        assert time.monotonic() < end, said
+    while line not in (printed := pi.sh("tail -n 1 /var/log/services/hello_world/log")):
+        assert time.monotonic() < end, printed
         time.sleep(1)
 
 
@@ -105,7 +105,7 @@ def test_a_line_that_changed_runs_and_nothing_else_restarts(
     after = ps(pi)
     assert outcome.changed == ("hello_world",)
     assert {n for n in before if before[n].pid != after[n].pid} == {"hello_world"}
-    until_said(pi, "HELLO, second version")
+    wait_for_last_line(pi, "HELLO, second version")
     assert outcome.sent + outcome.received < 20_000
     with pi.link() as link:
         began = time.monotonic()
@@ -138,11 +138,11 @@ def test_the_command_deploys_one_service_alone(pi: Pi) -> None:
                 env={**os.environ, **store},
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
-            said = "restarts hello_world" if more else "greenhouse: hello_world; "
-            assert said in done.stderr
+            printed = "restarts hello_world" if more else "greenhouse: hello_world; "
+            assert printed in done.stderr
     after = ps(pi)
     assert {n for n in before if before[n].pid != after[n].pid} == {"hello_world"}
-    until_said(pi, "HELLO, third version")
+    wait_for_last_line(pi, "HELLO, third version")
 
 
 def test_a_crash_is_seen_beside_what_runs_and_says_what_it_printed(
@@ -221,7 +221,7 @@ def test_a_tool_that_is_gone_for_good_leaves_what_ran_before(pi: Pi) -> None:
     while running(pi) != before:
         assert time.monotonic() < end
         time.sleep(2)
-    until_said(pi, "HELLO, over two connections")
+    wait_for_last_line(pi, "HELLO, over two connections")
 
 
 def test_what_was_undone_leaves_the_way_back(pi: Pi) -> None:

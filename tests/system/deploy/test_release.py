@@ -19,18 +19,18 @@ def test_a_card_that_was_just_built_needs_no_other(
     greenhouse = Greenhouse.laid_out(tmp_path / "files", piimage_store)
     text = greenhouse.file.read_text()
     greenhouse.file.write_text(text.replace("board: qemu-virt", f"board: {board}"))
-    said = json.loads(find_manifest(greenhouse.card()) or b"")
+    manifest = json.loads(find_manifest(greenhouse.card()) or b"")
     release = greenhouse.release()
     files = {
-        path: digest for path, digest in said["files"].items() if not path.startswith("layers/")
+        path: digest for path, digest in manifest["files"].items() if not path.startswith("layers/")
     }
     slot = answers.Slot(
-        board=said["board"], kernel=said["kernel"], arch="aarch64", prefix="",
-        system=tuple(said["system"]), files=files, containers=said["containers"],
-        running=said["containers"], temporary=False, folders={},
+        board=manifest["board"], kernel=manifest["kernel"], arch="aarch64", prefix="",
+        system=tuple(manifest["system"]), files=files, containers=manifest["containers"],
+        running=manifest["containers"], temporary=False, folders={},
     )  # fmt: skip
     assert release.differences(slot) == []
-    assert release.containers == said["containers"]
+    assert release.containers == manifest["containers"]
     assert release.services == ("hello_world", "sshd", "web")
     assert release.patience == 20  # `health: start` of web
     # Another kernel command line is part of the slot.

@@ -30,7 +30,7 @@ EMULATED = (*PIS, "qemu-virt")
 DISKS = {"qemu-virt": "vda"}
 
 
-def said(lines: tuple[str, ...], word: str) -> str:
+def value_of(lines: tuple[str, ...], word: str) -> str:
     return next(line.removeprefix(word).strip() for line in lines if line.startswith(word))
 
 
@@ -46,9 +46,9 @@ def test_a_board_boots_sees_its_card_and_its_network(
     with boot(image, board, runner, options) as session:
         session.wait_for(SHELL, BOOT_SECONDS)
         lines = tuple(line.text for line in session.lines())
-        assert said(lines, "MODEL") == PIS.get(name, "linux,dummy-virt")
-        assert said(lines, "DISK") == f"{DISKS.get(name, 'mmcblk0')} {(1 << 30) // 512}  55 aa"
-        assert "slot=a" in said(lines, "CMDLINE")
+        assert value_of(lines, "MODEL") == PIS.get(name, "linux,dummy-virt")
+        assert value_of(lines, "DISK") == f"{DISKS.get(name, 'mmcblk0')} {(1 << 30) // 512}  55 aa"
+        assert "slot=a" in value_of(lines, "CMDLINE")
         assert not [line for line in lines if line.startswith("FAILED")]
         assert [phase.name for phase in session.phases()] == ["kernel", "initramfs", "shell"]
         session.send(
@@ -81,8 +81,8 @@ def test_the_other_slot_is_tried_and_what_was_written_is_there(
         with reboot(session, board, runner, tryboot=True) as again:
             again.wait_for(SHELL, BOOT_SECONDS)
             lines = tuple(line.text for line in again.lines())
-            assert "slot=b" in said(lines, "CMDLINE")
-            assert said(lines, "CHOSEN") == "00 00 00 03"
+            assert "slot=b" in value_of(lines, "CMDLINE")
+            assert value_of(lines, "CHOSEN") == "00 00 00 03"
             again.send("dd if=/dev/$DISK bs=512 skip=9 count=1 | head -c 4; echo\n")
             again.wait_for(re.compile(r"^kept", re.M), 60)
 

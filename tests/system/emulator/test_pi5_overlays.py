@@ -81,7 +81,7 @@ def on_virt(source: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def said(piimage_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def console(piimage_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the kernel and its overlays said, once booted."""
     folder, runner = tmp_path_factory.mktemp("pi5"), Runner()
     board = load_board("pi5")
@@ -108,14 +108,14 @@ def said(piimage_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout
 
 
-def test_spi_by_software_has_the_names_of_the_real_one(said: str) -> None:
-    assert "FAILED" not in said
-    assert re.findall(r"SPI (\S+) (\S+)", said) == [("spi0.0", "spidev"), ("spi0.1", "spidev")]
-    assert "WRITTEN" in said
+def test_spi_by_software_has_the_names_of_the_real_one(console: str) -> None:
+    assert "FAILED" not in console
+    assert re.findall(r"SPI (\S+) (\S+)", console) == [("spi0.0", "spidev"), ("spi0.1", "spidev")]
+    assert "WRITTEN" in console
 
 
-def test_the_fan_turns_from_60_degrees_and_stops_below_50(said: str) -> None:
-    states = re.findall(r"FAN (\d) at (\d+): fan +\|? *\)? *out (hi|lo) ACTIVE LOW", said)
+def test_the_fan_turns_from_60_degrees_and_stops_below_50(console: str) -> None:
+    states = re.findall(r"FAN (\d) at (\d+): fan +\|? *\)? *out (hi|lo) ACTIVE LOW", console)
     assert states == [
         ("0", "37500", "hi"), ("1", "62250", "lo"), ("1", "54000", "lo"), ("0", "48500", "hi"),
     ]  # fmt: skip

@@ -42,8 +42,8 @@ class Timeline:
         self.began = time.monotonic()
         self.lines: list[str] = []
 
-    def note(self, what: str) -> None:
-        self.lines.append(f"{time.monotonic() - self.began:7.1f} s  {what}")
+    def note(self, event: str) -> None:
+        self.lines.append(f"{time.monotonic() - self.began:7.1f} s  {event}")
 
 
 @pytest.fixture

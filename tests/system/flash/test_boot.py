@@ -137,9 +137,9 @@ def test_it_lives_in_the_time_zone_that_it_was_told(pi: Pi) -> None:
 
 def test_its_settings_reach_who_asks_and_nobody_else(pi: Pi) -> None:
     machine, ask = pi
-    said = [line.text for line in machine.lines()]
-    assert 'early: green "and" $blue shed' in said
-    assert 'late: green "and" $blue' in said
+    output = [line.text for line in machine.lines()]
+    assert 'early: green "and" $blue shed' in output
+    assert 'late: green "and" $blue' in output
     pid = ask("cat /run/piimage/services/hello_world/pid").strip()
     assert "COLOUR" not in ask(f"tr '\\0' '\\n' </proc/{pid}/environ")
     modes = ask("cd /data/piimage/provision; stat -c '%n %a' *; stat -c %a /run/piimage/configured")
@@ -174,10 +174,10 @@ def test_a_card_that_was_flashed_is_told_something_else(
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert "no container of the image requests X" in done.stderr
-        said = sh(
+        output = sh(
             "debugfs", "-R", "cat /piimage/provision/hostname", f"{device}?offset={data.start}"
         )
         kept = sh(
             "debugfs", "-R", "cat /piimage/provision/timezone", f"{device}?offset={data.start}"
         )
-    assert (said, kept) == ("renamed", "Asia/Kathmandu")
+    assert (output, kept) == ("renamed", "Asia/Kathmandu")

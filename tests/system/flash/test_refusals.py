@@ -47,10 +47,10 @@ class Bench:
         self.undo.callback(subprocess.run, ["partx", "--delete", device], check=False)
         return device
 
-    def mount(self, what: str, *options: str, name: str = "point") -> Path:
+    def mount(self, source: str, *options: str, name: str = "point") -> Path:
         point = self.folder / name
         point.mkdir()
-        sh("mount", *options, what, point)
+        sh("mount", *options, source, point)
         self.undo.callback(subprocess.run, ["umount", "-l", point], check=False)
         return point
 

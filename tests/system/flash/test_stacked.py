@@ -68,7 +68,7 @@ sleep 60
 
 
 @dataclass(frozen=True)
-class Said:
+class Refusals:
     """What the code under test said in the guest, by disk, and how the guest names its disks."""
 
     engine: Engine
@@ -83,7 +83,7 @@ class Said:
 
 
 @pytest.fixture(scope="module", params=engines())
-def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Said:
+def refusals(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Refusals:
     engine = named(request.param)
     folder = tmp_path_factory.mktemp("stacked")
     disks = [folder / name for name in "abcd"]
@@ -94,7 +94,7 @@ def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     init.write_text(script(engine))
     init.chmod(0o755)
     with closing(Machine(engine, folder, init, MIB, disks=disks)) as machine:
-        return Said(engine, dict(answers(machine)))
+        return Refusals(engine, dict(answers(machine)))
 
 
 def script(engine: Engine) -> str:
@@ -118,25 +118,29 @@ def answers(machine: Machine) -> Iterator[tuple[str, Any]]:
         yield from message.items()
 
 
-def test_a_disk_with_a_logical_volume_is_refused(said: Said) -> None:
-    assert said.of(0) == [["flash.in-use", f"{said.disk(0)} is part of the LVM volume vg0-home"]]
-
-
-def test_a_disk_with_an_open_luks_volume_is_refused(said: Said) -> None:
-    assert said.of(1) == [["flash.in-use", f"{said.disk(1)} is part of the LUKS volume secret"]]
-
-
-def test_a_disk_of_a_raid_array_is_refused(said: Said) -> None:
-    assert said.of(2) == [
-        ["flash.in-use", f"{said.disk(2)} is part of the RAID array md_test (raid1)"]
+def test_a_disk_with_a_logical_volume_is_refused(refusals: Refusals) -> None:
+    assert refusals.of(0) == [
+        ["flash.in-use", f"{refusals.disk(0)} is part of the LVM volume vg0-home"]
     ]
 
 
-def test_a_disk_under_nothing_is_not(said: Said) -> None:
-    assert said.of(3) == []
+def test_a_disk_with_an_open_luks_volume_is_refused(refusals: Refusals) -> None:
+    assert refusals.of(1) == [
+        ["flash.in-use", f"{refusals.disk(1)} is part of the LUKS volume secret"]
+    ]
+
+
+def test_a_disk_of_a_raid_array_is_refused(refusals: Refusals) -> None:
+    assert refusals.of(2) == [
+        ["flash.in-use", f"{refusals.disk(2)} is part of the RAID array md_test (raid1)"]
+    ]
+
+
+def test_a_disk_under_nothing_is_not(refusals: Refusals) -> None:
+    assert refusals.of(3) == []
 
 
 def test_the_kernel_learns_of_the_partitions_that_were_written(
-    said: Said,
+    refusals: Refusals,
 ) -> None:
-    assert said.answers["table"] == [[], [f"{said.disk(3)}1"]]
+    assert refusals.answers["table"] == [[], [f"{refusals.disk(3)}1"]]

@@ -81,8 +81,8 @@ def work(tmp_path: Path) -> Path:
 
 def test_a_user_of_any_linux_builds_a_card(image: Image, work: Path) -> None:
     image.run(work, "doctor")
-    said = image.run(work, "new", "greenhouse.yml", "--board", "qemu-virt")
-    assert "NOBODY" not in said, said  # the key of the home is found
+    output = image.run(work, "new", "greenhouse.yml", "--board", "qemu-virt")
+    assert "NOBODY" not in output, output  # the key of the home is found
     image.run(work, "check", "greenhouse.yml")
     image.run(work, "build", "greenhouse.yml", "-o", "out")
     card = work / "out/greenhouse.img"
@@ -90,8 +90,8 @@ def test_a_user_of_any_linux_builds_a_card(image: Image, work: Path) -> None:
 
 
 def test_a_card_of_a_mac_is_handed_over_to_imager(image: Image, work: Path) -> None:
-    said = image.run(work, "flash", "/dev/disk4", "greenhouse.yml", status=4)
-    assert "write out/greenhouse.img with Raspberry Pi Imager" in said
+    output = image.run(work, "flash", "/dev/disk4", "greenhouse.yml", status=4)
+    assert "write out/greenhouse.img with Raspberry Pi Imager" in output
 
 
 def test_a_host_of_arm64_makes_the_same_image(image: Image, work: Path) -> None:

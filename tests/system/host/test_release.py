@@ -53,6 +53,6 @@ def test_a_tag_becomes_wheels_and_notes(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert sorted(path.name for path in (clone / "dist").iterdir()) == wheels
     assert (clone / "notes.md").read_text().startswith("### ")
-    asked = (tmp_path / "asked").read_text().split()
-    assert asked[:5] == ["release", "create", "v9.8.7", "--verify-tag", "--notes-file"]
-    assert asked[6:] == ["dist/SHA256SUMS", *(f"dist/{name}" for name in wheels)]
+    arguments = (tmp_path / "asked").read_text().split()
+    assert arguments[:5] == ["release", "create", "v9.8.7", "--verify-tag", "--notes-file"]
+    assert arguments[6:] == ["dist/SHA256SUMS", *(f"dist/{name}" for name in wheels)]

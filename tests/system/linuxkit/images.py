@@ -133,16 +133,16 @@ class Publisher:
             text = f"{name} {self.mark}\n".encode()
             yield f"linuxkit/{name}", self.image([file(f"etc/linuxkit-{name}", text)])
         for name, recipe in RECIPES.items():
-            yield name, self._composed(name, recipe, lock)
+            yield name, self._image(name, recipe, lock)
 
     def moved_getty(self) -> Image:
         """Return a getty that says something else."""
-        return self._composed("linuxkit/getty", _getty("has moved"), self._lock_of_getty())
+        return self._image("linuxkit/getty", _getty("has moved"), self._lock_of_getty())
 
     def demanding_getty(self) -> Image:
         """Return a getty whose label asks for more."""
         recipe = _getty("is here", seccomp="unconfined")
-        return self._composed("linuxkit/getty", recipe, self._lock_of_getty())
+        return self._image("linuxkit/getty", recipe, self._lock_of_getty())
 
     def image(
         self,
@@ -181,7 +181,7 @@ class Publisher:
         sources = self.sources
         return Builder(sources.store, sources.runner, sources.emit).build(*steps)
 
-    def _composed(self, name: str, recipe: Recipe, lock: Lock) -> Image:
+    def _image(self, name: str, recipe: Recipe, lock: Lock) -> Image:
         links = {folder: f"usr/{folder}" for folder in ("bin", "sbin", "lib")}
         applets = {f"usr/bin/{applet}": "/usr/bin/busybox" for applet in _APPLETS}
         rules = Rules(

@@ -22,7 +22,7 @@ class Server:
     address: str
     log: Path
 
-    def asked(self) -> list[str]:
+    def requests(self) -> list[str]:
         """Paths that were asked for and given so far, in order."""
         found = _REQUEST.findall(self.log.read_text())
         return [path for _, path, status in found if status == "200"]

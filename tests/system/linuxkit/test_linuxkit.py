@@ -52,11 +52,11 @@ def test_images_are_pulled_by_digest_from_that_registry(
     workshop: Workshop, published: Published, minimal: Path
 ) -> None:
     lock = read_lock(workshop.folder / f"{MINIMAL}.lock")
-    asked = published.server.asked()
+    requests = published.server.requests()
     for pin in lock.images:
         name = pin.reference.removeprefix(f"{workshop.address}/").partition(":")[0]
-        manifests = [path for path in asked if path == f"/v2/{name}/manifests/{pin.manifest}"]
-        blobs = [path for path in asked if path.startswith(f"/v2/{name}/blobs/sha256:")]
+        manifests = [path for path in requests if path == f"/v2/{name}/manifests/{pin.manifest}"]
+        blobs = [path for path in requests if path.startswith(f"/v2/{name}/blobs/sha256:")]
         assert manifests, name
         assert len(blobs) >= 2, name  # the configuration and a layer at least
 

@@ -242,6 +242,6 @@ def _is_bmp280(device: Path) -> bool:
 
 
 if __name__ == "__main__":
-    what, *numbers = sys.argv[1:]
-    result = sweep(*map(int, numbers)) if what == "sweep" else chips()
+    command, *numbers = sys.argv[1:]
+    result = sweep(*map(int, numbers)) if command == "sweep" else chips()
     sys.stdout.write(json.dumps(result) + "\n")

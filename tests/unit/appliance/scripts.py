@@ -112,11 +112,11 @@ class Pi:
         return target
 
 
-def wait_until(true: Callable[[], bool], what: str) -> None:
+def wait_until(true: Callable[[], bool], event: str) -> None:
     """Wait for something that a script does by itself."""
     deadline = time.monotonic() + _LONG_ENOUGH_S
     while not true():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"waited in vain for {event}"
         time.sleep(0.02)
 
 

@@ -12,7 +12,7 @@ LIST = "/lib/usbcore.ko\n/lib/phy-generic.ko\n/lib/xhci-pci.ko quirks=0x10\n/lib
 
 
 @pytest.mark.parametrize(
-    ("there", "loaded"),
+    ("present", "loaded"),
     [
         ([], ["/lib/usbcore.ko", "/lib/phy-generic.ko", "/lib/xhci-pci.ko quirks=0x10"]),
         (["usbcore", "xhci_pci"], ["/lib/phy-generic.ko"]),
@@ -20,17 +20,17 @@ LIST = "/lib/usbcore.ko\n/lib/phy-generic.ko\n/lib/xhci-pci.ko quirks=0x10\n/lib
     ],
 )
 def test_modules_that_the_initramfs_loaded_are_passed_over_in_silence(
-    tmp_path: Path, there: list[str], loaded: list[str]
+    tmp_path: Path, present: list[str], loaded: list[str]
 ) -> None:
     pi = Pi(tmp_path)
     pi.install_library()
     script = pi.install_functions("boot")
     script.write_text(script.read_text().replace("/sys/module", f"{pi.root}/sys/module"))
     pi.write("etc/piimage/modules-late", LIST)
-    for name in there:
+    for name in present:
         pi.path(f"sys/module/{name}/initstate")
-    said = pi.sh(f'. {script}; insmod() {{ echo "$*"; }}; load_late_modules')
-    assert said.splitlines() == [*loaded, "/lib/i2c_dev.ko"]
+    output = pi.sh(f'. {script}; insmod() {{ echo "$*"; }}; load_late_modules')
+    assert output.splitlines() == [*loaded, "/lib/i2c_dev.ko"]
     assert pi.console() == []
 
 

@@ -83,7 +83,7 @@ def state(pi: Pi) -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def said(pi: Pi, text: str) -> bool:
+def printed(pi: Pi, text: str) -> bool:
     return any(text in line for line in pi.console())
 
 
@@ -102,7 +102,7 @@ def test_a_service_is_stopped_with_its_task_when_process_1_says_so(pi: Pi) -> No
     assert health(pi) == ""
     status = Path(f"/proc/{task}/status")
     assert not status.exists() or "State:\tZ" in status.read_text()
-    assert said(pi, "piimage: service one: stopped")
+    assert printed(pi, "piimage: service one: stopped")
 
 
 def test_a_health_check_that_hangs_does_not_hold_up_the_end(pi: Pi) -> None:
@@ -116,12 +116,12 @@ def test_a_health_check_that_hangs_does_not_hold_up_the_end(pi: Pi) -> None:
 
 def test_what_is_cleaned_once_is_not_cleaned_again(pi: Pi) -> None:
     """Each client of containerd costs most of a second of a small processor."""
-    asked = asking(pi)
+    calls_of_ctr = record_calls_of_ctr(pi)
     pi.write("task", "exit 0")
     with running(pi, "RESTART=no\n") as process:
         wait_until(lambda: state(pi) == "exited", "the end")
         end(process)
-    assert asked() == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
+    assert calls_of_ctr() == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
 
 
 def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
@@ -136,8 +136,8 @@ def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
 def test_a_service_that_ends_is_restarted_later_and_later(pi: Pi) -> None:
     pi.write("task", "exit 0")
     with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=2\n"):
-        wait_until(lambda: said(pi, "restarting in 1 s"), "the first restart")
-        wait_until(lambda: said(pi, "restarting in 2 s"), "the second restart")
+        wait_until(lambda: printed(pi, "restarting in 1 s"), "the first restart")
+        wait_until(lambda: printed(pi, "restarting in 2 s"), "the second restart")
         wait_until(
             lambda: (pi.root / "run/piimage/services/one/restarts").read_text() == "2\n", "two"
         )
@@ -149,23 +149,25 @@ def test_a_service_stays_down_if_its_policy_says_so(pi: Pi, policy: str, code: s
     pi.write("code", code)
     with running(pi, f"RESTART={policy}\n"):
         wait_until(lambda: state(pi) == "exited", "the end")
-        assert said(pi, f"service one: exited with code {code}")
-        assert not said(pi, "restarting")
+        assert printed(pi, f"service one: exited with code {code}")
+        assert not printed(pi, "restarting")
 
 
 def test_a_failure_is_a_reason_to_restart_where_success_is_not(pi: Pi) -> None:
     pi.write("task", "exit 0")
     pi.write("code", "3")
     with running(pi, "RESTART=on-failure\n"):
-        wait_until(lambda: said(pi, "exited with code 3"), "the end")
-        wait_until(lambda: said(pi, "restarting in 1 s"), "the restart")
+        wait_until(lambda: printed(pi, "exited with code 3"), "the end")
+        wait_until(lambda: printed(pi, "restarting in 1 s"), "the restart")
 
 
 def test_what_containerd_says_of_a_failed_start_reaches_the_console(pi: Pi) -> None:
     pi.write("fail", "")
     with running(pi):
-        wait_until(lambda: said(pi, "service one: FAILED to start: no such thing"), "the message")
-        wait_until(lambda: said(pi, "restarting in 1 s"), "another try")
+        wait_until(
+            lambda: printed(pi, "service one: FAILED to start: no such thing"), "the message"
+        )
+        wait_until(lambda: printed(pi, "restarting in 1 s"), "another try")
 
 
 def boots_late(pi: Pi) -> None:
@@ -176,15 +178,15 @@ def boots_late(pi: Pi) -> None:
     )
 
 
-@pytest.mark.parametrize("what", ["containerd", "device"])
-def test_a_service_that_cannot_start_is_tried_later_and_later(pi: Pi, what: str) -> None:
+@pytest.mark.parametrize("missing", ["containerd", "device"])
+def test_a_service_that_cannot_start_is_tried_later_and_later(pi: Pi, missing: str) -> None:
     boots_late(pi)
-    if what == "containerd":
+    if missing == "containerd":
         pi.write("fail", "")
     else:
         pi.write("containers/services/one/prestart", "false\n")
     with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=60\n"):
-        wait_until(lambda: said(pi, "restarting in 4 s"), "the third try")
+        wait_until(lambda: printed(pi, "restarting in 4 s"), "the third try")
     waits = [line.rpartition(": ")[2] for line in pi.console() if "restarting" in line]
     assert waits == ["restarting in 1 s", "restarting in 2 s", "restarting in 4 s"]
 
@@ -192,33 +194,35 @@ def test_a_service_that_cannot_start_is_tried_later_and_later(pi: Pi, what: str)
 def test_after_a_long_life_the_first_wait_is_short_again(pi: Pi) -> None:
     pi.write("fail", "")
     with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=2\n"):
-        wait_until(lambda: said(pi, "restarting in 2 s"), "the second try")
+        wait_until(lambda: printed(pi, "restarting in 2 s"), "the second try")
         pi.write("task", "sleep 2.5")
         pi.path("fail").unlink()
-        wait_until(lambda: said(pi, "exited with code 0"), "the end of a long life")
+        wait_until(lambda: printed(pi, "exited with code 0"), "the end of a long life")
         wait_until(lambda: pi.console()[-1].endswith("restarting in 1 s"), "the restart")
 
 
-def asking(pi: Pi) -> Callable[[], list[list[str]]]:
+def record_calls_of_ctr(pi: Pi) -> Callable[[], list[list[str]]]:
     """Note what containerd is asked for; the two words that name each request."""
-    ctr, asked = pi.root / "bin/ctr", pi.root / "asked"
-    asked.touch()
-    ctr.write_text(ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{asked}\nshift 2', 1))
-    return lambda: [line.split()[2:4] for line in asked.read_text().splitlines()]
+    ctr, calls_of_ctr = pi.root / "bin/ctr", pi.root / "asked"
+    calls_of_ctr.touch()
+    ctr.write_text(
+        ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{calls_of_ctr}\nshift 2', 1)
+    )
+    return lambda: [line.split()[2:4] for line in calls_of_ctr.read_text().splitlines()]
 
 
 def test_a_start_that_fails_before_containerd_takes_no_turn_from_others(pi: Pi) -> None:
     pi.write("containers/services/one/prestart", "exit 1\n")
-    asked = asking(pi)
+    calls_of_ctr = record_calls_of_ctr(pi)
     with running(pi):
-        wait_until(lambda: said(pi, "restarting in 2 s"), "the second try")
-    assert asked() == []
+        wait_until(lambda: printed(pi, "restarting in 2 s"), "the second try")
+    assert calls_of_ctr() == []
 
 
 def test_a_start_that_failed_holds_no_turn_while_it_waits(pi: Pi) -> None:
     pi.write("fail", "")
     with running(pi):
-        wait_until(lambda: said(pi, "restarting in 1 s"), "the failure")
+        wait_until(lambda: printed(pi, "restarting in 1 s"), "the failure")
         with turn(pi) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -260,7 +264,7 @@ def test_a_service_becomes_healthy_when_its_check_succeeds(pi: Pi) -> None:
         wait_until(lambda: health(pi) == "starting", "the start")
         pi.write("fine", "")
         wait_until(lambda: health(pi) == "healthy", "health")
-        assert said(pi, "piimage: service one: healthy")
+        assert printed(pi, "piimage: service one: healthy")
 
 
 def test_an_unhealthy_service_is_restarted(pi: Pi) -> None:
@@ -270,8 +274,8 @@ def test_an_unhealthy_service_is_restarted(pi: Pi) -> None:
     with running(pi, checks):
         wait_until(lambda: health(pi) == "healthy", "health")
         pi.path("fine").unlink()
-        wait_until(lambda: said(pi, "service one: unhealthy (2 checks failed)"), "bad health")
-        wait_until(lambda: said(pi, "restarting in 1 s"), "the restart")
+        wait_until(lambda: printed(pi, "service one: unhealthy (2 checks failed)"), "bad health")
+        wait_until(lambda: printed(pi, "restarting in 1 s"), "the restart")
 
 
 def test_a_service_waits_for_what_it_comes_after(pi: Pi) -> None:
@@ -299,7 +303,7 @@ def test_what_a_file_says_of_who_holds_the_turn_is_nothing(pi: Pi) -> None:
 
 
 def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
-    asked = asking(pi)
+    calls_of_ctr = record_calls_of_ctr(pi)
     flock = pi.path("bin/flock")
     flock.write_text(f"#!/bin/sh\necho >{pi.root}/waits\nexec {shutil.which('flock')} $*\n")
     flock.chmod(0o755)
@@ -307,7 +311,7 @@ def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with running(pi):
             wait_until((pi.root / "waits").exists, "the wait")
-            assert asked() == []
+            assert calls_of_ctr() == []
             file.close()
             wait_until(lambda: state(pi) == "running", "the service")
 
@@ -328,20 +332,20 @@ def test_what_goes_wrong_in_the_middle_before_the_start_keeps_a_service_from_sta
 ) -> None:
     pi.write("containers/services/one/prestart", "false\ntrue\n")
     with running(pi, "RESTART=no"):
-        wait_until(lambda: said(pi, "service one: FAILED"), "the failure")
+        wait_until(lambda: printed(pi, "service one: FAILED"), "the failure")
 
 
 def test_what_goes_wrong_in_the_middle_after_the_start_is_told(pi: Pi) -> None:
     pi.write("containers/services/one/poststart", "[ $PID -gt 1 ]\nfalse\ntrue\n")
     with running(pi):
-        wait_until(lambda: said(pi, "its runtime section failed after the start"), "the message")
+        wait_until(lambda: printed(pi, "its runtime section failed after the start"), "the message")
 
 
 def test_after_the_time_to_start_checks_fail_no_faster_than_they_are_made(pi: Pi) -> None:
     check = "HEALTH_KIND=command HEALTH_TARGET=false HEALTH_START=0 HEALTH_EVERY=2 HEALTH_RETRIES=2"
     pi.program("runc", "echo look >>$LOOKS\nexit 1\n".replace("$LOOKS", str(pi.root / "looks")))
     with running(pi, check):
-        wait_until(lambda: said(pi, "service one: unhealthy"), "bad health")
+        wait_until(lambda: printed(pi, "service one: unhealthy"), "bad health")
         looks = (pi.root / "looks").read_text().split()
     assert len(looks) == 2
 
@@ -400,7 +404,7 @@ def test_requests_of_a_container_with_control_go_to_process_1(pi: Pi) -> None:
         request(pi, "stop web\nstart web\n")
         wait_until(lambda: len(calls()) == 3, "two more")
     assert calls() == ["restart web", "stop web", "start web"]
-    assert said(pi, "piimage: service one: asks to restart web")
+    assert printed(pi, "piimage: service one: asks to restart web")
 
 
 def test_a_service_that_stays_down_is_started_by_a_restart(pi: Pi) -> None:
@@ -436,7 +440,7 @@ def test_without_control_the_pipe_is_closed_to_others_and_its_lines_mean_nothing
         mode = (pi.root / "run/piimage/services/one/events").stat().st_mode
         request(pi, "stop web\n")
         end_of_task(pi)
-        wait_until(lambda: said(pi, "exited with code"), "the end of the task")
+        wait_until(lambda: printed(pi, "exited with code"), "the end of the task")
     assert mode & 0o777 == 0o600
     assert calls() == []
 

@@ -39,7 +39,7 @@ def pi(tmp_path: Path) -> Pi:
     return pi
 
 
-def asked(pi: Pi) -> list[str]:
+def init_requests(pi: Pi) -> list[str]:
     path = pi.root / "initctl"
     return path.read_text().splitlines() if path.exists() else []
 
@@ -48,7 +48,7 @@ def test_only_what_differs_is_stopped_and_started(pi: Pi) -> None:
     pi.write("run/piimage/services/changes/exit", "7\n")
     done = pi.run("switch", "bbb")
     assert done.returncode == 0, done.stderr
-    assert asked(pi) == ["stop changes", "start changes"]
+    assert init_requests(pi) == ["stop changes", "start changes"]
     assert (pi.root / "run/piimage/containers").readlink() == Path("layers/bbb")
     assert not (pi.root / "run/piimage/services/changes/exit").exists()
     assert not (pi.root / "run/piimage/health/changes").exists()
@@ -61,7 +61,7 @@ def test_what_was_stopped_by_hand_stays_stopped_when_stanzas_are_read_anew(pi: P
     pi.write("run/piimage/layers/bbb/services/new/config.json", "1")
     pi.write("run/piimage/services/new/exit", "7\n")  # of one that was there before
     assert pi.run("switch", "bbb").returncode == 0
-    assert asked(pi) == ["stop changes", "reload", "stop rests", "start changes"]
+    assert init_requests(pi) == ["stop changes", "reload", "stop rests", "start changes"]
     assert not (pi.root / "run/piimage/services/new/exit").exists()
 
 
@@ -96,7 +96,7 @@ def test_a_layer_that_is_missing_stops_nothing(pi: Pi) -> None:
     done = pi.run("switch", "ccc")
     assert done.returncode == 1
     assert "are not complete" in done.stderr
-    assert asked(pi) == []
+    assert init_requests(pi) == []
 
 
 def test_layers_whose_files_were_removed_are_unmounted(pi: Pi) -> None:

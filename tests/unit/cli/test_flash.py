@@ -25,9 +25,9 @@ def test_a_card_is_handed_over_to_imager(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("PIIMAGE_CONTAINER", "1")
     assert cli.execute(["flash", "/dev/disk4", *files]) == 4
-    said = capsys.readouterr().err
-    assert "/dev/disk4: a container cannot reach this computer's card reader" in said
-    assert remedy in said
+    message = capsys.readouterr().err
+    assert "/dev/disk4: a container cannot reach this computer's card reader" in message
+    assert remedy in message
 
 
 def test_a_device_that_the_container_has_is_judged_as_anywhere(

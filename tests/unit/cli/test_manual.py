@@ -43,5 +43,5 @@ def test_pages_of_verbs_that_are_gone_are_removed(tmp_path: Path) -> None:
     (tmp_path / "piimage-gone.1").write_text("")
     (tmp_path / "notes.txt").write_text("")
     manual.write(tmp_path)
-    there = {path.name for path in tmp_path.iterdir()}
-    assert there == {"notes.txt", *manual.manual()}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"notes.txt", *manual.manual()}

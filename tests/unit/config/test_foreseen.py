@@ -84,8 +84,10 @@ def test_what_has_room_is_taken(tmp_path: Path, files: str) -> None:
 
 def test_a_folder_of_the_system_is_the_same_by_its_old_name() -> None:
     """A folder bin would lie over the link of that name, and hide all programs."""
-    what = Appliance.model_validate({"files": [{"path": "bin", "directory": True, "mode": "0755"}]})
-    assert [folder.path for folder in overlay_of(what, ()).folders] == ["usr/bin"]
+    appliance = Appliance.model_validate(
+        {"files": [{"path": "bin", "directory": True, "mode": "0755"}]}
+    )
+    assert [folder.path for folder in overlay_of(appliance, ()).folders] == ["usr/bin"]
 
 
 @pytest.mark.provokes("plan.bad-passphrase")

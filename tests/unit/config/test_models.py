@@ -254,7 +254,7 @@ def test_a_folder_s_health_and_restart_go_into_the_label(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "message"),
     [
         ("Team/Tool", "capital letters"),
         ("x:/", "'x:' is not a registry"),
@@ -263,12 +263,12 @@ def test_a_folder_s_health_and_restart_go_into_the_label(tmp_path: Path) -> None
     ],
 )
 def test_an_image_that_no_registry_could_have_is_refused_wherever_it_stands(
-    name: str, what: str
+    name: str, message: str
 ) -> None:
     entry = {"name": "a", "image": name}
     for fields in ({"trust": {"image": [name]}}, {"services": [entry]}, {"init": [name]},
                  {"kernel": {"image": name}}, {"volumes": [entry]}):  # fmt: skip
-        with pytest.raises(ValueError, match=what):
+        with pytest.raises(ValueError, match=message):
             Appliance.model_validate(fields)
 
 

@@ -103,7 +103,7 @@ DOCKERS = {"defaultAction": "SCMP_ACT_ERRNO", "archMap": [], "syscalls": []}
 
 
 @pytest.mark.parametrize(
-    ("profile", "what"),
+    ("profile", "fault"),
     [
         ({"defaultAction": "ALLOW"}, "defaultAction"),
         ({"defaultAction": "SCMP_ACT_NOTIFY"}, "defaultAction"),
@@ -121,12 +121,12 @@ DOCKERS = {"defaultAction": "SCMP_ACT_ERRNO", "archMap": [], "syscalls": []}
     ],
 )  # fmt: skip
 def test_a_profile_that_the_runtime_would_refuse_or_misread_is_refused(
-    tmp_path: Path, profile: dict[str, Any], what: str
+    tmp_path: Path, profile: dict[str, Any], fault: str
 ) -> None:
     (tmp_path / "own.json").write_text(json.dumps(profile))
     error = refused(tmp_path / "a.yml", "services: [{name: a, image: x, seccomp: own.json}]")
     assert (error.code, error.place) == ("oci.seccomp", f"{tmp_path / 'a.yml'}:2:41")
-    assert f"profile: {what}: " in error.message
+    assert f"profile: {fault}: " in error.message
 
 
 def test_a_profile_of_the_specification_passes(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from piimage.firmware.writer import autoboot
 from piimage.plan.slot import Slots
 from piimage.run import Runner
 from piimage.store import Store
+from tests.unit.card.volumes import part
 from tests.unit.deploy.stand_in import AGENT, Stand, release
 
 MIB = 1 << 20
@@ -42,7 +43,7 @@ def start(number, tried):
     text = re.sub("PIIMAGE_SLOT_PARTITION='.'", f"PIIMAGE_SLOT_PARTITION='{number}'", facts)
     text = re.sub("PIIMAGE_TRYBOOT='.'", f"PIIMAGE_TRYBOOT='{tried}'", text)
     (run / "boot").write_text(text)
-    subprocess.run([sys.executable, "-I", "-S", AGENT, "trial", "--root", root], timeout=60)
+    subprocess.run([sys.executable, "-I", "-S", "-c", TRIAL, "trial", "--root", root], timeout=60)
 
 def restart(*words):
     os.setsid()
@@ -67,6 +68,13 @@ if os.fork() == 0:
         os.dup2(null, fd)
     os.closerange(3, 64)
     restart()
+"""
+TRIAL = f"""
+import sys
+sys.path.insert(0, {str(AGENT)!r})
+from piimage_agent import main, trial
+trial._SETTLE = 1.0  # no stand-in fails so late: the tests need not wait for six seconds
+main.main(sys.argv[1:])
 """
 INITCTL = """
 import pathlib, sys
@@ -103,11 +111,10 @@ class SlotsStand:
         )
         volumes = (selector, slot_volume(2, {"kernel.img": KERNEL}), slot_volume(3, {}))
         card = write_card(self.runner, CardPlan("x", 7, volumes), self.folder / "card.img").image
-        data = card.read_bytes()
         pi.write("dev/x", "")
         places = {1: Partition(0x0C, MIB, 8 * MIB), **PLACES}
         for number, place in places.items():
-            (root / f"dev/mmcblk0p{number}").write_bytes(data[place.start : place.end])
+            part(card, root / f"dev/mmcblk0p{number}", place.start, place.size)
             for name, value in (("start", place.start), ("size", place.size)):
                 pi.write(f"sys/class/block/mmcblk0p{number}/{name}", f"{value // 512}\n")
         card.unlink()
@@ -117,7 +124,7 @@ class SlotsStand:
         listed = json.loads(pi.text("slot/appliance.json"))
         listed["files"] = {"config.txt": "b" * 64, "kernel.img": hashlib.sha256(KERNEL).hexdigest()}
         pi.write("slot/appliance.json", json.dumps(listed))
-        pi._program("usr/lib/piimage/try-boot", TRY_BOOT.replace("AGENT", repr(str(AGENT))))
+        pi._program("usr/lib/piimage/try-boot", TRY_BOOT.replace("TRIAL", repr(TRIAL)))
         pi._program("usr/sbin/initctl", INITCTL)
 
     def wish(self, files: dict[str, Path | bytes] | None = None) -> Wish:

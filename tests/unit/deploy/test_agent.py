@@ -331,9 +331,9 @@ def _fed(pi: Stand, data: bytes) -> tuple[int, bytes]:
 )
 def test_garbage_is_named_and_ends_the_session(pi: Stand, data: bytes) -> None:
     before = pi.everything()
-    status, said = _fed(pi, data)
+    status, response = _fed(pi, data)
     assert status == 1
-    assert b"bad-frame" in said
+    assert b"bad-frame" in response
     assert pi.everything() == before
 
 

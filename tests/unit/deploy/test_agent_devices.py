@@ -250,12 +250,12 @@ def test_a_chip_is_asked_for_its_label_and_lines(
     label of 32 bytes each, and a number of 32 bits. The ioctl is a fake."""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/gpiochip0").touch()
-    asked: list[int] = []
+    queried: list[int] = []
 
     def ioctl(fd: int, request: int, buffer: bytearray) -> int:
         assert request == 2 << 30 | 68 << 16 | 0xB4 << 8 | 1
         assert not os.get_inheritable(fd)
-        asked.append(fd)
+        queried.append(fd)
         name, label = b"gpiochip0".ljust(32, b"\0"), b"pinctrl-bcm2711\0old".ljust(32, b"\0")
         buffer[:] = name + label + (58).to_bytes(4, sys.byteorder)
         return 0
@@ -264,7 +264,7 @@ def test_a_chip_is_asked_for_its_label_and_lines(
     chip = {"name": "gpiochip0", "label": "pinctrl-bcm2711", "lines": 58}
     assert devices.gpio(Root(str(tmp_path))) == [chip]
     with pytest.raises(OSError):
-        os.fstat(asked[0])
+        os.fstat(queried[0])
 
 
 def test_the_report_has_all_parts_under_their_names(root: Root) -> None:

@@ -62,7 +62,7 @@ def test_copies_for_a_rehearsal_belong_to_whom_the_folder_belongs_to(tmp_path: P
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def service_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the session asks of the services; a fake of these."""
     calls: list[tuple[Any, ...]] = []
 
@@ -82,17 +82,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(("request_", "wait"), [({}, 60), ({"wait": 1}, 1), ({"wait": 3600}, 3600)])
 def test_a_service_has_a_minute_to_start_if_nobody_says_more(
-    asked: list[tuple[Any, ...]], tmp_path: Path, request_: dict[str, Any], wait: int
+    service_calls: list[tuple[Any, ...]], tmp_path: Path, request_: dict[str, Any], wait: int
 ) -> None:
     session = cast(Any, SimpleNamespace(root=Root(str(tmp_path)), _row=lambda *row: row))
     assert Session._start(session, {"service": "a", **request_}) == ("a", "no")
     assert Session._restart(session, {"service": "a", **request_}) == ("a", "no")
-    assert asked == [("start", "a", wait), ("stop", "a"), ("start", "a", wait)]
+    assert service_calls == [("start", "a", wait), ("stop", "a"), ("start", "a", wait)]
 
 
 @pytest.mark.parametrize(("follow", "followed"), [(True, True), (False, False), (1, False)])
 def test_a_log_is_followed_where_that_is_asked_for(
-    asked: list[tuple[Any, ...]], tmp_path: Path, follow: object, followed: bool
+    service_calls: list[tuple[Any, ...]], tmp_path: Path, follow: object, followed: bool
 ) -> None:
     shown: list[bytes] = []
     session = cast(Any, SimpleNamespace(
@@ -100,8 +100,8 @@ def test_a_log_is_followed_where_that_is_asked_for(
         _asked_within=lambda _: True,
     ))  # fmt: skip
     assert Session._logs(session, {"service": "a", "lines": 5, "follow": follow}) == {}
-    assert asked[:2] == [("end_of_log", "a"), ("printed", "a", 5, None, 8)]
-    assert [call[:3] for call in asked[2:]] == [("follow", "a", (7, 8))] * followed
+    assert service_calls[:2] == [("end_of_log", "a"), ("printed", "a", 5, None, 8)]
+    assert [call[:3] for call in service_calls[2:]] == [("follow", "a", (7, 8))] * followed
     assert shown == [b"x"]
 
 

@@ -95,11 +95,11 @@ def test_a_process_of_a_change_keeps_nothing_of_the_session_but_the_lock() -> No
             os.dup2(0, 3)
             lock = opened[2]
             change._alone(lock)
-            there = {fd for fd in range(300) if Path(f"/proc/self/fd/{fd}").exists()}
+            open_files = {fd for fd in range(300) if Path(f"/proc/self/fd/{fd}").exists()}
             null = all(Path(f"/proc/self/fd/{fd}").samefile("/dev/null") for fd in range(3))
             numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
             deaf = all(signal.getsignal(n) is signal.SIG_IGN for n in numbers)
-            os._exit(0 if there == {0, 1, 2, lock} and null and deaf else 1)
+            os._exit(0 if open_files == {0, 1, 2, lock} and null and deaf else 1)
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

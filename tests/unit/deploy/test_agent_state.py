@@ -107,8 +107,8 @@ class TestCollection:
         assert {path.name for path in Path(root.generations).iterdir()} == {kept, runs}
         assert neither not in (kept, runs)
         own = [sha256(layer({"version": version, "of": "one"})) for version in "234"]
-        there = {path.name.partition(".")[0] for path in Path(root.layers).iterdir()}
-        assert (own[0] in there, own[1] in there, own[2] in there) == (True, True, False)
+        present = {path.name.partition(".")[0] for path in Path(root.layers).iterdir()}
+        assert (own[0] in present, own[1] in present, own[2] in present) == (True, True, False)
 
 
 class TestLayer:

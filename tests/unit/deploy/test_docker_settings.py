@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from piimage.container.rootfs import ProcessUser
-from piimage.deploy.docker_settings import cannot, create_body
+from piimage.deploy.docker_settings import create_body, unsupported
 from piimage.errors import InputError
 from tests.unit.deploy.services import workload
 
@@ -81,12 +81,12 @@ def test_mounts_and_memory_file_systems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("policy", "name"),
     [(None, "unless-stopped"), ("always", "unless-stopped"), ("on-failure", "on-failure"),
      ("no", "no")],
 )  # fmt: skip
-def test_restart_policy(said: str | None, name: str) -> None:
-    fields = {"restart": {"policy": said}} if said else {}
+def test_restart_policy(policy: str | None, name: str) -> None:
+    fields = {"restart": {"policy": policy}} if policy else {}
     assert host(**fields)["RestartPolicy"] == {"Name": name}
 
 
@@ -115,7 +115,7 @@ def test_limits_and_logs() -> None:
 
 @pytest.mark.provokes("deploy.beyond-target")
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "setting"),
     [
         ({"ambient": ["CAP_NET_RAW"]}, "ambient"),
         ({"net": "/run/netns/x"}, "net: a path"),
@@ -125,8 +125,8 @@ def test_limits_and_logs() -> None:
         ({"binds": ["/run/piimage/rootfs/volumes/v-ro-1:/v"]}, "a volume from an image"),
     ],
 )
-def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], what: str) -> None:
-    (error,) = cannot(workload(**fields))
+def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], setting: str) -> None:
+    (error,) = unsupported(workload(**fields))
     with pytest.raises(InputError) as caught:
         raise error
-    assert what in caught.value.message and caught.value.place == "services.bmp280"
+    assert setting in caught.value.message and caught.value.place == "services.bmp280"

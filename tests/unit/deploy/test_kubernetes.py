@@ -132,7 +132,7 @@ def test_program_environment_limits_and_mounts() -> None:
 
 @pytest.mark.provokes("deploy.beyond-target")
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "setting"),
     [
         ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
         ({"net": "none"}, "net: none"),
@@ -142,10 +142,10 @@ def test_program_environment_limits_and_mounts() -> None:
         ({"health": {"http": "http://127.0.0.1:port/"}}, "is not valid"),
     ],
 )
-def test_what_a_pod_cannot_be_told_is_refused(fields: dict[str, Any], what: str) -> None:
+def test_what_a_pod_cannot_be_told_is_refused(fields: dict[str, Any], setting: str) -> None:
     with pytest.raises(PiimageError) as caught:
         render([workload(**fields)], CLUSTER)
-    assert what in str(caught.value)
+    assert setting in str(caught.value)
 
 
 @pytest.mark.provokes("deploy.same-name")

@@ -242,8 +242,8 @@ def test_an_agent_that_lies_is_found_out(
 
 
 def test_an_agents_words_do_not_steer_the_terminal(tmp_path: Path, store: Store) -> None:
-    said = {"ok": False, "error": {"code": "x", "message": "\x1b[2Jgone", "hint": "\x07"}}
-    ssh = fake_ssh(tmp_path / "bin", {"pi": liar(tmp_path, [HELLO, said])})
+    refusal = {"ok": False, "error": {"code": "x", "message": "\x1b[2Jgone", "hint": "\x07"}}
+    ssh = fake_ssh(tmp_path / "bin", {"pi": liar(tmp_path, [HELLO, refusal])})
     with pytest.raises(PiimageError) as caught:
         deploy(ssh, store, release(store, one="2"))
     assert str(caught.value).isprintable()

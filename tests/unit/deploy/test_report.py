@@ -199,7 +199,7 @@ def test_a_module_that_is_not_loaded_is_told(facts: Any) -> None:
 
 def test_nothing_leaves_that_names_the_pi_or_lets_somebody_in(pi: Stand, facts: Any) -> None:
     assert facts["board"]["has_serial"] is True
-    said = json.dumps(facts)
+    output = json.dumps(facts)
     secrets = [
         "feedface",
         SERIAL,
@@ -211,9 +211,9 @@ def test_nothing_leaves_that_names_the_pi_or_lets_somebody_in(pi: Stand, facts: 
         "seed",
         "4004004004004004",
     ]
-    assert [secret for secret in secrets if secret in said] == []
+    assert [secret for secret in secrets if secret in output] == []
     assert "my.key=(left out) panic=10" in facts["kernel"]["command_line"]
-    assert "d8:3a:dd:xx:xx:xx of (left out) is old" in said
+    assert "d8:3a:dd:xx:xx:xx of (left out) is old" in output
 
 
 def test_an_empty_root_has_no_facts_and_no_errors(tmp_path: Path) -> None:
@@ -329,11 +329,11 @@ def test_what_is_broken_is_an_error(
     write(pi.root, "run/piimage/data-is-temporary", "")
     reach(shlex.join(pi.command()))
     assert cli.execute(["doctor", "--pi", "shed"]) == 1
-    said = capsys.readouterr()
-    assert "broken        /data                   temporary" in said.out
+    output = capsys.readouterr()
+    assert "broken        /data                   temporary" in output.out
     assert (
         "shed: 2 findings are broken: /data, service one [doctor.broken]; the report says"
-        in said.err
+        in output.err
     )
 
 
@@ -368,9 +368,9 @@ def test_a_pi_that_lies_gives_an_error_and_no_traceback(
 ) -> None:
     reach(liar(tmp_path, [HELLO, answer]))
     assert cli.execute(["doctor", "--pi", "shed"]) == (1 if expected else 0)
-    said = capsys.readouterr()
-    assert expected in said.err
-    assert "internal error" not in said.err
+    output = capsys.readouterr()
+    assert expected in output.err
+    assert "internal error" not in output.err
 
 
 def test_a_pis_words_do_not_steer_the_terminal(
@@ -384,11 +384,11 @@ def test_a_pis_words_do_not_steer_the_terminal(
     }  # fmt: skip
     reach(liar(tmp_path, [HELLO, {"ok": True, "facts": facts}]))
     assert cli.execute(["doctor", "--pi", "shed"]) == 1
-    said = capsys.readouterr()
-    assert "\\x1b[2J\\x9b\\r\\nfaked\\ud800" in said.out
-    assert all(line.isprintable() for line in (said.out + said.err).splitlines())
-    assert "\nfaked" not in said.out
-    assert "\nfaked" not in said.err
+    output = capsys.readouterr()
+    assert "\\x1b[2J\\x9b\\r\\nfaked\\ud800" in output.out
+    assert all(line.isprintable() for line in (output.out + output.err).splitlines())
+    assert "\nfaked" not in output.out
+    assert "\nfaked" not in output.err
     assert cli.execute(["doctor", "--pi", "shed", "--json"]) == 1
     assert capsys.readouterr().out.isascii()
 

@@ -48,19 +48,19 @@ def test_ones_own_name_in_the_configuration_means_nothing(
 LOCAL = "hostname greenhouse.local"
 
 
-def answering(asked: list[str], address: str | None = "10.0.0.7") -> Callable[[str], str | None]:
+def answering(names: list[str], address: str | None = "10.0.0.7") -> Callable[[str], str | None]:
     def find(name: str) -> str | None:
-        asked.append(name)
+        names.append(name)
         return address
 
     return find
 
 
 def test_a_name_in_local_is_asked_of_the_network_and_keeps_its_host_key(tmp_path: Path) -> None:
-    asked: list[str] = []
-    ssh = Ssh(runner(tmp_path, "pi", LOCAL), find_address=answering(asked))
+    names: list[str] = []
+    ssh = Ssh(runner(tmp_path, "pi", LOCAL), find_address=answering(names))
     words = ssh.argv(Host("greenhouse.local", "greenhouse.local"), None)
-    assert asked == ["greenhouse.local"]
+    assert names == ["greenhouse.local"]
     assert {"HostName=10.0.0.7", "HostKeyAlias=greenhouse.local"} <= set(words)
     assert words[-1] == "greenhouse.local"
     words = ssh.argv(Host("greenhouse.local", "greenhouse.local", port=2222), None)

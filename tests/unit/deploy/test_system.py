@@ -26,7 +26,7 @@ from tests.unit.deploy.stand_in import fake_ssh, target
 
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlotsStand:
-    monkeypatch.setattr(system, "_PAUSE_S", 0.1)
+    monkeypatch.setattr(system, "_PAUSE_S", 0.2)
     monkeypatch.setattr(system, "_RESTART_S", 10.0)
     monkeypatch.setattr(system, "_MARGIN_S", 10.0)
     return SlotsStand(tmp_path)

@@ -26,10 +26,10 @@ class Line:
 
     def __init__(self, *events: dict[str, Any] | PiimageError) -> None:
         self._events = list(events)
-        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
 
     def tell(self, operation: str, **fields: Any) -> None:
-        self.said.append((operation, fields))
+        self.requests.append((operation, fields))
 
     say = tell
 
@@ -71,13 +71,13 @@ def follow(first: Line, seconds: int, *others: Line | PiimageError) -> tuple[str
 def test_a_confirmation_that_may_have_been_lost_is_given_again() -> None:
     second = Line(END)
     assert follow(Line(SWITCHED, HEALTHY, GONE), 5, second) == ("one",)
-    assert second.said == [("watch", {"run": "1", "from": 2}), ("keep", {})]
+    assert second.requests == [("watch", {"run": "1", "from": 2}), ("keep", {})]
 
 
 def test_a_connection_that_is_lost_before_is_taken_up_where_it_was() -> None:
     second = Line(HEALTHY, END)
     assert follow(Line(SWITCHED, GONE), 10, GONE, second) == ("one",)
-    assert second.said == [("watch", {"run": "1", "from": 1}), ("keep", {})]
+    assert second.requests == [("watch", {"run": "1", "from": 1}), ("keep", {})]
 
 
 @pytest.mark.provokes("deploy.lost")

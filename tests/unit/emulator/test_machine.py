@@ -149,8 +149,8 @@ def test_a_kernel_can_be_told_the_partition_by_a_word() -> None:
 def test_a_card_that_tells_nothing_is_watched_on_the_boards_terminal() -> None:
     pi3 = emulator_of(load_board("pi3"))
     silent = boot_files(None, cmdline="quiet console=tty62 loglevel=0")
-    said = kernel_command_line(silent, pi3, "ttyAMA0")
-    assert said == "quiet console=tty62 loglevel=0 console=ttyAMA0"
+    parameters = kernel_command_line(silent, pi3, "ttyAMA0")
+    assert parameters == "quiet console=tty62 loglevel=0 console=ttyAMA0"
 
 
 @pytest.mark.parametrize(

@@ -90,15 +90,17 @@ def test_a_machine_that_ends_early_says_what_qemu_said(stand_in: Stand, image: P
 
 
 @pytest.mark.provokes("emulator.boot-failed")
-@pytest.mark.parametrize("said", ["BOOT FAILED: no layers/", "BOOT STOPPED: onboot x is required"])
+@pytest.mark.parametrize(
+    "message", ["BOOT FAILED: no layers/", "BOOT STOPPED: onboot x is required"]
+)
 def test_a_boot_that_gives_up_ends_the_wait_at_once(
-    stand_in: Stand, image: Path, said: str
+    stand_in: Stand, image: Path, message: str
 ) -> None:
-    runner = stand_in(f"echo 'piimage: {said}'; exec sleep 100")
+    runner = stand_in(f"echo 'piimage: {message}'; exec sleep 100")
     with boot(image, VIRT, runner) as session, pytest.raises(PiimageError) as caught:
         session.wait_for("HELLO", 60)
     assert caught.value.code == "emulator.boot-failed"
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_boot_that_gives_up_can_be_what_is_awaited(stand_in: Stand, image: Path) -> None:

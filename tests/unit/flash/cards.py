@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import mmap
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -59,25 +60,31 @@ def _map() -> bytes:
     return bmap.encode(bmap.measure(io.BytesIO(_content()), SIZE, MAPPED))
 
 
-def holds_image(card: bytes | bytearray) -> bool:
+def holds_image(card: bytes | bytearray | mmap.mmap) -> bool:
     wanted = _content()
     return all(card[e.start : e.end] == wanted[e.start : e.end] for e in MAPPED)
 
 
-def bootable(card: bytes | bytearray) -> bool:
+def bootable(card: bytes | bytearray | mmap.mmap) -> bool:
     return bytes(card[510:512]) == b"\x55\xaa"
 
 
-def used(size: int) -> bytearray:
-    """What a card holds that was used before: another card that boots."""
-    return bytearray(_used(size))
+def used(size: int) -> mmap.mmap:
+    """What a card holds that was used before: another card that boots.
+
+    Each test has the pages that it writes to itself, and shares the others.
+    """
+    return mmap.mmap(_used(size), size, access=mmap.ACCESS_COPY)
 
 
 @functools.cache
-def _used(size: int) -> bytes:
+def _used(size: int) -> int:
     data = bytearray(b"\xde\xad\xbe\xef" * (size // 4))
     data[510:512] = b"\x55\xaa"
-    return bytes(data)
+    file = os.memfd_create("used")
+    with os.fdopen(file, "wb", closefd=False) as writer:
+        writer.write(data)
+    return file
 
 
 @contextmanager
@@ -96,8 +103,8 @@ Fault = Callable[["Card", str, int, memoryview], None]
 class Card(Medium):
     """A card in memory; `fault` sees each read and write before it is carried out."""
 
-    bytes: bytearray = field(default_factory=bytearray)
-    fault: Fault = lambda card, what, offset, data: None
+    bytes: bytearray | mmap.mmap = field(default_factory=lambda: used(SIZE))
+    fault: Fault = lambda card, operation, offset, data: None
     real: int = 1 << 62
 
     def read(self, offset: int, into: memoryview) -> None:

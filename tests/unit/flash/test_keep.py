@@ -95,8 +95,8 @@ def test_an_interrupted_flash_is_resumed_with_its_data(tmp_path: Path, image: so
     disk = used_card(tmp_path)
     before = bytes(disk.bytes[START:])
 
-    def pull(card: Card, what: str, offset: int, data: memoryview) -> None:
-        if what == "write" and offset >= 4 * MIB:
+    def pull(card: Card, operation: str, offset: int, data: memoryview) -> None:
+        if operation == "write" and offset >= 4 * MIB:
             raise KeyboardInterrupt
 
     pulled = Card("card", -1, disk.size, 512, None, disk.bytes, pull)

@@ -117,13 +117,13 @@ def test_a_shell_reads_each_value_as_it_was_given(value: str) -> None:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
-    there = {"piimage/provision/hostname": DataFile(b"old\n"), "keep": DataFile(b"kept")}
+    old_files = {"piimage/provision/hostname": DataFile(b"old\n"), "keep": DataFile(b"kept")}
     plan = CardPlan(
         "one",
         1,
         (
             FatVolume("selector", "SELECTOR", 1, 8 * MIB, {"autoboot.txt": b"x"}, bits=16),
-            Ext4Volume("data", "data", ID, ID, 16 * MIB, there),
+            Ext4Volume("data", "data", ID, ID, 16 * MIB, old_files),
         ),
     )
     return write_card(Runner(), plan, tmp_path / "pi4.img")
@@ -314,7 +314,7 @@ def test_settings_outlast_a_card_that_is_pulled(image: Image) -> None:
 
 def test_settings_that_come_with_a_flash_are_flushed_before_the_card_boots(image: Image) -> None:
     calls: list[tuple[str, int]] = []
-    disk = card(32 * MIB, lambda _, what, at, __: calls.append((what, at)))
+    disk = card(32 * MIB, lambda _, operation, at, __: calls.append((operation, at)))
     found = source.find(image.image)
     mapped = [r.extent for r in found.ranges()]
     began: list[int] = []
@@ -326,12 +326,12 @@ def test_settings_that_come_with_a_flash_are_flushed_before_the_card_boots(image
 
     write.flash(disk, found, Runner(), amend=amend)
     own = calls[began[0] : began[1]]
-    assert [what for what, _ in own if what != "read"][-1] == "flush"
-    written = [n for n, (what, _) in enumerate(own) if what == "write"]
+    assert [operation for operation, _ in own if operation != "read"][-1] == "flush"
+    written = [n for n, (operation, _) in enumerate(own) if operation == "write"]
     assert written
     assert all(own[n + 1][0] == "flush" for n in written)
     # Then the start of the card: all but its first block, which is flushed before that goes on.
-    rest = [(what, at) for what, at in calls[began[1] :] if what != "read"]
+    rest = [(operation, at) for operation, at in calls[began[1] :] if operation != "read"]
     assert rest == [("write", 4096), ("flush", 0), ("write", 0), ("flush", 0)]
 
 

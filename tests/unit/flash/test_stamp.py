@@ -37,7 +37,9 @@ def test_every_block_of_the_stamp_differs_and_tells_the_image() -> None:
 )
 def test_a_card_is_asked_for_the_stamp_at_each_power_of_two(size: int, offsets: list[int]) -> None:
     seen: list[int] = []
-    disk = card(size, fault=lambda _, what, at, __: seen.append(at) if what == "read" else None)
+    disk = card(
+        size, fault=lambda _, operation, at, __: seen.append(at) if operation == "read" else None
+    )
     stamp.put(disk, "abc")
     assert seen == offsets
     assert stamp.is_present(disk, "abc")
@@ -108,7 +110,7 @@ def test_settings_that_a_card_does_not_keep_are_no_success(tmp_path: Path) -> No
     """Only what differs is written, and it is read back."""
     (tmp_path / "new").write_bytes(b"n" * 8192)
     calls: list[str] = []
-    disk = card(MIB, fault=lambda _, what, __, ___: calls.append(what))
+    disk = card(MIB, fault=lambda _, operation, __, ___: calls.append(operation))
     with (tmp_path / "new").open("rb") as file:
         _write_changed(disk, Extent(4096, 12288), file)
     assert calls == ["read", "write", "flush", "read"]
@@ -118,8 +120,8 @@ def test_settings_that_a_card_does_not_keep_are_no_success(tmp_path: Path) -> No
         _write_changed(disk, Extent(4096, 12288), file)
     assert calls == ["read"]
 
-    def forget(disk: Card, what: str, _: int, __: memoryview) -> None:
-        if what == "flush":
+    def forget(disk: Card, operation: str, _: int, __: memoryview) -> None:
+        if operation == "flush":
             disk.bytes[5000] = 0
 
     forgetful = card(MIB, fault=forget)

@@ -118,11 +118,13 @@ def test_an_image_without_a_map_is_written_whole(tmp_path: Path) -> None:
 
 def test_the_first_block_goes_last_and_after_all_was_read_back(image: Path) -> None:
     calls: list[tuple[str, int]] = []
-    flashed(card(fault=lambda _, what, offset, __: calls.append((what, offset))), image)
-    writes = [(n, offset) for n, (what, offset) in enumerate(calls) if what == "write"]
+    flashed(card(fault=lambda _, operation, offset, __: calls.append((operation, offset))), image)
+    writes = [(n, offset) for n, (operation, offset) in enumerate(calls) if operation == "write"]
     assert writes[0][1] == 0  # the stamp
     assert [offset for _, offset in writes[-2:]] == [4096, 0]
-    last_read_behind = max(n for n, (what, at) in enumerate(calls) if what == "read" and at >= MIB)
+    last_read_behind = max(
+        n for n, (operation, at) in enumerate(calls) if operation == "read" and at >= MIB
+    )
     assert last_read_behind < writes[-2][0]
     assert calls[writes[-1][0] - 1][0] == "flush"
 
@@ -194,9 +196,9 @@ def at_write(number: int, act: Fault) -> Fault:
     """Do `act` instead of the write with this number, 0 being the stamp."""
     count = iter(range(1 << 30))
 
-    def fault(disk: Card, what: str, offset: int, data: memoryview) -> None:
-        if what == "write" and next(count) == number:
-            act(disk, what, offset, data)
+    def fault(disk: Card, operation: str, offset: int, data: memoryview) -> None:
+        if operation == "write" and next(count) == number:
+            act(disk, operation, offset, data)
 
     return fault
 
@@ -226,7 +228,7 @@ def lying(number: int) -> Card:
 
 def writes_of(image: Path) -> int:
     seen: list[int] = []
-    note = lambda _, what, offset, __: seen.append(offset) if what == "write" else None  # noqa: E731
+    note = lambda _, operation, offset, __: seen.append(offset) if operation == "write" else None  # noqa: E731
     flashed(card(fault=note), image)
     return len(seen)
 
@@ -243,15 +245,15 @@ def test_every_write_that_is_dropped_is_noticed(image: Path) -> None:
 
 @pytest.mark.provokes("flash.mismatch")
 def test_a_flipped_bit_is_named(image: Path) -> None:
-    def flip(disk: Card, what: str, offset: int, data: memoryview) -> None:
-        if what == "read" and offset == 20 * MIB:
+    def flip(disk: Card, operation: str, offset: int, data: memoryview) -> None:
+        if operation == "read" and offset == 20 * MIB:
             disk.bytes[20 * MIB + 777] ^= 4
 
     flips = iter([flip])
 
-    def once(disk: Card, what: str, offset: int, data: memoryview) -> None:
-        if what == "read" and offset == 20 * MIB and (act := next(flips, None)):
-            act(disk, what, offset, data)
+    def once(disk: Card, operation: str, offset: int, data: memoryview) -> None:
+        if operation == "read" and offset == 20 * MIB and (act := next(flips, None)):
+            act(disk, operation, offset, data)
 
     disk = card(fault=once)
     place = 20 * MIB + 777
@@ -263,8 +265,8 @@ def test_a_flipped_bit_is_named(image: Path) -> None:
 
 
 def test_zeros_that_come_back_are_called_empty(image: Path) -> None:
-    def wipe(disk: Card, what: str, offset: int, data: memoryview) -> None:
-        if what == "flush":
+    def wipe(disk: Card, operation: str, offset: int, data: memoryview) -> None:
+        if operation == "flush":
             disk.bytes[6 * MIB : 7 * MIB] = bytes(MIB)
 
     with pytest.raises(PiimageError, match=f"bytes {6 * MIB} to .* the bytes are blank"):
@@ -292,12 +294,12 @@ def test_a_wrap_that_is_no_power_of_two_is_recognised(image: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(9))
-@pytest.mark.parametrize("what", ["read", "write", "flush"])
-def test_an_error_of_the_card_is_no_success(image: Path, what: str, number: int) -> None:
+@pytest.mark.parametrize("operation", ["read", "write", "flush"])
+def test_an_error_of_the_card_is_no_success(image: Path, operation: str, number: int) -> None:
     count = iter(range(1 << 30))
 
     def fail(disk: Card, kind: str, offset: int, data: memoryview) -> None:
-        if kind == what and next(count) == number:
+        if kind == operation and next(count) == number:
             raise PiimageError("flash.io-error", "injected")
 
     disk = card(fault=fail)
@@ -363,9 +365,10 @@ def test_a_map_of_random_ranges_arrives(tmp_path: Path) -> None:
         (folder / "pi4.bmap").write_bytes(bmap.encode(found))
         disk = card()
         flashed(disk, path)
+        wanted = content()
         for block in blocks:
             at = block * 4096
-            assert disk.bytes[at : at + 4096] == content()[at : at + 4096]
+            assert disk.bytes[at : at + 4096] == wanted[at : at + 4096]
 
 
 def test_errors_of_the_device_say_where(image: Path) -> None:

@@ -53,12 +53,12 @@ def test_what_only_wifi_needs_is_asked_for_only_with_wifi() -> None:
 
 
 def test_entries_come_in_linuxkits_order() -> None:
-    what = appliance(
+    subject = appliance(
         services=[{"name": "s", "use": "sshd"}],
         onshutdown=[{"name": "d", "use": "dhcp"}],
         onboot=[{"name": "b", "use": "dhcp"}],
     )
-    assert [entry.name for entry in entries(what)] == ["b", "d", "s"]
+    assert [entry.name for entry in entries(subject)] == ["b", "d", "s"]
 
 
 def test_an_entry_names_its_folder_in_three_ways() -> None:

@@ -151,10 +151,10 @@ def test_the_same_folder_gives_the_same_bytes_elsewhere(
     source = open_source(folder)
     again = build(ImageRequest(source, platforms(()), Pins(lock_path(source))), other)
     assert again == first
-    here, there = tmp_path / "here.tar", tmp_path / "there.tar"
-    write_file(first, here, "oci", inputs)
-    write_file(again, there, "oci", other)
-    assert here.read_bytes() == there.read_bytes()
+    copy, copy_elsewhere = tmp_path / "here.tar", tmp_path / "there.tar"
+    write_file(first, copy, "oci", inputs)
+    write_file(again, copy_elsewhere, "oci", other)
+    assert copy.read_bytes() == copy_elsewhere.read_bytes()
 
 
 def test_a_changed_file_leaves_no_trace_of_the_old_state(

@@ -48,8 +48,8 @@ def test_a_failure_is_told_reported_and_the_exit_status(
     given(monkeypatch, GOOD, BAD)
     report = tmp_path / "out" / "report.xml"
     assert cli.execute(["test", "shed.yml", "--junit", str(report)]) == 1
-    said = capsys.readouterr()
-    assert "FAILED   a <check> (2.0 s)\n    it said no\n" in said.out
-    assert "1 of 2 failed: a <check>" in said.err
+    output = capsys.readouterr()
+    assert "FAILED   a <check> (2.0 s)\n    it said no\n" in output.out
+    assert "1 of 2 failed: a <check>" in output.err
     suite = ET.parse(report).getroot()
     assert (suite.get("name"), suite.get("failures")) == ("shed", "1")

@@ -49,10 +49,14 @@ def reaching(folder: Path, pi: Stand, program: str = "exit 0") -> Runner:
 
 
 def verified(
-    folder: Path, pi: Stand, what: Appliance, program: str = "exit 0", timeout: float | None = None
+    folder: Path,
+    pi: Stand,
+    tested: Appliance,
+    program: str = "exit 0",
+    timeout: float | None = None,
 ) -> tuple[Outcome, ...]:
     ssh = Ssh(reaching(folder, pi, program), ask=False)
-    return verify_pi(what, ssh, HOST, timeout=timeout)
+    return verify_pi(tested, ssh, HOST, timeout=timeout)
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def pi(tmp_path: Path) -> Stand:
 
 
 def test_services_programs_addresses_and_logs_are_checked(tmp_path: Path, pi: Stand) -> None:
-    what = appliance(
+    tested = appliance(
         {"run": "uname -m", "expect": "aarch64"},
         {"run": ["ls", "a b"], "service": "web"},
         {"http": "http://127.0.0.1/", "matches": "^page$"},
@@ -73,14 +77,14 @@ def test_services_programs_addresses_and_logs_are_checked(tmp_path: Path, pi: St
         "case $command in *uname*) echo aarch64 ;;\n"
         "wget*) echo '  HTTP/1.1 200 OK' >&2; echo page ;; esac"
     )
-    found = verified(tmp_path, pi, what, script)
+    found = verified(tmp_path, pi, tested, script)
     assert [(outcome.name, outcome.failure, outcome.skipped) for outcome in found] == [
         ("the system boots", None, None), ("service web is up", None, None),
         ("log in over SSH", None, None), ("sh -c uname -m", None, None), ("ls a b", None, None),
         ("http://127.0.0.1/", None, None), ("web printed this", None, None),
     ]  # fmt: skip
-    asked = (line.partition(" || ")[0] for line in (tmp_path / "asked").read_text().splitlines())
-    login, program, inside, _ = map(shlex.split, asked)
+    calls = (line.partition(" || ")[0] for line in (tmp_path / "asked").read_text().splitlines())
+    login, program, inside, _ = map(shlex.split, calls)
     assert login == ["true"]
     assert program == ["sh", "-c", "uname -m"]
     assert inside[0] == "runc"
@@ -126,11 +130,11 @@ def test_a_pi_that_is_still_booting_is_waited_for(
     monkeypatch.setattr("piimage.testing.pi._PAUSE", 0.01)
     health = pi.root / "run/piimage/health/web"
     health.write_text("starting\n")
-    asked = tmp_path / "asked"
+    calls = tmp_path / "asked"
     runner = reaching(tmp_path, pi)
     script = tmp_path / "pi-shell"
     lines = script.read_text().splitlines(keepends=True)
-    late = f"echo x >>{asked}; set -- $(wc -l <{asked})\n"
+    late = f"echo x >>{calls}; set -- $(wc -l <{calls})\n"
     late += '[ "$1" -ne 1 ] || { echo "Connection refused" >&2; exit 255; }\n'
     late += f'[ "$1" -ne 4 ] || echo healthy >{health}\n'
     script.write_text("".join([*lines[:2], late, *lines[2:]]))
@@ -138,7 +142,7 @@ def test_a_pi_that_is_still_booting_is_waited_for(
     assert [(outcome.name, outcome.failure) for outcome in found] == [
         ("the system boots", None), ("service web is up", None),
     ]  # fmt: skip
-    assert len(asked.read_text().splitlines()) >= 4
+    assert len(calls.read_text().splitlines()) >= 4
 
 
 def test_a_login_that_is_denied_is_not_tried_again(tmp_path: Path) -> None:

@@ -31,9 +31,11 @@ def appliance(*checks: dict[str, object], **more: object) -> Appliance:
     return Appliance.model_validate({"services": [HELLO], "test": test} | more)
 
 
-def outcomes(tmp_path: Path, script: str, what: Appliance, **options: float) -> tuple[Outcome, ...]:
+def outcomes(
+    tmp_path: Path, script: str, tested: Appliance, **options: float
+) -> tuple[Outcome, ...]:
     runner = in_place_of_qemu(tmp_path, script)
-    return verify(what, VIRT, whole_card(runner, tmp_path), runner, seal="S", **options)
+    return verify(tested, VIRT, whole_card(runner, tmp_path), runner, seal="S", **options)
 
 
 def whole_card(runner: Runner, folder: Path) -> Path:
@@ -91,12 +93,12 @@ def test_a_service_that_restarts_is_not_up_until_it_runs_again(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "said", ["Kernel panic - not syncing: no init", "piimage: BOOT STOPPED: onboot x failed"]
+    "message", ["Kernel panic - not syncing: no init", "piimage: BOOT STOPPED: onboot x failed"]
 )
-def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, said: str) -> None:
-    script = f'echo "{said}"; exec sleep 100'
+def test_a_boot_that_ends_early_fails_with_its_words(tmp_path: Path, message: str) -> None:
+    script = f'echo "{message}"; exec sleep 100'
     found = outcomes(tmp_path, script, appliance({"console": "x"}))
-    assert said.partition(": ")[2] in str(found[0].failure)
+    assert message.partition(": ")[2] in str(found[0].failure)
     assert "--until" not in str(found[0].failure)  # an option of `piimage run`
     assert found[1].skipped == "the system did not boot"
 
@@ -131,9 +133,9 @@ def test_a_service_that_breaks_during_the_checks_has_failed(tmp_path: Path) -> N
 
 @pytest.mark.provokes("testing.no-shell")
 def test_a_program_cannot_be_run_without_sshd() -> None:
-    what = appliance({"run": ["true"]})
+    tested = appliance({"run": ["true"]})
     with pytest.raises(InputError, match="use: sshd") as caught:
-        require_testable(what, VIRT)
+        require_testable(tested, VIRT)
     assert caught.value.code == "testing.no-shell"
     with_sshd = [HELLO, {"name": "sshd", "use": "sshd"}]
     require_testable(appliance({"run": ["true"]}, services=with_sshd), VIRT)

@@ -215,13 +215,13 @@ def radios(root: Root) -> list[dict[str, Any]]:
 def usb(root: Root) -> list[dict[str, Any]]:
     """Return the USB devices, without serial numbers; speeds are in Mbit/s."""
     folder = root.at("sys/bus/usb/devices")
-    there = names(folder)
+    entries = names(folder)
     found = []
-    for name in there:
+    for name in entries:
         path = f"{folder}/{name}"
         if ":" in name:
             continue
-        interfaces = [entry for entry in there if entry.startswith(f"{name}:")]
+        interfaces = [entry for entry in entries if entry.startswith(f"{name}:")]
         drivers = {link(f"{folder}/{interface}/driver") for interface in interfaces}
         found.append(
             {

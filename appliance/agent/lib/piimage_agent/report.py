@@ -144,10 +144,10 @@ def _deferred(root: Root) -> dict[str, Any]:
 
 def _modules(root: Root) -> dict[str, Any]:
     """Return the modules of the system that are not loaded."""
-    there = {line.split(" ")[0] for line in read_text(root.at("proc/modules")).splitlines()}
+    loaded = {line.split(" ")[0] for line in read_text(root.at("proc/modules")).splitlines()}
     wanted = read_text(root.at("etc/piimage/modules-late")).splitlines()
-    asked = [_module(line.split(" ")[0]) for line in wanted if line.strip()]
-    return {"loaded": len(there), "failed": [name for name in asked if name not in there]}
+    requested = [_module(line.split(" ")[0]) for line in wanted if line.strip()]
+    return {"loaded": len(loaded), "failed": [name for name in requested if name not in loaded]}
 
 
 def _module(path: str) -> str:

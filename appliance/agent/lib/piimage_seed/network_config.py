@@ -153,9 +153,9 @@ class _Ethernet:
         self._settings.dhcp = True
         if self._without_dhcp is not None:
             self._document.note(self._without_dhcp, f"{path}: without addresses it uses DHCP")
-        for texts, what in ((self._gateways, "a gateway"), (self._dns, "name servers")):
+        for texts, subject in ((self._gateways, "a gateway"), (self._dns, "name servers")):
             if texts:
-                self._document.note(texts[0], f"{path}: {what} without addresses: not used")
+                self._document.note(texts[0], f"{path}: {subject} without addresses: not used")
 
     def _set(self, path: str) -> None:
         address = self._addresses[0]

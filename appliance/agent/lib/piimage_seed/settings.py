@@ -80,5 +80,5 @@ class Settings:
             yield f"{self.wired.interface} {self.wired.address}"
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

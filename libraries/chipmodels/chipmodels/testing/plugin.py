@@ -99,17 +99,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if _loop(config) is not None or config.option.collectonly:
         return
     place, here = _place(config), HostModules()
-    there = [item for item in session.items if _goes(item, place, here)]
-    if there:
-        names = {item: item.stash[_NAME] for item in there}
+    remote_items = [item for item in session.items if _runs_elsewhere(item, place, here)]
+    if remote_items:
+        names = {item: item.stash[_NAME] for item in remote_items}
         session.stash[_REMOTE] = Remote(config, names, place if place in FINDERS else None)
-        for item in there:
+        for item in remote_items:
             if config.pluginmanager.hasplugin("timeout"):
                 # Its clock runs in the guest; here it would interrupt the wait for the guest.
                 item.add_marker(pytest.mark.timeout(0), append=False)
 
 
-def _goes(item: pytest.Item, place: str, here: HostModules) -> bool:
+def _runs_elsewhere(item: pytest.Item, place: str, here: HostModules) -> bool:
     wanted = _wanted(item)
     if not wanted or place == "host":
         return False
