@@ -38,8 +38,13 @@ services:
     restart: { policy: always, backoff: 60s..60s }
   - name: again                     # restarts mdns where that keeps another name than the card's
     packages: [busybox-static]
-    command: [/usr/bin/busybox, sh, -c,
-      "until [ -s /data/mdns/name ]; do busybox sleep 1; done; echo restart mdns >/run/control/events"]
+    command:
+      - /usr/bin/busybox
+      - sh
+      - -c
+      - >-
+        until [ -s /data/mdns/name ]; do busybox sleep 1; done;
+        echo restart mdns >/run/control/events
     binds: ["/data:/data:ro"]
     control: true
     restart: { policy: on-failure }
