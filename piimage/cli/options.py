@@ -89,31 +89,45 @@ class Origin:
 
 def fetching(verb: Callable[..., None]) -> Callable[..., None]:
     """Replace the parameter ``origin`` of `verb` by one option for each field of Origin."""
-    own = inspect.signature(verb, eval_str=True).parameters
-    options = [_option(field) for field in dataclasses.fields(Origin)]
-    parameters = [
-        parameter
-        for name, original in own.items()
-        for parameter in (options if name == "origin" else [original])
-    ]
-    signature = inspect.Signature(parameters)
-
-    @functools.wraps(verb)
-    def wrapper(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # whatever the verb takes
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        values = bound.arguments
-        origin = Origin(**{option.name: values.pop(option.name) for option in options})
-        verb(origin=origin, **values)
-
-    wrapper.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
+    return with_options("origin", Origin)(verb)
 
 
-def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    annotation = get_type_hints(Origin, include_extras=True)[field.name]
+def with_options(
+    parameter: str, group: type[Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for verbs: one option for each field of `group` replaces a parameter.
+
+    `group` is a dataclass, of which the verb gets an object as `parameter`.
+    """
+    hints = get_type_hints(group, include_extras=True)
+    options = [_option(field, hints[field.name]) for field in dataclasses.fields(group)]
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(verb, eval_str=True).parameters
+        parameters = [
+            replacement
+            for name, original in own.items()
+            for replacement in (options if name == parameter else [original])
+        ]
+        signature = inspect.Signature(parameters)
+
+        @functools.wraps(verb)
+        def wrapper(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # whatever the verb takes
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            values = bound.arguments
+            made = group(**{option.name: values.pop(option.name) for option in options})
+            verb(**{parameter: made}, **values)
+
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it
+        wrapper.__annotations__ = {option.name: option.annotation for option in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _option(field: dataclasses.Field[Any], annotation: object) -> inspect.Parameter:
     default = field.default if field.default is not dataclasses.MISSING else []
     return inspect.Parameter(
-        field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
