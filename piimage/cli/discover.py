@@ -30,6 +30,9 @@ def discover(
         put(json_format.dumps({"hosts": {pi.name: _record(pi) for pi in pis}}, indent=1) + "\n")
     elif pis:
         say(table([HEADINGS, *(_row(pi) for pi in pis)]))
+        for pi in pis:
+            if pi.wanted:
+                tell(_renamed(pi))
     else:
         tell(f"no Pi answered within {timeout:g} s; it must be on this network, with {{use: mdns}}")
 
@@ -42,3 +45,12 @@ def _row(pi: FoundPi) -> list[str]:
     health = f"{pi.health} ({', '.join(pi.failing)})" if pi.failing else pi.health
     texts = [pi.name, next(iter(pi.addresses), ""), pi.board, pi.version, health]
     return [printable(text) or "-" for text in texts]
+
+
+def _renamed(pi: FoundPi) -> str:
+    """Return what to do about a Pi that answers to another name than its card has."""
+    name, wanted = printable(pi.name), printable(pi.wanted)
+    return (
+        f"{name} is named {wanted} on its card, but another host has or had that name; "
+        "give it one of its own: piimage provision DEVICE --hostname NAME"
+    )

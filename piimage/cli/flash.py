@@ -16,16 +16,7 @@ import typer
 from piimage.cli.devices import disk_contents
 from piimage.cli.options import Json, Origin, Verbose, with_groups
 from piimage.cli.pins import name_to_expect, note_host_key
-from piimage.cli.provision import (
-    Hostname,
-    Set,
-    SshKey,
-    Timezone,
-    WifiFile,
-    WifiName,
-    read_settings,
-    warn_unused,
-)
+from piimage.cli.provision import CardOptions, read_settings, warn_unused
 from piimage.cli.run import card_image
 from piimage.cli.session import open_inputs
 from piimage.config.load import load
@@ -79,13 +70,8 @@ def flash(
             help="Keep the card's /data, if the image has its data partition at the same place.",
         ),
     ] = False,
-    hostname: Hostname = None,
-    ssh_key: SshKey = [],
-    wifi: WifiName = None,
-    wifi_passphrase_file: WifiFile = None,
-    timezone: Timezone = None,
-    values: Set = [],
     *,
+    options: CardOptions,
     origin: Origin,
     verbose: Verbose = False,
     json: Json = False,
@@ -95,7 +81,7 @@ def flash(
     _require_reachable(device, files)
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
-    settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
+    settings = read_settings(options)
     data_files = settings.files()
     if keep_data:
         _require_no_settings(data_files)
@@ -140,8 +126,8 @@ def flash(
             _summarize(flashed, device, inputs.emit)
         if files[0].suffix in (".yml", ".yaml"):
             appliance = load(files, [], os.environ)
-            note_host_key(appliance, hostname, inputs.emit)
-            if name := name_to_expect(appliance, hostname):
+            note_host_key(appliance, options.hostname, inputs.emit)
+            if name := name_to_expect(appliance, options.hostname):
                 inputs.emit(Note(f"the Pi will answer to {name}: piimage discover"))
 
 

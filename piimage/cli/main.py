@@ -29,7 +29,7 @@ VERBS: Final = {
     "build": "build the card image (or kernel+initrd, tar, oci)",
     "devices": "list the disks that can be flashed, and why the others are refused",
     "flash": "write an image to a card and verify it",
-    "provision": "set hostname, SSH keys or WiFi on a flashed card",
+    "provision": "set hostname, SSH keys, network or time zone on a flashed card",
     "run": "boot a file or an image in QEMU",
     "test": "boot a file in QEMU, wait until its services are healthy, run its checks",
     "discover": "list the Pis on the local network",

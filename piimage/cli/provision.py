@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from piimage.cli.options import Verbose
+from piimage.cli.options import Verbose, with_groups
 from piimage.cli.output import listening
 from piimage.errors import InputError, raise_all
 from piimage.events import Listener, Note, Warning
@@ -20,67 +21,99 @@ from piimage.flash.able import Capabilities, capabilities_of, require_wifi, unus
 from piimage.flash.provision import Settings, Wifi
 from piimage.flash.stored import PATH, Change
 from piimage.flash.sysfs import System
+from piimage.flash.wired import INTERFACE, Wired
 from piimage.run import Runner
 from piimage.sshkeys import keys_of
 
 EXAMPLE = "Example: piimage provision /dev/sdX --hostname shed --wifi garden"
 
-Hostname = Annotated[str | None, typer.Option("--hostname", help="Host name of this Pi.")]
-SshKey = Annotated[
-    list[str],
-    typer.Option(
-        "--ssh-key", help="Public key that may log in: a .pub file, or its line; repeatable."
-    ),
-]
-WifiName = Annotated[
-    str | None,
-    typer.Option(
-        "--wifi", metavar="SSID", help="WiFi network to join; prompts for the passphrase."
-    ),
-]
-WifiFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--wifi-passphrase-file", help="Read the WiFi passphrase from this file.", readable=False
-    ),
-]
-Timezone = Annotated[
-    str | None, typer.Option("--timezone", help="Time zone, such as Europe/Vienna.")
-]
-Set = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Setting for the containers whose `settings:` name KEY; repeatable.",
-    ),
-]
+
+@dataclass(frozen=True)
+class CardOptions:
+    """The options for the settings of one card, of every verb that writes them."""
+
+    hostname: Annotated[str | None, typer.Option("--hostname", help="Host name of this Pi.")] = None
+    ssh_keys: Annotated[
+        list[str],
+        typer.Option(
+            "--ssh-key", help="Public key that may log in: a .pub file, or its line; repeatable."
+        ),
+    ] = field(default_factory=list)
+    wifi: Annotated[
+        str | None,
+        typer.Option(
+            "--wifi", metavar="SSID", help="WiFi network to join; prompts for the passphrase."
+        ),
+    ] = None
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--wifi-passphrase-file",
+            help="Read the WiFi passphrase from this file.",
+            readable=False,
+        ),
+    ] = None
+    country: Annotated[
+        str | None,
+        typer.Option(
+            "--country", metavar="XX", help="Country where the WiFi radio is used, such as JP."
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="ADDRESS/PREFIX",
+            help="Fixed address of the wired network, or dhcp in place of the image's own.",
+        ),
+    ] = None
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", help="Address of the router, with --address.")
+    ] = None
+    dns: Annotated[
+        list[str],
+        typer.Option("--dns", help="Address of a name server, with --address; repeatable."),
+    ] = field(default_factory=list)
+    interface: Annotated[
+        str | None,
+        typer.Option("--interface", help="Interface of --address (default: eth0)."),
+    ] = None
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", help="Time zone, such as Europe/Vienna.")
+    ] = None
+    values: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Setting for the containers whose `settings:` name KEY; repeatable.",
+        ),
+    ] = field(default_factory=list)
+
+
 Unset = Annotated[
     list[str],
     typer.Option("--unset", metavar="KEY", help="Remove this setting; repeatable."),
 ]
 
 
+@with_groups
 def provision(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="A flashed card.")],
     force: Annotated[
         bool,
         typer.Option("--force", help="Allow NVMe, SATA and eMMC disks, which may be built in."),
     ] = False,
-    hostname: Hostname = None,
-    ssh_key: SshKey = [],
-    wifi: WifiName = None,
-    wifi_passphrase_file: WifiFile = None,
-    timezone: Timezone = None,
-    values: Set = [],
+    *,
+    options: CardOptions,
     unset: Unset = [],
     verbose: Verbose = False,
 ) -> None:
-    """Write host name, SSH keys, WiFi, time zone and settings to a flashed card."""
+    """Write host name, SSH keys, network, time zone and settings to a flashed card."""
     system = System()
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
-    settings = read_settings(hostname, ssh_key, wifi, wifi_passphrase_file, timezone, values)
+    settings = read_settings(options)
     files = settings.files()
     change = Change(settings.values, tuple(unset))
     _require_distinct(change)
@@ -116,22 +149,39 @@ def warn_unused(settings: Settings, capabilities: Capabilities | None, emit: Lis
         emit(Warning(f"no container of the image requests {name} (`settings: [{name}]`)"))
 
 
-def read_settings(
-    hostname: str | None,
-    ssh_keys: Sequence[str],
-    wifi: str | None,
-    passphrase_file: Path | None,
-    timezone: str | None,
-    values: Sequence[str],
-) -> Settings:
+def read_settings(options: CardOptions) -> Settings:
     """Return the settings of the options; read key files, and prompt for the passphrase."""
+    wifi = options.wifi
     return Settings(
-        hostname,
-        tuple(line for key in ssh_keys for line in _keys(key)),
-        None if wifi is None else Wifi(wifi, _passphrase(wifi, passphrase_file)),
-        timezone,
-        _pairs(values),
+        options.hostname,
+        tuple(line for key in options.ssh_keys for line in _keys(key)),
+        None if wifi is None else Wifi(wifi, _passphrase(wifi, options.passphrase_file)),
+        options.timezone,
+        _pairs(options.values),
+        options.country,
+        _wired(options),
     )
+
+
+def _wired(options: CardOptions) -> Wired | None:
+    """Return the wired network; raise InputError ``flash.bad-setting`` for a part of one."""
+    interface = options.interface or INTERFACE
+    if options.address is not None:
+        return Wired(options.address, options.gateway, tuple(options.dns), interface)
+    given = {
+        "--gateway": options.gateway, "--dns": options.dns, "--interface": options.interface,
+    }  # fmt: skip
+    raise_all(
+        InputError(
+            "flash.bad-setting",
+            "there is no address for it",
+            place=option,
+            hint=f"give --address ADDRESS/PREFIX as well, or leave out {option}",
+        )
+        for option, value in given.items()
+        if value
+    )
+    return None
 
 
 def _pairs(values: Sequence[str]) -> dict[str, str]:

@@ -38,6 +38,8 @@ class FoundPi:
     """``healthy``, ``starting`` or ``unhealthy``."""
     failing: tuple[str, ...]
     """The names of the unhealthy services."""
+    wanted: str = ""
+    """The host name of its card (``greenhouse``), if it has another because of a conflict."""
 
 
 def discover(seconds: float) -> tuple[FoundPi, ...]:
@@ -92,6 +94,7 @@ def pi_of(info: ServiceInfo) -> FoundPi:
         version=texts.get("version", ""),
         health=texts.get("health", ""),
         failing=tuple(filter(None, texts.get("failing", "").split(","))),
+        wanted=texts.get("wanted", ""),
     )
 
 

@@ -30,8 +30,9 @@ def capabilities_of(image: Path) -> Capabilities | None:
 
 
 def require_wifi(settings: Settings, capabilities: Capabilities | None, place: str) -> None:
-    """Raise InputError ``flash.no-wifi`` if `settings` name a network and the image has no WiFi."""
-    if capabilities is not None and settings.wifi is not None and not capabilities.wifi:
+    """Raise InputError ``flash.no-wifi`` if `settings` are for WiFi, which the image lacks."""
+    wanted = settings.wifi is not None or settings.country is not None
+    if capabilities is not None and wanted and not capabilities.wifi:
         raise InputError(
             "flash.no-wifi",
             "the image has no WiFi and cannot join a network",

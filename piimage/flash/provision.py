@@ -1,9 +1,9 @@
 """Writes the settings of one card to its data partition, without a rebuild.
 
-The Pi reads them from /data/piimage/provision at boot (appliance/README.md): `hostname` and
-`timezone` (one line each), `authorized_keys`, `wifi.conf` (a network block of wpa_supplicant) and
-`settings` (sh assignments; each container gets those that its `settings:` names). Only root may
-read the files, except for the host name.
+The Pi reads them from /data/piimage/provision at boot (appliance/README.md): `hostname`, `timezone`
+and `country` (one line each), `authorized_keys`, `wifi.conf` (a network block of wpa_supplicant),
+`network` (sh assignments) and `settings` (the same; each container gets those that its `settings:`
+names). Only root may read the files, except for the host name and the country.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from piimage.card import ext4, partitions
 from piimage.card.ext4 import DataFile
 from piimage.card.extents import Extent, union
 from piimage.config.values import closest
+from piimage.countries import country_codes
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.flash import stored, verify
 from piimage.flash.medium import BUFFER, Medium, PinnedDevice, buffer
+from piimage.flash.wired import Wired
 from piimage.run import Runner
 from piimage.sshkeys import parse_keys
 from piimage.wifi import WANTED, is_passphrase, network
@@ -52,6 +54,8 @@ class Settings:
     wifi: Wifi | None = None
     timezone: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
+    country: str | None = None
+    wired: Wired | None = None
 
     def files(self) -> dict[str, DataFile]:
         """Return the files of the data partition that hold the settings.
@@ -73,6 +77,10 @@ class Settings:
             files["wifi.conf"] = DataFile(text.encode(), 0o600)
         if self.timezone is not None:
             files["timezone"] = DataFile(f"{zone_of(self.timezone)}\n".encode(), 0o600)
+        if self.country is not None:
+            files["country"] = DataFile(f"{self.country}\n".encode())
+        if self.wired is not None:
+            files["network"] = DataFile(self.wired.text.encode(), 0o600)
         if self.values:
             files["settings"] = DataFile(stored.encode(self.values), 0o600)
         return {f"{FOLDER}/{name}": file for name, file in files.items()}
@@ -93,6 +101,11 @@ def _faults(settings: Settings) -> Iterator[InputError]:
     if settings.timezone is not None and zone_of(settings.timezone) is None:
         near = closest(settings.timezone, zone_names()) or "a name such as Europe/Vienna"
         yield _bad("--timezone", settings.timezone, near)
+    if settings.country is not None and settings.country not in country_codes():
+        yield _bad("--country", settings.country, "two capitals (ISO 3166), such as JP")
+    if settings.wired is not None:
+        for option, reason, instead in settings.wired.faults():
+            yield InputError("flash.bad-setting", reason, place=option, hint=f"give {instead}")
     for key, value in settings.values.items():
         if not _KEY.match(key) or any(char < " " and char != "\t" for char in value):
             yield _bad("--set", key, "KEY=VALUE on one line, with letters, digits and _ in KEY")

@@ -25,7 +25,7 @@ from piimage.store import Blob, Store
 from piimage.toolchain.sandbox import WORK
 from piimage.trees import MERGED, Entry, Kind, Placement, folder, read_tar, symlink, tar_chunks
 
-_FORMAT: Final = "2"  # increase it when the same packages unpack to a different tree
+_FORMAT: Final = "3"  # increase it when the same packages unpack to a different tree
 _DROPPED: Final = (
     "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian",
     "usr/share/doc-base", "usr/share/bug", "var", "etc/init.d",
@@ -33,6 +33,10 @@ _DROPPED: Final = (
 _LINKS: Final = {
     **MERGED,
     "usr/bin/awk": "mawk",  # as update-alternatives would link it
+    # Where gcc looks for them. binutils-aarch64-linux-gnu has these links on other architectures;
+    # on arm64 they are in another package, binutils, on which the compiler does not depend.
+    "usr/aarch64-linux-gnu/bin/as": "../../bin/aarch64-linux-gnu-as",
+    "usr/aarch64-linux-gnu/bin/ld": "../../bin/aarch64-linux-gnu-ld",
 }
 _FOLDERS: Final = ("dev", "etc", "proc", "tmp", WORK.strip("/"))
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}

@@ -5,12 +5,34 @@ set -u
 CONFIGURATION=/tmp/avahi-daemon.conf
 SERVICES=/etc/avahi/services
 RUN=/run/piimage
+KEPT_NAME=/data/mdns/name # two words: the name of this Pi, and the one that it answers to instead
 SSH_PORT=${SSH_PORT:-22}
 
 # Prints $* in the log of this service, and on the console, where a person without a login looks.
 tell() {
 	echo "$*"
 	echo "piimage: mdns: $*" 2>/dev/null >/dev/console
+}
+
+# The host's name, without a domain, in WANTED. In KEPT the name that this Pi answered to last time,
+# because another host had WANTED; empty if there is none. RFC 6762, section 9, says to keep it.
+read_names() {
+	local old=''
+	read -r WANTED </proc/sys/kernel/hostname
+	WANTED=${WANTED%%.*}
+	KEPT=
+	[ ! -r "$KEPT_NAME" ] || read -r old KEPT <"$KEPT_NAME"
+	case $KEPT in *[!A-Za-z0-9-]*) KEPT= ;; esac
+	[ "$old" = "$WANTED" ] || KEPT=
+}
+
+# Keeps that this Pi answers to $1 in place of WANTED; nothing if that is the same name.
+keep_name() {
+	if [ "$1" = "$WANTED" ]; then
+		rm -f "$KEPT_NAME"
+	else
+		echo "$WANTED $1" >"$KEPT_NAME.new" && mv "$KEPT_NAME.new" "$KEPT_NAME"
+	fi
 }
 
 write_configuration() {
@@ -20,6 +42,7 @@ write_configuration() {
 		[server]
 		enable-dbus=no
 		$interfaces
+		${KEPT:+host-name=$KEPT}
 		[wide-area]
 		enable-wide-area=no
 		[publish]
@@ -115,8 +138,9 @@ announce_pi() {
 		describe_service _ssh._tcp "$SSH_PORT"
 		services=$REPLY
 	fi
+	read_names
 	describe_service _piimage._tcp "$SSH_PORT" "board=$board" "version=$version" \
-		"health=$HEALTH" ${FAILING:+"failing=$FAILING"}
+		"health=$HEALTH" ${FAILING:+"failing=$FAILING"} ${KEPT:+"wanted=$WANTED"}
 	announce pi %h "$services$REPLY"
 }
 
@@ -160,7 +184,7 @@ check_pages() {
 # Copies what avahi prints, but for its steps, and tells which name it got: another one than the host's
 # if the network has a host of that name.
 watch_name() {
-	local line name wanted
+	local line name
 	while IFS= read -r line; do
 		case $line in
 		*'Host name is '*) ;;
@@ -174,14 +198,19 @@ watch_name() {
 		esac
 		name=${line#*Host name is }
 		name=${name%%.local*}
-		read -r wanted </proc/sys/kernel/hostname
-		wanted=${wanted%%.*}
-		if [ "$name" = "$wanted" ]; then
-			tell "this Pi answers to $name.local"
-		else
-			tell "another host is $wanted.local: THIS PI ANSWERS TO $name.local"
-		fi
+		read_names
+		tell_name "$name"
+		keep_name "$name"
 	done
+}
+
+# Tells that this Pi answers to $1, beside WANTED and KEPT.
+tell_name() {
+	case $1 in
+	"$WANTED") tell "this Pi answers to $1.local" ;;
+	"$KEPT") tell "another host was $WANTED.local: THIS PI KEEPS THE NAME $1.local" ;;
+	*) tell "another host is $WANTED.local: THIS PI ANSWERS TO $1.local" ;;
+	esac
 }
 
 look() {
@@ -192,6 +221,7 @@ look() {
 
 main() {
 	check_pages || return 1
+	read_names
 	write_configuration
 	look
 	mkfifo /tmp/log

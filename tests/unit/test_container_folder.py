@@ -10,6 +10,10 @@ import pytest
 import yaml
 
 from piimage.debian.release import KEYRING_PACKAGE
+from piimage.lock import read_lock
+from piimage.locking.platforms import LockableFolder
+from piimage.pkg.locking import folder
+from piimage.pkg.source import open_source, platforms
 from piimage.python.project import read_project
 from piimage.tools import TOOLS
 
@@ -34,6 +38,16 @@ def test_it_has_the_data_that_the_wheel_has() -> None:
     assert f"{site}/data/services/hello_world/service.yml" in paths
     assert f"{site}/data/Dockerfile.cross" in paths
     assert "usr/local/bin/piimage" in paths
+
+
+def test_its_lock_pins_all_that_it_requests_for_both_architectures() -> None:
+    """Else update it: piimage pkg build container --context . --platform linux/amd64."""
+    source = open_source(ROOT / "container", context=ROOT)
+    subject = LockableFolder(folder(source), (), platforms(("linux/amd64",)))
+    lock = read_lock(ROOT / "container/service.lock")
+    assert subject.requested(lock).missing_from(lock) == ()
+    roots = {root.name: root.architecture for root in lock.roots}
+    assert roots == {"container/container": "arm64", "container/container@amd64": "amd64"}
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from piimage.cli.provision import CardOptions
 from piimage.cli.provision import read_settings as options
 from piimage.config.load import load
 from piimage.config.models import Appliance
@@ -243,7 +244,7 @@ def test_yaml_and_option_lead_to_the_same_lines(tmp_path: Path) -> None:
     appliance: Appliance = load([file])
     (made,) = [entry for entry in _generated(appliance) if entry.path.endswith("authorized_keys")]
     assert made.content.decode().splitlines() == GOOD
-    told = options(None, [str(tmp_path / "keys")], None, None, None, [])
+    told = options(CardOptions(ssh_keys=[str(tmp_path / "keys")]))
     assert list(told.ssh_keys) == GOOD
     (written,) = told.files().values()
     assert written.content == made.content
@@ -252,7 +253,7 @@ def test_yaml_and_option_lead_to_the_same_lines(tmp_path: Path) -> None:
 def test_the_option_refuses_a_private_key_as_the_yaml_does(tmp_path: Path) -> None:
     (tmp_path / "id").write_text(PRIVATE[0])
     with pytest.raises(InputError) as caught:
-        options(None, [str(tmp_path / "id")], None, None, None, [])
+        options(CardOptions(ssh_keys=[str(tmp_path / "id")]))
     assert (caught.value.code, caught.value.place) == (
         "ssh.private-key",
         f"--ssh-key {tmp_path}/id",

@@ -36,6 +36,18 @@ services:
     packages: [busybox-static]
     command: [/usr/bin/busybox, "false"]
     restart: { policy: always, backoff: 60s..60s }
+  - name: again                     # restarts mdns where that keeps another name than the card's
+    packages: [busybox-static]
+    command:
+      - /usr/bin/busybox
+      - sh
+      - -c
+      - >-
+        until [ -s /data/mdns/name ]; do busybox sleep 1; done;
+        echo restart mdns >/run/control/events
+    binds: ["/data:/data:ro"]
+    control: true
+    restart: { policy: on-failure }
 """
 
 
@@ -97,6 +109,20 @@ def test_the_second_pi_of_a_name_takes_another_and_says_so(
     found = until(lambda: discover(lan), lambda hosts: len(hosts) == 2)
     assert [*found] == ["greenhouse-2.local", "greenhouse.local"]
     assert "ANSWERS TO greenhouse-2" not in consoles[0].text
+
+
+def test_it_keeps_the_name_when_it_starts_again(
+    lan: Network, consoles: tuple[Output, Output]
+) -> None:
+    consoles[1].wait_for("piimage: service again: asks to restart mdns", PATIENCE)
+    consoles[1].wait_for(
+        "another host was greenhouse.local: THIS PI KEEPS THE NAME greenhouse-2.local", PATIENCE
+    )
+    found = until(
+        lambda: discover(lan),
+        lambda hosts: hosts.get("greenhouse-2.local", {}).get("wanted") == "greenhouse",
+    )
+    assert found["greenhouse.local"]["wanted"] == ""
 
 
 def test_it_is_discovered_with_board_version_and_failing_services(

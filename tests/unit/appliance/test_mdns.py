@@ -30,12 +30,16 @@ class Mdns:
         text = (resources.path("services") / "mdns/mdns.sh").read_text()
         functions, call, _ = text.partition("\nmain\n")
         assert call
-        for path in ("/tmp/", "/etc/avahi/services", "/run/piimage", "/proc/", "/dev/console"):
+        for path in (
+            "/tmp/", "/etc/avahi/services", "/run/piimage", "/proc/", "/dev/console", "/data/",
+        ):  # fmt: skip
             functions = functions.replace(path, f"{folder}{path}")
         self.script = self.pi.write("functions.sh", functions)
         self.services = self.pi.path("etc/avahi/services/x").parent
         self.pi.path("tmp/x")
         self.pi.path("dev/console")
+        self.kept_name = self.pi.path("data/mdns/name")
+        self.pi.write("proc/sys/kernel/hostname", "greenhouse.example\n")
         self.pi.write("proc/net/tcp", TCP)
         self.pi.write("proc/net/tcp6", TCP6)
         self.pi.write("run/piimage/boot", "SELECTOR='1'\nBOARD='pi4'\nPIIMAGE_SLOT='/s'\n")
@@ -147,7 +151,6 @@ def test_a_page_that_is_none_ends_the_container_with_its_name(mdns: Mdns, page: 
 
 def test_the_console_shows_the_name_that_it_got(mdns: Mdns) -> None:
     """The lines of avahi-daemon 0.8, of two hosts of one name."""
-    mdns.pi.write("proc/sys/kernel/hostname", "greenhouse.example\n")
     log = mdns.pi.write(
         "log",
         "avahi-daemon 0.8 starting up.\n"
@@ -169,6 +172,53 @@ def test_the_console_shows_the_name_that_it_got(mdns: Mdns) -> None:
     assert mdns.pi.console() == ["piimage: mdns: this Pi answers to greenhouse.local"]
 
 
+STARTED = "Server startup complete. Host name is {}.local. Local service cookie is 954.\n"
+
+
+def restarted(mdns: Mdns, name: str) -> list[str]:
+    """Start again, with a network that leaves avahi the name; the lines of its configuration."""
+    log = mdns.pi.write("log", STARTED.format(name))
+    mdns.run(f"read_names; write_configuration; watch_name <{log}")
+    return (mdns.pi.root / "tmp/avahi-daemon.conf").read_text().splitlines()
+
+
+def test_the_name_of_a_conflict_is_kept_over_a_restart(mdns: Mdns) -> None:
+    assert "host-name=greenhouse-2" not in restarted(mdns, "greenhouse-2")
+    assert "host-name=greenhouse-2" in restarted(mdns, "greenhouse-2")
+    assert mdns.pi.console() == [
+        "piimage: mdns: another host was greenhouse.local: THIS PI KEEPS THE NAME "
+        "greenhouse-2.local"
+    ]
+    mdns.run("look")
+    assert "wanted=greenhouse" in mdns.announced()["_piimage._tcp"][1]
+
+
+def test_a_kept_name_that_another_host_has_too_is_replaced(mdns: Mdns) -> None:
+    restarted(mdns, "greenhouse-2")
+    restarted(mdns, "greenhouse-3")
+    assert mdns.pi.console() == [
+        "piimage: mdns: another host is greenhouse.local: THIS PI ANSWERS TO greenhouse-3.local"
+    ]
+    assert "host-name=greenhouse-3" in restarted(mdns, "greenhouse-3")
+
+
+def test_a_pi_that_gets_a_name_of_its_own_forgets_the_kept_one(mdns: Mdns) -> None:
+    restarted(mdns, "greenhouse-2")
+    mdns.pi.write("proc/sys/kernel/hostname", "shed\n")
+    assert not any(line.startswith("host-name=") for line in restarted(mdns, "shed"))
+    assert mdns.pi.console() == ["piimage: mdns: this Pi answers to shed.local"]
+    assert not mdns.kept_name.exists()
+    mdns.run("look")
+    assert "wanted=" not in str(mdns.announced())
+
+
+@pytest.mark.parametrize("text", ["", "greenhouse", "greenhouse a=b\n", "greenhouse x.y z", "\0"])
+def test_a_file_that_holds_no_name_is_ignored(mdns: Mdns, text: str) -> None:
+    mdns.kept_name.write_text(text)
+    assert not any(line.startswith("host-name=") for line in restarted(mdns, "greenhouse"))
+    assert mdns.pi.console() == ["piimage: mdns: this Pi answers to greenhouse.local"]
+
+
 @pytest.mark.parametrize(
     ("interfaces", "line"),
     [({}, "deny-interfaces=lo"), ({"MDNS_INTERFACES": "eth0"}, "allow-interfaces=eth0")],
@@ -176,7 +226,7 @@ def test_the_console_shows_the_name_that_it_got(mdns: Mdns) -> None:
 def test_it_uses_every_interface_or_those_of_the_file(
     mdns: Mdns, interfaces: dict[str, str], line: str
 ) -> None:
-    mdns.run("write_configuration", **interfaces)
+    mdns.run("read_names; write_configuration", **interfaces)
     lines = (mdns.pi.root / "tmp/avahi-daemon.conf").read_text().splitlines()
     assert lines[:3] == ["[server]", "enable-dbus=no", line]
     assert "disable-user-service-publishing=yes" in lines

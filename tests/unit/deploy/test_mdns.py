@@ -62,6 +62,20 @@ def test_discover_prints_a_table(
     )
 
 
+def test_discover_names_a_pi_that_does_not_have_the_name_of_its_card(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = b"\x09board=pi4\x11wanted=greenhouse"
+    second = ServiceInfo(mdns.SERVICE, f"x.{mdns.SERVICE}", 22, properties=text,
+                         server="greenhouse-2.local.")  # fmt: skip
+    monkeypatch.setattr("piimage.cli.discover.find_pis", lambda seconds: (PIS[0], pi_of(second)))
+    assert execute(["discover"]) == 0
+    assert capsys.readouterr().err == (
+        "greenhouse-2.local is named greenhouse on its card, but another host has or had that "
+        "name; give it one of its own: piimage provision DEVICE --hostname NAME\n"
+    )
+
+
 def test_discover_prints_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,7 +85,7 @@ def test_discover_prints_json(
         "hosts": {
             "greenhouse.local": {
                 "addresses": ["10.0.0.7", "fe80::1"], "board": "pi4", "version": "0123456789ab",
-                "health": "healthy", "failing": [],
+                "health": "healthy", "failing": [], "wanted": "",
             }
         }
     }  # fmt: skip

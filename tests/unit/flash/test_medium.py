@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from piimage.cli.flash import _confirm
-from piimage.cli.provision import read_settings
+from piimage.cli.provision import CardOptions, read_settings
 from piimage.errors import DeviceRefused, InputError, PiimageError
 from piimage.flash import elevate, medium, opener
 from piimage.flash.medium import Medium
@@ -218,7 +218,7 @@ def test_a_person_is_told_what_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_passphrase_that_nobody_can_type_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     with pytest.raises(InputError, match="no terminal for the passphrase"):
-        read_settings(None, [], "garden", None, None, [])
+        read_settings(CardOptions(wifi="garden"))
 
 
 @pytest.mark.provokes("flash.bad-setting")
@@ -228,16 +228,19 @@ def test_options_become_settings(tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(f"{mine}\n\n# yours\n{yours}\r\n")
     (tmp_path / "psk").write_text("correct horse\n")
     settings = read_settings(
-        "shed", [str(tmp_path / "key.pub")], "garden", tmp_path / "psk", None, ["A=b=c"]
-    )
+        CardOptions(
+            hostname="shed", ssh_keys=[str(tmp_path / "key.pub")], wifi="garden",
+            passphrase_file=tmp_path / "psk", values=["A=b=c"],
+        )
+    )  # fmt: skip
     assert settings.ssh_keys == (mine, yours)
     assert settings.wifi is not None
     assert settings.wifi.passphrase == "correct horse"
     assert settings.values == {"A": "b=c"}
     with pytest.raises(InputError, match="cannot be read"):
-        read_settings(None, [str(tmp_path / "nothing.pub")], None, None, None, [])
+        read_settings(CardOptions(ssh_keys=[str(tmp_path / "nothing.pub")]))
     with pytest.raises(InputError, match="cannot be read"):
-        read_settings(None, [], "garden", tmp_path / "nothing", None, [])
+        read_settings(CardOptions(wifi="garden", passphrase_file=tmp_path / "nothing"))
 
 
 def test_errors_name_the_bytes_from_where_it_went_wrong(

@@ -22,6 +22,7 @@ from piimage.flash import medium, provision, source, write
 from piimage.flash.medium import Medium
 from piimage.flash.provision import Settings, Wifi
 from piimage.flash.stored import Change
+from piimage.flash.wired import Wired
 from piimage.run import Completed, Runner
 from tests.unit.card.volumes import tool
 from tests.unit.durability import recording
@@ -34,15 +35,20 @@ ID = uuid.UUID(int=7)
 
 
 def test_each_setting_is_a_file_that_only_root_reads() -> None:
-    told = Settings("shed", (KEY,), Wifi("garden", "correct horse"), "Asia/Tokyo", {"A": "b c"})
+    told = Settings(
+        "shed", (KEY,), Wifi("garden", "correct horse"), "Asia/Tokyo", {"A": "b c"}, "JP",
+        Wired("192.168.1.10/24"),
+    )  # fmt: skip
     files = told.files()
     text = {path.rpartition("/")[2]: f.content for path, f in files.items()}
     assert text["hostname"] == b"shed\n"
     assert text["authorized_keys"] == f"{KEY}\n".encode()
     assert text["timezone"] == b"Asia/Tokyo\n"
     assert text["settings"] == b"A='b c'\n"
+    assert text["country"] == b"JP\n"
     modes = {path.rpartition("/")[2]: f.mode for path, f in files.items()}
     assert modes.pop("hostname") == 0o644
+    assert modes.pop("country") == 0o644
     assert set(modes.values()) == {0o600}
     assert all(path.startswith("piimage/provision/") for path in files)
 
@@ -80,6 +86,20 @@ def test_the_passphrase_is_not_shown() -> None:
         Settings(timezone="../etc/passwd"),
         Settings(timezone="Asia/Tokyo\nx"),
         Settings(timezone="Europe/Wien"),
+        Settings(country="UK"),
+        Settings(country="jp"),
+        Settings(country=""),
+        Settings(wired=Wired("192.168.1.10")),
+        Settings(wired=Wired("192.168.1.300/24")),
+        Settings(wired=Wired("192.168.1.0/24")),
+        Settings(wired=Wired("192.168.1.10/24", "10.0.0.1")),
+        Settings(wired=Wired("192.168.1.10/24", "router")),
+        Settings(wired=Wired("192.168.1.10/24", dns=("1.1.1.1 8.8.8.8",))),
+        Settings(wired=Wired("192.168.1.10/24", interface="eth0.100")),
+        Settings(wired=Wired("192.168.1.10/24", interface="lo")),
+        Settings(wired=Wired("192.168.1.10/24", interface="x" * 16)),
+        Settings(wired=Wired("dhcp", "192.168.1.1")),
+        Settings(wired=Wired("")),
         Settings(values={"A": "\x1b[2J"}),
         Settings(values={"1A": "x"}),
         Settings(values={"A": "two\nlines"}),

@@ -26,6 +26,26 @@ def test_packages_are_unpacked_over_one_another(store: Store, runner: Runner) ->
     assert {"proc", "dev", "tmp", "source"} <= {path.name for path in root.iterdir()}
 
 
+AS, LD = (f"usr/bin/aarch64-linux-gnu-{name}" for name in ("as", "ld"))
+
+
+@pytest.mark.parametrize("also", [[], ["as", "ld"]], ids=["arm64", "amd64"])
+def test_the_compiler_finds_assembler_and_linker_on_each_architecture(
+    store: Store, runner: Runner, also: list[str]
+) -> None:
+    """The files of binutils-aarch64-linux-gnu 2.44-3, which has no such links for arm64."""
+    links = [
+        link(f"./usr/aarch64-linux-gnu/bin/{name}", f"../../bin/aarch64-linux-gnu-{name}")
+        for name in also
+    ]
+    binutils = tool(store, "binutils", {f"./{AS}": b"as", f"./{LD}": b"ld"}, *links)
+    root = Tools((binutils,)).folder(store, runner)
+    # GCC Internals, "gcc -print-search-dirs": the folder of the tools is beside the compiler's own.
+    found = root / "usr/lib/gcc/aarch64-linux-gnu/14/../../../../aarch64-linux-gnu/bin"
+    (root / "usr/lib/gcc/aarch64-linux-gnu/14").mkdir(parents=True)
+    assert [(found / name).read_bytes() for name in ("as", "ld")] == [b"as", b"ld"]
+
+
 def test_documentation_is_left_out(store: Store, runner: Runner) -> None:
     root = Tools((tool(store, "a", {"./usr/share/doc/a/x": b"", "./usr/bin/a": b""}),))
     assert not (root.folder(store, runner) / "usr/share/doc").exists()
