@@ -331,3 +331,67 @@ def test_a_module_is_given_what_the_command_line_says_for_it(
     init.write_text(init.read_text().replace("/proc/cmdline", str(cmdline)))
     script = f". {init}; load_settings; read_command_line; parameters_of /usr/lib/modules/{module}"
     assert pi.sh(f'{script}; echo "$DISK_ID" $REPLY').split() == ["00000001", *expected.split()]
+
+
+FAILING = """
+. {init}; load_settings
+ROOT={root}/new SLOT_DISK=/dev/mmcblk0 TRYBOOT={tried} ON_FAILURE={ending}
+bb() {{
+	case $1 in
+	mount) [ {data} = there ] && mkdir -p "$ROOT/data/piimage/system" ;;
+	reboot | poweroff) echo "$1"; exit ;;
+	sleep | sync) ;;
+	*) busybox "$@" ;;
+	esac
+}}
+fail layer 1 is missing
+"""
+
+
+def _failed(pi: Pi, tried: int, ending: str, data: str = "there") -> str:
+    """Return how a boot that fails ends."""
+    init = pi.initramfs_functions()
+    pi.path("dev/console")
+    values = {"init": init, "root": pi.root, "tried": tried, "ending": ending, "data": data}
+    return pi.sh(FAILING.format(**values)).strip()
+
+
+def test_a_try_that_fails_leaves_the_cause_under_data_and_restarts(pi: Pi) -> None:
+    assert _failed(pi, 1, "reboot") == "reboot"
+    trail = pi.root / "new/data/piimage/system/trail"
+    assert trail.read_text() == "failed: layer 1 is missing\n"
+
+
+def test_a_try_never_halts(pi: Pi) -> None:
+    assert _failed(pi, 1, "halt") == "reboot"
+    assert _failed(pi, 0, "halt") == "poweroff"
+
+
+def test_a_try_without_data_restarts_all_the_same(pi: Pi) -> None:
+    assert _failed(pi, 1, "reboot", "gone") == "reboot"
+    assert not (pi.root / "new/data/piimage").exists()
+
+
+def test_an_ordinary_boot_that_fails_leaves_nothing(pi: Pi) -> None:
+    assert _failed(pi, 0, "reboot") == "reboot"
+    assert not (pi.root / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("TRYBOOT=1 WATCHDOG=watchdog0", "watchdog -F -T 60 -t 3600 {dog}\nkill -KILL\n"),
+        ("TRYBOOT=0 WATCHDOG=watchdog0", ""),
+        ("TRYBOOT=1 WATCHDOG=", ""),
+        ("TRYBOOT=1 WATCHDOG=watchdog9", ""),
+    ],
+)
+def test_a_try_starts_the_watchdog_that_process_1_feeds(pi: Pi, settings: str, told: str) -> None:
+    init = pi.initramfs_functions()
+    # The watchdog is a file here.
+    text = init.read_text().replace("/dev/$WATCHDOG", f"{pi.root}/dev/$WATCHDOG")
+    init.write_text(text.replace("[ -c ", "[ -f ").replace("-ge 50", "-ge 0"))
+    dog = pi.write("dev/watchdog0", "")
+    stub = 'case $1 in usleep) ;; kill) echo "$1 $2" ;; *) echo "$*" ;; esac'
+    shown = pi.sh(f". {init}; bb() {{ {stub}; }}; {settings}; arm_watchdog; wait")
+    assert sorted(shown.splitlines()) == sorted(told.format(dog=dog).splitlines())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+import json
+import os
 import threading
 from pathlib import Path
 
 import pytest
 from piimage_agent import generations, trial
+from piimage_agent import system as agent_system
 from piimage_agent.root import Root
 
 from piimage.cli.status import status as show_status
@@ -16,6 +18,7 @@ from piimage.deploy.agent_remote import AgentRemote
 from piimage.deploy.link import linked
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.rollout import Policy, roll_out
+from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
@@ -34,7 +37,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlotsStand:
 
 @pytest.fixture
 def tool(stand: SlotsStand) -> Runner:
-    return fake_ssh(stand.folder / "bin", {"pi": shlex.join(stand.pi.command())})
+    return fake_ssh(stand.folder / "bin", {"pi": stand.command})
 
 
 def deployed(stand: SlotsStand, tool: Runner, wish: Wish | None = None) -> Outcome:
@@ -60,7 +63,7 @@ def test_a_version_is_written_tried_confirmed_and_kept(stand: SlotsStand, tool: 
     assert stand.slot(3)[510:512] == b"\x55\xaa"
     assert journal(stand)["STATE"] == "kept"
     assert stand.pi.text("data/piimage/system/trail").split() == [
-        "process-1", "services", "confirmed",
+        "armed", "process-1", "services", "confirmed",
     ]  # fmt: skip
     assert list((stand.pi.root / "data/piimage/system/files").iterdir()) == []
 
@@ -82,6 +85,9 @@ def test_a_dry_run_says_that_the_system_changes_and_writes_nothing(
         ("panic", "did not come as far as mounting /data"),
         ("lost", "ended after its initramfs"),
         ("sick", "these services are not up after 12 s: one"),
+        ("never", "these services are not up after 12 s: one"),
+        ("failed", "could not start: system layer 1 is missing"),
+        ("unreachable", "no tool reached the new version within 12 s"),
     ],
 )
 def test_a_version_that_fails_is_undone_and_the_cause_is_told(
@@ -107,6 +113,48 @@ def test_a_slot_that_cannot_be_written_is_told_and_nothing_restarts(
     assert journal(stand)["STATE"] == "undone"
     assert stand.slot(3)[:4096] == bytes(4096)
     assert stand.autoboot == "[all]\ntryboot_a_b=1\nboot_partition=2"
+
+
+def test_a_card_that_lies_leaves_no_slot_and_the_status_says_so(
+    stand: SlotsStand,
+    tool: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wish = stand.wish()
+    assert wish.system is not None
+    with linked(Ssh(tool, ask=False), to(stand, tool).host, threading.Event()) as link:
+        ready = system.prepare(link, wish.system)
+        for digest in ready.missing:
+            send(link, "system-put", digest, ready.content(digest))
+    pwrite = os.pwrite
+
+    def lossy(fd: int, data: bytes, at: int) -> int:
+        # A counterfeit card takes the bytes beyond its real size, and keeps none of them.
+        return len(data) if at > 100_000 else pwrite(fd, data, at)
+
+    root = Root(str(stand.pi.root))
+    write = agent_system.prepare(root, ready.recipe.digest, "new.yml", "3")
+    monkeypatch.setattr(os, "pwrite", lossy)
+    write(str(stand.folder)).run()
+    monkeypatch.undo()
+    assert stand.slot(3)[:4096] == bytes(4096)
+    monkeypatch.setenv("PATH", tool.environment["PATH"])
+    show_status("pi")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "update: new.yml: undone: the card did not keep what was written to byte" in shown
+
+
+def test_a_version_for_another_board_is_refused_before_anything_is_sent(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    listed = json.loads(stand.pi.text("slot/appliance.json"))
+    stand.pi.write("slot/appliance.json", json.dumps({**listed, "board": "pi5"}))
+    before = stand.pi.everything()
+    with pytest.raises(PiimageError, match="for qemu-virt, but this is a pi5") as caught:
+        deployed(stand, tool)
+    assert caught.value.code == "deploy.wrong-board"
+    assert stand.pi.everything() == before
 
 
 def test_firmware_that_does_not_take_the_flag_leaves_all_as_it_was(
@@ -176,7 +224,7 @@ def test_a_system_that_fails_on_the_canary_reaches_no_other(
     second = SlotsStand(tmp_path / "second")
     runner = fake_ssh(
         tmp_path / "both",
-        {"pi": shlex.join(stand.pi.command()), "other": shlex.join(second.pi.command())},
+        {"pi": stand.command, "other": second.command},
     )
     stand.pi.write("fate", "panic")
     before = second.pi.everything()
