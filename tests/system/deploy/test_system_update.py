@@ -19,6 +19,7 @@ from piimage.deploy.release import release_of
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.locking.fetching import make
+from piimage.plan.slot import Slots
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
 
 KEPT = (
@@ -149,6 +150,44 @@ def test_a_kernel_that_panics_is_undone(site: Site) -> None:
         site.deploy(wish)
     assert caught.value.code == "deploy.undone"
     assert site.state().booted == "3"
+
+
+def test_an_initramfs_without_its_layer_is_undone_and_names_it(site: Site) -> None:
+    wish = site.wish("boot: { cmdline: [shed.version=5] }\n", "never seen")
+    assert wish.system is not None
+    layer = next(iter(wish.release.system))
+    broken = replace(wish.system, lay_out=lambda: without(wish.system, layer), _recipes={})
+    cause = f"could not start: system layer {layer} is missing or broken"
+    with pytest.raises(PiimageError, match=cause) as caught:
+        site.deploy(replace(wish, system=broken))
+    assert caught.value.code == "deploy.undone"
+    assert site.state().booted == "3"
+
+
+def without(whole: system.System | None, layer: str) -> Slots:
+    """Return the slots of a version without one of its layers."""
+    assert whole is not None
+    path = f"layers/{layer}.squashfs"
+    volumes = {}
+    for number, volume in whole.slots.volumes.items():
+        assert path in volume.files
+        files = {name: content for name, content in volume.files.items() if name != path}
+        volumes[number] = replace(volume, files=files)
+    return replace(whole.slots, volumes=volumes)
+
+
+HANGS = """
+files:
+  - { path: usr/sbin/finit, contents: "#!/bin/sh\nwhile :; do sleep 1000; done\n", mode: "0755" }
+"""
+
+
+def test_a_process_1_that_hangs_is_ended_by_the_watchdog_and_undone(site: Site) -> None:
+    wish = site.wish(HANGS, "never seen")
+    with pytest.raises(PiimageError, match="before process 1 had started") as caught:
+        site.deploy(wish)
+    assert caught.value.code == "deploy.undone"
+    assert [site.pi.session.restarts[-1].cause, site.state().booted] == ["watchdog", "3"]
 
 
 def test_one_word_of_the_command_line_costs_little(

@@ -144,10 +144,15 @@ class SlotsStand:
         return Wish(fresh, wait=2, system=system)
 
     @property
+    def agent(self) -> str:
+        """The command of a session with the agent."""
+        return shlex.join(self.pi.command())
+
+    @property
     def command(self) -> str:
         """What `ssh` runs: the agent, unless the Pi has no network."""
         offline = shlex.quote(str(self.pi.root / "offline"))
-        return f"sh -c '[ ! -e {offline} ] || exit 255; exec {shlex.join(self.pi.command())}'"
+        return f"sh -c '[ ! -e {offline} ] || exit 255; exec {self.agent}'"
 
     def slot(self, number: int) -> bytes:
         return (self.pi.root / f"dev/mmcblk0p{number}").read_bytes()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
+import sys
 import threading
 from pathlib import Path
 
@@ -22,8 +25,9 @@ from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
+from piimage.firmware.fat import FatReader
 from piimage.run import Runner
-from tests.unit.deploy.slots_stand import SlotsStand
+from tests.unit.deploy.slots_stand import KERNEL, SlotsStand
 from tests.unit.deploy.stand_in import fake_ssh, target
 
 
@@ -113,6 +117,62 @@ def test_a_slot_that_cannot_be_written_is_told_and_nothing_restarts(
     assert journal(stand)["STATE"] == "undone"
     assert stand.slot(3)[:4096] == bytes(4096)
     assert stand.autoboot == "[all]\ntryboot_a_b=1\nboot_partition=2"
+
+
+LAYER = random.Random(1).randbytes(5 * 10**6)
+
+
+def cut_after(folder: Path, count: int) -> str:
+    """Return a command that runs another one, to which it passes on `count` bytes and no more."""
+    path = folder / "cut.py"
+    path.write_text(
+        "import os, subprocess, sys\n"
+        "agent = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)\n"
+        f"left = {count}\n"
+        "while left and (data := os.read(0, min(left, 65536))):\n"
+        "    agent.stdin.write(data)\n"
+        "    agent.stdin.flush()\n"
+        "    left -= len(data)\n"
+        "agent.stdin.close()\n"
+        "agent.wait()\n"
+        "sys.exit(255)\n"
+    )
+    return f"{sys.executable} {path}"
+
+
+def test_what_a_broken_connection_brought_is_not_sent_again(
+    stand: SlotsStand, tmp_path: Path
+) -> None:
+    wish = stand.wish({"kernel.img": KERNEL, "layers/new.squashfs": LAYER})
+    broken = fake_ssh(
+        tmp_path / "broken", {"pi": f"{cut_after(tmp_path, 3_000_000)} {stand.agent}"}
+    )
+    with pytest.raises(PiimageError) as caught:
+        deployed(stand, broken, wish)
+    assert caught.value.code in ("deploy.lost", "deploy.no-connection")
+    (part,) = (stand.pi.root / "data/piimage/system/files").glob("*.part")
+    brought = part.stat().st_size
+    assert 2_000_000 < brought < 3_000_000
+    assert stand.slot(3)[510:512] == b"\x55\xaa"  # the other slot was not touched yet
+    whole = fake_ssh(tmp_path / "whole", {"pi": stand.command})
+    plan = to(stand, whole, wish).plan()
+    rest = len(LAYER) - brought
+    assert rest < plan.bytes < rest + 8000
+    outcome = deployed(stand, whole, wish)
+    assert rest < outcome.sent < rest + 20_000
+    assert journal(stand)["STATE"] == "kept"
+    data = stand.slot(3)
+    assert FatReader(data, 0, len(data), "slot").read("layers/new.squashfs") == LAYER
+
+
+def test_damaged_bytes_of_a_broken_connection_are_found_and_sent_again(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    wish = stand.wish({"kernel.img": KERNEL, "layers/new.squashfs": LAYER})
+    digest = hashlib.sha256(LAYER).hexdigest()
+    stand.pi.write(f"data/piimage/system/files/{digest}.part", "x" * 1_000_000)
+    assert deployed(stand, tool, wish).sent > len(LAYER)
+    assert journal(stand)["STATE"] == "kept"
 
 
 def test_a_card_that_lies_leaves_no_slot_and_the_status_says_so(
