@@ -243,7 +243,7 @@ def kill_emulators(folder: Path, store: Path, count: int, chance: random.Random)
     old, versions, pending = 0, 0, None
     for number in range(count + 2):
         with booted(greenhouse, card, key, disk=disk) as machine:
-            site = Site(machine, greenhouse)
+            site = Site(machine, greenhouse, card, key)
             state, words = site.state(), machine.sh("cat /proc/cmdline").split()
             found = [int(word.partition("=")[2]) for word in words if word.startswith("shed.")]
             version = found[0] if found else 0

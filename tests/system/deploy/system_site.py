@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from piimage.build import plan
@@ -28,6 +29,10 @@ class Site:
 
     pi: Pi
     greenhouse: Greenhouse
+    card: Path
+    """The image that it was started from."""
+    key: Path
+    """The SSH key that its card lets in."""
     _told: list[str] = field(default_factory=list)
 
     def wish(self, extra: str, line: str) -> Wish:
@@ -42,11 +47,15 @@ class Site:
         release = release_of(version, job, "greenhouse.yml")
         return Wish(release, wait=60, system=system.system_of(version, job, release, inputs))
 
+    def target(self, wish: Wish, cancelled: threading.Event) -> PiTarget:
+        """The Pi as what `wish` is deployed to."""
+        inputs = self.greenhouse.sources
+        return PiTarget(self.pi.host, wish, self.pi.ssh, inputs.store, inputs.runner, cancelled)
+
     def deploy(self, wish: Wish) -> Outcome:
         """Deploy `wish`; raise the emulator's error if the Pi does not start again."""
-        inputs, cancelled = self.greenhouse.sources, threading.Event()
-        target = PiTarget(self.pi.host, wish, self.pi.ssh, inputs.store, inputs.runner, cancelled)
-        done = threading.Event()
+        cancelled, done = threading.Event(), threading.Event()
+        target = self.target(wish, cancelled)
 
         def notice_the_end() -> None:
             while not done.wait(1.0):
@@ -102,4 +111,18 @@ def site(folder: Path, store: Path, board: str = "qemu-virt") -> Iterator[Site]:
     greenhouse.file.write_text(text + UPDATES)
     card, key = card_and_key(greenhouse, folder)
     with booted(greenhouse, card, key) as pi:
-        yield Site(pi, greenhouse)
+        yield Site(pi, greenhouse, card, key)
+
+
+@contextmanager
+def others(first: Site, folder: Path, count: int) -> Iterator[list[Site]]:
+    """Boot `count` more Pis from the card of the first one."""
+    with ExitStack() as stack:
+        found = []
+        for number in range(count):
+            key = folder / str(number) / "key"
+            key.parent.mkdir(parents=True)
+            shutil.copy(first.key, key)
+            pi = stack.enter_context(booted(first.greenhouse, first.card, key))
+            found.append(replace(first, pi=pi, key=key))
+        yield found

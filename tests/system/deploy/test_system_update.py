@@ -13,6 +13,7 @@ import pytest
 
 from piimage.deploy import system
 from piimage.deploy.link import linked
+from piimage.deploy.rollout import Policy, roll_out
 from piimage.errors import PiimageError
 from piimage.plan.slot import Slots
 from tests.system.deploy import system_site
@@ -24,6 +25,7 @@ KEPT = (
     "files: [ { path: etc/of-the-base, contents: new }, { path: usr/share/five, source: five } ]\n"
 )
 LAYER = 5_000_000
+CANARY = Policy(canary=1)
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +80,23 @@ def test_a_kernel_that_panics_is_undone(site: Site) -> None:
     assert site.state().booted == "3"
 
 
-def test_an_initramfs_without_its_layer_is_undone_and_names_it(site: Site) -> None:
+def test_an_initramfs_without_its_layer_is_undone_and_the_canarys_fate_spares_the_others(
+    site: Site, tmp_path: Path
+) -> None:
     wish = site.wish("boot: { cmdline: [shed.version=5] }\n", "never seen")
     assert wish.system is not None
     layer = next(iter(wish.release.system))
     broken = replace(wish.system, lay_out=lambda: without(wish.system, layer), _recipes={})
-    cause = f"could not start: system layer {layer} is missing or broken"
-    with pytest.raises(PiimageError, match=cause) as caught:
-        site.deploy(replace(wish, system=broken))
-    assert caught.value.code == "deploy.undone"
+    cancelled = threading.Event()
+    with system_site.others(site, tmp_path, 2) as spared:
+        pis = [pi.target(replace(wish, system=broken), cancelled) for pi in (site, *spared)]
+        results = roll_out(pis, lambda pi: pi.deploy(list[str]().append), CANARY, cancelled)
+        assert [result.skipped for result in results] == [False, True, True]
+        assert [(pi.state().update, pi.pi.session.restarts) for pi in spared] == [("", ())] * 2
+    error = results[0].error
+    assert error is not None
+    assert error.code == "deploy.undone"
+    assert f"could not start: system layer {layer} is missing or broken" in str(error)
     assert site.state().booted == "3"
 
 
