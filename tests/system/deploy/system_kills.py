@@ -106,6 +106,7 @@ class Updating:
             self.changed.wait_for(lambda: stage in self.stages or self._has_ended(), PATIENCE)
         time.sleep(seconds)
         reached, took = self.stage, time.monotonic() - began
+        assert not reached.startswith("failed"), reached
         strike()
         self.cancelled.set()
         thread.join(timeout=PATIENCE)
@@ -131,6 +132,8 @@ class Agents:
 
     stand: SlotsStand
     folder: Path
+    facts: str
+    """What the initramfs leaves for the first slot, started without a try."""
     versions: int = 0
 
     def updating(self) -> Updating:
@@ -154,10 +157,8 @@ class Agents:
         """Start the slot that boots without a try; return the journal's state and its version."""
         root = self.stand.pi.root
         active = int(self.stand.autoboot.partition("boot_partition=")[2][0])
-        facts = self.stand.pi.text("run/piimage/boot").splitlines()
-        kept = [line for line in facts if "SLOT_PARTITION" not in line and "TRYBOOT" not in line]
-        fresh = [*kept, f"PIIMAGE_SLOT_PARTITION='{active}'", "PIIMAGE_TRYBOOT='0'", ""]
-        self.stand.pi.write("run/piimage/boot", "\n".join(fresh))
+        facts = self.facts.replace("PARTITION='2'", f"PARTITION='{active}'")
+        self.stand.pi.write("run/piimage/boot", facts)
         for name in ("initctl", "run/piimage/system/confirmed", "run/piimage/system-kept"):
             (root / name).unlink(missing_ok=True)
         trial.run(Root(str(root)))
@@ -209,7 +210,8 @@ def _stand_in() -> Iterator[None]:
 
 
 def _kill_agents(folder: Path, count: int, chance: random.Random) -> Iterator[Kill]:
-    agents = Agents(SlotsStand(folder / "pi-of-kills"), folder)
+    stand = SlotsStand(folder / "pi-of-kills")
+    agents = Agents(stand, folder, stand.pi.text("run/piimage/boot"))
     first = agents.updating()
     first.run()
     assert first.finished, first.stages

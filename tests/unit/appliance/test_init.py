@@ -403,3 +403,15 @@ def test_a_try_starts_the_watchdog_and_leaves_it_to_process_1(
     fed = pi.root / "fed"
     lines = fed.read_text().splitlines() if fed.exists() else []
     assert [*lines, *shown.splitlines()] == [line.format(dog=dog) for line in told]
+
+
+def test_a_version_is_not_tried_without_data(pi: Pi) -> None:
+    init = pi.initramfs_functions()
+    pi.path("run/piimage/x")
+    stub = 'case $1 in mount) false ;; reboot) echo "$1"; exit ;; sleep) ;; *) busybox "$@" ;; esac'
+    script = (
+        f". {init}; load_settings; ROOT={pi.root}/new; bb() {{ {stub}; }}; TRYBOOT=1; mount_data"
+    )
+    assert pi.sh(f"{script}; echo went on").strip() == "reboot"
+    told = [line.replace(str(pi.root), "") for line in pi.console()]
+    assert "piimage: BOOT FAILED: a version cannot be tried without /data" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from piimage_agent import generations, trial
 from piimage_agent import system as agent_system
+from piimage_agent.journal import Journal
 from piimage_agent.root import Root
 
 from piimage.cli.status import status as show_status
@@ -276,6 +278,22 @@ def test_a_power_cut_after_the_deciding_sector_counts_as_kept(
     stand.pi.write("run/piimage/boot", facts.replace("TRYBOOT='1'", "TRYBOOT='0'"))
     trial.run(Root(str(stand.pi.root)))
     assert journal(stand)["STATE"] == "kept"
+
+
+def test_a_version_whose_data_can_no_longer_be_written_restarts_all_the_same(
+    stand: SlotsStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.pi.write("data/piimage/system/state", "STATE='armed'\nTO='3'\nFROM='2'\n")
+    facts = stand.pi.text("run/piimage/boot").replace("PARTITION='2'", "PARTITION='3'")
+    stand.pi.write("run/piimage/boot", facts.replace("TRYBOOT='0'", "TRYBOOT='1'"))
+
+    def fail(now: Journal, root: Root) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Journal, "write", fail)
+    with pytest.raises(OSError, match="Read-only"):
+        trial.run(Root(str(stand.pi.root)))
+    assert stand.pi.text("initctl") == "reboot\n"
 
 
 def test_a_system_that_fails_on_the_canary_reaches_no_other(
