@@ -13,10 +13,8 @@ import pytest
 
 from piimage.deploy import system
 from piimage.deploy.link import linked
-from piimage.deploy.rollout import Policy, roll_out
 from piimage.errors import PiimageError
-from piimage.plan.slot import Slots
-from tests.system.deploy import system_site
+from tests.system.deploy import system_fleet, system_site
 from tests.system.deploy.greenhouse import PATIENCE
 from tests.system.deploy.system_site import Site
 
@@ -25,7 +23,6 @@ KEPT = (
     "files: [ { path: etc/of-the-base, contents: new }, { path: usr/share/five, source: five } ]\n"
 )
 LAYER = 5_000_000
-CANARY = Policy(canary=1)
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +77,11 @@ def test_a_kernel_that_panics_is_undone(site: Site) -> None:
     assert site.state().booted == "3"
 
 
-def test_an_initramfs_without_its_layer_is_undone_and_the_canarys_fate_spares_the_others(
+def test_an_initramfs_without_its_layer_is_undone_on_the_canary_and_reaches_no_other(
     site: Site, tmp_path: Path
 ) -> None:
-    wish = site.wish("boot: { cmdline: [shed.version=5] }\n", "never seen")
-    assert wish.system is not None
-    layer = next(iter(wish.release.system))
-    broken = replace(wish.system, lay_out=lambda: without(wish.system, layer), _recipes={})
-    cancelled = threading.Event()
     with system_site.others(site, tmp_path, 2) as spared:
-        pis = [pi.target(replace(wish, system=broken), cancelled) for pi in (site, *spared)]
-        results = roll_out(pis, lambda pi: pi.deploy(list[str]().append), CANARY, cancelled)
+        layer, results = system_fleet.failing_on_the_canary(site, spared)
         assert [result.skipped for result in results] == [False, True, True]
         assert [(pi.state().update, pi.pi.session.restarts) for pi in spared] == [("", ())] * 2
     error = results[0].error
@@ -98,18 +89,6 @@ def test_an_initramfs_without_its_layer_is_undone_and_the_canarys_fate_spares_th
     assert error.code == "deploy.undone"
     assert f"could not start: system layer {layer} is missing or broken" in str(error)
     assert site.state().booted == "3"
-
-
-def without(whole: system.System | None, layer: str) -> Slots:
-    """Return the slots of a version without one of its layers."""
-    assert whole is not None
-    path = f"layers/{layer}.squashfs"
-    volumes = {}
-    for number, volume in whole.slots.volumes.items():
-        assert path in volume.files
-        files = {name: content for name, content in volume.files.items() if name != path}
-        volumes[number] = replace(volume, files=files)
-    return replace(whole.slots, volumes=volumes)
 
 
 HANGS = """
