@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from piimage.deploy import answers
@@ -31,7 +31,6 @@ from piimage.store import Blob, Store
 
 DEVICES: Final = "devices"
 """The feature of agents whose system can give devices to containers."""
-_TRIES: Final = 2  # of a layer: an old partial transfer may be damaged
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,8 @@ class PiTarget:
             if isinstance(ready, Ready):
                 return self._update(link, ready, tell, start)
             for blob in ready.missing:
-                tell(f"sending {blob.size} bytes")
-                self._send(link, blob)
+                tell(f"sending {blob.size - ready.begun.get(blob.sha256, 0)} bytes")
+                send(link, "put", blob.sha256, self.store.verified(blob))
             changed: tuple[str, ...] = ()
             switched = time.monotonic()
             if ready.release.containers != ready.slot.running:
@@ -120,8 +119,9 @@ class PiTarget:
         missing = tuple(
             self._blob(release, digest) for digest in digests if digest not in have.present
         )
-        plan = _plan(slot, release, missing, notes)
-        return _Prepared(slot, release, missing, plan)
+        amount = sum(blob.size - have.partial.get(blob.sha256, 0) for blob in missing)
+        plan = _plan(slot, release, Plan(amount, len(missing), notes=notes))
+        return _Prepared(slot, release, missing, have.partial, plan)
 
     def _require_board(self, slot: Slot, release: Release) -> None:
         """Raise InputError if the release is not for this Pi."""
@@ -176,16 +176,6 @@ class PiTarget:
             )  # fmt: skip
         return release.layers[digest]
 
-    def _send(self, link: Link, blob: Blob) -> None:
-        for left in reversed(range(_TRIES)):
-            try:
-                send(link, "put", blob.sha256, self.store.verified(blob))
-            except PiimageError as error:
-                if error.code != "deploy.refused" or not left:
-                    raise
-            else:
-                return
-
     def _switch(self, link: Link, ready: _Prepared, tell: Tell) -> tuple[str, ...]:
         answer = link.ask(
             "switch",
@@ -209,6 +199,8 @@ class _Prepared:
     slot: Slot
     release: Release
     missing: tuple[Blob, ...]
+    begun: Mapping[str, int]
+    """How many bytes of a layer an earlier connection has brought, by its digest."""
     plan: Plan
 
 
@@ -230,7 +222,8 @@ def _system_plan(ready: Ready) -> Plan:
     return Plan(ready.amount, len(ready.missing), system=True)
 
 
-def _plan(slot: Slot, release: Release, missing: Collection[Blob], notes: tuple[str, ...]) -> Plan:
+def _plan(slot: Slot, release: Release, sending: Plan) -> Plan:
+    """Return the plan that sends what `sending` does, with the containers that change."""
     new = digests_of(release.folders)
     changed, added, removed = changed_containers("services", new, slot.folders)
     at_boot = [
@@ -238,7 +231,7 @@ def _plan(slot: Slot, release: Release, missing: Collection[Blob], notes: tuple[
         for kind in ("onboot", "onshutdown")
         if kind == "onboot" and any(changed_containers(kind, new, slot.folders))
     ]
-    return Plan(
-        sum(blob.size for blob in missing), len(missing), changed, added,
-        tuple(printable(name) for name in removed), (*notes, *at_boot),
+    return replace(
+        sending, restart=changed, start=added, stop=tuple(printable(name) for name in removed),
+        notes=(*sending.notes, *at_boot),
     )  # fmt: skip

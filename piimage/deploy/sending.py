@@ -10,12 +10,28 @@ from typing import IO, Final
 from piimage.deploy import answers
 from piimage.deploy.link import Link
 from piimage.deploy.pipe import MAX_BODY
+from piimage.errors import PiimageError
 
+_TRIES: Final = 2  # of a file: the bytes of an earlier connection may be damaged
 _PACKED_BELOW: Final = 1 << 20  # bytes; larger files are compressed already
 
 
 def send(link: Link, operation: str, digest: str, content: Path | bytes) -> None:
-    """Send a file by ``put`` or ``system-put``. Raises PiimageError ``deploy.refused``."""
+    """Send a file by ``put`` or ``system-put``, from where an earlier connection ended.
+
+    Raises PiimageError ``deploy.refused``.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            _send_once(link, operation, digest, content)
+        except PiimageError as error:
+            if error.code != "deploy.refused" or not left:
+                raise
+        else:
+            return
+
+
+def _send_once(link: Link, operation: str, digest: str, content: Path | bytes) -> None:
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     packed = size < _PACKED_BELOW and "put-zlib" in link.features
     answer = link.ask(operation, layer=digest, size=size, packing="zlib" if packed else "none")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -91,6 +91,8 @@ class Ready:
     recipe: Recipe
     missing: tuple[str, ...]
     """The digests of the files that have to be sent; the recipe's own is among them."""
+    begun: Mapping[str, int]
+    """How many bytes of a file an earlier connection has brought, by its digest."""
 
     @property
     def amount(self) -> int:
@@ -102,9 +104,10 @@ class Ready:
         return self.recipe.data if digest == self.recipe.digest else self.recipe.files[digest]
 
     def size(self, digest: str) -> int:
-        """Return the size of a file that has to be sent, in bytes."""
+        """Return the number of bytes of a file that have to be sent."""
         content = self.content(digest)
-        return len(content) if isinstance(content, bytes) else content.stat().st_size
+        whole = len(content) if isinstance(content, bytes) else content.stat().st_size
+        return whole - self.begun.get(digest, 0)
 
 
 def prepare(link: Link, system: System) -> Ready:
@@ -119,7 +122,7 @@ def prepare(link: Link, system: System) -> Ready:
     answer = link.ask("system-have", files=list(digests))
     have = link.checked(lambda: answers.have(answer, digests))
     missing = tuple(digest for digest in digests if digest not in have.present)
-    return Ready(state, system, recipe, missing)
+    return Ready(state, system, recipe, missing, have.partial)
 
 
 def ask_state(link: Link) -> State:

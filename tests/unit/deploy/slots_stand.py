@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,8 @@ TRY_BOOT = """
 import os, pathlib, re, subprocess, sys
 root = pathlib.Path(__file__).parents[3]
 run = root / "run/piimage"
+TRAILS = {"lost": "data-mounted", "failed": "failed: system layer 1 is missing"}
+HEALTH = {"sick": "unhealthy", "never": "starting"}
 if (root / "refuses").exists():
     print("the firmware does not take the flag")
     sys.exit(1)
@@ -52,13 +55,16 @@ def restart(*words):
     default, other = re.findall(r"boot_partition=(\\d)", text)
     if fate == "panic":
         start(default, 0)
-    elif fate == "lost":
-        (root / "data/piimage/system/trail").write_text("data-mounted\\n")
+    elif fate in TRAILS:
+        (root / "data/piimage/system/trail").open("a").write(TRAILS[fate] + "\\n")
         start(default, 0)
     else:
-        if fate.startswith("sick"):
-            (run / "health/one").write_text("unhealthy\\n")
+        if fate in HEALTH:
+            (run / "health/one").write_text(HEALTH[fate] + "\\n")
+        if fate == "unreachable":
+            (root / "offline").touch()
         start(other, 1)
+        (root / "offline").unlink(missing_ok=True)
         if (root / "initctl").exists() and "reboot" in (root / "initctl").read_text():
             start(default, 0)
 
@@ -143,6 +149,17 @@ class SlotsStand:
             load_board("qemu-virt"), lambda: slots, "ab" * 32, "new.yml", self.runner, self.store
         )
         return Wish(fresh, wait=2, system=system)
+
+    @property
+    def agent(self) -> str:
+        """The command of a session with the agent."""
+        return shlex.join(self.pi.command())
+
+    @property
+    def command(self) -> str:
+        """What `ssh` runs: the agent, unless the Pi has no network."""
+        offline = shlex.quote(str(self.pi.root / "offline"))
+        return f"sh -c '[ ! -e {offline} ] || exit 255; exec {self.agent}'"
 
     def slot(self, number: int) -> bytes:
         return (self.pi.root / f"dev/mmcblk0p{number}").read_bytes()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
+import errno
+import hashlib
+import json
+import os
+import random
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from piimage_agent import generations, trial
+from piimage_agent import system as agent_system
+from piimage_agent.journal import Journal
 from piimage_agent.root import Root
 
 from piimage.cli.status import status as show_status
@@ -16,11 +23,13 @@ from piimage.deploy.agent_remote import AgentRemote
 from piimage.deploy.link import linked
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.rollout import Policy, roll_out
+from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
+from piimage.firmware.fat import FatReader
 from piimage.run import Runner
-from tests.unit.deploy.slots_stand import SlotsStand
+from tests.unit.deploy.slots_stand import KERNEL, SlotsStand
 from tests.unit.deploy.stand_in import fake_ssh, target
 
 
@@ -34,7 +43,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlotsStand:
 
 @pytest.fixture
 def tool(stand: SlotsStand) -> Runner:
-    return fake_ssh(stand.folder / "bin", {"pi": shlex.join(stand.pi.command())})
+    return fake_ssh(stand.folder / "bin", {"pi": stand.command})
 
 
 def deployed(stand: SlotsStand, tool: Runner, wish: Wish | None = None) -> Outcome:
@@ -60,7 +69,7 @@ def test_a_version_is_written_tried_confirmed_and_kept(stand: SlotsStand, tool: 
     assert stand.slot(3)[510:512] == b"\x55\xaa"
     assert journal(stand)["STATE"] == "kept"
     assert stand.pi.text("data/piimage/system/trail").split() == [
-        "process-1", "services", "confirmed",
+        "armed", "process-1", "services", "confirmed",
     ]  # fmt: skip
     assert list((stand.pi.root / "data/piimage/system/files").iterdir()) == []
 
@@ -82,6 +91,9 @@ def test_a_dry_run_says_that_the_system_changes_and_writes_nothing(
         ("panic", "did not come as far as mounting /data"),
         ("lost", "ended after its initramfs"),
         ("sick", "these services are not up after 12 s: one"),
+        ("never", "these services are not up after 12 s: one"),
+        ("failed", "could not start: system layer 1 is missing"),
+        ("unreachable", "no tool reached the new version within 12 s"),
     ],
 )
 def test_a_version_that_fails_is_undone_and_the_cause_is_told(
@@ -107,6 +119,104 @@ def test_a_slot_that_cannot_be_written_is_told_and_nothing_restarts(
     assert journal(stand)["STATE"] == "undone"
     assert stand.slot(3)[:4096] == bytes(4096)
     assert stand.autoboot == "[all]\ntryboot_a_b=1\nboot_partition=2"
+
+
+LAYER = random.Random(1).randbytes(5 * 10**6)
+
+
+def cut_after(folder: Path, count: int) -> str:
+    """Return a command that runs another one, to which it passes on `count` bytes and no more."""
+    path = folder / "cut.py"
+    path.write_text(
+        "import os, subprocess, sys\n"
+        "agent = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)\n"
+        f"left = {count}\n"
+        "while left and (data := os.read(0, min(left, 65536))):\n"
+        "    agent.stdin.write(data)\n"
+        "    agent.stdin.flush()\n"
+        "    left -= len(data)\n"
+        "agent.stdin.close()\n"
+        "agent.wait()\n"
+        "sys.exit(255)\n"
+    )
+    return f"{sys.executable} {path}"
+
+
+def test_what_a_broken_connection_brought_is_not_sent_again(
+    stand: SlotsStand, tmp_path: Path
+) -> None:
+    wish = stand.wish({"kernel.img": KERNEL, "layers/new.squashfs": LAYER})
+    broken = fake_ssh(
+        tmp_path / "broken", {"pi": f"{cut_after(tmp_path, 3_000_000)} {stand.agent}"}
+    )
+    with pytest.raises(PiimageError) as caught:
+        deployed(stand, broken, wish)
+    assert caught.value.code in ("deploy.lost", "deploy.no-connection")
+    (part,) = (stand.pi.root / "data/piimage/system/files").glob("*.part")
+    brought = part.stat().st_size
+    assert 2_000_000 < brought < 3_000_000
+    assert stand.slot(3)[510:512] == b"\x55\xaa"  # the other slot was not touched yet
+    whole = fake_ssh(tmp_path / "whole", {"pi": stand.command})
+    plan = to(stand, whole, wish).plan()
+    rest = len(LAYER) - brought
+    assert rest < plan.bytes < rest + 8000
+    outcome = deployed(stand, whole, wish)
+    assert rest < outcome.sent < rest + 20_000
+    assert journal(stand)["STATE"] == "kept"
+    data = stand.slot(3)
+    assert FatReader(data, 0, len(data), "slot").read("layers/new.squashfs") == LAYER
+
+
+def test_damaged_bytes_of_a_broken_connection_are_found_and_sent_again(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    wish = stand.wish({"kernel.img": KERNEL, "layers/new.squashfs": LAYER})
+    digest = hashlib.sha256(LAYER).hexdigest()
+    stand.pi.write(f"data/piimage/system/files/{digest}.part", "x" * 1_000_000)
+    assert deployed(stand, tool, wish).sent > len(LAYER)
+    assert journal(stand)["STATE"] == "kept"
+
+
+def test_a_card_that_lies_leaves_no_slot_and_the_status_says_so(
+    stand: SlotsStand,
+    tool: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wish = stand.wish()
+    assert wish.system is not None
+    with linked(Ssh(tool, ask=False), to(stand, tool).host, threading.Event()) as link:
+        ready = system.prepare(link, wish.system)
+        for digest in ready.missing:
+            send(link, "system-put", digest, ready.content(digest))
+    pwrite = os.pwrite
+
+    def lossy(fd: int, data: bytes, at: int) -> int:
+        # A counterfeit card takes the bytes beyond its real size, and keeps none of them.
+        return len(data) if at > 100_000 else pwrite(fd, data, at)
+
+    root = Root(str(stand.pi.root))
+    write = agent_system.prepare(root, ready.recipe.digest, "new.yml", "3")
+    monkeypatch.setattr(os, "pwrite", lossy)
+    write(str(stand.folder)).run()
+    monkeypatch.undo()
+    assert stand.slot(3)[:4096] == bytes(4096)
+    monkeypatch.setenv("PATH", tool.environment["PATH"])
+    show_status("pi")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "update: new.yml: undone: the card did not keep what was written to byte" in shown
+
+
+def test_a_version_for_another_board_is_refused_before_anything_is_sent(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    listed = json.loads(stand.pi.text("slot/appliance.json"))
+    stand.pi.write("slot/appliance.json", json.dumps({**listed, "board": "pi5"}))
+    before = stand.pi.everything()
+    with pytest.raises(PiimageError, match="for qemu-virt, but this is a pi5") as caught:
+        deployed(stand, tool)
+    assert caught.value.code == "deploy.wrong-board"
+    assert stand.pi.everything() == before
 
 
 def test_firmware_that_does_not_take_the_flag_leaves_all_as_it_was(
@@ -170,13 +280,29 @@ def test_a_power_cut_after_the_deciding_sector_counts_as_kept(
     assert journal(stand)["STATE"] == "kept"
 
 
+def test_a_version_whose_data_can_no_longer_be_written_restarts_all_the_same(
+    stand: SlotsStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.pi.write("data/piimage/system/state", "STATE='armed'\nTO='3'\nFROM='2'\n")
+    facts = stand.pi.text("run/piimage/boot").replace("PARTITION='2'", "PARTITION='3'")
+    stand.pi.write("run/piimage/boot", facts.replace("TRYBOOT='0'", "TRYBOOT='1'"))
+
+    def fail(now: Journal, root: Root) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Journal, "write", fail)
+    with pytest.raises(OSError, match="Read-only"):
+        trial.run(Root(str(stand.pi.root)))
+    assert stand.pi.text("initctl") == "reboot\n"
+
+
 def test_a_system_that_fails_on_the_canary_reaches_no_other(
     tmp_path: Path, stand: SlotsStand
 ) -> None:
     second = SlotsStand(tmp_path / "second")
     runner = fake_ssh(
         tmp_path / "both",
-        {"pi": shlex.join(stand.pi.command()), "other": shlex.join(second.pi.command())},
+        {"pi": stand.command, "other": second.command},
     )
     stand.pi.write("fate", "panic")
     before = second.pi.everything()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from piimage_agent import recipe as agent_recipe
+from piimage_agent import root as agent_root
 from piimage_agent import selector, slots
 
 from piimage.card.fat import FatVolume
@@ -180,3 +181,47 @@ def test_a_selector_that_is_too_short_to_name_both_slots_is_not_touched(tmp_path
     with pytest.raises(selector.Refused, match="too short"):
         selector.Selector(str(device)).set(2, 3)
     assert device.read_bytes() == before
+
+
+class _Cut(Exception):
+    """The power goes."""
+
+
+def _cut_at(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the power go before the call number `calls` that changes a name or a file's bytes."""
+    count = iter(range(calls))
+
+    def cutting(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*words: object, **more: object) -> object:
+            if next(count, None) is None:
+                raise _Cut
+            return real(*words, **more)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("pwrite", "ftruncate", "link", "rename", "unlink"):
+        cutting(name)
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_a_journal_is_the_old_or_the_new_one_after_any_cut_and_takes_no_more_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    path = tmp_path / "state"
+    old, new, later = (text.ljust(8192, b"\n") for text in (b"old", b"new", b"later"))
+    for _ in range(2):
+        agent_root.exchange_file(str(path), old)
+    files = {found.stat().st_ino for found in tmp_path.iterdir()}
+    with monkeypatch.context() as patched:
+        _cut_at(calls, patched)
+        try:
+            agent_root.exchange_file(str(path), new)
+        except _Cut:
+            assert path.read_bytes() in (old, new)
+        else:
+            assert path.read_bytes() == new
+    agent_root.exchange_file(str(path), later)
+    assert path.read_bytes() == later
+    assert {found.stat().st_ino for found in tmp_path.iterdir()} == files

@@ -2,7 +2,9 @@
 
 States: ``receiving`` (the other slot is being written), ``written`` (it was read back), ``armed``
 (the next start is a try), ``trying`` (the new system came up), ``kept`` and ``undone``. The trail
-beside it has one word for each phase that a try reached. docs/updates.md has the picture.
+beside it has one line for each phase that a try reached. docs/updates.md has the picture. Both
+files have their room from the beginning of an update on: a /data that becomes full later does not
+keep a Pi from noting how the update ended.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 import os
 
 from piimage_agent.refusal import Refused
-from piimage_agent.root import Root, assignments, make_folders, read_text, remove, write_file
+from piimage_agent.root import Root, assignments, exchange_file, make_folders, read_text
 
 RECEIVING, WRITTEN, ARMED, TRYING, KEPT, UNDONE = (
     "receiving", "written", "armed", "trying", "kept", "undone",
 )  # fmt: skip
+_SIZE = 8192
+"""The length of the journal in bytes; no values are longer, see `_plain`."""
+_TRAIL_LIMIT = 4096  # bytes, a block of the file system
 _KEYS = (
     "STATE", "ID", "NOTE", "FROM", "TO", "FROM_BASE", "TO_BASE", "SERVICES", "DEADLINE", "TRIES",
     "CAUSE",
@@ -55,7 +60,7 @@ class Journal:
         """Make it durable."""
         make_folders(folder(root))
         lines = (f"{key}='{value}'\n" for key, value in self._values.items())
-        write_file(f"{folder(root)}/state", "".join(lines).encode())
+        exchange_file(f"{folder(root)}/state", "".join(lines).encode().ljust(_SIZE, b"\n"))
 
     def as_reply(self) -> dict[str, object]:
         """Return it for the tool."""
@@ -93,9 +98,24 @@ def require_no_trial(root: Root) -> None:
         )  # fmt: skip
 
 
-def clear_trail(root: Root) -> None:
-    """Forget the phases of an earlier try."""
-    remove(f"{folder(root)}/trail")
+def reserve(root: Root) -> None:
+    """Take the room of the journal and the trail; raises OSError if /data is full."""
+    now = load(root)
+    for _ in range(2):
+        now.write(root)
+    begin_trail(root)
+
+
+def begin_trail(root: Root) -> None:
+    """Replace the phases of an earlier try by ``armed``, in the same block of the card."""
+    fd = os.open(f"{folder(root)}/trail", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        first = f"{ARMED}\n".encode()
+        os.pwrite(fd, first, 0)
+        os.ftruncate(fd, len(first))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def add_to_trail(root: Root, phase: str) -> None:
@@ -111,5 +131,5 @@ def add_to_trail(root: Root, phase: str) -> None:
 
 
 def trail(root: Root) -> list[str]:
-    """Return the phases that the last try reached."""
-    return read_text(f"{folder(root)}/trail", 4096).split()
+    """Return the phases that the last try reached; ``failed: WHY`` if its initramfs knew why."""
+    return read_text(f"{folder(root)}/trail", _TRAIL_LIMIT).splitlines()

@@ -93,6 +93,34 @@ def write_file(path: str, data: bytes) -> None:
     sync_folder(os.path.dirname(path))
 
 
+def exchange_file(path: str, data: bytes) -> None:
+    """Write a file as `write_file`, but without needing room once both of its versions exist.
+
+    The version before the last one is overwritten in place and takes the name of the last one,
+    which waits as `path`.spare for the next time. All versions have to have one length.
+    """
+    spare, old = f"{path}.spare", f"{path}.old"
+    if os.path.exists(old) and not os.path.exists(spare):
+        os.rename(old, spare)  # the power went in between
+    remove(old)
+    fd = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        at = 0
+        while at < len(data):
+            at += os.pwrite(fd, data[at:], at)
+        os.ftruncate(fd, len(data))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    if is_file(path):
+        os.link(path, old)
+        os.rename(spare, path)
+        os.rename(old, spare)
+    else:
+        os.rename(spare, path)
+    sync_folder(os.path.dirname(path))
+
+
 def sync_folder(path: str) -> None:
     """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

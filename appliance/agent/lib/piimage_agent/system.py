@@ -172,6 +172,7 @@ def prepare(root: Root, digest: str, note: str, target: str) -> Callable[[str], 
     if missing := [file for file in plan.digests if file not in found]:
         raise Refused("incomplete", f"{len(missing)} files are missing: {missing[0]}")
     selector(root)
+    journal.reserve(root)
     return lambda folder: _Writing(root, folder, (digest, note, target), plan, found)
 
 
@@ -266,7 +267,7 @@ def roll_back(root: Root, deadline: int) -> dict[str, Any]:
 def _arm(root: Root, now: Journal, deadline: int) -> None:
     """Set everything for a try, and restart; raises Refused ``no-try`` if that is impossible."""
     selector(root).set(int(now.source), int(now.target))
-    journal.clear_trail(root)
+    journal.begin_trail(root)
     up = " ".join(services.names_up(root))
     armed = now.changed(state=ARMED, tries=now.tries + 1, services=up, deadline=deadline, cause="")
     armed.write(root)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _PAUSE = 0.5
 _SETTLE = 6.0
 """Seconds for which all services have to stay up."""
+_FAILED = "failed: "
 _REASONS = {
-    "": "the new version did not come as far as mounting /data",
+    "armed": "the new version did not come as far as mounting /data",
     "data-mounted": "the new version ended after its initramfs, before process 1 had started",
     "process-1": "the new version ended while its services were starting",
     "services": "no tool reached the new version",
@@ -50,6 +51,8 @@ def _note_the_end(root: Root, now: Journal) -> None:
     phases = journal.trail(root)
     last = phases[-1] if phases else ""
     cause = now.cause or _REASONS.get(last, f"the new version ended after: {last}")
+    if last.startswith(_FAILED):
+        cause = f"the new version could not start: {last.removeprefix(_FAILED)}"
     now.changed(state=UNDONE, cause=cause).write(root)
     system.forget_files(root)
 
@@ -70,19 +73,26 @@ class _Trial:
 
     def run(self) -> None:
         """Keep the version, or restart."""
+        try:
+            cause = self._decided()
+        except (Refused, OSError) as error:
+            cause = str(error.args[-1])
+        if cause:
+            try:
+                self._now.changed(cause=cause).write(self._root)
+            finally:
+                services.initctl(self._root, "reboot")
+
+    def _decided(self) -> str:
+        """Keep the version, or return why not."""
         if self._now.state == ARMED:
             self._now = self._now.changed(state=TRYING)
             self._now.write(self._root)
         journal.add_to_trail(self._root, "process-1")
-        try:
-            cause = self._waited()
-            if not cause:
-                self._keep()
-        except (Refused, OSError) as error:
-            cause = str(error.args[-1])
-        if cause:
-            self._now.changed(cause=cause).write(self._root)
-            services.initctl(self._root, "reboot")
+        cause = self._waited()
+        if not cause:
+            self._keep()
+        return cause
 
     def _waited(self) -> str:
         """Wait for the services and for a tool; return why one of them did not come."""

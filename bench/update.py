@@ -1,0 +1,117 @@
+"""What an update of the whole system costs: bytes sent and seconds, beside RAUC's bundle.
+
+On an emulated Pi: a layer of 5 MB and settings of the boot that change, then one word of the
+command line; after each, the slot on the card is compared with a fresh build, byte by byte. RAUC's
+figures are for the same change: its full bundle if `rauc` is on the PATH, and the 4 KiB blocks that
+an adaptive update has to fetch at least, with the packed index of blocks. From the top of the
+checkout:
+
+    .venv/bin/python -m bench.update [--board pi4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import mmap
+import random
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from piimage.card.fat import FatVolume
+from piimage.deploy.pi import Wish
+from piimage.run import Runner
+from piimage.store import default_root
+from tests.system.deploy.system_site import Site, site
+
+LAYER = 5_000_000
+BLOCK = 4096
+FIRST = "boot: { cmdline: [shed.version=1], config: { dtparam: audio=on } }\n"
+FIVE = "files: [ { path: usr/share/five, source: five } ]\n"
+NEW = "the new line"
+MANIFEST = (
+    "[update]\ncompatible=piimage\nversion=2\n[bundle]\nformat=plain\n"
+    "[image.rootfs]\nfilename=slot.img\n"
+)
+
+
+def updated(found: Site, title: str, extra: str) -> Wish:
+    """Update the Pi to a version, compare its slot, and print the cost."""
+    wish = found.wish(extra, NEW)
+    number = int(found.state().other)
+    began = time.monotonic()
+    outcome = found.deploy(wish)
+    seconds = time.monotonic() - began
+    state = found.state()
+    assert (state.booted, state.update) == (str(number), "kept"), state
+    same = found.compare(wish, number)
+    print(f"{title}: {outcome.sent} bytes sent, {seconds:.0f} s; {same} bytes of the slot compared")
+    return wish
+
+
+def slot_image(wish: Wish, folder: Path) -> Path:
+    """Write slot A of a version as a file, which is how RAUC takes it."""
+    assert wish.system is not None
+    volume: FatVolume = wish.system.slots.volumes[2]
+    path = folder / "slot.img"
+    with path.open("wb") as file:
+        file.truncate(volume.size)
+    volume.write(wish.system.runner, path, 0)
+    return path
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """Yield the digest of each 4 KiB."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        for at in range(0, len(data), BLOCK):
+            yield hashlib.sha256(data[at : at + BLOCK]).digest()
+
+
+def beside_rauc(before: Wish, after: Wish, runner: Runner, folder: Path) -> None:
+    """Print what RAUC would send for the same change."""
+    (folder / "before").mkdir()
+    (folder / "after").mkdir()
+    old, new = slot_image(before, folder / "before"), slot_image(after, folder / "after")
+    known, wanted = set(blocks(old)), list(blocks(new))
+    missing = {digest for digest in wanted if digest not in known}
+    index = len(zlib.compress(b"".join(wanted), 9))
+    print(
+        f"RAUC adaptive: at least {len(missing) * BLOCK} bytes of blocks and {index} of their index"
+    )
+    if shutil.which("rauc") is None:
+        print("RAUC full bundle: no rauc on the PATH (Debian's package rauc)")
+        return
+    (folder / "after/manifest.raucm").write_text(MANIFEST)
+    key, certificate, bundle = (folder / name for name in ("key.pem", "cert.pem", "full.raucb"))
+    runner.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench",
+         "-keyout", key, "-out", certificate]
+    )  # fmt: skip
+    began = time.monotonic()
+    runner.run(["rauc", "bundle", "--cert", certificate, "--key", key, folder / "after", bundle])
+    print(
+        f"RAUC full bundle: {bundle.stat().st_size} bytes, made in {time.monotonic() - began:.0f} s"
+    )
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--board", default="qemu-virt", choices=("qemu-virt", "pi4"))
+    board = parser.parse_args().board
+    with tempfile.TemporaryDirectory(prefix="piimage-bench-") as made:
+        folder = Path(made)
+        with site(folder / "site", default_root(), board) as found:
+            (found.greenhouse.folder / "five").write_bytes(random.Random(5).randbytes(LAYER))
+            before = found.wish("", "HELLO")
+            updated(found, "a layer of 5 MB, config.txt, containers", FIRST + FIVE)
+            after = updated(found, "one word of cmdline.txt", FIRST.replace("=1", "=2") + FIVE)
+            beside_rauc(before, after, Runner(), folder)
+
+
+if __name__ == "__main__":
+    main()
