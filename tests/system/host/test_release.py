@@ -46,7 +46,9 @@ def run_steps(job: str, count: int, clone: Path, variables: Mapping[str, str]) -
     for name in ("apt-get", "gh"):
         (tools / name).write_text(NOTING.format(clone.parent / name))
         (tools / name).chmod(0o755)
-    (tools / "python3").symlink_to(sys.executable)
+    # Not a link: Python would look for its packages beside the link.
+    (tools / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python3").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", **variables}
     environment["GITHUB_REF_NAME"] = "v9.8.7"
     workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())

@@ -74,7 +74,7 @@ class _Trial:
     def run(self) -> None:
         """Keep the version, or restart."""
         try:
-            cause = self._decided()
+            cause = self._kept_or_why_not()
         except (Refused, OSError) as error:
             cause = str(error.args[-1])
         if cause:
@@ -83,7 +83,7 @@ class _Trial:
             finally:
                 services.initctl(self._root, "reboot")
 
-    def _decided(self) -> str:
+    def _kept_or_why_not(self) -> str:
         """Keep the version, or return why not."""
         if self._now.state == ARMED:
             self._now = self._now.changed(state=TRYING)
