@@ -1,4 +1,4 @@
-"""The rules for the fixed addresses of a Pi: its own, that of the router, those of name servers.
+"""The fixed addresses of a Pi: its own, that of the router, those of name servers; rules and form.
 
 The Pi itself uses this module too, for addresses that somebody writes on a card: it needs nothing
 but the standard library.
@@ -47,6 +47,30 @@ def fault(address: str, gateway: str | None, dns: Iterable[str]) -> Fault | None
     for server in dns:  # a name server may run on the Pi itself
         found = found or _impossible(server, own, loopback=True)
     return found
+
+
+def network_file(
+    interface: str,
+    address: str,
+    gateway: str,
+    dns: Iterable[str],
+    vlan: tuple[str, int] | None = None,
+) -> str:
+    """Return the settings of the wired network in the form of etc/piimage/network.
+
+    The form is in appliance/README.md; no valid value holds a quote. An empty `address` stands for
+    DHCP. `vlan` is the interface below a VLAN, and the VLAN's number.
+    """
+    parent, number = vlan or ("", "")
+    values = {
+        "INTERFACE": interface,
+        "ADDRESS": address,
+        "GATEWAY": gateway,
+        "DNS": " ".join(dns),
+        "PARENT": parent,
+        "VLAN": str(number),
+    }
+    return "".join(f"{key}='{value}'\n" for key, value in values.items())
 
 
 def _unreachable(own: _Interface, gateway: str) -> Fault | None:

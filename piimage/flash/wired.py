@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from shlex import quote
 from typing import Final
 
 from piimage import addresses
@@ -28,16 +27,9 @@ class Wired:
 
     @property
     def text(self) -> str:
-        """The file; each value is one word for sh."""
-        values = {
-            "INTERFACE": self.interface,
-            "ADDRESS": "" if self.address == DHCP else self.address,
-            "GATEWAY": self.gateway or "",
-            "DNS": " ".join(self.dns),
-            "PARENT": "",
-            "VLAN": "",
-        }
-        return "".join(f"{key}={quote(value)}\n" for key, value in values.items())
+        """The file."""
+        address = "" if self.address == DHCP else self.address
+        return addresses.network_file(self.interface, address, self.gateway or "", self.dns)
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         """Give option, error and what to give instead, for each invalid value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from piimage import addresses
 from piimage.board import Board
 from piimage.compose.described import deb_file
 from piimage.compose.layers import Layer, PackagesLayer
@@ -12,7 +13,6 @@ from piimage.compose.rules import File, Rules
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.config.network import Ethernet, Network, Wifi
-from piimage.container.bundle import quote
 from piimage.errors import InputError
 from piimage.firmware.radios import radio_globs, radio_needs
 from piimage.lock import Lock
@@ -94,13 +94,7 @@ def _ethernet(appliance: Appliance) -> Ethernet | None:
 
 
 def _wired(ethernet: Ethernet) -> str:
-    parent, number = ethernet.vlan or ("", "")
-    values = {
-        "INTERFACE": ethernet.interface,
-        "ADDRESS": ethernet.address or "",
-        "GATEWAY": ethernet.gateway or "",
-        "DNS": " ".join(ethernet.dns),
-        "PARENT": parent,
-        "VLAN": str(number),
-    }
-    return "".join(f"{key}={quote(value)}\n" for key, value in values.items())
+    return addresses.network_file(
+        ethernet.interface, ethernet.address or "", ethernet.gateway or "", ethernet.dns,
+        ethernet.vlan,
+    )  # fmt: skip

@@ -52,7 +52,7 @@ def test_the_wired_network_of_a_card() -> None:
     options = CardOptions(address="10.0.0.7/24", gateway="10.0.0.1", dns=["10.0.0.1", "9.9.9.9"])
     text = read_settings(options).files()["piimage/provision/network"].content
     assert text == (
-        b"INTERFACE=eth0\nADDRESS=10.0.0.7/24\nGATEWAY=10.0.0.1\nDNS='10.0.0.1 9.9.9.9'\n"
+        b"INTERFACE='eth0'\nADDRESS='10.0.0.7/24'\nGATEWAY='10.0.0.1'\nDNS='10.0.0.1 9.9.9.9'\n"
         b"PARENT=''\nVLAN=''\n"
     )
 
@@ -66,7 +66,7 @@ def test_it_is_the_file_that_the_pi_makes_of_a_network_config() -> None:
 def test_dhcp_replaces_the_fixed_address_of_an_image() -> None:
     options = CardOptions(address="dhcp", interface="eth1")
     text = read_settings(options).files()["piimage/provision/network"].content
-    assert text == b"INTERFACE=eth1\nADDRESS=''\nGATEWAY=''\nDNS=''\nPARENT=''\nVLAN=''\n"
+    assert text == b"INTERFACE='eth1'\nADDRESS=''\nGATEWAY=''\nDNS=''\nPARENT=''\nVLAN=''\n"
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_a_fixed_address_is_written_and_taken_back(
 ) -> None:
     pi.put(network_config="ethernets: {eth0: {addresses: [10.0.0.2/24]}}\n")
     assert apply(pi, capsys)[1] == ["settings of the card: eth0 10.0.0.2/24"]
-    assert pi.settings()["network"].startswith("INTERFACE=eth0\nADDRESS=10.0.0.2/24\n")
+    assert pi.settings()["network"].startswith("INTERFACE='eth0'\nADDRESS='10.0.0.2/24'\n")
     pi.put(network_config="ethernets: {eth0: {dhcp4: true}}\n")
     assert apply(pi, capsys)[1] == ["settings of the card: none"]
     assert pi.settings() == {}

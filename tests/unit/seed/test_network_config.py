@@ -107,7 +107,7 @@ def test_a_fixed_address_is_taken_with_router_and_name_servers(lines: str, wired
 def test_the_file_for_the_boot_script_has_one_word_for_each_key() -> None:
     wired = Wired("eth0", "10.0.0.2/24", "10.0.0.1", ("10.0.0.1", "9.9.9.9"))
     assert wired.text == (
-        "INTERFACE=eth0\nADDRESS=10.0.0.2/24\nGATEWAY=10.0.0.1\nDNS='10.0.0.1 9.9.9.9'\n"
+        "INTERFACE='eth0'\nADDRESS='10.0.0.2/24'\nGATEWAY='10.0.0.1'\nDNS='10.0.0.1 9.9.9.9'\n"
         "PARENT=''\nVLAN=''\n"
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from piimage.addresses import network_file
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,8 @@ class Wired:
 
     @property
     def text(self) -> str:
-        """The file provision/network; each value is one word for sh."""
-        values = {
-            "INTERFACE": self.interface,
-            "ADDRESS": self.address,
-            "GATEWAY": self.gateway or "",
-            "DNS": " ".join(self.dns),
-            "PARENT": "",
-            "VLAN": "",
-        }
-        return "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
+        """The file provision/network."""
+        return network_file(self.interface, self.address, self.gateway or "", self.dns)
 
 
 @dataclass
