@@ -83,7 +83,7 @@ class Updating:
             self.finished = True
             self._tell(AFTER)
         except PiimageError as error:
-            self._tell(f"failed:{error.code}")
+            self._tell(f"failed: {error.code}: {error}")
 
     @property
     def stage(self) -> str:

@@ -93,16 +93,18 @@ def test_an_initramfs_without_its_layer_is_undone_on_the_canary_and_reaches_no_o
 
 HANGS = """
 files:
-  - { path: usr/sbin/finit, contents: "#!/bin/sh\nwhile :; do sleep 1000; done\n", mode: "0755" }
+  - { path: usr/sbin/finit, contents: "#!/bin/sh\\nwhile :; do sleep 1000; done\\n", mode: "0755" }
 """
 
 
 def test_a_process_1_that_hangs_is_ended_by_the_watchdog_and_undone(site: Site) -> None:
+    before = site.state().booted
     wish = site.wish(HANGS, "never seen")
     with pytest.raises(PiimageError, match="before process 1 had started") as caught:
         site.deploy(wish)
     assert caught.value.code == "deploy.undone"
-    assert [site.pi.session.restarts[-1].cause, site.state().booted] == ["watchdog", "3"]
+    assert site.pi.session.restarts[-1].cause == "watchdog"
+    assert site.state().booted == before
 
 
 def test_one_word_of_the_command_line_costs_little(
