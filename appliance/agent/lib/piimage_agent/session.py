@@ -298,8 +298,10 @@ class Session:
 
     def _system_write(self, request: dict[str, Any]) -> dict[str, Any]:
         note, target = text_of(request, "note"), text_of(request, "target", 2)
+        signature = _bytes(text_of(request, "signature", 1 << 16) if "signature" in request else "")
+        proof = system.Proof(signature, may_be_older=request.get("downgrade") is True)
         self._take_lock()
-        writing = system.prepare(self.root, _recipe(request), note, target)
+        writing = system.prepare(self.root, _recipe(request), note, target, proof)
         run = change.begin(self.root, writing, self._lock)
         self._unlock()
         return {"run": run}
@@ -371,6 +373,14 @@ class Session:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes of hexadecimal digits."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Refused("bad-request", "the signature is not in hexadecimal digits") from None
 
 
 def _recipe(request: dict[str, Any]) -> str:

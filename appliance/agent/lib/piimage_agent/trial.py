@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from piimage_agent import journal, services, system
+from piimage_agent import journal, order, services, signatures, system
 from piimage_agent.journal import ARMED, KEPT, TRYING, UNDONE, Journal
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root
@@ -56,6 +56,7 @@ def _note_the_end(root: Root, now: Journal) -> None:
 
 def _note_kept(root: Root, now: Journal) -> None:
     now.changed(state=KEPT, cause="").write(root)
+    order.raise_floor(root)
     system.forget_files(root)
     with open(f"{root.run}/system-kept", "w"):
         pass
@@ -75,11 +76,12 @@ class _Trial:
             self._now.write(self._root)
         journal.add_to_trail(self._root, "process-1")
         try:
+            signatures.require_own(self._root)
             cause = self._waited()
             if not cause:
                 self._keep()
         except (Refused, OSError) as error:
-            cause = str(error.args[-1])
+            cause = error.message if isinstance(error, Refused) else str(error.args[-1])
         if cause:
             self._now.changed(cause=cause).write(self._root)
             services.initctl(self._root, "reboot")
