@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.errors import InputError
-from piimage.run import Runner
+from piimage.errors import InputError, PiimageError
+from piimage.run import Completed, Runner
 
 IN_TOKEN: Final = "pkcs11:"  # noqa: S105  # no password
 """What the URI of a key in a token begins with (RFC 7512)."""
 _CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----"
 )
+_ANY: Final = range(-64, 256)  # an engine that fails may end openssl by a signal
 _TIME_S: Final = 120.0  # a token may ask a person to touch it
 _SIGN: Final = ("openssl", "cms", "-sign", "-binary", "-noattr", "-nocerts", "-md", "sha256")
 _SHOW: Final = ("openssl", "x509", "-noout", "-text")
@@ -61,14 +62,21 @@ class Signer:
             raise self._error(f"{self.certificate} is no certificate")
         if "Public Key Algorithm: rsaEncryption\n" not in shown.text:
             raise self._error(f"the key of {self.certificate} is no RSA key")
-        signed = runner.run(
-            [*_SIGN, "-signer", self.certificate, *_key_options(self.key), "-outform", "DER"],
-            stdin=data, timeout=_TIME_S, accept=range(256),
-        )  # fmt: skip
-        if signed.status != 0 or not signed.stdout:
-            lines = signed.stderr.decode(errors="replace").strip().splitlines()
+        done = self._signed(data, runner)
+        if done.status != 0 or not done.stdout:
+            lines = done.stderr.decode(errors="replace").replace(self.key, "KEY").splitlines()
             raise self._error(f"openssl cannot sign with it: {_cause(lines)}")
-        return signed.stdout
+        return done.stdout
+
+    def _signed(self, data: bytes, runner: Runner) -> Completed:
+        """Run openssl. Errors of `Runner` would show its arguments, which may have a PIN."""
+        options = ("-signer", str(self.certificate), *_key_options(self.key), "-outform", "DER")
+        try:
+            return runner.run([*_SIGN, *options], stdin=data, timeout=_TIME_S, accept=_ANY)
+        except PiimageError as error:
+            if error.code != "run.timeout":
+                raise
+            raise self._error(f"it did not sign within {_TIME_S:g} s") from None
 
     def _error(self, reason: str) -> InputError:
         return InputError(
@@ -85,8 +93,8 @@ def _key_options(key: str) -> tuple[str, ...]:
 
 
 def _cause(lines: list[str]) -> str:
-    """Return openssl's last reason: the fields of its errors are separated by colons."""
-    if not lines:
-        return "it says nothing"
-    fields = lines[-1].split(":")
-    return fields[5] if len(fields) > 5 else lines[-1]
+    """Return openssl's first error: its fields are separated by colons, the sixth is the reason."""
+    errors = [line.split(":") for line in lines if line.count(":") >= 6]
+    if errors:
+        return errors[0][5]
+    return lines[-1] if lines else "it says nothing"

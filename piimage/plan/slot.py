@@ -139,8 +139,9 @@ def withheld(version: Version, job: Job) -> frozenset[str]:
     secret = [layer for layer in version.layers if isinstance(layer, SecretLayer)]
     if not secret:
         return frozenset()
-    named = (writer.INITRAMFS, MANIFEST, SIGNATURE)
-    return frozenset({*named, *(layer_path(layer, job) for layer in secret)})
+    signed = () if version.appliance.signing is None else (SIGNATURE,)
+    paths = (writer.INITRAMFS, MANIFEST, *signed)
+    return frozenset({*paths, *(layer_path(layer, job) for layer in secret)})
 
 
 def layer_path(layer: Layer, job: Job) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,12 +21,23 @@ from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.locking.fetching import make
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
+from tests.unit.signing_keys import pair
 
 KEPT = (
     "boot: { cmdline: [shed.version=2], config: { dtparam: audio=on } }\n"
     "files: [ { path: etc/of-the-base, contents: new } ]\n"
 )
-UPDATES = "slots: { updates: true }\n"
+UPDATES = (
+    "slots: { updates: true, verify: boot }\nsigning: { key: ours.key, certificates: [ours.pem] }\n"
+)
+# A hook that refuses unless the host name is the file's own.
+HOOK = """
+    before_update:
+      command:
+        - /usr/bin/sh
+        - -c
+        - 'read -r N </proc/sys/kernel/hostname; echo "busy on $N"; [ "$N" = greenhouse ]'
+"""
 
 
 @dataclass
@@ -78,7 +90,13 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("update")
     greenhouse = Greenhouse.laid_out(folder / "greenhouse", piimage_store)
-    greenhouse.file.write_text(greenhouse.file.read_text() + UPDATES)
+    pair(greenhouse.folder, "ours")
+    text = greenhouse.file.read_text().replace(
+        "  - { name: hello_world, build: services/hello_world }\n",
+        f"  - name: hello_world\n    build: services/hello_world{HOOK}",
+    )
+    assert HOOK in text
+    greenhouse.file.write_text(text + UPDATES)
     card, key = card_and_key(greenhouse, folder)
     with booted(greenhouse, card, key) as pi:
         yield Site(pi, greenhouse)
@@ -166,3 +184,63 @@ def test_a_rollback_leads_to_the_other_slot(site: Site) -> None:
         assert system.roll_back(link, site.pi.ssh, threading.Event(), 60) == "3"
     assert site.state().update == "kept"
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
+
+
+def test_what_is_not_signed_older_or_refused_by_a_service_is_not_tried(
+    site: Site, tmp_path: Path
+) -> None:
+    wish = site.wish(KEPT.replace("version=2", "version=5"), "a system of its own")
+    ours = wish.system
+    assert ours is not None
+    forged = replace(ours, signer=pair(tmp_path, "other").signer)
+    older = replace(ours, order=(0, ours.order[1] - 1))
+    refusals = {
+        "the file has no signing": replace(ours, signer=None),
+        "the key is not trusted": forged,
+        "is older than one that the Pi has kept": older,
+    }
+    for message, version in refusals.items():
+        with pytest.raises(PiimageError, match=message):
+            site.deploy(replace(wish, system=version))
+    before = site.state()
+    assert (before.booted, before.update) == ("3", "kept")
+    assert before.hooks == ("hello_world",)
+    site.pi.sh("hostname harvest")
+    with pytest.raises(PiimageError, match="hello_world refuses the update: busy on harvest"):
+        site.deploy(wish)
+    site.pi.sh("hostname greenhouse")
+    assert (site.state().booted, site.state().update) == ("3", "written")
+
+
+def test_a_slot_that_rots_is_named_and_left_for_the_other_one(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The version that the test before has written is in the other slot."""
+    session = site.pi.session
+    with capsys.disabled():
+        whole = [line.text for line in session.lines() if "are whole" in line.text]
+        sys.stdout.write("\n".join(["", *whole, ""]))
+    digest = site.pi.sh("head -n 1 /containers/services/hello_world/layers")
+    _damage(site, digest)
+    number = len(session.restarts)
+    site.pi.sh("initctl reboot")
+    while len(session.restarts) < number + 2:
+        session.wait_restart(PATIENCE)
+    site.pi.shell.wait(PATIENCE)
+    path = f"/run/piimage/slot/layers/{digest}.squashfs"
+    named = [line.text for line in session.lines() if "DAMAGED" in line.text]
+    assert named == [f"piimage: DAMAGED: {path} has not the digest in its name"]
+    state = site.state()
+    assert (state.booted, state.kept, state.tried) == ("2", "3", True)
+    assert "shed.version=5" in site.pi.sh("cat /proc/cmdline")
+
+
+def _damage(site: Site, digest: str) -> None:
+    """Change a sector of a layer in slot B on the card, where the recipe says that it is."""
+    kept = site.wish(KEPT, "a system of its own").system
+    assert kept is not None
+    line, _, _ = kept.recipe(3).data.partition(b"\n")
+    ((at, size),) = [(at, size) for at, size, of, _ in json.loads(line)["files"] if of == digest]
+    sector = (at + size // 2) // SECTOR
+    disk = f"dd if=/dev/urandom of=/dev/vda3 bs={SECTOR} seek={sector} count=1 conv=notrunc; sync"
+    site.pi.sh(disk)

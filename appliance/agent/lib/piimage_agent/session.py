@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_LOCK_S = 2.0
 _IDLE = 600  # seconds without a request after which a session ends
 
 
@@ -366,8 +367,15 @@ class Session:
         return {"service": services.state(self.root, name), "trouble": trouble}
 
     def _take_lock(self) -> None:
-        if self._lock < 0:
-            self._lock = self.root.lock()
+        """Take the lock; a process that has told its end may hold it for a moment more."""
+        end = time.monotonic() + _LOCK_S
+        while self._lock < 0:
+            try:
+                self._lock = self.root.lock()
+            except Refused:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def _unlock(self) -> None:
         if self._lock >= 0:
