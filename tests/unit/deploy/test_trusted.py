@@ -10,10 +10,13 @@ from shutil import which
 
 import pytest
 
+from piimage.cli.deploy import _show_plan
 from piimage.deploy import system
 from piimage.deploy.pi import PiTarget, Wish
+from piimage.deploy.rollout import Result
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
+from piimage.events import Event, Note
 from piimage.run import Runner
 from piimage.signing import Signer
 from tests.unit.deploy.slots_stand import SlotsStand
@@ -278,7 +281,13 @@ def test_a_hook_runs_in_the_services_container_before_the_restart(
     stand: SlotsStand, tool: Runner
 ) -> None:
     hook(stand, "exit 0")
-    assert to(stand, tool, wish(stand, None)).plan().hooks == ("one",)
+    plan = to(stand, tool, wish(stand, None)).plan()
+    assert plan.hooks == ("one",)
+    told: list[Event] = []
+    _show_plan(Result("pi", plan), told.append)
+    (note,) = told
+    assert isinstance(note, Note)
+    assert note.text.endswith("writes the other slot; runs before_update of one; restarts the Pi")
     assert not (stand.pi.root / "ran").exists()
     deployed(stand, tool, wish(stand, None))
     assert stand.pi.text("ran") == "one /bin/sh -c exit 0\n"
