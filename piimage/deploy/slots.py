@@ -32,8 +32,8 @@ class State:
     """What the tool called the version."""
     cause: str
     """Why it was undone; empty if it was not."""
-    signed: bool
-    """Whether the Pi takes only signed versions."""
+    trusted: tuple[str, ...]
+    """The SHA-256 of each certificate whose key may sign; if there are none, nothing is signed."""
     floor: tuple[int, int]
     """The lowest place of a version that the Pi takes (`piimage.plan.slot.Order`)."""
     hooks: tuple[str, ...]
@@ -58,7 +58,7 @@ def state_of(answer: Mapping[str, Any]) -> State:
         id=answers.text(journal, "id"),
         note=answers.text(journal, "note"),
         cause=answers.text(journal, "cause"),
-        signed=answer.get("signed") is True,
+        trusted=answers.digests(answer, "trusted") if "trusted" in answer else (),
         floor=_order(answer.get("floor", [0, 0])),
         hooks=answers.texts(answer, "before_update") if "before_update" in answer else (),
     )

@@ -6,6 +6,7 @@ docs/updates.md describes the states, and who decides what.
 from __future__ import annotations
 
 import functools
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.locking.inputs import Inputs
 from piimage.plan.slot import Order, Slots, Version, signer_of, slots
 from piimage.run import Runner
-from piimage.signing import Signer
+from piimage.signing import Signer, certificate_in
 from piimage.steps import Job
 from piimage.store import Store
 
@@ -172,10 +173,10 @@ def _require_fitting(place: str, state: State, system: System) -> None:
 
 def _require_welcome(place: str, state: State, system: System, *, downgrade: bool) -> None:
     """Refuse at once what the Pi would refuse after everything was sent."""
-    if state.signed and system.signer is None:
+    if state.trusted and (reason := _mistrust(state, system.signer)):
         raise InputError(
-            "deploy.unsigned", "the Pi takes only signed systems, and the file has no signing:",
-            place=place, hint="write the key into the file (signing:), or write a new card",
+            "deploy.unsigned", f"the Pi takes only signed systems, and {reason}", place=place,
+            hint="sign with a key that its running version trusts (signing:), or write a new card",
         )  # fmt: skip
     if system.order < state.floor and not downgrade:
         raise InputError(
@@ -184,6 +185,14 @@ def _require_welcome(place: str, state: State, system: System, *, downgrade: boo
             f"({shown(state.floor)})",
             place=place, hint="update the lock, raise version:, or deploy with --allow-downgrade",
         )  # fmt: skip
+
+
+def _mistrust(state: State, signer: Signer | None) -> str:
+    """Return why the Pi would not take what `signer` signs; empty if it would."""
+    if signer is None:
+        return "the file has no signing:"
+    certificate = hashlib.sha256(certificate_in(signer.certificate)).hexdigest()
+    return "" if certificate in state.trusted else f"it does not trust {signer.certificate}"
 
 
 def shown(order: Order) -> str:

@@ -20,6 +20,8 @@ from piimage.deploy.release import release_of
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.locking.fetching import make
+from piimage.run import Runner
+from piimage.signing import Signer
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
 from tests.unit.signing_keys import pair
 
@@ -186,17 +188,30 @@ def test_a_rollback_leads_to_the_other_slot(site: Site) -> None:
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
 
 
+@dataclass(frozen=True)
+class Stolen(Signer):
+    """Shows the certificate that every card has, and signs with another key."""
+
+    other: Signer
+
+    def sign(self, data: bytes, runner: Runner) -> bytes:
+        return self.other.sign(data, runner)
+
+
 def test_what_is_not_signed_older_or_refused_by_a_service_is_not_tried(
     site: Site, tmp_path: Path
 ) -> None:
     wish = site.wish(KEPT.replace("version=2", "version=5"), "a system of its own")
     ours = wish.system
     assert ours is not None
-    forged = replace(ours, signer=pair(tmp_path, "other").signer)
+    other = pair(tmp_path, "other").signer
+    assert ours.signer is not None
+    stolen = Stolen(other.key, ours.signer.certificate, other)
     older = replace(ours, order=(0, ours.order[1] - 1))
     refusals = {
         "the file has no signing": replace(ours, signer=None),
-        "the key is not trusted": forged,
+        "it does not trust": replace(ours, signer=other),
+        "the key is not trusted": replace(ours, signer=stolen),
         "is older than one that the Pi has kept": older,
     }
     for message, version in refusals.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from dataclasses import replace
@@ -115,21 +116,26 @@ def test_each_of_two_trusted_keys_signs_a_version_that_is_kept(
     assert state(trusting) == "STATE='kept'"
 
 
-def test_a_version_signed_with_another_key_is_not_written(
-    trusting: SlotsStand, tool: Runner, keys: dict[str, Pair]
-) -> None:
-    error = refused(trusting, tool, wish(trusting, keys["other"].signer))
-    assert "the key is not trusted" in error.message
-    assert error.code == "deploy.refused"
-
-
 @pytest.mark.provokes("deploy.unsigned")
-def test_a_version_without_a_signature_is_refused_before_anything_is_sent(
-    trusting: SlotsStand, tool: Runner
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("", "the file has no signing:"), ("other", r"it does not trust .*/other\.pem")],
+)
+def test_a_version_without_a_trusted_key_is_refused_before_anything_is_sent(
+    trusting: SlotsStand, tool: Runner, keys: dict[str, Pair], name: str, reason: str
 ) -> None:
-    error = refused(trusting, tool, wish(trusting, None))
+    error = refused(trusting, tool, wish(trusting, keys[name].signer if name else None))
     assert error.code == "deploy.unsigned"
+    assert re.search(reason, error.message)
     assert not (trusting.pi.root / "data/piimage/system/files").exists()
+
+
+class Thief(Signer):
+    """Signs with another key than that of its certificate, which every card has."""
+
+    def sign(self, data: bytes, runner: Runner) -> bytes:
+        key = Path(self.key).with_name("other.key")
+        return Signer(str(key), key.with_suffix(".pem")).sign(data, runner)
 
 
 class Forger(Signer):
@@ -157,12 +163,22 @@ class Unable(Signer):
         return b"0\x03\x02\x01\x05"
 
 
-@pytest.mark.parametrize("kind", [Forger, Embedder, Unable])
-def test_a_signature_of_other_bytes_is_refused(
-    trusting: SlotsStand, tool: Runner, keys: dict[str, Pair], kind: type[Signer]
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Thief, "the key is not trusted"),
+        (Forger, "the bytes differ"),
+        (Embedder, "the bytes differ"),
+        (Unable, "the bytes differ"),
+    ],
+)
+def test_a_signature_by_another_key_or_of_other_bytes_is_refused(
+    trusting: SlotsStand, tool: Runner, keys: dict[str, Pair], kind: type[Signer], reason: str
 ) -> None:
     signer = kind(str(keys["ours"].key), keys["ours"].certificate)
-    assert "the bytes differ" in refused(trusting, tool, wish(trusting, signer)).message
+    error = refused(trusting, tool, wish(trusting, signer))
+    assert reason in error.message
+    assert error.code == "deploy.refused"
 
 
 def test_the_agent_itself_refuses_what_is_not_signed_or_too_old(
@@ -313,6 +329,17 @@ def test_a_hook_that_fails_refuses_the_update_and_the_next_deploy_tries_at_once(
     assert stand.autoboot == "[all]\ntryboot_a_b=1\nboot_partition=2"
     hook(stand, "exit 0")
     assert deployed(stand, tool, wish(stand, None)).sent < 2000
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"command": []}', '{"command": 5, "timeout": 1}'])
+def test_a_hook_that_is_not_readable_refuses_and_the_status_is_shown_all_the_same(
+    stand: SlotsStand, tool: Runner, text: str
+) -> None:
+    """Whoever deployed those containers did not use this tool."""
+    stand.pi.write("run/piimage/containers/services/one/before_update", text)
+    assert to(stand, tool, wish(stand, None)).plan().hooks == ("one",)
+    with pytest.raises(PiimageError, match="its before_update is not readable"):
+        deployed(stand, tool, wish(stand, None))
 
 
 def test_a_service_that_is_not_up_cannot_agree(stand: SlotsStand, tool: Runner) -> None:

@@ -36,8 +36,16 @@ def _hooks(root: Root) -> Iterator[Hook]:
     for name in services.services_in(folder):
         text = read_text(f"{folder}/services/{name}/before_update")
         if text:
-            found = json.loads(text)  # written by the build
-            yield Hook(name, found["command"], found["timeout"])
+            yield _read(name, text)
+
+
+def _read(service: str, text: str) -> Hook:
+    """Return the hook of a service; one without a command if what was deployed is not readable."""
+    try:
+        found = json.loads(text)
+        return Hook(service, [str(word) for word in found["command"]], int(found["timeout"]))
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        return Hook(service, [], 0)
 
 
 def names_with_hooks(root: Root) -> list[str]:
@@ -56,6 +64,8 @@ def run_hooks(root: Root) -> None:
     for hook in _hooks(root):
         if hook.service not in up:
             raise _refused(hook.service, "it is not up, so that it cannot prepare for it")
+        if not hook.command:
+            raise _refused(hook.service, "its before_update is not readable")
         _run(root, hook, min(hook.timeout, end - time.monotonic()))
 
 

@@ -6,16 +6,19 @@ in the certificates count: a Pi may not know the date, so that theirs do not.
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from piimage_agent import services
 from piimage_agent.refusal import Refused
-from piimage_agent.root import Root, is_file, remove
+from piimage_agent.root import Root, is_file, read_text, remove
 
 _CHECK = (
     "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-nointern", "-noverify", "-out",
     os.devnull,
 )  # fmt: skip
+
+_END = "-----END CERTIFICATE-----\n"
 
 
 def is_required(root: Root) -> bool:
@@ -25,6 +28,12 @@ def is_required(root: Root) -> bool:
 
 def _trusted(root: Root) -> str:
     return root.at("etc/piimage/signing.pem")
+
+
+def trusted(root: Root) -> list[str]:
+    """Return the SHA-256 of each certificate's text, so that a tool need not send in vain."""
+    blocks = read_text(_trusted(root)).split(_END)[:-1]
+    return [hashlib.sha256(f"{block}{_END}".encode()).hexdigest() for block in blocks]
 
 
 def require(root: Root, path: str, signature: bytes) -> None:

@@ -52,7 +52,7 @@ def state(root: Root) -> dict[str, Any]:
         "can_try": os.path.exists(_flag(root)),
         "journal": found.as_reply(),
         "trail": journal.trail(root),
-        "signed": signatures.is_required(root),
+        "trusted": signatures.trusted(root),
         "floor": list(order.floor(root)),
         "before_update": hooks.names_with_hooks(root),
     }
