@@ -20,7 +20,7 @@ from piimage.locking.dockerfiles import folders_of
 from piimage.locking.fetching import make
 from piimage.locking.inputs import Inputs
 from piimage.plan.containers import plan_containers
-from piimage.plan.slot import Version, card_plan
+from piimage.plan.slot import Version, card_plan, order_of
 from piimage.plan.system import plan_system
 from piimage.results import results
 from piimage.run import Runner
@@ -57,6 +57,7 @@ def plan(project: Project, inputs: Inputs) -> Version:
         project.board,
         plan_system(project.appliance, project.board, project.lock, images),
         plan_containers(project.appliance, project.lock, images),
+        order_of(project.appliance, project.lock),
     )
 
 

@@ -35,6 +35,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "mkfs.fat": Tool("dosfstools", "build"),
     "mksquashfs": Tool("squashfs-tools", "build"),
     "mmd": Tool("mtools", "build"),
+    "openssl": Tool("openssl", "signing:"),
     "qemu-img": Tool("qemu-utils", "run, test"),
     "qemu-system-aarch64": Tool("qemu-system-arm", "run, test"),
     "skopeo": Tool("skopeo", "image:, pkg"),

@@ -89,6 +89,13 @@ def deploy(
             help="Deploy the containers even if the host runs another system version.",
         ),
     ] = False,
+    allow_downgrade: Annotated[
+        bool,
+        typer.Option(
+            "--allow-downgrade",
+            help="Update the system even if it is older than one that the host has kept.",
+        ),
+    ] = False,
     registry: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +141,8 @@ def deploy(
             put(manifests)
             return
         cancelled = threading.Event()
-        makers = _TargetMaker(project, inputs, tuple(service), containers_only, wait, cancelled)
+        choices = _Choices(tuple(service), containers_only, wait, allow_downgrade)
+        makers = _TargetMaker(project, inputs, choices, cancelled)
         chosen = with_host_key(chosen, project.appliance)
         targets = makers.targets(chosen, ssh(chosen, ssh_config, inputs.runner))
         if dry_run:
@@ -171,14 +179,22 @@ def _push_images(workloads: Sequence[Workload], cluster: Cluster, inputs: Inputs
 
 
 @dataclass(frozen=True)
+class _Choices:
+    """What the user chose; see `Wish`."""
+
+    services: tuple[str, ...]
+    containers_only: bool
+    wait: int
+    downgrade: bool
+
+
+@dataclass(frozen=True)
 class _TargetMaker:
     """Makes the target of each host; builds the release and the workloads at most once each."""
 
     project: Project
     inputs: Inputs
-    services: tuple[str, ...]
-    containers_only: bool
-    wait: int
+    choices: _Choices
     cancelled: threading.Event
 
     def targets(self, hosts: tuple[Host, ...], ssh: Ssh) -> list[Target]:
@@ -190,7 +206,7 @@ class _TargetMaker:
             store, runner = self.inputs.store, self.inputs.runner
             targets += [PiTarget(pi, wish, ssh, store, runner, self.cancelled) for pi in pis]
         if engines:
-            workloads = build_workloads(self.project, self.inputs, self.services)
+            workloads = build_workloads(self.project, self.inputs, self.choices.services)
             targets += [DockerTarget(host, workloads, self.inputs.store) for host in engines]
         return targets
 
@@ -199,7 +215,10 @@ class _TargetMaker:
         job = make(version.steps(), self.project.lock, self.inputs)
         release = release_of(version, job, f"{self.project.name}.yml")
         system = system_of(version, job, release, self.inputs)
-        return Wish(release, self.services, self.containers_only, self.wait, system)
+        chosen = self.choices
+        return Wish(
+            release, chosen.services, chosen.containers_only, chosen.wait, system, chosen.downgrade
+        )
 
 
 def _deploy(target: Target, emit: Listener) -> Outcome:
@@ -217,13 +236,18 @@ def _show_plan(result: Result[Plan], emit: Listener) -> None:
         emit(
             Note(
                 f"{result.name}: the system changes: sends {plan.layers} files, {plan.bytes} "
-                "bytes; writes the other slot; restarts the Pi"
+                f"bytes; writes the other slot; {_before(plan)}restarts the Pi"
             )
         )
     elif not plan.nothing:
         emit(Note(f"{result.name}: sends {plan.layers} layers, {plan.bytes} bytes; {listed}"))
     for note in plan.notes:
         emit(Warning(f"{result.name}: {note}"))
+
+
+def _before(plan: Plan) -> str:
+    """Return what services do before the system changes."""
+    return f"runs before_update of {', '.join(plan.hooks)}; " if plan.hooks else ""
 
 
 def _show(result: Result[Outcome], emit: Listener) -> None:

@@ -119,3 +119,8 @@ class Slots(Part):
         description="true: the boot loader can be told to try a new version of the system once; "
         "the build compiles a kernel module for it.",
     )
+    verify: Literal["boot"] | None = Field(
+        default=None,
+        description="boot: each start checks the digests of the layers before it uses them, and a "
+        "slot that is damaged leads to the other one.",
+    )

@@ -18,6 +18,7 @@ from piimage.config.checks_files import (
     owner_errors,
     reading_errors,
     secret_errors,
+    signing_errors,
 )
 from piimage.config.checks_modules import module_errors
 from piimage.config.lookup import is_given, maps, name_of, node_at, scalar, scalars
@@ -48,6 +49,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         laid_errors(root),
         host_key_errors(root),
         owner_errors(root),
+        signing_errors(root),
         module_errors(root),
         _unsupported_errors(root),
         _wifi_errors(root),

@@ -23,6 +23,7 @@ _SECTIONS_OF: Final = {
     "health": ("services",),
     "stop_timeout": ("services",),
     "log": ("services",),
+    "before_update": ("services",),
     "control": ("services",),
     "required": ("onboot",),
     "timeout": ("onboot", "onshutdown"),

@@ -11,6 +11,7 @@ from piimage.config.values import did_you_mean, quoted
 from piimage.document.document import resolve
 from piimage.document.nodes import MapNode, ScalarNode
 from piimage.errors import InputError
+from piimage.signing import IN_TOKEN
 from piimage.sshkeys import keys_of
 from piimage.wifi import WANTED, secret_in
 
@@ -96,6 +97,16 @@ def host_key_errors(root: MapNode) -> Iterator[InputError]:
         read_host_key(Path(key.text))
     except InputError as error:
         yield InputError(error.code, error.message, place=str(key.at), hint=error.hint)
+
+
+def signing_errors(root: MapNode) -> Iterator[InputError]:
+    """Give the key and the certificates of `signing:` that cannot be read."""
+    signing = node_at(root, "signing")
+    key = scalar(signing, "key") if isinstance(signing, MapNode) else None
+    if key is not None and not key.text.startswith(IN_TOKEN):
+        yield from reading_errors(key, "the file of a private key, or a pkcs11: URI")
+    for certificate in scalars(root, "signing", "certificates"):
+        yield from reading_errors(certificate, "the certificate of a key")
 
 
 def owner_errors(root: MapNode) -> Iterator[InputError]:

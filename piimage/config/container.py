@@ -246,6 +246,18 @@ class Log(Part):
     )
 
 
+class BeforeUpdate(Part):
+    """A command that a service runs before the system is updated."""
+
+    command: Annotated[Program, Field(min_length=1)] = Field(
+        description="Program and arguments, run in the container. The update is refused, with what "
+        "it printed, unless it exits with 0."
+    )
+    timeout: Annotated[Interval, Field(le=600)] = Field(
+        default=60, description="The update is refused if the command takes longer; at most 10m."
+    )
+
+
 class ContainerConfig(Part):
     """The configuration of one container. None means not set, so a lower place decides."""
 
@@ -369,6 +381,11 @@ class ContainerConfig(Part):
     stop_timeout: StopTimeout | None = Field(
         default=None,
         description="Time between SIGTERM and SIGKILL when a service is stopped; at most 45s.",
+    )
+    before_update: BeforeUpdate | None = Field(
+        default=None,
+        description="Command that may refuse an update of the system, or copy the service's data "
+        "before it.",
     )
     log: Log | None = Field(
         default=None, description="Limits of the service's log, and where it is kept."

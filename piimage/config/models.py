@@ -36,12 +36,14 @@ from piimage.config.values import (
 if TYPE_CHECKING:
     from piimage.config.network import Network
     from piimage.config.rare import Trust, Volume
+    from piimage.config.signing import Signing
     from piimage.config.testing import TestPlan
 else:  # few files need them, and each class takes time to create
     Network = Annotated[Any, Deferred("piimage.config.network", "Network")]
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
     Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
     Volume = Annotated[Any, Deferred("piimage.config.rare", "Volume")]
+    Signing = Annotated[Any, Deferred("piimage.config.signing", "Signing")]
 
 ModuleName = Annotated[
     str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*", "kernel module name", "a name such as i2c-dev")
@@ -267,6 +269,16 @@ class Appliance(Part):
     )
     slots: Slots = Field(
         default=Slots.model_construct(), description="The two slots for versions of the system."
+    )
+    version: Annotated[int, Field(ge=0, lt=1 << 31)] = Field(
+        default=0,
+        description="Number of this version of the system. A Pi takes no system with a lower "
+        "number than it had (or the same number and an older lock), unless `deploy` has "
+        "--allow-downgrade.",
+    )
+    signing: Signing | None = Field(
+        default=None,
+        description="Signatures: the Pi takes only systems that are signed with a trusted key.",
     )
     console: Annotated[bool | Literal["hdmi"], BeforeValidator(_console)] = Field(
         default=True,

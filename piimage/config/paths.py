@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from piimage.document.document import Change
+from piimage.signing import IN_TOKEN
 from piimage.sshkeys import is_key
 
 SECTIONS: Final = ("onboot", "services", "onshutdown")
@@ -38,6 +39,10 @@ def _profile(text: str, source: str) -> str:
     return text if text in _SECCOMP_WORDS else absolute(text, source)
 
 
+def _signing_key(text: str, source: str) -> str:
+    return text if text.startswith(IN_TOKEN) else absolute(text, source)
+
+
 def _package(text: str, source: str) -> str:
     if not text.startswith(PACKAGE):
         return text
@@ -55,6 +60,8 @@ APPLIANCE_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     ("modules", "*", "build"): absolute,
     ("network", "wifi", "psk_file"): absolute,
     ("network", "wifi", "*", "psk_file"): absolute,
+    ("signing", "certificates", "*"): absolute,
+    ("signing", "key"): _signing_key,
     ("ssh", "authorized_keys", "*"): _key,
     ("ssh", "host_key"): absolute,
 }

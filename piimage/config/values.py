@@ -43,8 +43,9 @@ _ACRONYMS: Final = {
 }
 # Keys that LinuxKit does not have keep their Python spelling.
 _OWN: Final = frozenset(
-    {"accept_any", "authorized_keys", "exit_code", "host_key", "psk_file", "stop_timeout"}
-)
+    {"accept_any", "authorized_keys", "before_update", "exit_code", "host_key", "psk_file",
+     "stop_timeout"}
+)  # fmt: skip
 
 
 def key_of(name: str) -> str:

@@ -79,6 +79,8 @@ def bundle(
     for name, text in scripts.items():
         if text:
             yield file(f"{path}/{name}", text.encode())
+    if (hook := container.config.before_update) is not None:
+        yield file(f"{path}/before_update", canonical_json(hook.model_dump(mode="json")))
 
 
 def _hook(script: str) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Wish:
     """Seconds in which a service has to become healthy, after the start time of its check."""
     system: System | None = None
     """The version of the system, if the board has two slots that its boot loader can try."""
+    downgrade: bool = False
+    """Deploy the system even if it is older than one that the Pi has kept."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class PiTarget:
         """Return the update of the whole system, of which `parts` differ."""
         system = self.wish.system
         if system is not None and FEATURE in link.features and not self.wish.services:
-            return prepare(link, system)
+            return prepare(link, system, downgrade=self.wish.downgrade)
         reason = "a deploy replaces only containers of this Pi"
         hint = "flash a new card (piimage flash), or deploy with --containers-only"
         if self.wish.services:
@@ -219,7 +221,8 @@ def _notes(slot: Slot, parts: list[str]) -> tuple[str, ...]:
 
 
 def _system_plan(ready: Ready) -> Plan:
-    return Plan(ready.amount, len(ready.missing), system=True)
+    hooks = tuple(printable(name) for name in ready.state.hooks)
+    return Plan(ready.amount, len(ready.missing), system=True, hooks=hooks)
 
 
 def _plan(slot: Slot, release: Release, sending: Plan) -> Plan:

@@ -44,14 +44,19 @@ class Recipe:
 
 
 def make_recipe(
-    volume: FatVolume, start: int, pieces: Mapping[str, Path], runner: Runner, scratch: Path
+    volume: FatVolume,
+    start: int,
+    pieces: Mapping[str, Path],
+    runner: Runner,
+    scratch: Path,
+    order: tuple[int, int] = (0, 0),
 ) -> Recipe:
     """Return the recipe for `volume` in the partition at byte `start` of a card.
 
     `pieces` has, for some of the volume's files, what they begin with: the rest of such a file is
     part of the recipe, as are files that are smaller than a cluster, and the tables and folders of
-    the file system. Writes the volume into a sparse file in the folder `scratch`. Raises the errors
-    of `FatVolume.write`.
+    the file system. Writes the volume into a sparse file in the folder `scratch`. `order` is the
+    version's place among others. Raises the errors of `FatVolume.write`.
     """
     image = scratch / "slot.img"
     with image.open("wb") as empty:
@@ -69,6 +74,7 @@ def make_recipe(
         "size": volume.size,
         "files": [(placed.at, placed.size, placed.digest, placed.end) for placed in files],
         "literals": [(extent.start, extent.size) for extent in literals],
+        "order": order,
     }
     line = json.dumps(parts, separators=(",", ":")).encode()
     packed = line + b"\n" + zlib.compress(delta(raw), 9)

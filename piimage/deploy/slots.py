@@ -32,6 +32,12 @@ class State:
     """What the tool called the version."""
     cause: str
     """Why it was undone; empty if it was not."""
+    trusted: tuple[str, ...]
+    """The SHA-256 of each certificate whose key may sign; if there are none, nothing is signed."""
+    floor: tuple[int, int]
+    """The lowest place of a version that the Pi takes (`piimage.plan.slot.Order`)."""
+    hooks: tuple[str, ...]
+    """The services that run a command before an update."""
 
 
 def state_of(answer: Mapping[str, Any]) -> State:
@@ -52,11 +58,22 @@ def state_of(answer: Mapping[str, Any]) -> State:
         id=answers.text(journal, "id"),
         note=answers.text(journal, "note"),
         cause=answers.text(journal, "cause"),
+        trusted=answers.digests(answer, "trusted") if "trusted" in answer else (),
+        floor=_order(answer.get("floor", [0, 0])),
+        hooks=answers.texts(answer, "before_update") if "before_update" in answer else (),
     )
+
+
+def _order(value: object) -> tuple[int, int]:
+    """Return the place of a version, whose date is before the year 6000."""
+    first, second = _pair(value)
+    if max(first, second) >= 1 << 37:
+        raise BadAnswer("the floor is too high")
+    return first, second
 
 
 def _pair(value: object) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
-        raise BadAnswer("a partition is not a pair of numbers")
+        raise BadAnswer("a partition or the floor is not a pair of numbers")
     start, size = (answers.number({"number": item}, "number") for item in value)
     return start, size

@@ -6,10 +6,12 @@ docs/updates.md describes the states, and who decides what.
 from __future__ import annotations
 
 import functools
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +27,9 @@ from piimage.deploy.target import Tell
 from piimage.deploy.text import printable_lines
 from piimage.errors import InputError, PiimageError
 from piimage.locking.inputs import Inputs
-from piimage.plan.slot import Slots, Version, slots
+from piimage.plan.slot import Order, Slots, Version, signer_of, slots
 from piimage.run import Runner
+from piimage.signing import Signer, certificate_in
 from piimage.steps import Job
 from piimage.store import Store
 
@@ -35,6 +38,7 @@ FEATURE: Final = "system-1"
 _LOST: Final = frozenset({"deploy.lost", "deploy.no-connection", "deploy.no-login"})
 _PAUSE_S: Final = 2.0
 _WRITE_S: Final = 900.0  # between two events of a slow card
+_HOOKS_S: Final = 600.0  # for all before_update of services
 _RESTART_S: Final = 240.0  # to stop the services, restart, and start sshd
 _MARGIN_S: Final = 300.0  # after the deadline, for the start of the old version
 
@@ -51,6 +55,8 @@ class System:
     note: str
     runner: Runner
     store: Store
+    order: Order = (0, 0)
+    signer: Signer | None = None
     _recipes: dict[int, Recipe] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,10 +72,14 @@ class System:
                 partition, volume = self.slots.places[number], self.slots.volumes[number]
                 with self.store.scratch() as scratch:
                     made = make_recipe(
-                        volume, partition.start, self.slots.pieces, self.runner, scratch
+                        volume, partition.start, self.slots.pieces, self.runner, scratch, self.order
                     )
                 self._recipes[number] = made
             return self._recipes[number]
+
+    def signature(self, recipe: Recipe) -> bytes:
+        """Return the signature of a recipe; empty if versions are not signed."""
+        return b"" if self.signer is None else self.signer.sign(recipe.data, self.runner)
 
 
 def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> System | None:
@@ -78,7 +88,7 @@ def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> S
         return None
     return System(
         version.board, lambda: slots(version, job), release.containers, release.note,
-        inputs.runner, inputs.store,
+        inputs.runner, inputs.store, version.order, signer_of(version.appliance),
     )  # fmt: skip
 
 
@@ -93,6 +103,8 @@ class Ready:
     """The digests of the files that have to be sent; the recipe's own is among them."""
     begun: Mapping[str, int]
     """How many bytes of a file an earlier connection has brought, by its digest."""
+    downgrade: bool = False
+    """Whether the version may be older than one that the Pi has kept."""
 
     @property
     def amount(self) -> int:
@@ -110,19 +122,21 @@ class Ready:
         return whole - self.begun.get(digest, 0)
 
 
-def prepare(link: Link, system: System) -> Ready:
-    """Return the update of the Pi to `system`.
+def prepare(link: Link, system: System, *, downgrade: bool) -> Ready:
+    """Return the update of the Pi to `system`, which may be older if `downgrade`.
 
-    Raises InputError ``deploy.needs-flash`` if the card or the boot loader cannot take it.
+    Raises InputError ``deploy.needs-flash`` if the card or the boot loader cannot take it,
+    ``deploy.unsigned`` and ``deploy.downgrade``.
     """
     state = ask_state(link)
     _require_fitting(link.host.name, state, system)
+    _require_welcome(link.host.name, state, system, downgrade=downgrade)
     recipe = system.recipe(int(state.other))
     digests = (*recipe.files, recipe.digest)
     answer = link.ask("system-have", files=list(digests))
     have = link.checked(lambda: answers.have(answer, digests))
     missing = tuple(digest for digest in digests if digest not in have.present)
-    return Ready(state, system, recipe, missing, have.partial)
+    return Ready(state, system, recipe, missing, have.partial, downgrade)
 
 
 def ask_state(link: Link) -> State:
@@ -160,6 +174,36 @@ def _require_fitting(place: str, state: State, system: System) -> None:
         )
 
 
+def _require_welcome(place: str, state: State, system: System, *, downgrade: bool) -> None:
+    """Refuse at once what the Pi would refuse after everything was sent."""
+    if state.trusted and (reason := _mistrust(state, system.signer)):
+        raise InputError(
+            "deploy.unsigned", f"the Pi takes only signed systems, and {reason}", place=place,
+            hint="sign with a key that its running version trusts (signing:), or write a new card",
+        )  # fmt: skip
+    if system.order < state.floor and not downgrade:
+        raise InputError(
+            "deploy.downgrade",
+            f"the system ({shown(system.order)}) is older than one that the Pi has kept "
+            f"({shown(state.floor)})",
+            place=place, hint="update the lock, raise version:, or deploy with --allow-downgrade",
+        )  # fmt: skip
+
+
+def _mistrust(state: State, signer: Signer | None) -> str:
+    """Return why the Pi would not take what `signer` signs; empty if it would."""
+    if signer is None:
+        return "the file has no signing:"
+    certificate = hashlib.sha256(certificate_in(signer.certificate)).hexdigest()
+    return "" if certificate in state.trusted else f"it does not trust {signer.certificate}"
+
+
+def shown(order: Order) -> str:
+    """Return the place of a version among others for a person."""
+    number, second = order
+    return f"version {number}, lock of {datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M}"
+
+
 def update(
     ready: Ready, link: Link, ssh: Ssh, cancelled: threading.Event, wait: int, tell: Tell
 ) -> None:
@@ -192,7 +236,7 @@ def roll_back(link: Link, ssh: Ssh, cancelled: threading.Event, wait: int) -> st
 def _restart(link: Link, operation: str, **fields: object) -> None:
     """Request a restart, which may end the connection before the response has arrived."""
     try:
-        link.ask(operation, timeout=90, **fields)
+        link.ask(operation, timeout=_HOOKS_S + 90, **fields)
     except PiimageError as error:
         if error.code not in _LOST:
             raise
@@ -201,7 +245,8 @@ def _restart(link: Link, operation: str, **fields: object) -> None:
 def _write(link: Link, ready: Ready, tell: Tell) -> None:
     answer = link.ask(
         "system-write", recipe=ready.recipe.digest, note=ready.system.note,
-        target=ready.state.other, timeout=300,
+        target=ready.state.other, downgrade=ready.downgrade,
+        signature=ready.system.signature(ready.recipe).hex(), timeout=300,
     )  # fmt: skip
     run = link.checked(lambda: answers.text(answer, "run"))
     link.tell("watch", run=run, **{"from": 0})

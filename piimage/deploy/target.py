@@ -25,6 +25,8 @@ class Plan:
     """Further notes for the user."""
     system: bool = False
     """Whether the whole system changes, so that the target restarts."""
+    hooks: tuple[str, ...] = ()
+    """The services that run a command before the system changes."""
 
     @property
     def nothing(self) -> bool:

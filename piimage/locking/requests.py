@@ -21,6 +21,8 @@ AGENT_BASE = "python"
 AGENT_ROOT = f"base/{AGENT_BASE}"
 AGENT_OWN_ROOT = "agent"
 """The packages above that tree which the agent alone uses."""
+SIGNING_ROOT = "signing"
+"""The packages by which the agent checks signatures."""
 
 _SSHD = "sshd"
 # The regulatory database, which the kernel loads.
@@ -56,6 +58,11 @@ def system_tree() -> SystemLayer:
 def agent_tree() -> SystemLayer:
     """Return the description of the agent's own layer."""
     return load_shipped(resources.path("appliance") / "agent" / "agent.yml")
+
+
+def signing_tree() -> SystemLayer:
+    """Return the description of the layer with the program that checks signatures."""
+    return load_shipped(resources.path("appliance") / "agent" / "signing.yml")
 
 
 def requests(
@@ -108,6 +115,9 @@ def agent_requests(appliance: Appliance) -> Iterator[Request]:
         tree, own = base_tree(AGENT_BASE), agent_tree()
         yield Request(AGENT_ROOT, tree.packages, tree.without)
         yield Request(AGENT_OWN_ROOT, own.packages, (*own.without, *tree.without))
+        if appliance.signing is not None:
+            checks = signing_tree()
+            yield Request(SIGNING_ROOT, checks.packages, (*checks.without, *tree.without))
 
 
 def wants_wifi(appliance: Appliance) -> bool:

@@ -21,7 +21,9 @@ from piimage.locking.requests import (
     AGENT_BASE,
     AGENT_OWN_ROOT,
     AGENT_ROOT,
+    SIGNING_ROOT,
     agent_tree,
+    signing_tree,
     wants_agent,
 )
 
@@ -47,6 +49,10 @@ def agent_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
     in_base = {package.key for package in shared}
     own = [package for package in lock.of_root(AGENT_OWN_ROOT) if package.key not in in_base]
     yield packages_layer("the agent's libraries", agent_tree(), own, lowest=False)
+    if appliance.signing is not None:
+        used = {*in_base, *(package.key for package in own)}
+        checks = [pkg for pkg in lock.of_root(SIGNING_ROOT) if pkg.key not in used]
+        yield packages_layer("openssl", signing_tree(), checks, lowest=False)
     yield FilesLayer(_NAME, Rules(files=(*_programs(), *_rules())))
 
 

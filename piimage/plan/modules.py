@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from piimage.board import Board
 from piimage.config.models import Appliance
@@ -15,6 +16,10 @@ from piimage.locking.requests import wants_wifi
 from piimage.modules.steps import module_step, required_kernel, symbols
 from piimage.plan.network import vlan_modules
 from piimage.steps import Step
+
+TRYBOOT: Final = "tryboot"
+"""The module that sets the boot loader's one-time flag. The initramfs needs it to leave a slot that
+is damaged."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,10 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
     folders = module_folders(appliance)
     named = tuple(_named(appliance, folders))
     extra = tuple((folder.file, module_step(folder, lock)) for folder in folders)
+    verifying = (TRYBOOT,) if appliance.slots.verify and appliance.slots.updates else ()
     return ModuleTree(
         kernel,
-        board.modules.boot,
+        (*board.modules.boot, *verifying),
         (*board.modules.late, *wifi, *vlan_modules(appliance), *(module.name for module in named)),
         extra,
         _symbols(folders, lock),

@@ -21,16 +21,22 @@ from piimage.compose.secret import SecretLayer, has_secrets
 from piimage.config.models import Appliance
 from piimage.durable import PRIVATE, PUBLIC
 from piimage.firmware import writer
+from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.plan.system import System
+from piimage.signing import Signer
 from piimage.steps import Job, Step
 from piimage.store import Blob
 
 MANIFEST = "appliance.json"
+SIGNATURE = f"{MANIFEST}.cms"
 _MIB = 1 << 20
 _README = b"Device tree overlays of this version; config.txt names those that are applied.\n"
 
 Content = bytes | Blob
+Order = tuple[int, int]
+"""The place of a version among others: its number, and when Debian's newest index in its lock was
+made (seconds since 1970). The first one that differs decides."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Version:
     board: Board
     system: System
     containers: ContainersLayer
+    order: Order = (0, 0)
 
     @property
     def disk_id(self) -> int:
@@ -74,6 +81,18 @@ class Version:
         return (system.kernel, system.overlays, *initramfs, *self.layers, *extra)
 
 
+def order_of(appliance: Appliance, lock: Lock) -> Order:
+    """Return the place of the version of `appliance` with this lock."""
+    dates = (int(suite.date.timestamp()) for suite in lock.suites)
+    return (appliance.version, max(dates, default=0))
+
+
+def signer_of(appliance: Appliance) -> Signer | None:
+    """Return who signs versions of the appliance; None if they are not signed."""
+    signing = appliance.signing
+    return None if signing is None else Signer(signing.key, Path(signing.certificates[0]))
+
+
 def boot_of(appliance: Appliance) -> writer.Boot:
     """Return the additions of the YAML file to the board's boot files."""
     boot = appliance.boot
@@ -99,7 +118,10 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files["overlays/README"] = _README
     for layer in version.layers:
         files[layer_path(layer, job)] = layer.squashfs(job)
-    files[MANIFEST] = _manifest(version, job, {**slot_firmware(version, job), **files})
+    manifest = _manifest(version, job, {**slot_firmware(version, job), **files})
+    files[MANIFEST] = manifest
+    if (signer := signer_of(version.appliance)) is not None:
+        files[SIGNATURE] = signer.sign(manifest, job.runner)
     return files
 
 
@@ -117,7 +139,9 @@ def withheld(version: Version, job: Job) -> frozenset[str]:
     secret = [layer for layer in version.layers if isinstance(layer, SecretLayer)]
     if not secret:
         return frozenset()
-    return frozenset({writer.INITRAMFS, MANIFEST, *(layer_path(layer, job) for layer in secret)})
+    signed = () if version.appliance.signing is None else (SIGNATURE,)
+    paths = (writer.INITRAMFS, MANIFEST, *signed)
+    return frozenset({*paths, *(layer_path(layer, job) for layer in secret)})
 
 
 def layer_path(layer: Layer, job: Job) -> str:
@@ -138,6 +162,7 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
     document = {
         "version": 1,
         "board": version.board.name,
+        "order": version.order,
         "kernel": job.file(version.system.kernel, "release").read_text(),
         "system": [layer.squashfs(job).sha256 for layer in version.system.layers],
         "containers": version.containers.squashfs(job).sha256,

@@ -30,9 +30,12 @@ from piimage.plan.agent import agent_layers
 from piimage.plan.files import overlay_of, without
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
+from piimage.signing import certificate_in
 from piimage.sshkeys import keys_of
 
 _DATA = "/data"
+TRUSTED: Final = "etc/piimage/signing.pem"
+"""The certificates of the keys that the Pi trusts."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,9 @@ def _generated(appliance: Appliance) -> Iterator[File]:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())
     keys = [key.line for text in appliance.ssh.authorized_keys for key in keys_of(text)]
+    if appliance.signing is not None:
+        trusted = (certificate_in(Path(name)) for name in appliance.signing.certificates)
+        yield File(TRUSTED, b"".join(trusted))
     if keys:
         yield File("etc/piimage/authorized_keys", "".join(f"{k}\n" for k in keys).encode(), 0o600)
 
@@ -154,5 +160,6 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
         "DATA": board.layout.data,
         "GROW": int(appliance.data.size == "rest"),
         "WATCHDOG": board.watchdog or "",
+        **({"VERIFY": 1} if appliance.slots.verify else {}),
     }
     return "".join(f"{key}='{value}'\n" for key, value in values.items())

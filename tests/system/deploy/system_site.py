@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,12 +103,22 @@ class Site:
         return compared
 
 
+def as_it_is(text: str, folder: Path) -> str:
+    """Return the text of the file unchanged."""
+    return text
+
+
 @contextmanager
-def site(folder: Path, store: Path, board: str = "qemu-virt") -> Iterator[Site]:
-    """Boot a card that can be updated."""
+def site(
+    folder: Path,
+    store: Path,
+    board: str = "qemu-virt",
+    change: Callable[[str, Path], str] = as_it_is,
+) -> Iterator[Site]:
+    """Boot a card that can be updated; `change` gets the file's text and its folder."""
     greenhouse = Greenhouse.laid_out(folder / "greenhouse", store)
     text = greenhouse.file.read_text().replace("board: qemu-virt", f"board: {board}")
-    greenhouse.file.write_text(text + UPDATES)
+    greenhouse.file.write_text(change(text + UPDATES, greenhouse.folder))
     card, key = card_and_key(greenhouse, folder)
     with booted(greenhouse, card, key) as pi:
         yield Site(pi, greenhouse, card, key)

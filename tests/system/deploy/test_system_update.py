@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from piimage.card.partitions import SECTOR
 from piimage.deploy import system
 from piimage.deploy.link import linked
 from piimage.errors import PiimageError
+from piimage.run import Runner
+from piimage.signing import Signer
 from tests.system.deploy import system_fleet, system_site
 from tests.system.deploy.greenhouse import PATIENCE
 from tests.system.deploy.system_site import Site
+from tests.unit.signing_keys import pair
 
 KEPT = (
     "boot: { cmdline: [shed.version=2], config: { dtparam: audio=on } }\n"
     "files: [ { path: etc/of-the-base, contents: new }, { path: usr/share/five, source: five } ]\n"
 )
 LAYER = 5_000_000
+SIGNED = (
+    "slots: { updates: true, verify: boot }\nsigning: { key: ours.key, certificates: [ours.pem] }\n"
+)
+# A hook that refuses unless the host name is the file's own.
+HOOK = """
+    before_update:
+      command:
+        - /usr/bin/sh
+        - -c
+        - 'read -r N </proc/sys/kernel/hostname; echo "busy on $N"; [ "$N" = greenhouse ]'
+"""
+
+
+def signed(text: str, folder: Path) -> str:
+    """The file with signatures, checked layers, and a hook of hello_world."""
+    pair(folder, "ours")
+    text = text.replace(
+        "  - { name: hello_world, build: services/hello_world }\n",
+        f"  - name: hello_world\n    build: services/hello_world{HOOK}",
+    )
+    assert HOOK in text and system_site.UPDATES in text
+    return text.replace(system_site.UPDATES, SIGNED)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, piimage_store: Path) -> Iterator[Site]:
-    with system_site.site(tmp_path_factory.mktemp("update"), piimage_store) as found:
+    folder = tmp_path_factory.mktemp("update")
+    with system_site.site(folder, piimage_store, change=signed) as found:
         (found.greenhouse.folder / "five").write_bytes(random.Random(5).randbytes(LAYER))
         yield found
 
@@ -122,3 +150,76 @@ def test_a_rollback_leads_to_the_other_slot(site: Site) -> None:
         assert system.roll_back(link, site.pi.ssh, threading.Event(), 60) == "3"
     assert site.state().update == "kept"
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
+
+
+@dataclass(frozen=True)
+class Stolen(Signer):
+    """Shows the certificate that every card has, and signs with another key."""
+
+    other: Signer
+
+    def sign(self, data: bytes, runner: Runner) -> bytes:
+        return self.other.sign(data, runner)
+
+
+def test_what_is_not_signed_older_or_refused_by_a_service_is_not_tried(
+    site: Site, tmp_path: Path
+) -> None:
+    wish = site.wish(KEPT.replace("version=2", "version=5"), "a system of its own")
+    ours = wish.system
+    assert ours is not None
+    other = pair(tmp_path, "other").signer
+    assert ours.signer is not None
+    stolen = Stolen(other.key, ours.signer.certificate, other)
+    older = replace(ours, order=(0, ours.order[1] - 1))
+    refusals = {
+        "the file has no signing": replace(ours, signer=None),
+        "it does not trust": replace(ours, signer=other),
+        "the key is not trusted": replace(ours, signer=stolen),
+        "is older than one that the Pi has kept": older,
+    }
+    for message, version in refusals.items():
+        with pytest.raises(PiimageError, match=message):
+            site.deploy(replace(wish, system=version))
+    before = site.state()
+    assert (before.booted, before.update) == ("3", "kept")
+    assert before.hooks == ("hello_world",)
+    site.pi.sh("hostname harvest")
+    with pytest.raises(PiimageError, match="hello_world refuses the update: busy on harvest"):
+        site.deploy(wish)
+    site.pi.sh("hostname greenhouse")
+    assert (site.state().booted, site.state().update) == ("3", "written")
+
+
+def test_a_slot_that_rots_is_named_and_left_for_the_other_one(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The version that the test before has written is in the other slot."""
+    session = site.pi.session
+    with capsys.disabled():
+        whole = [line.text for line in session.lines() if "are whole" in line.text]
+        sys.stdout.write("\n".join(["", *whole, ""]))
+    digest = site.pi.sh("head -n 1 /containers/services/hello_world/layers")
+    _damage(site, digest)
+    number = len(session.restarts)
+    site.pi.sh("initctl reboot")
+    while len(session.restarts) < number + 2:
+        session.wait_restart(PATIENCE)
+    site.pi.shell.wait(PATIENCE)
+    path = f"/run/piimage/slot/layers/{digest}.squashfs"
+    named = [line.text for line in session.lines() if "DAMAGED" in line.text]
+    assert named == [f"piimage: DAMAGED: {path} has not the digest in its name"]
+    state = site.state()
+    assert (state.booted, state.kept, state.tried) == ("2", "3", True)
+    assert "shed.version=5" in site.pi.sh("cat /proc/cmdline")
+
+
+def _damage(site: Site, digest: str) -> None:
+    """Change a sector of a layer in slot B on the card, where the recipe says that it is."""
+    kept = site.wish(KEPT, "a system of its own").system
+    assert kept is not None
+    line, _, _ = kept.recipe(3).data.partition(b"\n")
+    ((at, size),) = [(at, size) for at, size, of, _ in json.loads(line)["files"] if of == digest]
+    sector = (at + size // 2) // SECTOR
+    disk = f"dd if=/dev/urandom of=/dev/vda3 bs={SECTOR} seek={sector} count=1 conv=notrunc; sync"
+    site.pi.sh(disk)

@@ -129,6 +129,8 @@ def test_a_host_key_that_is_none_is_refused(tmp_path: Path) -> None:
     [
         "ssh: {authorized_keys: [./it]}",
         "ssh: {host_key: it}",
+        "signing: {key: it, certificates: [/etc/hostname]}",
+        "signing: {key: /etc/hostname, certificates: [it]}",
         "files: [{path: etc/a, source: it}]",
         "network: {country: JP, wifi: {ssid: x, psk_file: it}}",
         "services: [{name: a, image: x, seccomp: ./it}]",
@@ -202,3 +204,20 @@ def test_a_device_by_a_wildcard_is_refused(tmp_path: Path, device: str) -> None:
     """The Pi would wait for a device of that very name."""
     (found,) = refused(tmp_path, f"services: [{{name: a, image: x, devices: ['{device}']}}]")
     assert found.startswith(f"config.value 1:42 '{device}' has a wildcard")
+
+
+def test_the_files_of_a_signature_have_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "there.pem").touch()
+    text = "signing: { key: %s, certificates: [there.pem, %s] }"
+    key, certificate = refused(tmp_path, text % ("no.key", "no.pem"))
+    assert key == f"config.no-file 1:17 there is no file '{tmp_path}/no.key'"
+    assert certificate == f"config.no-file 1:51 there is no file '{tmp_path}/no.pem'"
+    (certificate,) = refused(tmp_path, text % ("pkcs11:token=t;object=o", "no.pem"))
+    assert certificate.startswith("config.no-file 1:68 ")
+
+
+@pytest.mark.parametrize("certificates", ["[]", "[a, a, a]"])
+def test_one_or_two_certificates_are_trusted(tmp_path: Path, certificates: str) -> None:
+    (tmp_path / "a").touch()
+    (found,) = refused(tmp_path, f"signing: {{ key: a, certificates: {certificates} }}")
+    assert found.startswith("config.value 1:")

@@ -92,6 +92,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("restart", "no", []), ("after", ["x"], []), ("health", {"tcp": "h:1"}, []),
     ("seccomp", "default", []), ("seccomp", "unconfined", ["seccomp: unconfined"]),
     ("required", True, []), ("timeout", "5s", []), ("stop_timeout", "5s", []), ("log", {}, []),
+    ("before_update", {"command": ["/x"]}, ["before_update: command=['/x']"]),
     ("system", True, []), ("system", False, []),
     ("control", True, ["control: true"]), ("control", False, []),
 ]  # fmt: skip

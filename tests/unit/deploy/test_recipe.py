@@ -217,6 +217,25 @@ def test_a_recipe_that_does_not_fit_together_is_refused(data: bytes) -> None:
         agent_recipe.parse(data)
 
 
+def ordered(order: object) -> bytes:
+    line = {"size": 8192, "files": [], "literals": PAGE, "order": order}
+    return hostile(line, delta(bytes(4096)))
+
+
+@pytest.mark.parametrize(
+    "order", [[], [1], [1, 2, 3], "12", {"1": 2}, [True, 2], [-1, 0], [0, 1 << 37], [1.5, 2], 7]
+)
+def test_a_place_that_is_not_two_numbers_is_refused(order: object) -> None:
+    with pytest.raises(Refused, match="first line is not readable"):
+        agent_recipe.parse(ordered(order))
+
+
+@pytest.mark.parametrize(("order", "place"), [([3, 4], (3, 4)), (None, (0, 0))])
+def test_the_place_of_a_version_is_in_its_recipe(order: object, place: tuple[int, int]) -> None:
+    """Recipes of older tools have none."""
+    assert agent_recipe.parse(ordered(order)).order == place
+
+
 @settings(max_examples=60)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_and_raise_nothing_else(data: bytes) -> None:

@@ -55,6 +55,16 @@ def mapped(**fields: object) -> Data:
     return service(userns="new", uidMappings=[ids], gidMappings=[ids])
 
 
+def prepared(**fields: object) -> Data:
+    return service(before_update={"command": ["/x"], **fields})
+
+
+def signed(key: str = "ours", *certificates: str) -> Data:
+    names = [f"{name}.pem" for name in certificates or ("ours",)]
+    sshd = service(use="sshd", packages=None, command=None, name="s")
+    return {**sshd, "signing": {"key": f"{key}.key", "certificates": names}}
+
+
 OTHER = {"hostID": 6, "containerID": 0, "size": 9}
 
 
@@ -107,6 +117,8 @@ APPLIANCE: Mapping[str, Change] = {
     "boot": ({}, {"boot": {"cmdline": "x"}}),
     "data": ({}, {"data": {"size": "32M"}}),
     "slots": ({}, {"slots": {"size": "256M"}}),
+    "version": ({}, {"version": 5}),
+    "signing": (service(use="sshd", packages=None, command=None, name="s"), signed()),
     "console": ({}, {"console": "hdmi"}),
     "log": (A, {**A, "log": {"console": True}}),
     "timezone": ({}, {"timezone": "Asia/Tokyo"}),
@@ -187,6 +199,7 @@ CONFIG: Mapping[str, Change] = {
     "required": (once(), once(required=True)),
     "timeout": (once(), once(timeout=5)),
     "stop_timeout": (A, service(stop_timeout=5)),
+    "before_update": (A, prepared()),
     "log": (A, service(log={"size": 8192})),
 }
 
@@ -415,6 +428,15 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
     "Slots": {
         "size": ({}, {"slots": {"size": "256M"}}),
         "updates": ({}, {"slots": {"updates": True}}),
+        "verify": ({}, {"slots": {"verify": "boot"}}),
+    },
+    "Signing": {
+        "key": (signed(), signed("other")),
+        "certificates": (signed(), signed("ours", "ours", "other")),
+    },
+    "BeforeUpdate": {
+        "command": (prepared(), prepared(command=["/y"])),
+        "timeout": (prepared(), prepared(timeout=5)),
     },
     "TestPlan": {
         "timeout": ({}, {"test": {"timeout": 5}}),

@@ -29,7 +29,7 @@ from piimage.locking.images import references_of
 from piimage.locking.requests import requests
 from piimage.oci.layout import Image
 from piimage.plan.containers import plan_containers
-from piimage.plan.slot import Version, boot_of, card_plan
+from piimage.plan.slot import Version, boot_of, card_plan, order_of
 from piimage.plan.system import plan_system
 from piimage.store import Store
 from piimage.testing import checks
@@ -61,8 +61,9 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     }
     version = Version(
         "a", appliance, board, plan_system(appliance, board, lock, images),
-        plan_containers(appliance, lock, images),
+        plan_containers(appliance, lock, images), order_of(appliance, lock),
     )  # fmt: skip
+    yield version.order
     yield from sorted(layer.key for layer in version.layers if layer is not version.containers)
     yield version.system.kernel.key, version.system.initramfs_base.key
     found = [_container(plan) for plan in version.containers.containers]

@@ -22,6 +22,7 @@ from piimage.config.module_folder import module_folder
 from piimage.config.service import Service
 from piimage.lock import Lock
 from piimage.modules.steps import module_step
+from tests.unit.signing_keys import pair
 from tests.unit.yamls import dumped, loaded
 
 from .keys_of_a_folder import SERVICE, SERVICE_ELSEWHERE, F
@@ -60,6 +61,8 @@ def filled_folder(folder: Path) -> Path:
 def outcome_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Return `outcome` in one folder; many keys are changed in the same file, worked out once."""
     folder = filled_folder(tmp_path_factory.mktemp("keys"))
+    for name in ("ours", "other"):
+        pair(folder, name)
     return functools.cache(lambda text: outcome(loaded(text), folder))
 
 

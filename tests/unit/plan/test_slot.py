@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from piimage.card.ext4 import Ext4Volume
 from piimage.compose.layers import ModulesLayer
 from piimage.config.models import Appliance
 from piimage.errors import InputError
+from piimage.lock.model import Lock, LockedSuite
 from piimage.plan.containers import plan_containers
 from piimage.plan.slot import (
     Version,
     boot_of,
     card_plan,
+    order_of,
     published_identity,
     slot_files,
     slots,
@@ -27,6 +30,7 @@ from piimage.plan.system import plan_system
 from piimage.run import Runner
 from piimage.steps import Job, Step
 from piimage.store import Blob, Store
+from tests.unit.signing_keys import checks, pair
 
 from .locks import lock_of
 
@@ -123,6 +127,47 @@ def test_published_digests_are_the_same_for_every_passphrase(board: str, store: 
     assert published[0] == published[1]
     assert files[0].keys() - published[0].keys() == hidden[0]
     assert len(hidden[0]) == 3  # the layer, and the two files that name it
+
+
+def test_appliance_json_is_signed_and_the_same_key_gives_the_same_card(
+    tmp_path: Path, store: Store
+) -> None:
+    ours = pair(tmp_path, "ours")
+    signing = {"key": str(ours.key), "certificates": [str(ours.certificate)]}
+    version = planned("pi4", signing=signing, version=7)
+    job = made(version, store)
+    files = slot_files(version, job)
+    manifest, signature = files["appliance.json"], files["appliance.json.cms"]
+    assert isinstance(manifest, bytes)
+    assert isinstance(signature, bytes)
+    assert checks(manifest, signature, ours.certificate.read_bytes(), tmp_path)
+    assert "appliance.json.cms" not in json.loads(manifest)["files"]
+    again = planned("pi4", signing=signing, version=7)
+    assert card_plan(again, job).identity == card_plan(version, job).identity
+
+
+def test_a_signature_is_withheld_with_the_secrets_that_it_covers(
+    tmp_path: Path, store: Store
+) -> None:
+    """Whoever knows the public key can tell from it whether a guessed text was signed."""
+    ours = pair(tmp_path, "ours")
+    signing = {"key": str(ours.key), "certificates": [str(ours.certificate)]}
+    versions = [
+        planned("pi4", signing=signing, network=network(text))
+        for text in ("password1", "password2")
+    ]
+    identities = {published_identity(version, made(version, store)) for version in versions}
+    assert len(identities) == 1
+
+
+def test_the_place_of_a_version_is_its_number_and_then_its_newest_index() -> None:
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 9, 5)]
+    lock = Lock(tuple(LockedSuite(str(day), (), day, "") for day in days))
+    orders = [order_of(Appliance(version=number), lock) for number in (0, 2)]
+    assert orders == [(0, 1_767_916_800), (2, 1_767_916_800)]  # date -d 2026-01-09Z +%s
+    assert order_of(Appliance(), Lock()) == (0, 0)
+    version = planned("pi4")
+    assert version.order == (0, 0)
 
 
 def test_the_published_identity_depends_on_everything_but_secrets(store: Store) -> None:

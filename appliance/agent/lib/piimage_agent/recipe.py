@@ -2,7 +2,8 @@
 
 A recipe is one line of JSON and a zlib stream. The line has the ``size`` of the slot in bytes,
 ``files`` (lists of offset, length, SHA-256, and the offset up to which zeros follow) and
-``literals`` (lists of offset and length); the stream holds the literals one after another, as
+``literals`` (lists of offset and length), and in ``order`` its place among other versions
+(`piimage_agent.order`); the stream holds the literals one after another, as
 differences of 32-bit words (`undelta`). What no part covers is not written. The tool makes recipes
 in piimage/deploy/recipe.py.
 """
@@ -15,6 +16,7 @@ import json
 import sys
 import zlib
 
+from piimage_agent.order import Order, order_of
 from piimage_agent.refusal import Refused, digest_of
 
 TYPE_CHECKING = False
@@ -55,8 +57,11 @@ class Literal:
 class Recipe:
     """The parts of a slot, by their offset: the first one is the literal of the first page."""
 
-    def __init__(self, size: int, head: bytes, parts: list[File | Literal]) -> None:
+    def __init__(
+        self, size: int, head: bytes, parts: list[File | Literal], order: Order = (0, 0)
+    ) -> None:
         self.size = size
+        self.order = order
         self.head = head
         self.parts = parts
 
@@ -77,7 +82,7 @@ def parse(data: bytes) -> Recipe:
     try:
         found = json.loads(line)
         size, literals = _number(found["size"]), list(_pairs(found["literals"]))
-        files = list(_files(found["files"]))
+        files, order = list(_files(found["files"])), order_of(found.get("order"))
     except (ValueError, LookupError, TypeError, RecursionError):
         raise _bad("its first line is not readable") from None
     if not newline or not literals or literals[0] != (0, literals[0][1]) or literals[0][1] < PAGE:
@@ -94,7 +99,7 @@ def parse(data: bytes) -> Recipe:
     if not isinstance(first, Literal):
         raise _bad("it does not begin with the slot's first page")
     rest = Literal(PAGE, first.data[PAGE:])
-    return Recipe(size, first.data[:PAGE], [*([rest] if rest.data else []), *parts[1:]])
+    return Recipe(size, first.data[:PAGE], [*([rest] if rest.data else []), *parts[1:]], order)
 
 
 def _number(value: Any) -> int:  # noqa: ANN401  # of JSON

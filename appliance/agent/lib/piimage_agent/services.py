@@ -21,7 +21,8 @@ _CODE_S = 20.0
 _STOP_S = 120.0  # process 1 ends a runner after a minute
 # signal(7); the module of that name is slow to import: HUP, INT, PIPE, TERM.
 _DEFAULT_SIGNALS = (1, 2, 13, 15)
-_KILL = 9
+_TERM, _KILL = 15, 9
+_GRACE_S = 2.0
 _OUTPUT_LIMIT = 1 << 16
 _SPAN = 10  # seconds for each line of a list of times
 _LOG_LIMIT = 1 << 26  # bytes of one file of a log
@@ -199,7 +200,7 @@ def call(argv: Sequence[str], program: str, timeout: float, code: str) -> str:
     The module subprocess is not used, because its import takes a third of a login.
     """
     try:
-        status, output = _run(argv, program, timeout)
+        status, output = run(argv, program, timeout)
     except OSError as error:
         raise Refused(code, f"{argv[0]}: {error}") from None
     if status != 0:
@@ -207,8 +208,8 @@ def call(argv: Sequence[str], program: str, timeout: float, code: str) -> str:
     return output
 
 
-def _run(argv: Sequence[str], program: str, timeout: float) -> tuple[int, str]:
-    """Return the exit status and the output of a program; raises TimeoutError."""
+def run(argv: Sequence[str], program: str, timeout: float) -> tuple[int, str]:
+    """Return the exit status and the output of a program; raises TimeoutError, OSError."""
     source, sink = os.pipe()
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -233,11 +234,22 @@ def _run(argv: Sequence[str], program: str, timeout: float) -> tuple[int, str]:
         output = (output + data)[-_OUTPUT_LIMIT:]
     os.close(source)
     if late:
-        os.kill(pid, _KILL)
-    _, status = os.waitpid(pid, 0)
-    if late:
+        _end(pid)
         raise TimeoutError(f"it took more than {timeout:g} s")
+    _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), output.decode(errors="replace").strip()
+
+
+def _end(pid: int) -> None:
+    """End a program, which may pass the first signal on to what it has started."""
+    os.kill(pid, _TERM)
+    end = time.monotonic() + _GRACE_S
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(pid, _KILL)
+            os.waitpid(pid, 0)
+            return
+        time.sleep(_PAUSE)
 
 
 # --- logs

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_LOCK_S = 2.0
 _IDLE = 600  # seconds without a request after which a session ends
 
 
@@ -302,8 +303,10 @@ class Session:
 
     def _system_write(self, request: dict[str, Any]) -> dict[str, Any]:
         note, target = text_of(request, "note"), text_of(request, "target", 2)
+        signature = _bytes(text_of(request, "signature", 1 << 16) if "signature" in request else "")
+        proof = system.Proof(signature, may_be_older=request.get("downgrade") is True)
         self._take_lock()
-        writing = system.prepare(self.root, _recipe(request), note, target)
+        writing = system.prepare(self.root, _recipe(request), note, target, proof)
         run = change.begin(self.root, writing, self._lock)
         self._unlock()
         return {"run": run}
@@ -394,13 +397,28 @@ class Session:
             self._unlock()
 
     def _take_lock(self) -> None:
-        if self._lock < 0:
-            self._lock = self.root.lock()
+        """Take the lock; a process that has told its end may hold it for a moment more."""
+        end = time.monotonic() + _LOCK_S
+        while self._lock < 0:
+            try:
+                self._lock = self.root.lock()
+            except Refused:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def _unlock(self) -> None:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes of hexadecimal digits."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Refused("bad-request", "the signature is not in hexadecimal digits") from None
 
 
 def _recipe(request: dict[str, Any]) -> str:

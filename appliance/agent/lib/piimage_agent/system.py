@@ -9,7 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 
-from piimage_agent import generations, journal, recipe, services, slots
+from piimage_agent import (
+    generations,
+    hooks,
+    journal,
+    order,
+    recipe,
+    services,
+    signatures,
+    slots,
+)
 from piimage_agent.change import Run
 from piimage_agent.disk import partition
 from piimage_agent.journal import ARMED, KEPT, RECEIVING, TRYING, UNDONE, WRITTEN, Journal
@@ -43,6 +52,9 @@ def state(root: Root) -> dict[str, Any]:
         "can_try": os.path.exists(_flag(root)),
         "journal": found.as_reply(),
         "trail": journal.trail(root),
+        "trusted": signatures.trusted(root),
+        "floor": list(order.floor(root)),
+        "before_update": hooks.names_with_hooks(root),
     }
 
 
@@ -160,14 +172,26 @@ def incoming_file(root: Root, digest: str, size: int) -> Incoming:
 # --- writing
 
 
-def prepare(root: Root, digest: str, note: str, target: str) -> Callable[[str], Run]:
+class Proof:
+    """Why the Pi should take a version: its signature, and whether it may be below the floor."""
+
+    def __init__(self, signature: bytes, *, may_be_older: bool) -> None:
+        self.signature = signature
+        self.may_be_older = may_be_older
+
+
+def prepare(root: Root, digest: str, note: str, target: str, proof: Proof) -> Callable[[str], Run]:
     """Return what writes the recipe `digest` to the other slot.
 
-    Raises Refused ``trial``, ``no-other-slot``, ``bad-recipe``, ``incomplete``, ``no-selector``.
+    Raises Refused ``trial``, ``no-other-slot``, ``bad-recipe``, ``unsigned``, ``downgrade``,
+    ``incomplete``, ``no-selector``.
     """
     journal.require_no_trial(root)
     _require_other(root, target)
     plan = slots.read_recipe(root, digest)
+    signatures.require(root, f"{_files(root)}/{digest}", proof.signature)
+    if not proof.may_be_older:
+        order.require(root, plan.order)
     found = sources(root)
     if missing := [file for file in plan.digests if file not in found]:
         raise Refused("incomplete", f"{len(missing)} files are missing: {missing[0]}")
@@ -243,6 +267,7 @@ def start_trial(root: Root, digest: str, base: str, deadline: int) -> dict[str, 
     now = journal.load(root)
     if now.state != WRITTEN or now.id != digest or now.target != other_slot(root):
         raise Refused("not-written", "this version is not in the other slot", "deploy again")
+    hooks.run_hooks(root)
     _arm(root, now.changed(to_base=base), deadline)
     return {"restarting": True}
 

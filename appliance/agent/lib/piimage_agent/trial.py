@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from piimage_agent import journal, services, system
+from piimage_agent import journal, order, services, signatures, system
 from piimage_agent.journal import ARMED, KEPT, TRYING, UNDONE, Journal
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root
@@ -59,6 +59,7 @@ def _note_the_end(root: Root, now: Journal) -> None:
 
 def _note_kept(root: Root, now: Journal) -> None:
     now.changed(state=KEPT, cause="").write(root)
+    order.raise_floor(root)
     system.forget_files(root)
     with open(f"{root.run}/system-kept", "w"):
         pass
@@ -89,6 +90,7 @@ class _Trial:
             self._now = self._now.changed(state=TRYING)
             self._now.write(self._root)
         journal.add_to_trail(self._root, "process-1")
+        signatures.require_own(self._root)
         cause = self._waited()
         if not cause:
             self._keep()
