@@ -69,7 +69,7 @@ def trusting(stand: SlotsStand, keys: dict[str, Pair]) -> SlotsStand:
 
 
 def trust(stand: SlotsStand, *pairs: Pair) -> None:
-    certificates = "".join(one.certificate.read_text() for one in pairs)
+    certificates = "".join(each.certificate.read_text() for each in pairs)
     stand.pi.write("etc/piimage/signing.pem", certificates)
 
 
