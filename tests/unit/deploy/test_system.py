@@ -195,8 +195,8 @@ def test_a_card_that_lies_leaves_no_slot_and_the_status_says_so(
         # A counterfeit card takes the bytes beyond its real size, and keeps none of them.
         return len(data) if at > 100_000 else pwrite(fd, data, at)
 
-    root = Root(str(stand.pi.root))
-    write = agent_system.prepare(root, ready.recipe.digest, "new.yml", "3")
+    root, proof = Root(str(stand.pi.root)), agent_system.Proof(b"", may_be_older=False)
+    write = agent_system.prepare(root, ready.recipe.digest, "new.yml", "3", proof)
     monkeypatch.setattr(os, "pwrite", lossy)
     write(str(stand.folder)).run()
     monkeypatch.undo()

@@ -77,7 +77,7 @@ class _Trial:
         try:
             cause = self._kept_or_why_not()
         except (Refused, OSError) as error:
-            cause = str(error.args[-1])
+            cause = error.message if isinstance(error, Refused) else str(error.args[-1])
         if cause:
             try:
                 self._now.changed(cause=cause).write(self._root)
