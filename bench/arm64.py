@@ -1,10 +1,10 @@
-"""Shows that a build host of arm64 makes the bytes that one of amd64 makes.
+"""Shows whether a build host of arm64 makes the bytes that one of amd64 makes.
 
 The hosts are piimage's own container images. That of arm64 is booted in QEMU by an arm64 kernel of
 Debian, so that bubblewrap has real namespaces, which qemu-user cannot make; that of amd64 runs on
 this computer. In both, `piimage build` makes a card with a kernel module and a compiled Python
 package, from locked packages and without a network. Prints seconds and digests, and exits with 1 if
-they differ. Takes a quarter of an hour. From the top of the checkout:
+they differ. Takes up to 25 minutes. From the top of the checkout:
 
     PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.arm64
 """
