@@ -24,7 +24,7 @@ image: setup
 	@echo "      see your cards  $(PIIMAGE) devices"
 	@echo "      write a card    $(PIIMAGE) flash /dev/sdX examples/pi4.yml"
 
-# Side by side, because neither mypy nor the start of the tests can use two processors.
+# Side by side, because mypy uses one processor.
 check: setup
 	@$(MAKE) --no-print-directory -j 3 style types unit
 
@@ -35,13 +35,8 @@ style: setup
 types: setup
 	.venv/bin/mypy
 
-unit: .venv/collected
+unit: setup
 	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
-
-# Without compiled files, each worker would compile every test itself.
-.venv/collected: .venv/installed
-	$(COMPILED) .venv/bin/pytest tests/unit libraries --collect-only -q >/dev/null
-	touch $@
 
 test: check
 	$(COMPILED) .venv/bin/pytest tests/system --durations 10

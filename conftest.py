@@ -7,7 +7,6 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.strategies import text
 
 # Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
 settings.register_profile(
@@ -24,10 +23,8 @@ gc.disable()  # until all tests are collected: they are many, stay, and make eac
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_collection_finish() -> None:
     """From here on, only what the tests themselves make is looked through for garbage."""
-    if session.config.option.collectonly:
-        text().validate()  # hypothesis keeps its table of characters; each worker would make it
     gc.freeze()
     gc.set_threshold(50_000)  # tests make many objects and little garbage
     gc.enable()
