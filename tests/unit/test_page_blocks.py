@@ -26,6 +26,7 @@ from sensorkit.options import load
 from piimage.config.load import load_all, load_folder, load_module
 from piimage.deploy.hosts import read_inventory
 from tests.unit import pages
+from tests.unit.signing_keys import pair
 
 KEY: Final = struct.pack(">I11sI32s", 11, b"ssh-ed25519", 32, bytes(32))
 LINE: Final = f"ssh-ed25519 {base64.b64encode(KEY).decode()}"
@@ -67,10 +68,12 @@ def read_appliance(text: str, folder: Path) -> None:
             (folder / name / "Kbuild").write_text("obj-m := greet.o\n")
             continue
         (folder / name / "service.yml").write_text(
-            f"name: {name}\npackages: [busybox-static]\nentrypoint: [/usr/bin/busybox]\n"
+            f"name: {Path(name).name}\npackages: [busybox-static]\nentrypoint: [/usr/bin/busybox]\n"
         )
     for name in re.findall(r"psk_file: ([\w.]+)", text):
         (folder / name).write_text("correct horse battery\n")
+    if "signing:" in text:
+        pair(folder, "signing")
     whole = text if re.search(r"^board:", text, re.M) else f"board: pi4\n{text}"
     if "services:" not in whole:
         whole += "services:\n  - { name: web, use: hello_world }\n"
