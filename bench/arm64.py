@@ -4,7 +4,7 @@ The hosts are piimage's own container images. That of arm64 is booted in QEMU by
 Debian, so that bubblewrap has real namespaces, which qemu-user cannot make; that of amd64 runs on
 this computer. In both, `piimage build` makes a card with a kernel module and a compiled Python
 package, from locked packages and without a network. Prints seconds and digests, and exits with 1 if
-they differ. Takes up to 25 minutes. From the top of the checkout:
+they differ, after a list of what differs. Takes up to 25 minutes. From the top of the checkout:
 
     PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.arm64
 """
@@ -209,6 +209,13 @@ def result(share: Path) -> dict[str, str]:
     return {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in RESULTS}
 
 
+def print_differences(here: Path, there: Path) -> None:
+    """Print the files of the cards that differ, then those of the folders that the builds wrote."""
+    cards = [folder / "greenhouse.img" for folder in (here, there)]
+    subprocess.run([PIIMAGE, "diff", *cards], cwd=ROOT, check=False)
+    subprocess.run(["diff", "--recursive", "--brief", here, there], cwd=ROOT, check=False)
+
+
 def main() -> int:
     """Build in both, and compare."""
     store = Store(default_root())
@@ -227,6 +234,8 @@ def main() -> int:
         seconds = time.monotonic() - started
         print((folder / "console").read_text(errors="replace"))
         arm64 = result(there)
+        if amd64 != arm64:
+            print_differences(here / "out", there / "out")
     print(f"{seconds:.0f} s in the guest, load {os.getloadavg()[0]:.1f}")
     for file in RESULTS:
         print(f"{file}: {amd64[file]} on amd64, {arm64[file]} on arm64")

@@ -53,6 +53,7 @@ class Machine:
             self._console.append(text.rstrip())
             if self._echo is not None:
                 self._echo.write(text)
+                self._echo.flush()  # a pipe would keep it until the guest ends
 
     def obituary(self, event: str) -> str:
         """Kill the guest, and return `event` with the last lines of the console."""
