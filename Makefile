@@ -3,6 +3,9 @@ PIIMAGE := .venv/bin/piimage
 # Two a processor: a good part of the tests waits for programs that they started.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
+# Of the system tests, one a processor: an emulator keeps it busy.
+MACHINES ?= $(shell nproc)
+
 # Each worker imports every test: compiled code is kept even where the environment forbids it.
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
@@ -39,7 +42,7 @@ unit: setup
 	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
 
 test: check
-	$(COMPILED) .venv/bin/pytest tests/system --durations 10
+	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadgroup --durations 10
 
 # Small changes to the code that the tests ought to notice (docs/mutants.md); not part of check.
 # make mutants ROOMS="store trees" SAMPLE=40 SEED=1 JOBS=1

@@ -15,6 +15,7 @@ import pytest
 from tests.system.guests import engines, in_guest, processor
 
 ROOT = Path(__file__).parents[2]
+SYSTEM = Path(__file__).parent
 PIIMAGE = Path(sys.executable).with_name("piimage")
 
 Built = Callable[[str], Path]
@@ -27,11 +28,26 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(f"processor: {processor()}; guests start in: {', '.join(engines())}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares fixtures in one worker: a folder, or a file of the many deploys."""
+    for item in items:
+        if SYSTEM in item.path.parents:
+            path = item.path.relative_to(SYSTEM)
+            group = path if path.parts[0] == "deploy" else path.parts[0]
+            item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 def piimage_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of all tests that build: PIIMAGE_STORE, else one for this run."""
+    """The store of all tests that build: PIIMAGE_STORE, else one for all workers of this run."""
     kept = os.environ.get("PIIMAGE_STORE")
-    return Path(kept) if kept else tmp_path_factory.mktemp("piimage-store")
+    if kept:
+        return Path(kept)
+    base = tmp_path_factory.getbasetemp()
+    store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "piimage-store"
+    store.mkdir(mode=0o700, exist_ok=True)
+    return store
 
 
 @pytest.fixture(scope="session")
