@@ -74,7 +74,7 @@ def test_a_system_that_differs_is_updated_as_a_whole_and_kept(
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
     assert site.pi.sh("cat /etc/of-the-base") == "new"
     site.pi.session.wait_for("a system of its own", PATIENCE)
-    assert site.compare(wish, 3) > 40 << 20
+    assert site.compare(wish, "3") > 40 << 20
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def _damage(site: Site, digest: str) -> None:
     """Change a sector of a layer in slot B on the card, where the recipe says that it is."""
     kept = site.wish(KEPT, "a system of its own").system
     assert kept is not None
-    line, _, _ = kept.recipe(3).data.partition(b"\n")
+    line, _, _ = kept.recipe("3").data.partition(b"\n")
     ((at, size),) = [(at, size) for at, size, of, _ in json.loads(line)["files"] if of == digest]
     sector = (at + size // 2) // SECTOR
     disk = f"dd if=/dev/urandom of=/dev/vda3 bs={SECTOR} seek={sector} count=1 conv=notrunc; sync"

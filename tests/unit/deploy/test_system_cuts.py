@@ -17,6 +17,7 @@ import pytest
 from piimage_agent import recipe as agent_recipe
 from piimage_agent import root as agent_root
 from piimage_agent import selector, slots
+from piimage_agent.places import Room
 
 from piimage.card.fat import FatVolume
 from piimage.deploy.recipe import Recipe, make_recipe
@@ -118,7 +119,9 @@ def test_a_slot_is_no_file_system_or_a_whole_one_after_any_cut(
     before = device_with(device, volume(1, {"kernel.img": b"old" * 9000}))
     recipe, sources = made(tmp_path, volume(2, FILES))
     record.epochs[:] = [[]]
-    slots.write(str(device), agent_recipe.parse(recipe.data), sources, lambda done: None)
+    slots.write(
+        Room(str(device), 0, None), agent_recipe.parse(recipe.data), sources, lambda done: None
+    )
     after = device.read_bytes()
     assert FatReader(after, 0, len(after), "slot").read("kernel.img") == FILES["kernel.img"]
     outcomes = set()
@@ -138,13 +141,13 @@ def test_the_selector_names_one_of_the_two_slots_after_any_cut(
     before = device_with(device, volume(1, files))
     record.epochs[:] = [[]]
     chosen = selector.Selector(str(device))
-    chosen.set(2, 3)
-    chosen.set(3, 2)
+    chosen.set("2", "3")
+    chosen.set("3", "2")
     found = set()
     for syncs, state in record.states(before, random.Random(1)):
         (tmp_path / "state").write_bytes(state)
         found.add((syncs, selector.Selector(str(tmp_path / "state")).active()))
-    assert found == {(0, 2), (1, 2), (1, 3), (2, 3)}
+    assert found == {(0, "2"), (1, "2"), (1, "3"), (2, "3")}
     assert [[len(data) for _, data in epoch] for epoch in record.epochs] == [[512], [512], []]
     after = device.read_bytes()
     changed = [at for at in range(len(before)) if before[at] != after[at]]
@@ -153,7 +156,7 @@ def test_the_selector_names_one_of_the_two_slots_after_any_cut(
 
 def test_the_agent_writes_what_the_build_would_write(tmp_path: Path) -> None:
     for active, other in ((2, 3), (3, 2)):
-        padded = selector.text(active, other).ljust(128, b"\n")
+        padded = selector.text(str(active), str(other)).ljust(128, b"\n")
         assert padded.decode() == autoboot(active, other)
 
 
@@ -179,7 +182,7 @@ def test_a_selector_that_is_too_short_to_name_both_slots_is_not_touched(tmp_path
     device = tmp_path / "selector"
     before = device_with(device, volume(1, {"autoboot.txt": b"[all]\nboot_partition=2\n"}))
     with pytest.raises(selector.Refused, match="too short"):
-        selector.Selector(str(device)).set(2, 3)
+        selector.Selector(str(device)).set("2", "3")
     assert device.read_bytes() == before
 
 

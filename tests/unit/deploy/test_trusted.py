@@ -187,7 +187,7 @@ def test_the_agent_itself_refuses_what_is_not_signed_or_too_old(
     """Whatever the tool on the other side says."""
     wanted = wish(trusting, keys["ours"].signer, OLD).system
     assert wanted is not None
-    recipe = wanted.recipe(3)
+    recipe = wanted.recipe("3")
     folder = trusting.pi.root / "data/piimage/system/files"
     folder.mkdir(parents=True)
     (folder / recipe.digest).write_bytes(recipe.data)

@@ -97,8 +97,13 @@ def test_the_other_boards_get_two_files_that_select_a_folder() -> None:
     # The settings of the first stage cannot be in an included file.
     files = writer.root_files(load_board("pi3"), Boot((("start_x", "1"), ("gpu_mem", "32"))))
     assert files == {
-        "config.txt": "[all]\nos_prefix=a/\ngpu_mem=32\nstart_x=1\ninclude a/config.txt\n",
-        "tryboot.txt": "[all]\nos_prefix=b/\ngpu_mem=32\nstart_x=1\ninclude b/config.txt\n",
+        "config.txt": "[all]\nos_prefix=a/\ngpu_mem=32\nstart_x=1\ninclude a/config.txt\n".ljust(
+            512, "\n"
+        ),
+        "tryboot.txt": (
+            "[all]\nos_prefix=b/\ngpu_mem=32\nstart_x=1\ninclude b/config.txt\n"
+            "[all]\ncmdline=trycmd.txt\n"
+        ).ljust(512, "\n"),
     }
 
 
@@ -124,6 +129,10 @@ def test_the_reader_reads_the_written_files(runner: Runner, tmp_path: Path, tryb
         files |= {
             f"{prefix}config.txt": writer.config(board, bare).encode(),
             f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, 1, prefix=prefix).encode(),
+            **{
+                f"{prefix}{name}": text.encode()
+                for name, text in writer.folder_files(board, PLAIN, 1, prefix).items()
+            },
             f"{prefix}{writer.KERNEL}": KERNEL,
             f"{prefix}{writer.INITRAMFS}": b"initramfs",
             f"{prefix}bcm2837-rpi-zero-2-w.dtb": blob(BASE),
@@ -132,6 +141,7 @@ def test_the_reader_reads_the_written_files(runner: Runner, tmp_path: Path, tryb
     booted = read_card(image, board, runner, tryboot=tryboot)
     assert booted.prefix == ("b/" if tryboot else "a/")
     assert f"piimage.prefix={booted.prefix}" in booted.cmdline
+    assert ("piimage.try=1" in booted.cmdline.split()) == tryboot
     assert booted.remarks == ()
 
 
@@ -237,7 +247,7 @@ def test_what_the_first_stage_reads_is_beside_the_slots() -> None:
     )  # fmt: skip
     board = load_board("pi3").model_copy(update={"config": ("gpu_mem=16", "audio=1")})
     boot = Boot(tuple((key, "7") for key in (*early, "hdmi_mode")))
-    assert writer.prefix_config(board, boot, "a/").splitlines() == [
+    assert writer.prefix_config(board, boot, "a/").rstrip("\n").splitlines() == [
         "[all]", "os_prefix=a/", "gpu_mem=7",
         *(f"{key}=7" for key in early if key != "gpu_mem"), "include a/config.txt",
     ]  # fmt: skip

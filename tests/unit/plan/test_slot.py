@@ -355,7 +355,7 @@ def test_either_slot_holds_the_version_under_its_own_name(board: str, store: Sto
     version = planned(board)
     job = made(version, store)
     card, found = card_plan(version, job), slots(version, job)
-    first, second = found.volumes[2], found.volumes[3]
+    first, second = found.volumes["2"], found.volumes["3"]
     assert first == card.volumes[1]
     assert second.files == first.files
     assert (second.label, second.serial, second.size) == (
@@ -363,4 +363,4 @@ def test_either_slot_holds_the_version_under_its_own_name(board: str, store: Sto
         card.volumes[2].serial,
         first.size,
     )
-    assert found.places[3].start == found.places[2].end
+    assert found.places["3"].start == found.places["2"].end
