@@ -72,7 +72,7 @@ def undone(pi: Site, fault: Fault, deadline: float = 100.0) -> str:
         try:
             pi.deploy(replace(wish, wait=1))
         except PiimageError as error:
-            assert error.code == "deploy.undone", error  # noqa: PT017  # its text is looked at
+            assert error.code == "deploy.undone", error  # its text is looked at
             assert fault.cause in str(error), error
         else:
             raise AssertionError(f"a version with a {fault.name} was kept")

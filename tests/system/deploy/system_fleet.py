@@ -3,8 +3,8 @@
     python -m tests.system.deploy.system_fleet --pis 10
 
 Emulated Pis (virt) get a version whose initramfs misses a layer, with one canary. Each needs 1 GiB
-of memory and, for its start, a processor for half a minute. On a busy computer they answer late: the
-tool waits for ten minutes.
+of memory and, for its start, a processor for half a minute. On a busy computer they answer late:
+the tool waits for ten minutes.
 """
 
 from __future__ import annotations
