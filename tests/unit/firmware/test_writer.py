@@ -253,6 +253,26 @@ def test_what_the_first_stage_reads_is_beside_the_slots() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.provokes("firmware.bad-setting")
+def test_what_the_first_stage_reads_has_to_fit_into_a_sector() -> None:
+    board, boot = load_board("pi3"), Boot((("start_file", "s" * 80), ("fixup_file", "f" * 80)))
+    assert len(writer.prefix_config(board, boot, "a/", tried=True)) == 512
+    names = ("sdram_freq", "total_mem", "uart_2ndstage", "bootcode_delay")
+    boot = Boot((*boot.config, *((name, "7" * 80) for name in names)))
+    with pytest.raises(InputError, match="have 634 bytes; the limit is 512") as caught:
+        writer.prefix_config(board, boot, "a/", tried=True)
+    assert caught.value.code == "firmware.bad-setting"
+
+
+def test_a_folder_has_what_selects_it() -> None:
+    board, boot = load_board("zero2w"), Boot(cmdline=("panic=5",))
+    files = writer.folder_files(board, boot, 0xBEEF, "b/")
+    root = writer.root_files(board, boot)
+    assert files["try.txt"] == root["tryboot.txt"]
+    assert files["select.txt"] == root["config.txt"].replace("a/", "b/")
+    assert files["trycmd.txt"].endswith(" piimage.prefix=b/ panic=5 piimage.try=1\n")
+
+
 def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(PiimageError) as caught:
         writer.config(load_board("pi4"), Boot((("kernel", "1"), ("a b", "2")), ("x",)))
