@@ -51,14 +51,14 @@ def test_a_folder_shares_no_sector_with_what_is_not_in_it(tmp_path: Path) -> Non
     """What is written for one folder lies where everything else has nothing."""
     own = {name: slot(name, {"kernel.img": b"k" * 9_000_000}) for name in ("a", "b")}
     parts = {}
-    for name, one in own.items():
-        _, parts[name] = written(one, tmp_path, name)  # type: ignore[arg-type]
+    for name, folder_slot in own.items():
+        _, parts[name] = written(folder_slot, tmp_path, name)  # type: ignore[arg-type]
     every = sorted(extent for extents in parts.values() for extent in extents)
     assert all(first.end <= second.start for first, second in pairwise(every))
     assert all(not extent.start % SECTOR and not extent.end % SECTOR for extent in every)
     alone, _ = written(volume(), tmp_path)
     before = alone.read_bytes()
-    for name, one in own.items():
+    for name, folder_slot in own.items():
         image, extents = tmp_path / name, parts[name]
         assert FolderSlot(volume(), name).head(layout_of(image, OFFSET)) in [
             e.start for e in extents
@@ -74,7 +74,7 @@ def test_a_folder_shares_no_sector_with_what_is_not_in_it(tmp_path: Path) -> Non
         assert {path: reader.read(path) for path in others} == others
         (tmp_path / "changed").write_bytes(changed)
         tool("fsck.fat", "-n", tmp_path / "changed")
-        assert one.prefix == f"{name}/"
+        assert folder_slot.prefix == f"{name}/"
 
 
 def test_what_is_not_written_to_a_used_card_is_not_read_from_it(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_names_that_a_fat_cannot_have_are_refused(tmp_path: Path) -> None:
 
 def test_a_slot_knows_its_own_files_alone() -> None:
     both = {**FILES, "b/kernel.img": b"other"}
-    one = FolderSlot(replace(volume(), files=both), "b")
-    assert one.files == {"kernel.img": b"other"}
-    assert one.name == "the boot partition, folder b/"
-    assert one.size == 256 * MIB
-    assert isinstance(one.with_files({"x": b"y"}).volume.files["b/x"], bytes)
+    slot_b = FolderSlot(replace(volume(), files=both), "b")
+    assert slot_b.files == {"kernel.img": b"other"}
+    assert slot_b.name == "the boot partition, folder b/"
+    assert slot_b.size == 256 * MIB
+    assert isinstance(slot_b.with_files({"x": b"y"}).volume.files["b/x"], bytes)
