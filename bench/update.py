@@ -22,7 +22,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from piimage.card.fat import FatVolume
 from piimage.deploy.pi import Wish
 from piimage.run import Runner
 from piimage.store import default_root
@@ -42,13 +41,13 @@ MANIFEST = (
 def updated(found: Site, title: str, extra: str) -> Wish:
     """Update the Pi to a version, compare its slot, and print the cost."""
     wish = found.wish(extra, NEW)
-    number = int(found.state().other)
+    slot = found.state().other
     began = time.monotonic()
     outcome = found.deploy(wish)
     seconds = time.monotonic() - began
     state = found.state()
-    assert (state.booted, state.update) == (str(number), "kept"), state
-    same = found.compare(wish, number)
+    assert (state.booted, state.update) == (slot, "kept"), state
+    same = found.compare(wish, slot)
     print(f"{title}: {outcome.sent} bytes sent, {seconds:.0f} s; {same} bytes of the slot compared")
     return wish
 
@@ -56,7 +55,7 @@ def updated(found: Site, title: str, extra: str) -> Wish:
 def slot_image(wish: Wish, folder: Path) -> Path:
     """Write slot A of a version as a file, which is how RAUC takes it."""
     assert wish.system is not None
-    volume: FatVolume = wish.system.slots.volumes[2]
+    volume = wish.system.slots.volumes["2"]
     path = folder / "slot.img"
     with path.open("wb") as file:
         file.truncate(volume.size)

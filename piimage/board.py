@@ -198,6 +198,12 @@ class SelectorLayout(_Part):
         return 4
 
 
+_SHARED = 32 << 20
+"""The bytes of a first partition for the boot firmware, and for files that people put there."""
+_TABLES = 64
+"""The share of the tables of a FAT32, of clusters of 2 KiB or more, is less than one of these."""
+
+
 class PrefixLayout(_Part):
     """One FAT partition with the firmware and a folder for each slot, and data."""
 
@@ -209,6 +215,18 @@ class PrefixLayout(_Part):
     def slots(self) -> tuple[str, str]:
         """The `os_prefix` of slots A and B."""
         return ("a/", "b/")
+
+    @property
+    def room(self) -> int:
+        """The size of each folder in bytes: half of what is left beside the shared files."""
+        whole = self.firmware_mib << 20
+        return (whole - _SHARED) // (2 * _TABLES + 2) * _TABLES >> 20 << 20
+
+    def size(self, room: int) -> int:
+        """Return the size in bytes of a first partition whose folders have `room` each."""
+        if room == self.room:
+            return self.firmware_mib << 20
+        return 2 * room + _SHARED + (-(-2 * room // _TABLES >> 20) << 20)
 
     @property
     def data(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Final
 
@@ -32,6 +32,7 @@ class FatVolume:
     """
 
     kind: ClassVar[int] = partitions.FAT
+    prefix: ClassVar[str] = ""
     name: str
     label: str
     serial: int
@@ -46,18 +47,31 @@ class FatVolume:
         in bytes from the volume's start. Raises InputError ``card.bad-name``,
         ``card.volume-size``, PiimageError ``card.slot-full``.
         """
-        raise_all(_name_errors(self))
-        self._format(runner, image, offset)
+        self.require_names()
+        self.format_empty(runner, image, offset)
         with image.open("rb") as file:
             file.seek(offset)
             layout = Layout.read(file.read(partitions.SECTOR))
-        _check_space(self, layout)
-        self._fill(runner, image, offset)
+        require_space(self, layout)
+        self.fill(runner, image, offset)
         # Opened again, because the buffer of the first file has the bytes from before mcopy.
         with image.open("rb") as file:
             return tuple(layout.used(file, offset))
 
-    def _format(self, runner: Runner, image: Path, offset: int) -> None:
+    def with_files(self, files: Mapping[str, Path | bytes]) -> FatVolume:
+        """Return the volume with other `files`."""
+        return replace(self, files=files)
+
+    def head(self, layout: Layout) -> int:  # a folder needs it
+        """Return the offset of the part without which it is no file system: the boot sector's."""
+        return 0
+
+    def require_names(self) -> None:
+        """Raise InputError ``card.bad-name`` for each path that a FAT cannot have."""
+        raise_all(_name_errors(self))
+
+    def format_empty(self, runner: Runner, image: Path, offset: int) -> None:
+        """Write the file system without its files; raises InputError ``card.volume-size``."""
         cluster = sectors_per_cluster(self.size, self.bits)
         if cluster is None:
             raise InputError(
@@ -71,10 +85,11 @@ class FatVolume:
         target: list[str | Path] = ["--offset", sector, "-h", sector, image, str(self.size // 1024)]
         runner.run(["mkfs.fat", "--invariant", *geometry, *identity, *target])
 
-    def _fill(self, runner: Runner, image: Path, offset: int) -> None:
-        if not self.files:
+    def fill(self, runner: Runner, image: Path, offset: int, folders: Iterable[str] = ()) -> None:
+        """Put the files into the file system, and the `folders` even if they are empty."""
+        contents = {**{folder: {} for folder in folders}, **by_folder(self.files)}
+        if not contents:
             return
-        contents = by_folder(self.files)
         with temporary_folder(image.parent, ".fat-") as scratch:
             # The mtools settings of the user or the host must not affect the card.
             mtools = runner.with_environment(
@@ -158,7 +173,7 @@ def _size(content: Path | bytes) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _check_space(volume: FatVolume, layout: Layout) -> None:
+def require_space(volume: FatVolume, layout: Layout) -> None:
     """Raise PiimageError ``card.slot-full`` if the files do not fit."""
     contents = by_folder(volume.files)
     clusters = sum(-(-_size(content) // layout.cluster) for content in volume.files.values())

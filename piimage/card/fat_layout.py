@@ -15,6 +15,8 @@ from typing import BinaryIO, Final
 from piimage.card.extents import Extent
 
 SECTOR: Final = 512
+BAD_CLUSTER: Final = 0x0FFF_FFF7
+"""The entry of a FAT32's table for a cluster that nothing may use."""
 _ENTRY: Final = 32  # bytes of one folder entry
 _NAME_PART: Final = 13  # UTF-16 units of a long name in one entry
 _MIN_CLUSTERS: Final = {16: 4085, 32: 65525}
@@ -92,7 +94,7 @@ class Layout:
         """Yield the parts of the volume at `offset` that must be written to a medium.
 
         They are everything before the first cluster, zeros included (the medium may hold an old
-        table), and each cluster that a table entry allocates.
+        table), and each cluster that a table entry allocates, unless it is marked as bad.
         """
         yield Extent(0, self.data_at)
         volume.seek(offset + self.tables_at)
@@ -102,14 +104,19 @@ class Layout:
         if sys.byteorder == "big":
             table.byteswap()
         first: int | None = None
-        for number, value in enumerate(table[2:]):
-            if value and first is None:
+        for number, value in enumerate(table[2:], start=2):
+            unused = value in (0, BAD_CLUSTER)
+            if first is None and not unused:
                 first = number
-            elif not value and first is not None:
-                yield self._clusters(first, number)
+            elif first is not None and unused:
+                yield self.extent(range(first, number))
                 first = None
         if first is not None:
-            yield self._clusters(first, len(table) - 2)
+            yield self.extent(range(first, len(table)))
 
-    def _clusters(self, first: int, end: int) -> Extent:
-        return Extent(self.data_at + first * self.cluster, self.data_at + end * self.cluster)
+    def extent(self, clusters: range) -> Extent:
+        """Return where `clusters` are; the first one of a volume has the number 2."""
+        start, end = (
+            self.data_at + (n - 2) * self.cluster for n in (clusters.start, clusters.stop)
+        )
+        return Extent(start, end)

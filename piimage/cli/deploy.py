@@ -23,7 +23,7 @@ from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import release_of, require_services
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.ssh import Ssh
-from piimage.deploy.system import system_of
+from piimage.deploy.system import Consent, system_of
 from piimage.deploy.target import Outcome, Plan, Target
 from piimage.deploy.text import printable
 from piimage.deploy.workloads import Workload, build_workloads
@@ -96,6 +96,14 @@ def deploy(
             help="Update the system even if it is older than one that the host has kept.",
         ),
     ] = False,
+    keep_boot_firmware: Annotated[
+        bool,
+        typer.Option(
+            "--keep-boot-firmware",
+            help="Update the system of a Pi 3 or Zero 2 W even if it comes with another boot "
+            "firmware; the card keeps its own.",
+        ),
+    ] = False,
     registry: Annotated[
         str | None,
         typer.Option(
@@ -141,7 +149,8 @@ def deploy(
             put(manifests)
             return
         cancelled = threading.Event()
-        choices = _Choices(tuple(service), containers_only, wait, allow_downgrade)
+        consent = Consent(allow_downgrade, keep_boot_firmware)
+        choices = _Choices(tuple(service), containers_only, wait, consent)
         makers = _TargetMaker(project, inputs, choices, cancelled)
         chosen = with_host_key(chosen, project.appliance)
         targets = makers.targets(chosen, ssh(chosen, ssh_config, inputs.runner))
@@ -185,7 +194,7 @@ class _Choices:
     services: tuple[str, ...]
     containers_only: bool
     wait: int
-    downgrade: bool
+    consent: Consent
 
 
 @dataclass(frozen=True)
@@ -217,7 +226,7 @@ class _TargetMaker:
         system = system_of(version, job, release, self.inputs)
         chosen = self.choices
         return Wish(
-            release, chosen.services, chosen.containers_only, chosen.wait, system, chosen.downgrade
+            release, chosen.services, chosen.containers_only, chosen.wait, system, chosen.consent
         )
 
 

@@ -9,6 +9,7 @@ import typer
 from piimage.cli.hosts import HostNames, InventoryFile, SshConfig, finish, fleet
 from piimage.cli.options import Json, Verbose
 from piimage.cli.output import listening
+from piimage.deploy.slots import place_of
 from piimage.deploy.text import printable
 from piimage.events import Note
 from piimage.run import Runner
@@ -34,7 +35,9 @@ def rollback(
             returned = selected.ask(lambda remote: remote.roll_back_system())
             for back in returned:
                 if back.outcome is not None:
-                    emit(Note(f"{back.name}: runs the system in partition {back.outcome}"))
+                    emit(
+                        Note(f"{back.name}: runs the system in {place_of(printable(back.outcome))}")
+                    )
             finish(returned)
             return
         results = selected.ask(lambda remote: remote.roll_back())

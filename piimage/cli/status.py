@@ -9,7 +9,7 @@ from piimage.cli.hosts import Query, finish, print_json, table
 from piimage.cli.options import with_groups
 from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, duration, row, size
-from piimage.deploy.slots import State
+from piimage.deploy.slots import State, place_of
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
 
@@ -58,7 +58,7 @@ def _update(system: State | None) -> dict[str, str]:
     cause = f": {system.cause}" if system.cause else ""
     facts = {"update": f"{note}{text}{cause}"}
     if system.kept and system.kept != system.booted:
-        facts["next start"] = f"partition {system.kept}"
+        facts["next start"] = place_of(printable(system.kept))
     return facts
 
 

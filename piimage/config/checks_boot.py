@@ -99,13 +99,14 @@ def _command_line_errors(
     """Give an error if the command line is too long for the board; options are checked singly."""
     from piimage.board import PrefixLayout  # noqa: PLC0415
     from piimage.boards import load_board  # noqa: PLC0415
-    from piimage.firmware.writer import Boot, cmdline  # noqa: PLC0415  # few files need it
+    from piimage.firmware.writer import TRY_WORD, Boot, cmdline  # noqa: PLC0415  # few files need it
 
     words = tuple(word for option in options for word in option.text.split())
     try:
         board = load_board(name, search)
         prefix = str(board.layout.slots[0]) if isinstance(board.layout, PrefixLayout) else ""
-        cmdline(board, Boot(cmdline=tuple(w for w in words if w.isascii())), 0, prefix=prefix)
+        boot, more = Boot(cmdline=tuple(filter(str.isascii, words))), (TRY_WORD,) if prefix else ()
+        cmdline(board, boot, 0, prefix=prefix, more=more)
     except InputError as error:
         if error.code == "firmware.bad-cmdline":
             yield InputError(

@@ -237,9 +237,6 @@ def _requests(root: MapNode) -> Iterator[_Request]:
     for module in items(root, "modules"):
         if name := _text(module, "name"):
             yield _Request("module", name.text, name.at)
-    updates = node_at(root, "slots", "updates")
-    if isinstance(updates, ScalarNode) and updates.text == "true":
-        yield _Request("section", "slots.updates", updates.at)
     if isinstance(wifi := node_at(root, "network", "wifi"), MapNode | ListNode):
         yield _Request("section", "network.wifi", wifi.at)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from piimage.deploy import answers
@@ -21,7 +21,7 @@ from piimage.deploy.release import (
 )
 from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
-from piimage.deploy.system import FEATURE, Ready, System, prepare, update
+from piimage.deploy.system import FEATURE, FOLDERS, Consent, Ready, System, prepare, update
 from piimage.deploy.target import Outcome, Plan, Tell
 from piimage.deploy.text import printable
 from piimage.deploy.watch import follow_change
@@ -45,9 +45,9 @@ class Wish:
     wait: int = 60
     """Seconds in which a service has to become healthy, after the start time of its check."""
     system: System | None = None
-    """The version of the system, if the board has two slots that its boot loader can try."""
-    downgrade: bool = False
-    """Deploy the system even if it is older than one that the Pi has kept."""
+    """The version of the system; None to deploy containers alone."""
+    consent: Consent = field(default_factory=Consent)
+    """What may happen to the system, beyond what always may."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,9 @@ class PiTarget:
     def _prepare_system(self, link: Link, parts: list[str]) -> Ready:
         """Return the update of the whole system, of which `parts` differ."""
         system = self.wish.system
-        if system is not None and FEATURE in link.features and not self.wish.services:
-            return prepare(link, system, downgrade=self.wish.downgrade)
+        feature = FOLDERS if system is not None and system.has_folders else FEATURE
+        if system is not None and feature in link.features and not self.wish.services:
+            return prepare(link, system, self.wish.consent)
         reason = "a deploy replaces only containers of this Pi"
         hint = "flash a new card (piimage flash), or deploy with --containers-only"
         if self.wish.services:

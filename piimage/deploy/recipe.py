@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Final
 
 from piimage.card.extents import Extent, total
-from piimage.card.fat import FatVolume
 from piimage.card.fat_layout import SECTOR, Layout
 from piimage.firmware.fat import FatReader
+from piimage.plan.slot import SlotVolume
 from piimage.run import Runner
 
 _WORD: Final = 4
+_PAGE: Final = 4096
+"""The first bytes of a slot, which a Pi writes last, and which are therefore sent literally."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,14 @@ class Recipe:
 
 
 def make_recipe(
-    volume: FatVolume,
+    volume: SlotVolume,
     start: int,
     pieces: Mapping[str, Path],
     runner: Runner,
     scratch: Path,
     order: tuple[int, int] = (0, 0),
 ) -> Recipe:
-    """Return the recipe for `volume` in the partition at byte `start` of a card.
+    """Return the recipe for the slot `volume` in the partition at byte `start` of a card.
 
     `pieces` has, for some of the volume's files, what they begin with: the rest of such a file is
     part of the recipe, as are files that are smaller than a cluster, and the tables and folders of
@@ -63,9 +65,12 @@ def make_recipe(
         empty.truncate(start + volume.size)
     used = volume.write(runner, image, start)
     with image.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-        cluster = Layout.read(data[start : start + SECTOR]).cluster
+        layout = Layout.read(data[start : start + SECTOR])
+        head = volume.head(layout)
         reader = FatReader(data, start, volume.size, volume.name)
-        files = sorted(_placed(volume, reader, pieces, cluster), key=lambda placed: placed.at)
+        every = _placed(volume, reader, pieces, layout.cluster)
+        after_head = (placed for placed in every if placed.at >= head + _PAGE)
+        files = sorted(after_head, key=lambda placed: placed.at)
         taken = [Extent(placed.at, placed.end) for placed in files]
         literals = list(_without(used, taken))
         raw = b"".join(data[start + extent.start : start + extent.end] for extent in literals)
@@ -75,6 +80,7 @@ def make_recipe(
         "files": [(placed.at, placed.size, placed.digest, placed.end) for placed in files],
         "literals": [(extent.start, extent.size) for extent in literals],
         "order": order,
+        "head": head,
     }
     line = json.dumps(parts, separators=(",", ":")).encode()
     packed = line + b"\n" + zlib.compress(delta(raw), 9)
@@ -94,11 +100,11 @@ class _Placed:
 
 
 def _placed(
-    volume: FatVolume, reader: FatReader, pieces: Mapping[str, Path], cluster: int
+    volume: SlotVolume, reader: FatReader, pieces: Mapping[str, Path], cluster: int
 ) -> Iterator[_Placed]:
     """Yield each larger file that lies in one run of clusters."""
     for path, whole in volume.files.items():
-        runs = reader.pieces(path)
+        runs = reader.pieces(volume.prefix + path)
         if len(runs) != 1 or (path not in pieces and _size(whole) < cluster):
             continue
         at, length = runs[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -15,7 +15,7 @@ from piimage.container.spec import Container
 from piimage.deploy.answers import Slot
 from piimage.errors import InputError, PiimageError
 from piimage.plan.agent import is_agent
-from piimage.plan.slot import MANIFEST, Version, digest, slot_files, slot_firmware
+from piimage.plan.slot import MANIFEST, SIGNATURE, Version, digest, slot_files, slot_firmware
 from piimage.run import Runner
 from piimage.steps import Job
 from piimage.store import Blob, Store
@@ -33,7 +33,7 @@ _PATH: Final = re.compile(
 )
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # These files name the containers, so every version has its own.
-_OF_VERSION: Final = frozenset({"initramfs.img", MANIFEST})
+_OF_VERSION: Final = frozenset({"initramfs.img", MANIFEST, SIGNATURE})
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Release:
     layers: Mapping[str, Blob]
     """All layers of the containers, and the containers layer, by digest."""
     note: str
+    by_prefix: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """`files` for each folder, if slots are folders: a few files name their folder."""
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -88,16 +90,17 @@ class Release:
         gone = set(slot.system) - set(self.system)
         if gone and len(slot.system) > len(self.system):
             parts.append("a system layer that only the Pi has")
-        paths = {*self.files, *slot.files} - _OF_VERSION
-        differing = sorted(path for path in paths if self.files.get(path) != slot.files.get(path))
+        files = self.by_prefix.get(slot.prefix, self.files)
+        paths = {*files, *slot.files} - _OF_VERSION
+        differing = sorted(path for path in paths if files.get(path) != slot.files.get(path))
         return [*parts, *(path for path in differing if path != "kernel.img" or not parts)]
 
 
 def release_of(version: Version, job: Job, note: str) -> Release:
     """Return the release of a version whose steps are made."""
     layout = version.board.layout
-    prefix = layout.slots[0] if isinstance(layout, PrefixLayout) else ""
-    files = {**slot_firmware(version, job), **slot_files(version, job, prefix)}
+    prefixes = layout.slots if isinstance(layout, PrefixLayout) else ("",)
+    files = {prefix: _files_in(prefix, version, job) for prefix in prefixes}
     titles = [(layer, "" if is_agent(layer) else layer.title) for layer in version.system.layers]
     system = {layer.squashfs(job).sha256: title for layer, title in titles}
     containers = version.containers.squashfs(job)
@@ -106,17 +109,24 @@ def release_of(version: Version, job: Job, note: str) -> Release:
         board=version.board.name,
         kernel=job.file(version.system.kernel, "release").read_text(),
         system=system,
-        files={
-            path: digest(content)
-            for path, content in files.items()
-            if not path.startswith("layers/") and path not in _OF_VERSION
-        },
+        files=files[prefixes[0]],
+        by_prefix=files,
         folders=_contents(version.containers.tree(job)),
         definitions=tuple(plan.container(job) for plan in version.containers.containers),
         containers=containers.sha256,
         layers={blob.sha256: blob for blob in (*blobs, containers)},
         note=note,
     )
+
+
+def _files_in(prefix: str, version: Version, job: Job) -> dict[str, str]:
+    """Return the digests of the files of a slot, which has the folder `prefix` if not empty."""
+    files = {**slot_firmware(version, job), **slot_files(version, job, prefix)}
+    return {
+        path: digest(content)
+        for path, content in files.items()
+        if not path.startswith("layers/") and path not in _OF_VERSION
+    }
 
 
 def _contents(tree: Iterable[Entry]) -> dict[str, bytes]:

@@ -15,10 +15,11 @@ class State:
     """What a Pi says of its slots and of its last update."""
 
     booted: str
+    """The slot that runs: the number of its partition, or its folder with a slash."""
     other: str
-    """The partition of the slot that does not run; empty if there is none."""
+    """The slot that does not run; empty if there is none."""
     kept: str
-    """The partition that an ordinary start boots."""
+    """The slot that an ordinary start boots."""
     tried: bool
     """Whether the booted slot is on trial."""
     can_try: bool
@@ -38,6 +39,13 @@ class State:
     """The lowest place of a version that the Pi takes (`piimage.plan.slot.Order`)."""
     hooks: tuple[str, ...]
     """The services that run a command before an update."""
+    firmware: Mapping[str, str]
+    """The digests of the boot firmware that both slots share, by name; none if each has its own."""
+
+
+def place_of(slot: str) -> str:
+    """Return where the slot called `slot` is, for a person."""
+    return f"folder {slot}" if slot.endswith("/") else f"partition {slot}"
 
 
 def state_of(answer: Mapping[str, Any]) -> State:
@@ -61,6 +69,7 @@ def state_of(answer: Mapping[str, Any]) -> State:
         trusted=answers.digests(answer, "trusted") if "trusted" in answer else (),
         floor=_order(answer.get("floor", [0, 0])),
         hooks=answers.texts(answer, "before_update") if "before_update" in answer else (),
+        firmware=answers.mapping(answer, "firmware") if "firmware" in answer else {},
     )
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from piimage.board import Board, SelectorLayout
+from piimage.board import Board, PrefixLayout
 from piimage.deploy import answers
 from piimage.deploy.link import Answer, Link, linked
 from piimage.deploy.recipe import Recipe, make_recipe
@@ -27,7 +27,16 @@ from piimage.deploy.target import Tell
 from piimage.deploy.text import printable_lines
 from piimage.errors import InputError, PiimageError
 from piimage.locking.inputs import Inputs
-from piimage.plan.slot import Order, Slots, Version, signer_of, slots
+from piimage.plan.slot import (
+    Order,
+    Slots,
+    Version,
+    digest,
+    firmware_files,
+    partition_of,
+    signer_of,
+    slots,
+)
 from piimage.run import Runner
 from piimage.signing import Signer, certificate_in
 from piimage.steps import Job
@@ -35,6 +44,8 @@ from piimage.store import Store
 
 FEATURE: Final = "system-1"
 """The feature of agents that can write and try another version of the system."""
+FOLDERS: Final = "system-folders-1"
+"""The feature of those that can do so if the slots are folders of one partition."""
 _LOST: Final = frozenset({"deploy.lost", "deploy.no-connection", "deploy.no-login"})
 _PAUSE_S: Final = 2.0
 _WRITE_S: Final = 900.0  # between two events of a slow card
@@ -57,39 +68,57 @@ class System:
     store: Store
     order: Order = (0, 0)
     signer: Signer | None = None
-    _recipes: dict[int, Recipe] = field(default_factory=dict)
+    firmware: Mapping[str, str] = field(default_factory=dict)
+    """The digests of the boot firmware that no slot has, by name: folders share it."""
+    _recipes: dict[str, Recipe] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def has_folders(self) -> bool:
+        """Whether the slots are folders of one partition."""
+        return isinstance(self.board.layout, PrefixLayout)
 
     @functools.cached_property
     def slots(self) -> Slots:
         """The version as either slot holds it."""
         return self.lay_out()
 
-    def recipe(self, number: int) -> Recipe:
-        """Return the recipe for the slot in partition `number`; made once for all Pis."""
+    def recipe(self, slot: str) -> Recipe:
+        """Return the recipe for the slot called `slot`; made once for all Pis."""
         with self._lock:
-            if number not in self._recipes:
-                partition, volume = self.slots.places[number], self.slots.volumes[number]
+            if slot not in self._recipes:
+                partition, volume = self.slots.places[slot], self.slots.volumes[slot]
                 with self.store.scratch() as scratch:
                     made = make_recipe(
                         volume, partition.start, self.slots.pieces, self.runner, scratch, self.order
                     )
-                self._recipes[number] = made
-            return self._recipes[number]
+                self._recipes[slot] = made
+            return self._recipes[slot]
 
     def signature(self, recipe: Recipe) -> bytes:
         """Return the signature of a recipe; empty if versions are not signed."""
         return b"" if self.signer is None else self.signer.sign(recipe.data, self.runner)
 
 
-def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> System | None:
-    """Return the system of a version whose steps are made; None if its slots cannot be tried."""
-    if not isinstance(version.board.layout, SelectorLayout):
-        return None
+def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> System:
+    """Return the system of a version whose steps are made."""
+    shared = {}
+    if isinstance(version.board.layout, PrefixLayout):
+        shared = {name: digest(data) for name, data in firmware_files(version, job).items()}
     return System(
         version.board, lambda: slots(version, job), release.containers, release.note,
-        inputs.runner, inputs.store, version.order, signer_of(version.appliance),
+        inputs.runner, inputs.store, version.order, signer_of(version.appliance), shared,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What a user allows with an update of the system."""
+
+    downgrade: bool = False
+    """The version may be older than one that the Pi has kept."""
+    other_firmware: bool = False
+    """The Pi keeps its boot firmware if the version has another one that no slot holds."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +132,8 @@ class Ready:
     """The digests of the files that have to be sent; the recipe's own is among them."""
     begun: Mapping[str, int]
     """How many bytes of a file an earlier connection has brought, by its digest."""
-    downgrade: bool = False
-    """Whether the version may be older than one that the Pi has kept."""
+    consent: Consent
+    """What the user has allowed."""
 
     @property
     def amount(self) -> int:
@@ -122,21 +151,21 @@ class Ready:
         return whole - self.begun.get(digest, 0)
 
 
-def prepare(link: Link, system: System, *, downgrade: bool) -> Ready:
-    """Return the update of the Pi to `system`, which may be older if `downgrade`.
+def prepare(link: Link, system: System, consent: Consent) -> Ready:
+    """Return the update of the Pi to `system`, within the `consent` of the user.
 
     Raises InputError ``deploy.needs-flash`` if the card or the boot loader cannot take it,
-    ``deploy.unsigned`` and ``deploy.downgrade``.
+    ``deploy.boot-firmware``, ``deploy.unsigned`` and ``deploy.downgrade``.
     """
     state = ask_state(link)
     _require_fitting(link.host.name, state, system)
-    _require_welcome(link.host.name, state, system, downgrade=downgrade)
-    recipe = system.recipe(int(state.other))
+    _require_welcome(link.host.name, state, system, consent)
+    recipe = system.recipe(state.other)
     digests = (*recipe.files, recipe.digest)
     answer = link.ask("system-have", files=list(digests))
     have = link.checked(lambda: answers.have(answer, digests))
     missing = tuple(digest for digest in digests if digest not in have.present)
-    return Ready(state, system, recipe, missing, have.partial, downgrade)
+    return Ready(state, system, recipe, missing, have.partial, consent)
 
 
 def ask_state(link: Link) -> State:
@@ -154,11 +183,11 @@ def _require_fitting(place: str, state: State, system: System) -> None:
             "deploy.trial", "a version of the system is on trial on this Pi", place=place,
             hint="wait until it is kept or undone: piimage status shows it",
         )  # fmt: skip
-    if not state.other.isdigit() or int(state.other) not in system.slots.volumes:
+    if state.other not in system.slots.volumes:
         raise error("the system differs, and this card has no second slot to try it in")
     if any(
-        state.partitions.get(str(number)) != (partition.start, partition.size)
-        for number, partition in system.slots.places.items()
+        state.partitions.get(str(partition_of(slot))) != (partition.start, partition.size)
+        for slot, partition in system.slots.places.items()
     ):
         raise error("the system differs, and the slots of this card have another place or size")
     if not state.can_try:
@@ -174,14 +203,25 @@ def _require_fitting(place: str, state: State, system: System) -> None:
         )
 
 
-def _require_welcome(place: str, state: State, system: System, *, downgrade: bool) -> None:
-    """Refuse at once what the Pi would refuse after everything was sent."""
+def _require_welcome(place: str, state: State, system: System, consent: Consent) -> None:
+    """Refuse at once what the Pi would refuse after everything was sent, or could not undo."""
+    names = sorted({*system.firmware, *state.firmware}) if system.firmware else ()
+    others = [name for name in names if system.firmware.get(name) != state.firmware.get(name)]
+    if others and not consent.other_firmware:
+        raise InputError(
+            "deploy.boot-firmware",
+            f"the system comes with another boot firmware, which both slots of this card share: "
+            f"{printable_lines(', '.join(others))}",
+            place=place,
+            hint="write a new card with piimage flash, or try the system with the firmware that "
+            "the card has: --keep-boot-firmware",
+        )  # fmt: skip
     if state.trusted and (reason := _mistrust(state, system.signer)):
         raise InputError(
             "deploy.unsigned", f"the Pi takes only signed systems, and {reason}", place=place,
             hint="sign with a key that its running version trusts (signing:), or write a new card",
         )  # fmt: skip
-    if system.order < state.floor and not downgrade:
+    if system.order < state.floor and not consent.downgrade:
         raise InputError(
             "deploy.downgrade",
             f"the system ({shown(system.order)}) is older than one that the Pi has kept "
@@ -245,7 +285,7 @@ def _restart(link: Link, operation: str, **fields: object) -> None:
 def _write(link: Link, ready: Ready, tell: Tell) -> None:
     answer = link.ask(
         "system-write", recipe=ready.recipe.digest, note=ready.system.note,
-        target=ready.state.other, downgrade=ready.downgrade,
+        target=ready.state.other, downgrade=ready.consent.downgrade,
         signature=ready.system.signature(ready.recipe).hex(), timeout=300,
     )  # fmt: skip
     run = link.checked(lambda: answers.text(answer, "run"))

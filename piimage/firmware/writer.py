@@ -90,14 +90,41 @@ def config(board: Board, boot: Boot) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prefix_config(board: Board, boot: Boot, prefix: str) -> str:
-    """Return the config.txt or tryboot.txt beside the slots' folders, which selects `prefix`."""
+SELECT: Final = "select.txt"
+TRY: Final = "try.txt"
+"""The files in a slot's folder that become config.txt and tryboot.txt beside the folders."""
+TRY_CMDLINE: Final = "trycmd.txt"
+"""The command line of a try, in a slot's folder: only the file that the firmware reads tells that
+it is one."""
+TRY_WORD: Final = "piimage.try=1"
+_CHOICE_SIZE: Final = 512
+"""The size in bytes of config.txt and tryboot.txt beside the folders: one sector, which an update
+changes in place."""
+
+
+def prefix_config(board: Board, boot: Boot, prefix: str, *, tried: bool = False) -> str:
+    """Return the config.txt beside the slots' folders, which selects `prefix`.
+
+    If `tried`, it is the tryboot.txt that has the version in that folder tried. Empty lines make
+    either as long as it will ever be. Raises InputError ``firmware.bad-setting`` if it would be
+    longer, and the errors of `config`.
+    """
     raise_all(_faults(board, boot))
     settings = [line.partition("=")[::2] for line in board.config]
     early = {key: value for key, value in settings if key in _EARLY}
     early |= {key: value for key, value in boot.config if key in _EARLY}
     lines = ["[all]", f"os_prefix={prefix}", *(f"{key}={early[key]}" for key in early)]
-    return "\n".join([*lines, f"include {prefix}config.txt"]) + "\n"
+    lines.append(f"include {prefix}config.txt")
+    if tried:
+        lines += ["[all]", f"cmdline={TRY_CMDLINE}"]
+    text = "\n".join(lines) + "\n"
+    if len(text) > _CHOICE_SIZE:
+        message = f"the first lines of config.txt have {len(text)} bytes; the limit is 512"
+        raise InputError(
+            "firmware.bad-setting", message, place="boot.config",
+            hint="remove settings of memory and of start files from boot: config:",
+        )  # fmt: skip
+    return text.ljust(_CHOICE_SIZE, "\n")
 
 
 def root_files(board: Board, boot: Boot) -> dict[str, str]:
@@ -107,22 +134,34 @@ def root_files(board: Board, boot: Boot) -> dict[str, str]:
     if isinstance(layout, PrefixLayout):
         return {
             "config.txt": prefix_config(board, boot, str(first)),
-            "tryboot.txt": prefix_config(board, boot, str(second)),
+            "tryboot.txt": prefix_config(board, boot, str(second), tried=True),
         }
     return {"autoboot.txt": autoboot(int(first))}
 
 
-def cmdline(board: Board, boot: Boot, disk_id: int, *, prefix: str = "") -> str:
+def folder_files(board: Board, boot: Boot, disk_id: int, prefix: str) -> dict[str, str]:
+    """Return the files in the folder `prefix` of a slot that an update needs to select it."""
+    line = cmdline(board, boot, disk_id, prefix=prefix, more=(TRY_WORD,))
+    return {
+        SELECT: prefix_config(board, boot, prefix),
+        TRY: prefix_config(board, boot, prefix, tried=True),
+        TRY_CMDLINE: line,
+    }
+
+
+def cmdline(
+    board: Board, boot: Boot, disk_id: int, *, prefix: str = "", more: tuple[str, ...] = ()
+) -> str:
     """Return the cmdline.txt of a slot: one line, for the card with `disk_id` in its MBR.
 
-    `prefix` is the folder of the slot, if it has one.
+    `prefix` is the folder of the slot, if it has one; the words `more` come last.
 
     Raises InputError ``firmware.bad-cmdline`` for invalid words or a line that is too long.
     """
     words = [*_board_words(board, boot), f"piimage.disk-id={disk_id:08x}"]
     words += [f"piimage.prefix={prefix}"] if prefix else []
     words += board.screen.cmdline if boot.screen and board.screen else ()
-    words += boot.cmdline
+    words += (*boot.cmdline, *more)
     raise_all(_bad_word(word) for word in boot.cmdline if not re.fullmatch(r"[!-~]+", word))
     line = " ".join(words)
     if len(line) > MAX_CMDLINE:

@@ -12,6 +12,7 @@ from piimage.board import Board, PrefixLayout, SelectorLayout
 from piimage.card import ids
 from piimage.card.ext4 import DataFile, Ext4Volume
 from piimage.card.fat import FatVolume
+from piimage.card.fat_folders import FolderedVolume, FolderSlot
 from piimage.card.hostkey import read_host_key
 from piimage.card.image import CardPlan, Volume
 from piimage.card.partitions import Partition, lay_out
@@ -116,6 +117,9 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
     # The firmware uses the overlays of a prefix only if this file exists there.
     files["overlays/README"] = _README
+    if prefix:
+        chosen = writer.folder_files(board, boot, version.disk_id, prefix)
+        files |= {name: text.encode() for name, text in chosen.items()}
     for layer in version.layers:
         files[layer_path(layer, job)] = layer.squashfs(job)
     manifest = _manifest(version, job, {**slot_firmware(version, job), **files})
@@ -206,33 +210,52 @@ def card_plan(version: Version, job: Job) -> CardPlan:
     return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
 
 
+SlotVolume = FatVolume | FolderSlot
+
+
 @dataclass(frozen=True)
 class Slots:
-    """The partitions of the two slots by number, each as a file system that holds the version."""
+    """The two slots by name, each as a file system (or a folder of one) that holds the version.
 
-    places: Mapping[int, Partition]
-    volumes: Mapping[int, FatVolume]
+    A slot's name is the number of its partition, or the `os_prefix` of its folder.
+    """
+
+    places: Mapping[str, Partition]
+    """The partition in which the slot is."""
+    volumes: Mapping[str, SlotVolume]
     pieces: Mapping[str, Path]
     """What files begin with, and share with those of other versions, by their paths in the slot."""
 
 
+def partition_of(slot: str) -> int:
+    """Return the number of the partition of the slot called `slot`: folders are in the first."""
+    return int(slot) if slot.isdigit() else 1
+
+
 def slots(version: Version, job: Job) -> Slots:
-    """Return the version as either slot holds it; the board's slots have to be partitions.
+    """Return the version as either slot holds it.
 
     The volume of slot A has the bytes of `card_plan`.
     """
     volumes = card_plan(version, job).volumes
     placed = lay_out((volume.kind, volume.size) for volume in volumes)
-    numbers = [int(number) for number in version.board.layout.slots]
-    fat = {
-        number: volume for number in numbers if isinstance(volume := volumes[number - 1], FatVolume)
-    }
-    content = fat[numbers[0]].files
+    names = [str(name) for name in version.board.layout.slots]
     return Slots(
-        {number: placed[number - 1] for number in numbers},
-        {number: replace(volume, files=content) for number, volume in fat.items()},
+        {name: placed[partition_of(name) - 1] for name in names},
+        {name: _slot_volume(name, version, job, volumes) for name in names},
         {path: job.store.verified(blob) for path, blob in pieces(version, job).items()},
     )
+
+
+def _slot_volume(name: str, version: Version, job: Job, volumes: tuple[Volume, ...]) -> SlotVolume:
+    volume = volumes[partition_of(name) - 1]
+    if isinstance(volume, FolderedVolume):
+        slot = FolderSlot(volume, name.rstrip("/"))
+        content = slot_files(version, job, name)
+        return slot.with_files({path: _source(data, job) for path, data in content.items()})
+    first = volumes[int(version.board.layout.slots[0]) - 1]
+    assert isinstance(volume, FatVolume) and isinstance(first, FatVolume)  # noqa: S101
+    return volume.with_files(first.files)
 
 
 def published_identity(version: Version, job: Job) -> str:
@@ -262,11 +285,15 @@ class _FatPartition:
     size: int
     files: Mapping[str, Content]
     bits: int = 32
+    room: int | None = None
+    """The size of each folder with a slot, if slots are folders."""
 
-    def volume(self, identity: str, job: Job) -> FatVolume:
+    def volume(self, identity: str, job: Job) -> FatVolume | FolderedVolume:
         """Return the partition of the card `identity`."""
         files = {path: _source(content, job) for path, content in self.files.items()}
         serial = ids.number(identity, self.name)
+        if self.room is not None:
+            return FolderedVolume(self.name, self.label, serial, self.size, self.room, files)
         return FatVolume(self.name, self.label, serial, self.size, files, self.bits)
 
 
@@ -300,9 +327,10 @@ def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list
     files |= firmware_files(version, job)
     slot = slot_files(version, job, prefix)
     files |= {prefix + path: content for path, content in slot.items()}
-    size = version.appliance.slots.size
-    total = 2 * size if size is not None else layout.firmware_mib * _MIB
-    return [_FatPartition("the boot partition", "PIIMAGE", total, files)]
+    room = version.appliance.slots.size or layout.room
+    return [
+        _FatPartition("the boot partition", "PIIMAGE", layout.size(room), files, room=room),
+    ]
 
 
 def _data(version: Version, identity: str) -> Ext4Volume:

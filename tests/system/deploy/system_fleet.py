@@ -3,7 +3,8 @@
     python -m tests.system.deploy.system_fleet --pis 10
 
 Emulated Pis (virt) get a version whose initramfs misses a layer, with one canary. Each needs 1 GiB
-of memory and, for its start, a processor for half a minute.
+of memory and, for its start, a processor for half a minute. On a busy computer they answer late:
+the tool waits for ten minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
+from piimage.deploy import link
 from piimage.deploy.rollout import Policy, Result, roll_out
 from piimage.deploy.system import System
 from piimage.deploy.target import Outcome
@@ -55,7 +58,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pis", type=int, default=10)
     count = parser.parse_args().pis
-    with tempfile.TemporaryDirectory(prefix="piimage-fleet-") as name:
+    patient = mock.patch.object(link, "_GREETING_S", 600.0)
+    asking = mock.patch.dict(link.Link.ask.__kwdefaults__, timeout=600.0)
+    with tempfile.TemporaryDirectory(prefix="piimage-fleet-") as name, patient, asking:
         folder = Path(name)
         with (
             site(folder / "first", default_root()) as canary,

@@ -18,6 +18,7 @@ from piimage.deploy.release import release_of
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.locking.fetching import make
+from piimage.plan.slot import partition_of
 from tests.system.deploy.greenhouse import Greenhouse, Pi, booted, card_and_key
 
 UPDATES = "slots: { updates: true }\n"
@@ -77,11 +78,11 @@ class Site:
         with linked(self.pi.ssh, self.pi.host, threading.Event()) as link:
             return system.ask_state(link)
 
-    def compare(self, wish: Wish, number: int) -> int:
-        """Compare slot `number` on the card with a build of `wish`; return the compared bytes."""
+    def compare(self, wish: Wish, slot: str) -> int:
+        """Compare `slot` on the card with a build of `wish`; return the compared bytes."""
         assert wish.system is not None
         runner, store = self.greenhouse.sources.runner, self.greenhouse.sources.store
-        volume, place = wish.system.slots.volumes[number], wish.system.slots.places[number]
+        volume, place = wish.system.slots.volumes[slot], wish.system.slots.places[slot]
         self.pi.sh("sync")
         with store.scratch() as scratch:
             image, card = scratch / "slot", scratch / "card"
@@ -93,7 +94,7 @@ class Site:
             used, compared = volume.write(runner, image, place.start), 0
             with image.open("rb") as built, card.open("rb") as written:
                 table = decode(written.read(SECTOR), card.stat().st_size, "card")
-                assert table.partitions[number] == place
+                assert table.partitions[partition_of(slot)] == place
                 for extent in used:
                     for piece in extent.moved(place.start).pieces(1 << 20):
                         built.seek(piece.start)

@@ -21,6 +21,7 @@ from piimage.run import Runner
 from piimage.signing import Signer
 from tests.system.deploy import system_fleet, system_site
 from tests.system.deploy.greenhouse import PATIENCE
+from tests.system.deploy.system_faults import NO_DATA, SICK, Fault, undone
 from tests.system.deploy.system_site import Site
 from tests.unit.signing_keys import pair
 
@@ -74,27 +75,12 @@ def test_a_system_that_differs_is_updated_as_a_whole_and_kept(
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
     assert site.pi.sh("cat /etc/of-the-base") == "new"
     site.pi.session.wait_for("a system of its own", PATIENCE)
-    assert site.compare(wish, 3) > 40 << 20
+    assert site.compare(wish, "3") > 40 << 20
 
 
-@pytest.mark.parametrize(
-    ("line", "cause"), [("exit 7", "these services are not up after .*: hello_world")]
-)
-def test_a_version_whose_service_does_not_stay_up_is_undone(
-    site: Site, line: str, cause: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system, "_RESTART_S", 100.0)
-    script = site.greenhouse.folder / "services/hello_world/hello.sh"
-    text = script.read_text()
-    first, _, rest = text.partition("\n")
-    script.write_text(f"{first}\n{line}\n{rest}")
-    wish = site.wish("boot: { cmdline: [shed.version=3] }\n", "never seen")
-    script.write_text(text)
-    with pytest.raises(PiimageError, match=cause) as caught:
-        site.deploy(replace(wish, wait=1))
-    assert caught.value.code == "deploy.undone"
-    state = site.state()
-    assert (state.booted, state.kept, state.update) == ("3", "3", "undone")
+@pytest.mark.parametrize("fault", [SICK, NO_DATA], ids=lambda fault: fault.name)
+def test_a_version_that_fails_is_undone_and_the_cause_is_told(site: Site, fault: Fault) -> None:
+    undone(site, fault)
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
 
 
@@ -220,7 +206,7 @@ def _damage(site: Site, digest: str) -> None:
     """Change a sector of a layer in slot B on the card, where the recipe says that it is."""
     kept = site.wish(KEPT, "a system of its own").system
     assert kept is not None
-    line, _, _ = kept.recipe(3).data.partition(b"\n")
+    line, _, _ = kept.recipe("3").data.partition(b"\n")
     ((at, size),) = [(at, size) for at, size, of, _ in json.loads(line)["files"] if of == digest]
     sector = (at + size // 2) // SECTOR
     disk = f"dd if=/dev/urandom of=/dev/vda3 bs={SECTOR} seek={sector} count=1 conv=notrunc; sync"

@@ -87,7 +87,10 @@ def make_card(target: Path, board: Board, parts: Parts, runner: Runner, boot: wr
             slot = _slot(board, parts, runner, boot, prefix[0])
             files |= {prefix + name: content for name, content in slot.items()}
             line = writer.cmdline(board, boot, 1, prefix=prefix)
-            files[f"{prefix}cmdline.txt"] = f"{line.strip()} slot={prefix[0]}\n".encode()
+            choice = {**writer.folder_files(board, boot, 1, prefix), "cmdline.txt": line}
+            for name in (writer.TRY_CMDLINE, "cmdline.txt"):
+                choice[name] = f"{choice[name].strip()} slot={prefix[0]}\n"
+            files |= {f"{prefix}{name}": text.encode() for name, text in choice.items()}
         volumes = (FatVolume("firmware", "FIRMWARE", 1, 128 * MIB, files),)
     else:
         root["autoboot.txt"] = writer.autoboot(*board.layout.slots).encode()

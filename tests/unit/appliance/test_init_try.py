@@ -37,6 +37,24 @@ def _failed(pi: Pi, tried: int, ending: str, data: str = "there") -> str:
     return pi.sh(FAILING.format(**values)).strip()
 
 
+@pytest.mark.parametrize(
+    ("line", "selector", "tried"),
+    [
+        ("quiet piimage.prefix=b/ piimage.try=1", 0, "1"),
+        ("quiet piimage.prefix=b/", 0, "0"),
+        ("quiet piimage.try=1", 1, "0"),  # such a boot loader says so in the device tree
+    ],
+)
+def test_a_boot_loader_that_chooses_a_folder_tells_of_a_try_by_the_command_line(
+    pi: Pi, line: str, selector: int, tried: str
+) -> None:
+    init = pi.initramfs_functions()
+    init.write_text(init.read_text().replace("/proc/", f"{pi.root}/proc/"))
+    pi.write("proc/cmdline", f"{line}\n")
+    script = f". {init}; load_settings; SELECTOR={selector}; read_command_line; notice_trial"
+    assert pi.sh(f"{script}; echo $TRYBOOT") == f"{tried}\n"
+
+
 def test_a_try_that_fails_leaves_the_cause_under_data_and_restarts(pi: Pi) -> None:
     assert _failed(pi, 1, "reboot") == "reboot"
     trail = pi.root / "new/data/piimage/system/trail"

@@ -112,15 +112,36 @@ def test_a_slot_that_fails_is_left_for_one_that_has_a_file_system(
         end = b"\x55\xaa" if number == boots else bytes(2)
         pi.path(f"dev/vda{number}").write_bytes(bytes(510) + end)
     pi.write("flag", "0")
-    pi.sh(f". {init}; TRY_FLAG={pi.root}/flag; SLOT_DISK={pi.root}/dev/vda; {settings}; leave_slot")
+    disk = f"TRY_FLAG={pi.root}/flag; SLOT_DISK={pi.root}/dev/vda; SLOT_PREFIX="
+    pi.sh(f". {init}; {disk}; {settings}; leave_slot")
     assert pi.path("flag").read_text().strip() == flag
     assert pi.console() == ([f"piimage: {told.format(root=pi.root)}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("own", "whole", "flag", "told"),
+    [
+        ("a/", "b", "1", "the other slot, b/, is next"),
+        ("b/", "a", "1", "the other slot, a/, is next"),
+        ("a/", "a", "0", "there is no other slot to go to"),
+    ],
+)
+def test_a_folder_that_fails_is_left_for_one_that_has_a_version(
+    pi: Pi, own: str, whole: str, flag: str, told: str
+) -> None:
+    init = pi.initramfs_functions()
+    pi.path(f"state/slot/{whole}/layers/x").write_text("")
+    pi.write("flag", "0")
+    settings = f"TRY_FLAG={pi.root}/flag; STATE={pi.root}/state; VERIFY=1; SLOT_DISK=/dev/x"
+    pi.sh(f". {init}; {settings}; SLOT_PARTITION=1; SLOT_PREFIX={own}; leave_slot")
+    assert pi.path("flag").read_text().strip() == flag
+    assert pi.console() == [f"piimage: {told}"]
 
 
 def test_firmware_that_does_not_take_the_flag_leaves_no_other_slot(pi: Pi) -> None:
     init = pi.initramfs_functions()
     init.write_text(init.read_text().replace("[ -b ", "[ -f "))
     pi.path("dev/vda3").write_bytes(bytes(510) + b"\x55\xaa")
-    settings = f"VERIFY=1; SLOT_PARTITION=2; SLOT_DISK={pi.root}/dev/vda"
+    settings = f"VERIFY=1; SLOT_PREFIX=; SLOT_PARTITION=2; SLOT_DISK={pi.root}/dev/vda"
     pi.sh(f". {init}; TRY_FLAG={pi.root}/missing/flag; {settings}; leave_slot")
     assert pi.console() == ["piimage: there is no other slot to go to"]

@@ -59,3 +59,12 @@ def test_the_old_version_starts_no_guard(pi: Pi) -> None:
     pi.sh(f"busybox sh {pi.root}/usr/lib/piimage/trial; sleep 0.3")
     assert (pi.root / "agent").exists()
     assert not (pi.root / "restarted").exists()
+
+
+@pytest.mark.parametrize(("own", "guarded"), [("b/", True), ("a/", False)])
+def test_a_folder_on_trial_has_a_guard_too(pi: Pi, own: str, guarded: bool) -> None:
+    facts = f"PIIMAGE_SLOT_PARTITION='1'\nPIIMAGE_SLOT_PREFIX='{own}'\nPIIMAGE_TRYBOOT='1'\n"
+    pi.write("run/piimage/boot", facts)
+    pi.write("data/piimage/system/state", "STATE='armed'\nTO='b/'\nDEADLINE='0'\n")
+    pi.sh(f"busybox sh {pi.root}/usr/lib/piimage/trial; sleep 0.3")
+    assert (pi.root / "restarted").exists() == guarded

@@ -27,7 +27,7 @@ from tests.unit.deploy.stand_in import AGENT, Stand, release
 
 MIB = 1 << 20
 SLOT = 36 * MIB
-PLACES = {2: Partition(0x0C, 9 * MIB, SLOT), 3: Partition(0x0C, 9 * MIB + SLOT, SLOT)}
+PLACES = {"2": Partition(0x0C, 9 * MIB, SLOT), "3": Partition(0x0C, 9 * MIB + SLOT, SLOT)}
 KERNEL = hashlib.sha256(b"kernel").digest() * 2000
 
 TRY_BOOT = """
@@ -104,8 +104,7 @@ class SlotsStand:
     runner: Runner = field(default_factory=Runner)
 
     def __post_init__(self) -> None:
-        self.pi = Stand(self.folder / "pi", one="1", two="1")
-        self.store = Store(self.folder / "store")
+        self._start()
         pi, root = self.pi, self.pi.root
         facts = pi.text("run/piimage/boot")
         pi.write(
@@ -118,19 +117,27 @@ class SlotsStand:
         volumes = (selector, slot_volume(2, {"kernel.img": KERNEL}), slot_volume(3, {}))
         card = write_card(self.runner, CardPlan("x", 7, volumes), self.folder / "card.img").image
         pi.write("dev/x", "")
-        places = {1: Partition(0x0C, MIB, 8 * MIB), **PLACES}
+        places = {"1": Partition(0x0C, MIB, 8 * MIB), **PLACES}
         for number, place in places.items():
             part(card, root / f"dev/mmcblk0p{number}", place.start, place.size)
             for name, value in (("start", place.start), ("size", place.size)):
                 pi.write(f"sys/class/block/mmcblk0p{number}/{name}", f"{value // 512}\n")
         card.unlink()
+        self._finish(TRY_BOOT)
+
+    def _start(self) -> None:
+        self.pi = Stand(self.folder / "pi", one="1", two="1")
+        self.store = Store(self.folder / "store")
+
+    def _finish(self, try_boot: str) -> None:
+        pi, root = self.pi, self.pi.root
         (root / "slot/kernel.img").write_bytes(KERNEL)
         pi.write("proc/uptime", "10.0 10.0\n")
         pi.write("sys/module/tryboot/parameters/next", "0\n")
         listed = json.loads(pi.text("slot/appliance.json"))
         listed["files"] = {"config.txt": "b" * 64, "kernel.img": hashlib.sha256(KERNEL).hexdigest()}
         pi.write("slot/appliance.json", json.dumps(listed))
-        pi._program("usr/lib/piimage/try-boot", TRY_BOOT.replace("TRIAL", repr(TRIAL)))
+        pi._program("usr/lib/piimage/try-boot", try_boot.replace("TRIAL", repr(TRIAL)))
         pi._program("usr/sbin/initctl", INITCTL)
 
     def wish(self, files: dict[str, Path | bytes] | None = None) -> Wish:
@@ -143,7 +150,7 @@ class SlotsStand:
             "layers/new.squashfs": hashlib.sha256(b"new").digest() * 4000,
             "config.txt": b"arm_64bit=1\n",
         }
-        volumes = {number: slot_volume(number, content) for number in PLACES}
+        volumes = {name: slot_volume(int(name), content) for name in PLACES}
         slots = Slots(PLACES, volumes, {})
         system = System(
             load_board("qemu-virt"), lambda: slots, "ab" * 32, "new.yml", self.runner, self.store

@@ -23,6 +23,7 @@ sys.path.insert(0, str(AGENT))
 
 from piimage_agent import recipe as agent_recipe
 from piimage_agent import slots
+from piimage_agent.places import Room
 from piimage_agent.refusal import Refused
 
 MIB = 1 << 20
@@ -68,12 +69,17 @@ def expected(tmp_path: Path, slot: FatVolume) -> tuple[bytes, list[Extent]]:
     return image.read_bytes()[START:], list(used)
 
 
+def whole(device: Path) -> Room:
+    """A slot that is a device of its own."""
+    return Room(str(device), 0, None)
+
+
 def lay_out(tmp_path: Path, recipe: Recipe, filled: bytes = b"\xee") -> Path:
     """Lay the slot out on a "device" that is full of other bytes."""
     device = tmp_path / "device"
     device.write_bytes(filled * (64 * MIB))
     slots.write(
-        str(device), agent_recipe.parse(recipe.data), sources(tmp_path, recipe), lambda done: None
+        whole(device), agent_recipe.parse(recipe.data), sources(tmp_path, recipe), lambda done: None
     )
     return device
 
@@ -105,7 +111,7 @@ def test_a_card_of_another_size_is_refused_and_left_alone(tmp_path: Path) -> Non
     device = tmp_path / "device"
     device.write_bytes(b"\xee" * MIB)
     with pytest.raises(Refused, match="not as large"):
-        slots.write(str(device), agent_recipe.parse(recipe.data), {}, lambda done: None)
+        slots.write(whole(device), agent_recipe.parse(recipe.data), {}, lambda done: None)
     assert device.read_bytes() == b"\xee" * MIB
 
 
@@ -117,7 +123,7 @@ def test_a_damaged_source_leaves_no_file_system(tmp_path: Path) -> None:
     device = tmp_path / "device"
     device.write_bytes(bytes(64 * MIB))
     with pytest.raises(Refused, match="has not its own digest"):
-        slots.write(str(device), agent_recipe.parse(recipe.data), found, lambda done: None)
+        slots.write(whole(device), agent_recipe.parse(recipe.data), found, lambda done: None)
     assert device.read_bytes()[:4096] == bytes(4096)
 
 

@@ -10,6 +10,7 @@ import pytest
 from piimage.container.bundle import containers_tree
 from piimage.container.spec import Container
 from piimage.deploy import release as releases
+from piimage.deploy.answers import Slot
 from piimage.deploy.release import Release, select_services
 from piimage.run import Runner
 from piimage.store import Blob, Store
@@ -71,3 +72,27 @@ def test_what_a_partial_deploy_leaves_out_neither_needs_devices_nor_patience(
         "finit.d/quick.conf", "services/quick/config.json", "services/quick/container.env",
         "services/quick/layers",
     ]  # fmt: skip
+
+
+def slot_of(release: Release, prefix: str, files: Mapping[str, str]) -> Slot:
+    """The answer of a Pi that has the system of `release`, with `files` in its slot."""
+    return Slot(
+        board=release.board, kernel=release.kernel, arch="aarch64", prefix=prefix,
+        system=tuple(release.system), files=files, containers="c" * 64, running="c" * 64,
+        temporary=False, folders={},
+    )  # fmt: skip
+
+
+def test_a_folder_is_compared_with_what_the_version_has_for_that_folder(store: Store) -> None:
+    folders = {name: {"cmdline.txt": name * 32, "kernel.img": "k" * 64} for name in ("a/", "b/")}
+    wanted = replace(release(store), files=folders["a/"], by_prefix=folders)
+    for name, files in folders.items():
+        assert wanted.differences(slot_of(wanted, name, files)) == []
+    assert wanted.differences(slot_of(wanted, "b/", folders["a/"])) == ["cmdline.txt"]
+
+
+def test_a_manifest_and_its_signature_are_no_difference_of_the_system(store: Store) -> None:
+    """They name the containers, which a Pi takes without another system."""
+    wanted = release(store)
+    signed = {**wanted.files, "appliance.json.cms": "d" * 64}
+    assert replace(wanted, files=signed).differences(slot_of(wanted, "", wanted.files)) == []

@@ -186,7 +186,7 @@ def test_a_card_that_lies_leaves_no_slot_and_the_status_says_so(
     wish = stand.wish()
     assert wish.system is not None
     with linked(Ssh(tool, ask=False), to(stand, tool).host, threading.Event()) as link:
-        ready = system.prepare(link, wish.system, downgrade=False)
+        ready = system.prepare(link, wish.system, system.Consent())
         for digest in ready.missing:
             send(link, "system-put", digest, ready.content(digest))
     pwrite = os.pwrite

@@ -10,19 +10,24 @@ import hashlib
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from piimage_agent import recipe as agent_recipe
 from piimage_agent import root as agent_root
 from piimage_agent import selector, slots
+from piimage_agent.folders import Folders
+from piimage_agent.places import Room
 
 from piimage.card.fat import FatVolume
+from piimage.card.fat_folders import FolderSlot
 from piimage.deploy.recipe import Recipe, make_recipe
 from piimage.firmware.fat import FatReader
 from piimage.firmware.writer import autoboot
 from piimage.run import Runner
+from tests.unit.deploy.folders_stand import card, chosen
+from tests.unit.deploy.slots_stand import KERNEL
 
 MIB = 1 << 20
 FILES: dict[str, Path | bytes] = {
@@ -42,9 +47,9 @@ class Record:
         """Yield contents that the card may have, and the number of syncs before them."""
         kept = bytearray(before)
         for number, epoch in enumerate(self.epochs[:-1]):
-            for chosen in _choices(len(epoch), chance):
+            for survivors in _choices(len(epoch), chance):
                 state = bytearray(kept)
-                for index in chosen:
+                for index in survivors:
                     at, data = epoch[index]
                     state[at : at + len(data)] = data
                 yield number, bytes(state)
@@ -118,7 +123,9 @@ def test_a_slot_is_no_file_system_or_a_whole_one_after_any_cut(
     before = device_with(device, volume(1, {"kernel.img": b"old" * 9000}))
     recipe, sources = made(tmp_path, volume(2, FILES))
     record.epochs[:] = [[]]
-    slots.write(str(device), agent_recipe.parse(recipe.data), sources, lambda done: None)
+    slots.write(
+        Room(str(device), 0, None), agent_recipe.parse(recipe.data), sources, lambda done: None
+    )
     after = device.read_bytes()
     assert FatReader(after, 0, len(after), "slot").read("kernel.img") == FILES["kernel.img"]
     outcomes = set()
@@ -138,22 +145,88 @@ def test_the_selector_names_one_of_the_two_slots_after_any_cut(
     before = device_with(device, volume(1, files))
     record.epochs[:] = [[]]
     chosen = selector.Selector(str(device))
-    chosen.set(2, 3)
-    chosen.set(3, 2)
+    chosen.set("2", "3")
+    chosen.set("3", "2")
     found = set()
     for syncs, state in record.states(before, random.Random(1)):
         (tmp_path / "state").write_bytes(state)
         found.add((syncs, selector.Selector(str(tmp_path / "state")).active()))
-    assert found == {(0, 2), (1, 2), (1, 3), (2, 3)}
+    assert found == {(0, "2"), (1, "2"), (1, "3"), (2, "3")}
     assert [[len(data) for _, data in epoch] for epoch in record.epochs] == [[512], [512], []]
     after = device.read_bytes()
     changed = [at for at in range(len(before)) if before[at] != after[at]]
     assert max(changed) - min(changed) < 128
 
 
+def folder_cut(tmp_path: Path, record: Record) -> Iterator[tuple[int, bytes, FatReader]]:
+    """Write the folder b/ over an older version; yield what the card may have after any cut."""
+    device = tmp_path / "device"
+    old = card({"kernel.img": KERNEL})
+    with_both = replace(old, files={**old.files, "b/kernel.img": b"old" * 9000})
+    device.write_bytes(bytes(with_both.size))
+    with_both.write(Runner(), device, 0)
+    before = device.read_bytes()
+    slot = FolderSlot(old, "b").with_files({**chosen("b/"), **FILES})
+    recipe = make_recipe(slot, 0, {}, Runner(), tmp_path)
+    sources = {}
+    for digest, content in recipe.files.items():
+        assert isinstance(content, bytes)
+        (tmp_path / digest).write_bytes(content)
+        sources[digest] = str(tmp_path / digest)
+    folders = Folders(str(device))
+    room = Room(str(device), folders.head("b/"), folders.room("b/"))
+    record.epochs[:] = [[]]
+    slots.write(room, agent_recipe.parse(recipe.data), sources, lambda done: None)
+    for syncs, state in record.states(before, random.Random(1)):
+        yield syncs, state, FatReader(state, 0, len(state), "card")
+
+
+def test_a_folder_is_empty_or_a_whole_version_after_any_cut_and_the_other_one_untouched(
+    tmp_path: Path, record: Record
+) -> None:
+    outcomes = set()
+    for syncs, state, reader in folder_cut(tmp_path, record):
+        assert reader.read("a/kernel.img") == KERNEL
+        assert [reader.exists(name) for name in ("config.txt", "bootcode.bin")] == [True, True]
+        names = set(reader.names("b")) - {".", ".."}
+        found = "empty"
+        if names:
+            found = "new" if reader.read("b/config.txt") == FILES["config.txt"] else "old"
+            whole = FILES["kernel.img"] if found == "new" else b"old" * 9000
+            assert reader.read("b/kernel.img") == whole
+        outcomes.add((syncs, found))
+        assert len(state) == card({}).size
+    assert outcomes == {
+        (0, "old"), (0, "empty"), (1, "empty"), (2, "empty"), (2, "new"), (3, "new"),
+    }  # fmt: skip
+
+
+def test_config_txt_names_one_of_the_two_folders_after_any_cut(
+    tmp_path: Path, record: Record
+) -> None:
+    device = tmp_path / "device"
+    plain = card({})
+    both = {f"b/{name}": data for name, data in chosen("b/").items()}
+    device.write_bytes(bytes(plain.size))
+    replace(plain, files={**plain.files, **both}).write(Runner(), device, 0)
+    before = device.read_bytes()
+    record.epochs[:] = [[]]
+    folders = Folders(str(device))
+    folders.set("a/", "b/")  # for the try
+    folders.set("b/", "a/")  # keeps it
+    found = set()
+    for syncs, state in record.states(before, random.Random(1)):
+        (tmp_path / "state").write_bytes(state)
+        found.add((syncs, Folders(str(tmp_path / "state")).active()))
+    sizes = [[len(data) for _, data in epoch] for epoch in record.epochs]
+    # tryboot.txt of a new card names b/ already: config.txt decides, and then comes tryboot.txt.
+    assert sizes == [[512], [512], []]
+    assert found == {(0, "a/"), (0, "b/"), (1, "b/"), (2, "b/")}
+
+
 def test_the_agent_writes_what_the_build_would_write(tmp_path: Path) -> None:
     for active, other in ((2, 3), (3, 2)):
-        padded = selector.text(active, other).ljust(128, b"\n")
+        padded = selector.text(str(active), str(other)).ljust(128, b"\n")
         assert padded.decode() == autoboot(active, other)
 
 
@@ -179,7 +252,7 @@ def test_a_selector_that_is_too_short_to_name_both_slots_is_not_touched(tmp_path
     device = tmp_path / "selector"
     before = device_with(device, volume(1, {"autoboot.txt": b"[all]\nboot_partition=2\n"}))
     with pytest.raises(selector.Refused, match="too short"):
-        selector.Selector(str(device)).set(2, 3)
+        selector.Selector(str(device)).set("2", "3")
     assert device.read_bytes() == before
 
 

@@ -15,6 +15,7 @@ from piimage.cli.deploy import _show_plan
 from piimage.deploy import system
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.rollout import Result
+from piimage.deploy.system import Consent
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.events import Event, Note
@@ -187,7 +188,7 @@ def test_the_agent_itself_refuses_what_is_not_signed_or_too_old(
     """Whatever the tool on the other side says."""
     wanted = wish(trusting, keys["ours"].signer, OLD).system
     assert wanted is not None
-    recipe = wanted.recipe(3)
+    recipe = wanted.recipe("3")
     folder = trusting.pi.root / "data/piimage/system/files"
     folder.mkdir(parents=True)
     (folder / recipe.digest).write_bytes(recipe.data)
@@ -270,7 +271,7 @@ def test_an_older_version_that_is_allowed_is_kept_and_the_floor_stays(
 ) -> None:
     stand.pi.write("data/piimage/system/floor", f"{NEW[0]} {NEW[1]}\n")
     runs(stand, OLD)
-    deployed(stand, tool, replace(wish(stand, None, OLD), downgrade=True))
+    deployed(stand, tool, replace(wish(stand, None, OLD), consent=Consent(downgrade=True)))
     assert state(stand) == "STATE='kept'"
     assert floor(stand) == f"{NEW[0]} {NEW[1]}\n"
 

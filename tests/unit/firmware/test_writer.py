@@ -97,8 +97,13 @@ def test_the_other_boards_get_two_files_that_select_a_folder() -> None:
     # The settings of the first stage cannot be in an included file.
     files = writer.root_files(load_board("pi3"), Boot((("start_x", "1"), ("gpu_mem", "32"))))
     assert files == {
-        "config.txt": "[all]\nos_prefix=a/\ngpu_mem=32\nstart_x=1\ninclude a/config.txt\n",
-        "tryboot.txt": "[all]\nos_prefix=b/\ngpu_mem=32\nstart_x=1\ninclude b/config.txt\n",
+        "config.txt": "[all]\nos_prefix=a/\ngpu_mem=32\nstart_x=1\ninclude a/config.txt\n".ljust(
+            512, "\n"
+        ),
+        "tryboot.txt": (
+            "[all]\nos_prefix=b/\ngpu_mem=32\nstart_x=1\ninclude b/config.txt\n"
+            "[all]\ncmdline=trycmd.txt\n"
+        ).ljust(512, "\n"),
     }
 
 
@@ -124,6 +129,10 @@ def test_the_reader_reads_the_written_files(runner: Runner, tmp_path: Path, tryb
         files |= {
             f"{prefix}config.txt": writer.config(board, bare).encode(),
             f"{prefix}cmdline.txt": writer.cmdline(board, PLAIN, 1, prefix=prefix).encode(),
+            **{
+                f"{prefix}{name}": text.encode()
+                for name, text in writer.folder_files(board, PLAIN, 1, prefix).items()
+            },
             f"{prefix}{writer.KERNEL}": KERNEL,
             f"{prefix}{writer.INITRAMFS}": b"initramfs",
             f"{prefix}bcm2837-rpi-zero-2-w.dtb": blob(BASE),
@@ -132,6 +141,7 @@ def test_the_reader_reads_the_written_files(runner: Runner, tmp_path: Path, tryb
     booted = read_card(image, board, runner, tryboot=tryboot)
     assert booted.prefix == ("b/" if tryboot else "a/")
     assert f"piimage.prefix={booted.prefix}" in booted.cmdline
+    assert ("piimage.try=1" in booted.cmdline.split()) == tryboot
     assert booted.remarks == ()
 
 
@@ -237,10 +247,30 @@ def test_what_the_first_stage_reads_is_beside_the_slots() -> None:
     )  # fmt: skip
     board = load_board("pi3").model_copy(update={"config": ("gpu_mem=16", "audio=1")})
     boot = Boot(tuple((key, "7") for key in (*early, "hdmi_mode")))
-    assert writer.prefix_config(board, boot, "a/").splitlines() == [
+    assert writer.prefix_config(board, boot, "a/").rstrip("\n").splitlines() == [
         "[all]", "os_prefix=a/", "gpu_mem=7",
         *(f"{key}=7" for key in early if key != "gpu_mem"), "include a/config.txt",
     ]  # fmt: skip
+
+
+@pytest.mark.provokes("firmware.bad-setting")
+def test_what_the_first_stage_reads_has_to_fit_into_a_sector() -> None:
+    board, boot = load_board("pi3"), Boot((("start_file", "s" * 80), ("fixup_file", "f" * 80)))
+    assert len(writer.prefix_config(board, boot, "a/", tried=True)) == 512
+    names = ("sdram_freq", "total_mem", "uart_2ndstage", "bootcode_delay")
+    boot = Boot((*boot.config, *((name, "7" * 80) for name in names)))
+    with pytest.raises(InputError, match="have 634 bytes; the limit is 512") as caught:
+        writer.prefix_config(board, boot, "a/", tried=True)
+    assert caught.value.code == "firmware.bad-setting"
+
+
+def test_a_folder_has_what_selects_it() -> None:
+    board, boot = load_board("zero2w"), Boot(cmdline=("panic=5",))
+    files = writer.folder_files(board, boot, 0xBEEF, "b/")
+    root = writer.root_files(board, boot)
+    assert files["try.txt"] == root["tryboot.txt"]
+    assert files["select.txt"] == root["config.txt"].replace("a/", "b/")
+    assert files["trycmd.txt"].endswith(" piimage.prefix=b/ panic=5 piimage.try=1\n")
 
 
 def test_all_faults_are_reported_at_once() -> None:

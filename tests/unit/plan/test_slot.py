@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from piimage import events
+from piimage.board import PrefixLayout
 from piimage.boards import load_board
 from piimage.card.ext4 import Ext4Volume
+from piimage.card.fat_folders import FolderedVolume
+from piimage.card.fat_layout import sectors_per_cluster
 from piimage.compose.layers import ModulesLayer
 from piimage.config.models import Appliance
 from piimage.errors import InputError
@@ -355,7 +359,7 @@ def test_either_slot_holds_the_version_under_its_own_name(board: str, store: Sto
     version = planned(board)
     job = made(version, store)
     card, found = card_plan(version, job), slots(version, job)
-    first, second = found.volumes[2], found.volumes[3]
+    first, second = found.volumes["2"], found.volumes["3"]
     assert first == card.volumes[1]
     assert second.files == first.files
     assert (second.label, second.serial, second.size) == (
@@ -363,4 +367,44 @@ def test_either_slot_holds_the_version_under_its_own_name(board: str, store: Sto
         card.volumes[2].serial,
         first.size,
     )
-    assert found.places[3].start == found.places[2].end
+    assert found.places["3"].start == found.places["2"].end
+
+
+def test_either_folder_holds_the_version_where_the_card_has_it(
+    store: Store, tmp_path: Path
+) -> None:
+    version = planned("zero2w")
+    job = made(version, store)
+    card, found = card_plan(version, job).volumes[0], slots(version, job)
+    assert list(found.volumes) == ["a/", "b/"]
+    assert found.places["a/"] == found.places["b/"]
+    first, second = found.volumes.values()
+    assert set(first.files) == set(second.files) >= {"select.txt", "try.txt", "trycmd.txt"}
+    differing = {path for path in first.files if first.files[path] != second.files[path]}
+    assert differing == {"select.txt", "try.txt", "trycmd.txt", "cmdline.txt", "appliance.json"}
+    whole, alone = tmp_path / "whole", tmp_path / "alone"
+    for image in (whole, alone):
+        image.write_bytes(b"")
+        os.truncate(image, card.size)
+    card.write(job.runner, whole, 0)
+    extents = first.write(job.runner, alone, 0)
+    assert sum(extent.size for extent in extents) > 1 << 20
+    with whole.open("rb") as built, alone.open("rb") as written:
+        for extent in extents:
+            built.seek(extent.start)
+            written.seek(extent.start)
+            assert built.read(extent.size) == written.read(extent.size)
+
+
+@pytest.mark.parametrize("size", [64 << 20, 300 << 20, 16 << 30])
+def test_a_first_partition_has_room_for_two_folders_and_for_what_is_shared(size: int) -> None:
+    layout = planned("pi3").board.layout
+    assert isinstance(layout, PrefixLayout)
+    assert layout.size(layout.room) == layout.firmware_mib << 20
+    total = layout.size(size)
+    volume = FolderedVolume("card", "CARD", 1, total, size)
+    cluster = sectors_per_cluster(total, 32)
+    assert cluster is not None
+    tables = 2 * (total // (cluster * 512) * 4)
+    shared = total - 2 * volume.room - tables
+    assert 24 << 20 <= shared <= (64 << 20) + size // 32

@@ -6,6 +6,8 @@ import errno
 import mmap
 import os
 
+from piimage_agent.refusal import Refused
+
 _SECTOR = 512
 _DIRECT_AT = 4096  # what O_DIRECT asks of an offset and a length, on any device
 
@@ -51,3 +53,15 @@ def read_uncached(path: str, at: int, count: int) -> bytes:
         return device.read(at, count)
     finally:
         device.close()
+
+
+def write_sector(path: str, at: int, data: bytes) -> None:
+    """Write one sector of a device in place, and read it back; raises Refused ``card-lies``."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, data, at)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    if read_uncached(path, at, len(data)) != data:
+        raise Refused("card-lies", f"the card did not keep what was written to byte {at} of {path}")

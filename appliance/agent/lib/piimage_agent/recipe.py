@@ -3,9 +3,9 @@
 A recipe is one line of JSON and a zlib stream. The line has the ``size`` of the slot in bytes,
 ``files`` (lists of offset, length, SHA-256, and the offset up to which zeros follow) and
 ``literals`` (lists of offset and length), and in ``order`` its place among other versions
-(`piimage_agent.order`); the stream holds the literals one after another, as
-differences of 32-bit words (`undelta`). What no part covers is not written. The tool makes recipes
-in piimage/deploy/recipe.py.
+(`piimage_agent.order`), and in ``head`` the offset of the page that is written last; the stream
+holds the literals one after another, as differences of 32-bit words (`undelta`). What no part
+covers is not written. The tool makes recipes in piimage/deploy/recipe.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = 4096
-"""The bytes at the beginning of a slot that are written last."""
+"""The bytes at the head of a slot that are written last."""
 _LITERALS_LIMIT = 1 << 26
 _PARTS_LIMIT = 1 << 14
 _ZEROS_LIMIT = 1 << 17  # a cluster of FAT has at most 64 KiB
@@ -55,10 +55,13 @@ class Literal:
 
 
 class Recipe:
-    """The parts of a slot, by their offset: the first one is the literal of the first page."""
+    """The parts of a slot by their offset, and its `head`: the page that is written last.
+
+    `size` is that of the device on which the slot is.
+    """
 
     def __init__(
-        self, size: int, head: bytes, parts: list[File | Literal], order: Order = (0, 0)
+        self, size: int, head: Literal, parts: list[File | Literal], order: Order = (0, 0)
     ) -> None:
         self.size = size
         self.order = order
@@ -72,7 +75,7 @@ class Recipe:
 
     @property
     def length(self) -> int:
-        """The number of bytes that are written, besides the first page."""
+        """The number of bytes that are written, besides the head."""
         return sum(part.end - part.at for part in self.parts)
 
 
@@ -83,10 +86,11 @@ def parse(data: bytes) -> Recipe:
         found = json.loads(line)
         size, literals = _number(found["size"]), list(_pairs(found["literals"]))
         files, order = list(_files(found["files"])), order_of(found.get("order"))
+        head = _number(found.get("head", 0))
     except (ValueError, LookupError, TypeError, RecursionError):
         raise _bad("its first line is not readable") from None
-    if not newline or not literals or literals[0] != (0, literals[0][1]) or literals[0][1] < PAGE:
-        raise _bad("it does not begin with the slot's first page")
+    if not newline:
+        raise _bad("its first line is not readable")
     content = undelta(_unpacked(packed, sum(length for _, length in literals)))
     parts: list[File | Literal] = [*files, *_cut(literals, content)]
     parts.sort(key=lambda part: part.at)
@@ -95,11 +99,12 @@ def parse(data: bytes) -> Recipe:
         if part.at < end or part.end > size:
             raise _bad("its parts overlap, or leave the slot")
         end = part.end
-    first = parts[0]
-    if not isinstance(first, Literal):
-        raise _bad("it does not begin with the slot's first page")
-    rest = Literal(PAGE, first.data[PAGE:])
-    return Recipe(size, first.data[:PAGE], [*([rest] if rest.data else []), *parts[1:]], order)
+    for number, part in enumerate(parts):
+        if part.at == head and isinstance(part, Literal) and len(part.data) >= PAGE:
+            rest = Literal(head + PAGE, part.data[PAGE:])
+            others = [*parts[:number], *([rest] if rest.data else []), *parts[number + 1 :]]
+            return Recipe(size, Literal(head, part.data[:PAGE]), others, order)
+    raise _bad("it does not have the slot's first page")
 
 
 def _number(value: Any) -> int:  # noqa: ANN401  # of JSON

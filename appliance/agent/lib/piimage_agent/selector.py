@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 
-from piimage_agent.disk import read_uncached
+from piimage_agent.disk import read_uncached, write_sector
 from piimage_agent.refusal import Refused
 
 SECTOR = 512
@@ -19,7 +19,7 @@ _NAME = b"AUTOBOOTTXT"
 _NOT_A_FILE = 0x18  # attributes of a folder and of a volume's label
 
 
-def text(active: int, other: int) -> bytes:
+def text(active: str, other: str) -> bytes:
     """Return the content that boots partition `active`, and `other` on a try."""
     return (
         f"[all]\ntryboot_a_b=1\nboot_partition={active}\n[tryboot]\nboot_partition={other}\n"
@@ -45,20 +45,20 @@ class Selector:
         """The present content, read past the cache."""
         return read_uncached(self._device, self._at, SECTOR)[: self._size]
 
-    def active(self) -> int:
-        """Return the partition that boots; 0 if the file does not say so."""
+    def active(self) -> str:
+        """Return the partition that boots; empty if the file does not say so."""
         section = b"[all]"
-        found = 0
+        found = ""
         for line in self.content.split(b"\n"):
             word = line.strip()
             if word.startswith(b"["):
                 section = word
             key, _, value = word.partition(b"=")
             if section == b"[all]" and key == b"boot_partition" and value.isdigit():
-                found = int(value)
+                found = value.decode()
         return found
 
-    def set(self, active: int, other: int) -> None:
+    def set(self, active: str, other: str) -> None:
         """Write one sector, and read it back; raises Refused ``card-lies``."""
         content = text(active, other)
         if len(content) > self._size:
@@ -67,16 +67,8 @@ class Selector:
                 "flash the card once with this version of piimage",
             )  # fmt: skip
         sector = content.ljust(self._size, b"\n").ljust(SECTOR, b"\0")
-        if read_uncached(self._device, self._at, SECTOR) == sector:
-            return
-        fd = os.open(self._device, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.pwrite(fd, sector, self._at)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
         if read_uncached(self._device, self._at, SECTOR) != sector:
-            raise Refused("card-lies", "the card did not keep what was written to autoboot.txt")
+            write_sector(self._device, self._at, sector)
 
 
 def _find(fd: int) -> tuple[int, int]:

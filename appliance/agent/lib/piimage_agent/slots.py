@@ -1,8 +1,8 @@
 """Writes the slot that does not run: invalid first, valid only after everything was read back.
 
-The order makes every power cut harmless: the first page is zeroed and synced before anything else
-is written, so that no boot loader takes a half-written slot for a file system, and it is written
-last.
+The order makes every power cut harmless: the head is zeroed and synced before anything else is
+written, so that no boot loader takes a half-written slot for a file system (or finds a file in a
+half-written folder), and it is written last.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from piimage_agent.places import Room
     from piimage_agent.root import Root
 
 _CHUNK = 1 << 19
 
 
-def write(device: str, plan: Recipe, sources: dict[str, str], tell: Callable[[int], None]) -> None:
-    """Make the slot on `device` what the recipe says; `sources` has a file for each digest.
+def write(room: Room, plan: Recipe, sources: dict[str, str], tell: Callable[[int], None]) -> None:
+    """Make the slot in `room` what the recipe says; `sources` has a file for each digest.
 
     `tell` gets the number of bytes written so far. Raises Refused ``wrong-slot``,
     ``damaged-source``, ``card-lies``; the slot is then no file system.
     """
-    # O_EXCL fails if the device is mounted.
-    fd = os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+    device, head = room.device, plan.head
+    # O_EXCL fails if the device is mounted, as that of folders is.
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC | (0 if room.shared else os.O_EXCL))
     try:
         if os.lseek(fd, 0, os.SEEK_END) != plan.size:
             raise Refused("wrong-slot", f"{device} is not as large as the slot of this version")
-        _write_at(fd, bytes(PAGE), 0)
+        require_room(room, plan)
+        _write_at(fd, bytes(PAGE), head.at)
         os.fsync(fd)
         done = 0
         for part in plan.parts:
@@ -43,12 +46,22 @@ def write(device: str, plan: Recipe, sources: dict[str, str], tell: Callable[[in
             done += part.end - part.at
             tell(done)
         os.fsync(fd)
-        _compare(device, bytes(PAGE), plan.parts)
-        _write_at(fd, plan.head, 0)
+        _compare(device, Literal(head.at, bytes(PAGE)), plan.parts)
+        _write_at(fd, head.data, head.at)
         os.fsync(fd)
-        _compare(device, plan.head, [])
+        _compare(device, head, [])
     finally:
         os.close(fd)
+
+
+def require_room(room: Room, plan: Recipe) -> None:
+    """Raise Refused ``wrong-slot`` unless the recipe writes nothing but the slot in `room`."""
+    every = (plan.head, *plan.parts)
+    if plan.head.at != room.head or not all(room.holds(part.at, part.end) for part in every):
+        raise Refused(
+            "wrong-slot", "this version would write outside of the other slot",
+            "flash the card once with this version of piimage",
+        )  # fmt: skip
 
 
 def _write_part(fd: int, part: File | Literal, sources: dict[str, str]) -> None:
@@ -83,13 +96,11 @@ def _write_at(fd: int, data: bytes, at: int) -> None:
         at += count
 
 
-def _compare(device: str, head: bytes, parts: list[File | Literal]) -> None:
+def _compare(device: str, head: Literal, parts: list[File | Literal]) -> None:
     """Read back from the card itself; raises Refused ``card-lies``."""
     card = Uncached(device)
     try:
-        if card.read(0, PAGE) != head:
-            raise _lies(0)
-        for part in parts:
+        for part in (head, *parts):
             if not _is_written(card, part):
                 raise _lies(part.at)
     finally:

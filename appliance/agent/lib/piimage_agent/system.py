@@ -14,18 +14,17 @@ from piimage_agent import (
     hooks,
     journal,
     order,
+    places,
     recipe,
     services,
     signatures,
     slots,
 )
 from piimage_agent.change import Run
-from piimage_agent.disk import partition
 from piimage_agent.journal import ARMED, KEPT, RECEIVING, TRYING, UNDONE, WRITTEN, Journal
 from piimage_agent.layers import Incoming, partial
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, is_file, names, read_line, remove
-from piimage_agent.selector import Selector
 from piimage_agent.status import manifest
 
 TYPE_CHECKING = False
@@ -33,21 +32,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_SLOTS = ("2", "3")
-"""The partitions of the two slots; boards/*.yml, layout `selector`."""
 _TELL_EVERY = 4 << 20  # bytes
 
 
 def state(root: Root) -> dict[str, Any]:
     """Return the reply to `system`: the slots, the last update, and whether a try is possible."""
-    booted = root.facts().get("PIIMAGE_SLOT_PARTITION", "")
     found = journal.load(root)
     return {
-        "booted": booted,
-        "other": other_slot(root),
+        "booted": places.booted(root),
+        "other": places.other(root),
         "tried": is_tried(root),
         "kept": _active(root),
-        "partitions": {number: _place(root, number) for number in ("1", *_SLOTS)},
+        "partitions": {number: _place(root, number) for number in ("1", *places.PARTITIONS)},
         "bootloader": bootloader_time(root),
         "can_try": os.path.exists(_flag(root)),
         "journal": found.as_reply(),
@@ -55,16 +51,10 @@ def state(root: Root) -> dict[str, Any]:
         "trusted": signatures.trusted(root),
         "floor": list(order.floor(root)),
         "before_update": hooks.names_with_hooks(root),
+        "firmware": {
+            os.path.basename(path): _digest(path) for path in places.shared_firmware(root)
+        },
     }
-
-
-def other_slot(root: Root) -> str:
-    """Return the number of the slot that does not run; empty if the card has one slot only."""
-    facts = root.facts()
-    booted = facts.get("PIIMAGE_SLOT_PARTITION", "")
-    if booted not in _SLOTS or facts.get("PIIMAGE_SLOT_PREFIX") or not facts.get("PIIMAGE_DISK"):
-        return ""
-    return _SLOTS[1 - _SLOTS.index(booted)]
 
 
 def is_tried(root: Root) -> bool:
@@ -89,27 +79,17 @@ def _flag(root: Root) -> str:
     return root.at("sys/module/tryboot/parameters/next")
 
 
-def device(root: Root, number: str) -> str:
-    """Return the block device of a partition of the card."""
-    return root.at(partition(root.facts().get("PIIMAGE_DISK", ""), number).lstrip("/"))
-
-
 def _place(root: Root, number: str) -> list[int]:
     """Return the first byte and the size of a partition; zeros if it does not exist."""
-    name = os.path.basename(device(root, number))
+    name = os.path.basename(places.device(root, number))
     texts = [read_line(root.at(f"sys/class/block/{name}/{file}")) for file in ("start", "size")]
     return [int(text) * 512 if text.isdigit() else 0 for text in texts]
-
-
-def selector(root: Root) -> Selector:
-    """Return autoboot.txt of the card; raises Refused ``no-selector``."""
-    return Selector(device(root, "1"))
 
 
 def _active(root: Root) -> str:
     """Return the slot that an ordinary start boots; empty if it cannot be read."""
     try:
-        return str(selector(root).active())
+        return places.chooser(root).active()
     except (OSError, Refused):
         return ""
 
@@ -184,7 +164,7 @@ def prepare(root: Root, digest: str, note: str, target: str, proof: Proof) -> Ca
     """Return what writes the recipe `digest` to the other slot.
 
     Raises Refused ``trial``, ``no-other-slot``, ``bad-recipe``, ``unsigned``, ``downgrade``,
-    ``incomplete``, ``no-selector``.
+    ``incomplete``, ``wrong-slot``, ``no-selector``.
     """
     journal.require_no_trial(root)
     _require_other(root, target)
@@ -195,18 +175,19 @@ def prepare(root: Root, digest: str, note: str, target: str, proof: Proof) -> Ca
     found = sources(root)
     if missing := [file for file in plan.digests if file not in found]:
         raise Refused("incomplete", f"{len(missing)} files are missing: {missing[0]}")
-    selector(root)
+    places.chooser(root)
+    slots.require_room(places.room(root, target), plan)
     journal.reserve(root)
     return lambda folder: _Writing(root, folder, (digest, note, target), plan, found)
 
 
 def _require_other(root: Root, target: str) -> None:
-    if not other_slot(root):
+    if not places.other(root):
         raise Refused(
             "no-other-slot", "this card has no second slot that its boot loader could try",
             "write a new card with piimage flash",
         )  # fmt: skip
-    if target != other_slot(root):
+    if target != places.other(root):
         raise Refused("no-other-slot", "the Pi has restarted from the other slot", "deploy again")
 
 
@@ -229,14 +210,15 @@ class _Writing(Run):
 
     def run(self) -> None:
         """Write it; the last event says whether it is there."""
-        booted = self.root.facts().get("PIIMAGE_SLOT_PARTITION", "")
         now = Journal({}).changed(
-            state=RECEIVING, id=self._id, note=self._note, FROM=booted, to=self._target,
+            state=RECEIVING, id=self._id, note=self._note, FROM=places.booted(self.root),
+            to=self._target,
             from_base=generations.slot_containers(self.root),
         )  # fmt: skip
         try:
             now.write(self.root)
-            slots.write(device(self.root, self._target), self._plan, self._sources, self._tell_some)
+            room = places.room(self.root, self._target)
+            slots.write(room, self._plan, self._sources, self._tell_some)
             now.changed(state=WRITTEN).write(self.root)
         except Refused as refused:
             self._failed(now, refused.code, refused.message)
@@ -265,7 +247,7 @@ def start_trial(root: Root, digest: str, base: str, deadline: int) -> dict[str, 
     within `deadline` seconds after its start.
     """
     now = journal.load(root)
-    if now.state != WRITTEN or now.id != digest or now.target != other_slot(root):
+    if now.state != WRITTEN or now.id != digest or now.target != places.other(root):
         raise Refused("not-written", "this version is not in the other slot", "deploy again")
     hooks.run_hooks(root)
     _arm(root, now.changed(to_base=base), deadline)
@@ -274,8 +256,8 @@ def start_trial(root: Root, digest: str, base: str, deadline: int) -> dict[str, 
 
 def roll_back(root: Root, deadline: int) -> dict[str, Any]:
     """Restart into the version of the other slot, as a try; raises Refused ``nothing-before``."""
-    now, booted = journal.load(root), root.facts().get("PIIMAGE_SLOT_PARTITION", "")
-    if now.state != KEPT or now.target != booted or not other_slot(root):
+    now, booted = journal.load(root), places.booted(root)
+    if now.state != KEPT or now.target != booted or not places.other(root):
         raise Refused(
             "nothing-before", "the other slot has no version that was kept once",
             "deploy the file of the version that you want",
@@ -291,7 +273,7 @@ def roll_back(root: Root, deadline: int) -> dict[str, Any]:
 
 def _arm(root: Root, now: Journal, deadline: int) -> None:
     """Set everything for a try, and restart; raises Refused ``no-try`` if that is impossible."""
-    selector(root).set(int(now.source), int(now.target))
+    places.chooser(root).set(now.source, now.target)
     journal.begin_trail(root)
     up = " ".join(services.names_up(root))
     armed = now.changed(state=ARMED, tries=now.tries + 1, services=up, deadline=deadline, cause="")

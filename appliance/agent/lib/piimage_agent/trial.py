@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from piimage_agent import journal, order, services, signatures, system
+from piimage_agent import journal, order, places, services, signatures, system
 from piimage_agent.journal import ARMED, KEPT, TRYING, UNDONE, Journal
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root
@@ -37,12 +37,12 @@ def run(root: Root) -> None:
     now = journal.load(root)
     if not now.is_trial:
         return
-    booted = root.facts().get("PIIMAGE_SLOT_PARTITION", "")
+    booted = places.booted(root)
     if booted == now.source:
         _note_the_end(root, now)
     elif booted == now.target and system.is_tried(root):
         _Trial(root, now).run()
-    elif booted == now.target and str(system.selector(root).active()) == booted:
+    elif booted == now.target and places.chooser(root).active() == booted:
         # The power went between the sector that decides and the journal.
         _note_kept(root, now)
 
@@ -134,5 +134,5 @@ class _Trial:
             time.sleep(_PAUSE)
 
     def _keep(self) -> None:
-        system.selector(self._root).set(int(self._now.target), int(self._now.source))
+        places.chooser(self._root).set(self._now.target, self._now.source)
         _note_kept(self._root, self._now)
