@@ -79,7 +79,7 @@ ChipName = Annotated[
     str,
     BeforeValidator(as_text),
     *form(
-        r"[a-z0-9][a-z0-9_.-]{0,18}",
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,18}",
         "chip",
         "its name in the kernel, as `piimage sensors` lists it",
     ),
@@ -113,7 +113,11 @@ Serial = Annotated[
 class Sensor(Part):
     """A chip that a driver of the kernel measures."""
 
-    name: SensorName = Field(description="Name of the sensor in metrics, topics and pages; unique.")
+    name: SensorName | None = Field(
+        default=None,
+        description="Name of the sensor in metrics, topics and pages; unique. A chip without a "
+        "name is only made known to the kernel, such as the master of a 1-Wire bus.",
+    )
     chip: ChipName = Field(
         description="The chip, by its name in the kernel; `piimage sensors` lists them."
     )
@@ -172,6 +176,13 @@ class Sensor(Part):
                     "in_temp_oversampling_ratio: 16",
                 )
         return self
+
+    @property
+    def label(self) -> str:
+        """The name of the sensor in messages."""
+        return self.name or (
+            self.chip if self.address is None else f"{self.chip}@{self.address:02x}"
+        )
 
     @property
     def alias(self) -> str:

@@ -54,7 +54,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
         {module.name: module.params for module in named if module.params},
         # The file's own kernel may lack the modules for booting from other disks.
         board.modules.other_disks if appliance.kernel.image is None else (),
-        tuple(WantedChip(f"sensors.{s.name}", s.alias) for s in appliance.sensors),
+        tuple(WantedChip(f"sensors.{s.label}", s.alias) for s in appliance.sensors),
     )
 
 

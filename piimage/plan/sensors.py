@@ -32,7 +32,7 @@ def bus_modules(appliance: Appliance) -> tuple[str, ...]:
 def sensor_files(appliance: Appliance) -> Iterator[File]:
     """Yield the lists of sensors. The container `sensors` needs its list, be it empty."""
     if any(entry.use == SERVICE for entry in appliance.services) or appliance.sensors:
-        entries = [_entry(sensor) for sensor in appliance.sensors]
+        entries = [_entry(sensor) for sensor in appliance.sensors if sensor.name]
         text = json.dumps({"sensors": entries}, indent=1)
         yield File("etc/piimage/sensors.json", f"{text}\n".encode())
     lines = [_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1"]
@@ -57,4 +57,4 @@ def _line(sensor: Sensor) -> str:
     """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it."""
     settings = (f"{name}={value}" for name, value in sensor.settings.items())
     place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, f"0x{sensor.address:02x}")
-    return " ".join((sensor.name, *place, *settings)) + "\n"
+    return " ".join((sensor.label, *place, *settings)) + "\n"

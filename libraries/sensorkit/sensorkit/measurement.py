@@ -118,6 +118,11 @@ class Channel:
         return "_".join(words).replace("-", "_")  # a name in the templates of Home Assistant
 
     @property
+    def part(self) -> str:
+        """What tells it from other channels of its quantity and sensor: ``x``; else empty."""
+        return "_".join(value for name, value in self.labels if name != "sensor")
+
+    @property
     def jump(self) -> float | None:
         """The quantity's jump, which holds at the chip, multiplied by the scale."""
         return None if self.quantity.jump is None else self.quantity.jump * abs(self.scale)

@@ -72,6 +72,8 @@ def _measurements(state: ChipState) -> Iterable[Mapping[str, Any]]:
             "unit": m.channel.quantity.unit,
             "digits": m.channel.quantity.digits,
             "sensor": state.name,
+            "quantity": m.channel.quantity.name,
+            "channel": m.channel.part,
             "time": round(m.time, 3),
         }
 
