@@ -106,7 +106,7 @@ def _bus_errors(
     buses = _buses(board, root)
     for sensor in sensors:
         bus = scalar(sensor, "bus")
-        if bus is None or _bus_name(bus.text) in buses or _is_spi(bus.text):
+        if bus is None or _bus_name(bus.text) in buses or not _is_bus(bus.text):
             continue
         found = f"its buses are {' and '.join(buses)}" if buses else "it has none"
         yield InputError(
@@ -140,5 +140,5 @@ def _bus_name(text: str) -> str:
     return text.removeprefix("/dev/").replace("i2c-", "i2c")
 
 
-def _is_spi(text: str) -> bool:
-    return text.startswith("spi")  # the model says more about it
+def _is_bus(text: str) -> bool:
+    return _bus_name(text).startswith((_W1, "i2c"))  # what the model says of others is enough
