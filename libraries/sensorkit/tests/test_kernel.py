@@ -281,9 +281,9 @@ def test_each_ds18b20_has_its_serial_number(sys: Sys) -> None:
         "temperature_tank_28_000005e2fdc3_celsius": 18.25,
         "temperature_tank_28_000005e2fdc4_celsius": -3.5,
     }
-    one = sensor(sys, W1Place("ds18b20", "28", "28-000005e2fdc4"), "tank")
-    one.start()
-    assert values(one.sample()) == {"temperature_tank_celsius": -3.5}
+    single = sensor(sys, W1Place("ds18b20", "28", "28-000005e2fdc4"), "tank")
+    single.start()
+    assert values(single.sample()) == {"temperature_tank_celsius": -3.5}
 
 
 @pytest.mark.parametrize(

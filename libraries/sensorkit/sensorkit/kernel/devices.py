@@ -82,12 +82,12 @@ class W1Place:
 
     def _all(self, devices: list[Path], name: str) -> Iterator[Source]:
         for device in devices:
-            one = self.serial is not None
             labels: Labels = (("sensor", name),)
-            title = name if one else f"{name} {device.name}"
-            yield from device_sources(
-                device, title, labels if one else (*labels, ("serial", device.name))
-            )
+            if self.serial is None:
+                labels = (*labels, ("serial", device.name))
+                yield from device_sources(device, f"{name} {device.name}", labels)
+            else:
+                yield from device_sources(device, name, labels)
 
 
 Place = I2cPlace | W1Place

@@ -59,8 +59,10 @@ def device_sources(device: Path, name: str, labels: Labels) -> tuple[Source, ...
     `name` is for people, `labels` are those of each channel. Empty if no driver is bound, or if
     what it measures has no meaning without its data sheet.
     """
-    iio = (source for path in _below(device, "iio:device*") for source in _iio(path, name, labels))
-    hwmon = (s for path in _below(device, "hwmon/hwmon*") for s in _hwmon(path, name, labels))
+    iio = (
+        source for path in _matching(device, "iio:device*") for source in _iio(path, name, labels)
+    )
+    hwmon = (s for path in _matching(device, "hwmon/hwmon*") for s in _hwmon(path, name, labels))
     return _distinct((*iio, *hwmon))
 
 
@@ -115,7 +117,7 @@ def names(folder: Path) -> list[str]:
         return []
 
 
-def _below(device: Path, pattern: str) -> list[Path]:
+def _matching(device: Path, pattern: str) -> list[Path]:
     try:
         return sorted(device.glob(pattern))
     except OSError:
@@ -183,10 +185,10 @@ def _iio_part(folder: Path, match: re.Match[str]) -> str:
 def _shared(match: re.Match[str], what: str, files: Iterable[str]) -> str | None:
     """Return the file with the scale or offset of a channel, which several channels may share."""
     other, modifier = match["other"] or "", match["modifier"]
-    one = f"in_{match['type']}{match['index']}{other}{match['second']}"
+    own = f"in_{match['type']}{match['index']}{other}{match['second']}"
     kind = f"in_{match['type']}{other}"
     ends = [f"_{modifier}_{what}", f"_{what}"] if modifier else [f"_{what}"]
-    wanted = [*(base + end for base in (one, kind) for end in ends), f"in_{what}"]
+    wanted = [*(base + end for base in (own, kind) for end in ends), f"in_{what}"]
     return next((file for file in wanted if file in files), None)
 
 
