@@ -7,9 +7,9 @@ from chipmodels.bh1750 import Bh1750Model
 from chipmodels.clock import VirtualClock
 
 
-def chip(lux: float = 100.0) -> tuple[VirtualClock, Bh1750Model]:
+def chip(lux: float = 100.0, slow: float = 1.0) -> tuple[VirtualClock, Bh1750Model]:
     clock = VirtualClock()
-    return clock, Bh1750Model(clock, lux=lux)
+    return clock, Bh1750Model(clock, lux=lux, slow=slow)
 
 
 def counts(model: Bh1750Model) -> int:
@@ -23,12 +23,13 @@ def test_high_resolution_counts_1_2_a_lux() -> None:
     assert counts(model) == 33680  # the data sheet's example "10000011 10010000": 28067 lx
 
 
-def test_a_result_is_old_until_the_longest_conversion_is_over() -> None:
-    clock, model = chip()
+@pytest.mark.parametrize(("slow", "seconds"), [(1.0, 0.12), (1.5, 0.18)])
+def test_a_result_is_old_until_the_conversion_is_over(slow: float, seconds: float) -> None:
+    clock, model = chip(slow=slow)
     model.i2c_write(b"\x20")
-    clock.sleep(0.179)
+    clock.sleep(seconds - 0.001)
     assert counts(model) == 0
-    clock.sleep(0.001)
+    clock.sleep(0.0011)
     assert counts(model) == 120
 
 
@@ -45,7 +46,7 @@ def test_the_measurement_time_is_written_in_two_parts_and_scales_counts_and_time
     model.i2c_write(b"\x44")  # 100.....
     model.i2c_write(b"\x6a")  # ...01010: 138, twice the default
     model.i2c_write(b"\x10")
-    clock.sleep(0.35)
+    clock.sleep(0.239)
     assert counts(model) == 0
     clock.sleep(0.01)
     assert counts(model) == 240

@@ -35,6 +35,7 @@ def test_it_does_not_answer_while_it_starts() -> None:
 
 def test_a_single_shot_is_refused_until_it_has_ended_and_given_once() -> None:
     clock, model = chip()
+    model.slow = 1.24
     model.i2c_write(b"\x24\x00")
     clock.sleep(0.015)
     with pytest.raises(Nack):

@@ -33,7 +33,7 @@ Metrics = dict[str, float]
 
 def metrics(pi: Pi) -> Metrics:
     """The samples of the service; those with its labels in the order of the text."""
-    text = pi.say("wget -q -O - http://127.0.0.1:9284/metrics")
+    text = pi.say("wget -q -O - http://127.0.0.1:9284/metrics || :")
     rows = re.findall(r"^(sensors_\S+?(?:\{.*?\})?) (\S+)$", text, re.M)
     return {name: float(value) for name, value in rows}
 
