@@ -32,6 +32,7 @@ VERBS: Final = {
     "provision": "set hostname, SSH keys, network or time zone on a flashed card",
     "run": "boot a file or an image in QEMU",
     "test": "boot a file in QEMU, wait until its services are healthy, run its checks",
+    "sensors": "list the chips that the kernel has drivers for",
     "discover": "list the Pis on the local network",
     "deploy": "send changes to running Pis; roll back if a service is not healthy",
     "pkg": "build, push and list the image of one container folder",

@@ -21,6 +21,7 @@ from piimage.config.checks_files import (
     signing_errors,
 )
 from piimage.config.checks_modules import module_errors
+from piimage.config.checks_sensors import sensor_check_errors, sensor_errors
 from piimage.config.lookup import is_given, maps, name_of, node_at, scalar, scalars
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
@@ -44,6 +45,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         _duplicates(root, "services", "service"),
         _duplicates(root, "volumes", "volume"),
         _duplicates(root, "modules", "module"),
+        _duplicates(root, "sensors", "sensor"),
         after_errors(root),
         file_errors(root),
         laid_errors(root),
@@ -51,6 +53,8 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         owner_errors(root),
         signing_errors(root),
         module_errors(root),
+        sensor_errors(root, boards),
+        sensor_check_errors(root),
         _unsupported_errors(root),
         _wifi_errors(root),
         _check_errors(root),

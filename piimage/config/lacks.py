@@ -15,6 +15,7 @@ from typing import Final, Literal
 from piimage import resources
 from piimage.board import Absent, Board, Lack
 from piimage.boards import known_boards, load_board, search_path
+from piimage.config.checks_sensors import sensor_device
 from piimage.config.lookup import items, maps, node_at, scalar, scalars
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
@@ -237,6 +238,9 @@ def _requests(root: MapNode) -> Iterator[_Request]:
     for module in items(root, "modules"):
         if name := _text(module, "name"):
             yield _Request("module", name.text, name.at)
+    for sensor in maps(root, "sensors"):
+        if (bus := _text(sensor, "bus")) and (path := sensor_device(bus.text, root)):
+            yield _Request("path", path, bus.at)
     if isinstance(wifi := node_at(root, "network", "wifi"), MapNode | ListNode):
         yield _Request("section", "network.wifi", wifi.at)
 

@@ -36,6 +36,7 @@ from piimage.config.values import (
 if TYPE_CHECKING:
     from piimage.config.network import Network
     from piimage.config.rare import Trust, Volume
+    from piimage.config.sensors import Sensor
     from piimage.config.signing import Signing
     from piimage.config.testing import TestPlan
 else:  # few files need them, and each class takes time to create
@@ -43,6 +44,7 @@ else:  # few files need them, and each class takes time to create
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
     Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
     Volume = Annotated[Any, Deferred("piimage.config.rare", "Volume")]
+    Sensor = Annotated[Any, Deferred("piimage.config.sensors", "Sensor")]
     Signing = Annotated[Any, Deferred("piimage.config.signing", "Signing")]
 
 ModuleName = Annotated[
@@ -257,6 +259,10 @@ class Appliance(Part):
     )
     modules: tuple[Module, ...] = Field(
         default=(), description="Kernel modules to load at boot, in order."
+    )
+    sensors: tuple[Sensor, ...] = Field(
+        default=(),
+        description="Chips that the kernel's drivers measure; `use: sensors` publishes the values.",
     )
     ssh: Ssh = Field(default=Ssh.model_construct(), description="Access over SSH.")
     network: Network | None = Field(default=None, description="The network: WiFi and Ethernet.")

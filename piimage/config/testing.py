@@ -1,10 +1,20 @@
 """The section `test:` of the YAML file, for `piimage test`."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from piimage.config.values import TEXT_OR_LIST, Interval, Name, Part, Strings, form, problem
+
+_WAYS: Final = ("run", "http", "console", "sensor")
+SensorValue = Annotated[
+    str,
+    *form(
+        r"[a-z][a-z0-9_]*\.[a-z_]+(\.[a-z0-9_-]+)?",
+        "value of a sensor",
+        "NAME.QUANTITY, such as greenhouse.temperature",
+    ),
+]
 
 
 def _command(value: object) -> object:
@@ -12,7 +22,7 @@ def _command(value: object) -> object:
 
 
 class Check(Part):
-    """One check of `piimage test`: a program, a URL, or text on the console."""
+    """One check of `piimage test`: a program, a URL, text on the console, or a sensor's value."""
 
     name: str | None = Field(default=None, description="Name of the check in the report.")
     run: Annotated[Strings, BeforeValidator(_command), TEXT_OR_LIST] | None = Field(
@@ -26,6 +36,15 @@ class Check(Part):
         default=None, description="URL that the appliance requests."
     )
     console: str | None = Field(default=None, description="Text that has to appear on the console.")
+    sensor: SensorValue | None = Field(
+        default=None,
+        description="Value that `use: sensors` has to publish: NAME.QUANTITY, such as "
+        "greenhouse.temperature, or NAME.QUANTITY.CHANNEL; without a channel, each one counts.",
+    )
+    within: tuple[float, float] | None = Field(
+        default=None,
+        description="With sensor: the lowest and the highest value, in the unit of its metric.",
+    )
     expect: str | None = Field(
         default=None, description="Text that the output or response has to contain."
     )
@@ -40,18 +59,25 @@ class Check(Part):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        ways = [way for way in ("run", "http", "console") if getattr(self, way) is not None]
+        ways = [way for way in _WAYS if getattr(self, way) is not None]
         if len(ways) != 1:
             content = " and ".join(ways) if ways else "nothing to do"
-            raise problem(f"a check with {content}", "exactly one of run, http, console")
+            raise problem(f"a check with {content}", f"exactly one of {', '.join(_WAYS)}")
         if self.service is not None and self.run is None:
             raise problem("service without run", "run: as well")
+        if (self.sensor is None) != (self.within is None):
+            raise problem("sensor: and within: belong together", "both, or neither")
+        if self.within is not None and self.within[0] > self.within[1]:
+            raise problem(
+                f"no value is within [{self.within[0]:g}, {self.within[1]:g}]",
+                "the lower value first",
+            )
         return self
 
     @property
     def title(self) -> str:
-        """The name of the check, or its program, URL or text."""
-        return self.name or self.http or self.console or " ".join(self.run or ())
+        """The name of the check, or its program, URL, text or value."""
+        return self.name or self.http or self.console or self.sensor or " ".join(self.run or ())
 
 
 class TestPlan(Part):

@@ -18,6 +18,7 @@ from piimage.errors import InputError, PiimageError, raise_all
 from piimage.kernel.kmodindex import canonical
 from piimage.kernel.modinfo import ModuleInfo, normal_name, read_modinfo
 from piimage.kernel.package import KernelParts
+from piimage.kernel.sensors import WantedChip, modules_of, sensor_chips
 from piimage.kernel.symbols import exported_symbols, require_symbols
 from piimage.run import Runner
 from piimage.steps import Job, Step
@@ -40,7 +41,7 @@ class ModuleTree(Step):
     usr/lib/modules/RELEASE and the files of depmod), ``boot`` (a tar with the modules of the
     initramfs), ``boot-order``, ``other-disks-order`` and ``late-order`` (a path and its parameters
     in each line). A module of ``boot-order`` is not repeated in the others; a module that `late`
-    and `other_disks` share is in both.
+    and `other_disks` share is in both. The system also loads the drivers of `chips`.
     """
 
     kernel: KernelParts
@@ -50,6 +51,7 @@ class ModuleTree(Step):
     symbols: Step | None = None
     params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     other_disks: tuple[str, ...] = ()
+    chips: tuple[WantedChip, ...] = ()
 
     @property
     def title(self) -> str:
@@ -68,9 +70,10 @@ class ModuleTree(Step):
             raise_all(
                 e for name, values in self.params.items() for e in supply.refused(name, values)
             )
+            drivers = self._drivers(supply)
             boot = supply.load_order(self.boot)
             other = [name for name in supply.load_order(self.other_disks) if name not in boot]
-            late = [name for name in supply.load_order(self.late) if name not in boot]
+            late = [n for n in supply.load_order((*self.late, *drivers)) if n not in boot]
             files = {**supply.files((*boot, *other, *late)), **supply.lists()}
             boot_files = supply.files((*boot, *other))
         with job.store.scratch() as folder:
@@ -83,6 +86,14 @@ class ModuleTree(Step):
             "other-disks-order": job.store.add_bytes(self.lines(supply, other)),
             "late-order": job.store.add_bytes(self.lines(supply, late)),
         }
+
+    def _drivers(self, supply: Supply) -> Sequence[str]:
+        """Return the modules of the chips. Raises InputError ``kernel.unknown-sensor``."""
+        if not self.chips:
+            return ()
+        modules, errors = modules_of(self.chips, sensor_chips(supply), supply.release)
+        raise_all(errors)
+        return modules
 
     def lines(self, supply: Supply, names: Iterable[str]) -> bytes:
         """Return the arguments of insmod for each of `names`, one module in each line."""
@@ -176,8 +187,17 @@ class Supply:
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Yield each module with each of its aliases; reads all modules."""
         for name in sorted(self._members):
-            info = read_modinfo(self._unpack(name), name)
-            yield from ((name, alias) for alias in info.aliases)
+            yield from ((name, alias) for alias in self.aliases_of(name))
+
+    def names_below(self, folders: Sequence[str]) -> Sequence[str]:
+        """Return the kernel's own modules in `folders`, such as ``kernel/drivers/iio/``."""
+        places = tuple(f"/{folder}" for folder in folders)
+        members = self._members.items()
+        return sorted(n for n, member in members if any(p in member.name for p in places))
+
+    def aliases_of(self, name: str) -> Sequence[str]:
+        """Return the aliases of one of the kernel's own modules."""
+        return read_modinfo(self._unpack(name), name).aliases
 
     def built_in_aliases(self) -> Iterator[tuple[str, str]]:
         """Yield the same for built-in modules, as far as the kernel's lists have it."""

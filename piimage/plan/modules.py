@@ -11,10 +11,12 @@ from piimage.config.models import Appliance
 from piimage.config.module_folder import ModuleFolder, module_folders
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts
+from piimage.kernel.sensors import WantedChip
 from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.modules.steps import module_step, required_kernel, symbols
 from piimage.plan.network import vlan_modules
+from piimage.plan.sensors import bus_modules
 from piimage.steps import Step
 
 TRYBOOT: Final = "tryboot"
@@ -40,12 +42,19 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
     return ModuleTree(
         kernel,
         (*board.modules.boot, *verifying),
-        (*board.modules.late, *wifi, *vlan_modules(appliance), *(module.name for module in named)),
+        (
+            *board.modules.late,
+            *wifi,
+            *vlan_modules(appliance),
+            *bus_modules(appliance),
+            *(module.name for module in named),
+        ),
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},
         # The file's own kernel may lack the modules for booting from other disks.
         board.modules.other_disks if appliance.kernel.image is None else (),
+        tuple(WantedChip(f"sensors.{s.label}", s.alias) for s in appliance.sensors),
     )
 
 

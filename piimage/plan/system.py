@@ -30,6 +30,7 @@ from piimage.plan.agent import agent_layers
 from piimage.plan.files import overlay_of, without
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
+from piimage.plan.sensors import sensor_files
 from piimage.signing import certificate_in
 from piimage.sshkeys import keys_of
 
@@ -139,6 +140,7 @@ def _generated(appliance: Appliance) -> Iterator[File]:
     if appliance.console == "hdmi":
         yield File("etc/finit.d/screen.conf", _SCREEN)
     yield from network_files(appliance)
+    yield from sensor_files(appliance)
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())

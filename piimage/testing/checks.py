@@ -10,6 +10,7 @@ from typing import Final
 from piimage.config.testing import Check
 from piimage.errors import PiimageError
 from piimage.testing.report import Outcome
+from piimage.testing.sensors import CURRENT, sensor_fault
 from piimage.testing.source import RootShell
 
 _RUNC: Final = ("runc", "--root", "/run/containerd/runc/services.linuxkit", "exec")
@@ -57,6 +58,8 @@ def _attempt(check: Check, shell: RootShell | None, console: Lines) -> Try:
     if check.http is not None:
         address = check.http
         return lambda timeout: _check_http(check, address, board, timeout)
+    if check.sensor is not None:
+        return lambda timeout: sensor_fault(check, _current(board, timeout))
     return lambda timeout: _check_run(check, board, timeout)
 
 
@@ -91,6 +94,11 @@ def _check_http(check: Check, address: str, shell: RootShell, timeout: float) ->
     if int(statuses[-1]) != check.status:
         return f"the status is {statuses[-1]}, not {check.status}:\n{completed.text[-_SHOWN:]}"
     return output_fault(check, completed.text)
+
+
+def _current(shell: RootShell, timeout: float) -> str:
+    """Return what the service `sensors` publishes now, as JSON; empty if it does not answer."""
+    return shell.run(["wget", "-q", "-O", "-", CURRENT], timeout + 10).text
 
 
 def output_fault(check: Check, output: str) -> str | None:

@@ -6,6 +6,11 @@
 | tcs3472 | clear, red, green, blue: counts a millisecond at gain 1 |
 | lsm303d | x, y, z in g; field_x, field_y, field_z in gauss; temperature_celsius |
 | ads1015, ads1115 | in0, in1, in2, in3 in volts |
+| bh1750 | lux |
+| sht3x | temperature_celsius, humidity_percent |
+| adxl345 | x, y, z in g |
+| ina219 | volts and amperes of the load, ohms of the shunt |
+| ds2482 | temperature_celsius of the DS18B20 behind it, 28-000005e2fdc3 |
 
 Without values, a Bosch chip has those of the data sheet's example.
 """
@@ -17,14 +22,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from chipmodels.ads1015 import Ads1015Model, Ads1115Model
+from chipmodels.adxl345 import Adxl345Model
+from chipmodels.bh1750 import Bh1750Model
 from chipmodels.bosch import Air, BoschModel, Variant
 from chipmodels.clock import TimeSource
+from chipmodels.ds18b20 import Ds18b20Model
+from chipmodels.ds2482 import Ds2482Model
+from chipmodels.ina219 import Ina219Model
 from chipmodels.lsm303d import Attitude, Lsm303dModel
+from chipmodels.sht3x import Sht3xModel
 from chipmodels.target import I2cTarget
 from chipmodels.tcs3472 import Light, Tcs3472Model
 
 Values = dict[str, float]
 _INPUTS = ("in0", "in1", "in2", "in3")
+_CLIMATE = {"temperature_celsius": 21.5, "humidity_percent": 45.0}
 _AIR = ("temperature_celsius", "pressure_pascals", "humidity_percent")
 
 
@@ -58,6 +70,16 @@ def _lsm303d(time: TimeSource, values: Values) -> Lsm303dModel:
     return Lsm303dModel(time, attitude=Attitude(acceleration, field, celsius))
 
 
+def _sht3x(time: TimeSource, values: Values) -> Sht3xModel:
+    celsius, percent = (values.get(name, default) for name, default in _CLIMATE.items())
+    return Sht3xModel(time, celsius=celsius, percent=percent)
+
+
+def _ds2482(time: TimeSource, values: Values) -> Ds2482Model:
+    celsius = values.get("temperature_celsius", 18.25)
+    return Ds2482Model(time, chips=(Ds18b20Model(time, celsius=celsius),))
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of chip: how to make one, and the names of its values."""
@@ -77,6 +99,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "ads1015": Kind(_ads(Ads1015Model), _INPUTS),
         "ads1115": Kind(_ads(Ads1115Model), _INPUTS),
+        "bh1750": Kind(lambda time, values: Bh1750Model(time, **values), ("lux",)),
+        "sht3x": Kind(_sht3x, tuple(_CLIMATE)),
+        "adxl345": Kind(lambda time, values: Adxl345Model(time, **values), ("x", "y", "z")),
+        "ina219": Kind(
+            lambda time, values: Ina219Model(time, **values), ("volts", "amperes", "ohms")
+        ),
+        "ds2482": Kind(_ds2482, ("temperature_celsius",)),
     }
 )
 

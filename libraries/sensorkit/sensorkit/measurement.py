@@ -114,7 +114,13 @@ class Channel:
     @property
     def key(self) -> str:
         """The name without the unit, unique in its station: ``acceleration_x``."""
-        return "_".join([self.quantity.name, *(value for _, value in self.labels)])
+        words = [self.quantity.name, *(value for _, value in self.labels)]
+        return "_".join(words).replace("-", "_")  # a name in the templates of Home Assistant
+
+    @property
+    def part(self) -> str:
+        """What tells it from other channels of its quantity and sensor: ``x``; else empty."""
+        return "_".join(value for name, value in self.labels if name != "sensor")
 
     @property
     def jump(self) -> float | None:

@@ -22,7 +22,7 @@ from sensorkit.options import (
     yes_no,
 )
 from sensorkit.outputs.lines import Form, LineOutput, influx_line, json_line
-from sensorkit.station import Identity, Output, Plan, Station
+from sensorkit.station import Enough, Identity, Output, Plan, Station
 
 if TYPE_CHECKING:
     from sensorkit.outputs.mqtt import MqttOutput
@@ -131,6 +131,7 @@ class Service:
     options: tuple[Option[Any], ...]
     problems: Callable[[Values], list[str]]
     plans: Callable[[Values, Clock], Sequence[Plan]]
+    enough: Enough = all
 
     def all_options(self) -> tuple[Option[Any], ...]:
         """Return the options of the chips, then those of the outputs."""
@@ -183,7 +184,7 @@ def serve(service: Service, values: Values, clock: Clock, stop: threading.Event)
     if mqtt is not None:
         used.append(mqtt)
     station = Station(plans, used, clock)
-    documents = Documents(service.identity, station, history, clock)
+    documents = Documents(service.identity, station, history, clock, service.enough)
     exposition = Exposition(service.identity, station.states)
     web = WebServer(*values[outputs.listen], answering(routes(documents, exposition)))
     web.start()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sensorkit.clock import Clock
 from sensorkit.measurement import Channel, Sample
 from sensorkit.supervise import Health, Supervised
+
+_LAST_SAMPLE_SECONDS = 2.0
+
+
+Enough = Callable[[Iterable[bool]], bool]
+"""Whether a service with these healthy chips is healthy: `all` of them, or `any`."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +53,30 @@ class Plan:
     interval: float
     channels: tuple[Channel, ...]
     due: float = field(default=0.0)
+    group: str = ""
+    """Chips of different groups, such as those of two buses, do not wait for each other."""
 
 
 class Station:
-    """The chips of one service. One thread calls `step` or `run`; any may call `states`."""
+    """The chips of one service. One thread calls `step` or `run`; any may call `states`.
+
+    `run` samples each further group of chips in a thread of its own.
+    """
 
     def __init__(self, plans: Sequence[Plan], outputs: Sequence[Output], clock: Clock) -> None:
         self._plans = tuple(plans)
         self._outputs = tuple(outputs)
         self._clock = clock
         self._lock = threading.Lock()
+        self._publishing = threading.Lock()
         self._samples: dict[str, Sample] = {}
+        self._channels = dict.fromkeys(channel for plan in plans for channel in plan.channels)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """All channels that may be published."""
-        return tuple(channel for plan in self._plans for channel in plan.channels)
+        """All channels that were published, or are known to be."""
+        with self._lock:
+            return tuple(self._channels)
 
     def states(self) -> Mapping[str, ChipState]:
         """Return the current state of each chip, by its name."""
@@ -75,15 +89,33 @@ class Station:
 
     def step(self) -> float:
         """Sample the chips that are due, and return the seconds until the next one is."""
-        for plan in self._plans:
-            if plan.due <= self._clock.monotonic():
-                self._sample(plan)
-        return max(0.0, min(plan.due for plan in self._plans) - self._clock.monotonic())
+        return self._step(self._plans)
 
     def run(self, stop: threading.Event) -> None:
         """Sample until `stop` is set."""
+        groups: dict[str, list[Plan]] = {}
+        for plan in self._plans:
+            groups.setdefault(plan.group, []).append(plan)
+        first, *others = groups.values()
+        threads = [
+            threading.Thread(target=self._run, args=(plans, stop), name=plans[0].group, daemon=True)
+            for plans in others
+        ]
+        for thread in threads:
+            thread.start()
+        self._run(first, stop)
+        for thread in threads:
+            thread.join(_LAST_SAMPLE_SECONDS)
+
+    def _run(self, plans: Sequence[Plan], stop: threading.Event) -> None:
         while not stop.is_set():
-            stop.wait(self.step())
+            stop.wait(self._step(plans))
+
+    def _step(self, plans: Sequence[Plan]) -> float:
+        for plan in plans:
+            if plan.due <= self._clock.monotonic():
+                self._sample(plan)
+        return max(0.0, min(plan.due for plan in plans) - self._clock.monotonic())
 
     def _sample(self, plan: Plan) -> None:
         now = self._clock.monotonic()
@@ -94,10 +126,12 @@ class Station:
         with self._lock:
             if sample:
                 self._samples[plan.chip.name] = sample
+                self._channels.update((m.channel, None) for m in sample)
             state = self._state(plan)
         fresh = ChipState(state.name, state.model, sample, state.health)
-        for output in self._outputs:
-            output.publish(fresh)
+        with self._publishing:
+            for output in self._outputs:
+                output.publish(fresh)
 
     def _state(self, plan: Plan) -> ChipState:
         health = plan.chip.health()

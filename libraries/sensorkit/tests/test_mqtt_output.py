@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from paho.mqtt.client import MQTT_ERR_NO_CONN, MQTT_ERR_SUCCESS, MQTTMessageInfo
-from sensorkit.measurement import TEMPERATURE, Channel, Measurement, Sample
+from sensorkit.measurement import HUMIDITY, TEMPERATURE, Channel, Measurement, Sample
 from sensorkit.outputs.mqtt import MqttOutput, MqttSettings
 from sensorkit.station import ChipState, Identity
 from sensorkit.supervise import Health
@@ -22,14 +22,19 @@ class FakeClient:
 
     connected: bool = False
     sent: list[tuple[str, dict[str, float], int]] = field(default_factory=list)
+    retained: dict[str, str] = field(default_factory=dict)
 
     def is_connected(self) -> bool:
         return self.connected
 
-    def publish(self, topic: str, payload: str, qos: int) -> MQTTMessageInfo:
+    def publish(
+        self, topic: str, payload: str, qos: int, *, retain: bool = False
+    ) -> MQTTMessageInfo:
         info = MQTTMessageInfo(0)
         info.rc = MQTT_ERR_SUCCESS if self.connected else MQTT_ERR_NO_CONN
-        if self.connected:
+        if retain:
+            self.retained[topic] = payload
+        elif self.connected:
             self.sent.append((topic, json.loads(payload), qos))
         return info
 
@@ -85,3 +90,27 @@ def test_a_sample_that_is_no_longer_valid_is_not_sent(
     client.connected = True
     output.publish(ChipState("a", "X", Sample(), unhealthy))
     assert client.sent == []
+
+
+def test_a_channel_that_comes_later_is_introduced_once(
+    client: FakeClient, output: MqttOutput
+) -> None:
+    client.connected = True
+    output.publish(reading(1.0))
+    assert client.retained == {}  # Home Assistant knows it already
+    later = Channel(HUMIDITY, "Humidity")
+    output.publish(ChipState("new", "X", Sample([Measurement(later, 0.5, 2.0)]), HEALTHY))
+    config = "homeassistant/device/shed/config"
+    assert set(json.loads(client.retained[config])["cmps"]) == {"temperature", "humidity"}
+    client.retained.clear()
+    output.publish(ChipState("new", "X", Sample([Measurement(later, 0.6, 3.0)]), HEALTHY))
+    assert client.retained == {}
+
+
+def test_a_channel_that_came_during_an_outage_is_introduced_after_it(
+    client: FakeClient, output: MqttOutput
+) -> None:
+    output.publish(ChipState("new", "X", reading(1.0).sample, HEALTHY))
+    assert client.retained == {}
+    output._introduce()
+    assert "homeassistant/device/shed/config" in client.retained

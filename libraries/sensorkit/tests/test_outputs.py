@@ -343,3 +343,17 @@ class TestWeb:
         assert self.get(port, "/healthz")[0] == 200
         for connection in idle:
             connection.close()
+
+
+def test_chips_of_one_service_may_have_channels_with_different_labels() -> None:
+    plain = Channel(ACCELERATION, "Acceleration")
+    axis = Channel(ACCELERATION, "Acceleration x", (("axis", "x"),))
+    healthy = Supervised("a", Bosch280(Rig().smbus(0x77), Rig().clock), Rig().clock, max_age=5)
+    states = {
+        name: ChipState(name, "X", Sample([Measurement(channel, 1.5, 1.0)]), healthy.health())
+        for name, channel in (("a", plain), ("b", axis))
+    }
+    text = Exposition(Identity("e", "E", "1"), lambda: states).text().decode()
+    assert "e_acceleration_meters_per_second_squared 1.5\n" in text
+    assert 'e_acceleration_meters_per_second_squared{axis="x"} 1.5\n' in text
+    assert 'e_sensor_info{model="X",sensor="b"} 1.0\n' in text

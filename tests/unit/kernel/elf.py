@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
-def module(machine: int = 183, versions: Mapping[str, int] | None = None, **fields: str) -> bytes:
+def module(
+    machine: int = 183,
+    versions: Mapping[str, int] | None = None,
+    alias: Sequence[str] = (),
+    **fields: str,
+) -> bytes:
     """Return an ELF file for `machine` (183 is AArch64) whose .modinfo has `fields`.
 
-    With `versions` it has a section __versions with these symbols.
+    It has each of the aliases in `alias`. With `versions` it has a section __versions with these
+    symbols.
     """
-    modinfo = b"".join(f"{name}={value}".encode() + b"\0" for name, value in fields.items())
+    pairs = [*fields.items(), *(("alias", text) for text in alias)]
+    modinfo = b"".join(f"{name}={value}".encode() + b"\0" for name, value in pairs)
     table = b"".join(
         struct.pack("<Q56s", version, name.encode()) for name, version in (versions or {}).items()
     )

@@ -33,6 +33,16 @@ def checked(**fields: object) -> Data:
             "test": {"checks": [{"timeout": 10, **fields}]}}  # fmt: skip
 
 
+def chip(**fields: object) -> Data:
+    own = {"name": "a", "chip": "bme280", "bus": "i2c1", "address": 0x76} | fields
+    return {"board": "pi4", "sensors": [own]}
+
+
+def wire(**fields: object) -> Data:
+    own = {"name": "a", "chip": "ds18b20", "bus": "w1", **fields}
+    return {"board": "pi4", "sensors": [own]}
+
+
 def rule(**fields: object) -> Data:
     return resources(devices=[{"allow": True, "type": "c", "major": 1, **fields}])
 
@@ -112,6 +122,7 @@ APPLIANCE: Mapping[str, Change] = {
     "volumes": (A, {**A, "volumes": [{"name": "v", "image": "one"}]}),
     "files": ({}, file()),
     "modules": ({}, {"modules": ["veth"]}),
+    "sensors": ({}, chip()),
     "ssh": ({}, {"ssh": {"authorized_keys": ["ssh-ed25519 AAAA x"]}}),
     "network": ({}, wired()),
     "boot": ({}, {"boot": {"cmdline": "x"}}),
@@ -454,6 +465,19 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "status": (checked(http="http://a/"), checked(http="http://a/", status=404)),
         "timeout": (checked(run="x"), checked(run="x", timeout=99)),
     },
+    "Sensor": {
+        "name": (chip(), chip(name="b")),
+        "chip": (chip(), chip(chip="bmp280")),
+        "bus": (
+            {**chip(bus="i2c3"), "kernel": {"image": "one"}},
+            {**chip(bus="i2c4"), "kernel": {"image": "one"}},
+        ),
+        "address": (chip(), chip(address=0x77)),
+        "serial": (wire(), wire(serial="28-000005e2fdc3")),
+        "every": (chip(), chip(every="9s")),
+        "offset": (chip(), chip(offset={"temperature": -1.5})),
+        "settings": (chip(), chip(settings={"in_temp_oversampling_ratio": 16})),
+    },
     "Trust": {},
 }  # fmt: skip
 
@@ -466,12 +490,17 @@ YAML: Mapping[str, Mapping[str, Change]] = {
 GRANTS = "images with labels: tests/unit/locking/test_grants.py"
 
 
+VALUES = "the service sensors, which is Python: tests/unit/testing/test_sensors.py"
+
+
 ELSEWHERE: Mapping[tuple[str, str], str] = {
     ("Appliance", "trust"): GRANTS,
     ("Trust", "image"): GRANTS,
     ("Trust", "org"): GRANTS,
     ("Kernel", "ucode"): "LinuxKit's; ARM has no microcode",
     ("Entry", "trust"): GRANTS,
+    ("Check", "sensor"): VALUES,
+    ("Check", "within"): VALUES,
     ("Entry", "context"): "what a folder may read: tests/unit/test_boundary.py",
     ("Entry", "system"): "other systems: tests/unit/deploy/test_workloads.py",
 }

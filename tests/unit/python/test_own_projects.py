@@ -25,6 +25,7 @@ def files(top: Path) -> set[str]:
         ("libraries/sensorkit", {"sensorkit/py.typed", "sensorkit/outputs/page.html"}),
         ("services/bmp280", {"bmp280/__main__.py"}),
         ("services/envirophat", {"envirophat/__main__.py"}),
+        ("services/sensors", {"sensors/__main__.py"}),
         ("services/dashboard", {"dashboard/__main__.py", "dashboard/page.js"}),
     ],
 )

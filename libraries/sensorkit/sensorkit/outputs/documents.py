@@ -8,7 +8,7 @@ from typing import Any
 
 from sensorkit.clock import Clock
 from sensorkit.outputs.history import History
-from sensorkit.station import ChipState, Identity, Station
+from sensorkit.station import ChipState, Enough, Identity, Station
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Documents:
     station: Station
     history: History
     clock: Clock
+    enough: Enough = all
 
     def current(self) -> dict[str, Any]:
         """Return the last valid values, and the health of each chip."""
@@ -34,9 +35,9 @@ class Documents:
         }
 
     def health(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether all chips are healthy, and the health of each."""
+        """Return whether `enough` chips are healthy, and the health of each."""
         states = self.station.states()
-        healthy = all(s.health.healthy for s in states.values())
+        healthy = self.enough(s.health.healthy for s in states.values())
         return healthy, {
             "healthy": healthy,
             "sensors": {s.name: _health(s) for s in states.values()},
@@ -71,6 +72,8 @@ def _measurements(state: ChipState) -> Iterable[Mapping[str, Any]]:
             "unit": m.channel.quantity.unit,
             "digits": m.channel.quantity.digits,
             "sensor": state.name,
+            "quantity": m.channel.quantity.name,
+            "channel": m.channel.part,
             "time": round(m.time, 3),
         }
 

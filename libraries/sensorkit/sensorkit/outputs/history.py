@@ -41,20 +41,25 @@ class History:
         self.slot_seconds = seconds / slots
         self._slots = slots
         self._lock = threading.Lock()
-        empty = array("d", [math.nan] * slots)
-        self._series = {c: _Series(c, array("d", empty)) for c in channels}
+        self._series = {channel: self._empty(channel) for channel in channels}
 
     def publish(self, state: ChipState) -> None:
         """Add a sample."""
         with self._lock:
             for m in state.sample:
-                if m.channel in self._series:
-                    self._series[m.channel].add(int(m.time / self.slot_seconds), m.value)
+                if m.channel not in self._series:
+                    self._series[m.channel] = self._empty(m.channel)
+                self._series[m.channel].add(int(m.time / self.slot_seconds), m.value)
+
+    def _empty(self, channel: Channel) -> _Series:
+        return _Series(channel, array("d", [math.nan]) * self._slots)
 
     def points(self, channel: Channel, now: float) -> list[tuple[float, float]]:
         """Return (time, mean) pairs of the time kept before `now`, the oldest first."""
         with self._lock:
-            series = self._series[channel]
+            series = self._series.get(channel)
+            if series is None:
+                return []
             newest = series.newest
             first = max(newest, int(now / self.slot_seconds)) - self._slots + 1
             slots = range(max(0, first), newest + 1)

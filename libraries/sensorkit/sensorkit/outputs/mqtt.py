@@ -55,9 +55,8 @@ class MqttOutput:
     def __init__(self, settings: MqttSettings, identity: Identity, chips: ChannelsByChip) -> None:
         self._settings = settings
         self._base = f"{settings.prefix}/{settings.node}"
-        self._discovery = json.dumps(
-            discovery(identity, settings.node, self._base, chips, settings.expire_after)
-        )
+        self._identity = identity
+        self._chips = {name: dict.fromkeys(channels) for name, channels in chips.items()}
         self._waiting: dict[str, str] = {}  # payloads by topic
         self._lock = threading.Lock()
         self._client = self._make_client()
@@ -96,6 +95,11 @@ class MqttOutput:
                 self._waiting[topic] = json.dumps(state(chip.sample))
             elif not chip.health.healthy:
                 self._waiting.pop(topic, None)
+            known = self._chips.setdefault(chip.name, {})
+            new = [m.channel for m in chip.sample if m.channel not in known]
+            known.update(dict.fromkeys(new))
+        if new and self._client.is_connected():
+            self._introduce()
         self._send_waiting()
 
     def _send_waiting(self) -> None:
@@ -113,8 +117,15 @@ class MqttOutput:
     def _introduce(self) -> None:
         s = self._settings
         topic = f"{s.discovery_prefix}/device/{s.node}/config"
-        self._client.publish(topic, self._discovery, qos=1, retain=True)
+        self._client.publish(topic, self._discovery(), qos=1, retain=True)
         self._announce(_ONLINE)
+
+    def _discovery(self) -> str:
+        """Return the payload for all channels that are known now."""
+        s = self._settings
+        with self._lock:
+            chips = {name: tuple(channels) for name, channels in self._chips.items()}
+        return json.dumps(discovery(self._identity, s.node, self._base, chips, s.expire_after))
 
     def _on_connect(
         self,

@@ -41,9 +41,9 @@ class StationCollector(Collector):
             quantity = m.channel.quantity
             name = f"{self._identity.name}_{quantity.metric}"
             title = f"{quantity.name.replace('_', ' ').capitalize()} in {quantity.unit}"
-            labels = dict(m.channel.labels)
-            family = families.setdefault(name, GaugeMetricFamily(name, title, labels=list(labels)))
-            family.add_metric(list(labels.values()), m.rounded)
+            family = families.setdefault(name, GaugeMetricFamily(name, title))
+            # Not add_metric: chips of one service may have different labels.
+            family.add_sample(name, dict(m.channel.labels), m.rounded)
         return families.values()
 
     def _health(self, states: Iterable[ChipState]) -> Iterable[Metric]:
@@ -67,8 +67,10 @@ class StationCollector(Collector):
         errors = CounterMetricFamily(
             f"{name}_read_errors", "Failed attempts, by kind", labels=["sensor", "kind"]
         )
+        about = InfoMetricFamily(f"{name}_sensor", "The chip of a sensor", labels=["sensor"])
         for state in states:
             health = state.health
+            about.add_metric([state.name], {"model": state.model})
             healthy.add_metric([state.name], float(health.healthy))
             samples.add_metric([state.name], health.samples)
             starts.add_metric([state.name], health.starts)
@@ -76,7 +78,7 @@ class StationCollector(Collector):
                 success.add_metric([state.name], health.last_success)
             for kind, count in sorted(health.errors.items()):
                 errors.add_metric([state.name, kind], count)
-        return [healthy, success, samples, starts, errors]
+        return [about, healthy, success, samples, starts, errors]
 
 
 class Exposition:

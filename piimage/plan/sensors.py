@@ -1,0 +1,60 @@
+"""What the system has for `sensors:`: the list for the kernel, and the one for `use: sensors`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from piimage.compose.rules import File
+from piimage.config.models import Appliance
+
+if TYPE_CHECKING:
+    from piimage.config.sensors import Sensor
+
+W1_OVERLAY: Final = "w1-gpio"
+SERVICE: Final = "sensors"
+
+# The program that makes chips known to the kernel, as a service of process 1.
+_START: Final = (
+    b"service [2345] name:sensors restart:always restart_sec:5 log:null "
+    b"/usr/lib/piimage/sensors -- Sensors of the kernel\n"
+)
+
+
+def bus_modules(appliance: Appliance) -> tuple[str, ...]:
+    """Return the modules of the buses that the sensors need beside those of the board."""
+    if W1_OVERLAY in appliance.boot.overlays and any(s.bus == "w1" for s in appliance.sensors):
+        return (W1_OVERLAY,)
+    return ()
+
+
+def sensor_files(appliance: Appliance) -> Iterator[File]:
+    """Yield the lists of sensors. The container `sensors` needs its list, be it empty."""
+    if any(entry.use == SERVICE for entry in appliance.services) or appliance.sensors:
+        entries = [_entry(sensor) for sensor in appliance.sensors if sensor.name]
+        text = json.dumps({"sensors": entries}, indent=1)
+        yield File("etc/piimage/sensors.json", f"{text}\n".encode())
+    lines = [_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1"]
+    if lines:
+        yield File("etc/piimage/sensors", "".join(lines).encode())
+        yield File("etc/finit.d/sensors.conf", _START)
+
+
+def _entry(sensor: Sensor) -> Mapping[str, Any]:
+    """Return a sensor as sensorkit/kernel/file.py reads it."""
+    from piimage.config.sensors import W1_FAMILIES  # noqa: PLC0415  # few files have sensors
+
+    entry: dict[str, Any] = {"name": sensor.name, "chip": sensor.chip, "every": sensor.every}
+    if sensor.bus == "w1":
+        entry |= {"family": W1_FAMILIES[sensor.chip], "serial": sensor.serial}
+    else:
+        entry |= {"bus": sensor.bus, "address": sensor.address}
+    return entry | ({"offset": dict(sensor.offset)} if sensor.offset else {})
+
+
+def _line(sensor: Sensor) -> str:
+    """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it."""
+    settings = (f"{name}={value}" for name, value in sensor.settings.items())
+    place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, f"0x{sensor.address:02x}")
+    return " ".join((sensor.label, *place, *settings)) + "\n"

@@ -1,0 +1,108 @@
+"""All that the kernel measures as a service: the file's sensors by name, and the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sensorkit.clock import Clock
+from sensorkit.corrections import Offset
+from sensorkit.kernel.devices import KernelSensor, OtherSensors, W1Place
+from sensorkit.kernel.file import NamedSensor, read_sensors
+from sensorkit.options import Option, Values, seconds, yes_no
+from sensorkit.service import OutputOptions, Service
+from sensorkit.station import Identity, Plan
+from sensorkit.supervise import RetryPolicy, Supervised
+
+VERSION = "0.1.0"
+PORT = 9284
+_PREFIX = "SENSORS_"
+_FILE = Path("/etc/piimage/sensors.json")
+# The kernel's drivers have waited and retried by themselves; a chip that fails is not to hold up
+# the others of its bus.
+_POLICY = RetryPolicy(attempts=2)
+
+
+class SensorOptions:
+    """Options of the sensors; those of the YAML file's `sensors:` are in the list of `file`."""
+
+    def __init__(self) -> None:
+        self.file: Option[tuple[NamedSensor, ...] | None] = Option(
+            *("file", f"{_PREFIX}FILE", _sensors, None),
+            help=f"list of the named sensors, as piimage makes it (default: {_FILE})",
+        )
+        self.others = Option(
+            *("others.publish", f"{_PREFIX}OTHERS", yes_no, True),
+            help="publish what the kernel measures beside the named sensors",
+        )
+        self.interval = Option(
+            *("others.interval", f"{_PREFIX}INTERVAL", seconds(0.1, 86_400), 30.0),
+            help="time between samples of sensors without a name",
+            also=("every", "period"),
+        )
+
+    def all(self) -> tuple[Option[object], ...]:
+        """Return all options of the group."""
+        return tuple(vars(self).values())
+
+    def named(self, values: Values) -> tuple[NamedSensor, ...]:
+        """Return the named sensors. Raises ValueError if piimage's list is damaged."""
+        found = values[self.file]
+        return read_sensors(_FILE) if found is None else found
+
+
+def service(sys: Path) -> Service:
+    """Return the service on the kernel's files below `sys`."""
+    options = SensorOptions()
+
+    def plans(values: Values, clock: Clock) -> Sequence[Plan]:
+        return tuple(_plans(options, values, clock, sys))
+
+    return Service(
+        Identity("sensors", "Sensors", VERSION),
+        _PREFIX,
+        OutputOptions(_PREFIX, PORT),
+        options.all(),
+        lambda _: [],
+        plans,
+        # A sensor that is unplugged is not to restart the service, and so to end the plots of the
+        # others.
+        enough=any,
+    )
+
+
+def _plans(options: SensorOptions, values: Values, clock: Clock, sys: Path) -> Iterator[Plan]:
+    named = options.named(values)
+    for sensor in named:
+        offsets = tuple(Offset(name, amount) for name, amount in sensor.offsets.items())
+        bus = "w1" if isinstance(sensor.place, W1Place) else sensor.place.bus
+        yield _plan(
+            Supervised(
+                sensor.name,
+                KernelSensor(sensor.name, sensor.place, clock, sys),
+                clock,
+                max_age=_max_age(sensor.every),
+                policy=_POLICY,
+                corrections=offsets,
+            ),
+            sensor.every,
+            bus,
+        )
+    others = OtherSensors({sensor.name: sensor.place for sensor in named}, clock, sys)
+    if values[options.others] and (others.present() or not named):
+        every = values[options.interval]
+        chip = Supervised("others", others, clock, max_age=_max_age(every), policy=_POLICY)
+        yield _plan(chip, every, "others")
+
+
+def _plan(chip: Supervised, every: float, bus: str) -> Plan:
+    return Plan(chip, every, (), group=bus)
+
+
+def _max_age(interval: float) -> float:
+    """Return how long a value holds, in seconds: three samples, and the time to read a bus."""
+    return 3 * interval + 10
+
+
+def _sensors(text: str) -> tuple[NamedSensor, ...]:
+    return read_sensors(Path(text))

@@ -1,0 +1,118 @@
+"""`sensors:` and `use: sensors`: the kernel's drivers on models, from the file to /metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.boot.conftest import Pi
+
+PYTHON = "PYTHONPATH=/usr/lib/chipmodels.zip python3"
+CONTROL = f"{PYTHON} -m chipmodels.control /run/sensors.sock"
+PLACES = (
+    "i2c-0:0x75=bme280,temperature_celsius=21.5,pressure_pascals=98765,humidity_percent=45 "
+    "i2c-0:0x23=bh1750,lux=320 "
+    "i2c-0:0x44=sht3x,temperature_celsius=17.25,humidity_percent=61.5 "
+    "i2c-0:0x53=adxl345,x=0.25,y=-0.5,z=1 "
+    "i2c-0:0x40=ina219,volts=12.4,amperes=0.25,ohms=0.1 "
+    "i2c-0:0x48=ads1015,in0=0.5,in1=1.25,in2=0.75,in3=2.0 "
+    "i2c-0:0x2a=tcs3472,clear=20,red=6,green=8,blue=5 "
+    "i2c-0:0x18=ds2482,temperature_celsius=18.25"
+)
+NAMED = ("air", "window", "bed", "door", "panel", "soil", "colour", "tank")
+PATIENCE = 300.0
+WHY = "wget -q -O - http://127.0.0.1:9284/api/current; dmesg | tail -40; cat /run/sensors.log"
+GRAVITY = 9.80665
+
+Metrics = dict[str, float]
+
+
+def metrics(pi: Pi) -> Metrics:
+    """The samples of the service; those with its labels in the order of the text."""
+    text = pi.say("wget -q -O - http://127.0.0.1:9284/metrics || :")
+    rows = re.findall(r"^(sensors_\S+?(?:\{.*?\})?) (\S+)$", text, re.M)
+    return {name: float(value) for name, value in rows}
+
+
+def healthy(found: Metrics) -> set[str]:
+    return {n for n in NAMED if found.get(f'sensors_sensor_healthy{{sensor="{n}"}}') == 1}
+
+
+def wait_for(pi: Pi, names: set[str]) -> Metrics:
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = metrics(pi)
+        if healthy(found) == names:
+            return found
+        assert time.monotonic() < end, (healthy(found), pi.say(WHY))
+        time.sleep(2)
+
+
+@pytest.fixture(scope="module")
+def planted(pi: Pi) -> Iterator[Pi]:
+    """The models, plugged in long after the boot: the system looks for them again."""
+    pi.say(
+        f"{PYTHON} -m chipmodels.simdaemon --control /run/sensors.sock {PLACES} "
+        "</dev/null >/run/sensors.log 2>&1 & echo $! >/run/sensors.pid; "
+        "for n in $(seq 100); do [ -S /run/sensors.sock ] && exit 0; sleep 0.2; done; "
+        "cat /run/sensors.log; exit 1"
+    )
+    yield pi
+    pi.say(
+        "for chip in 75 23 44 53 40 48 2a 18; do "
+        "echo 0x$chip 2>/dev/null >/sys/bus/i2c/devices/i2c-1/delete_device; done; "
+        "kill $(cat /run/sensors.pid); rm -f /run/sensors.pid"
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(planted: Pi) -> Metrics:
+    return wait_for(planted, set(NAMED))
+
+
+def test_what_was_planted_is_what_is_published(measured: Metrics) -> None:
+    """Within the resolution of each chip, or of the kernel's driver for it."""
+    found = {
+        name: value
+        for name, value in measured.items()
+        if not re.match(r"sensors_(sensor|samples|read|last|info|starts)", name)
+    }
+    print(json.dumps(found, indent=1))  # noqa: T201
+    expected = {
+        'sensors_temperature_celsius{sensor="air"}': (21.5, 0.01),
+        'sensors_pressure_pascals{sensor="air"}': (98765, 0.2),
+        'sensors_humidity_ratio{sensor="air"}': (0.45, 0.0002),
+        'sensors_illuminance_lux{sensor="window"}': (330, 0.9),  # with an offset of 10
+        'sensors_temperature_celsius{sensor="bed"}': (17.25, 0.01),
+        'sensors_humidity_ratio{sensor="bed"}': (0.615, 0.0001),
+        'sensors_acceleration_meters_per_second_squared{channel="x",sensor="door"}': (
+            0.25 * GRAVITY, 0.04),
+        'sensors_acceleration_meters_per_second_squared{channel="y",sensor="door"}': (
+            -0.5 * GRAVITY, 0.04),
+        'sensors_acceleration_meters_per_second_squared{channel="z",sensor="door"}': (
+            GRAVITY, 0.04),
+        'sensors_voltage_volts{channel="1",sensor="panel"}': (12.4, 0.004),
+        'sensors_voltage_volts{channel="0",sensor="panel"}': (0.025, 0.00001),
+        'sensors_current_amperes{channel="3",sensor="panel"}': (0.25, 0.0001),
+        'sensors_power_watts{channel="2",sensor="panel"}': (3.1, 0.01),
+        'sensors_voltage_volts{channel="0",sensor="soil"}': (0.5, 0.001),
+        'sensors_voltage_volts{channel="1",sensor="soil"}': (1.25, 0.001),
+        'sensors_voltage_volts{channel="2",sensor="soil"}': (0.75, 0.001),
+        'sensors_voltage_volts{channel="3",sensor="soil"}': (2.0, 0.001),
+        'sensors_temperature_celsius{sensor="tank",serial="28-000005e2fdc3"}': (18.25, 0.0001),
+    }  # fmt: skip
+    wrong = {
+        name: (found.get(name), value)
+        for name, (value, within) in expected.items()
+        if found.get(name) != pytest.approx(value, abs=within)
+    }
+    assert wrong == {}
+    clear, red = (
+        found[f'sensors_intensity{{channel="{colour}",sensor="colour"}}']
+        for colour in ("clear", "red")
+    )
+    assert clear / red == pytest.approx(20 / 6, rel=0.05)

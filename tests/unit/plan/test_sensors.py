@@ -1,0 +1,85 @@
+"""The section `sensors:` as files and modules of the system."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from piimage.boards import load_board
+from piimage.config.models import Appliance
+from piimage.kernel.package import UnpackedKernel
+from piimage.kernel.sensors import WantedChip
+from piimage.plan.modules import plan_modules
+from piimage.plan.sensors import sensor_files
+from tests.unit.plan.locks import lock_of
+
+AIR = {"chip": "bme280", "bus": "i2c1", "address": "0x76", "name": "air", "every": "30s"}
+TANK = {"chip": "ds18b20", "bus": "w1", "name": "tank"}
+SERVICE = {"name": "sensors", "use": "sensors"}
+
+
+def appliance(*sensors: dict[str, object], **more: object) -> Appliance:
+    return Appliance.model_validate({"board": "pi4", "sensors": sensors, **more})
+
+
+def files(found: Appliance) -> dict[str, str]:
+    return {file.path: str(file.content, "utf-8") for file in sensor_files(found)}
+
+
+def test_a_chip_on_i2c_is_a_line_for_the_kernel_and_an_entry_for_the_service() -> None:
+    settings = {"in_temp_oversampling_ratio": 16, "in_pressure_oversampling_ratio": "8"}
+    found = files(appliance({**AIR, "settings": settings, "offset": {"temperature": -0.8}}))
+    assert set(found) == {
+        "etc/piimage/sensors", "etc/piimage/sensors.json", "etc/finit.d/sensors.conf",
+    }  # fmt: skip
+    assert found["etc/piimage/sensors"] == (
+        "air i2c-1 bme280 0x76 in_temp_oversampling_ratio=16 in_pressure_oversampling_ratio=8\n"
+    )
+    assert json.loads(found["etc/piimage/sensors.json"]) == {
+        "sensors": [
+            {"name": "air", "chip": "bme280", "bus": "i2c1", "address": 0x76, "every": 30,
+             "offset": {"temperature": -0.8}},
+        ]
+    }  # fmt: skip
+
+
+def test_a_chip_on_1_wire_is_found_by_the_kernel_itself() -> None:
+    found = files(appliance(TANK, {**TANK, "name": "one", "serial": "28-000005e2fdc3"}))
+    assert set(found) == {"etc/piimage/sensors.json"}
+    assert json.loads(found["etc/piimage/sensors.json"])["sensors"] == [
+        {"name": "tank", "chip": "ds18b20", "every": 10, "family": "28", "serial": None},
+        {"name": "one", "chip": "ds18b20", "every": 10, "family": "28",
+         "serial": "28-000005e2fdc3"},
+    ]  # fmt: skip
+
+
+def test_a_chip_without_a_name_is_made_known_and_not_published() -> None:
+    found = files(appliance({"chip": "ds2482", "bus": "i2c1", "address": 0x18}))
+    assert found["etc/piimage/sensors"] == "ds2482@18 i2c-1 ds2482 0x18\n"
+    assert json.loads(found["etc/piimage/sensors.json"]) == {"sensors": []}
+
+
+def test_the_service_has_its_list_without_sensors_too() -> None:
+    assert files(appliance()) == {}
+    assert set(files(appliance(services=[SERVICE]))) == {"etc/piimage/sensors.json"}
+
+
+@pytest.mark.parametrize(
+    ("overlays", "sensors", "added"),
+    [
+        (["w1-gpio"], [TANK], ("w1-gpio",)),
+        (["w1-gpio"], [AIR], ()),
+        ([], [AIR, TANK], ()),
+    ],
+)
+def test_chips_and_the_master_of_1_wire_bring_their_modules(
+    overlays: list[str], sensors: list[dict[str, object]], added: tuple[str, ...]
+) -> None:
+    found = appliance(*sensors, boot={"overlays": overlays})
+    board = load_board("pi4")
+    modules = plan_modules(found, board, UnpackedKernel((), ()), lock_of(found, board))
+    assert modules.late == (*board.modules.late, *added)
+    aliases = {"air": "i2c:bme280", "tank": "w1-family-0x28"}
+    names = [str(sensor["name"]) for sensor in sensors]
+    assert modules.chips == tuple(WantedChip(f"sensors.{n}", aliases[n]) for n in names)
