@@ -140,12 +140,13 @@ def show(title: str, runs: Sequence[Run]) -> None:
 
 def show_pairs(ours: Sequence[Run], others: Sequence[Run]) -> None:
     """Print each pair, and the medians of the ratios."""
-    print(f"\n{'pair':>4} {'CPU s':>7} {'beside':>7} {'ratio':>6} {'wall s':>8} {'beside':>7} ratio")
+    titles = ("CPU s", "beside", "ratio", "wall s", "beside", "ratio")
+    print(f"\npair {' '.join(f'{title:>7}' for title in titles)}")
     pairs = list(zip(ours, others, strict=True))
     for number, (one, other) in enumerate(pairs, 1):
         cpu, wall = one.cpu / other.cpu, one.wall / other.wall
-        print(f"{number:4} {one.cpu:7.2f} {other.cpu:7.2f} {cpu:6.2f} "
-              f"{one.wall:8.2f} {other.wall:7.2f} {wall:5.2f}")  # fmt: skip
+        figures = (one.cpu, other.cpu, cpu, one.wall, other.wall, wall)
+        print(f"{number:4} {' '.join(f'{figure:7.2f}' for figure in figures)}")
     print(f"ratio of CPU  {spread([one.cpu / other.cpu for one, other in pairs])}")
     print(f"ratio of wall {spread([one.wall / other.wall for one, other in pairs])}")
 

@@ -100,8 +100,8 @@ def runtime_spec(
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
         "process": _process(container, user),
-        # The root is mounted as `readonly:` says before the runtime sees it. crun would mount a root
-        # that it has to make read-only without nodev.
+        # The Pi mounts the root as `readonly:` says (container.env). crun would mount one that it
+        # has to make read-only itself again, without nodev.
         "root": {"path": f"{ROOTS}/{container.kind}/{container.folder}", "readonly": False},
         "mounts": all_mounts(config, container.devices, container.name),
         "linux": _linux(container, user, architecture),

@@ -143,7 +143,7 @@ def test_a_task_that_is_not_known_to_have_stopped_is_deleted_by_force(pi: Pi) ->
     """containerd may hear of the end later than the runner."""
     calls_of_ctr = record_calls_of_ctr(pi)
     ctr = pi.root / "bin/ctr"
-    refuses = f'containersdelete) [ -e {pi.root}/ended ] ;;\ntasksdelete) : >{pi.root}/ended;'
+    refuses = f"containersdelete) [ -e {pi.root}/ended ] ;;\ntasksdelete) : >{pi.root}/ended;"
     ctr.write_text(ctr.read_text().replace("tasksdelete)", refuses))
     with running(pi) as process:
         wait_until(lambda: state(pi) == "running", "the service")
@@ -176,15 +176,15 @@ def test_what_is_printed_while_nobody_reads_is_kept_for_the_next_reader(pi: Pi) 
 
 def test_a_runner_takes_over_the_output_of_one_that_was_killed(pi: Pi) -> None:
     pi.write("task", "trap 'echo ends; exit' TERM; echo begins; while :; do sleep 0.1; done")
-    with running(pi) as process:
+    with running(pi) as first:
         wait_until(lambda: log_of(pi) == "begins\n", "the first line")
         logger = int((pi.root / "run/piimage/services/one/logger").read_text())
-        for number in (process.pid, logger):  # process 1 ends the group of a runner that has ended
+        for number in (first.pid, logger):  # process 1 ends the group of a runner that has ended
             os.kill(number, signal.SIGKILL)
-        process.wait()
-    pi.write("task", "echo again; exec sleep 1000")
-    with running(pi):
-        wait_until(lambda: log_of(pi).endswith("again\n"), "the second runner's task")
+        first.wait()
+        pi.write("task", "echo again; exec sleep 1000")
+        with running(pi):
+            wait_until(lambda: log_of(pi).endswith("again\n"), "the second runner's task")
     assert log_of(pi) == "begins\nends\nagain\n"
 
 

@@ -39,8 +39,11 @@ read_output() {
 	log_lines
 }
 
-# A process that has ended has no descriptors; another one with its number has another pipe.
-is_logging() { [ "/proc/$LOGGER/fd/0" -ef "$OUTPUT" ]; }
+# A process that has ended has no descriptors; another one with its number has another pipe. One that
+# has just begun has the pipe as descriptor 6.
+is_logging() {
+	[ "/proc/$LOGGER/fd/0" -ef "$OUTPUT" ] || [ "/proc/$LOGGER/fd/6" -ef "$OUTPUT" ]
+}
 
 # Starts another reader if the last one, which may be that of a runner that died, is gone.
 keep_logging() {
