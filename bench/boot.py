@@ -131,11 +131,11 @@ def spread(values: Sequence[float]) -> str:
 def show(title: str, runs: Sequence[Run]) -> None:
     """Print the least of each phase, and the whole."""
     print(f"\n{title}: {len(runs)} runs\n{'phase':12} {'CPU s':>6} {'wall s':>7}   (least of each)")
-    for same in zip(*(one.found for one in runs), strict=True):
+    for same in zip(*(done.found for done in runs), strict=True):
         cpu, wall = min(phase.cpu_seconds for phase in same), min(phase.seconds for phase in same)
         print(f"{same[0].name:12} {cpu:6.2f} {wall:7.2f}   {PHASES.get(same[0].name, '')}")
-    print(f"{'all':12} CPU {spread([one.cpu for one in runs])}")
-    print(f"{'':12} wall {spread([one.wall for one in runs])}")
+    print(f"{'all':12} CPU {spread([done.cpu for done in runs])}")
+    print(f"{'':12} wall {spread([done.wall for done in runs])}")
 
 
 def show_pairs(ours: Sequence[Run], others: Sequence[Run]) -> None:
@@ -143,12 +143,12 @@ def show_pairs(ours: Sequence[Run], others: Sequence[Run]) -> None:
     titles = ("CPU s", "beside", "ratio", "wall s", "beside", "ratio")
     print(f"\npair {' '.join(f'{title:>7}' for title in titles)}")
     pairs = list(zip(ours, others, strict=True))
-    for number, (one, other) in enumerate(pairs, 1):
-        cpu, wall = one.cpu / other.cpu, one.wall / other.wall
-        figures = (one.cpu, other.cpu, cpu, one.wall, other.wall, wall)
+    for number, (done, beside) in enumerate(pairs, 1):
+        cpu, wall = done.cpu / beside.cpu, done.wall / beside.wall
+        figures = (done.cpu, beside.cpu, cpu, done.wall, beside.wall, wall)
         print(f"{number:4} {' '.join(f'{figure:7.2f}' for figure in figures)}")
-    print(f"ratio of CPU  {spread([one.cpu / other.cpu for one, other in pairs])}")
-    print(f"ratio of wall {spread([one.wall / other.wall for one, other in pairs])}")
+    print(f"ratio of CPU  {spread([done.cpu / beside.cpu for done, beside in pairs])}")
+    print(f"ratio of wall {spread([done.wall / beside.wall for done, beside in pairs])}")
 
 
 def measure(
@@ -160,7 +160,7 @@ def measure(
         order = list(enumerate(cards))
         done = {index: run(card, until, cpus) for index, card in order[:: 1 if count % 2 else -1]}
         rounds.append(tuple(done[index] for index, _ in order))
-        print(f"round {count + 1}:", *(f"{one.cpu:.2f} s" for one in rounds[-1]), flush=True)
+        print(f"round {count + 1}:", *(f"{done.cpu:.2f} s" for done in rounds[-1]), flush=True)
     return [tuple(runs) for runs in zip(*rounds, strict=True)]
 
 
