@@ -94,7 +94,7 @@ def test_what_a_pi_asks_of_the_archive() -> None:
 def test_a_system_has_one_runtime_and_only_what_that_needs() -> None:
     board = load_board("qemu-virt")
     with_crun, with_runc = (
-        next(request for request in requests(appliance(**fields), board, []) if request.root == "system")
+        next(made for made in requests(appliance(**fields), board, []) if made.root == "system")
         for fields in ({}, {"runtime": "runc"})
     )
     assert "crun" in with_crun.packages and "runc" in with_crun.without
