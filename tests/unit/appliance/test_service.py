@@ -404,6 +404,16 @@ def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> N
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def test_a_runner_that_waits_for_containerd_can_be_stopped(pi: Pi) -> None:
+    calls_of_ctr = record_calls_of_ctr(pi)
+    (pi.root / "run/containerd/containerd.sock").unlink()
+    with running(pi) as process:
+        wait_until((pi.root / "run/piimage/services/.turn0").exists, "its turn")
+        assert end(process) == 0
+    assert calls_of_ctr() == []
+    assert state(pi) == "stopped"
+
+
 def test_there_are_as_many_turns_as_processors_if_memory_is_enough(pi: Pi) -> None:
     """Two runners are at containerd at once; with little memory, one."""
     pi.write("sys/devices/system/cpu/online", "0-1\n")

@@ -6,12 +6,14 @@ CTR_LIMIT=120     # seconds
 SHIM_LIMIT=10     # seconds
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
+MESSAGE=$DIR/message # what the last client printed
 
 TURNS=1 # clients of containerd that may run at once
 
 # Runs containerd's client when it is this runner's turn: each client takes 20 MB and most of a second
 # of a processor, and a dozen at once would starve a Pi Zero. A turn is a lock of the shell that waits
-# for the client, and of no process that the shell starts: it ends when that shell does.
+# for the client, and of no process that the shell starts: it ends when that shell does. This shell
+# waits itself, and no copy of it, so that a signal of process 1 ends a wait for containerd.
 ctr() {
 	local number=0
 	while [ "$number" -lt "$TURNS" ]; do
@@ -22,8 +24,8 @@ ctr() {
 }
 
 run_ctr() {
-	wait_for_containerd
-	GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" 5>&- 8>&-
+	wait_for_containerd || return 1
+	GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" >"$MESSAGE" 2>&1 5>&- 8>&-
 }
 
 # As many turns as there are processors, if memory is enough for them; in TURNS.
@@ -39,26 +41,40 @@ count_turns() {
 
 # containerd may still be starting, or starting again. Only those whose turn it is look.
 wait_for_containerd() {
-	until [ -S /run/containerd/containerd.sock ] || [ "$STOPPING" = 1 ]; do nap 0.2; done
+	: >"$MESSAGE"
+	until [ -S /run/containerd/containerd.sock ]; do
+		[ "$STOPPING" = 0 ] || return 1
+		nap 0.2
+	done
 }
 
 # Deletes the task and the container; the task's exit code, or that of the client, in REPLY. Nobody asks
 # for the code of a service that has to stop, and one client can delete both.
 delete_task() {
-	local message code=0
-	if [ "$STOPPING" != 1 ] || ! ctr containers delete "$NAME" 2>/dev/null; then
-		message=$(ctr tasks delete -f "$NAME" 2>&1) || code=$?
-		# The client itself exits with 0 if the task failed: the task's code is in a warning.
-		case $message in
-		*"non-zero exit code "*)
-			code=${message##*non-zero exit code }
-			code=${code%%[!0-9]*}
-			;;
-		esac
-		ctr containers delete "$NAME" 2>/dev/null
+	local code=0
+	if [ "$STOPPING" != 1 ] || ! ctr containers delete "$NAME"; then
+		ctr tasks delete -f "$NAME" || code=$?
+		find_exit_code || REPLY=$code
+		code=$REPLY
+		ctr containers delete "$NAME"
 	fi
 	[ ! -d "$BUNDLE" ] || end_start
 	REPLY=$code
+}
+
+# The exit code of the task that was deleted, in REPLY: the client itself exits with 0 if the task
+# failed, and warns of its code.
+find_exit_code() {
+	while read -r REPLY; do
+		case $REPLY in
+		*"non-zero exit code "*)
+			REPLY=${REPLY##*non-zero exit code }
+			REPLY=${REPLY%%[!0-9]*}
+			return 0
+			;;
+		esac
+	done <"$MESSAGE"
+	return 1
 }
 
 # Ends a start that hung: containerd no longer knows it, and its folder is in the way of every other
