@@ -229,6 +229,9 @@ def _console(value: object) -> bool | Literal["hdmi"]:
         raise problem(text, "true, false or hdmi") from None
 
 
+OciRuntime = Literal["crun", "runc"]
+
+
 class Appliance(Part):
     """The whole file."""
 
@@ -253,6 +256,11 @@ class Appliance(Part):
         default=(), description="Containers that run once at shutdown, in order."
     )
     services: tuple[Entry, ...] = Field(default=(), description="Containers that are kept running.")
+    runtime: OciRuntime = Field(
+        default="crun",
+        description="The OCI runtime that starts the containers: crun, which takes less memory and "
+        "starts them sooner, or runc.",
+    )
     volumes: tuple[Volume, ...] = Field(default=(), description="Folders that containers share.")
     files: tuple[File, ...] = Field(
         default=(), description="Files, folders and links of the system's root."

@@ -35,6 +35,7 @@ ROOTS: Final = "/run/piimage/rootfs"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
+_GROUP: Final = "io.containerd.runc.v2.group"
 # Container engines hide these from containers: the kernel's state, and interfaces to change it that
 # check the user id only.
 MASKED: Final = (
@@ -99,18 +100,27 @@ def runtime_spec(
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
         "process": _process(container, user),
-        "root": {
-            "path": f"{ROOTS}/{container.kind}/{container.folder}",
-            "readonly": bool(config.readonly),
-        },
+        # The Pi mounts the root as `readonly:` says (container.env). crun would mount one that it
+        # has to make read-only itself again, without nodev.
+        "root": {"path": f"{ROOTS}/{container.kind}/{container.folder}", "readonly": False},
         "mounts": all_mounts(config, container.devices, container.name),
         "linux": _linux(container, user, architecture),
     }
     if config.hostname:
         spec["hostname"] = config.hostname
-    if config.annotations:
-        spec["annotations"] = dict(config.annotations)
+    if annotations := _annotations(container):
+        spec["annotations"] = annotations
     return spec
+
+
+def _annotations(container: Container) -> dict[str, str]:
+    """Return the file's annotations, and for a service that of its shim.
+
+    containerd's shim serves all containers of a group in one process (containerd,
+    runtime/v2/README.md and cmd/containerd-shim-runc-v2/manager).
+    """
+    own = {_GROUP: container.kind} if container.kind == "services" else {}
+    return {**dict(container.config.annotations or {}), **own}
 
 
 def run_as(container: Container, ids: Mapping[str, int]) -> ProcessUser:

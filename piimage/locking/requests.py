@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from piimage import resources
 from piimage.board import Board
 from piimage.config.load import load_shipped
-from piimage.config.models import Appliance
+from piimage.config.models import Appliance, OciRuntime
 from piimage.config.system import SystemLayer
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
@@ -50,9 +50,17 @@ def suites(board: Board) -> tuple[Suite, ...]:
     return (*suites, Suite(board.kernel.suite, _COMPONENTS, automatic=False))
 
 
-def system_tree() -> SystemLayer:
-    """Return the description of the system's base layer."""
-    return load_shipped(resources.path("appliance") / "system" / "base.yml")
+def system_tree(runtime: OciRuntime) -> SystemLayer:
+    """Return the description of the system's base layer, which has the OCI runtime `runtime`."""
+    folder = resources.path("appliance") / "system"
+    base, own = load_shipped(folder / "base.yml"), load_shipped(folder / f"{runtime}.yml")
+    joined = {
+        "packages": (*base.packages, *own.packages),
+        "without": (*base.without, *own.without),
+        "keep": (*base.keep, *own.keep),
+        "links": {**base.links, **own.links},
+    }
+    return base.model_copy(update=joined)
 
 
 def agent_tree() -> SystemLayer:
@@ -69,7 +77,7 @@ def requests(
     appliance: Appliance, board: Board, folders: Iterable[ContainerFolder]
 ) -> tuple[Request, ...]:
     """Return all requests for packages, each root once, sorted by name."""
-    system = system_tree()
+    system = system_tree(appliance.runtime)
     requests = [
         Request("system", system.packages, system.without),
         *_kernel(appliance, board),

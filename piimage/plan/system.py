@@ -69,7 +69,7 @@ def plan_system(
     )
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
-    layers += [*agent_layers(appliance, lock), *_base_layers(lock)]
+    layers += [*agent_layers(appliance, lock), *_base_layers(appliance, lock)]
     layers.append(ModulesLayer(modules))
     layers += wifi_layers(appliance, board, lock)
     layers += _config_layers(appliance, appliance_folder)
@@ -90,8 +90,8 @@ def _kernel(
     )
 
 
-def _base_layers(lock: Lock) -> Iterator[Layer]:
-    tree = system_tree()
+def _base_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
+    tree = system_tree(appliance.runtime)
     yield packages_layer("the system", tree, lock.of_root("system"), lowest=True)
 
 
@@ -121,7 +121,7 @@ def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
     if appliance.data.mount != _DATA:  # a mount point in the read-only root
         folders.insert(0, Folder(appliance.data.mount.strip("/"), 0o755))
     files = (*without(own, overlay), *(file for file in overlay.files if not file.private))
-    layer = files_layer("the appliance", [system_tree()], folder, files)
+    layer = files_layer("the appliance", [system_tree(appliance.runtime)], folder, files)
     assert layer is not None  # noqa: S101  # there are always files
     rules = replace(layer.rules, folders=tuple(folders), links=overlay.links)
     yield replace(layer, rules=rules)

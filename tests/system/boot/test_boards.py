@@ -63,14 +63,15 @@ def test_a_pi_boots_its_own_slot_a_and_says_hello(piimage: Command, built: Built
 
 
 @pytest.mark.parametrize(
-    ("example", "slot"), [("pi4", "/dev/mmcblk0p2,"), ("pi3", "/dev/mmcblk0p1 folder a/,")]
+    ("example", "slot", "more"),
+    [("pi4", "/dev/mmcblk0p2,", []), ("pi3", "/dev/mmcblk0p1 folder a/,", ["runc.yml"])],
 )
 def test_the_verb_test_logs_in_to_a_pi_and_reports(
-    piimage: Command, project_folder: Path, tmp_path: Path, example: str, slot: str
+    piimage: Command, project_folder: Path, tmp_path: Path, example: str, slot: str, more: list[str]
 ) -> None:
     report = tmp_path / "report.xml"
     file = project_folder / "examples" / f"{example}.yml"
-    done = piimage(["test", "-v", file, "login.yml", "--junit", report, "--timeout", "600"])
+    done = piimage(["test", "-v", file, "login.yml", *more, "--junit", report, "--timeout", "600"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"piimage: slot {slot} containers from slot" in done.stderr
     assert f"HELLO from {example}" in done.stderr

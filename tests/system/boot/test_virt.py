@@ -13,6 +13,18 @@ from piimage.firmware.manifest import board_of
 from piimage.run import Runner
 from tests.system.boot.conftest import PATIENCE, Pi
 
+LASTING = ("hello_world", "keeping", "probing", "sshd", "trusting")
+# The pipe `events` is descriptor 9 of a runner, and of no other process.
+KILL_RUNNER = """
+for file in /proc/[0-9]*/fd/9; do
+    [ ! $file -ef /run/piimage/services/{0}/events ] || echo $file
+done | cut -d / -f 3 | xargs kill -KILL
+"""
+UP_AGAIN = """
+until pid=$(cat /run/piimage/services/{0}/pid 2>/dev/null) && [ "$pid" ] && [ "$pid" != "{1}" ]; do
+    sleep 1
+done
+"""
 SLEEPING = "until [ -s /run/piimage/services/{0}/pid ]; do sleep 1; done"
 
 
@@ -110,6 +122,76 @@ def test_every_layer_is_mounted_without_devices(pi: Pi) -> None:
     layers = [line for line in lines if line[2] == "squashfs" or line[0] == "overlay"]
     assert len(layers) > 4
     assert [line for line in layers if "nodev" not in line[3].split(",")] == []
+
+
+def test_the_root_of_every_container_is_mounted_without_devices_and_as_the_file_says(
+    pi: Pi,
+) -> None:
+    # proc_pid_mountinfo(5): the fifth field is the mount point, the sixth its options.
+    wanted = {"hello_world": "ro", "keeping": "ro", "trusting": "ro", "probing": "rw"}
+    for name, kind in wanted.items():
+        pi.say(SLEEPING.format(name))
+        mounts = pi.say(f"cat /proc/$(cat /run/piimage/services/{name}/pid)/mountinfo")
+        (options,) = (line.split()[5] for line in mounts.splitlines() if line.split()[4] == "/")
+        assert {kind, "nodev"} <= set(options.split(",")), (name, options)
+
+
+def test_one_shim_serves_all_services_and_one_process_keeps_the_log_of_each(pi: Pi) -> None:
+    script = """
+    grep -l ^containerd-shim /proc/[0-9]*/comm | wc -l
+    for file in /proc/[0-9]*/fd/0; do readlink $file; done | grep -c '^/run/piimage/services/'
+    ls /run/piimage/services/*/output | wc -l
+    """
+    shims, readers, pipes = pi.say(script).split()
+    assert shims == "1"
+    assert readers == pipes
+
+
+def test_the_runtime_is_crun_by_the_name_of_runc(pi: Pi) -> None:
+    assert pi.say("runc --version").startswith("crun version ")
+
+
+def running(pi: Pi) -> dict[str, str]:
+    """The services that last, as containerd lists them, with their processes."""
+    lines = pi.say("ctr -n services.linuxkit tasks ls").splitlines()
+    listed = {line.split()[0]: line.split()[1] for line in lines if "RUNNING" in line}
+    return {name: listed.get(name, "") for name in LASTING}
+
+
+def test_a_containerd_that_is_killed_comes_back_with_every_service(pi: Pi) -> None:
+    before = running(pi)
+    pi.say("kill -KILL $(pidof containerd); sleep 2")
+    pi.say("until ctr -n services.linuxkit tasks ls; do sleep 1; done")
+    assert running(pi) == before
+    assert all(before.values()), before
+    # A service that is stopped and started afterwards has lost nothing.
+    pi.say("initctl restart hello_world")
+    pi.say(UP_AGAIN.format("hello_world", before["hello_world"]))
+    assert pi.say("grep -c '^HELLO from' /var/log/services/hello_world/log").strip() == "2"
+
+
+def test_a_runner_that_is_killed_has_a_successor_that_starts_the_service(pi: Pi) -> None:
+    before = running(pi)
+    pi.say(KILL_RUNNER.format("hello_world"))
+    pi.say(UP_AGAIN.format("hello_world", before["hello_world"]))
+    after = running(pi)
+    assert after["hello_world"] != before["hello_world"]
+    assert after | {"hello_world": ""} == before | {"hello_world": ""}
+    assert pi.say("grep -c '^HELLO from' /var/log/services/hello_world/log").strip() == "3"
+
+
+def test_all_services_start_again_if_their_shim_is_killed(pi: Pi) -> None:
+    before = running(pi)
+    killing = "sleep 1; kill -KILL $(pidof containerd-shim-runc-v2)"
+    pi.say(f"({killing}) </dev/null >/dev/null 2>&1 &")
+    pi.session.wait_for("piimage: service sshd: running", PATIENCE)
+    pi.shell.wait(PATIENCE)
+    for name in LASTING:
+        pi.say(UP_AGAIN.format(name, before[name]))
+    after = running(pi)
+    assert all(after.values()), after
+    assert [name for name in LASTING if after[name] == before[name]] == []
+    assert pi.say("grep -c '^HELLO from' /var/log/services/hello_world/log").strip() == "4"
 
 
 def test_a_container_that_runs_once_has_its_interface_from_its_start(pi: Pi) -> None:

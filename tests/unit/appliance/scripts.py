@@ -17,7 +17,8 @@ APPLIANCE = resources.path("appliance")
 # Where a path begins: not behind a variable or a folder.
 _ABSOLUTE = re.compile(
     r"(?<![\w}])/(usr/lib/piimage|run/piimage|run/containerd|var/log|containers|data|etc/"
-    r"|sys/bus/i2c|dev/console|dev/tty0|dev/watchdog|dev/[vms][dm]|sys/class/graphics|sys/class/tty|sys/class/net)"
+    r"|sys/bus/i2c|dev/console|dev/tty0|dev/watchdog|dev/[vms][dm]|sys/class/graphics|sys/class/tty"
+    r"|sys/class/net|sys/devices)"
 )
 _LONG_ENOUGH_S = 60.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,28 +10,23 @@ import pytest
 from tests.unit.appliance.scripts import Pi, environment
 
 
-def _log(pi: Pi, out: bytes, err: bytes = b"", *, settings: str = "", container: str = "") -> None:
-    """Run the log program as the shim does: output on 3, errors on 4, readiness on 5."""
-    script = pi.install("log")
-    pi.install_library()
+def _log(pi: Pi, out: bytes, *, settings: str = "", container: str = "") -> None:
+    """Run the reader of a task's output on `out`, as the service's runner does."""
+    script = pi.install("log.sh")
+    library = pi.install_library()
     pi.write("run/piimage/boot", settings)
     pi.write("containers/services/one/container.env", container)
     pi.path("var/log/services/one/log")
-    events = pi.path("run/piimage/services/one/events")
-    events.touch()
+    pi.path("run/piimage/services/one/events").touch()
     pi.write("out", "").write_bytes(out)
-    pi.write("err", "").write_bytes(err)
-    ready, told = os.pipe()
-    with pi.path("out").open("rb"), pi.path("err").open("rb"):
-        process = subprocess.Popen(
-            ["busybox", "sh", "-c", f"exec busybox sh {script} 3<out 4<err 5>&{told}"],
-            cwd=pi.root, pass_fds=[told], env=environment() | {"CONTAINER_ID": "one"},
-        )  # fmt: skip
-    os.close(told)
-    os.set_blocking(ready, True)
-    assert process.wait(timeout=20) == 0
-    assert os.read(ready, 1) == b""
-    os.close(ready)
+    folder = library.parent
+    begin = f"set -u; . {folder}/lib.sh; . {folder}/container.sh; NAME=one"
+    names = f"DIR={pi.root}/run/piimage/services/one; . {script}"
+    load = f"load_facts; load_container {pi.root}/containers/services/one"
+    subprocess.run(
+        ["busybox", "sh", "-c", f"{begin}; {names}; {load}; log_lines <{pi.root}/out"],
+        cwd=pi.root, env=environment(), timeout=20, check=True,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -51,11 +45,6 @@ def test_a_line_without_end_is_cut(pi: Pi) -> None:
     _log(pi, b"x" * 150_000 + b"\nnext\n", container="LOG_SIZE=1000000\n")
     kept = (pi.root / "var/log/services/one/log").read_text().splitlines()
     assert [len(line) for line in kept] == [65536, 65536, 150_000 - 2 * 65536, 4]
-
-
-def test_errors_are_kept_beside_the_output(pi: Pi) -> None:
-    _log(pi, b"out\n", b"err\n")
-    assert sorted((pi.root / "var/log/services/one/log").read_text().split()) == ["err", "out"]
 
 
 def test_when_lines_were_printed_is_kept_beside_them(pi: Pi) -> None:

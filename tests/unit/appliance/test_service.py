@@ -15,19 +15,23 @@ from typing import BinaryIO
 
 import pytest
 
+from piimage import resources
 from tests.unit.appliance.scripts import Pi, end, environment, wait_until
 
+# The shim holds the pipe for the output as long as the task lives, and reads from it as well.
 CTR = """
 shift 2
 case $1$2 in
 run*)
-    while [ $# -gt 1 ]; do [ "$1" != --pid-file ] || pid_file=$2; shift; done
+    while [ $# -gt 1 ]; do
+        case $1 in --pid-file) pid_file=$2 ;; --log-uri) output=$2 ;; esac
+        shift
+    done
     [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
     {
-        sh -c "$(cat "$TASK")" &
+        sh -c "$(cat "$TASK")" >"$output" 2>&1 4<"$output" &
         echo $! >"$pid_file"
         wait $!
-        echo exit 1<>"${pid_file%pid}events"
     } >/dev/null 2>&1 </dev/null &
     until [ -s "$pid_file" ]; do :; done ;;
 tasksdelete) exit "$(cat "$CODE")" ;;
@@ -39,7 +43,10 @@ esac
 def pi(tmp_path: Path) -> Iterator[Pi]:
     pi = Pi(tmp_path)
     pi.install("service")
+    pi.install("containerd.sh")
+    pi.install("log.sh")
     pi.install_library()
+    pi.write("sys/devices/system/cpu/online", "0\n")
     text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CTR}"
     pi.program("ctr", text)
     pi.write("task", "exec sleep 1000")
@@ -122,6 +129,63 @@ def test_what_is_cleaned_once_is_not_cleaned_again(pi: Pi) -> None:
         wait_until(lambda: state(pi) == "exited", "the end")
         end(process)
     assert calls_of_ctr() == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
+
+
+def test_a_service_that_has_to_stop_takes_one_client_of_containerd(pi: Pi) -> None:
+    calls_of_ctr = record_calls_of_ctr(pi)
+    with running(pi) as process:
+        wait_until(lambda: state(pi) == "running", "the service")
+        end(process)
+    assert calls_of_ctr() == [["run", "-d"], ["containers", "delete"]]
+
+
+def test_a_task_that_is_not_known_to_have_stopped_is_deleted_by_force(pi: Pi) -> None:
+    """containerd may hear of the end later than the runner."""
+    calls_of_ctr = record_calls_of_ctr(pi)
+    ctr = pi.root / "bin/ctr"
+    refuses = f"containersdelete) [ -e {pi.root}/ended ] ;;\ntasksdelete) : >{pi.root}/ended;"
+    ctr.write_text(ctr.read_text().replace("tasksdelete)", refuses))
+    with running(pi) as process:
+        wait_until(lambda: state(pi) == "running", "the service")
+        end(process)
+    names = [["run", "-d"], ["containers", "delete"], ["tasks", "delete"], ["containers", "delete"]]
+    assert calls_of_ctr() == names
+
+
+def log_of(pi: Pi) -> str:
+    path = pi.root / "var/log/services/one/log"
+    return path.read_text() if path.exists() else ""
+
+
+def test_what_a_task_prints_is_in_its_log_with_its_last_line(pi: Pi) -> None:
+    pi.write("task", "echo first; echo second >&2; printf 'last without end'")
+    with running(pi, "RESTART=no\n"):
+        wait_until(lambda: state(pi) == "exited", "the end")
+    assert log_of(pi) == "first\nsecond\nlast without end\n"
+
+
+def test_what_is_printed_while_nobody_reads_is_kept_for_the_next_reader(pi: Pi) -> None:
+    go = pi.root / "go"
+    pi.write("task", f"echo one; until [ -e {go} ]; do sleep 0.1; done; echo two; exec sleep 1000")
+    with running(pi):
+        wait_until(lambda: log_of(pi) == "one\n", "the first line")
+        os.kill(int((pi.root / "run/piimage/services/one/logger").read_text()), signal.SIGKILL)
+        go.touch()
+        wait_until(lambda: log_of(pi) == "one\ntwo\n", "the next line")
+
+
+def test_a_runner_takes_over_the_output_of_one_that_was_killed(pi: Pi) -> None:
+    pi.write("task", "trap 'echo ends; exit' TERM; echo begins; while :; do sleep 0.1; done")
+    with running(pi) as first:
+        wait_until(lambda: log_of(pi) == "begins\n", "the first line")
+        logger = int((pi.root / "run/piimage/services/one/logger").read_text())
+        for number in (first.pid, logger):  # process 1 ends the group of a runner that has ended
+            os.kill(number, signal.SIGKILL)
+        first.wait()
+        pi.write("task", "echo again; exec sleep 1000")
+        with running(pi):
+            wait_until(lambda: log_of(pi).endswith("again\n"), "the second runner's task")
+    assert log_of(pi) == "begins\nends\nagain\n"
 
 
 def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
@@ -249,8 +313,8 @@ def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None
     )
     pi.program("ctr", hangs)
     pi.program("runc", f"echo $* >{pi.root}/asked-of-runc")
-    service = pi.root / "usr/lib/piimage/service"
-    service.write_text(service.read_text().replace("SHIM_LIMIT=10", "SHIM_LIMIT=1"))
+    library = pi.root / "usr/lib/piimage/containerd.sh"
+    library.write_text(library.read_text().replace("SHIM_LIMIT=10", "SHIM_LIMIT=1"))
     with running(pi):
         wait_until(lambda: state(pi) == "running", "the second start")
     started = Path(f"/proc/{(pi.root / 'started').read_text().strip()}/status")
@@ -284,19 +348,32 @@ def test_a_service_waits_for_what_it_comes_after(pi: Pi) -> None:
         wait_until(lambda: state(pi) == "waiting", "the wait")
         assert health(pi) == ""
         pi.write("run/piimage/health/other", "healthy\n")
+        assert (pi.root / "run/piimage/services/other/waiting/one").exists()
+        request(pi, "up\n")
         wait_until(lambda: state(pi) == "running", "the service")
+    assert not (pi.root / "run/piimage/services/other/waiting/one").exists()
+
+
+def test_a_service_that_is_up_wakes_those_that_wait_for_it(pi: Pi) -> None:
+    pi.write("run/piimage/services/one/waiting/two", "")
+    os.mkfifo(pi.path("run/piimage/services/two/events"))
+    pipe = os.open(pi.root / "run/piimage/services/two/events", os.O_RDWR)
+    with running(pi):
+        assert os.read(pipe, 10) == b"up\n"
+        assert health(pi) == "running"
+    os.close(pipe)
 
 
 def turn(pi: Pi) -> BinaryIO:
     """Open the file whose lock is the turn at containerd."""
-    return pi.path("run/piimage/services/.turn").open("ab")
+    return pi.path("run/piimage/services/.turn0").open("ab")
 
 
 def test_what_a_file_says_of_who_holds_the_turn_is_nothing(pi: Pi) -> None:
     """Not even the number of a process that looks like a runner."""
     words = ["busybox", "sh", "-c", "sleep 1000; :", "/usr/lib/piimage/service"]
     with subprocess.Popen(words, process_group=0) as other:
-        pi.write("run/piimage/services/.turn", f"{other.pid}\n")
+        pi.write("run/piimage/services/.turn0", f"{other.pid}\n")
         with running(pi):
             wait_until(lambda: state(pi) == "running", "the service")
         os.killpg(other.pid, signal.SIGKILL)
@@ -325,6 +402,36 @@ def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> N
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def test_a_runner_that_waits_for_containerd_can_be_stopped(pi: Pi) -> None:
+    calls_of_ctr = record_calls_of_ctr(pi)
+    (pi.root / "run/containerd/containerd.sock").unlink()
+    with running(pi) as process:
+        wait_until((pi.root / "run/piimage/services/.turn0").exists, "its turn")
+        assert end(process) == 0
+    assert calls_of_ctr() == []
+    assert state(pi) == "stopped"
+
+
+def test_there_are_as_many_turns_as_processors_if_memory_is_enough(pi: Pi) -> None:
+    """Two runners are at containerd at once; with little memory, one."""
+    pi.write("sys/devices/system/cpu/online", "0-1\n")
+    with turn(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until(lambda: state(pi) == "running", "the service")
+    functions = pi.root / "usr/lib/piimage/containerd.sh"
+    count = f". {functions}; count_turns; echo $TURNS"
+    names = f"RUN=/run/piimage NAME=one NAMESPACE=x; . {pi.root}/usr/lib/piimage/lib.sh; NAME=one"
+    for online, memory, turns in (("0-3", 425_000, 4), ("0-3", 250_000, 2), ("0", 425_000, 1),
+                                  ("0,2", 90_000, 1)):  # fmt: skip
+        pi.write("sys/devices/system/cpu/online", f"{online}\n")
+        text = (resources.path("appliance") / "rootfs/usr/lib/piimage/containerd.sh").read_text()
+        pi.write("proc-meminfo", f"MemTotal:  {memory} kB\n")
+        text = text.replace("/proc/meminfo", f"{pi.root}/proc-meminfo")
+        functions.write_text(text.replace("/sys/devices", f"{pi.root}/sys/devices"))
+        assert pi.sh(f"{names}; {count}").split() == [str(turns)], (online, memory)
 
 
 def test_what_goes_wrong_in_the_middle_before_the_start_keeps_a_service_from_starting(
@@ -360,12 +467,17 @@ def test_a_log_is_kept_on_the_data_partition_if_the_file_says_so(pi: Pi) -> None
         wait_until(lambda: health(pi) == "running", "the service")
     assert log.readlink() == pi.root / "data/piimage/logs/one"
     assert (log / "log").read_text() == "of the last boot\n"
-    assert not (pi.root / "var/log/times/one").exists()
+    assert not [line for line in times_of(pi) if line == "1 0"]
     with running(pi):
         wait_until(lambda: health(pi) == "running", "the service")
     assert log.is_dir() and not log.is_symlink()
-    assert not (log / "log").exists()
+    assert (log / "log").read_text() == ""
     assert (pi.root / "data/piimage/logs/one/log").exists()
+
+
+def times_of(pi: Pi) -> list[str]:
+    path = pi.root / "var/log/times/one/log"
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def test_only_root_reads_the_logs_on_the_data_partition(pi: Pi) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from piimage.config.container import (
     ContainerConfig,
     linuxkit_defaults,
 )
+from piimage.container.bundle import environment
 from piimage.container.mounts import has_user_namespace
 from piimage.container.rootfs import Root, notes_of
 from piimage.container.spec import container_ids, runtime_spec
@@ -29,7 +31,7 @@ from tests.unit.container.specs import (
 def test_the_defaults_are_secure() -> None:
     made = spec()
     assert made["ociVersion"] == "1.0.2"  # config.md, "Specification version"; runc takes 1.0
-    assert made["root"] == {"path": "/run/piimage/rootfs/services/web", "readonly": True}
+    assert made["root"] == {"path": "/run/piimage/rootfs/services/web", "readonly": False}
     assert made["process"]["capabilities"] == {}
     assert made["process"]["noNewPrivileges"] is True
     assert made["process"]["terminal"] is False
@@ -188,7 +190,7 @@ def test_the_program_of_an_image_that_says_little() -> None:
 
 def test_what_is_not_set_is_not_in_the_spec() -> None:
     made = spec()
-    assert set(made) == {"ociVersion", "process", "root", "mounts", "linux"}
+    assert set(made) == {"ociVersion", "process", "root", "mounts", "linux", "annotations"}
     assert set(made["process"]) == {
         *("terminal", "user", "args", "env", "cwd", "capabilities", "noNewPrivileges"),
     }
@@ -270,7 +272,7 @@ def test_the_rest_is_passed_on() -> None:
         {"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1},
     ]
     assert made["process"]["oomScoreAdj"] == -5
-    assert made["annotations"] == {"a": "b"}
+    assert made["annotations"] == {"a": "b", "io.containerd.runc.v2.group": "services"}
     linux = made["linux"]
     assert linux["sysctl"] == {"net.ipv4.ip_forward": "1"}
     assert linux["rootfsPropagation"] == "shared"
@@ -283,7 +285,16 @@ def test_the_rest_is_passed_on() -> None:
 
 
 def test_linuxkits_label_gets_linuxkits_root() -> None:
-    assert runtime_spec(container(base=linuxkit_defaults()), IDS)["root"]["readonly"] is False
+    """The Pi mounts the root as the file says; the runtime leaves it as it is."""
+    made = container(base=linuxkit_defaults())
+    assert runtime_spec(made, IDS)["root"]["readonly"] is False
+    assert "READONLY='0'\n" in environment(made, runtime_spec(made, IDS))
+    assert "READONLY='1'\n" in environment(container(), runtime_spec(container(), IDS))
+
+
+def test_services_share_a_shim_and_other_containers_have_none() -> None:
+    assert spec()["annotations"] == {"io.containerd.runc.v2.group": "services"}
+    assert "annotations" not in runtime_spec(replace(container(), kind="onboot"), IDS)
 
 
 def test_an_ambient_capability_brings_its_calls_as_an_effective_one_does() -> None:

@@ -4,7 +4,7 @@ from piimage.boards import load_board
 from piimage.config.models import Appliance, Entry
 from piimage.debian.request import Request
 from piimage.locking.folders import entries, folder_of
-from piimage.locking.requests import RELEASE, requests, suites
+from piimage.locking.requests import RELEASE, requests, suites, system_tree
 
 HELLO = Entry(name="hello", use="hello_world")
 
@@ -89,6 +89,21 @@ def test_what_a_pi_asks_of_the_archive() -> None:
     assert wifi.packages[-1] == "wireless-regdb"
     assert wifi.without == ("dosfstools", "dpkg")
     assert any(name.startswith("python3") for name in by_root["base/python"].packages)
+
+
+def test_a_system_has_one_runtime_and_only_what_that_needs() -> None:
+    board = load_board("qemu-virt")
+    with_crun, with_runc = (
+        next(made for made in requests(appliance(**fields), board, []) if made.root == "system")
+        for fields in ({}, {"runtime": "runc"})
+    )
+    assert "crun" in with_crun.packages and "runc" in with_crun.without
+    assert "libsystemd0" not in with_crun.without  # crun does not start without it
+    assert "runc" in with_runc.packages and "crun" not in with_runc.packages
+    assert "libsystemd0" in with_runc.without
+    assert system_tree("crun").links["usr/sbin/runc"] == "../bin/crun"
+    assert {"usr/bin/crun", "usr/bin/busybox"} <= set(system_tree("crun").keep)
+    assert "usr/sbin/runc" in system_tree("runc").keep
 
 
 def test_the_suites_have_firmware_too() -> None:

@@ -132,6 +132,7 @@ APPLIANCE: Mapping[str, Change] = {
     "signing": (service(use="sshd", packages=None, command=None, name="s"), signed()),
     "console": ({}, {"console": "hdmi"}),
     "log": (A, {**A, "log": {"console": True}}),
+    "runtime": ({}, {"runtime": "runc"}),
     "timezone": ({}, {"timezone": "Asia/Tokyo"}),
     "sysctl": ({}, {"sysctl": {"kernel.panic": "1"}}),
     "test": ({}, {"test": {"timeout": 5}}),
