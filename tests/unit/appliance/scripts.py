@@ -17,7 +17,7 @@ APPLIANCE = resources.path("appliance")
 # Where a path begins: not behind a variable or a folder.
 _ABSOLUTE = re.compile(
     r"(?<![\w}])/(usr/lib/piimage|run/piimage|run/containerd|var/log|containers|data|etc/"
-    r"|dev/console|dev/tty0|dev/watchdog|dev/[vms][dm]|sys/class/graphics|sys/class/tty|sys/class/net)"
+    r"|dev/console|dev/tty0|dev/watchdog|dev/[vms][dm]|sys/class/graphics|sys/class/tty|sys/class/net|sys/fs/cgroup|sys/kernel/security)"
 )
 _LONG_ENOUGH_S = 60.0
 
@@ -46,6 +46,7 @@ class Pi:
         Returns lib.sh.
         """
         self.install("container.sh")
+        self.install("confine.sh")
         library = self.install("lib.sh")
         noting = f'umount() {{ echo "$1" >>{self.root}/unmounted; }}'
         library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
