@@ -11,14 +11,13 @@ from tests.unit.appliance.scripts import APPLIANCE, Pi
 GIB = 1 << 20  # in KiB
 
 
-def confine(pi: Pi, script: str, memory: int = 4 * GIB, threads: int = 8000) -> str:
+def confine(pi: Pi, script: str, memory: int = 4 * GIB) -> str:
     """Run `script` after the functions, on a Pi with so much memory in KiB."""
     pi.install_library()
     library = pi.install("confine.sh")
     text = library.read_text().replace("/proc/", f"{pi.root}/proc/")
     library.write_text(text)
     pi.write("proc/meminfo", f"MemTotal:       {memory} kB\nMemFree:        5 kB\n")
-    pi.write("proc/sys/kernel/threads-max", f"{threads}\n")
     pi.path("sys/fs/cgroup/cgroup.subtree_control")
     return pi.sh(f". {pi.root}/usr/lib/piimage/lib.sh; . {library}; {script}")
 
@@ -40,10 +39,10 @@ def test_all_containers_and_each_of_them_have_a_limit_by_the_pi_s_size(tmp_path:
     for folder in (groups, groups / "piimage", groups / "piimage/services"):
         assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids\n"
     assert (groups / "piimage/memory.max").read_text() == "786432K\n"
-    assert (groups / "piimage/pids.max").read_text() == "6000\n"
+    assert (groups / "piimage/pids.max").read_text() == "6144\n"
     web = groups / "piimage/services/web"
     assert (web / "memory.max").read_text() == "589824K\n"
-    assert (web / "pids.max").read_text() == "1000\n"
+    assert (web / "pids.max").read_text() == "1024\n"
     assert not (web / "cgroup.subtree_control").exists()
     assert pi.console() == []
 

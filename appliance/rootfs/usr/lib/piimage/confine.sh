@@ -52,23 +52,24 @@ containers_memory() {
 	REPLY=$((REPLY - reserve))
 }
 
-# Limits all containers together. The limit of the kernel's own is what no fork bomb may reach.
+# Limits all containers together. The kernel allows some 8 processes for each MiB of memory (threads-max),
+# which no fork bomb may reach.
 limit_containers() {
 	make_group piimage || return 0
 	containers_memory
 	set_limit piimage memory.max "${REPLY}K"
-	first_line /proc/sys/kernel/threads-max
-	set_limit piimage pids.max $((REPLY * 3 / 4))
+	read_memory
+	set_limit piimage pids.max $((REPLY * 6 / 1024))
 }
 
-# Limits the container KIND/NAME, whose control group $1 is below piimage/: three quarters of the memory
-# of all containers, and an eighth of the processes of the Pi.
+# Limits the container whose control group $1 is below piimage/: three quarters of the memory of all
+# containers, and a process for each MiB of the Pi's memory.
 limit_container() {
 	make_group "piimage/$1" || return 0
 	containers_memory
 	set_limit "piimage/$1" memory.max "$((REPLY * 3 / 4))K"
-	first_line /proc/sys/kernel/threads-max
-	set_limit "piimage/$1" pids.max $((REPLY / 8))
+	read_memory
+	set_limit "piimage/$1" pids.max $((REPLY / 1024))
 }
 
 # Makes the control group $1, with the controllers of its limits in every group above it.
