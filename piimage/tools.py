@@ -19,6 +19,7 @@ class Tool:
 
 
 TOOLS: Final[Mapping[str, Tool]] = {
+    "apparmor_parser": Tool("apparmor", "apparmor: FILE"),
     "bwrap": Tool("bubblewrap", "sources:, kernel modules"),
     "debugfs": Tool("e2fsprogs", "build, flash, provision"),
     "depmod": Tool("kmod", "build"),

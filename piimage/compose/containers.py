@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from piimage.compose.apparmor import FOLDER, Profile
 from piimage.compose.layers import Layer
 from piimage.config.container import ContainerConfig
 from piimage.container.bundle import containers_tree
@@ -33,6 +34,7 @@ class ContainerPlan:
     profile: bytes | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     original: Descriptor | None = None
+    apparmor: Profile | None = None
 
     def container(self, job: Job) -> Container:
         """Return the container, with the layers that `job` has made."""
@@ -46,6 +48,7 @@ class ContainerPlan:
             layers=tuple(layer.squashfs(job).sha256 for layer in self.layers),
             place=self.place,
             profile=self.profile,
+            apparmor=self.apparmor.name if self.apparmor is not None else None,
         )
 
 
@@ -93,6 +96,7 @@ class ContainersLayer(Layer):
 
     def _entries(self, job: Job) -> Iterator[Entry]:
         yield from containers_tree([plan.container(job) for plan in self.containers], self.ids)
+        yield from self._profiles(job)
         if self.volumes:
             yield folder("volumes")
         for volume in self.volumes:
@@ -101,3 +105,10 @@ class ContainersLayer(Layer):
             yield folder(path)
             yield file(f"{path}/layers", "".join(f"{digest}\n" for digest in digests).encode())
             yield file(f"{path}/container.env", f"READONLY='{int(volume.readonly)}'\n".encode())
+
+    def _profiles(self, job: Job) -> Iterator[Entry]:
+        found = {plan.apparmor.name: plan.apparmor for plan in self.containers if plan.apparmor}
+        if found:
+            yield folder(FOLDER)
+        for name, profile in sorted(found.items()):
+            yield file(f"{FOLDER}/{name}", profile.data(job))

@@ -43,6 +43,10 @@ def _privileged(value: Any, service: Service) -> None:  # noqa: ANN401
     service.add("binds", "/dev:/dev")
 
 
+# Another name is that of a profile which the engine's machine has loaded.
+_APPARMOR: Final = {"unconfined": "unconfined", "docker-default": "default"}
+
+
 def _security_opt(value: Any, service: Service) -> None:  # noqa: ANN401
     for option in texts(value):
         name, _, rest = option.replace("=", ":").partition(":")
@@ -50,6 +54,8 @@ def _security_opt(value: Any, service: Service) -> None:  # noqa: ANN401
             service.entry["noNewPrivileges"] = rest != "false"
         elif name == "seccomp":
             service.entry["seccomp"] = rest
+        elif name == "apparmor" and rest in _APPARMOR:
+            service.entry["apparmor"] = _APPARMOR[rest]
         else:
             service.note(f"security_opt: {option}: piimage has no equivalent")
 
@@ -111,6 +117,7 @@ CONVERTERS: Final[Mapping[str, Converter]] = {
     "cap_add": _cap_add,
     "cap_drop": _cap_drop,
     "expose": ignored,
+    "cgroup": _namespace("cgroupns"),
     "ipc": _namespace("ipc"),
     "network_mode": _network_mode,
     "networks": _networks,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from piimage.boundary import is_inside, leading_out, outside
 from piimage.config.checks_boot import board_errors, setting_errors
-from piimage.config.checks_containers import after_errors, bind_errors, entry_errors, seccomp_errors
+from piimage.config.checks_containers import after_errors, bind_errors, entry_errors, profile_errors
 from piimage.config.checks_files import (
     file_errors,
     holds,
@@ -76,16 +76,16 @@ def folder_errors(document: Document) -> Iterator[InputError]:
                 place=str(project.at),
                 hint="instead: a folder with a pyproject.toml",
             )
-    yield from seccomp_errors(document.root.items.get("config"))
+    yield from profile_errors(document.root.items.get("config"))
 
 
 def boundary_errors(document: Document, root: Path) -> Iterator[InputError]:
     """Give an error for each path of a service.yml that leads out of the folder `root`."""
     files = (scalar(file, "source") for file in maps(document.root, "files"))
-    profile = scalar(document.root, "config", "seccomp")
-    if profile and not profile.text.startswith("/"):
-        profile = None  # the name of one of piimage's own profiles
-    for node in filter(None, (*files, profile)):
+    profiles = (scalar(document.root, "config", key) for key in ("seccomp", "apparmor"))
+    # One without a slash is the name of one of piimage's own profiles.
+    own = (node for node in profiles if node and node.text.startswith("/"))
+    for node in filter(None, (*files, *own)):
         for path in leading_out(Path(node.text), root):
             yield outside(path, root, str(node.at))
     # `read_project` checks those files of a project that it reads.

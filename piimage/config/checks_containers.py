@@ -52,7 +52,7 @@ def entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
         yield from _identifier_errors(entry)
     yield from _folder_errors(entry)
     yield from _context_errors(entry)
-    yield from seccomp_errors(entry)
+    yield from profile_errors(entry)
 
 
 def _context_errors(entry: MapNode) -> Iterator[InputError]:
@@ -117,12 +117,12 @@ def _folder_errors(entry: MapNode) -> Iterator[InputError]:
         )
 
 
-def seccomp_errors(node: Node | None) -> Iterator[InputError]:
-    """Give the error of a profile that is a file."""
-    seccomp = scalar(node, "seccomp")
-    if seccomp and seccomp.text.startswith("/"):
-        instead = "default, unconfined, or the path of a profile, relative to this file"
-        yield from reading_errors(seccomp, instead)
+def profile_errors(node: Node | None) -> Iterator[InputError]:
+    """Give the errors of profiles that are files."""
+    for profile in filter(None, (scalar(node, "seccomp"), scalar(node, "apparmor"))):
+        if profile.text.startswith("/"):
+            instead = "default, unconfined, or the path of a profile, relative to this file"
+            yield from reading_errors(profile, instead)
 
 
 def bind_errors(root: MapNode, entry: MapNode) -> Iterator[InputError]:

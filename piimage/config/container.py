@@ -53,7 +53,7 @@ LABEL: Final = "org.mobyproject.config"
 """The image label that carries a ContainerConfig as JSON."""
 
 PROFILE_WORDS: Final = (None, "default", "unconfined")
-"""The values of `seccomp` that do not name a file."""
+"""The values of `seccomp` and `apparmor` that do not name a file."""
 
 if TYPE_CHECKING:
     from piimage.config.resources import Resources
@@ -302,7 +302,15 @@ class ContainerConfig(Part):
     net: NetworkNamespace | None = Field(
         default=None, description="host (default), new, none, or a path."
     )
-    ipc: Namespace | None = Field(default=None, description="host (default), new, or a path.")
+    ipc: Namespace | None = Field(
+        default=None,
+        description="new (default), host, or a path. With LinuxKit's label the default is host.",
+    )
+    cgroupns: Namespace | None = Field(
+        default=None,
+        description="Cgroup namespace: new (default), host, or a path. With LinuxKit's label the "
+        "default is host.",
+    )
     uts: Namespace | None = Field(default=None, description="host (default), new, or a path.")
     pid: Namespace | None = Field(default=None, description="new (default), host, or a path.")
     userns: Namespace | None = Field(default=None, description="host (default), new, or a path.")
@@ -368,6 +376,11 @@ class ContainerConfig(Part):
         default=None,
         description="default, unconfined, or the path of a profile (OCI, JSON).",
     )
+    apparmor: str | None = Field(
+        default=None,
+        description="default (unless the container has CAP_SYS_ADMIN), unconfined, or the path of "
+        "an AppArmor profile.",
+    )
     user: UserName | None = Field(
         default=None, description="USER[:GROUP], by name in the image or by number."
     )
@@ -421,7 +434,12 @@ _RIVALS: Final = {"user": ("uid", "gid"), "uid": ("user",), "gid": ("user",)}
 def secure_defaults() -> ContainerConfig:
     """Return the defaults of a container."""
     return ContainerConfig(
-        capabilities=(), seccomp="default", no_new_privileges=True, readonly=True
+        capabilities=(),
+        seccomp="default",
+        no_new_privileges=True,
+        readonly=True,
+        ipc="new",
+        cgroupns="new",
     )
 
 
@@ -492,10 +510,10 @@ def with_user(config: ContainerConfig, user: str | None) -> ContainerConfig:
 
 
 def portable(config: ContainerConfig) -> ContainerConfig:
-    """Return `config` for a label: without the path of a seccomp profile on this computer."""
-    if config.seccomp in PROFILE_WORDS:
-        return config
-    return config.model_copy(update={"seccomp": "default"})
+    """Return `config` for a label: without the paths of profiles on this computer."""
+    keys = ("seccomp", "apparmor")
+    files = [key for key in keys if getattr(config, key) not in PROFILE_WORDS]
+    return config.model_copy(update=dict.fromkeys(files, "default")) if files else config
 
 
 def to_label(config: ContainerConfig) -> str:

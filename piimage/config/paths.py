@@ -15,7 +15,7 @@ SECTIONS: Final = ("onboot", "services", "onshutdown")
 PACKAGE: Final = "@pkg:"
 """LinuxKit's prefix of an image that is built from a folder."""
 
-_SECCOMP_WORDS: Final = ("default", "unconfined")
+_PROFILE_WORDS: Final = ("default", "unconfined")
 
 
 def absolute(text: str, source: str) -> str:
@@ -36,7 +36,7 @@ def _key(text: str, source: str) -> str:
 
 
 def _profile(text: str, source: str) -> str:
-    return text if text in _SECCOMP_WORDS else absolute(text, source)
+    return text if text in _PROFILE_WORDS else absolute(text, source)
 
 
 def _signing_key(text: str, source: str) -> str:
@@ -52,6 +52,7 @@ def _package(text: str, source: str) -> str:
 APPLIANCE_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     **{(section, "*", "build"): absolute for section in SECTIONS},
     **{(section, "*", "context"): absolute for section in SECTIONS},
+    **{(section, "*", "apparmor"): _profile for section in SECTIONS},
     **{(section, "*", "seccomp"): _profile for section in SECTIONS},
     **{(section, "*", "image"): _package for section in (*SECTIONS, "volumes")},
     ("init", "*"): _package,
@@ -68,6 +69,7 @@ APPLIANCE_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
 FOLDER_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     ("files", "*", "source"): absolute,
     ("python", "*"): absolute,
+    ("config", "apparmor"): _profile,
     ("config", "seccomp"): _profile,
 }
 

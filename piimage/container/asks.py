@@ -35,9 +35,10 @@ _HARMLESS: Final[Mapping[str, _Judge]] = {
          "user"),
         _always,
     ),
-    **dict.fromkeys(("net", "ipc", "uts"), lambda value: value in _SHARED),
+    **dict.fromkeys(("net", "ipc", "uts", "cgroupns"), lambda value: value in _SHARED),
     "pid": lambda value: value == "new",
     "seccomp": lambda value: value == "default",
+    "apparmor": lambda value: value == "default",
     "noNewPrivileges": lambda value: value is True,
     "control": lambda value: value is False,
     "oomScoreAdj": lambda value: value >= 0,
@@ -60,12 +61,14 @@ def asks(label: ContainerConfig, entry: ContainerConfig) -> tuple[str, ...]:
     Settings that the `entry` in the file has as well, or overrides, are not the label's. Raises
     InputError ``oci.label-path`` if the label names a file of the build host.
     """
-    if entry.seccomp is None and label.seccomp not in PROFILE_WORDS:
-        raise InputError(
-            "oci.label-path",
-            f"the image's label names a file of this computer: seccomp: {shown(label.seccomp)}",
-            hint="set seccomp: in the entry to default, unconfined, or your own profile",
-        )
+    for key in ("seccomp", "apparmor"):
+        file = getattr(label, key)
+        if getattr(entry, key) is None and file not in PROFILE_WORDS:
+            raise InputError(
+                "oci.label-path",
+                f"the image's label names a file of this computer: {key}: {shown(file)}",
+                hint=f"set {key}: in the entry to default, unconfined, or your own profile",
+            )
     own = {*_requests(merge(linuxkit_defaults(), entry))}
     both = _requests(merge(linuxkit_defaults(), label, entry))
     return tuple(dict.fromkeys(request for request in both if request not in own))

@@ -108,6 +108,8 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     """Return container.env: lines ``KEY='value'`` for sh, without empty values."""
     config = container.config
     values: dict[str, str] = {"READONLY": "1" if config.readonly else "0"}
+    if config.cgroups_path:
+        values["GROUP"] = config.cgroups_path.strip("/")
     values["POINTS"] = " ".join(mount_points(container, spec))
     values |= _made_first(container, spec)
     values |= _insertions(container, spec) | _control(container, spec)

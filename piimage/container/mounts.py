@@ -23,6 +23,9 @@ _POINTS: Final = {
     "mqueue": "/dev/mqueue",
 }
 _BIND_DEFAULT: Final = ("rw", "rbind", "rshared")
+_SHM: Final = "/dev/shm"  # noqa: S108  # in the container
+# A tmpfs holds no device and no set-user-ID program, unless the file says `dev` or `suid`.
+_TMPFS_DEFAULT: Final = ("nosuid", "nodev")
 _BLOCK_NAMES: Final = re.compile(r"/dev/(mmcblk|sd[a-z]|vd[a-z]|nvme|loop|ram|zram|dm-|md|mapper/)")
 CONTROL_FOLDER: Final = "/run/control"
 """Where a container with `control: true` has the folder of its runner, with the pipe `events`."""
@@ -42,7 +45,7 @@ class FoundDevice:
 
 
 def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
-    """Return the mounts of every container: LinuxKit's list, which has no /dev/shm.
+    """Return the mounts of every container: LinuxKit's list, and engines' /dev/shm of 64 MiB.
 
     Without CAP_SYS_ADMIN, /sys is read-only even if the root is writable: its files check the user
     id only, and concern the whole Pi.
@@ -60,6 +63,7 @@ def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
         if shares(config.pid, "new"):
             proc = _mount("/proc", "bind", "/proc", ["rbind", "nosuid", "nodev", "noexec"])
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k", *only]
+    shm = [*_TMPFS_DEFAULT, "noexec", "mode=1777", "size=65536k"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     groups = ["nosuid", "noexec", "nodev", "relatime", "ro"]
     return [
@@ -67,6 +71,7 @@ def default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
         sysfs,
         _mount("/dev", "tmpfs", "tmpfs", dev),
         _mount("/dev/pts", "devpts", "devpts", pts),
+        _mount(_SHM, "tmpfs", "shm", shm),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", groups),
     ]
 
@@ -106,7 +111,10 @@ def all_mounts(
         *(_mount(device.path, "bind", device.node, ["bind", "rw"]) for device in devices),
         *([_control(name)] if config.control else []),
     ]
-    by_destination |= {mount["destination"]: mount for mount in extra}
+    own = {mount["destination"]: mount for mount in extra}
+    if "/dev" in own and _SHM not in own:
+        del by_destination[_SHM]  # the container's own /dev may be the Pi's
+    by_destination |= own
     return [by_destination[destination] for destination in sorted(by_destination)]
 
 
@@ -116,7 +124,11 @@ def complete_mount(mount: Mount) -> dict[str, Any]:
     kind = mount.type or (source if source in _POINTS else "")
     if not kind and mount.destination == "/dev":
         kind = "tmpfs"
-    return _mount(mount.destination or _POINTS[kind], kind, source or kind, list(mount.options))
+    options = list(mount.options)
+    destination = mount.destination or _POINTS[kind]
+    if kind == "tmpfs" and destination != "/dev":
+        options = list(dict.fromkeys([*_TMPFS_DEFAULT, *options]))
+    return _mount(destination, kind, source or kind, options)
 
 
 def _control(name: str) -> dict[str, Any]:
@@ -130,7 +142,9 @@ def _control(name: str) -> dict[str, Any]:
 
 def _tmpfs(text: str) -> dict[str, Any]:
     destination, colon, options = text.partition(":")
-    return _mount(destination, "tmpfs", "tmpfs", options.split(",") if colon else [])
+    own = options.split(",") if colon else []
+    closed = () if destination == "/dev" else _TMPFS_DEFAULT
+    return _mount(destination, "tmpfs", "tmpfs", list(dict.fromkeys([*closed, *own])))
 
 
 def _bind(text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from piimage.config.container import LABEL, ContainerConfig
+from piimage.config.fields import rlimit_name
 from piimage.config.resources import Resources
 from piimage.container.capabilities import administers, capabilities_of
 from piimage.container.mounts import (
@@ -36,6 +37,9 @@ _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
 _GROUP: Final = "io.containerd.runc.v2.group"
+# systemd's defaults. A program that uses select(2) breaks with more than 1024 files, so the soft
+# limit is low, and a program that can use more raises it (systemd.exec(5), LimitNOFILE=).
+_OPEN_FILES: Final = "nofile,1024,524288"
 # Container engines hide these from containers: the kernel's state, and interfaces to change it that
 # check the user id only.
 MASKED: Final = (
@@ -70,6 +74,8 @@ class Container:
     place: str
     profile: bytes | None = None
     """The seccomp profile's JSON, if `config.seccomp` names a file."""
+    apparmor: str | None = None
+    """The name of the AppArmor profile, which the Pi has loaded by then; None for none."""
 
     @property
     def devices(self) -> tuple[FoundDevice, ...]:
@@ -180,10 +186,11 @@ def _process(container: Container, user: ProcessUser) -> dict[str, Any]:
         "capabilities": _capability_sets(config),
         "noNewPrivileges": bool(config.no_new_privileges),
     }
+    if container.apparmor is not None:
+        process["apparmorProfile"] = container.apparmor
     if user.groups:
         process["user"]["additionalGids"] = list(user.groups)
-    if config.rlimits:
-        process["rlimits"] = [_rlimit(text) for text in config.rlimits]
+    process["rlimits"] = [_rlimit(text) for text in _limits(config)]
     if config.oom_score_adj is not None:
         process["oomScoreAdj"] = config.oom_score_adj
     return process
@@ -211,6 +218,12 @@ def _capability_sets(config: ContainerConfig) -> dict[str, list[str]]:
         "ambient": ambient,
     }
     return {name: members for name, members in sets.items() if members}
+
+
+def _limits(config: ContainerConfig) -> tuple[str, ...]:
+    """Return the limits of `config`, with the default for open files unless it has its own."""
+    own = config.rlimits or ()
+    return own if "NOFILE" in map(rlimit_name, own) else (*own, _OPEN_FILES)
 
 
 def _rlimit(text: str) -> dict[str, Any]:
@@ -252,6 +265,7 @@ def _namespaces(container: Container) -> list[dict[str, str]]:
     paths = {
         "network": "new" if config.net == "none" else config.net or "host",
         "ipc": config.ipc or "host",
+        "cgroup": config.cgroupns or "host",
         "uts": config.uts or ("new" if config.hostname else "host"),
         "pid": config.pid or "new",
         "user": (config.userns or "new") if has_user_namespace(config) else "host",

@@ -22,6 +22,7 @@ from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.values import quoted
+from piimage.container.apparmor import own_profile
 from piimage.container.mounts import has_user_namespace, shares
 from piimage.container.profile import read_profile
 from piimage.document.document import Document, read_document, with_paths
@@ -78,6 +79,8 @@ def _of_entry(entry: Entry) -> Iterator[Fault]:
     yield from faults(config)
     if config.seccomp not in PROFILE_WORDS:
         yield from _profile_faults(str(config.seccomp))
+    if config.apparmor not in PROFILE_WORDS:
+        yield from _apparmor_faults(str(config.apparmor))
 
 
 def _folder_config(entry: Entry) -> ContainerConfig | None:
@@ -95,6 +98,17 @@ def _profile_faults(file: str) -> Iterator[Fault]:
     except PiimageError as error:
         yield Fault("oci.seccomp", ("seccomp",), f"it is not a seccomp profile: {error.message}",
                     "the `linux.seccomp` object of the OCI runtime specification")  # fmt: skip
+
+
+def _apparmor_faults(file: str) -> Iterator[Fault]:
+    try:
+        own_profile(Path(file).read_bytes())
+    except OSError:
+        return  # a missing file is reported where it is read
+    except PiimageError as error:
+        message = f"it is not an AppArmor profile that piimage takes: {error.message}"
+        instead = "one profile, as apparmor.d(5) describes it"
+        yield Fault("oci.apparmor", ("apparmor",), message, instead)
 
 
 def faults(config: ContainerConfig) -> Iterator[Fault]:

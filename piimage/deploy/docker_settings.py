@@ -27,7 +27,7 @@ _SECOND: Final = 1_000_000_000  # in nanoseconds, as the engine counts
 _BIND_WORDS: Final = frozenset(
     {"ro", "rw", "shared", "slave", "private", "rshared", "rslave", "rprivate"}
 )
-_NEW: Final = {"network": "none", "ipc": "private", "uts": "", "pid": ""}
+_NEW: Final = {"network": "none", "ipc": "private", "uts": "", "pid": "", "cgroupns": "private"}
 
 
 def unsupported(workload: Workload) -> Iterator[PiimageError]:
@@ -74,6 +74,7 @@ def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[
     host: dict[str, Any] = {
         "NetworkMode": _namespace(config.net, "network"),
         "IpcMode": _namespace(config.ipc, "ipc"),
+        "CgroupnsMode": _namespace(config.cgroupns, "cgroupns"),
         "UTSMode": "" if config.hostname else _namespace(config.uts, "uts"),
         "PidMode": _namespace(config.pid or "new", "pid"),
         "ReadonlyRootfs": bool(config.readonly),
@@ -123,6 +124,8 @@ def _security(workload: Workload, architecture: str) -> Iterator[str]:
         yield "seccomp=unconfined"
     else:
         yield f"seccomp={(workload.container.profile or b'').decode()}"
+    if config.apparmor == "unconfined":
+        yield "apparmor=unconfined"
 
 
 def _bind(text: str) -> str:

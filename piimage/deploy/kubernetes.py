@@ -209,6 +209,8 @@ def _security(workload: Workload, cluster: Cluster) -> dict[str, Any]:
             "type": "RuntimeDefault" if config.seccomp == "default" else "Unconfined"
         },
     }
+    if config.apparmor == "unconfined":
+        context["appArmorProfile"] = {"type": "Unconfined"}
     if config.devices and cluster.device_plugin is None:
         # Without a plugin only a privileged container gets a device; that excludes the next field.
         return context | {"privileged": True}

@@ -8,7 +8,7 @@ from typing import Final
 
 from piimage.build import Project, plan
 from piimage.compose.containers import ContainerPlan
-from piimage.config.container import ContainerConfig
+from piimage.config.container import PROFILE_WORDS, ContainerConfig
 from piimage.config.values import key_of
 from piimage.container.mounts import complete_mount
 from piimage.container.rootfs import ProcessUser
@@ -145,9 +145,11 @@ def unsupported_settings(
     for name in fields:
         if getattr(config, name):
             yield beyond(workload, key_of(name), target)
+    if config.apparmor not in PROFILE_WORDS:
+        yield beyond(workload, "apparmor: a file", target)
     if any(bind.startswith(_VOLUMES) for bind in config.binds or ()):
         yield beyond(workload, "binds: a volume from an image", target)
-    for name in ("net", "ipc", "uts", "pid"):
+    for name in ("net", "ipc", "uts", "pid", "cgroupns"):
         if (getattr(config, name) or "").startswith("/"):
             yield beyond(workload, f"{name}: a path", target)
     for device in config.devices or ():

@@ -75,6 +75,7 @@ def _fitted(folder: ContainerFolder, platform: Platform) -> ContainerFolder:
 
 def _warn(config: ContainerConfig, inputs: Inputs) -> None:
     """Warn of the path of a file on this machine: the label leaves it out."""
-    if config.seccomp not in PROFILE_WORDS:
-        text = "a label cannot contain a seccomp profile: name the file where the image is used"
-        inputs.emit(events.Warning(text))
+    for kind, file in (("a seccomp", config.seccomp), ("an AppArmor", config.apparmor)):
+        if file not in PROFILE_WORDS:
+            text = f"a label cannot contain {kind} profile: name the file where the image is used"
+            inputs.emit(events.Warning(text))

@@ -30,6 +30,7 @@ from piimage.locking.folders import dockerfile_folder, entries, folder_of
 from piimage.locking.grants import gathering, label_request, require_consent, require_granted
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
+from piimage.plan.apparmor import profile_of
 from piimage.plan.composed import ContainerParts, dockerfile_labels, folder_parts, of_entry
 from piimage.plan.localtime import with_local_time
 
@@ -63,7 +64,8 @@ def plan_containers(
                 parts = _parts(entry, kind, lock, labeled)
                 own = entry if appliance.init else _with_variables(entry, parts)
                 config = _config(own, kind, parts.defaults, sources, appliance.log)
-                plans.append(_plan(entry, kind, number, parts, config))
+                made = _plan(entry, kind, number, parts, config)
+                plans.append(replace(made, apparmor=profile_of(config, made.place, appliance)))
     raise_all(errors)
     return ContainersLayer(tuple(plans), ids, tuple(filled.values()))
 

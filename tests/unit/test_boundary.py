@@ -71,6 +71,7 @@ NAMED = (
     "files: [{path: x, source: loop}]",
     "config: {seccomp: ../../home/.ssh/id_ed25519}",
     "config: {seccomp: link}",
+    "config: {apparmor: ../../home/.ssh/id_ed25519}",
     "base: python\npython: [../other]",
     "base: python\npython: [linked-project]",
 )

@@ -70,6 +70,8 @@ def read_appliance(text: str, folder: Path) -> None:
         (folder / name / "service.yml").write_text(
             f"name: {Path(name).name}\npackages: [busybox-static]\nentrypoint: [/usr/bin/busybox]\n"
         )
+    for name in re.findall(r"apparmor: \./([\w.]+)", text):
+        (folder / name).write_text("profile own {\n}\n")
     for name in re.findall(r"psk_file: ([\w.]+)", text):
         (folder / name).write_text("correct horse battery\n")
     if "signing:" in text:

@@ -44,7 +44,7 @@ files:
   - { path: etc/later, source: later, optional: true }
   - { path: etc/hosts.copy, source: /etc/hosts }
 services:
-  - { name: own, build: own, seccomp: seccomp.json }
+  - { name: own, build: own, seccomp: seccomp.json, apparmor: ./apparmor }
 """
 
 
@@ -93,7 +93,8 @@ def new_project(tmp_path: Path, out: str = "out") -> Project:
     shutil.copy(resources.path("boards") / "qemu-virt.yml", folder / "boards" / "mine.yml")
     write = {
         "base.yml": "onboot: []\n", "pi.yml": YAML, "outdoor/motd": "hello\n", "one": "1\n",
-        "two": "2\n", "seccomp.json": '{"defaultAction": "SCMP_ACT_ALLOW"}\n',
+        "two": "2\n", "apparmor": "profile own {\n}\n",
+        "seccomp.json": '{"defaultAction": "SCMP_ACT_ALLOW"}\n',
         "own/service.yml": "name: own\nentrypoint: [/bin/x]\nfiles:\n"
         "  - { path: opt, source: tree }\n", "own/tree/deep/file": "x\n",
         "docker/Dockerfile": "FROM scratch\n", "docker/data": "x\n",
@@ -172,6 +173,7 @@ CHANGES: Mapping[str, Callable[[Project], None]] = {
     "file comes in a folder": rewrite("own/tree/deep/more", ""),
     "mode": lambda project: (project.folder / "own" / "tree" / "deep" / "file").chmod(0o755),
     "service.yml": rewrite("own/service.yml", "name: own\nentrypoint: [/bin/y]\n"),
+    "AppArmor profile": rewrite("apparmor", "profile own {\n  file,\n}\n"),
     "seccomp profile": rewrite("seccomp.json", '{"defaultAction": "SCMP_ACT_LOG"}\n'),
     "Dockerfile": rewrite("docker/Dockerfile", "FROM scratch\n\n"),
     "context's link": retarget("docker/link", "Dockerfile"),

@@ -82,15 +82,15 @@ def piimage(piimage_store: Path, appliances: Path) -> Command:
     return command_in(appliances, piimage_store)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def virt(piimage: Command, appliances: Path) -> Path:
     done = piimage(["build", "virt.yml", "-o", "out"])
     assert done.returncode == 0, done.stderr
     return appliances / "out" / "virt.img"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def pi(virt: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
-    """The virt machine with all services up."""
+    """The virt machine with all services up, for the modules whose names begin with test_virt."""
     with up(virt, tmp_path_factory.mktemp("card")) as found:
         yield found

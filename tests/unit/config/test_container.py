@@ -38,6 +38,8 @@ LINUXKIT: dict[str, Any] = {
     "net": "new",
     "pid": "host",
     "ipc": "new",
+    "cgroupns": "host",
+    "apparmor": "unconfined",
     "uts": "/run/uts",
     "userns": "new",
     "readonly": True,
@@ -161,12 +163,14 @@ def test_a_container_that_says_nothing_can_do_nothing() -> None:
     held = merge(secure_defaults())
     assert (held.capabilities, held.seccomp) == ((), "default")
     assert (held.no_new_privileges, held.readonly) == (True, True)
-    assert (held.net, held.ipc, held.uts, held.pid) == (None, None, None, None)
+    assert (held.ipc, held.cgroupns) == ("new", "new")
+    assert (held.net, held.uts, held.pid) == (None, None, None)
 
 
 def test_an_image_made_for_linuxkit_keeps_its_writable_root() -> None:
     held = merge(linuxkit_defaults(), config(capabilities=["CAP_KILL"]))
     assert (held.readonly, held.no_new_privileges, held.seccomp) == (False, True, "default")
+    assert (held.ipc, held.cgroupns) == (None, None)
     assert held.capabilities == ("CAP_KILL",)
 
 

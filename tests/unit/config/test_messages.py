@@ -137,6 +137,8 @@ BAD = [
     ("ssh: {authorized_keys: [k.pub]}", "config.no-file", "1:25", "there is no file 'DIR/k.pub'"),
     ("services: [{name: a, image: x, seccomp: p.json}]", "config.no-file", "1:41",
      "there is no file 'DIR/p.json'"),
+    ("services: [{name: a, image: x, apparmor: ./own}]", "config.no-file", "1:42",
+     "there is no file 'DIR/own'"),
     ("services: [{name: a, image: x, binds: ['v:/v']}]", "config.no-volume", "1:40",
      "there is no volume 'v'"),
     (f"services: [{SERVICE}, {SERVICE}]", "config.duplicate-name", "1:40",

@@ -54,6 +54,8 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("cwd", "/x", []),
     ("net", "new", []), ("net", "host", []), ("net", "none", []),
     ("net", "/proc/1/ns/net", ["net: /proc/1/ns/net"]),
+    ("cgroupns", "new", []), ("cgroupns", "host", []),
+    ("cgroupns", "/run/group", ["cgroupns: /run/group"]),
     ("ipc", "new", []), ("ipc", "/run/ipc", ["ipc: /run/ipc"]),
     ("uts", "root", []), ("uts", "/run/uts", ["uts: /run/uts"]),
     ("pid", "new", []), ("pid", "host", ["pid: host"]), ("pid", "root", ["pid: root"]),
@@ -90,6 +92,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
       "runtime.mkdir: /etc", 'runtime.interfaces: {"name": "eth0"}',
       "runtime.bindNS: net=/run/x", "runtime.namespace: n"]),
     ("restart", "no", []), ("after", ["x"], []), ("health", {"tcp": "h:1"}, []),
+    ("apparmor", "default", []), ("apparmor", "unconfined", ["apparmor: unconfined"]),
     ("seccomp", "default", []), ("seccomp", "unconfined", ["seccomp: unconfined"]),
     ("required", True, []), ("timeout", "5s", []), ("stop_timeout", "5s", []), ("log", {}, []),
     ("before_update", {"command": ["/x"]}, ["before_update: command=['/x']"]),
@@ -140,9 +143,10 @@ def test_nothing_that_a_terminal_obeys_is_shown() -> None:
 
 @pytest.mark.provokes("oci.label-path")
 def test_a_label_names_no_file_of_the_build_host() -> None:
-    with pytest.raises(InputError, match="names a file of this computer: seccomp: /etc/shadow"):
-        requested({"seccomp": "/etc/shadow"})
-    assert requested({"seccomp": "/etc/shadow"}, seccomp="default") == []
+    for key in ("seccomp", "apparmor"):
+        with pytest.raises(InputError, match=f"names a file of this computer: {key}: /etc/shadow"):
+            requested({key: "/etc/shadow"})
+        assert requested({key: "/etc/shadow"}, **{key: "default"}) == []
 
 
 def test_a_label_that_repeats_the_defaults_asks_for_nothing() -> None:

@@ -44,22 +44,31 @@ def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
 
 @pytest.mark.parametrize(
     ("text", "options"),
-    [("/t", {}), ("/t:size=1m,mode=700", {"options": ["size=1m", "mode=700"]})],
+    [
+        ("/t", ["nosuid", "nodev"]),
+        ("/t:size=1m,mode=700", ["nosuid", "nodev", "size=1m", "mode=700"]),
+        ("/t:dev", ["nosuid", "nodev", "dev"]),  # the last one counts
+        ("/t:nodev", ["nosuid", "nodev"]),
+    ],
 )
-def test_a_tmpfs_is_a_mount_of_that_type(text: str, options: dict[str, list[str]]) -> None:
+def test_a_tmpfs_has_no_devices_and_programs_in_it_no_privileges(
+    text: str, options: list[str]
+) -> None:
     """LinuxKit, docs/yaml.md: ``tmpfs``; the type is mount(2)'s file system."""
-    expected = {"destination": "/t", "type": "tmpfs", "source": "tmpfs"} | options
+    expected = {"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": options}
     assert mounts(tmpfs=[text])["/t"] == expected
 
 
 @pytest.mark.parametrize("only", [True, False])
-def test_the_default_mounts_are_linuxkits(only: bool) -> None:
+def test_the_default_mounts_are_linuxkits_and_a_small_shm(only: bool) -> None:
     # LinuxKit, docs/yaml.md ("Image specification") and moby/config.go; /sys is always closed here.
     ro = ["ro"] if only else []
     expected = [
         ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k", *ro]),
         ("/dev/pts", "devpts", "devpts",
          ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+        ("/dev/shm", "tmpfs", "shm",
+         ["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"]),
         ("/proc", "proc", "proc", ["nosuid", "nodev", "noexec", "relatime"]),
         ("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]),
@@ -129,8 +138,19 @@ def test_mounts_override_defaults_by_destination() -> None:
     assert made["/sys"]["options"] == ["rw"]
     assert made["/sys"]["source"] == "sysfs"
     assert made["/dev/mqueue"]["type"] == "mqueue"
-    assert made["/tmp"]["options"] == ["size=1m", "mode=1777"]
-    assert "options" not in made["/run"]
+    assert made["/tmp"]["options"] == ["nosuid", "nodev", "size=1m", "mode=1777"]
+    assert made["/run"]["options"] == ["nosuid", "nodev"]
+
+
+def test_a_dev_of_the_files_own_gets_no_shm_but_the_files() -> None:
+    assert "/dev/shm" not in mounts(binds=["/dev:/dev"])
+    made = mounts(binds=["/dev:/dev"], tmpfs=["/dev/shm:size=1m"])
+    assert made["/dev/shm"]["options"] == ["nosuid", "nodev", "size=1m"]
+
+
+def test_a_mounted_tmpfs_is_closed_as_well() -> None:
+    made = mounts(mounts=[{"type": "tmpfs", "destination": "/x", "options": ["size=1m"]}])
+    assert made["/x"]["options"] == ["nosuid", "nodev", "size=1m"]
 
 
 def test_devices_with_numbers_are_made_and_allowed() -> None:

@@ -40,7 +40,9 @@ def test_the_defaults_are_secure() -> None:
     assert made["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert "/proc/sys" in made["linux"]["readonlyPaths"]
     assert "/proc/kcore" in made["linux"]["maskedPaths"]
-    assert made["linux"]["namespaces"] == [{"type": "pid"}, {"type": "mount"}]
+    assert made["linux"]["namespaces"] == [
+        {"type": "ipc"}, {"type": "cgroup"}, {"type": "pid"}, {"type": "mount"},
+    ]  # fmt: skip
 
 
 def test_two_specs_are_the_same_bytes() -> None:
@@ -193,6 +195,7 @@ def test_what_is_not_set_is_not_in_the_spec() -> None:
     assert set(made) == {"ociVersion", "process", "root", "mounts", "linux", "annotations"}
     assert set(made["process"]) == {
         *("terminal", "user", "args", "env", "cwd", "capabilities", "noNewPrivileges"),
+        "rlimits",
     }
     assert set(made["linux"]) == {
         *("namespaces", "cgroupsPath", "resources", "maskedPaths", "readonlyPaths", "seccomp"),
@@ -205,7 +208,18 @@ def test_what_is_not_set_is_not_in_the_spec() -> None:
 
 def test_limits_are_written_in_any_case() -> None:
     made = spec(rlimits=["Core,Unlimited,unlimited"])["process"]["rlimits"]
-    assert made == [{"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}]
+    assert made[0] == {"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [([], (1024, 524288)), (["NoFile,64,65"], (64, 65)), (["core,0,0"], None)]
+)
+def test_open_files_are_limited_unless_the_file_has_its_own_limit(
+    own: list[str], expected: tuple[int, int] | None
+) -> None:
+    made = spec(rlimits=own)["process"]["rlimits"]
+    (files,) = (limit for limit in made if limit["type"] == "RLIMIT_NOFILE")
+    assert (files["soft"], files["hard"]) == (expected or (1024, 524288))
 
 
 @pytest.mark.parametrize(
@@ -223,6 +237,7 @@ def test_where_the_control_group_is(path: str | None, made: str) -> None:
         ({"net": "none"}, {"type": "network"}),
         ({"net": "/run/netns/x"}, {"type": "network", "path": "/run/netns/x"}),
         ({"ipc": "new"}, {"type": "ipc"}),
+        ({"cgroupns": "/run/group"}, {"type": "cgroup", "path": "/run/group"}),
         ({"uts": "/run/uts"}, {"type": "uts", "path": "/run/uts"}),
         ({"hostname": "box"}, {"type": "uts"}),
         ({"userns": "/run/user"}, {"type": "user", "path": "/run/user"}),
@@ -234,7 +249,7 @@ def test_namespaces(fields: dict[str, Any], expected: dict[str, str]) -> None:
 
 
 def test_host_namespaces_are_not_listed() -> None:
-    fields = {"net": "host", "ipc": "root", "pid": "host", "uts": "host"}
+    fields = {"net": "host", "ipc": "root", "pid": "host", "uts": "host", "cgroupns": "host"}
     assert spec(**fields)["linux"]["namespaces"] == [{"type": "mount"}]
 
 
@@ -282,6 +297,14 @@ def test_the_rest_is_passed_on() -> None:
     assert resources["blockIO"] == {"weight": 10}
     assert resources["pids"] == {"limit": 9}
     assert resources["devices"][-1] == {"allow": True, "type": "c", "major": 1, "access": "rwm"}
+
+
+def test_linuxkits_label_gets_linuxkits_namespaces() -> None:
+    made = runtime_spec(container(base=linuxkit_defaults()), IDS)
+    assert made["linux"]["namespaces"] == [{"type": "pid"}, {"type": "mount"}]
+    own = runtime_spec(container(base=linuxkit_defaults(), ipc="new", cgroupns="new"), IDS)
+    assert {"type": "ipc"} in own["linux"]["namespaces"]
+    assert {"type": "cgroup"} in own["linux"]["namespaces"]
 
 
 def test_linuxkits_label_gets_linuxkits_root() -> None:

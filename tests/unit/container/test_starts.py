@@ -129,6 +129,14 @@ def test_a_profile_that_the_runtime_would_refuse_or_misread_is_refused(
     assert f"profile: {fault}: " in error.message
 
 
+@pytest.mark.provokes("oci.apparmor")
+def test_an_apparmor_profile_that_cannot_be_compiled_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("include <tunables/global>\nprofile own {\n}\n")
+    error = refused(tmp_path / "a.yml", "services: [{name: a, image: x, apparmor: ./own}]")
+    assert (error.code, error.place) == ("oci.apparmor", f"{tmp_path / 'a.yml'}:2:42")
+    assert "line 1 includes another file" in error.message
+
+
 def test_a_profile_of_the_specification_passes(tmp_path: Path) -> None:
     profile = {
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,

@@ -28,9 +28,12 @@ def test_nothing_said_is_as_secure_as_on_our_own_system() -> None:
     assert made["Devices"] == []
 
 
-def test_namespaces_are_the_hosts_as_linuxkit_has_them_but_for_processes() -> None:
+def test_namespaces_are_those_of_piimage_s_own_system() -> None:
     made = host()
-    assert (made["NetworkMode"], made["IpcMode"], made["UTSMode"]) == ("host", "host", "host")
+    assert (made["NetworkMode"], made["UTSMode"]) == ("host", "host")
+    assert (made["IpcMode"], made["CgroupnsMode"]) == ("private", "private")
+    shared = host(ipc="host", cgroupns="host")
+    assert (shared["IpcMode"], shared["CgroupnsMode"]) == ("host", "host")
     assert made["PidMode"] == ""
     apart = host(net="new", ipc="new", uts="new", pid="host")
     assert (apart["NetworkMode"], apart["IpcMode"]) == ("none", "private")
@@ -74,7 +77,7 @@ def test_mounts_and_memory_file_systems() -> None:
         ],
     )
     assert made["Binds"] == ["/data/x:/x:ro"]
-    assert made["Tmpfs"] == {"/run": "size=1m", "/t": "mode=700"}
+    assert made["Tmpfs"] == {"/run": "size=1m", "/t": "nosuid,nodev,mode=700"}
     assert made["Mounts"] == [
         {"Type": "bind", "Source": "/data/y", "Target": "/y", "ReadOnly": True}
     ]

@@ -138,6 +138,7 @@ def test_program_environment_limits_and_mounts() -> None:
         ({"net": "none"}, "net: none"),
         ({"restart": "no"}, "restart: no"),
         ({"seccomp": "profile.json"}, "seccomp: a file"),
+        ({"apparmor": "own"}, "apparmor: a file"),
         ({"devices": [{"path": "all", "type": "c"}]}, "devices: all"),
         ({"health": {"http": "http://127.0.0.1:port/"}}, "is not valid"),
     ],

@@ -125,13 +125,17 @@ def test_the_image_of_a_dockerfile_gets_the_labels_of_pkg_build(
 
 
 @pytest.mark.parametrize(
-    ("seccomp", "in_label"),
-    [("own.json", "default"), ("unconfined", "unconfined"), ("default", "default")],
-)
+    ("key", "chosen", "in_label"),
+    [
+        ("seccomp", "own.json", "default"), ("seccomp", "unconfined", "unconfined"),
+        ("seccomp", "default", "default"), ("apparmor", "own.json", "default"),
+        ("apparmor", "unconfined", "unconfined"),
+    ],
+)  # fmt: skip
 def test_a_label_names_no_file_of_this_machine(
-    folder: Path, store: Store, seccomp: str, in_label: str
+    folder: Path, store: Store, key: str, chosen: str, in_label: str
 ) -> None:
-    (folder / "own.json").write_text("{}")
-    text = SERVICE.replace("cwd: /tmp", f"seccomp: {seccomp}")
+    (folder / "own.json").write_text("profile own {\n}\n" if key == "apparmor" else "{}")
+    text = SERVICE.replace("cwd: /tmp", f"{key}: {chosen}")
     (folder / "service.yml").write_text(text)
-    assert label(made(store, {"build": str(folder)}))["seccomp"] == in_label
+    assert label(made(store, {"build": str(folder)}))[key] == in_label

@@ -51,6 +51,7 @@ mount_volumes() {
 # Loads container.env, with defaults for what it leaves out.
 load_container() {
 	READONLY=1
+	GROUP=
 	POINTS=
 	MKDIR=
 	MKDIR_OWNER=0:0
@@ -96,6 +97,7 @@ mount_rootfs() {
 		several=1
 	fi
 	if [ "$READONLY" != 1 ]; then
+		mount_upper "$upper" || return 1
 		mkdir -p "$upper/upper" "$upper/work"
 		[ -z "$UPPER_OWNER" ] || chown "$UPPER_OWNER" "$upper/upper"
 		mount -t overlay \
@@ -106,6 +108,13 @@ mount_rootfs() {
 	else
 		mount -o bind,ro,nodev "$lower" "$rootfs"
 	fi
+}
+
+# Makes a tmpfs for what a container writes to its root. A full one is a matter of that container: not of
+# others, and not of /run.
+mount_upper() {
+	mkdir -p "$1"
+	is_mounted "$1" || mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$1"
 }
 
 # Makes in the folder $1 the mount points of config.json that no layer has. Those that end in / are
@@ -126,6 +135,7 @@ make_points() {
 # $1: KIND/NAME.
 unmount_rootfs() {
 	umount "$RUN/rootfs/$1" 2>/dev/null
+	[ ! -d "$RUN/upper/$1" ] || umount "$RUN/upper/$1" 2>/dev/null
 	rm -rf "$RUN/upper/$1" "$RUN/points/$1"
 }
 

@@ -1,0 +1,7 @@
+# The first profile of the user's own.
+profile picky flags=(attach_disconnected) {
+  file,
+  signal (receive) peer=unconfined,
+  deny /etc/hosts r,
+  deny network inet stream,
+}
