@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from piimage.config.container import ContainerConfig, IdMapping
+from piimage.config.container import ContainerConfig
+from piimage.config.device import IdMapping
 from piimage.config.runtime import Runtime
 from piimage.container.mounts import FoundDevice, complete_mount, shares
 from piimage.container.offsets import span

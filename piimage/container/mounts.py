@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from piimage.config.container import ContainerConfig, Device
+from piimage.config.container import ContainerConfig
+from piimage.config.device import Device
 from piimage.config.runtime import Mount
 from piimage.container.capabilities import administers
 

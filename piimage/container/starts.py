@@ -14,10 +14,10 @@ from typing import Final
 from piimage.config.container import (
     PROFILE_WORDS,
     ContainerConfig,
-    IdMapping,
     merge,
     secure_defaults,
 )
+from piimage.config.device import IdMapping
 from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
