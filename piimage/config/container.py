@@ -29,6 +29,7 @@ from piimage.config.fields import (
     UserName,
     Variable,
 )
+from piimage.config.secret import SecretName
 from piimage.config.values import (
     AbsolutePath,
     Backoff,
@@ -221,6 +222,11 @@ class ContainerConfig(Part):
         default=None,
         description="Settings of the card (`piimage flash --set NAME=VALUE`) that the container "
         "gets as environment variables; they override `env`.",
+    )
+    secrets: tuple[SecretName, ...] | None = Field(
+        default=None,
+        description="Secrets that the container finds as files /run/secrets/NAME. Their values are "
+        "set by `piimage secret set`, or `piimage flash --secret NAME=FILE`.",
     )
     cwd: AbsolutePath | None = Field(default=None, description="Working directory.")
     net: NetworkNamespace | None = Field(

@@ -103,7 +103,9 @@ def runtime_spec(
             "path": f"{ROOTS}/{container.kind}/{container.folder}",
             "readonly": bool(config.readonly),
         },
-        "mounts": all_mounts(config, container.devices, container.name),
+        "mounts": all_mounts(
+            config, container.devices, container.name, f"{container.kind}/{container.folder}"
+        ),
         "linux": _linux(container, user, architecture),
     }
     if config.hostname:
