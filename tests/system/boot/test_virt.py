@@ -90,7 +90,7 @@ def test_a_secret_reaches_its_container_and_nothing_else(
     file = tmp_path / "token.txt"
     file.write_text(f"{value}\n")
 
-    def said(*words: str | Path) -> str:
+    def output_of(*words: str | Path) -> str:
         done = piimage([*words, "--ssh-config", config])
         assert done.returncode == 0, done.stderr
         assert value not in done.stdout + done.stderr
@@ -98,10 +98,12 @@ def test_a_secret_reaches_its_container_and_nothing_else(
 
     pi.say("until [ -s /run/piimage/services/secretive/missing ]; do sleep 1; done")
     assert "service secretive: waiting for a secret that is not set: token" in console(pi)
-    assert "secretive waits for the secret token: piimage secret set pi token" in said("ps", "pi")
-    assert said("secret", "ls", "pi").splitlines()[1].split() == ["token", "no", "secretive"]
-    assert "restarted secretive" in said("secret", "set", "pi", "token", "--from", file)
-    assert said("secret", "ls", "pi").splitlines()[1].split() == ["token", "yes", "secretive"]
+    assert "secretive waits for the secret token: piimage secret set pi token" in output_of(
+        "ps", "pi"
+    )
+    assert output_of("secret", "ls", "pi").splitlines()[1].split() == ["token", "no", "secretive"]
+    assert "restarted secretive" in output_of("secret", "set", "pi", "token", "--from", file)
+    assert output_of("secret", "ls", "pi").splitlines()[1].split() == ["token", "yes", "secretive"]
     script = "cd /run/secrets; id -u; cat token; echo; stat -c %a:%u:%g . token; echo x >token"
     seen = inside(pi, "secretive", script).splitlines()
     assert seen[:4] == ["1234", value, "500:1234:1235", "400:1234:1235"]
@@ -114,12 +116,12 @@ def test_a_secret_reaches_its_container_and_nothing_else(
     found = pi.say(f"grep -rlF {value} /data /etc /run/piimage /var /tmp /containers/ || :")
     assert {*found.split()} == {f"{kept}/token", f"{copy}/services/secretive/token"}
     assert value not in console(pi)
-    said("backup", "pi", tmp_path / "data.tar")
+    output_of("backup", "pi", tmp_path / "data.tar")
     file.unlink()
     places = [virt.parent, piimage_store, tmp_path]
     search = ["grep", "-rlF", value, *places]
     assert subprocess.run(search, capture_output=True, text=True, check=False).stdout == ""
-    assert "does not start again without it" in said("secret", "rm", "pi", "token")
+    assert "does not start again without it" in output_of("secret", "rm", "pi", "token")
     pi.say("initctl restart secretive; until grep -q waiting /run/piimage/services/secretive/state;"
            "do sleep 1; done; [ ! -e /run/piimage/secrets/services/secretive ]")  # fmt: skip
 

@@ -45,7 +45,7 @@ def use(stand: Stand, service: str, secrets: str) -> None:
     path.write_text(f"{path.read_text()}SECRETS='{secrets}'\n")
 
 
-def asked(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+def verb_output(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     """Run a verb; return what it printed, which never has the value."""
     assert cli.execute(["secret", *words]) == code
     printed = capsys.readouterr()
@@ -56,7 +56,7 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str
 def test_a_secret_is_kept_for_root_and_its_services_are_restarted(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert asked(capsys, "set", "a", "token", "--from", "value") == "a: set; restarted one\n"
+    assert verb_output(capsys, "set", "a", "token", "--from", "value") == "a: set; restarted one\n"
     file = pis[0].root / STORE / "token"
     assert file.read_text() == VALUE
     assert file.stat().st_mode & 0o777 == 0o600
@@ -68,7 +68,7 @@ def test_a_secret_is_kept_for_root_and_its_services_are_restarted(
 def test_one_command_sets_it_on_several(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked(capsys, "set", "a,b", "token", "--from", "value")
+    verb_output(capsys, "set", "a,b", "token", "--from", "value")
     assert [stand.text(f"{STORE}/token") for stand in pis] == [VALUE, VALUE]
 
 
@@ -76,7 +76,7 @@ def test_a_service_that_somebody_stopped_stays_down(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pis[0].write("run/piimage/services/one/state", "stopped\n")
-    out = asked(capsys, "set", "a", "token", "--from", "value")
+    out = verb_output(capsys, "set", "a", "token", "--from", "value")
     assert "one will get it at the next start" in out
     assert not (pis[0].root / "initctl").exists()
 
@@ -84,7 +84,7 @@ def test_a_service_that_somebody_stopped_stays_down(
 def test_a_secret_may_come_before_the_service_that_uses_it(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = asked(capsys, "set", "a", "later", "--from", "value")
+    out = verb_output(capsys, "set", "a", "later", "--from", "value")
     assert "no container of this Pi uses it yet" in out
 
 
@@ -92,7 +92,7 @@ def test_what_a_pi_without_data_would_lose_is_said(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pis[0].write("run/piimage/data-is-temporary", "")
-    assert "lost at the next boot" in asked(capsys, "set", "a", "token", "--from", "value")
+    assert "lost at the next boot" in verb_output(capsys, "set", "a", "token", "--from", "value")
 
 
 @pytest.mark.provokes("deploy.not-up")
@@ -100,7 +100,7 @@ def test_a_service_that_fails_with_the_new_value_is_an_error(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pis[0].root / "run/piimage/health/one").write_text("unhealthy\n")
-    out = asked(capsys, "set", "a", "token", "--from", "value", code=1)
+    out = verb_output(capsys, "set", "a", "token", "--from", "value", code=1)
     assert "one is not up: its health check failed" in out
     assert pis[0].text(f"{STORE}/token") == VALUE
 
@@ -108,24 +108,24 @@ def test_a_service_that_fails_with_the_new_value_is_an_error(
 def test_the_list_has_names_and_users_and_no_values(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked(capsys, "set", "a", "spare", "--from", "value")
+    verb_output(capsys, "set", "a", "spare", "--from", "value")
     use(pis[0], "two", "token spare")
-    rows = [line.split(maxsplit=2) for line in asked(capsys, "ls", "a").splitlines()]
+    rows = [line.split(maxsplit=2) for line in verb_output(capsys, "ls", "a").splitlines()]
     assert rows == [
         ["SECRET", "SET", "USED BY"], ["spare", "yes", "two"], ["token", "no", "one, two"],
     ]  # fmt: skip
-    hosts = json.loads(asked(capsys, "ls", "a", "--json"))["hosts"]
+    hosts = json.loads(verb_output(capsys, "ls", "a", "--json"))["hosts"]
     assert hosts["a"][0] == {"name": "spare", "used": ["services/two"], "set": True}
-    assert asked(capsys, "ls", "a,b").splitlines()[0].split()[0] == "HOST"
+    assert verb_output(capsys, "ls", "a,b").splitlines()[0].split()[0] == "HOST"
 
 
 def test_a_removed_secret_is_gone_and_its_users_are_named(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked(capsys, "set", "a", "token", "--from", "value")
-    assert "one had it" in asked(capsys, "rm", "a", "token")
+    verb_output(capsys, "set", "a", "token", "--from", "value")
+    assert "one had it" in verb_output(capsys, "rm", "a", "token")
     assert not (pis[0].root / STORE / "token").exists()
-    assert "the secret 'token' is not set" in asked(capsys, "rm", "a", "token", code=1)
+    assert "the secret 'token' is not set" in verb_output(capsys, "rm", "a", "token", code=1)
 
 
 def test_a_service_that_waits_is_shown_with_the_command_that_sets_its_secret(
@@ -147,7 +147,7 @@ def test_an_older_agent_keeps_none(
 ) -> None:
     monkeypatch.setattr("piimage.deploy.secrets.SECRETS", f"{SECRETS}-of-a-later-time")
     for words in (["ls", "a"], ["set", "a", "token", "--from", "value"], ["rm", "a", "token"]):
-        assert "keeps no secrets" in asked(capsys, *words, code=1)
+        assert "keeps no secrets" in verb_output(capsys, *words, code=1)
     assert not (pis[0].root / STORE).exists()
 
 
@@ -171,7 +171,7 @@ def test_a_bad_value_is_refused_before_the_pi_is_asked(
 ) -> None:
     if content is not None:
         Path("bad").write_bytes(content)
-    assert message in asked(capsys, "set", "a", name, "--from", "bad", code=2)
+    assert message in verb_output(capsys, "set", "a", name, "--from", "bad", code=2)
     assert not (pis[0].root / STORE).exists()
 
 
@@ -187,7 +187,7 @@ def test_the_value_may_come_from_standard_input(
     pis: list[Stand], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe\r\n")))
-    asked(capsys, "set", "a", "token")
+    verb_output(capsys, "set", "a", "token")
     assert pis[0].text(f"{STORE}/token") == "from a pipe"
 
 
@@ -197,7 +197,7 @@ def test_on_a_terminal_a_prompt_asks_for_it(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     prompts: list[str] = []
     monkeypatch.setattr(secret_values, "getpass", lambda text: prompts.append(text) or "typed é")
-    asked(capsys, "set", "a", "token")
+    verb_output(capsys, "set", "a", "token")
     assert prompts == ["value of token: "]
     assert pis[0].text(f"{STORE}/token") == "typed é"
 
