@@ -24,7 +24,7 @@ from piimage.deploy.text import printable
 from piimage.errors import DeviceRefused, InputError
 from piimage.events import Listener, Note, Warning
 from piimage.flash import blockdev, elevate, guard, keep, medium, provision, source, write
-from piimage.flash.able import capabilities_of, require_wifi
+from piimage.flash.able import capabilities_of, require_wifi, unset_secrets
 from piimage.flash.sysfs import Disk, System
 from piimage.flash.udisks import open_by_udisks
 from piimage.run import paste, word
@@ -34,6 +34,7 @@ EXAMPLE = "Example: piimage flash /dev/sdX pi4.yml --hostname shed --ssh-key ~/.
 CONTAINER = "PIIMAGE_CONTAINER"
 """The environment variable that piimage's container image sets."""
 
+_UNSET = "the secret {} is not set; its containers do not start without it"
 _ERASED = "{} is a card of piimage; its data partition, /data, will be erased: --keep-data keeps it"
 
 
@@ -124,6 +125,8 @@ def flash(
             # Users may not do this; udev then does it when the device is closed.
             blockdev.reread_table(card.descriptor)
             _summarize(flashed, device, inputs.emit)
+        for name in unset_secrets(settings, None if keep_data else capabilities):
+            inputs.emit(Note(f"{_UNSET.format(name)}: piimage secret set HOST {name}"))
         if files[0].suffix in (".yml", ".yaml"):
             appliance = load(files, [], os.environ)
             note_host_key(appliance, options.hostname, inputs.emit)

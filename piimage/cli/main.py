@@ -42,6 +42,7 @@ VERBS: Final = {
     "restart": "restart a service on Pis",
     "start": "start a service on Pis",
     "stop": "stop a service on Pis",
+    "secret": "set, list and remove the secrets of Pis",
     "rollback": "return Pis to the release before the last deploy",
     "backup": "copy the data of a Pi's services to a file",
     "restore": "bring the data of a Pi's services back from a file",

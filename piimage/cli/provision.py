@@ -13,11 +13,18 @@ import typer
 
 from piimage.cli.options import Verbose, with_groups
 from piimage.cli.output import listening
+from piimage.cli.secret_values import Secrets, read_secrets
 from piimage.errors import InputError, raise_all
 from piimage.events import Listener, Note, Warning
 from piimage.flash import guard, medium
 from piimage.flash import provision as provisioning
-from piimage.flash.able import Capabilities, capabilities_of, require_wifi, unused_settings
+from piimage.flash.able import (
+    Capabilities,
+    capabilities_of,
+    require_wifi,
+    unused_secrets,
+    unused_settings,
+)
 from piimage.flash.provision import Settings, Wifi
 from piimage.flash.stored import PATH, Change
 from piimage.flash.sysfs import System
@@ -89,6 +96,7 @@ class CardOptions:
             help="Setting for the containers whose `settings:` name KEY; repeatable.",
         ),
     ] = field(default_factory=list)
+    secrets: Secrets = field(default_factory=list)
 
 
 Unset = Annotated[
@@ -109,7 +117,7 @@ def provision(
     unset: Unset = [],
     verbose: Verbose = False,
 ) -> None:
-    """Write host name, SSH keys, network, time zone and settings to a flashed card."""
+    """Write host name, SSH keys, network, time zone, settings and secrets to a flashed card."""
     system = System()
     disk = guard.disk_of(device, system)
     guard.check(disk, system, 0, force=force)
@@ -144,9 +152,11 @@ def _require_distinct(change: Change) -> None:
 
 
 def warn_unused(settings: Settings, capabilities: Capabilities | None, emit: Listener) -> None:
-    """Warn about each setting that no container of the image requests."""
+    """Warn about each setting or secret that no container of the image requests."""
     for name in unused_settings(settings, capabilities):
         emit(Warning(f"no container of the image requests {name} (`settings: [{name}]`)"))
+    for name in unused_secrets(settings, capabilities):
+        emit(Warning(f"no container of the image requests {name} (`secrets: [{name}]`)"))
 
 
 def read_settings(options: CardOptions) -> Settings:
@@ -160,6 +170,7 @@ def read_settings(options: CardOptions) -> Settings:
         _pairs(options.values),
         options.country,
         _wired(options),
+        read_secrets(options.secrets),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 
 from piimage.cli.hosts import Query, finish, print_json, table
 from piimage.cli.options import with_groups
 from piimage.cli.output import say
 from piimage.deploy.answers import Service
 from piimage.deploy.text import printable
+from piimage.run import word
 
 EXAMPLE = "Example: piimage ps greenhouse.local"
 
@@ -28,6 +30,9 @@ def ps(query: Query) -> None:
         ]
         if rows:
             say(table([(["HOST"] if several else []) + HEADINGS, *rows]))
+        for result in results:
+            for line in unset_lines(result.name, result.outcome or ()):
+                say(line)
     finish(results, as_json=query.json)
 
 
@@ -45,6 +50,14 @@ def row(service: Service) -> list[str]:
         size(service.memory),
         "-" if service.exit is None else str(service.exit),
     ]
+
+
+def unset_lines(host: str, services: Iterable[Service]) -> Iterator[str]:
+    """Give a line for each secret that a service waits for, with the command that sets it."""
+    for service in services:
+        for name in map(printable, service.missing):
+            command = f"piimage secret set {word(host)} {word(name)}"
+            yield f"{printable(service.name)} waits for the secret {name}: {command}"
 
 
 def duration(seconds: float | None) -> str:

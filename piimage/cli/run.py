@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,16 @@ from piimage.board import DiskKind
 from piimage.build import build_card
 from piimage.cli.options import Files, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import tell
+from piimage.cli.secret_values import Secrets, read_secrets
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.emulator.session import Options, boot
 from piimage.errors import InputError
+from piimage.events import Warning
 from piimage.firmware.manifest import board_of
+from piimage.flash.able import capabilities_of, unset_secrets
+from piimage.flash.provision import Settings, secret_files
 from piimage.locking.inputs import Inputs
+from piimage.testing.shell import card_with
 
 EXAMPLE = "Example: piimage run out/pi4.img --until HELLO --timeout 120"
 
@@ -73,6 +78,7 @@ def run(
         ),
     ] = None,
     sets: Sets = [],
+    secrets: Secrets = [],
     *,
     origin: Origin,
     verbose: Verbose = False,
@@ -85,12 +91,23 @@ def run(
             place="--ssh-port",
             hint="with --tap, connect to the guest's own address: `piimage discover` lists it",
         )
+    values = read_secrets(secrets)
+    if values and disk_file is not None:
+        raise InputError(
+            "emulator.secret-and-disk-file",
+            "--secret is for a card that ends with the run, not for the one of --disk-file",
+            place="--secret",
+            hint="set it in the guest, which keeps it: piimage secret set root@localhost:PORT NAME",
+        )
     with open_inputs(origin, verbose=verbose) as inputs:
         options = Options(
             cpus, mem, disk and disk << 20, disk_file, kind, ssh_port, tap=tap,
             eeprom=eeprom and eeprom.date(), restarts=restarts,
         )  # fmt: skip
-        with card_image(files, sets, inputs) as image:
+        with (
+            card_image(files, sets, inputs) as built,
+            with_secrets(built, values, inputs) as image,
+        ):
             board = board_of(image)
             screen = _Screen()
             with boot(image, board, inputs.runner, options, listen=screen.show) as machine:
@@ -113,6 +130,20 @@ def card_image(files: list[Path], sets: list[str], inputs: Inputs) -> Iterator[P
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         project = read_card_project(files, sets, inputs)
         yield build_card(project, inputs, Path(folder)).image
+
+
+@contextmanager
+def with_secrets(image: Path, values: Mapping[str, bytes], inputs: Inputs) -> Iterator[Path]:
+    """Yield a temporary copy of the card `image` with secrets; the image itself without any."""
+    unset = unset_secrets(Settings(secrets=values), capabilities_of(image))
+    for name in unset:
+        inputs.emit(Warning(f"the secret {name} is not set: add --secret {name}=FILE"))
+    if not values:
+        yield image
+        return
+    with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
+        files = secret_files(values)
+        yield card_with(inputs.runner, image, board_of(image), Path(folder), files)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Final
 from piimage.cli.hosts import Query, finish, print_json, table
 from piimage.cli.options import with_groups
 from piimage.cli.output import say
-from piimage.cli.ps import HEADINGS, duration, row, size
+from piimage.cli.ps import HEADINGS, duration, row, size, unset_lines
 from piimage.deploy.slots import State, place_of
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
@@ -32,7 +32,8 @@ def status(query: Query) -> None:
     if query.json:
         print_json(results, lambda outcome: outcome[1])
     elif len(results) == 1 and results[0].outcome is not None:
-        say("\n".join(_page(results[0].outcome[0])))
+        found = results[0].outcome[0]
+        say("\n".join([*_page(found), *unset_lines(results[0].name, found.services)]))
     elif any(result.outcome for result in results):
         heads = ["HOST", "BOARD", "RUNS", "UP", "TEMP", "MEMORY FREE", "DATA FREE", "SERVICES"]
         rows = [[result.name, *_row(result.outcome[0])] for result in results if result.outcome]

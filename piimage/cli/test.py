@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +16,13 @@ from piimage.cli.hosts import InventoryFile, SshConfig, hosts, ssh
 from piimage.cli.options import Files, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import listening, say
 from piimage.cli.pins import with_host_key
+from piimage.cli.secret_values import Secrets, read_secrets, require_secrets
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.config.load import load
 from piimage.deploy.hosts import Host
 from piimage.errors import InputError, PiimageError
+from piimage.flash.able import capabilities_of
+from piimage.flash.provision import secret_files
 from piimage.run import Runner
 from piimage.testing.labgrid import MAIN_TARGET, read_target
 from piimage.testing.report import Outcome, failures, junit, save
@@ -67,6 +70,7 @@ def test(
     ] = None,
     ssh_config: SshConfig = None,
     sets: Sets = [],
+    secrets: Secrets = [],
     *,
     origin: Origin,
     verbose: Verbose = False,
@@ -76,9 +80,11 @@ def test(
     With --to, --inventory or --labgrid, nothing is built or booted: the checks run on a Pi that
     runs the file already.
     """
+    values = read_secrets(secrets)
     if to is None and inventory is None and labgrid is None:
-        suite, outcomes = _in_qemu(files, timeout, sets, origin, verbose=verbose)
+        suite, outcomes = _in_qemu(files, timeout, sets, origin, values, verbose=verbose)
     else:
+        _require_none(values)
         appliance = load(files, sets, os.environ)
         (host,) = with_host_key([_host(to, inventory, labgrid)], appliance)
         with listening(verbose=verbose, as_json=False) as emit:
@@ -88,17 +94,35 @@ def test(
     _report(suite, outcomes, junit_file)
 
 
+def _require_none(secrets: Mapping[str, bytes]) -> None:
+    """Raise InputError ``secrets.bad-value`` for secrets that are for an emulated card only."""
+    if secrets:
+        raise InputError(
+            "secrets.bad-value", "the Pi has secrets of its own", place="--secret",
+            hint="set them there: piimage secret set HOST NAME",
+        )  # fmt: skip
+
+
 def _in_qemu(
-    files: list[Path], timeout: float | None, sets: list[str], origin: Origin, *, verbose: bool
+    files: list[Path],
+    timeout: float | None,
+    sets: list[str],
+    origin: Origin,
+    secrets: Mapping[str, bytes],
+    *,
+    verbose: bool,
 ) -> tuple[str, tuple[Outcome, ...]]:
     with open_inputs(origin, verbose=verbose) as inputs:
         project = read_card_project(files, sets, inputs)
         require_testable(project.appliance, project.board)
         with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
             image = build_card(project, inputs, Path(folder)).image
+            if capabilities := capabilities_of(image):
+                require_secrets(capabilities.secrets, secrets)
             outcomes = verify(
                 project.appliance, project.board, image, inputs.runner,
                 timeout=timeout, listen=_show if verbose else _ignore,
+                files=secret_files(secrets),
             )  # fmt: skip
     return project.name, outcomes
 

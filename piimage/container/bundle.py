@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from piimage.config.container import ContainerConfig, IdMapping
+from piimage.config.container import ContainerConfig
+from piimage.config.device import IdMapping
 from piimage.config.runtime import Runtime
 from piimage.container.mounts import FoundDevice, complete_mount, shares
 from piimage.container.offsets import span
@@ -113,6 +114,7 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     values["POINTS"] = " ".join(mount_points(container, spec))
     values |= _made_first(container, spec)
     values |= _insertions(container, spec) | _control(container, spec)
+    values |= _secrets(container, spec)
     values |= _lifecycle(config) | _health(config)
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))
@@ -140,6 +142,16 @@ def _control(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
     number = spec["process"]["user"]
     owner = _owner(container, ProcessUser(number["uid"], number["gid"]))
     return {"CONTROL": owner or "0:0"}
+
+
+def _secrets(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of the container's secrets, and who owns them unless root."""
+    if not container.config.secrets:
+        return {}
+    number = spec["process"]["user"]
+    owner = _owner(container, ProcessUser(number["uid"], number["gid"]))
+    names = " ".join(sorted({*container.config.secrets}))
+    return {"SECRETS": names, "SECRETS_OWNER": owner}
 
 
 def _insertions(container: Container, spec: Mapping[str, Any]) -> dict[str, str]:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from piimage.config.container import ContainerConfig, Device
+from piimage.config.container import ContainerConfig
+from piimage.config.device import Device
 from piimage.config.runtime import Mount
+from piimage.config.secret import SECRETS_FOLDER
 from piimage.container.capabilities import administers
 
 _POINTS: Final = {
@@ -96,12 +98,13 @@ def shares(namespace: str | None, default: str) -> bool:
 
 
 def all_mounts(
-    config: ContainerConfig, devices: Iterable[FoundDevice], name: str
+    config: ContainerConfig, devices: Iterable[FoundDevice], name: str, folder: str
 ) -> list[dict[str, Any]]:
     """Return the mounts of the container `name`, sorted by destination, so that parents come first.
 
     Of mounts with the same destination, the last kind counts: defaults, tmpfs, binds, mounts,
-    devices, and the folder of a container with `control: true`.
+    devices, the folder of a container with `control: true`, and that of its secrets. `folder` is
+    KIND/FOLDER, by which the Pi names what belongs to the container.
     """
     by_destination = {mount["destination"]: mount for mount in default_mounts(config)}
     extra = [
@@ -110,6 +113,7 @@ def all_mounts(
         *(complete_mount(mount) for mount in config.mounts or ()),
         *(_mount(device.path, "bind", device.node, ["bind", "rw"]) for device in devices),
         *([_control(name)] if config.control else []),
+        *([_secrets(folder)] if config.secrets else []),
     ]
     own = {mount["destination"]: mount for mount in extra}
     if "/dev" in own and _SHM not in own:
@@ -138,6 +142,12 @@ def _control(name: str) -> dict[str, Any]:
     """
     folder = f"/run/piimage/services/{name}"
     return _mount(CONTROL_FOLDER, "bind", folder, ["bind", "ro", "nosuid", "nodev", "noexec"])
+
+
+def _secrets(folder: str) -> dict[str, Any]:
+    """Return the mount of the folder in memory to which the Pi copies the container's secrets."""
+    source = f"/run/piimage/secrets/{folder}"
+    return _mount(SECRETS_FOLDER, "bind", source, ["bind", "ro", "nosuid", "nodev", "noexec"])
 
 
 def _tmpfs(text: str) -> dict[str, Any]:

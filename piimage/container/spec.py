@@ -109,7 +109,9 @@ def runtime_spec(
         # The Pi mounts the root as `readonly:` says (container.env). crun would mount one that it
         # has to make read-only itself again, without nodev.
         "root": {"path": f"{ROOTS}/{container.kind}/{container.folder}", "readonly": False},
-        "mounts": all_mounts(config, container.devices, container.name),
+        "mounts": all_mounts(
+            config, container.devices, container.name, f"{container.kind}/{container.folder}"
+        ),
         "linux": _linux(container, user, architecture),
     }
     if config.hostname:

@@ -14,13 +14,14 @@ from typing import Final
 from piimage.config.container import (
     PROFILE_WORDS,
     ContainerConfig,
-    IdMapping,
     merge,
     secure_defaults,
 )
+from piimage.config.device import IdMapping
 from piimage.config.load import load_folder
 from piimage.config.models import Appliance, Entry
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
+from piimage.config.secret import SECRETS_FOLDER
 from piimage.config.values import quoted
 from piimage.container.apparmor import own_profile
 from piimage.container.mounts import has_user_namespace, shares
@@ -116,6 +117,7 @@ def faults(config: ContainerConfig) -> Iterator[Fault]:
     yield from _hostname_faults(config)
     yield from _user_namespace_faults(config)
     yield from _sysctl_faults(config)
+    yield from _secret_faults(config)
     group = (config.cgroups_path or "").strip("/").partition("/")[0]
     if group in _OWN_GROUPS:
         yield Fault(
@@ -132,6 +134,27 @@ def faults(config: ContainerConfig) -> Iterator[Fault]:
             f"containerd's namespace {runtime.namespace} is not supported",
             f"leave it out: every service runs in {_OWN_NAMESPACE}",
         )
+
+
+def _secret_faults(config: ContainerConfig) -> Iterator[Fault]:
+    """Yield the mounts that would cover the secrets, or put their folder on the Pi."""
+    if not config.secrets:
+        return
+    places = [
+        *((("tmpfs", number), text.split(":")[0], False)
+          for number, text in enumerate(config.tmpfs or ())),
+        *((("binds", number), text.split(":")[1], True)
+          for number, text in enumerate(config.binds or ())),
+        *((("mounts", number), mount.destination or "", mount.type == "bind")
+          for number, mount in enumerate(config.mounts or ())),
+    ]  # fmt: skip
+    for keys, path, bound in places:
+        covers = f"{path.rstrip('/')}/".startswith(f"{SECRETS_FOLDER}/")
+        if covers or (bound and path.rstrip("/") in ("", "/run")):
+            yield Fault(
+                "oci.unsupported", keys, f"{quoted(path)} is where the secrets go, or above it",
+                f"another place than {SECRETS_FOLDER}, or no secrets:",
+            )  # fmt: skip
 
 
 def _hostname_faults(config: ContainerConfig) -> Iterator[Fault]:

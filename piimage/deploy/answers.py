@@ -123,6 +123,8 @@ class Service:
     pid: int | None
     seconds: float | None
     memory: int | None
+    missing: tuple[str, ...] = ()
+    """The secrets that the service waits for."""
 
 
 def service(answer: object) -> Service:
@@ -136,6 +138,7 @@ def service(answer: object) -> Service:
         text(answer, "name"), text(answer, "state"), text(answer, "health"),
         number(answer, "restarts"), _optional_number(answer, "exit"),
         _optional_number(answer, "pid"), seconds, _optional_number(answer, "memory"),
+        texts(answer, "missing") if "missing" in answer else (),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from piimage.deploy.release import (
     digests_of,
     select_services,
 )
+from piimage.deploy.secrets import SECRETS
 from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.system import FEATURE, FOLDERS, Consent, Ready, System, prepare, update
@@ -114,7 +115,7 @@ class PiTarget:
         notes = _notes(slot, parts)
         if self.wish.services:
             release = self._select_services(link, release)
-        self._require_devices(link, release)
+        self._require_gifts(link, release)
         digests = (*release.needed(), release.containers)
         answer = link.ask("have", layers=list(digests))
         have = link.checked(lambda: answers.have(answer, digests))
@@ -156,15 +157,18 @@ class PiTarget:
             place=self.name, hint=hint,
         )  # fmt: skip
 
-    def _require_devices(self, link: Link, release: Release) -> None:
-        """Raise InputError if the Pi's system cannot give the containers their devices."""
-        names = release.with_devices
-        if names and DEVICES not in link.features:
-            raise InputError(
-                "deploy.needs-flash",
-                f"the Pi's system is older and cannot give devices to {', '.join(names)}",
-                place=self.name, hint="build the file again and flash the card",
-            )  # fmt: skip
+    def _require_gifts(self, link: Link, release: Release) -> None:
+        """Raise InputError if the Pi's system cannot give the containers devices or secrets."""
+        needs = {
+            DEVICES: ("devices", release.with_devices), SECRETS: ("secrets", release.with_secrets),
+        }  # fmt: skip
+        for feature, (what, names) in needs.items():
+            if names and feature not in link.features:
+                raise InputError(
+                    "deploy.needs-flash",
+                    f"the Pi's system is older and cannot give {what} to {', '.join(names)}",
+                    place=self.name, hint="build the file again and flash the card",
+                )  # fmt: skip
 
     def _select_services(self, link: Link, release: Release) -> Release:
         answer = link.ask("folders")

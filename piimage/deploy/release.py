@@ -71,6 +71,15 @@ class Release:
         )
 
     @property
+    def with_secrets(self) -> tuple[str, ...]:
+        """The folders of the containers that need a secret of the Pi."""
+        return tuple(
+            sorted(
+                f"{entry.kind}/{entry.folder}" for entry in self.definitions if entry.config.secrets
+            )
+        )
+
+    @property
     def patience(self) -> int:
         """The longest time after the start of a service, in seconds, in which checks may fail."""
         checks = (entry.config.health for entry in self.definitions)

@@ -14,17 +14,19 @@ from piimage.flash.provision import Settings
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Whether an image has WiFi, and the settings that its containers request."""
+    """Whether an image has WiFi, and the settings and secrets that its containers request."""
 
     wifi: bool
     settings: frozenset[str]
+    secrets: frozenset[str] = frozenset()
 
 
 def capabilities_of(image: Path) -> Capabilities | None:
     """Return the capabilities of an image or card; None if it is unreadable or names none."""
     try:
-        provision = json.loads(find_manifest(image) or b"")["provision"]
-        return Capabilities(bool(provision["wifi"]), frozenset(map(str, provision["settings"])))
+        provision = {"secrets": [], **json.loads(find_manifest(image) or b"")["provision"]}
+        names = (frozenset(map(str, provision[key])) for key in ("settings", "secrets"))
+        return Capabilities(bool(provision["wifi"]), *names)
     except (PiimageError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -45,3 +47,15 @@ def unused_settings(settings: Settings, capabilities: Capabilities | None) -> It
     """Give the names of settings that no container of the image requests, sorted."""
     if capabilities is not None:
         yield from sorted(settings.values.keys() - capabilities.settings)
+
+
+def unused_secrets(settings: Settings, capabilities: Capabilities | None) -> Iterator[str]:
+    """Give the names of secrets that no container of the image uses, sorted."""
+    if capabilities is not None:
+        yield from sorted(settings.secrets.keys() - capabilities.secrets)
+
+
+def unset_secrets(settings: Settings, capabilities: Capabilities | None) -> Iterator[str]:
+    """Give the names of secrets that a container of the image uses and that get no value here."""
+    if capabilities is not None:
+        yield from sorted(capabilities.secrets - settings.secrets.keys())

@@ -3,7 +3,8 @@
 The Pi reads them from /data/piimage/provision at boot (appliance/README.md): `hostname`, `timezone`
 and `country` (one line each), `authorized_keys`, `wifi.conf` (a network block of wpa_supplicant),
 `network` (sh assignments) and `settings` (the same; each container gets those that its `settings:`
-names). Only root may read the files, except for the host name and the country.
+names). `secrets/NAME` is the value of a secret. Only root may read the files, except for the host
+name and the country.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Settings:
     values: Mapping[str, str] = field(default_factory=dict)
     country: str | None = None
     wired: Wired | None = None
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def files(self) -> dict[str, DataFile]:
         """Return the files of the data partition that hold the settings.
@@ -83,7 +85,18 @@ class Settings:
             files["network"] = DataFile(self.wired.text.encode(), 0o600)
         if self.values:
             files["settings"] = DataFile(stored.encode(self.values), 0o600)
-        return {f"{FOLDER}/{name}": file for name, file in files.items()}
+        return {f"{FOLDER}/{name}": file for name, file in files.items()} | secret_files(
+            self.secrets
+        )
+
+
+def secret_files(secrets: Mapping[str, bytes]) -> dict[str, DataFile]:
+    """Return the files of the data partition that hold secrets, for root's eyes only."""
+    if not secrets:
+        return {}
+    folder = f"{FOLDER}/secrets"
+    values = {f"{folder}/{name}": DataFile(value, 0o600) for name, value in secrets.items()}
+    return {folder: DataFile(None, 0o700), **values}
 
 
 def _faults(settings: Settings) -> Iterator[InputError]:

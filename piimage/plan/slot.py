@@ -177,6 +177,7 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
         "provision": {
             "wifi": wants_wifi(version.appliance),
             "settings": sorted(_settings(version)),
+            "secrets": sorted(_secrets(version)),
         },
         "files": {name: digest(content) for name, content in sorted(files.items())},
         "pieces": {name: blob.sha256 for name, blob in pieces(version, job).items()},
@@ -193,6 +194,12 @@ def _settings(version: Version) -> set[str]:
     """Return the names of the card's settings that a container uses."""
     configs = (plan.config for plan in version.containers.containers)
     return {name for config in configs for name in config.settings or ()}
+
+
+def _secrets(version: Version) -> set[str]:
+    """Return the names of the secrets that a container uses; no version has their values."""
+    configs = (plan.config for plan in version.containers.containers)
+    return {name for config in configs for name in config.secrets or ()}
 
 
 def digest(content: Content) -> str:

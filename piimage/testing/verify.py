@@ -6,11 +6,12 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from piimage.board import Board
+from piimage.card.ext4 import DataFile
 from piimage.config.models import Appliance
 from piimage.config.testing import TestPlan
 from piimage.deploy.hosts import Host
@@ -63,19 +64,20 @@ def verify(
     timeout: float | None = None,
     seal: str | None = None,
     listen: Callable[[bytes], None] = lambda data: None,
+    files: Mapping[str, DataFile] = {},
 ) -> tuple[Outcome, ...]:
     """Boot `image` and return the outcome of every service and every check.
 
     `timeout` (seconds, for the services) overrides the file's. `seal` marks the system's own lines
-    on the console; the default is random. Checks are skipped if a service is not up. Raises the
-    errors of `require_testable` and `boot`.
+    on the console; the default is random. `files` are put on the data partition. Checks are skipped
+    if a service is not up. Raises the errors of `require_testable` and `boot`.
     """
     require_testable(appliance, board)
     plan = plan_of(appliance)
     limit = plan.timeout if timeout is None else timeout
     seal = seal or secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="piimage-") as name:
-        folder, files = Path(name), sealed(seal)
+        folder, files = Path(name), {**files, **sealed(seal)}
         if not _needs_shell(plan):
             card = card_with(runner, image, board, folder, files)
             with boot(card, board, runner, listen=listen) as session:

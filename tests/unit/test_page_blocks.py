@@ -112,7 +112,7 @@ def read_network(text: str, folder: Path) -> None:
 
 def read_sensor(text: str, folder: Path) -> None:
     """Read the service's own file; the passphrase that it names is in a container only."""
-    secret = folder / "mqtt"
+    secret = folder / "mqtt_password"
     secret.write_text("secret\n")
     here = text.replace("/run/secrets/mqtt", str(secret))
     service = bmp280.service(Buses())

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sensorkit.outputs.mqtt import MqttOutput
 
 LINE_FORMS: dict[str, Form | None] = {"none": None, "json": json_line, "influx": influx_line}
+PASSWORD_SECRET = Path("/run/secrets/mqtt_password")
+"""Where a container has its secret mqtt_password."""
 _SLOTS = 720
 
 
@@ -69,7 +71,7 @@ class OutputOptions:
         )
         self.password_file = Option(
             *("mqtt.password_file", "MQTT_PASSWORD_FILE", optional(readable_file), None),
-            help="file that holds the password",
+            help=f"file that holds the password (default: {PASSWORD_SECRET}, if it exists)",
         )
         self.tls = Option("mqtt.tls", "MQTT_TLS", yes_no, False, "use TLS", also=("ssl",))
         self.ca_file = Option(
@@ -198,6 +200,15 @@ def serve(service: Service, values: Values, clock: Clock, stop: threading.Event)
             mqtt.stop()
 
 
+def _password(given: str | None, file: Path | None, secret: Path) -> str | None:
+    """Return the password: the one `given`, or that of `file`, or the secret of the container."""
+    if given is not None:
+        return given
+    if file is None and not secret.exists():
+        return None
+    return (file or secret).read_text().strip()
+
+
 def _mqtt(service: Service, values: Values, plans: Sequence[Plan]) -> MqttOutput:
     import socket  # noqa: PLC0415
 
@@ -206,14 +217,13 @@ def _mqtt(service: Service, values: Values, plans: Sequence[Plan]) -> MqttOutput
     o = service.outputs
     files = (values[o.ca_file], values[o.cert_file], values[o.key_file])
     tls = TlsSettings(*files) if values[o.tls] else None
-    secret = values[o.password_file]
     host_name = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
     settings = MqttSettings(
         host=values[o.host],
         node=values[o.node] or f"{service.identity.name}_{host_name}",
         port=values[o.port] or (8883 if tls else 1883),
         username=values[o.username],
-        password=secret.read_text().strip() if secret else values[o.password],
+        password=_password(values[o.password], values[o.password_file], PASSWORD_SECRET),
         tls=tls,
         prefix=values[o.topic_prefix],
         discovery_prefix=values[o.discovery_prefix],

@@ -22,7 +22,7 @@ from sensorkit.cli import describe_options, run
 from sensorkit.drivers.bosch import Mode
 from sensorkit.errors import ConfigErrors
 from sensorkit.options import Values, load, seconds
-from sensorkit.service import Service
+from sensorkit.service import Service, _password
 
 BMP280 = bmp280.service(Buses())
 
@@ -124,6 +124,16 @@ def test_the_other_chip_is_answered_with_the_options_names() -> None:
         "set bmp280.chip (ENVIROPHAT_BMP280_CHIP) to bme280",
         "set ads1015.chip (ENVIROPHAT_ADS1015_CHIP) to ads1115",
     ]
+
+
+def test_the_password_is_given_or_in_a_file_or_a_secret(tmp_path: Path) -> None:
+    file, secret = tmp_path / "file", tmp_path / "secret"
+    file.write_text("of the file\n")
+    assert _password(None, None, secret) is None
+    secret.write_text("of the secret\n")
+    assert _password(None, None, secret) == "of the secret"
+    assert _password(None, file, secret) == "of the file"
+    assert _password("given", None, secret) == "given"
 
 
 def test_all_mistakes_at_once() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -11,7 +13,7 @@ from piimage.board import DiskKind
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner
-from tests.system.boot.conftest import PATIENCE, Pi
+from tests.system.boot.conftest import PATIENCE, Command, Pi
 
 LASTING = ("hello_world", "keeping", "probing", "sshd", "trusting")
 # The pipe `events` is descriptor 9 of a runner, and of no other process.
@@ -89,9 +91,69 @@ def test_a_service_writes_to_the_folder_that_was_made_for_its_bind(pi: Pi) -> No
 
 def probe(pi: Pi, script: str) -> str:
     """What `script` prints in a container with a writable root and a device, errors included."""
-    pi.say(SLEEPING.format("probing"))
-    words = f"exec probing /usr/bin/busybox sh -c '{script}'"
+    return inside(pi, "probing", script)
+
+
+def test_a_secret_reaches_its_container_and_nothing_else(
+    pi: Pi, virt: Path, piimage: Command, piimage_store: Path, tmp_path: Path
+) -> None:
+    config = ssh_config(pi, tmp_path)
+    value = token_hex(20)
+    file = tmp_path / "token.txt"
+    file.write_text(f"{value}\n")
+
+    def output_of(*words: str | Path) -> str:
+        done = piimage([*words, "--ssh-config", config])
+        assert done.returncode == 0, done.stderr
+        assert value not in done.stdout + done.stderr
+        return done.stdout
+
+    pi.say("until [ -s /run/piimage/services/secretive/missing ]; do sleep 1; done")
+    assert "service secretive: waiting for a secret that is not set: token" in console(pi)
+    assert "secretive waits for the secret token: piimage secret set pi token" in output_of(
+        "ps", "pi"
+    )
+    assert output_of("secret", "ls", "pi").splitlines()[1].split() == ["token", "no", "secretive"]
+    assert "restarted secretive" in output_of("secret", "set", "pi", "token", "--from", file)
+    assert output_of("secret", "ls", "pi").splitlines()[1].split() == ["token", "yes", "secretive"]
+    script = "cd /run/secrets; id -u; cat token; echo; stat -c %a:%u:%g . token; echo x >token"
+    seen = inside(pi, "secretive", script).splitlines()
+    assert seen[:4] == ["1234", value, "500:1234:1235", "400:1234:1235"]
+    assert "Read-only file system" in seen[4]
+    mounted = inside(pi, "secretive", "grep /run/secrets /proc/mounts").split()
+    assert mounted[2] == "tmpfs"
+    assert {"ro", "nosuid", "nodev", "noexec"} <= {*mounted[3].split(",")}
+    kept, copy = "/data/piimage/provision/secrets", "/run/piimage/secrets"
+    assert pi.say(f"stat -c %a {kept} {kept}/token {copy}").split() == ["700", "600", "700"]
+    found = pi.say(f"grep -rlF {value} /data /etc /run/piimage /var /tmp /containers/ || :")
+    assert {*found.split()} == {f"{kept}/token", f"{copy}/services/secretive/token"}
+    assert value not in console(pi)
+    output_of("backup", "pi", tmp_path / "data.tar")
+    file.unlink()
+    places = [virt.parent, piimage_store, tmp_path]
+    search = ["grep", "-rlF", value, *places]
+    assert subprocess.run(search, capture_output=True, text=True, check=False).stdout == ""
+    assert "does not start again without it" in output_of("secret", "rm", "pi", "token")
+    pi.say("initctl restart secretive; until grep -q waiting /run/piimage/services/secretive/state;"
+           "do sleep 1; done; [ ! -e /run/piimage/secrets/services/secretive ]")  # fmt: skip
+
+
+def inside(pi: Pi, service: str, script: str) -> str:
+    """What `script` prints in a container, errors included."""
+    pi.say(SLEEPING.format(service))
+    words = f"exec {service} /usr/bin/busybox sh -c '{script}'"
     return pi.say(f"runc --root /run/containerd/runc/services.linuxkit {words} 2>&1 || :")
+
+
+def ssh_config(pi: Pi, folder: Path) -> Path:
+    """Write what leads ssh to the Pi by the name `pi`."""
+    path = folder / "ssh_config"
+    path.write_text(
+        f"Host pi\n  HostName 127.0.0.1\n  Port {pi.shell.port}\n"
+        f"  IdentityFile {pi.shell.key}\n  IdentitiesOnly yes\n"
+        f"  StrictHostKeyChecking accept-new\n  UserKnownHostsFile {folder}/known_hosts\n"
+    )
+    return path
 
 
 def test_a_writable_root_makes_the_kernel_s_own_files_no_more_writable(pi: Pi) -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from piimage_seed import settings as seed
 
 from piimage import events
+from piimage.card.ext4 import DataFile
 from piimage.cli.provision import CardOptions, _require_distinct, read_settings, warn_unused
+from piimage.cli.secret_values import require_secrets
+from piimage.config.secret import value_of
 from piimage.errors import ErrorGroup, InputError
 from piimage.flash.able import Capabilities, require_wifi
 from piimage.flash.provision import Settings
@@ -88,3 +93,57 @@ def test_a_card_of_an_image_without_wifi_gets_no_country() -> None:
     with pytest.raises(InputError, match="the image has no WiFi"):
         require_wifi(Settings(country="JP"), capabilities, "/dev/sdb")
     require_wifi(Settings(country="JP"), Capabilities(wifi=True, settings=frozenset()), "/dev/sdb")
+
+
+def test_secrets_are_files_of_root_in_a_folder_of_root(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("precious\n")
+    (tmp_path / "key").write_text("-----BEGIN\nx\n-----END\n")
+    options = CardOptions(secrets=[f"token={tmp_path}/token", f"key={tmp_path}/key"])
+    settings = read_settings(options)
+    assert "precious" not in repr(settings)
+    files = settings.files()
+    folder = "piimage/provision/secrets"
+    assert files[folder] == DataFile(None, 0o700)
+    assert files[f"{folder}/token"] == DataFile(b"precious", 0o600)
+    assert files[f"{folder}/key"] == DataFile(b"-----BEGIN\nx\n-----END\n", 0o600)
+
+
+def test_a_secret_that_no_container_uses_gets_a_warning(tmp_path: Path) -> None:
+    emitted: list[events.Event] = []
+    capabilities = Capabilities(wifi=False, settings=frozenset(), secrets=frozenset({"used"}))
+    given = Settings(secrets={"used": b"1", "spare": b"precious"})
+    warn_unused(given, capabilities, emitted.append)
+    (line,) = map(str, emitted)
+    assert "spare (`secrets: [spare]`)" in line
+    assert "precious" not in line
+
+
+@pytest.mark.provokes("secrets.bad-value")
+def test_all_bad_secrets_are_named_at_once_without_their_text() -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        read_settings(CardOptions(secrets=["precious", "a=/nowhere", "b="]))
+    messages = [str(error) for error in caught.value.errors]
+    assert [message.partition(":")[0] for message in messages] == [
+        "--secret", "/nowhere", "--secret",
+    ]  # fmt: skip
+    assert not any("precious" in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b"a", b"a"), (b"a\n", b"a"), (b"a\r\n", b"a"), (b"a\r", b"a\r"), (b"\n", b""),
+        (b"a\n\n", b"a\n\n"), (b"a\nb\n", b"a\nb\n"), (b"\x00\xff\n", b"\x00\xff"),
+    ],
+)  # fmt: skip
+def test_only_a_value_of_one_line_loses_the_end_of_the_line(data: bytes, value: bytes) -> None:
+    assert value_of(data) == value
+
+
+@pytest.mark.provokes("secrets.no-value")
+def test_a_test_without_the_secrets_of_its_services_is_refused() -> None:
+    require_secrets(frozenset({"a"}), {"a": b"1"})
+    with pytest.raises(InputError, match="uses the secret b") as caught:
+        require_secrets(frozenset({"a", "b"}), {"a": b"1"})
+    assert caught.value.hint is not None
+    assert "--secret b=FILE" in caught.value.hint

@@ -51,6 +51,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("command", ["/x"], []),
     ("env", ["A=1"], []),
     ("settings", ["MQTT_PASSWORD"], ["settings: MQTT_PASSWORD"]),
+    ("secrets", ["token"], ["secrets: token"]),
     ("cwd", "/x", []),
     ("net", "new", []), ("net", "host", []), ("net", "none", []),
     ("net", "/proc/1/ns/net", ["net: /proc/1/ns/net"]),

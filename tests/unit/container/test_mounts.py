@@ -308,3 +308,12 @@ def test_a_container_with_control_has_the_folder_of_its_own_runner() -> None:
         "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
     }
     assert "/run/control" not in mounts(control=False)
+
+
+def test_secrets_are_bound_from_a_folder_of_the_container_alone() -> None:
+    assert mounts(secrets=["token"])["/run/secrets"] == {
+        "destination": "/run/secrets", "type": "bind",
+        "source": "/run/piimage/secrets/services/web",
+        "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
+    }  # fmt: skip
+    assert "/run/secrets" not in mounts()

@@ -30,6 +30,8 @@ GOOD = [
     {"userns": "/run/userns"},
     {"cgroupsPath": "greenhouse/services"},
     {"runtime": {"namespace": "services.linuxkit"}},
+    {"secrets": ["a"], "tmpfs": ["/run"], "binds": ["/run/x:/run/x", "/data:/run/secretsx"]},
+    {"binds": ["/run:/run", "/data/x:/run/secrets"]},
 ]
 # (fields, code, keys of what asks for it)
 BAD: list[tuple[dict[str, Any], str, tuple[str | int, ...]]] = [
@@ -52,6 +54,13 @@ BAD: list[tuple[dict[str, Any], str, tuple[str | int, ...]]] = [
     ({**MAPPED, "additionalGids": [5, 1000]}, "oci.userns", ("additionalGids", 1)),
     ({**MAPPED, "user": "5:1000"}, "oci.userns", ("user",)),
     ({"cgroupsPath": "/services/other"}, "oci.unsupported", ("cgroupsPath",)),
+    ({"secrets": ["a"], "binds": ["/x:/x", "/run:/run"]}, "oci.unsupported", ("binds", 1)),
+    ({"secrets": ["a"], "tmpfs": ["/run/secrets/b"]}, "oci.unsupported", ("tmpfs", 0)),
+    (
+        {"secrets": ["a"], "mounts": [{"type": "tmpfs", "destination": "/run/secrets"}]},
+        "oci.unsupported",
+        ("mounts", 0),
+    ),
     ({"runtime": {"namespace": "k8s.io"}}, "oci.unsupported", ("runtime", "namespace")),
 ]
 

@@ -165,7 +165,8 @@ def sha256(data: bytes) -> str:
 def containers(**services: str) -> dict[str, str]:
     """The containers layer of services with a version each: ``one="1"``, ``one="1 crash"``.
 
-    ``1 tried`` is one that can be rehearsed, ``1 fails`` one that does not pass.
+    ``1 needs-token`` is one that uses the secret token, ``1 tried`` one that can be rehearsed,
+    ``1 fails`` one that does not pass.
     """
     found = {}
     for name, version in services.items():
@@ -175,7 +176,9 @@ def containers(**services: str) -> dict[str, str]:
         trouble = "it exited with code 7" if "fails" in fate else ""
         found[f"services/{name}/config.json"] = json.dumps(config)
         found[f"services/{name}/layers"] = f"{own}\n"
-        env = f"FATE='{' '.join({*fate} - {'tried', 'fails'})}'\nREHEARSAL='{trouble}'\n"
+        needs = {word for word in fate if word.startswith("needs-")}
+        env = f"FATE='{' '.join({*fate} - needs - {'tried', 'fails'})}'\nREHEARSAL='{trouble}'\n"
+        env += "".join(f"SECRETS='{word.removeprefix('needs-')}'\n" for word in needs)
         found[f"services/{name}/container.env"] = env
         found[f"finit.d/{name}.conf"] = f"service {name}\n"
     return found

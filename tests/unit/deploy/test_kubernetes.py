@@ -136,6 +136,7 @@ def test_program_environment_limits_and_mounts() -> None:
     [
         ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
         ({"net": "none"}, "net: none"),
+        ({"secrets": ["token"]}, "secrets"),
         ({"restart": "no"}, "restart: no"),
         ({"seccomp": "profile.json"}, "seccomp: a file"),
         ({"apparmor": "own"}, "apparmor: a file"),

@@ -149,6 +149,20 @@ def test_a_system_that_cannot_give_devices_is_refused_before_anything_is_sent(
     assert target(ssh, store, "pi", asking).plan().layers
 
 
+@pytest.mark.provokes("deploy.needs-flash")
+def test_a_system_that_cannot_give_secrets_is_refused_before_anything_is_sent(
+    pi: Stand, tmp_path: Path, ssh: Runner, store: Store
+) -> None:
+    from dataclasses import replace
+
+    new = release(store, one="2", two="1")
+    asking = replace(new, definitions=(definition("one", secrets=["token"]),))
+    old = fake_ssh(tmp_path / "old", {"pi": liar(tmp_path, [HELLO, SLOT])})
+    with pytest.raises(InputError, match="cannot give secrets to services/one;"):
+        deploy(old, store, Wish(asking, containers_only=True))
+    assert target(ssh, store, "pi", asking).plan().layers
+
+
 @pytest.mark.provokes("deploy.wrong-architecture")
 def test_a_pi_of_another_architecture_is_refused(
     ssh: Runner, store: Store, monkeypatch: pytest.MonkeyPatch

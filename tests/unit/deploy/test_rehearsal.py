@@ -251,3 +251,19 @@ def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi:
     assert tried["linux"]["cgroupsPath"] == "/piimage/rehearsal/one"
     assert tried["root"]["path"] == "/run/piimage/rootfs/rehearsal/one"
     assert tried["process"]["oomScoreAdj"] == 1000
+
+
+def test_a_service_with_secrets_is_tried_with_a_copy_of_its_own(tmp_path: Path) -> None:
+    source = "/run/piimage/secrets/services/one"
+    mount = {
+        "destination": "/run/secrets", "type": "bind", "source": source,
+        "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
+    }  # fmt: skip
+    whole = config(mounts=[mount])
+    folder = tmp_path / "run/piimage/layers/aaa/services/one"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(whole))
+    root = Root(str(tmp_path))
+    assert rehearsal._fits(root, "aaa", "one")
+    assert list(rehearsal._confine(root, whole, "one")) == []
+    assert whole["mounts"] == [{**mount, "source": "/run/piimage/secrets/rehearsal/one"}]

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from piimage.errors import InputError
-from piimage.flash.able import Capabilities, capabilities_of, require_wifi, unused_settings
+from piimage.flash.able import (
+    Capabilities,
+    capabilities_of,
+    require_wifi,
+    unset_secrets,
+    unused_secrets,
+    unused_settings,
+)
 from piimage.flash.provision import Settings, Wifi
 from piimage.run import Runner
 from tests.unit.firmware.cards import card
@@ -48,3 +55,12 @@ def test_an_image_without_the_list_is_accepted(
 def test_a_file_that_is_not_a_card_has_no_list(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no card")
     assert capabilities_of(tmp_path / "x") is None
+
+
+def test_an_image_lists_the_secrets_that_it_uses(runner: Runner, tmp_path: Path) -> None:
+    provision = {"wifi": False, "settings": [], "secrets": ["a", "b"]}
+    capabilities = read_back(runner, tmp_path, provision)
+    given = Settings(secrets={"a": b"1", "c": b"3"})
+    assert list(unused_secrets(given, capabilities)) == ["c"]
+    assert list(unset_secrets(given, capabilities)) == ["b"]
+    assert list(unused_secrets(given, None)) == list(unset_secrets(given, None)) == []

@@ -175,6 +175,7 @@ CONFIG: Mapping[str, Change] = {
     "command": (A, service(command=["/bin/y"])),
     "env": (A, service(env=["A=b"])),
     "settings": (A, service(settings=["A"])),
+    "secrets": (A, service(secrets=["a"])),
     "cwd": (A, service(cwd="/x")),
     "net": (A, service(net="new")),
     "ipc": (A, service(ipc="host")),

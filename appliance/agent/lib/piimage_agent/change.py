@@ -12,7 +12,7 @@ import json
 import os
 import time
 
-from piimage_agent import generations, rehearsal, services
+from piimage_agent import generations, rehearsal, secrets, services
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, names, read_text, remove_folder
 
@@ -25,6 +25,7 @@ _KEPT_RUNS = 8
 _SETTLE = 3.0
 """Seconds for which a service without a health check has to run."""
 _PAUSE = 0.1
+_UNSET = "no service was stopped: a service could not start"
 _UNSTOPPED = "no service was stopped: the rehearsal of a service failed"
 
 
@@ -182,6 +183,10 @@ class Deploy(Change):
         try:
             self._switch("--mount", self.after)
             fresh = self._changed()
+            if unset := self._unset(fresh):
+                self._collect()
+                self.end(ok=False, code="rehearsal", message=_UNSET, bad=unset)
+                return
             objections = self._rehearsed(fresh) if self._rehearse else {}
             if objections:
                 self._collect()
@@ -198,6 +203,12 @@ class Deploy(Change):
             self._go_back({}, "the deploy was not confirmed, because the connection was lost")
         else:
             self._keep()
+
+    def _unset(self, fresh: list[str]) -> dict[str, str]:
+        """Return the changed services that could not start, because a secret has no value."""
+        new = services.folder_of(self.root, self.after)
+        found = {name: secrets.missing(self.root, new, name) for name in fresh}
+        return {name: services.unset(missing) for name, missing in found.items() if missing}
 
     def _rehearsed(self, fresh: list[str]) -> dict[str, str]:
         """Return what is wrong with the first changed service that fails its rehearsal."""

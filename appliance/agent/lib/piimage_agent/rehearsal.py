@@ -22,6 +22,7 @@ _ROOTS = "/run/piimage/rootfs/rehearsal"
 _CONFIG_LIMIT = 1 << 20
 # Folders that can be copied: data, and volumes that containers share.
 _COPIED = ("/data/", "/run/piimage/rootfs/volumes/")
+_SECRETS = "/run/piimage/secrets/"
 # Types of mounts that show only what every container sees.
 _INNER = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup")
 _OWN = ("network", "ipc", "uts")  # namespaces, in addition to those of every container
@@ -117,11 +118,19 @@ def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
         yield kind not in _INNER and (kind != "bind" or _binds_more(root, mount))
 
 
+def _is_secrets(mount: dict[str, Any]) -> bool:
+    """Return whether a mount has the secrets of a service; the rehearsal gets its own copy."""
+    found: bool = mount.get("source", "").startswith(_SECRETS)
+    return found
+
+
 def _binds_more(root: Root, mount: dict[str, Any]) -> bool:
     """Return whether a bind is neither a folder to copy nor a read-only file.
 
     A read-only folder is copied as well, because it may have a socket to another service.
     """
+    if _is_secrets(mount):
+        return False
     source = mount["source"]
     place = root.at(source.lstrip("/"))
     if "ro" in mount.get("options", ()):
@@ -134,7 +143,8 @@ def _binds_more(root: Root, mount: dict[str, Any]) -> bool:
 
 def _folders(root: Root, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the mounts of the host's folders."""
-    binds = (mount for mount in config["mounts"] if mount.get("type") == "bind")
+    binds = [mount for mount in config["mounts"] if mount.get("type") == "bind"]
+    binds = [mount for mount in binds if not _is_secrets(mount)]
     return [mount for mount in binds if os.path.isdir(root.at(mount["source"].lstrip("/")))]
 
 
@@ -147,6 +157,8 @@ def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
         only = ["ro"] if "ro" in mount.get("options", ()) else []
         mount["options"] = ["rbind", "rprivate", *only]
     for mount in config["mounts"]:
+        if _is_secrets(mount):
+            mount["source"] = f"{_SECRETS}rehearsal/{name}"
         if mount.get("type") == "sysfs":
             mount["options"] = [*mount.get("options", ()), "ro"]
     linux = config["linux"]

@@ -83,6 +83,7 @@ def state(root: Root, name: str) -> dict[str, Any]:
         "name": name,
         "state": read_line(f"{folder}/state") or "stopped",
         "health": read_line(f"{root.run}/health/{name}"),
+        "missing": read_line(f"{folder}/missing").split(),
         "restarts": _number(f"{folder}/restarts") or 0,
         "exit": _number(f"{folder}/exit"),
         "pid": pid if seconds is not None else None,
@@ -126,6 +127,8 @@ def is_up(row: dict[str, Any]) -> bool:
 
 def trouble(row: dict[str, Any]) -> str:
     """Return why a service that was just started has failed; empty if it has not."""
+    if row["missing"]:
+        return unset(row["missing"])
     if row["health"] == "unhealthy":
         return "its health check failed"
     if row["exit"] not in (None, 0):
@@ -135,6 +138,12 @@ def trouble(row: dict[str, Any]) -> str:
     if row["state"] == "running" and row["pid"] is None:
         return "it ended"
     return ""
+
+
+def unset(missing: list[str]) -> str:
+    """Return what to say of a service whose secrets `missing` have no value."""
+    commands = ", ".join(f"piimage secret set HOST {name}" for name in missing)
+    return f"a secret is not set ({commands})"
 
 
 def verdict(root: Root, name: str) -> str:

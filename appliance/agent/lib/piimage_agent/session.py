@@ -15,6 +15,7 @@ from piimage_agent import (
     generations,
     journal,
     restore,
+    secrets,
     services,
     status,
     system,
@@ -119,6 +120,9 @@ class Session:
             "restart": self._restart,
             "backup": self._backup,
             "restore": self._restore,
+            "secrets": lambda request: {"secrets": secrets.listed(self.root)},
+            "secret-set": self._secret_set,
+            "secret-remove": self._secret_remove,
             "system": lambda request: system.state(self.root),
             "system-have": self._system_have,
             "system-put": self._system_put,
@@ -370,6 +374,24 @@ class Session:
     def _row(self, name: str, trouble: str) -> dict[str, Any]:
         return {"service": services.state(self.root, name), "trouble": trouble}
 
+    # --- secrets
+
+    def _secret_set(self, request: dict[str, Any]) -> dict[str, Any]:
+        value = _bytes(text_of(request, "value", 1 << 18))
+        wait = number_of(request, "wait", 1, 3600, 60)
+        self._take_lock()
+        try:
+            return secrets.put(self.root, request.get("name"), value, wait)
+        finally:
+            self._unlock()
+
+    def _secret_remove(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._take_lock()
+        try:
+            return secrets.drop(self.root, request.get("name"))
+        finally:
+            self._unlock()
+
     # --- data
 
     def _backup(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -418,7 +440,7 @@ def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise Refused("bad-request", "the signature is not in hexadecimal digits") from None
+        raise Refused("bad-request", "a value is not in hexadecimal digits") from None
 
 
 def _recipe(request: dict[str, Any]) -> str:

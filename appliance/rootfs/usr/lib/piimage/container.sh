@@ -77,6 +77,8 @@ load_container() {
 	DEVICES_AT=
 	SETTINGS=
 	ENV_AT=
+	SECRETS=
+	SECRETS_OWNER=
 	# shellcheck source=/dev/null
 	[ ! -f "$1/container.env" ] || . "$1/container.env"
 }
@@ -202,6 +204,41 @@ add_veth() {
 		[ "$index" != "$peer" ] || ip link set dev "${link##*/}" name "$2"
 	done
 }
+
+# --- secrets
+
+# The names of SECRETS that have no value on this Pi, in REPLY.
+find_missing_secrets() {
+	local name missing=''
+	for name in $SECRETS; do
+		[ -f "$SECRETS_STORE/$name" ] || missing=$missing${missing:+ }$name
+	done
+	REPLY=$missing
+}
+
+# Copies the container's secrets to memory, where config.json binds the folder from, for the eyes of its
+# user only. $1: KIND/NAME. Fails if a secret has no value.
+lay_secrets() {
+	local name folder="$RUN/secrets/$1"
+	[ -n "$SECRETS" ] || return 0
+	find_missing_secrets
+	if [ -n "$REPLY" ]; then
+		say "$1: not set: $REPLY (piimage secret set HOST NAME)"
+		return 1
+	fi
+	rm -rf "$folder"
+	(umask 077 && mkdir -p "$folder") || return 1
+	for name in $SECRETS; do
+		(umask 077 && cat "$SECRETS_STORE/$name" >"$folder/$name") || return 1
+		[ -z "$SECRETS_OWNER" ] || chown "$SECRETS_OWNER" "$folder/$name" || return 1
+		chmod 0400 "$folder/$name" || return 1
+	done
+	[ -z "$SECRETS_OWNER" ] || chown "$SECRETS_OWNER" "$folder" || return 1
+	chmod 0500 "$folder"
+}
+
+# $1: KIND/NAME.
+remove_secrets() { rm -rf "$RUN/secrets/$1"; }
 
 # --- config.json
 

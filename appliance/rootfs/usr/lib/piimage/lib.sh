@@ -11,6 +11,7 @@ RUN=/run/piimage
 CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 CARD_SETTINGS=/data/piimage/provision/settings
+SECRETS_STORE=/data/piimage/provision/secrets
 TRY_FLAG=/sys/module/tryboot/parameters/next # 1: the next start is a try of the other slot
 TRY_ORDERED=$RUN/try-boot                    # exists when a restart is to set it
 TAB='	'
