@@ -34,6 +34,7 @@ VERBS: Final = {
     "test": "boot a file in QEMU, wait until its services are healthy, run its checks",
     "discover": "list the Pis on the local network",
     "deploy": "send changes to running Pis; roll back if a service is not healthy",
+    "bundle": "write one signed file for update servers, or verify one",
     "pkg": "build, push and list the image of one container folder",
     "status": "show board, versions, temperature, memory and services of Pis",
     "ps": "list the services of Pis",

@@ -19,6 +19,7 @@ from piimage.config.checks_files import (
     reading_errors,
     secret_errors,
     signing_errors,
+    update_errors,
 )
 from piimage.config.checks_modules import module_errors
 from piimage.config.lookup import is_given, maps, name_of, node_at, scalar, scalars
@@ -50,6 +51,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         host_key_errors(root),
         owner_errors(root),
         signing_errors(root),
+        update_errors(root),
         module_errors(root),
         _unsupported_errors(root),
         _wifi_errors(root),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from piimage.board import PrefixLayout
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.container.spec import Container
 from piimage.deploy.answers import Slot
@@ -95,9 +94,7 @@ class Release:
 
 def release_of(version: Version, job: Job, note: str) -> Release:
     """Return the release of a version whose steps are made."""
-    layout = version.board.layout
-    prefix = layout.slots[0] if isinstance(layout, PrefixLayout) else ""
-    files = {**slot_firmware(version, job), **slot_files(version, job, prefix)}
+    files = {**slot_firmware(version, job), **slot_files(version, job, version.prefix)}
     titles = [(layer, "" if is_agent(layer) else layer.title) for layer in version.system.layers]
     system = {layer.squashfs(job).sha256: title for layer, title in titles}
     containers = version.containers.squashfs(job)

@@ -49,7 +49,7 @@ def state(root: Root) -> dict[str, Any]:
         "kept": _active(root),
         "partitions": {number: _place(root, number) for number in ("1", *_SLOTS)},
         "bootloader": bootloader_time(root),
-        "can_try": os.path.exists(_flag(root)),
+        "can_try": can_try(root),
         "journal": found.as_reply(),
         "trail": journal.trail(root),
         "trusted": signatures.trusted(root),
@@ -85,8 +85,9 @@ def bootloader_time(root: Root) -> int | None:
         return None
 
 
-def _flag(root: Root) -> str:
-    return root.at("sys/module/tryboot/parameters/next")
+def can_try(root: Root) -> bool:
+    """Return whether the system can set the boot loader's one-time flag."""
+    return os.path.exists(root.at("sys/module/tryboot/parameters/next"))
 
 
 def device(root: Root, number: str) -> str:
