@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import click
 import typer
@@ -28,11 +28,15 @@ EXAMPLE = "Example: piimage bundle pi4.yml -o out"
 
 
 class _Group(TyperGroup):
-    """A group whose command `make` need not be named."""
+    """A group one of whose commands need not be named."""
+
+    usual: ClassVar[str] = "make"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {*self.commands, "--help"}
-        return super().parse_args(ctx, args if not args or args[0] in known else ["make", *args])
+        return super().parse_args(
+            ctx, args if not args or args[0] in known else [self.usual, *args]
+        )
 
 
 app = typer.Typer(

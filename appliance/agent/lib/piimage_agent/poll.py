@@ -90,6 +90,7 @@ class Call:
         self._server = server
         self._action = action.load(root)
         self._told = time.monotonic()
+        self._ended = ""  # the version of the last action
 
     def run(self) -> int:
         """Do what is due; return the seconds until the next call. Raises Trouble."""
@@ -198,6 +199,7 @@ class Call:
             raise Trouble("the server's action has no deployment")
         if not _is_due(deployment):
             return
+        self._ended = self._action["version"]
         self._action = self._action.changed(
             action=number, version="", state="", recipe="", cause="", reported=""
         )
@@ -216,7 +218,7 @@ class Call:
         """Note how the action ended, and report it."""
         _say(f"version {self._action['version']}: {cause or 'installed'}")
         if state == FAILURE:
-            self._note_failure()
+            self._delay_the_next()
         self._note(self._action.changed(state=state, cause=cause))
         self._report_end()
 
@@ -229,6 +231,8 @@ class Call:
         if version == action.running_version(self._root, self._action):
             self._end(SUCCESS, "")
             return
+        if version == self._ended:
+            self._delay_the_next()
         self._feedback(number, "download", [f"fetches version {version}"])
         _say(f"fetches version {version}")
 
@@ -261,7 +265,7 @@ class Call:
             self._cancel(links["cancelAction"])
             raise Cancelled
 
-    # --- a server that offers again and again what failed
+    # --- a server that offers again and again what ended before
 
     def _is_too_soon(self) -> bool:
         words = read_line(f"{_scratch(self._root)}/again").split()
@@ -269,7 +273,7 @@ class Call:
             return False
         return services.uptime(self._root) < float(words[1])
 
-    def _note_failure(self) -> None:
+    def _delay_the_next(self) -> None:
         path = f"{_scratch(self._root)}/again"
         words = read_line(path).split()
         count = int(words[0]) if len(words) == 2 else 0
