@@ -7,6 +7,7 @@ CMS only with attributes, and ECDSA is random.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ _CERTIFICATE: Final = re.compile(
 )
 _ANY: Final = range(-64, 256)  # an engine that fails may end openssl by a signal
 _TIME_S: Final = 120.0  # a token may ask a person to touch it
-_SIGN: Final = ("openssl", "cms", "-sign", "-binary", "-noattr", "-nocerts", "-md", "sha256")
+_SIGN: Final = ("openssl", "cms", "-sign", "-binary", "-noattr", "-md", "sha256")
+_CHECK: Final = ("openssl", "cms", "-verify", "-binary", "-inform", "DER", "-nointern", "-noverify")
 _SHOW: Final = ("openssl", "x509", "-noout", "-text")
 
 
@@ -57,22 +59,32 @@ class Signer:
         Raises InputError ``signing.key`` if the key cannot be used, is not that of the certificate,
         or is no RSA key.
         """
+        return self._checked(data, ("-nocerts",), runner)
+
+    def sign_with_certificate(self, data: bytes, runner: Runner) -> bytes:
+        """Return a signature of `data` that has the certificate, as SWUpdate expects it.
+
+        Raises as `sign`.
+        """
+        return self._checked(data, (), runner)
+
+    def _checked(self, data: bytes, more: tuple[str, ...], runner: Runner) -> bytes:
         shown = runner.run([*_SHOW, "-in", self.certificate], accept=(0, 1))
         if shown.status != 0:
             raise self._error(f"{self.certificate} is no certificate")
         if "Public Key Algorithm: rsaEncryption\n" not in shown.text:
             raise self._error(f"the key of {self.certificate} is no RSA key")
-        done = self._signed(data, runner)
+        done = self._signed(data, more, runner)
         if done.status != 0 or not done.stdout:
             lines = done.stderr.decode(errors="replace").replace(self.key, "KEY").splitlines()
             raise self._error(f"openssl cannot sign with it: {_cause(lines)}")
         return done.stdout
 
-    def _signed(self, data: bytes, runner: Runner) -> Completed:
+    def _signed(self, data: bytes, more: tuple[str, ...], runner: Runner) -> Completed:
         """Run openssl. Errors of `Runner` would show its arguments, which may have a PIN."""
         options = ("-signer", str(self.certificate), *_key_options(self.key), "-outform", "DER")
         try:
-            return runner.run([*_SIGN, *options], stdin=data, timeout=_TIME_S, accept=_ANY)
+            return runner.run([*_SIGN, *more, *options], stdin=data, timeout=_TIME_S, accept=_ANY)
         except PiimageError as error:
             if error.code != "run.timeout":
                 raise
@@ -84,6 +96,16 @@ class Signer:
             hint="make both with: openssl req -x509 -newkey rsa:3072 -noenc -days 36500 "
             "-subj /CN=NAME -keyout signing.key -out signing.pem",
         )  # fmt: skip
+
+
+def is_signed(content: Path, signature: Path, certificates: Path, runner: Runner) -> bool:
+    """Say whether a key of the file `certificates` has signed the file `content`.
+
+    Only keys count, as on the Pi: neither dates, nor subjects, nor what the signature brings.
+    """
+    files = ("-certfile", certificates, "-in", signature, "-content", content)
+    done = runner.run([*_CHECK, "-out", os.devnull, *files], accept=_ANY, timeout=_TIME_S)
+    return done.status == 0
 
 
 def _key_options(key: str) -> tuple[str, ...]:

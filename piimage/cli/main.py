@@ -35,6 +35,7 @@ VERBS: Final = {
     "sensors": "list the chips that the kernel has drivers for",
     "discover": "list the Pis on the local network",
     "deploy": "send changes to running Pis; roll back if a service is not healthy",
+    "bundle": "write one signed file for update servers, or verify one",
     "pkg": "build, push and list the image of one container folder",
     "status": "show board, versions, temperature, memory and services of Pis",
     "ps": "list the services of Pis",

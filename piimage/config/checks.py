@@ -19,6 +19,7 @@ from piimage.config.checks_files import (
     reading_errors,
     secret_errors,
     signing_errors,
+    update_errors,
 )
 from piimage.config.checks_modules import module_errors
 from piimage.config.checks_sensors import sensor_check_errors, sensor_errors
@@ -52,6 +53,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         host_key_errors(root),
         owner_errors(root),
         signing_errors(root),
+        update_errors(root),
         module_errors(root),
         sensor_errors(root, boards),
         sensor_check_errors(root),

@@ -109,6 +109,30 @@ def signing_errors(root: MapNode) -> Iterator[InputError]:
         yield from reading_errors(certificate, "the certificate of a key")
 
 
+def update_errors(root: MapNode) -> Iterator[InputError]:
+    """Give what `updates:` lacks: signatures, and whose word counts for an https server."""
+    updates = node_at(root, "updates")
+    if not isinstance(updates, MapNode):
+        return
+    server, ca = scalar(updates, "server"), scalar(updates, "ca")
+    if ca is not None:
+        yield from reading_errors(ca, "the certificate (PEM) behind the server's own")
+    elif server is not None and server.text.startswith("https:"):
+        yield InputError(
+            "config.no-ca",
+            "a Pi has no list of authorities, and cannot know this server",
+            place=str(server.at),
+            hint="add: ca: with the certificate (PEM) of the authority, or of the server itself",
+        )
+    if not isinstance(node_at(root, "signing"), MapNode):
+        yield InputError(
+            "config.no-signing",
+            "updates: without signing: the Pi would take what anyone on the way sends",
+            place=str(updates.at),
+            hint="add: signing: with a key and a certificate (docs/updates.md)",
+        )
+
+
 def owner_errors(root: MapNode) -> Iterator[InputError]:
     """Give an error for each owner that is neither a number nor the name of a container."""
     containers = [entry for section in SECTIONS for entry in maps(root, section)]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from piimage.config.sensors import Sensor
     from piimage.config.signing import Signing
     from piimage.config.testing import TestPlan
+    from piimage.config.updates import Updates
 else:  # few files need them, and each class takes time to create
     Network = Annotated[Any, Deferred("piimage.config.network", "Network")]
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
@@ -46,6 +47,7 @@ else:  # few files need them, and each class takes time to create
     Volume = Annotated[Any, Deferred("piimage.config.rare", "Volume")]
     Sensor = Annotated[Any, Deferred("piimage.config.sensors", "Sensor")]
     Signing = Annotated[Any, Deferred("piimage.config.signing", "Signing")]
+    Updates = Annotated[Any, Deferred("piimage.config.updates", "Updates")]
 
 ModuleName = Annotated[
     str, *form(r"[A-Za-z0-9][A-Za-z0-9_-]*", "kernel module name", "a name such as i2c-dev")
@@ -293,6 +295,10 @@ class Appliance(Part):
     signing: Signing | None = Field(
         default=None,
         description="Signatures: the Pi takes only systems that are signed with a trusted key.",
+    )
+    updates: Updates | None = Field(
+        default=None,
+        description="The update server that the Pi calls by itself; needs `signing`.",
     )
     console: Annotated[bool | Literal["hdmi"], BeforeValidator(_console)] = Field(
         default=True,

@@ -65,6 +65,7 @@ APPLIANCE_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     ("signing", "key"): _signing_key,
     ("ssh", "authorized_keys", "*"): _key,
     ("ssh", "host_key"): absolute,
+    ("updates", "ca"): absolute,
 }
 FOLDER_PATHS: Final[Mapping[tuple[str, ...], Change]] = {
     ("files", "*", "source"): absolute,

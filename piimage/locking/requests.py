@@ -113,8 +113,8 @@ def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
 
 
 def wants_agent(appliance: Appliance) -> bool:
-    """Tell whether the agent can be reached: the ready-made sshd is among the services."""
-    return any(entry.use == _SSHD for entry in appliance.services)
+    """Tell whether the agent has work: over the ready-made sshd, or for an update server."""
+    return appliance.updates is not None or any(e.use == _SSHD for e in appliance.services)
 
 
 def agent_requests(appliance: Appliance) -> Iterator[Request]:

@@ -30,8 +30,8 @@ from piimage.locking.requests import (
 _NAME: Final = "the agent"
 _LIBRARY: Final = "usr/lib/piimage/agent"
 _RULES: Final = (
-    "__init__", "addresses", "countries", "errors", "hostname", "resources", "sshkeys", "wifi",
-    "zones",
+    "__init__", "addresses", "countries", "errors", "hostname", "resources", "sshkeys", "swu",
+    "wifi", "zones",
 )  # fmt: skip
 """The modules of piimage that the Pi uses too; they need the standard library alone."""
 _LISTS: Final = ("countries.txt", "zone-aliases.txt", "zones.txt")

@@ -31,6 +31,8 @@ from piimage.store import Blob
 
 MANIFEST = "appliance.json"
 SIGNATURE = f"{MANIFEST}.cms"
+UPDATE_TOKENS = ("UPDATES_GATEWAY_TOKEN", "UPDATES_TARGET_TOKEN")
+"""The card's settings with which it identifies itself at an update server."""
 _MIB = 1 << 20
 _README = b"Device tree overlays of this version; config.txt names those that are applied.\n"
 
@@ -56,6 +58,12 @@ class Version:
     def disk_id(self) -> int:
         """The card's id in the MBR and on the kernel command line, the same for all versions."""
         return ids.number(f"{self.board.name} {self.name}", "disk")
+
+    @property
+    def prefix(self) -> str:
+        """The folder of the first slot on the card, if slots are folders."""
+        layout = self.board.layout
+        return layout.slots[0] if isinstance(layout, PrefixLayout) else ""
 
     @property
     def file_mode(self) -> int:
@@ -165,6 +173,7 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
     """Return appliance.json: the layers of the version, and the digest of each file."""
     document = {
         "version": 1,
+        "name": version.name,
         "board": version.board.name,
         "order": version.order,
         "kernel": job.file(version.system.kernel, "release").read_text(),
@@ -191,9 +200,10 @@ def pieces(version: Version, job: Job) -> dict[str, Blob]:
 
 
 def _settings(version: Version) -> set[str]:
-    """Return the names of the card's settings that a container uses."""
+    """Return the names of the card's settings that something on the Pi uses."""
     configs = (plan.config for plan in version.containers.containers)
-    return {name for config in configs for name in config.settings or ()}
+    tokens = () if version.appliance.updates is None else UPDATE_TOKENS
+    return {*tokens, *(name for config in configs for name in config.settings or ())}
 
 
 def _secrets(version: Version) -> set[str]:

@@ -110,6 +110,28 @@ _SCREEN: Final = (
 )
 
 
+# What calls the update server, as a service of process 1.
+_CALLER: Final = (
+    b"service [2345] name:updates restart:always restart_sec:5 log:null "
+    b"/usr/lib/piimage/updates -- The caller of the update server\n"
+)
+
+
+def _update_files(appliance: Appliance) -> Iterator[File]:
+    """Yield the files for the update server, if the appliance has one."""
+    updates = appliance.updates
+    if updates is None:
+        return
+    values = {
+        "SERVER": updates.server, "TENANT": updates.tenant, "CONTROLLER": updates.controller or "",
+    }  # fmt: skip
+    lines = "".join(f"{key}={quote(value)}\n" for key, value in values.items())
+    yield File("etc/piimage/updates", lines.encode())
+    yield File("etc/finit.d/updates.conf", _CALLER)
+    if updates.ca is not None:
+        yield File("etc/piimage/updates.pem", Path(updates.ca).read_bytes())
+
+
 def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
     """Yield the layer of the files that piimage and the YAML file lay over the packages.
 
@@ -148,6 +170,7 @@ def _generated(appliance: Appliance) -> Iterator[File]:
     if appliance.signing is not None:
         trusted = (certificate_in(Path(name)) for name in appliance.signing.certificates)
         yield File(TRUSTED, b"".join(trusted))
+    yield from _update_files(appliance)
     if keys:
         yield File("etc/piimage/authorized_keys", "".join(f"{k}\n" for k in keys).encode(), 0o600)
 

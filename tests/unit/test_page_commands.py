@@ -42,9 +42,10 @@ def unknown(line: str) -> list[str]:
         name = words.pop(0) if words else "PART"
         if name.isupper():
             return []
-        if name not in parts:
+        usual = getattr(known, "usual", None)  # the part that need not be named
+        if name not in parts and usual is None:
             return [f"{verb} {name}"]
-        known = parts[name]
+        known = parts.get(name) or parts[usual]
     if not known.context_settings.get("allow_interspersed_args", True):
         words = [*itertools.takewhile(lambda word: word.startswith("-"), words)]
     options = {"--help", *(option for parameter in known.params for option in parameter.opts)}

@@ -221,3 +221,30 @@ def test_one_or_two_certificates_are_trusted(tmp_path: Path, certificates: str) 
     (tmp_path / "a").touch()
     (found,) = refused(tmp_path, f"signing: {{ key: a, certificates: {certificates} }}")
     assert found.startswith("config.value 1:")
+
+
+SIGNING = "signing: { key: there, certificates: [there] }\n"
+
+
+@pytest.mark.provokes("config.no-signing")
+def test_updates_from_a_server_need_signatures(tmp_path: Path) -> None:
+    (found,) = refused(tmp_path, "updates: { server: 'http://shed.local:60053' }")
+    assert found.startswith("config.no-signing 1:10 ")
+
+
+@pytest.mark.provokes("config.no-ca")
+def test_a_server_over_https_needs_a_certificate(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    (found,) = refused(tmp_path, f"{SIGNING}updates: {{ server: 'https://shed.local' }}")
+    assert found.startswith("config.no-ca 2:20 ")
+    (found,) = refused(tmp_path, f"{SIGNING}updates: {{ server: 'https://a', ca: gone }}")
+    assert found.startswith("config.no-file 2:")
+
+
+@pytest.mark.parametrize(
+    "updates", ["server: 'ftp://a'", "server: 'http://a?b'", "server: 'http://a', tenant: 'a/b'"]
+)
+def test_an_address_that_no_server_has_is_refused(tmp_path: Path, updates: str) -> None:
+    (tmp_path / "there").touch()
+    (found,) = refused(tmp_path, f"{SIGNING}updates: {{ {updates} }}")
+    assert found.startswith("config.value 2:")

@@ -75,6 +75,10 @@ def signed(key: str = "ours", *certificates: str) -> Data:
     return {**sshd, "signing": {"key": f"{key}.key", "certificates": names}}
 
 
+def calling(**fields: object) -> Data:
+    return {**signed(), "updates": {"server": "http://updates", **fields}}
+
+
 OTHER = {"hostID": 6, "containerID": 0, "size": 9}
 
 
@@ -130,6 +134,7 @@ APPLIANCE: Mapping[str, Change] = {
     "slots": ({}, {"slots": {"size": "256M"}}),
     "version": ({}, {"version": 5}),
     "signing": (service(use="sshd", packages=None, command=None, name="s"), signed()),
+    "updates": (signed(), calling()),
     "console": ({}, {"console": "hdmi"}),
     "log": (A, {**A, "log": {"console": True}}),
     "runtime": ({}, {"runtime": "runc"}),
@@ -448,6 +453,12 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
     "Signing": {
         "key": (signed(), signed("other")),
         "certificates": (signed(), signed("ours", "ours", "other")),
+    },
+    "Updates": {
+        "server": (calling(), calling(server="http://other")),
+        "tenant": (calling(), calling(tenant="SHED")),
+        "controller": (calling(), calling(controller="pi-1")),
+        "ca": (calling(ca="one.txt"), calling(ca="two.txt")),
     },
     "BeforeUpdate": {
         "command": (prepared(), prepared(command=["/y"])),

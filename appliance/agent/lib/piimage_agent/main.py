@@ -1,4 +1,4 @@
-"""The agent's command line: ``serve`` over SSH, ``exec`` for a person, ``seed`` at boot."""
+"""The agent's command line: ``serve`` over SSH, ``exec`` for a person, the others at boot."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ USAGE = """usage: piimage-agent serve [--root FOLDER]    answer piimage on stand
        piimage-agent exec SERVICE PROGRAM...  run a program in a service's container
        piimage-agent seed FOLDER              apply the settings in cloud-init's files
        piimage-agent trial                    keep or undo the version on trial
+       piimage-agent poll                     call the update server once
        piimage-agent version
 """
 _RUNC = ("usr/sbin/runc", "run/containerd/runc/services.linuxkit")
@@ -34,8 +35,8 @@ def main(words: Sequence[str]) -> int:
             from piimage_seed.main import main as seed  # noqa: PLC0415  # it brings all of PyYAML
 
             return seed(folder)
-        case ["trial", *rest]:
-            return _trial(rest)
+        case ["trial" | "poll" as verb, *rest]:
+            return _alone(verb, rest)
         case ["version"]:
             low, high = PROTOCOLS
             sys.stdout.write(f"{VERSION}, protocol {low} to {high}: {' '.join(FEATURES)}\n")
@@ -54,14 +55,19 @@ def _serve(rest: list[str]) -> int:
     return Session(root, 0, 1).serve()
 
 
-def _trial(rest: list[str]) -> int:
-    from piimage_agent.trial import run  # noqa: PLC0415  # once in the life of a version
-
+def _alone(verb: str, rest: list[str]) -> int:
+    """Run what nobody waits for."""
     root = _root_of(rest)
     if root is None:
         return 2
     os.umask(0o022)
-    run(root)
+    if verb == "poll":
+        from piimage_agent.poll import run as poll  # noqa: PLC0415  # it brings what talks HTTP
+
+        return poll(root)
+    from piimage_agent.trial import run as decide  # noqa: PLC0415  # once in a version's life
+
+    decide(root)
     return 0
 
 

@@ -54,6 +54,19 @@ def require(root: Root, path: str, signature: bytes) -> None:
         remove(beside)
 
 
+def require_text(root: Root, text: bytes, signature: bytes) -> None:
+    """Raise Refused ``unsigned`` unless a trusted key has signed `text`."""
+    if not is_required(root):
+        raise Refused("unsigned", "this Pi trusts no key, and takes nothing from servers")
+    path = f"{root.run}/signed-text"
+    try:
+        with open(path, "wb") as file:
+            file.write(text)
+        require(root, path, signature)
+    finally:
+        remove(path)
+
+
 def require_own(root: Root) -> None:
     """Raise Refused ``unsigned`` unless a trusted key has signed the running slot's appliance.json.
 

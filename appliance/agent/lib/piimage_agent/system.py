@@ -45,7 +45,7 @@ def state(root: Root) -> dict[str, Any]:
         "kept": _active(root),
         "partitions": {number: _place(root, number) for number in ("1", *places.PARTITIONS)},
         "bootloader": bootloader_time(root),
-        "can_try": os.path.exists(_flag(root)),
+        "can_try": can_try(root),
         "journal": found.as_reply(),
         "trail": journal.trail(root),
         "trusted": signatures.trusted(root),
@@ -75,8 +75,9 @@ def bootloader_time(root: Root) -> int | None:
         return None
 
 
-def _flag(root: Root) -> str:
-    return root.at("sys/module/tryboot/parameters/next")
+def can_try(root: Root) -> bool:
+    """Return whether the system can set the boot loader's one-time flag."""
+    return os.path.exists(root.at("sys/module/tryboot/parameters/next"))
 
 
 def _place(root: Root, number: str) -> list[int]:

@@ -1,0 +1,111 @@
+"""`piimage bundle`: one signed file for update servers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from piimage.build import plan
+from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
+from piimage.cli.output import listening
+from piimage.cli.session import open_inputs, read_card_project
+from piimage.config.load import load
+from piimage.deploy.bundle import make_bundle, source_of, verify
+from piimage.durable import output_folder
+from piimage.errors import InputError
+from piimage.events import Note
+from piimage.locking.fetching import make as make_steps
+from piimage.plan.slot import signer_of
+from piimage.run import Runner
+from piimage.store import Store, default_root
+
+EXAMPLE = "Example: piimage bundle pi4.yml -o out"
+
+
+class _Group(TyperGroup):
+    """A group one of whose commands need not be named."""
+
+    usual: ClassVar[str] = "make"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {*self.commands, "--help"}
+        return super().parse_args(
+            ctx, args if not args or args[0] in known else [self.usual, *args]
+        )
+
+
+app = typer.Typer(
+    cls=_Group, add_completion=False, rich_markup_mode=None, no_args_is_help=True,
+    help="Bundles: one signed file for update servers.",
+)  # fmt: skip
+
+
+@app.callback()
+def _bundle() -> None:
+    """Bundles: one signed file for update servers."""
+
+
+@app.command(epilog=EXAMPLE)
+@with_groups
+def make(
+    files: Files,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for NAME.swu.", readable=False)
+    ] = Path("out"),
+    sets: Sets = [],
+    *,
+    origin: Origin,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Write NAME.swu: the version of a file, signed; `make` may be left out."""
+    signer = signer_of(load(files, sets, os.environ))
+    if signer is None:  # before the lock, which may take minutes
+        raise InputError(
+            "bundle.no-signing", "a bundle is signed, and the file has no signing:",
+            place=str(files[-1]),
+            hint="add signing: with a key and a certificate, and write the card once",
+        )  # fmt: skip
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs, output_folder(out):
+        project = read_card_project(files, sets, inputs)
+        version = plan(project, inputs)
+        job = make_steps(version.steps(), project.lock, inputs)
+        bundle = make_bundle(source_of(version, job, signer, inputs), inputs.runner)
+        target = out / f"{project.name}.swu"
+        bundle.write(target, version.file_mode)
+        size = target.stat().st_size / 1e6
+        inputs.emit(Note(f"{target}: {size:.1f} MB, version {bundle.description.version}"))
+
+
+@app.command("verify", epilog="Example: piimage bundle verify out/pi4.swu --cert signing.pem")
+def verify_bundle(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The bundle (.swu).", readable=False)
+    ],
+    cert: Annotated[
+        Path,
+        typer.Option("--cert", help="Certificates (PEM) of the keys to trust.", readable=False),
+    ],
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Check the signature of a bundle, and the digests of all that is in it."""
+    with listening(verbose=verbose, as_json=json) as emit:
+        for path in (bundle, cert):
+            if not path.is_file():
+                raise InputError(
+                    "bundle.no-file", f"there is no file {str(path)!r}", place=str(path),
+                    hint="name the bundle, and the certificate with --cert",
+                )  # fmt: skip
+        found = verify(bundle, cert, Runner(emit), Store(default_root()))
+        emit(
+            Note(
+                f"{bundle}: signed; {found.name} for {found.board}, version {found.version}, "
+                f"{len(found.parts)} parts"
+            )
+        )

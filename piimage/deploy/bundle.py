@@ -1,0 +1,182 @@
+"""Bundles: a version of a system as one signed file, for update servers (`piimage.swu`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from piimage import swu
+from piimage.deploy.release import release_of
+from piimage.deploy.system import system_of
+from piimage.durable import write_chunks
+from piimage.errors import InputError, PiimageError
+from piimage.locking.inputs import Inputs
+from piimage.plan.slot import MANIFEST, Version, slot_files
+from piimage.run import Runner
+from piimage.signing import Signer, is_signed
+from piimage.steps import Job
+from piimage.store import Store
+from piimage.swu import Description, Part
+
+_CHUNK: Final = 1 << 20
+
+Content = Path | bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a bundle is made of.
+
+    `files` has, by SHA-256, what the Pi may lack: what recipes name, and the containers' layers.
+    """
+
+    name: str
+    note: str
+    manifest: bytes
+    layers: tuple[str, ...]
+    """The digests of the containers' layers."""
+    recipes: Mapping[int, bytes]
+    """The recipe for each slot, by the number of its partition; none if there is one slot only."""
+    files: Mapping[str, Content]
+    signer: Signer
+
+
+def source_of(version: Version, job: Job, signer: Signer, inputs: Inputs) -> Source:
+    """Return what the bundle of a version is made of; its steps are made."""
+    note = f"{version.name}.yml"
+    release = release_of(version, job, note)
+    system = system_of(version, job, release, inputs)
+    recipes = [] if system is None else [(n, system.recipe(n)) for n in system.slots.volumes]
+    manifest = slot_files(version, job, version.prefix)[MANIFEST]
+    assert isinstance(manifest, bytes)  # noqa: S101  # it is no blob of the store
+    layers = {digest: job.store.verified(blob) for digest, blob in release.layers.items()}
+    named = {digest: file for _, recipe in recipes for digest, file in recipe.files.items()}
+    data = {number: recipe.data for number, recipe in recipes}
+    files = {**named, **layers}
+    return Source(version.name, note, manifest, release.needed(), data, files, signer)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    content: Content
+    size: int
+    sha256: str
+    total: int
+    """The sum of its bytes, which the cpio has."""
+
+    @property
+    def part(self) -> Part:
+        return Part(self.name, self.size, self.sha256)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes."""
+        return _chunks(self.content)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that can be written."""
+
+    description: Description
+    signature: bytes
+    entries: tuple[_Entry, ...]
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes of the archive."""
+        text = swu.describe(self.description)
+        head = (_entry(swu.DESCRIPTION, text), _entry(swu.SIGNATURE, self.signature))
+        for number, entry in enumerate((*head, *self.entries), start=1):
+            yield swu.header(number, entry.name, entry.size, entry.total)
+            yield from entry.chunks()
+            yield bytes(-entry.size % 4)
+        yield swu.trailer()
+
+    def write(self, target: Path, mode: int) -> None:
+        """Write it completely or not at all."""
+        write_chunks(target, self.chunks(), mode)
+
+
+def make_bundle(source: Source, runner: Runner) -> Bundle:
+    """Return the bundle of a version; the same sources give the same bytes.
+
+    Raises InputError ``bundle.board`` for a board whose name servers cannot have, and those of
+    `Signer.sign`.
+    """
+    manifest = json.loads(source.manifest)
+    if not swu.is_board(manifest["board"]):
+        raise InputError(
+            "bundle.board", f"{manifest['board']!r} cannot name a board in a bundle",
+            hint="rename the board's file: a letter, then letters, digits, - and _",
+        )  # fmt: skip
+    entries = [_entry(swu.LAYERS, "".join(f"{digest}\n" for digest in source.layers).encode())]
+    for number, recipe in sorted(source.recipes.items()):
+        name = swu.RECIPE.format(number)
+        entries.append(_entry(name, recipe))
+        entries.append(_entry(f"{name}.cms", source.signer.sign(recipe, runner)))
+    entries += [_entry(digest, content) for digest, content in sorted(source.files.items())]
+    description = Description(
+        board=manifest["board"],
+        name=swu.plain(source.name),
+        order=tuple(manifest["order"]),
+        id=hashlib.sha256(source.manifest).hexdigest()[:12],
+        note=swu.plain(source.note),
+        system=swu.system_digest(manifest),
+        containers=manifest["containers"],
+        parts=tuple(entry.part for entry in entries),
+    )
+    signature = source.signer.sign_with_certificate(swu.describe(description), runner)
+    return Bundle(description, signature, tuple(entries))
+
+
+def _entry(name: str, content: Content) -> _Entry:
+    digest, size, total = hashlib.sha256(), 0, 0
+    for data in _chunks(content):
+        digest.update(data)
+        size += len(data)
+        total += sum(data)
+    return _Entry(name, content, size, digest.hexdigest(), total)
+
+
+def _chunks(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as file:
+        while data := file.read(_CHUNK):
+            yield data
+
+
+def verify(path: Path, certificates: Path, runner: Runner, store: Store) -> Description:
+    """Return what a bundle is for, if a key of `certificates` signed it and all of it is there.
+
+    Raises PiimageError ``bundle.unsigned`` and ``bundle.damaged``, and the errors of the host.
+    """
+    with path.open("rb") as file:
+        reader = swu.Reader(file)
+        try:
+            head = reader.head()
+            with store.scratch() as scratch:
+                _require_signed(head, certificates, runner, scratch)
+            description = swu.parse_description(head.text)
+            reader.check(description)
+        except PiimageError as error:
+            if error.place is None:
+                error.place = str(path)
+            raise
+    return description
+
+
+def _require_signed(head: swu.Head, certificates: Path, runner: Runner, scratch: Path) -> None:
+    text, signature = scratch / "text", scratch / "signature"
+    text.write_bytes(head.text)
+    signature.write_bytes(head.signature)
+    if not is_signed(text, signature, certificates, runner):
+        raise PiimageError(
+            "bundle.unsigned", f"no key of {certificates} has signed this bundle",
+            hint="name the certificate of the key in signing: with --cert",
+        )  # fmt: skip

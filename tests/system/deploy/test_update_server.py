@@ -1,0 +1,89 @@
+"""Pis that call a real goosebit: stand-ins with the poller's own code, and an emulated one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.deploy.goosebit import Goosebit, goosebit
+from tests.unit.deploy.calling_pi import CallingPi, release
+from tests.unit.deploy.slots_stand import SlotsStand
+from tests.unit.signing_keys import Pair, pair
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Goosebit]:
+    with goosebit(tmp_path_factory.mktemp("goosebit")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pair(tmp_path_factory.mktemp("keys"), "ours")
+
+
+def stand(folder: Path, keys: Pair, server: Goosebit, name: str) -> CallingPi:
+    """A stand-in that the server has registered under `name`."""
+    pi = CallingPi(SlotsStand(folder), keys)
+    pi.set_up(server.url, "DEFAULT", name)
+    pi.call()
+    assert server.device(name)["sw_version"]
+    return pi
+
+
+def offered(server: Goosebit, name: str, bundle: Path) -> None:
+    server.assign(name, server.upload(bundle))
+
+
+def test_goosebit_knows_what_a_pi_is(server: Goosebit, keys: Pair, tmp_path: Path) -> None:
+    pi = stand(tmp_path, keys, server, "shed")
+    found = server.device("shed")
+    assert found["hardware"]["model"] == "qemu-virt"
+    assert found["hardware"]["revision"] == "greenhouse"
+    assert found["sw_version"].startswith("1.1764374400.0+")
+    assert pi.call().sleep == 5
+
+
+def test_containers_come_from_goosebit_and_it_learns_the_version(
+    server: Goosebit, keys: Pair, tmp_path: Path
+) -> None:
+    pi = stand(tmp_path, keys, server, "roof")
+    made = pi.containers_bundle(tmp_path / "roof.swu", release(pi, one="2", two="1"))
+    offered(server, "roof", made)
+    pi.call_until(lambda: server.device("roof")["last_state"] == "Finished")
+    version = pi.action()["version"]
+    assert server.device("roof")["sw_version"] == version
+    number = pi.stand.pi.text("switched")
+    pi.call()
+    assert pi.stand.pi.text("switched") == number  # it is not offered again
+
+
+def test_a_version_is_reported_as_it_ends_though_the_server_restarts_meanwhile(
+    server: Goosebit, keys: Pair, tmp_path: Path
+) -> None:
+    pi = stand(tmp_path, keys, server, "barn")
+    made = pi.system_bundle(tmp_path / "barn.swu")
+    offered(server, "barn", made)
+    pi.call_until(lambda: pi.action().get("state") == "trying")
+    assert server.device("barn")["last_state"] == "Running"
+    server.stop()
+    assert pi.call().sleep <= 10
+    server.start()
+    pi.call_until(lambda: server.device("barn")["last_state"] == "Finished")
+    assert pi.stand.autoboot.startswith("[all]\ntryboot_a_b=1\nboot_partition=3")
+
+
+def test_a_version_that_is_undone_is_an_error_with_its_cause_and_not_offered_again(
+    server: Goosebit, keys: Pair, tmp_path: Path
+) -> None:
+    pi = stand(tmp_path, keys, server, "yard")
+    pi.stand.pi.write("fate", "panic")
+    offered(server, "yard", pi.system_bundle(tmp_path / "yard.swu", order=(2, 1764374401)))
+    pi.call_until(lambda: server.device("yard")["last_state"] == "Error")
+    assert "did not come as far as mounting /data" in server.log_of("yard")
+    before = pi.stand.slot(3)
+    pi.call()
+    assert pi.stand.slot(3) == before
+    assert pi.action()["state"] == "failure"

@@ -1,0 +1,228 @@
+"""A small strict update server (hawkBit's DDI), for what no honest server does.
+
+It refuses requests that do not have the form that hawkBit documents, so that a mistake of the
+poller shows here too. Honest behaviour is tested with goosebit (tests/system/deploy).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+_EXECUTIONS = {
+    "closed", "proceeding", "canceled", "scheduled", "rejected", "resumed", "downloaded",
+    "download",
+}  # fmt: skip
+_FINISHED = {"success", "failure", "none"}
+_FEEDBACK = re.compile(r"/t/controller/v1/pi/(deploymentBase|cancelAction)/(\d+)/feedback")
+
+
+@dataclass
+class Ddi:
+    """What the server offers, how it behaves, and what it was told."""
+
+    bundle: Path | None = None
+    action: int = 7
+    sleep: str = "00:05:00"
+    cancel: bool = False
+    deployment: dict[str, str] = field(default_factory=dict)
+    token: str = ""
+    manner: str = "honest"
+    """How it sends the bundle: honest, whole, cut, endless, shifted, longer, redirect, elsewhere,
+    or a status."""
+    fails: list[int] = field(default_factory=list)
+    """Statuses of the next answers, before all else."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of those answers."""
+    lost_reports: int = 0
+    """How many of the next reports of an end are lost."""
+    reports: list[tuple[str, str, str]] = field(default_factory=list)
+    """What was reported: execution, finished, details."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    sent: int = 0
+    """Bytes of the bundle that were sent."""
+    requests: list[str] = field(default_factory=list)
+    url: str = ""
+    raw: str = ""
+    """What every answer is instead, if it is not empty."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    ddi: Ddi
+
+    def log_message(self, *_: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        ddi = self.ddi
+        ddi.requests.append(f"GET {self.path} {self.headers.get('Range', '')}".strip())
+        if self._refuses():
+            return
+        if self.path == "/t/controller/v1/pi":
+            self._json({"config": {"polling": {"sleep": ddi.sleep}}, "_links": self._links()})
+        elif self.path == f"/t/controller/v1/pi/deploymentBase/{ddi.action}?c=1" and ddi.bundle:
+            self._json({"id": str(ddi.action), "deployment": self._deployment(ddi.bundle)})
+        elif self.path == f"/t/controller/v1/pi/cancelAction/{ddi.action}":
+            self._json({"id": str(ddi.action), "cancelAction": {"stopId": str(ddi.action)}})
+        elif self.path == "/file" and ddi.bundle:
+            self._file(ddi.bundle.read_bytes())
+        else:
+            self._status(404)
+
+    def _links(self) -> dict[str, dict[str, str]]:
+        ddi = self.ddi
+        base = f"{ddi.url}/t/controller/v1/pi"
+        if ddi.cancel:
+            return {"cancelAction": {"href": f"{base}/cancelAction/{ddi.action}"}}
+        if ddi.bundle:
+            return {"deploymentBase": {"href": f"{base}/deploymentBase/{ddi.action}?c=1"}}
+        return {}
+
+    def _deployment(self, bundle: Path) -> dict[str, object]:
+        href = f"{self.ddi.url}/file"
+        if self.ddi.manner == "elsewhere":
+            href = "http://203.0.113.1/file"
+        artifact = {
+            "filename": bundle.name, "size": bundle.stat().st_size, "hashes": {"sha1": "0" * 40},
+            "_links": {"download-http": {"href": href}},
+        }  # fmt: skip
+        chunk = {"part": "os", "version": "1", "name": "greenhouse", "artifacts": [artifact]}
+        return {"download": "forced", "update": "forced", **self.ddi.deployment, "chunks": [chunk]}
+
+    def _file(self, data: bytes) -> None:
+        ddi, found = self.ddi, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if ddi.manner == "redirect":
+            self._status(302, {"Location": "http://203.0.113.1/file"})
+            return
+        if not found or ddi.manner in ("whole", "endless"):
+            self._send(200, data, {})
+            return
+        start, end = int(found[1]), int(found[2]) + 1
+        shown = f"bytes {start}-{end - 1}/{len(data)}"
+        piece = data[start:end]
+        if ddi.manner == "shifted":
+            piece, shown = data[start + 1 : end + 1], f"bytes {start + 1}-{end}/{len(data)}"
+        elif ddi.manner == "lying":
+            piece = bytes(len(piece))
+        elif ddi.manner == "longer":
+            piece = data[start : end + 9]
+        self._send(206, piece, {"Content-Range": shown})
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        endless = self.ddi.manner == "endless"
+        if not endless:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        whole = data
+        if self.ddi.manner == "cut" and len(data) > 50_000:
+            data = data[:30_000]
+        self._write(data)
+        if endless or len(data) < len(whole):
+            self.close_connection = True
+        end = time.monotonic() + 20
+        while endless and time.monotonic() < end:
+            if not self._write(bytes(1 << 16)):
+                break
+
+    def _write(self, data: bytes) -> bool:
+        try:
+            self.wfile.write(data)
+        except OSError:
+            return False
+        self.ddi.sent += len(data)
+        return True
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        if self._refuses():
+            return
+        if self.path != "/t/controller/v1/pi/configData" or body.get("mode") != "merge":
+            self._status(400)
+            return
+        self.ddi.attributes = body["data"]
+        self._json({})
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if self._refuses():
+            return
+        status = body.get("status", {})
+        execution, result = status.get("execution"), status.get("result", {})
+        finished, details = result.get("finished"), status.get("details")
+        known = _FEEDBACK.fullmatch(self.path)
+        if (
+            not known or known[2] != str(self.ddi.action) or body.get("id") != known[2]
+            or execution not in _EXECUTIONS or finished not in _FINISHED
+            or not all(isinstance(line, str) for line in details)
+        ):  # fmt: skip
+            self._status(400)
+            return
+        if execution == "closed" and self.ddi.lost_reports:
+            self.ddi.lost_reports -= 1
+            self._status(503)
+            return
+        self.ddi.reports.append((execution, finished, " ".join(details)))
+        if known[1] == "cancelAction":
+            self.ddi.cancel, self.ddi.bundle = False, None
+        elif execution == "closed":
+            self.ddi.bundle = None
+        self._json({})
+
+    def _refuses(self) -> bool:
+        if self.ddi.token and self.headers.get("Authorization") != self.ddi.token:
+            self._status(401)
+            return True
+        if self.ddi.fails:
+            self._status(self.ddi.fails.pop(0), self.ddi.headers)
+            return True
+        return False
+
+    def _body(self) -> dict[str, Any]:
+        found = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert isinstance(found, dict)
+        return found
+
+    def _json(self, value: object) -> None:
+        data = (self.ddi.raw or json.dumps(value)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _status(self, status: int, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@contextmanager
+def ddi_server() -> Iterator[Ddi]:
+    """Run the server in a thread of its own."""
+    ddi = Ddi()
+    handler = type("Handler", (_Handler,), {"ddi": ddi})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    ddi.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield ddi
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
