@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import swu
+from piimage.board import PrefixLayout
 from piimage.deploy.release import release_of
 from piimage.deploy.system import system_of
 from piimage.durable import write_chunks
@@ -39,7 +40,7 @@ class Source:
     manifest: bytes
     layers: tuple[str, ...]
     """The digests of the containers' layers."""
-    recipes: Mapping[int, bytes]
+    recipes: Mapping[str, bytes]
     """The recipe for each slot, by the number of its partition; none if there is one slot only."""
     files: Mapping[str, Content]
     signer: Signer
@@ -47,6 +48,11 @@ class Source:
 
 def source_of(version: Version, job: Job, signer: Signer, inputs: Inputs) -> Source:
     """Return what the bundle of a version is made of; its steps are made."""
+    if isinstance(version.board.layout, PrefixLayout):
+        raise InputError(
+            "bundle.folders", f"the slots of {version.board.name} are folders, and a bundle is "
+            "for slots in partitions", hint="use piimage deploy, which updates such a Pi",
+        )  # fmt: skip
     note = f"{version.name}.yml"
     release = release_of(version, job, note)
     system = system_of(version, job, release, inputs)

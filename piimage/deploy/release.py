@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from piimage.board import PrefixLayout
 from piimage.card.squashfs import Compression, write_squashfs
 from piimage.container.spec import Container
 from piimage.deploy.answers import Slot

@@ -122,7 +122,7 @@ class CallingPi:
 
     def _written(
         self, target: Path, manifest: dict[str, object], layers: tuple[str, ...],
-        recipes: dict[int, bytes], files: dict[str, Path | bytes] | dict[str, Path],
+        recipes: dict[str, bytes], files: dict[str, Path | bytes] | dict[str, Path],
         signer: Signer | None,
     ) -> Path:  # fmt: skip
         source = Source(
