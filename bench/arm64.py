@@ -210,10 +210,12 @@ def result(share: Path) -> dict[str, str]:
 
 
 def print_differences(here: Path, there: Path) -> None:
-    """Print the files of the cards that differ, then those of the folders that the builds wrote."""
+    """Print what differs: files of the cards, results of the builds, and lines of the manifests."""
     cards = [folder / "greenhouse.img" for folder in (here, there)]
     subprocess.run([PIIMAGE, "diff", *cards], cwd=ROOT, check=False)
     subprocess.run(["diff", "--recursive", "--brief", here, there], cwd=ROOT, check=False)
+    manifests = [folder / "greenhouse.manifest.json" for folder in (here, there)]
+    subprocess.run(["diff", "--unified", *manifests], cwd=ROOT, check=False)
 
 
 def main() -> int:
