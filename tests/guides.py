@@ -25,6 +25,7 @@ RUN = frozenset(
         "docs/flash.md",
         "docs/modules.md",
         "docs/network.md",
+        "docs/sensors.md",
         "docs/updates.md",
         "services/dashboard/README.md",
     }
