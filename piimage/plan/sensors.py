@@ -56,6 +56,7 @@ def _entry(sensor: Sensor) -> Mapping[str, Any]:
 
 def _line(sensor: Sensor) -> str:
     """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it."""
+    assert sensor.address is not None  # noqa: S101  # the model requires it of a chip on I2C
     settings = (f"{name}={value}" for name, value in sensor.settings.items())
     place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, f"0x{sensor.address:02x}")
     return " ".join((sensor.label, *place, *settings)) + "\n"
