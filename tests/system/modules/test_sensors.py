@@ -110,6 +110,15 @@ def test_what_was_planted_is_what_is_published(measured: Metrics) -> None:
     assert clear / red == pytest.approx(20 / 6, rel=0.05)
 
 
+def test_the_console_tells_when_a_chip_was_missing_and_when_it_came(
+    planted: Pi, measured: Metrics
+) -> None:
+    told = [line.text for line in planted.session.lines() if "piimage: sensor window" in line.text]
+    missing, *_, found = told
+    assert "no bh1750 answers at 0x23 on i2c-1; it will be tried again" in missing
+    assert "sensor window: bh1750 at 0x23 on i2c-1" in found
+
+
 def test_a_chip_that_goes_leaves_the_others_and_comes_back(planted: Pi, measured: Metrics) -> None:
     before = metrics(planted)
     planted.say(f"{CONTROL} i2c-0:0x44 unplugged=true")
