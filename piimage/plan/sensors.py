@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 W1_OVERLAY: Final = "w1-gpio"
 SERVICE: Final = "sensors"
 
-# The program that makes chips known to the kernel, as a service of process 1.
+# The program that makes chips known to the kernel, as a service of process 1. No container can have
+# this name: process 1 would run only one of the two.
 _START: Final = (
-    b"service [2345] name:sensors restart:always restart_sec:5 log:null "
+    b"service [2345] name:_sensors restart:always restart_sec:5 log:null "
     b"/usr/lib/piimage/sensors -- Sensors of the kernel\n"
 )
 
@@ -38,7 +39,7 @@ def sensor_files(appliance: Appliance) -> Iterator[File]:
     lines = [_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1"]
     if lines:
         yield File("etc/piimage/sensors", "".join(lines).encode())
-        yield File("etc/finit.d/sensors.conf", _START)
+        yield File("etc/finit.d/_sensors.conf", _START)
 
 
 def _entry(sensor: Sensor) -> Mapping[str, Any]:
@@ -55,6 +56,7 @@ def _entry(sensor: Sensor) -> Mapping[str, Any]:
 
 def _line(sensor: Sensor) -> str:
     """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it."""
+    assert sensor.address is not None  # noqa: S101  # the model requires it of a chip on I2C
     settings = (f"{name}={value}" for name, value in sensor.settings.items())
     place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, f"0x{sensor.address:02x}")
     return " ".join((sensor.label, *place, *settings)) + "\n"

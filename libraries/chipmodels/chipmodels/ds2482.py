@@ -49,7 +49,7 @@ class Ds2482Model:
         return bytes([value]) * length
 
     def _commands(self, command: int) -> Callable[[int], None]:
-        known = {
+        known: dict[int, Callable[[int], None]] = {
             _RESET: self._reset,
             _POINTER: self._point,
             _CONFIGURE: self._configure,

@@ -286,6 +286,21 @@ def test_each_ds18b20_has_its_serial_number(sys: Sys) -> None:
     assert values(single.sample()) == {"temperature_tank_celsius": -3.5}
 
 
+def test_thermometers_of_one_entry_come_and_go_without_each_other(sys: Sys) -> None:
+    thermometer(sys, "28-000005e2fdc3", 18.25)
+    tank = sensor(sys, W1Place("ds18b20", "28"), "tank")
+    tank.start()
+    assert len(tank.sample()) == 1
+    thermometer(sys, "28-000005e2fdc4", 20)
+    assert len(tank.sample()) == 2
+    (sys.path / "class/hwmon/hwmon3/temp1_input").write_text("")
+    sample = tank.sample()
+    assert values(sample) == {"temperature_tank_28_000005e2fdc4_celsius": 20.0}
+    assert sample.refused == ("temp1_input: '' is not a number",)
+    (sys.path / "class/hwmon/hwmon3/temp1_input").unlink()
+    assert values(tank.sample()) == {"temperature_tank_28_000005e2fdc4_celsius": 20.0}
+
+
 @pytest.mark.parametrize(
     ("serial", "wanted"), [(None, r"28-\*"), ("28-000005e2fdc3", "28-000005e2fdc3")]
 )

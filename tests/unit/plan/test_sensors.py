@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from pydantic import ValidationError
 
 from piimage.boards import load_board
 from piimage.config.models import Appliance
@@ -31,7 +33,7 @@ def test_a_chip_on_i2c_is_a_line_for_the_kernel_and_an_entry_for_the_service() -
     settings = {"in_temp_oversampling_ratio": 16, "in_pressure_oversampling_ratio": "8"}
     found = files(appliance({**AIR, "settings": settings, "offset": {"temperature": -0.8}}))
     assert set(found) == {
-        "etc/piimage/sensors", "etc/piimage/sensors.json", "etc/finit.d/sensors.conf",
+        "etc/piimage/sensors", "etc/piimage/sensors.json", "etc/finit.d/_sensors.conf",
     }  # fmt: skip
     assert found["etc/piimage/sensors"] == (
         "air i2c-1 bme280 0x76 in_temp_oversampling_ratio=16 in_pressure_oversampling_ratio=8\n"
@@ -83,3 +85,11 @@ def test_chips_and_the_master_of_1_wire_bring_their_modules(
     aliases = {"air": "i2c:bme280", "tank": "w1-family-0x28"}
     names = [str(sensor["name"]) for sensor in sensors]
     assert modules.chips == tuple(WantedChip(f"sensors.{n}", aliases[n]) for n in names)
+
+
+def test_no_container_can_have_the_name_of_the_systems_program() -> None:
+    """Process 1 would run only one of two services of one name."""
+    stanza = files(appliance(AIR, services=[SERVICE]))["etc/finit.d/_sensors.conf"]
+    (name,) = re.findall(r" name:(\S+) ", stanza)
+    with pytest.raises(ValidationError):
+        appliance(services=[{"name": name, "use": "sensors"}])

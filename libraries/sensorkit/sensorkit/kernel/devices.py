@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from sensorkit.clock import Clock
 from sensorkit.errors import BusError, InvalidReading
@@ -30,6 +31,7 @@ class I2cPlace:
     chip: str
     bus: str
     address: int
+    several: ClassVar[bool] = False
 
     def folder(self, sys: Path) -> Path:
         """Return the folder of the kernel's device."""
@@ -58,6 +60,11 @@ class W1Place:
     chip: str
     family: str
     serial: str | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether any number of chips may be here, which come and go."""
+        return self.serial is None
 
     def sources(self, sys: Path, name: str) -> tuple[Source, ...]:
         """Return what the chips measure; if `serial` is not set, a label has that of each.
@@ -125,7 +132,10 @@ class KernelSensor:
 
     def sample(self) -> Sample:
         """Read each value. Raises `BusError` if the chip does not answer."""
-        return _read(self._sources, self._clock)
+        if not self._place.several:
+            return _read(self._sources, self._clock)
+        self.start()
+        return _read(tuple(map(_alone, self._sources)), self._clock)
 
 
 class OtherSensors:
