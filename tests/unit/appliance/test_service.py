@@ -28,9 +28,11 @@ run*)
         shift
     done
     [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
+    exec 3>"$output" 4<"$output"
     {
-        sh -c "$(cat "$TASK")" >"$output" 2>&1 4<"$output" &
+        sh -c "$(cat "$TASK")" >&3 2>&1 3>&- &
         echo $! >"$pid_file"
+        exec 3>&-
         wait $!
     } >/dev/null 2>&1 </dev/null &
     until [ -s "$pid_file" ]; do :; done ;;
@@ -172,6 +174,17 @@ def test_what_is_printed_while_nobody_reads_is_kept_for_the_next_reader(pi: Pi) 
         os.kill(int((pi.root / "run/piimage/services/one/logger").read_text()), signal.SIGKILL)
         go.touch()
         wait_until(lambda: log_of(pi) == "one\ntwo\n", "the next line")
+
+
+def test_a_task_that_closes_its_output_is_left_in_peace(pi: Pi) -> None:
+    pi.write("task", "echo one; exec sleep 1000 >/dev/null 2>&1 4<&-")
+    with running(pi):
+        wait_until(lambda: log_of(pi) == "one\n", "the line")
+        logger = pi.root / "run/piimage/services/one/logger"
+        wait_until(lambda: logger.read_text() == "", "the end of the output")
+        os.write(os.open(pi.root / "run/piimage/services/one/events", os.O_RDWR), b"up\n")
+        wait_until(lambda: not pi.sh(f"cat {pi.root}/run/piimage/services/one/logger"), "nothing")
+        assert state(pi) == "running"
 
 
 def test_a_runner_takes_over_the_output_of_one_that_was_killed(pi: Pi) -> None:
