@@ -154,4 +154,5 @@ def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
     linux["namespaces"] = [*kept, *({"type": kind} for kind in _OWN)]
     linux["cgroupsPath"] = f"/piimage/rehearsal/{name}"
     config["root"]["path"] = f"{_ROOTS}/{name}"
+    config.get("hooks", {}).pop("createContainer", None)  # for the other root; here are no devices
     config["process"]["oomScoreAdj"] = _DISPENSABLE
