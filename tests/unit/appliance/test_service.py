@@ -406,6 +406,31 @@ def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
             wait_until(lambda: state(pi) == "running", "the service")
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_only_a_start_that_finds_no_shim_goes_alone(pi: Pi, served: bool) -> None:
+    """Two shims that begin at once take the same socket."""
+    calls_of_ctr = record_calls_of_ctr(pi)
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    shutil.copy(sleep, pi.path("containerd-shim-runc-v2"))
+    lock = pi.path("run/piimage/services/.shim.lock")
+    with (
+        subprocess.Popen([pi.root / "containerd-shim-runc-v2", "1000"]) as shim,
+        lock.open("ab") as file,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if served:
+            pi.write("run/piimage/services/.shim", f"{shim.pid}\n")
+        with running(pi):
+            if served:
+                wait_until(lambda: state(pi) == "running", "the service")
+            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
+            assert bool(calls_of_ctr()) is served
+            file.close()
+            wait_until(lambda: state(pi) == "running", "the service")
+        shim.kill()
+
+
 def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:
     pi.program("ctr", f"echo >{pi.root}/hangs; exec sleep 1000")
     with running(pi) as process, turn(pi) as file:

@@ -7,7 +7,6 @@ SHIM_LIMIT=10     # seconds
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
 MESSAGE=$DIR/message # what the last client printed
-
 SHIM=$RUN/services/.shim # the process of the shim that serves all services
 
 TURNS=1 # clients of containerd that may run at once
