@@ -72,7 +72,8 @@ def bundle(
     user = run_as(container, ids)
     scripts = {"prestart": prestart(container, user), "poststart": poststart(container)}
     if scripts["poststart"] and container.kind != "services":
-        spec = {**spec, "hooks": {"createRuntime": [_hook(f"/containers/{path}/poststart")]}}
+        hooks = {"createRuntime": [_hook(f"/containers/{path}/poststart")]}
+        spec = {**spec, "hooks": spec.get("hooks", {}) | hooks}
     yield folder(path)
     yield file(f"{path}/config.json", canonical_json(spec))
     yield file(f"{path}/layers", "".join(f"{digest}\n" for digest in container.layers).encode())

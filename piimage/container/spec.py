@@ -36,6 +36,7 @@ ROOTS: Final = "/run/piimage/rootfs"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
+_MOUNT: Final = "/usr/bin/mount"
 _GROUP: Final = "io.containerd.runc.v2.group"
 # systemd's defaults. A program that uses select(2) breaks with more than 1024 files, so the soft
 # limit is low, and a program that can use more raises it (systemd.exec(5), LimitNOFILE=).
@@ -106,9 +107,9 @@ def runtime_spec(
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
         "process": _process(container, user),
-        # The Pi mounts the root as `readonly:` says (container.env). crun would mount one that it
-        # has to make read-only itself again, without nodev.
-        "root": {"path": f"{ROOTS}/{container.kind}/{container.folder}", "readonly": False},
+        # The Pi mounts the root as `readonly:` says (container.env). runc would mount one that it
+        # has to make read-only again, without nodev.
+        "root": {"path": _root_path(container), "readonly": False},
         "mounts": all_mounts(
             config, container.devices, container.name, f"{container.kind}/{container.folder}"
         ),
@@ -116,9 +117,26 @@ def runtime_spec(
     }
     if config.hostname:
         spec["hostname"] = config.hostname
+    if not has_user_namespace(config):
+        spec["hooks"] = {"createContainer": [_root_options(container)]}
     if annotations := _annotations(container):
         spec["annotations"] = annotations
     return spec
+
+
+def _root_path(container: Container) -> str:
+    """Return where the Pi mounts the container's root."""
+    return f"{ROOTS}/{container.kind}/{container.folder}"
+
+
+def _root_options(container: Container) -> dict[str, Any]:
+    """Return the hook that mounts the root again as the Pi mounted it, before it becomes ``/``.
+
+    crun's mount of the root has no options: devices could be opened in it. In a user namespace the
+    kernel lets nobody remove the options (mount_namespaces(7)).
+    """
+    options = f"remount,bind,nodev,{'ro' if container.config.readonly else 'rw'}"
+    return {"path": _MOUNT, "args": ["mount", "-o", options, _root_path(container)]}
 
 
 def _annotations(container: Container) -> dict[str, str]:

@@ -126,7 +126,7 @@ def test_the_bills_of_materials_are_valid(built: Built, name: str) -> None:
     text = image.with_suffix(".sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     named = {part["name"] for part in json.loads(text)["components"]}
-    assert {"containerd", "runc", "finit", "busybox-static"} <= named
+    assert {"containerd", "crun", "finit", "busybox-static"} <= named
 
 
 def test_the_manifest_says_from_what_each_file_of_the_layers_came(

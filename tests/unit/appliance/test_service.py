@@ -28,9 +28,11 @@ run*)
         shift
     done
     [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
+    exec 3>"$output" 4<"$output"
     {
-        sh -c "$(cat "$TASK")" >"$output" 2>&1 4<"$output" &
+        sh -c "$(cat "$TASK")" >&3 2>&1 3>&- &
         echo $! >"$pid_file"
+        exec 3>&-
         wait $!
     } >/dev/null 2>&1 </dev/null &
     until [ -s "$pid_file" ]; do :; done ;;
@@ -172,6 +174,17 @@ def test_what_is_printed_while_nobody_reads_is_kept_for_the_next_reader(pi: Pi) 
         os.kill(int((pi.root / "run/piimage/services/one/logger").read_text()), signal.SIGKILL)
         go.touch()
         wait_until(lambda: log_of(pi) == "one\ntwo\n", "the next line")
+
+
+def test_a_task_that_closes_its_output_is_left_in_peace(pi: Pi) -> None:
+    pi.write("task", "echo one; exec sleep 1000 >/dev/null 2>&1 4<&-")
+    with running(pi):
+        wait_until(lambda: log_of(pi) == "one\n", "the line")
+        logger = pi.root / "run/piimage/services/one/logger"
+        wait_until(lambda: logger.read_text() == "", "the end of the output")
+        os.write(os.open(pi.root / "run/piimage/services/one/events", os.O_RDWR), b"up\n")
+        wait_until(lambda: not pi.sh(f"cat {pi.root}/run/piimage/services/one/logger"), "nothing")
+        assert state(pi) == "running"
 
 
 def test_a_runner_takes_over_the_output_of_one_that_was_killed(pi: Pi) -> None:
@@ -391,6 +404,31 @@ def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
             assert calls_of_ctr() == []
             file.close()
             wait_until(lambda: state(pi) == "running", "the service")
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_only_a_start_that_finds_no_shim_goes_alone(pi: Pi, served: bool) -> None:
+    """Two shims that begin at once take the same socket."""
+    calls_of_ctr = record_calls_of_ctr(pi)
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    shutil.copy(sleep, pi.path("containerd-shim-runc-v2"))
+    lock = pi.path("run/piimage/services/.shim.lock")
+    with (
+        subprocess.Popen([pi.root / "containerd-shim-runc-v2", "1000"]) as shim,
+        lock.open("ab") as file,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if served:
+            pi.write("run/piimage/services/.shim", f"{shim.pid}\n")
+        with running(pi):
+            if served:
+                wait_until(lambda: state(pi) == "running", "the service")
+            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
+            assert bool(calls_of_ctr()) is served
+            file.close()
+            wait_until(lambda: state(pi) == "running", "the service")
+        shim.kill()
 
 
 def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:

@@ -192,7 +192,8 @@ def test_the_program_of_an_image_that_says_little() -> None:
 
 def test_what_is_not_set_is_not_in_the_spec() -> None:
     made = spec()
-    assert set(made) == {"ociVersion", "process", "root", "mounts", "linux", "annotations"}
+    keys = {"ociVersion", "process", "root", "mounts", "linux", "annotations", "hooks"}
+    assert set(made) == keys
     assert set(made["process"]) == {
         *("terminal", "user", "args", "env", "cwd", "capabilities", "noNewPrivileges"),
         "rlimits",
@@ -313,6 +314,20 @@ def test_linuxkits_label_gets_linuxkits_root() -> None:
     assert runtime_spec(made, IDS)["root"]["readonly"] is False
     assert "READONLY='0'\n" in environment(made, runtime_spec(made, IDS))
     assert "READONLY='1'\n" in environment(container(), runtime_spec(container(), IDS))
+
+
+@pytest.mark.parametrize(("readonly", "kind"), [(True, "ro"), (False, "rw")])
+def test_a_root_stays_mounted_without_devices(readonly: bool, kind: str) -> None:
+    root = "/run/piimage/rootfs/services/web"
+    words = ["mount", "-o", f"remount,bind,nodev,{kind}", root]
+    assert spec(readonly=readonly)["hooks"] == {
+        "createContainer": [{"path": "/usr/bin/mount", "args": words}]
+    }
+
+
+def test_in_a_user_namespace_the_kernel_keeps_the_options_of_the_root() -> None:
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    assert "hooks" not in spec(userns="new", uidMappings=ids, gidMappings=ids)
 
 
 def test_services_share_a_shim_and_other_containers_have_none() -> None:

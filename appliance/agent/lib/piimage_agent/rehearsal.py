@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+_ROOT_HOOK = "createContainer"  # keeps devices from being opened in the service's own root
 _ROOTS = "/run/piimage/rootfs/rehearsal"
 _CONFIG_LIMIT = 1 << 20
 # Folders that can be copied: data, and volumes that containers share.
@@ -109,7 +110,8 @@ def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
     kinds = {namespace["type"] for namespace in linux["namespaces"]}
     yield bool(config["process"].get("capabilities"))
     yield "/proc/sys" not in linux.get("readonlyPaths", ())
-    yield bool(linux.get("devices") or linux.get("rootfsPropagation") or config.get("hooks"))
+    yield bool(linux.get("devices") or linux.get("rootfsPropagation"))
+    yield bool(set(config.get("hooks", ())) - {_ROOT_HOOK})
     yield any(rule["allow"] for rule in linux["resources"]["devices"])
     yield any("path" in namespace for namespace in linux["namespaces"])
     yield "user" in kinds or not {"pid", "mount"} <= kinds
@@ -166,4 +168,5 @@ def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
     linux["namespaces"] = [*kept, *({"type": kind} for kind in _OWN)]
     linux["cgroupsPath"] = f"/piimage/rehearsal/{name}"
     config["root"]["path"] = f"{_ROOTS}/{name}"
+    config.get("hooks", {}).pop(_ROOT_HOOK, None)
     config["process"]["oomScoreAdj"] = _DISPENSABLE

@@ -7,6 +7,7 @@ SHIM_LIMIT=10     # seconds
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
 MESSAGE=$DIR/message # what the last client printed
+SHIM=$RUN/services/.shim # the process of the shim that serves all services
 
 TURNS=1 # clients of containerd that may run at once
 
@@ -25,7 +26,45 @@ ctr() {
 
 run_ctr() {
 	wait_for_containerd || return 1
-	GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" >"$MESSAGE" 2>&1 5>&- 8>&-
+	GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" >"$MESSAGE" 2>&1 4>&- 5>&- 8>&-
+}
+
+# Has containerd start the task. Whoever finds no shim starts alone: of two shims that begin at once the
+# second one takes the first one's socket, and containerd would find the tasks of the first no more if
+# it was started again.
+run_task() {
+	if has_shim; then
+		ctr run "$@"
+		return
+	fi
+	{ flock 4 && run_first_task "$@"; } 4>>"$SHIM.lock"
+}
+
+# Others have waited for the first one too: they need not start alone.
+run_first_task() {
+	if has_shim; then
+		exec 4>&-
+		ctr run "$@"
+		return
+	fi
+	ctr run "$@" || return 1
+	note_shim
+}
+
+has_shim() {
+	first_line "$SHIM"
+	[ -n "$REPLY" ] || return 1
+	first_line "/proc/$REPLY/comm"
+	[ "$REPLY" = containerd-shim ]
+}
+
+# The shim adopts the first process of each task. The name of a program is the second word of `stat`,
+# and may have blanks and brackets.
+note_shim() {
+	first_line "$PIDFILE"
+	first_line "/proc/$REPLY/stat"
+	REPLY=${REPLY##*) ? }
+	[ -z "$REPLY" ] || echo "${REPLY%% *}" >"$SHIM"
 }
 
 # As many turns as there are processors, if memory is enough for them; in TURNS.

@@ -17,18 +17,22 @@ LOGGER= # the process that reads OUTPUT; empty if there is none
 start_logger() {
 	rm -f "$OUTPUT"
 	mkfifo -m 0600 "$OUTPUT"
-	exec 5<>"$OUTPUT"
+	open_output
 	start_reader
+}
+
+# Opens the pipe as descriptor 6, by which the runner keeps what is in it; the other one is for a moment,
+# so that nobody has to wait for a writer.
+open_output() {
+	exec 5<>"$OUTPUT"
+	exec 6<"$OUTPUT"
 }
 
 release_output() { exec 5>&-; }
 
-# Descriptor 5 has to be open, so that this opens the pipe at once and the reader does not end at once.
 start_reader() {
-	exec 6<"$OUTPUT"
 	read_output &
 	LOGGER=$!
-	exec 6<&-
 	echo "$LOGGER" >"$DIR/logger"
 }
 
@@ -39,34 +43,39 @@ read_output() {
 	log_lines
 }
 
+# Starts another reader if the last one is gone without having read the task's output to its end.
+keep_logging() {
+	[ -n "$LOGGER" ] && [ -s "$DIR/logger" ] || return 0
+	is_logging || start_reader
+}
+
 # A process that has ended has no descriptors; another one with its number has another pipe. One that
 # has just begun has the pipe as descriptor 6.
 is_logging() {
-	[ "/proc/$LOGGER/fd/0" -ef "$OUTPUT" ] || [ "/proc/$LOGGER/fd/6" -ef "$OUTPUT" ]
+	[ "/proc/$LOGGER/fd/0" -ef "/proc/$$/fd/6" ] || [ "/proc/$LOGGER/fd/6" -ef "/proc/$$/fd/6" ]
 }
 
-# Starts another reader if the last one, which may be that of a runner that died, is gone.
-keep_logging() {
+# Reads on from the pipe of a runner that died; its reader may have died with it.
+take_over_output() {
 	[ -p "$OUTPUT" ] || return 0
-	[ -n "$LOGGER" ] || {
-		first_line "$DIR/logger"
-		LOGGER=$REPLY
-	}
-	! is_logging || return 0
-	exec 5<>"$OUTPUT"
-	start_reader
+	first_line "$DIR/logger"
+	LOGGER=${REPLY:-0}
+	open_output
+	keep_logging
 	release_output
 }
 
 # Waits until all that the task printed is in the log; a shim that hangs keeps the pipe open.
 end_logger() {
 	local deadline
+	[ -n "$LOGGER" ] || return 0
 	now
 	deadline=$((REPLY + LOG_LIMIT))
 	while is_logging && [ "$REPLY" -lt "$deadline" ]; do
 		nap 0.2
 		now
 	done
+	exec 6<&-
 	rm -f "$OUTPUT" "$DIR/logger"
 	LOGGER=
 }
@@ -80,6 +89,7 @@ log_lines() {
 	mkdir -p "$LOG_TIMES"
 	[ "$CONSOLE_LOGS" != 1 ] || exec 7>"$CONSOLE"
 	keep_lines
+	: >"$DIR/logger"
 	# Spares the runner the wait for its next look at the process.
 	echo exit 2>/dev/null 1<>"$DIR/events"
 }
