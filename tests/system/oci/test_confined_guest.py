@@ -81,14 +81,11 @@ done
 tell bomb "$(runc exec greedy sh -c "$BOMB" 2>&1 | head -n 1)"
 tell bombs $(cat $GROUP/services/greedy/pids.current)
 tell beside-bomb "$(runc exec quiet echo runs)"
-files=$(sed 's,$,/cmdline,' $GROUP/services/greedy/cgroup.procs)
-kill $(cd /proc && grep -l 600 $files | cut -d / -f 1)
-sleep 1
-tell hog "$(runc exec greedy sh -c "$HOG")"
-tell killed $(grep '^oom_kill ' $GROUP/services/greedy/memory.events)
-tell killed-beside $(grep '^oom_kill ' $GROUP/services/quiet/memory.events)
+tell hog "$(runc exec quiet sh -c "$HOG")"
+tell killed $(grep '^oom_kill ' $GROUP/services/quiet/memory.events)
+tell killed-beside $(grep '^oom_kill ' $GROUP/services/greedy/memory.events)
 for name in greedy quiet bare open; do kill -0 $(cat /run/$name.pid) && tell lives $name; done
-tell shm "$(runc exec greedy sh -c "$SHM")"
+tell shm "$(runc exec quiet sh -c "$SHM")"
 for name in bare open; do
     tell $name "$(runc exec $name sh -c 'v=$(cat /proc/sys/vm/swappiness)
         echo $v >/proc/sys/vm/swappiness && echo WROTE; echo x >/proc/self/comm && echo OWN
