@@ -15,6 +15,7 @@ from piimage import resources
 from piimage.compose.apparmor import features
 from tests.system.boot.conftest import PATIENCE, Pi
 from tests.system.boot.test_virt import SLEEPING, console
+from tests.system.escapes import COMMANDS, READS, WRITES, script
 
 RUNC = "runc --root /run/containerd/runc/services.linuxkit"
 GROUP = "/sys/fs/cgroup/piimage/services"
@@ -31,58 +32,14 @@ def state(pi: Pi, *services: str) -> str:
     return pi.say(" ; ".join(f"cat /run/piimage/services/{name}/pid" for name in services))
 
 
-# What a container tries. Each of these paths exists on the Pi.
-READS = """
-    /proc/kcore /proc/keys /proc/kmsg /proc/timer_list /proc/interrupts /sys/firmware/fdt
-    /sys/kernel/security/lsm /sys/kernel/security/apparmor/profiles /dev/mem /dev/kmsg /dev/vda
-    /containers/services/sshd/config.json /data/ssh/dropbear_ed25519_host_key
-"""
-WRITES = """
-    /proc/sysrq-trigger /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe
-    /proc/sys/kernel/hostname /proc/sys/vm/swappiness /proc/sys/net/ipv4/ip_forward
-    /proc/irq/default_smp_affinity /sys/class/mem/null/uevent
-    /sys/module/kernel/parameters/panic /sys/fs/cgroup/cgroup.procs
-    /sys/kernel/security/apparmor/.replace /sys/bus/virtio/drivers_probe
-"""
-COMMANDS = {
-    "mount": "mount -t tmpfs none /tmp",
-    "unshare": "unshare -r true",
-    "chroot": "chroot / true",
-    "mknod": "mknod /dev/vda b 254 0",
-    "reboot": "reboot -f",
-    "date": "date -s 2001-01-01",
-    "hostname": "hostname other",
-    "dmesg": "dmesg",
-    "route": "ip link add x type dummy",
-    "ping": "ping -c 1 -W 1 127.0.0.1",
-    "nice": "nice -n -5 true",
-    "chown": "chown 5 /proc/self/fd/0 /dev/null",
-    "root-of-1": "ls /proc/1/root/containers",
-    "shm": "dd if=/dev/zero of=/dev/shm/x bs=1M count=65",
-}
-
-
 def test_no_file_and_no_command_leads_out_of_a_container(
     pi: Pi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = " ".join((READS + WRITES).split())
     assert pi.say(f"for path in {paths}; do [ -e $path ] || echo $path; done") == ""
-    commands = "; ".join(
-        f"busybox {command} >/dev/null 2>&1 && echo {name} OUT || echo {name} refused"
-        for name, command in COMMANDS.items()
-    )
-    script = f"""
-    for path in {" ".join(READS.split())}; do
-        size=$(busybox head -c 9 $path 2>/dev/null | busybox wc -c)
-        [ "$size" = 0 ] && echo $path refused || echo $path OUT
-    done
-    for path in {" ".join(WRITES.split())}; do
-        (echo 0 >$path) 2>/dev/null && echo $path OUT || echo $path refused
-    done
-    {commands}
-    rm -f /dev/shm/x
-    """
-    lines = inside(pi, "greedy", script).splitlines()
+    lines = inside(
+        pi, "greedy", script(" ".join(READS.split()), " ".join(WRITES.split()))
+    ).splitlines()
     with capsys.disabled():
         sys.stdout.write("".join(f"\n  {line}" for line in lines))
     tried = len((READS + WRITES).split()) + len(COMMANDS)
@@ -91,20 +48,18 @@ def test_no_file_and_no_command_leads_out_of_a_container(
 
 
 def test_a_fork_bomb_and_a_memory_hog_leave_the_others_as_they_were(pi: Pi) -> None:
-    others = ("hello_world", "keeping", "greedy")
+    others = ("hello_world", "keeping", "greedy", "bombed")
     for name in others:
         pi.say(SLEEPING.format(name))
     before = state(pi, *others)
     # Each sleeps, so that the machine is not busy with them; the shell ends when a fork fails.
     # They hold no pipe of `runc exec`, which would wait for their ends.
     bomb = "while :; do sleep 600 </dev/null >/dev/null 2>&1 & done"
-    assert "t fork" in inside(pi, "greedy", bomb)
-    limit = int(pi.say(f"cat {GROUP}/greedy/pids.max"))
+    assert "t fork" in inside(pi, "bombed", bomb)
+    limit = int(pi.say(f"cat {GROUP}/bombed/pids.max"))
     assert int(pi.say("awk '/^MemTotal/ {print $2}' /proc/meminfo")) // 1024 == limit
-    assert int(pi.say(f"cat {GROUP}/greedy/pids.current")) >= limit - 2
+    assert int(pi.say(f"cat {GROUP}/bombed/pids.current")) >= limit - 2
     assert "ok" in inside(pi, "keeping", "busybox true && echo ok")
-    pi.say(f"kill $(cd /proc && grep -l 600 $(sed 's,$,/cmdline,' {GROUP}/greedy/cgroup.procs) |"
-           " cut -d / -f 1)")  # fmt: skip
     # One block of three quarters of the machine's memory.
     hog = inside(pi, "greedy", "busybox dd if=/dev/zero of=/dev/null bs=750M count=1; echo code $?")
     assert "code 137" in hog, hog
@@ -112,6 +67,8 @@ def test_a_fork_bomb_and_a_memory_hog_leave_the_others_as_they_were(pi: Pi) -> N
     assert re.search(r"^oom_kill [1-9]", pi.say(f"cat {GROUP}/greedy/memory.events"), re.MULTILINE)
     assert state(pi, *others) == before
     assert "oom_kill 0" in pi.say(f"cat {GROUP}/keeping/memory.events")
+    # What is left of the bomb ends with the service.
+    pi.say("initctl restart bombed")
 
 
 def test_a_service_has_its_own_ipc_and_cgroup_namespace(pi: Pi) -> None:

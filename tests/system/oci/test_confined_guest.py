@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from piimage.container.rootfs import Root, notes_of
 from piimage.container.spec import Container
 from piimage.oci.models import Execution, canonical_json
 from piimage.trees import folder
+from tests.system.escapes import COMMANDS, READS, WRITES, script
 from tests.system.guests import engines
 
 PROGRAMS = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage"
@@ -78,17 +80,19 @@ for kind in ipc cgroup; do
     tell own-$kind $(readlink /proc/$(cat /run/greedy.pid)/ns/$kind)
     tell host-$kind $(readlink /proc/self/ns/$kind)
 done
+existing() {{ for path in "$@"; do [ ! -e $path ] || echo $path; done; }}
+reads=$(existing {reads})
+writes=$(existing {writes})
+runc exec quiet sh -c "reads='$reads' writes='$writes'
+$(cat {folder}/escapes)" | sed 's/^/@tried /'
 tell bomb "$(runc exec greedy sh -c "$BOMB" 2>&1 | head -n 1)"
 tell bombs $(cat $GROUP/services/greedy/pids.current)
 tell beside-bomb "$(runc exec quiet echo runs)"
-files=$(sed 's,$,/cmdline,' $GROUP/services/greedy/cgroup.procs)
-kill $(cd /proc && grep -l 600 $files | cut -d / -f 1)
-sleep 1
-tell hog "$(runc exec greedy sh -c "$HOG")"
-tell killed $(grep '^oom_kill ' $GROUP/services/greedy/memory.events)
-tell killed-beside $(grep '^oom_kill ' $GROUP/services/quiet/memory.events)
+tell hog "$(runc exec quiet sh -c "$HOG")"
+tell killed $(grep '^oom_kill ' $GROUP/services/quiet/memory.events)
+tell killed-beside $(grep '^oom_kill ' $GROUP/services/greedy/memory.events)
 for name in greedy quiet bare open; do kill -0 $(cat /run/$name.pid) && tell lives $name; done
-tell shm "$(runc exec greedy sh -c "$SHM")"
+tell shm "$(runc exec quiet sh -c "$SHM")"
 for name in bare open; do
     tell $name "$(runc exec $name sh -c 'v=$(cat /proc/sys/vm/swappiness)
         echo $v >/proc/sys/vm/swappiness && echo WROTE; echo x >/proc/self/comm && echo OWN
@@ -139,7 +143,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         policy = shipped(name).policy
         assert isinstance(policy, bytes)
         (at / "apparmor" / name).write_bytes(policy)
-    (at / "pi.sh").write_text(PI.format(programs=PROGRAMS, folder=at, default=DEFAULT))
+    (at / "escapes").write_text(script("$reads", "$writes"))
+    reads, writes = (" ".join(text.split()) for text in (READS, WRITES))
+    (at / "pi.sh").write_text(
+        PI.format(programs=PROGRAMS, folder=at, default=DEFAULT, reads=reads, writes=writes)
+    )
     (at / "init").write_text(GUEST.format(folder=at))
     (at / "init").chmod(0o755)
     words = ["linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"mem={MEMORY}M", "quiet"]
@@ -164,6 +172,17 @@ def test_each_container_has_its_share_and_runc_leaves_it(told: dict[str, list[st
     assert int(told["all-memory"][0]) == (total - total // 4) * 1024 // page * page
     assert int(told["memory"][0]) == (total - total // 4) * 3 // 4 * 1024 // page * page
     assert (int(told["all-pids"][0]), int(told["pids"][0])) == (total * 6 // 1024, total // 1024)
+
+
+def test_no_file_and_no_command_leads_out_of_a_container(
+    told: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        sys.stdout.write("".join(f"\n  {line}" for line in told["tried"]))
+    tried = {line.partition(" ")[0] for line in told["tried"]}
+    assert {"/proc/kcore", "/proc/sysrq-trigger", "/proc/sys/kernel/modprobe"} <= tried
+    assert set(COMMANDS) <= tried
+    assert [line for line in told["tried"] if not line.endswith(" refused")] == []
 
 
 def test_a_fork_bomb_ends_in_its_own_container(told: dict[str, list[str]]) -> None:

@@ -57,6 +57,19 @@ def test_a_limit_that_the_kernel_does_not_take_is_reported_and_the_rest_goes_on(
     assert (pi.root / "sys/fs/cgroup/piimage/pids.max").exists()
 
 
+def test_a_kernel_without_the_controllers_is_reported_once_and_limits_nothing(
+    tmp_path: Path,
+) -> None:
+    pi = Pi(tmp_path)
+    pi.path("sys/fs/cgroup/cgroup.subtree_control/folder").mkdir()
+    confine(pi, "limit_containers; limit_container services/web")
+    assert pi.console() == [
+        "piimage: memory and processes of containers are not limited: the kernel refuses the "
+        "controllers"
+    ]
+    assert not (pi.root / "sys/fs/cgroup/piimage").exists()
+
+
 def test_profiles_are_loaded_one_by_one_and_one_that_fails_concerns_no_other(
     tmp_path: Path,
 ) -> None:

@@ -85,6 +85,7 @@ def _container(plan: ContainerPlan) -> Container:
         name=plan.name, kind=plan.kind, folder=plan.folder,
         config=plan.config, execution=plan.execution, root=Root([]),
         layers=tuple(layer.key for layer in plan.layers), place=plan.place, profile=plan.profile,
+        apparmor=plan.apparmor.name if plan.apparmor else None,
     )  # fmt: skip
 
 

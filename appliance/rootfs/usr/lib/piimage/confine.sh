@@ -55,7 +55,10 @@ containers_memory() {
 # Limits all containers together. The kernel allows some 8 processes for each MiB of memory (threads-max),
 # which no fork bomb may reach.
 limit_containers() {
-	make_group piimage || return 0
+	make_group piimage || {
+		say "memory and processes of containers are not limited: the kernel refuses the controllers"
+		return 0
+	}
 	containers_memory
 	set_limit piimage memory.max "${REPLY}K"
 	read_memory
