@@ -14,7 +14,8 @@ from typing import Any, Final
 from piimage.config.container import ContainerConfig
 from piimage.config.device import IdMapping
 from piimage.config.runtime import Runtime
-from piimage.container.mounts import FoundDevice, complete_mount, shares
+from piimage.config.secret import SECRETS_FOLDER
+from piimage.container.mounts import CONTROL_FOLDER, FoundDevice, complete_mount, shares
 from piimage.container.offsets import span
 from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import Container, run_as, runtime_spec
@@ -28,6 +29,7 @@ _KILL: Final = 60
 # Paths that need no quoting in a blank-separated list of sh.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./@%+=:,-]+")
 _HOOK: Final = "/usr/lib/piimage/hook"
+_OWN_MOUNTS: Final = (CONTROL_FOLDER, SECRETS_FOLDER)
 _DATA_FOLDERS: Final = ("/data/", "/var/")
 
 
@@ -263,7 +265,7 @@ def _require_plain(container: Container, path: str, real: str) -> None:
 
 def _is_folder(mount: Mapping[str, Any]) -> bool:
     """Tell whether a folder is mounted; for a bind this is a guess from the source's name."""
-    if mount["type"] != "bind":
+    if mount["type"] != "bind" or mount.get("destination") in _OWN_MOUNTS:
         return True
     source = PurePosixPath(mount["source"])
     return str(source) == "/" or source.suffix in ("", ".d") or source.name.startswith(".")

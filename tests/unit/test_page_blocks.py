@@ -114,7 +114,7 @@ def read_sensor(text: str, folder: Path) -> None:
     """Read the service's own file; the passphrase that it names is in a container only."""
     secret = folder / "mqtt_password"
     secret.write_text("secret\n")
-    here = text.replace("/run/secrets/mqtt", str(secret))
+    here = text.replace("/run/secrets/mqtt_password", str(secret))
     service = bmp280.service(Buses())
     load(service.all_options(), {}, prefix="BMP280_", file=("bmp280.yml", here),
          problems=service.all_problems)  # fmt: skip

@@ -75,7 +75,9 @@ class Host:
         at = f"{self.tmp}/bundle"
         script = (
             f". {PROGRAMS}/lib.sh; . {PROGRAMS}/container.sh; RUN={self.tmp}/run\n"
-            f"load_container {at}; rm -f {self.tmp}/run/devices/services/t\n"
+            f"SECRETS_STORE={self.tmp}/store\n"
+            f"load_container {at}; lay_secrets services/t\n"
+            f"rm -f {self.tmp}/run/devices/services/t\n"
             f"{prestart(container, run_as(container, {}))}\n"
             f'configure {at} services/t; echo "$REPLY"'
         )
@@ -89,6 +91,9 @@ class Host:
                 spec = json.loads(b"".join(entry.content()))
                 # On the Pi the root is mounted where this says.
                 spec["root"]["path"] = str(self.root)
+                for mount in spec["mounts"]:
+                    if mount["destination"] == "/run/secrets":
+                        mount["source"] = f"{self.tmp}/run/secrets/services/t"
                 (target / "config.json").write_bytes(canonical_json(spec))
             elif entry.path.endswith("container.env"):
                 (target / "container.env").write_bytes(b"".join(entry.content()))
@@ -114,6 +119,33 @@ def host(tmp_path: Path) -> Iterator[Host]:
             parent.chmod(parent.stat().st_mode | 0o011)
     yield Host(tmp_path, root)
     shutil.rmtree("/dev/piimage/services/t", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "owner"),
+    [
+        ({"user": "sensor"}, "110:120"),
+        ({}, "0:0"),
+        ({"user": "sensor", "uidMappings": MAPPING, "gidMappings": MAPPING}, "110:120"),
+    ],
+)
+def test_a_secret_is_read_by_the_containers_user_and_changed_by_nobody(
+    host: Host, fields: dict[str, Any], owner: str
+) -> None:
+    (host.tmp / "store").mkdir()
+    (host.tmp / "store/token").write_bytes(b"precious")
+    (host.root / "run/secrets").mkdir(parents=True)
+    script = """
+    cat /run/secrets/token; echo
+    stat -c %a:%u:%g /run/secrets /run/secrets/token
+    grep ' /run/secrets ' /proc/mounts
+    echo x >/run/secrets/token || echo x >/run/secrets/other || echo unchanged
+    """
+    result = host.run(script, secrets=["token"], **fields)
+    lines = result.out.splitlines()
+    assert lines[:3] == ["precious", f"500:{owner}", f"400:{owner}"], result.out
+    assert {"ro", "nosuid", "nodev", "noexec"} <= {*lines[3].split()[3].split(",")}
+    assert "unchanged" in lines
 
 
 def call(host: Host, number: int, *arguments: int, **fields: Any) -> str:

@@ -139,6 +139,29 @@ def test_no_other_container_gets_the_pipe() -> None:
     assert "CONTROL" not in env_of(control=False)
 
 
+@pytest.mark.parametrize(
+    ("fields", "owner"),
+    [
+        ({"uid": 971, "gid": 972}, "971:972"),
+        ({}, ""),
+        ({"uid": 971, "gid": 971, "uidMappings": MAPPING, "gidMappings": MAPPING}, "100971:100971"),
+    ],
+)
+def test_the_secrets_are_named_and_belong_to_the_containers_user(
+    fields: dict[str, Any], owner: str
+) -> None:
+    values = env_of(secrets=["b", "a", "b"], **fields)
+    assert values["SECRETS"] == "a b"
+    assert values.get("SECRETS_OWNER", "") == owner
+    assert "run/secrets/" in values["POINTS"].split()
+    assert "SECRETS" not in env_of()
+
+
+def test_the_folders_of_a_service_with_a_dot_in_its_name_are_folders() -> None:
+    points = env_of(name="web.app", secrets=["a"], control=True)["POINTS"]
+    assert {"run/secrets/", "run/control/"} <= {*points.split()}
+
+
 def test_a_writable_root_of_a_user_namespace_is_owned_by_its_root() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     env = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)

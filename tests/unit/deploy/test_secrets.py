@@ -72,10 +72,12 @@ def test_one_command_sets_it_on_several(
     assert [stand.text(f"{STORE}/token") for stand in pis] == [VALUE, VALUE]
 
 
-def test_a_service_that_somebody_stopped_stays_down(
-    pis: list[Stand], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("state", ["stopped", "exited"])
+def test_a_service_that_was_stopped_or_is_done_stays_down(
+    pis: list[Stand], capsys: pytest.CaptureFixture[str], state: str
 ) -> None:
-    pis[0].write("run/piimage/services/one/state", "stopped\n")
+    pis[0].write("run/piimage/services/one/state", f"{state}\n")
+    pis[0].write("run/piimage/services/one/exit", "0\n")
     out = verb_output(capsys, "set", "a", "token", "--from", "value")
     assert "one will get it at the next start" in out
     assert not (pis[0].root / "initctl").exists()

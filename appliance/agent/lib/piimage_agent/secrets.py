@@ -41,7 +41,7 @@ def put(root: Root, name: object, value: bytes, wait: float) -> dict[str, Any]:
     _write(root, name, value)
     used = _uses(root).get(name, [])
     running = [user.partition("/")[2] for user in used if user.startswith("services/")]
-    running = [user for user in running if services.state(root, user)["state"] != "stopped"]
+    running = [user for user in running if not _is_over(services.state(root, user))]
     troubles = {}
     for user in running:
         services.stop(root, user)
@@ -108,6 +108,12 @@ def _uses(root: Root) -> dict[str, list[str]]:
 
 def _secrets_of(folder: str) -> list[str]:
     return assignments(read_text(f"{folder}/container.env")).get("SECRETS", "").split()
+
+
+def _is_over(row: dict[str, Any]) -> bool:
+    """Return whether somebody has stopped a service, or it has done its work."""
+    over: bool = row["state"] == "stopped" or (row["state"] == "exited" and row["exit"] == 0)
+    return over
 
 
 def _lasting(root: Root) -> dict[str, bool]:
