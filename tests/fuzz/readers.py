@@ -22,6 +22,7 @@ from piimage_agent import recipe
 from piimage_agent.refusal import Refused
 from piimage_seed import main as seed
 
+from piimage import swu
 from piimage.card import bmap
 from piimage.card.extents import Extent
 from piimage.config.load import load, parse_label
@@ -39,6 +40,7 @@ from piimage.lock.reader import parse_lock
 from piimage.lock.writer import render_lock
 from piimage.oci import dockerfile, models, reference
 from piimage.run import Runner
+from piimage.swu import Description, Part
 from tests.fuzz.archives import (
     damaged_tar,
     damaged_wheel,
@@ -342,6 +344,34 @@ def read_recipe(data: bytes, _: Path) -> None:
     assert found.length >= 0
 
 
+def bundles() -> list[bytes]:
+    """A bundle whose signature nobody checks: behind it is what these inputs are for."""
+    contents = {"layers": b"a", "recipe-2": b"recipe", "e" * 64: bytes(range(256))}
+    parts = [Part(name, len(c), hashlib.sha256(c).hexdigest()) for name, c in contents.items()]
+    found = Description("pi4", "shed", (1, 2), "0" * 12, "n", "a" * 64, "b" * 64, tuple(parts))
+    files = {swu.DESCRIPTION: swu.describe(found), swu.SIGNATURE: b"signature", **contents}
+    data = b""
+    for number, (name, text) in enumerate(files.items(), start=1):
+        data += swu.header(number, name, len(text), sum(text))
+        data += text + bytes(-len(text) % 4)
+    return [data + swu.trailer()]
+
+
+def read_bundle(data: bytes, _: Path) -> None:
+    reader = swu.Reader(io.BytesIO(data))
+    head = reader.head()
+    reader.check(swu.parse_description(head.text))
+
+
+def descriptions() -> list[bytes]:
+    return [swu.Reader(io.BytesIO(bundles()[0])).head().text]
+
+
+def read_description(data: bytes, _: Path) -> None:
+    found = swu.parse_description(data)
+    assert swu.parse_description(swu.describe(found)) == found
+
+
 # --- settings on a card's first partition
 
 
@@ -386,5 +416,7 @@ READERS: dict[str, Reader] = {
     "zstd": Reader(frames, Mutator.binary, read_frames, 40, (PiimageError, ValueError, EOFError)),
     "module": Reader(modules, Mutator.binary, read_module, 40),
     "recipe": Reader(recipes, Mutator.binary, read_recipe, 40, (Refused,)),
+    "bundle": Reader(bundles, Mutator.binary, read_bundle, 40),
+    "sw-description": Reader(descriptions, Mutator.text, read_description, 40),
     "wheel": Reader(wheels, damaged_wheel, read_wheel, 20),
 }

@@ -143,6 +143,10 @@ class Goosebit:
         body = {"devices": [device], "software": str(software)}
         self.ask("PATCH", "/api/v1/devices", body)
 
+    def names(self) -> list[str]:
+        """The devices that have called."""
+        return [device["id"] for device in self.ask("GET", "/api/v1/devices")["devices"]]
+
     def device(self, name: str) -> dict[str, Any]:
         """What the server knows of a device."""
         (found,) = [d for d in self.ask("GET", "/api/v1/devices")["devices"] if d["id"] == name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.unit.signing_keys import Pair
 
 _EXECUTIONS = {
     "closed", "proceeding", "canceled", "scheduled", "rejected", "resumed", "downloaded",
@@ -33,6 +36,10 @@ class Ddi:
     action: int = 7
     sleep: str = "00:05:00"
     cancel: bool = False
+    cancel_after: int = 0
+    """After how many reports the action is cancelled, if not 0."""
+    gone: bool = False
+    """Whether the server has forgotten all actions."""
     deployment: dict[str, str] = field(default_factory=dict)
     token: str = ""
     manner: str = "honest"
@@ -128,6 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
         whole = data
         if self.ddi.manner == "cut" and len(data) > 50_000:
             data = data[:30_000]
+        if self.ddi.manner == "slow":
+            for at in range(0, len(data), 4):
+                time.sleep(0.2)
+                self._write(data[at : at + 4])
+            return
         self._write(data)
         if endless or len(data) < len(whole):
             self.close_connection = True
@@ -162,6 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
         execution, result = status.get("execution"), status.get("result", {})
         finished, details = result.get("finished"), status.get("details")
         known = _FEEDBACK.fullmatch(self.path)
+        if self.ddi.gone:
+            self._status(410)
+            return
         if (
             not known or known[2] != str(self.ddi.action) or body.get("id") != known[2]
             or execution not in _EXECUTIONS or finished not in _FINISHED
@@ -174,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._status(503)
             return
         self.ddi.reports.append((execution, finished, " ".join(details)))
+        if len(self.ddi.reports) == self.ddi.cancel_after:
+            self.ddi.cancel = True
         if known[1] == "cancelAction":
             self.ddi.cancel, self.ddi.bundle = False, None
         elif execution == "closed":
@@ -211,13 +228,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def ddi_server() -> Iterator[Ddi]:
-    """Run the server in a thread of its own."""
+def ddi_server(keys: Pair | None = None) -> Iterator[Ddi]:
+    """Run the server in a thread of its own; with https if it has keys."""
     ddi = Ddi()
     handler = type("Handler", (_Handler,), {"ddi": ddi})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     ddi.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if keys is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(keys.certificate, keys.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        ddi.url = ddi.url.replace("http", "https")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from piimage_agent import ranges
+from piimage_agent.ddi import Server, Trouble
+from piimage_agent.updates import Settings
 
 from tests.unit.deploy.calling_pi import CallingPi, release
 from tests.unit.deploy.ddi_server import Ddi, ddi_server
 from tests.unit.deploy.slots_stand import SlotsStand
 from tests.unit.deploy.stand_in import sha256
-from tests.unit.signing_keys import Pair, pair
+from tests.unit.signing_keys import RSA, Pair, pair
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +192,64 @@ def test_an_action_that_is_cancelled_is_given_up(pi: CallingPi, ddi: Ddi, tmp_pa
     assert ddi.reports[-1] == ("closed", "success", "cancelled")
 
 
+def test_what_is_installed_stays_though_the_server_cancels_it(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    ddi.bundle = pi.containers_bundle(tmp_path / "new.swu", release(pi, one="2", two="1"))
+    pi.call()
+    running, ddi.cancel = pi.stand.pi.running, True
+    pi.call()
+    assert ddi.reports[-1] == ("rejected", "none", "the version is installed already")
+    assert pi.stand.pi.running == running
+
+
+def test_an_action_that_is_cancelled_while_it_comes_is_given_up(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    ddi.bundle, ddi.cancel_after = pi.system_bundle(tmp_path / "new.swu"), 1
+    before = pi.stand.slot(3)
+    assert pi.call().lines[-1] == "the server has cancelled the update"
+    assert ddi.reports[-1] == ("closed", "success", "cancelled")
+    assert untouched(pi, before)
+    assert pi.files() == set()
+    assert pi.action()["state"] == ""
+
+
+def test_a_report_of_an_action_that_the_server_has_forgotten_is_over(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    ddi.bundle, ddi.lost_reports = pi.system_bundle(tmp_path / "new.swu"), 1
+    pi.stand.pi.write("fate", "panic")
+    pi.call_until(lambda: pi.action().get("state") == "failure")
+    ddi.bundle, ddi.action, ddi.lost_reports, ddi.gone = None, 8, 0, True
+    pi.call()
+    assert pi.action()["reported"] == "yes"
+
+
+# --- https
+
+
+@pytest.fixture(scope="module")
+def of_server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """The certificates of two servers on this computer."""
+    folder = tmp_path_factory.mktemp("servers")
+    address = (*RSA, "-addext", "subjectAltName=IP:127.0.0.1")
+    return {name: pair(folder, name, address) for name in ("ours", "other")}
+
+
+def test_a_server_with_https_is_known_by_the_certificate_alone(
+    tmp_path: Path, keys: dict[str, Pair], of_server: dict[str, Pair]
+) -> None:
+    pi = CallingPi(SlotsStand(tmp_path), keys["ours"])
+    with ddi_server(of_server["ours"]) as ddi:
+        pi.set_up(ddi.url)
+        for name, answered in (("other", False), ("ours", True)):
+            pi.stand.pi.write("etc/piimage/updates.pem", of_server[name].certificate.read_text())
+            called = pi.call()
+            assert (called.sleep == 300) is answered
+            assert answered or "certificate verify failed" in called.lines[0]
+
+
 # --- hostile and broken servers
 
 
@@ -307,6 +368,47 @@ def test_an_offer_that_failed_is_not_tried_again_at_once(
     pi.stand.pi.write("proc/uptime", "100.0 100.0\n")
     pi.call()
     assert [line for line in ddi.requests[number:] if "/file" in line]
+
+
+def test_a_version_that_is_offered_though_it_ended_is_installed_ever_less_often(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    """A server, or a Pi, may be wrong about what runs: the card must not wear for that."""
+    made = pi.containers_bundle(tmp_path / "new.swu", release(pi, one="2 crash", two="1"))
+    uptime, tries = 10, []
+    for _ in range(9):
+        number = len(ddi.requests)
+        pi.stand.pi.write("proc/uptime", f"{uptime}.0 1.0\n")
+        ddi.bundle = made
+        pi.call()
+        tries.append(any("/file" in line for line in ddi.requests[number:]))
+        uptime += 61
+    assert [number for number, tried in enumerate(tries) if tried] == [0, 1, 3, 7]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_server_that_sends_too_slowly_does_not_hold_a_pi(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slow: bool
+) -> None:
+    monkeypatch.setattr(ranges, "_SLOW_S", 0.5 if slow else 60.0)
+    with ddi_server() as ddi:
+        ddi.bundle, ddi.manner = tmp_path / "file.swu", "slow"
+        ddi.bundle.write_bytes(bytes(20))
+        server = Server(Settings(ddi.url, "t", "pi", "", ""))
+        remote = ranges.Remote(server, "/file", 20)
+        if slow:
+            with pytest.raises(Trouble, match="too slowly"):
+                list(remote.read(0, 20))
+        else:
+            assert b"".join(remote.read(0, 20)) == bytes(20)
+
+
+def test_an_answer_without_an_end_is_not_read(ddi: Ddi) -> None:
+    ddi.raw = " " * (2 << 20)
+    server = Server(Settings(ddi.url, "t", "pi", "", ""))
+    with pytest.raises(Trouble, match="does not end"):
+        server.ask("GET", server.base)
+    assert server.received < 2 << 20
 
 
 @pytest.mark.parametrize(

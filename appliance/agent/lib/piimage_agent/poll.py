@@ -217,7 +217,8 @@ class Call:
     def _end(self, state: str, cause: str) -> None:
         """Note how the action ended, and report it."""
         _say(f"version {self._action['version']}: {cause or 'installed'}")
-        if state == FAILURE:
+        version = self._action["version"]
+        if state == FAILURE and (not version or version != self._ended):
             self._delay_the_next()
         self._note(self._action.changed(state=state, cause=cause))
         self._report_end()
