@@ -126,8 +126,8 @@ class Folders:
             if not 2 <= cluster < _END:
                 return
             yield cluster
-            (number,) = struct.unpack("<I", self._read(self._tables[0] + cluster * 4, 4))
-            cluster = number & 0x0FFFFFFF
+            entry = self._read(self._tables[0] + cluster * 4, 4)
+            cluster = int.from_bytes(entry, "little") & 0x0FFFFFFF
 
     def _at(self, cluster: int) -> int:
         return self._data_at + (cluster - 2) * self._cluster
