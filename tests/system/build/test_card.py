@@ -134,7 +134,7 @@ def test_the_manifest_says_from_what_each_file_of_the_layers_came(
 ) -> None:
     image = built("pi4")
     files = json.loads(image.with_suffix(".manifest.json").read_text())["files"]
-    assert files["the system (packages): /usr/sbin/runc"]["from"].startswith("pkg:deb/debian/runc@")
+    assert files["the system (packages): /usr/bin/crun"]["from"].startswith("pkg:deb/debian/crun@")
     assert files["slot: kernel.img"]["from"].startswith("pkg:deb/debian/linux-image")
     with cut(image, partitions(image)[1], tmp_path) as fat:
         slot = files_of(fat, tmp_path / "slot")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -16,7 +16,7 @@ from piimage.config.container import ContainerConfig, merge, secure_defaults
 from piimage.container.bundle import bundle, prestart
 from piimage.container.rootfs import Root, notes_of
 from piimage.container.spec import Container, run_as
-from piimage.oci.models import Execution, canonical_json
+from piimage.oci.models import Execution
 from piimage.trees import file, folder
 
 PROGRAMS = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage"
@@ -86,22 +86,28 @@ class Host:
 
     def _write(self, container: Container, target: Path) -> None:
         target.mkdir(exist_ok=True)
-        for entry in bundle(container, {}, "amd64"):
-            if entry.path.endswith("config.json"):
-                spec = json.loads(b"".join(entry.content()))
-                # On the Pi the root is mounted where this says.
-                spec["root"]["path"] = str(self.root)
-                for mount in spec["mounts"]:
-                    if mount["destination"] == "/run/secrets":
-                        mount["source"] = f"{self.tmp}/run/secrets/services/t"
-                (target / "config.json").write_bytes(canonical_json(spec))
-            elif entry.path.endswith("container.env"):
-                (target / "container.env").write_bytes(b"".join(entry.content()))
+        # On the Pi the root is mounted below ROOTS, and secrets are below /run.
+        with patch("piimage.container.spec.ROOTS", str(self.root.parents[1])):
+            entries = list(bundle(container, {}, "amd64"))
+        for entry in entries:
+            name = PurePosixPath(entry.path).name
+            data = b"".join(entry.content())
+            if name == "config.json":
+                (target / name).write_bytes(self._with_secrets(data))
+            elif name == "container.env":
+                (target / name).write_bytes(data)
+
+    def _with_secrets(self, config: bytes) -> bytes:
+        spec = json.loads(config)
+        for mount in spec["mounts"]:
+            if mount["destination"] == "/run/secrets":
+                mount["source"] = f"{self.tmp}/run/secrets/services/t"
+        return canonical_json(spec)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    root = tmp_path / "root"
+    root = tmp_path / "services" / "t"
     for name in FOLDERS:
         (root / name).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
@@ -285,9 +291,9 @@ def test_a_user_namespace_maps_root_to_nobody_special(host: Host) -> None:
 
 
 def test_a_writable_root_is_an_overlay_in_memory(host: Host) -> None:
-    upper, merged = host.tmp / "upper", host.tmp / "merged"
+    upper, merged = host.tmp / "upper", host.tmp / "merged/services/t"
     upper.mkdir()
-    merged.mkdir()
+    merged.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "none", upper], check=True)
     try:
         for name in ("up", "work"):
