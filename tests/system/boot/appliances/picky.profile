@@ -2,6 +2,6 @@
 profile picky flags=(attach_disconnected) {
   file,
   signal (receive) peer=unconfined,
-  deny /etc/hosts r,
+  deny /proc/version r,
   deny network inet stream,
 }
