@@ -24,6 +24,8 @@ from piimage.firmware.fat import FatReader
 from piimage.run import Runner
 
 _WORD: Final = 4
+_OF_EVERY_VERSION: Final = frozenset({"appliance.json"})
+"""Files that no other version has: packed in the recipe they are smaller than on their own."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def _placed(
     """Yield each larger file that lies in one run of clusters."""
     for path, whole in volume.files.items():
         runs = reader.pieces(path)
-        if len(runs) != 1 or (path not in pieces and _size(whole) < cluster):
+        small = path in _OF_EVERY_VERSION or _size(whole) < cluster
+        if len(runs) != 1 or (path not in pieces and small):
             continue
         at, length = runs[0]
         content = pieces.get(path, whole)
