@@ -49,8 +49,8 @@ _HEAD: Final = re.compile(
     r"\t\timages =\n\t\t\(\n"
 )
 _ITEM: Final = re.compile(
-    r'\t\t\t\{ filename = "([A-Za-z0-9._-]{1,80})"; size = "(\d{1,10})"; type = "dummy"; '
-    r'sha256 = "([0-9a-f]{64})"; \}(,?)\n'
+    r'\t\t\t\{ filename = "([A-Za-z0-9._-]{1,80})"; size = "(\d{1,10})\+(\d{1,10})"; '
+    r'type = "dummy"; sha256 = "([0-9a-f]{64})"; \}(,?)\n'
 )
 _TAIL: Final = "\t\t);\n\t};\n};\n"
 
@@ -70,6 +70,8 @@ class Part:
     name: str
     size: int
     sha256: str
+    zeros: int = 0
+    """How many of its bytes are zeros at its end, which a Pi need not fetch."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ class Description:
     def part(self, name: str) -> Part | None:
         """Return the part with this name."""
         return next((part for part in self.parts if part.name == name), None)
+
+    def file(self, digest: str) -> Part | None:
+        """Return the part with this content."""
+        return next((part for part in self.parts if part.sha256 == digest), None)
 
 
 def version_text(order: tuple[int, int], identity: str) -> str:
@@ -137,7 +143,8 @@ def describe(description: Description) -> bytes:
     """Return the text of a description, in libconfig's syntax."""
     found = description
     items = [
-        f'\t\t\t{{ filename = "{part.name}"; size = "{part.size}"; type = "dummy"; '
+        f'\t\t\t{{ filename = "{part.name}"; size = "{part.size - part.zeros}+{part.zeros}"; '
+        f'type = "dummy"; '
         f'sha256 = "{part.sha256}"; }}'
         for part in found.parts
     ]
@@ -162,8 +169,9 @@ def parse_description(data: bytes) -> Description:
         item = _ITEM.match(text, at)
         if item is None:
             raise damaged("a part in its sw-description cannot be read")
-        parts.append(Part(item[1], int(item[2]), item[3]))
-        at, more = item.end(), bool(item[4])
+        size, zeros = int(item[2]), int(item[3])
+        parts.append(Part(item[1], size + zeros, item[4], zeros))
+        at, more = item.end(), bool(item[5])
     if text[at:] != _TAIL or len({part.name for part in parts}) != len(parts):
         raise damaged("its sw-description lists a part twice, or does not end where it should")
     return Description(

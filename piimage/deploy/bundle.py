@@ -74,10 +74,12 @@ class _Entry:
     sha256: str
     total: int
     """The sum of its bytes, which the cpio has."""
+    zeros: int
+    """How many zeros it ends with."""
 
     @property
     def part(self) -> Part:
-        return Part(self.name, self.size, self.sha256)
+        return Part(self.name, self.size, self.sha256, self.zeros)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes."""
@@ -124,7 +126,8 @@ def make_bundle(source: Source, runner: Runner) -> Bundle:
         name = swu.RECIPE.format(number)
         entries.append(_entry(name, recipe))
         entries.append(_entry(f"{name}.cms", source.signer.sign(recipe, runner)))
-    entries += [_entry(digest, content) for digest, content in sorted(source.files.items())]
+    for number, (_, content) in enumerate(sorted(source.files.items())):
+        entries.append(_entry(f"f{number}", content))
     description = Description(
         board=manifest["board"],
         name=swu.plain(source.name),
@@ -140,12 +143,14 @@ def make_bundle(source: Source, runner: Runner) -> Bundle:
 
 
 def _entry(name: str, content: Content) -> _Entry:
-    digest, size, total = hashlib.sha256(), 0, 0
+    digest, size, total, zeros = hashlib.sha256(), 0, 0, 0
     for data in _chunks(content):
         digest.update(data)
         size += len(data)
         total += sum(data)
-    return _Entry(name, content, size, digest.hexdigest(), total)
+        rest = len(data.rstrip(b"\0"))
+        zeros = len(data) - rest if rest else zeros + len(data)
+    return _Entry(name, content, size, digest.hexdigest(), total, zeros)
 
 
 def _chunks(content: Content) -> Iterator[bytes]:

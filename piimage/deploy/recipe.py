@@ -26,6 +26,8 @@ from piimage.run import Runner
 _WORD: Final = 4
 _PAGE: Final = 4096
 """The first bytes of a slot, which a Pi writes last, and which are therefore sent literally."""
+_OF_EVERY_VERSION: Final = frozenset({"appliance.json"})
+"""Files that no other version has: packed in the recipe they are smaller than on their own."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def _placed(
     """Yield each larger file that lies in one run of clusters."""
     for path, whole in volume.files.items():
         runs = reader.pieces(volume.prefix + path)
-        if len(runs) != 1 or (path not in pieces and _size(whole) < cluster):
+        small = path in _OF_EVERY_VERSION or _size(whole) < cluster
+        if len(runs) != 1 or (path not in pieces and small):
             continue
         at, length = runs[0]
         content = pieces.get(path, whole)

@@ -346,7 +346,7 @@ def read_recipe(data: bytes, _: Path) -> None:
 
 def bundles() -> list[bytes]:
     """A bundle whose signature nobody checks: behind it is what these inputs are for."""
-    contents = {"layers": b"a", "recipe-2": b"recipe", "e" * 64: bytes(range(256))}
+    contents = {"layers": b"a", "recipe-2": b"recipe", "f0": bytes(range(256))}
     parts = [Part(name, len(c), hashlib.sha256(c).hexdigest()) for name, c in contents.items()]
     found = Description("pi4", "shed", (1, 2), "0" * 12, "n", "a" * 64, "b" * 64, tuple(parts))
     files = {swu.DESCRIPTION: swu.describe(found), swu.SIGNATURE: b"signature", **contents}

@@ -14,7 +14,10 @@ from piimage.swu import Description, Part
 
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 NAMES = st.text("abcXYZ019._-", min_size=1, max_size=80)
-PARTS = st.builds(Part, NAMES, st.integers(0, (1 << 32) - 1), DIGESTS)
+PARTS = st.builds(
+    lambda name, size, digest, zeros: Part(name, size + zeros, digest, zeros),
+    NAMES, st.integers(0, (1 << 31) - 1), DIGESTS, st.integers(0, (1 << 31) - 1),
+)  # fmt: skip
 DESCRIPTIONS = st.builds(
     Description,
     st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,20}\Z"),

@@ -30,8 +30,8 @@ def environment(folder: Path) -> Path:
         return Path(kept)
     venv = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=300)
-    pip = [venv / "bin/pip", "install", "-q", f"goosebit=={VERSION}"]
-    subprocess.run(pip, check=True, timeout=900)
+    pip = f"{venv}/bin/pip"
+    subprocess.run([pip, "install", "-q", f"goosebit=={VERSION}"], check=True, timeout=900)
     return venv
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from piimage.config.container import ContainerConfig, merge, secure_defaults
 from piimage.container.bundle import bundle, prestart
 from piimage.container.rootfs import Root, notes_of
 from piimage.container.spec import Container, run_as
-from piimage.oci.models import Execution
+from piimage.oci.models import Execution, canonical_json
 from piimage.trees import file, folder
 
 PROGRAMS = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage"

@@ -91,7 +91,8 @@ class CallingPi:
 
     def call_until(self, holds: Callable[[], bool]) -> list[Called]:
         """Call until something holds; return the calls."""
-        calls, end = [], time.monotonic() + 60
+        calls: list[Called] = []
+        end = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < end, calls
             calls.append(self.call())

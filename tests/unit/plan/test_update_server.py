@@ -77,7 +77,8 @@ def test_a_bundle_has_the_bytes_of_the_cards_files(keys: Pair, store: Store) -> 
         content.sha256 if isinstance(content, Blob) else hashlib.sha256(content).hexdigest()
         for content in files.values()
     }
-    named = {part.sha256 for part in bundle.description.parts if part.sha256 == part.name}
+    named = {part.sha256 for part in bundle.description.parts if part.name[0] == "f"}
+    assert len(named) > 3
     manifest = files["appliance.json"]
     assert isinstance(manifest, bytes)
     assert named <= {*digests, *json.loads(manifest)["pieces"].values()}

@@ -32,11 +32,13 @@ DEADLINE_S = 600
 _WAIT_S = 60  # for a service to be up, beside the start time of its check
 _CONFIRM_S = 180.0  # for the server to be reached after the containers changed
 _BLOCK = 4096
+_LITTLE = 1024
+_ZEROS = 1 << 18
 _PAUSE = 0.5
 
 
 class Stream:
-    """The beginning of a remote file, read in blocks: most of a description is in one or two."""
+    """The beginning of a remote file: a block, and then little more than what is read of it."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
@@ -46,7 +48,8 @@ class Stream:
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; none at the end."""
         if not self._data:
-            end = min(self._at + _BLOCK, self._remote.size)
+            count = max(size, _LITTLE) if self._at else _BLOCK
+            end = min(self._at + count, self._remote.size)
             self._data = b"".join(self._remote.read(self._at, end))
             self._at = end
         data, self._data = self._data[:size], self._data[size:]
@@ -94,6 +97,13 @@ class Bundle:
             raise Refused("bad-bundle", f"the bundle has no part {name}")
         return found
 
+    def file(self, digest: str) -> Part:
+        """Return the part with this content; raises Refused ``bad-bundle``."""
+        found = self.description.file(digest)
+        if found is None:
+            raise Refused("bad-bundle", f"the bundle lacks the file {digest}")
+        return found
+
     def place(self, part: Part) -> int:
         """Return where a part begins in the file."""
         return self._places[part.name]
@@ -128,9 +138,12 @@ class Bundle:
         incoming = make(self._root, part.sha256, part.size)
         try:
             at = self.place(part)
-            for data in self._remote.read(at + incoming.offset, at + part.size):
+            end = max(part.size - part.zeros, incoming.offset)
+            for data in self._remote.read(at + incoming.offset, at + end):
                 incoming.add(data)
                 tell(len(data))
+            while left := part.size - incoming.offset:
+                incoming.add(bytes(min(left, _ZEROS)))
             incoming.finish()
         finally:
             incoming.close()
@@ -235,12 +248,10 @@ def _fetch_all(
     tell: Callable[[int], None],
 ) -> None:
     """Bring what the Pi lacks, in the order of the file, so that one request is enough."""
-    missing = [bundle.part(digest) for digest in dict.fromkeys(wanted) if digest not in have]
+    missing = [bundle.file(digest) for digest in dict.fromkeys(wanted) if digest not in have]
     missing.sort(key=bundle.place)
-    progress = Progress(sum(part.size for part in missing), tell)
+    progress = Progress(sum(part.size - part.zeros for part in missing), tell)
     for part in missing:
-        if part.sha256 != part.name:
-            raise Refused("bad-bundle", "a file of the bundle is not named by its digest")
         bundle.fetch(part, make, progress.add)
 
 
