@@ -126,8 +126,8 @@ def make_bundle(source: Source, runner: Runner) -> Bundle:
         name = swu.RECIPE.format(number)
         entries.append(_entry(name, recipe))
         entries.append(_entry(f"{name}.cms", source.signer.sign(recipe, runner)))
-    for number, (_, content) in enumerate(sorted(source.files.items())):
-        entries.append(_entry(f"f{number}", content))
+    files = [content for _, content in sorted(source.files.items())]
+    entries += [_entry(f"f{number}", content) for number, content in enumerate(files)]
     description = Description(
         board=manifest["board"],
         name=swu.plain(source.name),

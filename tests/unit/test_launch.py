@@ -251,6 +251,6 @@ def _scripts() -> Iterator[Path]:
 
 
 def _text(path: Path) -> str:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(errors="replace").splitlines()  # a compiled profile is no text
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     return re.sub(r"\n\s*- ", " ", text)  # a YAML list on lines of its own

@@ -24,7 +24,7 @@ from tests.unit.syntax import nodes
 SOURCES = {"--mirror", "--snapshot", "--keyring", "--offline", "--index", "--builder",
            "--insecure-registry", "--registry-certs", "--registry-auth"}  # fmt: skip
 FETCHING = {"lock", "build", "run", "test", "flash", "deploy", "module build", "pkg build",
-            "pkg push", "pkg show-tag"}  # fmt: skip
+            "pkg push", "pkg show-tag", "bundle make", "sensors"}  # fmt: skip
 PACKAGE = Path(cli.__file__).parents[1]
 
 

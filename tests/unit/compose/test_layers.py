@@ -160,5 +160,5 @@ def test_the_containers_layer_names_the_layers_of_each_container(store: Store) -
     spec = json.loads(content(path, "services/hello/config.json"))
     assert spec["process"]["args"] == ["/b"]
     assert spec["process"]["noNewPrivileges"] is True
-    assert spec["root"] == {"path": "/run/piimage/rootfs/services/hello", "readonly": True}
+    assert spec["root"] == {"path": "/run/piimage/rootfs/services/hello", "readonly": False}
     assert content(path, "finit.d/hello.conf").startswith("service [2345] name:hello ")

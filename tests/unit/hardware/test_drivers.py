@@ -93,7 +93,7 @@ def made(store: Store) -> tuple[Job, UnpackedKernel, KernelDrivers]:
     """Return a kernel with one module and one built-in driver, and its made step."""
     kernel = UnpackedKernel((), ())
     step = KernelDrivers(kernel)
-    lan = module(name="lan78xx", alias="usb:v0424p7800d*dc*dsc*dp*ic*isc*ip*in*")
+    lan = module(name="lan78xx", alias=["usb:v0424p7800d*dc*dsc*dp*ic*isc*ip*in*"])
     folder = "usr/lib/modules/6.12.1"
     files = {
         f"{folder}/kernel/lan78xx.ko.xz": lzma.compress(lan),

@@ -15,6 +15,7 @@ from typing import Any
 from piimage.boards import load_board
 from piimage.card.ext4 import Ext4Volume
 from piimage.card.fat import FatVolume
+from piimage.card.fat_folders import FolderedVolume
 from piimage.compose.containers import ContainerPlan
 from piimage.config.load import load_all
 from piimage.config.models import Appliance
@@ -73,7 +74,7 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     boot = boot_of(appliance)
     yield writer.config(board, boot), writer.cmdline(board, boot, 1)
     for volume in card_plan(version, made(version, store)).volumes:
-        assert isinstance(volume, FatVolume | Ext4Volume)
+        assert isinstance(volume, FatVolume | FolderedVolume | Ext4Volume)
         yield volume.size, sorted(path for path in volume.files if not path.startswith("layers/"))
     folders = [folder for entry in entries(appliance) if (folder := folder_of(entry))]
     yield requests(appliance, board, folders)
