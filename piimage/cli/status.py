@@ -9,6 +9,7 @@ from piimage.cli.hosts import Query, finish, print_json, table
 from piimage.cli.options import with_groups
 from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, duration, row, size, unset_lines
+from piimage.deploy.answers import Service
 from piimage.deploy.slots import State, place_of
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
@@ -42,12 +43,18 @@ def status(query: Query) -> None:
 
 
 def _row(status: Status) -> list[str]:
-    up = sum(service.health in ("healthy", "running") for service in status.services)
+    up = sum(map(_is_up, status.services))
     return [
         printable(status.board), printable(status.generation), duration(status.uptime),
         _degrees(status), size(status.memory[1]), size(status.data[1]),
         f"{up} of {len(status.services)} up",
     ]  # fmt: skip
+
+
+def _is_up(service: Service) -> bool:
+    if service.state == "scheduled":
+        return not service.exit
+    return service.health in ("healthy", "running")
 
 
 def _update(system: State | None) -> dict[str, str]:

@@ -26,6 +26,7 @@ _SECTIONS_OF: Final = {
     "before_update": ("services",),
     "control": ("services",),
     "required": ("onboot",),
+    "schedule": ("services",),
     "timeout": ("onboot", "onshutdown"),
 }
 
@@ -42,12 +43,18 @@ def entry_errors(section: str, entry: MapNode) -> Iterator[InputError]:
             hint=f"give exactly one of {', '.join(_WAYS)}",
         )
     for key, sections in _SECTIONS_OF.items():
+        if key == "timeout" and is_given(entry, "schedule"):
+            continue
         if section not in sections and is_given(entry, key):
             yield _misplaced(entry.keys[key], f"{key} has no effect in {section}", sections)
     if is_given(entry, "entrypoint") and not is_given(entry, "packages"):
         yield _misplaced(
             entry.keys["entrypoint"], "entrypoint has no effect without packages", ("command",)
         )
+    for key in ("restart", "health", "before_update") if is_given(entry, "schedule") else ():
+        if is_given(entry, key):
+            message = f"{key} has no effect with schedule: the service is down between its runs"
+            yield _misplaced(entry.keys[key], message, ("no schedule",))
     if section == "services":
         yield from _identifier_errors(entry)
     yield from _folder_errors(entry)
@@ -143,11 +150,16 @@ def bind_errors(root: MapNode, entry: MapNode) -> Iterator[InputError]:
 def after_errors(root: MapNode) -> Iterator[InputError]:
     """Give services that wait for none, or for one another."""
     places: dict[str, dict[str, Position]] = {}
+    scheduled = {name_of(e) for e in maps(root, "services") if is_given(e, "schedule")}
     for entry in maps(root, "services"):
         after = {node.text: node.at for node in scalars(entry, "after")}
         places.setdefault(name_of(entry), {}).update(after)
     for name, after in places.items():
         for other, at in after.items():
+            if other in scheduled:
+                yield _misplaced(
+                    at, f"{name} waits for {other}, which only runs at times", ("another service",)
+                )
             if other not in places:
                 yield InputError(
                     "config.unknown-service",

@@ -8,7 +8,7 @@ docs/yaml.md, src/cmd/linuxkit/moby/{schema,config}.go; and the OCI runtime spec
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -59,10 +59,12 @@ PROFILE_WORDS: Final = (None, "default", "unconfined")
 if TYPE_CHECKING:
     from piimage.config.resources import Resources
     from piimage.config.runtime import Mount, Runtime
+    from piimage.config.schedule import Schedule
 else:  # few files need them, and each class takes time to create
     Mount = Annotated[Any, Deferred("piimage.config.runtime", "Mount")]
     Resources = Annotated[Any, Deferred("piimage.config.resources", "Resources")]
     Runtime = Annotated[Any, Deferred("piimage.config.runtime", "Runtime")]
+    Schedule = Annotated[Any, Deferred("piimage.config.schedule", "Schedule")]
 
 
 SettingName = Annotated[
@@ -302,6 +304,11 @@ class ContainerConfig(Part):
         description="Services that must be healthy (without a check: run) before this one starts.",
     )
     health: Health | None = Field(default=None, description="Health check of the service.")
+    schedule: Schedule | None = Field(
+        default=None,
+        description="The service is not kept running: it runs at these times, or after each "
+        "period, and ends.",
+    )
     seccomp: str | None = Field(
         default=None,
         description="default, unconfined, or the path of a profile (OCI, JSON).",
@@ -319,7 +326,8 @@ class ContainerConfig(Part):
     )
     timeout: Duration | None = Field(
         default=None,
-        description="onboot and onshutdown: the container is killed after this time; 0 for never.",
+        description="onboot, onshutdown, and services with `schedule`: the container is stopped "
+        "after this time; 0 for never.",
     )
     stop_timeout: StopTimeout | None = Field(
         default=None,
@@ -358,7 +366,11 @@ CONFIG_KEYS: Final = tuple(key_of(name) for name in ContainerConfig.model_fields
 # Each `.add` field and the list that it extends.
 _EXTENSIONS: Final = {"capabilities_add": "capabilities", "binds_add": "binds"}
 # A field that is set in a higher place resets these fields of lower places.
-_RIVALS: Final = {"user": ("uid", "gid"), "uid": ("user",), "gid": ("user",)}
+_RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
+    "user": ("uid", "gid"), "uid": ("user",), "gid": ("user",),
+    "schedule": ("restart", "health", "before_update"),
+    **dict.fromkeys(("restart", "health", "before_update"), ("schedule",)),
+}  # fmt: skip
 
 
 def secure_defaults() -> ContainerConfig:

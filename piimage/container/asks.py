@@ -31,8 +31,8 @@ def _always(_: Any) -> bool:  # noqa: ANN401  # a field may have any type
 _HARMLESS: Final[Mapping[str, _Judge]] = {
     **dict.fromkeys(
         ("additionalGids", "after", "command", "cwd", "env", "gid", "health", "hostname", "log",
-         "readonly", "required", "restart", "stop_timeout", "system", "timeout", "tmpfs", "uid",
-         "user"),
+         "readonly", "required", "restart", "schedule", "stop_timeout", "system", "timeout",
+         "tmpfs", "uid", "user"),
         _always,
     ),
     **dict.fromkeys(("net", "ipc", "uts", "cgroupns"), lambda value: value in _SHARED),

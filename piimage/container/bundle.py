@@ -14,6 +14,7 @@ from typing import Any, Final
 from piimage.config.container import ContainerConfig
 from piimage.config.device import IdMapping
 from piimage.config.runtime import Runtime
+from piimage.config.schedule import times_of
 from piimage.config.secret import SECRETS_FOLDER
 from piimage.container.mounts import CONTROL_FOLDER, FoundDevice, complete_mount, shares
 from piimage.container.offsets import span
@@ -118,7 +119,7 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     values |= _made_first(container, spec)
     values |= _insertions(container, spec) | _control(container, spec)
     values |= _secrets(container, spec)
-    values |= _lifecycle(config) | _health(config)
+    values |= _lifecycle(config) | _health(config) | _schedule(config)
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))
         values["UPPER_OWNER"] = f"{owner[0]}:{owner[1]}"
@@ -193,6 +194,24 @@ def _lifecycle(config: ContainerConfig) -> dict[str, str]:
         values["LOG_COUNT"] = str(config.log.count)
         values["LOG_KEEP"] = "data" if config.log.keep == "data" else ""
     return values
+
+
+def _schedule(config: ContainerConfig) -> dict[str, str]:
+    """Return when a service runs, as lists of numbers: the Pi compares and computes nothing."""
+    schedule = config.schedule
+    if schedule is None:
+        return {}
+    if schedule.every is not None:
+        return {"SCHEDULE_EVERY": str(schedule.every)}
+    times = times_of(schedule.cron or "")
+    names = ("MINUTES", "HOURS", "DAYS", "MONTHS", "WEEKDAYS")
+    values = {
+        f"SCHEDULE_{name}": " ".join(map(str, numbers))
+        for name, numbers in zip(names, times, strict=True)
+    }
+    _, _, day, _, weekday = (schedule.cron or "").split()
+    both = not day.startswith("*") and not weekday.startswith("*")
+    return {**values, "SCHEDULE_EITHER": "1" if both else ""}
 
 
 def _health(config: ContainerConfig) -> dict[str, str]:

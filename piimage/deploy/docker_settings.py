@@ -21,7 +21,7 @@ from piimage.errors import PiimageError
 TARGET: Final = "a Docker engine"
 _UNSUPPORTED: Final = (
     "ambient", "annotations", "cgroups_path", "gid_mappings", "rootfs_propagation", "runtime",
-    "secrets", "uid_mappings", "userns",
+    "schedule", "secrets", "uid_mappings", "userns",
 )  # fmt: skip
 _SECOND: Final = 1_000_000_000  # in nanoseconds, as the engine counts
 _BIND_WORDS: Final = frozenset(

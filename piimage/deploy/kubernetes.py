@@ -24,8 +24,8 @@ TARGET: Final = "Kubernetes"
 BOARD_LABEL: Final = "piimage.board"
 _UNSUPPORTED: Final = (
     "ambient", "annotations", "cgroups_path", "gid_mappings", "masked_paths", "oom_score_adj",
-    "readonly_paths", "rlimits", "rootfs_propagation", "runtime", "secrets", "uid_mappings",
-    "userns",
+    "readonly_paths", "rlimits", "rootfs_propagation", "runtime", "schedule", "secrets",
+    "uid_mappings", "userns",
 )  # fmt: skip
 
 

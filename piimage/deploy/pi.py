@@ -32,6 +32,8 @@ from piimage.store import Blob, Store
 
 DEVICES: Final = "devices"
 """The feature of agents whose system can give devices to containers."""
+SCHEDULES: Final = "schedule-1"
+"""The feature of agents whose system runs services by a schedule."""
 
 
 @dataclass(frozen=True)
@@ -158,15 +160,17 @@ class PiTarget:
         )  # fmt: skip
 
     def _require_gifts(self, link: Link, release: Release) -> None:
-        """Raise InputError if the Pi's system cannot give the containers devices or secrets."""
+        """Raise InputError if the Pi's system cannot do what the containers need."""
         needs = {
-            DEVICES: ("devices", release.with_devices), SECRETS: ("secrets", release.with_secrets),
-        }  # fmt: skip
+            DEVICES: ("give devices to", release.with_devices),
+            SECRETS: ("give secrets to", release.with_secrets),
+            SCHEDULES: ("keep the schedule of", release.with_schedules),
+        }
         for feature, (what, names) in needs.items():
             if names and feature not in link.features:
                 raise InputError(
                     "deploy.needs-flash",
-                    f"the Pi's system is older and cannot give {what} to {', '.join(names)}",
+                    f"the Pi's system is older and cannot {what} {', '.join(names)}",
                     place=self.name, hint="build the file again and flash the card",
                 )  # fmt: skip
 

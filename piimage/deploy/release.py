@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -66,18 +66,20 @@ class Release:
     @property
     def with_devices(self) -> tuple[str, ...]:
         """The folders of the containers that need a device of the system."""
-        return tuple(
-            sorted(f"{entry.kind}/{entry.folder}" for entry in self.definitions if entry.devices)
-        )
+        return self._folders(lambda container: bool(container.devices))
 
     @property
     def with_secrets(self) -> tuple[str, ...]:
         """The folders of the containers that need a secret of the Pi."""
-        return tuple(
-            sorted(
-                f"{entry.kind}/{entry.folder}" for entry in self.definitions if entry.config.secrets
-            )
-        )
+        return self._folders(lambda container: bool(container.config.secrets))
+
+    @property
+    def with_schedules(self) -> tuple[str, ...]:
+        """The folders of the services that run at certain times."""
+        return self._folders(lambda container: container.config.schedule is not None)
+
+    def _folders(self, is_meant: Callable[[Container], bool]) -> tuple[str, ...]:
+        return tuple(sorted(f"{c.kind}/{c.folder}" for c in self.definitions if is_meant(c)))
 
     @property
     def patience(self) -> int:

@@ -151,18 +151,18 @@ def changes(before: Service | None, now: Service) -> Iterator[State]:
 
 def _text(row: Service) -> str:
     """Return the state of a row of `ps` in the words of the console."""
+    if row.state == "scheduled" and not row.exit:
+        return row.state
     match row.state:
         case "running" if row.health in _UP and row.pid is None:
             return "exited"
         case "running":
             return row.health if row.health in (*_UP, "unhealthy") else "waiting for its health"
-        case "exited":
+        case "exited" | "scheduled":
             return f"exited with code {row.exit}"
         case "back-off":
             return f"restarting, after it exited with code {row.exit}"
-        case "waiting":
-            return "waiting for its start"
-    return printable(row.state)[:40]
+    return "waiting for its start" if row.state == "waiting" else printable(row.state)[:40]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from piimage.testing.report import Outcome
 from piimage.testing.source import Restarted, Source, State
 
 # A service that has done its work may stay down; what restarts it says so in the next line.
-_UP: Final = ("healthy", "running", "exited with code 0")
+_UP: Final = ("healthy", "running", "exited with code 0", "scheduled")
 _WAITING: Final = "waiting for "
 _BROKEN: Final = re.compile(r"(unhealthy|exited with code [1-9]|FAILED)")
 

@@ -13,7 +13,7 @@ from dashboard.services import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
-_STATES = ("waiting", "running", "back-off", "exited", "stopped")
+_STATES = ("waiting", "running", "back-off", "exited", "stopped", "scheduled")
 
 _Labels = Mapping[str, str]
 _Samples = Iterable[tuple[_Labels, float | None]]

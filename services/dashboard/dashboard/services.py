@@ -33,6 +33,8 @@ class Service:
     @property
     def is_up(self) -> bool:
         """Whether it runs and no health check says otherwise, or has done its work."""
+        if self.state == "scheduled":
+            return self.exit_code in (None, 0)
         if self.state == "exited":
             return self.exit_code == 0
         return self.state == "running" and self.health in ("healthy", "running")

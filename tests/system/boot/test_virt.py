@@ -131,11 +131,21 @@ def test_a_secret_reaches_its_container_and_nothing_else(
     output_of("backup", "pi", tmp_path / "data.tar")
     file.unlink()
     places = [virt.parent, piimage_store, tmp_path]
-    search = ["grep", "-rlF", value, *places]
-    assert subprocess.run(search, capture_output=True, text=True, check=False).stdout == ""
+    found_here = subprocess.run(
+        ["grep", "-rlF", value, *places], capture_output=True, text=True, check=False
+    )
+    assert found_here.stdout == ""
     assert "does not start again without it" in output_of("secret", "rm", "pi", "token")
     pi.say("initctl restart secretive; until grep -q waiting /run/piimage/services/secretive/state;"
            "do sleep 1; done; [ ! -e /run/piimage/secrets/services/secretive ]")  # fmt: skip
+
+
+def test_a_service_with_a_schedule_runs_and_keeps_its_code(pi: Pi, tmp_path: Path) -> None:
+    pi.say("until [ -s /data/minutely/runs ]; do sleep 1; done")
+    state = "cd /run/piimage/services/minutely; "
+    pi.say(f"{state} until [ -s exit ] && grep -q scheduled state; do sleep 1; done")
+    assert pi.say(f"{state} cat exit").strip() == "3"
+    assert "piimage: service minutely: scheduled" in console(pi)
 
 
 def inside(pi: Pi, service: str, script: str) -> str:

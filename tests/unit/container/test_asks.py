@@ -51,6 +51,7 @@ FIELDS: list[tuple[str, Any, list[str]]] = [
     ("command", ["/x"], []),
     ("env", ["A=1"], []),
     ("settings", ["MQTT_PASSWORD"], ["settings: MQTT_PASSWORD"]),
+    ("schedule", {"cron": "0 3 * * *"}, []),
     ("secrets", ["token"], ["secrets: token"]),
     ("cwd", "/x", []),
     ("net", "new", []), ("net", "host", []), ("net", "none", []),

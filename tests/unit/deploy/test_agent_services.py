@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,3 +59,50 @@ def test_a_service_that_does_not_end_is_told(
         stopped(late, monkeypatch)
     assert caught.value.code == "not-stopped"
     assert late.now == pytest.approx(1120, abs=1)
+
+
+@pytest.fixture
+def scheduled(tmp_path: Path) -> Path:
+    """The state of a service that waits for its time."""
+    folder = tmp_path / "run/piimage/services/one"
+    folder.mkdir(parents=True)
+    (folder / "state").write_text("scheduled\n")
+    os.mkfifo(folder / "events")
+    return folder
+
+
+@pytest.mark.parametrize(("code", "trouble"), [("0", ""), ("7", "it exited with code 7")])
+def test_a_service_with_a_schedule_is_run_at_once(
+    tmp_path: Path, scheduled: Path, code: str, trouble: str
+) -> None:
+    def runner() -> None:
+        with (scheduled / "events").open("rb") as pipe:
+            ready.set()
+            pipe.readline()
+        assert (scheduled / "due").exists()
+        (scheduled / "exit").write_text(f"{code}\n")
+        (scheduled / "due").unlink()
+
+    ready = threading.Event()
+    thread = threading.Thread(target=runner)
+    thread.start()
+    with (scheduled / "events").open("wb"):
+        ready.wait(30)
+        assert services.start(Root(str(tmp_path)), "one", 30) == trouble
+    thread.join()
+
+
+def test_a_service_whose_runner_is_gone_cannot_be_run(tmp_path: Path, scheduled: Path) -> None:
+    with pytest.raises(Refused, match="the runner of one does not answer"):
+        services.start(Root(str(tmp_path)), "one", 30)
+
+
+@pytest.mark.parametrize(("code", "well"), [("", True), ("0", True), ("7", False)])
+def test_between_its_runs_it_is_as_well_as_its_last_run(
+    tmp_path: Path, scheduled: Path, code: str, well: bool
+) -> None:
+    if code:
+        (scheduled / "exit").write_text(f"{code}\n")
+    row = services.state(Root(str(tmp_path)), "one")
+    assert services.is_up(row) == well
+    assert services.trouble(row) == ("" if well else "it exited with code 7")

@@ -122,6 +122,7 @@ def test_limits_and_logs() -> None:
     [
         ({"ambient": ["CAP_NET_RAW"]}, "ambient"),
         ({"secrets": ["token"]}, "secrets"),
+        ({"schedule": "0 3 * * *"}, "schedule"),
         ({"net": "/run/netns/x"}, "net: a path"),
         ({"devices": [{"path": "all", "type": "c"}]}, "devices: all by number"),
         ({"mounts": [{"type": "cgroup2", "destination": "/c"}]}, "mounts: type cgroup2"),

@@ -137,6 +137,7 @@ def test_program_environment_limits_and_mounts() -> None:
         ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
         ({"net": "none"}, "net: none"),
         ({"secrets": ["token"]}, "secrets"),
+        ({"schedule": "0 3 * * *"}, "schedule"),
         ({"restart": "no"}, "restart: no"),
         ({"seccomp": "profile.json"}, "seccomp: a file"),
         ({"apparmor": "own"}, "apparmor: a file"),

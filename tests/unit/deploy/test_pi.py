@@ -7,6 +7,7 @@ import shlex
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,15 +151,22 @@ def test_a_system_that_cannot_give_devices_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.provokes("deploy.needs-flash")
-def test_a_system_that_cannot_give_secrets_is_refused_before_anything_is_sent(
-    pi: Stand, tmp_path: Path, ssh: Runner, store: Store
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"secrets": ["token"]}, "cannot give secrets to services/one;"),
+        ({"schedule": "0 3 * * *"}, "cannot keep the schedule of services/one;"),
+    ],
+)
+def test_a_system_without_secrets_or_schedules_is_refused_before_anything_is_sent(
+    pi: Stand, tmp_path: Path, ssh: Runner, store: Store, fields: dict[str, Any], message: str
 ) -> None:
     from dataclasses import replace
 
     new = release(store, one="2", two="1")
-    asking = replace(new, definitions=(definition("one", secrets=["token"]),))
+    asking = replace(new, definitions=(definition("one", **fields),))
     old = fake_ssh(tmp_path / "old", {"pi": liar(tmp_path, [HELLO, SLOT])})
-    with pytest.raises(InputError, match="cannot give secrets to services/one;"):
+    with pytest.raises(InputError, match=message):
         deploy(old, store, Wish(asking, containers_only=True))
     assert target(ssh, store, "pi", asking).plan().layers
 

@@ -196,9 +196,14 @@ def test_the_value_may_come_from_standard_input(
 def test_on_a_terminal_a_prompt_asks_for_it(
     pis: list[Stand], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     prompts: list[str] = []
-    monkeypatch.setattr(secret_values, "getpass", lambda text: prompts.append(text) or "typed é")
+
+    def getpass(prompt: str) -> str:
+        prompts.append(prompt)
+        return "typed é"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(secret_values, "getpass", getpass)
     verb_output(capsys, "set", "a", "token")
     assert prompts == ["value of token: "]
     assert pis[0].text(f"{STORE}/token") == "typed é"

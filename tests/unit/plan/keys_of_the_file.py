@@ -181,6 +181,7 @@ CONFIG: Mapping[str, Change] = {
     "env": (A, service(env=["A=b"])),
     "settings": (A, service(settings=["A"])),
     "secrets": (A, service(secrets=["a"])),
+    "schedule": (A, service(schedule="0 3 * * *")),
     "cwd": (A, service(cwd="/x")),
     "net": (A, service(net="new")),
     "ipc": (A, service(ipc="host")),

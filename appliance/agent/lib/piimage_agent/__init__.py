@@ -10,6 +10,6 @@ PROTOCOLS = (1, 1)
 
 FEATURES = (
     "backup-1", "devices", "exec", "folders", "gc", "logs", "logs-age", "logs-since", "put-resume",
-    "put-zlib", "rehearse", "report-1", "rollback", "secrets-1", "switch", "system-1",
+    "put-zlib", "rehearse", "report-1", "rollback", "schedule-1", "secrets-1", "switch", "system-1",
     "system-folders-1", "watch",
 )  # fmt: skip

@@ -93,6 +93,8 @@ def _has_room(root: Root, name: str) -> bool:
 def _fits(root: Root, layer: str, name: str) -> bool:
     """Return whether this version of the service has no visible effect outside."""
     folder = f"{services.folder_of(root, layer)}/services/{name}"
+    if "SCHEDULE_" in read_text(f"{folder}/container.env"):
+        return False  # a rehearsal would do the work of its next run
     if any(os.path.exists(f"{folder}/{script}") for script in ("prestart", "poststart")):
         return False
     try:

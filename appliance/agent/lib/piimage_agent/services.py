@@ -118,6 +118,9 @@ def _age(pid: int) -> float | None:
 
 def is_up(row: dict[str, Any]) -> bool:
     """Return whether a service is up: healthy, or running without a health check."""
+    if row["state"] == "scheduled":
+        well: bool = row["exit"] in (None, 0)
+        return well
     if row["state"] == "exited":
         done: bool = row["exit"] == 0
         return done
@@ -182,10 +185,34 @@ def wait_up(root: Root, name: str, seconds: float) -> str:
 
 def start(root: Root, name: str, wait: float) -> str:
     """Make process 1 start a service, and wait until it is up; return as `wait_up`."""
+    if state(root, name)["state"] == "scheduled":
+        return _run_now(root, name, wait)
     if state(root, name)["state"] == "exited":
         stop(root, name)  # its runner still runs, so process 1 regards it as started
     initctl(root, "start", name)
     return wait_up(root, name, wait)
+
+
+def _run_now(root: Root, name: str, wait: float) -> str:
+    """Have a service with a schedule run at once; return why it has failed if it ended by then."""
+    folder = f"{root.run}/services/{name}"
+    os.close(os.open(f"{folder}/due", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        pipe = os.open(f"{folder}/events", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Refused("not-up", f"the runner of {name} does not answer: {error.strerror}") from None
+    os.write(pipe, b"\n")
+    os.close(pipe)
+    end = time.monotonic() + wait
+    while os.path.exists(f"{folder}/due") or state(root, name)["state"] == "waiting":
+        row = state(root, name)
+        if row["missing"]:
+            return trouble(row)
+        if time.monotonic() > end:
+            return f"it has not begun after {wait:g} s"
+        time.sleep(_PAUSE)
+    row = state(root, name)
+    return "" if is_up(row) else trouble(row)
 
 
 def stop(root: Root, name: str) -> None:
