@@ -210,7 +210,7 @@ def test_the_root_of_every_container_is_mounted_without_devices_and_as_the_file_
 
 def test_one_shim_serves_all_services_and_one_process_keeps_the_log_of_each(pi: Pi) -> None:
     script = """
-    grep -l ^containerd-shim /proc/[0-9]*/comm | wc -l
+    grep -l '^[0-9]* (containerd-shim) . 1 ' /proc/[0-9]*/stat | wc -l
     for file in /proc/[0-9]*/fd/0; do readlink $file; done | grep -c '^/run/piimage.*/output$'
     ls /run/piimage/services/*/output | wc -l
     """

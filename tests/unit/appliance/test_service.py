@@ -358,10 +358,11 @@ def test_an_unhealthy_service_is_restarted(pi: Pi) -> None:
 def test_a_service_waits_for_what_it_comes_after(pi: Pi) -> None:
     pi.write("run/piimage/health/other", "starting\n")
     with running(pi, "AFTER=other\n"):
-        wait_until(lambda: state(pi) == "waiting", "the wait")
+        waiting = pi.root / "run/piimage/services/other/waiting/one"
+        wait_until(lambda: waiting.exists() and state(pi) == "waiting", "the wait")
         assert health(pi) == ""
         pi.write("run/piimage/health/other", "healthy\n")
-        assert (pi.root / "run/piimage/services/other/waiting/one").exists()
+        wait_until(waiting.exists, "the note")
         request(pi, "up\n")
         wait_until(lambda: state(pi) == "running", "the service")
     assert not (pi.root / "run/piimage/services/other/waiting/one").exists()
@@ -407,20 +408,21 @@ def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
 
 
 @pytest.mark.parametrize("served", [True, False])
-def test_only_a_start_that_finds_no_shim_goes_alone(pi: Pi, served: bool) -> None:
+def test_starts_go_one_after_another_until_a_task_lasts(pi: Pi, served: bool) -> None:
     """Two shims that begin at once take the same socket."""
     calls_of_ctr = record_calls_of_ctr(pi)
-    sleep = shutil.which("sleep")
-    assert sleep is not None
-    shutil.copy(sleep, pi.path("containerd-shim-runc-v2"))
-    lock = pi.path("run/piimage/services/.shim.lock")
+    shim = pi.path("containerd-shim-runc-v2")
+    shutil.copy(Path("/bin/sh").resolve(), shim)
+    words = [shim, "-c", "sleep 1000 & echo $!; wait"]
     with (
-        subprocess.Popen([pi.root / "containerd-shim-runc-v2", "1000"]) as shim,
-        lock.open("ab") as file,
+        subprocess.Popen(words, stdout=subprocess.PIPE, process_group=0) as process,
+        pi.path("run/piimage/services/.lasting.lock").open("ab") as file,
     ):
+        assert process.stdout is not None
+        task = process.stdout.readline().decode()
         fcntl.flock(file, fcntl.LOCK_EX)
         if served:
-            pi.write("run/piimage/services/.shim", f"{shim.pid}\n")
+            pi.write("run/piimage/services/.lasting", task)
         with running(pi):
             if served:
                 wait_until(lambda: state(pi) == "running", "the service")
@@ -428,7 +430,16 @@ def test_only_a_start_that_finds_no_shim_goes_alone(pi: Pi, served: bool) -> Non
             assert bool(calls_of_ctr()) is served
             file.close()
             wait_until(lambda: state(pi) == "running", "the service")
-        shim.kill()
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_task_that_has_lived_for_a_while_is_named_as_the_one_that_lasts(pi: Pi) -> None:
+    library = pi.root / "usr/lib/piimage/containerd.sh"
+    library.write_text(library.read_text().replace("LASTS=5 ", "LASTS=0 "))
+    with running(pi):
+        lasting = pi.root / "run/piimage/services/.lasting"
+        wait_until(lambda: lasting.exists() and lasting.read_text() != "", "the task's number")
+        assert lasting.read_text() == (pi.root / "run/piimage/services/one/pid").read_text()
 
 
 def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:

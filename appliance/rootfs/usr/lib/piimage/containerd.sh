@@ -7,7 +7,8 @@ SHIM_LIMIT=10     # seconds
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
 MESSAGE=$DIR/message # what the last client printed
-SHIM=$RUN/services/.shim # the process of the shim that serves all services
+LASTING=$RUN/services/.lasting # the first process of a task that lasts
+LASTS=5                         # seconds
 
 TURNS=1 # clients of containerd that may run at once
 
@@ -29,42 +30,39 @@ run_ctr() {
 	GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" >"$MESSAGE" 2>&1 4>&- 5>&- 8>&-
 }
 
-# Has containerd start the task. Whoever finds no shim starts alone: of two shims that begin at once the
-# second one takes the first one's socket, and containerd would find the tasks of the first no more if
-# it was started again.
+# Has containerd start the task. As long as no task lasts, starts go one after another: of two shims that
+# begin at once the second one takes the first one's socket, and a containerd that starts again would
+# find the tasks of the first no more. A shim ends with its last task, so tasks that end soon prove nothing.
 run_task() {
 	if has_shim; then
 		ctr run "$@"
-		return
+	else
+		{ flock 4 && run_alone "$@"; } 4>>"$LASTING.lock"
 	fi
-	{ flock 4 && run_first_task "$@"; } 4>>"$SHIM.lock"
 }
 
-# Others have waited for the first one too: they need not start alone.
-run_first_task() {
-	if has_shim; then
-		exec 4>&-
-		ctr run "$@"
-		return
-	fi
-	ctr run "$@" || return 1
-	note_shim
+# Others have waited for the same lock: they need not go alone if there is a shim by now.
+run_alone() {
+	! has_shim || exec 4>&-
+	ctr run "$@"
 }
 
+# Does a task live that has lasted, and so the shim that has adopted it?
 has_shim() {
-	first_line "$SHIM"
+	first_line "$LASTING"
 	[ -n "$REPLY" ] || return 1
-	first_line "/proc/$REPLY/comm"
+	first_line "/proc/$REPLY/stat"
+	# The name of a program, in brackets, may have blanks and brackets itself.
+	REPLY=${REPLY##*) ? }
+	first_line "/proc/${REPLY%% *}/comm"
 	[ "$REPLY" = containerd-shim ]
 }
 
-# The shim adopts the first process of each task. The name of a program is the second word of `stat`,
-# and may have blanks and brackets.
-note_shim() {
-	first_line "$PIDFILE"
-	first_line "/proc/$REPLY/stat"
-	REPLY=${REPLY##*) ? }
-	[ -z "$REPLY" ] || echo "${REPLY%% *}" >"$SHIM"
+# Names this service's task as the one that lasts, if there is none.
+note_lasting() {
+	now
+	[ $((REPLY - STARTED)) -ge $LASTS ] && ! has_shim || return 0
+	echo "$PID" >"$LASTING"
 }
 
 # As many turns as there are processors, if memory is enough for them; in TURNS.
