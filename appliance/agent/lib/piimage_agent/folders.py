@@ -130,7 +130,8 @@ class Folders:
             cluster = number & 0x0FFFFFFF
 
     def _at(self, cluster: int) -> int:
-        return self._data_at + (cluster - 2) * self._cluster
+        start: int = self._data_at + (cluster - 2) * self._cluster
+        return start
 
     def _read(self, at: int, count: int) -> bytes:
         return read_uncached(self._device, at, count)
