@@ -50,7 +50,7 @@ class Folders:
             raise _no_selector("the first partition is not a FAT32")
         self._cluster = per_cluster * SECTOR
         self._tables = [(reserved + number * self._table_size) * SECTOR for number in range(tables)]
-        self._data_at: int = (reserved + tables * self._table_size) * SECTOR
+        self._data_at = (reserved + tables * self._table_size) * SECTOR
         self._first = {name: self._folder(name) for name in NAMES}
         first, second = self._first.values()
         self._count = second - first
@@ -126,12 +126,12 @@ class Folders:
             if not 2 <= cluster < _END:
                 return
             yield cluster
-            entry = self._read(self._tables[0] + cluster * 4, 4)
-            cluster = int.from_bytes(entry, "little") & 0x0FFFFFFF
+            (number,) = struct.unpack("<I", self._read(self._tables[0] + cluster * 4, 4))
+            cluster = number & 0x0FFFFFFF
 
     def _at(self, cluster: int) -> int:
-        place: int = self._data_at + (cluster - 2) * self._cluster
-        return place
+        start: int = self._data_at + (cluster - 2) * self._cluster
+        return start
 
     def _read(self, at: int, count: int) -> bytes:
         return read_uncached(self._device, at, count)
