@@ -32,7 +32,7 @@ DEADLINE_S = 600
 _WAIT_S = 60  # for a service to be up, beside the start time of its check
 _CONFIRM_S = 180.0  # for the server to be reached after the containers changed
 _BLOCK = 4096
-_LITTLE = 1024
+_LITTLE = 256
 _ZEROS = 1 << 18
 _PAUSE = 0.5
 

@@ -100,6 +100,7 @@ class Call:
             return self._confirm()
         if self._action.is_unreported:
             self._report_end()
+            resource = self._server.ask("GET", self._server.base)  # it offers that no more
         self._send_attributes(resource)
         links = resource.get("_links")
         links = links if isinstance(links, dict) else {}
