@@ -62,6 +62,9 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     "docs/disks.md": {"piimage flash /dev/nvme1n1": "needs such a disk"},
     "docs/drivers.md": {"": "they run tests of this run"},
     "docs/flash.md": {},
+    "docs/fleet.md": {
+        "": "a goosebit of its own, and the pages' settings: tests/system/deploy/test_update_server.py"
+    },
     "docs/install.md": {
         "docker pull": "the release is in no registry that can be reached here",
         "docker tag": "the release is in no registry that can be reached here",

@@ -14,7 +14,7 @@ from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import listening
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.config.load import load
-from piimage.deploy.bundle import make_bundle, source_of, verify
+from piimage.deploy.bundle import make_bundle, require_partitions, source_of, verify
 from piimage.durable import output_folder
 from piimage.errors import InputError
 from piimage.events import Note
@@ -72,6 +72,7 @@ def make(
         )  # fmt: skip
     with open_inputs(origin, verbose=verbose, as_json=json) as inputs, output_folder(out):
         project = read_card_project(files, sets, inputs)
+        require_partitions(project.board)
         version = plan(project, inputs)
         job = make_steps(version.steps(), project.lock, inputs)
         bundle = make_bundle(source_of(version, job, signer, inputs), inputs.runner)

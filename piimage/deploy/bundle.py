@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import swu
-from piimage.board import PrefixLayout
+from piimage.board import Board, PrefixLayout
 from piimage.deploy.release import release_of
 from piimage.deploy.system import system_of
 from piimage.durable import write_chunks
@@ -46,13 +46,17 @@ class Source:
     signer: Signer
 
 
+def require_partitions(board: Board) -> None:
+    """Raise InputError ``bundle.folders`` for a board whose slots are no partitions."""
+    if isinstance(board.layout, PrefixLayout):
+        raise InputError(
+            "bundle.folders", f"the slots of {board.name} are folders, and a bundle is for slots "
+            "in partitions", hint="use piimage deploy, which updates such a Pi",
+        )  # fmt: skip
+
+
 def source_of(version: Version, job: Job, signer: Signer, inputs: Inputs) -> Source:
     """Return what the bundle of a version is made of; its steps are made."""
-    if isinstance(version.board.layout, PrefixLayout):
-        raise InputError(
-            "bundle.folders", f"the slots of {version.board.name} are folders, and a bundle is "
-            "for slots in partitions", hint="use piimage deploy, which updates such a Pi",
-        )  # fmt: skip
     note = f"{version.name}.yml"
     release = release_of(version, job, note)
     system = system_of(version, job, release, inputs)

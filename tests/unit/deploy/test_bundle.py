@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from piimage import swu
+from piimage.boards import load_board
 from piimage.deploy import bundle
+from piimage.deploy.bundle import require_partitions
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Store
@@ -62,7 +62,6 @@ def test_every_part_lies_where_the_description_has_it(made: Path) -> None:
         assert bundles.digest(data[at : at + part.size]) == part.sha256
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="needs cpio")
 def test_cpio_finds_the_parts_and_their_sums(made: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         ["cpio", "--extract", "--only-verify-crc", "--verbose"], input=made.read_bytes(),
@@ -73,17 +72,12 @@ def test_cpio_finds_the_parts_and_their_sums(made: Path, tmp_path: Path) -> None
     assert not [line for line in names if "checksum" in line]
 
 
-@pytest.mark.skipif(
-    shutil.which("swupdate") is None and "SWUPDATE" not in os.environ,
-    reason="needs swupdate (or SWUPDATE=PATH of it)",
-)
 def test_swupdate_itself_accepts_the_bundle_by_our_key_only(
     keys: dict[str, Pair], made: Path
 ) -> None:
-    program = os.environ.get("SWUPDATE") or "swupdate"
     for name, accepted in (("ours", True), ("other", False)):
         done = subprocess.run(
-            [program, "-c", "-i", made, "-k", keys[name].certificate, "-H", "qemu-virt:greenhouse"],
+            ["swupdate", "-c", "-i", made, "-k", keys[name].certificate, "-H", "qemu-virt:greenhouse"],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert ("SWUPDATE successful" in done.stdout + done.stderr) is accepted
@@ -132,6 +126,13 @@ def test_a_part_that_was_changed_is_named(
         checked(made, keys["ours"], tmp_path)
     assert caught.value.code == "bundle.damaged"
     assert caught.value.place == str(made)
+
+
+@pytest.mark.provokes("bundle.folders")
+def test_a_board_whose_slots_are_folders_has_no_bundle() -> None:
+    require_partitions(load_board("pi4"))
+    with pytest.raises(InputError, match="the slots of pi3 are folders"):
+        require_partitions(load_board("pi3"))
 
 
 @pytest.mark.provokes("bundle.board")
