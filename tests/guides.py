@@ -63,7 +63,7 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     "docs/drivers.md": {"": "they run tests of this run"},
     "docs/flash.md": {},
     "docs/fleet.md": {
-        "": "a goosebit of its own, and the pages' settings: tests/system/deploy/test_update_server.py"
+        "": "the test has its own goosebit and Pi: tests/system/deploy/test_update_server.py",
     },
     "docs/install.md": {
         "docker pull": "the release is in no registry that can be reached here",

@@ -77,8 +77,8 @@ def test_swupdate_itself_accepts_the_bundle_by_our_key_only(
 ) -> None:
     for name, accepted in (("ours", True), ("other", False)):
         done = subprocess.run(
-            ["swupdate", "-c", "-i", made, "-k", keys[name].certificate, "-H", "qemu-virt:greenhouse"],
-            capture_output=True, text=True, check=False, timeout=60,
+            ["swupdate", "-c", "-i", made, "-k", keys[name].certificate,
+             "-H", "qemu-virt:greenhouse"], capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert ("SWUPDATE successful" in done.stdout + done.stderr) is accepted
 
