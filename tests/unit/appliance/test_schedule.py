@@ -91,6 +91,23 @@ def test_what_was_slept_through_is_made_up_for_and_a_clock_that_was_set_is_not(
     assert answer("0 3 * * *", script) == ("due\n" if due else "not\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds", "overdue"),
+    [
+        ("", 100, True),
+        ("", 9, False),
+        ("TIMEOUT=0\n", 100, False),
+        ("SCHEDULE_EVERY=\n", 100, False),  # an image's label may have `timeout` for onboot
+    ],
+)
+def test_only_a_run_of_a_schedule_has_a_longest_time(
+    given: str, seconds: int, overdue: bool
+) -> None:
+    script = f"SCHEDULE_MINUTES= TIMEOUT=10 STARTED=0\n{given}now() {{ REPLY={seconds}; }}\n"
+    script += "is_overdue && echo overdue || echo fine"
+    assert answer({"every": "1h"}, script) == ("overdue\n" if overdue else "fine\n")
+
+
 @pytest.fixture
 def runs(pi: Pi) -> Iterator[Path]:
     """The file that gets a line for each run."""

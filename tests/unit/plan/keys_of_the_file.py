@@ -367,6 +367,10 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "retries": (health(), health(retries=9)),
         "start": (health(), health(start=9)),
     },
+    "Schedule": {
+        "cron": (A, service(schedule={"cron": "0 3 * * *"})),
+        "every": (A, service(schedule={"every": "6h"})),
+    },
     "Log": {
         "size": (A, service(log={"size": 8192})),
         "count": (A, service(log={"count": 9})),

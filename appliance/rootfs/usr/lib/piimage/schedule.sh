@@ -83,9 +83,9 @@ wait_for_time() {
 	rm -f "$DIR/due"
 }
 
-# Has the run of a service with `timeout:` taken too long?
+# Has a run taken longer than `timeout:`? For a service that stays up it means nothing.
 is_overdue() {
-	[ "$TIMEOUT" -gt 0 ] || return 1
+	[ "$TIMEOUT" -gt 0 ] && is_scheduled || return 1
 	now
 	[ $((REPLY - STARTED)) -ge "$TIMEOUT" ]
 }
