@@ -112,7 +112,7 @@ _SCREEN: Final = (
 
 # What calls the update server, as a service of process 1.
 _CALLER: Final = (
-    b"service [2345] name:updates restart:always restart_sec:5 log:null "
+    b"service [2345] name:piimage-updates restart:always restart_sec:5 log:null "
     b"/usr/lib/piimage/updates -- The caller of the update server\n"
 )
 
