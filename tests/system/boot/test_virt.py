@@ -22,6 +22,13 @@ for file in /proc/[0-9]*/fd/9; do
     [ ! $file -ef /run/piimage/services/{0}/events ] || echo $file
 done | cut -d / -f 3 | xargs kill -KILL
 """
+GREETINGS = "grep -c '^HELLO from' /var/log/services/hello_world/log"
+ALL_UP = f"""
+names='^({"|".join(LASTING)}) '
+until [ $(ctr -n services.linuxkit tasks ls | grep RUNNING | grep -cE "$names") = {len(LASTING)} ]
+do sleep 2
+done
+"""
 UP_AGAIN = """
 until pid=$(cat /run/piimage/services/{0}/pid 2>/dev/null) && [ "$pid" ] && [ "$pid" != "{1}" ]; do
     sleep 1
@@ -208,19 +215,24 @@ def test_the_root_of_every_container_is_mounted_without_devices_and_as_the_file_
         assert {kind, "nodev"} <= set(options.split(",")), (name, options)
 
 
-def test_one_shim_serves_all_services_and_one_process_keeps_the_log_of_each(pi: Pi) -> None:
+def test_services_share_a_shim_and_one_process_keeps_the_log_of_each(pi: Pi) -> None:
     script = """
     grep -l '^[0-9]* (containerd-shim) . 1 ' /proc/[0-9]*/stat | wc -l
     for file in /proc/[0-9]*/fd/0; do readlink $file; done | grep -c '^/run/piimage.*/output$'
     ls /run/piimage/services/*/output | wc -l
     """
     shims, readers, pipes = pi.say(script).split()
-    assert shims == "1"
+    assert int(shims) < int(pipes)
     assert readers == pipes
 
 
 def test_the_runtime_is_crun_by_the_name_of_runc(pi: Pi) -> None:
     assert pi.say("runc --version").startswith("crun version ")
+
+
+def greeted(pi: Pi) -> int:
+    """How often hello_world has said hello, as its log has it."""
+    return int(pi.say(GREETINGS))
 
 
 def running(pi: Pi) -> dict[str, str]:
@@ -234,26 +246,27 @@ def test_a_containerd_that_is_killed_comes_back_with_every_service(pi: Pi) -> No
     before = running(pi)
     pi.say("kill -KILL $(pidof containerd); sleep 2")
     pi.say("until ctr -n services.linuxkit tasks ls; do sleep 1; done")
-    assert running(pi) == before
     assert all(before.values()), before
+    pi.say(ALL_UP)
     # A service that is stopped and started afterwards has lost nothing.
+    now, greetings = running(pi)["hello_world"], greeted(pi)
     pi.say("initctl restart hello_world")
-    pi.say(UP_AGAIN.format("hello_world", before["hello_world"]))
-    assert pi.say("grep -c '^HELLO from' /var/log/services/hello_world/log").strip() == "2"
+    pi.say(UP_AGAIN.format("hello_world", now))
+    pi.say(f"until [ $({GREETINGS}) -gt {greetings} ]; do sleep 1; done")
 
 
 def test_a_runner_that_is_killed_has_a_successor_that_starts_the_service(pi: Pi) -> None:
-    before = running(pi)
+    before, greetings = running(pi), greeted(pi)
     pi.say(KILL_RUNNER.format("hello_world"))
     pi.say(UP_AGAIN.format("hello_world", before["hello_world"]))
     after = running(pi)
     assert after["hello_world"] != before["hello_world"]
     assert after | {"hello_world": ""} == before | {"hello_world": ""}
-    assert pi.say("grep -c '^HELLO from' /var/log/services/hello_world/log").strip() == "3"
+    pi.say(f"until [ $({GREETINGS}) -gt {greetings} ]; do sleep 1; done")
 
 
 def test_all_services_start_again_if_their_shim_is_killed(pi: Pi) -> None:
-    before = running(pi)
+    before, greetings = running(pi), greeted(pi)
     killing = "sleep 1; kill -KILL $(pidof containerd-shim-runc-v2)"
     pi.say(f"({killing}) </dev/null >/dev/null 2>&1 &")
     pi.session.wait_for("piimage: service sshd: running", PATIENCE)
@@ -263,7 +276,7 @@ def test_all_services_start_again_if_their_shim_is_killed(pi: Pi) -> None:
     after = running(pi)
     assert all(after.values()), after
     assert [name for name in LASTING if after[name] == before[name]] == []
-    assert pi.say("grep -c '^HELLO from' /var/log/services/hello_world/log").strip() == "4"
+    pi.say(f"until [ $({GREETINGS}) -gt {greetings} ]; do sleep 1; done")
 
 
 def test_a_container_that_runs_once_has_its_interface_from_its_start(pi: Pi) -> None:
