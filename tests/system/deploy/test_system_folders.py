@@ -24,7 +24,7 @@ from tests.system.deploy.system_site import UPDATES, Site
 
 FACTS = ". /run/piimage/boot; echo $PIIMAGE_SLOT_PREFIX $PIIMAGE_TRYBOOT"
 TRY_BOOT = "(sleep 1; /usr/lib/piimage/try-boot) </dev/null >/dev/null 2>&1 &"
-# What the agent does at the end of a trial.
+# What the agent does at the end of a trial, to a partition that is mounted.
 KEEP = """
 import sys
 sys.path.insert(0, "/usr/lib/piimage/agent")
@@ -74,7 +74,8 @@ def test_a_pi_3_tries_the_other_folder_once_and_keeps_it_by_one_sector(
     pi.shell.wait(PATIENCE)
     assert pi.sh(FACTS).split() == ["b/", "1"]
     assert site.state().kept == "a/"
-    pi.shell.run(["/usr/bin/python3", "-I", "-S", "-c", KEEP], PATIENCE)  # on the mounted partition
+    done = pi.shell.run(["/usr/bin/python3", "-I", "-S", "-c", KEEP], PATIENCE)
+    assert done.status == 0, done
     state = site.state()
     assert (state.booted, state.kept, state.other) == ("b/", "b/", "a/")
     runner, card = site.greenhouse.sources.runner, tmp_path / "now.img"
