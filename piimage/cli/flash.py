@@ -125,8 +125,8 @@ def flash(
             # Users may not do this; udev then does it when the device is closed.
             blockdev.reread_table(card.descriptor)
             _summarize(flashed, device, inputs.emit)
-        for name in unset_secrets(settings, None if keep_data else capabilities):
-            inputs.emit(Note(f"{_UNSET.format(name)}: piimage secret set HOST {name}"))
+        for secret in unset_secrets(settings, None if keep_data else capabilities):
+            inputs.emit(Note(f"{_UNSET.format(secret)}: piimage secret set HOST {secret}"))
         if files[0].suffix in (".yml", ".yaml"):
             appliance = load(files, [], os.environ)
             note_host_key(appliance, options.hostname, inputs.emit)
