@@ -11,8 +11,8 @@ import pytest
 
 from piimage.config.container import ContainerConfig
 from piimage.container.bundle import _schedule
+from tests.unit.appliance.runners import health, pi, printed, running, state
 from tests.unit.appliance.scripts import Pi, end, wait_until
-from tests.unit.appliance.test_service import health, pi, printed, running, state
 
 __all__ = ["pi"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.appliance.configured import LIBRARIES, write_container
+from tests.unit.appliance.runners import pi as runner_pi
+from tests.unit.appliance.runners import printed, running, state
 from tests.unit.appliance.scripts import Pi, end, wait_until
-from tests.unit.appliance.test_service import pi as runner_pi
-from tests.unit.appliance.test_service import printed, running, state
 
 __all__ = ["runner_pi"]
 

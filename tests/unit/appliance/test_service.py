@@ -1,99 +1,25 @@
-"""The service runner, with a stand-in for containerd's client that starts a process of ours."""
+"""The service runner: starts, ends, checks and logs."""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import shutil
 import signal
-import socket
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from piimage import resources
-from tests.unit.appliance.scripts import Pi, end, environment, wait_until
-
-# The shim holds the pipe for the output as long as the task lives, and reads from it as well.
-CTR = """
-shift 2
-case $1$2 in
-run*)
-    while [ $# -gt 1 ]; do
-        case $1 in --pid-file) pid_file=$2 ;; --log-uri) output=$2 ;; esac
-        shift
-    done
-    [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
-    exec 3>"$output" 4<"$output"
-    {
-        sh -c "$(cat "$TASK")" >&3 2>&1 3>&- &
-        echo $! >"$pid_file"
-        exec 3>&-
-        wait $!
-    } >/dev/null 2>&1 </dev/null &
-    until [ -s "$pid_file" ]; do :; done ;;
-tasksdelete) exit "$(cat "$CODE")" ;;
-esac
-"""
-
-
-@pytest.fixture
-def pi(tmp_path: Path) -> Iterator[Pi]:
-    pi = Pi(tmp_path)
-    pi.install("service")
-    pi.install("containerd.sh")
-    pi.install("log.sh")
-    pi.install_library()
-    pi.write("sys/devices/system/cpu/online", "0\n")
-    text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CTR}"
-    pi.program("ctr", text)
-    pi.write("task", "exec sleep 1000")
-    pi.write("code", "0")
-    pi.write("run/piimage/services/none", "")
-    pi.write("run/piimage/health/none", "")
-    pi.write("run/piimage/boot", "")
-    pi.path("run/containerd/x")
-    listener = socket.socket(socket.AF_UNIX)
-    with contextlib.chdir(tmp_path / "run/containerd"):
-        listener.bind("containerd.sock")
-    yield pi
-    listener.close()
-
-
-@contextlib.contextmanager
-def running(pi: Pi, settings: str = "") -> Iterator[subprocess.Popen[bytes]]:
-    """Run the service ``one`` until the block ends."""
-    pi.write("containers/services/one/container.env", settings)
-    pi.write("containers/services/one/layers", "")
-    process = subprocess.Popen(
-        ["busybox", "sh", pi.root / "usr/lib/piimage/service", "one"],
-        env=environment(), process_group=0,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            end(process)
-        with contextlib.suppress(ProcessLookupError):  # a check that hangs outlives its service
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def health(pi: Pi, name: str = "one") -> str:
-    path = pi.root / "run/piimage/health" / name
-    return path.read_text().strip() if path.exists() else ""
-
-
-def state(pi: Pi) -> str:
-    path = pi.root / "run/piimage/services/one/state"
-    return path.read_text().strip() if path.exists() else ""
-
-
-def printed(pi: Pi, text: str) -> bool:
-    return any(text in line for line in pi.console())
+from tests.unit.appliance.runners import (
+    health,
+    printed,
+    record_calls_of_ctr,
+    request,
+    running,
+    state,
+    turn,
+)
+from tests.unit.appliance.runners import pi as pi  # noqa: PLC0414  # a fixture
+from tests.unit.appliance.scripts import Pi, end, wait_until
 
 
 def test_a_service_without_health_check_counts_as_running(pi: Pi) -> None:
@@ -278,16 +204,6 @@ def test_after_a_long_life_the_first_wait_is_short_again(pi: Pi) -> None:
         wait_until(lambda: pi.console()[-1].endswith("restarting in 1 s"), "the restart")
 
 
-def record_calls_of_ctr(pi: Pi) -> Callable[[], list[list[str]]]:
-    """Note what containerd is asked for; the two words that name each request."""
-    ctr, calls_of_ctr = pi.root / "bin/ctr", pi.root / "asked"
-    calls_of_ctr.touch()
-    ctr.write_text(
-        ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{calls_of_ctr}\nshift 2', 1)
-    )
-    return lambda: [line.split()[2:4] for line in calls_of_ctr.read_text().splitlines()]
-
-
 def test_a_start_that_fails_before_containerd_takes_no_turn_from_others(pi: Pi) -> None:
     pi.write("containers/services/one/prestart", "exit 1\n")
     calls_of_ctr = record_calls_of_ctr(pi)
@@ -378,111 +294,6 @@ def test_a_service_that_is_up_wakes_those_that_wait_for_it(pi: Pi) -> None:
     os.close(pipe)
 
 
-def turn(pi: Pi) -> BinaryIO:
-    """Open the file whose lock is the turn at containerd."""
-    return pi.path("run/piimage/services/.turn0").open("ab")
-
-
-def test_what_a_file_says_of_who_holds_the_turn_is_nothing(pi: Pi) -> None:
-    """Not even the number of a process that looks like a runner."""
-    words = ["busybox", "sh", "-c", "sleep 1000; :", "/usr/lib/piimage/service"]
-    with subprocess.Popen(words, process_group=0) as other:
-        pi.write("run/piimage/services/.turn0", f"{other.pid}\n")
-        with running(pi):
-            wait_until(lambda: state(pi) == "running", "the service")
-        os.killpg(other.pid, signal.SIGKILL)
-
-
-def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
-    calls_of_ctr = record_calls_of_ctr(pi)
-    flock = pi.path("bin/flock")
-    flock.write_text(f"#!/bin/sh\necho >{pi.root}/waits\nexec {shutil.which('flock')} $*\n")
-    flock.chmod(0o755)
-    with turn(pi) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with running(pi):
-            wait_until((pi.root / "waits").exists, "the wait")
-            assert calls_of_ctr() == []
-            file.close()
-            wait_until(lambda: state(pi) == "running", "the service")
-
-
-@pytest.mark.parametrize("served", [True, False])
-def test_starts_go_one_after_another_until_a_task_lasts(pi: Pi, served: bool) -> None:
-    """Two shims that begin at once take the same socket."""
-    calls_of_ctr = record_calls_of_ctr(pi)
-    shim = pi.path("containerd-shim-runc-v2")
-    shutil.copy(Path("/bin/sh").resolve(), shim)
-    words = [shim, "-c", "sleep 1000 & echo $!; wait"]
-    with (
-        subprocess.Popen(words, stdout=subprocess.PIPE, process_group=0) as process,
-        pi.path("run/piimage/services/.lasting.lock").open("ab") as file,
-    ):
-        assert process.stdout is not None
-        task = process.stdout.readline().decode()
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if served:
-            pi.write("run/piimage/services/.lasting", task)
-        with running(pi):
-            if served:
-                wait_until(lambda: state(pi) == "running", "the service")
-            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
-            assert bool(calls_of_ctr()) is served
-            file.close()
-            wait_until(lambda: state(pi) == "running", "the service")
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_a_task_that_has_lived_for_a_while_is_named_as_the_one_that_lasts(pi: Pi) -> None:
-    library = pi.root / "usr/lib/piimage/containerd.sh"
-    library.write_text(library.read_text().replace("LASTS=5 ", "LASTS=0 "))
-    with running(pi):
-        lasting = pi.root / "run/piimage/services/.lasting"
-        wait_until(lambda: lasting.exists() and lasting.read_text() != "", "the task's number")
-        assert lasting.read_text() == (pi.root / "run/piimage/services/one/pid").read_text()
-
-
-def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:
-    pi.program("ctr", f"echo >{pi.root}/hangs; exec sleep 1000")
-    with running(pi) as process, turn(pi) as file:
-        wait_until((pi.root / "hangs").exists, "the client")
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def test_a_runner_that_waits_for_containerd_can_be_stopped(pi: Pi) -> None:
-    calls_of_ctr = record_calls_of_ctr(pi)
-    (pi.root / "run/containerd/containerd.sock").unlink()
-    with running(pi) as process:
-        wait_until((pi.root / "run/piimage/services/.turn0").exists, "its turn")
-        assert end(process) == 0
-    assert calls_of_ctr() == []
-    assert state(pi) == "stopped"
-
-
-def test_there_are_as_many_turns_as_processors_if_memory_is_enough(pi: Pi) -> None:
-    """Two runners are at containerd at once; with little memory, one."""
-    pi.write("sys/devices/system/cpu/online", "0-1\n")
-    with turn(pi) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with running(pi):
-            wait_until(lambda: state(pi) == "running", "the service")
-    functions = pi.root / "usr/lib/piimage/containerd.sh"
-    count = f". {functions}; count_turns; echo $TURNS"
-    names = f"RUN=/run/piimage NAME=one NAMESPACE=x; . {pi.root}/usr/lib/piimage/lib.sh; NAME=one"
-    for online, memory, turns in (("0-3", 425_000, 4), ("0-3", 250_000, 2), ("0", 425_000, 1),
-                                  ("0,2", 90_000, 1)):  # fmt: skip
-        pi.write("sys/devices/system/cpu/online", f"{online}\n")
-        text = (resources.path("appliance") / "rootfs/usr/lib/piimage/containerd.sh").read_text()
-        pi.write("proc-meminfo", f"MemTotal:  {memory} kB\n")
-        text = text.replace("/proc/meminfo", f"{pi.root}/proc-meminfo")
-        functions.write_text(text.replace("/sys/devices", f"{pi.root}/sys/devices"))
-        assert pi.sh(f"{names}; {count}").split() == [str(turns)], (online, memory)
-
-
 def test_what_goes_wrong_in_the_middle_before_the_start_keeps_a_service_from_starting(
     pi: Pi,
 ) -> None:
@@ -534,77 +345,3 @@ def test_only_root_reads_the_logs_on_the_data_partition(pi: Pi) -> None:
         wait_until(lambda: health(pi) == "running", "the service")
     for folder in ("data/piimage/logs", "data/piimage/logs/one"):
         assert (pi.root / folder).stat().st_mode & 0o777 == 0o700, folder
-
-
-# --- requests of a container
-
-
-def calls_of_process_1(pi: Pi) -> Callable[[], list[str]]:
-    pi.program("initctl", f'echo "$*" >>{pi.root}/initctl.log')
-    path = pi.root / "initctl.log"
-    return lambda: path.read_text().splitlines() if path.exists() else []
-
-
-def request(pi: Pi, text: str) -> None:
-    """Write to the runner's pipe as the container does: without waiting for a reader."""
-    pipe = os.open(pi.root / "run/piimage/services/one/events", os.O_WRONLY | os.O_NONBLOCK)
-    os.write(pipe, text.encode())
-    os.close(pipe)
-
-
-CONTROL = f"CONTROL={os.getuid()}:{os.getgid()}\n"
-
-
-def test_requests_of_a_container_with_control_go_to_process_1(pi: Pi) -> None:
-    calls = calls_of_process_1(pi)
-    pi.path("containers/services/web/x")
-    with running(pi, CONTROL):
-        wait_until(lambda: state(pi) == "running", "the service")
-        request(pi, "restart web\n")
-        wait_until(lambda: calls() == ["restart web"], "the request")
-        request(pi, "stop web\nstart web\n")
-        wait_until(lambda: len(calls()) == 3, "two more")
-    assert calls() == ["restart web", "stop web", "start web"]
-    assert printed(pi, "piimage: service one: asks to restart web")
-
-
-def test_a_service_that_stays_down_is_started_by_a_restart(pi: Pi) -> None:
-    calls = calls_of_process_1(pi)
-    pi.path("containers/services/web/x")
-    pi.write("run/piimage/services/web/state", "exited\n")
-    with running(pi, CONTROL):
-        wait_until(lambda: state(pi) == "running", "the service")
-        request(pi, "start web\n")
-        wait_until(lambda: calls() == ["restart web"], "the request")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["restart other", "reload web", "poweroff", "restart ../web", "restart .", "restart web now",
-     "restart web; reboot", "restart $(reboot)", "restart *", "-f web", "restart -f"],
-)  # fmt: skip
-def test_what_is_no_request_is_ignored(pi: Pi, text: str) -> None:
-    calls = calls_of_process_1(pi)
-    pi.path("containers/services/web/x")
-    with running(pi, CONTROL):
-        wait_until(lambda: state(pi) == "running", "the service")
-        request(pi, f"{text}\nstop web\n")
-        wait_until(lambda: bool(calls()), "the request after it")
-    assert calls() == ["stop web"]
-
-
-def test_without_control_the_pipe_is_closed_to_others_and_its_lines_mean_nothing(pi: Pi) -> None:
-    calls = calls_of_process_1(pi)
-    pi.path("containers/services/web/x")
-    with running(pi):
-        wait_until(lambda: state(pi) == "running", "the service")
-        mode = (pi.root / "run/piimage/services/one/events").stat().st_mode
-        request(pi, "stop web\n")
-        end_of_task(pi)
-        wait_until(lambda: printed(pi, "exited with code"), "the end of the task")
-    assert mode & 0o777 == 0o600
-    assert calls() == []
-
-
-def end_of_task(pi: Pi) -> None:
-    os.kill(int((pi.root / "run/piimage/services/one/pid").read_text()), signal.SIGKILL)
