@@ -131,7 +131,7 @@ def complete_mount(mount: Mount) -> dict[str, Any]:
     options = list(mount.options)
     destination = mount.destination or _POINTS[kind]
     if kind == "tmpfs" and destination != "/dev":
-        options = list(dict.fromkeys([*_TMPFS_DEFAULT, *options]))
+        options = _closed(options)
     return _mount(destination, kind, source or kind, options)
 
 
@@ -153,8 +153,17 @@ def _secrets(folder: str) -> dict[str, Any]:
 def _tmpfs(text: str) -> dict[str, Any]:
     destination, colon, options = text.partition(":")
     own = options.split(",") if colon else []
-    closed = () if destination == "/dev" else _TMPFS_DEFAULT
-    return _mount(destination, "tmpfs", "tmpfs", list(dict.fromkeys([*closed, *own])))
+    options = own if destination == "/dev" else _closed(own)
+    return _mount(destination, "tmpfs", "tmpfs", list(dict.fromkeys(options)))
+
+
+def _closed(own: Sequence[str]) -> list[str]:
+    """Return a tmpfs's `own` options and those of the default that it does not take back.
+
+    An option and its opposite may not both be there: runc takes the last one, crun the strict one.
+    """
+    default = [option for option in _TMPFS_DEFAULT if option.removeprefix("no") not in own]
+    return list(dict.fromkeys([*default, *own]))
 
 
 def _bind(text: str) -> dict[str, Any]:

@@ -186,10 +186,10 @@ def test_a_writable_root_makes_the_kernel_s_own_files_no_more_writable(pi: Pi) -
 def test_a_device_that_a_container_has_opens_no_other(pi: Pi) -> None:
     read = "busybox head -c 4 {} | busybox wc -c"
     # The layers' own loop devices: major 7, minor by number.
-    granted = probe(pi, f"busybox mknod /dev/same b 7 0; {read.format('/dev/loop0')}; "
-                        f"{read.format('/dev/same')}")  # fmt: skip
+    granted = probe(pi, f"busybox mknod /tmp/same b 7 0; {read.format('/dev/loop0')}; "
+                        f"{read.format('/tmp/same')}")  # fmt: skip
     assert granted.split() == ["4", "4"], granted
-    other = probe(pi, f"busybox mknod /dev/other b 7 1; {read.format('/dev/other')}")
+    other = probe(pi, f"busybox mknod /tmp/other b 7 1; {read.format('/tmp/other')}")
     assert "Operation not permitted" in other
     assert "0" in other.split()
     # Not by a node in its root either, though it has the granted device's numbers.

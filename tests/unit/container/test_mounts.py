@@ -47,7 +47,8 @@ def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
     [
         ("/t", ["nosuid", "nodev"]),
         ("/t:size=1m,mode=700", ["nosuid", "nodev", "size=1m", "mode=700"]),
-        ("/t:dev", ["nosuid", "nodev", "dev"]),  # the last one counts
+        ("/t:dev", ["nosuid", "dev"]),
+        ("/t:suid,dev", ["suid", "dev"]),
         ("/t:nodev", ["nosuid", "nodev"]),
     ],
 )
