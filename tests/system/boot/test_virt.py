@@ -217,6 +217,22 @@ def test_the_root_of_every_container_is_mounted_without_devices_and_as_the_file_
         assert {kind, "nodev"} <= set(options.split(",")), (name, options)
 
 
+def test_containerd_tells_what_a_service_takes_and_what_happens(pi: Pi) -> None:
+    client = "ctr -n services.linuxkit"
+    pi.say(SLEEPING.format("hello_world"))
+    metrics = pi.say(f"{client} tasks metrics hello_world")
+    assert re.search(r"^memory\.usage +[1-9]", metrics, re.M), metrics
+    # A task that is asked to pause says so.
+    script = f"""
+    timeout 20 {client} events >/tmp/events &
+    sleep 2
+    {client} tasks pause hello_world && {client} tasks resume hello_world
+    until grep -q resumed /tmp/events; do sleep 1; done
+    cat /tmp/events
+    """
+    assert re.search(r" services\.linuxkit /tasks/paused .*hello_world", pi.say(script))
+
+
 def test_services_share_a_shim_and_one_process_keeps_the_log_of_each(pi: Pi) -> None:
     script = """
     grep -l '^[0-9]* (containerd-shim) . 1 ' /proc/[0-9]*/stat | wc -l
