@@ -128,7 +128,9 @@ class DockerRemote:
                 "available": int(memory.get("Available", 0)) * 1024,
             },
             "data": {"total": size * blocks, "free": size * free},
-            "services": [vars(service) for service in self.services()],
+            "services": [
+                {**vars(service), "missing": [*service.missing]} for service in self.services()
+            ],
         }
         return parse(document), document
 
