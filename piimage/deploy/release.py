@@ -30,6 +30,7 @@ _PATH: Final = re.compile(
     r"(config\.json|layers|container\.env|prestart|poststart)"
     r"|finit\.d/[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf"
     r"|volumes/[A-Za-z0-9_][A-Za-z0-9_.-]*/(layers|container\.env)"
+    r"|apparmor/[A-Za-z0-9_][A-Za-z0-9_.-]*"
 )
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # These files name the containers, so every version has its own.
@@ -190,7 +191,11 @@ def select_services(
                 f"a container of the Pi cannot be kept: {path[:80]!r}",
                 hint="deploy the whole file, without --service",
             )  # fmt: skip
-    kept = {p: text.encode() for p, text in running.items() if _shared(p) or not _belongs(p, names)}
+    kept = {
+        path: _bytes(path, text)
+        for path, text in running.items()
+        if _shared(path) or not _belongs(path, names)
+    }
     folders = {**kept, **{p: data for p, data in release.folders.items() if _belongs(p, names)}}
     layer = _containers_layer(folders, runner, store)
     definitions = tuple(
@@ -220,8 +225,14 @@ def _belongs(path: str, names: Collection[str]) -> bool:
 
 
 def _shared(path: str) -> bool:
-    """Return whether the file belongs to a volume, which kept and new services may bind."""
-    return path.startswith("volumes/")
+    """Return whether kept and new services may need the file: a volume's, or a profile."""
+    return path.startswith(("volumes/", "apparmor/"))
+
+
+def _bytes(path: str, text: str) -> bytes:
+    """Return a file of the Pi's; a compiled profile has one character for each byte."""
+    charset = "iso8859-1" if path.startswith("apparmor/") else "utf-8"
+    return text.encode(charset, errors="replace")
 
 
 def _containers_layer(folders: Mapping[str, bytes], runner: Runner, store: Store) -> Blob:

@@ -121,3 +121,11 @@ def test_what_a_rehearsal_that_fails_left_is_cleared_away(
         (["rehearse", "--prepare", "layer", "a"], "rehearse", 60, "rehearse"),
         (["rehearse", "--clean", "layer", "a"], "rehearse", 60, "rehearse"),
     ]
+
+
+def test_every_byte_of_a_compiled_profile_arrives(tmp_path: Path) -> None:
+    profile = bytes(range(256)) + b"\r\n\r"
+    (tmp_path / "apparmor").mkdir()
+    (tmp_path / "apparmor/piimage-default").write_bytes(profile)
+    found = services.files_of(str(tmp_path))
+    assert found["apparmor/piimage-default"].encode("iso8859-1") == profile

@@ -74,6 +74,25 @@ def test_what_a_partial_deploy_leaves_out_neither_needs_devices_nor_patience(
     ]  # fmt: skip
 
 
+def test_a_partial_deploy_keeps_the_profiles_of_the_containers_that_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Mapping[str, bytes]] = []
+
+    def write(folders: Mapping[str, bytes], runner: Runner, store: Store) -> Blob:
+        written.append(folders)
+        return store.add_bytes(b"layer")
+
+    monkeypatch.setattr(releases, "_containers_layer", write)
+    made = with_containers(store, definition("quick"))
+    made = replace(made, folders={**made.folders, "apparmor/piimage-default": b"new"})
+    own = bytes(range(256))
+    running = {"apparmor/piimage-default": "old", "apparmor/own": own.decode("iso8859-1")}
+    select_services(made, ["quick"], running, Runner(), store)
+    profiles = {path: data for path, data in written[-1].items() if path.startswith("apparmor/")}
+    assert profiles == {"apparmor/piimage-default": b"new", "apparmor/own": own}
+
+
 def slot_of(release: Release, prefix: str, files: Mapping[str, str]) -> Slot:
     """The answer of a Pi that has the system of `release`, with `files` in its slot."""
     return Slot(

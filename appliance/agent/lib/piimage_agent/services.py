@@ -40,18 +40,26 @@ def services_in(folder: str) -> list[str]:
 
 
 def files_of(folder: str) -> dict[str, str]:
-    """Return the files of a mounted containers layer by path; raises Refused ``too-large``."""
+    """Return the files of a mounted containers layer by path; raises Refused ``too-large``.
+
+    A compiled profile of AppArmor is no text: each of its bytes is a character of ISO 8859-1.
+    """
     found = {}
     size = 0
     for place, _, files in os.walk(f"{folder}/"):
         for name in sorted(files):
             path = f"{place}/{name}"
-            text = read_text(path)
+            text = _read_bytes(path) if place.endswith("/apparmor") else read_text(path)
             size += len(text)
             if size > _FOLDER_LIMIT:
                 raise Refused("too-large", "the containers' folders are larger than allowed")
             found[os.path.relpath(path, folder)] = text
     return found
+
+
+def _read_bytes(path: str) -> str:
+    with open(path, encoding="iso8859-1", newline="") as file:
+        return file.read(_FOLDER_LIMIT + 1)
 
 
 def changed(old: str, new: str) -> list[str]:
