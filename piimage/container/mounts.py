@@ -153,8 +153,8 @@ def _secrets(folder: str) -> dict[str, Any]:
 def _tmpfs(text: str) -> dict[str, Any]:
     destination, colon, options = text.partition(":")
     own = options.split(",") if colon else []
-    options = own if destination == "/dev" else _closed(own)
-    return _mount(destination, "tmpfs", "tmpfs", list(dict.fromkeys(options)))
+    chosen = own if destination == "/dev" else _closed(own)
+    return _mount(destination, "tmpfs", "tmpfs", list(dict.fromkeys(chosen)))
 
 
 def _closed(own: Sequence[str]) -> list[str]:
