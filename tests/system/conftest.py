@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,14 +28,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(f"processor: {processor()}; guests start in: {', '.join(engines())}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one worker: a folder, or a file of the many deploys."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Keep what shares fixtures in one worker: a folder, or a file of the many deploys.
+
+    pytest-xdist looks at the marks in the same hook; a wrapper is always before it.
+    """
     for item in items:
         if SYSTEM in item.path.parents:
             path = item.path.relative_to(SYSTEM)
             group = path if path.parts[0] == "deploy" else path.parts[0]
             item.add_marker(pytest.mark.xdist_group(str(group)))
+    yield
 
 
 @pytest.fixture(scope="session")
