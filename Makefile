@@ -42,7 +42,7 @@ unit: setup
 	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
 
 test: check
-	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadgroup --durations 10
+	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10
 
 # Small changes to the code that the tests ought to notice (docs/mutants.md); not part of check.
 # make mutants ROOMS="store trees" SAMPLE=40 SEED=1 JOBS=1

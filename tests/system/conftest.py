@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import pytest
 from tests.system.guests import engines, in_guest, processor
 
 ROOT = Path(__file__).parents[2]
-SYSTEM = Path(__file__).parent
 PIIMAGE = Path(sys.executable).with_name("piimage")
 
 Built = Callable[[str], Path]
@@ -26,20 +25,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not in_guest(session.config):
         reporter.write_line(f"processor: {processor()}; guests start in: {', '.join(engines())}")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Keep what shares fixtures in one worker: a folder, or a file of the many deploys.
-
-    pytest-xdist looks at the marks in the same hook; a wrapper is always before it.
-    """
-    for item in items:
-        if SYSTEM in item.path.parents:
-            path = item.path.relative_to(SYSTEM)
-            group = path if path.parts[0] == "deploy" else path.parts[0]
-            item.add_marker(pytest.mark.xdist_group(str(group)))
-    yield
 
 
 @pytest.fixture(scope="session")
