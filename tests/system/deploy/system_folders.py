@@ -2,8 +2,7 @@
 
     python -m tests.system.deploy.system_folders
 
-QEMU's raspi3b writes slowly: a quarter of an hour on a busy processor. test_system_folders.py has
-what is quick: a version that is in the other folder already is tried, and kept.
+QEMU's raspi3b writes slowly: a quarter of an hour on a busy processor.
 """
 
 from __future__ import annotations

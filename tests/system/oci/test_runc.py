@@ -46,7 +46,8 @@ class Host:
     root: Path
 
     def run(self, script: str, **fields: Any) -> Result:
-        return self.run_words("/bin/sh", "-c", script, **fields)
+        # One pipe for output and errors: by two, runc passes them on in any order.
+        return self.run_words("/bin/sh", "-c", f"exec 2>&1\n{script}", **fields)
 
     def run_words(self, *words: str, **fields: Any) -> Result:
         # A machine that is a container itself may not raise its limit to the default.
