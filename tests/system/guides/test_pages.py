@@ -153,9 +153,10 @@ def test_the_pages_about_cards(card: str, user: Account) -> None:
 
 def write_card(user: Account, folder: Path, line: str, device: str) -> None:
     """Run a line that writes to the card; a loop device may be built in, and is asked for."""
-    reply = "blue-tomatoes\n" if line.endswith("--wifi garden") else ""
-    confirmed = f"--force --yes {device}" if " flash " in line else "--force"
-    type_in(user, folder, f"{line.replace('/dev/sdX', device)} {confirmed}", reply)
+    options = f"--force --yes {device}" if " flash " in line else "--force"
+    if line.endswith("--wifi garden"):  # the prompt drops what was typed before it
+        options += " --wifi-passphrase-file garden.psk"
+    type_in(user, folder, f"{line.replace('/dev/sdX', device)} {options}")
 
 
 def boot(user: Account, folder: Path, line: str) -> None:
