@@ -51,7 +51,10 @@ class Host:
 
     def run_words(self, *words: str, **fields: Any) -> Result:
         # A machine that is a container itself may not raise its limit to the default.
-        fields = {"rlimits": ["nofile,512,1024"], **fields}
+        limits = [*fields.get("rlimits", ())]
+        if not any(limit.startswith("nofile,") for limit in limits):
+            limits.append("nofile,512,1024")
+        fields = {**fields, "rlimits": limits}
         given = ContainerConfig.model_validate({"command": list(words), **fields})
         config = merge(secure_defaults(), given)
         container = Container("t", "services", "t", config, Execution(), ROOT, ("aa",), "test")
