@@ -119,6 +119,7 @@ def write_container(at: Path, root: Path, name: str, fields: dict[str, Any]) -> 
         if entry.path.endswith("config.json"):
             spec = json.loads(b"".join(entry.content()))
             spec["root"]["path"] = str(root)  # on the Pi the root is mounted where this says
+            del spec["hooks"]  # which mount the root again; here it is a folder
             target.write_bytes(canonical_json(spec))
         elif entry.path.endswith(f"/{name}"):
             target.mkdir(parents=True)
