@@ -36,7 +36,7 @@ def served(pi: Pi) -> Iterator[Pi]:
     pi.say(
         f"{PYTHON} -m chipmodels.simdaemon --control /run/chips.sock {PLACES} "
         "</dev/null >/run/sim.log 2>&1 & echo $! >/run/sim.pid; "
-        "for n in $(seq 100); do [ -S /run/chips.sock ] && exit 0; sleep 0.2; done; "
+        "for n in $(seq 1500); do [ -S /run/chips.sock ] && exit 0; sleep 0.2; done; "
         "cat /run/sim.log; exit 1"
     )
     yield pi

@@ -56,7 +56,7 @@ def planted(pi: Pi) -> Iterator[Pi]:
     pi.say(
         f"{PYTHON} -m chipmodels.simdaemon --control /run/sensors.sock {PLACES} "
         "</dev/null >/run/sensors.log 2>&1 & echo $! >/run/sensors.pid; "
-        "for n in $(seq 100); do [ -S /run/sensors.sock ] && exit 0; sleep 0.2; done; "
+        "for n in $(seq 1500); do [ -S /run/sensors.sock ] && exit 0; sleep 0.2; done; "
         "cat /run/sensors.log; exit 1"
     )
     yield pi
