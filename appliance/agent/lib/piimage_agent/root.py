@@ -78,15 +78,22 @@ def read_line(path: str) -> str:
 
 def write_file(path: str, data: bytes) -> None:
     """Write a file that is complete or absent after a power cut."""
-    beside = f"{path}.new"
+    write_by_way_of(f"{path}.new", path, data, 0o644)
+
+
+def write_by_way_of(beside: str, path: str, data: bytes, mode: int) -> None:
+    """Write the file `beside` in the same folder, and give it the name `path` when it is synced."""
     remove(beside)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(beside, flags, 0o644)
+    fd = os.open(beside, flags, mode)
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(fd, rest) :]
         os.fsync(fd)
+    except OSError:
+        os.unlink(beside)
+        raise
     finally:
         os.close(fd)
     os.rename(beside, path)

@@ -6,7 +6,16 @@ import os
 
 from piimage_agent import services
 from piimage_agent.refusal import Refused
-from piimage_agent.root import Root, assignments, is_file, names, read_text, remove, sync_folder
+from piimage_agent.root import (
+    Root,
+    assignments,
+    is_file,
+    names,
+    read_text,
+    remove,
+    sync_folder,
+    write_by_way_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,22 +82,7 @@ def _write(root: Root, name: str, value: bytes) -> None:
         os.mkdir(folder, 0o700)
         sync_folder(os.path.dirname(folder))
     # No name of a secret begins with a dot.
-    beside = f"{folder}/.new"
-    remove(beside)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(beside, flags, 0o600)
-    try:
-        rest = memoryview(value)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        os.fsync(fd)
-    except OSError:
-        os.unlink(beside)
-        raise
-    finally:
-        os.close(fd)
-    os.rename(beside, f"{folder}/{name}")
-    sync_folder(folder)
+    write_by_way_of(f"{folder}/.new", f"{folder}/{name}", value, 0o600)
 
 
 def _store(root: Root) -> str:
