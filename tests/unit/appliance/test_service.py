@@ -138,12 +138,11 @@ def test_what_is_said_of_one_run_is_not_said_of_the_next(pi: Pi) -> None:
 
 def test_a_service_that_ends_is_restarted_later_and_later(pi: Pi) -> None:
     pi.write("task", "exit 0")
-    with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=2\n"):
+    restarts = pi.root / "run/piimage/services/one/restarts"
+    with running(pi, "BACKOFF_MIN=1\nBACKOFF_MAX=60\n"):
         wait_until(lambda: printed(pi, "restarting in 1 s"), "the first restart")
         wait_until(lambda: printed(pi, "restarting in 2 s"), "the second restart")
-        wait_until(
-            lambda: (pi.root / "run/piimage/services/one/restarts").read_text() == "2\n", "two"
-        )
+        wait_until(lambda: int(restarts.read_text() or "0") >= 2, "the count of both")
 
 
 @pytest.mark.parametrize(("policy", "code"), [("no", "1"), ("on-failure", "0")])
