@@ -131,9 +131,10 @@ def spread(values: Sequence[float]) -> str:
 def show(title: str, runs: Sequence[Run]) -> None:
     """Print the least of each phase, and the whole."""
     print(f"\n{title}: {len(runs)} runs\n{'phase':12} {'CPU s':>6} {'wall s':>7}   (least of each)")
-    for same in zip(*(done.found for done in runs), strict=True):
+    for name in dict.fromkeys(phase.name for done in runs for phase in done.found):
+        same = [phase for done in runs for phase in done.found if phase.name == name]
         cpu, wall = min(phase.cpu_seconds for phase in same), min(phase.seconds for phase in same)
-        print(f"{same[0].name:12} {cpu:6.2f} {wall:7.2f}   {PHASES.get(same[0].name, '')}")
+        print(f"{name:12} {cpu:6.2f} {wall:7.2f}   {PHASES.get(name, '')}")
     print(f"{'all':12} CPU {spread([done.cpu for done in runs])}")
     print(f"{'':12} wall {spread([done.wall for done in runs])}")
 
