@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from piimage import packers
@@ -17,13 +17,14 @@ from piimage.trees import Entry, Kind, Placement, cpio_chunks, file, folder, rea
 _DEVICES = (("dev/console", 0o600, (5, 1)), ("dev/null", 0o666, (1, 3)))
 _PACK = ("zstd", "-q", "-T1", "-c")
 _FOLDERS = ("bin", "dev", "etc/piimage", "proc", "run", "sys", "root")
+_PARTS = "usr/lib/piimage/initramfs"
 
 
 @dataclass(frozen=True)
 class InitramfsBase(Step):
     """The part of an initramfs that does not depend on services: output ``cpio`` (zstd).
 
-    `busybox` is the package busybox-static.
+    `busybox` is the package busybox-static. `parts` are what `init` sources, by their names.
     """
 
     tools: ClassVar[tuple[str, ...]] = packers.INITRAMFS
@@ -32,6 +33,7 @@ class InitramfsBase(Step):
     modules: ModuleTree
     init: bytes
     board: bytes
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -51,6 +53,8 @@ class InitramfsBase(Step):
             yield Entry(path, Kind.CHARACTER, mode, device=device)
         yield file("bin/busybox", self._busybox(job), 0o755)
         yield file("init", self.init, 0o755)
+        for name, content in sorted(self.parts.items()):
+            yield file(f"{_PARTS}/{name}", content)
         yield file("etc/piimage/board", self.board)
         yield file("etc/piimage/modules", job.file(self.modules, "boot-order").read_bytes())
         others = job.file(self.modules, "other-disks-order").read_bytes()

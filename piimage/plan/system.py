@@ -61,11 +61,13 @@ def plan_system(
     kernel = _kernel(appliance, board, lock, images)
     modules = plan_modules(appliance, board, kernel, lock)
     appliance_folder = resources.path("appliance")
+    scripts = appliance_folder / "initramfs"
     base = InitramfsBase(
         next(pkg.blob for pkg in lock.of_root("system") if pkg.name == "busybox-static"),
         modules,
-        (appliance_folder / "initramfs" / "init").read_bytes(),
+        (scripts / "init").read_bytes(),
         _board_settings(appliance, board).encode(),
+        {path.name: path.read_bytes() for path in (scripts / "lib").iterdir()},
     )
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]

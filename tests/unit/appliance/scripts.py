@@ -20,6 +20,7 @@ _ABSOLUTE = re.compile(
     r"|sys/bus/i2c|dev/console|dev/tty0|dev/watchdog|dev/[vms][dm]|sys/class/graphics|sys/class/tty"
     r"|sys/class/net|sys/devices|sys/fs/cgroup|sys/kernel/security)"
 )
+_SOURCED = re.compile(r'^\. "\$PARTS/(.*)"$', re.MULTILINE)
 _LONG_ENOUGH_S = 60.0
 
 
@@ -62,12 +63,16 @@ class Pi:
         )  # fmt: skip
 
     def initramfs_functions(self) -> Path:
-        """Copy the functions of the initramfs's script; what it does at once is left out."""
+        """Copy the functions of the initramfs's scripts; what they do at once is left out."""
         target = self._copy(APPLIANCE / "initramfs/init", "init")
-        functions, call, _ = target.read_text().partition("\nmain\n")
+        whole = _SOURCED.sub(lambda match: self._part(match[1]), target.read_text())
+        functions, call, _ = whole.partition("\nmain\n")
         assert call, "init has no main"
         target.write_text(functions)
         return target
+
+    def _part(self, name: str) -> str:
+        return self._copy(APPLIANCE / "initramfs/lib" / name, f"initramfs/{name}").read_text()
 
     def program(self, name: str, text: str) -> None:
         """Put a stand-in for a program first on the scripts' PATH."""
