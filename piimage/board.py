@@ -18,6 +18,7 @@ RelativePath = Annotated[
         pattern=r"^[A-Za-z0-9_*+-][A-Za-z0-9_.,*+-]*(/[A-Za-z0-9_*+-][A-Za-z0-9_.,*+-]*)*$"
     ),
 ]
+HostPath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+$")]
 Mebibytes = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
@@ -136,8 +137,11 @@ class Firmware(_Part):
     """The packages' folder of firmware files."""
     files: tuple[RelativePath, ...] = ()
     """Globs of the files below `root` that are copied to the card."""
-    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none"]
-    """The boot chain, whose rules are in piimage/firmware/chains.py."""
+    names: Mapping[Name, RelativePath] = {}
+    """By the name of a file: its path on the card, if that is another one."""
+    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none", "uefi"]
+    """The boot chain, whose rules are in piimage/firmware/chains.py; for ``uefi`` systemd-boot, in
+    piimage/firmware/systemd_boot.py."""
 
 
 class Wifi(_Part):
@@ -183,6 +187,7 @@ class SelectorLayout(_Part):
     """Selector, slot A, slot B, data: for boot loaders that select a partition."""
 
     kind: Literal["selector"]
+    table: Literal["mbr"] = "mbr"
     selector_mib: Mebibytes
     slot_mib: Mebibytes
     data_mib: Mebibytes
@@ -208,6 +213,8 @@ class PrefixLayout(_Part):
     """One FAT partition with the firmware and a folder for each slot, and data."""
 
     kind: Literal["prefix"]
+    table: Literal["mbr", "gpt"] = "mbr"
+    """The form of the partition table; the first partition of a GPT is the EFI system partition."""
     firmware_mib: Mebibytes
     data_mib: Mebibytes
 
@@ -266,6 +273,17 @@ class Port(_Part):
     """The disk, as an argument of ``-device``; piimage adds the option ``drive``."""
 
 
+class FlashChips(_Part):
+    """UEFI for an emulated machine: the images of its two flash chips, paths on the host."""
+
+    code: HostPath
+    """The firmware, which is not changed."""
+    variables: HostPath
+    """An empty store of variables; each boot has a copy."""
+    package: Name
+    """Debian's package with both files."""
+
+
 class Emulator(_Part):
     """The machine of QEMU that emulates the board."""
 
@@ -288,6 +306,8 @@ class Emulator(_Part):
     """The overlays in boards/emulator that adapt the device tree to the machine, in order."""
     cmdline: tuple[Word, ...] = ()
     """Words added to the kernel's command line."""
+    flash: FlashChips | None = None
+    """UEFI, which reads the disk; without it, QEMU gets what the board's firmware would load."""
     chosen: Literal["device-tree", "command-line", "nothing"]
     """How the kernel learns the booted partition: as from the firmware, by a word, or not."""
 
@@ -322,8 +342,8 @@ class Board(_Part):
     wifi: Wifi | None = None
     imager: tuple[Name, ...] = ()
     """Raspberry Pi Imager's tags for the models; empty for a machine that is not a Pi."""
-    config: tuple[Line, ...]
-    """Lines of config.txt."""
+    config: tuple[Line, ...] = ()
+    """Lines of config.txt, if the boot loader reads one."""
     screen: Screen | None = None
     """What `console: hdmi` adds; None for a board without a screen."""
     cmdline: tuple[Word, ...]

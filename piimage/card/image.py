@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from piimage import durable
-from piimage.card import bmap, partitions
+from piimage.card import bmap, partitions, tables
 from piimage.card.extents import Extent
 from piimage.run import Runner
 
@@ -38,12 +38,14 @@ class CardPlan:
     """A card: its volumes in the order of their partitions (the first is p1).
 
     `identity` is a text that identifies the content (a digest of all inputs). `disk_id` is the
-    32-bit number in the MBR by which the Pi identifies the card.
+    32-bit number in the partition table by which the system identifies the card; `table` is the
+    form of that table, of `tables.FORMS`.
     """
 
     identity: str
     disk_id: int
     volumes: tuple[Volume, ...]
+    table: str = "mbr"
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,10 @@ def write_card(
     """
     placed = partitions.lay_out((volume.kind, volume.size) for volume in plan.volumes)
     table = partitions.Table(plan.disk_id, dict(enumerate(placed, start=1)))
+    form = tables.FORMS[plan.table]
+    size = form.disk_size(table)
     with durable.beside(target, mode) as draft:
-        os.truncate(draft, table.end)
+        os.truncate(draft, size)
         extents = [Extent(0, partitions.ALIGNMENT)]
         with ThreadPoolExecutor(2) as pool:
             jobs = [
@@ -86,9 +90,12 @@ def write_card(
             for start, job in jobs:
                 extents += [extent.moved(start) for extent in job.result()]
         with draft.open("r+b") as file:
-            file.write(partitions.encode(table))
+            for start, sectors in form.encode(table, size).items():
+                file.seek(start)
+                file.write(sectors)
+                extents.append(Extent(start, start + len(sectors)))
             file.flush()
-            block_map = bmap.measure(file, table.end, extents)
+            block_map = bmap.measure(file, size, extents)
         check(draft)
         map_path(target).unlink(missing_ok=True)  # the old map does not describe the new image
         durable.sync_folder(target.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from piimage import packers
@@ -32,6 +32,8 @@ class InitramfsBase(Step):
     modules: ModuleTree
     init: bytes
     board: bytes
+    scripts: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files for `init`, in the root folder, by name."""
 
     @property
     def title(self) -> str:
@@ -51,6 +53,8 @@ class InitramfsBase(Step):
             yield Entry(path, Kind.CHARACTER, mode, device=device)
         yield file("bin/busybox", self._busybox(job), 0o755)
         yield file("init", self.init, 0o755)
+        for name, content in self.scripts.items():
+            yield file(name, content)
         yield file("etc/piimage/board", self.board)
         yield file("etc/piimage/modules", job.file(self.modules, "boot-order").read_bytes())
         others = job.file(self.modules, "other-disks-order").read_bytes()

@@ -22,6 +22,7 @@ from piimage.compose.secret import SecretLayer, has_secrets
 from piimage.config.models import Appliance
 from piimage.durable import PRIVATE, PUBLIC
 from piimage.firmware import writer
+from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.plan.system import System
@@ -34,7 +35,6 @@ SIGNATURE = f"{MANIFEST}.cms"
 UPDATE_TOKENS = ("UPDATES_GATEWAY_TOKEN", "UPDATES_TARGET_TOKEN")
 """The card's settings with which it identifies itself at an update server."""
 _MIB = 1 << 20
-_README = b"Device tree overlays of this version; config.txt names those that are applied.\n"
 
 Content = bytes | Blob
 Order = tuple[int, int]
@@ -117,17 +117,12 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files: dict[str, Content] = {
         writer.KERNEL: job.blob(system.kernel, "image"),
         writer.INITRAMFS: job.blob(version.initramfs),
-        "config.txt": writer.config(board, boot).encode(),
-        "cmdline.txt": writer.cmdline(board, boot, version.disk_id, prefix=prefix).encode(),
     }
+    texts = boot_loader_of(board).slot_files(board, boot, version.disk_id, prefix)
+    files |= {name: text.encode() for name, text in texts.items()}
     files |= {name: job.blob(system.kernel, name) for name in board.trees}
     overlays = job.made[system.overlays.key]
     files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
-    # The firmware uses the overlays of a prefix only if this file exists there.
-    files["overlays/README"] = _README
-    if prefix:
-        chosen = writer.folder_files(board, boot, version.disk_id, prefix)
-        files |= {name: text.encode() for name, text in chosen.items()}
     for layer in version.layers:
         files[layer_path(layer, job)] = layer.squashfs(job)
     manifest = _manifest(version, job, {**slot_firmware(version, job), **files})
@@ -166,7 +161,9 @@ def firmware_files(version: Version, job: Job) -> dict[str, Content]:
     if version.system.firmware is None:
         return {}
     outputs = job.made[version.system.firmware.key]
-    return {PurePosixPath(path).name: blob for path, blob in outputs.items()}
+    names = version.board.firmware.names
+    files = ((PurePosixPath(path).name, blob) for path, blob in outputs.items())
+    return {names.get(name, name): blob for name, blob in files}
 
 
 def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes:
@@ -224,7 +221,8 @@ def card_plan(version: Version, job: Job) -> CardPlan:
     partitions = _fat_partitions(version, job)
     identity = _identity(partitions)
     volumes: list[Volume] = [partition.volume(identity, job) for partition in partitions]
-    return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
+    volumes.append(_data(version, identity))
+    return CardPlan(identity, version.disk_id, tuple(volumes), version.board.layout.table)
 
 
 SlotVolume = FatVolume | FolderSlot
@@ -322,10 +320,7 @@ def _fat_partitions(version: Version, job: Job) -> list[_FatPartition]:
 
 
 def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> list[_FatPartition]:
-    boot = boot_of(version.appliance)
-    selector = {
-        name: text.encode() for name, text in writer.root_files(version.board, boot).items()
-    }
+    selector = _shared_files(version)
     slot = {**slot_firmware(version, job), **slot_files(version, job)}
     size = version.appliance.slots.size or layout.slot_mib * _MIB
     return [
@@ -336,18 +331,21 @@ def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> 
 
 
 def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list[_FatPartition]:
-    boot = boot_of(version.appliance)
     prefix = layout.slots[0]
-    files: dict[str, Content] = {
-        name: text.encode() for name, text in writer.root_files(version.board, boot).items()
-    }
-    files |= firmware_files(version, job)
+    files = {**_shared_files(version), **firmware_files(version, job)}
     slot = slot_files(version, job, prefix)
     files |= {prefix + path: content for path, content in slot.items()}
     room = version.appliance.slots.size or layout.room
     return [
         _FatPartition("the boot partition", "PIIMAGE", layout.size(room), files, room=room),
     ]
+
+
+def _shared_files(version: Version) -> dict[str, Content]:
+    """Return the text files for the boot loader that are in no slot."""
+    board, boot = version.board, boot_of(version.appliance)
+    texts = boot_loader_of(board).shared_files(board, boot, version.disk_id)
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def _data(version: Version, identity: str) -> Ext4Volume:

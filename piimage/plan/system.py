@@ -61,11 +61,13 @@ def plan_system(
     kernel = _kernel(appliance, board, lock, images)
     modules = plan_modules(appliance, board, kernel, lock)
     appliance_folder = resources.path("appliance")
+    initramfs = appliance_folder / "initramfs"
     base = InitramfsBase(
         next(pkg.blob for pkg in lock.of_root("system") if pkg.name == "busybox-static"),
         modules,
-        (appliance_folder / "initramfs" / "init").read_bytes(),
+        (initramfs / "init").read_bytes(),
         _board_settings(appliance, board).encode(),
+        {} if board.layout.table == "mbr" else {"gpt.sh": (initramfs / "gpt.sh").read_bytes()},
     )
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
@@ -183,6 +185,7 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
         "SELECTOR": int(selector),
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,
+        **({"TABLE": board.layout.table} if board.layout.table != "mbr" else {}),
         "GROW": int(appliance.data.size == "rest"),
         "WATCHDOG": board.watchdog or "",
         **({"VERIFY": 1} if appliance.slots.verify else {}),

@@ -69,6 +69,10 @@ class Pi:
         target.write_text(functions)
         return target
 
+    def grow_gpt(self) -> Path:
+        """Copy the functions with which the initramfs makes a partition of a GPT grow."""
+        return self._copy(APPLIANCE / "initramfs/gpt.sh", "gpt.sh")
+
     def program(self, name: str, text: str) -> None:
         """Put a stand-in for a program first on the scripts' PATH."""
         path = self.path(f"bin/{name}")

@@ -24,7 +24,7 @@ from piimage.firmware import devicetree
 from piimage.run import Runner
 from tests.unit.yamls import dumped, loaded
 
-SHIPPED = ("pi3", "pi4", "pi5", "qemu-virt", "zero2w")
+SHIPPED = ("arm64-uefi", "pi3", "pi4", "pi5", "qemu-virt", "zero2w")
 
 
 def data_of(name: str) -> dict[str, Any]:
@@ -76,7 +76,8 @@ def test_only_the_pi_5_uses_the_backports_kernel() -> None:
 
 def test_boards_that_select_a_partition_have_four_partitions_and_the_others_two() -> None:
     numbers = {name: load_board(name).layout.data for name in SHIPPED}
-    assert numbers == {"pi3": 2, "zero2w": 2, "pi4": 4, "pi5": 4, "qemu-virt": 4}
+    folders = {"arm64-uefi": 2, "pi3": 2, "zero2w": 2}
+    assert numbers == {**folders, "pi4": 4, "pi5": 4, "qemu-virt": 4}
 
 
 def test_a_folder_of_the_user_comes_before_the_shipped_boards(tmp_path: Path) -> None:
