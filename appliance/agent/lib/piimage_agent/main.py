@@ -32,10 +32,8 @@ def main(words: Sequence[str]) -> int:
             return _serve(rest)
         case ["exec", name, program, *arguments]:
             return _exec(Root(), name, [program, *arguments])
-        case ["seed", folder]:
-            return _seed(folder)
-        case ["cloud"]:
-            return _seed(None)
+        case ["seed", _] | ["cloud"]:
+            return _seed(*words[1:])
         case ["trial" | "poll" as verb, *rest]:
             return _alone(verb, rest)
         case ["version"]:
@@ -46,7 +44,7 @@ def main(words: Sequence[str]) -> int:
     return 2
 
 
-def _seed(folder: str | None) -> int:
+def _seed(folder: str | None = None) -> int:
     """Apply the settings in a folder; without one, those of a cloud."""
     if folder is None:
         from piimage_seed.cloud import main as cloud  # noqa: PLC0415  # both bring all of PyYAML
