@@ -273,15 +273,15 @@ class Port(_Part):
     """The disk, as an argument of ``-device``; piimage adds the option ``drive``."""
 
 
-class FlashChips(_Part):
-    """UEFI for an emulated machine: the images of its two flash chips, paths on the host."""
+class MachineFirmware(_Part):
+    """Firmware for an emulated machine, such as UEFI or U-Boot, by its paths on the host."""
 
     code: HostPath
     """The firmware, which is not changed."""
-    variables: HostPath
-    """An empty store of variables; each boot has a copy."""
+    variables: HostPath | None = None
+    """An empty store of variables, of which each disk has a copy; then both are flash chips."""
     package: Name
-    """Debian's package with both files."""
+    """Debian's package with the files."""
 
 
 class Emulator(_Part):
@@ -306,8 +306,8 @@ class Emulator(_Part):
     """The overlays in boards/emulator that adapt the device tree to the machine, in order."""
     cmdline: tuple[Word, ...] = ()
     """Words added to the kernel's command line."""
-    flash: FlashChips | None = None
-    """UEFI, which reads the disk; without it, QEMU gets what the board's firmware would load."""
+    firmware: MachineFirmware | None = None
+    """What reads the disk; without it, QEMU gets what the board's firmware would load."""
     chosen: Literal["device-tree", "command-line", "nothing"]
     """How the kernel learns the booted partition: as from the firmware, by a word, or not."""
 

@@ -24,8 +24,8 @@ from piimage.board import Board, DiskKind
 from piimage.emulator import qemu
 from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive
+from piimage.emulator.firmware import firmware_of, require_firmware
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
-from piimage.emulator.flash import flash_of, require_firmware
 from piimage.emulator.life import Life, Prepared, Restart
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import SSH, Forward, check_free, check_tap, free_port
@@ -307,7 +307,7 @@ def boot(
     options = options or Options()
     port_of(emulator_of(board), options.kind)
     qemu.require_qemu(runner)
-    require_firmware(emulator_of(board).flash)
+    require_firmware(emulator_of(board).firmware)
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         scratch = Path(folder)
         drive = make_drive(runner, image, scratch, size=options.disk_size, kept=options.disk_file)
@@ -382,7 +382,7 @@ def _prepared(
         kind=options.kind,
         forwards=options.forwards,
         tap=options.tap,
-        flash=None if emulator.flash is None else flash_of(runner, emulator.flash, drive),
+        firmware=emulator.firmware and firmware_of(runner, emulator.firmware, drive),
         try_flag_at=try_flag_at(tree),
     )
     # QEMU reads the boot files from disk; this process frees their memory.
