@@ -129,6 +129,14 @@ class Overlays(_Part):
     """By parameter or overlay of Raspberry Pi OS: the overlay of this board that replaces it."""
 
 
+class RawFile(_Part):
+    """A file that the boot ROM reads from a fixed place on the card, before the partitions."""
+
+    file: Name
+    at: int = Field(ge=512, multiple_of=512)
+    """The byte of the card at which it begins."""
+
+
 class Firmware(_Part):
     """The firmware, and the files that it needs on the card."""
 
@@ -139,9 +147,11 @@ class Firmware(_Part):
     """Globs of the files below `root` that are copied to the card."""
     names: Mapping[Name, RelativePath] = {}
     """By the name of a file: its path on the card, if that is another one."""
-    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none", "uefi"]
-    """The boot chain, whose rules are in piimage/firmware/chains.py; for ``uefi`` systemd-boot, in
-    piimage/firmware/systemd_boot.py."""
+    raw: tuple[RawFile, ...] = ()
+    """Those of the files that are in no file system, but at a fixed place."""
+    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none", "uefi", "u-boot"]
+    """The boot chain, whose rules are in piimage/firmware/chains.py; ``uefi`` (systemd-boot) and
+    ``u-boot`` are in piimage/firmware/boot_loaders.py."""
 
 
 class Wifi(_Part):
@@ -188,6 +198,7 @@ class SelectorLayout(_Part):
 
     kind: Literal["selector"]
     table: Literal["mbr"] = "mbr"
+    start_mib: Literal[1] = 1
     selector_mib: Mebibytes
     slot_mib: Mebibytes
     data_mib: Mebibytes
@@ -215,6 +226,8 @@ class PrefixLayout(_Part):
     kind: Literal["prefix"]
     table: Literal["mbr", "gpt"] = "mbr"
     """The form of the partition table; the first partition of a GPT is the EFI system partition."""
+    start_mib: Mebibytes = 1
+    """Where the first partition begins: behind what the boot ROM reads from a fixed place."""
     firmware_mib: Mebibytes
     data_mib: Mebibytes
 

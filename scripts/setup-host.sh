@@ -7,7 +7,7 @@ build_packages=(
   bubblewrap ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk git gpgv kmod
   debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
 )
-emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu qemu-efi-aarch64)
+emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu qemu-efi-aarch64 u-boot-qemu)
 # The engines of the guest for driver tests: user-mode Linux, and QEMU as a machine of this
 # architecture with Debian's kernel out of /boot.
 case $(dpkg --print-architecture 2>/dev/null) in

@@ -53,14 +53,14 @@ class Table:
         return max((partition.end for partition in self.partitions.values()), default=ALIGNMENT)
 
 
-def lay_out(volumes: Iterable[tuple[int, int]]) -> tuple[Partition, ...]:
-    """Place partitions, given as type and size in bytes, one after another from 1 MiB on.
+def lay_out(volumes: Iterable[tuple[int, int]], start: int = ALIGNMENT) -> tuple[Partition, ...]:
+    """Place partitions, given as type and size in bytes, one after another from `start` on.
 
     Raises InputError ``card.partitions`` for more than four partitions, a size that is not a
     multiple of 1 MiB, or an end past 2 TiB.
     """
     placed: list[Partition] = []
-    at = ALIGNMENT
+    at = start
     for kind, size in volumes:
         if size <= 0 or size % ALIGNMENT:
             raise _unplaceable(f"a partition of {size} bytes is not a whole number of MiB")

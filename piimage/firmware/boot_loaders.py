@@ -14,6 +14,7 @@ from piimage.errors import PiimageError
 from piimage.firmware import pi, writer
 from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
+from piimage.firmware.extlinux import Extlinux
 from piimage.firmware.systemd_boot import SystemdBoot
 from piimage.firmware.writer import Boot
 from piimage.run import Runner
@@ -83,7 +84,7 @@ class Pi:
         return pi.refusals(card, board, runner)
 
 
-BOOT_LOADERS: Final[Mapping[str, BootLoader]] = {"uefi": SystemdBoot()}
+BOOT_LOADERS: Final[Mapping[str, BootLoader]] = {"uefi": SystemdBoot(), "u-boot": Extlinux()}
 """The boot loaders that are not a Pi's, by `firmware: chain:` of boards."""
 _PI: Final = Pi()
 

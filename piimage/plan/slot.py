@@ -158,12 +158,24 @@ def layer_path(layer: Layer, job: Job) -> str:
 
 def firmware_files(version: Version, job: Job) -> dict[str, Content]:
     """Return the files of the boot firmware by name."""
+    firmware = version.board.firmware
+    raw = {file.file for file in firmware.raw}
+    files = _firmware(version, job).items()
+    return {firmware.names.get(name, name): blob for name, blob in files if name not in raw}
+
+
+def raw_files(version: Version, job: Job) -> dict[int, Blob]:
+    """Return the files of the boot firmware that are before the partitions, by their places."""
+    files = _firmware(version, job)
+    return {file.at: files[file.file] for file in version.board.firmware.raw}
+
+
+def _firmware(version: Version, job: Job) -> dict[str, Blob]:
+    """Return all files of the boot firmware by their names in the package."""
     if version.system.firmware is None:
         return {}
     outputs = job.made[version.system.firmware.key]
-    names = version.board.firmware.names
-    files = ((PurePosixPath(path).name, blob) for path, blob in outputs.items())
-    return {names.get(name, name): blob for name, blob in files}
+    return {PurePosixPath(path).name: blob for path, blob in outputs.items()}
 
 
 def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes:
@@ -219,10 +231,15 @@ def digest(content: Content) -> str:
 def card_plan(version: Version, job: Job) -> CardPlan:
     """Return the partitions of the card with the version in slot A."""
     partitions = _fat_partitions(version, job)
-    identity = _identity(partitions)
+    raw = raw_files(version, job)
+    identity = _identity(partitions, raw)
     volumes: list[Volume] = [partition.volume(identity, job) for partition in partitions]
     volumes.append(_data(version, identity))
-    return CardPlan(identity, version.disk_id, tuple(volumes), version.board.layout.table)
+    layout = version.board.layout
+    return CardPlan(
+        identity, version.disk_id, tuple(volumes), layout.table, layout.start_mib * _MIB,
+        {at: job.store.verified(blob) for at, blob in raw.items()},
+    )  # fmt: skip
 
 
 SlotVolume = FatVolume | FolderSlot
@@ -253,7 +270,8 @@ def slots(version: Version, job: Job) -> Slots:
     The volume of slot A has the bytes of `card_plan`.
     """
     volumes = card_plan(version, job).volumes
-    placed = lay_out((volume.kind, volume.size) for volume in volumes)
+    sizes = ((volume.kind, volume.size) for volume in volumes)
+    placed = lay_out(sizes, version.board.layout.start_mib * _MIB)
     names = [str(name) for name in version.board.layout.slots]
     return Slots(
         {name: placed[partition_of(name) - 1] for name in names},
@@ -279,10 +297,11 @@ def published_identity(version: Version, job: Job) -> str:
     Without secrets it is the identity of the card's plan.
     """
     hidden = withheld(version, job)
-    return _identity(
+    partitions = (
         replace(partition, files=_published(partition.files, hidden))
         for partition in _fat_partitions(version, job)
     )
+    return _identity(partitions, raw_files(version, job))
 
 
 def _published(files: Mapping[str, Content], hidden: frozenset[str]) -> Mapping[str, Content]:
@@ -370,8 +389,9 @@ def _data_files(appliance: Appliance) -> Iterable[tuple[str, DataFile]]:
         yield "ssh/dropbear_ed25519_host_key", DataFile(key.private, 0o600)
 
 
-def _identity(partitions: Iterable[_FatPartition]) -> str:
-    lines = "\n".join(_identity_lines(partitions))
+def _identity(partitions: Iterable[_FatPartition], raw: Mapping[int, Blob]) -> str:
+    places = (f"{at} {blob.sha256}" for at, blob in sorted(raw.items()))
+    lines = "\n".join((*_identity_lines(partitions), *places))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -123,3 +123,13 @@ def test_the_machine_switches_itself_off(machine: Pi) -> None:
     """The last test, because the machine is off then."""
     machine.shell.run(["initctl", "poweroff"], PATIENCE)
     machine.session.wait_end(PATIENCE)
+
+
+def test_a_board_with_u_boot_is_a_file_beside_the_yaml(piimage: Command, appliances: Path) -> None:
+    built = piimage(["build", "uboot.yml", "-o", "out"])
+    assert built.returncode == 0, built.stderr
+    card = appliances / "out" / "uboot.img"
+    done = piimage(["run", card, "--until", "HELLO from", "--timeout", "600"])
+    assert done.returncode == 0, done.stderr
+    assert "U-Boot" in done.stdout
+    assert "piimage: slot /dev/vda1 folder a/, containers from slot" in done.stdout
