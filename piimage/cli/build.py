@@ -30,8 +30,8 @@ def build(
         str,
         typer.Option(
             "--format",
-            help="One or more of card (or raw), qcow2, vhd, kernel+initrd, tar, oci, separated by "
-            "commas.",
+            help="One or more of card (or raw), qcow2, vhd, kernel+initrd, tar-kernel-initrd, tar, "
+            "oci, separated by commas.",
         ),
     ] = "card",
     rpi_imager: Annotated[

@@ -13,7 +13,7 @@ from piimage.errors import InputError, raise_all
 from piimage.formats.disks import DISKS
 from piimage.formats.imager import check_url, write_listing
 from piimage.formats.images import Images
-from piimage.formats.kernel import KernelAndInitramfs
+from piimage.formats.kernel import KernelAndInitramfs, KernelAndInitramfsTar
 from piimage.formats.tree import RootTar
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
@@ -37,6 +37,7 @@ class Format(Protocol):
 
 FORMATS: Final[Mapping[str, Format]] = {
     "kernel+initrd": KernelAndInitramfs(),
+    "tar-kernel-initrd": KernelAndInitramfsTar(),
     "tar": RootTar(),
     "oci": Images(),
 }

@@ -26,7 +26,15 @@ def test_a_build_without_the_card_writes_none() -> None:
 
 
 def test_every_format_of_the_documentation_is_there() -> None:
-    assert {*FORMATS, *DISKS, "card"} == {"card", "qcow2", "vhd", "kernel+initrd", "tar", "oci"}
+    assert {*FORMATS, *DISKS, "card"} == {
+        "card",
+        "qcow2",
+        "vhd",
+        "kernel+initrd",
+        "tar-kernel-initrd",
+        "tar",
+        "oci",
+    }
 
 
 @pytest.mark.provokes("formats.unknown")
