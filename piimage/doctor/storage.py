@@ -45,7 +45,7 @@ def _root(facts: Facts) -> Iterator[Finding]:
 
 
 def _identity(identity: str, words: Sequence[str]) -> Finding:
-    """Compare the id in the partition table with the one that the command line requires, if it has one."""
+    """Compare the id in the table with the one that the command line requires, if it has one."""
     required = next((word[len(_REQUIRED) :] for word in words if word.startswith(_REQUIRED)), "")
     if identity in ("", "0x00000000"):
         return look("its id", identity or "unreadable", "flash the card again")

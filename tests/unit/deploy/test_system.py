@@ -17,6 +17,7 @@ from piimage_agent import system as agent_system
 from piimage_agent.journal import Journal
 from piimage_agent.root import Root
 
+from piimage.boards import load_board
 from piimage.cli.status import status as show_status
 from piimage.deploy import system
 from piimage.deploy.agent_remote import AgentRemote
