@@ -48,11 +48,13 @@ def require_firmware(wanted: MachineFirmware | None, host: Path = distribution.R
             )
 
 
-def firmware_of(runner: Runner, wanted: MachineFirmware, drive: Drive) -> Firmware:
-    """Return the firmware for a machine with `drive`, with the variables of its earlier starts.
+def firmware_of(runner: Runner, wanted: MachineFirmware | None, drive: Drive) -> Firmware | None:
+    """Return the firmware `wanted` for a machine with `drive`, with variables of earlier starts.
 
     The variables are in a file beside that of the drive.
     """
+    if wanted is None:
+        return None
     if wanted.variables is None:
         return Firmware(Path(wanted.code))
     variables = drive.path.with_name(f"{drive.path.name}.variables")

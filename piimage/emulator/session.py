@@ -382,7 +382,7 @@ def _prepared(
         kind=options.kind,
         forwards=options.forwards,
         tap=options.tap,
-        firmware=emulator.firmware and firmware_of(runner, emulator.firmware, drive),
+        firmware=firmware_of(runner, emulator.firmware, drive),
         try_flag_at=try_flag_at(tree),
     )
     # QEMU reads the boot files from disk; this process frees their memory.

@@ -137,6 +137,16 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
         r"functions\.usb.*A Pi",
     ),
     ("a console that is not in cmdline", {"console": "ttyS0"}, "last console="),
+    (
+        "a boot loader that no package brings",
+        {"firmware.raw": [{"file": "u-boot.bin", "at": 8192}]},
+        r"firmware\.raw: no line of files ends with u-boot\.bin",
+    ),
+    (
+        "another name of no file",
+        {"firmware.names": {"a.efi": "b.efi"}},
+        r"firmware\.names: no line",
+    ),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
 

@@ -250,6 +250,7 @@ def test_the_variables_of_a_machine_last_as_long_as_its_disk(tmp_path: Path) -> 
     wanted = MachineFirmware(code="/t/code.fd", variables=str(empty), package="qemu-efi-aarch64")
     drive = Drive(tmp_path / "card.qcow2", kept=True)
     firmware = firmware_of(Runner(), wanted, drive)
+    assert firmware is not None and firmware.variables is not None
     assert firmware.variables.read_bytes() == b"empty"
     assert firmware.variables.stat().st_mode & 0o777 == 0o600
     firmware.variables.write_bytes(b"changed")
