@@ -18,6 +18,7 @@ RelativePath = Annotated[
         pattern=r"^[A-Za-z0-9_*+-][A-Za-z0-9_.,*+-]*(/[A-Za-z0-9_*+-][A-Za-z0-9_.,*+-]*)*$"
     ),
 ]
+HostPath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+$")]
 Mebibytes = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
@@ -128,6 +129,14 @@ class Overlays(_Part):
     """By parameter or overlay of Raspberry Pi OS: the overlay of this board that replaces it."""
 
 
+class RawFile(_Part):
+    """A file that the boot ROM reads from a fixed place on the card, before the partitions."""
+
+    file: Name
+    at: int = Field(ge=512, multiple_of=512)
+    """The byte of the card at which it begins."""
+
+
 class Firmware(_Part):
     """The firmware, and the files that it needs on the card."""
 
@@ -136,8 +145,13 @@ class Firmware(_Part):
     """The packages' folder of firmware files."""
     files: tuple[RelativePath, ...] = ()
     """Globs of the files below `root` that are copied to the card."""
-    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none"]
-    """The boot chain, whose rules are in piimage/firmware/chains.py."""
+    names: Mapping[Name, RelativePath] = {}
+    """By the name of a file: its path on the card, if that is another one."""
+    raw: tuple[RawFile, ...] = ()
+    """Those of the files that are in no file system, but at a fixed place."""
+    chain: Literal["bcm2837", "bcm2711", "bcm2712", "none", "uefi", "u-boot"]
+    """The boot chain, whose rules are in piimage/firmware/chains.py; ``uefi`` (systemd-boot) and
+    ``u-boot`` are in piimage/firmware/boot_loaders.py."""
 
 
 class Wifi(_Part):
@@ -183,6 +197,8 @@ class SelectorLayout(_Part):
     """Selector, slot A, slot B, data: for boot loaders that select a partition."""
 
     kind: Literal["selector"]
+    table: Literal["mbr"] = "mbr"
+    start_mib: Literal[1] = 1
     selector_mib: Mebibytes
     slot_mib: Mebibytes
     data_mib: Mebibytes
@@ -208,6 +224,10 @@ class PrefixLayout(_Part):
     """One FAT partition with the firmware and a folder for each slot, and data."""
 
     kind: Literal["prefix"]
+    table: Literal["mbr", "gpt"] = "mbr"
+    """The form of the partition table; the first partition of a GPT is the EFI system partition."""
+    start_mib: Mebibytes = 1
+    """Where the first partition begins: behind what the boot ROM reads from a fixed place."""
     firmware_mib: Mebibytes
     data_mib: Mebibytes
 
@@ -266,6 +286,17 @@ class Port(_Part):
     """The disk, as an argument of ``-device``; piimage adds the option ``drive``."""
 
 
+class MachineFirmware(_Part):
+    """Firmware for an emulated machine, such as UEFI or U-Boot, by its paths on the host."""
+
+    code: HostPath
+    """The firmware, which is not changed."""
+    variables: HostPath | None = None
+    """An empty store of variables, of which each disk has a copy; then both are flash chips."""
+    package: Name
+    """Debian's package with the files."""
+
+
 class Emulator(_Part):
     """The machine of QEMU that emulates the board."""
 
@@ -288,6 +319,8 @@ class Emulator(_Part):
     """The overlays in boards/emulator that adapt the device tree to the machine, in order."""
     cmdline: tuple[Word, ...] = ()
     """Words added to the kernel's command line."""
+    firmware: MachineFirmware | None = None
+    """What reads the disk; without it, QEMU gets what the board's firmware would load."""
     chosen: Literal["device-tree", "command-line", "nothing"]
     """How the kernel learns the booted partition: as from the firmware, by a word, or not."""
 
@@ -322,8 +355,8 @@ class Board(_Part):
     wifi: Wifi | None = None
     imager: tuple[Name, ...] = ()
     """Raspberry Pi Imager's tags for the models; empty for a machine that is not a Pi."""
-    config: tuple[Line, ...]
-    """Lines of config.txt."""
+    config: tuple[Line, ...] = ()
+    """Lines of config.txt, if the boot loader reads one."""
     screen: Screen | None = None
     """What `console: hdmi` adds; None for a board without a screen."""
     cmdline: tuple[Word, ...]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from piimage import resources
-from piimage.board import Board, Range
+from piimage.board import Board, Emulator, Range
 from piimage.document.document import parse_document
 from piimage.document.nodes import MAX_BYTES
 from piimage.errors import InputError, PiimageError, raise_all
@@ -164,6 +164,7 @@ def _contradictions(board: Board, places: _Places) -> Iterator[PiimageError]:
         unknown = sorted(set(names) - set(overlay_sources(board)))
         if unknown:
             yield _fault(("overlays", key), f"there is no overlay {', '.join(unknown)}", places)
+    yield from _firmware_contradictions(board, places)
     if _last_console(board) != board.console:
         yield _fault(("console",), "the last console= of cmdline names another terminal", places)
     titles = {model.title for model in board.models}
@@ -173,10 +174,26 @@ def _contradictions(board: Board, places: _Places) -> Iterator[PiimageError]:
         if unknown:
             message = f"unknown overlay or model: {', '.join(unknown)}"
             yield _fault(("functions", name), message, places)
-    if board.emulator is None:
-        return
+    if board.emulator is not None:
+        yield from _emulator_contradictions(board.emulator, places)
+
+
+def _firmware_contradictions(board: Board, places: _Places) -> Iterator[PiimageError]:
+    listed = {PurePosixPath(pattern).name for pattern in board.firmware.files}
+    placed = {"names": {*board.firmware.names}, "raw": {f.file for f in board.firmware.raw}}
+    for key, files in placed.items():
+        if unlisted := sorted(files - listed):
+            message = f"no line of files ends with {', '.join(unlisted)}"
+            yield _fault(("firmware", key), message, places)
+
+
+def _emulator_contradictions(emulator: Emulator, places: _Places) -> Iterator[PiimageError]:
+    changes = (*emulator.fit, *emulator.cmdline)
+    if emulator.firmware is not None and (changes or emulator.chosen != "nothing"):
+        message = "QEMU gets the disk alone: no fit and no cmdline, and chosen is nothing"
+        yield _fault(("emulator", "firmware"), message, places)
     for limits in ("cpus", "memory_mib"):
-        value: Range = getattr(board.emulator, limits)
+        value: Range = getattr(emulator, limits)
         if not value.least <= value.default <= value.most:
             yield _fault(("emulator", limits), "least <= default <= most must hold", places)
 

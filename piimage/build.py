@@ -11,8 +11,10 @@ from piimage.boards import load_board, search_path
 from piimage.card.hostkey import make_host_key
 from piimage.card.image import Card, CardPlan, write_card
 from piimage.config.models import Appliance
+from piimage.durable import temporary_folder
 from piimage.firmware.reader import require_bootable
 from piimage.formats.chosen import Chosen
+from piimage.formats.disks import write_disks
 from piimage.lock import Lock
 from piimage.locking.appliance import LockableAppliance, lock_path
 from piimage.locking.current import current_lock
@@ -77,6 +79,25 @@ def _write_card(version: Version, layout: CardPlan, target: Path, runner: Runner
     return write_card(runner, layout, target, check, version.file_mode)
 
 
+def _disks(
+    version: Version,
+    layout: CardPlan,
+    card: Card | None,
+    target: Path,
+    chosen: Chosen,
+    runner: Runner,
+) -> tuple[Path, ...]:
+    """Write the disks that are chosen, from `card` or, without one, from a card for a moment."""
+    if not chosen.disks:
+        return ()
+    if card is None:
+        with temporary_folder(target.parent, ".card-") as scratch:
+            made = _write_card(version, layout, scratch / target.name, runner)
+            return _disks(version, layout, made, target, chosen, runner)
+    forms, mode = chosen.disks, version.file_mode
+    return write_disks(runner, forms, card.image, target, layout.identity, mode)
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What a build wrote: all files, and the card if one was asked for."""
@@ -96,8 +117,10 @@ def build(project: Project, inputs: Inputs, out: Path, chosen: Chosen) -> Output
     layout = card_plan(version, job)
     target = out / f"{project.name}.img"
     card = _write_card(version, layout, target, inputs.runner) if chosen.card else None
+    disks = _disks(version, layout, card, target, chosen, inputs.runner)
     paths = (
         *((card.image, card.map_file) if card else ()),
+        *disks,
         *(chosen.list_for_imager(card, version) if card else ()),
         *chosen.write(version, job, project.name, out),
         *results(project.name, version, project.lock, job, out).write(),

@@ -14,6 +14,7 @@ _FEDORA: Final = {
     "device-tree-compiler": "dtc",
     "gpgv": "gnupg2",
     "openssh-client": "openssh-clients",
+    "qemu-efi-aarch64": "edk2-aarch64",
     "qemu-system-arm": "qemu-system-aarch64",
     "qemu-utils": "qemu-img",
     "xz-utils": "xz",

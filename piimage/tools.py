@@ -37,7 +37,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "mksquashfs": Tool("squashfs-tools", "build"),
     "mmd": Tool("mtools", "build"),
     "openssl": Tool("openssl", "signing:"),
-    "qemu-img": Tool("qemu-utils", "run, test"),
+    "qemu-img": Tool("qemu-utils", "run, test, --format qcow2"),
     "qemu-system-aarch64": Tool("qemu-system-arm", "run, test"),
     "skopeo": Tool("skopeo", "image:, pkg"),
     "ssh": Tool("openssh-client", "deploy, status, shell"),

@@ -53,14 +53,14 @@ class Table:
         return max((partition.end for partition in self.partitions.values()), default=ALIGNMENT)
 
 
-def lay_out(volumes: Iterable[tuple[int, int]]) -> tuple[Partition, ...]:
-    """Place partitions, given as type and size in bytes, one after another from 1 MiB on.
+def lay_out(volumes: Iterable[tuple[int, int]], start: int = ALIGNMENT) -> tuple[Partition, ...]:
+    """Place partitions, given as type and size in bytes, one after another from `start` on.
 
     Raises InputError ``card.partitions`` for more than four partitions, a size that is not a
     multiple of 1 MiB, or an end past 2 TiB.
     """
     placed: list[Partition] = []
-    at = ALIGNMENT
+    at = start
     for kind, size in volumes:
         if size <= 0 or size % ALIGNMENT:
             raise _unplaceable(f"a partition of {size} bytes is not a whole number of MiB")
@@ -115,26 +115,34 @@ def decode(sector: bytes, disk_size: int, origin: str) -> Table:
     the disk. `origin` is the name of the disk in the message.
     """
     if len(sector) < SECTOR or sector[SECTOR - 2 : SECTOR] != _SIGNATURE:
-        raise _unreadable("it has no MBR", origin)
+        raise unreadable("it has no MBR", origin)
     partitions: dict[int, Partition] = {}
     for number in range(1, 5):
         status, _, kind, _, first, count = _ENTRY.unpack_from(
             sector, _ENTRIES_AT + (number - 1) * _ENTRY.size
         )
         if status & 0x7F:
-            raise _unreadable(f"entry {number} of its MBR is invalid", origin)
+            raise unreadable(f"entry {number} of its MBR is invalid", origin)
         if kind and count:
             partitions[number] = Partition(kind, first * SECTOR, count * SECTOR, bool(status))
-    at = SECTOR
-    for partition in sorted(partitions.values(), key=lambda p: p.start):
-        if partition.start < at or partition.end > disk_size:
-            raise _unreadable("its partitions overlap or exceed the disk", origin)
-        at = partition.end
+    if overlap(partitions.values(), SECTOR, disk_size):
+        raise unreadable("its partitions overlap or exceed the disk", origin)
     (disk_id,) = struct.unpack_from("<I", sector, _DISK_ID_AT)
     return Table(disk_id, partitions)
 
 
-def _unreadable(reason: str, origin: str) -> PiimageError:
+def overlap(placed: Iterable[Partition], start: int, end: int) -> bool:
+    """Tell whether partitions overlap, or are not between `start` and `end` of the disk."""
+    at = start
+    for partition in sorted(placed, key=lambda p: p.start):
+        if partition.start < at or partition.end > end or partition.size <= 0:
+            return True
+        at = partition.end
+    return False
+
+
+def unreadable(reason: str, origin: str) -> PiimageError:
+    """Return the error for a disk without a table that can be used."""
     return PiimageError(
         "card.no-table",
         f"this is not a card image: {reason}",

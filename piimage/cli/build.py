@@ -29,7 +29,9 @@ def build(
     form: Annotated[
         str,
         typer.Option(
-            "--format", help="One or more of card, kernel+initrd, tar, oci, separated by commas."
+            "--format",
+            help="One or more of card (or raw), qcow2, vhd, kernel+initrd, tar-kernel-initrd, tar, "
+            "oci, separated by commas.",
         ),
     ] = "card",
     rpi_imager: Annotated[

@@ -26,6 +26,8 @@ from piimage.firmware.settings import PARAMETER
 from piimage.sshkeys import DROPBEAR_OPTIONS, keys_of
 
 _HARDWARE: Final = ("/dev/", "/sys/")
+_SETTINGS: Final = (("boot", "config"), ("slots", "updates"), ("updates",))
+"""What only some boot loaders understand."""
 _MOUNTED: Final = ("dev", "proc", "sys", "run", "tmp", "var", "data")
 """Folders of the root over which the system mounts something at boot: appliance/README.md."""
 
@@ -43,7 +45,8 @@ class Finding:
 class _Request:
     """What the file requests, and where."""
 
-    kind: Literal["path", "module", "section"]
+    kind: Literal["path", "module", "section", "setting"]
+    """A section is about hardware, which the file's own driver may drive; a setting is not."""
     text: str
     at: Position
 
@@ -91,7 +94,7 @@ def _findings(root: MapNode, board: Board) -> Iterator[Finding]:
     applied = _applied(root, board)
     own_drivers = any(True for _ in _own_drivers(root))
     for request in _requests(root):
-        certain = request.kind == "module" or not own_drivers
+        certain = request.kind in ("module", "setting") or not own_drivers
         if overlays := _overlays_for(request, board):
             if not applied.intersection(overlays):
                 yield Finding(_no_overlay(request, board, overlays), certain)
@@ -196,7 +199,7 @@ def _concerns(lack: Lack, request: _Request) -> bool:
             return _matches(request.text, lack.paths)
         case "module":
             return request.text.replace("_", "-") in lack.modules
-        case "section":
+        case "section" | "setting":
             return request.text in lack.sections
 
 
@@ -243,6 +246,10 @@ def _requests(root: MapNode) -> Iterator[_Request]:
             yield _Request("path", path, bus.at)
     if isinstance(wifi := node_at(root, "network", "wifi"), MapNode | ListNode):
         yield _Request("section", "network.wifi", wifi.at)
+    for keys in _SETTINGS:
+        node = node_at(root, *keys)
+        if node is not None and not (isinstance(node, ScalarNode) and node.text == "false"):
+            yield _Request("setting", ".".join(keys), node.at)
 
 
 def _entry_requests(entry: MapNode) -> Iterator[_Request]:

@@ -192,8 +192,7 @@ def _require_fitting(place: str, state: State, system: System) -> None:
         raise error("the system differs, and the slots of this card have another place or size")
     if not state.can_try:
         raise error(
-            "the system differs, and the running one cannot try another",
-            "build it with `slots: {updates: true}`, and write a new card with piimage flash once",
+            "the system differs, and the running one cannot try another", _way(system.board)
         )
     eeprom = system.board.eeprom
     if eeprom is not None and state.bootloader is not None and state.bootloader < eeprom.since:
@@ -201,6 +200,14 @@ def _require_fitting(place: str, state: State, system: System) -> None:
             f"the system differs, and the boot loader in this Pi's EEPROM {eeprom.lacks}",
             "update the EEPROM with Raspberry Pi OS (rpi-eeprom-update), then deploy again",
         )
+
+
+def _way(board: Board) -> str:
+    """Return what a user can do whose system cannot try another."""
+    lacks = (lack for lack in board.lacks if "slots.updates" in lack.sections)
+    if (lack := next(lacks, None)) is not None:
+        return f"{lack.what} Instead: {lack.instead}"
+    return "build it with `slots: {updates: true}`, and write a new card with piimage flash once"
 
 
 def _require_welcome(place: str, state: State, system: System, consent: Consent) -> None:

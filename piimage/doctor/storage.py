@@ -45,14 +45,14 @@ def _root(facts: Facts) -> Iterator[Finding]:
 
 
 def _identity(identity: str, words: Sequence[str]) -> Finding:
-    """Compare the id in the MBR with the one that the command line requires, if it has one."""
+    """Compare the id in the table with the one that the command line requires, if it has one."""
     required = next((word[len(_REQUIRED) :] for word in words if word.startswith(_REQUIRED)), "")
     if identity in ("", "0x00000000"):
-        return look("its id (MBR)", identity or "unreadable", "flash the card again")
+        return look("its id", identity or "unreadable", "flash the card again")
     if required and f"0x{required}" != identity:
         advice = "unplug one disk: the system runs from another disk than the boot loader"
-        return look("its id (MBR)", f"{identity}, but 0x{required} is required", advice)
-    return good("its id (MBR)", identity)
+        return look("its id", f"{identity}, but 0x{required} is required", advice)
+    return good("its id", identity)
 
 
 def _disk(disk: Facts) -> Finding:

@@ -9,7 +9,7 @@ from piimage.boards import fitting_source
 from piimage.emulator import qemu
 from piimage.emulator.machine import emulator_of
 from piimage.firmware import devicetree, fdt
-from piimage.firmware.reader import BootFiles
+from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.writer import SILENT
 from piimage.run import Runner
 

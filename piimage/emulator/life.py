@@ -15,7 +15,7 @@ from piimage.emulator.console import Console
 from piimage.emulator.machine import Machine
 from piimage.emulator.monitor import Monitor
 from piimage.errors import PiimageError
-from piimage.firmware.reader import BootFiles
+from piimage.firmware.bootfiles import BootFiles
 from piimage.run import Runner
 
 _BYTES: Final = 65536

@@ -10,6 +10,7 @@ from piimage.board import Board, DiskKind, Emulator, Port, Range
 from piimage.boards import known_boards
 from piimage.emulator import qemu
 from piimage.emulator.drive import Drive
+from piimage.emulator.firmware import Firmware
 from piimage.emulator.ports import Forward, device_options, netdev_option
 from piimage.errors import InputError, PiimageError, raise_all
 
@@ -30,6 +31,8 @@ class Machine:
     forwards: tuple[Forward, ...] = ()
     tap: str | None = None
     """The tap interface of this host that the board's network is on, in place of NAT."""
+    firmware: Firmware | None = None
+    """What reads the disk; the machine then gets neither a kernel nor what belongs to it."""
     try_flag_at: int | None = None
     """The address in the guest's memory at which it may leave the flag of a try."""
 
@@ -43,10 +46,7 @@ class Machine:
         words += _option("-cpu", emulator.cpu)
         words += ["-accel", emulator.accelerator]
         words += ["-smp", str(self.cpus), "-m", str(self.memory_mib)]
-        words += ["-kernel", str(self.kernel)]
-        words += _option("-initrd", self.initramfs)
-        words += _option("-dtb", self.device_tree)
-        words += ["-append", self.cmdline]
+        words += self._loaded() if self.firmware is None else self.firmware.options()
         words += self._disk()
         words += ["-netdev", netdev_option(self.forwards, self.tap)]
         words += ["-device", f"{emulator.network},{device_options(self.tap)}"]
@@ -58,6 +58,12 @@ class Machine:
         words += ["-chardev", f"socket,id=monitor,fd={monitor}"]
         words += ["-mon", "chardev=monitor,mode=control"]
         return [*words, "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+
+    def _loaded(self) -> list[str]:
+        words = ["-kernel", str(self.kernel)]
+        words += _option("-initrd", self.initramfs)
+        words += _option("-dtb", self.device_tree)
+        return [*words, "-append", self.cmdline]
 
     def _disk(self) -> list[str]:
         port = port_of(self.emulator, self.kind)

@@ -24,12 +24,14 @@ from piimage.board import Board, DiskKind
 from piimage.emulator import qemu
 from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive
+from piimage.emulator.firmware import firmware_of, require_firmware
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
 from piimage.emulator.life import Life, Prepared, Restart
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import SSH, Forward, check_free, check_tap, free_port
 from piimage.errors import PiimageError
-from piimage.firmware.reader import BootFiles, read_card, require_bootable
+from piimage.firmware.bootfiles import BootFiles
+from piimage.firmware.reader import read_card, require_bootable
 from piimage.run import Runner
 
 _SHOWN_LINES: Final = 25
@@ -299,12 +301,13 @@ def boot(
 
     Another thread calls `listen` with the console's output. Raises the errors of `read_card`, and
     ``emulator.no-machine``, ``emulator.no-port``, ``emulator.old-qemu``,
-    ``emulator.beyond-machine``, ``emulator.disk-size``, ``emulator.port-taken``,
-    ``emulator.no-tap``.
+    ``emulator.no-firmware``, ``emulator.beyond-machine``, ``emulator.disk-size``,
+    ``emulator.port-taken``, ``emulator.no-tap``.
     """
     options = options or Options()
     port_of(emulator_of(board), options.kind)
     qemu.require_qemu(runner)
+    require_firmware(emulator_of(board).firmware)
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         scratch = Path(folder)
         drive = make_drive(runner, image, scratch, size=options.disk_size, kept=options.disk_file)
@@ -379,6 +382,7 @@ def _prepared(
         kind=options.kind,
         forwards=options.forwards,
         tap=options.tap,
+        firmware=firmware_of(runner, emulator.firmware, drive),
         try_flag_at=try_flag_at(tree),
     )
     # QEMU reads the boot files from disk; this process frees their memory.

@@ -1,4 +1,4 @@
-"""A card image as a boot loader sees it: the FAT partitions of an MBR."""
+"""A card image as a boot loader sees it: the FAT partitions of its table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import host
-from piimage.card import partitions
+from piimage.card import tables
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
 
@@ -24,7 +24,7 @@ class Card:
     def __init__(self, data: mmap.mmap, origin: str) -> None:
         self._data = data
         self.origin = origin
-        self._table = partitions.decode(data[: partitions.SECTOR], len(data), origin)
+        self._table = tables.decode(data[: tables.HEAD], len(data), origin)
         self._open: dict[int, FatReader] = {}
 
     @property

@@ -58,6 +58,7 @@ class Boot:
     """The firmware prepares a screen, even one that is plugged in later."""
 
 
+README: Final = "Device tree overlays of this version; config.txt names those that are applied.\n"
 _AUTOBOOT_SIZE: Final = 128  # bytes, of at most 512; both sections need 77
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from piimage.card import partitions
+from piimage.card import partitions, tables
 from piimage.card.partitions import Partition, Table
 from piimage.errors import DeviceRefused, PiimageError
 from piimage.flash import source
@@ -44,7 +44,7 @@ def kept_partition(medium: Medium, image: Image, runner: Runner, *, resume: bool
     Raises DeviceRefused ``flash.no-data-to-keep``.
     """
     size = image.size or medium.size
-    own = data_partition(source.first_sector(image, runner), size, str(image.path))
+    own = data_partition(source.first_bytes(image, runner), size, str(image.path))
     if not resume:
         _require_same_start(medium, own)
     block = buffer()[:_BLOCK]
@@ -60,14 +60,16 @@ def kept_partition(medium: Medium, image: Image, runner: Runner, *, resume: bool
 
 def with_partition(head: memoryview, size: int, kept: Partition) -> None:
     """Give the data partition in the table that `head` begins with the place and size of `kept`."""
-    table = partitions.decode(bytes(head[: partitions.SECTOR]), size, "the image")
+    start = bytes(head[: tables.HEAD])
+    table = tables.decode(start, size, "the image")
     changed = {**table.partitions, max(table.partitions): kept}
-    encoded = partitions.encode(Table(table.disk_id, changed))
-    head[_TABLE_AT : partitions.SECTOR] = encoded[_TABLE_AT:]
+    # Of a GPT, the copy at the end of the disk is left to the system, which grows the partition.
+    encoded = tables.form_of(start).encode(Table(table.disk_id, changed), size)[0]
+    head[_TABLE_AT : len(encoded)] = encoded[_TABLE_AT:]
 
 
 def _require_same_start(medium: Medium, own: Partition) -> None:
-    block = buffer()[:_BLOCK]
+    block = buffer()[: 1 << 15]  # more than tables.HEAD, in whole pages
     medium.read(0, block)
     try:
         current = data_partition(bytes(block), medium.size, medium.path)

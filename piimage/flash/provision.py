@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import hostname
-from piimage.card import ext4, partitions
+from piimage.card import ext4, partitions, tables
 from piimage.card.ext4 import DataFile
 from piimage.card.extents import Extent, union
 from piimage.config.values import closest
@@ -139,11 +139,11 @@ def _key_fault(line: str) -> InputError | None:
 
 
 def data_partition(first: bytes, size: int, origin: str) -> partitions.Partition:
-    """Return the last partition of a card of `size` bytes, read from its `first` sector.
+    """Return the last partition of a card of `size` bytes, read from its `first` bytes.
 
     Raises PiimageError ``card.no-table``, ``card.no-data``.
     """
-    table = partitions.decode(first[: partitions.SECTOR], size, origin)
+    table = tables.decode(first, size, origin)
     last = table.partitions.get(max(table.partitions, default=0))
     if last is None or last.kind != partitions.LINUX:
         raise PiimageError(
@@ -164,7 +164,7 @@ def amend(
 ) -> None:
     """Write `files` to the data partition of a card that was just flashed.
 
-    `first` is the sector that will hold the partition table, `mapped` the extents that were
+    `first` are the bytes that will hold the partition table, `mapped` the extents that were
     written. The file system is changed in a private copy of its used blocks, and changed blocks are
     written back. That needs only the open medium, not root. Raises PiimageError ``card.no-data``,
     ``card.data-full``, ``flash.mismatch``, ``flash.no-scratch``.
@@ -241,7 +241,7 @@ def provision(
     ``flash.changed``, InputError ``flash.bad-setting``.
     """
     with device.exclusive() as card:
-        first = buffer(1 << 12)
+        first = buffer(1 << 15)  # more than tables.HEAD, in whole pages
         card.read(0, first)
         data = data_partition(bytes(first), card.size, device.name)
     _replay_journal(device, data, runner)

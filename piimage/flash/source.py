@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage import events, host
-from piimage.card import bmap
+from piimage.card import bmap, tables
 from piimage.card.extents import Extent
 from piimage.errors import InputError, PiimageError
 from piimage.flash import content, unpack
@@ -25,7 +25,6 @@ from piimage.run import Runner
 HEAD: Final = 1 << 20
 """The size of the start of a card, which is written last: partition table and boot code."""
 _PACKED: Final = frozenset({".xz", ".zst", ".gz"})
-_SECTOR: Final = 512
 _END: Final = 1 << 62
 _PROBED: Final = 64 << 10  # bytes by which a format is recognised
 
@@ -198,9 +197,9 @@ def _block_map(path: Path) -> bmap.BlockMap | None:
     return None
 
 
-def first_sector(image: Image, runner: Runner) -> bytes:
-    """Return the first sector of the unpacked image, which holds the partition table."""
-    first = buffer()[:_SECTOR]
+def first_bytes(image: Image, runner: Runner) -> bytes:
+    """Return the start of the unpacked image, which holds the partition table."""
+    first = buffer()[: tables.HEAD]
     with _opened(image, runner) as stream:
         _fill(stream, first, image)
     return bytes(first)

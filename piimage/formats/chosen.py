@@ -10,14 +10,17 @@ from typing import Final, Protocol
 
 from piimage.card.image import Card
 from piimage.errors import InputError, raise_all
+from piimage.formats.disks import DISKS
 from piimage.formats.imager import check_url, write_listing
 from piimage.formats.images import Images
-from piimage.formats.kernel import KernelAndInitramfs
+from piimage.formats.kernel import KernelAndInitramfs, KernelAndInitramfsTar
 from piimage.formats.tree import RootTar
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
 
 CARD: Final = "card"
+_ALIASES: Final = {"raw": CARD}
+"""Other names of formats: a card is a raw disk."""
 
 
 class Format(Protocol):
@@ -34,6 +37,7 @@ class Format(Protocol):
 
 FORMATS: Final[Mapping[str, Format]] = {
     "kernel+initrd": KernelAndInitramfs(),
+    "tar-kernel-initrd": KernelAndInitramfsTar(),
     "tar": RootTar(),
     "oci": Images(),
 }
@@ -52,12 +56,17 @@ class Chosen:
         """Whether the card image is requested."""
         return CARD in self.names
 
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """The forms of disks in which the card's content is requested."""
+        return tuple(name for name in self.names if name in DISKS)
+
     def steps(self, version: Version) -> tuple[Step, ...]:
         """Return the steps that the formats need in addition to those of the version."""
         return tuple(step for form in self._others() for step in form.steps(version))
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
-        """Write all formats except the card; return the paths."""
+        """Write all formats except the card and disks; return the paths."""
         return tuple(p for form in self._others() for p in form.write(version, job, name, out))
 
     def list_for_imager(self, card: Card, version: Version) -> tuple[Path, ...]:
@@ -67,7 +76,7 @@ class Chosen:
         return write_listing(card, version, self.imager_url)
 
     def _others(self) -> Iterable[Format]:
-        return (FORMATS[name] for name in self.names if name != CARD)
+        return (FORMATS[name] for name in self.names if name in FORMATS)
 
 
 def parse(text: str, *, imager_url: str | None = None) -> Chosen:
@@ -76,15 +85,20 @@ def parse(text: str, *, imager_url: str | None = None) -> Chosen:
     Raises InputError ``formats.unknown`` for each unknown name, ``formats.imager-url`` for a URL
     from which Imager cannot download, or if the formats do not include the card.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    raise_all(_unknown(name) for name in names or ("",) if name not in (CARD, *FORMATS))
+    words = [name.strip() for name in text.split(",") if name.strip()]
+    names = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in words))
+    raise_all(_unknown(name) for name in names or ("",) if name not in _known())
     if imager_url is not None:
         check_url(imager_url, with_card=CARD in names)
     return Chosen(names, imager_url)
 
 
+def _known() -> tuple[str, ...]:
+    return (CARD, *_ALIASES, *DISKS, *FORMATS)
+
+
 def _unknown(name: str) -> InputError:
-    known = (CARD, *FORMATS)
+    known = _known()
     near = difflib.get_close_matches(name, known, 1)
     return InputError(
         "formats.unknown",

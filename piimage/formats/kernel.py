@@ -1,4 +1,4 @@
-"""Writes kernel, initramfs and command line, like LinuxKit's output ``kernel+initrd``.
+"""Writes kernel, initramfs and command line, as LinuxKit's ``kernel+initrd`` and as one tar.
 
 The initramfs contains the slot's layers, so that the whole system boots without a card.
 """
@@ -15,7 +15,7 @@ from piimage.firmware import writer
 from piimage.plan.slot import Content, Version, slot_files
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
-from piimage.trees import Entry, Kind, cpio_chunks, file, folder
+from piimage.trees import Entry, Kind, cpio_chunks, file, folder, tar_chunks
 
 SLOT: Final = "slot"
 """The folder of the initramfs that replaces the slot's partition."""
@@ -39,6 +39,30 @@ class KernelAndInitramfs:
         }
         mode = version.file_mode
         return tuple(write_chunks(out / file, chunks, mode) for file, chunks in parts.items())
+
+
+@dataclass(frozen=True)
+class KernelAndInitramfsTar:
+    """``NAME-initrd.tar``: the same three files in one tar, as LinuxKit names them."""
+
+    def steps(self, version: Version) -> tuple[Step, ...]:
+        """Return no steps: the version's are enough."""
+        return ()
+
+    def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
+        """Write the tar."""
+        chunks = kernel_tar_chunks(slot_files(version, job), job)
+        return (write_chunks(out / f"{name}-initrd.tar", chunks, version.file_mode),)
+
+
+def kernel_tar_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:
+    """Give a tar with kernel, initramfs and command line."""
+    size = sum(map(len, initramfs_chunks(files, job)))
+    initramfs = Entry(
+        "initrd.img", Kind.FILE, size=size, content=lambda: initramfs_chunks(files, job)
+    )
+    kernel, line = files[writer.KERNEL], files["cmdline.txt"]
+    yield from tar_chunks((_entry("kernel", kernel, job), initramfs, _entry("cmdline", line, job)))
 
 
 def initramfs_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:

@@ -24,7 +24,8 @@ AGENT_OWN_ROOT = "agent"
 SIGNING_ROOT = "signing"
 """The packages by which the agent checks signatures."""
 
-_SSHD = "sshd"
+_WITH_AGENT = frozenset({"sshd", "cloud-metadata"})
+"""The ready-made containers that start the agent."""
 # The regulatory database, which the kernel loads.
 _RULES_PACKAGE = "wireless-regdb"
 # The kernel hook of raspi-firmware needs these; it never runs here.
@@ -113,8 +114,9 @@ def _firmware(appliance: Appliance, board: Board) -> Iterator[Request]:
 
 
 def wants_agent(appliance: Appliance) -> bool:
-    """Tell whether the agent has work: over the ready-made sshd, or for an update server."""
-    return appliance.updates is not None or any(e.use == _SSHD for e in appliance.services)
+    """Tell whether the agent has work: over sshd, for an update server, or for a cloud."""
+    used = {entry.use for entry in (*appliance.services, *appliance.onboot)}
+    return appliance.updates is not None or not used.isdisjoint(_WITH_AGENT)
 
 
 def agent_requests(appliance: Appliance) -> Iterator[Request]:

@@ -22,6 +22,7 @@ from piimage.compose.secret import SecretLayer, has_secrets
 from piimage.config.models import Appliance
 from piimage.durable import PRIVATE, PUBLIC
 from piimage.firmware import writer
+from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.plan.system import System
@@ -34,7 +35,6 @@ SIGNATURE = f"{MANIFEST}.cms"
 UPDATE_TOKENS = ("UPDATES_GATEWAY_TOKEN", "UPDATES_TARGET_TOKEN")
 """The card's settings with which it identifies itself at an update server."""
 _MIB = 1 << 20
-_README = b"Device tree overlays of this version; config.txt names those that are applied.\n"
 
 Content = bytes | Blob
 Order = tuple[int, int]
@@ -117,17 +117,12 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files: dict[str, Content] = {
         writer.KERNEL: job.blob(system.kernel, "image"),
         writer.INITRAMFS: job.blob(version.initramfs),
-        "config.txt": writer.config(board, boot).encode(),
-        "cmdline.txt": writer.cmdline(board, boot, version.disk_id, prefix=prefix).encode(),
     }
+    texts = boot_loader_of(board).slot_files(board, boot, version.disk_id, prefix)
+    files |= {name: text.encode() for name, text in texts.items()}
     files |= {name: job.blob(system.kernel, name) for name in board.trees}
     overlays = job.made[system.overlays.key]
     files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
-    # The firmware uses the overlays of a prefix only if this file exists there.
-    files["overlays/README"] = _README
-    if prefix:
-        chosen = writer.folder_files(board, boot, version.disk_id, prefix)
-        files |= {name: text.encode() for name, text in chosen.items()}
     for layer in version.layers:
         files[layer_path(layer, job)] = layer.squashfs(job)
     manifest = _manifest(version, job, {**slot_firmware(version, job), **files})
@@ -163,6 +158,20 @@ def layer_path(layer: Layer, job: Job) -> str:
 
 def firmware_files(version: Version, job: Job) -> dict[str, Content]:
     """Return the files of the boot firmware by name."""
+    firmware = version.board.firmware
+    raw = {file.file for file in firmware.raw}
+    files = _firmware(version, job).items()
+    return {firmware.names.get(name, name): blob for name, blob in files if name not in raw}
+
+
+def raw_files(version: Version, job: Job) -> dict[int, Blob]:
+    """Return the files of the boot firmware that are before the partitions, by their places."""
+    files = _firmware(version, job)
+    return {file.at: files[file.file] for file in version.board.firmware.raw}
+
+
+def _firmware(version: Version, job: Job) -> dict[str, Blob]:
+    """Return all files of the boot firmware by their names in the package."""
     if version.system.firmware is None:
         return {}
     outputs = job.made[version.system.firmware.key]
@@ -222,9 +231,15 @@ def digest(content: Content) -> str:
 def card_plan(version: Version, job: Job) -> CardPlan:
     """Return the partitions of the card with the version in slot A."""
     partitions = _fat_partitions(version, job)
-    identity = _identity(partitions)
+    raw = raw_files(version, job)
+    identity = _identity(partitions, raw)
     volumes: list[Volume] = [partition.volume(identity, job) for partition in partitions]
-    return CardPlan(identity, version.disk_id, (*volumes, _data(version, identity)))
+    volumes.append(_data(version, identity))
+    layout = version.board.layout
+    return CardPlan(
+        identity, version.disk_id, tuple(volumes), layout.table, layout.start_mib * _MIB,
+        {at: job.store.verified(blob) for at, blob in raw.items()},
+    )  # fmt: skip
 
 
 SlotVolume = FatVolume | FolderSlot
@@ -255,7 +270,8 @@ def slots(version: Version, job: Job) -> Slots:
     The volume of slot A has the bytes of `card_plan`.
     """
     volumes = card_plan(version, job).volumes
-    placed = lay_out((volume.kind, volume.size) for volume in volumes)
+    sizes = ((volume.kind, volume.size) for volume in volumes)
+    placed = lay_out(sizes, version.board.layout.start_mib * _MIB)
     names = [str(name) for name in version.board.layout.slots]
     return Slots(
         {name: placed[partition_of(name) - 1] for name in names},
@@ -281,10 +297,11 @@ def published_identity(version: Version, job: Job) -> str:
     Without secrets it is the identity of the card's plan.
     """
     hidden = withheld(version, job)
-    return _identity(
+    partitions = (
         replace(partition, files=_published(partition.files, hidden))
         for partition in _fat_partitions(version, job)
     )
+    return _identity(partitions, raw_files(version, job))
 
 
 def _published(files: Mapping[str, Content], hidden: frozenset[str]) -> Mapping[str, Content]:
@@ -322,10 +339,7 @@ def _fat_partitions(version: Version, job: Job) -> list[_FatPartition]:
 
 
 def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> list[_FatPartition]:
-    boot = boot_of(version.appliance)
-    selector = {
-        name: text.encode() for name, text in writer.root_files(version.board, boot).items()
-    }
+    selector = _shared_files(version)
     slot = {**slot_firmware(version, job), **slot_files(version, job)}
     size = version.appliance.slots.size or layout.slot_mib * _MIB
     return [
@@ -336,18 +350,21 @@ def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> 
 
 
 def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list[_FatPartition]:
-    boot = boot_of(version.appliance)
     prefix = layout.slots[0]
-    files: dict[str, Content] = {
-        name: text.encode() for name, text in writer.root_files(version.board, boot).items()
-    }
-    files |= firmware_files(version, job)
+    files = {**_shared_files(version), **firmware_files(version, job)}
     slot = slot_files(version, job, prefix)
     files |= {prefix + path: content for path, content in slot.items()}
     room = version.appliance.slots.size or layout.room
     return [
         _FatPartition("the boot partition", "PIIMAGE", layout.size(room), files, room=room),
     ]
+
+
+def _shared_files(version: Version) -> dict[str, Content]:
+    """Return the text files for the boot loader that are in no slot."""
+    board, boot = version.board, boot_of(version.appliance)
+    texts = boot_loader_of(board).shared_files(board, boot, version.disk_id)
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def _data(version: Version, identity: str) -> Ext4Volume:
@@ -372,8 +389,9 @@ def _data_files(appliance: Appliance) -> Iterable[tuple[str, DataFile]]:
         yield "ssh/dropbear_ed25519_host_key", DataFile(key.private, 0o600)
 
 
-def _identity(partitions: Iterable[_FatPartition]) -> str:
-    lines = "\n".join(_identity_lines(partitions))
+def _identity(partitions: Iterable[_FatPartition], raw: Mapping[int, Blob]) -> str:
+    places = (f"{at} {blob.sha256}" for at, blob in sorted(raw.items()))
+    lines = "\n".join((*_identity_lines(partitions), *places))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

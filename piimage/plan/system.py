@@ -67,7 +67,7 @@ def plan_system(
         modules,
         (scripts / "init").read_bytes(),
         _board_settings(appliance, board).encode(),
-        {path.name: path.read_bytes() for path in (scripts / "lib").iterdir()},
+        _initramfs_parts(scripts / "lib", board),
     )
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
@@ -77,6 +77,13 @@ def plan_system(
     layers += _config_layers(appliance, appliance_folder)
     sources = {name: path.read_bytes() for name, path in overlay_sources(board).items()}
     return System(kernel, tuple(layers), base, _firmware(board, lock), CompiledOverlays(sources))
+
+
+def _initramfs_parts(folder: Path, board: Board) -> dict[str, bytes]:
+    """Return what the initramfs's script sources, by name."""
+    left_out = {"gpt.sh"} if board.layout.table == "mbr" else set()
+    paths = (path for path in sorted(folder.iterdir()) if path.name not in left_out)
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def _kernel(
@@ -185,6 +192,7 @@ def _board_settings(appliance: Appliance, board: Board) -> str:
         "SELECTOR": int(selector),
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,
+        **({"TABLE": board.layout.table} if board.layout.table != "mbr" else {}),
         "GROW": int(appliance.data.size == "rest"),
         "WATCHDOG": board.watchdog or "",
         **({"VERIFY": 1} if appliance.slots.verify else {}),

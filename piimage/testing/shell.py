@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage.board import Board
-from piimage.card import partitions
+from piimage.card import tables
 from piimage.card.ext4 import DataFile, put_files
 from piimage.config.models import Appliance
 from piimage.emulator.ports import LOCAL
@@ -137,8 +137,6 @@ def card_with(
     card = folder / "card.img"
     runner.run(["cp", "--sparse=always", "--reflink=auto", image, card])
     with card.open("rb") as file:
-        table = partitions.decode(
-            file.read(partitions.SECTOR), card.stat().st_size, str(image)
-        ).partitions
+        table = tables.decode(file.read(tables.HEAD), card.stat().st_size, str(image)).partitions
     put_files(runner, card, table[board.layout.data].start, files)
     return card

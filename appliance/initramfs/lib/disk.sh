@@ -18,15 +18,22 @@ is_expected() {
 	return 1
 }
 
-# Does the disk $1, a name without /dev/, hold this card? The id in its MBR tells; its name depends on
+# The id in the partition table of the disk $1, a name without /dev/, on standard output: the disk id of
+# an MBR, or the first part of the GUID of a GPT.
+disk_id() {
+	local at=440
+	[ "$TABLE" = mbr ] || at=568
+	bb hexdump -v -s "$at" -n 4 -e '1/4 "%08x"' "/dev/$1" 2>/dev/null
+}
+
+# Does the disk $1, a name without /dev/, hold this card? The id in its table tells; its name depends on
 # which driver was first.
 is_card() {
 	partition_of "/dev/$1" "$SLOT_PARTITION"
 	[ -b "$REPLY" ] || return 1
 	[ -z "$DISK" ] || [ "$DISK" = "/dev/$1" ] || return 1
 	is_expected "$1" || return 1
-	[ -z "$DISK_ID" ] || [ -n "$DISK" ] ||
-		[ "$(bb hexdump -v -s 440 -n 4 -e '1/4 "%08x"' "/dev/$1")" = "$DISK_ID" ]
+	[ -z "$DISK_ID" ] || [ -n "$DISK" ] || [ "$(disk_id "$1")" = "$DISK_ID" ]
 }
 
 # Waits for the disk of this card. If it is late, loads the modules that a card in its slot does not
@@ -57,14 +64,14 @@ list_disks() {
 	for disk in /sys/block/*; do
 		disk=${disk##*/}
 		case $disk in loop* | ram* | zram*) continue ;; esac
-		say "disk $disk: id $(bb hexdump -v -s 440 -n 4 -e '1/4 "%08x"' "/dev/$disk" 2>/dev/null), on $(bb readlink -f "/sys/block/$disk")"
+		say "disk $disk: id $(disk_id "$disk"), on $(bb readlink -f "/sys/block/$disk")"
 	done
 }
 
-# Makes the data partition's entry in the MBR reach the end of the disk. The kernel knows whether that
+# Makes the data partition's entry in the table reach the end of the disk. The kernel knows whether that
 # is needed, so that an ordinary boot reads nothing from the disk and starts no program for it.
 grow_data_partition() {
-	local disk_sectors start sectors room bytes folder=/sys/class/block name="${SLOT_DISK#/dev/}"
+	local disk_sectors start sectors room folder=/sys/class/block name="${SLOT_DISK#/dev/}"
 	[ "$GROW" = 1 ] || return 0
 	first_line "$folder/$name/size"
 	disk_sectors=$REPLY
@@ -75,15 +82,18 @@ grow_data_partition() {
 	first_line "$folder/$name/size"
 	sectors=$REPLY
 	[ -n "$start" ] && [ -n "$sectors" ] || return 0
-	# An MBR entry holds 2^32 - 1 sectors at most; less than 1 MiB is not worth a write.
+	# An MBR entry holds 2^32 - 1 sectors at most, and a GPT has a copy of 33 sectors at the end of the
+	# disk; less than 1 MiB is not worth a write.
 	room=$((disk_sectors - start))
-	[ "$room" -le 4294967295 ] || room=4294967295
+	case $TABLE in
+	gpt) room=$((room - 33)) ;;
+	*) [ "$room" -le 4294967295 ] || room=4294967295 ;;
+	esac
 	[ $((room - sectors)) -ge 2048 ] || return 0
-	bytes=$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $((room & 255)) $((room >> 8 & 255)) \
-		$((room >> 16 & 255)) $((room >> 24 & 255)))
-	# shellcheck disable=SC2059 # the bytes are the format
-	printf "$bytes" |
-		bb dd of="$SLOT_DISK" bs=1 seek=$((446 + 16 * (DATA - 1) + 12)) conv=notrunc 2>/dev/null
+	case $TABLE in
+	gpt) grow_gpt "$SLOT_DISK" "$DATA" "$disk_sectors" || return 0 ;;
+	*) grow_mbr "$room" ;;
+	esac
 	bb sync
 	if bb blockdev --rereadpt "$SLOT_DISK"; then
 		say "data partition grown from $sectors to $room sectors"
@@ -91,6 +101,16 @@ grow_data_partition() {
 		say "data partition grown to $room sectors from the next boot on"
 	fi
 	find_disk || fail "partition $SLOT_PARTITION vanished from $SLOT_DISK"
+}
+
+# Gives the data partition $1 sectors in the MBR.
+grow_mbr() {
+	local bytes
+	bytes=$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) \
+		$(($1 >> 16 & 255)) $(($1 >> 24 & 255)))
+	# shellcheck disable=SC2059 # the bytes are the format
+	printf "$bytes" |
+		bb dd of="$SLOT_DISK" bs=1 seek=$((446 + 16 * (DATA - 1) + 12)) conv=notrunc 2>/dev/null
 }
 
 mount_slot() {

@@ -13,6 +13,7 @@ load_settings() {
 	BOOT=2
 	DATA=4
 	GROW=1
+	TABLE=mbr
 	DISK_TIMEOUT=30
 	WATCHDOG=watchdog0
 	ON_FAILURE=reboot
@@ -24,6 +25,8 @@ load_settings() {
 	OTHERS_LOADED=
 	# shellcheck source=/dev/null
 	[ ! -r "$CONF/board" ] || . "$CONF/board"
+	# shellcheck source=gpt.sh
+	[ "$TABLE" = mbr ] || . "$PARTS/gpt.sh"
 }
 
 # Reads what the emulator, the cmdline.txt of a slot's folder, or a person at the console set.

@@ -74,6 +74,10 @@ class Pi:
     def _part(self, name: str) -> str:
         return self._copy(APPLIANCE / "initramfs/lib" / name, f"initramfs/{name}").read_text()
 
+    def grow_gpt(self) -> Path:
+        """Copy the functions with which the initramfs makes a partition of a GPT grow."""
+        return self._copy(APPLIANCE / "initramfs/lib/gpt.sh", "gpt.sh")
+
     def program(self, name: str, text: str) -> None:
         """Put a stand-in for a program first on the scripts' PATH."""
         path = self.path(f"bin/{name}")

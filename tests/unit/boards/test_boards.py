@@ -24,7 +24,7 @@ from piimage.firmware import devicetree
 from piimage.run import Runner
 from tests.unit.yamls import dumped, loaded
 
-SHIPPED = ("pi3", "pi4", "pi5", "qemu-virt", "zero2w")
+SHIPPED = ("arm64-uefi", "pi3", "pi4", "pi5", "qemu-virt", "zero2w")
 
 
 def data_of(name: str) -> dict[str, Any]:
@@ -76,7 +76,8 @@ def test_only_the_pi_5_uses_the_backports_kernel() -> None:
 
 def test_boards_that_select_a_partition_have_four_partitions_and_the_others_two() -> None:
     numbers = {name: load_board(name).layout.data for name in SHIPPED}
-    assert numbers == {"pi3": 2, "zero2w": 2, "pi4": 4, "pi5": 4, "qemu-virt": 4}
+    folders = {"arm64-uefi": 2, "pi3": 2, "zero2w": 2}
+    assert numbers == {**folders, "pi4": 4, "pi5": 4, "qemu-virt": 4}
 
 
 def test_a_folder_of_the_user_comes_before_the_shipped_boards(tmp_path: Path) -> None:
@@ -136,6 +137,16 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
         r"functions\.usb.*A Pi",
     ),
     ("a console that is not in cmdline", {"console": "ttyS0"}, "last console="),
+    (
+        "a boot loader that no package brings",
+        {"firmware.raw": [{"file": "u-boot.bin", "at": 8192}]},
+        r"firmware\.raw: no line of files ends with u-boot\.bin",
+    ),
+    (
+        "another name of no file",
+        {"firmware.names": {"a.efi": "b.efi"}},
+        r"firmware\.names: no line",
+    ),
     ("no kernel package", {"kernel.packages": []}, "kernel.packages"),
 )
 

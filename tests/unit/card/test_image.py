@@ -4,6 +4,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from piimage.card.ext4 import DataFile, Ext4Volume
 from piimage.card.extents import Extent
 from piimage.card.fat import FatVolume
 from piimage.card.image import Card, CardPlan, write_card
-from piimage.errors import PiimageError
+from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from tests.unit.card.volumes import old_card, part, tool
 from tests.unit.durability import recording
@@ -231,3 +232,38 @@ def test_partitions_have_the_types_that_firmware_and_linux_expect(card: Card) ->
     assert [first[446 + 16 * n + 4] for n in range(4)] == [0x0C, 0x0C, 0x0C, 0x83]
     assert first[510:] == b"\x55\xaa"
     assert [first[446 + 16 * n] for n in range(4)] == [0, 0, 0, 0]
+
+
+def with_raw(raw: dict[int, Path], start: int = 4 * MIB) -> CardPlan:
+    volume = FatVolume("boot", "BOOT", 1, 8 * MIB, {}, bits=16)
+    return CardPlan("one", 1, (volume,), start=start, raw=raw)
+
+
+def test_a_boot_loader_is_written_before_the_first_partition(tmp_path: Path) -> None:
+    """As boot ROMs read it: Allwinner's at 8 KiB, Rockchip's second part at 8 MiB."""
+    first, second = tmp_path / "first.bin", tmp_path / "second.bin"
+    first.write_bytes(b"first" * 999)
+    second.write_bytes(b"second" * 999)
+    made = write_card(Runner(), with_raw({8192: first, 2 * MIB: second}), tmp_path / "a.img")
+    data = made.image.read_bytes()
+    assert data[8192:].startswith(first.read_bytes())
+    assert data[2 * MIB :].startswith(second.read_bytes())
+    assert places(made)[0].start == 4 * MIB
+    mapped = [mapped.extent for mapped in made.map.ranges]
+    assert any(extent.start <= 2 * MIB < extent.end for extent in mapped)
+
+
+@pytest.mark.provokes("card.raw")
+@pytest.mark.parametrize(
+    ("at", "table"), [(512, "gpt"), (16384, "gpt"), (4 * MIB - 512, "mbr"), (5 * MIB, "mbr")]
+)
+def test_a_boot_loader_that_reaches_into_something_else_is_refused(
+    tmp_path: Path, at: int, table: str
+) -> None:
+    loader = tmp_path / "loader.bin"
+    loader.write_bytes(bytes(1024))
+    plan = replace(with_raw({at: loader}), table=table)
+    with pytest.raises(InputError, match=r"the 1024 bytes of loader\.bin at byte") as caught:
+        write_card(Runner(), plan, tmp_path / "a.img")
+    assert caught.value.code == "card.raw"
+    assert [path.name for path in tmp_path.iterdir()] == ["loader.bin"]

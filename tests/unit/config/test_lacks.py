@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,29 @@ def test_what_no_model_has_is_refused_with_the_reason(
     error = refusal(tmp_path, asking("pi5", asks))
     assert (error.code, reason in error.message) == ("config.lacking", True)
     assert refuse_lacking(written(tmp_path, asking("qemu-virt", asks)), (), {}) == ()
+
+
+@pytest.mark.provokes("config.lacking")
+@pytest.mark.parametrize(
+    ("asks", "reason"),
+    [
+        ("boot: { config: { gpu_mem: 64 } }", "'boot.config' on .*: Only the firmware of a Raspb"),
+        ("slots: { updates: true }", "'slots.updates' on .*: Nothing writes the second slot"),
+        ("updates: { server: 'https://x' }", "'updates' on .*: Nothing writes the second slot"),
+    ],
+)
+def test_what_only_a_pis_boot_loader_understands_is_refused(
+    asks: str, reason: str, tmp_path: Path
+) -> None:
+    """Also with drivers of the file's own: they change nothing about the boot loader."""
+    file = written(tmp_path, f"board: arm64-uefi\nmodules: [{{ build: m }}]\n{asks}\n")
+    with pytest.raises(PiimageError) as caught:
+        refuse_lacking(file, (), {})
+    assert caught.value.code == "config.lacking"
+    assert re.search(reason, caught.value.message)
+    assert refuse_lacking(written(tmp_path, f"board: pi4\n{asks}\n"), (), {}) == ()
+    no_updates = written(tmp_path, "board: arm64-uefi\nslots: { updates: false }\n")
+    assert refuse_lacking(no_updates, (), {}) == ()
 
 
 def test_the_console_of_a_pi_5_is_no_uart_of_its_header(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from piimage_agent.redact import own_numbers
 from piimage_agent.report import disk_id, report
 from piimage_agent.root import Root, assignments, is_file, read_line
 
+from piimage.card import gpt
+from piimage.card.partitions import Table
 from tests.unit.deploy.stand_in import MACHINE
 
 FILES = {
@@ -361,6 +363,12 @@ def test_the_id_of_a_disk_is_four_bytes_of_its_mbr(tmp_path: Path, size: int, fo
     (tmp_path / "disk").write_bytes((bytes(440) + b"\4\3\2\1")[:size])
     assert disk_id(f"{tmp_path}/disk") == found
     assert disk_id(f"{tmp_path}/gone") == ""
+
+
+def test_the_id_of_a_disk_with_a_gpt_is_the_first_part_of_its_guid(tmp_path: Path) -> None:
+    table = Table(0x1020304, {})
+    (tmp_path / "disk").write_bytes(gpt.encode(table, gpt.disk_size(table))[0])
+    assert disk_id(f"{tmp_path}/disk") == "0x01020304"
 
 
 def test_what_only_this_pi_has_is_known_in_all_its_forms(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from piimage_agent import system as agent_system
 from piimage_agent.journal import Journal
 from piimage_agent.root import Root
 
+from piimage.boards import load_board
 from piimage.cli.status import status as show_status
 from piimage.deploy import system
 from piimage.deploy.agent_remote import AgentRemote
@@ -25,6 +26,7 @@ from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.rollout import Policy, roll_out
 from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
+from piimage.deploy.system import _way
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
@@ -253,6 +255,14 @@ def test_a_system_without_the_module_is_refused(stand: SlotsStand, tool: Runner)
     (stand.pi.root / "sys/module/tryboot/parameters/next").unlink()
     with pytest.raises(PiimageError, match="cannot try another"):
         deployed(stand, tool)
+
+
+def test_a_board_that_can_try_no_other_system_says_what_to_do_instead() -> None:
+    assert "slots: {updates: true}" in _way(load_board("pi4"))
+    assert _way(load_board("arm64-uefi")) == (
+        "Nothing writes the second slot of this board yet. "
+        "Instead: deploys of containers, and a new disk for another system"
+    )
 
 
 @pytest.mark.provokes("deploy.trial")

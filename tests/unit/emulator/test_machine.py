@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from piimage.board import DiskKind
+from piimage.board import DiskKind, MachineFirmware
 from piimage.boards import load_board
 from piimage.emulator.drive import Drive
+from piimage.emulator.firmware import Firmware, firmware_of, require_firmware
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
 from piimage.emulator.ports import Forward
-from piimage.errors import InputError, PiimageError
-from piimage.firmware.reader import BootFiles
+from piimage.errors import InputError, MissingTool, PiimageError
+from piimage.firmware.bootfiles import BootFiles
 from piimage.run import Runner
 from tests.unit.firmware.cards import BASE, blob, prop
 
@@ -216,3 +217,42 @@ def test_a_tree_that_the_fitting_does_not_know_is_refused(runner: Runner) -> Non
     with pytest.raises(PiimageError, match="raspi4b"):
         base = blob(BASE)
         fitted_tree(base, boot_files(base), load_board("pi4"), runner)
+
+
+def test_a_machine_with_uefi_gets_two_flash_chips_and_no_kernel() -> None:
+    firmware = Firmware(Path("/t/code.fd"), Path("/t/a,b.variables"))
+    words = machine("arm64-uefi", firmware=firmware).argv(7)
+    assert not {"-kernel", "-initrd", "-dtb", "-append"} & set(words)
+    assert [words[at + 1] for at, word in enumerate(words) if word == "-drive"] == [
+        "if=pflash,unit=0,format=raw,readonly=on,file=/t/code.fd",
+        "if=pflash,unit=1,format=raw,file=/t/a,,b.variables",
+        "if=virtio,format=qcow2,cache=unsafe,discard=unmap,file=/t/card.qcow2",
+    ]
+
+
+@pytest.mark.provokes("emulator.no-firmware")
+def test_a_host_without_the_firmware_is_told_its_package(tmp_path: Path) -> None:
+    code = tmp_path / "code.fd"
+    code.touch()
+    wanted = MachineFirmware(
+        code=str(code), variables=f"{tmp_path}/none.fd", package="qemu-efi-aarch64"
+    )
+    with pytest.raises(MissingTool, match=r"no /.*/none\.fd") as caught:
+        require_firmware(wanted, tmp_path)
+    assert caught.value.code == "emulator.no-firmware"
+    assert "qemu-efi-aarch64" in (caught.value.hint or "")
+    require_firmware(None, tmp_path)
+
+
+def test_the_variables_of_a_machine_last_as_long_as_its_disk(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.fd"
+    empty.write_bytes(b"empty")
+    wanted = MachineFirmware(code="/t/code.fd", variables=str(empty), package="qemu-efi-aarch64")
+    drive = Drive(tmp_path / "card.qcow2", kept=True)
+    firmware = firmware_of(Runner(), wanted, drive)
+    assert firmware is not None and firmware.variables is not None
+    assert firmware.variables.read_bytes() == b"empty"
+    assert firmware.variables.stat().st_mode & 0o777 == 0o600
+    firmware.variables.write_bytes(b"changed")
+    assert firmware_of(Runner(), wanted, drive) == firmware
+    assert firmware.variables.read_bytes() == b"changed"

@@ -27,7 +27,7 @@ from piimage.firmware.loader import (
     require_start_files,
     total_memory,
 )
-from piimage.firmware.reader import _initramfs_path
+from piimage.firmware.pi import _initramfs_path
 from piimage.firmware.rules import RULES
 
 MODEL = load_board("pi4").models[0]

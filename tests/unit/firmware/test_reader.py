@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from piimage.boards import load_board
 from piimage.errors import PiimageError
+from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import find_manifest, open_card
-from piimage.firmware.reader import BootFiles, read_card, require_bootable
+from piimage.firmware.reader import read_card, require_bootable
 from piimage.run import Runner
 from tests.unit.firmware.cards import (
     AUTOBOOT,

@@ -4,6 +4,7 @@ import pytest
 
 from piimage.errors import ErrorGroup, InputError
 from piimage.formats.chosen import FORMATS, parse
+from piimage.formats.disks import DISKS
 
 
 def test_several_formats_are_separated_by_commas() -> None:
@@ -12,12 +13,28 @@ def test_several_formats_are_separated_by_commas() -> None:
     assert chosen.card
 
 
+def test_a_card_is_a_raw_disk_and_other_disks_are_made_from_it() -> None:
+    assert parse("raw").names == ("card",)
+    assert parse("raw,card").card
+    chosen = parse("vhd,qcow2,tar")
+    assert chosen.disks == ("vhd", "qcow2")
+    assert not chosen.card
+
+
 def test_a_build_without_the_card_writes_none() -> None:
     assert not parse("oci").card
 
 
 def test_every_format_of_the_documentation_is_there() -> None:
-    assert {*FORMATS, "card"} == {"card", "kernel+initrd", "tar", "oci"}
+    assert {*FORMATS, *DISKS, "card"} == {
+        "card",
+        "qcow2",
+        "vhd",
+        "kernel+initrd",
+        "tar-kernel-initrd",
+        "tar",
+        "oci",
+    }
 
 
 @pytest.mark.provokes("formats.unknown")
@@ -30,7 +47,7 @@ def test_an_unknown_format_is_named_with_what_was_meant() -> None:
 @pytest.mark.provokes("formats.unknown")
 def test_all_unknown_formats_are_named_at_once() -> None:
     with pytest.raises(ErrorGroup) as caught:
-        parse("iso,qcow2")
+        parse("iso,vmdk")
     assert len(caught.value.errors) == 2
 
 

@@ -13,9 +13,10 @@ from piimage.compose.layers import FilesLayer, Layer, LayerTar
 from piimage.compose.rules import File, Folder, Rules
 from piimage.container.rootfs import LayerNotes
 from piimage.durable import write_chunks
-from piimage.formats.kernel import initramfs_chunks
+from piimage.formats.kernel import initramfs_chunks, kernel_tar_chunks
 from piimage.formats.layers import ImageLayer
 from piimage.formats.tree import Cover, merged
+from piimage.plan.slot import Content
 from piimage.run import Runner
 from piimage.steps import Builder, Job
 from piimage.store import Store
@@ -98,6 +99,21 @@ def test_the_initramfs_carries_the_slot_behind_itself(store: Store, tmp_path: Pa
     )
     names = listed.stdout.decode().split()
     assert names == ["slot", "slot/layers", "slot/appliance.json", "slot/layers/x.squashfs"]
+
+
+def test_kernel_initramfs_and_command_line_are_one_tar(store: Store) -> None:
+    """With LinuxKit's names, and the same bytes each time."""
+    files: dict[str, Content] = {
+        "kernel.img": store.add_bytes(b"kernel"), "initramfs.img": b"initramfs",
+        "cmdline.txt": b"quiet\n", "layers/x.squashfs": b"layer", "appliance.json": b"{}",
+    }  # fmt: skip
+    job = Job(store, Runner(), lambda event: None, {})
+    whole = b"".join(kernel_tar_chunks(files, job))
+    assert b"".join(kernel_tar_chunks(files, job)) == whole
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        assert archive.getnames() == ["kernel", "initrd.img", "cmdline"]
+        found = [archive.extractfile(member).read() for member in archive]  # type: ignore[union-attr]
+    assert found == [b"kernel", b"".join(initramfs_chunks(files, job)), b"quiet\n"]
 
 
 def test_what_fails_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 USAGE = """usage: piimage-agent serve [--root FOLDER]    answer piimage on standard input and output
        piimage-agent exec SERVICE PROGRAM...  run a program in a service's container
        piimage-agent seed FOLDER              apply the settings in cloud-init's files
+       piimage-agent cloud                    apply the settings of a cloud's metadata service
        piimage-agent trial                    keep or undo the version on trial
        piimage-agent poll                     call the update server once
        piimage-agent version
@@ -31,10 +32,8 @@ def main(words: Sequence[str]) -> int:
             return _serve(rest)
         case ["exec", name, program, *arguments]:
             return _exec(Root(), name, [program, *arguments])
-        case ["seed", folder]:
-            from piimage_seed.main import main as seed  # noqa: PLC0415  # it brings all of PyYAML
-
-            return seed(folder)
+        case ["seed", _] | ["cloud"]:
+            return _seed(*words[1:])
         case ["trial" | "poll" as verb, *rest]:
             return _alone(verb, rest)
         case ["version"]:
@@ -43,6 +42,17 @@ def main(words: Sequence[str]) -> int:
             return 0
     sys.stderr.write(USAGE)
     return 2
+
+
+def _seed(folder: str | None = None) -> int:
+    """Apply the settings in a folder; without one, those of a cloud."""
+    if folder is None:
+        from piimage_seed.cloud import main as cloud  # noqa: PLC0415  # both bring all of PyYAML
+
+        return cloud()
+    from piimage_seed.main import main as seed  # noqa: PLC0415
+
+    return seed(folder)
 
 
 def _serve(rest: list[str]) -> int:

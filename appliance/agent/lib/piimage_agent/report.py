@@ -25,6 +25,7 @@ _CHOSEN = ("rpi-boardrev-ext", "rpi-min-boot-ver", "rpi-sdram-size-gbit")
 _POWER = ("max_current", "power_reset", "rpi_power_supply", "usb_max_current_enable",
           "usb_over_current_detected")  # fmt: skip
 _DISK_ID = 440  # offset of the disk ID in the MBR: four bytes, little-endian
+_GPT_ID = 568  # offset of the disk's GUID in a GPT, whose first part is little-endian as well
 
 
 def report(root: Root) -> dict[str, Any]:
@@ -90,13 +91,17 @@ def _boot(root: Root, slot: dict[str, Any]) -> dict[str, Any]:
 
 
 def disk_id(path: str) -> str:
-    """Return the ID in a disk's MBR in sfdisk's form; empty if it cannot be read."""
+    """Return the number in a disk's table in sfdisk's form; empty if it cannot be read.
+
+    It is the ID in an MBR, or the first part of the GUID in a GPT.
+    """
     try:
         with open(path, "rb") as file:
-            file.seek(_DISK_ID)
-            data = file.read(4)
+            head = file.read(_GPT_ID + 4)
     except OSError:
         return ""
+    at = _GPT_ID if head[512:520] == b"EFI PART" else _DISK_ID
+    data = head[at : at + 4]
     return f"0x{int.from_bytes(data, 'little'):08x}" if len(data) == 4 else ""
 
 

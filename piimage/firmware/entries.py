@@ -1,0 +1,100 @@
+"""Reads what boot loaders with an entry for each system start: kernel, initramfs, command line."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from piimage.errors import PiimageError
+from piimage.firmware.bootfiles import BootFiles
+from piimage.firmware.card import Card
+
+ARM64: Final = 0xAA64
+"""The machine type of programs for arm64 (UEFI 2.10, section 2.3)."""
+_PE_AT: Final = 0x3C
+_PE: Final = b"PE\0\0"
+_KERNEL: Final = (0x38, b"ARM\x64")  # Linux: Documentation/arch/arm64/booting.rst
+
+
+class BootPartition:
+    """The first FAT partition of a card. Raises PiimageError ``firmware.no-boot-partition``."""
+
+    def __init__(self, card: Card) -> None:
+        if not card.fat_numbers:
+            raise PiimageError(
+                "firmware.no-boot-partition",
+                "the disk has no partition that a boot loader can read",
+                place=card.origin,
+                hint="build the image again",
+            )
+        self._number = card.fat_numbers[0]
+        self._files = card.fat(self._number)
+        self._place = f"{card.origin}: partition {self._number}"
+
+    def content(self, path: str) -> bytes:
+        """Return the content of a file; nothing if it is missing."""
+        return self._files.read(path) or b""
+
+    def needed(self, path: str, kind: str) -> bytes:
+        """Return the content of a file; raises PiimageError ``firmware.missing-file``."""
+        content = self._files.read(path)
+        if content is None:
+            raise self.refused("firmware.missing-file", f"the {kind} {path} is missing")
+        return content
+
+    def started(self, entry: Mapping[str, str], keys: tuple[str, str, str, str]) -> BootFiles:
+        """Return what an entry starts; `keys` are its words for kernel, initramfs, command line
+        and device tree, of which only the last may be missing.
+
+        Raises PiimageError ``firmware.bad-entry``, ``firmware.bad-kernel``,
+        ``firmware.missing-file``.
+        """
+        kernel_key, initramfs_key, options_key, tree_key = keys
+        missing = [key for key in keys[:3] if not entry.get(key)]
+        if missing:
+            raise self.refused("firmware.bad-entry", f"the entry has no {' and no '.join(missing)}")
+        path = entry[kernel_key].lstrip("/")
+        tree = entry.get(tree_key, "").lstrip("/")
+        return BootFiles(
+            partition=self._number,
+            prefix=path[: path.rfind("/") + 1],
+            tryboot=False,
+            kernel_path=path,
+            kernel=self._kernel(path),
+            initramfs=self.needed(entry[initramfs_key].lstrip("/"), "initramfs"),
+            device_tree=self.needed(tree, "device tree") if tree else None,
+            overlays=(),
+            cmdline=entry[options_key],
+            remarks=(),
+        )
+
+    def refused(self, code: str, message: str) -> PiimageError:
+        """Return the error for this partition."""
+        return PiimageError(code, message, place=self._place, hint="build the image again")
+
+    def _kernel(self, path: str) -> bytes:
+        """Return the kernel, which is also a program for UEFI."""
+        kernel = self.needed(path, "kernel")
+        offset, magic = _KERNEL
+        if kernel[offset : offset + len(magic)] != magic or machine_of(kernel) != ARM64:
+            raise self.refused("firmware.bad-kernel", f"{path} is not an uncompressed arm64 kernel")
+        return kernel
+
+
+def machine_of(program: bytes) -> int:
+    """Return the machine type of a program in PE form; 0 for anything else."""
+    if program[:2] != b"MZ" or len(program) < _PE_AT + 4:
+        return 0
+    (at,) = struct.unpack_from("<I", program, _PE_AT)
+    if program[at : at + 4] != _PE or len(program) < at + 6:
+        return 0
+    machine: int = struct.unpack_from("<H", program, at + 4)[0]
+    return machine
+
+
+def values_of(text: bytes) -> dict[str, str]:
+    """Return the lines KEY VALUE of a file by their keys, which count in any case."""
+    lines = (line.strip() for line in text.decode("utf-8", "replace").splitlines())
+    pairs = (line.partition(" ") for line in lines if line and not line.startswith("#"))
+    return {key.lower(): value.strip() for key, _, value in pairs}
