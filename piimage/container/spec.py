@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from typing import Any, Final, Literal
 
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.fields import rlimit_name
 from piimage.config.resources import Resources
+from piimage.container.bridge import hook, is_bridged
 from piimage.container.capabilities import administers, capabilities_of
 from piimage.container.mounts import (
     FoundDevice,
@@ -36,7 +38,7 @@ ROOTS: Final = "/run/piimage/rootfs"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
-_MOUNT: Final = "/usr/bin/mount"
+_BUSYBOX: Final = "/usr/bin/busybox"
 _GROUP: Final = "io.containerd.runc.v2.group"
 # systemd's defaults. A program that uses select(2) breaks with more than 1024 files, so the soft
 # limit is low, and a program that can use more raises it (systemd.exec(5), LimitNOFILE=).
@@ -77,6 +79,8 @@ class Container:
     """The seccomp profile's JSON, if `config.seccomp` names a file."""
     apparmor: str | None = None
     """The name of the AppArmor profile, which the Pi has loaded by then; None for none."""
+    address: str | None = None
+    """ADDRESS/PREFIX on the bridge, if it is there."""
 
     @property
     def devices(self) -> tuple[FoundDevice, ...]:
@@ -117,11 +121,21 @@ def runtime_spec(
     }
     if config.hostname:
         spec["hostname"] = config.hostname
-    if not has_user_namespace(config):
-        spec["hooks"] = {"createContainer": [_root_options(container)]}
+    if hooks := _hooks(container):
+        spec["hooks"] = hooks
     if annotations := _annotations(container):
         spec["annotations"] = annotations
     return spec
+
+
+def _hooks(container: Container) -> dict[str, list[dict[str, Any]]]:
+    """Return the programs that the runtime runs before the container's own."""
+    hooks: dict[str, list[dict[str, Any]]] = {}
+    if not has_user_namespace(container.config):
+        hooks["createContainer"] = [_root_options(container)]
+    if container.address is not None:
+        hooks["createRuntime"] = [hook(IPv4Interface(container.address))]
+    return hooks
 
 
 def _root_path(container: Container) -> str:
@@ -136,7 +150,7 @@ def _root_options(container: Container) -> dict[str, Any]:
     kernel lets nobody remove the options (mount_namespaces(7)).
     """
     options = f"remount,bind,nodev,{'ro' if container.config.readonly else 'rw'}"
-    return {"path": _MOUNT, "args": ["mount", "-o", options, _root_path(container)]}
+    return {"path": _BUSYBOX, "args": ["mount", "-o", options, _root_path(container)]}
 
 
 def _annotations(container: Container) -> dict[str, str]:
@@ -283,7 +297,7 @@ def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[s
 def _namespaces(container: Container) -> list[dict[str, str]]:
     config = container.config
     paths = {
-        "network": "new" if config.net == "none" else config.net or "host",
+        "network": _network(config),
         "ipc": config.ipc or "host",
         "cgroup": config.cgroupns or "host",
         "uts": config.uts or ("new" if config.hostname else "host"),
@@ -296,6 +310,10 @@ def _namespaces(container: Container) -> list[dict[str, str]]:
         for kind, path in paths.items()
         if not shares(path, "host")
     ]
+
+
+def _network(config: ContainerConfig) -> str:
+    return "new" if config.net == "none" or is_bridged(config) else config.net or "host"
 
 
 def _cgroup(container: Container) -> str:

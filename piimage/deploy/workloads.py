@@ -10,6 +10,7 @@ from piimage.build import Project, plan
 from piimage.compose.containers import ContainerPlan
 from piimage.config.container import PROFILE_WORDS, ContainerConfig
 from piimage.config.values import key_of
+from piimage.container.bridge import is_bridged
 from piimage.container.mounts import complete_mount
 from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import ROOTS, Container, run_as
@@ -145,6 +146,8 @@ def unsupported_settings(
     for name in fields:
         if getattr(config, name):
             yield beyond(workload, key_of(name), target)
+    if is_bridged(config):
+        yield beyond(workload, f"net: {config.net}", target)
     if config.apparmor not in PROFILE_WORDS:
         yield beyond(workload, "apparmor: a file", target)
     if any(bind.startswith(_VOLUMES) for bind in config.binds or ()):

@@ -321,7 +321,7 @@ def test_a_root_stays_mounted_without_devices(readonly: bool, kind: str) -> None
     root = "/run/piimage/rootfs/services/web"
     words = ["mount", "-o", f"remount,bind,nodev,{kind}", root]
     assert spec(readonly=readonly)["hooks"] == {
-        "createContainer": [{"path": "/usr/bin/mount", "args": words}]
+        "createContainer": [{"path": "/usr/bin/busybox", "args": words}]
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ROOT_HOOK = "createContainer"  # keeps devices from being opened in the service's own root
+_NETWORK_HOOK = "createRuntime"  # of a service: connects it to the bridge, and nothing else
 _ROOTS = "/run/piimage/rootfs/rehearsal"
 _CONFIG_LIMIT = 1 << 20
 # Folders that can be copied: data, and volumes that containers share.
@@ -113,7 +114,7 @@ def _reaches_out(root: Root, config: dict[str, Any]) -> Iterator[bool]:
     yield bool(config["process"].get("capabilities"))
     yield "/proc/sys" not in linux.get("readonlyPaths", ())
     yield bool(linux.get("devices") or linux.get("rootfsPropagation"))
-    yield bool(set(config.get("hooks", ())) - {_ROOT_HOOK})
+    yield bool(set(config.get("hooks", ())) - {_ROOT_HOOK, _NETWORK_HOOK})
     yield any(rule["allow"] for rule in linux["resources"]["devices"])
     yield any("path" in namespace for namespace in linux["namespaces"])
     yield "user" in kinds or not {"pid", "mount"} <= kinds
@@ -170,5 +171,6 @@ def _confine(root: Root, config: dict[str, Any], name: str) -> Iterator[str]:
     linux["namespaces"] = [*kept, *({"type": kind} for kind in _OWN)]
     linux["cgroupsPath"] = f"/piimage/rehearsal/{name}"
     config["root"]["path"] = f"{_ROOTS}/{name}"
-    config.get("hooks", {}).pop(_ROOT_HOOK, None)
+    for hook in (_ROOT_HOOK, _NETWORK_HOOK):
+        config.get("hooks", {}).pop(hook, None)
     config["process"]["oomScoreAdj"] = _DISPENSABLE
