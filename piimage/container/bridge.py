@@ -28,6 +28,8 @@ FOLDER: Final = "network"
 """The folder of the containers layer with what the Pi needs for the bridge."""
 HOSTS: Final = "/run/piimage/network/names.hosts"
 RESOLV: Final = "/run/resolv.conf"
+ANY_PORT: Final = {"net.ipv4.ip_unprivileged_port_start": "0"}
+"""The setting of a network by which every program may listen on ports below 1024."""
 _PROGRAM: Final = "/usr/lib/piimage/bridge"
 _FORWARDING: Final = frozenset({"net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"})
 

@@ -18,8 +18,8 @@ from piimage.container.merged import Placed
 AUTO: Final = "auto"
 SIZE: Final = 0x1_0000
 """The number of ids of a range, of which each program may use all: 0 to 65535."""
-# Nobody else gives out ids of this part, but for systemd-nspawn, which does the same
-# (systemd, docs/UIDS-GIDS.md, "Container UID Ranges").
+# Nobody else gives out ids of this part but systemd-nspawn, which does the same
+# (systemd, "Users, Groups, UIDs and GIDs on systemd Systems", Container UID Ranges).
 _FIRST: Final = 0x0008_0000
 _LAST: Final = 0x6FFF_0000
 _RANGES: Final = (_LAST - _FIRST) // SIZE + 1

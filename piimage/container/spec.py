@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.fields import rlimit_name
 from piimage.config.resources import Resources
-from piimage.container.bridge import hook, is_bridged
+from piimage.container.bridge import ANY_PORT, hook, is_bridged
 from piimage.container.capabilities import administers, capabilities_of
 from piimage.container.mounts import (
     FoundDevice,
@@ -284,7 +284,7 @@ def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[s
     optional = {
         "uidMappings": [ids.model_dump(by_alias=True) for ids in config.uid_mappings or ()],
         "gidMappings": [ids.model_dump(by_alias=True) for ids in config.gid_mappings or ()],
-        "sysctl": dict(config.sysctl or {}),
+        "sysctl": _sysctl(config),
         "devices": made_devices(config, user.uid, user.gid),
         "rootfsPropagation": config.rootfs_propagation,
         "maskedPaths": list(masked),
@@ -314,6 +314,12 @@ def _namespaces(container: Container) -> list[dict[str, str]]:
 
 def _network(config: ContainerConfig) -> str:
     return "new" if config.net == "none" or is_bridged(config) else config.net or "host"
+
+
+def _sysctl(config: ContainerConfig) -> dict[str, str]:
+    """Return the settings of the namespaces: the ports of a network of its own are all free."""
+    own = dict(config.sysctl or {})
+    return {**(ANY_PORT if is_bridged(config) else {}), **own}
 
 
 def _cgroup(container: Container) -> str:

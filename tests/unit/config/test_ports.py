@@ -62,7 +62,7 @@ def test_a_port_without_quotes_is_the_text_that_it_looks_like(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "overlap"),
+    ("first", "second", "overlap"),
     [
         ("80:1", "80:2", True),
         ("80:1", "127.0.0.1:80:2", True),
@@ -73,10 +73,10 @@ def test_a_port_without_quotes_is_the_text_that_it_looks_like(tmp_path: Path) ->
     ],
 )
 def test_ports_overlap_if_a_connection_could_be_meant_for_both(
-    one: str, other: str, overlap: bool
+    first: str, second: str, overlap: bool
 ) -> None:
-    assert published_port(one).overlaps(published_port(other)) == overlap
-    assert published_port(other).overlaps(published_port(one)) == overlap
+    assert published_port(first).overlaps(published_port(second)) == overlap
+    assert published_port(second).overlaps(published_port(first)) == overlap
 
 
 @pytest.mark.parametrize("net", ["bridge", "internal", "host", "none", "new", "/run/netns/x"])

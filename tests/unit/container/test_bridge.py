@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
 
 from piimage.config.container import ContainerConfig
 from piimage.container.bridge import (
+    ANY_PORT,
     Attachment,
     addresses,
     attachments,
@@ -15,7 +17,9 @@ from piimage.container.bridge import (
     forwards,
     hook,
 )
+from piimage.container.spec import runtime_spec
 from piimage.errors import InputError
+from tests.unit.container.specs import IDS, MAPPING, container, spec
 
 RANGE = IPv4Network("10.213.0.0/20")
 SMALL = IPv4Network("192.168.77.0/24")
@@ -132,6 +136,28 @@ def test_an_internal_container_does_not_leave_the_pi() -> None:
     lines = chain(rules(db={"net": "internal"}, web=WEB), "forward")
     drop = f'iifname "piimage0" oifname != "piimage0" ip saddr {{ {found["db"]} }} drop'
     assert lines.index(drop) < lines.index('iifname "piimage0" ip saddr 10.213.0.0/20 accept')
+
+
+def test_a_container_may_listen_on_every_port_of_its_own_network() -> None:
+    assert spec(net="bridge")["linux"]["sysctl"] == ANY_PORT
+    assert spec(net="internal", sysctl={"net.core.somaxconn": "9"})["linux"]["sysctl"] == {
+        **ANY_PORT, "net.core.somaxconn": "9",
+    }  # fmt: skip
+    assert "sysctl" not in spec(net="new")["linux"]
+    own = {"net.ipv4.ip_unprivileged_port_start": "1024"}
+    assert spec(net="bridge", sysctl=own)["linux"]["sysctl"] == own
+
+
+def test_a_container_on_the_bridge_has_a_network_and_is_connected_by_the_runtime() -> None:
+    made = runtime_spec(replace(container(net="bridge"), address="10.213.5.9/20"), IDS)
+    assert {"type": "network"} in made["linux"]["namespaces"]
+    assert made["hooks"]["createRuntime"] == [hook(IPv4Interface("10.213.5.9/20"))]
+    assert "createRuntime" not in spec(net="new")["hooks"]
+    mapped = container(net="bridge", uidMappings=MAPPING, gidMappings=MAPPING)
+    made = runtime_spec(replace(mapped, address="10.213.5.9/20"), IDS)
+    assert {*made["hooks"]} == {"createRuntime"}
+    # sysfs is the container's own, as its network is.
+    assert {"sysfs"} == {m["type"] for m in made["mounts"] if m["destination"] == "/sys"}
 
 
 def test_the_hook_has_what_the_pi_needs_and_computes_nothing_there() -> None:

@@ -50,16 +50,16 @@ def test_other_namespaces_stay_as_they_are(fields: dict[str, Any]) -> None:
 
 
 def test_two_containers_do_not_share_a_range() -> None:
-    one, other = twins()
+    first, second = twins()
     places = [
         Placed("services", number, name, config(userns=userns))
         for number, (name, userns) in enumerate(
-            [(one, "auto"), ("free", "auto"), (other, "host"), (other, "auto")]
+            [(first, "auto"), ("free", "auto"), (second, "host"), (second, "auto")]
         )
     ]
     ((place, fault),) = range_faults(places)
     assert place is places[3]
     assert (fault.code, fault.keys) == ("oci.userns", ("userns",))
-    assert fault.message == f"{other} would have the same user ids as {one}"
+    assert fault.message == f"{second} would have the same user ids as {first}"
     # One that prepares the data of a service has the service's name, and its ids.
     assert not list(range_faults([places[0], places[0]]))

@@ -227,14 +227,14 @@ def test_a_folder_that_publishes_a_port_is_seen(tmp_path: Path) -> None:
 
 def test_auto_has_no_mappings_beside_it_and_each_name_its_own_ids(tmp_path: Path) -> None:
     ids = "[{containerID: 0, hostID: 5, size: 9}]"
-    one, other = twins()
+    first, second = twins()
     text = (
         f"services:\n  - {{name: a, image: x, userns: auto, uidMappings: {ids}}}\n"
-        f"  - {{name: {one}, image: x, userns: auto, uid: 65535}}\n"
-        f"  - {{name: {other}, image: x, userns: auto, uid: 65536}}\n"
+        f"  - {{name: {first}, image: x, userns: auto, uid: 65535}}\n"
+        f"  - {{name: {second}, image: x, userns: auto, uid: 65536}}\n"
     )
     assert [line.partition(" ")[2] for line in found(tmp_path / "a.yml", text)] == [
         "userns: auto beside mappings of one's own",
         "the id 65536 is not mapped",
-        f"{other} would have the same user ids as {one}",
+        f"{second} would have the same user ids as {first}",
     ]

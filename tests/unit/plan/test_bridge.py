@@ -99,8 +99,8 @@ def test_the_system_has_the_program_and_the_modules_that_the_bridge_needs(tmp_pa
     found = appliance(DB)
     assert layers(tmp_path, found).count("the bridge") == 1
     board = load_board("qemu-virt")
-    asked = {request.root: request.packages for request in requests(found, board, [])}
-    assert asked["bridge"] == ("nftables",)
+    packages = {request.root: request.packages for request in requests(found, board, [])}
+    assert packages["bridge"] == ("nftables",)
     modules = plan_modules(found, board, UnpackedKernel((), ()), lock_of(found, board))
     assert {*MODULES} <= {*modules.late}
 
@@ -156,8 +156,8 @@ def test_auto_gives_a_container_a_range_and_the_system_what_maps_owners(tmp_path
     (whole,) = plan.config.uid_mappings or ()
     assert whole.host_id == first_id("web")
     assert "the owners of files" in layers(tmp_path, found)
-    asked = {r.root: r.packages for r in requests(found, load_board("qemu-virt"), [])}
-    assert asked["userns"] == ("mount",)
+    packages = {r.root: r.packages for r in requests(found, load_board("qemu-virt"), [])}
+    assert packages["userns"] == ("mount",)
 
 
 @pytest.mark.provokes("oci.userns")
