@@ -43,6 +43,10 @@ class Attachment:
     ports: tuple[PublishedPort, ...] = ()
     internal: bool = False
 
+    def interface(self, network: IPv4Network) -> IPv4Interface:
+        """Return the address with the prefix of the bridge's `network`."""
+        return IPv4Interface(f"{self.address}/{network.prefixlen}")
+
 
 def is_bridged(config: ContainerConfig) -> bool:
     """Tell whether a container with this merged configuration is on the bridge."""

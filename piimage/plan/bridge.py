@@ -71,8 +71,7 @@ def _attached(
 ) -> ContainerPlan:
     if not is_bridged(plan.config):
         return plan
-    network = bridge_range(appliance)
-    return replace(plan, address=f"{found[plan.name].address}/{network.prefixlen}")
+    return replace(plan, address=str(found[plan.name].interface(bridge_range(appliance))))
 
 
 def _uses(appliance: Appliance) -> Mapping[str, str | None]:
