@@ -23,7 +23,12 @@ from piimage.container.merged import Placed
 from piimage.errors import InputError, raise_all
 from piimage.locking.requests import wants_bridge
 
-_MOUNTED = {"/etc/hosts": HOSTS, "/etc/resolv.conf": RESOLV}
+_BINDS = {
+    "/etc/hosts": f"{HOSTS}:/etc/hosts:ro,bind",
+    "/etc/resolv.conf": f"{RESOLV}:/etc/resolv.conf:ro,bind",
+}
+NAME_BINDS = tuple(_BINDS.values())
+"""What containers on the bridge have mounted in addition."""
 
 
 def with_names(config: ContainerConfig) -> ContainerConfig:
@@ -38,7 +43,7 @@ def with_names(config: ContainerConfig) -> ContainerConfig:
     taken = {path.rstrip("/") or "/" for path in taken}
     if taken & {"/etc", "/"}:
         return config
-    names = [f"{at}:{path}:ro,bind" for path, at in _MOUNTED.items() if path not in taken]
+    names = [bind for path, bind in _BINDS.items() if path not in taken]
     return config.model_copy(update={"binds": (*(config.binds or ()), *names)})
 
 
