@@ -29,7 +29,7 @@ from piimage.container.mounts import (
 from piimage.container.profile import read_profile
 from piimage.container.rootfs import ProcessUser, Root
 from piimage.container.seccomp import default_profile
-from piimage.container.starts import faults
+from piimage.container.starts import faults, maps
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.models import Execution
 
@@ -108,6 +108,7 @@ def runtime_spec(
     config = container.config
     raise_all(fault.error(container.place) for fault in faults(config))
     user = run_as(container, ids)
+    _require_mapped(container, user)
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
         "process": _process(container, user),
@@ -136,6 +137,21 @@ def _hooks(container: Container) -> dict[str, list[dict[str, Any]]]:
     if container.address is not None:
         hooks["createRuntime"] = [hook(IPv4Interface(container.address))]
     return hooks
+
+
+def _require_mapped(container: Container, user: ProcessUser) -> None:
+    """Refuse a user, of the image or by name, whom the mappings of the namespace leave out."""
+    config = container.config
+    for name, number, ranges in (
+        ("user", user.uid, config.uid_mappings), ("group", user.gid, config.gid_mappings),
+    ):  # fmt: skip
+        if ranges and not maps(ranges, number):
+            raise InputError(
+                "oci.userns",
+                f"{container.name} runs as {name} {number}, which is not mapped",
+                place=container.place,
+                hint="write `user:` with an id within the range: 0 to 65535 with userns: auto",
+            )
 
 
 def _root_path(container: Container) -> str:

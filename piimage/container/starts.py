@@ -210,12 +210,13 @@ def _unmapped(config: ContainerConfig) -> Iterator[Fault]:
     for text, ranges in ((user, config.uid_mappings), (group, config.gid_mappings)):
         ids += [(("user",), int(text), ranges)] if text.isdecimal() else []
     for keys, value, ranges in ids:
-        if isinstance(value, int) and ranges and not _holds(ranges, value):
+        if isinstance(value, int) and ranges and not maps(ranges, value):
             yield Fault("oci.userns", keys, f"the id {value} is not mapped",
                         "an id within uidMappings or gidMappings")  # fmt: skip
 
 
-def _holds(ranges: Sequence[IdMapping], value: int) -> bool:
+def maps(ranges: Sequence[IdMapping], value: int) -> bool:
+    """Tell whether the id `value` in a container is one of `ranges`."""
     return any(m.container_id <= value < m.container_id + m.size for m in ranges)
 
 
