@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from piimage.compose.apparmor import FOLDER, Profile
 from piimage.compose.layers import Layer
 from piimage.config.container import ContainerConfig
+from piimage.container.bridge import FOLDER as NETWORK
 from piimage.container.bundle import containers_tree
 from piimage.container.rootfs import Root
 from piimage.container.spec import Container, ContainerKind
@@ -35,6 +36,7 @@ class ContainerPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     original: Descriptor | None = None
     apparmor: Profile | None = None
+    address: str | None = None
 
     def container(self, job: Job) -> Container:
         """Return the container, with the layers that `job` has made."""
@@ -49,6 +51,7 @@ class ContainerPlan:
             place=self.place,
             profile=self.profile,
             apparmor=self.apparmor.name if self.apparmor is not None else None,
+            address=self.address,
         )
 
 
@@ -75,6 +78,8 @@ class ContainersLayer(Layer):
     containers: tuple[ContainerPlan, ...]
     ids: Mapping[str, int]
     volumes: tuple[VolumePlan, ...] = ()
+    network: Mapping[str, bytes] = field(default_factory=dict)
+    """The files for the bridge, by name; none if no container is on it."""
 
     @property
     def parts(self) -> tuple[Layer, ...]:
@@ -97,6 +102,10 @@ class ContainersLayer(Layer):
     def _entries(self, job: Job) -> Iterator[Entry]:
         yield from containers_tree([plan.container(job) for plan in self.containers], self.ids)
         yield from self._profiles(job)
+        if self.network:
+            yield folder(NETWORK)
+        for name, content in sorted(self.network.items()):
+            yield file(f"{NETWORK}/{name}", content)
         if self.volumes:
             yield folder("volumes")
         for volume in self.volumes:

@@ -27,8 +27,10 @@ from piimage.config.fields import (
     Rlimits,
     TmpfsMount,
     UserName,
+    UserNamespace,
     Variable,
 )
+from piimage.config.ports import Port
 from piimage.config.secret import SecretName
 from piimage.config.values import (
     AbsolutePath,
@@ -232,7 +234,15 @@ class ContainerConfig(Part):
     )
     cwd: AbsolutePath | None = Field(default=None, description="Working directory.")
     net: NetworkNamespace | None = Field(
-        default=None, description="host (default), new, none, or a path."
+        default=None,
+        description="host (default): the Pi's network; bridge: an address of its own on the Pi's "
+        "bridge, from which it reaches the network and the other containers there; internal: the "
+        "same without a way out of the Pi; none or new: an empty network; or the path of one.",
+    )
+    ports: tuple[Port, ...] | None = Field(
+        default=None,
+        description="With `net: bridge` or `internal`: ports of the Pi that lead to the container, "
+        "[ADDRESS:]PORT:CONTAINER_PORT[/udp], by IPv4. 127.0.0.1 as ADDRESS: for the Pi itself.",
     )
     ipc: Namespace | None = Field(
         default=None,
@@ -245,7 +255,11 @@ class ContainerConfig(Part):
     )
     uts: Namespace | None = Field(default=None, description="host (default), new, or a path.")
     pid: Namespace | None = Field(default=None, description="new (default), host, or a path.")
-    userns: Namespace | None = Field(default=None, description="host (default), new, or a path.")
+    userns: UserNamespace | None = Field(
+        default=None,
+        description="host (default); auto: the container's root and users are users of the Pi that "
+        "nobody else has; new, with `uidMappings` and `gidMappings`; or a path.",
+    )
     uid_mappings: tuple[IdMapping, ...] | None = Field(
         default=None, description="User ids of `userns`."
     )

@@ -172,8 +172,25 @@ def _namespace(value: str) -> str:
     )
 
 
+BRIDGED: Final = ("bridge", "internal")
+"""The values of `net` of containers on the Pi's bridge; those of `internal` reach only these."""
+
+
 def _network(value: str) -> str:
-    return value if value == "none" else _namespace(value)
+    if value in (*BRIDGED, "none", "host", "root", "new") or value.startswith("/"):
+        return value
+    raise problem(
+        f"{quoted(value)} is not a valid network",
+        "host, bridge, internal, none, new, or the path of a namespace",
+    )
+
+
+def _user_namespace(value: str) -> str:
+    if value in ("auto", "host", "root", "new") or value.startswith("/"):
+        return value
+    raise problem(
+        f"{quoted(value)} is not a valid namespace", "auto, host, new, or the path of a namespace"
+    )
 
 
 _IMAGE: Final = "REGISTRY/NAME:TAG or NAME@sha256:DIGEST"
@@ -217,6 +234,7 @@ Program = Annotated[tuple[str, ...], AfterValidator(_program)]
 HiddenPath = Annotated[str, AfterValidator(_hidden)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
 NetworkNamespace = Annotated[str, AfterValidator(_network)]
+UserNamespace = Annotated[str, AfterValidator(_user_namespace)]
 UserName = Annotated[
     str,
     BeforeValidator(as_text),

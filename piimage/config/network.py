@@ -1,6 +1,7 @@
 """The network of the appliance: WiFi and Ethernet."""
 
 import re
+from ipaddress import IPv4Network
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
@@ -10,6 +11,10 @@ from piimage.config.values import Part, form, problem, quoted
 from piimage.wifi import WANTED, is_passphrase
 
 _MOST_SSID: Final = 32  # bytes: IEEE 802.11-2020, 9.4.2.2
+DEFAULT_RANGE: Final = "10.213.0.0/20"
+"""The addresses of the bridge: a range that few networks use."""
+_LEAST_PREFIX, _MOST_PREFIX = 16, 24
+_RANGE: Final = "such as 172.28.0.0/20"
 
 
 def _checked_secret(secret: str) -> str:
@@ -143,6 +148,23 @@ class Ethernet(Part):
         return (match[1], int(match[2])) if match else None
 
 
+def _check_range(text: str) -> str:
+    """Return `text` if it is a range of private addresses for the bridge (RFC 1918)."""
+    try:
+        network = IPv4Network(text)
+    except ValueError as error:
+        raise problem(f"{quoted(text)} is not a range of addresses: {error}", _RANGE) from None
+    if not (network.is_private and not network.is_loopback and not network.is_link_local):
+        raise problem(f"{quoted(text)} is not a private range", _RANGE)
+    if not _LEAST_PREFIX <= network.prefixlen <= _MOST_PREFIX:
+        limits = f"a prefix from {_LEAST_PREFIX} to {_MOST_PREFIX}"
+        raise problem(f"{quoted(text)} is too large or too small", f"{limits}, {_RANGE}")
+    return text
+
+
+BridgeRange = Annotated[str, AfterValidator(_check_range)]
+
+
 def _form(value: object) -> str:
     return _LIST if isinstance(value, list | tuple) else _MAPPING
 
@@ -176,6 +198,11 @@ class Network(Part):
         description="Country of use, such as JP (ISO 3166); WiFi stays off without it.",
     )
     ethernet: Ethernet | None = Field(default=None, description="The wired network.")
+    bridge: BridgeRange = Field(
+        default=DEFAULT_RANGE,
+        description="Addresses of the containers with `net: bridge`, ADDRESS/PREFIX. Choose "
+        "another range if your own network, or one that containers have to reach, uses this one.",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -16,6 +16,7 @@ from piimage.config.device import IdMapping
 from piimage.config.runtime import Runtime
 from piimage.config.schedule import times_of
 from piimage.config.secret import SECRETS_FOLDER
+from piimage.container.ids import SIZE, first_id, has_range
 from piimage.container.mounts import CONTROL_FOLDER, FoundDevice, complete_mount, shares
 from piimage.container.offsets import span
 from piimage.container.rootfs import ProcessUser
@@ -123,6 +124,8 @@ def environment(container: Container, spec: Mapping[str, Any]) -> str:
     if not config.readonly and config.uid_mappings and config.gid_mappings:
         owner = (_on_host(config.uid_mappings, 0), _on_host(config.gid_mappings, 0))
         values["UPPER_OWNER"] = f"{owner[0]}:{owner[1]}"
+    if has_range(config, container.name):
+        values["IDMAP"] = f"b:0:{first_id(container.name)}:{SIZE}"
     return "".join(f"{key}={quote(value)}\n" for key, value in values.items() if value)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from typing import Any, Final, Literal
 
 from piimage.config.container import LABEL, ContainerConfig
 from piimage.config.fields import rlimit_name
 from piimage.config.resources import Resources
+from piimage.container.bridge import ANY_PORT, hook, is_bridged
 from piimage.container.capabilities import administers, capabilities_of
 from piimage.container.mounts import (
     FoundDevice,
@@ -27,7 +29,7 @@ from piimage.container.mounts import (
 from piimage.container.profile import read_profile
 from piimage.container.rootfs import ProcessUser, Root
 from piimage.container.seccomp import default_profile
-from piimage.container.starts import faults
+from piimage.container.starts import faults, maps
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.models import Execution
 
@@ -36,7 +38,7 @@ ROOTS: Final = "/run/piimage/rootfs"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNLIMITED: Final = 2**64 - 1
 _FIRST_ID: Final = 100
-_MOUNT: Final = "/usr/bin/mount"
+_BUSYBOX: Final = "/usr/bin/busybox"
 _GROUP: Final = "io.containerd.runc.v2.group"
 # systemd's defaults. A program that uses select(2) breaks with more than 1024 files, so the soft
 # limit is low, and a program that can use more raises it (systemd.exec(5), LimitNOFILE=).
@@ -77,6 +79,8 @@ class Container:
     """The seccomp profile's JSON, if `config.seccomp` names a file."""
     apparmor: str | None = None
     """The name of the AppArmor profile, which the Pi has loaded by then; None for none."""
+    address: str | None = None
+    """ADDRESS/PREFIX on the bridge, if it is there."""
 
     @property
     def devices(self) -> tuple[FoundDevice, ...]:
@@ -104,6 +108,7 @@ def runtime_spec(
     config = container.config
     raise_all(fault.error(container.place) for fault in faults(config))
     user = run_as(container, ids)
+    _require_mapped(container, user)
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
         "process": _process(container, user),
@@ -117,11 +122,36 @@ def runtime_spec(
     }
     if config.hostname:
         spec["hostname"] = config.hostname
-    if not has_user_namespace(config):
-        spec["hooks"] = {"createContainer": [_root_options(container)]}
+    if hooks := _hooks(container):
+        spec["hooks"] = hooks
     if annotations := _annotations(container):
         spec["annotations"] = annotations
     return spec
+
+
+def _hooks(container: Container) -> dict[str, list[dict[str, Any]]]:
+    """Return the programs that the runtime runs before the container's own."""
+    hooks: dict[str, list[dict[str, Any]]] = {}
+    if not has_user_namespace(container.config):
+        hooks["createContainer"] = [_root_options(container)]
+    if container.address is not None:
+        hooks["createRuntime"] = [hook(IPv4Interface(container.address))]
+    return hooks
+
+
+def _require_mapped(container: Container, user: ProcessUser) -> None:
+    """Refuse a user, of the image or by name, whom the mappings of the namespace leave out."""
+    config = container.config
+    for name, number, ranges in (
+        ("user", user.uid, config.uid_mappings), ("group", user.gid, config.gid_mappings),
+    ):  # fmt: skip
+        if ranges and not maps(ranges, number):
+            raise InputError(
+                "oci.userns",
+                f"{container.name} runs as {name} {number}, which is not mapped",
+                place=container.place,
+                hint="write `user:` with an id within the range: 0 to 65535 with userns: auto",
+            )
 
 
 def _root_path(container: Container) -> str:
@@ -136,7 +166,7 @@ def _root_options(container: Container) -> dict[str, Any]:
     kernel lets nobody remove the options (mount_namespaces(7)).
     """
     options = f"remount,bind,nodev,{'ro' if container.config.readonly else 'rw'}"
-    return {"path": _MOUNT, "args": ["mount", "-o", options, _root_path(container)]}
+    return {"path": _BUSYBOX, "args": ["mount", "-o", options, _root_path(container)]}
 
 
 def _annotations(container: Container) -> dict[str, str]:
@@ -270,7 +300,7 @@ def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[s
     optional = {
         "uidMappings": [ids.model_dump(by_alias=True) for ids in config.uid_mappings or ()],
         "gidMappings": [ids.model_dump(by_alias=True) for ids in config.gid_mappings or ()],
-        "sysctl": dict(config.sysctl or {}),
+        "sysctl": _sysctl(config),
         "devices": made_devices(config, user.uid, user.gid),
         "rootfsPropagation": config.rootfs_propagation,
         "maskedPaths": list(masked),
@@ -283,7 +313,7 @@ def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[s
 def _namespaces(container: Container) -> list[dict[str, str]]:
     config = container.config
     paths = {
-        "network": "new" if config.net == "none" else config.net or "host",
+        "network": _network(config),
         "ipc": config.ipc or "host",
         "cgroup": config.cgroupns or "host",
         "uts": config.uts or ("new" if config.hostname else "host"),
@@ -296,6 +326,16 @@ def _namespaces(container: Container) -> list[dict[str, str]]:
         for kind, path in paths.items()
         if not shares(path, "host")
     ]
+
+
+def _network(config: ContainerConfig) -> str:
+    return "new" if config.net == "none" or is_bridged(config) else config.net or "host"
+
+
+def _sysctl(config: ContainerConfig) -> dict[str, str]:
+    """Return the settings of the namespaces: the ports of a network of its own are all free."""
+    own = dict(config.sysctl or {})
+    return {**(ANY_PORT if is_bridged(config) else {}), **own}
 
 
 def _cgroup(container: Container) -> str:

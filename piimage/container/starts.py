@@ -7,27 +7,25 @@ libcontainer/configs/validate/validator.go and specconv/spec_linux.go; user_name
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from piimage.config.container import (
-    PROFILE_WORDS,
-    ContainerConfig,
-    merge,
-    secure_defaults,
-)
+from piimage.config.container import PROFILE_WORDS, ContainerConfig
 from piimage.config.device import IdMapping
-from piimage.config.load import load_folder
-from piimage.config.models import Appliance, Entry
+from piimage.config.models import Appliance
 from piimage.config.paths import APPLIANCE_PATHS, SECTIONS
 from piimage.config.secret import SECRETS_FOLDER
 from piimage.config.values import quoted
 from piimage.container.apparmor import own_profile
+from piimage.container.bridge import is_bridged
+from piimage.container.bridge_faults import bridge_faults
+from piimage.container.fault import Fault
+from piimage.container.ids import AUTO, range_faults, with_range
+from piimage.container.merged import Placed, merged
 from piimage.container.mounts import has_user_namespace, shares
 from piimage.container.profile import read_profile
 from piimage.document.document import Document, read_document, with_paths
-from piimage.errors import InputError, PiimageError, raise_all
+from piimage.errors import PiimageError, raise_all
 
 _OWN_NAMESPACE: Final = "services.linuxkit"
 _OWN_GROUPS: Final = frozenset({"onboot", "onshutdown", "services", "user"})
@@ -35,20 +33,6 @@ _IPC_NAMES: Final = "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forc
 _OF_IPC: Final = frozenset(f"kernel.{name}" for name in _IPC_NAMES.split())
 _MOST_RANGES: Final = 340  # user_namespaces(7)
 _ALL_IDS: Final = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A fault that keeps a container from starting; `keys` lead to its cause in the entry."""
-
-    code: str
-    keys: tuple[str | int, ...]
-    message: str
-    instead: str
-
-    def error(self, place: str) -> InputError:
-        """Return the error with `place`, where its cause is."""
-        return InputError(self.code, self.message, place=place, hint=f"instead: {self.instead}")
 
 
 def refuse_unstartable(
@@ -60,11 +44,20 @@ def refuse_unstartable(
     Labels and users of images are not known here.
     """
     document = with_paths(read_document(files, sets, environment)[0], APPLIANCE_PATHS)
-    raise_all(
-        fault.error(str(_place(document, (section, number, *fault.keys))))
+    containers = [
+        Placed(section, number, entry.name, merged(entry), entry.use)
         for section in SECTIONS
         for number, entry in enumerate(getattr(appliance, section))
-        for fault in _of_entry(entry)
+    ]
+    found = [
+        (each, fault)
+        for each in containers
+        for fault in _of_container(with_range(each.config, each.name))
+    ]
+    found += [*range_faults(containers), *bridge_faults(containers, appliance)]
+    raise_all(
+        fault.error(str(_place(document, (each.section, each.number, *fault.keys))))
+        for each, fault in found
     )
 
 
@@ -75,20 +68,12 @@ def _place(document: Document, path: Sequence[str | int]) -> object:
     return entry.at if node is entry else node.at
 
 
-def _of_entry(entry: Entry) -> Iterator[Fault]:
-    config = merge(secure_defaults(), _folder_config(entry), entry)
+def _of_container(config: ContainerConfig) -> Iterator[Fault]:
     yield from faults(config)
     if config.seccomp not in PROFILE_WORDS:
         yield from _profile_faults(str(config.seccomp))
     if config.apparmor not in PROFILE_WORDS:
         yield from _apparmor_faults(str(config.apparmor))
-
-
-def _folder_config(entry: Entry) -> ContainerConfig | None:
-    folder = entry.folder
-    if folder is None or not (folder / "service.yml").is_file():
-        return None
-    return load_folder(folder).container
 
 
 def _profile_faults(file: str) -> Iterator[Fault]:
@@ -118,6 +103,11 @@ def faults(config: ContainerConfig) -> Iterator[Fault]:
     yield from _user_namespace_faults(config)
     yield from _sysctl_faults(config)
     yield from _secret_faults(config)
+    if config.ports and not is_bridged(config):
+        yield Fault(
+            "oci.ports", ("ports",), f"ports with net: {config.net or 'host'}",
+            "net: bridge beside ports, or no ports: a container with net: host has those of the Pi",
+        )  # fmt: skip
     group = (config.cgroups_path or "").strip("/").partition("/")[0]
     if group in _OWN_GROUPS:
         yield Fault(
@@ -177,6 +167,10 @@ def _user_namespace_faults(config: ContainerConfig) -> Iterator[Fault]:
                 yield Fault("oci.userns", (key,), f"{key} without a user namespace",
                             f"userns: new, or no {key}")  # fmt: skip
         return
+    if config.userns == AUTO:
+        yield Fault("oci.userns", ("userns",), "userns: auto beside mappings of one's own",
+                    "userns: new, or no uidMappings and gidMappings")  # fmt: skip
+        return
     if (config.userns or "new") not in ("new", "root"):
         return  # an existing namespace, which has its own mappings
     for key, ranges in mappings:
@@ -216,12 +210,13 @@ def _unmapped(config: ContainerConfig) -> Iterator[Fault]:
     for text, ranges in ((user, config.uid_mappings), (group, config.gid_mappings)):
         ids += [(("user",), int(text), ranges)] if text.isdecimal() else []
     for keys, value, ranges in ids:
-        if isinstance(value, int) and ranges and not _holds(ranges, value):
+        if isinstance(value, int) and ranges and not maps(ranges, value):
             yield Fault("oci.userns", keys, f"the id {value} is not mapped",
                         "an id within uidMappings or gidMappings")  # fmt: skip
 
 
-def _holds(ranges: Sequence[IdMapping], value: int) -> bool:
+def maps(ranges: Sequence[IdMapping], value: int) -> bool:
+    """Tell whether the id `value` in a container is one of `ranges`."""
     return any(m.container_id <= value < m.container_id + m.size for m in ranges)
 
 

@@ -10,6 +10,8 @@ from piimage.build import Project, plan
 from piimage.compose.containers import ContainerPlan
 from piimage.config.container import PROFILE_WORDS, ContainerConfig
 from piimage.config.values import key_of
+from piimage.container.bridge import is_bridged
+from piimage.container.ids import has_range
 from piimage.container.mounts import complete_mount
 from piimage.container.rootfs import ProcessUser
 from piimage.container.spec import ROOTS, Container, run_as
@@ -19,10 +21,13 @@ from piimage.formats.images import Images, image
 from piimage.locking.fetching import make
 from piimage.locking.inputs import Inputs
 from piimage.oci.layout import Image, Layout
+from piimage.plan.bridge import NAME_BINDS
 from piimage.plan.localtime import LOCAL_TIME
 from piimage.plan.slot import Version
 from piimage.steps import Job
 
+_ADDED: Final = (LOCAL_TIME, *NAME_BINDS)
+_MAPPINGS: Final = ("userns", "uid_mappings", "gid_mappings")
 _VOLUMES: Final = f"{ROOTS}/volumes/"
 _OWN_FOLDERS: Final = ("/run/piimage", "/data/piimage", "/etc/piimage")
 """Folders that only piimage's own system has."""
@@ -96,7 +101,7 @@ def _needs_system(plan: ContainerPlan) -> bool:
         return config.system
     if config.control:
         return True
-    binds = (bind for bind in config.binds or () if bind != LOCAL_TIME)
+    binds = (bind for bind in config.binds or () if bind not in _ADDED)
     sources = {bind.partition(":")[0] for bind in binds}
     return any(
         source == folder or source.startswith(f"{folder}/")
@@ -122,14 +127,14 @@ def _not_portable(plan: ContainerPlan) -> InputError:
 
 
 def _workload(plan: ContainerPlan, layout: Layout, job: Job, ids: Mapping[str, int]) -> Workload:
-    container = _without_local_time(plan.container(job))
+    container = _without_added(plan.container(job))
     return Workload(container, run_as(container, ids), image(plan, layout, job))
 
 
-def _without_local_time(container: Container) -> Container:
-    """Return `container` without the bind of the system's time zone."""
+def _without_added(container: Container) -> Container:
+    """Return `container` without the binds that each one has on piimage's own system."""
     config = container.config
-    kept = tuple(bind for bind in config.binds or () if bind != LOCAL_TIME)
+    kept = tuple(bind for bind in config.binds or () if bind not in _ADDED)
     return replace(container, config=config.model_copy(update={"binds": kept}))
 
 
@@ -142,9 +147,14 @@ def unsupported_settings(
     not deployed without a setting of its entry.
     """
     config = workload.config
+    mapped = has_range(config, workload.name)
     for name in fields:
-        if getattr(config, name):
+        if getattr(config, name) and not (mapped and name in _MAPPINGS):
             yield beyond(workload, key_of(name), target)
+    if mapped:
+        yield beyond(workload, "userns: auto", target)
+    if is_bridged(config):
+        yield beyond(workload, f"net: {config.net}", target)
     if config.apparmor not in PROFILE_WORDS:
         yield beyond(workload, "apparmor: a file", target)
     if any(bind.startswith(_VOLUMES) for bind in config.binds or ()):

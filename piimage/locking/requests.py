@@ -9,6 +9,9 @@ from piimage.board import Board
 from piimage.config.load import load_shipped
 from piimage.config.models import Appliance, OciRuntime
 from piimage.config.system import SystemLayer
+from piimage.container.bridge import is_bridged
+from piimage.container.ids import has_range, with_range
+from piimage.container.merged import merged
 from piimage.debian.index import Suite
 from piimage.debian.request import Request
 from piimage.locking.folders import ContainerFolder, base_tree, folder_requests
@@ -23,6 +26,12 @@ AGENT_OWN_ROOT = "agent"
 """The packages above that tree which the agent alone uses."""
 SIGNING_ROOT = "signing"
 """The packages by which the agent checks signatures."""
+
+BRIDGE_ROOT = "bridge"
+"""The packages for containers on the bridge."""
+
+IDMAP_ROOT = "userns"
+"""The packages for containers with `userns: auto`."""
 
 _WITH_AGENT = frozenset({"sshd", "cloud-metadata"})
 """The ready-made containers that start the agent."""
@@ -84,6 +93,8 @@ def requests(
         *_kernel(appliance, board),
         *_firmware(appliance, board),
         *agent_requests(appliance),
+        *bridge_requests(appliance),
+        *idmap_requests(appliance),
         *folder_requests(folders),
     ]
     by_root = {request.root: request for request in requests}
@@ -128,6 +139,44 @@ def agent_requests(appliance: Appliance) -> Iterator[Request]:
         if appliance.signing is not None:
             checks = signing_tree()
             yield Request(SIGNING_ROOT, checks.packages, (*checks.without, *tree.without))
+
+
+def wants_bridge(appliance: Appliance) -> bool:
+    """Tell whether the file, or a container folder that it names, puts a service on the bridge."""
+    return any(is_bridged(merged(entry)) for entry in appliance.services)
+
+
+def bridge_tree() -> SystemLayer:
+    """Return the description of the layer with the program for the packet filter."""
+    return load_shipped(resources.path("appliance") / "system" / "bridge.yml")
+
+
+def bridge_requests(appliance: Appliance) -> Iterator[Request]:
+    """Yield the request for the packages of the bridge."""
+    if wants_bridge(appliance):
+        own = bridge_tree()
+        yield Request(BRIDGE_ROOT, own.packages, own.without)
+
+
+def wants_idmap(appliance: Appliance) -> bool:
+    """Tell whether a container has a range of user ids of its own (`userns: auto`)."""
+    return any(
+        has_range(with_range(merged(entry), entry.name), entry.name)
+        for section in (appliance.onboot, appliance.services, appliance.onshutdown)
+        for entry in section
+    )
+
+
+def idmap_tree() -> SystemLayer:
+    """Return the description of the layer with the program that maps the owners of files."""
+    return load_shipped(resources.path("appliance") / "system" / "userns.yml")
+
+
+def idmap_requests(appliance: Appliance) -> Iterator[Request]:
+    """Yield the request for the packages of `userns: auto`."""
+    if wants_idmap(appliance):
+        own = idmap_tree()
+        yield Request(IDMAP_ROOT, own.packages, own.without)
 
 
 def wants_wifi(appliance: Appliance) -> bool:

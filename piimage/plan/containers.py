@@ -22,6 +22,7 @@ from piimage.config.container import (
 )
 from piimage.config.models import Appliance, Entry, Logging
 from piimage.container.bundle import folder_name
+from piimage.container.ids import with_range
 from piimage.container.spec import READ_ONLY, ROOTS, ContainerKind, container_ids
 from piimage.errors import PiimageError, raise_all
 from piimage.lock import Lock, LockedImage
@@ -31,8 +32,10 @@ from piimage.locking.grants import gathering, label_request, require_consent, re
 from piimage.oci.layout import Image
 from piimage.oci.models import Execution
 from piimage.plan.apparmor import profile_of
+from piimage.plan.bridge import bridged, with_names
 from piimage.plan.composed import ContainerParts, dockerfile_labels, folder_parts, of_entry
 from piimage.plan.localtime import with_local_time
+from piimage.plan.ranges import range_errors
 
 if TYPE_CHECKING:
     from piimage.config.rare import Volume
@@ -67,7 +70,9 @@ def plan_containers(
                 made = _plan(entry, kind, number, parts, config)
                 plans.append(replace(made, apparmor=profile_of(config, made.place, appliance)))
     raise_all(errors)
-    return ContainersLayer(tuple(plans), ids, tuple(filled.values()))
+    raise_all(range_errors(plans, appliance))
+    attached, network = bridged(plans, appliance)
+    return ContainersLayer(attached, ids, tuple(filled.values()), network)
 
 
 def _volume(volume: Volume, images: Mapping[str, Image]) -> VolumePlan:
@@ -104,7 +109,8 @@ def _config(
     sources: _BindSources,
     logging: Logging,
 ) -> ContainerConfig:
-    config = with_local_time(_with_real_binds(merge(defaults, entry), sources))
+    config = with_range(_with_real_binds(merge(defaults, entry), sources), entry.name)
+    config = with_names(with_local_time(config))
     return _with_ring(config, logging) if kind == "services" else config
 
 

@@ -24,7 +24,15 @@ from piimage.container.bundle import quote
 from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
-from piimage.locking.requests import system_tree
+from piimage.locking.requests import (
+    BRIDGE_ROOT,
+    IDMAP_ROOT,
+    bridge_tree,
+    idmap_tree,
+    system_tree,
+    wants_bridge,
+    wants_idmap,
+)
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
 from piimage.plan.files import overlay_of, without
@@ -72,6 +80,7 @@ def plan_system(
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
     layers += [*agent_layers(appliance, lock), *_base_layers(appliance, lock)]
+    layers += _optional_layers(appliance, lock)
     layers.append(ModulesLayer(modules))
     layers += wifi_layers(appliance, board, lock)
     layers += _config_layers(appliance, appliance_folder)
@@ -102,6 +111,20 @@ def _kernel(
 def _base_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
     tree = system_tree(appliance.runtime)
     yield packages_layer("the system", tree, lock.of_root("system"), lowest=True)
+
+
+def _optional_layers(appliance: Appliance, lock: Lock) -> Iterator[Layer]:
+    """Yield the layers of programs that the system needs for some containers only."""
+    used = {package.key for package in lock.of_root("system")}
+    wanted = (
+        ("the bridge", wants_bridge(appliance), BRIDGE_ROOT, bridge_tree),
+        ("the owners of files", wants_idmap(appliance), IDMAP_ROOT, idmap_tree),
+    )
+    for name, is_wanted, root, tree in wanted:
+        if is_wanted:
+            own = [package for package in lock.of_root(root) if package.key not in used]
+            used |= {package.key for package in own}
+            yield packages_layer(name, tree(), own, lowest=False)
 
 
 def _firmware(board: Board, lock: Lock) -> Extracted | None:

@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from piimage.board import Board
+from piimage.emulator.ports import Forward, free_port
 from piimage.emulator.session import Options, Session, boot
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner
@@ -33,6 +34,8 @@ class Pi:
     session: Session
     board: Board
     shell: Shell
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """The ports of this host that lead to ports of the board, by these."""
 
     def say(self, script: str) -> str:
         """Run `script` by sh on the board, and return what it printed; it must exit with 0."""
@@ -42,17 +45,23 @@ class Pi:
 
 
 @contextmanager
-def up(image: Path, folder: Path) -> Iterator[Pi]:
-    """Boot the image on a card of 2 GiB, and wait until its shell answers."""
+def up(image: Path, folder: Path, ports: Sequence[int] = ()) -> Iterator[Pi]:
+    """Boot the image on a card of 2 GiB, and wait until its shell answers.
+
+    `ports` of the board are reached by ports of this host.
+    """
     runner = Runner()
     board = board_of(image)
     card, key = card_with_key(runner, image, board, folder)
-    with boot(card, board, runner, Options(disk_size=2 << 30, ssh_port=0)) as session:
+    ours = {port: free_port() for port in ports}
+    forwards = tuple(Forward(host, guest) for guest, host in ours.items())
+    options = Options(disk_size=2 << 30, ssh_port=0, forwards=forwards)
+    with boot(card, board, runner, options) as session:
         assert session.ssh_port is not None
         session.wait_for("piimage: service sshd: running", PATIENCE)
         shell = Shell(runner, key, session.ssh_port)
         shell.wait(PATIENCE)
-        yield Pi(session, board, shell)
+        yield Pi(session, board, shell, ours)
 
 
 def command_in(folder: Path, store: Path) -> Command:
@@ -92,5 +101,5 @@ def virt(piimage: Command, appliances: Path) -> Path:
 @pytest.fixture(scope="package")
 def pi(virt: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     """The virt machine with all services up, for the modules whose names begin with test_virt."""
-    with up(virt, tmp_path_factory.mktemp("card")) as found:
+    with up(virt, tmp_path_factory.mktemp("card"), (80, 8080, 8081)) as found:
         yield found

@@ -176,8 +176,8 @@ BAD_ENTRIES = [
      "'nofile,1' is not a valid resource limit; instead: NAME,SOFT,HARD with numbers or unlimited, "
      "such as nofile,100,200"),
     ("rlimits: ['nofiles,1,1']", 42, "'nofiles' is not a valid resource limit; instead: nofile"),
-    ("net: hots", 37, "'hots' is not a valid namespace; "
-     "instead: host, new, or the path of a namespace"),
+    ("net: hots", 37, "'hots' is not a valid network; "
+     "instead: host, bridge, internal, none, new, or the path of a namespace"),
     ("uid: -1", 37, "-1 is not a valid user or group ID; instead: "
      "a number from 0 to 2147483647, or a container's name"),
     ("user: 'a b'", 38, "'a b' is not a valid user; instead: USER or USER:GROUP"),

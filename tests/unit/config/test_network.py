@@ -54,6 +54,12 @@ from piimage.zones import old_names, zone_names
         ("network: {ethernet: {interface: eth0.4095}}", "is not a valid VLAN interface"),
         ("network: {ethernet: {interface: eth0.07}}", "is not a valid VLAN interface"),
         ("network: {ethernet: {interface: lo}}", "'lo' is not a wired network interface"),
+        ("network: {bridge: 10.0.0.1/20}", "'10.0.0.1/20' is not a range of addresses"),
+        ("network: {bridge: x}", "such as 172.28.0.0/20"),
+        ("network: {bridge: 8.8.0.0/20}", "'8.8.0.0/20' is not a private range"),
+        ("network: {bridge: 127.0.0.0/20}", "'127.0.0.0/20' is not a private range"),
+        ("network: {bridge: 10.0.0.0/8}", "is too large or too small; instead: a prefix from 16"),
+        ("network: {bridge: 10.0.0.0/25}", "is too large or too small"),
         ("timezone: Europe/Wien", "there is no time zone 'Europe/Wien'; instead: Europe/Vienna"),
     ],
 )

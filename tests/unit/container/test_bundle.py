@@ -21,6 +21,7 @@ from piimage.container.bundle import (
     prestart,
     quote,
 )
+from piimage.container.ids import with_range
 from piimage.container.rootfs import ProcessUser, Root, notes_of
 from piimage.container.spec import Container, runtime_spec
 from piimage.errors import ErrorGroup, InputError
@@ -166,7 +167,17 @@ def test_a_writable_root_of_a_user_namespace_is_owned_by_its_root() -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     env = env_of(readonly=False, uidMappings=mapping, gidMappings=mapping)
     assert env["UPPER_OWNER"] == "100000:100000"
+    assert "IDMAP" not in env
     assert env["READONLY"] == "0"
+
+
+def test_a_container_with_a_range_of_its_own_has_its_layers_and_folders_mapped() -> None:
+    config = with_range(ContainerConfig.model_validate({"userns": "auto"}), "web")
+    (whole,) = config.uid_mappings or ()
+    ids = [whole.model_dump(by_alias=True)]
+    env = env_of(userns="new", uidMappings=ids, gidMappings=ids, binds=["/data/web:/state"])
+    assert env["IDMAP"] == f"b:0:{whole.host_id}:65536"
+    assert env["MKDIR_OWNER"] == f"{whole.host_id}:{whole.host_id}"
 
 
 def test_mount_points_that_the_image_lacks_are_named() -> None:

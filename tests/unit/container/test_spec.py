@@ -21,6 +21,7 @@ from piimage.oci.models import Execution
 from piimage.trees import Entry, Kind, file, folder
 from tests.unit.container.specs import (
     IDS,
+    IMAGE,
     MAPPING,
     PASSWD,
     container,
@@ -321,7 +322,7 @@ def test_a_root_stays_mounted_without_devices(readonly: bool, kind: str) -> None
     root = "/run/piimage/rootfs/services/web"
     words = ["mount", "-o", f"remount,bind,nodev,{kind}", root]
     assert spec(readonly=readonly)["hooks"] == {
-        "createContainer": [{"path": "/usr/bin/mount", "args": words}]
+        "createContainer": [{"path": "/usr/bin/busybox", "args": words}]
     }
 
 
@@ -383,3 +384,12 @@ def test_a_root_is_what_its_layers_show_together() -> None:
     assert root.find("/loop") == ("gone", None)
     assert root.find("/") == ("", Kind.DIRECTORY)
     assert root.user("sensor", "x").uid == 110
+
+
+@pytest.mark.provokes("oci.userns")
+def test_a_user_of_the_image_has_to_be_mapped() -> None:
+    image = IMAGE.model_copy(update={"user": "65536"})
+    with pytest.raises(InputError) as caught:
+        spec(image, uidMappings=MAPPING, gidMappings=MAPPING)
+    assert caught.value.message == "web runs as user 65536, which is not mapped"
+    assert spec(image)["process"]["user"]["uid"] == 65536

@@ -12,7 +12,8 @@ from piimage.cli import main as cli
 from piimage.config.container import ContainerConfig
 from piimage.config.load import load
 from piimage.container.starts import faults, refuse_unstartable
-from piimage.errors import PiimageError
+from piimage.errors import ErrorGroup, PiimageError
+from tests.unit.container.test_ids import twins
 
 RANGE = {"containerID": 0, "hostID": 100000, "size": 1000}
 MAPPED = {"uidMappings": [RANGE], "gidMappings": [RANGE]}
@@ -159,3 +160,81 @@ def test_a_profile_of_the_specification_passes(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
     file.write_text("board: pi4\nservices: [{name: a, image: x, seccomp: own.json}]")
     refuse_unstartable([file], [], {}, load([file]))
+
+
+BRIDGED = "  - {name: one, image: x, net: bridge, ports: ['8080:80', '53:53/udp']}\n"
+
+
+def found(file: Path, text: str) -> list[str]:
+    """The faults of a file, each as LINE MESSAGE."""
+    file.write_text(f"board: pi4\n{text}")
+    try:
+        refuse_unstartable([file], [], {}, load([file]))
+    except ErrorGroup as group:
+        errors: list[PiimageError] = list(group.errors)
+    except PiimageError as error:
+        errors = [error]
+    else:
+        return []
+    assert {error.code for error in errors} <= {"oci.ports", "oci.userns"}
+    return [f"{str(error.place).split(':')[1]} {error.message}" for error in errors]
+
+
+@pytest.mark.provokes("oci.ports")
+def test_all_faults_of_ports_are_told_at_once_with_their_places(tmp_path: Path) -> None:
+    text = (
+        f"network: {{ethernet: {{address: 10.213.9.9/24}}}}\nservices:\n{BRIDGED}"
+        "  - {name: two, image: x, net: internal, ports: ['127.0.0.1:8080:1', '9:9', '9:8']}\n"
+        "  - {name: three, image: x, ports: ['81:81']}\n"
+        "  - {name: four, image: x, net: bridge, ports: ['22:22', '127.0.0.1:22:1', '22:1/udp']}\n"
+        "  - {name: sshd, use: sshd}\n"
+        "onboot:\n  - {name: five, image: x, net: bridge}\n"
+    )
+    assert found(tmp_path / "a.yml", text) == [
+        "6 ports with net: host",
+        "10 net: bridge has no effect in onboot",
+        "5 tcp port 8080 of the Pi is published by one as well",
+        "5 tcp port 9 of the Pi is published twice",
+        "7 tcp port 22 of the Pi is published twice",
+        "7 port 22 of the Pi is that of 'sshd'",
+        "10 the bridge's addresses 10.213.0.0/20 are in the Pi's network",
+    ]
+
+
+def test_another_port_of_sshd_and_another_range_are_seen(tmp_path: Path) -> None:
+    text = (
+        "network: {bridge: 172.28.0.0/20, ethernet: {address: 10.213.9.9/24}}\nservices:\n"
+        "  - {name: one, image: x, net: bridge, ports: ['22:22']}\n"
+        "  - {name: sshd, use: sshd, env: [SSH_PORT=2222]}\n"
+    )
+    assert found(tmp_path / "a.yml", text) == []
+    with_port = text.replace("22:22", "2222:22")
+    assert found(tmp_path / "a.yml", with_port) == ["4 port 2222 of the Pi is that of 'sshd'"]
+
+
+def test_a_folder_that_publishes_a_port_is_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    text = "name: mine\nconfig: {net: bridge, ports: ['8080:80']}\n"
+    (folder / "service.yml").write_text(text)
+    services = f"services:\n{BRIDGED}  - {{name: a, build: mine}}\n"
+    assert found(tmp_path / "a.yml", services) == [
+        "4 tcp port 8080 of the Pi is published by one as well"
+    ]
+    host = f"services:\n{BRIDGED}  - {{name: a, build: mine, net: host}}\n"
+    assert found(tmp_path / "a.yml", host) == ["4 ports with net: host"]
+
+
+def test_auto_has_no_mappings_beside_it_and_each_name_its_own_ids(tmp_path: Path) -> None:
+    ids = "[{containerID: 0, hostID: 5, size: 9}]"
+    first, second = twins()
+    text = (
+        f"services:\n  - {{name: a, image: x, userns: auto, uidMappings: {ids}}}\n"
+        f"  - {{name: {first}, image: x, userns: auto, uid: 65535}}\n"
+        f"  - {{name: {second}, image: x, userns: auto, uid: 65536}}\n"
+    )
+    assert [line.partition(" ")[2] for line in found(tmp_path / "a.yml", text)] == [
+        "userns: auto beside mappings of one's own",
+        "the id 65536 is not mapped",
+        f"{second} would have the same user ids as {first}",
+    ]

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from piimage.config.container import ContainerConfig
+from piimage.container.ids import with_range
 from piimage.container.rootfs import ProcessUser
 from piimage.deploy.docker_settings import create_body, unsupported
 from piimage.errors import InputError
@@ -124,6 +126,7 @@ def test_limits_and_logs() -> None:
         ({"secrets": ["token"]}, "secrets"),
         ({"schedule": "0 3 * * *"}, "schedule"),
         ({"net": "/run/netns/x"}, "net: a path"),
+        ({"net": "bridge", "ports": ["80:80"]}, "net: bridge"),
         ({"devices": [{"path": "all", "type": "c"}]}, "devices: all by number"),
         ({"mounts": [{"type": "cgroup2", "destination": "/c"}]}, "mounts: type cgroup2"),
         ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
@@ -135,3 +138,12 @@ def test_what_an_engine_cannot_do_is_refused_by_name(fields: dict[str, Any], set
     with pytest.raises(InputError) as caught:
         raise error
     assert setting in caught.value.message and caught.value.place == "services.bmp280"
+
+
+def test_a_range_of_user_ids_is_refused_as_the_file_spells_it() -> None:
+    mapped = with_range(ContainerConfig.model_validate({"userns": "auto"}), workload().name)
+    (ids,) = mapped.uid_mappings or ()
+    written = [ids.model_dump(by_alias=True)]
+    fields = {"userns": "new", "uidMappings": written, "gidMappings": written}
+    (error,) = unsupported(workload(**fields))
+    assert "`userns: auto` of bmp280" in error.message

@@ -136,6 +136,7 @@ def test_program_environment_limits_and_mounts() -> None:
     [
         ({"runtime": {"mkdir": ["/data/x"]}}, "runtime"),
         ({"net": "none"}, "net: none"),
+        ({"net": "internal"}, "net: internal"),
         ({"secrets": ["token"]}, "secrets"),
         ({"schedule": "0 3 * * *"}, "schedule"),
         ({"restart": "no"}, "restart: no"),

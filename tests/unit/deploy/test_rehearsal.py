@@ -140,7 +140,8 @@ def bind(source: str, *options: str) -> dict[str, object]:
         config(linux__namespaces=[{"type": "pid", "path": "/proc/1/ns/pid"}, {"type": "mount"}]),
         config(linux__rootfsPropagation="shared"),
         config(linux__readonlyPaths=[]),
-        config(hooks={"createRuntime": []}),
+        config(hooks={"createRuntime": [{"path": "/usr/lib/piimage/hook"}]}),
+        config(hooks={"poststop": []}),
         config(mounts=[bind("/dev/piimage/services/one/i2c-1", "rw")]),
         config(mounts=[bind("/run/containerd/containerd.sock", "rw", "rbind")]),
         config(mounts=[bind("/data/../etc", "rw")]),
@@ -233,7 +234,10 @@ def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi:
         ],
         linux__namespaces=[{"type": "pid"}, {"type": "mount"}],
     )  # fmt: skip
-    whole["hooks"] = {"createContainer": [{"path": "/usr/bin/mount"}]}
+    whole["hooks"] = {
+        "createContainer": [{"path": "/usr/bin/busybox"}],
+        "createRuntime": [{"path": "/usr/lib/piimage/bridge"}],
+    }
     place = pi.root / "run/piimage/layers" / pi.slot / "services/one/config.json"
     place.write_text(json.dumps(whole))
     root = Root(str(pi.root))
@@ -251,7 +255,7 @@ def test_it_gets_copies_a_network_of_its_own_and_goes_first_when_memory_ends(pi:
     assert kinds == {"pid", "mount", "network", "ipc", "uts"}
     assert tried["linux"]["cgroupsPath"] == "/piimage/rehearsal/one"
     assert tried["root"]["path"] == "/run/piimage/rootfs/rehearsal/one"
-    assert tried["hooks"] == {}  # for the root of the service itself
+    assert tried["hooks"] == {}  # for the root and the network of the service itself
     assert tried["process"]["oomScoreAdj"] == 1000
 
 

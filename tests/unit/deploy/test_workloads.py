@@ -34,6 +34,7 @@ GREENHOUSE: dict[str, Any] = {
         {"name": "near", **BUSYBOX, "binds": ["/data/piimages:/x"]},
         {"name": "said", **BUSYBOX, "system": True},
         {"name": "panel", **BUSYBOX, "control": True},
+        {"name": "page", **BUSYBOX, "net": "bridge"},  # refused by name, and not left out
     ],
 }
 
@@ -47,7 +48,7 @@ def project(**sections: object) -> Project:
 def test_other_systems_get_what_makes_sense_without_piimages_own() -> None:
     made = project(**GREENHOUSE)
     kept, left_out = split_portable(plan_containers(made.appliance, made.lock, {}).containers)
-    assert [workload.name for workload in kept] == ["hello", "both", "near"]
+    assert [workload.name for workload in kept] == ["hello", "both", "near", "page"]
     assert sorted(workload.name for workload in left_out) == [
         "clock", "dhcp", "dhcp-renew", "last", "panel", "said", "sshd", "states", "wifi",
     ]  # fmt: skip

@@ -184,6 +184,7 @@ CONFIG: Mapping[str, Change] = {
     "schedule": (A, service(schedule="0 3 * * *")),
     "cwd": (A, service(cwd="/x")),
     "net": (A, service(net="new")),
+    "ports": (service(net="bridge"), service(net="bridge", ports=["80:80"])),
     "ipc": (A, service(ipc="host")),
     "cgroupns": (A, service(cgroupns="host")),
     "uts": (A, service(uts="new")),
@@ -422,6 +423,9 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
             {"network": {"country": "JP", "wifi": {}}}, {"network": {"country": "DE", "wifi": {}}},
         ),
         "ethernet": ({}, wired()),
+        "bridge": (
+            service(net="bridge"), {**service(net="bridge"), "network": {"bridge": "10.1.0.0/16"}},
+        ),
     },
     "Wifi": {
         name: (

@@ -71,6 +71,7 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     for entry in containers_tree(found, version.containers.ids):
         yield entry.path, entry.mode, b"".join(entry.content())
     yield [(plan.folder, plan.readonly) for plan in version.containers.volumes]
+    yield sorted(version.containers.network.items())
     boot = boot_of(appliance)
     yield writer.config(board, boot), writer.cmdline(board, boot, 1)
     for volume in card_plan(version, made(version, store)).volumes:
@@ -86,7 +87,7 @@ def _container(plan: ContainerPlan) -> Container:
         name=plan.name, kind=plan.kind, folder=plan.folder,
         config=plan.config, execution=plan.execution, root=Root([]),
         layers=tuple(layer.key for layer in plan.layers), place=plan.place, profile=plan.profile,
-        apparmor=plan.apparmor.name if plan.apparmor else None,
+        apparmor=plan.apparmor.name if plan.apparmor else None, address=plan.address,
     )  # fmt: skip
 
 

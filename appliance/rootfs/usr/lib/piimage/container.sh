@@ -74,6 +74,7 @@ load_container() {
 	LOG_KEEP=memory
 	CONTROL=
 	UPPER_OWNER=
+	IDMAP=
 	DEVICES_AT=
 	SETTINGS=
 	ENV_AT=
@@ -96,9 +97,9 @@ mount_rootfs() {
 	local rootfs="$RUN/rootfs/$2" upper="$RUN/upper/$2" lower='' several='' digest
 	mkdir -p "$rootfs"
 	while read -r digest; do
-		[ -d "$RUN/layers/$digest" ] || return 1
+		find_layer "$digest" "$RUN/mapped/$2" || return 1
 		several=${lower:+1}
-		lower=$RUN/layers/$digest${lower:+:$lower}
+		lower=$REPLY${lower:+:$lower}
 	done <"$1/layers"
 	if [ -n "$POINTS" ]; then
 		make_points "$RUN/points/$2"
@@ -117,6 +118,19 @@ mount_rootfs() {
 	else
 		mount -o bind,ro,nodev "$lower" "$rootfs"
 	fi
+}
+
+# The folder of the layer with the digest $1, in REPLY. With IDMAP it is a mount of it below $2 in which
+# the files of user 0 belong to the first user of the container's range, and so on (mount(8),
+# X-mount.idmap). This needs util-linux's mount, which the build adds.
+find_layer() {
+	[ -d "$RUN/layers/$1" ] || return 1
+	REPLY=$RUN/layers/$1
+	[ -n "$IDMAP" ] || return 0
+	mkdir -p "$2/$1"
+	is_mounted "$2/$1" ||
+		/usr/bin/mount --bind -o "ro,nodev,X-mount.idmap=$IDMAP" "$REPLY" "$2/$1" || return 1
+	REPLY=$2/$1
 }
 
 # Makes a tmpfs for what a container writes to its root. A full one is a matter of that container: not of
@@ -146,6 +160,17 @@ unmount_rootfs() {
 	umount "$RUN/rootfs/$1" 2>/dev/null
 	[ ! -d "$RUN/upper/$1" ] || umount "$RUN/upper/$1" 2>/dev/null
 	rm -rf "$RUN/upper/$1" "$RUN/points/$1"
+	[ ! -d "$RUN/mapped/$1" ] || unmap_layers "$RUN/mapped/$1"
+}
+
+# Only empty folders are removed: what is mounted there is not.
+unmap_layers() {
+	local layer
+	for layer in "$1"/*; do
+		umount "$layer" 2>/dev/null
+		rmdir "$layer"
+	done
+	rmdir "$1"
 }
 
 # --- before and after the start
