@@ -63,7 +63,7 @@ class Pi:
             # The firmware uses the overlays of a prefix only if this file exists there.
             "overlays/README": writer.README,
         }
-        if isinstance(board.layout, PrefixLayout):
+        if prefix:
             files |= writer.folder_files(board, boot, disk_id, prefix)
         return files
 
