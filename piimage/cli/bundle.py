@@ -14,7 +14,7 @@ from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import listening
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.config.load import load
-from piimage.deploy.bundle import make_bundle, require_partitions, source_of, verify
+from piimage.deploy.bundle import make_bundle, source_of, verify
 from piimage.durable import output_folder
 from piimage.errors import InputError
 from piimage.events import Note
@@ -56,6 +56,14 @@ def make(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for NAME.swu.", readable=False)
     ] = Path("out"),
+    keep_boot_firmware: Annotated[
+        bool,
+        typer.Option(
+            "--keep-boot-firmware",
+            help="Let a Pi 3 or Zero 2 W take the bundle even if its card has another boot "
+            "firmware, which it keeps.",
+        ),
+    ] = False,
     sets: Sets = [],
     *,
     origin: Origin,
@@ -72,10 +80,10 @@ def make(
         )  # fmt: skip
     with open_inputs(origin, verbose=verbose, as_json=json) as inputs, output_folder(out):
         project = read_card_project(files, sets, inputs)
-        require_partitions(project.board)
         version = plan(project, inputs)
         job = make_steps(version.steps(), project.lock, inputs)
-        bundle = make_bundle(source_of(version, job, signer, inputs), inputs.runner)
+        source = source_of(version, job, signer, inputs, other_firmware=keep_boot_firmware)
+        bundle = make_bundle(source, inputs.runner)
         target = out / f"{project.name}.swu"
         bundle.write(target, version.file_mode)
         size = target.stat().st_size / 1e6
