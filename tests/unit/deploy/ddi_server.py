@@ -230,13 +230,10 @@ class _Handler(BaseHTTPRequestHandler):
         if place == "deactivateAutoConfirm" and not body:
             ddi.auto = False
             return 200
-        if place != f"{ddi.action}/feedback" or not body.keys() <= {
-            "confirmation",
-            "code",
-            "details",
-        }:
-            return 400
-        if body["confirmation"] not in ("confirmed", "denied"):
+        known = place == f"{ddi.action}/feedback" and body.keys() <= {
+            "confirmation", "code", "details",
+        }  # fmt: skip
+        if not known or body["confirmation"] not in ("confirmed", "denied"):
             return 400
         if not self._waits:
             return 410
