@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from piimage.container.rootfs import ProcessUser
-from piimage.deploy.kubernetes import Cluster, daemon_set, image_name, render
+from piimage.deploy.cluster import Cluster, image_name
+from piimage.deploy.kubernetes import daemon_set, render
 from piimage.errors import PiimageError
 from tests.unit.deploy.services import digest, workload
 
