@@ -31,8 +31,8 @@ class Kubectl:
         """Apply DaemonSets, wait until each is ready, and return the names of those that changed.
 
         Raises MissingTool, and PiimageError ``deploy.kubectl`` if the cluster does not take all of
-        them, or ``deploy.rolled-back`` if one is not ready within `wait` seconds. Those that changed are
-        then what they were.
+        them, or ``deploy.rolled-back`` if one is not ready within `wait` seconds. Those that
+        changed are then what they were.
         """
         done = self._run(["apply", "-f", "-"], _APPLY_S, manifests.encode())
         results = dict(_LINE.findall(done.text))

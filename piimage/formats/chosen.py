@@ -18,6 +18,7 @@ from piimage.plan.slot import Version
 from piimage.steps import Job, Step
 
 CARD: Final = "card"
+BUNDLE: Final = "bundle"
 
 
 class Format(Protocol):
@@ -37,11 +38,12 @@ FORMATS: Final[Mapping[str, Format]] = {
     "tar": RootTar(),
     "oci": Images(),
 }
+_KNOWN: Final = (CARD, *FORMATS, BUNDLE)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The requested formats; `piimage.build` writes the card."""
+    """The requested formats; `piimage.build` writes the card, `piimage.deploy` makes bundles."""
 
     names: tuple[str, ...] = (CARD,)
     imager_url: str | None = None
@@ -52,12 +54,17 @@ class Chosen:
         """Whether the card image is requested."""
         return CARD in self.names
 
+    @property
+    def bundle(self) -> bool:
+        """Whether a bundle for update servers is requested."""
+        return BUNDLE in self.names
+
     def steps(self, version: Version) -> tuple[Step, ...]:
         """Return the steps that the formats need in addition to those of the version."""
         return tuple(step for form in self._others() for step in form.steps(version))
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
-        """Write all formats except the card; return the paths."""
+        """Write all formats except the card and the bundle; return the paths."""
         return tuple(p for form in self._others() for p in form.write(version, job, name, out))
 
     def list_for_imager(self, card: Card, version: Version) -> tuple[Path, ...]:
@@ -67,7 +74,7 @@ class Chosen:
         return write_listing(card, version, self.imager_url)
 
     def _others(self) -> Iterable[Format]:
-        return (FORMATS[name] for name in self.names if name != CARD)
+        return (FORMATS[name] for name in self.names if name in FORMATS)
 
 
 def parse(text: str, *, imager_url: str | None = None) -> Chosen:
@@ -77,18 +84,17 @@ def parse(text: str, *, imager_url: str | None = None) -> Chosen:
     from which Imager cannot download, or if the formats do not include the card.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    raise_all(_unknown(name) for name in names or ("",) if name not in (CARD, *FORMATS))
+    raise_all(_unknown(name) for name in names or ("",) if name not in _KNOWN)
     if imager_url is not None:
         check_url(imager_url, with_card=CARD in names)
     return Chosen(names, imager_url)
 
 
 def _unknown(name: str) -> InputError:
-    known = (CARD, *FORMATS)
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, _KNOWN, 1)
     return InputError(
         "formats.unknown",
         f"there is no format {name!r}",
         place="--format",
-        hint=f"did you mean {near[0]}?" if near else f"give one or more of {', '.join(known)}",
+        hint=f"did you mean {near[0]}?" if near else f"give one or more of {', '.join(_KNOWN)}",
     )

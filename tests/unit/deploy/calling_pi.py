@@ -56,10 +56,16 @@ class CallingPi:
         (pi.root / "usr/bin").mkdir(exist_ok=True)
         (pi.root / "usr/bin/openssl").symlink_to(openssl)
         pi.write("etc/piimage/signing.pem", self.keys.certificate.read_text())
-        settings = f"SERVER='{url}'\nTENANT='{tenant}'\nCONTROLLER='{controller}'\n{more}"
-        pi.write("etc/piimage/updates", settings)
+        self.name_server(url, tenant, controller, more)
         listed = json.loads(pi.text("slot/appliance.json"))
         self.set_manifest({**listed, "name": "greenhouse", "order": ORDER})
+
+    def name_server(
+        self, url: str, tenant: str = "t", controller: str = "pi", more: str = ""
+    ) -> None:
+        """Name the server, as another version of the file would."""
+        settings = f"SERVER='{url}'\nTENANT='{tenant}'\nCONTROLLER='{controller}'\n{more}"
+        self.stand.pi.write("etc/piimage/updates", settings)
 
     def set_manifest(self, manifest: dict[str, object]) -> None:
         """Make what the slot says of itself, signed."""

@@ -36,9 +36,10 @@ Make = Callable[[str], CallingPi]
 @pytest.fixture
 def make(tmp_path: Path, keys: dict[str, Pair], ddi: Ddi) -> Make:
     pi = CallingPi(SlotsStand(tmp_path), keys["ours"])
+    pi.set_up(ddi.url)
 
     def set_up(confirm: str) -> CallingPi:
-        pi.set_up(ddi.url, more=f"CONFIRM='{confirm}'\n")
+        pi.name_server(ddi.url, more=f"CONFIRM='{confirm}'\n")
         return pi
 
     return set_up
@@ -209,7 +210,7 @@ def test_a_server_that_was_slow_is_not_fetched_from_faster_afterwards(
 
 def test_the_limit_of_the_file_is_the_pis(make: Make, ddi: Ddi, tmp_path: Path) -> None:
     pi = make("check")
-    pi.set_up(ddi.url, more="RATE='100000'\n")
+    pi.name_server(ddi.url, more="RATE='100000'\n")
     ddi.asks = False
     ddi.bundle = pi.system_bundle(tmp_path / "new.swu")
     began = time.monotonic()
