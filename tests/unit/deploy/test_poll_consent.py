@@ -144,6 +144,7 @@ def test_a_server_without_confirmations_waits_for_the_person_all_the_same(
     pi.person("confirm")
     pi.call()
     assert ddi.reports[-1][:2] == ("closed", "success")
+    assert pi.person("waiting")[1] == "no update waits for an answer\n"
 
 
 def test_a_person_who_refuses_there_ends_the_action(make: Make, ddi: Ddi, tmp_path: Path) -> None:

@@ -185,6 +185,7 @@ class Call:
             if trouble.status not in (404, 410):
                 raise
         self._note(now.changed(reported="yes"))
+        consent.forget(self._root)
 
     # --- what the server offers
 
@@ -267,9 +268,11 @@ class Call:
 
     def _is_allowed(self, number: str, deployment: dict[str, Any]) -> bool:
         """Return whether a person lets the update begin, if the file wants one to be asked."""
+        if not self._asks:
+            return True
         answer, reason = self._person(number)
         if not answer:  # what does not fit is rejected with its cause, without a person
-            return self._opinion(number, deployment)[0] != "" if self._asks else True
+            return self._opinion(number, deployment)[0] == consent.NO
         if answer == consent.NO:
             self._action = self._action.changed(
                 action=number, version="", state="", recipe="", cause="", reported=""
