@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -120,6 +121,14 @@ def deploy(
             help="Device plugin that provides devices, such as squat.ai (for --to kubernetes).",
         ),
     ] = None,
+    kustomize: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            readable=False,
+            help="Write a base for Kustomize into DIR instead of printing (for --to kubernetes).",
+        ),
+    ] = None,
     ssh_config: SshConfig = None,
     sets: Sets = [],
     *,
@@ -132,7 +141,7 @@ def deploy(
         raise InputError(
             "deploy.no-hosts", "--limit needs --inventory", hint="or name the hosts with --to HOST"
         )
-    kind = cluster_kind(to, registry, apply=apply, dry_run=dry_run)
+    kind = cluster_kind(to, registry, apply=apply, dry_run=dry_run, base=kustomize)
     chosen = () if kind else hosts([*to, *limit], inventory)
     with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         project = read_project(files, sets, inputs)
@@ -141,7 +150,9 @@ def deploy(
             target = Cluster(
                 project.appliance.board, project.appliance.hostname, registry or "", device_plugin
             )
-            doing = Doing(kind, tuple(service), push=not dry_run, apply=apply, wait=wait)
+            doing = Doing(
+                kind, tuple(service), push=not dry_run, apply=apply, wait=wait, base=kustomize
+            )
             deploy_to_cluster(project, target, doing, inputs)
             return
         cancelled = threading.Event()

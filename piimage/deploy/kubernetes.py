@@ -28,6 +28,7 @@ from piimage.deploy.workloads import Workload, beyond, unsupported_settings
 from piimage.errors import InputError, PiimageError, raise_all
 
 TARGET: Final = "Kubernetes"
+KUSTOMIZATION: Final = "kustomization.yaml"
 _UNSUPPORTED: Final = (
     "ambient", "annotations", "cgroups_path", "gid_mappings", "masked_paths", "oom_score_adj",
     "readonly_paths", "rlimits", "rootfs_propagation", "runtime", "schedule", "secrets",
@@ -42,14 +43,35 @@ def render(workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[s
     ``deploy.beyond-target`` for settings that a pod does not support, and ``deploy.same-name`` for
     names that are equal in Kubernetes.
     """
-    unsupported = (error for workload in workloads for error in _unsupported(workload))
-    raise_all(
-        [*unsupported, *same_names(workloads, existing, TARGET), *_same_devices(workloads, cluster)]
-    )
+    _require_possible(workloads, cluster, existing)
     return yaml.safe_dump_all(
         (daemon_set(workload, cluster) for workload in workloads),
         sort_keys=False,
         explicit_start=True,
+    )
+
+
+def kustomize_base(
+    workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return the files of a base for Kustomize by name; raises the errors of `render`."""
+    _require_possible(workloads, cluster, existing)
+    made = [daemon_set(workload, cluster) for workload in workloads]
+    files = {f"daemonset-{found['metadata']['name']}.yaml": found for found in made}
+    base = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": list(files),
+    }  # fmt: skip
+    every = {**files, KUSTOMIZATION: base}
+    return {name: yaml.safe_dump(content, sort_keys=False) for name, content in every.items()}
+
+
+def _require_possible(
+    workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[str]
+) -> None:
+    unsupported = (error for workload in workloads for error in _unsupported(workload))
+    raise_all(
+        [*unsupported, *same_names(workloads, existing, TARGET), *_same_devices(workloads, cluster)]
     )
 
 

@@ -36,6 +36,26 @@ def test_manifests_are_written_alone(
     "words",
     [
         ["--to", "swarm", "--registry", "r/n"],
+        ["--to", "kubernetes", "--registry", "r/n", "--apply"],
+        ["--to", "pi@shed"],
+    ],
+)
+def test_only_kubernetes_has_a_base_for_kustomize(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("board: qemu-virt\n")
+    base = tmp_path / "base"
+    assert cli.execute(["deploy", str(file), "--kustomize", str(base), *words]) == 2
+    assert "--kustomize is for --to kubernetes" in capsys.readouterr().err
+    assert not base.exists()
+
+
+@pytest.mark.provokes("deploy.manifests")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--to", "swarm", "--registry", "r/n"],
         ["--to", "kubernetes", "--registry", "r/n", "--dry-run"],
         ["--to", "pi@shed"],
     ],
