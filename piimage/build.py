@@ -26,6 +26,7 @@ from piimage.plan.slot import Version, card_plan, order_of
 from piimage.plan.system import plan_system
 from piimage.results import results
 from piimage.run import Runner
+from piimage.steps import Job
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,12 @@ def _disks(
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a build wrote: all files, and the card if one was asked for."""
+    """What a build wrote: all files, and the card if one was asked for; and what it made."""
 
     paths: tuple[Path, ...]
     card: Card | None
+    version: Version
+    job: Job
 
 
 def build(project: Project, inputs: Inputs, out: Path, chosen: Chosen) -> Outputs:
@@ -125,4 +128,4 @@ def build(project: Project, inputs: Inputs, out: Path, chosen: Chosen) -> Output
         *chosen.write(version, job, project.name, out),
         *results(project.name, version, project.lock, job, out).write(),
     )
-    return Outputs(paths, card)
+    return Outputs(paths, card, version, job)

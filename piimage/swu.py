@@ -22,8 +22,8 @@ DESCRIPTION: Final = "sw-description"
 SIGNATURE: Final = "sw-description.sig"
 LAYERS: Final = "layers"
 """The digests of the containers' layers, one on each line; without the layer that lists them."""
-RECIPE: Final = "recipe-{}"
-"""The recipe for a slot, by the number of its partition; its signature is in ``recipe-N.cms``."""
+FIRMWARE: Final = "firmware"
+"""What the boot firmware has to be that both slots share: a digest and a name on each line."""
 MAX_DESCRIPTION: Final = 1 << 20
 """Bytes of a description: some thousands of parts."""
 MAX_SIGNATURE: Final = 1 << 16
@@ -37,6 +37,7 @@ _MAX_PADDING: Final = 512  # zeros after the trailer: tape blocks
 _CHUNK: Final = 1 << 18
 _NUMBER: Final = re.compile(rb"[0-9A-Fa-f]{104}")
 _UNPLAIN: Final = re.compile(r"[^ !#-\[\]-~]")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _BOARD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _HEAD: Final = re.compile(
     r'software =\n\{\n\tversion = "(?P<number>\d{1,10})\.(?P<date>\d{1,12})\.0'
@@ -121,11 +122,42 @@ def is_board(name: str) -> bool:
     return _BOARD.fullmatch(name) is not None
 
 
+def recipe_name(slot: str) -> str:
+    """Return the part with the recipe for a slot; its signature has the ending ``.cms``.
+
+    A slot is named by the number of its partition, or by its folder with a slash.
+    """
+    return f"recipe-{slot.rstrip('/')}"
+
+
+def firmware_lines(digests: Mapping[str, str]) -> bytes:
+    """Return the text of the part `FIRMWARE`."""
+    return "".join(f"{digest} {name}\n" for name, digest in sorted(digests.items())).encode()
+
+
+def identity(manifest: Mapping[str, object], data: bytes) -> str:
+    """Return the digest that names the version of an appliance.json, which has the bytes `data`.
+
+    Folders have different manifests of one version, which name the digest that they share.
+    """
+    return _shared(manifest, "id") or hashlib.sha256(data).hexdigest()
+
+
+def _shared(manifest: Mapping[str, object], key: str) -> str:
+    found = manifest.get("folders")
+    value = found.get(key) if isinstance(found, dict) else None
+    return value if isinstance(value, str) and _DIGEST.fullmatch(value) else ""
+
+
 def system_digest(manifest: Mapping[str, object]) -> str:
     """Return a digest of what a deploy of containers leaves as it is, from an appliance.json.
 
     Versions that differ in their containers alone have the same one.
     """
+    return _shared(manifest, "system") or _system_digest(manifest)
+
+
+def _system_digest(manifest: Mapping[str, object]) -> str:
     files = manifest.get("files")
     lines = [f"kernel {manifest.get('kernel')}"]
     listed = manifest.get("system")

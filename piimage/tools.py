@@ -39,6 +39,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "openssl": Tool("openssl", "signing:"),
     "qemu-img": Tool("qemu-utils", "run, test, --format qcow2"),
     "qemu-system-aarch64": Tool("qemu-system-arm", "run, test"),
+    "kubectl": Tool("kubernetes-client", "deploy --apply"),
     "skopeo": Tool("skopeo", "image:, pkg"),
     "ssh": Tool("openssh-client", "deploy, status, shell"),
     "ssh-add": Tool("openssh-client", "new"),

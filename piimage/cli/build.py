@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ def build(
         typer.Option(
             "--format",
             help="One or more of card (or raw), qcow2, vhd, kernel+initrd, tar-kernel-initrd, tar, "
-            "oci, separated by commas.",
+            "oci, bundle, separated by commas.",
         ),
     ] = "card",
     rpi_imager: Annotated[
@@ -61,6 +62,11 @@ def build(
     from piimage.formats.chosen import parse  # noqa: PLC0415
 
     chosen = parse(form, imager_url=rpi_imager)
+    if chosen.bundle:
+        from piimage.cli.bundle import require_signer, write_bundle  # noqa: PLC0415
+        from piimage.config.load import load  # noqa: PLC0415
+
+        require_signer(load(files, sets, os.environ), files)  # before the lock and the build
     witness = memory.witness()
     with (
         witness.watching(),
@@ -69,6 +75,9 @@ def build(
     ):
         project = read_card_project(files, sets, inputs)
         outputs = build_all(project, inputs, out, chosen)
+        if chosen.bundle:
+            made = write_bundle(outputs.version, outputs.job, project.name, inputs, out)
+            outputs = replace(outputs, paths=(*outputs.paths, made.path))
         note_host_key(project.appliance, None, inputs.emit)
         summary = _summary(outputs, emulated=project.board.emulator is not None)
         memory.remember(witness, outputs.paths, summary, os.environ)

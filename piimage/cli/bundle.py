@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -14,13 +16,17 @@ from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import listening
 from piimage.cli.session import open_inputs, read_card_project
 from piimage.config.load import load
-from piimage.deploy.bundle import make_bundle, require_partitions, source_of, verify
+from piimage.config.models import Appliance
+from piimage.deploy.bundle import make_bundle, source_of, verify
 from piimage.durable import output_folder
 from piimage.errors import InputError
 from piimage.events import Note
 from piimage.locking.fetching import make as make_steps
-from piimage.plan.slot import signer_of
+from piimage.locking.inputs import Inputs
+from piimage.plan.slot import Version, signer_of
 from piimage.run import Runner
+from piimage.signing import Signer
+from piimage.steps import Job
 from piimage.store import Store, default_root
 
 EXAMPLE = "Example: piimage bundle pi4.yml -o out"
@@ -56,6 +62,14 @@ def make(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for NAME.swu.", readable=False)
     ] = Path("out"),
+    keep_boot_firmware: Annotated[
+        bool,
+        typer.Option(
+            "--keep-boot-firmware",
+            help="Let a Pi 3 or Zero 2 W take the bundle even if its card has another boot "
+            "firmware, which it keeps.",
+        ),
+    ] = False,
     sets: Sets = [],
     *,
     origin: Origin,
@@ -63,23 +77,49 @@ def make(
     json: Json = False,
 ) -> None:
     """Write NAME.swu: the version of a file, signed; `make` may be left out."""
-    signer = signer_of(load(files, sets, os.environ))
-    if signer is None:  # before the lock, which may take minutes
+    require_signer(load(files, sets, os.environ), files)  # before the lock, which takes minutes
+    with open_inputs(origin, verbose=verbose, as_json=json) as inputs, output_folder(out):
+        project = read_card_project(files, sets, inputs)
+        version = plan(project, inputs)
+        job = make_steps(version.steps(), project.lock, inputs)
+        made = write_bundle(
+            version, job, project.name, inputs, out, other_firmware=keep_boot_firmware
+        )
+        size = made.path.stat().st_size / 1e6
+        inputs.emit(Note(f"{made.path}: {size:.1f} MB, version {made.version}"))
+
+
+def require_signer(appliance: Appliance, files: Sequence[Path]) -> Signer:
+    """Return who signs bundles of an appliance; raises InputError ``bundle.no-signing``."""
+    signer = signer_of(appliance)
+    if signer is None:
         raise InputError(
             "bundle.no-signing", "a bundle is signed, and the file has no signing:",
             place=str(files[-1]),
             hint="add signing: with a key and a certificate, and write the card once",
         )  # fmt: skip
-    with open_inputs(origin, verbose=verbose, as_json=json) as inputs, output_folder(out):
-        project = read_card_project(files, sets, inputs)
-        require_partitions(project.board)
-        version = plan(project, inputs)
-        job = make_steps(version.steps(), project.lock, inputs)
-        bundle = make_bundle(source_of(version, job, signer, inputs), inputs.runner)
-        target = out / f"{project.name}.swu"
-        bundle.write(target, version.file_mode)
-        size = target.stat().st_size / 1e6
-        inputs.emit(Note(f"{target}: {size:.1f} MB, version {bundle.description.version}"))
+    return signer
+
+
+@dataclass(frozen=True)
+class Written:
+    """A bundle that was written."""
+
+    path: Path
+    version: str
+
+
+def write_bundle(
+    version: Version, job: Job, name: str, inputs: Inputs, out: Path, *,
+    other_firmware: bool = False,
+) -> Written:  # fmt: skip
+    """Write ``OUT/NAME.swu`` of a version with `signing:` whose steps are made."""
+    signer = require_signer(version.appliance, [Path(name)])
+    source = source_of(version, job, signer, inputs, other_firmware=other_firmware)
+    bundle = make_bundle(source, inputs.runner)
+    target = out / f"{name}.swu"
+    bundle.write(target, version.file_mode)
+    return Written(target, bundle.description.version)
 
 
 @app.command("verify", epilog="Example: piimage bundle verify out/pi4.swu --cert signing.pem")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from piimage.build import Project, plan
+from piimage.cli.clusters import Doing, cluster_kind, deploy_to_cluster
 from piimage.cli.hosts import InventoryFile, SshConfig, finish, hosts, ssh
 from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
-from piimage.cli.output import put
 from piimage.cli.pins import with_host_key
 from piimage.cli.session import open_inputs, read_project
+from piimage.deploy.cluster import Cluster
 from piimage.deploy.docker_ssh import EngineHost
 from piimage.deploy.docker_target import DockerTarget
 from piimage.deploy.hosts import Host
-from piimage.deploy.kubernetes import Cluster, push_reference, render
 from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.release import release_of, require_services
 from piimage.deploy.rollout import Policy, Result, roll_out
@@ -26,14 +26,12 @@ from piimage.deploy.ssh import Ssh
 from piimage.deploy.system import Consent, system_of
 from piimage.deploy.target import Outcome, Plan, Target
 from piimage.deploy.text import printable
-from piimage.deploy.workloads import Workload, build_workloads
+from piimage.deploy.workloads import build_workloads
 from piimage.errors import InputError, PiimageError
 from piimage.events import Listener, Note, Warning
 from piimage.locking.fetching import make
 from piimage.locking.inputs import Inputs
-from piimage.oci.registry import Registry
 
-KUBERNETES = "kubernetes"
 EXAMPLE = "Example: piimage deploy pi4.yml --to greenhouse.local"
 
 
@@ -45,8 +43,8 @@ def deploy(
         typer.Option(
             "--to",
             metavar="HOST",
-            help="[USER@]HOST[:PORT], or docker+ssh://… for a Docker engine, or kubernetes to push "
-            "the images and print manifests; repeatable.",
+            help="[USER@]HOST[:PORT], or docker+ssh://… for a Docker engine, or kubernetes or "
+            "swarm to push the images and print manifests; repeatable.",
         ),
     ] = [],
     inventory: InventoryFile = None,
@@ -106,15 +104,29 @@ def deploy(
     ] = False,
     registry: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Registry prefix of the image names (for --to kubernetes)."
-        ),
+        typer.Option(metavar="NAME", help="Registry prefix of the image names (for a cluster)."),
     ] = None,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply",
+            help="Apply the manifests by kubectl, and undo them if a service is not ready in time "
+            "(for --to kubernetes).",
+        ),
+    ] = False,
     device_plugin: Annotated[
         str | None,
         typer.Option(
             metavar="DOMAIN",
             help="Device plugin that provides devices, such as squat.ai (for --to kubernetes).",
+        ),
+    ] = None,
+    kustomize: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            readable=False,
+            help="Write a base for Kustomize into DIR instead of printing (for --to kubernetes).",
         ),
     ] = None,
     ssh_config: SshConfig = None,
@@ -129,24 +141,19 @@ def deploy(
         raise InputError(
             "deploy.no-hosts", "--limit needs --inventory", hint="or name the hosts with --to HOST"
         )
-    cluster = KUBERNETES in to
-    if cluster:
-        _require_manifests_alone(to, registry)
-    chosen = () if cluster else hosts([*to, *limit], inventory)
+    kind = cluster_kind(to, registry, apply=apply, dry_run=dry_run, base=kustomize)
+    chosen = () if kind else hosts([*to, *limit], inventory)
     with open_inputs(origin, verbose=verbose, as_json=json) as inputs:
         project = read_project(files, sets, inputs)
         require_services([entry.name for entry in project.appliance.services], service)
-        if cluster:
+        if kind:
             target = Cluster(
                 project.appliance.board, project.appliance.hostname, registry or "", device_plugin
             )
-            workloads = build_workloads(project, inputs, service)
-            manifests = render(
-                workloads, target, [entry.name for entry in project.appliance.services]
+            doing = Doing(
+                kind, tuple(service), push=not dry_run, apply=apply, wait=wait, base=kustomize
             )
-            if not dry_run:
-                _push_images(workloads, target, inputs)
-            put(manifests)
+            deploy_to_cluster(project, target, doing, inputs)
             return
         cancelled = threading.Event()
         consent = Consent(allow_downgrade, keep_boot_firmware)
@@ -167,24 +174,6 @@ def deploy(
             lambda result: _show(result, inputs.emit),
         )  # fmt: skip
         _conclude(results)
-
-
-def _require_manifests_alone(to: list[str], registry: str | None) -> None:
-    if len(to) > 1 or registry is None:
-        raise InputError(
-            "deploy.manifests",
-            "Kubernetes manifests need --registry, and no other --to",
-            place="--to kubernetes",
-            hint="piimage deploy FILE --to kubernetes --registry HOST/NAME >pods.yml; "
-            "then run kubectl apply -f pods.yml",
-        )
-
-
-def _push_images(workloads: Sequence[Workload], cluster: Cluster, inputs: Inputs) -> None:
-    registry = Registry(inputs.layout, inputs.runner, inputs.access)
-    for workload in workloads:
-        reference = push_reference(workload, cluster)
-        inputs.emit(Note(f"pushed {registry.push(reference, workload.image.descriptor)}"))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from piimage.deploy.mdns import find_address
 from piimage.deploy.reach import reached
 from piimage.deploy.remote import Remote
 from piimage.deploy.rollout import Policy, Result, roll_out
+from piimage.deploy.servers import is_server
 from piimage.deploy.ssh import Ssh
 from piimage.errors import ErrorGroup, InputError
 from piimage.run import Runner
@@ -37,9 +38,15 @@ HostNames = Annotated[
     ),
 ]
 InventoryFile = Annotated[
-    Path | None,
+    str | None,
+    typer.Option("--inventory", help="File with hosts and groups.", metavar="HOSTS.yml"),
+]
+Inventory = Annotated[
+    str | None,
     typer.Option(
-        "--inventory", help="File with hosts and groups.", metavar="HOSTS.yml", readable=False
+        "--inventory",
+        help="File with hosts and groups; for status also goosebit+https://… or hawkbit+https://….",
+        metavar="HOSTS.yml",
     ),
 ]
 SshConfig = Annotated[
@@ -56,14 +63,20 @@ ServiceName = Annotated[str, typer.Argument(metavar="SERVICE")]
 _PARALLEL = 16  # hosts at a time, for queries
 
 
-def hosts(names: Sequence[str], inventory: Path | None) -> tuple[Host, ...]:
+def hosts(names: Sequence[str], inventory: str | None) -> tuple[Host, ...]:
     """Return the named hosts, each once; each of `names` may be a list separated by commas.
 
-    Raises InputError ``deploy.no-hosts``, ``deploy.bad-host``, ``deploy.unknown-host``.
+    Raises InputError ``deploy.no-hosts``, ``deploy.bad-host``, ``deploy.unknown-host``, and
+    ``deploy.only-status`` for an update server.
     """
     words = [word for name in names for word in name.split(",") if word]
+    if inventory is not None and is_server(inventory):
+        raise InputError(
+            "deploy.only-status", "an update server knows no way to its devices",
+            place="--inventory", hint="piimage status shows what it knows of them",
+        )  # fmt: skip
     if inventory is not None:
-        return read_inventory(inventory).choose(words)
+        return read_inventory(Path(inventory)).choose(words)
     chosen = dict.fromkeys(map(parse_host, words))
     if not chosen:
         raise InputError(
@@ -92,7 +105,7 @@ class Fleet:
 
 
 def fleet(
-    names: Sequence[str], inventory: Path | None, config: Path | None, runner: Runner
+    names: Sequence[str], inventory: str | None, config: Path | None, runner: Runner
 ) -> Fleet:
     """Return the named hosts with their connection."""
     chosen = hosts(names, inventory)
@@ -120,7 +133,7 @@ class Query:
     """Which hosts a verb asks, and how it prints their answers; the fields are its options."""
 
     host: HostNames
-    inventory: InventoryFile = None
+    inventory: Inventory = None
     ssh_config: SshConfig = None
     verbose: Verbose = False
     json: JsonOut = False

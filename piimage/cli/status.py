@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from piimage.cli.fleet import show_server
 from piimage.cli.hosts import Query, finish, print_json, table
 from piimage.cli.options import with_groups
 from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, duration, row, size, unset_lines
 from piimage.deploy.answers import Service
+from piimage.deploy.servers import is_server
 from piimage.deploy.slots import State, place_of
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
@@ -28,7 +30,14 @@ EXAMPLE = "Example: piimage status greenhouse.local"
 
 @with_groups
 def status(query: Query) -> None:
-    """Show board, versions, temperature, memory, disk and services of Pis."""
+    """Show board, versions, temperature, memory, disk and services of Pis.
+
+    With --inventory goosebit+https://HOST, or hawkbit+https://HOST, show what this update server
+    knows of its devices (all, or some by name); ~/.netrc has the login.
+    """
+    if query.inventory is not None and is_server(query.inventory):
+        show_server(query.inventory, query.host, as_json=query.json)
+        return
     results = query.ask(lambda remote: remote.status())
     if query.json:
         print_json(results, lambda outcome: outcome[1])

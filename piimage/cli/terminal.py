@@ -20,7 +20,7 @@ from piimage.run import Runner
 
 def terminal(
     name: str,
-    inventory: Path | None,
+    inventory: str | None,
     config: Path | None,
     command: Callable[[Host], Sequence[str]],
     *,

@@ -127,7 +127,7 @@ def _in_qemu(
     return project.name, outcomes
 
 
-def _host(to: str | None, inventory: Path | None, labgrid: Path | None) -> Host:
+def _host(to: str | None, inventory: str | None, labgrid: Path | None) -> Host:
     """Return the one Pi that the options name; raises InputError ``testing.one-host``."""
     if labgrid is not None and inventory is None:
         return read_target(labgrid, to or MAIN_TARGET, os.environ)

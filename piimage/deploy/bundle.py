@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from piimage import swu
-from piimage.board import Board, PrefixLayout
 from piimage.deploy.release import release_of
 from piimage.deploy.system import system_of
 from piimage.durable import write_chunks
@@ -41,33 +40,35 @@ class Source:
     layers: tuple[str, ...]
     """The digests of the containers' layers."""
     recipes: Mapping[str, bytes]
-    """The recipe for each slot, by the number of its partition; none if there is one slot only."""
+    """The recipe for each slot, by its name; none if there is one slot only."""
     files: Mapping[str, Content]
     signer: Signer
+    firmware: Mapping[str, str] | None = None
+    """The digests of the boot firmware by name, if both slots share it; empty if a Pi may keep
+    another one."""
 
 
-def require_partitions(board: Board) -> None:
-    """Raise InputError ``bundle.folders`` for a board whose slots are no partitions."""
-    if isinstance(board.layout, PrefixLayout):
-        raise InputError(
-            "bundle.folders", f"the slots of {board.name} are folders, and a bundle is for slots "
-            "in partitions", hint="use piimage deploy, which updates such a Pi",
-        )  # fmt: skip
+def source_of(
+    version: Version, job: Job, signer: Signer, inputs: Inputs, *, other_firmware: bool = False
+) -> Source:
+    """Return what the bundle of a version is made of; its steps are made.
 
-
-def source_of(version: Version, job: Job, signer: Signer, inputs: Inputs) -> Source:
-    """Return what the bundle of a version is made of; its steps are made."""
+    With `other_firmware`, a Pi whose slots are folders keeps the boot firmware that it has.
+    """
     note = f"{version.name}.yml"
     release = release_of(version, job, note)
     system = system_of(version, job, release, inputs)
-    recipes = [] if system is None else [(n, system.recipe(n)) for n in system.slots.volumes]
+    recipes = [(name, system.recipe(name)) for name in system.slots.volumes]
+    firmware = {} if other_firmware else system.firmware
     manifest = slot_files(version, job, version.prefix)[MANIFEST]
     assert isinstance(manifest, bytes)  # noqa: S101  # it is no blob of the store
     layers = {digest: job.store.verified(blob) for digest, blob in release.layers.items()}
     named = {digest: file for _, recipe in recipes for digest, file in recipe.files.items()}
-    data = {number: recipe.data for number, recipe in recipes}
-    files = {**named, **layers}
-    return Source(version.name, note, manifest, release.needed(), data, files, signer)
+    data = {name: recipe.data for name, recipe in recipes}
+    return Source(
+        version.name, note, manifest, release.needed(), data, {**named, **layers}, signer,
+        firmware if system.has_folders else None,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,10 @@ def make_bundle(source: Source, runner: Runner) -> Bundle:
             hint="rename the board's file: a letter, then letters, digits, - and _",
         )  # fmt: skip
     entries = [_entry(swu.LAYERS, "".join(f"{digest}\n" for digest in source.layers).encode())]
-    for number, recipe in sorted(source.recipes.items()):
-        name = swu.RECIPE.format(number)
+    if source.firmware is not None:
+        entries.append(_entry(swu.FIRMWARE, swu.firmware_lines(source.firmware)))
+    for slot, recipe in sorted(source.recipes.items()):
+        name = swu.recipe_name(slot)
         entries.append(_entry(name, recipe))
         entries.append(_entry(f"{name}.cms", source.signer.sign(recipe, runner)))
     files = [content for _, content in sorted(source.files.items())]
@@ -136,7 +139,7 @@ def make_bundle(source: Source, runner: Runner) -> Bundle:
         board=manifest["board"],
         name=swu.plain(source.name),
         order=tuple(manifest["order"]),
-        id=hashlib.sha256(source.manifest).hexdigest()[:12],
+        id=swu.identity(manifest, source.manifest)[:12],
         note=swu.plain(source.note),
         system=swu.system_digest(manifest),
         containers=manifest["containers"],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,33 +14,26 @@ import yaml
 
 from piimage.config.container import ContainerConfig, Health
 from piimage.container.capabilities import capabilities_of
-from piimage.container.mounts import complete_mount
+from piimage.deploy.cluster import (
+    BOARD_LABEL,
+    Cluster,
+    binds,
+    dns_name,
+    image_name,
+    in_memory,
+    same,
+    same_names,
+)
 from piimage.deploy.workloads import Workload, beyond, unsupported_settings
 from piimage.errors import InputError, PiimageError, raise_all
-from piimage.oci.reference import Reference, parse
 
 TARGET: Final = "Kubernetes"
-BOARD_LABEL: Final = "piimage.board"
+KUSTOMIZATION: Final = "kustomization.yaml"
 _UNSUPPORTED: Final = (
     "ambient", "annotations", "cgroups_path", "gid_mappings", "masked_paths", "oom_score_adj",
     "readonly_paths", "rlimits", "rootfs_propagation", "runtime", "schedule", "secrets",
     "uid_mappings", "userns",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The cluster that the manifests are for.
-
-    `registry` is the prefix of image names, such as ``registry.local:5000/greenhouse``.
-    `device_plugin` is the domain of a device plugin (``DOMAIN/i2c-1: 1``); without one, a container
-    with devices has to be privileged, because the kubelet opens no device by itself.
-    """
-
-    board: str
-    appliance: str
-    registry: str
-    device_plugin: str | None = None
 
 
 def render(workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[str] = ()) -> str:
@@ -51,8 +43,7 @@ def render(workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[s
     ``deploy.beyond-target`` for settings that a pod does not support, and ``deploy.same-name`` for
     names that are equal in Kubernetes.
     """
-    unsupported = (error for workload in workloads for error in _unsupported(workload))
-    raise_all([*unsupported, *_same_names(workloads, existing), *_same_devices(workloads, cluster)])
+    _require_possible(workloads, cluster, existing)
     return yaml.safe_dump_all(
         (daemon_set(workload, cluster) for workload in workloads),
         sort_keys=False,
@@ -60,16 +51,28 @@ def render(workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[s
     )
 
 
-def _same_names(workloads: Sequence[Workload], existing: Iterable[str]) -> Iterator[InputError]:
-    """Yield an error for each service with the Kubernetes name of another service."""
-    known: dict[str, str] = {}
-    for name in existing:
-        known.setdefault(_dns(name), name)
-    for workload in workloads:
-        name = workload.name
-        other = known.setdefault(_dns(name), name)
-        if other != name:
-            yield _same(workload, f"the services {other} and {name}", _dns(name))
+def kustomize_base(
+    workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return the files of a base for Kustomize by name; raises the errors of `render`."""
+    _require_possible(workloads, cluster, existing)
+    made = [daemon_set(workload, cluster) for workload in workloads]
+    files = {f"daemonset-{found['metadata']['name']}.yaml": found for found in made}
+    base = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": list(files),
+    }  # fmt: skip
+    every = {**files, KUSTOMIZATION: base}
+    return {name: yaml.safe_dump(content, sort_keys=False) for name, content in every.items()}
+
+
+def _require_possible(
+    workloads: Sequence[Workload], cluster: Cluster, existing: Iterable[str]
+) -> None:
+    unsupported = (error for workload in workloads for error in _unsupported(workload))
+    raise_all(
+        [*unsupported, *same_names(workloads, existing, TARGET), *_same_devices(workloads, cluster)]
+    )
 
 
 def _same_devices(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[InputError]:
@@ -82,16 +85,7 @@ def _same_devices(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[I
             other = known.setdefault(_resource(device.path), device.path)
             if other != device.path:
                 devices = f"the devices {other} and {device.path}"
-                yield _same(workload, devices, _resource(device.path))
-
-
-def _same(workload: Workload, subjects: str, name: str) -> InputError:
-    return InputError(
-        "deploy.same-name",
-        f"{subjects} would both have the name {name} in {TARGET}",
-        place=workload.container.place,
-        hint="rename one of them: Kubernetes allows only lower-case letters, digits and '-'",
-    )
+                yield same(workload, devices, _resource(device.path), TARGET)
 
 
 def _unsupported(workload: Workload) -> Iterator[PiimageError]:
@@ -105,24 +99,9 @@ def _unsupported(workload: Workload) -> Iterator[PiimageError]:
         yield beyond(workload, "seccomp: a file", TARGET)
 
 
-def image_name(workload: Workload, cluster: Cluster) -> str:
-    """Return the image's name in the registry, with its digest."""
-    return f"{_repository(workload, cluster)}@{workload.image.descriptor.digest}"
-
-
-def push_reference(workload: Workload, cluster: Cluster) -> Reference:
-    """Return the name under which the image is pushed: registries delete what has no tag."""
-    tag = workload.image.descriptor.blob.sha256[:16]
-    return parse(f"{_repository(workload, cluster)}:{tag}", "--registry")
-
-
-def _repository(workload: Workload, cluster: Cluster) -> str:
-    return f"{cluster.registry.rstrip('/')}/{_dns(workload.name)}"
-
-
 def daemon_set(workload: Workload, cluster: Cluster) -> dict[str, Any]:
     """Return the DaemonSet of one service."""
-    name = _dns(workload.name)
+    name = dns_name(workload.name)
     selector = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": cluster.appliance}
     return {
         "apiVersion": "apps/v1",
@@ -176,7 +155,7 @@ def _container(
 ) -> dict[str, Any]:
     config = workload.config
     container: dict[str, Any] = {
-        "name": _dns(workload.name),
+        "name": dns_name(workload.name),
         "image": image_name(workload, cluster),
         "securityContext": _security(workload, cluster),
     }
@@ -227,11 +206,11 @@ def _volumes(
     config: ContainerConfig, cluster: Cluster
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield each mount of the container with the volume of the pod."""
-    for number, (target, source, read_only) in enumerate(_binds(config)):
+    for number, (target, source, read_only) in enumerate(binds(config)):
         name = f"bind-{number}"
         mount = {"name": name, "mountPath": target, "readOnly": read_only}
         yield mount, {"name": name, "hostPath": {"path": source}}
-    for number, target in enumerate(_memory(config)):
+    for number, (target, _) in enumerate(in_memory(config)):
         name = f"memory-{number}"
         yield {"name": name, "mountPath": target}, {"name": name, "emptyDir": {"medium": "Memory"}}
     if cluster.device_plugin is not None:
@@ -241,22 +220,6 @@ def _volumes(
         kind = "BlockDevice" if device.type == "b" else "CharDevice"
         host = {"path": device.path, "type": kind}
         yield {"name": name, "mountPath": device.path}, {"name": name, "hostPath": host}
-
-
-def _binds(config: ContainerConfig) -> Iterator[tuple[str, str, bool]]:
-    for text in config.binds or ():
-        source, target, *options = text.split(":")
-        yield target, source, bool(options) and "ro" in options[0].split(",")
-    for mount in map(complete_mount, config.mounts or ()):
-        if mount["type"] == "bind":
-            yield mount["destination"], mount["source"], "ro" in mount.get("options", ())
-
-
-def _memory(config: ContainerConfig) -> Iterable[str]:
-    yield from (text.partition(":")[0] for text in config.tmpfs or ())
-    for mount in map(complete_mount, config.mounts or ()):
-        if mount["type"] == "tmpfs":
-            yield mount["destination"]
 
 
 def _probes(health: Health, workload: Workload) -> dict[str, Any]:
@@ -310,8 +273,3 @@ def _limits(config: ContainerConfig, cluster: Cluster) -> dict[str, str]:
 def _resource(device: str) -> str:
     """Return the resource name of a device file in a device plugin."""
     return device.removeprefix("/dev/").replace("/", "-")
-
-
-def _dns(name: str) -> str:
-    """Return `name` as a DNS label (RFC 1123), as Kubernetes requires."""
-    return name.lower().replace("_", "-").replace(".", "-").strip("-")[:63]

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from piimage.board import Board, PrefixLayout
+from piimage.board import Board
 from piimage.errors import PiimageError
 from piimage.firmware import pi, writer
 from piimage.firmware.bootfiles import BootFiles

@@ -21,6 +21,7 @@ from piimage.steps import Job, Step
 CARD: Final = "card"
 _ALIASES: Final = {"raw": CARD}
 """Other names of formats: a card is a raw disk."""
+BUNDLE: Final = "bundle"
 
 
 class Format(Protocol):
@@ -41,11 +42,12 @@ FORMATS: Final[Mapping[str, Format]] = {
     "tar": RootTar(),
     "oci": Images(),
 }
+_KNOWN: Final = (CARD, *_ALIASES, *DISKS, *FORMATS, BUNDLE)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The requested formats; `piimage.build` writes the card."""
+    """The requested formats; `piimage.build` writes the card, `piimage.deploy` makes bundles."""
 
     names: tuple[str, ...] = (CARD,)
     imager_url: str | None = None
@@ -61,12 +63,17 @@ class Chosen:
         """The forms of disks in which the card's content is requested."""
         return tuple(name for name in self.names if name in DISKS)
 
+    @property
+    def bundle(self) -> bool:
+        """Whether a bundle for update servers is requested."""
+        return BUNDLE in self.names
+
     def steps(self, version: Version) -> tuple[Step, ...]:
         """Return the steps that the formats need in addition to those of the version."""
         return tuple(step for form in self._others() for step in form.steps(version))
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
-        """Write all formats except the card and disks; return the paths."""
+        """Write all formats except the card, disks and the bundle; return the paths."""
         return tuple(p for form in self._others() for p in form.write(version, job, name, out))
 
     def list_for_imager(self, card: Card, version: Version) -> tuple[Path, ...]:
@@ -87,22 +94,17 @@ def parse(text: str, *, imager_url: str | None = None) -> Chosen:
     """
     words = [name.strip() for name in text.split(",") if name.strip()]
     names = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in words))
-    raise_all(_unknown(name) for name in names or ("",) if name not in _known())
+    raise_all(_unknown(name) for name in names or ("",) if name not in _KNOWN)
     if imager_url is not None:
         check_url(imager_url, with_card=CARD in names)
     return Chosen(names, imager_url)
 
 
-def _known() -> tuple[str, ...]:
-    return (CARD, *_ALIASES, *DISKS, *FORMATS)
-
-
 def _unknown(name: str) -> InputError:
-    known = _known()
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, _KNOWN, 1)
     return InputError(
         "formats.unknown",
         f"there is no format {name!r}",
         place="--format",
-        hint=f"did you mean {near[0]}?" if near else f"give one or more of {', '.join(known)}",
+        hint=f"did you mean {near[0]}?" if near else f"give one or more of {', '.join(_KNOWN)}",
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from piimage import swu
 from piimage.board import Board, PrefixLayout, SelectorLayout
 from piimage.card import ids
 from piimage.card.ext4 import DataFile, Ext4Volume
@@ -113,6 +114,19 @@ def boot_of(appliance: Appliance) -> writer.Boot:
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
     """Return the files of one slot by path; `prefix` is its folder on the card, if it has one."""
+    files = _unlisted(version, job, prefix)
+    document = _document(version, job, files)
+    if prefix:
+        document["folders"] = _of_both_folders(version, job)
+    manifest = _text(document)
+    files[MANIFEST] = manifest
+    if (signer := signer_of(version.appliance)) is not None:
+        files[SIGNATURE] = signer.sign(manifest, job.runner)
+    return files
+
+
+def _unlisted(version: Version, job: Job, prefix: str) -> dict[str, Content]:
+    """Return the files of a slot without appliance.json."""
     board, system, boot = version.board, version.system, boot_of(version.appliance)
     files: dict[str, Content] = {
         writer.KERNEL: job.blob(system.kernel, "image"),
@@ -125,11 +139,16 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
     files |= {f"overlays/{name}.dtbo": blob for name, blob in overlays.items()}
     for layer in version.layers:
         files[layer_path(layer, job)] = layer.squashfs(job)
-    manifest = _manifest(version, job, {**slot_firmware(version, job), **files})
-    files[MANIFEST] = manifest
-    if (signer := signer_of(version.appliance)) is not None:
-        files[SIGNATURE] = signer.sign(manifest, job.runner)
     return files
+
+
+def _of_both_folders(version: Version, job: Job) -> dict[str, str]:
+    """Return the digests that name a version and its system, whichever folder it is in.
+
+    The files that name their folder differ, and with them what would otherwise name the version.
+    """
+    first = _document(version, job, _unlisted(version, job, version.prefix))
+    return {"id": digest(_text(first)), "system": swu.system_digest(first)}
 
 
 def slot_firmware(version: Version, job: Job) -> dict[str, Content]:
@@ -178,9 +197,10 @@ def _firmware(version: Version, job: Job) -> dict[str, Blob]:
     return {PurePosixPath(path).name: blob for path, blob in outputs.items()}
 
 
-def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes:
-    """Return appliance.json: the layers of the version, and the digest of each file."""
-    document = {
+def _document(version: Version, job: Job, files: Mapping[str, Content]) -> dict[str, object]:
+    """Return what appliance.json says: the layers of the version, and the digest of each file."""
+    listed = {**slot_firmware(version, job), **files}
+    return {
         "version": 1,
         "name": version.name,
         "board": version.board.name,
@@ -197,9 +217,12 @@ def _manifest(version: Version, job: Job, files: Mapping[str, Content]) -> bytes
             "settings": sorted(_settings(version)),
             "secrets": sorted(_secrets(version)),
         },
-        "files": {name: digest(content) for name, content in sorted(files.items())},
+        "files": {name: digest(content) for name, content in sorted(listed.items())},
         "pieces": {name: blob.sha256 for name, blob in pieces(version, job).items()},
     }
+
+
+def _text(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
 
 

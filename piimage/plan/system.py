@@ -156,6 +156,7 @@ def _update_files(appliance: Appliance) -> Iterator[File]:
         return
     values = {
         "SERVER": updates.server, "TENANT": updates.tenant, "CONTROLLER": updates.controller or "",
+        "RATE": str(updates.rate or 0), "CONFIRM": updates.confirm,
     }  # fmt: skip
     lines = "".join(f"{key}={quote(value)}\n" for key, value in values.items())
     yield File("etc/piimage/updates", lines.encode())

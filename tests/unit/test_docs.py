@@ -60,7 +60,7 @@ def test_the_program_of_the_guide_is_healthy_without_a_sensor_and_ends_when_it_i
     process.communicate()
 
 
-@pytest.mark.parametrize("name", ["bmp280", "dashboard", "envirophat", "sensors"])
+@pytest.mark.parametrize("name", ["bmp280", "dashboard", "envirophat", "goosebit", "sensors"])
 def test_the_entry_of_a_services_page_needs_no_checkout(name: str, tmp_path: Path) -> None:
     text, *_ = blocks(ROOT / "services" / name / "README.md", "yaml")
     (tmp_path / "a.yml").write_text(f"board: pi4\n{text}")

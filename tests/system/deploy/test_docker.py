@@ -124,6 +124,15 @@ def test_the_verb_deploys_to_engines_and_writes_manifests_for_clusters(
     assert cli.execute([*words[:2], *cluster]) == 0
     (document,) = yaml.safe_load_all(capsys.readouterr().out)
     kubernetes_validate.validate(document, "1.31", strict=True)
+    base = site.folder / "base"
+    assert cli.execute([*words[:2], *cluster, "--kustomize", str(base)]) == 0
+    assert {path.name for path in base.iterdir()} == {"daemonset-web.yaml", "kustomization.yaml"}
+
+    capsys.readouterr()
+    assert cli.execute([*words[:2], "--to", "swarm", *cluster[2:]]) == 0
+    shown = capsys.readouterr()
+    assert list(yaml.safe_load(shown.out)["services"]) == ["web"]
+    assert "has no noNewPrivileges; without it run: web" in shown.err
 
 
 def test_the_verbs_are_those_of_a_pi_with_our_own_system(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from piimage.cli.main import execute
 from tests.system.deploy.counting_proxy import counting
-from tests.system.deploy.goosebit import Goosebit, goosebit
+from tests.system.deploy.goosebit import PATIENCE, Goosebit, goosebit
+from tests.system.ports import free_port
 from tests.unit.deploy.calling_pi import CallingPi, release
 from tests.unit.deploy.slots_stand import SlotsStand
 from tests.unit.signing_keys import Pair, pair
@@ -102,3 +111,80 @@ def test_one_service_that_changes_costs_less_than_20_kb(
         before = proxy.received
         pi.call_until(lambda: server.device("hut")["last_state"] == "Finished")
         assert proxy.received - before < 20_000
+
+
+def test_the_page_of_the_fleet_is_goosebits_list(
+    server: Goosebit, keys: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    stand(tmp_path, keys, server, "attic")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login a@b.example password shed\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    words = ["status", "attic", "--inventory", f"goosebit+{server.url}"]
+    assert execute(words) == 0
+    heads, row, *_ = capsys.readouterr().out.splitlines()
+    assert heads.split()[:4] == ["DEVICE", "BOARD", "FILE", "RUNS"]
+    assert row.split()[:3] == ["attic", "qemu-virt", "greenhouse"]
+    assert row.split()[3].startswith("1.1764374400.0+")
+    assert row.endswith("s ago")
+    netrc.write_text("machine 127.0.0.1 login a@b.example password other\n")
+    assert execute(words) == 1
+    assert "does not accept the login" in capsys.readouterr().err
+
+
+# --- the ready-made service, with the interpreter of this computer
+
+
+@contextmanager
+def ready_made(venv: Path, folder: Path, port: int) -> Iterator[str]:
+    """Run services/goosebit as its container does, but for the places."""
+    environment = {
+        **os.environ, "GOOSEBIT_DATA": str(folder), "GOOSEBIT_PORT": str(port),
+        "GOOSEBIT_ADMIN_FILE": str(folder / "admin"), "OTEL_SDK_DISABLED": "true",
+        "PYTHONPATH": str(Path(__file__).parents[3] / "services/goosebit"),
+    }  # fmt: skip
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [venv / "bin/python", "-P", "-m", "goosebit_pi"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        end = time.monotonic() + PATIENCE
+        while answer(f"http://127.0.0.1:{port}/login") != 200:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        assert process.wait(timeout=PATIENCE) == 0
+
+
+def answer(url: str, **form: str) -> int:
+    """The status of the answer to a GET, or to a POST with a form; 0 if there is none."""
+    data = urlencode(form).encode() if form else None
+    try:
+        with urllib.request.urlopen(url, data, timeout=PATIENCE) as found:
+            return int(found.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def test_the_ready_made_server_has_one_administrator_whose_password_is_the_secret(
+    server: Goosebit, tmp_path: Path
+) -> None:
+    port = free_port()
+    for secret in ("first secret", "second secret"):
+        (tmp_path / "admin").write_text(f"{secret}\n")
+        with ready_made(server.venv, tmp_path, port) as url:
+            assert answer(f"{url}/login", username="admin", password=secret) == 200
+            assert answer(f"{url}/login", username="admin", password="another") == 401
+            for path in ("/setup", "/setup/"):
+                assert answer(url + path, username="mallory", password="mine") == 403
+            assert answer(f"{url}/login", username="mallory", password="mine") == 401
+            assert answer(f"{url}/DEFAULT/controller/v1/pi") == 200  # a Pi may call

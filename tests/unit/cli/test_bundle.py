@@ -12,7 +12,9 @@ from tests.unit.signing_keys import pair
 
 
 @pytest.mark.provokes("bundle.no-signing")
-@pytest.mark.parametrize("words", [["bundle"], ["bundle", "make"]])
+@pytest.mark.parametrize(
+    "words", [["bundle"], ["bundle", "make"], ["build", "--format", "card,bundle"]]
+)
 def test_a_file_without_signing_has_no_bundle(
     tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -242,9 +242,18 @@ def test_a_server_over_https_needs_a_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "updates", ["server: 'ftp://a'", "server: 'http://a?b'", "server: 'http://a', tenant: 'a/b'"]
+    "updates",
+    [
+        "server: 'ftp://a'",
+        "server: 'http://a?b'",
+        "server: 'http://a', tenant: 'a/b'",
+        "server: 'http://a', rate: fast",
+        "server: 'http://a', rate: 9 kB/s",
+        "server: 'http://a', rate: true",
+        "server: 'http://a', confirm: nobody",
+    ],
 )
-def test_an_address_that_no_server_has_is_refused(tmp_path: Path, updates: str) -> None:
+def test_a_setting_for_no_server_is_refused(tmp_path: Path, updates: str) -> None:
     (tmp_path / "there").touch()
     (found,) = refused(tmp_path, f"{SIGNING}updates: {{ {updates} }}")
     assert found.startswith("config.value 2:")

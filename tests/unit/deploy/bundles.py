@@ -32,7 +32,7 @@ def source(signer: Signer, **changes: object) -> Source:
     values: dict[str, object] = {
         "name": "greenhouse", "note": "greenhouse.yml", "manifest": manifest(),
         "layers": (digest(LAYER),),
-        "recipes": {2: b"recipe of A", 3: b"recipe of B"},
+        "recipes": {"2": b"recipe of A", "3": b"recipe of B"},
         "files": {digest(LAYER): LAYER}, "signer": signer,
     }  # fmt: skip
     return Source(**{**values, **changes})  # type: ignore[arg-type]  # the values of a test

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -15,7 +15,7 @@ from piimage.deploy.bundle import Source, make_bundle
 from piimage.deploy.release import Release
 from piimage.signing import Signer
 from tests.unit.deploy import stand_in
-from tests.unit.deploy.slots_stand import PLACES, SlotsStand
+from tests.unit.deploy.slots_stand import SlotsStand
 from tests.unit.deploy.stand_in import AGENT
 from tests.unit.signing_keys import Pair
 
@@ -48,7 +48,7 @@ class CallingPi:
     _next: dict[str, object] | None = None
     """What the other slot says of itself, once a version was written there."""
 
-    def set_up(self, url: str, tenant: str = "t", controller: str = "pi") -> None:
+    def set_up(self, url: str, tenant: str = "t", controller: str = "pi", more: str = "") -> None:
         """Name the server, trust the key, and list the appliance's name in the slot."""
         pi = self.stand.pi
         openssl = which("openssl")
@@ -56,10 +56,16 @@ class CallingPi:
         (pi.root / "usr/bin").mkdir(exist_ok=True)
         (pi.root / "usr/bin/openssl").symlink_to(openssl)
         pi.write("etc/piimage/signing.pem", self.keys.certificate.read_text())
-        settings = f"SERVER='{url}'\nTENANT='{tenant}'\nCONTROLLER='{controller}'\n"
-        pi.write("etc/piimage/updates", settings)
+        self.name_server(url, tenant, controller, more)
         listed = json.loads(pi.text("slot/appliance.json"))
         self.set_manifest({**listed, "name": "greenhouse", "order": ORDER})
+
+    def name_server(
+        self, url: str, tenant: str = "t", controller: str = "pi", more: str = ""
+    ) -> None:
+        """Name the server, as another version of the file would."""
+        settings = f"SERVER='{url}'\nTENANT='{tenant}'\nCONTROLLER='{controller}'\n{more}"
+        self.stand.pi.write("etc/piimage/updates", settings)
 
     def set_manifest(self, manifest: dict[str, object]) -> None:
         """Make what the slot says of itself, signed."""
@@ -89,6 +95,16 @@ class CallingPi:
         assert last.startswith("sleep ")
         return Called([line.removeprefix("say ") for line in lines], int(last.split()[1]))
 
+    def person(self, *words: str) -> tuple[int, str]:
+        """Run the agent as a person at the Pi does; return its exit status and what it printed."""
+        verb, *rest = words
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", POLL.replace('"poll", *', "*"), verb, "--root",
+             self.stand.pi.root, *rest],
+            capture_output=True, text=True, check=False, timeout=90,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
     def call_until(self, holds: Callable[[], bool]) -> list[Called]:
         """Call until something holds; return the calls."""
         calls: list[Called] = []
@@ -106,13 +122,14 @@ class CallingPi:
         wish = self.stand.wish()
         assert wish.system is not None
         system = wish.system.__class__(**{**wish.system.__dict__, "order": order, "_recipes": {}})
-        recipes = {number: system.recipe(number) for number in PLACES}
+        recipes = {name: system.recipe(name) for name in system.slots.volumes}
         named = {sha: file for recipe in recipes.values() for sha, file in recipe.files.items()}
         manifest = {**self.manifest, "order": list(order), "containers": "ab" * 32}
         manifest = {**manifest, "kernel": "7.3", **changes}
         data = {number: recipe.data for number, recipe in recipes.items()}
         self._next = manifest
-        return self._written(target, manifest, (), data, named, signer)
+        firmware = system.firmware if system.has_folders else None
+        return self._written(target, manifest, (), data, named, signer, firmware)
 
     def containers_bundle(
         self, target: Path, release: Release, signer: Signer | None = None
@@ -126,11 +143,11 @@ class CallingPi:
     def _written(
         self, target: Path, manifest: dict[str, object], layers: tuple[str, ...],
         recipes: dict[str, bytes], files: dict[str, Path | bytes] | dict[str, Path],
-        signer: Signer | None,
+        signer: Signer | None, firmware: Mapping[str, str] | None = None,
     ) -> Path:  # fmt: skip
         source = Source(
             str(manifest["name"]), "new.yml", json.dumps(manifest).encode(), layers, recipes,
-            dict(files), signer or self.keys.signer,
+            dict(files), signer or self.keys.signer, firmware,
         )  # fmt: skip
         made = make_bundle(source, self.stand.runner)
         made.write(target, 0o644)

@@ -25,6 +25,7 @@ _EXECUTIONS = {
     "download",
 }  # fmt: skip
 _FINISHED = {"success", "failure", "none"}
+_CONFIRMATION = "/t/controller/v1/pi/confirmationBase"
 _FEEDBACK = re.compile(r"/t/controller/v1/pi/(deploymentBase|cancelAction)/(\d+)/feedback")
 
 
@@ -58,6 +59,12 @@ class Ddi:
     """Bytes of the bundle that were sent."""
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    asks: bool = False
+    """Whether an action waits until it is confirmed."""
+    auto: bool | None = False
+    """Whether it confirms by itself; None for a server that knows no confirmations."""
+    confirmations: list[tuple[str, str]] = field(default_factory=list)
+    """What the Pi has answered: confirmed or denied, and why."""
     raw: str = ""
     """What every answer is instead, if it is not empty."""
 
@@ -80,6 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"id": str(ddi.action), "deployment": self._deployment(ddi.bundle)})
         elif self.path == f"/t/controller/v1/pi/cancelAction/{ddi.action}":
             self._json({"id": str(ddi.action), "cancelAction": {"stopId": str(ddi.action)}})
+        elif self.path == _CONFIRMATION and ddi.auto is not None:
+            self._json({"autoConfirm": {"active": ddi.auto}, "_links": {}})
+        elif self.path == f"{_CONFIRMATION}/{ddi.action}?c=1" and ddi.bundle and self._waits:
+            self._json({"id": str(ddi.action), "confirmation": self._deployment(ddi.bundle)})
         elif self.path == "/file" and ddi.bundle:
             self._file(ddi.bundle.read_bytes())
         else:
@@ -90,9 +101,17 @@ class _Handler(BaseHTTPRequestHandler):
         base = f"{ddi.url}/t/controller/v1/pi"
         if ddi.cancel:
             return {"cancelAction": {"href": f"{base}/cancelAction/{ddi.action}"}}
+        if ddi.bundle and self._waits:
+            return {"confirmationBase": {"href": f"{base}/confirmationBase/{ddi.action}?c=1"}}
         if ddi.bundle:
             return {"deploymentBase": {"href": f"{base}/deploymentBase/{ddi.action}?c=1"}}
         return {}
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the action waits until it is confirmed: a denied one goes on waiting."""
+        confirmed = any(word == "confirmed" for word, _ in self.ddi.confirmations)
+        return self.ddi.asks and not self.ddi.auto and not confirmed
 
     def _deployment(self, bundle: Path) -> dict[str, object]:
         href = f"{self.ddi.url}/file"
@@ -170,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         if self._refuses():
             return
+        if self.path.startswith(f"{_CONFIRMATION}/"):
+            self._status(self._confirm(self.path.removeprefix(f"{_CONFIRMATION}/"), body))
+            return
         status = body.get("status", {})
         execution, result = status.get("execution"), status.get("result", {})
         finished, details = result.get("finished"), status.get("details")
@@ -197,6 +219,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.ddi.bundle = None
         self._json({})
 
+    def _confirm(self, place: str, body: dict[str, Any]) -> int:
+        """Take an answer, or what turns auto-confirm on or off; return the status."""
+        ddi = self.ddi
+        if ddi.auto is None:
+            return 404
+        if place == "activateAutoConfirm" and body.keys() <= {"initiator", "remark"}:
+            status, ddi.auto = (409 if ddi.auto else 200), True
+            return status
+        if place == "deactivateAutoConfirm" and not body:
+            ddi.auto = False
+            return 200
+        known = place == f"{ddi.action}/feedback" and body.keys() <= {
+            "confirmation", "code", "details",
+        }  # fmt: skip
+        if not known or body["confirmation"] not in ("confirmed", "denied"):
+            return 400
+        if not self._waits:
+            return 410
+        ddi.confirmations.append((body["confirmation"], " ".join(body["details"])))
+        return 200
+
     def _refuses(self) -> bool:
         if self.ddi.token and self.headers.get("Authorization") != self.ddi.token:
             self._status(401)
@@ -207,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _body(self) -> dict[str, Any]:
-        found = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        found = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         assert isinstance(found, dict)
         return found
 

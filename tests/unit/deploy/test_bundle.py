@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from piimage import swu
-from piimage.boards import load_board
 from piimage.deploy import bundle
-from piimage.deploy.bundle import require_partitions
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
 from piimage.store import Store
@@ -128,11 +126,21 @@ def test_a_part_that_was_changed_is_named(
     assert caught.value.place == str(made)
 
 
-@pytest.mark.provokes("bundle.folders")
-def test_a_board_whose_slots_are_folders_has_no_bundle() -> None:
-    require_partitions(load_board("pi4"))
-    with pytest.raises(InputError, match="the slots of pi3 are folders"):
-        require_partitions(load_board("pi3"))
+def test_a_bundle_for_folders_names_them_and_the_boot_firmware_that_they_share(
+    keys: dict[str, Pair],
+) -> None:
+    recipes = {"a/": b"recipe of a", "b/": b"recipe of b"}
+    firmware = {"start.elf": "2" * 64, "bootcode.bin": "1" * 64}
+    signer = keys["ours"].signer
+    made = bundles.bundle(signer, recipes=recipes, firmware=firmware)
+    assert [part.name for part in made.description.parts] == [
+        "layers", "firmware", "recipe-a", "recipe-a.cms", "recipe-b", "recipe-b.cms", "f0",
+    ]  # fmt: skip
+    lines = f"{'1' * 64} bootcode.bin\n{'2' * 64} start.elf\n".encode()
+    assert lines in b"".join(made.chunks())
+    any_other = bundles.bundle(signer, recipes=recipes, firmware={})
+    part = any_other.description.part("firmware")
+    assert part is not None and part.size == 0
 
 
 @pytest.mark.provokes("bundle.board")

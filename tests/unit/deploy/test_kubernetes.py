@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+from shutil import which
 from types import ModuleType
 from typing import Any
 
@@ -7,7 +10,8 @@ import pytest
 import yaml
 
 from piimage.container.rootfs import ProcessUser
-from piimage.deploy.kubernetes import Cluster, daemon_set, image_name, render
+from piimage.deploy.cluster import Cluster, image_name
+from piimage.deploy.kubernetes import daemon_set, kustomize_base, render
 from piimage.errors import PiimageError
 from tests.unit.deploy.services import digest, workload
 
@@ -59,6 +63,21 @@ def test_manifests_pass_the_schema_of_kubernetes(
     assert [document["metadata"]["name"] for document in documents] == ["bmp280", "hello-world"]
     for document in documents:
         schemas.validate(document, "1.31", strict=True)
+
+
+@pytest.mark.skipif(which("kubectl") is None, reason="no kubectl")
+def test_kubectl_reads_a_base_for_kustomize(tmp_path: Path) -> None:
+    made = [workload(**FULL), workload("kustomization")]
+    for name, text in kustomize_base(made, CLUSTER).items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True, timeout=60
+    )
+    read = {found["metadata"]["name"]: found for found in yaml.safe_load_all(done.stdout)}
+    assert read == {
+        name: daemon_set(found, CLUSTER)
+        for name, found in zip(("bmp280", "kustomization"), made, strict=True)
+    }
 
 
 def test_the_schema_would_notice_a_wrong_manifest(schemas: ModuleType) -> None:

@@ -468,6 +468,8 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "tenant": (calling(), calling(tenant="SHED")),
         "controller": (calling(), calling(controller="pi-1")),
         "ca": (calling(ca="one.txt"), calling(ca="two.txt")),
+        "rate": (calling(), calling(rate="20 kB/s")),
+        "confirm": (calling(), calling(confirm="person")),
     },
     "BeforeUpdate": {
         "command": (prepared(), prepared(command=["/y"])),

@@ -27,6 +27,7 @@ def files(top: Path) -> set[str]:
         ("services/envirophat", {"envirophat/__main__.py"}),
         ("services/sensors", {"sensors/__main__.py"}),
         ("services/dashboard", {"dashboard/__main__.py", "dashboard/page.js"}),
+        ("services/goosebit", {"goosebit_pi/__main__.py"}),
     ],
 )
 def test_a_wheel_leaves_nothing_behind_in_the_checkout(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TRYING, SUCCESS, FAILURE = "trying", "success", "failure"
 _KEYS = (
     "action", "version", "state", "recipe", "cause", "reported", "attributes", "containers",
-    "containers_version",
+    "containers_version", "confirm", "answered",
 )  # fmt: skip
 
 
@@ -30,7 +30,8 @@ class Action:
     ``failure``, or empty if there was none. `recipe`: the SHA-256 of what is on trial. `cause`: why
     it failed. `reported`: ``yes`` once the server knows the end. `attributes`: a digest of what the
     server knows of this Pi. `containers`: the containers layer of the last bundle that replaced
-    containers alone, with that bundle's version in `containers_version`.
+    containers alone, with that bundle's version in `containers_version`. `confirm`: the setting
+    that the server was told. `answered`: the last action that was answered, and how.
     """
 
     def __init__(self, values: dict[str, str]) -> None:

@@ -47,6 +47,16 @@ class Server:
         self._connection: http.client.HTTPConnection | None = None
         self.received = 0
 
+    @property
+    def rate(self) -> int:
+        """The limit for bundles in bytes a second; 0 is none."""
+        return self._settings.rate
+
+    @property
+    def confirm(self) -> str:
+        """Who confirms an update; see `piimage_agent.consent`."""
+        return self._settings.confirm
+
     def beside(self) -> Server:
         """Return the same server for a second connection: one for a file, one for reports of it."""
         return Server(self._settings)

@@ -174,8 +174,9 @@ def install_system(root: Root, bundle: Bundle, tell: Callable[[int], None]) -> s
             "no-other-slot", "the system differs, and this card has no second slot that can be "
             "tried", "write a new card with piimage flash",
         )  # fmt: skip
-    name = swu.RECIPE.format(other)
+    name = swu.recipe_name(other)
     recipe = bundle.part(name)
+    _require_firmware(root, bundle)
     lock = _locked(root)
     try:
         if recipe.sha256 not in system.sources(root):
@@ -193,6 +194,20 @@ def install_system(root: Root, bundle: Bundle, tell: Callable[[int], None]) -> s
     if end.get("ok") is not True:
         raise Refused(str(end.get("code")), str(end.get("message")))
     return recipe.sha256
+
+
+def _require_firmware(root: Root, bundle: Bundle) -> None:
+    """Raise Refused ``boot-firmware`` unless the Pi has the firmware that no slot brings."""
+    files = places.shared_firmware(root)
+    if not files:
+        return
+    own = {os.path.basename(path): system.digest_of_file(path) for path in files}
+    wanted = bundle.small(swu.FIRMWARE)
+    if wanted and wanted != swu.firmware_lines(own):
+        raise Refused(
+            "boot-firmware", "the system comes with another boot firmware, which both slots of "
+            "this card share", "write a new card, or make the bundle with --keep-boot-firmware",
+        )  # fmt: skip
 
 
 def start_trial(root: Root, bundle: Bundle, recipe: str) -> None:
@@ -296,7 +311,7 @@ def slot_version(root: Root) -> str:
     """Return the version that the booted slot has."""
     try:
         with open(f"{root.slot()}/appliance.json", "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = swu.identity(manifest(root), file.read())
     except OSError:
         digest = ""
     try:

@@ -20,6 +20,9 @@ USAGE = """usage: piimage-agent serve [--root FOLDER]    answer piimage on stand
        piimage-agent cloud                    apply the settings of a cloud's metadata service
        piimage-agent trial                    keep or undo the version on trial
        piimage-agent poll                     call the update server once
+       piimage-agent waiting                  show the update that waits for a person
+       piimage-agent confirm                  let it begin
+       piimage-agent deny REASON...           refuse it
        piimage-agent version
 """
 _RUNC = ("usr/sbin/runc", "run/containerd/runc/services.linuxkit")
@@ -34,8 +37,8 @@ def main(words: Sequence[str]) -> int:
             return _exec(Root(), name, [program, *arguments])
         case ["seed", _] | ["cloud"]:
             return _seed(*words[1:])
-        case ["trial" | "poll" as verb, *rest]:
-            return _alone(verb, rest)
+        case ["trial" | "poll" | "waiting" | "confirm" | "deny" as verb, *rest]:
+            return (_alone if verb in ("trial", "poll") else _consent)(verb, rest)
         case ["version"]:
             low, high = PROTOCOLS
             sys.stdout.write(f"{VERSION}, protocol {low} to {high}: {' '.join(FEATURES)}\n")
@@ -79,6 +82,23 @@ def _alone(verb: str, rest: list[str]) -> int:
 
     decide(root)
     return 0
+
+
+def _consent(verb: str, rest: list[str]) -> int:
+    """Let a person at the Pi see, allow or refuse an update."""
+    from piimage_agent import consent  # noqa: PLC0415  # rare
+
+    count = 2 if rest[:1] == ["--root"] else 0
+    root, reason = _root_of(rest[:count]), " ".join(rest[count:])
+    if root is None:
+        return 2
+    if bool(reason) is not (verb == "deny"):
+        sys.stderr.write(USAGE)
+        return 2
+    os.umask(0o022)
+    if verb == "waiting":
+        return consent.show(root)
+    return consent.give(root, consent.NO if reason else consent.YES, reason or "by a person")
 
 
 def _root_of(rest: list[str]) -> Root | None:

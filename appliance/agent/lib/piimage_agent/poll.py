@@ -11,9 +11,20 @@ import os
 import sys
 import time
 
-from piimage_agent import action, install, journal, services, status, system, updates
+from piimage_agent import (
+    action,
+    consent,
+    install,
+    journal,
+    offers,
+    places,
+    services,
+    status,
+    system,
+    updates,
+)
 from piimage_agent.action import FAILURE, SUCCESS, TRYING, Action
-from piimage_agent.ddi import Server, Trouble, seconds_of
+from piimage_agent.ddi import Server, Trouble
 from piimage_agent.ranges import Remote
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, read_line, remove
@@ -22,13 +33,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DEFAULT_S, _LEAST_S = 300, 5
 _SOON_S = 5  # while a version is on trial
 _FIRST_S, _MOST_S = 10, 3600  # of the waits after failures, each twice the one before
 _REPORT_S = 10.0  # between two reports of progress
 _LATER = frozenset({"busy", "trial"})
 """Refusals that pass by themselves: a deploy over SSH is running."""
-_NAME_LIMIT = 40
 
 
 class Cancelled(Exception):
@@ -104,13 +113,16 @@ class Call:
         self._send_attributes(resource)
         links = resource.get("_links")
         links = links if isinstance(links, dict) else {}
+        self._tell_who_confirms()
         if "cancelAction" in links:
             self._cancel(links["cancelAction"])
+        elif "confirmationBase" in links:
+            self._answer(links["confirmationBase"])
         elif "deploymentBase" in links and not self._is_too_soon():
             self._deploy(links["deploymentBase"])
             if self._action["state"] == TRYING:
                 return _SOON_S
-        return _interval(resource)
+        return offers.interval(resource)
 
     def _note(self, now: Action) -> None:
         self._action = now
@@ -142,7 +154,7 @@ class Call:
             "sw_version": action.running_version(self._root, self._action),
             "serial": updates.serial(self._root),
             "host": os.uname().nodename,
-            "slot": self._root.facts().get("PIIMAGE_SLOT_PARTITION", ""),
+            "slot": places.booted(self._root),
             "kernel": os.uname().release,
         }
 
@@ -173,13 +185,14 @@ class Call:
             if trouble.status not in (404, 410):
                 raise
         self._note(now.changed(reported="yes"))
+        consent.forget(self._root)
 
     # --- what the server offers
 
     def _cancel(self, link: object) -> None:
         """Answer a cancellation: what is installed already stays."""
-        found = self._server.ask("GET", self._server.path_of(_href(link)))
-        number, stop = _number(found.get("id")), found.get("cancelAction")
+        found = self._server.ask("GET", self._server.path_of(offers.href(link)))
+        number, stop = offers.number(found.get("id")), found.get("cancelAction")
         stopped = str(stop.get("stopId")) if isinstance(stop, dict) else ""
         is_late = stopped == self._action["action"] and self._action["state"] == SUCCESS
         status = {
@@ -190,15 +203,93 @@ class Call:
         path = f"{self._server.base}/cancelAction/{number}/feedback"
         self._server.ask("POST", path, {"id": number, "status": status})
         if not is_late:
+            consent.forget(self._root)
             install.forget(self._root)
             _say("the server has cancelled the update")
 
+    # --- whether it may begin
+
+    def _tell_who_confirms(self) -> None:
+        """Turn the server's auto-confirm on or off, once for each setting."""
+        confirm = self._server.confirm
+        wanted = consent.wants_auto_confirm(confirm, self._action["confirm"])
+        if wanted is not None:
+            try:
+                consent.set_auto_confirm(self._server, wanted=wanted)
+            except Trouble as trouble:
+                if trouble.status not in (404, 405):  # a server without confirmations
+                    raise
+        if confirm != self._action["confirm"]:
+            self._note(self._action.changed(confirm=confirm))
+
+    def _answer(self, link: object) -> None:
+        """Confirm or deny an action that waits for this; a denied one goes on waiting there."""
+        found = self._server.ask("GET", self._server.path_of(offers.href(link)))
+        number, wanted = offers.number(found.get("id")), found.get("confirmation")
+        if not isinstance(wanted, dict):
+            raise Trouble("the server's action has no deployment to confirm")
+        answer, reason = self._person(number)
+        if not answer and not self._action["answered"].startswith(f"{number} "):
+            answer, reason = self._opinion(number, wanted)
+        answered = f"{number} {answer}"
+        if not answer or self._action["answered"] == answered:
+            return
+        consent.send_answer(self._server, number, answer, reason)
+        _say(f"action {number}: {'confirmed' if answer == consent.YES else 'denied'}: {reason}")
+        self._note(self._action.changed(answered=answered))
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a person at the Pi has to let an update begin."""
+        return self._server.confirm == consent.PERSON
+
+    def _opinion(self, number: str, deployment: dict[str, Any]) -> tuple[str, str]:
+        """Return whether the Pi would take the bundle, and why; it fetches the bundle's head.
+
+        Return nothing if a person has to decide.
+        """
+        if self._asks and consent.is_waiting(self._root, number):
+            return "", ""
+        try:
+            bundle = self._bundle(deployment)
+            bundle.require_fitting()
+        except Refused as refused:
+            return consent.NO, refused.message
+        if not self._asks:
+            return consent.YES, "the bundle is signed and fits"
+        version = bundle.description.version
+        consent.note_waiting(self._root, number, version)
+        _say(f"version {version} waits: piimage-agent confirm, or deny REASON")
+        return "", ""
+
+    def _person(self, number: str) -> tuple[str, str]:
+        """Return what a person has answered; nothing if nobody has, or nobody is asked."""
+        return consent.answer_of(self._root, number) if self._asks else ("", "")
+
+    def _is_allowed(self, number: str, deployment: dict[str, Any]) -> bool:
+        """Return whether a person lets the update begin, if the file wants one to be asked."""
+        if not self._asks:
+            return True
+        answer, reason = self._person(number)
+        if not answer:  # what does not fit is rejected with its cause, without a person
+            return self._opinion(number, deployment)[0] == consent.NO
+        if answer == consent.NO:
+            self._action = self._action.changed(
+                action=number, version="", state="", recipe="", cause="", reported=""
+            )
+            self._end(FAILURE, f"a person has refused it: {reason}")
+        return answer == consent.YES
+
+    def _bundle(self, deployment: dict[str, Any]) -> install.Bundle:
+        path, size = offers.artifact(self._server, deployment)
+        return install.Bundle(self._root, Remote(self._server.beside(), path, size))
+
     def _deploy(self, link: object) -> None:
-        found = self._server.ask("GET", self._server.path_of(_href(link)))
-        number, deployment = _number(found.get("id")), found.get("deployment")
+        found = self._server.ask("GET", self._server.path_of(offers.href(link)))
+        number, deployment = offers.number(found.get("id")), found.get("deployment")
         if not isinstance(deployment, dict):
             raise Trouble("the server's action has no deployment")
-        if not _is_due(deployment):
+        if not offers.is_due(deployment) or not self._is_allowed(number, deployment):
             return
         self._ended = self._action["version"]
         self._action = self._action.changed(
@@ -225,8 +316,7 @@ class Call:
         self._report_end()
 
     def _install(self, number: str, deployment: dict[str, Any]) -> None:
-        path, size = _artifact(self._server, deployment)
-        bundle = install.Bundle(self._root, Remote(self._server.beside(), path, size))
+        bundle = self._bundle(deployment)
         version = bundle.description.version
         self._action = self._action.changed(version=version)
         bundle.require_fitting()
@@ -282,66 +372,3 @@ class Call:
         due = services.uptime(self._root) + min(60 << count, _MOST_S)
         with open(path, "w") as file:
             file.write(f"{min(count + 1, 10)} {due}\n")
-
-
-def _interval(resource: dict[str, Any]) -> int:
-    """Return the seconds that the server wants between two calls."""
-    found: Any = resource
-    for key in ("config", "polling", "sleep"):
-        found = found.get(key) if isinstance(found, dict) else None
-    seconds = seconds_of(found)
-    return _DEFAULT_S if seconds is None else max(seconds, _LEAST_S)
-
-
-def _href(link: object) -> object:
-    return link.get("href") if isinstance(link, dict) else None
-
-
-def _number(value: object) -> str:
-    """Return the number of an action; raises Trouble."""
-    text = str(value)
-    if not text.removeprefix("-").isdigit() or not text.isascii() or len(text) > _NAME_LIMIT:
-        raise Trouble("the server's action has no number")
-    return text
-
-
-def _is_due(deployment: dict[str, Any]) -> bool:
-    """Return whether the server wants the update now: a Pi fetches and installs in one go."""
-    return (
-        deployment.get("download") != "skip"
-        and deployment.get("update") != "skip"
-        and deployment.get("maintenanceWindow", "available") == "available"
-    )
-
-
-def _artifact(server: Server, deployment: dict[str, Any]) -> tuple[str, int]:
-    """Return the path and the size of the only .swu of a deployment; raises Refused."""
-    found = [artifact for artifact in _artifacts(deployment) if _is_bundle(artifact)]
-    if len(found) != 1:
-        raise Refused("bad-bundle", f"the action has {len(found)} bundles (.swu)")
-    (artifact,) = found
-    links, size = artifact.get("_links"), artifact.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < 1 << 40:
-        raise Refused("bad-bundle", "the bundle on the server has no size")
-    links = links if isinstance(links, dict) else {}
-    schemes = ("download", "download-http")
-    hrefs = [_href(links[name]) for name in schemes if name in links]
-    for href in hrefs[:-1]:
-        try:
-            return server.path_of(href), size
-        except Trouble:
-            continue
-    return server.path_of(hrefs[-1] if hrefs else None), size
-
-
-def _artifacts(deployment: dict[str, Any]) -> list[dict[str, Any]]:
-    chunks = deployment.get("chunks")
-    every: list[dict[str, Any]] = []
-    for chunk in chunks if isinstance(chunks, list) else []:
-        listed = chunk.get("artifacts") if isinstance(chunk, dict) else None
-        every += [entry for entry in listed or [] if isinstance(entry, dict)]
-    return every
-
-
-def _is_bundle(artifact: dict[str, Any]) -> bool:
-    return str(artifact.get("filename")).endswith(".swu")

@@ -29,6 +29,7 @@ class Remote:
         self._at = 0  # of the whole file
         self._spare = b""  # bytes of the whole file that have come and were not read yet
         self._pace = _Pace()
+        self._limit = Limit(server.rate)
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes from `start` to `end`; raises Trouble."""
@@ -58,6 +59,7 @@ class Remote:
             raise self._broken("the connection broke")
         self._server.received += len(data)
         self._pace.note(len(data))
+        self._limit.note(len(data))
         return data
 
     def _positioned(self, start: int, end: int) -> http.client.HTTPResponse:
@@ -111,3 +113,22 @@ class _Pace:
             self._since, self._count = now, 0
         elif now - self._since > _SLOW_S:
             raise Trouble("the server sends too slowly")
+
+
+class Limit:
+    """Sleeps so that no more than `rate` bytes a second come on average; 0 is no limit.
+
+    What was not used is not saved up: a server that was slow is not fetched from faster afterwards.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._due = 0.0
+
+    def note(self, count: int) -> None:
+        """Wait as long as `count` bytes that have come may take."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        self._due = max(self._due, now) + count / self._rate
+        time.sleep(self._due - now)

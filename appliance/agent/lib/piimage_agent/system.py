@@ -52,7 +52,7 @@ def state(root: Root) -> dict[str, Any]:
         "floor": list(order.floor(root)),
         "before_update": hooks.names_with_hooks(root),
         "firmware": {
-            os.path.basename(path): _digest(path) for path in places.shared_firmware(root)
+            os.path.basename(path): digest_of_file(path) for path in places.shared_firmware(root)
         },
     }
 
@@ -129,11 +129,12 @@ def _of_slot(root: Root) -> dict[str, str]:
             found.setdefault(digest, f"{slot}/{path}")
     for name in names(slot):
         if name not in known and is_file(f"{slot}/{name}"):
-            found[_digest(f"{slot}/{name}")] = f"{slot}/{name}"
+            found[digest_of_file(f"{slot}/{name}")] = f"{slot}/{name}"
     return found
 
 
-def _digest(path: str) -> str:
+def digest_of_file(path: str) -> str:
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -14,17 +14,21 @@ class Settings:
     """The server's address, who this Pi is there, and how it proves that.
 
     `authorization` is the value of the header; empty if the card has no token. `ca` is the file of
-    the certificate that the server's has to come from; empty for plain HTTP.
+    the certificate that the server's has to come from; empty for plain HTTP. `rate` is the limit
+    for bundles in bytes a second; 0 is none. `confirm`: see `piimage_agent.consent`.
     """
 
     def __init__(
-        self, server: str, tenant: str, controller: str, authorization: str, ca: str
-    ) -> None:
+        self, server: str, tenant: str, controller: str, authorization: str, ca: str,
+        rate: int = 0, confirm: str = "check",
+    ) -> None:  # fmt: skip
         self.server = server
         self.tenant = tenant
         self.controller = controller
         self.authorization = authorization
         self.ca = ca
+        self.rate = rate
+        self.confirm = confirm
 
 
 def load(root: Root) -> Settings | None:
@@ -36,8 +40,13 @@ def load(root: Root) -> Settings | None:
     ca = root.at("etc/piimage/updates.pem")
     return Settings(
         server, found.get("TENANT") or _DEFAULT_TENANT, found.get("CONTROLLER") or own_id(root),
-        _authorization(root), ca if is_file(ca) else "",
+        _authorization(root), ca if is_file(ca) else "", _number(found.get("RATE", "")),
+        found.get("CONFIRM") or "check",
     )  # fmt: skip
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def own_id(root: Root) -> str:

@@ -1,0 +1,1 @@
+"""goosebit as a service of a Pi."""
