@@ -24,6 +24,8 @@ from piimage.durable import PRIVATE, PUBLIC
 from piimage.firmware import writer
 from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
+from piimage.plan.gpio import firmware_outputs
+from piimage.plan.sensors import SPI_OVERLAY, spi_overlay
 from piimage.plan.system import System
 from piimage.signing import Signer
 from piimage.steps import Job, Step
@@ -102,18 +104,20 @@ def signer_of(appliance: Appliance) -> Signer | None:
     return None if signing is None else Signer(signing.key, Path(signing.certificates[0]))
 
 
-def boot_of(appliance: Appliance) -> writer.Boot:
+def boot_of(appliance: Appliance, board: Board) -> writer.Boot:
     """Return the additions of the YAML file to the board's boot files."""
     boot = appliance.boot
     kernel = tuple((appliance.kernel.cmdline or "").split())
     config = tuple((key, value) for key, values in boot.config.items() for value in values)
     silent, screen = not appliance.console, appliance.console == "hdmi"
-    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent, screen)
+    config += tuple(("gpio", text) for text in firmware_outputs(appliance, board))
+    chips = () if spi_overlay(appliance, board) is None else (SPI_OVERLAY,)
+    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent, screen, chips)
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
     """Return the files of one slot by path; `prefix` is its folder on the card, if it has one."""
-    board, system, boot = version.board, version.system, boot_of(version.appliance)
+    board, system, boot = version.board, version.system, boot_of(version.appliance, version.board)
     files: dict[str, Content] = {
         writer.KERNEL: job.blob(system.kernel, "image"),
         writer.INITRAMFS: job.blob(version.initramfs),
@@ -322,7 +326,7 @@ def _fat_partitions(version: Version, job: Job) -> list[_FatPartition]:
 
 
 def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> list[_FatPartition]:
-    boot = boot_of(version.appliance)
+    boot = boot_of(version.appliance, version.board)
     selector = {
         name: text.encode() for name, text in writer.root_files(version.board, boot).items()
     }
@@ -336,7 +340,7 @@ def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> 
 
 
 def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list[_FatPartition]:
-    boot = boot_of(version.appliance)
+    boot = boot_of(version.appliance, version.board)
     prefix = layout.slots[0]
     files: dict[str, Content] = {
         name: text.encode() for name, text in writer.root_files(version.board, boot).items()
