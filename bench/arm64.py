@@ -6,11 +6,14 @@ this computer. In both, `piimage build` makes a card with a kernel module and a 
 package, from locked packages and without a network. Prints seconds and digests, and exits with 1 if
 they differ, after a list of what differs. Takes up to 25 minutes. From the top of the checkout:
 
-    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.arm64
+    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.arm64 [--keep FOLDER]
+
+With ``--keep`` both cards stay in FOLDER if they differ.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -220,6 +223,9 @@ def print_differences(here: Path, there: Path) -> None:
 
 def main() -> int:
     """Build in both, and compare."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--keep", type=Path, help="where cards that differ are kept")
+    keep: Path | None = parser.parse_args().keep
     store = Store(default_root())
     with tempfile.TemporaryDirectory(prefix="piimage-arm64-", dir="/var/tmp") as name:
         folder = Path(name)
@@ -238,6 +244,9 @@ def main() -> int:
         arm64 = result(there)
         if amd64 != arm64:
             print_differences(here / "out", there / "out")
+            if keep is not None:
+                for share in (here, there):
+                    shutil.copytree(share / "out", keep / share.name, dirs_exist_ok=True)
     print(f"{seconds:.0f} s in the guest, load {os.getloadavg()[0]:.1f}")
     for file in RESULTS:
         print(f"{file}: {amd64[file]} on amd64, {arm64[file]} on arm64")
