@@ -104,7 +104,11 @@ class Header(_Part):
     i2c: tuple[Word, ...] = ()
     """The node names of the I2C bus on pins 3 and 5: mainline's and Raspberry Pi's."""
     gpio: Word | None = None
-    """The start of the label of the GPIO chip that has the header's lines."""
+    """The start of the label of the GPIO chip that has the header's lines, GPIO 0 to 27."""
+    spi: Word | None = None
+    """The node of SPI 0 in the device trees, as an overlay names it (``&spi``, ``&{/spi0}``)."""
+    console: tuple[int, ...] = ()
+    """The header's lines that the board's console is on."""
 
 
 class Eeprom(_Part):

@@ -21,6 +21,7 @@ from piimage.config.checks_files import (
     signing_errors,
     update_errors,
 )
+from piimage.config.checks_gpio import gpio_errors
 from piimage.config.checks_modules import module_errors
 from piimage.config.checks_sensors import sensor_check_errors, sensor_errors
 from piimage.config.lookup import is_given, maps, name_of, node_at, scalar, scalars
@@ -43,10 +44,10 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
             yield from bind_errors(root, entry)
     yield from chain(
         board_errors(root, boards),
-        _duplicates(root, "services", "service"),
-        _duplicates(root, "volumes", "volume"),
-        _duplicates(root, "modules", "module"),
-        _duplicates(root, "sensors", "sensor"),
+        _duplicates(root, ("services",), "service"),
+        _duplicates(root, ("volumes",), "volume"),
+        _duplicates(root, ("modules",), "module"),
+        _duplicates(root, ("sensors", "gpio"), "sensor"),
         after_errors(root),
         file_errors(root),
         laid_errors(root),
@@ -56,6 +57,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         update_errors(root),
         module_errors(root),
         sensor_errors(root, boards),
+        gpio_errors(root, boards),
         sensor_check_errors(root),
         _unsupported_errors(root),
         _wifi_errors(root),
@@ -96,9 +98,9 @@ def boundary_errors(document: Document, root: Path) -> Iterator[InputError]:
             yield outside(Path(project.text), root, str(project.at))
 
 
-def _duplicates(root: MapNode, section: str, kind: str) -> Iterator[InputError]:
+def _duplicates(root: MapNode, sections: Sequence[str], kind: str) -> Iterator[InputError]:
     first: dict[str, Position] = {}
-    for entry in maps(root, section):
+    for entry in chain.from_iterable(maps(root, section) for section in sections):
         name = scalar(entry, "name")
         if name is None:
             continue

@@ -1,5 +1,6 @@
 """What no single value shows of sensors: buses of the board, addresses, and checks of values."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,10 @@ _W1: Final = "w1"
 _W1_DEVICES: Final = "/sys/bus/w1/devices"
 _W1_OVERLAY: Final = "w1-gpio"
 _HEADER_BUS: Final = "i2c1"
+_SPI: Final = "spi"
+_HEADER_SPI: Final = "spi0"
+_SELECTS: Final = 2
+"""Chip selects of the header: CE0 and CE1."""
 _SERVICE: Final = "sensors"
 
 
@@ -35,12 +40,15 @@ def sensor_device(bus: str, root: MapNode) -> str | None:
     name = _bus_name(bus)
     if name == _W1:
         return None if _has_i2c(root) else _W1_DEVICES
+    if name.startswith(_SPI):
+        return f"/dev/spidev{name.removeprefix(_SPI)}.0"
     return f"/dev/{name.replace('i2c', 'i2c-')}"
 
 
 def sensor_check_errors(root: MapNode) -> Iterator[InputError]:
     """Give an error for each check of a sensor that no service measures."""
-    named = {node.text for sensor in maps(root, "sensors") if (node := scalar(sensor, "name"))}
+    entries = (*maps(root, "sensors"), *maps(root, "gpio"))
+    named = {node.text for entry in entries if (node := scalar(entry, "name"))}
     published = any(_uses_sensors(entry) for entry in maps(root, "services"))
     for check in maps(root, "test", "checks"):
         value = scalar(check, "sensor")
@@ -71,7 +79,9 @@ def _uses_sensors(entry: MapNode) -> bool:
 def _shared_addresses(sensors: Sequence[MapNode]) -> Iterator[InputError]:
     first: dict[tuple[str, int], Position] = {}
     for sensor in sensors:
-        bus, address = scalar(sensor, "bus"), scalar(sensor, "address")
+        bus = scalar(sensor, "bus")
+        select = bus is not None and bus.text.startswith(_SPI)
+        address = scalar(sensor, "cs" if select else "address")
         number = _number(address)
         if bus is None or address is None or number is None:
             continue
@@ -79,11 +89,16 @@ def _shared_addresses(sensors: Sequence[MapNode]) -> Iterator[InputError]:
         if place in first:
             yield InputError(
                 "config.shared-address",
-                f"two sensors have the address 0x{number:02x} on {place[0]}",
+                f"two sensors have the {_place_name(select, number)} on {place[0]}",
                 place=str(address.at),
-                hint=f"give one chip another address or bus; the first is at {first[place]}",
+                hint=f"give one chip another {'chip select' if select else 'address'} or bus; the "
+                f"first is at {first[place]}",
             )
         first.setdefault(place, address.at)
+
+
+def _place_name(select: bool, number: int) -> str:
+    return f"chip select {number}" if select else f"address 0x{number:02x}"
 
 
 def _number(address: ScalarNode | None) -> int | None:
@@ -105,10 +120,14 @@ def _bus_errors(
         return  # the errors of the board are reported where it is loaded
     buses = _buses(board, root)
     for sensor in sensors:
-        bus = scalar(sensor, "bus")
-        if bus is None or _bus_name(bus.text) in buses or not _is_bus(bus.text):
+        bus, select = scalar(sensor, "bus"), scalar(sensor, "cs")
+        if bus is None or not _is_bus(bus.text):
             continue
-        found = f"its buses are {' and '.join(buses)}" if buses else "it has none"
+        if _bus_name(bus.text) in buses:
+            if _bus_name(bus.text) == _HEADER_SPI and (_number(select) or 0) >= _SELECTS:
+                yield _no_select(select or bus, board)
+            continue
+        found = f"its buses are {', '.join(buses)}" if buses else "it has none"
         yield InputError(
             "config.no-bus",
             f"the board {board.name} has no bus {quoted(bus.text)}",
@@ -117,12 +136,22 @@ def _bus_errors(
         )
 
 
+def _no_select(select: ScalarNode, board: "Board") -> InputError:
+    return InputError(
+        "config.no-bus",
+        f"{_HEADER_SPI} of the board {board.name} has no chip select {select.text}",
+        place=str(select.at),
+        hint="cs: 0 (CE0, pin 24) or cs: 1 (CE1, pin 26)",
+    )
+
+
 def _buses(board: "Board", root: MapNode) -> Sequence[str]:
     from piimage.boards import overlay_sources  # noqa: PLC0415
 
     header = [_HEADER_BUS] if board.header.i2c else []
     wire = [_W1] if _W1_OVERLAY in overlay_sources(board) or (header and _has_i2c(root)) else []
-    return [*header, *wire]
+    spi = [_HEADER_SPI] if board.header.spi is not None else []
+    return [*header, *spi, *wire]
 
 
 def _may_have_other_buses(root: MapNode) -> bool:
@@ -133,7 +162,7 @@ def _may_have_other_buses(root: MapNode) -> bool:
 
 def _has_i2c(root: MapNode) -> bool:
     buses = (scalar(sensor, "bus") for sensor in maps(root, "sensors"))
-    return any(bus is not None and _bus_name(bus.text) != _W1 for bus in buses)
+    return any(bus is not None and _bus_name(bus.text).startswith("i2c") for bus in buses)
 
 
 def _bus_name(text: str) -> str:
@@ -141,4 +170,4 @@ def _bus_name(text: str) -> str:
 
 
 def _is_bus(text: str) -> bool:
-    return _bus_name(text).startswith((_W1, "i2c"))  # what the model says of others is enough
+    return re.fullmatch(r"(i2c|spi)\d+|w1", _bus_name(text)) is not None  # else the model says it

@@ -79,6 +79,11 @@ def findings(
     return tuple({str(finding.error): finding for finding in all_findings}.values())
 
 
+def requested_paths(root: MapNode) -> frozenset[str]:
+    """Return the devices and kernel files that the containers and sensors of a file need."""
+    return frozenset(request.text for request in _requests(root) if request.kind == "path")
+
+
 def absent_model(name: str, search: Sequence[Path]) -> Absent | None:
     """Return the model called `name` that a board of `search` lists as not supported."""
     models = (model for board in known_boards(search) for model in board.absent)

@@ -34,6 +34,7 @@ from piimage.config.values import (
 )
 
 if TYPE_CHECKING:
+    from piimage.config.gpio import GpioLine
     from piimage.config.network import Network
     from piimage.config.rare import Trust, Volume
     from piimage.config.sensors import Sensor
@@ -45,6 +46,7 @@ else:  # few files need them, and each class takes time to create
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
     Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
     Volume = Annotated[Any, Deferred("piimage.config.rare", "Volume")]
+    GpioLine = Annotated[Any, Deferred("piimage.config.gpio", "GpioLine")]
     Sensor = Annotated[Any, Deferred("piimage.config.sensors", "Sensor")]
     Signing = Annotated[Any, Deferred("piimage.config.signing", "Signing")]
     Updates = Annotated[Any, Deferred("piimage.config.updates", "Updates")]
@@ -273,6 +275,11 @@ class Appliance(Part):
     sensors: tuple[Sensor, ...] = Field(
         default=(),
         description="Chips that the kernel's drivers measure; `use: sensors` publishes the values.",
+    )
+    gpio: tuple[GpioLine, ...] = Field(
+        default=(),
+        description="Lines of GPIO that the system holds: inputs, counters of pulses, and outputs; "
+        "`use: sensors` publishes them.",
     )
     ssh: Ssh = Field(default=Ssh.model_construct(), description="Access over SSH.")
     network: Network | None = Field(default=None, description="The network: WiFi and Ethernet.")

@@ -1,5 +1,6 @@
 """The section `sensors:`: chips that the kernel's own drivers measure."""
 
+import re
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -36,6 +37,20 @@ QUANTITIES: Final = (
 
 _LOWEST: Final = 0x03  # lower ones are reserved (UM10204, 3.1.12)
 _HIGHEST: Final = 0x77
+_PLACES: Final = {
+    "i2c": "address: for a chip on I2C",
+    "spi": "cs: for a chip on SPI",
+    "w1": "serial:, or neither for all chips",
+}
+"""By kind of bus: the key that tells the place of a chip on it."""
+_KEYS: Final = {
+    "address": ("i2c", "I2C"),
+    "cs": ("spi", "SPI"),
+    "mode": ("spi", "SPI"),
+    "speed": ("spi", "SPI"),
+    "serial": ("w1", "1-Wire"),
+}
+"""By key: the kind of bus that it is for."""
 _TEXT_OR_NUMBER: Final = [{"type": "string"}, {"type": "integer"}]
 
 
@@ -56,13 +71,15 @@ def _address(value: object) -> int:
 def _bus(value: object) -> object:
     """Return the name of a bus, which people also know by its device node."""
     text = as_text(value)
-    return text.removeprefix("/dev/").replace("i2c-", "i2c") if isinstance(text, str) else value
+    if not isinstance(text, str):
+        return value
+    return _known_bus(text.removeprefix("/dev/").replace("i2c-", "i2c"))
 
 
 def _known_bus(value: str) -> str:
-    if value.startswith("spi"):
+    if match := re.fullmatch(r"(?:spidev|spi)(\d+)\.(\d+)", value):
         raise problem(
-            "sensors: has no chips on SPI", "a chip on I2C, or use: bmp280, which reads SPI itself"
+            f"{quoted(value)} is a chip on a bus, not a bus", f"bus: spi{match[1]}, cs: {match[2]}"
         )
     return value
 
@@ -95,8 +112,11 @@ SensorName = Annotated[
 BusName = Annotated[
     str,
     BeforeValidator(_bus),
-    AfterValidator(_known_bus),
-    *form(r"i2c[0-9]{1,3}|w1", "bus", "i2c1 (/dev/i2c-1) or w1 (1-Wire)"),
+    *form(
+        r"i2c[0-9]{1,3}|spi[0-9]{1,3}|w1",
+        "bus",
+        "i2c1 (/dev/i2c-1), spi0 with cs: 0 or 1, or w1 (1-Wire)",
+    ),
 ]
 Address = Annotated[int, BeforeValidator(_address), WithJsonSchema({"anyOf": _TEXT_OR_NUMBER})]
 Serial = Annotated[
@@ -121,8 +141,20 @@ class Sensor(Part):
     chip: ChipName = Field(
         description="The chip, by its name in the kernel; `piimage sensors` lists them."
     )
-    bus: BusName = Field(description="The bus: i2c1 for /dev/i2c-1, w1 for 1-Wire.")
+    bus: BusName = Field(description="The bus: i2c1 for /dev/i2c-1, spi0, or w1 for 1-Wire.")
     address: Address | None = Field(default=None, description="The chip's address on an I2C bus.")
+    cs: Annotated[int, Field(ge=0, le=7)] | None = Field(
+        default=None,
+        description="With bus: spi0, the chip select: 0 is CE0 (pin 24), 1 is CE1 (pin 26).",
+    )
+    mode: Annotated[int, Field(ge=0, le=3)] = Field(
+        default=0,
+        description="On SPI: polarity and phase of the clock, by the data sheet; a driver may set "
+        "them itself.",
+    )
+    speed: Annotated[int, Field(ge=1_000, le=50_000_000)] = Field(
+        default=1_000_000, description="On SPI: the highest frequency of the clock, in Hz."
+    )
     serial: Serial | None = Field(
         default=None,
         description="With bus: w1, the serial number of one chip, such as 28-000005e2fdc3 "
@@ -146,23 +178,23 @@ class Sensor(Part):
         """Refuse a key of the other kind of bus, and a 1-Wire chip that has no family code."""
         if not isinstance(data, dict):
             return data
-        bus, chip = as_text(data.get("bus")), as_text(data.get("chip"))
-        if bus != "w1":
-            if data.get("serial") is not None:
-                raise problem("serial: is for chips on 1-Wire", "address: for a chip on I2C")
-            return data
-        if data.get("address") is not None:
-            raise problem("address: is for chips on I2C", "serial:, or neither for all chips")
-        if isinstance(chip, str) and chip not in W1_FAMILIES:
+        kind = _kind(str(_bus(as_text(data.get("bus")))))
+        for key, (own, whose) in _KEYS.items():
+            if data.get(key) is not None and kind not in ("", own):
+                raise problem(f"{key}: is for chips on {whose}", _PLACES[kind])
+        chip = as_text(data.get("chip"))
+        if kind == "w1" and isinstance(chip, str) and chip not in W1_FAMILIES:
             instead = closest(chip, W1_FAMILIES) or f"one of {', '.join(sorted(W1_FAMILIES))}"
             raise problem(f"{quoted(chip)} is no thermometer on 1-Wire", instead)
         return data
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.bus != "w1" and self.address is None:
+        if self.kind == "i2c" and self.address is None:
             raise problem("a chip on I2C without an address", "address: such as 0x76")
-        family = W1_FAMILIES.get(self.chip) if self.bus == "w1" else None
+        if self.kind == "spi" and self.cs is None:
+            raise problem("a chip on SPI without a chip select", "cs: 0 (CE0) or cs: 1 (CE1)")
+        family = W1_FAMILIES.get(self.chip) if self.kind == "w1" else None
         if family and self.serial is not None and not self.serial.startswith(f"{family}-"):
             raise problem(
                 f"{quoted(self.serial)} is no {self.chip}",
@@ -178,17 +210,29 @@ class Sensor(Part):
         return self
 
     @property
+    def kind(self) -> str:
+        """The kind of its bus: ``i2c``, ``spi`` or ``w1``."""
+        return _kind(self.bus)
+
+    @property
     def label(self) -> str:
         """The name of the sensor in messages."""
-        return self.name or (
-            self.chip if self.address is None else f"{self.chip}@{self.address:02x}"
+        if self.name or self.kind == "w1":
+            return self.name or self.chip
+        return (
+            f"{self.chip}@{self.cs}" if self.address is None else f"{self.chip}@{self.address:02x}"
         )
 
     @property
     def alias(self) -> str:
         """The kernel's name of such a device: what a module's alias has to match."""
-        family = W1_FAMILIES[self.chip] if self.bus == "w1" else ""
-        return f"w1-family-0x{family.upper()}" if family else f"i2c:{self.chip}"
+        family = W1_FAMILIES[self.chip] if self.kind == "w1" else ""
+        return f"w1-family-0x{family.upper()}" if family else f"{self.kind}:{self.chip}"
+
+
+def _kind(bus: str) -> str:
+    """Return the kind of a bus; empty if it is none."""
+    return next((kind for kind in _PLACES if bus.startswith(kind)), "")
 
 
 def _is_word(text: str) -> bool:

@@ -56,6 +56,8 @@ class Boot:
     """No messages on the serial port or a screen, which the user needs for other purposes."""
     screen: bool = False
     """The firmware prepares a screen, even one that is plugged in later."""
+    made: tuple[str, ...] = ()
+    """Overlays that are made for this file alone, to apply after all others."""
 
 
 README: Final = "Device tree overlays of this version; config.txt names those that are applied.\n"
@@ -186,7 +188,7 @@ def applied_overlays(board: Board, boot: Boot) -> tuple[str, ...]:
     """Return the names of the overlays that the card's config.txt applies, in order."""
     removed = {name[1:] for name in boot.overlays if name.startswith("-")}
     added = [name for name in boot.overlays if not name.startswith("-")]
-    names = [*board.overlays.always, *added]
+    names = [*board.overlays.always, *added, *boot.made]
     return tuple(dict.fromkeys(name for name in names if name not in removed))
 
 

@@ -9,7 +9,7 @@ from piimage.board import Board
 from piimage.config.sensors import W1_FAMILIES
 from piimage.hardware.drivers import open_supply
 from piimage.kernel.package import UnpackedKernel
-from piimage.kernel.sensors import W1, sensor_chips
+from piimage.kernel.sensors import BUSES, W1, sensor_chips
 from piimage.lock import Lock
 from piimage.locking.fetching import make
 from piimage.locking.inputs import Inputs
@@ -37,14 +37,15 @@ def known_chips(board: Board, lock: Lock, inputs: Inputs) -> tuple[str, Sequence
     job = make([kernel], lock, inputs)
     with open_supply(job, kernel) as supply:
         modules, release = sensor_chips(supply), supply.release
-    i2c = [
-        KnownChip(alias.removeprefix("i2c:"), "i2c", module)
+    named = [
+        KnownChip(name, bus, module)
         for alias, module in modules.items()
-        if not alias.startswith(W1)
+        for bus, _, name in [alias.partition(":")]
+        if bus in BUSES
     ]
     w1 = [
         KnownChip(name, "w1", modules[alias])
         for name, family in W1_FAMILIES.items()
         if (alias := f"{W1}{family.upper()}") in modules
     ]
-    return release, sorted((*i2c, *w1), key=lambda chip: (chip.name, chip.bus))
+    return release, sorted((*named, *w1), key=lambda chip: (chip.name, chip.bus))

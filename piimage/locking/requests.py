@@ -27,6 +27,9 @@ AGENT_OWN_ROOT = "agent"
 SIGNING_ROOT = "signing"
 """The packages by which the agent checks signatures."""
 
+GPIO_ROOT = "gpio"
+"""The packages above the agent's base that the program needs which holds GPIO lines."""
+
 BRIDGE_ROOT = "bridge"
 """The packages for containers on the bridge."""
 
@@ -83,6 +86,11 @@ def signing_tree() -> SystemLayer:
     return load_shipped(resources.path("appliance") / "agent" / "signing.yml")
 
 
+def gpio_tree() -> SystemLayer:
+    """Return the description of the layer with libgpiod."""
+    return load_shipped(resources.path("appliance") / "gpio" / "gpio.yml")
+
+
 def requests(
     appliance: Appliance, board: Board, folders: Iterable[ContainerFolder]
 ) -> tuple[Request, ...]:
@@ -132,9 +140,14 @@ def wants_agent(appliance: Appliance) -> bool:
 
 def agent_requests(appliance: Appliance) -> Iterator[Request]:
     """Yield the requests for the Python that services share and for the agent's own packages."""
-    if wants_agent(appliance):
-        tree, own = base_tree(AGENT_BASE), agent_tree()
+    tree = base_tree(AGENT_BASE)
+    if wants_agent(appliance) or appliance.gpio:
         yield Request(AGENT_ROOT, tree.packages, tree.without)
+    if appliance.gpio:
+        lines = gpio_tree()
+        yield Request(GPIO_ROOT, lines.packages, (*lines.without, *tree.without))
+    if wants_agent(appliance):
+        own = agent_tree()
         yield Request(AGENT_OWN_ROOT, own.packages, (*own.without, *tree.without))
         if appliance.signing is not None:
             checks = signing_tree()

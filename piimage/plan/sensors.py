@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from piimage.board import Board
 from piimage.compose.rules import File
 from piimage.config.models import Appliance
 
@@ -23,6 +24,37 @@ _START: Final = (
 )
 
 
+SPI_OVERLAY: Final = "piimage-sensors"
+"""The overlay that is made for the chips on SPI."""
+
+
+def spi_overlay(appliance: Appliance, board: Board) -> bytes | None:
+    """Return the source of the overlay with the chips on SPI; None if there are none.
+
+    It belongs after the overlay of the bus, whose nodes for programs of one's own (spidev) it turns
+    off. The kernel knows a chip by the end of its compatible string, after the vendor's name: here
+    that is all of it.
+    """
+    chips = [sensor for sensor in appliance.sensors if sensor.kind == "spi"]
+    if not chips or board.header.spi is None:
+        return None
+    nodes = "".join(map(_spi_node, chips))
+    return f"/dts-v1/;\n/plugin/;\n\n{board.header.spi} {{\n{nodes}}};\n".encode()
+
+
+def _spi_node(sensor: Sensor) -> str:
+    mode = ("spi-cpol",) * (sensor.mode >> 1) + ("spi-cpha",) * (sensor.mode & 1)
+    flags = "".join(f"\t\t{name};\n" for name in mode)
+    return (
+        f'\tspidev@{sensor.cs} {{\n\t\tstatus = "disabled";\n\t}};\n'
+        f"\tsensor@{sensor.cs} {{\n"
+        f'\t\tcompatible = "{sensor.chip}";\n'
+        f"\t\treg = <{sensor.cs}>;\n"
+        f"\t\tspi-max-frequency = <{sensor.speed}>;\n"
+        f"{flags}\t}};\n"
+    )
+
+
 def bus_modules(appliance: Appliance) -> tuple[str, ...]:
     """Return the modules of the buses that the sensors need beside those of the board."""
     if W1_OVERLAY in appliance.boot.overlays and any(s.bus == "w1" for s in appliance.sensors):
@@ -32,9 +64,15 @@ def bus_modules(appliance: Appliance) -> tuple[str, ...]:
 
 def sensor_files(appliance: Appliance) -> Iterator[File]:
     """Yield the lists of sensors. The container `sensors` needs its list, be it empty."""
-    if any(entry.use == SERVICE for entry in appliance.services) or appliance.sensors:
+    named = (*appliance.sensors, *appliance.gpio)
+    if any(entry.use == SERVICE for entry in appliance.services) or named:
         entries = [_entry(sensor) for sensor in appliance.sensors if sensor.name]
-        text = json.dumps({"sensors": entries}, indent=1)
+        lines = [
+            {"name": line.name, "kind": line.kind, "line": line.line, "every": line.every}
+            for line in appliance.gpio
+        ]
+        document = {"sensors": entries} | ({"lines": lines} if lines else {})
+        text = json.dumps(document, indent=1)
         yield File("etc/piimage/sensors.json", f"{text}\n".encode())
     lines = [_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1"]
     if lines:
@@ -47,16 +85,21 @@ def _entry(sensor: Sensor) -> Mapping[str, Any]:
     from piimage.config.sensors import W1_FAMILIES  # noqa: PLC0415  # few files have sensors
 
     entry: dict[str, Any] = {"name": sensor.name, "chip": sensor.chip, "every": sensor.every}
-    if sensor.bus == "w1":
+    if sensor.kind == "w1":
         entry |= {"family": W1_FAMILIES[sensor.chip], "serial": sensor.serial}
+    elif sensor.kind == "spi":
+        entry |= {"bus": sensor.bus, "cs": sensor.cs}
     else:
         entry |= {"bus": sensor.bus, "address": sensor.address}
     return entry | ({"offset": dict(sensor.offset)} if sensor.offset else {})
 
 
 def _line(sensor: Sensor) -> str:
-    """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it."""
-    assert sensor.address is not None  # noqa: S101  # the model requires it of a chip on I2C
+    """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it.
+
+    The address of a chip on SPI is its chip select.
+    """
+    address = f"{sensor.cs}" if sensor.address is None else f"0x{sensor.address:02x}"
     settings = (f"{name}={value}" for name, value in sensor.settings.items())
-    place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, f"0x{sensor.address:02x}")
+    place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, address)
     return " ".join((sensor.label, *place, *settings)) + "\n"

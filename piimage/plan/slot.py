@@ -26,6 +26,8 @@ from piimage.firmware import writer
 from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
+from piimage.plan.gpio import firmware_outputs
+from piimage.plan.sensors import SPI_OVERLAY, spi_overlay
 from piimage.plan.system import System
 from piimage.signing import Signer
 from piimage.steps import Job, Step
@@ -103,13 +105,15 @@ def signer_of(appliance: Appliance) -> Signer | None:
     return None if signing is None else Signer(signing.key, Path(signing.certificates[0]))
 
 
-def boot_of(appliance: Appliance) -> writer.Boot:
+def boot_of(appliance: Appliance, board: Board) -> writer.Boot:
     """Return the additions of the YAML file to the board's boot files."""
     boot = appliance.boot
     kernel = tuple((appliance.kernel.cmdline or "").split())
     config = tuple((key, value) for key, values in boot.config.items() for value in values)
     silent, screen = not appliance.console, appliance.console == "hdmi"
-    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent, screen)
+    config += tuple(("gpio", text) for text in firmware_outputs(appliance, board))
+    chips = () if spi_overlay(appliance, board) is None else (SPI_OVERLAY,)
+    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent, screen, chips)
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
@@ -127,7 +131,7 @@ def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Conten
 
 def _unlisted(version: Version, job: Job, prefix: str) -> dict[str, Content]:
     """Return the files of a slot without appliance.json."""
-    board, system, boot = version.board, version.system, boot_of(version.appliance)
+    board, system, boot = version.board, version.system, boot_of(version.appliance, version.board)
     files: dict[str, Content] = {
         writer.KERNEL: job.blob(system.kernel, "image"),
         writer.INITRAMFS: job.blob(version.initramfs),
@@ -385,7 +389,7 @@ def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list
 
 def _shared_files(version: Version) -> dict[str, Content]:
     """Return the text files for the boot loader that are in no slot."""
-    board, boot = version.board, boot_of(version.appliance)
+    board, boot = version.board, boot_of(version.appliance, version.board)
     texts = boot_loader_of(board).shared_files(board, boot, version.disk_id)
     return {name: text.encode() for name, text in texts.items()}
 

@@ -34,11 +34,12 @@ from piimage.locking.requests import (
     wants_idmap,
 )
 from piimage.oci.layout import Image
-from piimage.plan.agent import agent_layers
+from piimage.plan.agent import python_layers
 from piimage.plan.files import overlay_of, without
+from piimage.plan.gpio import gpio_files
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
-from piimage.plan.sensors import sensor_files
+from piimage.plan.sensors import SPI_OVERLAY, sensor_files, spi_overlay
 from piimage.signing import certificate_in
 from piimage.sshkeys import keys_of
 
@@ -79,12 +80,14 @@ def plan_system(
     )
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
-    layers += [*agent_layers(appliance, lock), *_base_layers(appliance, lock)]
+    layers += [*python_layers(appliance, lock), *_base_layers(appliance, lock)]
     layers += _optional_layers(appliance, lock)
     layers.append(ModulesLayer(modules))
     layers += wifi_layers(appliance, board, lock)
-    layers += _config_layers(appliance, appliance_folder)
+    layers += _config_layers(appliance, board, appliance_folder)
     sources = {name: path.read_bytes() for name, path in overlay_sources(board).items()}
+    if (own := spi_overlay(appliance, board)) is not None:
+        sources[SPI_OVERLAY] = own
     return System(kernel, tuple(layers), base, _firmware(board, lock), CompiledOverlays(sources))
 
 
@@ -165,12 +168,12 @@ def _update_files(appliance: Appliance) -> Iterator[File]:
         yield File("etc/piimage/updates.pem", Path(updates.ca).read_bytes())
 
 
-def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
+def _config_layers(appliance: Appliance, board: Board, folder: Path) -> Iterator[Layer]:
     """Yield the layer of the files that piimage and the YAML file lay over the packages.
 
     Files that only their owner may read can be secrets: they lie in a layer of their own.
     """
-    own = [*folder_files(folder / "rootfs", ""), *_generated(appliance)]
+    own = [*folder_files(folder / "rootfs", ""), *_generated(appliance, board)]
     overlay = overlay_of(appliance, own)
     folders = list(overlay.folders)
     if appliance.data.mount != _DATA:  # a mount point in the read-only root
@@ -185,7 +188,7 @@ def _config_layers(appliance: Appliance, folder: Path) -> Iterator[Layer]:
         yield SecretLayer("the private files", Rules(files=private, folders=tuple(folders)))
 
 
-def _generated(appliance: Appliance) -> Iterator[File]:
+def _generated(appliance: Appliance, board: Board) -> Iterator[File]:
     yield File("etc/hostname", f"{appliance.hostname}\n".encode())
     yield File("etc/piimage/clock", f"{EPOCH}\n".encode())
     settings = f"CONSOLE_LOGS={int(appliance.log.console)}\nTIMEZONE='{appliance.timezone}'\n"
@@ -196,6 +199,7 @@ def _generated(appliance: Appliance) -> Iterator[File]:
         yield File("etc/finit.d/screen.conf", _SCREEN)
     yield from network_files(appliance)
     yield from sensor_files(appliance)
+    yield from gpio_files(appliance, board)
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())

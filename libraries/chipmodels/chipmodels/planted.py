@@ -8,8 +8,9 @@
 | ads1015, ads1115 | in0, in1, in2, in3 in volts |
 | bh1750 | lux |
 | sht3x | temperature_celsius, humidity_percent |
-| adxl345 | x, y, z in g |
+| adxl345, mma8452 | x, y, z in g |
 | ina219 | volts and amperes of the load, ohms of the shunt |
+| srf08 | meters to what reflects, light |
 | ds2482 | temperature_celsius of the DS18B20 behind it, 28-000005e2fdc3 |
 
 Without values, a Bosch chip has those of the data sheet's example.
@@ -30,7 +31,9 @@ from chipmodels.ds18b20 import Ds18b20Model
 from chipmodels.ds2482 import Ds2482Model
 from chipmodels.ina219 import Ina219Model
 from chipmodels.lsm303d import Attitude, Lsm303dModel
+from chipmodels.mma8452 import Mma8452Model
 from chipmodels.sht3x import Sht3xModel
+from chipmodels.srf08 import Srf08Model
 from chipmodels.target import I2cTarget
 from chipmodels.tcs3472 import Light, Tcs3472Model
 
@@ -102,9 +105,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "bh1750": Kind(lambda time, values: Bh1750Model(time, **values), ("lux",)),
         "sht3x": Kind(_sht3x, tuple(_CLIMATE)),
         "adxl345": Kind(lambda time, values: Adxl345Model(time, **values), ("x", "y", "z")),
+        "mma8452": Kind(lambda time, values: Mma8452Model(time, **values), ("x", "y", "z")),
         "ina219": Kind(
             lambda time, values: Ina219Model(time, **values), ("volts", "amperes", "ohms")
         ),
+        "srf08": Kind(lambda time, values: Srf08Model(time, **values), ("meters", "light")),
         "ds2482": Kind(_ds2482, ("temperature_celsius",)),
     }
 )

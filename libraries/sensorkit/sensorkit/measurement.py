@@ -17,12 +17,17 @@ from sensorkit.errors import InvalidReading
 
 @dataclass(frozen=True, slots=True)
 class HomeAssistantForm:
-    """How Home Assistant shows a quantity: device class, unit, and the factor to that unit."""
+    """How Home Assistant shows a quantity: device class, unit, and the factor to that unit.
+
+    `component` is the kind of its entity: ``sensor``, or ``binary_sensor`` and ``switch`` for what
+    is 0 or 1.
+    """
 
     device_class: str | None
     unit: str
     factor: float = 1.0
     digits: int = 2
+    component: str = "sensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Quantity:
     digits: int
     home_assistant: HomeAssistantForm
     jump: float | None = None
+    total: bool = False
+    """Whether it is a count that only grows."""
 
     @property
     def metric(self) -> str:

@@ -229,4 +229,6 @@ def _mqtt(service: Service, values: Values, plans: Sequence[Plan]) -> MqttOutput
         discovery_prefix=values[o.discovery_prefix],
         expire_after=max(30, round(3 * max(plan.interval for plan in plans))),
     )
-    return MqttOutput(settings, service.identity, {p.chip.name: p.channels for p in plans})
+    switches = {plan.chip.name: plan.switch for plan in plans if plan.switch is not None}
+    channels = {plan.chip.name: plan.channels for plan in plans}
+    return MqttOutput(settings, service.identity, channels, switches)

@@ -12,6 +12,8 @@ from sensorkit.measurement import Channel, Sample
 from sensorkit.supervise import Health, Supervised
 
 _LAST_SAMPLE_SECONDS = 2.0
+_STOP_SECONDS = 0.5
+"""The longest time for which a group that waits for changes does not notice the end."""
 
 
 Enough = Callable[[Iterable[bool]], bool]
@@ -45,6 +47,10 @@ class Output(Protocol):
         ...
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass
 class Plan:
     """A chip, its interval in seconds, and the channels that it publishes."""
@@ -55,6 +61,12 @@ class Plan:
     due: float = field(default=0.0)
     group: str = ""
     """Chips of different groups, such as those of two buses, do not wait for each other."""
+    changed: Callable[[], bool] = _never
+    """Whether the chip is to be sampled before it is due."""
+    alarm: threading.Event | None = None
+    """Set when `changed` may have become true; one for each group."""
+    switch: Callable[[bool], None] | None = None
+    """Sets the output that the chip is."""
 
 
 class Station:
@@ -108,12 +120,18 @@ class Station:
             thread.join(_LAST_SAMPLE_SECONDS)
 
     def _run(self, plans: Sequence[Plan], stop: threading.Event) -> None:
+        alarm = plans[0].alarm
         while not stop.is_set():
-            stop.wait(self._step(plans))
+            wait = self._step(plans)
+            if alarm is None:
+                stop.wait(wait)
+            else:
+                alarm.wait(min(wait, _STOP_SECONDS))
+                alarm.clear()
 
     def _step(self, plans: Sequence[Plan]) -> float:
         for plan in plans:
-            if plan.due <= self._clock.monotonic():
+            if plan.due <= self._clock.monotonic() or plan.changed():
                 self._sample(plan)
         return max(0.0, min(plan.due for plan in plans) - self._clock.monotonic())
 
@@ -121,8 +139,9 @@ class Station:
         now = self._clock.monotonic()
         sample = plan.chip.poll()
         # The grid is fixed, so that intervals do not drift. Missed samples are skipped.
-        missed = int((now - plan.due) / plan.interval) if plan.due else 0
-        plan.due = (plan.due or now) + plan.interval * (missed + 1)
+        if plan.due <= now:
+            missed = int((now - plan.due) / plan.interval) if plan.due else 0
+            plan.due = (plan.due or now) + plan.interval * (missed + 1)
         with self._lock:
             if sample:
                 self._samples[plan.chip.name] = sample

@@ -11,7 +11,7 @@ import pytest
 from chipmodels.clock import VirtualClock
 from sensorkit.errors import BusError, InvalidReading
 from sensorkit.kernel.devices import I2cPlace, KernelSensor, OtherSensors, W1Place
-from sensorkit.kernel.file import read_sensors
+from sensorkit.kernel.file import Listed, read_list
 from sensorkit.kernel.quantities import HWMON, IIO
 from sensorkit.kernel.sysfs import device_sources, hwmon_sources, iio_sources, number
 from sensorkit.measurement import Sample
@@ -387,19 +387,19 @@ def test_the_list_of_the_file(tmp_path: Path) -> None:
     ]  # fmt: skip
     path = tmp_path / "sensors.json"
     path.write_text(json.dumps({"sensors": entries}))
-    shed, tank = read_sensors(path)
+    shed, tank = read_list(path).sensors
     assert (shed.name, shed.place, shed.every, shed.offsets) == (
         "shed", AIR, 30.0, {"temperature": -0.8},
     )  # fmt: skip
     assert (tank.place, tank.offsets) == (W1Place("ds18b20", "28"), {})
-    assert read_sensors(tmp_path / "missing.json") == ()
+    assert read_list(tmp_path / "missing.json") == Listed()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"sensors": [{}]}', '{"sensors": 3}'])
 def test_a_damaged_list_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "sensors.json").write_text(text)
     with pytest.raises(ValueError, match="is not piimage's list of sensors"):
-        read_sensors(tmp_path / "sensors.json")
+        read_list(tmp_path / "sensors.json")
 
 
 # -- what all channels have ----------------------------------------------------------------

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sensorkit.clock import Clock
 from sensorkit.corrections import Offset
+from sensorkit.gpio.client import SOCKET, LinesClient
+from sensorkit.gpio.sensor import LineSensor, NamedLine
 from sensorkit.kernel.devices import KernelSensor, OtherSensors, W1Place
-from sensorkit.kernel.file import NamedSensor, read_sensors
+from sensorkit.kernel.file import Listed, read_list
 from sensorkit.options import Option, Values, seconds, yes_no
 from sensorkit.service import OutputOptions, Service
 from sensorkit.station import Identity, Plan
@@ -27,8 +29,8 @@ class SensorOptions:
     """Options of the sensors; those of the YAML file's `sensors:` are in the list of `file`."""
 
     def __init__(self) -> None:
-        self.file: Option[tuple[NamedSensor, ...] | None] = Option(
-            *("file", f"{_PREFIX}FILE", _sensors, None),
+        self.file: Option[Listed | None] = Option(
+            *("file", f"{_PREFIX}FILE", _listed, None),
             help=f"list of the named sensors, as piimage makes it (default: {_FILE})",
         )
         self.others = Option(
@@ -45,18 +47,18 @@ class SensorOptions:
         """Return all options of the group."""
         return tuple(vars(self).values())
 
-    def named(self, values: Values) -> tuple[NamedSensor, ...]:
-        """Return the named sensors. Raises ValueError if piimage's list is damaged."""
+    def listed(self, values: Values) -> Listed:
+        """Return what the file names. Raises ValueError if piimage's list is damaged."""
         found = values[self.file]
-        return read_sensors(_FILE) if found is None else found
+        return read_list(_FILE) if found is None else found
 
 
-def service(sys: Path) -> Service:
-    """Return the service on the kernel's files below `sys`."""
+def service(sys: Path, lines: Path = SOCKET) -> Service:
+    """Return the service on the kernel's files below `sys`, and the socket of GPIO `lines`."""
     options = SensorOptions()
 
     def plans(values: Values, clock: Clock) -> Sequence[Plan]:
-        return tuple(_plans(options, values, clock, sys))
+        return tuple(_plans(options, values, clock, sys, lines))
 
     return Service(
         Identity("sensors", "Sensors", VERSION),
@@ -71,8 +73,11 @@ def service(sys: Path) -> Service:
     )
 
 
-def _plans(options: SensorOptions, values: Values, clock: Clock, sys: Path) -> Iterator[Plan]:
-    named = options.named(values)
+def _plans(
+    options: SensorOptions, values: Values, clock: Clock, sys: Path, lines: Path
+) -> Iterator[Plan]:
+    listed = options.listed(values)
+    named = listed.sensors
     for sensor in named:
         offsets = tuple(Offset(name, amount) for name, amount in sensor.offsets.items())
         bus = "w1" if isinstance(sensor.place, W1Place) else sensor.place.bus
@@ -88,11 +93,27 @@ def _plans(options: SensorOptions, values: Values, clock: Clock, sys: Path) -> I
             sensor.every,
             bus,
         )
+    yield from _line_plans(listed.lines, LinesClient(lines), clock)
     others = OtherSensors({sensor.name: sensor.place for sensor in named}, clock, sys)
-    if values[options.others] and (others.present() or not named):
+    if values[options.others] and (others.present() or not (named or listed.lines)):
         every = values[options.interval]
         chip = Supervised("others", others, clock, max_age=_max_age(every), policy=_POLICY)
         yield _plan(chip, every, "others")
+
+
+def _line_plans(lines: Sequence[NamedLine], client: LinesClient, clock: Clock) -> Iterator[Plan]:
+    for line in lines:
+        driver = LineSensor(line, client, clock)
+        chip = Supervised(line.name, driver, clock, max_age=_max_age(line.every), policy=_POLICY)
+        yield Plan(
+            chip,
+            line.every,
+            driver.channels,
+            group="gpio",
+            changed=driver.changed,
+            alarm=client.changed,
+            switch=driver.set if line.kind == "output" else None,
+        )
 
 
 def _plan(chip: Supervised, every: float, bus: str) -> Plan:
@@ -104,5 +125,5 @@ def _max_age(interval: float) -> float:
     return 3 * interval + 10
 
 
-def _sensors(text: str) -> tuple[NamedSensor, ...]:
-    return read_sensors(Path(text))
+def _listed(text: str) -> Listed:
+    return read_list(Path(text))

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from piimage.boards import load_board, overlay_sources
+from piimage.config.models import Appliance
 from piimage.emulator.ports import Forward, free_port
 from piimage.emulator.session import Options, boot, reboot
 from piimage.firmware import devicetree
 from piimage.firmware.reader import read_card
+from piimage.plan.sensors import spi_overlay
 from piimage.run import Runner
 from tests.system.emulator.cards import Parts
 from tests.system.emulator.conftest import TinyCard
@@ -111,6 +113,32 @@ def test_every_overlay_applies_to_every_device_tree(
         # Two speeds of one bus are the only ones that exclude each other.
         together = [overlay for overlay in compiled if overlay[0] != "i2c1-400k"]
         devicetree.apply_overlays(runner, path.read_bytes(), together, origin=tree)
+
+
+@pytest.mark.parametrize("name", ["pi3", "pi4", "pi5", "zero2w"])
+def test_chips_on_spi_take_the_place_of_spidev_on_every_device_tree(
+    name: str, parts_of: Callable[[str], Parts], runner: Runner, tmp_path: Path
+) -> None:
+    board = load_board(name)
+    chip = {"chip": "mcp3008", "bus": "spi0", "cs": 1, "name": "soil"}
+    source = spi_overlay(Appliance.model_validate({"board": name, "sensors": [chip]}), board)
+    assert source is not None
+    (tmp_path / "sensors.dtso").write_bytes(source)
+    paths = {"spi0": overlay_sources(board)["spi0"], "sensors": tmp_path / "sensors.dtso"}
+    overlays = [(each, devicetree.compile_overlay(runner, path)) for each, path in paths.items()]
+    bus = "/spi0" if name == "pi5" else "/soc/spi@7e204000"
+    for tree, path in parts_of(name).device_trees.items():
+        made = devicetree.apply_overlays(runner, path.read_bytes(), overlays, origin=tree)
+        (tmp_path / "made.dtb").write_bytes(made)
+        found = [
+            runner.run(["fdtget", tmp_path / "made.dtb", f"{bus}/{node}", key]).text.strip()
+            for node, key in (
+                ("sensor@1", "compatible"),
+                ("sensor@1", "reg"),
+                ("spidev@1", "status"),
+            )
+        ]
+        assert found == ["mcp3008", "1", "disabled"], tree
 
 
 @pytest.mark.parametrize("name", ["pi3", "pi4", "pi5", "zero2w"])

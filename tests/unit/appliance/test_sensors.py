@@ -13,7 +13,11 @@ AIR = "air i2c-1 bme280 0x76"
 # Stands for the kernel: a write to its files makes a device, whose driver is bound if the device is
 # in the list `present`. A redirected function has the file as its own output.
 KERNEL = """
-bind() { ! grep -qx "$1" ROOT/present || : >"ROOT/sys/bus/i2c/devices/$1/driver"; }
+bind() {
+	local bus=i2c
+	case $1 in spi*) bus=spi ;; esac
+	! grep -qx "$1" ROOT/present || : >"ROOT/sys/bus/$bus/devices/$1/driver"
+}
 echo() {
 	local file=$(readlink /proc/$$/fd/1) device
 	case $file in
@@ -92,6 +96,19 @@ def test_a_bus_that_is_not_there_yet_is_waited_for(bus: Bus) -> None:
     bus.listed("air i2c-7 bme280 0x76")
     assert bus.round() == "10\n"
     assert bus.lines("made") == []
+
+
+def test_a_chip_on_spi_is_made_known_by_its_overlay_and_tried_again(bus: Bus) -> None:
+    bus.listed("oven spi0 max31855 1 sampling=8")
+    assert bus.round() == "10\n"
+    assert bus.lines("probed") == []
+    file = bus.pi.write("sys/bus/spi/devices/spi0.1/iio:device0/sampling", "1\n")
+    plugged = f"command echo spi0.1 >{bus.pi.root}/present"
+    bus.round(times=2, between=plugged)
+    assert bus.lines("probed") == ["spi0.1"] * 2
+    assert bus.lines("made") == []
+    assert file.read_text() == "8\n"
+    assert bus.pi.console()[-1] == "piimage: sensor oven: max31855 at 1 on spi0"
 
 
 def test_settings_are_written_once_the_driver_is_bound(bus: Bus) -> None:

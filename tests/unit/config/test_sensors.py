@@ -52,8 +52,17 @@ def test_offsets_are_for_what_the_service_publishes() -> None:
          "0x03 to 0x77"),
         ("chip: bme280, bus: i2c1, address: up, name: air", "'up' is not a valid address", "0x76"),
         ("chip: bme280, bus: i2c1, address: 2, name: air", "2 is not a valid address", "0x03"),
-        ("chip: bme280, bus: spi0.0, address: 3, name: air", "sensors: has no chips on SPI",
-         "use: bmp280"),
+        ("chip: bme280, bus: spi0.1, name: air", "'spi0.1' is a chip on a bus, not a bus",
+         "bus: spi0, cs: 1"),
+        ("chip: bme280, bus: /dev/spidev0.1, name: air", "'spidev0.1' is a chip on a bus",
+         "bus: spi0, cs: 1"),
+        ("chip: bme280, bus: spi0, name: air", "a chip on SPI without a chip select", "cs: 0"),
+        ("chip: bme280, bus: spi0, address: 3, name: air", "address: is for chips on I2C", "cs:"),
+        ("chip: bme280, bus: spi0, cs: 0, mode: 4, name: air", "4", "3"),
+        ("chip: bme280, bus: spi0, cs: 0, speed: 10, name: air", "10", "1000"),
+        (f"{AIR}, cs: 1", "cs: is for chips on SPI", "address:"),
+        (f"{AIR}, mode: 3", "mode: is for chips on SPI", "address:"),
+        ("chip: ds18b20, bus: w1, name: a, cs: 1", "cs: is for chips on SPI", "serial:"),
         ("chip: bme280, bus: can0, address: 3, name: air", "'can0' is not a valid bus", "i2c1"),
         ("chip: 'bme 280', bus: i2c1, address: 3, name: air", "'bme 280' is not a valid chip",
          "piimage sensors"),
@@ -98,11 +107,31 @@ def test_two_chips_at_one_address_and_two_of_one_name(tmp_path: Path) -> None:
     assert second.code == "config.duplicate-name"
 
 
+@pytest.mark.provokes("config.shared-address")
+def test_two_chips_at_one_chip_select(tmp_path: Path) -> None:
+    text = sensor("chip: bme280, bus: spi0, cs: 1, name: air", "pi4", SPI) + (
+        "  - { chip: max31855, bus: spi0, cs: 1, name: oven }\n"
+    )
+    text = text.replace(f"{SPI}\n", "") + SPI
+    (error,) = errors(tmp_path, text)
+    assert error.code == "config.shared-address"
+    assert error.message == "two sensors have the chip select 1 on spi0"
+    assert "another chip select" in str(error.hint)
+
+
+@pytest.mark.provokes("config.no-bus")
+def test_a_chip_select_that_the_header_has_not(tmp_path: Path) -> None:
+    text = sensor("chip: bme280, bus: spi0, cs: 2, name: air", more=SPI)
+    (error,) = errors(tmp_path, text)
+    assert error.message == "spi0 of the board pi4 has no chip select 2"
+    assert error.place == f"{tmp_path}/a.yml:3:36"
+
+
 @pytest.mark.provokes("config.no-bus")
 @pytest.mark.parametrize(
     ("board", "bus", "found"),
     [
-        ("pi4", "i2c3", "its buses are i2c1 and w1"),
+        ("pi4", "i2c3", "its buses are i2c1, spi0, w1"),
         ("qemu-virt", "i2c1", "it has none"),
     ],
 )
@@ -125,7 +154,12 @@ def test_a_module_of_the_file_may_add_a_bus(tmp_path: Path) -> None:
 @pytest.mark.provokes("config.no-overlay")
 @pytest.mark.parametrize(
     ("board", "text", "overlay"),
-    [("pi5", AIR, "i2c1"), ("pi4", "chip: ds18b20, bus: w1, name: a", "w1-gpio")],
+    [
+        ("pi5", AIR, "i2c1"),
+        ("pi4", "chip: ds18b20, bus: w1, name: a", "w1-gpio"),
+        ("pi4", "chip: bme280, bus: spi0, cs: 0, name: a", "spi0"),
+        ("pi5", "chip: bme280, bus: spi0, cs: 0, name: a", "spi0"),
+    ],
 )
 def test_a_bus_that_needs_an_overlay(board: str, text: str, overlay: str, tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
@@ -146,6 +180,7 @@ def test_a_chip_on_i2c_may_be_the_master_of_1_wire(tmp_path: Path) -> None:
     assert [found.label for found in load([file]).sensors] == ["a", "ds2482@18"]
 
 
+SPI = "boot: { overlays: [spi0] }"
 CHECK = "test: {checks: [{sensor: SENSOR, within: [1, 2]}]}"
 
 

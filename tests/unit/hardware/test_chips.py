@@ -31,9 +31,11 @@ def test_chips_are_sorted_and_those_of_1_wire_have_their_names(
     assert release == "6.12.1"
     assert list(found) == [
         KnownChip("bme280", "i2c", "bmp280_i2c"),
+        KnownChip("bme280", "spi", "bmp280_spi"),
         KnownChip("bmp280", "i2c", "bmp280_i2c"),
         KnownChip("bmp580", "i2c", "bmp280_i2c"),
         KnownChip("ds18b20", "w1", "w1_therm"),
         KnownChip("lm75", "i2c", "lm75"),
+        KnownChip("mcp3008", "spi", "mcp320x"),
         KnownChip("tmp75", "i2c", "lm75"),
     ]

@@ -31,6 +31,7 @@ MODULES = {
     "kernel/drivers/iio/pressure/bmp280-spi": (
         "bmp280_spi", ("spi:bme280", "of:N*T*Cbosch,bme680C*"), "bmp280",
     ),
+    "kernel/drivers/iio/adc/mcp320x": ("mcp320x", ("spi:mcp3008",), ""),
     "kernel/drivers/hwmon/lm75": ("lm75", ("i2c:lm75", "of:N*T*Cti,tmp75", "i2c:" + "x" * 20), ""),
     "kernel/drivers/w1/slaves/w1_therm": ("w1_therm", ("w1-family-0x28",), ""),
     "kernel/drivers/rtc/rtc-ds1307": ("rtc_ds1307", ("i2c:ds1307",), ""),
@@ -67,14 +68,16 @@ class SensorKernel(KernelParts):
         yield from (file(f"{FOLDER}/{path}", data) for path, data in entries())
 
 
-def test_chips_are_those_of_drivers_on_i2c_and_of_1_wire() -> None:
-    """No chip of an SPI driver, none of a clock, and none whose name the kernel could not take."""
+def test_chips_are_those_of_drivers_on_i2c_spi_and_1_wire() -> None:
+    """None of a clock, none whose name the kernel could not take, and on SPI no compatible."""
     assert sensor_chips(supply()) == {
         "i2c:bme280": "bmp280_i2c",
         "i2c:bmp280": "bmp280_i2c",
         "i2c:bmp580": "bmp280_i2c",
         "i2c:lm75": "lm75",
         "i2c:tmp75": "lm75",
+        "spi:bme280": "bmp280_spi",
+        "spi:mcp3008": "mcp320x",
         "w1-family-0x28": "w1_therm",
     }
 
@@ -95,6 +98,20 @@ def test_every_unknown_chip_is_named_with_similar_ones() -> None:
         "did you mean bme280, bmp280? `piimage sensors` lists what it has"
     )
     assert str(second).endswith("frobnicator; `piimage sensors` lists what it has")
+
+
+@pytest.mark.provokes("kernel.unknown-sensor")
+@pytest.mark.parametrize(
+    ("alias", "message"),
+    [
+        ("i2c:mcp3008", "no driver for a mcp3008 on I2C"),
+        ("spi:lm75", "no driver for a lm75 on SPI"),
+        ("spi:mcp3009", "no driver for a mcp3009; did you mean mcp3008?"),
+    ],
+)
+def test_a_chip_of_the_other_bus_is_named_with_its_bus(alias: str, message: str) -> None:
+    _, (error,) = modules_of([WantedChip("sensors.a", alias)], sensor_chips(supply()), RELEASE)
+    assert message in str(error)
 
 
 def test_the_system_loads_the_drivers_of_chips_after_what_they_need(store: Store) -> None:

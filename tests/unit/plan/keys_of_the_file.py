@@ -43,6 +43,19 @@ def wire(**fields: object) -> Data:
     return {"board": "pi4", "sensors": [own]}
 
 
+def select(**fields: object) -> Data:
+    own = {"name": "a", "chip": "bme280", "bus": "spi0", "cs": 0, **fields}
+    return {"board": "pi4", "sensors": [own]}
+
+
+def line(**fields: object) -> Data:
+    return {"board": "pi4", "gpio": [{"name": "a", "kind": "input", "line": 17, **fields}]}
+
+
+def relay(**fields: object) -> Data:
+    return line(kind="output", **fields)
+
+
 def rule(**fields: object) -> Data:
     return resources(devices=[{"allow": True, "type": "c", "major": 1, **fields}])
 
@@ -127,6 +140,7 @@ APPLIANCE: Mapping[str, Change] = {
     "files": ({}, file()),
     "modules": ({}, {"modules": ["veth"]}),
     "sensors": ({}, chip()),
+    "gpio": ({}, line()),
     "ssh": ({}, {"ssh": {"authorized_keys": ["ssh-ed25519 AAAA x"]}}),
     "network": ({}, wired()),
     "boot": ({}, {"boot": {"cmdline": "x"}}),
@@ -499,10 +513,26 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
             {**chip(bus="i2c4"), "kernel": {"image": "one"}},
         ),
         "address": (chip(), chip(address=0x77)),
+        "cs": (select(), select(cs=1)),
+        "mode": (select(), select(mode=3)),
+        "speed": (select(), select(speed=5000)),
         "serial": (wire(), wire(serial="28-000005e2fdc3")),
         "every": (chip(), chip(every="9s")),
         "offset": (chip(), chip(offset={"temperature": -1.5})),
         "settings": (chip(), chip(settings={"in_temp_oversampling_ratio": 16})),
+    },
+    "GpioLine": {
+        "name": (line(), line(name="b")),
+        "kind": (line(), line(kind="counter")),
+        "line": (line(), line(line=18)),
+        "chip": (line(), line(chip="mcp23017")),
+        "active": (line(), line(active="low")),
+        "pull": (line(), line(pull="up")),
+        "debounce": (line(), line(debounce="20ms")),
+        "at_boot": (relay(), relay(at_boot="on")),
+        "on_failure": (relay(), relay(on_failure="keep")),
+        "at_shutdown": (relay(), relay(at_shutdown="on")),
+        "every": (line(), line(every="9s")),
     },
     "Trust": {},
 }  # fmt: skip

@@ -66,13 +66,14 @@ def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
     )  # fmt: skip
     yield version.order
     yield from sorted(layer.key for layer in version.layers if layer is not version.containers)
-    yield version.system.kernel.key, version.system.initramfs_base.key
+    system = version.system
+    yield system.kernel.key, system.initramfs_base.key, system.overlays.key
     found = [_container(plan) for plan in version.containers.containers]
     for entry in containers_tree(found, version.containers.ids):
         yield entry.path, entry.mode, b"".join(entry.content())
     yield [(plan.folder, plan.readonly) for plan in version.containers.volumes]
     yield sorted(version.containers.network.items())
-    boot = boot_of(appliance)
+    boot = boot_of(appliance, board)
     yield writer.config(board, boot), writer.cmdline(board, boot, 1)
     for volume in card_plan(version, made(version, store)).volumes:
         assert isinstance(volume, FatVolume | FolderedVolume | Ext4Volume)

@@ -13,7 +13,7 @@ from piimage.boards import load_board
 from piimage.compose.layers import FilesLayer, PackagesLayer
 from piimage.config.models import Appliance, Entry
 from piimage.locking.requests import agent_requests, wants_agent
-from piimage.plan.agent import agent_layers
+from piimage.plan.agent import python_layers
 from tests.unit.plan.locks import lock_of
 
 WITH = Appliance(services=(Entry(name="sshd", use="sshd"),))
@@ -23,18 +23,18 @@ WITHOUT = Appliance(services=(Entry(name="hello_world", use="hello_world"),))
 def test_a_system_without_sshd_has_no_agent_and_no_python() -> None:
     assert not wants_agent(WITHOUT)
     assert list(agent_requests(WITHOUT)) == []
-    assert list(agent_layers(WITHOUT, lock_of(WITHOUT, load_board("qemu-virt")))) == []
+    assert list(python_layers(WITHOUT, lock_of(WITHOUT, load_board("qemu-virt")))) == []
 
 
 def test_the_agents_python_is_the_base_that_services_share() -> None:
     shared, own = agent_requests(WITH)
     assert (shared.root, own.root) == ("base/python", "agent")
-    layers = list(agent_layers(WITH, lock_of(WITH, load_board("qemu-virt"))))
+    layers = list(python_layers(WITH, lock_of(WITH, load_board("qemu-virt"))))
     assert layers[0].title.endswith("for base python")
 
 
 def test_the_program_is_in_the_path_of_ssh() -> None:
-    *_, own = agent_layers(WITH, lock_of(WITH, load_board("qemu-virt")))
+    *_, own = python_layers(WITH, lock_of(WITH, load_board("qemu-virt")))
     assert isinstance(own, FilesLayer)
     files = {file.path: file for file in own.rules.files}
     assert files["usr/bin/piimage-agent"].mode == 0o755
@@ -44,7 +44,7 @@ def test_the_program_is_in_the_path_of_ssh() -> None:
 
 def test_what_reads_settings_at_boot_runs_with_nothing_but_its_layers(tmp_path: Path) -> None:
     """As on the Pi: no site-packages, no piimage, and PyYAML without its part in C."""
-    _, libraries, own = agent_layers(WITH, lock_of(WITH, load_board("qemu-virt")))
+    _, libraries, own = python_layers(WITH, lock_of(WITH, load_board("qemu-virt")))
     assert isinstance(own, FilesLayer)
     assert isinstance(libraries, PackagesLayer)
     for file in own.rules.files:

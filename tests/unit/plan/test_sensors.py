@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from piimage.boards import load_board
 from piimage.config.models import Appliance
+from piimage.firmware.devicetree import compile_overlay, is_blob
+from piimage.firmware.writer import applied_overlays
 from piimage.kernel.package import UnpackedKernel
 from piimage.kernel.sensors import WantedChip
 from piimage.plan.modules import plan_modules
-from piimage.plan.sensors import sensor_files
+from piimage.plan.sensors import sensor_files, spi_overlay
+from piimage.plan.slot import boot_of
+from piimage.run import Runner
 from tests.unit.plan.locks import lock_of
 
 AIR = {"chip": "bme280", "bus": "i2c1", "address": "0x76", "name": "air", "every": "30s"}
@@ -93,3 +98,42 @@ def test_no_container_can_have_the_name_of_the_systems_program() -> None:
     (name,) = re.findall(r" name:(\S+) ", stanza)
     with pytest.raises(ValidationError):
         appliance(services=[{"name": name, "use": "sensors"}])
+
+
+OVEN = {"chip": "max31855", "bus": "spi0", "cs": 1, "name": "oven"}
+
+
+def test_a_chip_on_spi_is_an_entry_for_the_service_and_a_line_for_its_settings() -> None:
+    found = files(appliance({**OVEN, "settings": {"sampling": 8}}))
+    assert found["etc/piimage/sensors"] == "oven spi0 max31855 1 sampling=8\n"
+    assert json.loads(found["etc/piimage/sensors.json"])["sensors"] == [
+        {"name": "oven", "chip": "max31855", "every": 10, "bus": "spi0", "cs": 1}
+    ]
+    assert files(appliance({**OVEN, "name": None}))["etc/piimage/sensors"].startswith("max31855@1 ")
+
+
+@pytest.mark.parametrize(("board", "bus"), [("pi4", "&spi"), ("pi5", "&{/spi0}")])
+def test_chips_on_spi_are_an_overlay_of_the_card(
+    board: str, bus: str, runner: Runner, tmp_path: Path
+) -> None:
+    found = appliance({**OVEN, "mode": 3}, board=board, boot={"overlays": ["spi0"]})
+    source = spi_overlay(found, load_board(board))
+    assert source is not None
+    assert source.decode() == (
+        f"/dts-v1/;\n/plugin/;\n\n{bus} {{\n"
+        '\tspidev@1 {\n\t\tstatus = "disabled";\n\t};\n'
+        '\tsensor@1 {\n\t\tcompatible = "max31855";\n\t\treg = <1>;\n'
+        "\t\tspi-max-frequency = <1000000>;\n\t\tspi-cpol;\n\t\tspi-cpha;\n\t};\n};\n"
+    )
+    (tmp_path / "a.dtso").write_bytes(source)
+    assert is_blob(compile_overlay(runner, tmp_path / "a.dtso"))
+    applied = applied_overlays(load_board(board), boot_of(found, load_board(board)))
+    assert applied[-2:] == ("spi0", "piimage-sensors")
+
+
+def test_without_chips_on_spi_there_is_no_overlay() -> None:
+    found = appliance(AIR)
+    assert spi_overlay(found, load_board("pi4")) is None
+    assert boot_of(found, load_board("pi4")).made == ()
+    virt = appliance(OVEN, board="qemu-virt")
+    assert spi_overlay(virt, load_board("qemu-virt")) is None

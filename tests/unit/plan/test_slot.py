@@ -248,7 +248,8 @@ def test_a_screen_is_told_about_the_pi_if_the_file_says_hdmi(console: object, sh
     rules = [layer.rules for layer in system.layers if not isinstance(layer, ModulesLayer)]
     files = {file.path for rule in rules for file in rule.files}
     assert ("etc/finit.d/screen.conf" in files) == shown
-    assert boot_of(planned("pi4", console=console).appliance).screen == shown
+    version = planned("pi4", console=console)
+    assert boot_of(version.appliance, version.board).screen == shown
 
 
 def test_a_file_without_a_console_names_neither_port_nor_screen(store: Store) -> None:
@@ -339,7 +340,8 @@ def test_the_files_boot_section_reaches_config_and_command_line() -> None:
                 },
                 "kernel": {"cmdline": "two three"},
             }
-        )
+        ),
+        load_board("pi4"),
     )
     assert boot.cmdline == ("one", "two", "three")
     assert tuple(boot.overlays) == ("i2c1",)

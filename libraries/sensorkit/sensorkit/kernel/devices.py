@@ -54,6 +54,34 @@ class I2cPlace:
 
 
 @dataclass(frozen=True)
+class SpiPlace:
+    """A chip on an SPI bus, such as the chip select 0 of ``spi0``."""
+
+    chip: str
+    bus: str
+    select: int
+    several: ClassVar[bool] = False
+
+    def folder(self, sys: Path) -> Path:
+        """Return the folder of the kernel's device."""
+        return sys / "bus/spi/devices" / f"{self.bus}.{self.select}"
+
+    def sources(self, sys: Path, name: str) -> tuple[Source, ...]:
+        """Return what the chip measures. Raises `BusError` if the kernel does not drive it."""
+        device = self.folder(sys)
+        where = f"chip select {self.select} of {self.bus}"
+        if not device.exists():
+            raise BusError(f"there is no device at {where}; is the overlay {self.bus} applied?")
+        if not (device / "driver").exists():
+            raise BusError(f"no {self.chip} answers at {where}; check wiring and power")
+        return _some(device_sources(device, name, (("sensor", name),)), f"{self.chip} at {where}")
+
+    def owns(self, sys: Path, device: Path) -> bool:
+        """Return whether the resolved path `device` belongs to this chip."""
+        return device.is_relative_to(self.folder(sys).resolve())
+
+
+@dataclass(frozen=True)
 class W1Place:
     """A chip on a 1-Wire bus by its serial number, or every chip of its family."""
 
@@ -97,7 +125,7 @@ class W1Place:
                 yield from device_sources(device, name, labels)
 
 
-Place = I2cPlace | W1Place
+Place = I2cPlace | SpiPlace | W1Place
 
 
 def _some(sources: tuple[Source, ...], what: str) -> tuple[Source, ...]:

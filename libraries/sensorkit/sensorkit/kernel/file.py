@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sensorkit.kernel.devices import I2cPlace, Place, W1Place
+from sensorkit.gpio.sensor import QUANTITIES, NamedLine
+from sensorkit.kernel.devices import I2cPlace, Place, SpiPlace, W1Place
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,24 @@ class NamedSensor:
     offsets: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_sensors(path: Path) -> tuple[NamedSensor, ...]:
-    """Return the sensors of the file; none if it does not exist. Raises ValueError if it is not
+@dataclass(frozen=True)
+class Listed:
+    """What the file names: chips, and GPIO lines."""
+
+    sensors: tuple[NamedSensor, ...] = ()
+    lines: tuple[NamedLine, ...] = ()
+
+
+def read_list(path: Path) -> Listed:
+    """Return what the file names; nothing if it does not exist. Raises ValueError if it is not
     such a list.
     """
     try:
-        entries = json.loads(path.read_text())["sensors"]
-        return tuple(map(_sensor, entries))
+        document = json.loads(path.read_text())
+        sensors = tuple(map(_sensor, document["sensors"]))
+        return Listed(sensors, tuple(map(_line, document.get("lines", ()))))
     except FileNotFoundError:
-        return ()
+        return Listed()
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"is not piimage's list of sensors ({error})") from error
 
@@ -38,7 +48,16 @@ def _sensor(entry: Mapping[str, Any]) -> NamedSensor:
     place: Place
     if "address" in entry:
         place = I2cPlace(entry["chip"], entry["bus"], int(entry["address"]))
+    elif "cs" in entry:
+        place = SpiPlace(entry["chip"], entry["bus"], int(entry["cs"]))
     else:
         place = W1Place(entry["chip"], entry["family"], entry.get("serial"))
     offsets = {str(name): float(amount) for name, amount in entry.get("offset", {}).items()}
     return NamedSensor(str(entry["name"]), place, float(entry["every"]), offsets)
+
+
+def _line(entry: Mapping[str, Any]) -> NamedLine:
+    kind = entry["kind"]
+    if kind not in QUANTITIES:
+        raise ValueError(f"{kind!r} is no kind of line")
+    return NamedLine(str(entry["name"]), kind, int(entry["line"]), float(entry["every"]))

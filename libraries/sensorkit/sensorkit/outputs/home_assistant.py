@@ -9,6 +9,8 @@ from sensorkit.measurement import Channel, Sample
 from sensorkit.station import Identity
 
 ChannelsByChip = Mapping[str, tuple[Channel, ...]]
+ON, OFF = "ON", "OFF"
+"""The payloads of commands."""
 
 
 def discovery(
@@ -39,6 +41,8 @@ def discovery(
 
 def _component(channel: Channel, node: str, topic: str, expire_after: int) -> dict[str, Any]:
     form = channel.quantity.home_assistant
+    if form.component != "sensor":
+        return _binary(channel, node, topic, expire_after)
     component: dict[str, Any] = {
         "p": "sensor",
         "name": channel.title,
@@ -47,13 +51,35 @@ def _component(channel: Channel, node: str, topic: str, expire_after: int) -> di
         # A channel without a valid value is absent; Home Assistant takes "None" for unknown.
         "value_template": f"{{{{ value_json.{channel.key} | default('None') }}}}",
         "unit_of_measurement": form.unit,
-        "state_class": "measurement",
+        "state_class": "total_increasing" if channel.quantity.total else "measurement",
         "suggested_display_precision": min(form.digits, 2),
         "expire_after": expire_after,
     }
     if form.device_class:
         component["device_class"] = form.device_class
     return component
+
+
+def _binary(channel: Channel, node: str, topic: str, expire_after: int) -> dict[str, Any]:
+    """Return the component of what is 0 or 1; a switch listens to the topic of its commands."""
+    kind = channel.quantity.home_assistant.component
+    component: dict[str, Any] = {
+        "p": kind,
+        "name": channel.title,
+        "unique_id": f"{node}_{channel.key}",
+        "state_topic": topic,
+        "value_template": f"{{{{ 'ON' if value_json.{channel.key} | default(0) else 'OFF' }}}}",
+        "payload_on": ON,
+        "payload_off": OFF,
+    }
+    if kind == "switch":
+        return component | {"command_topic": command_topic(topic)}
+    return component | {"expire_after": expire_after}
+
+
+def command_topic(state_topic: str) -> str:
+    """Return the topic of commands for an output with this topic of its state."""
+    return f"{state_topic}/set"
 
 
 def state(sample: Sample) -> dict[str, float]:

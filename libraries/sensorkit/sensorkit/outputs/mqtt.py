@@ -1,14 +1,16 @@
 """MQTT: states, availability with a last will, and discovery by Home Assistant.
 
-Topics under ``<prefix>/<node>``: ``availability`` (online, offline; retained) and one state topic
-a chip. While the broker is away, only the newest sample of each chip waits. Subscribers take each
-sample for a current one, so an older one would mislead them.
+Topics under ``<prefix>/<node>``: ``availability`` (online, offline; retained), one state topic a
+chip, and below that of an output ``set``, where ON and OFF are its commands. While the broker is
+away, only the newest sample of each chip waits. Subscribers take each sample for a current one, so
+an older one would mislead them.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sensorkit.outputs.home_assistant import ChannelsByChip, discovery, state
+from sensorkit.outputs.home_assistant import (
+    OFF,
+    ON,
+    ChannelsByChip,
+    command_topic,
+    discovery,
+    state,
+)
 from sensorkit.station import ChipState, Identity
 
 _ONLINE, _OFFLINE = "online", "offline"
@@ -52,11 +61,21 @@ class MqttSettings:
 class MqttOutput:
     """Publishes to a broker from paho's own thread; `publish` does not wait for it."""
 
-    def __init__(self, settings: MqttSettings, identity: Identity, chips: ChannelsByChip) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        identity: Identity,
+        chips: ChannelsByChip,
+        switches: Mapping[str, Callable[[bool], None]] | None = None,
+    ) -> None:
         self._settings = settings
         self._base = f"{settings.prefix}/{settings.node}"
         self._identity = identity
         self._chips = {name: dict.fromkeys(channels) for name, channels in chips.items()}
+        self._switches = {
+            command_topic(f"{self._base}/{name}"): switch
+            for name, switch in (switches or {}).items()
+        }
         self._waiting: dict[str, str] = {}  # payloads by topic
         self._lock = threading.Lock()
         self._client = self._make_client()
@@ -138,12 +157,18 @@ class MqttOutput:
         if reason.is_failure:
             return
         client.subscribe(f"{self._settings.discovery_prefix}/status", qos=1)
+        for topic in self._switches:
+            client.subscribe(topic, qos=1)
         self._introduce()
         self._send_waiting()
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
-        """Introduce this device again after Home Assistant has started."""
-        if message.payload == _ONLINE.encode():
+        """Obey a command; introduce this device again after Home Assistant has started."""
+        if switch := self._switches.get(message.topic):
+            # A command that the broker kept is from a time before this start: it is not obeyed.
+            if not message.retain and message.payload in (ON.encode(), OFF.encode()):
+                switch(message.payload == ON.encode())
+        elif message.payload == _ONLINE.encode():
             self._introduce()
 
 

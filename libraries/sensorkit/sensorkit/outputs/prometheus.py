@@ -36,14 +36,17 @@ class StationCollector(Collector):
         yield info
 
     def _values(self, states: Iterable[ChipState]) -> Iterable[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
+        families: dict[str, Metric] = {}
         for m in (m for state in states for m in state.sample):
             quantity = m.channel.quantity
             name = f"{self._identity.name}_{quantity.metric}"
-            title = f"{quantity.name.replace('_', ' ').capitalize()} in {quantity.unit}"
-            family = families.setdefault(name, GaugeMetricFamily(name, title))
+            title = quantity.name.replace("_", " ").capitalize()
+            title += f" in {quantity.unit}" if quantity.unit else ""
+            kind = CounterMetricFamily if quantity.total else GaugeMetricFamily
+            family = families.setdefault(name, kind(name, title))
             # Not add_metric: chips of one service may have different labels.
-            family.add_sample(name, dict(m.channel.labels), m.rounded)
+            sample = f"{name}_total" if quantity.total else name
+            family.add_sample(sample, dict(m.channel.labels), m.rounded)
         return families.values()
 
     def _health(self, states: Iterable[ChipState]) -> Iterable[Metric]:

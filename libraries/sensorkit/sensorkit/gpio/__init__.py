@@ -1,0 +1,1 @@
+"""GPIO lines that the Pi holds for its containers: inputs, counters of pulses, outputs."""
