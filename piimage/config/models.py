@@ -34,6 +34,7 @@ from piimage.config.values import (
 )
 
 if TYPE_CHECKING:
+    from piimage.config.disks import Disk
     from piimage.config.network import Network
     from piimage.config.rare import Trust, Volume
     from piimage.config.sensors import Sensor
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from piimage.config.testing import TestPlan
     from piimage.config.updates import Updates
 else:  # few files need them, and each class takes time to create
+    Disk = Annotated[Any, Deferred("piimage.config.disks", "Disk")]
     Network = Annotated[Any, Deferred("piimage.config.network", "Network")]
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
     Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
@@ -273,6 +275,11 @@ class Appliance(Part):
     sensors: tuple[Sensor, ...] = Field(
         default=(),
         description="Chips that the kernel's drivers measure; `use: sensors` publishes the values.",
+    )
+    disks: tuple[Disk, ...] = Field(
+        default=(),
+        description="USB sticks and other disks that are mounted at /media/NAME when they are "
+        "plugged in.",
     )
     ssh: Ssh = Field(default=Ssh.model_construct(), description="Access over SSH.")
     network: Network | None = Field(default=None, description="The network: WiFi and Ethernet.")

@@ -15,6 +15,7 @@ from piimage.kernel.sensors import WantedChip
 from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.modules.steps import module_step, required_kernel, symbols
+from piimage.plan.disks import disk_modules
 from piimage.plan.network import vlan_modules
 from piimage.plan.sensors import bus_modules
 from piimage.steps import Step
@@ -47,6 +48,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
             *wifi,
             *vlan_modules(appliance),
             *bus_modules(appliance),
+            *disk_modules(appliance, board),
             *(module.name for module in named),
         ),
         extra,

@@ -27,6 +27,7 @@ from piimage.lock import Lock
 from piimage.locking.requests import system_tree
 from piimage.oci.layout import Image
 from piimage.plan.agent import agent_layers
+from piimage.plan.disks import disk_files
 from piimage.plan.files import overlay_of, without
 from piimage.plan.modules import plan_modules
 from piimage.plan.network import network_files, wifi_layers
@@ -163,6 +164,7 @@ def _generated(appliance: Appliance) -> Iterator[File]:
         yield File("etc/finit.d/screen.conf", _SCREEN)
     yield from network_files(appliance)
     yield from sensor_files(appliance)
+    yield from disk_files(appliance)
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())

@@ -43,6 +43,10 @@ def wire(**fields: object) -> Data:
     return {"board": "pi4", "sensors": [own]}
 
 
+def stick(**fields: object) -> Data:
+    return {"disks": [{"name": "a", "label": "A", **fields}]}
+
+
 def rule(**fields: object) -> Data:
     return resources(devices=[{"allow": True, "type": "c", "major": 1, **fields}])
 
@@ -127,6 +131,7 @@ APPLIANCE: Mapping[str, Change] = {
     "files": ({}, file()),
     "modules": ({}, {"modules": ["veth"]}),
     "sensors": ({}, chip()),
+    "disks": ({}, stick()),
     "ssh": ({}, {"ssh": {"authorized_keys": ["ssh-ed25519 AAAA x"]}}),
     "network": ({}, wired()),
     "boot": ({}, {"boot": {"cmdline": "x"}}),
@@ -497,6 +502,11 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "every": (chip(), chip(every="9s")),
         "offset": (chip(), chip(offset={"temperature": -1.5})),
         "settings": (chip(), chip(settings={"in_temp_oversampling_ratio": 16})),
+    },
+    "Disk": {
+        "name": (stick(), stick(name="b")),
+        "label": (stick(), stick(label="B")),
+        "readonly": (stick(), stick(readonly=True)),
     },
     "Trust": {},
 }  # fmt: skip
