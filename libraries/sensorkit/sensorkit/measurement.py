@@ -17,12 +17,16 @@ from sensorkit.errors import InvalidReading
 
 @dataclass(frozen=True, slots=True)
 class HomeAssistantForm:
-    """How Home Assistant shows a quantity: device class, unit, and the factor to that unit."""
+    """How Home Assistant shows a quantity: device class, unit, and the factor to that unit.
+
+    Home Assistant leaves out an entity whose unit is not one of its device class: ``ph`` has none.
+    """
 
     device_class: str | None
     unit: str
     factor: float = 1.0
     digits: int = 2
+    state_class: str = "measurement"
 
 
 @dataclass(frozen=True, slots=True)
