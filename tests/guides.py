@@ -108,7 +108,7 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "cp -r PIIMAGE": "the test copies the example by itself: tests/system/test_ci.py"
     },
     "docs/secrets.md": {
-        "piimage test": "one more boot: tests/system/flash/test_boot.py",
+        "piimage test": "one more boot: tests/unit/testing/test_command.py",
     },
     "docs/registry-images.md": {
         "": "nginx is in no registry that can be reached here: tests/system/oci/test_registry.py"
