@@ -87,7 +87,7 @@ def test_the_folders_of_disks_are_shared_before_a_disk_comes_and_end_read_only(
     note = 'mount() { echo "mount $*"; }; mkdir() { echo "mkdir $*"; };'
     assert pi.sh(f". {script}; {note} make_disk_folders").splitlines() == [
         "mount -t tmpfs -o mode=755,size=64k,nosuid,nodev,noexec tmpfs /media",
-        "mount -o shared /media",
+        "mount --make-shared /media",
         "mkdir /media/music",
         "mkdir /media/notes",
         "mount -o remount,ro /media",
