@@ -68,6 +68,8 @@ references: setup
 	.venv/bin/python -P -m piimage.cli.manual docs/man
 	.venv/bin/python -P -m piimage.cli.firmware_reference > docs/reference/firmware.md
 	.venv/bin/python -P -m piimage.cli.service_reference > docs/reference/services.md
+	.venv/bin/python -P -m piimage.cli.folder_reference > docs/reference/service-yml.md
+	.venv/bin/python -P scripts/error_messages.py > docs/errors/messages.md
 	.venv/bin/python -P scripts/draw_diagrams.py docs/images
 
 # Also generated, from Debian's kernels of today, which are fetched.

@@ -20,8 +20,9 @@ esac
 test_packages=(
   gcc libc6-dev python3-dev
   apache2-utils bmap-tools buildah busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
-  dbus dmsetup gdisk iproute2 libglib2.0-bin nftables polkitd udisks2
-  fish libjs-dygraphs man-db mmdebstrap mosquitto openssh-server openssl podman prometheus runc
+  dbus dmsetup exfatprogs gdisk iproute2 libglib2.0-bin nftables polkitd udisks2
+  fish libjs-dygraphs man-db mmdebstrap mosquitto mosquitto-clients openssh-server openssl podman
+  prometheus runc
   apparmor curl libengine-pkcs11-openssl shellcheck softhsm2 swupdate umoci wget zsh
 )
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.

@@ -1,8 +1,12 @@
-"""The commands that the guides show, and where each of them is run."""
+"""The commands that the guides show, and where each of them is run.
+
+python -m tests.guides prints how many there are.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +16,8 @@ from tests.unit import pages
 LANGUAGES = ("console", "sh", "shell", "bash")
 PROMPT = re.compile(r"(\$|#|~ #) ")
 COMMENT = re.compile(r"(^|\s+)#.*")
+# What follows a line with <<END, up to END, is the input of that command.
+HERE_DOCUMENT = re.compile(r"(?P<line>[^\n]*<<'?(?P<end>\w+)'?[^\n]*\n)(?:.*\n)*?(?P=end)\n")
 
 # Pages whose commands tests/system/guides runs, each in the page's order.
 RUN = frozenset(
@@ -22,10 +28,16 @@ RUN = frozenset(
         "docs/data.md",
         "docs/deploy.md",
         "docs/disks.md",
+        "docs/emulator.md",
         "docs/flash.md",
+        "docs/home-assistant.md",
         "docs/modules.md",
         "docs/network.md",
+        "docs/questions.md",
+        "docs/recipes.md",
+        "docs/secrets.md",
         "docs/sensors.md",
+        "docs/time-and-logs.md",
         "docs/updates.md",
         "services/dashboard/README.md",
     }
@@ -36,8 +48,23 @@ ELSEWHERE: Mapping[str, str] = {
     "docs/ci.md": "tests/system/test_ci.py",
     "docs/compose.md": "tests/unit/test_docs.py",
     "docs/driver-testing.md": "tests/system/chipmodels/test_plugin.py",
+    "docs/first-card.md": "tests/system/first/test_readme.py",
     "docs/install.md": "tests/system/host/test_container.py",
+    "docs/no-boot.md": "tests/system/guides/test_pages.py",
     "examples/greenhouse/README.md": "tests/system/test_ci.py",
+}
+# Pages whose commands are all on another page, in the same words.
+SAME: Mapping[str, str] = {
+    "docs/first-card.md": "README.md",
+    "docs/no-boot.md": "docs/emulator.md",
+}
+# Commands of a page in RUN that another test runs as the page shows them, by how they begin.
+APART: Mapping[str, Mapping[str, str]] = {
+    "docs/home-assistant.md": {"mosquitto_": "tests/system/sensorkit/test_home_assistant.py"},
+    "docs/recipes.md": {
+        "piimage lock": "tests/system/test_ci.py",
+        "pytest": "tests/system/test_ci.py",
+    },
 }
 # Commands that no test runs as the page shows them, by how they begin, and why.
 NOT_RUN: Mapping[str, Mapping[str, str]] = {
@@ -79,6 +106,12 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     },
     "docs/mutants.md": {"": "half an hour for each room; tests/unit/test_mutants.py"},
     "docs/network.md": {"sudo": "the network of the test has its own bridge and tap"},
+    "docs/recipes.md": {
+        "cp -r PIIMAGE": "the test copies the example by itself: tests/system/test_ci.py"
+    },
+    "docs/secrets.md": {
+        "piimage test": "one more boot: tests/unit/testing/test_command.py",
+    },
     "docs/registry-images.md": {
         "": "nginx is in no registry that can be reached here: tests/system/oci/test_registry.py"
     },
@@ -99,10 +132,16 @@ class Line:
     @property
     def reason(self) -> str | None:
         """Why no test runs the command as it is; None if one does."""
-        for start, reason in NOT_RUN.get(self.page, {}).items():
-            if self.text.startswith(start):
-                return reason
-        return None
+        return self._find(NOT_RUN)
+
+    @property
+    def apart(self) -> str | None:
+        """The test that runs this command alone, if the test of the page does not."""
+        return self._find(APART)
+
+    def _find(self, table: Mapping[str, Mapping[str, str]]) -> str | None:
+        starts = table.get(self.page, {})
+        return next((told for start, told in starts.items() if self.text.startswith(start)), None)
 
 
 def read(page: Path) -> Iterator[Line]:
@@ -111,7 +150,8 @@ def read(page: Path) -> Iterator[Line]:
         language = token.info.partition(" ")[0]
         if token.type != "fence" or language not in LANGUAGES or token.content.startswith("#!"):
             continue
-        for line in token.content.replace("\\\n", "").splitlines():
+        text = HERE_DOCUMENT.sub(r"\g<line>", token.content).replace("\\\n", "")
+        for line in text.splitlines():
             typed = PROMPT.match(line) if language == "console" else None
             if language == "console" and typed is None:
                 continue
@@ -125,3 +165,22 @@ def guides() -> Iterator[Path]:
     for page in pages.PAGES:
         if page.name != "CHANGELOG.md" and page.parent.name != "decisions":
             yield page
+
+
+def report() -> str:
+    """Return how many commands the pages show, and how many of them a test runs."""
+    lines = [line for page in guides() for line in read(page)]
+    reasons = [line.reason for line in lines if line.reason is not None]
+    otherwise = sum("tests/" in reason for reason in reasons)
+    blocks = [token for page in guides() for token in pages.tokens(page) if token.type == "fence"]
+    yaml = sum(token.info == "yaml" for token in blocks)
+    return (
+        f"{len(lines)} commands on {len({line.page for line in lines})} pages: "
+        f"{len(lines) - len(reasons)} are run as they are shown, {otherwise} in another form by "
+        f"the test that is named, {len(reasons) - otherwise} by no test; {len(blocks)} blocks, "
+        f"{yaml} of them YAML, each of which is read"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{report()}\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from piimage.boundary import is_inside, leading_out, outside
 from piimage.config.checks_boot import board_errors, setting_errors
 from piimage.config.checks_containers import after_errors, bind_errors, entry_errors, profile_errors
+from piimage.config.checks_disks import disk_errors
 from piimage.config.checks_files import (
     file_errors,
     holds,
@@ -48,6 +49,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         _duplicates(root, ("volumes",), "volume"),
         _duplicates(root, ("modules",), "module"),
         _duplicates(root, ("sensors", "gpio"), "sensor"),
+        _duplicates(root, ("disks",), "disk"),
         after_errors(root),
         file_errors(root),
         laid_errors(root),
@@ -56,6 +58,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
         signing_errors(root),
         update_errors(root),
         module_errors(root),
+        disk_errors(root),
         sensor_errors(root, boards),
         gpio_errors(root, boards),
         sensor_check_errors(root),

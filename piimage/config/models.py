@@ -34,6 +34,7 @@ from piimage.config.values import (
 )
 
 if TYPE_CHECKING:
+    from piimage.config.disks import Disk
     from piimage.config.gpio import GpioLine
     from piimage.config.network import Network
     from piimage.config.rare import Trust, Volume
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from piimage.config.testing import TestPlan
     from piimage.config.updates import Updates
 else:  # few files need them, and each class takes time to create
+    Disk = Annotated[Any, Deferred("piimage.config.disks", "Disk")]
     Network = Annotated[Any, Deferred("piimage.config.network", "Network")]
     TestPlan = Annotated[Any, Deferred("piimage.config.testing", "TestPlan")]
     Trust = Annotated[Any, Deferred("piimage.config.rare", "Trust")]
@@ -280,6 +282,11 @@ class Appliance(Part):
         default=(),
         description="Lines of GPIO that the system holds: inputs, counters of pulses, and outputs; "
         "`use: sensors` publishes them.",
+    )
+    disks: tuple[Disk, ...] = Field(
+        default=(),
+        description="USB sticks and other disks that are mounted at /media/NAME when they are "
+        "plugged in.",
     )
     ssh: Ssh = Field(default=Ssh.model_construct(), description="Access over SSH.")
     network: Network | None = Field(default=None, description="The network: WiFi and Ethernet.")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from piimage.config.container import ContainerConfig
 from piimage.config.device import Device
+from piimage.config.disks import MEDIA
 from piimage.config.runtime import Mount
 from piimage.config.secret import SECRETS_FOLDER
 from piimage.container.capabilities import administers
@@ -25,6 +26,7 @@ _POINTS: Final = {
     "mqueue": "/dev/mqueue",
 }
 _BIND_DEFAULT: Final = ("rw", "rbind", "rshared")
+_SHARED: Final = ("rshared", "shared", "rprivate", "private", "slave")
 _SHM: Final = "/dev/shm"  # noqa: S108  # in the container
 # A tmpfs holds no device and no set-user-ID program, unless the file says `dev` or `suid`.
 _TMPFS_DEFAULT: Final = ("nosuid", "nodev")
@@ -169,7 +171,18 @@ def _closed(own: Sequence[str]) -> list[str]:
 def _bind(text: str) -> dict[str, Any]:
     source, destination, *options = text.split(":")
     chosen = [*options[0].split(","), "rbind"] if options else list(_BIND_DEFAULT)
+    if _is_of_disks(source):  # the container sees a disk that is plugged in later
+        chosen = [*(option for option in chosen if option not in _SHARED), "rslave"]
     return _mount(destination, "bind", source, list(dict.fromkeys(chosen)))
+
+
+def binds_disks(config: ContainerConfig) -> bool:
+    """Tell whether the container binds a disk: then mounts on the Pi have to reach it later."""
+    return any(_is_of_disks(text.partition(":")[0]) for text in config.binds or ())
+
+
+def _is_of_disks(source: str) -> bool:
+    return f"{source}/".startswith(f"{MEDIA}/")
 
 
 def _mount(destination: str, kind: str, source: str, options: Sequence[str]) -> dict[str, Any]:

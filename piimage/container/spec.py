@@ -20,6 +20,7 @@ from piimage.container.capabilities import administers, capabilities_of
 from piimage.container.mounts import (
     FoundDevice,
     all_mounts,
+    binds_disks,
     device_rules,
     found_devices,
     has_user_namespace,
@@ -302,7 +303,8 @@ def _linux(container: Container, user: ProcessUser, architecture: str) -> dict[s
         "gidMappings": [ids.model_dump(by_alias=True) for ids in config.gid_mappings or ()],
         "sysctl": _sysctl(config),
         "devices": made_devices(config, user.uid, user.gid),
-        "rootfsPropagation": config.rootfs_propagation,
+        # crun makes the root private unless it is told otherwise.
+        "rootfsPropagation": config.rootfs_propagation or ("slave" if binds_disks(config) else ""),
         "maskedPaths": list(masked),
         "readonlyPaths": list(only),
         "seccomp": _seccomp(container, architecture),

@@ -16,6 +16,7 @@ from piimage.lock import Lock
 from piimage.locking.requests import wants_wifi
 from piimage.modules.steps import module_step, required_kernel, symbols
 from piimage.plan.bridge import bridge_modules
+from piimage.plan.disks import disk_modules
 from piimage.plan.network import vlan_modules
 from piimage.plan.sensors import bus_modules
 from piimage.steps import Step
@@ -49,6 +50,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
             *vlan_modules(appliance),
             *bus_modules(appliance),
             *bridge_modules(appliance),
+            *disk_modules(appliance, board),
             *(module.name for module in named),
         ),
         extra,

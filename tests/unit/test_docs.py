@@ -92,10 +92,19 @@ def test_the_line_of_the_guide_grants_what_its_label_asks_for(tmp_path: Path) ->
 
 
 def test_the_bind_of_the_data_page_is_valid(tmp_path: Path) -> None:
-    (text,) = blocks(ROOT / "docs" / "data.md", "yaml")
+    text, *_ = blocks(ROOT / "docs" / "data.md", "yaml")
     (tmp_path / "a.yml").write_text(f"board: pi4\n{text}")
     (entry,) = entries(load_all([tmp_path / "a.yml"]))
     assert entry.binds == ("/data/web:/var/lib/web",)
+
+
+def test_the_sticks_of_the_data_page_are_those_that_its_service_binds(tmp_path: Path) -> None:
+    _, text, *_ = blocks(ROOT / "docs" / "data.md", "yaml")
+    (tmp_path / "a.yml").write_text(f"board: pi4\n{text}")
+    appliance = load_all([tmp_path / "a.yml"])
+    (entry,) = entries(appliance)
+    sources = [bind.partition(":")[0] for bind in entry.binds or ()]
+    assert sources == [f"/media/{disk.name}" for disk in appliance.disks]
 
 
 def test_the_file_of_the_readme_is_valid(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ class _Printer:
 
 def _readable(m: Measurement) -> str:
     form = m.channel.quantity.home_assistant
-    return f"{m.channel.title:24}{m.value * form.factor:12.{form.digits}f} {form.unit}"
+    return f"{m.channel.title:24}{m.value * form.factor:12.{form.digits}f} {form.unit}".rstrip()
 
 
 def _read(

@@ -75,3 +75,28 @@ def test_it_is_known_what_is_a_mount_point(tmp_path: Path, path: str, mounted: b
     pi.path("link").symlink_to("a")
     script = f". {library}; if is_mounted '{tmp_path}/{path}'; then echo yes; fi"
     assert pi.sh(script) == ("yes\n" if mounted else "")
+
+
+def test_the_folders_of_disks_are_shared_before_a_disk_comes_and_end_read_only(
+    tmp_path: Path,
+) -> None:
+    pi = Pi(tmp_path)
+    pi.install_library()
+    script = pi.install_functions("boot")
+    pi.write("etc/piimage/disks", "music rw MUSIC\nnotes ro Notes of mine\n")
+    note = 'mount() { echo "mount $*"; }; mkdir() { echo "mkdir $*"; };'
+    assert pi.sh(f". {script}; {note} make_disk_folders").splitlines() == [
+        "mount -t tmpfs -o mode=755,size=64k,nosuid,nodev,noexec tmpfs /media",
+        "mount --make-shared /media",
+        "mkdir /media/music",
+        "mkdir /media/notes",
+        "mount -o remount,ro /media",
+    ]
+
+
+def test_without_disks_nothing_is_mounted_for_them(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    pi.install_library()
+    script = pi.install_functions("boot")
+    pi.path("etc/piimage/x")
+    assert pi.sh(f". {script}; mount() {{ echo no; }}; make_disk_folders") == ""

@@ -122,3 +122,14 @@ def test_an_answer_that_process_1_owes_changes_nothing(pi: Pi) -> None:
     pi.install("try-boot")
     assert pi.run("try-boot").returncode == 0
     assert pi.path("run/piimage/try-boot").exists()
+
+
+def test_disks_that_are_plugged_in_are_written_before_the_end(pi: Pi) -> None:
+    script = pi.install("shutdown")
+    media = pi.path("media/music/song").parent.parent
+    script.write_text(script.read_text().replace("/media/*", f"{media}/*"))
+    library = pi.path("usr/lib/piimage/lib.sh")
+    library.write_text(library.read_text() + "is_mounted() { :; }\n")
+    outer = environment() | {"FINIT_SHUTDOWN": "poweroff"}
+    subprocess.run(["busybox", "sh", script], env=outer, check=True, timeout=60)
+    assert notes(pi)[2:4] == ["umount /media/music flag=0", "sync flag=0"]

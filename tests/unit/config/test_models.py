@@ -14,7 +14,7 @@ from piimage import resources
 from piimage.boards import board_names
 from piimage.config.load import load, load_all, load_folder, load_system
 from piimage.config.models import Appliance
-from piimage.config.reference import json_schema, yaml_reference
+from piimage.config.reference import folder_reference, json_schema, yaml_reference
 from piimage.config.starting import Starting, starting_file
 from piimage.run import word
 
@@ -156,6 +156,7 @@ def test_the_reference_in_docs_is_what_the_models_say() -> None:
         json_schema(), indent=2
     ) + "\n"
     assert (folder / "yaml.md").read_text() == yaml_reference()
+    assert (folder / "service-yml.md").read_text() == folder_reference()
 
 
 def test_every_link_of_the_reference_leads_somewhere() -> None:

@@ -318,3 +318,24 @@ def test_secrets_are_bound_from_a_folder_of_the_container_alone() -> None:
         "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
     }  # fmt: skip
     assert "/run/secrets" not in mounts()
+
+
+@pytest.mark.parametrize(
+    ("bind", "options"),
+    [
+        ("/media/music:/m", ["rw", "rbind", "rslave"]),
+        ("/media/music:/m:ro", ["ro", "rbind", "rslave"]),
+        ("/media:/m:rshared,ro", ["ro", "rbind", "rslave"]),
+    ],
+)
+def test_a_bind_of_a_disk_shows_what_is_plugged_in_later(bind: str, options: list[str]) -> None:
+    """Linux, Documentation/filesystems/sharedsubtree.rst: a slave gets mounts and gives none."""
+    assert mounts(binds=[bind])["/m"]["options"] == options
+    assert spec(binds=[bind])["linux"]["rootfsPropagation"] == "slave"
+
+
+def test_other_binds_keep_linuxkits_options_and_the_runtimes_root() -> None:
+    assert mounts(binds=["/mediathek:/m"])["/m"]["options"] == ["rw", "rbind", "rshared"]
+    assert "rootfsPropagation" not in spec(binds=["/mediathek:/m"])["linux"]
+    own = spec(binds=["/media/a:/m"], rootfsPropagation="shared")["linux"]
+    assert own["rootfsPropagation"] == "shared"

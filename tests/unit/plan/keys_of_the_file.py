@@ -56,6 +56,10 @@ def relay(**fields: object) -> Data:
     return line(kind="output", **fields)
 
 
+def stick(**fields: object) -> Data:
+    return {"disks": [{"name": "a", "label": "A", **fields}]}
+
+
 def rule(**fields: object) -> Data:
     return resources(devices=[{"allow": True, "type": "c", "major": 1, **fields}])
 
@@ -141,6 +145,7 @@ APPLIANCE: Mapping[str, Change] = {
     "modules": ({}, {"modules": ["veth"]}),
     "sensors": ({}, chip()),
     "gpio": ({}, line()),
+    "disks": ({}, stick()),
     "ssh": ({}, {"ssh": {"authorized_keys": ["ssh-ed25519 AAAA x"]}}),
     "network": ({}, wired()),
     "boot": ({}, {"boot": {"cmdline": "x"}}),
@@ -533,6 +538,11 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "on_failure": (relay(), relay(on_failure="keep")),
         "at_shutdown": (relay(), relay(at_shutdown="on")),
         "every": (line(), line(every="9s")),
+    },
+    "Disk": {
+        "name": (stick(), stick(name="b")),
+        "label": (stick(), stick(label="B")),
+        "readonly": (stick(), stick(readonly=True)),
     },
     "Trust": {},
 }  # fmt: skip

@@ -56,7 +56,9 @@ _PROXIMITY = _quantity("proximity", "", "", 2, HomeAssistantForm(None, "counts",
 _DISTANCE = _quantity("distance", "meters", "m", 4, HomeAssistantForm("distance", "m", digits=3))
 _CURRENT = _quantity("current", "amperes", "A", 6, HomeAssistantForm("current", "A", digits=4))
 _POWER = _quantity("power", "watts", "W", 6, HomeAssistantForm("power", "W", digits=4))
-_ENERGY = _quantity("energy", "joules", "J", 3, HomeAssistantForm("energy", "J", digits=1))
+_ENERGY = replace(
+    _quantity("energy", "joules", "J", 3, HomeAssistantForm("energy", "J", digits=1)), total=True
+)
 _RESISTANCE = _quantity("resistance", "ohms", "Ω", 3, HomeAssistantForm(None, "Ω", digits=1))
 _CAPACITANCE = _quantity("capacitance", "farads", "F", 15, HomeAssistantForm(None, "nF", 1e9, 3))
 _ROTATION = _quantity(
@@ -74,7 +76,7 @@ _PARTICLES = _quantity(
     low=0,
 )
 _UV_INDEX = _quantity("uv_index", "", "", 2, HomeAssistantForm(None, "UV index"), low=0)
-_PH = _quantity("ph", "", "", 3, HomeAssistantForm("ph", "pH"))
+_PH = _quantity("ph", "", "", 3, HomeAssistantForm("ph", ""))
 _CONDUCTIVITY = _quantity(
     "conductivity", "siemens_per_meter", "S/m", 6, HomeAssistantForm(None, "S/m", digits=4)
 )

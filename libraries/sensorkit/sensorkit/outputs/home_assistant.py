@@ -50,11 +50,12 @@ def _component(channel: Channel, node: str, topic: str, expire_after: int) -> di
         "state_topic": topic,
         # A channel without a valid value is absent; Home Assistant takes "None" for unknown.
         "value_template": f"{{{{ value_json.{channel.key} | default('None') }}}}",
-        "unit_of_measurement": form.unit,
         "state_class": "total_increasing" if channel.quantity.total else "measurement",
         "suggested_display_precision": min(form.digits, 2),
         "expire_after": expire_after,
     }
+    if form.unit:
+        component["unit_of_measurement"] = form.unit
     if form.device_class:
         component["device_class"] = form.device_class
     return component
