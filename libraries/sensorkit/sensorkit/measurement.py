@@ -20,7 +20,8 @@ class HomeAssistantForm:
     """How Home Assistant shows a quantity: device class, unit, and the factor to that unit.
 
     `component` is the kind of its entity: ``sensor``, or ``binary_sensor`` and ``switch`` for what
-    is 0 or 1. Home Assistant leaves out an entity whose unit is not one of its device class: ``ph`` has none.
+    is 0 or 1. Home Assistant leaves out an entity whose unit is not one of its device class:
+    ``ph`` has none.
     """
 
     device_class: str | None
