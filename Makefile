@@ -40,15 +40,17 @@ types: setup
 	.venv/bin/mypy
 
 unit: setup
-	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
+	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal $(EXAMPLES)
 
 # Tests of what runs as a process of its own: the Pi's scripts, its agent, ssh, tools for disks.
 programs: setup
-	$(COMPILED) .venv/bin/pytest tests/programs -n $(WAITING) --dist worksteal
+	$(COMPILED) .venv/bin/pytest tests/programs -n $(WAITING) --dist worksteal $(EXAMPLES)
 
 system: setup
-	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10
+	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10 $(EXAMPLES)
 
+# All examples of property tests; a quarter of them in `make check` alone.
+test: export EXAMPLES = --hypothesis-profile=full
 test: check programs
 	@$(MAKE) --no-print-directory system
 

@@ -8,14 +8,17 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.examples import SHARE
+
 # Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
 settings.register_profile(
-    "piimage",
+    "full",
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("piimage")
+settings.register_profile("quick", settings.get_profile("full"), max_examples=100 // SHARE)
+settings.load_profile("quick")  # `make test` has --hypothesis-profile=full
 
 pytest_plugins = ["chipmodels.testing.plugin"]  # device nodes for the drivers' tests
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.appliance.configured import LIBRARIES, configure, configured, write_container
 from tests.unit.appliance.scripts import Pi
 
@@ -64,7 +65,7 @@ def test_what_the_card_does_not_say_stays(pi: Pi) -> None:
     assert environment_of(pi, ["PATH=/b", "A=1"], "A B", "") == ["PATH=/b", "A=1"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])), st.text(' ]\\"{}a='))
 def test_any_text_arrives_as_it_was_said(
     tmp_path_factory: pytest.TempPathFactory, value: str, other: str

@@ -21,6 +21,7 @@ from piimage.card.fat_layout import (
 from piimage.card.image import CardPlan, write_card
 from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.run import Runner
+from tests.examples import examples
 from tests.imager import customise
 from tests.unit.card.volumes import OFFSET, flashed, tool, written
 
@@ -238,7 +239,7 @@ def test_a_long_name_needs_an_entry_for_thirteen_units(name: str) -> None:
 PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.sets(PATHS))
 def test_folders_come_before_their_subfolders(paths: set[str]) -> None:
     folders = by_folder(dict.fromkeys(paths, b""))

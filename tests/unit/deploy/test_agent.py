@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.deploy.stand_in import AGENT, MACHINE, Stand, Talk, code, containers, layer, sha256
 
 DEAR = {"dataclasses", "pathlib", "typing", "re", "inspect", "argparse", "logging"}
@@ -357,7 +358,7 @@ KEYS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     requests=st.lists(st.tuples(OPERATIONS, st.dictionaries(KEYS, JSON, max_size=5)), max_size=4)
 )

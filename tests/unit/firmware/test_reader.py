@@ -14,6 +14,7 @@ from piimage.errors import PiimageError
 from piimage.firmware.card import find_manifest, open_card
 from piimage.firmware.reader import BootFiles, read_card, require_bootable
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.firmware.cards import (
     AUTOBOOT,
     BASE,
@@ -381,7 +382,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_a_damaged_card_boots_or_is_refused(sound: Path, data: st.DataObject) -> None:
@@ -404,7 +407,7 @@ def test_a_damaged_card_boots_or_is_refused(sound: Path, data: st.DataObject) ->
                 file.write(content)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.binary(max_size=1500))
 def test_random_bytes_are_not_a_card(data: bytes) -> None:
     import tempfile

@@ -17,6 +17,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.flash import source
 from piimage.flash.unpack import frames_end, opened
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.flash.test_content import mbr
 
 CARD = mbr((0x0C, 1, 4000)) + bytes(range(256)) * 8000
@@ -162,7 +163,7 @@ def test_the_check_says_how_far_it_is(tmp_path: Path) -> None:
 VALID = {name: packed(name, CARD[:5000]) for name in ("xz", "gz", "zst")}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     packing=st.sampled_from(["xz", "gz", "zst"]),
     changes=st.lists(st.tuples(st.integers(0, 300), st.binary(min_size=1, max_size=6)), max_size=3),
