@@ -5,10 +5,10 @@
 
 Each kill comes at a random moment of a random stage of the update (what the tool was told last), so
 that short stages get as many as long ones. Without ``--emulated`` the agent's processes die by
-SIGKILL, on the stand-in of tests/unit/deploy/slots_stand.py, whose slots are files; with it QEMU
-dies, and the card boots again. After each kill the slot that boots has to be whole, and the old
-version or the new one; the next update has to be possible; and /data has to have what was written
-before.
+SIGKILL, on the stand-in of tests/programs/deploy/slots_stand.py, whose slots are files; with it
+QEMU dies, and the card boots again. After each kill the slot that boots has to be whole, and the
+old version or the new one; the next update has to be possible; and /data has to have what was
+written before.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from piimage.deploy.pi import PiTarget, Wish
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
 from piimage.store import default_root
+from tests.programs.deploy.slots_stand import KERNEL, SlotsStand
 from tests.system.deploy import series
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, booted, card_and_key
 from tests.system.deploy.system_site import UPDATES, Site
-from tests.unit.deploy.slots_stand import KERNEL, SlotsStand
 from tests.unit.deploy.stand_in import AGENT, MACHINE, fake_ssh, target
 
 sys.path.insert(0, str(AGENT))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs.deploy.calling_pi import CallingPi, release
+from tests.programs.deploy.slots_stand import SlotsStand
 from tests.system.deploy.counting_proxy import counting
 from tests.system.deploy.goosebit import Goosebit, goosebit
-from tests.unit.deploy.calling_pi import CallingPi, release
-from tests.unit.deploy.slots_stand import SlotsStand
 from tests.unit.signing_keys import Pair, pair
 
 
