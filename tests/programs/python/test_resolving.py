@@ -25,8 +25,7 @@ from piimage.python.resolve import Resolver
 from piimage.python.target import Target
 from piimage.run import Runner
 from piimage.store import Store
-
-from .wheels import digest, wheel
+from tests.unit.python.wheels import digest, wheel
 
 TARGET = Target(13, 41)
 SITE = "usr/local/lib/python3.13/dist-packages"
