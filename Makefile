@@ -1,15 +1,16 @@
 # The front door: `make image` and `make test`. Works as root or through sudo, as often as you like.
 PIIMAGE := .venv/bin/piimage
-# Two a processor: a good part of the tests waits for programs that they started.
-WORKERS ?= $(shell expr 2 \* $$(nproc))
+# Unit tests keep a processor busy, and so does an emulator: one worker for each processor.
+WORKERS ?= $(shell nproc)
+MACHINES ?= $(WORKERS)
 
-# Of the system tests, one a processor: an emulator keeps it busy.
-MACHINES ?= $(shell nproc)
+# Two a processor for the tests of programs, which wait for what they started.
+WAITING ?= $(shell expr 2 \* $$(nproc))
 
 # Each worker imports every test: compiled code is kept even where the environment forbids it.
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
-.PHONY: setup image test check style types unit mutants format docs references docs-drivers site picture clean
+.PHONY: setup image test check style types unit programs system mutants format docs references docs-drivers site picture clean
 
 setup: .venv/installed
 
@@ -39,10 +40,19 @@ types: setup
 	.venv/bin/mypy
 
 unit: setup
-	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal
+	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal $(EXAMPLES)
 
-test: check
-	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10
+# Tests of what runs as a process of its own: the Pi's scripts, its agent, ssh, tools for disks.
+programs: setup
+	$(COMPILED) .venv/bin/pytest tests/programs -n $(WAITING) --dist worksteal $(EXAMPLES)
+
+system: setup
+	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10 $(EXAMPLES)
+
+# All examples of property tests; a quarter of them in `make check` alone.
+test: export EXAMPLES = --hypothesis-profile=full
+test: check programs
+	@$(MAKE) --no-print-directory system
 
 # Small changes to the code that the tests ought to notice (docs/mutants.md); not part of check.
 # make mutants ROOMS="store trees" SAMPLE=40 SEED=1 JOBS=1

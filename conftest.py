@@ -8,6 +8,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.examples import SHARE
+
 # pytest explains a comparison in full where one of these is set: for the bytes of two disks, that
 # takes hours. Its workers inherit the third name.
 on_ci = {os.environ.pop(name, "") for name in ("CI", "BUILD_NUMBER")}
@@ -16,12 +18,13 @@ if on_ci != {""}:
 
 # Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
 settings.register_profile(
-    "piimage",
+    "full",
     deadline=None,
     derandomize="PIIMAGE_ON_CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("piimage")
+settings.register_profile("quick", settings.get_profile("full"), max_examples=100 // SHARE)
+settings.load_profile("quick")  # `make test` has --hypothesis-profile=full
 
 pytest_plugins = ["chipmodels.testing.plugin"]  # device nodes for the drivers' tests
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from hypothesis import settings
 
-QUICK = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+from tests.examples import examples
+
+QUICK = settings(max_examples=examples(100), deadline=None, derandomize=True, database=None)
 
 
 def at_least(floors: dict[str, int], run: Callable[[Counter[str]], None]) -> None:

@@ -77,7 +77,8 @@ class Bench:
         ]
         tests = [
             *("prlimit", f"--as={_ADDRESS_SPACE}", sys.executable, "-m", "pytest", "-x", "-q"),
-            *("-p", "no:cacheprovider", "--hypothesis-seed=1", "--timeout=300", *self.tests),
+            *("-p", "no:cacheprovider", "--hypothesis-seed=1", "--hypothesis-profile=full"),
+            *("--timeout=300", *self.tests),
         ]
         # The order of sets decides no outcome; compiled files are checked by their hash.
         environment = os.environ | {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.programs.test_bombs import MOST, measure
 from tests.unit.bombs import SLOW
-from tests.unit.test_bombs import MOST, measure
 
 
 def test_layers_with_as_many_entries_as_may_be_take_little_memory() -> None:

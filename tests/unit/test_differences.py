@@ -12,6 +12,7 @@ from piimage.differences import manifest_path, read_manifest
 from piimage.errors import InputError
 from piimage.sbom.manifest import Origin, encode
 from piimage.sbom.model import bill
+from tests.examples import examples
 
 RUNC = "pkg:deb/debian/runc@{}?arch=arm64"
 
@@ -94,7 +95,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(JSON, JSON)
 def test_foreign_json_gives_an_error_of_ours_or_a_manifest(
     tmp_path_factory: pytest.TempPathFactory, files: object, fields: object

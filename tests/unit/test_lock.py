@@ -30,6 +30,7 @@ from piimage.lock import (
 )
 from piimage.lock.roots import is_for_building
 from piimage.store import Blob
+from tests.examples import examples
 
 SHA = "0123456789abcdef" * 4
 
@@ -435,7 +436,7 @@ def test_of_many_changes_the_first_eight_are_shown(count: int, last: str) -> Non
     assert lines[-1] == last
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     place=st.integers(0, len(TEXT)), cut=st.integers(0, 30),
     insert=st.text(alphabet="ab:-[]{}\"'&*!#\n\t 09", max_size=6),
@@ -447,7 +448,7 @@ def test_an_edited_lock_is_read_or_refused(place: int, cut: int, insert: str) ->
         assert error.code.startswith("lock.")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with pytest.raises(InputError):
@@ -457,7 +458,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9+.-]{1,8}", fullmatch=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.dictionaries(NAMES, st.from_regex(r"[0-9][0-9A-Za-z.+~:-]{0,8}", fullmatch=True)))
 def test_any_names_and_versions_read_back(versions: dict[str, str]) -> None:
     made = (package(name, version) for name, version in versions.items())

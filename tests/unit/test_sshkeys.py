@@ -16,6 +16,7 @@ from piimage.config.models import Appliance
 from piimage.errors import InputError
 from piimage.plan.system import _generated
 from piimage.sshkeys import is_key, keys_of, parse_keys
+from tests.examples import examples
 
 # Made by `ssh-keygen -t TYPE` of OpenSSH 9.2 and thrown away.
 ED25519 = "AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y"
@@ -276,7 +277,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join)
     | st.integers(0, len(ED25519)).map(lambda n: f"ssh-ed25519 {ED25519[:n]}")

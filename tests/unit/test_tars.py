@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.tars import Member, Tar, records
+from tests.examples import examples
 
 
 def members(data: bytes) -> list[Member]:
@@ -84,7 +85,7 @@ NAMES = st.binary(min_size=1, max_size=300).filter(lambda name: b"\0" not in nam
 NUMBERS = st.integers(0, (1 << 32) - 2)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     form=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
     name=NAMES.filter(lambda name: max(map(len, name.split(b"/"))) < 256),
@@ -262,7 +263,7 @@ def test_an_earlier_member_has_no_content_left() -> None:
 VALID = FILE + pax(b"path=" + b"p" * 200, b"SCHILY.xattr.user.a=b") + FILE + END
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.binary(max_size=12)), max_size=3))
 def test_a_damaged_tar_is_read_or_refused(changes: list[tuple[int, bytes]]) -> None:
     data = bytearray(VALID)

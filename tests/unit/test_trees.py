@@ -25,6 +25,7 @@ from piimage.trees import (
     symlink,
     tar_chunks,
 )
+from tests.examples import examples
 
 
 def written(*entries: Entry) -> bytes:
@@ -194,7 +195,7 @@ def test_a_truncated_tar_is_refused(size: int) -> None:
         contents(data)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=2000))
 def test_random_bytes_give_entries_or_one_clear_error(data: bytes) -> None:
     try:
@@ -203,7 +204,7 @@ def test_random_bytes_give_entries_or_one_clear_error(data: bytes) -> None:
         assert error.place == "test"
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.integers(0, 2500), st.binary(min_size=1, max_size=8))
 def test_a_damaged_tar_gives_entries_or_one_clear_error(at: int, noise: bytes) -> None:
     data = bytearray(written(folder("a"), file("a/b", b"x" * 700), symlink("l", "a/b")))
@@ -325,7 +326,7 @@ def test_an_archive_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyP
 PATHS = st.lists(st.sampled_from(["a", "b", "..", ".", "", "etc"]), min_size=1, max_size=6)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(PATHS, st.sampled_from(["dir", "file", "link"]), PATHS), max_size=6))
 def test_no_path_ever_leaves_the_root(parts: list[tuple[list[str], str, list[str]]]) -> None:
     def entry(path: str, kind: str, target: str) -> Entry:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from chipmodels.testing import engines, initramfs, kernels, qemu, uml
-from chipmodels.testing.engine import GuestUnavailable
+from chipmodels.testing.engine import Boot, GuestUnavailable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +154,22 @@ def test_each_missing_part_of_qemu_is_named_with_the_packages(
     image = kernel("6.1.0-56-amd64", "virtio_pci", "virtio_console", "9pnet_virtio", "9p",
                    "overlay", "i2c-dev", "cuse")  # fmt: skip
     assert qemu.find(MACHINE, boot, modules).kernel == image
+
+
+def test_parameters_of_a_guest_go_to_its_kernel(
+    kernel: Callable[..., Path], tmp_path: Path
+) -> None:
+    boot = Boot(tmp_path, tmp_path / "init", 64, 0, parameters=("lsm=apparmor", "apparmor=1"))
+    linux = uml.UserModeLinux(tmp_path / "linux", tmp_path)
+    assert linux.command(boot)[-2:] == ["lsm=apparmor", "apparmor=1"]
+    image = kernel("6.1.0-56-amd64", "virtio_pci", "virtio_console", "9pnet_virtio", "9p")
+    modules = tmp_path / "modules" / "6.1.0-56-amd64"
+    for name in ("virtio_pci", "virtio_console", "9pnet_virtio", "9p"):
+        (modules / f"{name}.ko").write_bytes(b"")
+    board = qemu.Board("qemu", (), ("console=ttyS0",), ("", ""))
+    emulator = qemu.Qemu(board, tmp_path / "qemu", image, modules, executable(tmp_path / "sh", ""))
+    words = emulator.command(boot)
+    assert words[words.index("-append") + 1].endswith(" console=ttyS0 lsm=apparmor apparmor=1")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from sensorkit.errors import (
 )
 
 from tests.branches import QUICK, at_least
+from tests.examples import examples
 
 
 def bmp280(rig: Rig, front: str = "smbus", **model: object) -> Registers:
@@ -442,7 +443,7 @@ def believable(register: int, length: int) -> bytes:
     }[register][:length]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_any_bytes_give_measurements_or_a_sensor_error(data: st.DataObject) -> None:
     driver = Bosch280(
@@ -458,7 +459,7 @@ def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() ->
     """Valid answers, one of which is overwritten, so that each stage of the driver is reached."""
 
     def run(ways: Counter[str]) -> None:
-        @settings(QUICK, max_examples=200)
+        @settings(QUICK, max_examples=examples(200))
         @given(register=st.sampled_from([0xD0, 0xF3, 0x88]), data=st.data())
         def broken(register: int, data: st.DataObject) -> None:
             def answer(requested: int, length: int) -> bytes:

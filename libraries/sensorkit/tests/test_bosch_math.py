@@ -14,6 +14,8 @@ from sensorkit.drivers import bosch_math
 from sensorkit.drivers.bosch import parse_data
 from sensorkit.errors import InvalidReading
 
+from tests.examples import examples
+
 EXAMPLE = bosch_math.Calibration.parse(EXAMPLE_CALIBRATION)
 
 
@@ -45,7 +47,7 @@ class TestWorkedExample:
         assert f"{bosch_math.pressure_float(415148, t_fine, EXAMPLE):.3f}" == "100653.267"
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     raw_t=st.integers(0x10000, 0xF0000),
     raw_p=st.integers(0x10000, 0xF0000),
@@ -69,7 +71,7 @@ def test_integer_and_double_forms_agree(
     assert abs(by_int - by_float) <= 2 * abs(moved - by_float) + 2 + abs(by_float) * 1e-4
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(raw=st.integers(200_000, 700_000), t_fine=st.integers(-100_000, 350_000))
 def test_the_32_bit_form_agrees_with_the_64_bit_one(raw: int, t_fine: int) -> None:
     """DS001 8.2 calls it less exact: it is off by some pascals at the ends of the range."""
@@ -82,7 +84,7 @@ def test_division_truncates_as_c_does(a: int, b: int, quotient: int) -> None:
     assert bosch_math._truncated_quotient(a, b) == quotient
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(raw=st.integers(0, 0xFFFF), t_fine=st.integers(-200000, 440000))
 def test_humidity_agrees_with_the_models_real_arithmetic(raw: int, t_fine: int) -> None:
     from chipmodels.bosch import humidity_of

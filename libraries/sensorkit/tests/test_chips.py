@@ -25,6 +25,7 @@ from sensorkit.drivers.tcs3472 import (
 from sensorkit.errors import NotReady, SensorError
 
 from tests.branches import QUICK, at_least
+from tests.examples import examples
 
 
 def waited(rig: Rig, driver: Driver) -> float:
@@ -162,7 +163,7 @@ def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error(name
     at_least({"sample": 20, "refused": 10}, run)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data(), chip=st.sampled_from([Tcs3472, Lsm303d]))
 def test_any_bytes_give_measurements_or_a_sensor_error(
     data: st.DataObject, chip: type[Tcs3472 | Lsm303d]

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensorkit.outputs.server import Request, Response, WebServer, _receive
 
+from tests.examples import examples
+
 PAGE = b"<p>" + b"words " * 1000
 
 
@@ -102,7 +104,7 @@ PARTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(PARTS | st.binary(max_size=12), max_size=8).map(b"".join))
 def test_any_bytes_are_a_request_or_refused_or_the_end(sent: bytes) -> None:
     ours, theirs = socket.socketpair()

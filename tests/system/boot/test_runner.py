@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.appliance.scripts import APPLIANCE, Pi, environment, wait_until
+from tests.programs.appliance.scripts import APPLIANCE, Pi, environment, wait_until
 
 NAMES = ("first", "second", "third")
 PROGRAM = "echo HELLO; trap 'echo bye; exit 0' TERM; while :; do busybox sleep 0.2; done"

@@ -11,8 +11,6 @@ written yet is lost, as from a card.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import signal
@@ -29,6 +27,7 @@ from piimage.deploy import answers
 from piimage.deploy.release import Release
 from piimage.errors import PiimageError
 from piimage.store import default_root
+from tests.system.deploy import series
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, Pi, booted, card_and_key
 
 VERSIONS = 5
@@ -167,23 +166,12 @@ def check(pi: Pi, number: int) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cuts", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--report", type=Path, required=True)
-    chosen = parser.parse_args()
-    began, found = time.monotonic(), []
+    """Cut, print, and write a report after each cut."""
+    chosen = series.options("cuts", 100).parse_args()
     with tempfile.TemporaryDirectory(prefix="piimage-cuts-") as name:
         greenhouse = Greenhouse.laid_out(Path(name) / "greenhouse", default_root())
-        for cut in cuts(greenhouse, Path(name), chosen.cuts, random.Random(chosen.seed)):
-            found.append(asdict(cut))
-            seconds = round(time.monotonic() - began)
-            chosen.report.write_text(json.dumps({"seconds": seconds, "cuts": found}, indent=1))
-            sys.stdout.write(f"{cut}\n")
-            sys.stdout.flush()
-            if seconds > chosen.minutes * 60:
-                break
+        found = cuts(greenhouse, Path(name), chosen.count, random.Random(chosen.seed))
+        series.record("cuts", found, chosen.report, chosen.minutes)
     return 0
 
 

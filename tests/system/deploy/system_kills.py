@@ -5,17 +5,15 @@
 
 Each kill comes at a random moment of a random stage of the update (what the tool was told last), so
 that short stages get as many as long ones. Without ``--emulated`` the agent's processes die by
-SIGKILL, on the stand-in of tests/unit/deploy/slots_stand.py, whose slots are files; with it QEMU
-dies, and the card boots again. After each kill the slot that boots has to be whole, and the old
-version or the new one; the next update has to be possible; and /data has to have what was written
-before.
+SIGKILL, on the stand-in of tests/programs/deploy/slots_stand.py, whose slots are files; with it
+QEMU dies, and the card boots again. After each kill the slot that boots has to be whole, and the
+old version or the new one; the next update has to be possible; and /data has to have what was
+written before.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import os
 import random
 import signal
@@ -35,9 +33,10 @@ from piimage.deploy.pi import PiTarget, Wish
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
 from piimage.store import default_root
+from tests.programs.deploy.slots_stand import KERNEL, SlotsStand
+from tests.system.deploy import series
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, booted, card_and_key
 from tests.system.deploy.system_site import UPDATES, Site
-from tests.unit.deploy.slots_stand import KERNEL, SlotsStand
 from tests.unit.deploy.stand_in import AGENT, MACHINE, fake_ssh, target
 
 sys.path.insert(0, str(AGENT))
@@ -287,29 +286,17 @@ def _updating(site: Site, wish: Wish) -> Updating:
 
 def main() -> int:
     """Kill, print, and write a report after each kill."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=90)
+    parser = series.options("kills", 200)
     parser.add_argument("--emulated", action="store_true")
-    parser.add_argument("--report", type=Path, required=True)
     chosen = parser.parse_args()
-    began, found = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="piimage-kills-") as name:
         folder, chance = Path(name), random.Random(chosen.seed)
         kills = (
-            kill_emulators(folder, default_root(), chosen.kills, chance)
+            kill_emulators(folder, default_root(), chosen.count, chance)
             if chosen.emulated
-            else kill_agents(folder, chosen.kills, chance)
+            else kill_agents(folder, chosen.count, chance)
         )
-        for kill in kills:
-            found.append(asdict(kill))
-            seconds = round(time.monotonic() - began)
-            chosen.report.write_text(json.dumps({"seconds": seconds, "kills": found}, indent=1))
-            sys.stdout.write(f"{kill}\n")
-            sys.stdout.flush()
-            if seconds > chosen.minutes * 60:
-                break
+        series.record("kills", kills, chosen.report, chosen.minutes)
     return 0
 
 

@@ -17,7 +17,7 @@ from piimage_agent import generations
 from piimage_agent.layers import incoming_layer
 from piimage_agent.root import Root
 
-from tests.unit.appliance.scripts import Pi
+from tests.programs.appliance.scripts import Pi
 from tests.unit.deploy.stand_in import layer, sha256
 
 WRITES = ("open", "write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate")

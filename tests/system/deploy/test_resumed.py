@@ -20,8 +20,8 @@ from piimage.deploy.ssh import Ssh
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
 from piimage.run import Runner
+from tests.programs.deploy.slots_stand import KERNEL, SlotsStand
 from tests.system.deploy.machines import sshd
-from tests.unit.deploy.slots_stand import KERNEL, SlotsStand
 from tests.unit.deploy.stand_in import MACHINE
 
 LAYER = random.Random(1).randbytes(5 * 10**6)

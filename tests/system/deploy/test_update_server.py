@@ -15,11 +15,11 @@ from urllib.parse import urlencode
 import pytest
 
 from piimage.cli.main import execute
+from tests.programs.deploy.calling_pi import CallingPi, release
+from tests.programs.deploy.slots_stand import SlotsStand
 from tests.system.deploy.counting_proxy import counting
 from tests.system.deploy.goosebit import PATIENCE, Goosebit, goosebit
 from tests.system.ports import free_port
-from tests.unit.deploy.calling_pi import CallingPi, release
-from tests.unit.deploy.slots_stand import SlotsStand
 from tests.unit.signing_keys import Pair, pair
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from piimage.flash.provision import data_partition
 from piimage.run import Runner
 from piimage.testing.shell import Shell
 from tests.system.conftest import PIIMAGE
+from tests.system.consoles import PATIENCE, shown
 from tests.system.flash.conftest import MIB, loop, sh
 
 ACCESS_POINT = Path(__file__).parents[1] / "network/appliances/access-point"
@@ -50,7 +50,6 @@ log: { console: true }
 """
 TOLD = ["--hostname", "told-by-flash", "--timezone", "Asia/Kathmandu", "--wifi", "garden"]
 TOLD += ["--set", 'COLOUR=green "and" $blue', "--set", "PLACE=shed", "--set", "NOBODY=asks"]
-PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +94,6 @@ def pi(
         shell = Shell(runner, project / "key", port)
         shell.wait(PATIENCE)
         yield machine, lambda line: shell.run(["sh", "-c", line], PATIENCE).text
-
-
-def shown(machine: Session, text: str) -> None:
-    """Wait until the console has shown `text`, in whatever order with other lines."""
-    deadline = time.monotonic() + PATIENCE
-    while not any(text in line.text for line in machine.lines()):
-        assert time.monotonic() < deadline, text
-        time.sleep(0.5)
 
 
 Pi = tuple[Session, Callable[[str], str]]

@@ -20,8 +20,8 @@ from piimage.cli.provision import provision
 from piimage.errors import DeviceRefused
 from piimage.flash import guard
 from piimage.run import Runner
+from tests.programs.card.test_image import plan
 from tests.system.flash.conftest import MIB, loop, sh
-from tests.unit.card.test_image import plan
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from piimage.run import Runner
 from piimage.testing.shell import Shell, card_with_key
 from piimage.zones import zone_names
 from tests.system.conftest import PIIMAGE
-
-PATIENCE = 240.0
+from tests.system.consoles import PATIENCE, shown
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +52,6 @@ def pi(built: object, project: Path, tmp_path_factory: pytest.TempPathFactory) -
         shell = Shell(runner, key, machine.ssh_port)
         shell.wait(PATIENCE)
         yield machine, lambda line: shell.run(["sh", "-c", line], PATIENCE).text
-
-
-def shown(machine: Session, text: str) -> None:
-    """Wait until the console has shown `text`, in whatever order with other lines."""
-    deadline = time.monotonic() + PATIENCE
-    while not any(text in line.text for line in machine.lines()):
-        assert time.monotonic() < deadline, text
-        time.sleep(0.5)
 
 
 def test_the_wired_network_has_its_fixed_address_and_dhcp_lets_it_be(pi: Pi) -> None:

@@ -103,14 +103,19 @@ def test_tcs34725_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
     assert theirs.color_temperature == pytest.approx(expected["color_temperature"], rel=1e-2)
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
+def ads1015_sample(rig: Rig, seed: int) -> dict[str, float]:
+    """Put an ADS1015 with random voltages on the bus; what our driver measures."""
     chance = random.Random(seed)
     a, b, c, d = (chance.uniform(0, 4.0) for _ in range(4))
     rig.chips[0x48] = Ads1015Model(rig.clock, volts=(a, b, c, d))
     driver = Ads1015(rig.smbus(0x48), rig.clock)
     driver.start()
-    expected = by_key(driver.sample())
+    return by_key(driver.sample())
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
+    expected = ads1015_sample(rig, seed)
     theirs = adafruit_ads1015.ADS1015(BlinkaI2C(rig.adapter, rig.clock), gain=1)
     for pin in range(4):
         volts = AnalogIn(theirs, pin).voltage
@@ -120,12 +125,7 @@ def test_ads1015_of_adafruit_gives_the_same(rig: Rig, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_ads1015_of_pimoroni_gives_the_same(rig: Rig, seed: int) -> None:
-    chance = random.Random(seed)
-    a, b, c, d = (chance.uniform(0, 4.0) for _ in range(4))
-    rig.chips[0x48] = Ads1015Model(rig.clock, volts=(a, b, c, d))
-    driver = Ads1015(rig.smbus(0x48), rig.clock)
-    driver.start()
-    expected = by_key(driver.sample())
+    expected = ads1015_sample(rig, seed)
     theirs = pimoroni_ads1015.ADS1015(0x48, i2c_dev=ModelSMBus(rig.adapter))
     theirs.set_mode("single")
     theirs.set_programmable_gain(4.096)

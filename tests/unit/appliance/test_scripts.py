@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from piimage import resources
-from tests.unit.appliance.scripts import APPLIANCE
 
+APPLIANCE = resources.path("appliance")
 _FIRST_LINES = (b"#!/bin/sh", b"#!/bin/busybox sh")
 SCRIPTS = sorted(
     path

@@ -22,6 +22,7 @@ from piimage.boards import (
 from piimage.errors import InputError, PiimageError
 from piimage.firmware import devicetree
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.yamls import dumped, loaded
 
 SHIPPED = ("arm64-uefi", "pi3", "pi4", "pi5", "qemu-virt", "zero2w")
@@ -193,7 +194,7 @@ def test_all_faults_of_a_board_are_reported_at_once() -> None:
     assert [word in str(caught.value) for word in ("watchdog", "console", "title")] == [True] * 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),

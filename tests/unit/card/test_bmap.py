@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from piimage.card import bmap
 from piimage.card.extents import Extent
 from piimage.errors import PiimageError
+from tests.examples import examples
 
 SIZE = 40 * 4096 + 100
 
@@ -190,7 +191,7 @@ def test_a_map_is_not_read_past_its_bounds() -> None:
                 bmap.decode(text, "x")
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data())
 def test_a_damaged_map_is_read_or_refused(data: st.DataObject) -> None:
     text = bytearray(good())
@@ -205,7 +206,7 @@ def test_a_damaged_map_is_read_or_refused(data: st.DataObject) -> None:
         assert all(r.extent.end <= read.image_size for r in read.ranges)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=300))
 def test_foreign_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(PiimageError):

@@ -12,6 +12,7 @@ from piimage.card import partitions
 from piimage.card.partitions import Partition, Table
 from piimage.errors import InputError, PiimageError
 from piimage.run import Runner
+from tests.examples import examples
 
 MIB = 1 << 20
 KINDS = st.sampled_from([partitions.FAT, partitions.LINUX])
@@ -37,7 +38,7 @@ def test_partitions_start_on_whole_mebibytes_and_touch(volumes: list[tuple[int, 
     assert [p.start for p in placed[1:]] == [p.end for p in placed[:-1]]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(VOLUMES)
 def test_sfdisk_finds_no_fault(
     tmp_path_factory: pytest.TempPathFactory, volumes: list[tuple[int, int]]
@@ -166,7 +167,7 @@ def test_any_sector_is_read_or_refused() -> None:
     outcomes: Counter[str] = Counter()
     noise = st.dictionaries(st.integers(0, 63), st.integers(0, 255), max_size=3)
 
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(VOLUMES, noise, st.sampled_from([-512, 0, 512, 1 << 40]))
     def check(volumes: list[tuple[int, int]], noise: dict[int, int], more: int) -> None:
         table = laid_out(volumes)

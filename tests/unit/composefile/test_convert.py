@@ -17,6 +17,7 @@ from piimage.composefile.variables import settings as lines_of
 from piimage.config.load import load_all
 from piimage.config.models import Appliance, Entry
 from piimage.errors import ErrorGroup, InputError, PiimageError
+from tests.examples import examples
 
 COMPOSE = """\
 version: "3.8"
@@ -280,7 +281,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(CONVERTERS)), VALUES, min_size=1, max_size=5))
 def test_any_service_is_carried_over_or_refused(
     tmp_path_factory: pytest.TempPathFactory, words: dict[str, object]

@@ -125,9 +125,9 @@ def test_no_code_names_a_raspberry_pi() -> None:
     assert {"pi3", "zero2w", "pi4", "pi5"} <= models
     named = [
         (path.name, node.lineno, node.value)
-        for path in CODE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and node.value in models
+        for model in models
+        for path, node in nodes(CODE, model)
+        if isinstance(node, ast.Constant) and node.value == model
     ]
     assert named == []
 

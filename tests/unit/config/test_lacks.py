@@ -14,6 +14,7 @@ from piimage.boards import board_names, load_board, overlay_sources
 from piimage.config.lacks import findings, refuse_lacking
 from piimage.config.load import load, load_all
 from piimage.errors import ErrorGroup, PiimageError
+from tests.examples import examples
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIf28zgCxMFQAAteRedlUZTydCxSlcegi76+cp8HY90y"
 SERVICE = "services:\n  - { name: a, image: alpine, DEVICES }\n"
@@ -222,7 +223,7 @@ def test_the_guide_says_all_of_it() -> None:
             assert absent.title in guide
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.recursive(
         st.none() | st.sampled_from(["/dev/spidev0.0", "pi5", "bmp280", "x"]),

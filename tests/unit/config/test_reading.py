@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from piimage.config.load import load, load_folder
 from piimage.document.document import parse_document, read_document
 from piimage.errors import InputError, PiimageError
+from tests.examples import examples
 
 
 def data_of(text: str) -> dict[str, object]:
@@ -205,7 +206,7 @@ PIECES = [*SYNTAX.split(), *(f"{key}:" for key in KEYS.split()), "\n", "\n  ", "
 FRAGMENTS = st.lists(st.sampled_from(PIECES), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.one_of(st.binary(max_size=200), FRAGMENTS.map(lambda parts: " ".join(parts).encode())))
 def test_any_bytes_are_read_or_refused_never_a_traceback(data: bytes) -> None:
     document, errors = parse_document(data, "a.yml")
@@ -229,7 +230,7 @@ def near_miss() -> st.SearchStrategy[object]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(structure=st.dictionaries(st.sampled_from(SECTIONS.split()), near_miss(), max_size=4))
 def test_any_structure_is_loaded_or_refused_with_places(
     tmp_path_factory: pytest.TempPathFactory, structure: dict[str, object]
@@ -248,7 +249,7 @@ def test_any_structure_is_loaded_or_refused_with_places(
             assert fault.hint
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.text(max_size=12), max_size=3))
 def test_any_set_is_applied_or_refused(texts: list[str]) -> None:
     _, errors = read_document([], texts, {})

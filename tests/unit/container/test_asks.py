@@ -22,6 +22,7 @@ from piimage.container.spec import MASKED, READ_ONLY, Container, runtime_spec
 from piimage.errors import InputError
 from piimage.oci.models import Execution
 from piimage.trees import file, folder
+from tests.examples import examples
 
 
 def config(**keys: Any) -> ContainerConfig:
@@ -159,7 +160,7 @@ def test_a_label_that_repeats_the_defaults_asks_for_nothing() -> None:
 HARMLESS = [(key, value) for key, value, expected in FIELDS if not expected]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.sampled_from(HARMLESS), unique_by=lambda field: field[0]))
 def test_what_needs_no_consent_gives_no_privilege(fields: list[tuple[str, Any]]) -> None:
     # No uid beside a user, and no name for a UTS namespace that is the Pi's: both are refused.

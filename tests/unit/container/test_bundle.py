@@ -27,6 +27,7 @@ from piimage.container.spec import Container, runtime_spec
 from piimage.errors import ErrorGroup, InputError
 from piimage.oci.models import Execution
 from piimage.trees import Entry, folder, symlink
+from tests.examples import examples
 
 ROOT = Root([notes_of([folder(name) for name in ("dev", "proc", "sys", "etc")])])
 MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -268,7 +269,7 @@ def test_another_namespace_of_containerd_is_refused() -> None:
         list(bundle(container(runtime={"namespace": "other"}), {}))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30))
 def test_what_is_quoted_arrives_in_every_shell(value: str) -> None:
     for shell in SHELLS:
@@ -278,7 +279,7 @@ def test_what_is_quoted_arrives_in_every_shell(value: str) -> None:
         assert output == value.encode()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(
         st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12),

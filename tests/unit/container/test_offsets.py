@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from piimage.container.offsets import span
 from piimage.oci.models import canonical_json
+from tests.examples import examples
 
 DOCUMENT = {"b": ["é", {"x": 1}], "a": {'"b":["': "}"}}
 # As canonical_json has it: {"a":{"\"b\":[\"":"}"},"b":["é",{"x":1}]}
@@ -47,7 +48,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4), st.data())
 def test_the_bytes_of_any_value_are_its_own_text(document: Any, data: st.DataObject) -> None:
     path: list[str | int] = []

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dashboard import DIGEST, ScratchPi
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.sampled_from(STATE), st.lists(WORDS | st.text(max_size=8), max_size=6))
 def test_a_damaged_file_is_a_value_that_is_not_known(name: str, words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from piimage.debian import deb
 from piimage.errors import PiimageError
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.debian.makers import Deb, ar, control, gz, tar
 
 FILES = {"./usr/": b"", "./usr/hello": b"hello\n" * 1000}
@@ -241,7 +242,9 @@ def survives(path: Path) -> None:
 
 
 QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

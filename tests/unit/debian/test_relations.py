@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.debian.relations import Relation, parse
+from tests.examples import examples
 
 
 def test_alternatives_and_versions_are_parsed() -> None:
@@ -37,7 +38,7 @@ def test_text_that_is_not_a_relation_is_refused(bad: str) -> None:
         parse(bad, "arm64")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(alphabet="ab1+.-:()<>=~|, \n", max_size=40))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:

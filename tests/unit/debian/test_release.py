@@ -15,6 +15,7 @@ from piimage.debian import release
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
+from tests.examples import examples
 from tests.unit.debian.makers import NOW, Signer, control, signer
 
 SHA = "ab" * 32
@@ -251,7 +252,9 @@ def test_the_keyring_is_found_under_its_old_and_new_name(tmp_path: Path, name: s
 
 
 QUICK = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.debian import versions
+from tests.examples import examples
 
 ORDERED = [
     "1.0~~", "1.0~~a", "1.0~", "1.0~rc1-1", "1.0-0~bpo1", "1.0", "1.0-1~deb13u1", "1.0-1",
@@ -34,7 +35,7 @@ VERSIONS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(VERSIONS, VERSIONS)
 def test_the_order_is_that_of_python_debian(first: str, second: str) -> None:
     ours = (versions.key(first) > versions.key(second)) - (
@@ -44,7 +45,7 @@ def test_the_order_is_that_of_python_debian(first: str, second: str) -> None:
     assert ours == (a > b) - (a < b)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=12), st.sampled_from("abzA.+1é"))
 def test_any_text_has_a_place_in_the_order(text: str, letter: str) -> None:
     """deb-version(7): ~ sorts before the end of a part, which sorts before everything else."""

@@ -26,6 +26,8 @@ from piimage_agent import slots
 from piimage_agent.places import Room
 from piimage_agent.refusal import Refused
 
+from tests.examples import examples
+
 MIB = 1 << 20
 START = 8 * MIB
 
@@ -242,7 +244,7 @@ def test_the_place_of_a_version_is_in_its_recipe(order: object, place: tuple[int
     assert agent_recipe.parse(ordered(order)).order == place
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_and_raise_nothing_else(data: bytes) -> None:
     with pytest.raises(Refused):

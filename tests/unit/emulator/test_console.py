@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.emulator.console import Console, Line, Phase, phases
+from tests.examples import examples
 
 
 class Clock:
@@ -112,7 +113,7 @@ def test_phases_go_from_mark_to_mark() -> None:
     assert phases(()) == (Phase("kernel", 0, 0),)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_pieces_make_no_difference(pieces: list[bytes]) -> None:
     assert texts(fed(*pieces)) == texts(fed(b"".join(pieces)))

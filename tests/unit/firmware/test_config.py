@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.firmware.config import Conditions, Overlay, Settings, initramfs_of, overlays_of, parse
+from tests.examples import examples
 
 PI4 = Conditions(frozenset({"pi4"}))
 
@@ -119,7 +120,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.binary(max_size=300)
     | st.lists(LINES | st.text(max_size=20)).map(lambda lines: "\n".join(lines).encode())

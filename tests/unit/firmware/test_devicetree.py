@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from piimage.errors import PiimageError
 from piimage.firmware import devicetree
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.firmware.cards import BASE, GOOD, blob, prop
 
 
@@ -63,7 +64,9 @@ def test_a_source_that_does_not_compile_is_refused(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_a_damaged_tree_is_read_or_refused(runner: Runner, data: st.DataObject) -> None:

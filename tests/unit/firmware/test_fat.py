@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader, Node, _node, _runs, _short_name
 from piimage.run import Runner
+from tests.examples import examples
 
 FILES = {
     "config.txt": b"a=1\n",
@@ -140,7 +141,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(st.tuples(st.integers(0, 0x4000), st.binary(min_size=1, max_size=8)), max_size=8))
 def test_a_damaged_file_system_gives_content_or_an_error(
@@ -158,7 +161,7 @@ def test_a_damaged_file_system_gives_content_or_an_error(
         assert error.code == "firmware.damaged-fat"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.binary(max_size=2048))
 def test_random_bytes_are_refused_or_an_empty_file_system(data: bytes) -> None:
     try:

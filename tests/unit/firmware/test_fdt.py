@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from piimage.errors import PiimageError
 from piimage.firmware.fdt import Node, read_tree
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.firmware.cards import BASE, blob
 
 SOURCE = """/dts-v1/;
@@ -170,7 +171,7 @@ def whole() -> bytes:
     return blob(BASE)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.data())
 def test_a_damaged_tree_is_read_or_refused(whole: bytes, data: st.DataObject) -> None:
     damaged = bytearray(whole)

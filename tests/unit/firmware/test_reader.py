@@ -15,6 +15,7 @@ from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import find_manifest, open_card
 from piimage.firmware.reader import read_card, require_bootable
 from piimage.run import Runner
+from tests.examples import examples
 from tests.unit.firmware.cards import (
     AUTOBOOT,
     BASE,
@@ -382,7 +383,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_a_damaged_card_boots_or_is_refused(sound: Path, data: st.DataObject) -> None:
@@ -405,7 +408,7 @@ def test_a_damaged_card_boots_or_is_refused(sound: Path, data: st.DataObject) ->
                 file.write(content)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.binary(max_size=1500))
 def test_random_bytes_are_not_a_card(data: bytes) -> None:
     import tempfile

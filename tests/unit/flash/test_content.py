@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import InputError, PiimageError
 from piimage.flash import content
+from tests.examples import examples
 
 SECTOR = 512
 SIZE = 64 * SECTOR
@@ -163,7 +164,7 @@ def test_a_cd_is_known_by_its_seventeenth_sector() -> None:
     assert content.name(bytes(32769) + b"CD001") == "the image of a CD"
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(head=st.binary(max_size=700), size=st.integers(0, 1 << 41), at=st.integers(440, 511))
 def test_any_start_is_taken_or_refused(head: bytes, size: int, at: int) -> None:
     sector = bytearray(gpt(30, 63) if size % 2 else mbr((0x0C, 1, 63)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from piimage.errors import DeviceRefused, ErrorGroup
 from piimage.flash import guard
 from piimage.flash.sysfs import Disk, Mount, System
+from tests.examples import examples
 
 GB = 10**9
 SD = "devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sdb"
@@ -280,7 +281,7 @@ def test_disks_come_in_the_order_of_their_numbers(machine: Machine) -> None:
     assert [disk.name for disk in machine.system.disks()] == ["loop1", "loop2", "loop10", "sdb"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.text(max_size=200))
 def test_any_mount_table_is_read(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     proc = tmp_path_factory.mktemp("proc")

@@ -7,6 +7,7 @@ import hashlib
 import lzma
 import random
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -404,19 +405,24 @@ def test_a_map_with_either_checksum_works_piece_by_piece(tmp_path: Path, algorit
     assert done.verified == total(MAPPED)
 
 
+def random_image(folder: Path, parts: Mapping[int, int]) -> Path:
+    """Write an image, and its map, that has random bytes in parts of these sizes, by start."""
+    chance, data = random.Random(5), bytearray(SIZE)
+    for start, size in parts.items():
+        data[start : start + size] = chance.randbytes(size)
+    path = folder / "pi4.img"
+    path.write_bytes(data)
+    extents = [Extent(start, start + size) for start, size in parts.items()]
+    with path.open("rb") as file:
+        (folder / "pi4.bmap").write_bytes(bmap.encode(bmap.measure(file, SIZE, extents)))
+    return path
+
+
 def test_a_card_that_goes_round_twice_is_called_by_its_real_size(tmp_path: Path) -> None:
     """Of the blocks that turn up, some were written one round later, some two."""
     real = 7 * MIB
-    source_ = random.Random(5)
     parts = {0: MIB, 5 * MIB: 64 << 10, 12 * MIB: 8 << 10, 19 * MIB + 32768: 8 << 10}
-    data = bytearray(SIZE)
-    for at, size in parts.items():
-        data[at : at + size] = source_.randbytes(size)
-    path = tmp_path / "pi4.img"
-    path.write_bytes(data)
-    extents = [Extent(at, at + size) for at, size in parts.items()]
-    with path.open("rb") as file:
-        (tmp_path / "pi4.bmap").write_bytes(bmap.encode(bmap.measure(file, SIZE, extents)))
+    path = random_image(tmp_path, parts)
     disk = card(real=real)
     with pytest.raises(
         PiimageError, match=f"claims {32 * MIB} bytes, but its addresses wrap around after {real};"
@@ -426,15 +432,6 @@ def test_a_card_that_goes_round_twice_is_called_by_its_real_size(tmp_path: Path)
 
 def test_one_block_at_the_start_of_its_piece_is_enough_to_know_a_fake(tmp_path: Path) -> None:
     """What belongs at 12 MiB turns up at 5 MiB: the card has 7 MiB."""
-    chance = random.Random(6)
-    parts = {0: MIB, 5 * MIB: 4096, 12 * MIB: 4096}
-    data = bytearray(SIZE)
-    for at, size in parts.items():
-        data[at : at + size] = chance.randbytes(size)
-    path = tmp_path / "pi4.img"
-    path.write_bytes(data)
-    extents = [Extent(at, at + size) for at, size in parts.items()]
-    with path.open("rb") as file:
-        (tmp_path / "pi4.bmap").write_bytes(bmap.encode(bmap.measure(file, SIZE, extents)))
+    path = random_image(tmp_path, {0: MIB, 5 * MIB: 4096, 12 * MIB: 4096})
     with pytest.raises(PiimageError, match=f"wrap around after {7 * MIB}"):
         flashed(card(real=7 * MIB), path)

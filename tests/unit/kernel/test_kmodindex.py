@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.kernel.kmodindex import Node, canonical, encode
+from tests.examples import examples
 
 HEAD = bytes.fromhex("b007f457 00020001")
 
@@ -48,7 +49,7 @@ nodes = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(nodes)
 def test_a_canonical_index_is_not_changed(root: Node) -> None:
     data = encode(root)
@@ -67,7 +68,7 @@ def test_an_invalid_index_is_refused(data: bytes) -> None:
     assert caught.value.code == "kernel.bad-index"
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_index_or_an_error(tail: bytes) -> None:
     try:

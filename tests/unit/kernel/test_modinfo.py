@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import PiimageError
 from piimage.kernel.modinfo import normal_name, read_modinfo
+from tests.examples import examples
 
 from .elf import module
 
@@ -49,7 +50,7 @@ def test_a_file_that_is_not_a_module_is_refused(data: bytes) -> None:
         read_modinfo(data, "x.ko")
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(0, len(I2C) - 1), st.binary(min_size=1, max_size=9))
 def test_a_damaged_module_is_read_or_refused(at: int, noise: bytes) -> None:
     data = bytearray(I2C)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage import resources
+from tests.examples import examples
 
 HEADER = resources.path("kernel-modules") / "sensor-sim" / "sensor-sim.h"
 
@@ -78,7 +79,7 @@ def test_nobody_is_there() -> None:
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_bytes_are_a_request_or_a_value_error(data: bytes) -> None:
     try:
         found = decode(data)
@@ -94,7 +95,7 @@ messages = st.one_of(
 
 
 @given(st.lists(messages, min_size=1, max_size=5))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_messages_come_through_as_they_were(sent: list[Message]) -> None:
     assert decode(i2c(*sent)).messages == tuple(sent)
 

@@ -21,6 +21,7 @@ from piimage.oci.layout import Layout
 from piimage.oci.models import ARM64, Descriptor, Index, Platform
 from piimage.store import Store
 from piimage.trees import Entry, file, read_tar, tar_chunks
+from tests.examples import examples
 from tests.unit.oci.images import AMD64, image
 
 
@@ -204,7 +205,7 @@ def test_a_tar_of_something_else_is_refused(other: Layout, tmp_path: Path) -> No
         import_folder(other, tmp_path)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_mangled_archive_is_taken_or_refused(
     layout: Layout, other: Layout, tmp_path: Path, data: st.DataObject

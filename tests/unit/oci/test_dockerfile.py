@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import InputError
 from piimage.oci.dockerfile import base_images, pin_images
+from tests.examples import examples
 
 FILE = """# syntax=docker/dockerfile:1
 ARG BASE=debian:trixie
@@ -64,7 +65,7 @@ PIECES = ["FROM a", "FROM b AS c", "FROM $X", "\\", "\n", "RUN <<E", "E", "COPY 
           "ARG X=1", "#", "<<", "'"]  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=4)).map("".join))
 def test_any_text_is_read_or_refused_and_kept(text: str) -> None:
     try:

@@ -27,6 +27,7 @@ from piimage.oci.layers import (
 from piimage.oci.pack import image_entries, pack_layer
 from piimage.store import Store
 from piimage.trees import Entry, Kind, file, folder, read_tar, symlink
+from tests.examples import examples
 from tests.unit.oci.unpacking import RUNNER, digest, mark, overlay, paths, tar_of, unpacked
 
 TREE = [folder("etc"), file("etc/motd", b"hello")]
@@ -360,7 +361,7 @@ def test_a_layer_cut_short_is_refused(tmp_path: Path, packer: list[str]) -> None
     assert caught.value.code == "oci.layer-damaged"
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_mangled_layer_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     whole = bytearray(tar_of(*TREE, mark("etc/.wh.x"), symlink("l", "etc")))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from piimage.trees import Entry, Kind, file, folder
+from tests.examples import examples
 from tests.unit.oci.unpacking import mark, overlay, paths, tar_of, unpacked
 
 NAMES = st.sampled_from("abc")
@@ -77,7 +78,7 @@ def consistent(tar: Sequence[Entry]) -> bool:
     return not under and not twice
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.lists(st.lists(members(), max_size=6).filter(consistent), min_size=1, max_size=3))
 def test_overlayfs_shows_what_unpacking_gives(tmp_path: Path, stack: list[list[Entry]]) -> None:
     expected: dict[str, object] = {}

@@ -19,6 +19,7 @@ from piimage.oci.models import (
     encode,
 )
 from tests.branches import QUICK, at_least
+from tests.examples import examples
 
 DIGEST = "sha256:" + "0" * 64
 CONFIG = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": DIGEST, "size": 2}
@@ -138,7 +139,7 @@ def test_any_json_is_read_or_refused() -> None:
     at_least({"refused": 15, "read": 15}, run)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_a_manifest_with_one_part_replaced_is_read_or_refused(data: st.DataObject) -> None:
     fields = json.loads(json.dumps(MANIFEST))

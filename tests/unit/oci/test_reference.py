@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from piimage.errors import InputError
 from piimage.oci.reference import Reference, parse
+from tests.examples import examples
 
 HASH_TAG = "8eea386739975a43af558eec757a7dcb3a3d2e7b"
 DIGEST = "sha256:" + "a1" * 32
@@ -69,7 +70,7 @@ def test_the_digest_alone_decides_a_transfer() -> None:
     assert parse("a.example/b").transport == "a.example/b:latest"
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.one_of(st.text(max_size=40), st.from_regex(r"[a-z0-9./:@_\[\]-]{0,40}", fullmatch=True)))
 def test_what_is_read_reads_back_the_same(text: str) -> None:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .keys_of_the_file import Change
+from .file_makers import Change
 from .outcomes import Data
 
 

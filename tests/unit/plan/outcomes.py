@@ -7,6 +7,7 @@ test` does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +45,9 @@ from .test_slot import made
 Data = Mapping[str, Any]
 
 
+_board = functools.cache(load_board)  # hundreds of outcomes have the same few boards
+
+
 def outcome(data: Data, folder: Path) -> str:
     """Everything that a file leads to, or the error that it is."""
     file = folder / "a.yml"
@@ -55,7 +59,7 @@ def outcome(data: Data, folder: Path) -> str:
 
 
 def _results(appliance: Appliance, folder: Path) -> Iterator[object]:
-    board, store = load_board(appliance.board), Store(folder / "store")
+    board, store = _board(appliance.board), Store(folder / "store")
     lock = lock_of(appliance, board)
     images: dict[str, Image] = {
         name: filled(folder / name, name) for name in references_of(appliance)

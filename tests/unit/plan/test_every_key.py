@@ -25,8 +25,9 @@ from piimage.modules.steps import module_step
 from tests.unit.signing_keys import pair
 from tests.unit.yamls import dumped, loaded
 
+from .file_makers import Change
 from .keys_of_a_folder import SERVICE, SERVICE_ELSEWHERE, F
-from .keys_of_the_file import ELSEWHERE, YAML, Change
+from .keys_of_the_file import ELSEWHERE, YAML
 from .outcomes import outcome
 
 CODE = Path(__file__).parents[3] / "piimage"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from piimage.errors import PiimageError
 from piimage.python.wheel import Wheel, launcher, scripts
 from piimage.trees import Entry, Kind
+from tests.examples import examples
 
 from .wheels import INFO, METADATA, NAME, WHEEL, digest, recorded, wheel
 
@@ -191,7 +192,7 @@ def read_or_refused(path: Path) -> None:
         assert error.code in {"python.wheel-damaged"}
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(data=st.data())
 def test_an_altered_wheel_is_read_or_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -210,7 +211,7 @@ NAMES = st.text(st.sampled_from("ab./\\\0-_~ \n日"), max_size=12)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     files=st.dictionaries(NAMES, st.binary(max_size=20), max_size=4), points=st.text(max_size=40)
 )

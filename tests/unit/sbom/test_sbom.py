@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from piimage.sbom import cyclonedx, licences, manifest, spdx
 from piimage.sbom.manifest import Origin
 from piimage.sbom.model import Component, Kind, bill
+from tests.examples import examples
 
 DIGEST = "ab" * 32
 BUSYBOX = Component(
@@ -74,7 +75,7 @@ def test_the_cyclonedx_bill_is_valid() -> None:
     assert fault(text) is None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(COMPONENTS, max_size=5))
 def test_any_parts_make_valid_bills(
     tmp_path_factory: pytest.TempPathFactory, parts: list[Component]
@@ -89,7 +90,7 @@ def test_any_parts_make_valid_bills(
 DISTINCT = st.lists(COMPONENTS, max_size=4, unique_by=lambda part: part.sha256)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(DISTINCT.flatmap(lambda p: st.tuples(st.just(p), st.permutations(p))))
 def test_the_order_of_parts_changes_nothing(
     orders: tuple[list[Component], list[Component]],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from piimage_seed import card
 from piimage_seed.main import main
 
+from tests.examples import examples
 from tests.unit.seed.files import (
     COMMAND_LINE,
     KEY,
@@ -250,7 +251,7 @@ def test_every_file_is_on_the_medium_before_the_next_one(
     ]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_damaged_files_end_in_messages_of_printable_ascii(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from piimage_seed.tree import MOST_BYTES, Items, Node, Table, Text, Unreadable, decoded, parse
 
+from tests.examples import examples
+
 
 def plain(node: Node | None) -> object:
     """Return a tree as lists, pairs and texts."""
@@ -107,7 +109,7 @@ def test_a_file_of_the_largest_size_takes_no_time(text: str) -> None:
     assert time.process_time() - began < 10
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.text(alphabet="ab:-[]{}#&*!|>'\"%@`\\,?\n \t\0xU\ud800é0"))
 def test_any_text_gives_a_tree_or_is_unreadable(text: str) -> None:
     try:
@@ -116,7 +118,7 @@ def test_any_text_gives_a_tree_or_is_unreadable(text: str) -> None:
         assert str(error)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_tree_or_are_unreadable(data: bytes) -> None:
     try:

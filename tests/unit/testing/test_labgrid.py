@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from piimage.deploy.hosts import Host
 from piimage.errors import InputError
 from piimage.testing.labgrid import read_target
+from tests.examples import examples
 
 SERVICE = "NetworkService: {address: 192.0.2.7, username: root}"
 
@@ -124,7 +125,9 @@ VALUES = st.recursive(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(resources=VALUES, drivers=VALUES)
 def test_any_document_is_a_host_or_an_error(

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piimage.testing.report import Outcome, failures, junit, save
+from tests.examples import examples
 
 OUTCOMES = (
     Outcome("service a is up", 1.25),
@@ -33,7 +34,7 @@ def test_the_report_counts_and_names_what_was_found() -> None:
     assert skipped.get("message") == "a service is not up"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_whatever_a_service_prints_the_report_is_xml(suite: str, name: str, why: str) -> None:
     text = junit(suite, [Outcome(name, 0.0, failure=why), Outcome(name, 0.0, skipped=why)])

@@ -16,7 +16,7 @@ class Boot:
     """The parameters for the start of a guest.
 
     `folder` belongs to the guest while it runs, `init` is the program of process 1 (both are paths
-    of the host), and `line` is the descriptor of a connected socket.
+    of the host), `line` is the descriptor of a connected socket, and `parameters` go to the kernel.
     """
 
     folder: Path
@@ -24,6 +24,7 @@ class Boot:
     memory_mib: int
     line: int
     disks: tuple[Path, ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -31,13 +31,14 @@ class Machine:
         memory_mib: int,
         *,
         disks: Sequence[Path] = (),
+        parameters: Sequence[str] = (),
         echo: IO[str] | None = None,
     ) -> None:
         self._echo = echo
         self._console: deque[str] = deque(maxlen=_TAIL)
         self._socket, theirs = socket.socketpair()
         with theirs:
-            boot = Boot(folder, init, memory_mib, theirs.fileno(), tuple(disks))
+            boot = Boot(folder, init, memory_mib, theirs.fileno(), tuple(disks), tuple(parameters))
             self._process = subprocess.Popen(
                 engine.command(boot),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -76,6 +77,7 @@ class Machine:
         self._process.wait()
 
     def close(self) -> None:
-        """Kill the guest, and close the line."""
+        """Kill the guest, read its console to the end, and close the line."""
         self.kill()
+        self._reader.join(2)
         self._socket.close()

@@ -89,7 +89,7 @@ class Qemu:
             "-smp", "1", "-m", str(boot.memory_mib),
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-kernel", str(kernel), "-initrd", str(first),
-            "-append", " ".join((*_KERNEL, *self.board.kernel)),
+            "-append", " ".join((*_KERNEL, *self.board.kernel, *boot.parameters)),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             # It must be the first virtio device: its number is in the name of its node.
             "-device", "virtio-serial-pci",

@@ -47,7 +47,7 @@ class UserModeLinux:
         line = f"ssl0=fd:{boot.line},fd:{boot.line}"
         console = ("con=null", "con0=null,fd:1", "quiet", "loglevel=3")
         settings = (f"mem={boot.memory_mib}M", f"uml_dir={boot.folder}", line)
-        return [str(self.program), *settings, *disks, *root, *console]
+        return [str(self.program), *settings, *disks, *root, *console, *boot.parameters]
 
     def environment(self) -> dict[str, str]:
         """Return the folder for its memory."""

@@ -1,0 +1,115 @@
+"""The service runner, for tests: a stand-in for containerd's client starts a process of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tests.programs.appliance.scripts import Pi, end, environment
+
+# The shim holds the pipe for the output as long as the task lives, and reads from it as well.
+CTR = """
+shift 2
+case $1$2 in
+run*)
+    while [ $# -gt 1 ]; do
+        case $1 in --pid-file) pid_file=$2 ;; --log-uri) output=$2 ;; esac
+        shift
+    done
+    [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
+    exec 3>"$output" 4<"$output"
+    {
+        sh -c "$(cat "$TASK")" >&3 2>&1 3>&- &
+        echo $! >"$pid_file"
+        exec 3>&-
+        wait $!
+    } >/dev/null 2>&1 </dev/null &
+    until [ -s "$pid_file" ]; do :; done ;;
+tasksdelete) exit "$(cat "$CODE")" ;;
+esac
+"""
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Iterator[Pi]:
+    pi = Pi(tmp_path)
+    pi.install("service")
+    pi.install("containerd.sh")
+    pi.install("log.sh")
+    pi.install_library()
+    pi.write("sys/devices/system/cpu/online", "0\n")
+    text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CTR}"
+    pi.program("ctr", text)
+    pi.write("task", "exec sleep 1000")
+    pi.write("code", "0")
+    pi.write("run/piimage/services/none", "")
+    pi.write("run/piimage/health/none", "")
+    pi.write("run/piimage/boot", "")
+    pi.path("run/containerd/x")
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.chdir(tmp_path / "run/containerd"):
+        listener.bind("containerd.sock")
+    yield pi
+    listener.close()
+
+
+@contextlib.contextmanager
+def running(pi: Pi, settings: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service ``one`` until the block ends."""
+    pi.write("containers/services/one/container.env", settings)
+    pi.write("containers/services/one/layers", "")
+    process = subprocess.Popen(
+        ["busybox", "sh", pi.root / "usr/lib/piimage/service", "one"],
+        env=environment(), process_group=0,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            end(process)
+        with contextlib.suppress(ProcessLookupError):  # a check that hangs outlives its service
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def health(pi: Pi, name: str = "one") -> str:
+    path = pi.root / "run/piimage/health" / name
+    return path.read_text().strip() if path.exists() else ""
+
+
+def state(pi: Pi) -> str:
+    path = pi.root / "run/piimage/services/one/state"
+    return path.read_text().strip() if path.exists() else ""
+
+
+def printed(pi: Pi, text: str) -> bool:
+    return any(text in line for line in pi.console())
+
+
+def record_calls_of_ctr(pi: Pi) -> Callable[[], list[list[str]]]:
+    """Note what containerd is asked for; the two words that name each request."""
+    ctr, calls_of_ctr = pi.root / "bin/ctr", pi.root / "asked"
+    calls_of_ctr.touch()
+    ctr.write_text(
+        ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{calls_of_ctr}\nshift 2', 1)
+    )
+    return lambda: [line.split()[2:4] for line in calls_of_ctr.read_text().splitlines()]
+
+
+def turn(pi: Pi) -> BinaryIO:
+    """Open the file whose lock is the turn at containerd."""
+    return pi.path("run/piimage/services/.turn0").open("ab")
+
+
+def request(pi: Pi, text: str) -> None:
+    """Write to the runner's pipe as the container does: without waiting for a reader."""
+    pipe = os.open(pi.root / "run/piimage/services/one/events", os.O_WRONLY | os.O_NONBLOCK)
+    os.write(pipe, text.encode())
+    os.close(pipe)

@@ -1,0 +1,151 @@
+"""How the chips of `sensors:` are made known to the kernel, and tried again."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.programs.appliance.scripts import Pi, end, environment, wait_until
+
+AIR = "air i2c-1 bme280 0x76"
+# Stands for the kernel: a write to its files makes a device, whose driver is bound if the device is
+# in the list `present`. A redirected function has the file as its own output.
+KERNEL = """
+bind() {
+	local bus=i2c
+	case $1 in spi*) bus=spi ;; esac
+	! grep -qx "$1" ROOT/present || : >"ROOT/sys/bus/$bus/devices/$1/driver"
+}
+echo() {
+	local file=$(readlink /proc/$$/fd/1) device
+	case $file in
+	*/new_device)
+		command echo "$1" >>ROOT/made
+		device=1-00${1##*0x}
+		mkdir ROOT/sys/bus/i2c/devices/$device
+		bind $device
+		;;
+	*/drivers_probe)
+		command echo "$1" >>ROOT/probed
+		bind "$1"
+		;;
+	*) command echo "$@" ;;
+	esac
+}
+"""
+
+
+class Bus:
+    """The program's functions, with the Pi's paths led into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pi = Pi(folder)
+        self.pi.install_library()
+        self.script = self.pi.install_functions("sensors")
+        self.pi.write("sys/bus/i2c/devices/i2c-1/name", "bcm2835\n")
+        self.plug()
+
+    def plug(self, *devices: str) -> None:
+        self.pi.write("present", "".join(f"{device}\n" for device in devices))
+
+    def listed(self, *lines: str) -> None:
+        self.pi.write("etc/piimage/sensors", "".join(f"{line}\n" for line in lines))
+
+    def round(self, times: int = 1, between: str = ":") -> str:
+        """Look `times` times; return the pauses after each."""
+        looks = f"round; echo $PERIOD; {between};" * times
+        kernel = KERNEL.replace("ROOT", str(self.pi.root))
+        return self.pi.sh(f". {self.script}; {kernel} {looks}")
+
+    def lines(self, name: str) -> list[str]:
+        path = self.pi.path(name)
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Bus:
+    return Bus(tmp_path)
+
+
+def test_a_chip_is_made_known_once_and_its_driver_is_told(bus: Bus) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    assert bus.round(times=2) == "60\n60\n"
+    assert bus.lines("made") == ["bme280 0x76"]
+    assert bus.lines("probed") == []
+    assert bus.pi.console() == ["piimage: sensor air: bme280 at 0x76 on i2c-1"]
+
+
+def test_a_chip_that_does_not_answer_is_tried_again_ever_later_and_told_once(bus: Bus) -> None:
+    bus.listed(AIR, "bed i2c-1 sht3x 0x44")
+    bus.plug("1-0044")
+    plugged = f"[ $PERIOD != 40 ] || command echo 1-0076 >{bus.pi.root}/present"
+    assert bus.round(times=4, between=plugged) == "10\n20\n40\n60\n"
+    assert bus.lines("made") == ["bme280 0x76", "sht3x 0x44"]
+    assert bus.lines("probed") == ["1-0076"] * 3
+    assert bus.pi.console() == [
+        "piimage: sensor air: no bme280 answers at 0x76 on i2c-1; it will be tried again",
+        "piimage: sensor bed: sht3x at 0x44 on i2c-1",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1",
+    ]
+
+
+def test_a_bus_that_is_not_there_yet_is_waited_for(bus: Bus) -> None:
+    bus.listed("air i2c-7 bme280 0x76")
+    assert bus.round() == "10\n"
+    assert bus.lines("made") == []
+
+
+def test_a_chip_on_spi_is_made_known_by_its_overlay_and_tried_again(bus: Bus) -> None:
+    bus.listed("oven spi0 max31855 1 sampling=8")
+    assert bus.round() == "10\n"
+    assert bus.lines("probed") == []
+    file = bus.pi.write("sys/bus/spi/devices/spi0.1/iio:device0/sampling", "1\n")
+    plugged = f"command echo spi0.1 >{bus.pi.root}/present"
+    bus.round(times=2, between=plugged)
+    assert bus.lines("probed") == ["spi0.1"] * 2
+    assert bus.lines("made") == []
+    assert file.read_text() == "8\n"
+    assert bus.pi.console()[-1] == "piimage: sensor oven: max31855 at 1 on spi0"
+
+
+def test_settings_are_written_once_the_driver_is_bound(bus: Bus) -> None:
+    bus.listed(f"{AIR} in_temp_oversampling_ratio=16 update_interval=500 nothing=1")
+    folder = "sys/bus/i2c/devices/1-0076"
+    iio = bus.pi.write(f"{folder}/iio:device0/in_temp_oversampling_ratio", "2\n")
+    hwmon = bus.pi.write(f"{folder}/hwmon/hwmon1/update_interval", "1000\n")
+    bus.plug("1-0076")
+    bus.round(times=2)
+    assert (iio.read_text(), hwmon.read_text()) == ("16\n", "500\n")
+    assert bus.lines("probed") == ["1-0076"]
+    assert bus.pi.console() == [
+        "piimage: sensor air: bme280 at 0x76 on i2c-1",
+        "piimage: sensor air: the driver has no setting nothing",
+    ]
+
+
+def test_a_setting_that_the_driver_refuses_is_told(bus: Bus) -> None:
+    bus.listed(f"{AIR} in_temp_oversampling_ratio=3")
+    folder = "sys/bus/i2c/devices/1-0076"
+    bus.pi.write(f"{folder}/iio:device0/in_temp_oversampling_ratio", "2\n")
+    bus.plug("1-0076")
+    kernel = KERNEL.replace("ROOT", str(bus.pi.root))
+    refusing = kernel.replace("*) command", "*oversampling*) return 1 ;;\n\t*) command")
+    bus.pi.sh(f". {bus.script}; {refusing} round")
+    refused = "piimage: sensor air: the driver refuses in_temp_oversampling_ratio=3"
+    assert bus.pi.console()[-1] == refused
+
+
+def test_the_program_goes_on_looking(bus: Bus) -> None:
+    bus.listed(AIR)
+    bus.pi.install("sensors")
+    process = subprocess.Popen(
+        ["busybox", "sh", bus.pi.root / "usr/lib/piimage/sensors"], env=environment()
+    )
+    try:
+        wait_until(lambda: "tried again" in "".join(bus.pi.console()), "the first look")
+    finally:
+        end(process)
+    assert bus.lines("sys/bus/i2c/devices/i2c-1/new_device") == ["bme280 0x76"]

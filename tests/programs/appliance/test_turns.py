@@ -1,0 +1,117 @@
+"""The runners' turns at containerd: how many start at once, and what ends a turn."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from piimage import resources
+from tests.programs.appliance.runners import pi as pi  # noqa: PLC0414  # a fixture
+from tests.programs.appliance.runners import record_calls_of_ctr, running, state, turn
+from tests.programs.appliance.scripts import Pi, end, wait_until
+
+
+def test_what_a_file_says_of_who_holds_the_turn_is_nothing(pi: Pi) -> None:
+    """Not even the number of a process that looks like a runner."""
+    words = ["busybox", "sh", "-c", "sleep 1000; :", "/usr/lib/piimage/service"]
+    with subprocess.Popen(words, process_group=0) as other:
+        pi.write("run/piimage/services/.turn0", f"{other.pid}\n")
+        with running(pi):
+            wait_until(lambda: state(pi) == "running", "the service")
+        os.killpg(other.pid, signal.SIGKILL)
+
+
+def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
+    calls_of_ctr = record_calls_of_ctr(pi)
+    flock = pi.path("bin/flock")
+    flock.write_text(f"#!/bin/sh\necho >{pi.root}/waits\nexec {shutil.which('flock')} $*\n")
+    flock.chmod(0o755)
+    with turn(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until((pi.root / "waits").exists, "the wait")
+            assert calls_of_ctr() == []
+            file.close()
+            wait_until(lambda: state(pi) == "running", "the service")
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_starts_go_one_after_another_until_a_task_lasts(pi: Pi, served: bool) -> None:
+    """Two shims that begin at once take the same socket."""
+    calls_of_ctr = record_calls_of_ctr(pi)
+    shim = pi.path("containerd-shim-runc-v2")
+    shutil.copy(Path("/bin/sh").resolve(), shim)
+    words = [shim, "-c", "sleep 1000 & echo $!; wait"]
+    with (
+        subprocess.Popen(words, stdout=subprocess.PIPE, process_group=0) as process,
+        pi.path("run/piimage/services/.lasting.lock").open("ab") as file,
+    ):
+        assert process.stdout is not None
+        task = process.stdout.readline().decode()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if served:
+            pi.write("run/piimage/services/.lasting", task)
+        with running(pi):
+            if served:
+                wait_until(lambda: state(pi) == "running", "the service")
+            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
+            assert bool(calls_of_ctr()) is served
+            file.close()
+            wait_until(lambda: state(pi) == "running", "the service")
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_task_that_has_lived_for_a_while_is_named_as_the_one_that_lasts(pi: Pi) -> None:
+    library = pi.root / "usr/lib/piimage/containerd.sh"
+    library.write_text(library.read_text().replace("LASTS=5 ", "LASTS=0 "))
+    with running(pi):
+        lasting = pi.root / "run/piimage/services/.lasting"
+        wait_until(lambda: lasting.exists() and lasting.read_text() != "", "the task's number")
+        assert lasting.read_text() == (pi.root / "run/piimage/services/one/pid").read_text()
+
+
+def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:
+    pi.program("ctr", f"echo >{pi.root}/hangs; exec sleep 1000")
+    with running(pi) as process, turn(pi) as file:
+        wait_until((pi.root / "hangs").exists, "the client")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def test_a_runner_that_waits_for_containerd_can_be_stopped(pi: Pi) -> None:
+    calls_of_ctr = record_calls_of_ctr(pi)
+    (pi.root / "run/containerd/containerd.sock").unlink()
+    with running(pi) as process:
+        wait_until((pi.root / "run/piimage/services/.turn0").exists, "its turn")
+        assert end(process) == 0
+    assert calls_of_ctr() == []
+    assert state(pi) == "stopped"
+
+
+def test_there_are_as_many_turns_as_processors_if_memory_is_enough(pi: Pi) -> None:
+    """Two runners are at containerd at once; with little memory, one."""
+    pi.write("sys/devices/system/cpu/online", "0-1\n")
+    with turn(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until(lambda: state(pi) == "running", "the service")
+    functions = pi.root / "usr/lib/piimage/containerd.sh"
+    count = f". {functions}; count_turns; echo $TURNS"
+    names = f"RUN=/run/piimage NAME=one NAMESPACE=x; . {pi.root}/usr/lib/piimage/lib.sh; NAME=one"
+    for online, memory, turns in (("0-3", 425_000, 4), ("0-3", 250_000, 2), ("0", 425_000, 1),
+                                  ("0,2", 90_000, 1)):  # fmt: skip
+        pi.write("sys/devices/system/cpu/online", f"{online}\n")
+        text = (resources.path("appliance") / "rootfs/usr/lib/piimage/containerd.sh").read_text()
+        pi.write("proc-meminfo", f"MemTotal:  {memory} kB\n")
+        text = text.replace("/proc/meminfo", f"{pi.root}/proc-meminfo")
+        functions.write_text(text.replace("/sys/devices", f"{pi.root}/sys/devices"))
+        assert pi.sh(f"{names}; {count}").split() == [str(turns)], (online, memory)
