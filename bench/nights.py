@@ -23,8 +23,8 @@ from pathlib import Path
 from piimage import resources
 
 sys.path.insert(0, str(resources.path("appliance") / "agent" / "lib"))
-from tests.unit.deploy.ddi_server import ddi_server
-from tests.unit.deploy.nights import Writes, call, device, resident
+from tests.programs.deploy.ddi_server import ddi_server
+from tests.programs.deploy.nights import Writes, call, device, resident
 
 WARM = 200  # calls until everything is imported and every cache is full
 LIBRARY = "say() { :; }\n"

@@ -74,9 +74,9 @@ def sensor_files(appliance: Appliance) -> Iterator[File]:
         document = {"sensors": entries} | ({"lines": lines} if lines else {})
         text = json.dumps(document, indent=1)
         yield File("etc/piimage/sensors.json", f"{text}\n".encode())
-    lines = [_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1"]
-    if lines:
-        yield File("etc/piimage/sensors", "".join(lines).encode())
+    chips = "".join(_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1")
+    if chips:
+        yield File("etc/piimage/sensors", chips.encode())
         yield File("etc/finit.d/_sensors.conf", _START)
 
 

@@ -14,7 +14,7 @@ from shutil import which
 from piimage.deploy.bundle import Source, make_bundle
 from piimage.deploy.release import Release
 from piimage.signing import Signer
-from tests.programs.deploy.slots_stand import PLACES, SlotsStand
+from tests.programs.deploy.slots_stand import SlotsStand
 from tests.unit.deploy import stand_in
 from tests.unit.deploy.stand_in import AGENT
 from tests.unit.signing_keys import Pair

@@ -11,7 +11,7 @@ from piimage.card import gpt, partitions
 from piimage.card.partitions import Table
 from piimage.errors import PiimageError
 from piimage.run import Runner
-from tests.unit.appliance.scripts import Pi
+from tests.programs.appliance.scripts import Pi
 
 MIB = 1 << 20
 ROOM = 64 * MIB

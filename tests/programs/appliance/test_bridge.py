@@ -9,7 +9,7 @@ import pytest
 
 from piimage import resources
 from piimage.container.bridge import HOSTS, NAME
-from tests.unit.appliance.scripts import Pi, environment
+from tests.programs.appliance.scripts import Pi, environment
 
 RULES = "table inet piimage {\n}\n"
 NAMES = "127.0.0.1 localhost\n10.213.5.9 web\n"

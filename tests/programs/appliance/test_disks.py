@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.appliance.scripts import Pi, end, environment, wait_until
+from tests.programs.appliance.scripts import Pi, end, environment, wait_until
 
 LIST = "music rw MUSIC\nnotes ro Notes of mine\n"
 # Stands for the kernel and blkid: `tags` has a line DEVICE TAG VALUE for each value.

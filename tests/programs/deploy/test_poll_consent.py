@@ -11,9 +11,9 @@ from piimage_agent import ranges
 from piimage_agent.ddi import Server
 from piimage_agent.updates import Settings
 
-from tests.unit.deploy.calling_pi import CallingPi, release
-from tests.unit.deploy.ddi_server import Ddi, ddi_server
-from tests.unit.deploy.slots_stand import SlotsStand
+from tests.programs.deploy.calling_pi import CallingPi, release
+from tests.programs.deploy.ddi_server import Ddi, ddi_server
+from tests.programs.deploy.slots_stand import SlotsStand
 from tests.unit.signing_keys import Pair, pair
 
 

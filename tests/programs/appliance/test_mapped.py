@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.appliance.scripts import Pi
+from tests.programs.appliance.scripts import Pi
 
 IDMAP = "b:0:1433468928:65536"
 

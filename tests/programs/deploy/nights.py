@@ -18,7 +18,7 @@ from piimage_agent.ddi import Server, Trouble
 from piimage_agent.poll import Call, _waited
 from piimage_agent.root import Root
 
-from tests.unit.deploy.ddi_server import Ddi
+from tests.programs.deploy.ddi_server import Ddi
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from piimage import swu
-from tests.unit.deploy.calling_pi import CallingPi, release
-from tests.unit.deploy.ddi_server import Ddi, ddi_server
-from tests.unit.deploy.folders_stand import FoldersStand
+from tests.programs.deploy.calling_pi import CallingPi, release
+from tests.programs.deploy.ddi_server import Ddi, ddi_server
+from tests.programs.deploy.folders_stand import FoldersStand
 from tests.unit.signing_keys import Pair, pair
 
 

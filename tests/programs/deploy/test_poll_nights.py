@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.deploy.ddi_server import ddi_server
-from tests.unit.deploy.nights import Writes, call, device, resident
+from tests.programs.deploy.ddi_server import ddi_server
+from tests.programs.deploy.nights import Writes, call, device, resident
 
 
 def test_calls_write_nothing_to_the_card_after_the_first(
