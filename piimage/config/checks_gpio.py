@@ -137,6 +137,6 @@ def _lines_in(source: str) -> Sequence[int]:
 def _number(line: ScalarNode | None) -> int | None:
     """Return the number of a line; None if the model refuses it."""
     value = None if line is None else resolve(line)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_LINE:
         return None
-    return value if 0 <= value <= _MOST_LINE else None
+    return int(value)

@@ -67,11 +67,11 @@ def sensor_files(appliance: Appliance) -> Iterator[File]:
     named = (*appliance.sensors, *appliance.gpio)
     if any(entry.use == SERVICE for entry in appliance.services) or named:
         entries = [_entry(sensor) for sensor in appliance.sensors if sensor.name]
-        lines = [
+        held = [
             {"name": line.name, "kind": line.kind, "line": line.line, "every": line.every}
             for line in appliance.gpio
         ]
-        document = {"sensors": entries} | ({"lines": lines} if lines else {})
+        document = {"sensors": entries} | ({"lines": held} if held else {})
         text = json.dumps(document, indent=1)
         yield File("etc/piimage/sensors.json", f"{text}\n".encode())
     chips = "".join(_line(sensor) for sensor in appliance.sensors if sensor.bus != "w1")

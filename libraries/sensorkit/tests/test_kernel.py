@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from chipmodels.clock import VirtualClock
 from sensorkit.errors import BusError, InvalidReading
-from sensorkit.kernel.devices import I2cPlace, KernelSensor, OtherSensors, W1Place
+from sensorkit.gpio.sensor import NamedLine
+from sensorkit.kernel.devices import I2cPlace, KernelSensor, OtherSensors, SpiPlace, W1Place
 from sensorkit.kernel.file import Listed, read_list
 from sensorkit.kernel.quantities import HWMON, IIO
 from sensorkit.kernel.sysfs import device_sources, hwmon_sources, iio_sources, number
@@ -227,7 +228,7 @@ def test_text_that_is_no_number_is_refused(tmp_path: Path) -> None:
 # -- chips ---------------------------------------------------------------------------------
 
 
-def sensor(sys: Sys, place: I2cPlace | W1Place, name: str = "shed") -> KernelSensor:
+def sensor(sys: Sys, place: I2cPlace | SpiPlace | W1Place, name: str = "shed") -> KernelSensor:
     return KernelSensor(name, place, VirtualClock(), sys.path)
 
 
@@ -255,6 +256,34 @@ def test_a_bus_that_is_not_there_a_chip_that_does_not_answer_and_one_without_val
     (sys.path / "devices/i2c-1/1-0076/driver").unlink()
     with pytest.raises(BusError, match="no bme280 answers at 0x76 on i2c1; check wiring"):
         sensor(sys, AIR).start()
+
+
+SOIL = SpiPlace("mcp3008", "spi0", 1)
+
+
+def on_spi(sys: Sys) -> None:
+    device = "devices/spi0/spi0.1"
+    sys.write(f"{device}/iio:device7", name="mcp3008", in_voltage0_raw=512, in_voltage_scale=3.2)
+    sys.write(device, driver="")
+    sys.link("bus/spi/devices/spi0.1", device)
+    sys.link("bus/iio/devices/iio:device7", f"{device}/iio:device7")
+
+
+def test_a_chip_on_spi_is_measured_by_its_chip_select(sys: Sys) -> None:
+    on_spi(sys)
+    soil = sensor(sys, SOIL, "soil")
+    soil.start()
+    assert values(soil.sample()) == {"voltage_soil_0_volts": 1.6384}
+    assert not OtherSensors({"soil": SOIL}, VirtualClock(), sys.path).present()
+
+
+def test_what_is_missing_on_spi_is_named(sys: Sys) -> None:
+    with pytest.raises(BusError, match=r"no device at chip select 1 of spi0; is the overlay spi0"):
+        sensor(sys, SOIL).start()
+    on_spi(sys)
+    (sys.path / "devices/spi0/spi0.1/driver").unlink()
+    with pytest.raises(BusError, match="no mcp3008 answers at chip select 1 of spi0; check wiring"):
+        sensor(sys, SOIL).start()
 
 
 def test_iio_and_hwmon_of_one_chip(sys: Sys) -> None:
@@ -384,10 +413,15 @@ def test_the_list_of_the_file(tmp_path: Path) -> None:
         {"name": "shed", "chip": "bme280", "bus": "i2c1", "address": 118, "every": 30,
          "offset": {"temperature": -0.8}},
         {"name": "tank", "chip": "ds18b20", "family": "28", "serial": None, "every": 10},
+        {"name": "soil", "chip": "mcp3008", "bus": "spi0", "cs": 1, "every": 10},
     ]  # fmt: skip
+    lines = [{"name": "rain", "kind": "counter", "line": 27, "every": 10}]
     path = tmp_path / "sensors.json"
-    path.write_text(json.dumps({"sensors": entries}))
-    shed, tank = read_list(path).sensors
+    path.write_text(json.dumps({"sensors": entries, "lines": lines}))
+    found = read_list(path)
+    shed, tank, soil = found.sensors
+    assert soil.place == SOIL
+    assert found.lines == (NamedLine("rain", "counter", 27, 10.0),)
     assert (shed.name, shed.place, shed.every, shed.offsets) == (
         "shed", AIR, 30.0, {"temperature": -0.8},
     )  # fmt: skip
@@ -395,7 +429,13 @@ def test_the_list_of_the_file(tmp_path: Path) -> None:
     assert read_list(tmp_path / "missing.json") == Listed()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"sensors": [{}]}', '{"sensors": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", '{"sensors": [{}]}', '{"sensors": 3}', '{"sensors": [], "lines": [{}]}',
+        '{"sensors": [], "lines": [{"name": "a", "kind": "knob", "line": 1, "every": 1}]}',
+    ],
+)  # fmt: skip
 def test_a_damaged_list_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "sensors.json").write_text(text)
     with pytest.raises(ValueError, match="is not piimage's list of sensors"):
