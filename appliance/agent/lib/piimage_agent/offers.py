@@ -49,11 +49,11 @@ def is_due(deployment: dict[str, Any]) -> bool:
 
 def artifact(server: Server, deployment: dict[str, Any]) -> tuple[str, int]:
     """Return the path and the size of the only .swu of a deployment; raises Refused."""
-    found = [artifact for artifact in _artifacts(deployment) if _is_bundle(artifact)]
+    found = [entry for entry in _artifacts(deployment) if _is_bundle(entry)]
     if len(found) != 1:
         raise Refused("bad-bundle", f"the action has {len(found)} bundles (.swu)")
-    (artifact,) = found
-    links, size = artifact.get("_links"), artifact.get("size")
+    (entry,) = found
+    links, size = entry.get("_links"), entry.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < 1 << 40:
         raise Refused("bad-bundle", "the bundle on the server has no size")
     links = links if isinstance(links, dict) else {}
@@ -76,5 +76,5 @@ def _artifacts(deployment: dict[str, Any]) -> list[dict[str, Any]]:
     return every
 
 
-def _is_bundle(artifact: dict[str, Any]) -> bool:
-    return str(artifact.get("filename")).endswith(".swu")
+def _is_bundle(entry: dict[str, Any]) -> bool:
+    return str(entry.get("filename")).endswith(".swu")
