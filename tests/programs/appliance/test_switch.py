@@ -16,6 +16,12 @@ start) echo waiting >"$ROOT/run/piimage/services/$2/state" ;;
 esac
 """
 
+# Notes how it was called, and what process 1 had done by then.
+BRIDGE = """#!/bin/sh
+echo "$@" >"$ROOT/bridged"
+cat "$ROOT/initctl" >>"$ROOT/bridged"
+"""
+
 
 @pytest.fixture
 def pi(tmp_path: Path) -> Pi:
@@ -24,6 +30,8 @@ def pi(tmp_path: Path) -> Pi:
     pi.install("switch")
     pi.install_library()
     pi.program("initctl", INITCTL.replace("$ROOT", str(tmp_path)))
+    bridge = pi.write("usr/lib/piimage/bridge", BRIDGE.replace("$ROOT", str(tmp_path)))
+    bridge.chmod(0o755)
     pi.write("run/piimage/boot", f"PIIMAGE_SLOT={tmp_path}/slot\nPIIMAGE_SLOT_CONTAINERS=aaa\n")
     for layer, version in (("aaa", "1"), ("bbb", "2")):
         pi.write(f"run/piimage/layers/{layer}/services/changes/config.json", version)
@@ -54,6 +62,13 @@ def test_only_what_differs_is_stopped_and_started(pi: Pi) -> None:
     assert not (pi.root / "run/piimage/health/changes").exists()
     assert (pi.root / "run/piimage/health/same").exists()
     assert "changed: changes" in pi.console()[-1]
+
+
+def test_the_bridge_is_that_of_the_new_layer_before_what_changed_starts(pi: Pi) -> None:
+    pi.run("switch", "bbb")
+    assert (pi.root / "bridged").read_text().splitlines() == [
+        f"use {pi.root}/run/piimage/layers/bbb", "stop changes",
+    ]  # fmt: skip
 
 
 def test_what_was_stopped_by_hand_stays_stopped_when_stanzas_are_read_anew(pi: Pi) -> None:
