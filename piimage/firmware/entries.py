@@ -30,7 +30,7 @@ class BootPartition:
                 "firmware.no-try",
                 "the boot loader of this board has no second slot to try",
                 place=card.origin,
-                hint="start it without --tryboot",
+                hint="boot it without the flag of a try",
             )
         if not card.fat_numbers:
             raise PiimageError(
