@@ -18,9 +18,20 @@ _KERNEL: Final = (0x38, b"ARM\x64")  # Linux: Documentation/arch/arm64/booting.r
 
 
 class BootPartition:
-    """The first FAT partition of a card. Raises PiimageError ``firmware.no-boot-partition``."""
+    """The first FAT partition of a card, for an ordinary start.
 
-    def __init__(self, card: Card) -> None:
+    Raises PiimageError ``firmware.no-boot-partition``, and ``firmware.no-try`` for a start with
+    `tryboot`.
+    """
+
+    def __init__(self, card: Card, *, tryboot: bool) -> None:
+        if tryboot:
+            raise PiimageError(
+                "firmware.no-try",
+                "the boot loader of this board has no second slot to try",
+                place=card.origin,
+                hint="boot it without the flag of a try",
+            )
         if not card.fat_numbers:
             raise PiimageError(
                 "firmware.no-boot-partition",

@@ -49,7 +49,7 @@ class Extlinux:
         eeprom: datetime.date | None,
     ) -> BootFiles:  # fmt: skip
         """Return what the entry starts; raises the errors of `BootPartition`."""
-        partition = BootPartition(card)
+        partition = BootPartition(card, tryboot=tryboot)
         entry = values_of(partition.needed(MENU, "menu"))
         if not entry.get("default") or entry.get("default") != entry.get("label"):
             raise partition.refused(

@@ -50,7 +50,7 @@ class SystemdBoot:
 
         Raises PiimageError ``firmware.no-boot-loader``, and the errors of `BootPartition`.
         """
-        partition = BootPartition(card)
+        partition = BootPartition(card, tryboot=tryboot)
         if machine_of(partition.content(PROGRAM)) != ARM64:
             raise partition.refused(
                 "firmware.no-boot-loader",

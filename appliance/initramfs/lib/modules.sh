@@ -8,8 +8,16 @@ load_modules() {
 		[ -n "$module" ] || continue
 		parameters_of "${module%% *}"
 		# shellcheck disable=SC2086 # a line may carry parameters after the path
-		bb insmod $module $REPLY || say "module $module did not load"
+		load_module $module $REPLY
 	done <"$CONF/$1"
+}
+
+# Loads the module of the file $1 with parameters. That its hardware is not there, such as that of
+# another cloud, is no fault.
+load_module() {
+	local message
+	message=$(bb insmod "$@" 2>&1) && return 0
+	case $message in *'No such device'*) ;; *) say "module $* did not load" ;; esac
 }
 
 # The parameters that the kernel's command line has for the module of the file $1, in REPLY, as for a

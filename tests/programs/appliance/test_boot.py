@@ -29,9 +29,27 @@ def test_modules_that_the_initramfs_loaded_are_passed_over_in_silence(
     pi.write("etc/piimage/modules-late", LIST)
     for name in present:
         pi.path(f"sys/module/{name}/initstate")
-    output = pi.sh(f'. {script}; insmod() {{ echo "$*"; }}; load_late_modules')
-    assert output.splitlines() == [*loaded, "/lib/i2c_dev.ko"]
+    made = pi.path("made")
+    pi.sh(f'. {script}; insmod() {{ echo "$*" >>{made}; }}; load_late_modules')
+    assert made.read_text().splitlines() == [*loaded, "/lib/i2c_dev.ko"]
     assert pi.console() == []
+
+
+@pytest.mark.parametrize("name", ["boot", "init"])
+def test_a_driver_without_hardware_is_no_fault_and_another_that_fails_is(
+    tmp_path: Path, name: str
+) -> None:
+    """The messages are those of busybox's insmod."""
+    pi = Pi(tmp_path)
+    pi.install_library()
+    script = pi.initramfs_functions() if name == "init" else pi.install_functions("boot")
+    failing = "echo \"insmod: can't insert '$1': $2\" >&2; return 1"
+    stands_in = f'insmod() {{ {failing}; }}; bb() {{ shift; insmod "$@"; }}'
+    pi.sh(
+        f". {script}; {stands_in}; load_module /lib/hv_vmbus.ko 'No such device';"
+        " load_module /lib/nvme.ko 'invalid module format'"
+    )
+    assert pi.console() == ["piimage: module /lib/nvme.ko invalid module format did not load"]
 
 
 def test_a_seal_moves_to_where_no_container_looks_and_begins_every_line(tmp_path: Path) -> None:

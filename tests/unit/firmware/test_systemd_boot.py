@@ -135,3 +135,11 @@ def test_errors_of_a_disk_are_not_repeated(tmp_path: Path) -> None:
         found = list(boot_loader_of(BOARD).refusals(card, BOARD, Runner()))
     assert len(found) == 1
     assert not isinstance(found[0], ErrorGroup)
+
+
+@pytest.mark.provokes("firmware.no-try")
+def test_there_is_no_second_slot_to_try(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.img", files())
+    with pytest.raises(PiimageError, match="no second slot to try") as caught:
+        read_card(image, BOARD, Runner(), tryboot=True)
+    assert caught.value.code == "firmware.no-try"
