@@ -59,7 +59,7 @@ def source_of(
     release = release_of(version, job, note)
     system = system_of(version, job, release, inputs)
     recipes = [(name, system.recipe(name)) for name in system.slots.volumes]
-    firmware = {} if other_firmware else system.firmware
+    firmware: Mapping[str, str] = {} if other_firmware else system.firmware
     manifest = slot_files(version, job, version.prefix)[MANIFEST]
     assert isinstance(manifest, bytes)  # noqa: S101  # it is no blob of the store
     layers = {digest: job.store.verified(blob) for digest, blob in release.layers.items()}

@@ -58,7 +58,7 @@ def kustomize_base(
     _require_possible(workloads, cluster, existing)
     made = [daemon_set(workload, cluster) for workload in workloads]
     files = {f"daemonset-{found['metadata']['name']}.yaml": found for found in made}
-    base = {
+    base: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
         "resources": list(files),
     }  # fmt: skip

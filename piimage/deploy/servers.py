@@ -277,8 +277,9 @@ def _text(entry: Mapping[str, Any], key: str) -> str:
 
 def _number(entry: Mapping[str, Any], key: str) -> int | None:
     value = entry.get(key)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and 0 <= value < 1e15 else None  # type: ignore[arg-type,operator]  # it is one
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        return None
+    return int(value)
 
 
 def choose(devices: Sequence[Device], names: Sequence[str], place: str) -> tuple[Device, ...]:

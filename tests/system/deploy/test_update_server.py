@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 import urllib.error
@@ -160,7 +161,8 @@ def ready_made(venv: Path, folder: Path, port: int) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        assert process.wait(timeout=PATIENCE) == 0
+        # uvicorn ends well, and then by the signal, which does nothing to process 1 of a container.
+        assert process.wait(timeout=PATIENCE) in (0, -signal.SIGTERM)
 
 
 def answer(url: str, **form: str) -> int:
