@@ -82,16 +82,16 @@ def addresses(names: Iterable[str], network: IPv4Network) -> Mapping[str, IPv4Ad
     and a deploy restarts nothing for that. Two names that lead to the same address are rare; the
     later one in the alphabet gets the next that is free.
     """
-    names = sorted(names)
+    ordered = sorted(names)
     count = network.num_addresses - 3  # without the network's own, the Pi's, and the broadcast
-    if len(names) > count:
+    if len(ordered) > count:
         raise InputError(
             "oci.ports",
-            f"the bridge has {count} addresses for {len(names)} containers",
+            f"the bridge has {count} addresses for {len(ordered)} containers",
             hint="give a larger range, network: { bridge: ADDRESS/PREFIX }",
         )
     found: dict[str, IPv4Address] = {}
-    for name in names:
+    for name in ordered:
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % count
         while network[number + 2] in found.values():
             number = (number + 1) % count
@@ -128,14 +128,14 @@ def files(
 
     `routes` says that the file itself makes the Pi a router (`forwards`).
     """
-    found = sorted(found, key=lambda attachment: attachment.name)
-    if not found:
+    ordered = sorted(found, key=lambda attachment: attachment.name)
+    if not ordered:
         return {}
     address = f"ADDRESS='{gateway(network)}/{network.prefixlen}'\n"
     return {
         "bridge": address.encode(),
-        "hosts": "".join(_hosts(found)).encode(),
-        "rules": "".join(f"{line}\n" for line in _rules(found, network, routes=routes)).encode(),
+        "hosts": "".join(_hosts(ordered)).encode(),
+        "rules": "".join(f"{line}\n" for line in _rules(ordered, network, routes=routes)).encode(),
     }
 
 

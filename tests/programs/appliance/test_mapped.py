@@ -75,3 +75,30 @@ def test_the_mounts_go_with_the_root(pi: Pi) -> None:
         "RUN/rootfs/services/web", "RUN/mapped/services/web/aa", "RUN/mapped/services/web/bb",
     ]  # fmt: skip
     assert not pi.path("run/piimage/mapped/services/web").exists()
+
+
+@pytest.mark.parametrize(
+    ("owner", "told"),
+    [
+        ("0", True),
+        ("1433468927", True),
+        ("1433468928", False),
+        ("1433534463", False),  # the last user of the container
+        ("1433534464", True),
+    ],
+)
+def test_a_folder_of_another_user_is_told_with_the_command_that_gives_it(
+    pi: Pi, owner: str, told: bool
+) -> None:
+    folder = f"{pi.root}/data/web"
+    pi.path("data/web/x")
+    values = f"IDMAP={IDMAP}\nMKDIR={folder}\nMKDIR_OWNER=1433468928:1433468928\n"
+    pi.write("containers/services/web/container.env", values)
+    entry = f"{pi.root}/containers/services/web"
+    stub = f"stat() {{ echo {owner}; }}; "
+    pi.sh(f"{libraries(pi)}{stub}load_container {entry}; prepare_host {entry} services/web")
+    message = (
+        f"piimage: services/web: {folder} belongs to user {owner}: to give it to the container, "
+        f"chown -R 1433468928:1433468928 {folder}"
+    )
+    assert pi.console() == ([message] if told else [])

@@ -1,8 +1,9 @@
 """The Pi's own program for the bridge, and the rules of a build, in namespaces of this host.
 
-One namespace is the Pi, two are its containers, two are other machines, each on an interface of the
-Pi. It takes seconds, and can try what no emulated network passes on: packets of a neighbour that
-knows the containers' addresses. tests/system/boot/test_virt_network.py is the same in a boot.
+One namespace is the Pi, two are other machines, each on an interface of the Pi; a real runc starts
+two containers with the hook of their config.json. It takes seconds, and can try what no emulated
+network passes on: packets of a neighbour that knows the containers' addresses.
+tests/system/boot/test_virt_network.py is the same in a boot.
 """
 
 from __future__ import annotations
@@ -12,31 +13,46 @@ import shutil
 import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from piimage.config.container import ContainerConfig
-from piimage.container.bridge import attachments, files, hook
+from piimage.config.container import ContainerConfig, merge, secure_defaults
+from piimage.container.bridge import HOSTS, attachments, files
+from piimage.container.ids import first_id, with_range
+from piimage.container.rootfs import Root, notes_of
+from piimage.container.spec import Container, runtime_spec
+from piimage.oci.models import Execution, canonical_json
+from piimage.trees import folder as tree_folder
 
 PROGRAMS = Path(__file__).parents[3] / "appliance/rootfs/usr/lib/piimage"
 RANGE = IPv4Network("10.213.0.0/20")
-CONTAINERS = {
-    "web": {"net": "bridge", "ports": ["8080:80", "127.0.0.1:81:80", "192.0.2.5:82:80"]},
-    "db": {"net": "internal"},
-}
+NAMES = f"{HOSTS}:/etc/hosts:ro,bind"
+PORTS = ["8080:80", "127.0.0.1:81:80", "192.0.2.5:82:80"]
+SERVER = "busybox httpd -p $0 -h /www && exec busybox sleep 1000"
+CONTAINERS: dict[str, dict[str, Any]] = {
+    "web": {"net": "bridge", "ports": PORTS, "command": ["/bin/busybox", "sh", "-c", SERVER, "80"]},
+    "db": {"net": "internal", "command": ["/bin/busybox", "sh", "-c", SERVER, "500"],
+           "userns": "auto"},
+}  # fmt: skip
+FOLDERS = ("bin", "dev", "etc", "proc", "sys", "www")
+ROOT = Root([notes_of([tree_folder(name) for name in FOLDERS])])
 BEGIN = """
 mount -t tmpfs none /run
+mkdir /run/groups
+mount --rbind /sys/fs/cgroup /run/groups
 mount -t sysfs none /sys
-mkdir -p /run/piimage/network /run/none /run/www
-echo page >/run/www/index.html
+mount --rbind /run/groups /sys/fs/cgroup
+mkdir -p /run/piimage/network /run/none
+cp -r {folder}/root /run/root
 ip link set lo up
 echo 0 >/proc/sys/net/ipv4/ip_forward
 space() {{ unshare -n sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/$1; sleep 0.3; }}
 in_() {{ local name=$1; shift; nsenter -t $(cat /run/$name) -n "$@"; }}
-attach() {{
-    local name=$1; shift
-    printf '{{"ociVersion":"1.0.2","id":"%s","pid":%s,"bundle":"/x"}}' $name $(cat /run/$name) |
-        {folder}/bridge "$@" || echo "$name: not attached"
+start() {{
+    runc --root /run/runc run -d --bundle {folder}/services/$1 --pid-file /run/$1 $1 \\
+        </dev/null >/run/$1.out 2>&1 || echo "failed: $(cat /run/$1.out)"
+    sleep 0.5
 }}
 machine() {{  # NAME, INTERFACE and ADDRESS of the Pi, ADDRESS of the machine
     space $1
@@ -53,12 +69,11 @@ page() {{  # NAME of the try, where it begins, URL
     echo "$try: $($from curl -s --connect-timeout 1 -m 5 http://$3/ || echo none)"
 }}
 {folder}/bridge use {folder}/layer
-space web; space db
+start web; start db
 machine neighbour eth0 192.0.2.5 192.0.2.9
 machine other eth1 198.51.100.5 198.51.100.9
-for name in web neighbour; do in_ $name busybox httpd -p 80 -h /run/www; done
-in_ db busybox httpd -p 5000 -h /run/www
-busybox httpd -p 22 -h /run/www
+in_ neighbour busybox httpd -p 80 -h /run/root/www
+busybox httpd -p 22 -h /run/root/www
 """
 TRIES = """
 page neighbour-published neighbour 192.0.2.5:8080
@@ -67,7 +82,7 @@ page other-published-at-one-address other 198.51.100.5:82
 page neighbour-unpublished neighbour 192.0.2.5:80
 page neighbour-local-port neighbour 192.0.2.5:81
 page neighbour-container neighbour {web}:80
-page neighbour-internal neighbour {db}:5000
+page neighbour-internal neighbour {db}:500
 in_ neighbour ip route add 127.0.0.5/32 via 192.0.2.5 table local 2>/dev/null
 in_ neighbour sh -c 'echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
     echo 1 >/proc/sys/net/ipv4/conf/far/route_localnet'
@@ -81,27 +96,29 @@ page pi-published pi 192.0.2.5:8080
 page pi-local-port-elsewhere pi 192.0.2.5:81
 page pi-container pi {web}:80
 page db-web db {web}:80
-page web-db web {db}:5000
+page web-db web {db}:500
 page web-pi-gateway web 10.213.0.1:22
 page web-pi-address web 192.0.2.5:22
 page web-pi-published db 192.0.2.5:8080
 page web-out web 192.0.2.9:80
 page db-out db 192.0.2.9:80
-kill $(cat /run/web); space web
-attach web {web_words}
-in_ web busybox httpd -p 80 -h /run/www
+echo "name: $(runc --root /run/runc exec db busybox wget -q -O - http://web/ 2>&1)"
+echo "interface: $(runc --root /run/runc exec db busybox ls /sys/class/net | tr '\\n' ' ')"
+echo "user: $(awk '/^Uid:/ {{print $2}}' /proc/$(cat /run/db)/status)"
+runc --root /run/runc delete -f web; start web
 page again neighbour 192.0.2.5:8080
 echo "forward: $(cat /proc/sys/net/ipv4/ip_forward)"
 echo "names: $(cat /run/piimage/network/names.hosts | tail -n 1)"
 {folder}/bridge use /run/none
 echo "left: $(nft list ruleset) $(ls /sys/class/net | grep piimage)"
 echo "forward-after: $(cat /proc/sys/net/ipv4/ip_forward)"
-for name in web db neighbour other; do kill $(cat /run/$name); done
+runc --root /run/runc delete -f web; runc --root /run/runc delete -f db
+for name in neighbour other; do kill $(cat /run/$name); done
 """
 REACHED = {
     "neighbour-published", "neighbour-published-at-one-address", "pi-published-loopback",
     "pi-local-port", "pi-published", "pi-container", "db-web", "web-db", "web-pi-published",
-    "web-out", "again",
+    "web-out", "again", "name",
 }  # fmt: skip
 
 
@@ -116,6 +133,33 @@ def write_programs(folder: Path) -> None:
     (folder / "bridge").chmod(0o755)
 
 
+def write_container(at: Path, name: str, config: ContainerConfig, address: str) -> None:
+    """Write the bundle of a container, as the build does."""
+    # A machine that is a container itself may not raise its limit to the default.
+    given = ContainerConfig.model_validate({"rlimits": ["nofile,512,1024"], "binds": [NAMES]})
+    container = Container(
+        name, "services", name, merge(secure_defaults(), config, given), Execution(), ROOT, ("aa",),
+        "test", address=address,
+    )  # fmt: skip
+    bundle = at / "services" / name
+    bundle.mkdir(parents=True)
+    spec = runtime_spec(container, {}, "amd64")
+    spec["root"]["path"] = "/run/root"  # on the Pi the root is mounted where this says
+    hooks = spec["hooks"]
+    hooks.pop("createContainer", None)  # it mounts the root again; here that is a folder
+    hooks["createRuntime"][0]["path"] = str(at / "bridge")
+    (bundle / "config.json").write_bytes(canonical_json(spec))
+
+
+def write_root(root: Path) -> None:
+    for name in FOLDERS:
+        (root / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    (root / "bin/sh").symlink_to("busybox")
+    (root / "etc/hosts").touch()
+    (root / "www/index.html").write_text("page\n")
+
+
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each try came to."""
@@ -123,20 +167,19 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.skip("nft is not installed here (scripts/setup-host.sh); a boot shows the same")
     folder = tmp_path_factory.mktemp("bridge")
     write_programs(folder)
-    configs = {name: ContainerConfig.model_validate(f) for name, f in CONTAINERS.items()}
+    write_root(folder / "root")
+    configs = {
+        name: with_range(ContainerConfig.model_validate(f), name) for name, f in CONTAINERS.items()
+    }
     found = attachments(configs, RANGE)
     layer = folder / "layer/network"
     layer.mkdir(parents=True)
     for name, content in files(found.values(), RANGE, routes=False).items():
         (layer / name).write_bytes(content)
-    words = {
-        name: " ".join(hook(each.interface(RANGE))["args"][1:]) for name, each in found.items()
-    }
+    for name, each in found.items():
+        write_container(folder, name, configs[name], str(each.interface(RANGE)))
     places = {name: str(each.address) for name, each in found.items()}
-    attaching = "".join(f"attach {name} {words[name]}\n" for name in words)
-    begin, servers = BEGIN.format(folder=folder).split("machine neighbour", 1)
-    tries = TRIES.format(folder=folder, web_words=words["web"], **places)
-    (folder / "pi.sh").write_text(f"{begin}{attaching}machine neighbour{servers}{tries}")
+    (folder / "pi.sh").write_text((BEGIN + TRIES).format(folder=folder, **places))
     done = subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
          "sh", "-u", folder / "pi.sh"],
@@ -149,12 +192,18 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def test_only_what_is_meant_to_is_reached(tried: dict[str, str]) -> None:
     pages = {name: text for name, text in tried.items() if text in ("page", "none")}
-    assert len(pages) == 22
+    assert len(pages) == 23
     assert {name for name, text in pages.items() if text == "page"} == REACHED
 
 
 def test_containers_are_known_by_name(tried: dict[str, str]) -> None:
     assert tried["names"].endswith(" web")
+    assert tried["name"] == "page"
+
+
+def test_a_container_with_its_own_user_ids_has_a_network_of_its_own(tried: dict[str, str]) -> None:
+    assert tried["user"] == str(first_id("db"))
+    assert tried["interface"].split() == ["eth0", "lo"]
 
 
 def test_nothing_is_left_of_a_bridge_that_no_container_is_on(tried: dict[str, str]) -> None:

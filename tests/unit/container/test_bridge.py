@@ -35,7 +35,10 @@ def rules(*, routes: bool = False, **containers: dict[str, object]) -> list[str]
     return [line.strip() for line in text.splitlines()]
 
 
-WEB = {"net": "bridge", "ports": ["8080:80", "127.0.0.1:81:80", "192.168.1.5:53:5353/udp"]}
+WEB: dict[str, object] = {
+    "net": "bridge",
+    "ports": ["8080:80", "127.0.0.1:81:80", "192.168.1.5:53:5353/udp"],
+}
 
 
 def test_an_address_depends_on_the_name_alone() -> None:

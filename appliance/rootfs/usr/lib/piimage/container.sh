@@ -180,7 +180,10 @@ unmap_layers() {
 prepare_host() {
 	local folder
 	rm -f "$RUN/devices/$2"
-	for folder in $MKDIR; do make_folder "$folder" "$MKDIR_OWNER" || return 1; done
+	for folder in $MKDIR; do
+		make_folder "$folder" "$MKDIR_OWNER" || return 1
+		check_owner "$2" "$folder"
+	done
 	[ ! -f "$1/prestart" ] || run_script "$1/prestart"
 }
 
@@ -194,6 +197,19 @@ make_folder() {
 	! mv -T "$draft" "$folder" 2>/dev/null || return 0
 	rmdir "$draft" 2>/dev/null
 	[ -d "$folder" ] # another container made it meanwhile
+}
+
+# Tells if the folder $2 is of a user whom the container $1 (KIND/NAME) does not have: one that existed
+# before the container had user ids of its own.
+check_owner() {
+	local first uid
+	[ -n "$IDMAP" ] || return 0
+	first=${IDMAP#b:0:}
+	first=${first%%:*}
+	uid=$(stat -c %u "$2")
+	if [ "$uid" -lt "$first" ] || [ "$uid" -ge $((first + ${IDMAP##*:})) ]; then
+		say "$1: $2 belongs to user $uid: to give it to the container, chown -R $MKDIR_OWNER $2"
+	fi
 }
 
 # Runs the script $1, prestart or poststart, up to its first command that fails. $2 is the
