@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from piimage.board import Board, PrefixLayout
+from piimage.board import Board
 from piimage.errors import PiimageError
 from piimage.firmware import pi, writer
 from piimage.firmware.bootfiles import BootFiles
@@ -63,7 +63,7 @@ class Pi:
             # The firmware uses the overlays of a prefix only if this file exists there.
             "overlays/README": writer.README,
         }
-        if isinstance(board.layout, PrefixLayout):
+        if prefix:
             files |= writer.folder_files(board, boot, disk_id, prefix)
         return files
 
