@@ -21,7 +21,7 @@ class Cloud:
     refusal: int = 0
     """The status of every answer, if it is not 0."""
     port: int = 0
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     """The requests as METHOD PATH, with the status of the answer."""
 
     @property
@@ -49,7 +49,7 @@ def serving(cloud: Cloud) -> Iterator[Cloud]:
 
         def _answer(self, status: int, content: bytes) -> None:
             status = cloud.refusal or status
-            cloud.asked.append(f"{self.command} {self.path} {status}")
+            cloud.requests.append(f"{self.command} {self.path} {status}")
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -115,8 +115,8 @@ def test_the_cloud_gave_the_name_the_key_and_the_user_data(machine: Pi, cloud: C
         "cloud-metadata: settings: host name ip-10-0-0-5, 1 SSH key for root, time zone Asia/Tokyo"
     )
     assert settings in [line.text for line in machine.session.lines()]
-    assert cloud.asked[0] == "PUT /latest/api/token 200"
-    assert [line for line in cloud.asked if not line.endswith((" 200", " 404"))] == []
+    assert cloud.requests[0] == "PUT /latest/api/token 200"
+    assert [line for line in cloud.requests if not line.endswith((" 200", " 404"))] == []
 
 
 def test_the_machine_switches_itself_off(machine: Pi) -> None:

@@ -49,8 +49,8 @@ def test_name_and_keys_are_taken_with_a_token(
     }
     assert (tmp_path / card.PROVISION / "authorized_keys").stat().st_mode & 0o777 == 0o600
     assert names == ["ip-10-0-0-5"]
-    assert service.asked[0] == "PUT /latest/api/token 200"
-    assert not [line for line in service.asked if line.endswith("401")]
+    assert service.requests[0] == "PUT /latest/api/token 200"
+    assert not [line for line in service.requests if line.endswith("401")]
     shown = capsys.readouterr().out.splitlines()
     assert shown == ["cloud-metadata: settings: host name ip-10-0-0-5, 2 SSH keys for root"]
 
@@ -63,7 +63,7 @@ def test_a_service_without_tokens_is_asked_without_one(tmp_path: Path) -> None:
 def test_no_credentials_are_asked_for(tmp_path: Path) -> None:
     service = Cloud(EC2)
     applied(service, tmp_path)
-    assert not [line for line in service.asked if "iam" in line or "credentials" in line]
+    assert not [line for line in service.requests if "iam" in line or "credentials" in line]
 
 
 def test_user_data_come_before_the_metadata(tmp_path: Path, names: list[str]) -> None:
@@ -115,7 +115,7 @@ def test_what_is_no_name_and_no_key_is_said_and_left_out(
     assert "host name " in shown
     assert "\x1b" not in shown
     assert "settings: none" in shown
-    assert not [line for line in service.asked if ".." in line]
+    assert not [line for line in service.requests if ".." in line]
 
 
 @pytest.mark.parametrize("status", [401, 500])
