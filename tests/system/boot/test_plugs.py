@@ -88,7 +88,7 @@ def ext4_in_a_partition(path: Path) -> None:
 def exfat(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(16 * MIB)
-    subprocess.run(["mkfs.exfat", "-q", "-L", "Films", path], check=True)
+    subprocess.run(["mkfs.exfat", "-L", "Films", path], check=True)
 
 
 def fat_without_a_partition(path: Path, song: Path) -> None:
