@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from piimage.emulator.machine import Machine
+from piimage.errors import PiimageError
 from tests.system.boot.conftest import PATIENCE, Pi, up
 from tests.system.boot.test_virt import inside
 
@@ -71,6 +72,18 @@ class Machines:
         self.qmp.wait_for_event("DEVICE_DELETED")
         self.pi.session.wait_for("piimage: disk music: unplugged", PATIENCE)
 
+    def press_power_button(self) -> None:
+        """Press until it is noticed: QEMU's press takes 100 ms, which a busy machine may miss."""
+        for last in (False, False, False, True):
+            self.qmp.do("system_powerdown")
+            try:
+                self.pi.session.wait_for("piimage: power button: switching off", PATIENCE / 10)
+            except PiimageError:
+                if last:
+                    raise
+            else:
+                return
+
 
 def ext4_in_a_partition(path: Path) -> None:
     """Make a stick as most are: with a partition table, and the label on the partition."""
@@ -81,8 +94,8 @@ def ext4_in_a_partition(path: Path) -> None:
         file.truncate(16 * MIB)
     subprocess.run(["sfdisk", "-q", path], input=b"start=2048, type=83\n", check=True)
     offset = f"offset={START}"
-    words = ["mke2fs", "-q", "-t", "ext4", "-L", "Notes of mine", "-d", tree, "-E", offset, path]
-    subprocess.run([*words, "14M"], check=True)
+    words = ["mke2fs", "-q", "-t", "ext4", "-L", "Notes of mine", "-d", str(tree)]
+    subprocess.run([*words, "-E", offset, str(path), "14M"], check=True)
 
 
 def exfat(path: Path) -> None:
@@ -158,8 +171,7 @@ def test_the_power_button_switches_off_in_order(machine: Machines) -> None:
     """What was written to a stick until then is on it."""
     session = machine.pi.session
     inside(machine.pi, "playing", "echo last >/music/last.txt")
-    machine.qmp.do("system_powerdown")
-    session.wait_for("piimage: power button: switching off", PATIENCE)
+    machine.press_power_button()
     session.wait_for("piimage: service hello_world: stopped", PATIENCE)
     session.wait_end(PATIENCE)
     assert session.restarts == ()
