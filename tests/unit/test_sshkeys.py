@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from piimage.boards import load_board
 from piimage.cli.provision import CardOptions
 from piimage.cli.provision import read_settings as options
 from piimage.config.load import load
@@ -243,7 +244,8 @@ def test_yaml_and_option_lead_to_the_same_lines(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
     file.write_text("ssh: {authorized_keys: [keys]}")
     appliance: Appliance = load([file])
-    (made,) = [entry for entry in _generated(appliance) if entry.path.endswith("authorized_keys")]
+    files = _generated(appliance, load_board("pi4"))
+    (made,) = [entry for entry in files if entry.path.endswith("authorized_keys")]
     assert made.content.decode().splitlines() == GOOD
     told = options(CardOptions(ssh_keys=[str(tmp_path / "keys")]))
     assert list(told.ssh_keys) == GOOD
