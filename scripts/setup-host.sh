@@ -7,7 +7,7 @@ build_packages=(
   bubblewrap ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk git gpgv kmod
   debian-archive-keyring mtools openssh-client python3-venv skopeo squashfs-tools xz-utils zstd
 )
-emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu qemu-efi-aarch64 u-boot-qemu)
+emulator_packages=(qemu-system-arm qemu-utils ipxe-qemu qemu-efi-aarch64)
 # The engines of the guest for driver tests: user-mode Linux, and QEMU as a machine of this
 # architecture with Debian's kernel out of /boot.
 case $(dpkg --print-architecture 2>/dev/null) in
@@ -20,7 +20,7 @@ esac
 test_packages=(
   gcc libc6-dev python3-dev
   apache2-utils bmap-tools buildah busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
-  dbus dmsetup exfatprogs gdisk iproute2 libglib2.0-bin nftables polkitd udisks2
+  dbus dmsetup exfatprogs gdisk iproute2 libglib2.0-bin nftables polkitd u-boot-qemu udisks2
   fish libjs-dygraphs man-db mmdebstrap mosquitto mosquitto-clients openssh-server openssl podman
   prometheus runc
   apparmor curl libengine-pkcs11-openssl shellcheck softhsm2 swupdate umoci wget zsh

@@ -459,7 +459,7 @@ def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() ->
     """Valid answers, one of which is overwritten, so that each stage of the driver is reached."""
 
     def run(ways: Counter[str]) -> None:
-        @settings(QUICK, max_examples=examples(200))
+        @settings(QUICK, max_examples=200)
         @given(register=st.sampled_from([0xD0, 0xF3, 0x88]), data=st.data())
         def broken(register: int, data: st.DataObject) -> None:
             def answer(requested: int, length: int) -> bytes:

@@ -56,7 +56,7 @@ class StandIn:
         (self.folder / "plan").write_text(json.dumps(plan))
 
     @property
-    def asked(self) -> list[str]:
+    def requests(self) -> list[str]:
         return (self.folder / "log").read_text().splitlines()
 
     def apply(self, told: list[str]) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def test_what_changed_is_waited_for(cluster: StandIn) -> None:
     cluster.plan(results=RESULTS)
     told: list[str] = []
     assert cluster.apply(told) == ("one", "three")
-    assert cluster.asked == [
+    assert cluster.requests == [
         "apply -f -",
         "rollout status daemonset/one --timeout=7s",
         "rollout status daemonset/three --timeout=7s",
@@ -98,7 +98,7 @@ def test_a_service_that_is_not_ready_undoes_all_that_changed(cluster: StandIn, s
     ) as caught:
         cluster.apply([])
     assert caught.value.code == "deploy.rolled-back"
-    assert cluster.asked[-3:] == [
+    assert cluster.requests[-3:] == [
         "rollout undo daemonset/one",
         "rollout status daemonset/one --timeout=7s",
         "delete daemonset/three --wait=false",
@@ -111,6 +111,6 @@ def test_manifests_that_the_cluster_takes_only_in_part_are_undone(cluster: Stand
     with pytest.raises(PiimageError, match="error: the server could not take it") as caught:
         cluster.apply([])
     assert caught.value.code == "deploy.kubectl"
-    assert cluster.asked[1:] == [
+    assert cluster.requests[1:] == [
         "rollout undo daemonset/one", "rollout status daemonset/one --timeout=7s",
     ]  # fmt: skip
