@@ -70,6 +70,10 @@ APART: Mapping[str, Mapping[str, str]] = {
 NOT_RUN: Mapping[str, Mapping[str, str]] = {
     "README.md": {"make": "they run these tests"},
     "docs/boards.md": {},
+    "docs/cloud.md": {
+        "aws": "needs an account in a cloud",
+        "piimage": "such a disk is built and booted in tests/system/boot/test_uefi.py",
+    },
     "docs/containers.md": {
         "docker run": "needs an engine: tests/system/oci/test_engine.py",
         "piimage lock greenhouse.yml": "the second one names a registry that nobody has: "

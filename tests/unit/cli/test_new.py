@@ -175,7 +175,10 @@ def test_without_an_answer_or_a_terminal_the_boards_are_listed(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("sys.stdin", stdin)
     assert execute(["new", str(tmp_path / "a.yml")]) == 2
-    assert "add --board with one of: arm64-uefi, pi3, pi4, pi5, qemu-virt, zero2w" in capsys.readouterr().err
+    assert (
+        "add --board with one of: arm64-uefi, pi3, pi4, pi5, qemu-virt, zero2w"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "a.yml").exists()
 
 
