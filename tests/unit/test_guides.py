@@ -50,7 +50,7 @@ def test_most_commands_are_run_as_they_are_shown() -> None:
     """`python -m tests.guides` prints the number."""
     run = sum(line.reason is None for line in LINES)
     assert f"{len(LINES)} commands on " in report() and f" {run} are run as" in report()
-    assert run > 0.7 * len(LINES)
+    assert run > 0.6 * len(LINES)
 
 
 def test_the_input_of_a_command_is_no_command(
