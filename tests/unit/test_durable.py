@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import threading
@@ -166,21 +165,16 @@ def test_a_temporary_folder_is_removed_although_other_threads_hold_all_file_desc
     tmp_path: Path,
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
     descriptors: list[int] = []
-
-    def release() -> None:
-        for number in descriptors:
-            with contextlib.suppress(OSError):  # what earlier tests left may be closed meanwhile
-                os.close(number)
-
     with durable.temporary_folder(tmp_path, ".x-") as folder:
         (folder / "file").touch()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, before[1]))
         try:
             while True:
                 descriptors.append(os.dup(0))
         except OSError:
-            threading.Timer(0.05, release).start()
+            threading.Timer(0.05, lambda: [os.close(number) for number in descriptors]).start()
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert not list(tmp_path.iterdir())
 
