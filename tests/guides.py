@@ -104,8 +104,8 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     "docs/modules.md": {
         "cat": "needs a kernel with the module: tests/system/modules/test_sensor_sim.py",
         "echo": "needs a kernel with the module: tests/system/modules/test_sensor_sim.py",
-        "mkdir": "needs a kernel with the module gpio-sim",
-        "mount": "needs a kernel with the module gpio-sim",
+        "mkdir": "needs a kernel with the module: tests/system/modules/test_gpio.py",
+        "mount": "needs a kernel with the module: tests/system/modules/test_gpio.py",
         "python3": "needs a kernel with the module: tests/system/modules/test_sensor_sim.py",
     },
     "docs/mutants.md": {"": "half an hour for each room; tests/unit/test_mutants.py"},

@@ -33,6 +33,10 @@ static unsigned int timeout_ms = 1000;
 module_param(timeout_ms, uint, 0644);
 MODULE_PARM_DESC(timeout_ms, "Timeout of a transfer, in milliseconds");
 
+static int bus = -1;
+module_param(bus, int, 0444);
+MODULE_PARM_DESC(bus, "Number of the I2C bus (-1: the kernel chooses)");
+
 static unsigned int fault_every;
 module_param(fault_every, uint, 0644);
 MODULE_PARM_DESC(fault_every, "Every Nth transfer fails (0: none)");
@@ -479,8 +483,9 @@ static int sim_add_i2c(void)
 	adapter->class = I2C_CLASS_DEPRECATED;
 	adapter->algo = &sim_i2c_algorithm;
 	adapter->dev.parent = &sim.parent->dev;
+	adapter->nr = bus;
 	strscpy(adapter->name, "sensor-sim", sizeof(adapter->name));
-	return i2c_add_adapter(adapter);
+	return i2c_add_numbered_adapter(adapter);
 }
 
 static int sim_add_spi(void)

@@ -20,9 +20,14 @@ PLACES = (
     "i2c-0:0x40=ina219,volts=12.4,amperes=0.25,ohms=0.1 "
     "i2c-0:0x48=ads1015,in0=0.5,in1=1.25,in2=0.75,in3=2.0 "
     "i2c-0:0x2a=tcs3472,clear=20,red=6,green=8,blue=5 "
+    "i2c-0:0x70=srf08,meters=0.73 "
+    "i2c-0:0x1c=mma8452,x=0.25,y=-0.5,z=0.75 "
+    "spidev0.1=bme280,temperature_celsius=9.5,pressure_pascals=100123,humidity_percent=80 "
     "i2c-0:0x18=ds2482,temperature_celsius=18.25"
 )
-NAMED = ("air", "window", "bed", "panel", "soil", "colour", "tank")
+NAMED = ("air", "window", "bed", "panel", "soil", "colour", "water", "gate", "shed", "tank")
+ACCELERATION = "sensors_acceleration_meters_per_second_squared"
+SPI = "/sys/class/misc/sensor-sim"
 PATIENCE = 600.0
 WHY = "wget -q -O - http://127.0.0.1:9284/api/current; dmesg | tail -40; cat /run/sensors.log"
 
@@ -59,9 +64,11 @@ def planted(pi: Pi) -> Iterator[Pi]:
         "for n in $(seq 1500); do [ -S /run/sensors.sock ] && exit 0; sleep 0.2; done; "
         "cat /run/sensors.log; exit 1"
     )
+    pi.say(f"echo bme280 1 1000000 >{SPI}/new_spi_device")  # on a board, an overlay does it
     yield pi
     pi.say(
-        "for chip in 75 23 44 40 48 2a 18; do "
+        f"echo 1 2>/dev/null >{SPI}/delete_spi_device; "
+        "for chip in 75 23 44 40 48 2a 70 1c 18; do "
         "echo 0x$chip 2>/dev/null >/sys/bus/i2c/devices/i2c-1/delete_device; done; "
         "kill $(cat /run/sensors.pid); rm -f /run/sensors.pid"
     )
@@ -95,6 +102,13 @@ def test_what_was_planted_is_what_is_published(measured: Metrics) -> None:
         'sensors_voltage_volts{channel="1",sensor="soil"}': (1.25, 0.001),
         'sensors_voltage_volts{channel="2",sensor="soil"}': (0.75, 0.001),
         'sensors_voltage_volts{channel="3",sensor="soil"}': (2.0, 0.001),
+        'sensors_distance_meters{sensor="water"}': (0.73, 0.005),
+        f'{ACCELERATION}{{channel="x",sensor="gate"}}': (2.4517, 0.005),
+        f'{ACCELERATION}{{channel="y",sensor="gate"}}': (-4.9033, 0.005),
+        f'{ACCELERATION}{{channel="z",sensor="gate"}}': (7.3550, 0.005),
+        'sensors_temperature_celsius{sensor="shed"}': (9.5, 0.01),
+        'sensors_pressure_pascals{sensor="shed"}': (100123, 0.2),
+        'sensors_humidity_ratio{sensor="shed"}': (0.8, 0.0002),
         'sensors_temperature_celsius{sensor="tank",serial="28-000005e2fdc3"}': (18.25, 0.0001),
     }  # fmt: skip
     wrong = {

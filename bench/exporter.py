@@ -1,0 +1,173 @@
+"""What the service `sensors` costs with twenty chips at 1 s, and what one that fails does to it.
+
+On an emulated Pi (virt): models on sensor-sim under the kernel's own drivers, and the control group
+of the container. At first all chips answer; then one is unplugged. The processor time is that of an
+emulated Cortex-A72, which is slower than one of a Pi 4, and that of the service alone: the models
+and the kernel's transfers are not in it. From the top of the checkout:
+
+    .venv/bin/python -m bench.exporter [--seconds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import smbus2
+import yaml
+
+from piimage.store import default_root
+from tests.system.boot.conftest import Pi, command_in, up
+from tests.system.conftest import ROOT
+
+CHIPS = {
+    "bh1750": (0x23, 0x5C),
+    "sht3x": (0x44, 0x45),
+    "ina219": (0x40, 0x41, 0x42, 0x43),
+    "ads1015": (0x48, 0x49, 0x4A, 0x4B),
+    "bme280": (0x76, 0x77),
+    "tcs3472": (0x29, 0x2A),
+    "mma8452": (0x1C, 0x1D),
+    "srf08": (0x70, 0x71),
+}
+GROUP = "/sys/fs/cgroup/piimage/services/sensors"
+UNPLUGGED = "sht3x_1"
+CONTROL = "PYTHONPATH=/usr/lib/chipmodels.zip python3 -m chipmodels.control /run/sensors.sock"
+
+
+def sensors() -> Mapping[str, tuple[str, int]]:
+    """Return the chips and addresses by the sensors' names."""
+    return {
+        f"{chip}_{number}": (chip, address)
+        for chip, addresses in CHIPS.items()
+        for number, address in enumerate(addresses)
+    }
+
+
+def appliance() -> Mapping[str, object]:
+    """Return the file."""
+    named = [
+        {"chip": chip, "bus": "i2c1", "address": address, "name": name, "every": "1s"}
+        for name, (chip, address) in sensors().items()
+    ]
+    health = {"http": "http://127.0.0.1:9284/healthz", "every": "10s", "start": "600s"}
+    return {
+        "board": "qemu-virt",
+        "hostname": "bench",
+        "onboot": [{"name": "dhcp", "use": "dhcp"}],
+        "services": [
+            {"name": "sshd", "use": "sshd"},
+            {"name": "sensors", "use": "sensors", "health": health},
+        ],
+        "sensors": named,
+        "modules": [{"build": "sensor-sim", "params": {"bus": "1", "timeout_ms": "4000"}}],
+        "files": [
+            {"path": "usr/lib/chipmodels.zip", "source": "chipmodels.zip", "mode": "0644"},
+        ],
+    }
+
+
+def image(folder: Path) -> Path:
+    """Build the card."""
+    shutil.copytree(ROOT / "kernel-modules/sensor-sim", folder / "sensor-sim")
+    with zipfile.ZipFile(folder / "chipmodels.zip", "w") as archive:
+        packages = (ROOT / "libraries/chipmodels/chipmodels", Path(smbus2.__file__).parent)
+        for package in packages:
+            for path in sorted(package.rglob("*.py")):
+                archive.write(path, path.relative_to(package.parent))
+    (folder / "bench.yml").write_text(yaml.safe_dump(dict(appliance())))
+    done = command_in(folder, default_root())(["build", "bench.yml", "-o", "out"])
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return folder / "out" / "bench.img"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the container has used so far, and the samples of each sensor."""
+
+    uptime: float
+    busy: float
+    resident: float
+    group: float
+    samples: Mapping[str, float]
+    healthy: int
+
+    @classmethod
+    def of(cls, pi: Pi) -> Reading:
+        """Read the counters of the kernel and of the service."""
+        text = pi.say(
+            f"cut -d' ' -f1 /proc/uptime; sed -n 's/usage_usec //p' {GROUP}/cpu.stat;"
+            f" sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p'"
+            f" /proc/$(cat /run/piimage/services/sensors/pid)/status; cat {GROUP}/memory.current"
+        )
+        uptime, usec, kib, group = (float(word) for word in text.split())
+        metrics = pi.say("wget -q -O - http://127.0.0.1:9284/metrics")
+        rows = re.findall(r'^sensors_samples_total\{sensor="(\w+)"\} (\S+)$', metrics, re.M)
+        healthy = len(re.findall(r"^sensors_sensor_healthy\{.*\} 1\.0$", metrics, re.M))
+        samples = {name: float(count) for name, count in rows if name in sensors()}
+        return cls(uptime, usec / 1e6, kib * 1024 / 1e6, group / 1e6, samples, healthy)
+
+
+def plug(pi: Pi) -> None:
+    """Start the models, and wait until the service measures all."""
+    places = " ".join(f"i2c-0:{address:#04x}={chip}" for chip, address in sensors().values())
+    pi.say(
+        "PYTHONPATH=/usr/lib/chipmodels.zip python3 -m chipmodels.simdaemon "
+        f"--control /run/sensors.sock {places} </dev/null >/run/sensors.log 2>&1 & "
+        "for n in $(seq 1500); do [ -S /run/sensors.sock ] && exit 0; sleep 0.2; done; exit 1"
+    )
+    end = time.monotonic() + 600
+    while Reading.of(pi).healthy < len(sensors()):
+        if time.monotonic() > end:
+            raise SystemExit(pi.say("wget -q -O - http://127.0.0.1:9284/healthz || :"))
+        time.sleep(5)
+
+
+def measure(pi: Pi, title: str, seconds: float) -> None:
+    """Wait, and print what that cost."""
+    before = Reading.of(pi)
+    time.sleep(seconds)
+    after = Reading.of(pi)
+    spent = after.uptime - before.uptime
+    rates = sorted(
+        (after.samples[name] - before.samples[name]) / spent
+        for name in sensors()
+        if name != UNPLUGGED
+    )
+    print(
+        f"{title}: {100 * (after.busy - before.busy) / spent:.1f} % of a processor, "
+        f"{after.resident:.1f} MB resident, {after.group:.1f} MB in its group; samples of the "
+        f"other {len(rates)} in a second: {rates[0]:.2f} to {rates[-1]:.2f}; "
+        f"{after.healthy} healthy; {spent:.0f} s, load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Measure both, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=int, default=120, help="for each of the two")
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with up(image(folder), folder) as pi:
+            plug(pi)
+            time.sleep(20)  # what comes with the start is over
+            measure(pi, "twenty chips", seconds)
+            address = sensors()[UNPLUGGED][1]
+            pi.say(f"{CONTROL} i2c-0:{address:#04x} unplugged=true")
+            time.sleep(20)
+            measure(pi, "one unplugged", seconds)
+
+
+if __name__ == "__main__":
+    main()
