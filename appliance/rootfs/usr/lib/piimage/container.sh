@@ -124,13 +124,15 @@ mount_rootfs() {
 # the files of user 0 belong to the first user of the container's range, and so on (mount(8),
 # X-mount.idmap). This needs util-linux's mount, which the build adds.
 find_layer() {
-	[ -d "$RUN/layers/$1" ] || return 1
-	REPLY=$RUN/layers/$1
-	[ -n "$IDMAP" ] || return 0
-	mkdir -p "$2/$1"
-	is_mounted "$2/$1" ||
-		/usr/bin/mount --bind -o "ro,nodev,X-mount.idmap=$IDMAP" "$REPLY" "$2/$1" || return 1
-	REPLY=$2/$1
+	local layer="$RUN/layers/$1"
+	[ -d "$layer" ] || return 1
+	if [ -n "$IDMAP" ]; then
+		mkdir -p "$2/$1"
+		is_mounted "$2/$1" ||
+			/usr/bin/mount --bind -o "ro,nodev,X-mount.idmap=$IDMAP" "$layer" "$2/$1" || return 1
+		layer=$2/$1
+	fi
+	REPLY=$layer
 }
 
 # Makes a tmpfs for what a container writes to its root. A full one is a matter of that container: not of
