@@ -135,8 +135,8 @@ def test_a_program_that_does_not_answer_is_the_reason_of_every_line(bench: Bench
 
 
 def test_a_line_that_is_not_held_says_why(bench: Bench) -> None:
-    bench.wires["door"].break_off()
     bench.missing["door"] = "line 17 of chip is used by led"
+    bench.wires["door"].break_off()
     client = LinesClient(bench.socket)
     client.start()
 
