@@ -1,4 +1,4 @@
-"""Containers on the bridge, on a Pi that is up.
+"""Containers on the bridge, and one with user ids of its own, on a Pi that is up.
 
 The same boot as that of test_virt.py. "Outside" is this host, which reaches ports of the Pi through
 the emulator.
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from piimage.container.ids import first_id
 from tests.system.boot.conftest import Pi
 from tests.system.boot.test_virt import SLEEPING
 from tests.system.boot.test_virt_confinement import inside
@@ -42,7 +43,7 @@ def wait_for_page(pi: Pi) -> None:
 @pytest.fixture(scope="module")
 def bridged(pi: Pi) -> Pi:
     wait_for_page(pi)
-    pi.say(SLEEPING.format("inner"))
+    pi.say(SLEEPING.format("mapped"))
     return pi
 
 
@@ -79,7 +80,7 @@ def test_the_pi_itself_reaches_published_ports_by_each_of_its_addresses(bridged:
 
 
 def test_services_on_the_bridge_know_one_another_by_name(bridged: Pi) -> None:
-    assert fetched(bridged, "inner", "page")
+    assert fetched(bridged, "mapped", "page")
     assert "page" not in bridged.say("cat /etc/hosts")
 
 
@@ -87,19 +88,19 @@ def test_a_container_on_the_bridge_does_not_reach_the_pi(bridged: Pi) -> None:
     gateway = bridged.say("ip -4 addr show dev piimage0 | awk '/inet / {print $2}'").split("/")[0]
     assert "SSH" in bridged.say("nc -w 5 127.0.0.1 22 </dev/null | head -c 4 || :")
     for address in (gateway, "10.0.2.15"):
-        for service in ("page", "inner"):
+        for service in ("page", "mapped"):
             answer = inside(bridged, service, f"busybox nc -w 3 {address} 22 </dev/null")
             assert "SSH" not in answer, (service, address, answer)
     # Not by IPv6 either, which the bridge does not have.
     assert "fe80" not in bridged.say("ip addr show dev piimage0")
     assert "inet6" not in inside(bridged, "page", "busybox ip addr show dev eth0")
     # What others reach, it reaches: a published port.
-    assert fetched(bridged, "inner", "10.0.2.15:8080")
+    assert fetched(bridged, "mapped", "10.0.2.15:8080")
 
 
 def test_a_way_out_is_what_bridge_has_and_internal_has_not(bridged: Pi, elsewhere: str) -> None:
     assert fetched(bridged, "page", elsewhere)
-    assert not fetched(bridged, "inner", elsewhere)
+    assert not fetched(bridged, "mapped", elsewhere)
 
 
 def test_the_bridge_outlives_the_service_and_containerd(bridged: Pi) -> None:
@@ -129,3 +130,21 @@ def test_other_ports_of_a_deploy_replace_those_of_the_one_before(bridged: Pi) ->
     finally:
         bridged.say("/usr/lib/piimage/bridge use /containers; rm -r /tmp/other")
     wait_for_page(bridged)
+
+
+def test_a_container_with_its_own_user_ids_is_an_unprivileged_user_of_the_pi(bridged: Pi) -> None:
+    first = first_id("mapped")
+    pid = bridged.say("cat /run/piimage/services/mapped/pid").strip()
+    ids = bridged.say(f"awk '/^[UG]id:/ {{print $2}}' /proc/{pid}/status").split()
+    assert ids == [str(first), str(first)]
+    assert inside(bridged, "mapped", "busybox id -u").strip() == "0"
+    # What it wrote belongs to that user on the card, and to root in the container.
+    found = bridged.say("stat -c '%u:%g %n' /data/mapped /data/mapped/file").split()
+    assert found == [f"{first}:{first}", "/data/mapped", f"{first}:{first}", "/data/mapped/file"]
+    assert bridged.say("cat /data/mapped/file") == "kept\n"
+    stat = "busybox stat -c %u:%g / /usr/bin/busybox /state/file"
+    assert inside(bridged, "mapped", stat).split() == ["0:0", "0:0", "0:0"]
+    # Another container has the same layer with the owners that it has for the Pi.
+    assert inside(bridged, "page", "busybox stat -c %u /usr/bin/busybox").strip() == "0"
+    assert "Permission denied" in inside(bridged, "mapped", "busybox chown 1 /state/file; busybox "
+                                         "cat /proc/1/mem")  # fmt: skip
