@@ -30,6 +30,7 @@ class Wire:
         self.gone = False
         self._edges = 0
         self._read, self._write = os.pipe()
+        self._ends: tuple[int, ...] = (self._read, self._write)
 
     def pulse(self, count: int = 1, active: bool = True) -> None:
         self._edges += count
@@ -60,8 +61,10 @@ class Wire:
         return count, self.active
 
     def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
+        """Close the line; a second time does nothing."""
+        for end in self._ends:
+            os.close(end)
+        self._ends = ()
 
 
 class Bench:
@@ -102,6 +105,8 @@ class Bench:
             self.server.stop()
             self.thread.join(PATIENCE)
             self.server = None
+            for wire in self.wires.values():
+                wire.close()
 
     def saved(self) -> dict[str, int]:
         return dict(Counts(str(self.counts)).saved)
