@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from shutil import which
 from types import ModuleType
 from typing import Any
 
@@ -65,7 +64,6 @@ def test_manifests_pass_the_schema_of_kubernetes(
         schemas.validate(document, "1.31", strict=True)
 
 
-@pytest.mark.skipif(which("kubectl") is None, reason="no kubectl")
 def test_kubectl_reads_a_base_for_kustomize(tmp_path: Path) -> None:
     made = [workload(**FULL), workload("kustomization")]
     for name, text in kustomize_base(made, CLUSTER).items():
