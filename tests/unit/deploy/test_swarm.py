@@ -51,6 +51,9 @@ def as_docker_reads(path: Path) -> dict[str, Any]:
     told = subprocess.run([*words, "--help"], capture_output=True, env=environment, check=False)
     if b"--compose-file" not in told.stdout:
         itself: dict[str, Any] = yaml.safe_load(path.read_text().replace("$$", "$"))
+        for found in itself["services"].values():
+            lines = found.get("environment", [])
+            found["environment"] = dict(line.split("=", 1) for line in lines)
         return itself
     done = subprocess.run(
         [*words, "--compose-file", path],
