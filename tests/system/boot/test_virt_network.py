@@ -115,7 +115,7 @@ def test_the_bridge_outlives_the_service_and_containerd(bridged: Pi) -> None:
     assert page(bridged, 8080) == "the page\n"
     bridged.say("initctl restart page")
     wait_for_page(bridged)
-    assert bridged.say("ls /sys/class/net/piimage0/brif | wc -l").strip() == "2"
+    bridged.say("until [ $(ls /sys/class/net/piimage0/brif | wc -l) = 2 ]; do sleep 1; done")
 
 
 def test_other_ports_of_a_deploy_replace_those_of_the_one_before(bridged: Pi) -> None:
