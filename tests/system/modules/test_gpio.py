@@ -124,7 +124,10 @@ def test_the_count_outlives_the_program_that_counts(wired: Pi) -> None:
     pulses(wired, 7, 100)
     before = program(wired)[0]["rain"]["count"]
     time.sleep(2)  # a count is on the disk after a second
-    wired.say("kill -9 $(pgrep -f /usr/lib/piimage/gpio)")
+    wired.say(
+        "for path in /proc/[0-9]*; do "
+        "! grep -qs 'piimage/gpi[o]' $path/cmdline || kill -9 ${path#/proc/}; done"
+    )
     until(lambda: wired.shell.run(["python3", "-c", PROGRAM], 60).status == 0, wired)
     until(lambda: metric(wired, 'pulses_total{sensor="rain"}') == before, wired)
     lines, wires = program(wired)
