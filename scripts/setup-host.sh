@@ -20,11 +20,13 @@ esac
 test_packages=(
   gcc libc6-dev python3-dev
   apache2-utils bmap-tools buildah busybox-static chromium docker-registry fonts-dejavu-core fuse3 gnupg
-  dbus dmsetup exfatprogs gdisk iproute2 kubernetes-client libglib2.0-bin nftables polkitd u-boot-qemu udisks2
+  dbus dmsetup exfatprogs gdisk iproute2 libglib2.0-bin nftables polkitd u-boot-qemu udisks2
   fish libjs-dygraphs man-db mmdebstrap mosquitto mosquitto-clients openssh-server openssl podman
   prometheus runc
   apparmor curl libengine-pkcs11-openssl shellcheck softhsm2 swupdate umoci wget zsh
 )
+# Packages of others have the same file.
+command -v kubectl >/dev/null || test_packages+=(kubernetes-client)
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.
 engine_packages=(binfmt-support docker.io iptables qemu-user-static)
 # The command docker, which only the tests use, is a package of its own since Debian 13.
