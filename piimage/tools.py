@@ -12,10 +12,14 @@ from piimage import distribution
 
 @dataclass(frozen=True)
 class Tool:
-    """A host program: its Debian package, and the verbs or keys of the YAML that need it."""
+    """A host program: its Debian package, and the verbs or keys of the YAML that need it.
+
+    An `optional` one is needed only beside something that not everybody has, such as a cluster.
+    """
 
     package: str
     needed_by: str
+    optional: bool = False
 
 
 TOOLS: Final[Mapping[str, Tool]] = {
@@ -39,7 +43,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "openssl": Tool("openssl", "signing:"),
     "qemu-img": Tool("qemu-utils", "run, test, --format qcow2"),
     "qemu-system-aarch64": Tool("qemu-system-arm", "run, test"),
-    "kubectl": Tool("kubernetes-client", "deploy --apply"),
+    "kubectl": Tool("kubernetes-client", "deploy --apply", optional=True),
     "skopeo": Tool("skopeo", "image:, pkg"),
     "ssh": Tool("openssh-client", "deploy, status, shell"),
     "ssh-add": Tool("openssh-client", "new"),

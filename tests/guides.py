@@ -89,6 +89,9 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "tests/system/deploy/test_docker.py",
         "piimage deploy greenhouse.yml --to kubernetes": "needs a registry: "
         "tests/system/deploy/test_one_digest.py",
+        "docker": "needs a swarm",
+        "piimage deploy greenhouse.yml --to swarm": "needs a registry: "
+        "tests/unit/deploy/test_swarm.py",
     },
     "docs/disks.md": {"piimage flash /dev/nvme1n1": "needs such a disk"},
     "docs/drivers.md": {"": "they run tests of this run"},
@@ -110,6 +113,9 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     },
     "docs/mutants.md": {"": "half an hour for each room; tests/unit/test_mutants.py"},
     "docs/network.md": {"sudo": "the network of the test has its own bridge and tap"},
+    "docs/questions.md": {
+        "piimage lock": "the network of the guides' tests has no mirror: tests/system/build/test_card.py"
+    },
     "docs/recipes.md": {
         "cp -r PIIMAGE": "the test copies the example by itself: tests/system/test_ci.py"
     },

@@ -85,7 +85,10 @@ def _tools(*, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Row:
-    """What a host needs: its state (ok, missing, old), what needs it, and its Debian package."""
+    """What a host needs: its state, what needs it, and its Debian package.
+
+    The state is ok, missing, old, or absent for what is optional.
+    """
 
     name: str
     state: str
@@ -96,7 +99,8 @@ class _Row:
 def _rows(old: MissingTool | None) -> Iterator[_Row]:
     path = clean_environment()["PATH"]
     for name, tool in sorted(tools.TOOLS.items()):
-        state = "ok" if shutil.which(name, path=path) else "missing"
+        absent = "absent" if tool.optional else "missing"
+        state = "ok" if shutil.which(name, path=path) else absent
         state = "old" if name == qemu.PROGRAM and old else state
         yield _Row(name, state, tool.needed_by, tool.package)
 

@@ -21,13 +21,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = yaml.safe_load((ROOT / "container/service.yml").read_text())
 
 
-# Half of the image's size, and who has a cluster has it.
-NOT_INCLUDED = {"kubernetes-client"}
-
-
 def test_it_has_the_package_of_every_host_program() -> None:
-    needed = {tool.package for tool in TOOLS.values()} | {KEYRING_PACKAGE}
-    needed -= NOT_INCLUDED
+    needed = {tool.package for tool in TOOLS.values() if not tool.optional} | {KEYRING_PACKAGE}
     assert needed - set(FOLDER["packages"]) == set()
 
 
