@@ -114,7 +114,8 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     "docs/mutants.md": {"": "half an hour for each room; tests/unit/test_mutants.py"},
     "docs/network.md": {"sudo": "the network of the test has its own bridge and tap"},
     "docs/questions.md": {
-        "piimage lock": "the network of the guides' tests has no mirror: tests/system/build/test_card.py"
+        "piimage lock": "the network of the guides' tests has no mirror: "
+        "tests/system/build/test_card.py",
     },
     "docs/recipes.md": {
         "cp -r PIIMAGE": "the test copies the example by itself: tests/system/test_ci.py"
