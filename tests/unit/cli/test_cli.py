@@ -138,6 +138,16 @@ def test_doctor_names_what_is_missing_and_the_one_command_that_brings_it(
     assert "apt-get install mtools" in output.err
 
 
+def test_what_only_a_cluster_needs_is_not_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, path: None if name == "kubectl" else name)
+    cli.execute(["doctor"])
+    output = capsys.readouterr()
+    assert re.search("absent   kubectl +deploy --apply", output.out)
+    assert "kubectl" not in output.err
+
+
 def test_doctor_tells_an_emulator_that_is_too_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
