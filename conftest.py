@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,9 @@ from tests.examples import SHARE
 on_ci = {os.environ.pop(name, "") for name in ("CI", "BUILD_NUMBER")}
 if on_ci != {""}:
     os.environ["PIIMAGE_ON_CI"] = "yes"
+
+# Started in the background, a program ignores what Ctrl-C sends, and so do all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time decides no test: machines are shared. CI repeats the same examples, people get new ones.
 settings.register_profile(

@@ -96,7 +96,7 @@ def test_an_interrupt_ends_what_runs_and_begins_no_more() -> None:
 
     def work(target: Named) -> int:
         begun.append(target.name)
-        if not cancelled.wait(600):
+        if not cancelled.wait(60):
             return 0
         raise PiimageError("deploy.interrupted", "interrupted", place=target.name)
 
