@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "_piimage._tcp.local."
 DOMAIN: Final = ".local"
-_ANSWER_MS: Final = 3000
+_ANSWER_MS: Final = 6000  # of a busy Pi
 _LINK_LOCAL: Final = "fe80:"
 
 
