@@ -24,6 +24,7 @@ from pathlib import Path
 import smbus2
 import yaml
 
+from bench.usage import Usage
 from piimage.store import default_root
 from tests.system.boot.conftest import Pi, command_in, up
 from tests.system.conftest import ROOT
@@ -38,7 +39,6 @@ CHIPS = {
     "mma8452": (0x1C, 0x1D),
     "srf08": (0x70, 0x71),
 }
-GROUP = "/sys/fs/cgroup/piimage/services/sensors"
 UNPLUGGED = "sht3x_1"
 CONTROL = "PYTHONPATH=/usr/lib/chipmodels.zip python3 -m chipmodels.control /run/sensors.sock"
 
@@ -94,27 +94,19 @@ def image(folder: Path) -> Path:
 class Reading:
     """What the container has used so far, and the samples of each sensor."""
 
-    uptime: float
-    busy: float
-    resident: float
-    group: float
+    usage: Usage
     samples: Mapping[str, float]
     healthy: int
 
     @classmethod
     def of(cls, pi: Pi) -> Reading:
         """Read the counters of the kernel and of the service."""
-        text = pi.say(
-            f"cut -d' ' -f1 /proc/uptime; sed -n 's/usage_usec //p' {GROUP}/cpu.stat;"
-            f" sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p'"
-            f" /proc/$(cat /run/piimage/services/sensors/pid)/status; cat {GROUP}/memory.current"
-        )
-        uptime, usec, kib, group = (float(word) for word in text.split())
+        usage = Usage.of(pi.say, "sensors")
         metrics = pi.say("wget -q -O - http://127.0.0.1:9284/metrics")
         rows = re.findall(r'^sensors_samples_total\{sensor="(\w+)"\} (\S+)$', metrics, re.M)
         healthy = len(re.findall(r"^sensors_sensor_healthy\{.*\} 1\.0$", metrics, re.M))
         samples = {name: float(count) for name, count in rows if name in sensors()}
-        return cls(uptime, usec / 1e6, kib * 1024 / 1e6, group / 1e6, samples, healthy)
+        return cls(usage, samples, healthy)
 
 
 def plug(pi: Pi) -> None:
@@ -137,16 +129,17 @@ def measure(pi: Pi, title: str, seconds: float) -> None:
     before = Reading.of(pi)
     time.sleep(seconds)
     after = Reading.of(pi)
-    spent = after.uptime - before.uptime
+    spent = after.usage.uptime - before.usage.uptime
+    busy = before.usage.seconds_in_an_hour(after.usage) / 36
     rates = sorted(
         (after.samples[name] - before.samples[name]) / spent
         for name in sensors()
         if name != UNPLUGGED
     )
     print(
-        f"{title}: {100 * (after.busy - before.busy) / spent:.1f} % of a processor, "
-        f"{after.resident:.1f} MB resident, {after.group:.1f} MB in its group; samples of the "
-        f"other {len(rates)} in a second: {rates[0]:.2f} to {rates[-1]:.2f}; "
+        f"{title}: {busy:.1f} % of a processor, "
+        f"{after.usage.resident:.1f} MB resident, {after.usage.group:.1f} MB in its group; samples "
+        f"of the other {len(rates)} in a second: {rates[0]:.2f} to {rates[-1]:.2f}; "
         f"{after.healthy} healthy; {spent:.0f} s, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )

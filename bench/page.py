@@ -16,37 +16,15 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from bench.usage import Usage
 from piimage.store import default_root
 from tests.system.dashboard.emulated import Page, booted_page
 
 STATE_S, HISTORY_S, LOG_S = 3, 10, 2
 """As in services/dashboard/dashboard/page.js."""
-GROUP = "/sys/fs/cgroup/piimage/services/dashboard"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the container has used so far, and what it holds."""
-
-    uptime: float
-    busy: float
-    resident: float
-    group: float
-
-    @classmethod
-    def of(cls, page: Page) -> Reading:
-        """Read the counters of the kernel of the Pi."""
-        text = page.say(
-            f"cut -d' ' -f1 /proc/uptime; sed -n 's/usage_usec //p' {GROUP}/cpu.stat;"
-            f" sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p'"
-            f" /proc/$(cat /run/piimage/services/dashboard/pid)/status; cat {GROUP}/memory.current"
-        )
-        uptime, usec, kib, group = (float(word) for word in text.split())
-        return cls(uptime, usec / 1e6, kib * 1024 / 1e6, group / 1e6)
 
 
 def nobody_looks(page: Page, seconds: float) -> Iterator[int]:
@@ -84,10 +62,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, booted_page(default_root(), Path(name)) as page:
         time.sleep(60)  # what comes with the start is over
         for title, how in (("nobody looks", nobody_looks), ("one browser", is_seen)):
-            before = Reading.of(page)
+            before = Usage.of(page.say, "dashboard")
             answers = [size for size in how(page, seconds) if size]
-            after = Reading.of(page)
-            hour = (after.busy - before.busy) / (after.uptime - before.uptime) * 3600
+            after = Usage.of(page.say, "dashboard")
+            hour = before.seconds_in_an_hour(after)
             print(
                 f"{title}: {hour:.1f} s of processor in an hour, {after.resident:.1f} MB resident, "
                 f"{after.group:.1f} MB in its group, {len(answers)} answers, {sum(answers)} bytes, "

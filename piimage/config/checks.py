@@ -25,11 +25,11 @@ from piimage.config.checks_files import (
 from piimage.config.checks_gpio import gpio_errors
 from piimage.config.checks_modules import module_errors
 from piimage.config.checks_sensors import sensor_check_errors, sensor_errors
-from piimage.config.lookup import is_given, maps, name_of, node_at, scalar, scalars
+from piimage.config.lookup import is_given, maps, name_of, node_at, repeated, scalar, scalars
 from piimage.config.paths import PACKAGE, SECTIONS
 from piimage.config.values import did_you_mean, quoted
 from piimage.document.document import Document
-from piimage.document.nodes import ListNode, MapNode, Position, ScalarNode
+from piimage.document.nodes import ListNode, MapNode, ScalarNode
 from piimage.errors import InputError
 
 
@@ -102,19 +102,14 @@ def boundary_errors(document: Document, root: Path) -> Iterator[InputError]:
 
 
 def _duplicates(root: MapNode, sections: Sequence[str], kind: str) -> Iterator[InputError]:
-    first: dict[str, Position] = {}
-    for entry in chain.from_iterable(maps(root, section) for section in sections):
-        name = scalar(entry, "name")
-        if name is None:
-            continue
-        if name.text in first:
-            yield InputError(
-                "config.duplicate-name",
-                f"two {kind}s are named {quoted(name.text)}",
-                place=str(name.at),
-                hint=f"rename one; the first is at {first[name.text]}",
-            )
-        first.setdefault(name.text, name.at)
+    entries = chain.from_iterable(maps(root, section) for section in sections)
+    for name, first in repeated(entries, "name"):
+        yield InputError(
+            "config.duplicate-name",
+            f"two {kind}s are named {quoted(name.text)}",
+            place=str(name.at),
+            hint=f"rename one; the first is at {first}",
+        )
 
 
 def _unsupported_errors(root: MapNode) -> Iterator[InputError]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from piimage.config.disks import MEDIA
-from piimage.config.lookup import maps, scalar, scalars
+from piimage.config.lookup import maps, repeated, scalar, scalars
 from piimage.config.paths import SECTIONS
 from piimage.config.values import did_you_mean, quoted
-from piimage.document.nodes import MapNode, Position, ScalarNode
+from piimage.document.nodes import MapNode, ScalarNode
 from piimage.errors import InputError
 
 
@@ -25,19 +25,13 @@ def disk_errors(root: MapNode) -> Iterator[InputError]:
 
 
 def _shared_labels(disks: list[MapNode]) -> Iterator[InputError]:
-    first: dict[str, Position] = {}
-    for disk in disks:
-        label = scalar(disk, "label")
-        if label is None:
-            continue
-        if label.text in first:
-            yield InputError(
-                "config.shared-label",
-                f"two disks have the label {quoted(label.text)}",
-                place=str(label.at),
-                hint=f"give one of them another label; the first is at {first[label.text]}",
-            )
-        first.setdefault(label.text, label.at)
+    for label, first in repeated(disks, "label"):
+        yield InputError(
+            "config.shared-label",
+            f"two disks have the label {quoted(label.text)}",
+            place=str(label.at),
+            hint=f"give one of them another label; the first is at {first}",
+        )
 
 
 def _bind_errors(bind: ScalarNode, names: set[str]) -> Iterator[InputError]:

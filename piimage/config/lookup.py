@@ -1,8 +1,8 @@
 """Nodes of a document that may be anything: found by their path, or None."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from piimage.document.nodes import ListNode, MapNode, Node, ScalarNode
+from piimage.document.nodes import ListNode, MapNode, Node, Position, ScalarNode
 
 
 def node_at(node: Node | None, *path: str) -> Node | None:
@@ -32,6 +32,18 @@ def scalar(node: Node | None, *path: str) -> ScalarNode | None:
     """Return the text at `path` below `node`; None if there is none, or an empty one."""
     found = node_at(node, *path)
     return found if isinstance(found, ScalarNode) and found.text else None
+
+
+def repeated(entries: Iterable[MapNode], key: str) -> Iterator[tuple[ScalarNode, Position]]:
+    """Give each text at `key` that an entry before has as well, with the place of the first."""
+    first: dict[str, Position] = {}
+    for entry in entries:
+        value = scalar(entry, key)
+        if value is None:
+            continue
+        if value.text in first:
+            yield value, first[value.text]
+        first.setdefault(value.text, value.at)
 
 
 def is_given(node: MapNode, key: str) -> bool:

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import datetime
 import struct
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from piimage.board import Board
 from piimage.errors import PiimageError
 from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
+from piimage.firmware.writer import Boot, cmdline
+from piimage.run import Runner
 
 ARM64: Final = 0xAA64
 """The machine type of programs for arm64 (UEFI 2.10, section 2.3)."""
 _PE_AT: Final = 0x3C
 _PE: Final = b"PE\0\0"
 _KERNEL: Final = (0x38, b"ARM\x64")  # Linux: Documentation/arch/arm64/booting.rst
+
+
+class LoaderWithEntries(ABC):
+    """A boot loader whose entry has the command line, and which is the same on all models."""
+
+    def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
+        """Return the command line, which the entry has as well."""
+        return {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
+
+    @abstractmethod
+    def read(
+        self, card: Card, board: Board, runner: Runner, *, tryboot: bool,
+        eeprom: datetime.date | None,
+    ) -> BootFiles:  # fmt: skip
+        """Return what the loader starts; raises the errors of `BootPartition`."""
+
+    def refusals(self, card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
+        """Yield the reason why the card would not boot."""
+        try:
+            self.read(card, board, runner, tryboot=False, eeprom=None)
+        except PiimageError as error:
+            yield error
 
 
 class BootPartition:

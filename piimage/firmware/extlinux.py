@@ -8,14 +8,13 @@ Distro Configuration Concept" and "Extlinux Bootmeth".
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from piimage.board import Board
-from piimage.errors import PiimageError
 from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
-from piimage.firmware.entries import BootPartition, values_of
+from piimage.firmware.entries import BootPartition, LoaderWithEntries, values_of
 from piimage.firmware.writer import INITRAMFS, KERNEL, Boot, cmdline
 from piimage.run import Runner
 
@@ -24,7 +23,7 @@ _LABEL: Final = "current"
 _KEYS: Final = ("kernel", "initrd", "append", "fdt")
 
 
-class Extlinux:
+class Extlinux(LoaderWithEntries):
     """U-Boot with one entry."""
 
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
@@ -40,10 +39,6 @@ class Extlinux:
         lines += [f"fdt /{prefix}{name}" for name in board.trees[:1]]
         return {MENU: "\n".join([*lines, f"append {options}"]) + "\n"}
 
-    def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
-        """Return the command line, which the entry has as well."""
-        return {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
-
     def read(
         self, card: Card, board: Board, runner: Runner, *, tryboot: bool,
         eeprom: datetime.date | None,
@@ -56,10 +51,3 @@ class Extlinux:
                 "firmware.bad-entry", f"{MENU} has no entry that is its default"
             )
         return partition.started(entry, _KEYS)
-
-    def refusals(self, card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
-        """Yield the reason why the card would not boot."""
-        try:
-            self.read(card, board, runner, tryboot=False, eeprom=None)
-        except PiimageError as error:
-            yield error

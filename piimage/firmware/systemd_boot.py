@@ -7,14 +7,13 @@ Sources: UEFI specification 2.10, section 3.5.1.1 (the default path of removable
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from piimage.board import Board
-from piimage.errors import PiimageError
 from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
-from piimage.firmware.entries import ARM64, BootPartition, machine_of, values_of
+from piimage.firmware.entries import ARM64, BootPartition, LoaderWithEntries, machine_of, values_of
 from piimage.firmware.writer import INITRAMFS, KERNEL, Boot, cmdline
 from piimage.run import Runner
 
@@ -27,7 +26,7 @@ CURRENT: Final = "current.conf"
 _KEYS: Final = ("linux", "initrd", "options", "devicetree")
 
 
-class SystemdBoot:
+class SystemdBoot(LoaderWithEntries):
     """systemd-boot with the entry `CURRENT`."""
 
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
@@ -37,10 +36,6 @@ class SystemdBoot:
         """
         prefix = str(board.layout.slots[0])
         return {SETTINGS: _settings(), f"{ENTRIES}/{CURRENT}": _entry(board, boot, disk_id, prefix)}
-
-    def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
-        """Return the command line, which the entry has as well."""
-        return {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
 
     def read(
         self, card: Card, board: Board, runner: Runner, *, tryboot: bool,
@@ -63,13 +58,6 @@ class SystemdBoot:
             )
         entry = values_of(partition.needed(f"{ENTRIES}/{name}", "entry"))
         return partition.started(entry, _KEYS)
-
-    def refusals(self, card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
-        """Yield the reason why the disk would not boot."""
-        try:
-            self.read(card, board, runner, tryboot=False, eeprom=None)
-        except PiimageError as error:
-            yield error
 
 
 def _settings() -> str:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import PIIMAGE
+from tests.system.sensorkit.cases import cases_of
 
 
 @pytest.fixture(scope="module")
 def cases(project_folder: Path, piimage_store: Path) -> dict[str, str]:
     """The failure of each service and check of `piimage test`; empty if it passed."""
-    results = project_folder / "sensors.xml"
-    done = subprocess.run(
-        [PIIMAGE, "test", project_folder / "examples" / "sensors.yml", "--junit", results],
-        env={**os.environ, "PIIMAGE_STORE": str(piimage_store)},
-        capture_output=True, text=True, timeout=880, check=False,
-    )  # fmt: skip
-    assert results.is_file(), done.stdout + done.stderr
-    found = ET.parse(results).getroot().iter("testcase")
-    return {case.attrib["name"]: "".join(case.itertext()) for case in found}
+    return cases_of(project_folder / "examples", piimage_store, "sensors.yml")
 
 
 @pytest.mark.parametrize("service", ["chips", "bmp280", "bmp280-spi", "envirophat"])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import PIIMAGE, ROOT
+from tests.system.conftest import ROOT
+from tests.system.sensorkit.cases import cases_of
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +17,7 @@ def cases(project_folder: Path, piimage_store: Path) -> dict[str, str]:
     folder = project_folder / "examples" / "greenhouse"
     # As `piimage new --folder kernel-modules/sensor-sim` does.
     shutil.copytree(ROOT / "kernel-modules" / "sensor-sim", folder / "sensor-sim")
-    done = subprocess.run(
-        [PIIMAGE, "test", "station.yml", "virt.yml", "--junit", "station.xml"],
-        env={**os.environ, "PIIMAGE_STORE": str(piimage_store)}, cwd=folder,
-        capture_output=True, text=True, timeout=880, check=False,
-    )  # fmt: skip
-    assert (folder / "station.xml").is_file(), done.stdout + done.stderr
-    found = ET.parse(folder / "station.xml").getroot().iter("testcase")
-    return {case.attrib["name"]: "".join(case.itertext()) for case in found}
+    return cases_of(folder, piimage_store, "station.yml", "virt.yml")
 
 
 @pytest.mark.parametrize("service", ["chips", "mosquitto", "prometheus", "sensors"])
