@@ -30,6 +30,7 @@ _SHARED: Final = ("rshared", "shared", "rprivate", "private", "slave")
 _SHM: Final = "/dev/shm"  # noqa: S108  # in the container
 # A tmpfs holds no device and no set-user-ID program, unless the file says `dev` or `suid`.
 _TMPFS_DEFAULT: Final = ("nosuid", "nodev")
+_TMP_MODE: Final = "mode=1777"
 _BLOCK_NAMES: Final = re.compile(r"/dev/(mmcblk|sd[a-z]|vd[a-z]|nvme|loop|ram|zram|dm-|md|mapper/)")
 CONTROL_FOLDER: Final = "/run/control"
 """Where a container with `control: true` has the folder of its runner, with the pipe `events`."""
@@ -155,8 +156,17 @@ def _secrets(folder: str) -> dict[str, Any]:
 def _tmpfs(text: str) -> dict[str, Any]:
     destination, colon, options = text.partition(":")
     own = options.split(",") if colon else []
-    chosen = own if destination == "/dev" else _closed(own)
+    chosen = own if destination == "/dev" else _closed(_writable(own))
     return _mount(destination, "tmpfs", "tmpfs", list(dict.fromkeys(chosen)))
+
+
+def _writable(own: Sequence[str]) -> list[str]:
+    """Return a tmpfs's `own` options with a mode: that of /tmp, as engines mount it.
+
+    Without a mode, runc and crun take that of the folder below. Where an image has no such folder,
+    they make one in which the container's user may not write.
+    """
+    return [*([] if any(option.startswith("mode=") for option in own) else [_TMP_MODE]), *own]
 
 
 def _closed(own: Sequence[str]) -> list[str]:

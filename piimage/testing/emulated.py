@@ -11,20 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from piimage.deploy.text import printable
 from piimage.emulator.session import Session
 from piimage.errors import PiimageError
-from piimage.testing.source import Restarted, State
+from piimage.testing.source import Restarted, RootShell, State
 
+_PATIENCE: Final = 60.0  # seconds
 _RESTART: Final = r"\[emulator\] restart \d+: \w+[^\n]*\n"
 """A line of `emulator.life`: no seal marks the system's lines after it."""
 
 
 @dataclass(frozen=True)
 class Emulated:
-    """A running machine, and the mark of the system's own lines."""
+    """A running machine, the mark of the system's own lines, and a login for what else is asked."""
 
     session: Session
     seal: str
+    shell: RootShell | None = None
 
     @property
     def _state_line(self) -> re.Pattern[str]:
@@ -69,7 +72,18 @@ class Emulated:
         """Return the lines of the console."""
         return [line.text for line in self.session.lines()]
 
-    def last_words(self, service: str) -> str:  # the console is that of all
-        """Return the console's last line."""
+    def last_words(self, service: str) -> str:
+        """Return the last line of the service's log, or of the console if nobody can log in."""
+        if self.shell is not None and (logged := last_line(self.shell, service)):
+            return f"its log ends with: {logged}"
         lines = self.lines()
         return f"the console's last line: {lines[-1]}" if lines else ""
+
+
+def last_line(shell: RootShell, service: str) -> str:
+    """Return the last line of a service's log; empty if there is none or no answer."""
+    try:
+        ended = shell.run(["tail", "-n", "1", f"/var/log/services/{service}/log"], _PATIENCE)
+    except PiimageError:
+        return ""
+    return printable(ended.stdout.decode(errors="replace").strip())

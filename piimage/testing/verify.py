@@ -87,7 +87,7 @@ def verify(
         with boot(card, board, runner, Options(ssh_port=0), listen=listen) as session:
             assert session.ssh_port is not None  # noqa: S101  # requested by the options
             shell = Shell(runner, key, session.ssh_port)
-            return _outcomes(appliance, Emulated(session, seal), shell, limit)
+            return _outcomes(appliance, Emulated(session, seal, shell), shell, limit)
 
 
 def verify_pi(

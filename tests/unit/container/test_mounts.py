@@ -45,14 +45,14 @@ def test_what_engines_hide_and_protect_is_hidden_and_protected() -> None:
 @pytest.mark.parametrize(
     ("text", "options"),
     [
-        ("/t", ["nosuid", "nodev"]),
+        ("/t", ["nosuid", "nodev", "mode=1777"]),
         ("/t:size=1m,mode=700", ["nosuid", "nodev", "size=1m", "mode=700"]),
-        ("/t:dev", ["nosuid", "dev"]),
-        ("/t:suid,dev", ["suid", "dev"]),
-        ("/t:nodev", ["nosuid", "nodev"]),
+        ("/t:dev", ["nosuid", "mode=1777", "dev"]),
+        ("/t:suid,dev", ["mode=1777", "suid", "dev"]),
+        ("/t:nodev", ["nosuid", "nodev", "mode=1777"]),
     ],
 )
-def test_a_tmpfs_has_no_devices_and_programs_in_it_no_privileges(
+def test_a_tmpfs_is_writable_for_all_has_no_devices_and_programs_in_it_no_privileges(
     text: str, options: list[str]
 ) -> None:
     """LinuxKit, docs/yaml.md: ``tmpfs``; the type is mount(2)'s file system."""
@@ -140,13 +140,13 @@ def test_mounts_override_defaults_by_destination() -> None:
     assert made["/sys"]["source"] == "sysfs"
     assert made["/dev/mqueue"]["type"] == "mqueue"
     assert made["/tmp"]["options"] == ["nosuid", "nodev", "size=1m", "mode=1777"]
-    assert made["/run"]["options"] == ["nosuid", "nodev"]
+    assert made["/run"]["options"] == ["nosuid", "nodev", "mode=1777"]
 
 
 def test_a_dev_of_the_files_own_gets_no_shm_but_the_files() -> None:
     assert "/dev/shm" not in mounts(binds=["/dev:/dev"])
     made = mounts(binds=["/dev:/dev"], tmpfs=["/dev/shm:size=1m"])
-    assert made["/dev/shm"]["options"] == ["nosuid", "nodev", "size=1m"]
+    assert made["/dev/shm"]["options"] == ["nosuid", "nodev", "mode=1777", "size=1m"]
 
 
 def test_a_mounted_tmpfs_is_closed_as_well() -> None:
