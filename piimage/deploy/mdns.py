@@ -7,6 +7,7 @@ address, and ssh then compares the host key.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SERVICE: Final = "_piimage._tcp.local."
 DOMAIN: Final = ".local"
 _ANSWER_MS: Final = 6000  # of a busy Pi
+_ROUND_MS: Final = 2000  # for one question
 _LINK_LOCAL: Final = "fe80:"
 
 
@@ -69,15 +71,34 @@ def discover(seconds: float) -> tuple[FoundPi, ...]:
 
 def find_address(name: str) -> str | None:
     """Return the address of the host `name` (``greenhouse.local``); None if no host answers."""
-    from zeroconf import (  # type: ignore[attr-defined]  # not in its __all__  # noqa: PLC0415
-        AddressResolver,
-        Error,
-    )
+    from zeroconf import Error  # noqa: PLC0415
 
     with contextlib.suppress(PiimageError, Error), _listening() as network:
-        resolver = AddressResolver(f"{name.rstrip('.')}.")
-        if resolver.request(network, _ANSWER_MS):
-            return next(filter(_is_complete, _addresses(resolver)), None)
+        return _usable_address(network, f"{name.rstrip('.')}.")
+    return None
+
+
+def _usable_address(network: Zeroconf, name: str) -> str | None:
+    """Ask until an address comes that this host can use.
+
+    The first answer may hold nothing but a link-local address without its interface: IPv4 is then
+    asked for by itself. A lost answer is asked for again.
+    """
+    from zeroconf import (  # type: ignore[attr-defined]  # not in its __all__  # noqa: PLC0415
+        AddressResolver,
+        AddressResolverIPv4,
+    )
+
+    deadline = time.monotonic() + _ANSWER_MS / 1000
+    for resolver in itertools.cycle((AddressResolver, AddressResolverIPv4)):
+        left = round(1000 * (deadline - time.monotonic()))
+        if left <= 0:
+            break
+        asked = resolver(name)
+        if asked.request(network, min(left, _ROUND_MS)):
+            usable = next(filter(_is_complete, _addresses(asked)), None)
+            if usable is not None:
+                return usable
     return None
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+from types import SimpleNamespace
 
 import pytest
+import zeroconf
 from hypothesis import given
 from hypothesis import strategies as st
 from zeroconf import IPVersion, ServiceInfo, Zeroconf
@@ -130,3 +133,34 @@ def test_a_link_local_address_needs_its_interface() -> None:
     assert mdns._is_complete("fe80::1%2")
     assert mdns._is_complete("2001:db8::7")
     assert not mdns._is_complete("fe80::1")
+
+
+@pytest.mark.parametrize(
+    ("answers", "address"),
+    [
+        ({"AddressResolver": ["192.0.2.7", "fe80::1"]}, "192.0.2.7"),
+        ({"AddressResolver": ["fe80::1"], "AddressResolverIPv4": ["192.0.2.7"]}, "192.0.2.7"),
+        ({"AddressResolver": [], "AddressResolverIPv4": ["192.0.2.7"]}, "192.0.2.7"),
+        ({"AddressResolver": ["fe80::1"], "AddressResolverIPv4": []}, None),
+    ],
+)
+def test_an_answer_without_a_usable_address_is_followed_by_another_question(
+    answers: dict[str, list[str]], address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answered:
+        def __init__(self, found: list[str]) -> None:
+            self.found = found
+
+        def request(self, network: object, timeout: int) -> bool:
+            clock.append(clock[-1] + timeout / 1000)
+            return bool(self.found)
+
+        def parsed_scoped_addresses(self) -> list[str]:
+            return self.found
+
+    clock = [0.0]
+    for kind, found in answers.items():
+        monkeypatch.setattr(zeroconf, kind, lambda name, found=found: Answered(found))
+    monkeypatch.setattr(mdns, "time", SimpleNamespace(monotonic=lambda: clock[-1]))
+    monkeypatch.setattr(mdns, "_listening", contextlib.nullcontext)
+    assert mdns.find_address("greenhouse.local") == address
