@@ -208,7 +208,8 @@ class ContainerConfig(Part):
         description="Mounts; a mount at the destination of a default mount replaces it.",
     )
     tmpfs: tuple[TmpfsMount, ...] | None = Field(
-        default=None, description="/DESTINATION[:OPTIONS]."
+        default=None,
+        description="/DESTINATION[:OPTIONS]; without `mode=`, every user may write there.",
     )
     devices: tuple[Device, ...] | None = Field(
         default=None, description="Device nodes: /dev/NAME, or path, type, major, minor, mode."

@@ -19,7 +19,7 @@ PROTOCOLS: Final = (1, 1)
 """The oldest and the newest protocol that this tool supports."""
 FEATURES: Final = ("folders", "put-resume", "put-zlib", "switch", "watch")
 COMMAND: Final = "piimage-agent serve"
-_GREETING_S: Final = 60.0  # logging in, perhaps with a passphrase, on a Pi Zero
+_GREETING_S: Final = 120.0  # logging in, perhaps with a passphrase, on a Pi Zero
 _ANSWER_S: Final = 120.0
 
 Answer = dict[str, Any]

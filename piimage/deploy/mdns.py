@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "_piimage._tcp.local."
 DOMAIN: Final = ".local"
-_ANSWER_MS: Final = 6000  # of a busy Pi
+_ANSWER_MS: Final = 10_000  # of a busy Pi, or one that has just started its services
 _ROUND_MS: Final = 2000  # for one question
 _LINK_LOCAL: Final = "fe80:"
 
@@ -94,9 +94,9 @@ def _usable_address(network: Zeroconf, name: str) -> str | None:
         left = round(1000 * (deadline - time.monotonic()))
         if left <= 0:
             break
-        asked = resolver(name)
-        if asked.request(network, min(left, _ROUND_MS)):
-            usable = next(filter(_is_complete, _addresses(asked)), None)
+        answer = resolver(name)
+        if answer.request(network, min(left, _ROUND_MS)):
+            usable = next(filter(_is_complete, _addresses(answer)), None)
             if usable is not None:
                 return usable
     return None

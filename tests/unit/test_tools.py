@@ -15,7 +15,7 @@ PACKAGE = Path(tools.__file__).parent
 # started after a look whether they are there, or in a guest.
 ALWAYS_THERE = {"cp", "head", "mount"}
 OPTIONAL = {"sudo", "update-binfmts"}
-IN_A_GUEST = {"true", "wget"}
+IN_A_GUEST = {"tail", "true", "wget"}
 METHODS = ("run", "start", "feed", "interactive")
 _STARTS = re.compile(rf"\.({'|'.join(METHODS)})\(\s*\[")
 

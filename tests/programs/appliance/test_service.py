@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,47 @@ def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None
     started = Path(f"/proc/{(pi.root / 'started').read_text().strip()}/status")
     assert not started.exists() or "State:\tZ" in started.read_text()
     assert (pi.root / "asked-of-runc").read_text().endswith("services.linuxkit delete -f one\n")
+
+
+AWAY = """
+[ ! -e {0}/away ] || {{ echo 'ctr: failed to dial "/run/containerd/containerd.sock"' >&2; exit 1; }}
+shift 2"""
+
+
+def let_containerd_be_away(pi: Pi) -> Path:
+    """Make the client fail, as at a containerd that was killed, as long as the file exists."""
+    ctr = pi.root / "bin/ctr"
+    ctr.write_text(ctr.read_text().replace("shift 2", AWAY.format(pi.root), 1))
+    return pi.write("away", "")
+
+
+def test_a_start_waits_for_a_containerd_that_starts_again(pi: Pi) -> None:
+    away = let_containerd_be_away(pi)
+    message = pi.root / "run/piimage/services/one/message"
+    with running(pi):
+        wait_until(lambda: message.exists() and "dial" in message.read_text(), "the first try")
+        away.unlink()
+        wait_until(lambda: state(pi) == "running", "the start")
+    assert not printed(pi, "FAILED")
+
+
+def test_the_shim_of_all_services_lives_on_while_containerd_is_away(pi: Pi) -> None:
+    """Its folder in containerd's state is no sign of a start that hung."""
+    bundle = pi.path("run/containerd/state/io.containerd.runtime.v2.task/services.linuxkit/one")
+    bundle.mkdir()
+    library = pi.root / "usr/lib/piimage/containerd.sh"
+    text = library.read_text().replace("SHIM_LIMIT=10", "SHIM_LIMIT=0")
+    library.write_text(text.replace("AWAY_LIMIT=40", "AWAY_LIMIT=0"))
+    shim = subprocess.Popen(["sleep", "1000"], cwd=bundle)
+    try:
+        with running(pi) as service:
+            wait_until(lambda: state(pi) == "running", "the start")
+            let_containerd_be_away(pi)
+            end(service)
+        assert shim.poll() is None
+    finally:
+        shim.kill()
+        shim.wait()
 
 
 def test_a_service_becomes_healthy_when_its_check_succeeds(pi: Pi) -> None:

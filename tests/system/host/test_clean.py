@@ -77,7 +77,9 @@ def test_a_clean_host_is_led_to_a_card(clean: tuple[str, Root]) -> None:
     root.run("piimage", "build", "greenhouse.yml", "-o", "out")
     assert (root.folder / "root/out/greenhouse.img").stat().st_size > 1 << 20
 
-    # Each program does come from the package that messages name.
+    # Each program does come from the package that messages name; doctor asks for no optional one.
     for name, tool in TOOLS.items():
+        if tool.optional:
+            continue
         owners = root.run("dpkg", "-S", f"*bin/{name}").stdout.splitlines()
         assert tool.package in [line.partition(":")[0] for line in owners], (name, owners)

@@ -22,10 +22,10 @@ class Login:
     """A shell with one answer."""
 
     answer: bytes | None
-    asked: list[Sequence[str]] = field(default_factory=list)
+    commands: list[Sequence[str]] = field(default_factory=list)
 
     def run(self, argv: Sequence[str], timeout: float) -> Completed:
-        self.asked.append(argv)
+        self.commands.append(argv)
         if self.answer is None:
             raise PiimageError("testing.no-answer", f"nothing within {timeout} s")
         return Completed(0, self.answer, b"")
@@ -35,7 +35,7 @@ def test_the_services_own_log_says_why_it_is_not_up() -> None:
     login = Login(b'nginx: mkdir() "/tmp/body" failed\x1b[2J\n')
     words = Emulated(SESSION, "S", login).last_words("web")
     assert words == 'its log ends with: nginx: mkdir() "/tmp/body" failed\\x1b[2J'
-    assert login.asked == [["tail", "-n", "1", "/var/log/services/web/log"]]
+    assert login.commands == [["tail", "-n", "1", "/var/log/services/web/log"]]
 
 
 @pytest.mark.parametrize("login", [None, Login(None), Login(b"")])

@@ -4,6 +4,7 @@ TURN=$RUN/services/.turn
 TURN_MEMORY=98304 # KiB of the Pi's memory for each turn
 CTR_LIMIT=120     # seconds
 SHIM_LIMIT=10     # seconds
+AWAY_LIMIT=40     # seconds that a client waits for a containerd that starts again
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
 MESSAGE=$DIR/message # what the last client printed
@@ -25,10 +26,25 @@ ctr() {
 	{ flock 8 && run_ctr "$@"; } 8>>"$TURN$(($$ % TURNS))"
 }
 
+# A containerd that was killed leaves its socket, at which nobody listens until it has started again.
 run_ctr() {
-	wait_for_containerd || return 1
-	GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" >"$MESSAGE" 2>&1 4>&- 5>&- 8>&-
+	local code=0 deadline
+	now
+	deadline=$((REPLY + AWAY_LIMIT))
+	while :; do
+		wait_for_containerd || return 1
+		code=0
+		GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" \
+			>"$MESSAGE" 2>&1 4>&- 5>&- 8>&- || code=$?
+		if [ "$code" -eq 0 ] || ! is_away || [ -e "$RUN/shutdown" ]; then return "$code"; fi
+		now
+		[ "$REPLY" -lt "$deadline" ] || return "$code"
+		nap 1
+	done
 }
+
+# Was nobody there whom the last client could ask?
+is_away() { grep -q '^ctr: failed to dial' "$MESSAGE"; }
 
 # Has containerd start the task. As long as no task lasts, starts go one after another: of two shims that
 # begin at once the second one takes the first one's socket, and a containerd that starts again would
@@ -95,7 +111,7 @@ delete_task() {
 		code=$REPLY
 		ctr containers delete "$NAME"
 	fi
-	[ ! -d "$BUNDLE" ] || end_start
+	[ ! -d "$BUNDLE" ] || is_away || end_start
 	REPLY=$code
 }
 
