@@ -6,6 +6,7 @@ The checks read the document, not the models, so that they also run if some valu
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from piimage.boundary import is_inside, leading_out, outside
 from piimage.config.checks_boot import board_errors, setting_errors
@@ -32,6 +33,9 @@ from piimage.document.document import Document
 from piimage.document.nodes import ListNode, MapNode, ScalarNode
 from piimage.errors import InputError
 
+_CONTAINERD: Final = "containerd"
+_OWN_PREFIX: Final = "piimage-"
+
 
 def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterator[InputError]:
     """Give the errors of an appliance that concern several values.
@@ -46,6 +50,7 @@ def appliance_errors(document: Document, boards: Sequence[Path] = ()) -> Iterato
     yield from chain(
         board_errors(root, boards),
         _duplicates(root, ("services",), "service"),
+        _reserved_names(root),
         _duplicates(root, ("volumes",), "volume"),
         _duplicates(root, ("modules",), "module"),
         _duplicates(root, ("sensors", "gpio"), "sensor"),
@@ -110,6 +115,19 @@ def _duplicates(root: MapNode, sections: Sequence[str], kind: str) -> Iterator[I
             place=str(name.at),
             hint=f"rename one; the first is at {first}",
         )
+
+
+def _reserved_names(root: MapNode) -> Iterator[InputError]:
+    """Give an error for each service that process 1 would take for one of the system's."""
+    for entry in maps(root, "services"):
+        name = scalar(entry, "name")
+        if name and (name.text == _CONTAINERD or name.text.startswith(_OWN_PREFIX)):
+            yield InputError(
+                "config.reserved-name",
+                f"{quoted(name.text)} is the name of a service of the system",
+                place=str(name.at),
+                hint="rename it: neither containerd, nor a name that begins with piimage-",
+            )
 
 
 def _unsupported_errors(root: MapNode) -> Iterator[InputError]:

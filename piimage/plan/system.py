@@ -141,7 +141,7 @@ def _firmware(board: Board, lock: Lock) -> Extracted | None:
 
 # The program that tells a person at a screen how the Pi is, as a service of process 1.
 _SCREEN: Final = (
-    b"service [2345] name:screen restart:always restart_sec:5 log:null "
+    b"service [2345] name:piimage-screen restart:always restart_sec:5 log:null "
     b"/usr/lib/piimage/screen -- The screen\n"
 )
 
