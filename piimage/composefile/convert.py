@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from piimage.composefile.gets import FOLDER, add_file
+from piimage.composefile.gets import FOLDER, add_file, secret_hint
 from piimage.composefile.keys import convert_key, guarded, in_order
 from piimage.composefile.recognise import is_compose
 from piimage.composefile.rights import DOCKER_CAPABILITIES
@@ -86,6 +86,7 @@ class _Conversion:
         self._empty_services()
         self._drop_absent([service.entry for service in services])
         self._top_remarks()
+        self._secret_remarks(services)
         if shown := sorted(self._variables.names & set(self._variables.defaults)):
             env_file = self._file.parent / ".env"
             self._remarks.append(f"{env_file}: the values of {', '.join(shown)} are now defaults")
@@ -93,7 +94,7 @@ class _Conversion:
             text = f"{', '.join(within)}: replaced by its value inside another variable's default"
             self._remarks.append(f"{self._file}: {text}")
         files = [file for service in services for file in service.files]
-        files += [*self._named_files("secrets"), *self._named_files("configs")]
+        files += self._configs()
         hosts = {alias: address for service in services for alias, address in service.hosts.items()}
         names = {service.name: _LOCALHOST for service in services} | hosts
         files.append({"path": _HOSTS, "contents": _hosts(names), "mode": "0644"})
@@ -183,10 +184,10 @@ class _Conversion:
         self._remark((key,), f"{key}: its value is not understood")
         return {}
 
-    def _named_files(self, key: str) -> Iterator[dict[str, Any]]:
-        """Give the files of the top-level `secrets` or `configs`."""
-        for name, options in self._top(key).items():
-            path = f"{FOLDER}/{key}/{name}"
+    def _configs(self) -> Iterator[dict[str, Any]]:
+        """Give the files of the top-level `configs`."""
+        for name, options in self._top("configs").items():
+            path = f"{FOLDER}/configs/{name}"
             if isinstance(options, Mapping) and isinstance(options.get("file"), str):
                 holder = Service(name, self._file.parent, self._beside)
                 source = self._file.parent / Path(options["file"]).expanduser()
@@ -195,8 +196,19 @@ class _Conversion:
             elif isinstance(options, Mapping) and "content" in options:
                 yield {"path": path, "contents": str(options["content"]), "mode": "0444"}
             else:
-                why = f"{key}: {name} is not defined in this file; add its content to files:"
-                self._remark((key, name), why)
+                why = f"configs: {name} is not defined in this file; add its content to files:"
+                self._remark(("configs", name), why)
+
+    def _secret_remarks(self, services: Iterable[Service]) -> None:
+        """Say how the value of each secret comes to the Pi: the new file does not hold it."""
+        defined = self._top("secrets")
+        for service in services:
+            for name, source in service.secrets.items():
+                options = defined.get(source)
+                file = options.get("file") if isinstance(options, Mapping) else None
+                hint = secret_hint(name, file if isinstance(file, str) else "FILE")
+                place = ("services", service.name, "secrets")
+                self._remark(place, f"{service.name}: secrets: {name}: not in this file; {hint}")
 
     def _finished(self, value: Any) -> Any:  # noqa: ANN401
         match value:

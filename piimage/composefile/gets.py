@@ -6,7 +6,7 @@ Source: the Compose specification, "Services top-level elements".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from piimage.composefile.values import (
     size,
 )
 from piimage.composefile.variables import settings
+from piimage.config.secret import SECRETS_FOLDER
 
 VOLUMES: Final = "/data/volumes"
 """The folder for named volumes on the Pi, on its data partition."""
@@ -160,21 +161,44 @@ def _devices(value: Any, service: Service) -> None:  # noqa: ANN401
             service.note(f"devices: {node} keeps its name in the container; {rest[0]} is ignored")
 
 
-def _named_files(key: str, place: str) -> Converter:
-    """Return the converter of `secrets` or `configs`; the top level defines their content."""
+def _configs(value: Any, service: Service) -> None:  # noqa: ANN401
+    for source, target in _grants(value):
+        inside = target if target.startswith("/") else f"/{target}"
+        service.add("binds", f"/{FOLDER}/configs/{source}:{inside}:ro")
+        if service.folder is None:
+            service.note(
+                f"files: [{{path: {FOLDER}/configs/{source}, source: FILE}}] at the top level"
+            )
 
-    def converted(value: Any, service: Service) -> None:  # noqa: ANN401
-        for file in value:
-            source = as_written(file["source"] if isinstance(file, Mapping) else file)
-            target = as_written(file.get("target", source)) if isinstance(file, Mapping) else source
-            inside = target if target.startswith("/") else f"{place}{target}"
-            service.add("binds", f"/{FOLDER}/{key}/{source}:{inside}:ro")
-            if service.folder is None:
-                service.note(
-                    f"files: [{{path: {FOLDER}/{key}/{source}, source: FILE}}] at the top level"
-                )
 
-    return converted
+def _secrets(value: Any, service: Service) -> None:  # noqa: ANN401
+    """Name the secrets; their values come to the Pi by another way, and into no image."""
+    for source, target in _grants(value):
+        inside = target if target.startswith("/") else f"{SECRETS_FOLDER}/{target}"
+        name = _named(inside.rpartition("/")[2]).replace(".", "-")
+        service.add("secrets", name)
+        service.secrets[name] = source
+        if inside != f"{SECRETS_FOLDER}/{name}":
+            service.note(f"secrets: {source}: a file {SECRETS_FOLDER}/{name}, not {inside}")
+        elif name != source:
+            service.note(f"secrets: {source}: its name is {name} here")
+        if service.folder is None:
+            service.note(secret_hint(name, "FILE"))
+
+
+def _grants(value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Give the name at the top level and the place in the container of `secrets` or `configs`."""
+    for item in value:
+        source = as_written(item["source"] if isinstance(item, Mapping) else item)
+        yield (
+            source,
+            as_written(item.get("target", source)) if isinstance(item, Mapping) else source,
+        )
+
+
+def secret_hint(name: str, file: str) -> str:
+    """Return how the value of a secret comes to the Pi."""
+    return f"its value: piimage flash … --secret {name}={file}, or piimage secret set HOST {name}"
 
 
 def _extra_hosts(value: Any, service: Service) -> None:  # noqa: ANN401
@@ -203,14 +227,14 @@ def _hostname(value: Any, service: Service) -> None:  # noqa: ANN401
 
 
 CONVERTERS: Final[Mapping[str, Converter]] = {
-    "configs": _named_files("configs", "/"),
+    "configs": _configs,
     "container_name": _container_name,
     "devices": _devices,
     "env_file": _env_file,
     "environment": _environment,
     "extra_hosts": _extra_hosts,
     "hostname": _hostname,
-    "secrets": _named_files("secrets", "/run/secrets/"),
+    "secrets": _secrets,
     "volumes": _volumes,
 }
 """The converters by key."""

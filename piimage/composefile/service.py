@@ -25,6 +25,8 @@ class Service:
     """Additional host names and their addresses."""
     sysctl: dict[str, str] = field(default_factory=dict)
     """Kernel settings that belong to the whole system."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Names of secrets, and the names that Compose's top level has for them."""
 
     def add(self, key: str, *values: Any) -> None:  # noqa: ANN401  # whatever the key holds
         """Add `values` to the list under `key`, each once."""

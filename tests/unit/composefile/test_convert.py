@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from piimage.cli.main import execute
 from piimage.composefile.convert import convert
+from piimage.composefile.gets import secret_hint
 from piimage.composefile.keys import CONVERTERS
 from piimage.composefile.variables import Interpolation
 from piimage.composefile.variables import settings as lines_of
@@ -93,10 +94,10 @@ def test_what_is_written_is_good_and_does_the_same(compose: Path) -> None:
         "/etc/compose/web/etc-nginx-conf.d:/etc/nginx/conf.d:ro",
         "/data/volumes/cache:/var/cache/nginx",
         "/data/volumes/none:/n",
-        "/etc/compose/secrets/s:/run/secrets/s:ro",
         "/etc/compose/hosts:/etc/hosts:ro",
         "/run/resolv.conf:/etc/resolv.conf:ro",
     )
+    assert web.secrets == ("s",)
     assert app.folder == compose.parent / "app"
     assert app.command == ("/a", "b")
     assert web.restart
@@ -138,7 +139,6 @@ def test_services_reach_one_another_by_their_names(compose: Path) -> None:
     assert files["etc/compose/hosts"].contents == hosts
     conf = files["etc/compose/web/etc-nginx-conf.d/site.conf"]
     assert conf.source == str(compose.parent / "conf" / "site.conf")
-    assert files["etc/compose/secrets/s"].mode == "0444"
 
 
 def test_what_changes_is_reported_with_its_place(compose: Path) -> None:
@@ -151,11 +151,37 @@ def test_what_changes_is_reported_with_its_place(compose: Path) -> None:
         "in front",
         "23:27: tool: left out, because it runs only with a profile",
         "11:5: web: does not wait for tool, which is left out",
+        "13:5: web: secrets: s: not in this file; its value: piimage flash … --secret s=./s.txt, "
+        "or piimage secret set HOST s",
         f"{compose.parent}/.env: the values of TAG are now defaults",
     ]
     head = compose.with_name("made.yml").read_text().partition("\nboard:")[0]
     for remark in remarks:
         assert f"#   {remark}\n" in head
+
+
+def test_the_value_of_a_secret_is_in_no_file_that_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(
+        "services: { a: { image: x, secrets: [s, { source: key.pem, target: /etc/key.pem },"
+        " { source: s, target: other }] } }\n"
+        "secrets: { s: { file: s.txt }, key.pem: { external: true } }\n"
+        "configs: { c: { content: plain } }\n"
+    )
+    (tmp_path / "s.txt").write_text("beans")
+    appliance, remarks = imported(file)
+    assert service(appliance, "a").secrets == ("s", "key-pem", "other")
+    assert [config.path for config in appliance.files] == [
+        "etc/compose/configs/c", "etc/compose/hosts",
+    ]  # fmt: skip
+    assert [remark.partition(": ")[2] for remark in remarks] == [
+        "a: secrets: key.pem: a file /run/secrets/key-pem, not /etc/key.pem",
+        "a: secrets: s: its name is other here",
+        *(
+            f"a: secrets: {name}: not in this file; {secret_hint(name, value)}"
+            for name, value in (("s", "s.txt"), ("key-pem", "FILE"), ("other", "s.txt"))
+        ),
+    ]
 
 
 def test_paths_start_at_the_file_that_is_made(compose: Path) -> None:
@@ -173,7 +199,7 @@ def test_the_verb_writes_beside_it_and_never_over_a_file(
     assert execute(["import", str(compose), "-b", "pi4"]) == 0
     out, err = capsys.readouterr()
     assert out == f"{target}: written; next: piimage check {target}\n"
-    assert err.count("warning: ") == 6
+    assert err.count("warning: ") == 7
     assert execute(["check", str(target), "--set", "DB_PASSWORD=x"]) == 0
     assert execute(["import", str(compose), "-b", "pi4"]) == 2
     other = compose.parent / "pi5.yml"

@@ -96,7 +96,7 @@ ADVICE = [
         "${MEDIA:-/media/x} becomes /data/volumes/MEDIA",
     ),
     ("volumes", "[/cache]", "binds: ['/data/volumes/NAME-cache:/cache']"),
-    ("secrets", "[s]", "binds: ['/etc/compose/secrets/s:/run/secrets/s:ro'], files: [{path: "),
+    ("secrets", "[s]", "secrets: [s], its value: piimage flash … --secret s=FILE, or piimage "),
     ("configs", "[{source: c, target: /etc/c}]", "'/etc/compose/configs/c:/etc/c:ro'"),
     ("volumes", "['./a.conf:/etc/a.conf']", "files: [{path: etc/compose/NAME/etc-a.conf, source: "),
     ("volumes", "['/var/run/docker.sock:/x']", "the Pi has no Docker"),
