@@ -42,8 +42,16 @@ _CONFIG: Final = """\
   }
 """
 _SAFE_PATH: Final = re.compile(r"[A-Za-z0-9._@+-]+(/[A-Za-z0-9._@+-]+)*\Z")
-_SIGNED_HASH: Final = 1
-"""The flag EXT2_FLAGS_SIGNED_HASH: hashes of folders take the bytes of names as signed."""
+_OF_NO_HOST: Final = """\
+set_super_value flags 1
+set_super_value kbytes_written 0
+"""
+"""The commands for debugfs that set what mke2fs took from the build host.
+
+The flags say whether hashes of folders take the bytes of names as signed (1,
+EXT2_FLAGS_SIGNED_HASH): `char` is signed on amd64, and not on arm64. The number of kilobytes that
+were ever written is larger where the host's file system cannot punch holes, as over 9p or NFS.
+"""
 _BANNER: Final = re.compile(r"^debugfs \d.*$", re.MULTILINE)
 _FREE: Final = re.compile(r"^ +Free blocks: (.*)$", re.MULTILINE)
 _COUNT: Final = re.compile(r"^Block count: +(\d+)$", re.MULTILINE)
@@ -134,8 +142,7 @@ def _format(volume: Ext4Volume, runner: Runner, image: Path) -> None:
         tool = _dated(runner).with_environment(MKE2FS_CONFIG=config.name, MKE2FS_SYNC="0")
         features = ["-O", _FEATURES, "-J", f"size={_JOURNAL}"]
         tool.run(["mke2fs", "-q", "-F", "-t", "ext4", *features, *geometry, *identity, *target])
-    # mke2fs notes whether `char` is signed on the build host: it is on amd64, and not on arm64.
-    _dated(runner).run(["debugfs", "-w", "-R", f"set_super_value flags {_SIGNED_HASH}", image])
+    _dated(runner).run(["debugfs", "-w", "-f", "-", image], stdin=_OF_NO_HOST.encode())
 
 
 def _dated(runner: Runner) -> Runner:
