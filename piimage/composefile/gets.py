@@ -19,13 +19,15 @@ from piimage.composefile.values import (
     size,
 )
 from piimage.composefile.variables import settings
-from piimage.config.secret import SECRETS_FOLDER
 
 VOLUMES: Final = "/data/volumes"
 """The folder for named volumes on the Pi, on its data partition."""
 
 FOLDER: Final = "etc/compose"
 """The folder of the Pi's system for files of the build host that services see."""
+
+SECRETS_FOLDER: Final = "/run/secrets"
+"""Where a container finds its secrets, in Compose and here."""
 
 _MAX_FILES: Final = 200
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]")
