@@ -191,11 +191,9 @@ def _secrets(value: Any, service: Service) -> None:  # noqa: ANN401
 def _grants(value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
     """Give the name at the top level and the place in the container of `secrets` or `configs`."""
     for item in value:
-        source = as_written(item["source"] if isinstance(item, Mapping) else item)
-        yield (
-            source,
-            as_written(item.get("target", source)) if isinstance(item, Mapping) else source,
-        )
+        grant = item if isinstance(item, Mapping) else {"source": item}
+        source = as_written(grant["source"])
+        yield source, as_written(grant.get("target", source))
 
 
 def secret_hint(name: str, file: str) -> str:

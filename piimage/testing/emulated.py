@@ -74,13 +74,13 @@ class Emulated:
 
     def last_words(self, service: str) -> str:
         """Return the last line of the service's log, or of the console if nobody can log in."""
-        if self.shell is not None and (logged := last_line(self.shell, service)):
+        if self.shell is not None and (logged := _last_line(self.shell, service)):
             return f"its log ends with: {logged}"
         lines = self.lines()
         return f"the console's last line: {lines[-1]}" if lines else ""
 
 
-def last_line(shell: RootShell, service: str) -> str:
+def _last_line(shell: RootShell, service: str) -> str:
     """Return the last line of a service's log; empty if there is none or no answer."""
     try:
         ended = shell.run(["tail", "-n", "1", f"/var/log/services/{service}/log"], _PATIENCE)

@@ -20,8 +20,8 @@ PAGES = sorted(
         "services/*/README.md",
     )
     for path in ROOT.glob(pattern)
+    if path.name != "messages.md"  # a list of codes
 )
-GENERATED = {ROOT / "docs/errors/messages.md"}
 RIDDLES = {
     "so many": "N",
     "stands twice": "is listed twice",
@@ -58,7 +58,7 @@ def faults(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_is_read_once(page: Path) -> None:
-    assert page in GENERATED or faults(page.read_text()) == []
+    assert faults(page.read_text()) == []
 
 
 @pytest.mark.parametrize(
