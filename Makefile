@@ -40,11 +40,12 @@ types: setup
 	.venv/bin/mypy
 
 unit: setup
-	$(COMPILED) .venv/bin/pytest tests/unit libraries -n $(WORKERS) --dist worksteal $(EXAMPLES)
+	$(COMPILED) .venv/bin/pytest tests/unit libraries -m 'not slow' -n $(WORKERS) --dist worksteal $(EXAMPLES)
 
-# Tests of what runs as a process of its own: the Pi's scripts, its agent, ssh, tools for disks.
+# Tests of what runs as a process of its own (the Pi's scripts, its agent, ssh, tools for disks),
+# and the unit tests that take long.
 programs: setup
-	$(COMPILED) .venv/bin/pytest tests/programs -n $(WAITING) --dist worksteal $(EXAMPLES)
+	$(COMPILED) .venv/bin/pytest tests/programs tests/unit libraries -m slow -n $(WAITING) --dist worksteal $(EXAMPLES)
 
 system: setup
 	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10 $(EXAMPLES)

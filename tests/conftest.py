@@ -11,6 +11,7 @@ from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
 
+PROGRAMS = Path(__file__).parent / "programs"
 SYSTEM = Path(__file__).parent / "system"
 
 
@@ -18,6 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(SYSTEM):
             item.add_marker(pytest.mark.system)
+        if item.path.is_relative_to(PROGRAMS):
+            item.add_marker(pytest.mark.slow)
         if isinstance(item, pytest.Function) and item.get_closest_marker("provokes"):
             item.fixturenames.insert(0, "_provoked")  # not one of thousands that need none
 

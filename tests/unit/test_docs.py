@@ -40,6 +40,7 @@ def test_the_container_folder_of_the_guide_is_valid(tmp_path: Path) -> None:
     assert found.service.name == "thermometer"
 
 
+@pytest.mark.slow
 def test_the_program_of_the_guide_is_healthy_without_a_sensor_and_ends_when_it_is_told_to(
     tmp_path: Path,
 ) -> None:

@@ -130,6 +130,7 @@ WAYS: Mapping[str, Write] = {
 """The ways in which piimage writes files."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_file_is_written_completely_or_stays_as_it_was(

@@ -209,6 +209,7 @@ def _code_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("piimage.unchanged.own_state", OWN_STATE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_code_that_stays")
 @pytest.mark.parametrize(
     ("place", "change"), [(place, change) for place, changes in OUTS.items() for change in changes]

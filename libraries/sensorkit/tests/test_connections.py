@@ -129,6 +129,7 @@ def health(port: int) -> int:
         connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /healthz HTTP/1.0\r\nX-Slow: ", b"GET /big HTTP/1.0\r\n\r\n"]
 )

@@ -146,6 +146,7 @@ class TestHistory:
         assert history.points(TEMPERATURE_CHANNEL, 40) == [(0.0, 15.0), (30.0, 30.0)]
         assert history.points(TEMPERATURE_CHANNEL, 105) == [(30.0, 30.0)]
 
+    @pytest.mark.slow
     def test_memory_is_bounded_over_days(self) -> None:
         bench = Bench()
         bench.run(3 * 3600)

@@ -75,6 +75,7 @@ def test_a_client_that_can_read_it_gets_a_small_answer(echo: Echo) -> None:
     assert gzip.decompress(body) == PAGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

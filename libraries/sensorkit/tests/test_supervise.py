@@ -234,6 +234,7 @@ CASES: dict[str, MakeChip] = {
 ALLOWED_AWAY_SECONDS = 61.0  # one back-off at its longest, a second failure right after it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_thousand_samples_with_faults(name: str) -> None:
     """A shorter form of tests/system/sensorkit/test_faults.py, which takes 10,000 samples."""

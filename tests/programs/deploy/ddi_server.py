@@ -283,7 +283,7 @@ def ddi_server(keys: Pair | None = None) -> Iterator[Ddi]:
         context.load_cert_chain(keys.certificate, keys.key)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         ddi.url = ddi.url.replace("http", "https")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield ddi

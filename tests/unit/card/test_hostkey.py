@@ -44,6 +44,7 @@ def test_dropbears_file_has_the_seed_and_the_public_key(tmp_path: Path, runner: 
         assert key.public in done.stdout.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("card.bad-host-key")
 def test_a_key_of_another_kind_is_refused(tmp_path: Path, runner: Runner) -> None:
     kinds = {"rsa": ["-t", "rsa", "-N", ""], "locked": ["-t", "ed25519", "-N", "secret"]}

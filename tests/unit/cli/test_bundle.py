@@ -35,6 +35,7 @@ def test_a_bundle_and_a_certificate_have_to_be_there(
     assert f"there is no file '{bundle}'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_verified_bundle_is_shown_with_its_version(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_who_ends_piimage_ends_the_programs_that_it_started(number: signal.Signals) -> None:
     """`timeout 60 piimage run` left an emulator behind, which nobody saw."""
@@ -86,6 +87,7 @@ def test_who_ends_piimage_ends_the_programs_that_it_started(number: signal.Signa
         os.kill(started, 0)
 
 
+@pytest.mark.slow
 def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
     words = ["nohup", sys.executable, "-c", VERB_WITH_A_PROGRAM]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

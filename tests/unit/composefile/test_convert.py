@@ -307,6 +307,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(150), deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(CONVERTERS)), VALUES, min_size=1, max_size=5))
 def test_any_service_is_carried_over_or_refused(

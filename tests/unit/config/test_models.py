@@ -119,6 +119,7 @@ def validator() -> Validator:
     return jsonschema.Draft202012Validator(json_schema())
 
 
+@pytest.mark.slow
 def test_the_schema_is_valid_and_takes_the_design_s_example() -> None:
     validator().check_schema(json_schema())
     validator().validate(yaml.safe_load(DESIGN))

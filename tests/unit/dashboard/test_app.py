@@ -195,6 +195,7 @@ def test_a_sensor_s_values_are_passed_on() -> None:
         server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [Response(b"{}", status=503), Response(b"x" * (2 << 20))])
 def test_a_bad_answer_of_a_sensor_is_an_error(answer: Response) -> None:
     server = served(lambda _: answer)

@@ -157,6 +157,7 @@ def test_a_compression_that_debian_does_not_use_is_refused(tmp_path: Path, runne
         payload(runner, path)
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("debian.deb-bomb")
 @pytest.mark.parametrize("name", ["data.tar.xz", "data.tar.gz"])
 def test_a_payload_that_explodes_is_stopped(tmp_path: Path, runner: Runner, name: str) -> None:

@@ -132,6 +132,7 @@ def swap_suites(folder: ArchiveFolder) -> None:
     folder.publish([Deb("hello")], codename="bookworm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [

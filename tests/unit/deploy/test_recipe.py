@@ -86,6 +86,7 @@ def lay_out(tmp_path: Path, recipe: Recipe, filled: bytes = b"\xee") -> Path:
     return device
 
 
+@pytest.mark.slow
 def test_the_slot_is_what_a_build_writes_byte_by_byte(tmp_path: Path) -> None:
     slot = volume(tmp_path)
     device = lay_out(tmp_path, made(tmp_path, slot)).read_bytes()
@@ -129,6 +130,7 @@ def test_a_damaged_source_leaves_no_file_system(tmp_path: Path) -> None:
     assert device.read_bytes()[:4096] == bytes(4096)
 
 
+@pytest.mark.slow
 def test_a_card_that_loses_bytes_is_found_out_before_the_slot_becomes_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

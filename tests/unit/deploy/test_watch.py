@@ -74,12 +74,14 @@ def test_a_confirmation_that_may_have_been_lost_is_given_again() -> None:
     assert second.requests == [("watch", {"run": "1", "from": 2}), ("keep", {})]
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_lost_before_is_taken_up_where_it_was() -> None:
     second = Line(HEALTHY, END)
     assert follow(Line(SWITCHED, GONE), 10, GONE, second) == ("one",)
     assert second.requests == [("watch", {"run": "1", "from": 1}), ("keep", {})]
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("deploy.lost")
 def test_a_pi_that_its_new_version_cuts_off_counts_against_that_version() -> None:
     with pytest.raises(PiimageError, match="could not be reached within") as caught:

@@ -289,6 +289,7 @@ SETTINGS = st.lists(
 )
 
 
+@pytest.mark.slow
 def test_the_firmware_reads_accepted_settings_unchanged() -> None:
     """Valid settings, sometimes with an odd one; keys may repeat."""
 

@@ -89,6 +89,7 @@ def packed(image: Path, suffix: str) -> Path:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "mapped"), [(".xz", True), (".gz", True), (".zst", True), (".zst", False)]
 )
@@ -238,6 +239,7 @@ def writes_of(image: Path) -> int:
     return len(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("flash.mismatch", "flash.ignores-writes")
 def test_every_write_that_is_dropped_is_noticed(image: Path) -> None:
     for number in range(writes_of(image)):
@@ -298,6 +300,7 @@ def test_a_wrap_that_is_no_power_of_two_is_recognised(image: Path) -> None:
         flashed(card(real=6 * MIB), image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(9))
 @pytest.mark.parametrize("operation", ["read", "write", "flush"])
 def test_an_error_of_the_card_is_no_success(image: Path, operation: str, number: int) -> None:
@@ -318,6 +321,7 @@ def test_an_error_of_the_card_is_no_success(image: Path, operation: str, number:
         assert next(count) <= number
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("flash.interrupted")
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_a_resumed_flash_writes_only_what_is_missing(image: Path, number: int) -> None:

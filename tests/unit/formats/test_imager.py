@@ -44,6 +44,7 @@ def card(folder: Path) -> Card:
     return Card(image, image.with_suffix(".bmap"), BlockMap(1 << 22, ()))
 
 
+@pytest.mark.slow
 def test_the_list_offers_the_packed_card_with_its_digests(tmp_path: Path) -> None:
     made = card(tmp_path)
     packed, listing = write_listing(made, version("pi4"), "https://pi.example/cards/")

@@ -58,6 +58,7 @@ def test_a_program_is_told_all_lines_at_first_and_then_what_changes(make: Make) 
     assert client.read() == {"lines": {"rain": {"kind": "counter", "count": 3}}}
 
 
+@pytest.mark.slow
 def test_counts_go_on_after_a_restart(make: Make) -> None:
     bench = make(RAIN)
     client = started(bench)
@@ -71,6 +72,7 @@ def test_counts_go_on_after_a_restart(make: Make) -> None:
     again.until("rain", count=42)
 
 
+@pytest.mark.slow
 def test_counts_are_saved_within_a_second_without_a_shutdown(make: Make) -> None:
     """So a power cut loses the pulses of the last second, and no others."""
     bench = make(RAIN)
@@ -163,6 +165,7 @@ def test_a_program_that_is_silent_counts_as_gone(make: Make) -> None:
     assert "gpio: a program that set outputs does not answer any more" in bench.messages
 
 
+@pytest.mark.slow
 def test_a_program_that_shows_that_it_is_alive_keeps_its_outputs(make: Make) -> None:
     bench = make(PUMP, RAIN, alive=2.0)
     setter = started(bench)
@@ -206,6 +209,7 @@ def test_what_cannot_be_set_is_refused(name: str, value: object, refused: str, m
     assert message == {"refused": refused}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["{", "[]", '{"set": []}', "x" * 5000])
 def test_a_program_that_sends_something_else_is_disconnected(text: str, make: Make) -> None:
     bench = make(PUMP)
@@ -229,6 +233,7 @@ def test_a_line_that_is_missing_leaves_the_others_and_is_told_once(make: Make) -
     ]
 
 
+@pytest.mark.slow
 def test_a_chip_that_goes_is_told_and_its_lines_are_tried_again(make: Make) -> None:
     bench = make(DOOR, RAIN)
     client = started(bench)

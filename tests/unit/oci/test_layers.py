@@ -256,6 +256,7 @@ def test_a_link_out_of_the_root_is_followed_inside_it(tmp_path: Path) -> None:
     assert paths(tree) == ["up", "etc", "etc/passwd"]
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("oci.layer-bomb")
 @pytest.mark.parametrize("packer", [["gzip", "-9n"], ["zstd", "-q"]])
 def test_a_bomb_is_refused(tmp_path: Path, packer: list[str]) -> None:

@@ -114,6 +114,7 @@ GOOD: dict[type, dict[str, object]] = {
 }
 
 
+@pytest.mark.slow
 def test_any_json_is_read_or_refused() -> None:
     """Good documents with a field more or another value; what is read means the same again."""
 

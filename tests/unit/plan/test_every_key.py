@@ -71,6 +71,7 @@ def rows(table: Mapping[str, Mapping[str, Change]]) -> list[tuple[str, str]]:
     return [(model, key) for model, keys in table.items() for key in keys]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "key"), rows(YAML))
 def test_a_key_of_the_file_changes_what_comes_out(
     model: str, key: str, outcome_of: Callable[[str], str]
@@ -81,6 +82,7 @@ def test_a_key_of_the_file_changes_what_comes_out(
     assert outcome_of(after) != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "key"), rows(SERVICE))
 def test_a_key_of_a_container_folder_changes_what_comes_out(
     model: str, key: str, folder: Path

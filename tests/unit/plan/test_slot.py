@@ -116,6 +116,7 @@ def network(passphrase: str, ssid: str = "garden") -> dict[str, object]:
     return {"country": "AT", "wifi": {"ssid": ssid, "psk": passphrase}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", ["pi4", "pi3", "pi5", "zero2w"])
 def test_published_digests_are_the_same_for_every_passphrase(board: str, store: Store) -> None:
     """Else an attacker who knows everything else could try passphrases without the card."""
@@ -133,6 +134,7 @@ def test_published_digests_are_the_same_for_every_passphrase(board: str, store: 
     assert len(hidden[0]) == 3  # the layer, and the two files that name it
 
 
+@pytest.mark.slow
 def test_appliance_json_is_signed_and_the_same_key_gives_the_same_card(
     tmp_path: Path, store: Store
 ) -> None:
@@ -372,6 +374,7 @@ def test_either_slot_holds_the_version_under_its_own_name(board: str, store: Sto
     assert found.places["3"].start == found.places["2"].end
 
 
+@pytest.mark.slow
 def test_either_folder_holds_the_version_where_the_card_has_it(
     store: Store, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_card_that_calls_has_the_agent_and_takes_tokens(keys: Pair, store: Sto
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bundle_has_the_bytes_of_the_cards_files(keys: Pair, store: Store) -> None:
     calling = version(keys)
     job = noted(made(calling, store))
@@ -97,6 +98,7 @@ def test_a_bundle_has_the_bytes_of_the_cards_files(keys: Pair, store: Store) -> 
     assert b"".join(again.chunks()) == b"".join(bundle.chunks())
 
 
+@pytest.mark.slow
 def test_both_folders_of_a_pi_3_name_one_version_and_one_system(keys: Pair, store: Store) -> None:
     """Else a Pi in the other folder would report a version that no bundle has."""
     calling = version(keys, board="pi3")

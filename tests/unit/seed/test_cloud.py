@@ -118,6 +118,7 @@ def test_what_is_no_name_and_no_key_is_said_and_left_out(
     assert not [line for line in service.requests if ".." in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 500])
 def test_a_service_that_refuses_changes_nothing(
     tmp_path: Path, status: int, capsys: pytest.CaptureFixture[str]

@@ -87,6 +87,7 @@ def test_what_is_no_text_is_refused(data: bytes) -> None:
         decoded(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -81,6 +81,7 @@ def test_each_line_is_a_metric_of_its_kind(bench: Bench) -> None:
         assert line in text.splitlines()
 
 
+@pytest.mark.slow
 def test_a_change_is_published_at_once_and_counts_wait_for_their_interval(bench: Bench) -> None:
     output, stop = Noting(), threading.Event()
     found = plans(bench)
@@ -126,6 +127,7 @@ def test_home_assistant_sees_a_binary_sensor_a_count_and_a_switch(bench: Bench) 
     assert state(sample)["output_active_pump"] == 0
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_answer_is_the_reason_of_every_line(bench: Bench) -> None:
     bench.stop()
     bench.socket.unlink()
@@ -153,6 +155,7 @@ def test_a_line_that_is_not_held_says_why(bench: Bench) -> None:
         client.line("bell")
 
 
+@pytest.mark.slow
 def test_the_client_connects_again(bench: Bench) -> None:
     client = LinesClient(bench.socket)
     client.start()

@@ -39,6 +39,7 @@ def test_a_text_that_never_came_fails_with_the_last_lines() -> None:
     assert "tried for 1 s" in str(outcome.failure)
 
 
+@pytest.mark.slow
 def test_a_check_is_tried_again_until_it_passes() -> None:
     tries: list[None] = []
 
@@ -104,11 +105,13 @@ def test_an_address_is_judged_by_status_and_body(tmp_path: Path) -> None:
     assert "no response" in str(run(Check(http="http://127.0.0.1/", timeout=1), closed).failure)
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
     present = shell(tmp_path, "exec sleep 60")
     assert "did not end" in str(run(Check(run=("x",), timeout=1), present).failure)
 
 
+@pytest.mark.slow
 def test_a_last_try_that_is_cut_short_leaves_the_better_reason(tmp_path: Path) -> None:
     present = shell(
         tmp_path, f"[ -e {tmp_path}/again ] && exec sleep 60; : >{tmp_path}/again; exit 3"
