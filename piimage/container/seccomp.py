@@ -5,6 +5,9 @@ It allows the calls of the common default profile of container engines (Docker's
 kernel's own state unless the container has the capability for that call. Like engines, it leaves
 out io_uring, a source of privilege escalations. All other calls fail with EPERM. libseccomp skips
 names that an architecture lacks, so one table serves 64-bit and 32-bit programs.
+
+The kernel compiles the filter for each container that starts, in a time that grows with the square
+of its length: a container without 32-bit programs gets no filter for them.
 """
 
 from __future__ import annotations
@@ -25,6 +28,12 @@ ARCHITECTURES: Final[Mapping[str, tuple[str, ...]]] = {
     "amd64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
 }
 """By OCI's name: the native architecture, and the others whose programs it runs."""
+
+LOADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "arm64": ("ld-linux-armhf.so.3", "ld-linux.so.3", "ld-musl-armhf.so.1", "ld-musl-arm.so.1"),
+    "amd64": ("ld-linux.so.2", "ld-musl-i386.so.1", "ld-linux-x32.so.2"),
+}
+"""By OCI's name: the names in /lib of the loaders of 32-bit programs (glibc's and musl's)."""
 
 _FILES: Final = """
     access chdir chmod chown chown32 close close_range copy_file_range creat dup dup2 dup3 faccessat
@@ -137,6 +146,11 @@ def default_profile(
         "architectures": list(ARCHITECTURES[architecture]),
         "syscalls": rules,
     }
+
+
+def native_profile(profile: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a default profile by which a call of a 32-bit program ends it."""
+    return {**profile, "architectures": profile["architectures"][:1]}
 
 
 def _allow(names: list[str], *conditions: tuple[int, int, str]) -> Mapping[str, Any]:

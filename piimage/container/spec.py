@@ -29,7 +29,7 @@ from piimage.container.mounts import (
 )
 from piimage.container.profile import read_profile
 from piimage.container.rootfs import ProcessUser, Root
-from piimage.container.seccomp import default_profile
+from piimage.container.seccomp import LOADERS, default_profile, native_profile
 from piimage.container.starts import faults, maps
 from piimage.errors import InputError, PiimageError, raise_all
 from piimage.oci.models import Execution
@@ -359,13 +359,21 @@ def _resources(resources: Resources | None, rules: list[dict[str, Any]]) -> dict
     return fields | {"devices": [*rules, *own]}
 
 
+def _runs_32_bit(root: Root, architecture: str) -> bool:
+    paths = (f"/lib/{loader}" for loader in LOADERS[architecture])
+    return any(root.find(path)[1] is not None for path in paths)
+
+
 def _seccomp(container: Container, architecture: str) -> Mapping[str, Any] | None:
     chosen = container.config.seccomp
     if chosen in (None, "unconfined"):
         return None
     if chosen == "default":
         names = capabilities_of(container.config.capabilities)
-        return default_profile({*names, *capabilities_of(container.config.ambient)}, architecture)
+        profile = default_profile(
+            {*names, *capabilities_of(container.config.ambient)}, architecture
+        )
+        return profile if _runs_32_bit(container.root, architecture) else native_profile(profile)
     try:
         return read_profile(container.profile or b"", chosen)
     except PiimageError as error:

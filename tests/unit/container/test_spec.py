@@ -355,6 +355,18 @@ def test_seccomp_can_be_replaced_and_dropped() -> None:
     assert made["linux"]["seccomp"] == {"defaultAction": "SCMP_ACT_LOG"}
 
 
+@pytest.mark.parametrize("path", ["lib", "usr/lib"])
+def test_a_container_with_a_loader_of_32_bit_programs_may_run_them(path: str) -> None:
+    native = ["SCMP_ARCH_AARCH64"]
+    assert runtime_spec(container(), IDS)["linux"]["seccomp"]["architectures"] == native
+    loader = [folder(path), file(f"{path}/ld-linux-armhf.so.3", b"")]
+    if path != "lib":
+        loader.append(Entry("lib", Kind.SYMLINK, link=path))
+    mixed = replace(container(), root=Root([notes_of(loader)]))
+    profile = runtime_spec(mixed, IDS)["linux"]["seccomp"]
+    assert profile["architectures"] == [*native, "SCMP_ARCH_ARM"]
+
+
 @pytest.mark.provokes("oci.seccomp")
 @pytest.mark.parametrize("profile", [b"{}", b"", b"[]", b'{"defaultAction": 1}'])
 def test_a_file_that_is_no_profile_is_refused(profile: bytes) -> None:
