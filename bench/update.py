@@ -1,9 +1,12 @@
 """What an update of the whole system costs: bytes sent and seconds, beside RAUC's bundle.
 
-On an emulated Pi: a layer of 5 MB and settings of the boot that change, then one word of the
-command line; after each, the slot on the card is compared with a fresh build, byte by byte. RAUC's
-figures are for the same change: its full bundle if `rauc` is on the PATH, and the 4 KiB blocks that
-an adaptive update has to fetch at least, with the packed index of blocks. From the top of the
+On an emulated Pi, one after another: everything at once (the kernel, the base layer, config.txt and
+the containers), a layer of 5 MB with settings of the boot, and one word of the command line. The
+first card has the kernel that Debian released, the update the one of its security archive. After
+each, the slot on the card is compared with a fresh build, byte by byte, and what is outside of the
+slot and of /data with the card before: the one sector of autoboot.txt differs. RAUC's
+figures are for the last two changes: its full bundle if `rauc` is on the PATH, and the 4 KiB blocks
+that an adaptive update has to fetch at least, with the packed index of blocks. From the top of the
 checkout:
 
     .venv/bin/python -m bench.update [--board pi4]
@@ -20,15 +23,22 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest import mock
 
 from piimage.deploy.pi import Wish
+from piimage.locking import requests
 from piimage.run import Runner
 from piimage.store import default_root
 from tests.system.deploy.system_site import Site, site
 
 LAYER = 5_000_000
 BLOCK = 4096
+ALL = (
+    "boot: { cmdline: [shed.version=0], config: { dtparam: audio=off } }\n"
+    "files: [ { path: etc/of-the-base, contents: new } ]\n"
+)
 FIRST = "boot: { cmdline: [shed.version=1], config: { dtparam: audio=on } }\n"
 FIVE = "files: [ { path: usr/share/five, source: five } ]\n"
 NEW = "the new line"
@@ -38,17 +48,46 @@ MANIFEST = (
 )
 
 
-def updated(found: Site, title: str, extra: str) -> Wish:
-    """Update the Pi to a version, compare its slot, and print the cost."""
-    wish = found.wish(extra, NEW)
+def updated(found: Site, title: str, extra: str, line: str = NEW) -> Wish:
+    """Update the Pi to a version, compare its card, and print the cost."""
+    wish = found.wish(extra, line)
     slot = found.state().other
-    began = time.monotonic()
-    outcome = found.deploy(wish)
-    seconds = time.monotonic() - began
-    state = found.state()
-    assert (state.booted, state.update) == (slot, "kept"), state
-    same = found.compare(wish, slot)
-    print(f"{title}: {outcome.sent} bytes sent, {seconds:.0f} s; {same} bytes of the slot compared")
+    with found.disk() as before:
+        began = time.monotonic()
+        outcome = found.deploy(wish)
+        seconds = time.monotonic() - began
+        state = found.state()
+        assert (state.booted, state.update) == (slot, "kept"), state
+        same, changed = found.compare(wish, slot), found.changed_outside(before, slot)
+    assert [sector[:6] for sector in changed] == [b"[all]\n"], changed
+    print(
+        f"{title}: {outcome.sent} bytes sent, {seconds:.0f} s; {same} bytes of the slot are those "
+        f"of a build, {len(changed)} sector outside of it changed"
+    )
+    return wish
+
+
+@contextmanager
+def older(folder: Path, board: str) -> Iterator[Site]:
+    """Boot a card whose lock knows the packages of Debian's last point release alone."""
+    released = requests.release_suites()[:1]
+    with ExitStack() as stack:
+        with mock.patch.object(requests, "release_suites", lambda: released):
+            found = stack.enter_context(site(folder, default_root(), board))
+        yield found
+
+
+def with_another_kernel(found: Site) -> Wish:
+    """Update the Pi to what Debian's archives have now, settings and containers included."""
+    kernel = found.pi.sh("uname -r").strip()
+    lock = found.greenhouse.file.with_suffix(".lock")
+    layers = set(found.greenhouse.release().system)
+    lock.unlink()
+    wish = updated(found, "kernel, base layer, config.txt, containers", ALL, "a new kernel")
+    now = found.pi.sh("uname -r").strip()
+    assert now != kernel, kernel
+    new = set(wish.release.system) - layers
+    print(f"  kernel {kernel} -> {now}; {len(new)} of {len(layers)} layers of the system are new")
     return wish
 
 
@@ -104,9 +143,9 @@ def main() -> None:
     board = parser.parse_args().board
     with tempfile.TemporaryDirectory(prefix="piimage-bench-") as made:
         folder = Path(made)
-        with site(folder / "site", default_root(), board) as found:
+        with older(folder / "site", board) as found:
             (found.greenhouse.folder / "five").write_bytes(random.Random(5).randbytes(LAYER))
-            before = found.wish("", "HELLO")
+            before = with_another_kernel(found)
             updated(found, "a layer of 5 MB, config.txt, containers", FIRST + FIVE)
             after = updated(found, "one word of cmdline.txt", FIRST.replace("=1", "=2") + FIVE)
             beside_rauc(before, after, Runner(), folder)
