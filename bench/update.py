@@ -4,10 +4,10 @@ On an emulated Pi, one after another: everything at once (the kernel, the base l
 the containers), a layer of 5 MB with settings of the boot, and one word of the command line. The
 first card has the kernel that Debian released, the update the one of its security archive. After
 each, the slot on the card is compared with a fresh build, byte by byte, and what is outside of the
-slot and of /data with the card before: the one sector of autoboot.txt differs. RAUC's
-figures are for the last two changes: its full bundle if `rauc` is on the PATH, and the 4 KiB blocks
-that an adaptive update has to fetch at least, with the packed index of blocks. From the top of the
-checkout:
+slot and of /data with the card before: the one sector of autoboot.txt differs. RAUC's figures are
+for the first change, and for the other two together: its full bundle if `rauc` is on the PATH, and
+the 4 KiB blocks that an adaptive update has to fetch at least, with the packed index of blocks.
+From the top of the checkout:
 
     .venv/bin/python -m bench.update [--board pi4]
 """
@@ -77,18 +77,21 @@ def older(folder: Path, board: str) -> Iterator[Site]:
         yield found
 
 
-def with_another_kernel(found: Site) -> Wish:
-    """Update the Pi to what Debian's archives have now, settings and containers included."""
+def with_another_kernel(found: Site) -> tuple[Wish, Wish]:
+    """Update the Pi to what Debian's archives have now, settings and containers included.
+
+    Returns the version before and the new one.
+    """
     kernel = found.pi.sh("uname -r").strip()
-    lock = found.greenhouse.file.with_suffix(".lock")
-    layers = set(found.greenhouse.release().system)
-    lock.unlink()
+    before = found.wish("", "HELLO")
+    layers = set(before.release.system)
+    found.greenhouse.file.with_suffix(".lock").unlink()
     wish = updated(found, "kernel, base layer, config.txt, containers", ALL, "a new kernel")
     now = found.pi.sh("uname -r").strip()
     assert now != kernel, kernel
     new = set(wish.release.system) - layers
     print(f"  kernel {kernel} -> {now}; {len(new)} of {len(layers)} layers of the system are new")
-    return wish
+    return before, wish
 
 
 def slot_image(wish: Wish, folder: Path) -> Path:
@@ -109,19 +112,20 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield hashlib.sha256(data[at : at + BLOCK]).digest()
 
 
-def beside_rauc(before: Wish, after: Wish, runner: Runner, folder: Path) -> None:
+def beside_rauc(title: str, before: Wish, after: Wish, runner: Runner, folder: Path) -> None:
     """Print what RAUC would send for the same change."""
-    (folder / "before").mkdir()
+    (folder / "before").mkdir(parents=True)
     (folder / "after").mkdir()
     old, new = slot_image(before, folder / "before"), slot_image(after, folder / "after")
     known, wanted = set(blocks(old)), list(blocks(new))
     missing = {digest for digest in wanted if digest not in known}
     index = len(zlib.compress(b"".join(wanted), 9))
     print(
-        f"RAUC adaptive: at least {len(missing) * BLOCK} bytes of blocks and {index} of their index"
+        f"{title} by RAUC, adaptive: at least {len(missing) * BLOCK} bytes of blocks "
+        f"and {index} of their index"
     )
     if shutil.which("rauc") is None:
-        print("RAUC full bundle: no rauc on the PATH (Debian's package rauc)")
+        print(f"{title} by RAUC, full bundle: no rauc on the PATH (Debian's package rauc)")
         return
     (folder / "after/manifest.raucm").write_text(MANIFEST)
     key, certificate, bundle = (folder / name for name in ("key.pem", "cert.pem", "full.raucb"))
@@ -132,7 +136,8 @@ def beside_rauc(before: Wish, after: Wish, runner: Runner, folder: Path) -> None
     began = time.monotonic()
     runner.run(["rauc", "bundle", "--cert", certificate, "--key", key, folder / "after", bundle])
     print(
-        f"RAUC full bundle: {bundle.stat().st_size} bytes, made in {time.monotonic() - began:.0f} s"
+        f"{title} by RAUC, full bundle: {bundle.stat().st_size} bytes, "
+        f"made in {time.monotonic() - began:.0f} s"
     )
 
 
@@ -145,10 +150,11 @@ def main() -> None:
         folder = Path(made)
         with older(folder / "site", board) as found:
             (found.greenhouse.folder / "five").write_bytes(random.Random(5).randbytes(LAYER))
-            before = with_another_kernel(found)
+            first, before = with_another_kernel(found)
             updated(found, "a layer of 5 MB, config.txt, containers", FIRST + FIVE)
             after = updated(found, "one word of cmdline.txt", FIRST.replace("=1", "=2") + FIVE)
-            beside_rauc(before, after, Runner(), folder)
+            beside_rauc("everything", first, before, Runner(), folder / "everything")
+            beside_rauc("the layer and the word", before, after, Runner(), folder / "layer")
 
 
 if __name__ == "__main__":

@@ -250,6 +250,25 @@ def test_a_card_that_cannot_take_it_is_refused_before_anything_is_sent(
     assert not (stand.pi.root / "data/piimage/system").exists()
 
 
+def test_a_boot_loader_that_is_too_old_for_a_try_is_refused_before_anything_is_sent(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    wish = stand.wish()
+    assert wish.system is not None
+    of_pi4 = replace(wish, system=replace(wish.system, board=load_board("pi4")))
+    path = stand.pi.root / "proc/device-tree/chosen/bootloader/build-timestamp"
+    path.parent.mkdir(parents=True)
+    path.write_bytes((1650000000).to_bytes(4, "big"))
+    before = stand.pi.everything()
+    with pytest.raises(PiimageError, match="EEPROM does not know") as caught:
+        deployed(stand, tool, of_pi4)
+    assert caught.value.code == "deploy.needs-flash"
+    assert "rpi-eeprom-update" in caught.value.hint
+    assert stand.pi.everything() == before
+    path.write_bytes((1680000000).to_bytes(4, "big"))
+    assert to(stand, tool, of_pi4).plan().system
+
+
 def test_a_system_without_the_module_is_refused(stand: SlotsStand, tool: Runner) -> None:
     (stand.pi.root / "sys/module/tryboot/parameters/next").unlink()
     with pytest.raises(PiimageError, match="cannot try another"):
