@@ -135,10 +135,16 @@ def written(file: BinaryIO, writes: Sequence[Write]) -> list[Write]:
 
 
 def survivors(writes: Sequence[Write], count: int, chance: random.Random) -> Iterator[list[Write]]:
-    """Yield which writes the card may have kept: at random, `count` times."""
-    for _ in range(count if len(writes) > 1 else 0):
-        limit = chance.random()
-        yield [write for write in writes if write.durable or chance.random() < limit]
+    """Yield `count` times which writes the card may have kept.
+
+    Those up to a moment, as if QEMU had been killed then, and any, in turns.
+    """
+    for number in range(count if len(writes) > 1 else 0):
+        share = chance.random()
+        if number % 2:
+            yield [write for write in writes if write.durable or chance.random() < share]
+        else:
+            yield list(writes[: 1 + int(share * (len(writes) - 1))])
 
 
 def cuts(card: Card, update: Sequence[Epoch], between: int, chance: random.Random) -> Iterator[Cut]:
