@@ -111,7 +111,7 @@ def _order(value: object) -> tuple[int, int]:
     """Return the place of a version, whose date is before the year 6000."""
     first, second = _pair(value)
     if max(first, second) >= 1 << 37:
-        raise BadAnswer("the floor is too high")
+        raise BadAnswer("the place of a version is too high")
     return first, second
 
 
