@@ -59,11 +59,12 @@ def logged(drive: Drive, interface: str) -> str:
 def epochs(path: Path) -> Iterator[Epoch]:
     """Yield the epochs of the log; what follows the last sync is none."""
     with path.open("rb") as file:
-        magic, version, count, sector = _SUPER.unpack_from(file.read(SECTOR))
+        magic, version, _, sector = _SUPER.unpack_from(file.read(SECTOR))
         assert (magic, version, sector) == (_MAGIC, 1, SECTOR), path
         writes: list[Write] = []
-        for _ in range(count):
-            first, sectors, flags, _ = _ENTRY.unpack_from(file.read(SECTOR))
+        # The number of entries in the first sector is late while QEMU runs.
+        while len(head := file.read(SECTOR)) == SECTOR:
+            first, sectors, flags, _ = _ENTRY.unpack_from(head)
             if flags & _FLUSH:
                 yield Epoch(tuple(writes), file.tell())
                 writes = []
