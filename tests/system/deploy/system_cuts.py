@@ -10,9 +10,9 @@ right one, and /data has what was written before. A few states are booted.
 
 from __future__ import annotations
 
+import os
 import random
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -65,7 +65,8 @@ class Content:
         self._pieces: dict[int, bytes] = {}
         for piece in Extent(at, at + size).pieces(PIECE):
             file.seek(piece.start)
-            if any(data := file.read(piece.size)):
+            data = file.read(piece.size)
+            if data != bytes(len(data)):
                 self._pieces[piece.start] = data
 
     def is_in(self, file: BinaryIO) -> bool:
@@ -107,11 +108,11 @@ class Card:
         copy = self.path.with_name("data")
         with self.path.open("rb") as file, copy.open("wb") as data:
             data.truncate(place.size)
-            for piece in Extent(place.start, place.end).pieces(1 << 20):
-                file.seek(piece.start)
-                if any(content := file.read(piece.size)):
+            for extent in _parts_with_data(file, place):
+                for piece in extent.pieces(1 << 20):
+                    file.seek(piece.start)
                     data.seek(piece.start - place.start)
-                    data.write(content)
+                    data.write(file.read(piece.size))
         repaired = self.runner.run(["e2fsck", "-p", copy], accept=(0, 1))
         assert "UNEXPECTED" not in repaired.text, repaired.text
         assert self._file(copy, "/keepsake") == KEEPSAKE
@@ -120,6 +121,19 @@ class Card:
 
     def _file(self, data: Path, path: str) -> str:
         return self.runner.run(["debugfs", "-R", f"cat {path}", data]).text.strip()
+
+
+def _parts_with_data(file: BinaryIO, place: Partition) -> Iterator[Extent]:
+    """Yield the parts of a partition that are no holes of the file."""
+    at = place.start
+    while at < place.end:
+        try:
+            start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+        except OSError:  # a hole up to the end
+            return
+        at = min(os.lseek(file.fileno(), start, os.SEEK_HOLE), place.end)
+        if start < place.end:
+            yield Extent(start, at)
 
 
 def written(file: BinaryIO, writes: Sequence[Write]) -> list[Write]:
@@ -175,7 +189,7 @@ def recorded(folder: Path) -> Iterator[tuple[Site, Card, list[Epoch]]]:
         before = [epoch for epoch in every if epoch.end <= begin]
         update = [epoch for epoch in every if begin < epoch.end <= end]
         path = folder / "card-after-a-cut"
-        shutil.copy(pi.card, path)
+        pi.greenhouse.sources.runner.run(["cp", "--sparse=always", pi.card, path])
         with path.open("r+b") as file, pi.disk() as disk:
             file.truncate(disk.stat().st_size)
             for epoch in before:
