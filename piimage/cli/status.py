@@ -12,7 +12,7 @@ from piimage.cli.output import say
 from piimage.cli.ps import HEADINGS, duration, row, size, unset_lines
 from piimage.deploy.answers import Service
 from piimage.deploy.servers import is_server
-from piimage.deploy.slots import State, place_of
+from piimage.deploy.slots import State, place_of, shown
 from piimage.deploy.status import Status
 from piimage.deploy.text import printable
 
@@ -73,10 +73,30 @@ def _update(system: State | None) -> dict[str, str]:
     text = _UPDATES.get(system.update, system.update)
     note = f"{system.note}: " if system.note else ""
     cause = f": {system.cause}" if system.cause else ""
-    facts = {"update": f"{note}{text}{cause}"}
-    if system.kept and system.kept != system.booted:
-        facts["next start"] = place_of(printable(system.kept))
+    return {"update": f"{note}{text}{cause}"}
+
+
+def _slots(status: Status) -> dict[str, str]:
+    """Return what a page shows of the slot that runs, of the other one, and of the next start."""
+    system = status.system
+    if system is None or not system.other:
+        return {"slot": f"partition {status.slot}"}
+    facts = {
+        "slot": _version_in(system, system.booted),
+        "other slot": _version_in(system, system.other),
+    }
+    if system.kept:
+        facts["next start"] = place_of(system.kept)
     return facts
+
+
+def _version_in(system: State, slot: str) -> str:
+    version, place = system.versions.get(slot), place_of(slot)
+    if version is None:
+        return f"{place} (no version known)"
+    if version.partial:
+        return f"{place} (not written to its end; nothing starts from it)"
+    return f"{place} ({version.name}, {shown(version.order)})"
 
 
 def _degrees(status: Status) -> str:
@@ -93,7 +113,7 @@ def _page(status: Status) -> Iterator[str]:
         "board": status.board,
         "kernel": status.kernel,
         "agent": status.agent,
-        "slot": f"partition {status.slot}",
+        **_slots(status),
         **_update(status.system),
         "runs": status.generation + (f" ({status.note})" if status.note else ""),
         "up": duration(status.uptime),

@@ -1,5 +1,6 @@
 """What no single value shows of a board and its boot: overlays, command line, config.txt."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def board_errors(root: MapNode, search: Sequence[Path]) -> Iterator[InputError]:
         yield from _screen_errors(console, board.text, search)
     if options := _options(root):
         yield from _command_line_errors(options, board.text, search)
+        yield from _panic_errors(root, options)
 
 
 def _unknown_board(board: ScalarNode, known: Sequence[str], search: Sequence[Path]) -> InputError:
@@ -114,6 +116,25 @@ def _command_line_errors(
             )
     except PiimageError:
         return  # the errors of a board file are reported where the board is loaded
+
+
+def _panic_errors(root: MapNode, options: Sequence[ScalarNode]) -> Iterator[InputError]:
+    """Give an error if the kernel would stay as it is after a panic, and with it a failed update.
+
+    Source: kernel-parameters.txt, `panic=`: of several the last one counts.
+    """
+    updates = scalar(root, "slots", "updates")
+    if updates is None or updates.text.lower() != "true":
+        return
+    words = [(word, option) for option in options for word in option.text.split()]
+    times = [found for found in words if found[0].startswith("panic=")]
+    if times and re.fullmatch("panic=[+-]?0+", times[-1][0]):
+        yield InputError(
+            "config.value",
+            f"with {times[-1][0]}, a new version (slots: updates:) that panics is never undone",
+            place=str(times[-1][1].at),
+            hint="remove it, or give seconds: panic=10",
+        )
 
 
 def setting_errors(root: MapNode) -> Iterator[InputError]:

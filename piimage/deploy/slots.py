@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from piimage.deploy import answers
 from piimage.deploy.answers import BadAnswer
+
+
+@dataclass(frozen=True)
+class SlotVersion:
+    """The version in a slot: its name, and its place among others (`piimage.plan.slot.Order`)."""
+
+    name: str
+    order: tuple[int, int]
+    partial: bool = False
+    """Nothing boots from the slot: it was not written to its end."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +52,19 @@ class State:
     """The services that run a command before an update."""
     firmware: Mapping[str, str]
     """The digests of the boot firmware that both slots share, by name; none if each has its own."""
+    versions: Mapping[str, SlotVersion]
+    """The version in each slot of which one is known."""
 
 
 def place_of(slot: str) -> str:
     """Return where the slot called `slot` is, for a person."""
     return f"folder {slot}" if slot.endswith("/") else f"partition {slot}"
+
+
+def shown(order: tuple[int, int]) -> str:
+    """Return the place of a version among others for a person."""
+    number, second = order
+    return f"version {number}, lock of {datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M}"
 
 
 def state_of(answer: Mapping[str, Any]) -> State:
@@ -70,14 +89,29 @@ def state_of(answer: Mapping[str, Any]) -> State:
         floor=_order(answer.get("floor", [0, 0])),
         hooks=answers.texts(answer, "before_update") if "before_update" in answer else (),
         firmware=answers.mapping(answer, "firmware") if "firmware" in answer else {},
+        versions=_versions(answer.get("versions", {})),
     )
+
+
+def _versions(value: object) -> dict[str, SlotVersion]:
+    if not isinstance(value, dict) or len(value) > 2:
+        raise BadAnswer("the versions are no mapping of two slots")
+    return {slot: _version(version) for slot, version in value.items()}
+
+
+def _version(value: object) -> SlotVersion:
+    if not isinstance(value, dict):
+        raise BadAnswer("the version of a slot is no mapping")
+    if value.get("partial") is True:
+        return SlotVersion("", (0, 0), partial=True)
+    return SlotVersion(answers.text(value, "name"), _order(value.get("order")))
 
 
 def _order(value: object) -> tuple[int, int]:
     """Return the place of a version, whose date is before the year 6000."""
     first, second = _pair(value)
     if max(first, second) >= 1 << 37:
-        raise BadAnswer("the floor is too high")
+        raise BadAnswer("the place of a version is too high")
     return first, second
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ from piimage.deploy.link import Answer, Link, linked
 from piimage.deploy.recipe import Recipe, make_recipe
 from piimage.deploy.release import Release
 from piimage.deploy.sending import send
-from piimage.deploy.slots import State, state_of
+from piimage.deploy.slots import State, shown, state_of
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Tell
 from piimage.deploy.text import printable_lines
@@ -243,12 +242,6 @@ def _mistrust(state: State, signer: Signer | None) -> str:
         return "the file has no signing:"
     certificate = hashlib.sha256(certificate_in(signer.certificate)).hexdigest()
     return "" if certificate in state.trusted else f"it does not trust {signer.certificate}"
-
-
-def shown(order: Order) -> str:
-    """Return the place of a version among others for a person."""
-    number, second = order
-    return f"version {number}, lock of {datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M}"
 
 
 def update(

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,9 +204,7 @@ def test_a_card_that_lies_leaves_no_slot_and_the_status_says_so(
     write(str(stand.folder)).run()
     monkeypatch.undo()
     assert stand.slot(3)[:4096] == bytes(4096)
-    monkeypatch.setenv("PATH", tool.environment["PATH"])
-    show_status("pi")
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = status_page(tool, capsys, monkeypatch)
     assert "update: new.yml: undone: the card did not keep what was written to byte" in shown
 
 
@@ -249,6 +248,25 @@ def test_a_card_that_cannot_take_it_is_refused_before_anything_is_sent(
         deployed(stand, tool)
     assert caught.value.code == "deploy.needs-flash"
     assert not (stand.pi.root / "data/piimage/system").exists()
+
+
+def test_a_boot_loader_that_is_too_old_for_a_try_is_refused_before_anything_is_sent(
+    stand: SlotsStand, tool: Runner
+) -> None:
+    wish = stand.wish()
+    assert wish.system is not None
+    of_pi4 = replace(wish, system=replace(wish.system, board=load_board("pi4")))
+    path = stand.pi.root / "proc/device-tree/chosen/bootloader/build-timestamp"
+    path.parent.mkdir(parents=True)
+    path.write_bytes((1650000000).to_bytes(4, "big"))
+    before = stand.pi.everything()
+    with pytest.raises(PiimageError, match="EEPROM does not know") as caught:
+        deployed(stand, tool, of_pi4)
+    assert caught.value.code == "deploy.needs-flash"
+    assert "rpi-eeprom-update" in caught.value.hint
+    assert stand.pi.everything() == before
+    path.write_bytes((1680000000).to_bytes(4, "big"))
+    assert to(stand, tool, of_pi4).plan().system
 
 
 def test_a_system_without_the_module_is_refused(stand: SlotsStand, tool: Runner) -> None:
@@ -352,11 +370,87 @@ def test_the_status_shows_why_a_version_was_undone(
     stand.pi.write("fate", "lost")
     with pytest.raises(PiimageError):
         deployed(stand, tool)
-    monkeypatch.setenv("PATH", tool.environment["PATH"])
-    show_status("pi")
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = status_page(tool, capsys, monkeypatch)
     assert "slot: partition 2" in shown
     assert "update: new.yml: undone: the new version ended after its initramfs" in shown
+
+
+def status_page(
+    tool: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """What `piimage status` shows, without the columns."""
+    monkeypatch.setenv("PATH", tool.environment["PATH"])
+    show_status("pi")
+    return " ".join(capsys.readouterr().out.split())
+
+
+FIRST, SECOND = "first, version 1, lock of 2026-11-01 00:00", "new.yml, version 2, lock of 2026-11"
+
+
+def numbered(stand: SlotsStand) -> Wish:
+    """The wish of version 2; version 1 runs."""
+    listed = json.loads(stand.pi.text("slot/appliance.json"))
+    listed |= {"name": "first", "order": [1, 1793491200]}
+    stand.pi.write("slot/appliance.json", json.dumps(listed))
+    wish = stand.wish()
+    assert wish.system is not None
+    return replace(wish, system=replace(wish.system, order=(2, 1794000000)))
+
+
+def test_the_status_shows_both_slots_with_their_versions(
+    stand: SlotsStand,
+    tool: Runner,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wish = numbered(stand)
+    shown = status_page(tool, capsys, monkeypatch)
+    assert f"slot: partition 2 ({FIRST}) other slot: partition 3 (no version known)" in shown
+    stand.pi.write("fate", "panic")
+    with pytest.raises(PiimageError):
+        deployed(stand, tool, wish)
+    shown = status_page(tool, capsys, monkeypatch)
+    assert f"slot: partition 2 ({FIRST}) other slot: partition 3 ({SECOND}" in shown
+    assert "next start: partition 2" in shown
+    (stand.pi.root / "fate").unlink()
+    deployed(stand, tool, wish)
+    shown = status_page(tool, capsys, monkeypatch)
+    assert f"other slot: partition 2 ({FIRST}) next start: partition 3" in shown
+
+
+def test_the_status_says_of_a_slot_that_was_not_written_to_its_end_that_nothing_starts_from_it(
+    stand: SlotsStand,
+    tool: Runner,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (stand.pi.root / "slot/kernel.img").write_bytes(b"rotten")
+    with pytest.raises(PiimageError):
+        deployed(stand, tool)
+    shown = status_page(tool, capsys, monkeypatch)
+    assert "other slot: partition 3 (not written to its end; nothing starts from it)" in shown
+
+
+def test_after_a_rollback_the_slots_have_the_versions_that_they_had(
+    stand: SlotsStand,
+    tool: Runner,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deployed(stand, tool, numbered(stand))
+    listed = json.loads(stand.pi.text("slot/appliance.json"))
+    second = {**listed, "name": "second", "order": [2, 1794000000]}
+    stand.pi.write("slot/appliance.json", json.dumps(second))
+    (stand.pi.root / "run/piimage/system/confirmed").unlink()
+    stand.pi.write("fate", "panic")
+    ssh = Ssh(tool, ask=False)
+    with (
+        linked(ssh, to(stand, tool).host, threading.Event()) as link,
+        pytest.raises(PiimageError, match="returned to the version before"),
+    ):
+        AgentRemote(link, ssh, threading.Event()).roll_back_system()
+    shown = status_page(tool, capsys, monkeypatch)
+    assert f"other slot: partition 2 ({FIRST})" in shown
 
 
 @pytest.mark.provokes("deploy.cannot")

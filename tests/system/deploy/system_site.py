@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from piimage.build import plan
+from piimage.card.extents import Extent
 from piimage.card.partitions import SECTOR, decode
 from piimage.deploy import system
 from piimage.deploy.link import linked
@@ -83,17 +85,13 @@ class Site:
         assert wish.system is not None
         runner, store = self.greenhouse.sources.runner, self.greenhouse.sources.store
         volume, place = wish.system.slots.volumes[slot], wish.system.slots.places[slot]
-        self.pi.sh("sync")
-        with store.scratch() as scratch:
-            image, card = scratch / "slot", scratch / "card"
-            # -U: the machine still runs, but has synced.
-            drive = self.pi.session.machine.drive.path
-            runner.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", drive, card])
+        with store.scratch() as scratch, self.disk() as disk:
+            image = scratch / "slot"
             with image.open("wb") as file:
                 file.truncate(place.end)
             used, compared = volume.write(runner, image, place.start), 0
-            with image.open("rb") as built, card.open("rb") as written:
-                table = decode(written.read(SECTOR), card.stat().st_size, "card")
+            with image.open("rb") as built, disk.open("rb") as written:
+                table = decode(written.read(SECTOR), disk.stat().st_size, "card")
                 assert table.partitions[partition_of(slot)] == place
                 for extent in used:
                     for piece in extent.moved(place.start).pieces(1 << 20):
@@ -102,6 +100,38 @@ class Site:
                         assert built.read(piece.size) == written.read(piece.size), piece
                         compared += piece.size
         return compared
+
+    @contextmanager
+    def disk(self) -> Iterator[Path]:
+        """Give a copy of the Pi's card, which it has synced but may still write."""
+        self.pi.sh("sync")
+        runner, store = self.greenhouse.sources.runner, self.greenhouse.sources.store
+        with store.scratch() as scratch:
+            drive, copy = self.pi.session.machine.drive.path, scratch / "card"
+            # -U: the machine still runs.
+            runner.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", drive, copy])
+            yield copy
+
+    def changed_outside(self, before: Path, slot: str) -> tuple[bytes, ...]:
+        """Return the sectors that now differ from the copy `before`, but for partition `slot`
+        and /data."""
+        with self.disk() as disk, disk.open("rb") as now, before.open("rb") as then:
+            table = decode(now.read(SECTOR), disk.stat().st_size, "card").partitions
+            own, data = table[partition_of(slot)], table[max(table)]
+            kept = (Extent(0, own.start), Extent(own.end, data.start))
+            return tuple(sector for extent in kept for sector in _different(then, now, extent))
+
+
+def _different(then: BinaryIO, now: BinaryIO, extent: Extent) -> Iterator[bytes]:
+    """Yield each sector in `extent` that is not what it was."""
+    for piece in extent.pieces(1 << 20):
+        then.seek(piece.start)
+        now.seek(piece.start)
+        old, new = then.read(piece.size), now.read(piece.size)
+        if old != new:
+            for at in range(0, piece.size, SECTOR):
+                if old[at : at + SECTOR] != new[at : at + SECTOR]:
+                    yield new[at : at + SECTOR]
 
 
 def as_it_is(text: str, folder: Path) -> str:

@@ -81,6 +81,8 @@ BAD = [
     ("kernel: {cmdline: a piimage.x}", "config.value", "1:19", "piimage sets piimage.x itself"),
     ("board: pi4\nboot: {cmdline: [" + "a" * 1000 + "]}", "config.value", "2:18",
      "the kernel's command line has 1172 characters; the limit is 1024"),
+    ("board: pi4\nslots: {updates: true}\nboot: {cmdline: [panic=9, panic=0]}", "config.value",
+     "3:27", "with panic=0, a new version (slots: updates:) that panics is never undone"),
     ("boot: {overlays: ['a b']}", "config.value", "1:19", "'a b' is not a valid overlay name"),
     ("boot: {cmdline: [piimage.partition=3]}", "config.value", "1:17",
      "piimage sets piimage.partition=3 itself"),
@@ -302,6 +304,12 @@ def test_every_error_of_a_file_is_reported_at_once_in_order(tmp_path: Path) -> N
     assert [(error.place or "").removeprefix(f"{file}:") for error in errors] == [
         "1:1", "3:26", "4:12", "4:33", "6:11", "7:16", "7:30",
     ]  # fmt: skip
+
+
+def test_seconds_after_a_panic_may_be_given_for_a_system_with_updates(tmp_path: Path) -> None:
+    text = "board: pi4\nslots: {updates: true}\nboot: {cmdline: [panic=0, panic=30]}\n"
+    (tmp_path / "a.yml").write_text(text)
+    assert load([tmp_path / "a.yml"]).boot.cmdline == ("panic=0", "panic=30")
 
 
 def test_a_typing_error_is_met_with_the_key_that_was_meant(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ _SIZE = 8192
 """The length of the journal in bytes; no values are longer, see `_plain`."""
 _TRAIL_LIMIT = 4096  # bytes, a block of the file system
 _KEYS = (
-    "STATE", "ID", "NOTE", "FROM", "TO", "FROM_BASE", "TO_BASE", "SERVICES", "DEADLINE", "TRIES",
-    "CAUSE",
+    "STATE", "ID", "NOTE", "FROM", "TO", "FROM_BASE", "TO_BASE", "FROM_VERSION", "TO_VERSION",
+    "SERVICES", "DEADLINE", "TRIES", "CAUSE",
 )  # fmt: skip
 
 
@@ -30,9 +30,9 @@ class Journal:
     """The last system update.
 
     `state`; `id` (SHA-256 of the recipe); `note` (what the tool calls the version); the partitions
-    `source` and `target`; the containers layers that the two slots ship (`bases`); the `services`
-    that were up when the try was armed; `deadline` of a try in seconds after its boot; the number
-    of `tries`; the `cause` of the end.
+    `source` and `target`, and the version in each (`piimage_agent.versions`); the containers layers
+    that the two slots ship (`bases`); the `services` that were up when the try was armed; the
+    `deadline` of a try in seconds after its boot; the number of `tries`; the `cause` of the end.
     """
 
     def __init__(self, values: dict[str, str]) -> None:
@@ -40,6 +40,7 @@ class Journal:
         get = self._values.__getitem__
         self.state, self.id, self.note = get("STATE"), get("ID"), get("NOTE")
         self.source, self.target = get("FROM"), get("TO")
+        self.source_version, self.target_version = get("FROM_VERSION"), get("TO_VERSION")
         self.bases = [base for base in (get("FROM_BASE"), get("TO_BASE")) if base]
         self.services = get("SERVICES").split()
         self.deadline = _number(get("DEADLINE"), 600)

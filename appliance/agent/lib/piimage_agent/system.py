@@ -19,6 +19,7 @@ from piimage_agent import (
     services,
     signatures,
     slots,
+    versions,
 )
 from piimage_agent.change import Run
 from piimage_agent.journal import ARMED, KEPT, RECEIVING, TRYING, UNDONE, WRITTEN, Journal
@@ -47,6 +48,7 @@ def state(root: Root) -> dict[str, Any]:
         "bootloader": bootloader_time(root),
         "can_try": can_try(root),
         "journal": found.as_reply(),
+        "versions": versions.of_slots(root, found),
         "trail": journal.trail(root),
         "trusted": signatures.trusted(root),
         "floor": list(order.floor(root)),
@@ -216,6 +218,8 @@ class _Writing(Run):
             state=RECEIVING, id=self._id, note=self._note, FROM=places.booted(self.root),
             to=self._target,
             from_base=generations.slot_containers(self.root),
+            from_version=versions.running(self.root),
+            to_version=versions.line(self._plan.order, self._note),
         )  # fmt: skip
         try:
             now.write(self.root)
@@ -268,6 +272,7 @@ def roll_back(root: Root, deadline: int) -> dict[str, Any]:
     back = Journal({}).changed(
         state=WRITTEN, id=now.id, note="rollback", FROM=booted, to=now.source,
         from_base=bases[1], to_base=bases[0],
+        from_version=now.target_version, to_version=now.source_version,
     )  # fmt: skip
     _arm(root, back, deadline)
     return {"restarting": True}

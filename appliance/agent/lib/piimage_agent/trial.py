@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from piimage_agent import journal, order, places, services, signatures, system
+from piimage_agent import journal, order, places, services, signatures, system, versions
 from piimage_agent.journal import ARMED, KEPT, TRYING, UNDONE, Journal
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root
@@ -87,7 +87,8 @@ class _Trial:
     def _kept_or_why_not(self) -> str:
         """Keep the version, or return why not."""
         if self._now.state == ARMED:
-            self._now = self._now.changed(state=TRYING)
+            own = versions.running(self._root) or self._now.target_version
+            self._now = self._now.changed(state=TRYING, to_version=own)
             self._now.write(self._root)
         journal.add_to_trail(self._root, "process-1")
         signatures.require_own(self._root)
