@@ -159,9 +159,9 @@ class Goosebit:
 
 
 @contextlib.contextmanager
-def goosebit(folder: Path) -> Iterator[Goosebit]:
+def goosebit(folder: Path, poll: str = "00:00:05") -> Iterator[Goosebit]:
     """Run a server."""
-    server = Goosebit(environment(folder), folder)
+    server = Goosebit(environment(folder), folder, poll=poll)
     server.start()
     try:
         server.log_in()
