@@ -294,4 +294,4 @@ def ddi_server(keys: Pair | None = None) -> Iterator[Ddi]:
         server.shutdown()
         server.server_close()
         thread.join()
-    assert ddi.faults == []
+    assert not ddi.faults, ddi.faults

@@ -38,7 +38,7 @@ class Node:
         """Start the engine, and wait until it answers."""
         engine = (
             f"hostname {self.name} && exec dockerd --data-root {self.folder}/data"
-            f" --exec-root {self.folder}/exec -p {self.folder}/pid -H {self._socket}"
+            f" --exec-root {self.folder}/exec -p {self.folder}/pid -H {self.socket}"
             f" --bridge=none --iptables=false --insecure-registry {self.registry}"
         )
         with (self.folder / "log").open("ab") as log:
@@ -60,7 +60,8 @@ class Node:
             subprocess.run(["rm", "-rf", "--one-file-system", self.folder / name], check=True)
 
     @property
-    def _socket(self) -> str:
+    def socket(self) -> str:
+        """The address of the engine."""
         return f"unix://{self.folder}/docker.sock"
 
     def _answers(self) -> bool:
@@ -72,7 +73,7 @@ class Node:
         """Run Docker's client for this engine."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
         return subprocess.run(
-            ["docker", "-H", self._socket, *words],
+            ["docker", "-H", self.socket, *words],
             capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE,
         )  # fmt: skip
 

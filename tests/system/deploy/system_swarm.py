@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from piimage.store import default_root
@@ -18,40 +17,24 @@ from tests.system.deploy.swarm import Node, engines, form, until
 from tests.system.deploy.swarm_project import (
     CRASHES,
     PORT,
-    SECRET,
+    SERVICE,
     STACK,
     Project,
+    check_limits,
+    create_secret,
+    deploy,
+    label,
+    serve,
     shown,
 )
 
 NAMES = ("piswm1", "piswm2", "piswm3", "pisww1", "pisww2")
-SERVICE = f"{STACK}_web"
 
 
 def told(step: str, seconds: float) -> None:
     """Print one line of the report."""
     sys.stdout.write(f"{seconds:6.1f} s  {step}\n")
     sys.stdout.flush()
-
-
-def label(manager: Node, nodes: Iterable[Node]) -> None:
-    """Let `nodes` have the services of the board."""
-    for node in nodes:
-        manager.docker("node", "update", "--label-add", "piimage.board=qemu-virt", node.name)
-
-
-def deploy(manager: Node, stack: Path) -> None:
-    """Hand the stack to the Swarm, as docs/deploy.md says."""
-    words = ["--resolve-image", "never", "--compose-file", str(stack), STACK]
-    manager.docker("stack", "deploy", *words)
-
-
-def serve(nodes: Sequence[Node], version: str) -> float:
-    """Wait until all nodes serve a version; return the seconds."""
-    return until(
-        lambda: all(node.page(PORT) == shown(version) for node in nodes),
-        f"not all serve {version}: {[(node.name, node.page(PORT)) for node in nodes]}",
-    )
 
 
 def update_state(manager: Node) -> str:
@@ -64,28 +47,6 @@ def node_state(manager: Node, node: Node) -> tuple[str, str]:
     """Whether a node is up, and what it is among the managers."""
     (row,) = [row for row in manager.rows("node", "ls") if row["Hostname"] == node.name]
     return row["Status"], row["ManagerStatus"]
-
-
-def container(node: Node) -> str:
-    """The id of the container of the service on a node."""
-    found = node.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={SERVICE}")
-    assert found and "\n" not in found, (node.name, found)
-    return found
-
-
-def check_limits(node: Node) -> None:
-    """The container has what the file says, and no more."""
-    form = (
-        "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}"
-        " {{.HostConfig.PidsLimit}} {{.Config.User}} {{.HostConfig.NetworkMode}}"
-    )
-    found = node.docker("inspect", "--format", form, container(node))
-    assert found == f"true [ALL] {64 << 20} 20 10001:10001 host", found
-    status = node.docker("exec", container(node), "cat", "/proc/self/status")
-    assert "CapEff:\t0000000000000000" in status, status
-    assert "Seccomp:\t2" in status, status
-    mode = node.docker("exec", container(node), "sh", "-c", "cat /run/secrets/greeting")
-    assert mode == SECRET, mode
 
 
 def main() -> int:
@@ -103,9 +64,7 @@ def go_through(nodes: list[Node], project: Project) -> None:
     form(nodes[:3], workers)
     labelled = [leader, second, *workers]
     label(leader, labelled)
-    secret = project.folder.parent / "greeting"
-    secret.write_text(SECRET)
-    leader.docker("secret", "create", "greeting", str(secret))
+    create_secret(leader)
     deploy(leader, project.stack("one"))
     told("version one is served by the four nodes with the label", serve(labelled, "one"))
     assert spare.page(PORT) == ""
