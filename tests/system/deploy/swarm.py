@@ -91,8 +91,8 @@ class Node:
     def page(self, port: int) -> str:
         """What is served on the node's own network; empty if nothing answers."""
         done = subprocess.run(
-            ["nsenter", f"--net=/run/netns/{self.name}", "busybox", "wget", "-q", "-T", "5", "-O",
-             "-", f"http://127.0.0.1:{port}/index.html"],
+            ["nsenter", f"--net=/run/netns/{self.name}", "timeout", "10", "busybox", "wget", "-q",
+             "-O", "-", f"http://127.0.0.1:{port}/index.html"],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         return done.stdout.strip()

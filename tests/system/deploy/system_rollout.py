@@ -33,7 +33,7 @@ from tests.system.deploy.goosebit import Goosebit, goosebit
 from tests.system.deploy.greenhouse import Greenhouse, booted, card_and_key
 from tests.system.deploy.system_site import UPDATES, Site
 
-POLL = "00:00:20"
+POLL = "00:01:00"
 PATIENCE = 1800.0
 FIRST, OTHERS = "first", "others"
 CRASHES = "#!/bin/sh\necho broken\nexit 3\n"
