@@ -37,7 +37,7 @@ def test_a_description_is_read_as_it_was_written(found: Description) -> None:
 
 
 def test_a_name_is_shown_to_servers_in_signs_that_all_of_them_take() -> None:
-    assert swu.revision("gewächshaus~1`2\"3\\4") == "gew_chshaus_1_2_3_4"
+    assert swu.revision('gewächshaus~1`2"3\\4') == "gew_chshaus_1_2_3_4"
     assert swu.revision("x" * 200) == "x" * 128
 
 

@@ -106,7 +106,10 @@ def roll_out(fleet: Fleet, bundle: Path, threshold: int = 0) -> list[str]:
 
 def has_ended(fleet: Fleet, names: Sequence[str], version: str) -> bool:
     """Whether each of these Pis has the version, or has failed."""
-    devices = [fleet.server.device(name) for name in names]
+    try:
+        devices = [fleet.server.device(name) for name in names]
+    except OSError:  # the server is restarted
+        return False
     return all(
         found["last_state"] == "Error"
         or (found["last_state"] == "Finished" and found["sw_version"] == version)
