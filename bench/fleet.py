@@ -1,7 +1,9 @@
 """What a server bears: many simulated Pis, with the poller's own code, call one goosebit.
 
-The simulated Pis run on the same computer as the server and take a part of its time. Prints the
-calls a second of each round, and the server's memory. GOOSEBIT_VENV names an environment that has
+The simulated Pis run on the same computer as the server and take a part of its time, so the
+server's processor time for each call is printed too: it says what a server alone would bear. Prints
+for each round the calls a second, that time, the memory of the server and of the process that
+simulates all Pis, and the size of the database. GOOSEBIT_VENV names an environment that has
 goosebit; else one is made. From the top of the checkout:
 
     .venv/bin/python -m bench.fleet [--devices 1000] [--rounds 3] [--threads 8]
@@ -15,6 +17,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,11 +59,33 @@ def call(root: Root) -> int:
         server.close()
 
 
-def memory(server: Goosebit) -> float:
-    """Return the resident memory of the server in MB."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
+def memory(pid: int) -> float:
+    """Return the resident memory of a process in MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) / 1e3
+
+
+def processor_time(pid: int) -> float:
+    """Return the seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def round_of(roots: Sequence[Root], threads: int, server: Goosebit) -> str:
+    """Have every Pi call once; return what it took."""
+    began, before = time.monotonic(), processor_time(server.pid)
+    with ThreadPoolExecutor(threads) as pool:
+        waits = list(pool.map(call, roots))
+    seconds, computed = time.monotonic() - began, processor_time(server.pid) - before
+    load = " ".join(f"{number:.1f}" for number in os.getloadavg())
+    database = (server.folder / "db.sqlite3").stat().st_size
+    return (
+        f"{len(roots)} calls in {seconds:.1f} s, {len(roots) / seconds:.0f} a second, "
+        f"{waits.count(0)} failed; server {1e3 * computed / len(roots):.1f} ms a call, "
+        f"{memory(server.pid):.0f} MB, database {database / 1e6:.1f} MB; "
+        f"Pis {memory(os.getpid()):.0f} MB; load {load}"
+    )
 
 
 def main() -> None:
@@ -76,19 +101,13 @@ def main() -> None:
         call(
             roots[0]
         )  # alone: goosebit 0.2.12 notes a new board twice, if two Pis bring it at once
-        sys.stdout.write(f"server without devices: {memory(server):.0f} MB\n")
+        sys.stdout.write(
+            f"without calls: server {memory(server.pid):.0f} MB, "
+            f"{wanted.devices} Pis {memory(os.getpid()):.0f} MB\n"
+        )
         for count in range(1, wanted.rounds + 1):
-            began = time.monotonic()
-            with ThreadPoolExecutor(wanted.threads) as pool:
-                waits = list(pool.map(call, roots))
-            seconds = time.monotonic() - began
-            load = " ".join(f"{number:.1f}" for number in os.getloadavg())
-            sys.stdout.write(
-                f"round {count}: {len(roots)} calls in {seconds:.1f} s, "
-                f"{len(roots) / seconds:.0f} a second, "
-                f"{waits.count(0)} failed; "
-                f"server {memory(server):.0f} MB; load {load}\n"
-            )
+            sys.stdout.write(f"round {count}: {round_of(roots, wanted.threads, server)}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ _MAX_NAME: Final = 128
 _MAX_PADDING: Final = 512  # zeros after the trailer: tape blocks
 _CHUNK: Final = 1 << 18
 _NUMBER: Final = re.compile(rb"[0-9A-Fa-f]{104}")
-_UNPLAIN: Final = re.compile(r"[^ !#-\[\]-~]")
+_UNPLAIN: Final = re.compile(r"[^ !#-\[\]-_a-}]")
+"""What is no ASCII, would end a string of libconfig, or is refused by hawkBit."""
+_MAX_REVISION: Final = 128  # hawkBit's limit for an attribute of a device
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _BOARD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _HEAD: Final = re.compile(
@@ -117,6 +119,11 @@ def plain(text: str) -> str:
     return _UNPLAIN.sub("_", text)[:200]
 
 
+def revision(name: str) -> str:
+    """Return an appliance's name as bundles and Pis show it to a server, which compares both."""
+    return plain(name)[:_MAX_REVISION]
+
+
 def is_board(name: str) -> bool:
     """Say whether a board's name can name a group of the description."""
     return _BOARD.fullmatch(name) is not None
@@ -183,7 +190,7 @@ def describe(description: Description) -> bytes:
     text = (
         f'software =\n{{\n\tversion = "{found.version}";\n\tdescription = "{plain(found.note)}";\n'
         f"\t{found.board} =\n\t{{\n"
-        f'\t\thardware-compatibility = [ "{plain(found.name)}" ];\n'
+        f'\t\thardware-compatibility = [ "{revision(found.name)}" ];\n'
         f'\t\tpiimage = {{ system = "{found.system}"; containers = "{found.containers}"; }};\n'
         "\t\timages =\n\t\t(\n" + ",\n".join(items) + "\n" + _TAIL
     )

@@ -137,7 +137,7 @@ def make_bundle(source: Source, runner: Runner) -> Bundle:
     entries += [_entry(f"f{number}", content) for number, content in enumerate(files)]
     description = Description(
         board=manifest["board"],
-        name=swu.plain(source.name),
+        name=swu.revision(source.name),
         order=tuple(manifest["order"]),
         id=swu.identity(manifest, source.manifest)[:12],
         note=swu.plain(source.note),

@@ -104,7 +104,7 @@ class Resolver:
             exact = tuple(sorted({f"{pin.name}=={pin.version}" for pin in own}))
             names = tuple(sorted({pin.name for pin in own})) if built else ()
             asks = _Asks(exact, names)
-            words = ["--universal", "--no-deps"]
+            words = ["--python-platform", target.platform, "--no-deps"]
             with contextlib.suppress(InputError):
                 found += self._compile(asks, words, target, "the lock") if own else ()
         return {

@@ -36,6 +36,11 @@ def test_a_description_is_read_as_it_was_written(found: Description) -> None:
     assert swu.parse_description(swu.describe(found)) == found
 
 
+def test_a_name_is_shown_to_servers_in_signs_that_all_of_them_take() -> None:
+    assert swu.revision('gewächshaus~1`2"3\\4') == "gew_chshaus_1_2_3_4"
+    assert swu.revision("x" * 200) == "x" * 128
+
+
 @given(st.binary(max_size=300))
 def test_other_bytes_are_damaged_bundles(data: bytes) -> None:
     with pytest.raises(PiimageError):

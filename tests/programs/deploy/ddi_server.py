@@ -1,7 +1,8 @@
 """A small strict update server (hawkBit's DDI), for what no honest server does.
 
-It refuses requests that do not have the form that hawkBit documents, so that a mistake of the
-poller shows here too. Honest behaviour is tested with goosebit (tests/system/deploy).
+Requests and its own answers have the form that hawkBit documents (`ddi_schema`): a request that has
+another one is refused, and the test that sent it fails at its end. Honest behaviour is tested with
+goosebit (tests/system/deploy).
 """
 
 from __future__ import annotations
@@ -18,13 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.programs.deploy.ddi_schema import REPORTS, answer_faults, request_faults
 from tests.unit.signing_keys import Pair
 
-_EXECUTIONS = {
-    "closed", "proceeding", "canceled", "scheduled", "rejected", "resumed", "downloaded",
-    "download",
-}  # fmt: skip
-_FINISHED = {"success", "failure", "none"}
 _CONFIRMATION = "/t/controller/v1/pi/confirmationBase"
 _FEEDBACK = re.compile(r"/t/controller/v1/pi/(deploymentBase|cancelAction)/(\d+)/feedback")
 
@@ -50,6 +47,8 @@ class Ddi:
     """Statuses of the next answers, before all else."""
     headers: dict[str, str] = field(default_factory=dict)
     """Headers of those answers."""
+    room: int = REPORTS
+    """How many reports that end nothing it takes; it refuses more, as hawkBit does."""
     lost_reports: int = 0
     """How many of the next reports of an end are lost."""
     reports: list[tuple[str, str, str]] = field(default_factory=list)
@@ -67,6 +66,8 @@ class Ddi:
     """What the Pi has answered: confirmed or denied, and why."""
     raw: str = ""
     """What every answer is instead, if it is not empty."""
+    faults: list[str] = field(default_factory=list)
+    """What hawkBit would not take of the requests, or not answer."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -79,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         ddi = self.ddi
         ddi.requests.append(f"GET {self.path} {self.headers.get('Range', '')}".strip())
+        if self.path != "/file" and self._is_faulty(None):
+            return
         if self._refuses():
             return
         if self.path == "/t/controller/v1/pi":
@@ -177,40 +180,35 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self._body()
-        if self._refuses():
+        if self._is_faulty(body) or self._refuses():
             return
-        if self.path != "/t/controller/v1/pi/configData" or body.get("mode") != "merge":
-            self._status(400)
+        if self.path != "/t/controller/v1/pi/configData":
+            self._status(404)
             return
         self.ddi.attributes = body["data"]
         self._json({})
 
     def do_POST(self) -> None:
         body = self._body()
-        if self._refuses():
+        if self._is_faulty(body) or self._refuses():
             return
         if self.path.startswith(f"{_CONFIRMATION}/"):
             self._status(self._confirm(self.path.removeprefix(f"{_CONFIRMATION}/"), body))
             return
-        status = body.get("status", {})
-        execution, result = status.get("execution"), status.get("result", {})
-        finished, details = result.get("finished"), status.get("details")
         known = _FEEDBACK.fullmatch(self.path)
-        if self.ddi.gone:
-            self._status(410)
+        if self.ddi.gone or not known or known[2] != str(self.ddi.action):
+            self._status(410 if self.ddi.gone else 404)
             return
-        if (
-            not known or known[2] != str(self.ddi.action) or body.get("id") != known[2]
-            or execution not in _EXECUTIONS or finished not in _FINISHED
-            or not all(isinstance(line, str) for line in details)
-        ):  # fmt: skip
-            self._status(400)
+        status = body["status"]
+        execution, finished = status["execution"], status["result"]["finished"]
+        if execution != "closed" and len(self.ddi.reports) >= self.ddi.room:
+            self._status(403)
             return
         if execution == "closed" and self.ddi.lost_reports:
             self.ddi.lost_reports -= 1
             self._status(503)
             return
-        self.ddi.reports.append((execution, finished, " ".join(details)))
+        self.ddi.reports.append((execution, finished, " ".join(status["details"])))
         if len(self.ddi.reports) == self.ddi.cancel_after:
             self.ddi.cancel = True
         if known[1] == "cancelAction":
@@ -219,22 +217,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.ddi.bundle = None
         self._json({})
 
-    def _confirm(self, place: str, body: dict[str, Any]) -> int:
+    def _confirm(self, place: str, body: Any) -> int:
         """Take an answer, or what turns auto-confirm on or off; return the status."""
         ddi = self.ddi
         if ddi.auto is None:
             return 404
-        if place == "activateAutoConfirm" and body.keys() <= {"initiator", "remark"}:
+        if place == "activateAutoConfirm":
             status, ddi.auto = (409 if ddi.auto else 200), True
             return status
-        if place == "deactivateAutoConfirm" and not body:
+        if place == "deactivateAutoConfirm":
             ddi.auto = False
             return 200
-        known = place == f"{ddi.action}/feedback" and body.keys() <= {
-            "confirmation", "code", "details",
-        }  # fmt: skip
-        if not known or body["confirmation"] not in ("confirmed", "denied"):
-            return 400
+        if place != f"{ddi.action}/feedback":
+            return 404
         if not self._waits:
             return 410
         ddi.confirmations.append((body["confirmation"], " ".join(body["details"])))
@@ -249,12 +244,20 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def _body(self) -> dict[str, Any]:
-        found = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
-        assert isinstance(found, dict)
-        return found
+    def _body(self) -> Any:
+        """Return what the request brings; None if that is nothing."""
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        return json.loads(content) if content else None
+
+    def _is_faulty(self, body: object) -> bool:
+        found = list(request_faults(self.command, self.path, dict(self.headers), body))
+        self.ddi.faults += found
+        if found:
+            self._status(400)
+        return bool(found)
 
     def _json(self, value: object) -> None:
+        self.ddi.faults += answer_faults(self.command, self.path, value)
         data = (self.ddi.raw or json.dumps(value)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -291,3 +294,4 @@ def ddi_server(keys: Pair | None = None) -> Iterator[Ddi]:
         server.shutdown()
         server.server_close()
         thread.join()
+    assert not ddi.faults, ddi.faults

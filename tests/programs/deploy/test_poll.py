@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,36 @@ def test_an_action_that_is_cancelled_while_it_comes_is_given_up(
     assert pi.action()["state"] == ""
 
 
+@pytest.mark.parametrize(("fate", "end"), [("", "success"), ("panic", "failure")])
+def test_an_update_ends_though_the_server_takes_no_more_reports_on_the_way(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path, fate: str, end: str
+) -> None:
+    """hawkBit refuses the 1001st report of an action with 403, but never how it ended."""
+    ddi.bundle, ddi.room = pi.system_bundle(tmp_path / "new.swu"), 0
+    if fate:
+        pi.stand.pi.write("fate", fate)
+    pi.call_until(lambda: ddi.bundle is None)
+    assert [report[:2] for report in ddi.reports] == [("closed", end)]
+
+
+def test_progress_is_reported_when_it_has_changed(pi: CallingPi, ddi: Ddi, tmp_path: Path) -> None:
+    ddi.bundle = pi.system_bundle(tmp_path / "new.swu")
+    pi.call_until(lambda: ddi.bundle is None)
+    progress = [report[2] for report in ddi.reports if report[2].startswith("Downloaded")]
+    assert progress
+    assert len(progress) == len(set(progress))
+
+
+def test_a_name_that_hawkbit_would_refuse_is_shown_as_the_bundle_has_it(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    pi.set_manifest({**pi.manifest, "name": "gewächshaus~" + "x" * 200})
+    ddi.bundle = pi.containers_bundle(tmp_path / "new.swu", release(pi, one="2", two="1"))
+    pi.call()
+    assert ddi.attributes["hw_revision"] == "gew_chshaus_" + "x" * 116
+    assert ddi.reports[-1][:2] == ("closed", "success")
+
+
 def test_a_report_of_an_action_that_the_server_has_forgotten_is_over(
     pi: CallingPi, ddi: Ddi, tmp_path: Path
 ) -> None:
@@ -348,6 +379,30 @@ def test_waits_grow_while_the_server_fails_and_end_when_it_answers(pi: CallingPi
     assert pi.call().sleep == 300
     ddi.fails = [500]
     assert pi.call().sleep <= 10
+
+
+def test_an_hour_of_errors_changes_nothing_and_brings_few_calls(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    """The clock is the sum of the waits that the Pi chose; then the server works again."""
+    made = pi.containers_bundle(tmp_path / "new.swu", release(pi, one="2", two="1"))
+    pi.call()
+    ddi.bundle = made
+    files, kept = pi.stand.pi.everything(), (pi.stand.slot(3), pi.stand.pi.running)
+    clock, waits = 0, []
+    while clock < 3600:
+        ddi.fails = [(500, 429, 503)[len(waits) % 3]]
+        waits.append(pi.call().sleep)
+        clock += waits[-1]
+    assert len(waits) <= 10
+    assert all(later > earlier for earlier, later in pairwise(waits))
+    written = {path for path, text in pi.stand.pi.everything().items() if text != files.get(path)}
+    assert written == {"run/piimage/updates/failures"}  # in memory
+    assert (pi.stand.slot(3), pi.stand.pi.running) == kept
+    assert (ddi.sent, ddi.reports) == (0, [])
+    pi.call()
+    assert ddi.reports[-1][:2] == ("closed", "success")
+    assert pi.stand.pi.running != kept[1]
 
 
 def test_a_server_that_names_a_time_is_not_called_before(pi: CallingPi, ddi: Ddi) -> None:

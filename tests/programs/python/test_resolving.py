@@ -337,6 +337,21 @@ def test_offline_fetches_nothing(resolver: Resolver, store: Store) -> None:
     assert [error.code for error in caught.value.errors] == ["python.wheel-absent"] * 2
 
 
+def test_a_second_index_with_wheels_for_other_machines_hides_none(
+    resolver: Resolver, store: Store, tmp_path: Path, shelf: Shelf
+) -> None:
+    """A company's index, or piwheels, often has a version for some processors alone."""
+    near = Shelf(tmp_path / "near")
+    near.add("part", "1.0", "cp313-cp313-manylinux_2_17_x86_64")
+    index = Index({**resolver.index.variables, "UV_INDEX": near.address})
+    both = replace(resolver, index=index)
+    lock = lock_wheels(LOCK, [folder("part")], Wheels(both, store))
+    store.path(lock.wheels[0].blob).unlink()
+    fetch_wheels(lock, {lock.wheels[0].sha256}, store, Wheels(both, store))
+    assert lock.wheels[0].filename == "part-1.0-cp313-cp313-manylinux_2_17_aarch64.whl"
+    assert store.has(lock.wheels[0].blob)
+
+
 @pytest.mark.provokes("python.wheel-gone")
 def test_a_wheel_that_left_the_index_is_named(
     resolver: Resolver, store: Store, shelf: Shelf

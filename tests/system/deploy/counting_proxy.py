@@ -16,6 +16,9 @@ class Proxy:
     target: int
     received: int = 0
     """Bytes from the server so far."""
+    is_cut: bool = False
+    """Whether the way to the server is interrupted: what comes is closed at once."""
+    _open: set[socket.socket] = field(default_factory=set)
     _socket: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     @property
@@ -31,16 +34,31 @@ class Proxy:
                 return
             threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
+    def cut(self) -> None:
+        """Interrupt the way to the server, in the middle of what is sent, until `mend`."""
+        self.is_cut = True
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Let connections pass again."""
+        self.is_cut = False
+
     def _connect(self, client: socket.socket) -> None:
         try:
+            if self.is_cut:
+                raise ConnectionRefusedError
             server = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
             client.close()
             return
+        self._open |= {client, server}
         back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
         back.start()
         self._pass(client, server)
         back.join()
+        self._open -= {client, server}
         client.close()
         server.close()
 

@@ -105,10 +105,14 @@ class Goosebit:
 
     # --- the management
 
-    def log_in(self) -> None:
-        """Make the first user."""
-        data = urlencode({"username": "a@b.example", "password": "shed"}).encode()
-        with urllib.request.urlopen(f"{self.url}/setup", data, timeout=PATIENCE) as answer:
+    def make_user(self) -> None:
+        """Make the first user, and log in."""
+        self.log_in("a@b.example", "shed", "/setup")
+
+    def log_in(self, user: str, password: str, path: str = "/login") -> None:
+        """Log in to the management API."""
+        data = urlencode({"username": user, "password": password}).encode()
+        with urllib.request.urlopen(self.url + path, data, timeout=PATIENCE) as answer:
             self._token = json.load(answer)["access_token"]
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
@@ -159,12 +163,12 @@ class Goosebit:
 
 
 @contextlib.contextmanager
-def goosebit(folder: Path) -> Iterator[Goosebit]:
+def goosebit(folder: Path, poll: str = "00:00:05") -> Iterator[Goosebit]:
     """Run a server."""
-    server = Goosebit(environment(folder), folder)
+    server = Goosebit(environment(folder), folder, poll=poll)
     server.start()
     try:
-        server.log_in()
+        server.make_user()
         yield server
     finally:
         server.stop()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import time
 from urllib.parse import quote, urlsplit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import FrameType, TracebackType
     from typing import Any
 
     from piimage_agent.updates import Settings
@@ -110,9 +112,13 @@ class Server:
             headers = {**headers, "Authorization": self._settings.authorization}
         for fresh in (self._connection is None, True):
             try:
-                connection = self._connected()
-                connection.request(method, path, body, dict(headers))
-                return connection.getresponse()
+                with _Deadline(_ANSWER_S):
+                    connection = self._connected()
+                    connection.request(method, path, body, dict(headers))
+                    return connection.getresponse()
+            except Trouble:
+                self.close()
+                raise
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.close()
                 if fresh:
@@ -140,10 +146,44 @@ class Server:
             self._connection = None
 
 
+class _Deadline:
+    """Raises Trouble in the main thread if what is within takes more than some seconds.
+
+    The time limit of a socket begins anew with each byte: a server that sends one in a while, of a
+    TLS handshake, of a header or of a chunk's size, would hold a Pi for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._before: Any = None
+        self._left = 0.0  # of the alarm that was set before
+
+    def __enter__(self) -> None:
+        try:
+            self._before = signal.signal(signal.SIGALRM, self._end)
+        except ValueError:  # another thread, of a simulation
+            return
+        self._left, _ = signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if self._before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+            signal.setitimer(signal.ITIMER_REAL, self._left)
+
+    @staticmethod
+    def _end(number: int, frame: FrameType | None) -> None:
+        raise Trouble("the server sends too slowly")
+
+
 def read_some(response: http.client.HTTPResponse) -> bytes:
     """Return some bytes of a response, none at its end; raises Trouble if the connection breaks."""
     try:
-        data = response.read1(_CHUNK)
+        with _Deadline(_TIMEOUT_S):
+            data = response.read1(_CHUNK)
         if response.length == 0:
             response.close()  # else the connection takes no other request: read1 forgets it
         return data

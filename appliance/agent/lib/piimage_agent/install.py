@@ -76,7 +76,7 @@ class Bundle:
     def require_fitting(self) -> None:
         """Raise Refused unless the bundle is for this appliance and not older than allowed."""
         own, found = manifest(self._root), self.description
-        wanted = (own.get("board"), swu.plain(str(own.get("name"))))
+        wanted = (own.get("board"), swu.revision(str(own.get("name"))))
         if (found.board, found.name) != wanted:
             raise Refused(
                 "wrong-appliance",

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from piimage import swu
 from piimage_agent import (
     action,
     consent,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _SOON_S = 5  # while a version is on trial
 _FIRST_S, _MOST_S = 10, 3600  # of the waits after failures, each twice the one before
 _REPORT_S = 10.0  # between two reports of progress
+_FORBIDDEN = 403
+_VALUE_LIMIT = 128  # hawkBit's, of an attribute
 _LATER = frozenset({"busy", "trial"})
 """Refusals that pass by themselves: a deploy over SSH is running."""
 
@@ -99,6 +102,7 @@ class Call:
         self._server = server
         self._action = action.load(root)
         self._told = time.monotonic()
+        self._percent = -1  # of the last report of progress
         self._ended = ""  # the version of the last action
 
     def run(self) -> int:
@@ -148,15 +152,16 @@ class Call:
     def _attributes(self) -> dict[str, str]:
         """Return what the server shows of this Pi; the first three have SWUpdate's names."""
         found = status.manifest(self._root)
-        return {
+        attributes = {
             "hw_boardname": str(found.get("board", "")),
-            "hw_revision": str(found.get("name", "")),
+            "hw_revision": swu.revision(str(found.get("name", ""))),
             "sw_version": action.running_version(self._root, self._action),
             "serial": updates.serial(self._root),
             "host": os.uname().nodename,
             "slot": places.booted(self._root),
             "kernel": os.uname().release,
         }
+        return {name: swu.plain(value)[:_VALUE_LIMIT] for name, value in attributes.items()}
 
     def _feedback(
         self, number: str, execution: str, details: list[str], finished: str = "none",
@@ -171,6 +176,21 @@ class Call:
         path = f"{self._server.base}/deploymentBase/{number}/feedback"
         self._server.ask("POST", path, body)
 
+    def _mention(
+        self, number: str, execution: str, details: list[str], percent: int | None = None
+    ) -> None:
+        """Report what does not end the action.
+
+        hawkBit takes a limited number of such reports for an action (1000, if nobody has changed
+        that), and refuses more with 403. The action goes on without them, and its end is always
+        taken.
+        """
+        try:
+            self._feedback(number, execution, details, percent=percent)
+        except Trouble as trouble:
+            if trouble.status != _FORBIDDEN:
+                raise
+
     def _report_end(self) -> None:
         """Report how the last action ended; one that the server does not know any more is over."""
         now = self._action
@@ -179,7 +199,7 @@ class Call:
                 line = f"runs version {now['version']}"
                 self._feedback(now["action"], "closed", [line], SUCCESS)
             else:
-                self._feedback(now["action"], "rejected", [now["cause"]])
+                self._mention(now["action"], "rejected", [now["cause"]])
                 self._feedback(now["action"], "closed", [now["cause"]], FAILURE)
         except Trouble as trouble:
             if trouble.status not in (404, 410):
@@ -325,7 +345,7 @@ class Call:
             return
         if version == self._ended:
             self._delay_the_next()
-        self._feedback(number, "download", [f"fetches version {version}"])
+        self._mention(number, "download", [f"fetches version {version}"])
         _say(f"fetches version {version}")
 
         def tell(percent: int) -> None:
@@ -333,7 +353,7 @@ class Call:
 
         if bundle.changes_system:
             recipe = install.install_system(self._root, bundle, tell)
-            self._feedback(number, "proceeding", ["restarts into the new version"], percent=100)
+            self._mention(number, "proceeding", ["restarts into the new version"], percent=100)
             self._note(self._action.changed(state=TRYING, recipe=recipe))
             install.start_trial(self._root, bundle, recipe)
             return
@@ -351,7 +371,9 @@ class Call:
         if now - self._told < _REPORT_S:
             return
         self._told = now
-        self._feedback(number, "proceeding", [f"Downloaded {percent}%"], percent=percent)
+        if percent != self._percent:
+            self._percent = percent
+            self._mention(number, "proceeding", [f"Downloaded {percent}%"], percent=percent)
         links = self._server.ask("GET", self._server.base).get("_links")
         if isinstance(links, dict) and "cancelAction" in links:
             self._cancel(links["cancelAction"])
