@@ -5,7 +5,7 @@ of the container. At first all chips answer; then one is unplugged. The processo
 emulated Cortex-A72, which is slower than one of a Pi 4, and that of the service alone: the models
 and the kernel's transfers are not in it. From the top of the checkout:
 
-    .venv/bin/python -m bench.exporter [--seconds N]
+    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.exporter [--seconds N]
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Reading:
     def of(cls, pi: Pi) -> Reading:
         """Read the counters of the kernel and of the service."""
         usage = Usage.of(pi.say, "sensors")
-        metrics = pi.say("wget -q -O - http://127.0.0.1:9284/metrics")
+        metrics = pi.say("wget -q -O - http://127.0.0.1:9284/metrics || :")
         rows = re.findall(r'^sensors_samples_total\{sensor="(\w+)"\} (\S+)$', metrics, re.M)
         healthy = len(re.findall(r"^sensors_sensor_healthy\{.*\} 1\.0$", metrics, re.M))
         samples = {name: float(count) for name, count in rows if name in sensors()}

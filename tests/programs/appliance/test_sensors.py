@@ -16,7 +16,7 @@ KERNEL = """
 bind() {
 	local bus=i2c
 	case $1 in spi*) bus=spi ;; esac
-	! grep -qx "$1" ROOT/present || : >"ROOT/sys/bus/$bus/devices/$1/driver"
+	! grep -qx "$1" ROOT/present || mkdir -p "ROOT/sys/bus/$bus/devices/$1/driver"
 }
 echo() {
 	local file=$(readlink /proc/$$/fd/1) device
@@ -31,10 +31,15 @@ echo() {
 		command echo "$1" >>ROOT/probed
 		bind "$1"
 		;;
+	*/driver/unbind)
+		command echo "$1" >>ROOT/unbound
+		rm -r "${file%/unbind}"
+		;;
 	*) command echo "$@" ;;
 	esac
 }
 """
+VALUE = "sys/bus/i2c/devices/1-0076/iio:device0/in_temp_input"
 
 
 class Bus:
@@ -53,11 +58,11 @@ class Bus:
     def listed(self, *lines: str) -> None:
         self.pi.write("etc/piimage/sensors", "".join(f"{line}\n" for line in lines))
 
-    def round(self, times: int = 1, between: str = ":") -> str:
-        """Look `times` times; return the pauses after each."""
+    def round(self, times: int = 1, between: str = ":", first: str = ":") -> str:
+        """Run `first`, then look `times` times; return the pauses after each."""
         looks = f"round; echo $PERIOD; {between};" * times
         kernel = KERNEL.replace("ROOT", str(self.pi.root))
-        return self.pi.sh(f". {self.script}; {kernel} {looks}")
+        return self.pi.sh(f". {self.script}; {kernel} {first}; {looks}")
 
     def lines(self, name: str) -> list[str]:
         path = self.pi.path(name)
@@ -136,6 +141,78 @@ def test_a_setting_that_the_driver_refuses_is_told(bus: Bus) -> None:
     bus.pi.sh(f". {bus.script}; {refusing} round")
     refused = "piimage: sensor air: the driver refuses in_temp_oversampling_ratio=3"
     assert bus.pi.console()[-1] == refused
+
+
+@pytest.mark.parametrize(
+    "file", ["iio:device0/in_temp_input", "iio:device0/in_accel_x_raw", "hwmon/hwmon1/temp1_input"]
+)
+def test_a_chip_that_gives_no_value_at_two_looks_has_its_driver_started_again(
+    bus: Bus, file: str
+) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    value = bus.pi.write(f"sys/bus/i2c/devices/1-0076/{file}", "21500\n")
+    # An empty file stands for one that cannot be read. The new start sets the chip up again.
+    lost = f"case $n in 1) : >{value} ;; 3) command echo 21500 >{value} ;; esac; n=$((n + 1))"
+    assert bus.round(times=5, between=lost, first="n=0") == "60\n60\n5\n10\n60\n"
+    assert bus.lines("unbound") == ["1-0076"]
+    assert bus.lines("probed") == ["1-0076"] * 2
+    assert bus.pi.console() == [
+        "piimage: sensor air: bme280 at 0x76 on i2c-1",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 gives no value; its driver is started again",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 has values again",
+    ]
+
+
+def test_one_look_without_a_value_starts_nothing_again(bus: Bus) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    value = bus.pi.write(VALUE, "21500\n")
+    lost = f"case $n in 0) : >{value} ;; 1) command echo 21500 >{value} ;; esac; n=$((n + 1))"
+    assert bus.round(times=4, between=lost, first="n=0") == "60\n5\n60\n60\n"
+    assert bus.lines("unbound") == []
+    assert bus.pi.console() == ["piimage: sensor air: bme280 at 0x76 on i2c-1"]
+
+
+def test_one_value_of_several_keeps_the_driver(bus: Bus) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    bus.pi.write(VALUE, "")
+    bus.pi.write(VALUE.replace("temp", "pressure"), "100\n")
+    assert bus.round(times=3) == "60\n60\n60\n"
+    assert bus.lines("unbound") == []
+
+
+def test_a_chip_that_gives_no_value_and_does_not_answer_is_told_once_and_tried_ever_later(
+    bus: Bus,
+) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    value = bus.pi.write(VALUE, "21500\n")
+    present = bus.pi.path("present")
+    lost = (
+        f"case $n in 0) : >{value}; : >{present} ;; "
+        f"5) command echo 1 >{value}; command echo 1-0076 >{present} ;; esac; n=$((n + 1))"
+    )
+    assert bus.round(times=9, between=lost, first="n=0") == (
+        "60\n5\n10\n20\n40\n60\n60\n60\n60\n"
+    )
+    assert bus.lines("unbound") == ["1-0076"]
+    assert bus.pi.console()[1:] == [
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 gives no value; its driver is started again",
+        "piimage: sensor air: no bme280 answers at 0x76 on i2c-1; it will be tried again",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 has values again",
+    ]
+
+
+def test_settings_are_written_again_when_the_driver_was_started_again(bus: Bus) -> None:
+    bus.listed(f"{AIR} in_temp_oversampling_ratio=16")
+    bus.plug("1-0076")
+    value = bus.pi.write(VALUE, "21500\n")
+    ratio = bus.pi.write(VALUE.replace("temp_input", "temp_oversampling_ratio"), "2\n")
+    bus.round(between=f": >{value}; command echo 2 >{ratio}")
+    bus.round(times=2)
+    assert ratio.read_text() == "16\n"
 
 
 def test_the_program_goes_on_looking(bus: Bus) -> None:
