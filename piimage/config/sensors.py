@@ -130,6 +130,24 @@ Serial = Annotated[
 ]
 
 
+class Smoothing(Part):
+    """What is published of the last samples of a sensor."""
+
+    median: Annotated[int, Field(ge=3, le=99)] | None = Field(
+        default=None,
+        description="The median of so many samples: single values that are wrong have no effect.",
+    )
+    mean: Annotated[int, Field(ge=2, le=99)] | None = Field(
+        default=None, description="The mean of so many samples: less noise."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.median is None) == (self.mean is None):
+            raise problem("a filter is either a median or a mean", "{ median: 5 }, or { mean: 10 }")
+        return self
+
+
 class Sensor(Part):
     """A chip that a driver of the kernel measures."""
 
@@ -166,6 +184,16 @@ class Sensor(Part):
         description="With `use: sensors`: amounts to add, by quantity and in the unit of its "
         "metric, such as { temperature: -0.8 }.",
     )
+    filter: Smoothing | None = Field(
+        default=None,
+        description="With `use: sensors`: publish the median or the mean of the last samples "
+        "(default: each sample).",
+    )
+    oversampling: Annotated[int, Field(ge=1, le=65536)] | None = Field(
+        default=None,
+        description="Measurements that the chip averages for one value, for all quantities whose "
+        "driver lets it be chosen (default: the driver's).",
+    )
     settings: Texts = Field(
         default={},
         description="Files of the kernel's device to write once its driver is bound, such as "
@@ -199,6 +227,11 @@ class Sensor(Part):
             raise problem(
                 f"{quoted(self.serial)} is no {self.chip}",
                 f"a serial number that begins with {family}-",
+            )
+        if self.kind == "w1" and (self.settings or self.oversampling is not None):
+            raise problem(
+                "settings: and oversampling: are for chips on I2C and SPI",
+                "filter: for a mean of several samples",
             )
         for name, value in self.settings.items():
             if not all(_is_word(text) for text in (name, value)):

@@ -91,15 +91,19 @@ def _entry(sensor: Sensor) -> Mapping[str, Any]:
         entry |= {"bus": sensor.bus, "cs": sensor.cs}
     else:
         entry |= {"bus": sensor.bus, "address": sensor.address}
+    smoothing = sensor.filter and sensor.filter.model_dump(exclude_none=True)
+    entry |= {"filter": smoothing} if smoothing else {}
     return entry | ({"offset": dict(sensor.offset)} if sensor.offset else {})
 
 
 def _line(sensor: Sensor) -> str:
     """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it.
 
-    The address of a chip on SPI is its chip select.
+    The address of a chip on SPI is its chip select. The setting ``oversampling`` is that of each
+    quantity; a setting of one quantity comes after it.
     """
     address = f"{sensor.cs}" if sensor.address is None else f"0x{sensor.address:02x}"
-    settings = (f"{name}={value}" for name, value in sensor.settings.items())
+    every = {} if sensor.oversampling is None else {"oversampling": sensor.oversampling}
+    settings = (f"{name}={value}" for name, value in {**every, **sensor.settings}.items())
     place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, address)
     return " ".join((sensor.label, *place, *settings)) + "\n"

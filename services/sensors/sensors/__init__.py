@@ -10,11 +10,12 @@ from sensorkit.corrections import Offset
 from sensorkit.gpio.client import SOCKET, LinesClient
 from sensorkit.gpio.sensor import LineSensor, NamedLine
 from sensorkit.kernel.devices import KernelSensor, OtherSensors, W1Place
-from sensorkit.kernel.file import Listed, read_list
+from sensorkit.kernel.file import Listed, NamedSensor, read_list
 from sensorkit.options import Option, Values, seconds, yes_no
 from sensorkit.service import OutputOptions, Service
+from sensorkit.smoothing import Smoothing
 from sensorkit.station import Identity, Plan
-from sensorkit.supervise import RetryPolicy, Supervised
+from sensorkit.supervise import Correction, RetryPolicy, Supervised
 
 VERSION = "0.1.0"
 PORT = 9284
@@ -79,7 +80,6 @@ def _plans(
     listed = options.listed(values)
     named = listed.sensors
     for sensor in named:
-        offsets = tuple(Offset(name, amount) for name, amount in sensor.offsets.items())
         bus = "w1" if isinstance(sensor.place, W1Place) else sensor.place.bus
         yield _plan(
             Supervised(
@@ -88,7 +88,7 @@ def _plans(
                 clock,
                 max_age=_max_age(sensor.every),
                 policy=_POLICY,
-                corrections=offsets,
+                corrections=tuple(_corrections(sensor)),
             ),
             sensor.every,
             bus,
@@ -99,6 +99,14 @@ def _plans(
         every = values[options.interval]
         chip = Supervised("others", others, clock, max_age=_max_age(every), policy=_POLICY)
         yield _plan(chip, every, "others")
+
+
+def _corrections(sensor: NamedSensor) -> Iterator[Correction]:
+    if sensor.smoothing is not None:
+        method, count = sensor.smoothing
+        yield Smoothing(method, count, max_age=count * _max_age(sensor.every))
+    for name, amount in sensor.offsets.items():
+        yield Offset(name, amount)
 
 
 def _line_plans(lines: Sequence[NamedLine], client: LinesClient, clock: Clock) -> Iterator[Plan]:

@@ -194,9 +194,7 @@ def test_a_chip_that_gives_no_value_and_does_not_answer_is_told_once_and_tried_e
         f"case $n in 0) : >{value}; : >{present} ;; "
         f"5) command echo 1 >{value}; command echo 1-0076 >{present} ;; esac; n=$((n + 1))"
     )
-    assert bus.round(times=9, between=lost, first="n=0") == (
-        "60\n5\n10\n20\n40\n60\n60\n60\n60\n"
-    )
+    assert bus.round(times=9, between=lost, first="n=0") == ("60\n5\n10\n20\n40\n60\n60\n60\n60\n")
     assert bus.lines("unbound") == ["1-0076"]
     assert bus.pi.console()[1:] == [
         "piimage: sensor air: bme280 at 0x76 on i2c-1 gives no value; its driver is started again",
@@ -213,6 +211,26 @@ def test_settings_are_written_again_when_the_driver_was_started_again(bus: Bus) 
     bus.round(between=f": >{value}; command echo 2 >{ratio}")
     bus.round(times=2)
     assert ratio.read_text() == "16\n"
+
+
+def test_oversampling_is_that_of_all_quantities_and_a_setting_of_one_is_stronger(bus: Bus) -> None:
+    bus.listed(f"{AIR} oversampling=8 in_pressure_oversampling_ratio=16")
+    names = ("temp", "pressure", "humidityrelative")
+    files = [
+        bus.pi.write(VALUE.replace("temp_input", f"{n}_oversampling_ratio"), "2\n") for n in names
+    ]
+    bus.plug("1-0076")
+    bus.round()
+    assert [file.read_text() for file in files] == ["8\n", "16\n", "8\n"]
+    assert bus.pi.console() == ["piimage: sensor air: bme280 at 0x76 on i2c-1"]
+
+
+def test_a_driver_without_oversampling_is_told(bus: Bus) -> None:
+    bus.listed(f"{AIR} oversampling=8")
+    bus.pi.write(VALUE, "21500\n")
+    bus.plug("1-0076")
+    bus.round()
+    assert bus.pi.console()[-1] == "piimage: sensor air: the driver has no setting oversampling"
 
 
 def test_the_program_goes_on_looking(bus: Bus) -> None:

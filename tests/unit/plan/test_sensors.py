@@ -51,6 +51,18 @@ def test_a_chip_on_i2c_is_a_line_for_the_kernel_and_an_entry_for_the_service() -
     }  # fmt: skip
 
 
+def test_oversampling_comes_before_the_settings_and_the_filter_is_the_services() -> None:
+    settings = {"in_temp_oversampling_ratio": 2}
+    found = files(
+        appliance({**AIR, "settings": settings, "oversampling": 16, "filter": {"mean": 5}})
+    )
+    assert found["etc/piimage/sensors"] == (
+        "air i2c-1 bme280 0x76 oversampling=16 in_temp_oversampling_ratio=2\n"
+    )
+    (entry,) = json.loads(found["etc/piimage/sensors.json"])["sensors"]
+    assert entry["filter"] == {"mean": 5}
+
+
 def test_a_chip_on_1_wire_is_found_by_the_kernel_itself() -> None:
     found = files(appliance(TANK, {**TANK, "name": "one", "serial": "28-000005e2fdc3"}))
     assert set(found) == {"etc/piimage/sensors.json"}
