@@ -4,9 +4,10 @@ On an emulated Pi (virt) with lines of gpio-sim, whose level a program in the gu
 rate twice: with the kernel's thread of the interrupt on any processor, and on the one that makes
 the pulses. The host may stop one emulated processor while the other runs on, as no Pi does; on one
 processor both stop. Then QEMU dies by SIGKILL while a line pulses at 1 kHz, and the card boots
-again. From the top of the checkout:
+again. With --steady, the guest has one processor and counts time in instructions (bench/steady.py):
+then the host has no part in the figures. From the top of the checkout:
 
-    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.edges [--seconds N] [--cuts N]
+    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.edges [--steady]
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from bench.steady import count_instructions
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner
@@ -121,10 +123,10 @@ def count(pi: Pi) -> int:
     return int(pi.say(python(COUNT)))
 
 
-def rates(pi: Pi, seconds: float) -> None:
+def rates(pi: Pi, seconds: float, places: Sequence[str]) -> None:
     """Pulse at each rate, and print what was lost."""
     print("| wanted | made | counted | lost | processors |\n|--:|--:|--:|--:|---|")
-    for where in ("one", "any"):
+    for where in places:
         for rate in RATES:
             before, pulses = count(pi), int(rate * seconds)
             spent = float(pi.say(python(PULSES, rate, pulses, where, SIM)))
@@ -168,11 +170,11 @@ def follow(pi: Pi) -> tuple[subprocess.Popen[str], Heard]:
     return process, heard
 
 
-def cut(card: Card, seconds: float) -> None:
+def cut(card: Card, seconds: float, where: str) -> None:
     """Cut the power after some seconds of pulses, boot again, and print what is left."""
     with card.up() as pi:
         process, heard = follow(pi)
-        pulses = python(PULSES, CUT_AT, 1000 * CUT_AT, "one", SIM)
+        pulses = python(PULSES, CUT_AT, 1000 * CUT_AT, where, SIM)
         pi.say(f"{pulses} </dev/null >/dev/null 2>&1 &")
         time.sleep(seconds)
         moment = time.monotonic()
@@ -193,16 +195,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each rate")
     parser.add_argument("--cuts", type=int, default=3, help="power cuts")
+    parser.add_argument("--steady", action="store_true", help="time is counted in instructions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.steady:
+            count_instructions(folder / "bin")
         built = image(folder)
         path, key = card_with_key(Runner(), built, board_of(built), folder)
         card = Card(path, key, folder / "changes.qcow2")
         with card.up() as pi:
-            rates(pi, arguments.seconds)
+            rates(pi, arguments.seconds, ("any",) if arguments.steady else ("one", "any"))
         for number in range(arguments.cuts):
-            cut(card, 8.0 + 1.37 * number)
+            cut(card, 8.0 + 1.37 * number, "any" if arguments.steady else "one")
         print(f"load {os.getloadavg()[0]:.1f}")
 
 

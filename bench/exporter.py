@@ -3,9 +3,12 @@
 On an emulated Pi (virt): models on sensor-sim under the kernel's own drivers, and the control group
 of the container. At first all chips answer; then one is unplugged. The processor time is that of an
 emulated Cortex-A72, which is slower than one of a Pi 4, and that of the service alone: the models
-and the kernel's transfers are not in it. From the top of the checkout:
+and the kernel's transfers are not in it.
 
-    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.exporter [--seconds N]
+With --steady, time in the guest is counted in instructions (bench/steady.py). From the top of the
+checkout:
+
+    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.exporter [--seconds N] [--steady]
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 import smbus2
 import yaml
 
+from bench.steady import count_instructions
 from bench.usage import Usage
 from piimage.store import default_root
 from tests.system.boot.conftest import Pi, command_in, up
@@ -149,9 +153,13 @@ def main() -> None:
     """Measure both, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=120, help="for each of the two")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--steady", action="store_true", help="time is counted in instructions")
+    arguments = parser.parse_args()
+    seconds = arguments.seconds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.steady:
+            count_instructions(folder / "bin")
         with up(image(folder), folder) as pi:
             plug(pi)
             time.sleep(20)  # what comes with the start is over

@@ -37,6 +37,8 @@ QUANTITIES: Final = (
 
 _LOWEST: Final = 0x03  # lower ones are reserved (UM10204, 3.1.12)
 _HIGHEST: Final = 0x77
+_MOST_RECORDS: Final = 20_000
+"""What the FIFO to the service holds (1 MiB), of chips with up to 16 channels and a time."""
 _PLACES: Final = {
     "i2c": "address: for a chip on I2C",
     "spi": "cs: for a chip on SPI",
@@ -184,6 +186,11 @@ class Sensor(Part):
         description="With `use: sensors`: amounts to add, by quantity and in the unit of its "
         "metric, such as { temperature: -0.8 }.",
     )
+    rate: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Samples that the kernel takes in a second by itself, on I2C or SPI and if the "
+        "driver has a buffer. `use: sensors` publishes their mean, minimum and maximum.",
+    )
     filter: Smoothing | None = Field(
         default=None,
         description="With `use: sensors`: publish the median or the mean of the last samples "
@@ -228,11 +235,7 @@ class Sensor(Part):
                 f"{quoted(self.serial)} is no {self.chip}",
                 f"a serial number that begins with {family}-",
             )
-        if self.kind == "w1" and (self.settings or self.oversampling is not None):
-            raise problem(
-                "settings: and oversampling: are for chips on I2C and SPI",
-                "filter: for a mean of several samples",
-            )
+        self._check_sampling()
         for name, value in self.settings.items():
             if not all(_is_word(text) for text in (name, value)):
                 raise problem(
@@ -241,6 +244,20 @@ class Sensor(Part):
                     "in_temp_oversampling_ratio: 16",
                 )
         return self
+
+    def _check_sampling(self) -> None:
+        for key in ("settings", "oversampling", "rate"):
+            if self.kind == "w1" and getattr(self, key):
+                raise problem(
+                    f"{key}: is for chips on I2C and SPI", "filter: for a mean of several samples"
+                )
+        if self.rate and not self.name:
+            raise problem("rate: without a name: nobody reads the values", "name: such as gate")
+        if self.rate and self.rate * self.every > _MOST_RECORDS:
+            raise problem(
+                f"{self.rate * self.every} samples between two values do not fit into the buffer",
+                f"every: {_MOST_RECORDS // self.rate}s at most",
+            )
 
     @property
     def kind(self) -> str:

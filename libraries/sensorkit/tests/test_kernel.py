@@ -414,14 +414,15 @@ def test_the_list_of_the_file(tmp_path: Path) -> None:
          "offset": {"temperature": -0.8}},
         {"name": "tank", "chip": "ds18b20", "family": "28", "serial": None, "every": 10},
         {"name": "soil", "chip": "mcp3008", "bus": "spi0", "cs": 1, "every": 10,
-         "filter": {"median": 5}},
+         "filter": {"median": 5}, "rate": 50},
     ]  # fmt: skip
     lines = [{"name": "rain", "kind": "counter", "line": 27, "every": 10}]
     path = tmp_path / "sensors.json"
     path.write_text(json.dumps({"sensors": entries, "lines": lines}))
     found = read_list(path)
     shed, tank, soil = found.sensors
-    assert (soil.place, soil.smoothing) == (SOIL, ("median", 5))
+    assert (soil.place, soil.smoothing, soil.is_buffered) == (SOIL, ("median", 5), True)
+    assert not shed.is_buffered
     assert found.lines == (NamedLine("rain", "counter", 27, 10.0),)
     assert (shed.name, shed.place, shed.every, shed.offsets) == (
         "shed", AIR, 30.0, {"temperature": -0.8},

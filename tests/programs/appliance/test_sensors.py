@@ -233,6 +233,79 @@ def test_a_driver_without_oversampling_is_told(bus: Bus) -> None:
     assert bus.pi.console()[-1] == "piimage: sensor air: the driver has no setting oversampling"
 
 
+# A trigger is made by a folder, as in configfs.
+TIMER = """
+mkdir() {
+	command mkdir "$@"
+	case $1 in */hrtimer/*)
+		command mkdir -p ROOT/sys/bus/iio/devices/trigger0
+		command echo "${1##*/}" >ROOT/sys/bus/iio/devices/trigger0/name
+	;; esac
+}
+"""
+
+
+def rated(bus: Bus, *, buffer: bool = True) -> None:
+    """A chip with three axes and a buffer, listed at a rate of 50 Hz."""
+    bus.listed("gate i2c-1 mma8452 0x1c rate=50")
+    folder = "sys/bus/i2c/devices/1-001c/iio:device3"
+    bus.pi.write(f"{folder}/in_accel_x_raw", "5\n")
+    if buffer:
+        for name in ("buffer/length", "buffer/watermark", "buffer/enable",
+                     "scan_elements/in_accel_x_en", "scan_elements/in_timestamp_en",
+                     "trigger/current_trigger"):  # fmt: skip
+            bus.pi.write(f"{folder}/{name}", "0\n")
+    bus.pi.path("sys/kernel/config/iio/triggers/hrtimer").mkdir(parents=True)
+    bus.plug("1-001c")
+
+
+def test_a_chip_with_a_rate_is_sampled_by_the_kernel_and_its_records_are_passed_on(
+    bus: Bus,
+) -> None:
+    rated(bus)
+    folder = bus.pi.path("sys/bus/i2c/devices/1-001c/iio:device3")
+    bus.pi.write("dev/iio:device3", "records")
+    fifo = bus.pi.path("run/piimage/buffers/gate")
+    timer = TIMER.replace("ROOT", str(bus.pi.root)).strip()
+    reader = f"command cat {fifo} >{bus.pi.root}/read; kill $!"
+    bus.round(first=timer, between=reader)
+    assert fifo.is_fifo()
+    assert fifo.stat().st_mode & 0o777 == 0o644
+    assert bus.pi.path("read").read_text() == "records"
+    values = {
+        name: (folder / name).read_text().strip()
+        for name in ("buffer/length", "buffer/watermark", "buffer/enable",
+                     "scan_elements/in_accel_x_en", "scan_elements/in_timestamp_en",
+                     "trigger/current_trigger")
+    }  # fmt: skip
+    assert values == {
+        "buffer/length": "51", "buffer/watermark": "6", "buffer/enable": "1",
+        "scan_elements/in_accel_x_en": "1", "scan_elements/in_timestamp_en": "1",
+        "trigger/current_trigger": "piimage-gate",
+    }  # fmt: skip
+    trigger = bus.pi.path("sys/bus/iio/devices/trigger0")
+    assert (trigger / "sampling_frequency").read_text() == "50\n"
+    assert bus.pi.console() == ["piimage: sensor gate: mma8452 at 0x1c on i2c-1"]
+
+
+def test_a_chip_that_the_kernel_samples_is_not_read_and_keeps_its_driver(bus: Bus) -> None:
+    rated(bus)
+    value = bus.pi.path("sys/bus/i2c/devices/1-001c/iio:device3/in_accel_x_raw")
+    value.write_text("")  # its driver refuses
+    timer = TIMER.replace("ROOT", str(bus.pi.root)).strip()
+    assert bus.round(times=3, first=timer, between="kill $! 2>/dev/null || :") == "60\n60\n60\n"
+    assert bus.lines("unbound") == []
+
+
+def test_a_driver_without_a_buffer_is_told_once(bus: Bus) -> None:
+    rated(bus, buffer=False)
+    timer = TIMER.replace("ROOT", str(bus.pi.root)).strip()
+    bus.round(times=3, first=timer)
+    assert bus.pi.console()[1:] == [
+        "piimage: sensor gate: the kernel cannot sample it by itself, at the rate 50"
+    ]
+
+
 def test_the_program_goes_on_looking(bus: Bus) -> None:
     bus.listed(AIR)
     bus.pi.install("sensors")

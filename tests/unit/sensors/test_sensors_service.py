@@ -14,6 +14,7 @@ import yaml
 from chipmodels.clock import VirtualClock
 from sensorkit.cli import run
 from sensorkit.clock import SystemClock
+from sensorkit.kernel.devices import BufferedSensor
 from sensorkit.measurement import Sample
 from sensorkit.options import load
 from sensorkit.outputs.documents import Documents
@@ -94,6 +95,14 @@ def test_a_filter_is_over_the_last_samples_and_before_the_offset(bench: Bench) -
         values += [m.value for m in plan.chip.poll()]
         bench.clock.sleep(2)
     assert values == [21.0, 21.25, 21.5, 21.5]
+
+
+def test_a_chip_with_a_rate_is_read_from_its_buffer(bench: Bench) -> None:
+    bench.chip("air", 0x76, 20000, rate=50)
+    (plan,) = bench.plans()
+    assert isinstance(plan.chip.driver, BufferedSensor)
+    assert not plan.chip.poll()
+    assert plan.chip.health().reason == "the driver has no buffer, which rate: needs"
 
 
 def test_people_read_titles(bench: Bench) -> None:

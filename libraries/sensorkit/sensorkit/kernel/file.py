@@ -17,7 +17,8 @@ from sensorkit.smoothing import METHODS
 class NamedSensor:
     """A sensor of the file: `every` is in seconds, `offsets` are by quantity, in its unit.
 
-    `smoothing` is a method of `smoothing.METHODS` and a number of samples.
+    `smoothing` is a method of `smoothing.METHODS` and a number of samples. With `is_buffered`, the
+    kernel samples the chip by itself.
     """
 
     name: str
@@ -25,6 +26,7 @@ class NamedSensor:
     every: float
     offsets: Mapping[str, float] = field(default_factory=dict)
     smoothing: tuple[str, int] | None = None
+    is_buffered: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,12 @@ def _sensor(entry: Mapping[str, Any]) -> NamedSensor:
         place = W1Place(entry["chip"], entry["family"], entry.get("serial"))
     offsets = {str(name): float(amount) for name, amount in entry.get("offset", {}).items()}
     return NamedSensor(
-        str(entry["name"]), place, float(entry["every"]), offsets, _smoothing(entry.get("filter"))
+        str(entry["name"]),
+        place,
+        float(entry["every"]),
+        offsets,
+        _smoothing(entry.get("filter")),
+        is_buffered="rate" in entry,
     )
 
 
