@@ -137,14 +137,15 @@ class Smoothing(Part):
 
     median: Annotated[int, Field(ge=3, le=99)] | None = Field(
         default=None,
-        description="The median of so many samples: single values that are wrong have no effect.",
+        description="Number of samples whose median is published: a single wrong value has no "
+        "effect.",
     )
     mean: Annotated[int, Field(ge=2, le=99)] | None = Field(
-        default=None, description="The mean of so many samples: less noise."
+        default=None, description="Number of samples whose mean is published: there is less noise."
     )
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _one_method(self) -> Self:
         if (self.median is None) == (self.mean is None):
             raise problem("a filter is either a median or a mean", "{ median: 5 }, or { mean: 10 }")
         return self
