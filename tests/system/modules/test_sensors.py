@@ -54,13 +54,17 @@ def healthy(found: Metrics) -> set[str]:
 
 
 def wait_for(pi: Pi, names: set[str]) -> Metrics:
+    """Wait until each of these was healthy. On a slow machine not all are at the same time."""
+    found: Metrics = {}
+    seen: set[str] = set()
     end = time.monotonic() + PATIENCE
-    while True:
-        found = metrics(pi)
-        if healthy(found) == names:
-            return found
-        assert time.monotonic() < end, (healthy(found), pi.say(WHY))
-        time.sleep(2)
+    while not names <= seen:
+        assert time.monotonic() < end, (names - seen, pi.say(WHY))
+        now = metrics(pi)
+        seen |= healthy(now)
+        found |= now
+        time.sleep(1)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -147,19 +151,19 @@ def test_the_console_tells_when_a_chip_was_missing_and_when_it_came(
 
 
 def test_a_chip_that_goes_leaves_the_others_and_comes_back(planted: Pi, measured: Metrics) -> None:
-    before = metrics(planted)
     planted.say(f"{CONTROL} i2c-0:0x44 unplugged=true")
-    without = wait_for(planted, set(NAMED) - {"bed"})
+    end = time.monotonic() + PATIENCE
+    while "bed" in healthy(without := metrics(planted)):
+        assert time.monotonic() < end, planted.say(WHY)
+        time.sleep(1)
     assert not any('sensor="bed"' in name and "temperature" in name for name in without)
-    for name in set(NAMED) - {"bed"}:
-        samples = f'sensors_samples_total{{sensor="{name}"}}'
-        assert without[samples] > before[samples]
+    until_counted(planted, "samples", set(NAMED) - {"bed"}, 2)
     reasons = planted.say("wget -q -O - http://127.0.0.1:9284/healthz")
     # The kernel's reason; or, if the system has started the driver again meanwhile, the service's.
     assert re.search(r"no (chip|sht3x) answers.*; check wiring", reasons)
     assert json.loads(reasons)["healthy"]
     planted.say(f"{CONTROL} i2c-0:0x44 unplugged=false")
-    wait_for(planted, set(NAMED))
+    wait_for(planted, {"bed"})
 
 
 def test_the_container_has_neither_device_nodes_nor_a_writable_sys(
@@ -225,17 +229,11 @@ def test_each_chip_that_failed_has_right_values_again_and_never_a_wrong_one(
 
 
 def test_chips_that_lost_their_settings_are_set_up_again(planted: Pi, measured: Metrics) -> None:
-    everywhere(planted, [*(p for p in ON_I2C if "0x1d" not in p), SELECT], "power_cycle")
-    before = metrics(planted)
+    """But for the INA219, which goes on without its calibration, and the one in buffered mode."""
+    places = [place for place in (*ON_I2C, SELECT) if not place.endswith(("0x40", "0x1d"))]
+    everywhere(planted, places, "power_cycle")
     planted.say("initctl restart _sensors")  # it looks now, and not in a minute
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        print(
-            wrong(metrics(planted)),
-            {
-                k: v - counted(before, "samples")[k]
-                for k, v in counted(metrics(planted), "samples").items()
-            },
-            flush=True,
-        )
-        time.sleep(3)
+    until_counted(planted, "samples", set(NAMED), 2)
+    told = [line.text for line in planted.session.lines() if "has values again" in line.text]
+    for name in ("air", "shed"):
+        assert any(f"piimage: sensor {name}: bme280 at" in text for text in told)
