@@ -46,8 +46,8 @@ PULSES = """
 import glob, os, sys, time
 rate, count = float(sys.argv[1]), int(sys.argv[2])
 if sys.argv[3] == 'one':
-    for entry in os.listdir('/proc'):
-        if entry.isdigit() and open(f'/proc/{entry}/comm').read().startswith('irq/'):
+    for entry in filter(str.isdigit, os.listdir('/proc')):
+        if '-piimage' in open(f'/proc/{entry}/comm').read():
             os.sched_setaffinity(int(entry), {1})
     os.sched_setaffinity(0, {1})
 file = os.open(glob.glob(sys.argv[4] + '/pull')[0], os.O_WRONLY)

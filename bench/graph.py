@@ -30,7 +30,7 @@ from tests.system.conftest import ROOT
 PORT = 9284
 PROMETHEUS = 9090
 LUX = 320.0
-MINUTES = 6.0
+MINUTES = 3.0
 STEP = 4.0  # seconds between two changes of what the models measure
 CONTROL = (
     "runc --root /run/containerd/runc/services.linuxkit exec chips /usr/bin/python3 -P -m "
