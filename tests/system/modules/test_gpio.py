@@ -16,7 +16,7 @@ CHIP = "/sys/kernel/config/gpio-sim/wires"
 SIM = "/sys/devices/platform/gpio-sim.0/gpiochip*/sim_gpio"
 WHY = "initctl status _gpio; ls /dev/gpiochip*; dmesg | tail -20"
 # Pulses of a line, high for half of their time; prints the seconds of all. They are made on the
-# processor that handles the line's interrupts: the host may stop one emulated processor while another
+# processor that handles the interrupts: the host may stop one emulated processor while another
 # runs on, as no Pi does.
 PULSES = """
 import glob, os, sys, time
