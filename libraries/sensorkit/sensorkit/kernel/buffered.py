@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -23,11 +24,8 @@ FOLDER = Path("/run/piimage/buffers")
 """Where a container has the FIFO of each sensor with a rate, by the sensor's name."""
 _CAPACITY = 1 << 20
 """Bytes that wait in the FIFO until they are read: the most that the kernel lets anybody have."""
-_STATISTICS: tuple[tuple[str, Callable[[Iterable[float]], float]], ...] = (
-    ("", fmean),
-    ("minimum", min),
-    ("maximum", max),
-)
+_STATISTICS = ("", "minimum", "maximum")
+"""What is published of a channel: the mean, which has the name of the channel alone, and these."""
 
 
 class Fifo:
@@ -102,14 +100,10 @@ class Buffered:
             raise BusError("the kernel's buffer has no new values; check wiring and power")
         for column in self._columns:
             raw = [column.element.of(record) for record in records]
-            for channel, (_, statistic) in zip(column.channels, _ordered(column), strict=True):
-                sample.add(channel, lambda of=column.value.of, s=statistic, r=raw: of(s(r)))
-
-
-def _ordered(column: _Column) -> tuple[tuple[str, Callable[[Iterable[float]], float]], ...]:
-    """Return the statistics; a negative scale makes of the lowest number the highest value."""
-    mean, low, high = _STATISTICS
-    return (mean, high, low) if column.value.of(1) < column.value.of(0) else _STATISTICS
+            # By their values: a scale may be negative.
+            ends = sorted((min(raw), max(raw)), key=column.value.of)
+            for channel, number in zip(column.channels, (fmean(raw), *ends), strict=True):
+                sample.add(channel, partial(column.value.of, number))
 
 
 def _columns(scan: Scan, sources: Iterable[Source]) -> Iterator[_Column]:
@@ -119,7 +113,7 @@ def _columns(scan: Scan, sources: Iterable[Source]) -> Iterator[_Column]:
             continue
         element = scan.elements.get(value.path.name.removesuffix("_raw"))
         if element is not None:
-            channels = tuple(_channel(source.channel, name) for name, _ in _STATISTICS)
+            channels = tuple(_channel(source.channel, name) for name in _STATISTICS)
             yield _Column(element, value, channels)
 
 
