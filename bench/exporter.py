@@ -3,9 +3,13 @@
 On an emulated Pi (virt): models on sensor-sim under the kernel's own drivers, and the control group
 of the container. At first all chips answer; then one is unplugged. The processor time is that of an
 emulated Cortex-A72, which is slower than one of a Pi 4, and that of the service alone: the models
-and the kernel's transfers are not in it. From the top of the checkout:
+and the kernel's transfers are not in it.
 
-    .venv/bin/python -m bench.exporter [--seconds N]
+With --files, the service runs on this computer, and files stand for the kernel's drivers: that is
+the work of the service alone. With --steady, time in the guest is counted in instructions
+(bench/steady.py). From the top of the checkout:
+
+    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.exporter [--files | --steady]
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from pathlib import Path
 import smbus2
 import yaml
 
+from bench.kernel_files import Chip, Service, make, serving
+from bench.steady import count_instructions
 from bench.usage import Usage
 from piimage.store import default_root
 from tests.system.boot.conftest import Pi, command_in, up
@@ -102,7 +108,7 @@ class Reading:
     def of(cls, pi: Pi) -> Reading:
         """Read the counters of the kernel and of the service."""
         usage = Usage.of(pi.say, "sensors")
-        metrics = pi.say("wget -q -O - http://127.0.0.1:9284/metrics")
+        metrics = pi.say("wget -q -O - http://127.0.0.1:9284/metrics || :")
         rows = re.findall(r'^sensors_samples_total\{sensor="(\w+)"\} (\S+)$', metrics, re.M)
         healthy = len(re.findall(r"^sensors_sensor_healthy\{.*\} 1\.0$", metrics, re.M))
         samples = {name: float(count) for name, count in rows if name in sensors()}
@@ -145,13 +151,91 @@ def measure(pi: Pi, title: str, seconds: float) -> None:
     )
 
 
+FILES: Mapping[str, Mapping[str, str]] = {
+    "bh1750": {"in_illuminance_raw": "267", "in_illuminance_scale": "1.2"},
+    "sht3x": {"temp1_input": "17250", "humidity1_input": "61500"},
+    "ina219": {
+        f"in_{name}_{kind}": value
+        for name in ("voltage0", "voltage1", "power2", "current3")
+        for kind, value in (("raw", "500"), ("scale", "0.01"))
+    },
+    "ads1015": {
+        f"in_voltage{number}_{kind}": value
+        for number in range(8)
+        for kind, value in (("raw", "500"), ("scale", "3"))
+    },
+    "bme280": {
+        "in_temp_input": "21500",
+        "in_pressure_input": "98.765",
+        "in_humidityrelative_input": "45000",
+    },
+    "tcs3472": {
+        f"in_intensity_{colour}_raw": "500" for colour in ("clear", "red", "green", "blue")
+    },
+    "mma8452": {"in_accel_scale": "0.0095"}
+    | {f"in_accel_{axis}_raw": "500" for axis in ("x", "y", "z")},
+    "srf08": {"in_distance_raw": "73", "in_distance_scale": "0.01"},
+}
+"""What the drivers of the chips show."""
+
+
+def measure_files(seconds: int) -> None:
+    """Run the service over files; then without those of one chip."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "sys"
+        chips = [
+            Chip(
+                name,
+                chip,
+                address,
+                FILES[chip],
+                "hwmon/hwmon0" if chip == "sht3x" else "iio:device0",
+            )
+            for name, (chip, address) in sensors().items()
+        ]
+        with serving(folder, make(folder, chips, every=1)) as service:
+            for title in ("twenty chips, as files", "one without files"):
+                time.sleep(10)
+                before = counted(service), service.seconds(), time.monotonic()
+                time.sleep(seconds)
+                spent = time.monotonic() - before[2]
+                busy = (service.seconds() - before[1]) / spent * 100
+                now = counted(service)
+                rates = sorted((now[n] - before[0][n]) / spent for n in sensors() if n != UNPLUGGED)
+                print(
+                    f"{title}: {busy:.2f} % of a processor, {service.resident():.1f} MB resident; "
+                    f"samples of the other {len(rates)} in a second: {rates[0]:.2f} to "
+                    f"{rates[-1]:.2f}; {spent:.0f} s, load {os.getloadavg()[0]:.1f}",
+                    flush=True,
+                )
+                gone = next(chip for chip in chips if chip.name == UNPLUGGED)
+                if gone.folder(folder).exists():
+                    shutil.rmtree(gone.folder(folder))
+
+
+def counted(service: Service) -> Mapping[str, float]:
+    """Return the samples of each sensor so far."""
+    rows = re.findall(
+        r'^sensors_samples_total\{sensor="(\w+)"\} (\S+)$', service.get("metrics"), re.M
+    )
+    return {name: float(count) for name, count in rows}
+
+
 def main() -> None:
     """Measure both, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=120, help="for each of the two")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--steady", action="store_true", help="time is counted in instructions")
+    parser.add_argument("--files", action="store_true", help="here, over files")
+    arguments = parser.parse_args()
+    seconds = arguments.seconds
+    if arguments.files:
+        measure_files(seconds)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.steady:
+            count_instructions(folder / "bin")
         with up(image(folder), folder) as pi:
             plug(pi)
             time.sleep(20)  # what comes with the start is over

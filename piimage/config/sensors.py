@@ -37,6 +37,8 @@ QUANTITIES: Final = (
 
 _LOWEST: Final = 0x03  # lower ones are reserved (UM10204, 3.1.12)
 _HIGHEST: Final = 0x77
+_MOST_RECORDS: Final = 20_000
+"""What the FIFO to the service holds (1 MiB), of chips with up to 16 channels and a time."""
 _PLACES: Final = {
     "i2c": "address: for a chip on I2C",
     "spi": "cs: for a chip on SPI",
@@ -130,6 +132,25 @@ Serial = Annotated[
 ]
 
 
+class Smoothing(Part):
+    """What is published of the last samples of a sensor."""
+
+    median: Annotated[int, Field(ge=3, le=99)] | None = Field(
+        default=None,
+        description="Number of samples whose median is published: a single wrong value has no "
+        "effect.",
+    )
+    mean: Annotated[int, Field(ge=2, le=99)] | None = Field(
+        default=None, description="Number of samples whose mean is published: there is less noise."
+    )
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        if (self.median is None) == (self.mean is None):
+            raise problem("a filter is either a median or a mean", "{ median: 5 }, or { mean: 10 }")
+        return self
+
+
 class Sensor(Part):
     """A chip that a driver of the kernel measures."""
 
@@ -166,6 +187,21 @@ class Sensor(Part):
         description="With `use: sensors`: amounts to add, by quantity and in the unit of its "
         "metric, such as { temperature: -0.8 }.",
     )
+    rate: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Samples that the kernel takes in a second by itself, on I2C or SPI and if the "
+        "driver has a buffer. `use: sensors` publishes their mean, minimum and maximum.",
+    )
+    filter: Smoothing | None = Field(
+        default=None,
+        description="With `use: sensors`: publish the median or the mean of the last samples "
+        "(default: each sample).",
+    )
+    oversampling: Annotated[int, Field(ge=1, le=65536)] | None = Field(
+        default=None,
+        description="Measurements that the chip averages for one value, for all quantities whose "
+        "driver lets it be chosen (default: the driver's).",
+    )
     settings: Texts = Field(
         default={},
         description="Files of the kernel's device to write once its driver is bound, such as "
@@ -200,6 +236,7 @@ class Sensor(Part):
                 f"{quoted(self.serial)} is no {self.chip}",
                 f"a serial number that begins with {family}-",
             )
+        self._check_sampling()
         for name, value in self.settings.items():
             if not all(_is_word(text) for text in (name, value)):
                 raise problem(
@@ -208,6 +245,20 @@ class Sensor(Part):
                     "in_temp_oversampling_ratio: 16",
                 )
         return self
+
+    def _check_sampling(self) -> None:
+        for key in ("settings", "oversampling", "rate"):
+            if self.kind == "w1" and getattr(self, key):
+                raise problem(
+                    f"{key}: is for chips on I2C and SPI", "filter: for a mean of several samples"
+                )
+        if self.rate and not self.name:
+            raise problem("rate: without a name: nobody reads the values", "name: such as gate")
+        if self.rate and self.rate * self.every > _MOST_RECORDS:
+            raise problem(
+                f"{self.rate * self.every} samples between two values do not fit into the buffer",
+                f"every: {_MOST_RECORDS // self.rate}s at most",
+            )
 
     @property
     def kind(self) -> str:

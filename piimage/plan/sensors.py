@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 W1_OVERLAY: Final = "w1-gpio"
 SERVICE: Final = "sensors"
+TIMER: Final = "iio-trig-hrtimer"
+"""The module of the timer that lets the kernel sample chips by itself."""
 
 # The program that makes chips known to the kernel, as a service of process 1. No container can have
 # this name: process 1 would run only one of the two.
@@ -56,10 +58,10 @@ def _spi_node(sensor: Sensor) -> str:
 
 
 def bus_modules(appliance: Appliance) -> tuple[str, ...]:
-    """Return the modules of the buses that the sensors need beside those of the board."""
-    if W1_OVERLAY in appliance.boot.overlays and any(s.bus == "w1" for s in appliance.sensors):
-        return (W1_OVERLAY,)
-    return ()
+    """Return the modules that the sensors need beside those of the board and of the chips."""
+    sensors = appliance.sensors
+    wire = W1_OVERLAY in appliance.boot.overlays and any(s.bus == "w1" for s in sensors)
+    return ((W1_OVERLAY,) if wire else ()) + ((TIMER,) if any(s.rate for s in sensors) else ())
 
 
 def sensor_files(appliance: Appliance) -> Iterator[File]:
@@ -91,15 +93,23 @@ def _entry(sensor: Sensor) -> Mapping[str, Any]:
         entry |= {"bus": sensor.bus, "cs": sensor.cs}
     else:
         entry |= {"bus": sensor.bus, "address": sensor.address}
+    entry |= {"rate": sensor.rate} if sensor.rate else {}
+    smoothing = sensor.filter and sensor.filter.model_dump(exclude_none=True)
+    entry |= {"filter": smoothing} if smoothing else {}
     return entry | ({"offset": dict(sensor.offset)} if sensor.offset else {})
 
 
 def _line(sensor: Sensor) -> str:
     """Return ``NAME BUS CHIP ADDRESS SETTING=VALUE…``, as usr/lib/piimage/sensors reads it.
 
-    The address of a chip on SPI is its chip select.
+    The address of a chip on SPI is its chip select. The setting ``oversampling`` is that of each
+    quantity; a setting of one quantity comes after it. The last is ``rate``, because a chip that
+    the kernel samples refuses settings.
     """
     address = f"{sensor.cs}" if sensor.address is None else f"0x{sensor.address:02x}"
-    settings = (f"{name}={value}" for name, value in sensor.settings.items())
+    every = {} if sensor.oversampling is None else {"oversampling": sensor.oversampling}
+    rate = {} if sensor.rate is None else {"rate": sensor.rate}
+    words = {**every, **sensor.settings, **rate}
+    settings = (f"{name}={value}" for name, value in words.items())
     place = (sensor.bus.replace("i2c", "i2c-"), sensor.chip, address)
     return " ".join((sensor.label, *place, *settings)) + "\n"

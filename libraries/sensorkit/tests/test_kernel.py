@@ -413,19 +413,21 @@ def test_the_list_of_the_file(tmp_path: Path) -> None:
         {"name": "shed", "chip": "bme280", "bus": "i2c1", "address": 118, "every": 30,
          "offset": {"temperature": -0.8}},
         {"name": "tank", "chip": "ds18b20", "family": "28", "serial": None, "every": 10},
-        {"name": "soil", "chip": "mcp3008", "bus": "spi0", "cs": 1, "every": 10},
+        {"name": "soil", "chip": "mcp3008", "bus": "spi0", "cs": 1, "every": 10,
+         "filter": {"median": 5}, "rate": 50},
     ]  # fmt: skip
     lines = [{"name": "rain", "kind": "counter", "line": 27, "every": 10}]
     path = tmp_path / "sensors.json"
     path.write_text(json.dumps({"sensors": entries, "lines": lines}))
     found = read_list(path)
     shed, tank, soil = found.sensors
-    assert soil.place == SOIL
+    assert (soil.place, soil.smoothing, soil.is_buffered) == (SOIL, ("median", 5), True)
+    assert not shed.is_buffered
     assert found.lines == (NamedLine("rain", "counter", 27, 10.0),)
     assert (shed.name, shed.place, shed.every, shed.offsets) == (
         "shed", AIR, 30.0, {"temperature": -0.8},
     )  # fmt: skip
-    assert (tank.place, tank.offsets) == (W1Place("ds18b20", "28"), {})
+    assert (tank.place, tank.offsets, tank.smoothing) == (W1Place("ds18b20", "28"), {}, None)
     assert read_list(tmp_path / "missing.json") == Listed()
 
 
@@ -434,6 +436,8 @@ def test_the_list_of_the_file(tmp_path: Path) -> None:
     [
         "", "[]", '{"sensors": [{}]}', '{"sensors": 3}', '{"sensors": [], "lines": [{}]}',
         '{"sensors": [], "lines": [{"name": "a", "kind": "knob", "line": 1, "every": 1}]}',
+        '{"sensors": [{"name": "a", "chip": "x", "bus": "i2c1", "address": 3, "every": 1, '
+        '"filter": {"best": 5}}]}',
     ],
 )  # fmt: skip
 def test_a_damaged_list_is_refused(tmp_path: Path, text: str) -> None:

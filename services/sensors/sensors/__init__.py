@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sensorkit.clock import Clock
 from sensorkit.corrections import Offset
+from sensorkit.drivers.driver import Driver
 from sensorkit.gpio.client import SOCKET, LinesClient
 from sensorkit.gpio.sensor import LineSensor, NamedLine
-from sensorkit.kernel.devices import KernelSensor, OtherSensors, W1Place
-from sensorkit.kernel.file import Listed, read_list
+from sensorkit.kernel.buffered import FOLDER, Fifo
+from sensorkit.kernel.devices import BufferedSensor, KernelSensor, OtherSensors, W1Place
+from sensorkit.kernel.file import Listed, NamedSensor, read_list
 from sensorkit.options import Option, Values, seconds, yes_no
 from sensorkit.service import OutputOptions, Service
+from sensorkit.smoothing import Smoothing
 from sensorkit.station import Identity, Plan
-from sensorkit.supervise import RetryPolicy, Supervised
+from sensorkit.supervise import Correction, RetryPolicy, Supervised
 
 VERSION = "0.1.0"
 PORT = 9284
@@ -53,12 +57,15 @@ class SensorOptions:
         return read_list(_FILE) if found is None else found
 
 
-def service(sys: Path, lines: Path = SOCKET) -> Service:
-    """Return the service on the kernel's files below `sys`, and the socket of GPIO `lines`."""
+def service(sys: Path, lines: Path = SOCKET, buffers: Path = FOLDER) -> Service:
+    """Return the service on the kernel's files below `sys`, and the socket of GPIO `lines`.
+
+    `buffers` has the FIFO of each sensor that the kernel samples by itself.
+    """
     options = SensorOptions()
 
     def plans(values: Values, clock: Clock) -> Sequence[Plan]:
-        return tuple(_plans(options, values, clock, sys, lines))
+        return tuple(_plans(options, values, clock, Places(sys, lines, buffers)))
 
     return Service(
         Identity("sensors", "Sensors", VERSION),
@@ -73,32 +80,55 @@ def service(sys: Path, lines: Path = SOCKET) -> Service:
     )
 
 
-def _plans(
-    options: SensorOptions, values: Values, clock: Clock, sys: Path, lines: Path
-) -> Iterator[Plan]:
+@dataclass(frozen=True)
+class Places:
+    """Where a Pi has what is measured."""
+
+    sys: Path
+    lines: Path
+    buffers: Path
+
+
+def _plans(options: SensorOptions, values: Values, clock: Clock, places: Places) -> Iterator[Plan]:
     listed = options.listed(values)
     named = listed.sensors
     for sensor in named:
-        offsets = tuple(Offset(name, amount) for name, amount in sensor.offsets.items())
         bus = "w1" if isinstance(sensor.place, W1Place) else sensor.place.bus
         yield _plan(
             Supervised(
                 sensor.name,
-                KernelSensor(sensor.name, sensor.place, clock, sys),
+                _driver(sensor, clock, places),
                 clock,
                 max_age=_max_age(sensor.every),
                 policy=_POLICY,
-                corrections=offsets,
+                corrections=tuple(_corrections(sensor)),
             ),
             sensor.every,
             bus,
         )
-    yield from _line_plans(listed.lines, LinesClient(lines), clock)
-    others = OtherSensors({sensor.name: sensor.place for sensor in named}, clock, sys)
+    yield from _line_plans(listed.lines, LinesClient(places.lines), clock)
+    others = OtherSensors({sensor.name: sensor.place for sensor in named}, clock, places.sys)
     if values[options.others] and (others.present() or not (named or listed.lines)):
         every = values[options.interval]
         chip = Supervised("others", others, clock, max_age=_max_age(every), policy=_POLICY)
         yield _plan(chip, every, "others")
+
+
+def _driver(sensor: NamedSensor, clock: Clock, places: Places) -> Driver:
+    place = sensor.place
+    if sensor.is_buffered and not isinstance(place, W1Place):
+        return BufferedSensor(
+            sensor.name, place, clock, Fifo(places.buffers / sensor.name), places.sys
+        )
+    return KernelSensor(sensor.name, place, clock, places.sys)
+
+
+def _corrections(sensor: NamedSensor) -> Iterator[Correction]:
+    if sensor.smoothing is not None:
+        method, count = sensor.smoothing
+        yield Smoothing(method, count, max_age=count * _max_age(sensor.every))
+    for name, amount in sensor.offsets.items():
+        yield Offset(name, amount)
 
 
 def _line_plans(lines: Sequence[NamedLine], client: LinesClient, clock: Clock) -> Iterator[Plan]:

@@ -17,7 +17,8 @@ APPLIANCE = resources.path("appliance")
 # Where a path begins: not behind a variable or a folder.
 _ABSOLUTE = re.compile(
     r"(?<![\w}])/(usr/lib/piimage|run/piimage|run/containerd|var/log|containers|data|etc/"
-    r"|sys/bus/i2c|sys/bus/spi|dev/console|dev/tty0|dev/watchdog|dev/[vms][dm]"
+    r"|sys/bus/i2c|sys/bus/spi|sys/bus/iio|sys/kernel/config|dev/iio|dev/console|dev/tty0"
+    r"|dev/watchdog|dev/[vms][dm]"
     r"|sys/class/graphics|sys/class/tty|sys/class/net|sys/devices|sys/fs/cgroup|sys/kernel/security)"
 )
 _SOURCED = re.compile(r'^\. "\$PARTS/(.*)"$', re.MULTILINE)

@@ -16,7 +16,7 @@ KERNEL = """
 bind() {
 	local bus=i2c
 	case $1 in spi*) bus=spi ;; esac
-	! grep -qx "$1" ROOT/present || : >"ROOT/sys/bus/$bus/devices/$1/driver"
+	! grep -qx "$1" ROOT/present || mkdir -p "ROOT/sys/bus/$bus/devices/$1/driver"
 }
 echo() {
 	local file=$(readlink /proc/$$/fd/1) device
@@ -31,10 +31,15 @@ echo() {
 		command echo "$1" >>ROOT/probed
 		bind "$1"
 		;;
+	*/driver/unbind)
+		command echo "$1" >>ROOT/unbound
+		rm -r "${file%/unbind}"
+		;;
 	*) command echo "$@" ;;
 	esac
 }
 """
+VALUE = "sys/bus/i2c/devices/1-0076/iio:device0/in_temp_input"
 
 
 class Bus:
@@ -53,11 +58,11 @@ class Bus:
     def listed(self, *lines: str) -> None:
         self.pi.write("etc/piimage/sensors", "".join(f"{line}\n" for line in lines))
 
-    def round(self, times: int = 1, between: str = ":") -> str:
-        """Look `times` times; return the pauses after each."""
+    def round(self, times: int = 1, between: str = ":", first: str = ":") -> str:
+        """Run `first`, then look `times` times; return the pauses after each."""
         looks = f"round; echo $PERIOD; {between};" * times
         kernel = KERNEL.replace("ROOT", str(self.pi.root))
-        return self.pi.sh(f". {self.script}; {kernel} {looks}")
+        return self.pi.sh(f". {self.script}; {kernel} {first}; {looks}")
 
     def lines(self, name: str) -> list[str]:
         path = self.pi.path(name)
@@ -136,6 +141,178 @@ def test_a_setting_that_the_driver_refuses_is_told(bus: Bus) -> None:
     bus.pi.sh(f". {bus.script}; {refusing} round")
     refused = "piimage: sensor air: the driver refuses in_temp_oversampling_ratio=3"
     assert bus.pi.console()[-1] == refused
+
+
+@pytest.mark.parametrize(
+    "file", ["iio:device0/in_temp_input", "iio:device0/in_accel_x_raw", "hwmon/hwmon1/temp1_input"]
+)
+def test_a_chip_that_gives_no_value_at_two_looks_has_its_driver_started_again(
+    bus: Bus, file: str
+) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    value = bus.pi.write(f"sys/bus/i2c/devices/1-0076/{file}", "21500\n")
+    # An empty file stands for one that cannot be read. The new start sets the chip up again.
+    lost = f"case $n in 1) : >{value} ;; 3) command echo 21500 >{value} ;; esac; n=$((n + 1))"
+    assert bus.round(times=5, between=lost, first="n=0") == "60\n60\n5\n10\n60\n"
+    assert bus.lines("unbound") == ["1-0076"]
+    assert bus.lines("probed") == ["1-0076"] * 2
+    assert bus.pi.console() == [
+        "piimage: sensor air: bme280 at 0x76 on i2c-1",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 gives no value; its driver is started again",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 has values again",
+    ]
+
+
+def test_one_look_without_a_value_starts_nothing_again(bus: Bus) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    value = bus.pi.write(VALUE, "21500\n")
+    lost = f"case $n in 0) : >{value} ;; 1) command echo 21500 >{value} ;; esac; n=$((n + 1))"
+    assert bus.round(times=4, between=lost, first="n=0") == "60\n5\n60\n60\n"
+    assert bus.lines("unbound") == []
+    assert bus.pi.console() == ["piimage: sensor air: bme280 at 0x76 on i2c-1"]
+
+
+def test_a_chip_that_never_had_a_value_keeps_its_driver(bus: Bus) -> None:
+    """Its driver may have files that nobody can read."""
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    bus.pi.write(VALUE, "")
+    assert bus.round(times=4) == "60\n60\n60\n60\n"
+    assert bus.lines("unbound") == []
+
+
+def test_one_value_of_several_keeps_the_driver(bus: Bus) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    bus.pi.write(VALUE, "")
+    bus.pi.write(VALUE.replace("temp", "pressure"), "100\n")
+    assert bus.round(times=3) == "60\n60\n60\n"
+    assert bus.lines("unbound") == []
+
+
+def test_a_chip_that_gives_no_value_and_does_not_answer_is_told_once_and_tried_ever_later(
+    bus: Bus,
+) -> None:
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    value = bus.pi.write(VALUE, "21500\n")
+    present = bus.pi.path("present")
+    lost = (
+        f"case $n in 0) : >{value}; : >{present} ;; "
+        f"5) command echo 1 >{value}; command echo 1-0076 >{present} ;; esac; n=$((n + 1))"
+    )
+    assert bus.round(times=9, between=lost, first="n=0") == ("60\n5\n10\n20\n40\n60\n60\n60\n60\n")
+    assert bus.lines("unbound") == ["1-0076"]
+    assert bus.pi.console()[1:] == [
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 gives no value; its driver is started again",
+        "piimage: sensor air: no bme280 answers at 0x76 on i2c-1; it will be tried again",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 has values again",
+    ]
+
+
+def test_settings_are_written_again_when_the_driver_was_started_again(bus: Bus) -> None:
+    bus.listed(f"{AIR} in_temp_oversampling_ratio=16")
+    bus.plug("1-0076")
+    value = bus.pi.write(VALUE, "21500\n")
+    ratio = bus.pi.write(VALUE.replace("temp_input", "temp_oversampling_ratio"), "2\n")
+    lost = f"case $n in 0) : >{value}; command echo 2 >{ratio} ;; esac; n=$((n + 1))"
+    bus.round(times=3, between=lost, first="n=0")
+    assert ratio.read_text() == "16\n"
+
+
+def test_oversampling_is_that_of_all_quantities_and_a_setting_of_one_is_stronger(bus: Bus) -> None:
+    bus.listed(f"{AIR} oversampling=8 in_pressure_oversampling_ratio=16")
+    names = ("temp", "pressure", "humidityrelative")
+    files = [
+        bus.pi.write(VALUE.replace("temp_input", f"{n}_oversampling_ratio"), "2\n") for n in names
+    ]
+    bus.plug("1-0076")
+    bus.round()
+    assert [file.read_text() for file in files] == ["8\n", "16\n", "8\n"]
+    assert bus.pi.console() == ["piimage: sensor air: bme280 at 0x76 on i2c-1"]
+
+
+def test_a_driver_without_oversampling_is_told(bus: Bus) -> None:
+    bus.listed(f"{AIR} oversampling=8")
+    bus.pi.write(VALUE, "21500\n")
+    bus.plug("1-0076")
+    bus.round()
+    assert bus.pi.console()[-1] == "piimage: sensor air: the driver has no setting oversampling"
+
+
+# A trigger is made by a folder, as in configfs.
+TIMER = """
+mkdir() {
+	command mkdir "$@"
+	case $1 in */hrtimer/*)
+		command mkdir -p ROOT/sys/bus/iio/devices/trigger0
+		command echo "${1##*/}" >ROOT/sys/bus/iio/devices/trigger0/name
+	;; esac
+}
+"""
+
+
+def rated(bus: Bus, *, buffer: bool = True) -> None:
+    """A chip with three axes and a buffer, listed at a rate of 50 Hz."""
+    bus.listed("gate i2c-1 mma8452 0x1c rate=50")
+    folder = "sys/bus/i2c/devices/1-001c/iio:device3"
+    bus.pi.write(f"{folder}/in_accel_x_raw", "5\n")
+    if buffer:
+        for name in ("buffer/length", "buffer/watermark", "buffer/enable",
+                     "scan_elements/in_accel_x_en", "scan_elements/in_timestamp_en",
+                     "trigger/current_trigger"):  # fmt: skip
+            bus.pi.write(f"{folder}/{name}", "0\n")
+    bus.pi.path("sys/kernel/config/iio/triggers/hrtimer").mkdir(parents=True)
+    bus.plug("1-001c")
+
+
+def test_a_chip_with_a_rate_is_sampled_by_the_kernel_and_its_records_are_passed_on(
+    bus: Bus,
+) -> None:
+    rated(bus)
+    folder = bus.pi.path("sys/bus/i2c/devices/1-001c/iio:device3")
+    bus.pi.write("dev/iio:device3", "records")
+    fifo = bus.pi.path("run/piimage/buffers/gate")
+    timer = TIMER.replace("ROOT", str(bus.pi.root)).strip()
+    reader = f"command cat {fifo} >{bus.pi.root}/read; kill $!"
+    bus.round(first=timer, between=reader)
+    assert fifo.is_fifo()
+    assert fifo.stat().st_mode & 0o777 == 0o644
+    assert bus.pi.path("read").read_text() == "records"
+    values = {
+        name: (folder / name).read_text().strip()
+        for name in ("buffer/length", "buffer/watermark", "buffer/enable",
+                     "scan_elements/in_accel_x_en", "scan_elements/in_timestamp_en",
+                     "trigger/current_trigger")
+    }  # fmt: skip
+    assert values == {
+        "buffer/length": "51", "buffer/watermark": "6", "buffer/enable": "1",
+        "scan_elements/in_accel_x_en": "1", "scan_elements/in_timestamp_en": "1",
+        "trigger/current_trigger": "piimage-gate",
+    }  # fmt: skip
+    trigger = bus.pi.path("sys/bus/iio/devices/trigger0")
+    assert (trigger / "sampling_frequency").read_text() == "50\n"
+    assert bus.pi.console() == ["piimage: sensor gate: mma8452 at 0x1c on i2c-1"]
+
+
+def test_a_chip_that_the_kernel_samples_is_not_read_and_keeps_its_driver(bus: Bus) -> None:
+    rated(bus)
+    value = bus.pi.path("sys/bus/i2c/devices/1-001c/iio:device3/in_accel_x_raw")
+    value.write_text("")  # its driver refuses
+    timer = TIMER.replace("ROOT", str(bus.pi.root)).strip()
+    assert bus.round(times=3, first=timer, between="kill $! 2>/dev/null || :") == "60\n60\n60\n"
+    assert bus.lines("unbound") == []
+
+
+def test_a_driver_without_a_buffer_is_told_once(bus: Bus) -> None:
+    rated(bus, buffer=False)
+    timer = TIMER.replace("ROOT", str(bus.pi.root)).strip()
+    bus.round(times=3, first=timer)
+    assert bus.pi.console()[1:] == [
+        "piimage: sensor gate: the kernel cannot sample it by itself, at the rate 50"
+    ]
 
 
 def test_the_program_goes_on_looking(bus: Bus) -> None:

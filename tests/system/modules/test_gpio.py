@@ -15,9 +15,15 @@ PATIENCE = 300.0
 CHIP = "/sys/kernel/config/gpio-sim/wires"
 SIM = "/sys/devices/platform/gpio-sim.0/gpiochip*/sim_gpio"
 WHY = "initctl status _gpio; ls /dev/gpiochip*; dmesg | tail -20"
-# Pulses of a line, high for half of their time; prints the seconds of all.
+# Pulses of a line, high for half of their time; prints the seconds of all. They are made on the
+# processor that handles the interrupts: the host may stop one emulated processor while another
+# runs on, as no Pi does.
 PULSES = """
 import glob, os, sys, time
+os.sched_setaffinity(0, {0})
+for entry in filter(str.isdigit, os.listdir('/proc')):
+    if '-piimage' in open(f'/proc/{entry}/comm').read():
+        os.sched_setaffinity(int(entry), {0})
 path, count, rate = glob.glob(sys.argv[1] + '/pull')[0], int(sys.argv[2]), float(sys.argv[3])
 file = os.open(path, os.O_WRONLY)
 start = time.monotonic()
@@ -98,14 +104,12 @@ def test_an_input_is_published_as_soon_as_it_changes(wired: Pi) -> None:
         until(lambda wanted=value: metric(wired, 'input_active{sensor="door"}') == wanted, wired)
 
 
-def test_no_edge_is_lost_at_100_hz(wired: Pi) -> None:
-    """At 1 kHz, an emulated processor that stands still for a moment loses some: they are told."""
+@pytest.mark.parametrize(("rate", "count"), [(100, 300), (1000, 1000)])
+def test_no_edge_is_lost(wired: Pi, rate: int, count: int) -> None:
     before = rain(wired)
-    pulses(wired, 300, 100)
-    until(lambda: metric(wired, 'pulses_total{sensor="rain"}') == before + 300, wired)
-    seconds = pulses(wired, 1000, 1000)
-    counted = rain(wired) - before - 300
-    print(f"1000 pulses in {seconds:.2f} s: {counted} counted")  # noqa: T201
+    seconds = pulses(wired, count, rate)
+    print(f"{count} pulses in {seconds:.2f} s")  # noqa: T201
+    until(lambda: metric(wired, 'pulses_total{sensor="rain"}') == before + count, wired)
 
 
 def test_outputs_follow_the_program_that_sets_them_and_the_file_when_it_leaves(wired: Pi) -> None:

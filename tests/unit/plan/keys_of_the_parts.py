@@ -311,7 +311,14 @@ NESTED: Mapping[str, Mapping[str, Change]] = {
         "serial": (wire(), wire(serial="28-000005e2fdc3")),
         "every": (chip(), chip(every="9s")),
         "offset": (chip(), chip(offset={"temperature": -1.5})),
+        "rate": (chip(), chip(rate=50)),
+        "filter": (chip(), chip(filter={"median": 5})),
+        "oversampling": (chip(), chip(oversampling=16)),
         "settings": (chip(), chip(settings={"in_temp_oversampling_ratio": 16})),
+    },
+    "Smoothing": {
+        "median": (chip(filter={"median": 5}), chip(filter={"median": 7})),
+        "mean": (chip(filter={"mean": 5}), chip(filter={"mean": 7})),
     },
     "GpioLine": {
         "name": (line(), line(name="b")),

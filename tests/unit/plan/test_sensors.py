@@ -51,6 +51,26 @@ def test_a_chip_on_i2c_is_a_line_for_the_kernel_and_an_entry_for_the_service() -
     }  # fmt: skip
 
 
+def test_oversampling_comes_before_the_settings_and_the_filter_is_the_services() -> None:
+    settings = {"in_temp_oversampling_ratio": 2}
+    found = files(
+        appliance({**AIR, "settings": settings, "oversampling": 16, "filter": {"mean": 5}})
+    )
+    assert found["etc/piimage/sensors"] == (
+        "air i2c-1 bme280 0x76 oversampling=16 in_temp_oversampling_ratio=2\n"
+    )
+    (entry,) = json.loads(found["etc/piimage/sensors.json"])["sensors"]
+    assert entry["filter"] == {"mean": 5}
+
+
+def test_a_rate_is_the_last_setting_and_the_service_knows_of_it() -> None:
+    settings = {"in_accel_scale": "0.01"}
+    found = files(appliance({**AIR, "settings": settings, "rate": 50}))
+    assert found["etc/piimage/sensors"] == "air i2c-1 bme280 0x76 in_accel_scale=0.01 rate=50\n"
+    (entry,) = json.loads(found["etc/piimage/sensors.json"])["sensors"]
+    assert entry["rate"] == 50
+
+
 def test_a_chip_on_1_wire_is_found_by_the_kernel_itself() -> None:
     found = files(appliance(TANK, {**TANK, "name": "one", "serial": "28-000005e2fdc3"}))
     assert set(found) == {"etc/piimage/sensors.json"}
@@ -78,6 +98,8 @@ def test_the_service_has_its_list_without_sensors_too() -> None:
         (["w1-gpio"], [TANK], ("w1-gpio",)),
         (["w1-gpio"], [AIR], ()),
         ([], [AIR, TANK], ()),
+        ([], [{**AIR, "rate": 50}], ("iio-trig-hrtimer",)),
+        (["w1-gpio"], [{**AIR, "rate": 50}, TANK], ("w1-gpio", "iio-trig-hrtimer")),
     ],
 )
 def test_chips_and_the_master_of_1_wire_bring_their_modules(

@@ -14,6 +14,7 @@ import yaml
 from chipmodels.clock import VirtualClock
 from sensorkit.cli import run
 from sensorkit.clock import SystemClock
+from sensorkit.kernel.devices import BufferedSensor
 from sensorkit.measurement import Sample
 from sensorkit.options import load
 from sensorkit.outputs.documents import Documents
@@ -83,6 +84,25 @@ def test_each_named_sensor_is_a_sample_and_the_others_are_one(bench: Bench) -> N
     assert (air["sensor"], air["temperature_air_celsius"]) == ("air", 21.0)
     assert (bed["sensor"], bed["temperature_bed_celsius"]) == ("bed", 17.25)
     assert (others["sensor"], others["temperature_cpu_thermal_celsius"]) == ("others", 48.31)
+
+
+def test_a_filter_is_over_the_last_samples_and_before_the_offset(bench: Bench) -> None:
+    bench.chip("air", 0x76, 20000, filter={"median": 3}, offset={"temperature": 1})
+    (plan,) = bench.plans()
+    values = []
+    for milli in (20000, 20500, 24000, 20500):
+        (bench.device(0x76) / "iio:device0/in_temp_input").write_text(f"{milli}\n")
+        values += [m.value for m in plan.chip.poll()]
+        bench.clock.sleep(2)
+    assert values == [21.0, 21.25, 21.5, 21.5]
+
+
+def test_a_chip_with_a_rate_is_read_from_its_buffer(bench: Bench) -> None:
+    bench.chip("air", 0x76, 20000, rate=50)
+    (plan,) = bench.plans()
+    assert isinstance(plan.chip.driver, BufferedSensor)
+    assert not plan.chip.poll()
+    assert plan.chip.health().reason == "the driver has no buffer, which rate: needs"
 
 
 def test_people_read_titles(bench: Bench) -> None:

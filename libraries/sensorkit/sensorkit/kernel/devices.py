@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from sensorkit.clock import Clock
 from sensorkit.errors import BusError, InvalidReading
+from sensorkit.kernel.buffered import Buffered, Fifo
 from sensorkit.kernel.sysfs import (
     Labels,
     Source,
@@ -164,6 +165,49 @@ class KernelSensor:
             return _read(self._sources, self._clock)
         self.start()
         return _read(tuple(map(_alone, self._sources)), self._clock)
+
+
+class BufferedSensor:
+    """One chip that the kernel samples many times a second, by its name in the file.
+
+    `fifo` has the records of the kernel's buffer.
+    """
+
+    def __init__(
+        self, name: str, place: I2cPlace | SpiPlace, clock: Clock, fifo: Fifo, sys: Path = SYS
+    ) -> None:
+        self._name = name
+        self._place = place
+        self._clock = clock
+        self._fifo = fifo
+        self._sys = sys
+        self._buffer: Buffered | None = None
+
+    @property
+    def model(self) -> str:
+        """The name of the chip."""
+        return self._place.chip
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What the chip measures; nothing until it was found."""
+        return () if self._buffer is None else self._buffer.channels
+
+    def start(self) -> None:
+        """Find the kernel's device. Raises `BusError` if there is none, or it has no buffer."""
+        sources = self._place.sources(self._sys, self._name)
+        devices = sorted(self._place.folder(self._sys).glob("iio:device*"))
+        if not devices:
+            raise BusError("the driver has no buffer, which rate: needs")
+        self._buffer = Buffered(devices[0], sources, self._fifo)
+
+    def sample(self) -> Sample:
+        """Return what came since the last sample. Raises `BusError` if nothing did."""
+        if self._buffer is None:
+            raise BusError("not started")
+        builder = SampleBuilder(self._clock.time())
+        self._buffer.add_to(builder)
+        return builder.sample()
 
 
 class OtherSensors:

@@ -10,16 +10,23 @@ from typing import Any
 
 from sensorkit.gpio.sensor import QUANTITIES, NamedLine
 from sensorkit.kernel.devices import I2cPlace, Place, SpiPlace, W1Place
+from sensorkit.smoothing import METHODS
 
 
 @dataclass(frozen=True)
 class NamedSensor:
-    """A sensor of the file: `every` is in seconds, `offsets` are by quantity, in its unit."""
+    """A sensor of the file: `every` is in seconds, `offsets` are by quantity, in its unit.
+
+    `smoothing` is a method of `smoothing.METHODS` and a number of samples. With `is_buffered`, the
+    kernel samples the chip by itself.
+    """
 
     name: str
     place: Place
     every: float
     offsets: Mapping[str, float] = field(default_factory=dict)
+    smoothing: tuple[str, int] | None = None
+    is_buffered: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,23 @@ def _sensor(entry: Mapping[str, Any]) -> NamedSensor:
     else:
         place = W1Place(entry["chip"], entry["family"], entry.get("serial"))
     offsets = {str(name): float(amount) for name, amount in entry.get("offset", {}).items()}
-    return NamedSensor(str(entry["name"]), place, float(entry["every"]), offsets)
+    return NamedSensor(
+        str(entry["name"]),
+        place,
+        float(entry["every"]),
+        offsets,
+        _smoothing(entry.get("filter")),
+        is_buffered="rate" in entry,
+    )
+
+
+def _smoothing(entry: Mapping[str, Any] | None) -> tuple[str, int] | None:
+    if entry is None:
+        return None
+    ((method, count),) = entry.items()
+    if method not in METHODS:
+        raise ValueError(f"{method!r} is no filter")
+    return method, int(count)
 
 
 def _line(entry: Mapping[str, Any]) -> NamedLine:

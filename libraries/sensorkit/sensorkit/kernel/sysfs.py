@@ -168,10 +168,10 @@ def _iio(folder: Path, name: str, labels: Labels) -> Iterator[Source]:
             continue  # the ABI gives such a value no unit
         channel = _channel(unit, name, labels, _iio_part(folder, match))
         if processed:
-            yield Source(channel, _Value(folder / match[0], unit.factor))
+            yield Source(channel, Value(folder / match[0], unit.factor))
         else:
             paths = [None if file is None else folder / file for file in (scale, offset)]
-            yield Source(channel, _Value(folder / match[0], unit.factor, *paths))
+            yield Source(channel, Value(folder / match[0], unit.factor, *paths))
 
 
 def _iio_part(folder: Path, match: re.Match[str]) -> str:
@@ -193,7 +193,7 @@ def _shared(match: re.Match[str], what: str, files: Iterable[str]) -> str | None
 
 
 @dataclass(frozen=True)
-class _Value:
+class Value:
     """``(raw + offset) * scale``; the kernel may change scale and offset at any time."""
 
     path: Path
@@ -202,7 +202,12 @@ class _Value:
     offset: Path | None = None
 
     def __call__(self) -> float:
-        value = number(self.path)
+        """Return the value now. Raises `BusError` and `InvalidReading`."""
+        return self.of(number(self.path))
+
+    def of(self, raw: float) -> float:
+        """Return what a raw value stands for now. Raises `BusError` and `InvalidReading`."""
+        value = raw
         if self.offset is not None:
             value += number(self.offset)
         if self.scale is not None:
