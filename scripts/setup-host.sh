@@ -29,6 +29,8 @@ test_packages=(
 command -v kubectl >/dev/null || test_packages+=(kubernetes-client)
 # Container folders with a Dockerfile: an engine, and arm64 programs under emulation.
 engine_packages=(binfmt-support docker.io iptables qemu-user-static)
+# Engines that a user runs, which only the tests do.
+engine_packages+=(rootlesskit slirp4netns uidmap)
 # The command docker, which only the tests use, is a package of its own since Debian 13.
 grep -q '^VERSION_ID="12"' /etc/os-release || engine_packages+=(docker-cli)
 

@@ -158,7 +158,7 @@ class DockerRemote:
         container.reload()
         state = container.attrs["State"]
         up = bool(state["Running"]) and not state["Restarting"]
-        health = (state.get("Health") or {}).get("Status")
+        health = _health(state)
         word = str(state["Status"])
         return Service(
             str(container.name),
@@ -194,7 +194,7 @@ class DockerRemote:
             container.reload()
             state = container.attrs["State"]
             age = time.monotonic() - began
-            health = (state.get("Health") or {}).get("Status")
+            health = _health(state)
             if not state["Running"] or state["Restarting"]:
                 raise not_up(self.name, container.name, f"it exited with code {state['ExitCode']}")
             if health == "unhealthy" or age > _UP_S:
@@ -202,6 +202,14 @@ class DockerRemote:
             if age >= _SETTLE_S and health in (None, "healthy"):
                 return
             time.sleep(_PAUSE_S)
+
+
+def _health(state: Mapping[str, Any]) -> str | None:
+    """Return the result of the engine's own health check; None if the container has none.
+
+    Podman has an empty word for that.
+    """
+    return (state.get("Health") or {}).get("Status") or None
 
 
 def _moment(text: str) -> datetime:

@@ -11,12 +11,14 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import docker
 
 from piimage import events
 from piimage.config.container import Health
+from piimage.container.mounts import shares
 from piimage.container.seccomp import ARCHITECTURES
 from piimage.deploy.docker_containers import (
     DEPLOY_LABEL,
@@ -26,7 +28,8 @@ from piimage.deploy.docker_containers import (
     Containers,
 )
 from piimage.deploy.docker_images import Engine, image_name
-from piimage.deploy.docker_settings import create_body, unsupported
+from piimage.deploy.docker_kind import EngineKind, ask_kind
+from piimage.deploy.docker_settings import create_body, seccomp_profile, unsupported
 from piimage.deploy.text import printable
 from piimage.deploy.workloads import Workload
 from piimage.errors import PiimageError, raise_all
@@ -35,6 +38,10 @@ from piimage.store import Blob, Store
 _SETTLE: Final = 3.0  # seconds for which a service without a health check has to run
 _GRACE: Final = 10.0  # seconds of tolerance beside the times of the health check
 _TAIL: Final = 12
+_APART: Final = (
+    "the engine is a user's own (rootless): its containers reach the network, but what they listen "
+    "on is not reached from outside"
+)
 
 
 class FarSide(Protocol):
@@ -44,8 +51,16 @@ class FarSide(Protocol):
         """Return the group that owns a device node; None if there is no such node."""
         ...
 
-    def answers(self, health: Health) -> bool:
-        """Try an http or tcp health check from the machine."""
+    def answers(self, health: Health, within: int | None = None) -> bool:
+        """Try an http or tcp health check from the machine, or in the network of a process."""
+        ...
+
+    def profile_path(self, profile: str) -> str:
+        """Return where the machine keeps the seccomp profile `profile`."""
+        ...
+
+    def keep_profile(self, profile: str) -> None:
+        """Write the seccomp profile `profile` there."""
         ...
 
 
@@ -109,6 +124,8 @@ class DockerServices:
         of that name.
         """
         self._check(workloads)
+        if self._kind.has_own_network and any(shares(w.config.net, "host") for w in workloads):
+            self.emit(events.Note(f"{self.host}: {_APART}"))
         number = self._containers.newest() + 1
         for workload in workloads:
             yield self._deploy(workload, number)
@@ -122,6 +139,7 @@ class DockerServices:
             return Change(workload.name, started=False)
         with self._containers.asking():
             sent = Engine(self.client, self.store).load(workload.image, body["Image"])
+            self._keep_profile(workload)
             labels = {**body["Labels"], DEPLOY_LABEL: str(number)}
             self._switch(workload, {**body, "Labels": labels})
         self._remove_old_images(workload)
@@ -167,17 +185,25 @@ class DockerServices:
                 raise self._failed(workload, f"exited with code {state['State']['ExitCode']}")
             if state["RestartCount"]:
                 raise self._failed(workload, "exited and was restarted")
-            if self._healthy(health, state["State"], self.clock() - start):
+            if self._healthy(workload, state["State"], self.clock() - start):
                 return
             self.sleep(0.5)
         raise self._failed(workload, f"was not healthy within {allowed:.0f} s")
 
-    def _healthy(self, health: Health | None, state: Mapping[str, Any], age: float) -> bool:
+    def _healthy(self, workload: Workload, state: Mapping[str, Any], age: float) -> bool:
+        health = workload.config.health
         if health is None:
             return age >= _SETTLE
         if health.command is not None:
             return bool((state.get("Health") or {}).get("Status") == "healthy")
-        return self.far_side.answers(health)
+        within = int(state["Pid"]) if self._kind.has_own_network else None
+        return self.far_side.answers(health, within)
+
+    def _keep_profile(self, workload: Workload) -> None:
+        """Write the profile of `workload` to the machine, if the engine reads it from a file."""
+        profile = seccomp_profile(workload, self._architecture)
+        if profile is not None and self._kind.reads_profiles:
+            self.far_side.keep_profile(profile)
 
     def _failed(self, workload: Workload, reason: str) -> PiimageError:
         output = self.client.api.logs(workload.name, tail=_TAIL).decode(errors="replace")
@@ -209,16 +235,23 @@ class DockerServices:
         devices = workload.config.devices or ()
         owners = (self.far_side.device_group(device.path) for device in devices)
         groups = sorted({group for group in owners if group})
-        body = create_body(
-            workload, image_name(workload.name, workload.image), groups, self._architecture()
-        )
+        profile = seccomp_profile(workload, self._architecture)
+        if profile is not None and self._kind.reads_profiles:
+            profile = self.far_side.profile_path(profile)
+        image = image_name(workload.name, workload.image)
+        body = create_body(workload, image, groups, profile)
         text = json.dumps(body, sort_keys=True).encode()
         return body | {"Labels": {SETTINGS_LABEL: hashlib.sha256(text).hexdigest()}}
 
-    def _architecture(self) -> str:
-        """Return the engine's architecture, whose system calls seccomp filters."""
+    @cached_property
+    def _kind(self) -> EngineKind:
         with self._containers.asking():
-            machine = str(self.client.info()["Architecture"])
+            return ask_kind(self.client)
+
+    @property
+    def _architecture(self) -> str:
+        """The engine's architecture, whose system calls seccomp filters."""
+        machine = self._kind.machine
         name = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
         if name not in ARCHITECTURES:
             raise PiimageError(

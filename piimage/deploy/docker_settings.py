@@ -35,20 +35,35 @@ def unsupported(workload: Workload) -> Iterator[PiimageError]:
     return unsupported_settings(workload, _UNSUPPORTED, TARGET)
 
 
+def seccomp_profile(workload: Workload, architecture: str = "arm64") -> str | None:
+    """Return the seccomp profile of `workload` as JSON; None if it has none.
+
+    `architecture` is the engine's, whose system calls are filtered.
+    """
+    config = workload.config
+    if config.seccomp == "default":
+        names = set(capabilities_of(config.capabilities))
+        return json.dumps(default_profile(names, architecture))
+    if config.seccomp in (None, "unconfined"):
+        return None
+    return (workload.container.profile or b"").decode()
+
+
 def create_body(
-    workload: Workload, image: str, groups: Sequence[int], architecture: str = "arm64"
+    workload: Workload, image: str, groups: Sequence[int], seccomp: str | None
 ) -> dict[str, Any]:
     """Return the request that creates a container of `image`.
 
     `groups` own the device nodes of the engine's machine. The engine does not change the nodes, so
-    a service that does not run as root needs these groups.
+    a service that does not run as root needs these groups. `seccomp` is the profile, or the path of
+    its file if the engine reads files; None for no profile.
     """
     config, user = workload.config, workload.user
     body: dict[str, Any] = {
         "Image": image,
         "User": f"{user.uid}:{user.gid}",
         "Labels": {},
-        "HostConfig": _host(workload, groups, architecture),
+        "HostConfig": _host(workload, groups, seccomp),
     }
     if config.command is not None:
         body |= {"Entrypoint": list(config.command), "Cmd": []}
@@ -65,7 +80,7 @@ def create_body(
     return body
 
 
-def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[str, Any]:
+def _host(workload: Workload, groups: Sequence[int], seccomp: str | None) -> dict[str, Any]:
     config = workload.config
     powerful = administers(config)
     hidden = config.masked_paths if config.masked_paths is not None else () if powerful else MASKED
@@ -80,7 +95,7 @@ def _host(workload: Workload, groups: Sequence[int], architecture: str) -> dict[
         "ReadonlyRootfs": bool(config.readonly),
         "CapDrop": ["ALL"],
         "CapAdd": [name.removeprefix("CAP_") for name in capabilities_of(config.capabilities)],
-        "SecurityOpt": list(_security(workload, architecture)),
+        "SecurityOpt": list(_security(config, seccomp)),
         "MaskedPaths": list(hidden),
         "ReadonlyPaths": list(only),
         "GroupAdd": [str(group) for group in sorted({*workload.user.groups, *groups})],
@@ -113,17 +128,10 @@ def _namespace(value: str | None, kind: str) -> str:
     return "host" if value in (None, "host", "root") else _NEW[kind]
 
 
-def _security(workload: Workload, architecture: str) -> Iterator[str]:
-    config = workload.config
+def _security(config: ContainerConfig, seccomp: str | None) -> Iterator[str]:
     if config.no_new_privileges:
         yield "no-new-privileges:true"
-    if config.seccomp == "default":
-        names = set(capabilities_of(config.capabilities))
-        yield f"seccomp={json.dumps(default_profile(names, architecture))}"
-    elif config.seccomp in (None, "unconfined"):
-        yield "seccomp=unconfined"
-    else:
-        yield f"seccomp={(workload.container.profile or b'').decode()}"
+    yield f"seccomp={'unconfined' if seccomp is None else seccomp}"
     if config.apparmor == "unconfined":
         yield "apparmor=unconfined"
 

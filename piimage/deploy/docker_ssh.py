@@ -5,13 +5,16 @@ The machine needs only sshd and the engine.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shlex
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -22,6 +25,7 @@ from docker.errors import DockerException
 from piimage.config.container import Health
 from piimage.deploy.hosts import Host
 from piimage.deploy.ssh import Ssh, lost_error, pinned
+from piimage.deploy.text import printable
 from piimage.errors import PiimageError
 
 _CONNECT: Final = 60.0
@@ -112,8 +116,47 @@ class EngineHost:
             raise self._lost(done.stderr)
         return done.text
 
-    def answers(self, health: Health) -> bool:
-        """Try an http or tcp health check from the machine, through ssh."""
+    @cached_property
+    def _profiles(self) -> str:
+        """The user's folder on the machine for seccomp profiles."""
+        data = self.output_of('printf %s "${XDG_DATA_HOME:-$HOME/.local/share}"')
+        return f"{data}/piimage/seccomp"
+
+    def profile_path(self, profile: str) -> str:
+        """Return where the machine keeps the seccomp profile `profile` (JSON)."""
+        return f"{self._profiles}/{hashlib.sha256(profile.encode()).hexdigest()}.json"
+
+    def keep_profile(self, profile: str) -> None:
+        """Write the seccomp profile `profile` to the machine, if it does not have it.
+
+        The name of the file follows from its content, so that what a running container refers to
+        never changes. Raises PiimageError ``deploy.engine``, and the errors of ssh.
+        """
+        path = self.profile_path(profile)
+        where, whole = shlex.quote(path), shlex.quote(f"{path}.new")
+        folder = shlex.quote(self._profiles)
+        write = f"mkdir -p {folder} && cat >{whole} && mv {whole} {where}"
+        with pinned(self.host) as pin:
+            argv = [*self.ssh.argv(self.host, pin, "-T"), f"[ -s {where} ] || {{ {write}; }}"]
+            done = self.ssh.runner.run(
+                argv, stdin=profile.encode(), accept=range(256), timeout=_CONNECT
+            )
+        if done.status == _LOST:
+            raise self._lost(done.stderr)
+        if done.status:
+            raise PiimageError(
+                "deploy.engine",
+                f"the seccomp profile cannot be written to {path}: {_last_line(done.stderr)}",
+                place=self.name,
+                hint="make room there, or let the user write to that folder",
+            )
+
+    def answers(self, health: Health, within: int | None = None) -> bool:
+        """Try an http or tcp health check from the machine, through ssh.
+
+        With `within`, it is made in the network of that process of the user: in the namespaces of a
+        rootless engine, by util-linux's nsenter and bash, which Debian's systems have.
+        """
         if health.tcp is not None:
             address, request = health.tcp, b""
         else:
@@ -121,9 +164,25 @@ class EngineHost:
             host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
             address, request = f"{host}:{url.port or 80}", _request(url)
         with pinned(self.host) as pin:
-            argv = self.ssh.argv(self.host, pin, "-T", "-W", address)
+            if within is None:
+                argv = self.ssh.argv(self.host, pin, "-T", "-W", address)
+            else:
+                argv = [*self.ssh.argv(self.host, pin, "-T"), _connection(address, within)]
             with self.ssh.runner.start(argv, stdin=subprocess.PIPE) as process:
                 return _answered(process, request, health.timeout)
+
+
+def _connection(address: str, pid: int) -> str:
+    """Return the shell command that connects its input and output to `address`, as ``-W`` does."""
+    host, _, port = address.rpartition(":")
+    connect = 'exec 3<>"/dev/tcp/$0/$1" && cat >&3 && exec cat <&3'
+    words = ["nsenter", "-t", str(pid), "-U", "-n", "--preserve-credentials"]
+    return shlex.join([*words, "bash", "-c", connect, host.strip("[]"), port])
+
+
+def _last_line(printed: bytes) -> str:
+    lines = printed.decode(errors="replace").strip().splitlines()
+    return printable(lines[-1]) if lines else "no reason given"
 
 
 def _request(url: SplitResult) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,10 @@ def make_key(path: Path) -> None:
 
 
 @contextmanager
-def sshd(folder: Path, settings: str = "") -> Iterator[Sshd]:
+def sshd(folder: Path, settings: str = "", within: Sequence[str] = ()) -> Iterator[Sshd]:
     """Start an sshd that takes one key; its host key is known to who uses the options.
 
-    `settings` are further lines of its configuration.
+    `settings` are further lines of its configuration, `within` the words of what runs it.
     """
     make_key(folder / "host")
     make_key(folder / "user")
@@ -49,8 +49,9 @@ MaxStartups 50
     (folder / "known").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "config"], stdout=log, stderr=log
-        )
+            [*within, "/usr/sbin/sshd", "-D", "-e", "-f", folder / "config"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
         try:
             wait_for(port, process)
             (folder / "ssh_config").write_text(

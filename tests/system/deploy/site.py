@@ -76,7 +76,7 @@ class Site:
     def words(self) -> list[str]:
         """The host, as the verbs take it."""
         host = self.host.host
-        address = f"docker+ssh://root@127.0.0.1:{host.port}{host.engine}"
+        address = f"docker+ssh://{host.user}@127.0.0.1:{host.port}{host.engine}"
         return [address, "--ssh-config", str(self.host.ssh.config)]
 
     def target(self, client: docker.DockerClient) -> DockerServices:

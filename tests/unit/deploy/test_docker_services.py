@@ -29,6 +29,9 @@ class OldPi:
     def info(self) -> dict[str, str]:
         return {"Architecture": "armv7l"}
 
+    def version(self) -> dict[str, str]:
+        return {"Version": "20.10"}
+
 
 @pytest.mark.provokes("deploy.engine-architecture")
 def test_a_32_bit_system_is_refused(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ import pytest
 from piimage.config.container import ContainerConfig
 from piimage.container.ids import with_range
 from piimage.container.rootfs import ProcessUser
-from piimage.deploy.docker_settings import create_body, unsupported
+from piimage.deploy.docker_settings import create_body, seccomp_profile, unsupported
 from piimage.errors import InputError
 from tests.unit.deploy.services import workload
 
 
 def host(**fields: Any) -> dict[str, Any]:
-    found: dict[str, Any] = create_body(workload(**fields), "image", ())["HostConfig"]
+    made = workload(**fields)
+    body = create_body(made, "image", (), seccomp_profile(made))
+    found: dict[str, Any] = body["HostConfig"]
     return found
 
 
@@ -43,7 +45,7 @@ def test_namespaces_are_those_of_piimage_s_own_system() -> None:
 
 
 def test_a_host_name_comes_with_a_namespace_of_its_own() -> None:
-    body = create_body(workload(hostname="shed", uts="new"), "image", ())
+    body = create_body(workload(hostname="shed", uts="new"), "image", (), None)
     assert body["Hostname"] == "shed" and body["HostConfig"]["UTSMode"] == ""
 
 
@@ -53,7 +55,10 @@ def test_capabilities_lose_the_prefix_that_the_engine_does_not_want() -> None:
 
 def test_a_device_is_readable_and_writable_and_its_group_is_the_users() -> None:
     made = create_body(
-        workload(user=ProcessUser(10001, 10001, (30,)), devices=["/dev/i2c-1"]), "image", [994]
+        workload(user=ProcessUser(10001, 10001, (30,)), devices=["/dev/i2c-1"]),
+        "image",
+        [994],
+        None,
     )
     assert made["User"] == "10001:10001"
     assert made["HostConfig"]["GroupAdd"] == ["30", "994"]
@@ -63,10 +68,12 @@ def test_a_device_is_readable_and_writable_and_its_group_is_the_users() -> None:
 
 
 def test_what_the_entry_says_of_the_program_replaces_the_images() -> None:
-    body = create_body(workload(command=["/bin/sh", "-c", "x"], env=["A=1"], cwd="/w"), "i", ())
+    body = create_body(
+        workload(command=["/bin/sh", "-c", "x"], env=["A=1"], cwd="/w"), "i", (), None
+    )
     assert body["Entrypoint"] == ["/bin/sh", "-c", "x"] and body["Cmd"] == []
     assert body["Env"] == ["A=1"] and body["WorkingDir"] == "/w"
-    assert "Entrypoint" not in create_body(workload(), "i", ())
+    assert "Entrypoint" not in create_body(workload(), "i", (), None)
 
 
 def test_mounts_and_memory_file_systems() -> None:
@@ -97,12 +104,12 @@ def test_restart_policy(policy: str | None, name: str) -> None:
 
 def test_a_command_check_is_the_engines_to_run_and_the_others_are_not() -> None:
     health = {"command": ["/bin/ok"], "every": "10s", "timeout": "2s", "retries": 2, "start": "5s"}
-    body = create_body(workload(health=health), "i", ())
+    body = create_body(workload(health=health), "i", (), None)
     assert body["Healthcheck"] == {
         "Test": ["CMD", "/bin/ok"], "Interval": 10 * 10**9, "Timeout": 2 * 10**9, "Retries": 2,
         "StartPeriod": 5 * 10**9,
     }  # fmt: skip
-    assert "Healthcheck" not in create_body(workload(health={"tcp": "127.0.0.1:80"}), "i", ())
+    assert "Healthcheck" not in create_body(workload(health={"tcp": "127.0.0.1:80"}), "i", (), None)
 
 
 def test_limits_and_logs() -> None:
