@@ -1,15 +1,21 @@
-"""`piimage cache`: the store of packages, layers and file systems."""
+"""`piimage cache`: the store of packages, layers and file systems, and the images in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from piimage import cache
-from piimage.cli.output import say
+from piimage.cli.options import Registries, Verbose, with_groups
+from piimage.cli.output import listening, say
+from piimage.events import Listener, Note
+from piimage.run import Runner
 from piimage.store import Store, default_root
+
+if TYPE_CHECKING:
+    from piimage.oci.registry import Registry
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -49,3 +55,56 @@ def merge(
 ) -> None:
     """Add an exported store to this one; check every blob against its digest."""
     _show(f"added from {file}", cache.merge(Store(default_root()), file))
+
+
+def _registry(access: Registries, emit: Listener) -> Registry:
+    from piimage.oci.layout import Layout  # noqa: PLC0415  # only these two verbs need registries
+    from piimage.oci.registry import Access, Registry  # noqa: PLC0415
+
+    known = Access(frozenset(access.insecure), access.certificates, access.auth_file)
+    return Registry(Layout(Store(default_root())), Runner(emit), known)
+
+
+@app.command("pull", epilog="Example: piimage cache pull localhost:5000/team/bmp280:v1")
+@with_groups
+def pull(
+    image: Annotated[str, typer.Argument(help="Image in a registry.", metavar="IMAGE")],
+    platform: Annotated[
+        str, typer.Option("--platform", help="linux/arm64 or linux/amd64.")
+    ] = "linux/arm64",
+    *,
+    access: Registries,
+    verbose: Verbose = False,
+) -> None:
+    """Pull an image of a registry into the store, with its bill of materials and attestations."""
+    from piimage.oci.reference import parse  # noqa: PLC0415
+    from piimage.pkg.mirroring import pull as pull_image  # noqa: PLC0415
+    from piimage.pkg.source import one_platform  # noqa: PLC0415
+
+    wanted, reference = one_platform(platform), parse(image)
+    with listening(verbose=verbose, as_json=False) as emit:
+        pulled = pull_image(reference, wanted, _registry(access, emit))
+        emit(Note(f"{reference}: {pulled.descriptor.digest}, {pulled.config.platform}"))
+
+
+@app.command(
+    "push", epilog="Example: piimage cache push piimage/bmp280:v1 --as HOST:5000/bmp280:v1"
+)
+@with_groups
+def push(
+    image: Annotated[
+        str, typer.Argument(help="Image in the store, as `pkg ls` names it.", metavar="IMAGE")
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option("--as", metavar="IMAGE", help="Name in the registry (default: the same)."),
+    ] = None,
+    *,
+    access: Registries,
+    verbose: Verbose = False,
+) -> None:
+    """Push an image of the store to a registry, with what is attached to it."""
+    from piimage.pkg.mirroring import push as push_image  # noqa: PLC0415
+
+    with listening(verbose=verbose, as_json=False) as emit:
+        emit(Note(f"pushed {push_image(image, target, _registry(access, emit))}"))

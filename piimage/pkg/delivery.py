@@ -63,14 +63,25 @@ def push(built: Built, credentials: Path | None, inputs: Inputs) -> Reference:
 
     `credentials` is as for `login_file`. Raises what that and `Registry.push` raise.
     """
+    with registry_of(built.reference, credentials, inputs) as registry:
+        return registry.push(built.reference, built.descriptor)
+
+
+@contextmanager
+def registry_of(
+    reference: Reference, credentials: Path | None, inputs: Inputs
+) -> Iterator[Registry]:
+    """Yield the registry of `reference`, with the login of the file `credentials` if there is one.
+
+    Raises what `login_file` raises.
+    """
     with ExitStack() as stack:
         access = inputs.access
         if credentials is not None:
             scratch = stack.enter_context(inputs.store.scratch())
-            login = login_file(credentials, built.reference.registry, scratch)
+            login = login_file(credentials, reference.registry, scratch)
             access = replace(access, auth_file=stack.enter_context(login))
-        registry = Registry(inputs.layout, inputs.runner, access)
-        return registry.push(built.reference, built.descriptor)
+        yield Registry(inputs.layout, inputs.runner, access)
 
 
 @contextmanager
