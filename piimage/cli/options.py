@@ -22,6 +22,13 @@ Files = Annotated[
     list[Path],
     typer.Argument(metavar="FILE...", help="YAML files, merged in order.", readable=False),
 ]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        help="YAML files, merged in order; also https URLs, and - for standard input.",
+    ),
+]
 Insecure = Annotated[
     list[str],
     typer.Option("--insecure-registry", metavar="HOST", help="Allow plain HTTP for this registry."),

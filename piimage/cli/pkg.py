@@ -138,7 +138,7 @@ def build(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="Format of the archive: oci or docker.")
+        str, typer.Option("--format", help="Format of the file: oci, docker or sif.")
     ] = "oci",
     load: Annotated[
         bool, typer.Option("--load", help="Load the image into the Docker engine.")

@@ -62,6 +62,12 @@ def put_together(
     return Built(reference, descriptor, images)
 
 
+def bill_of(image: Image, layout: Layout) -> bytes:
+    """Return the SPDX bill that is attached to `image`."""
+    bills = [entry for entry in layout.referrers(image.descriptor) if entry.artifact_type == SPDX]
+    return layout.document(layout.manifest(bills[0]).layers[0])
+
+
 def _is_outdated(name: str, reference: Reference) -> bool:
     return name.startswith(f"{reference.name}:") and "-dirty-" in name
 

@@ -206,7 +206,7 @@ def test_the_bill_is_found_by_the_referrers_tag(user: User) -> None:
     repository = f"{user.team}/hello_world"
     names = [f"docker://{repository}@{entry['digest']}" for entry in listed["manifests"]]
     artifacts = [json.loads(user.skopeo("inspect", "--raw", name)) for name in names]
-    (artifact,) = [one for one in artifacts if one["artifactType"] == "application/spdx+json"]
+    (artifact,) = [found for found in artifacts if found["artifactType"] == "application/spdx+json"]
     assert artifact["subject"]["digest"] == digest
     blob = artifact["layers"][0]["digest"].removeprefix("sha256:")
     path = server.storage / f"docker/registry/v2/blobs/sha256/{blob[:2]}/{blob}/data"

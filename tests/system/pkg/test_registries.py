@@ -128,7 +128,7 @@ def test_the_provenance_in_the_registry_is_of_the_pushed_image(user: User, folde
     listed = json.loads(user.raw(f"told/thermo:{digest.replace(':', '-')}"))["manifests"]
     artifacts = [json.loads(user.raw(f"told/thermo@{entry['digest']}")) for entry in listed]
     kind = "application/vnd.in-toto+json"
-    (attestations,) = [one for one in artifacts if one["artifactType"] == kind]
+    (attestations,) = [found for found in artifacts if found["artifactType"] == kind]
     statements = [_blob(user.server, layer["digest"]) for layer in attestations["layers"]]
     assert {statement["predicateType"] for statement in statements} == {
         "https://spdx.dev/Document",

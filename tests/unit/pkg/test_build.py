@@ -143,7 +143,7 @@ def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
 
 def attached(store: Store, made: Built, kind: str) -> Any:
     """Return the one artifact of the type `kind` that is attached to the image."""
-    artifacts = [document(store, one) for one in Layout(store).referrers(made.descriptor)]
+    artifacts = [document(store, entry) for entry in Layout(store).referrers(made.descriptor)]
     (found,) = [artifact for artifact in artifacts if artifact["artifactType"] == kind]
     return found
 
@@ -340,3 +340,14 @@ def test_tools_of_the_build_machine_are_no_platform_of_the_image(
     with pytest.raises(InputError, match=r"\+ base/python@amd64") as caught:
         lock_of(source, platforms(("linux/amd64",)), pins, inputs)
     assert "toolchain" not in caught.value.message
+
+
+def test_a_sif_is_written_with_a_warning_if_apptainer_cannot_run_it(
+    make: Make, store: Store, runner: Runner, tmp_path: Path
+) -> None:
+    told: list[events.Event] = []
+    inputs = NoInputs(store, runner, told.append, lambda: 0.0)
+    write_file(make(), tmp_path / "a.sif", "sif", inputs)
+    assert (tmp_path / "a.sif").read_bytes()[32:41] == b"SIF_MAGIC"
+    (warning,) = [event for event in told if isinstance(event, events.Warning)]
+    assert "no /bin/sh" in warning.text
