@@ -8,6 +8,7 @@ private key into an image that is then published.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -247,7 +248,8 @@ def _scalars(node: Node, path: Sequence[str]) -> Iterator[ScalarNode]:
 
 def _keep(target: Path, data: bytes, store: Store) -> None:
     """Write `target`; replace it only if nobody has changed what an earlier build wrote there."""
-    record = store.root / _RECORDS / hashlib.sha256(str(target.absolute()).encode()).hexdigest()
+    place = os.fsencode(target.absolute())
+    record = store.root / _RECORDS / hashlib.sha256(place).hexdigest()
     digest = hashlib.sha256(data).hexdigest()
     present = target.read_bytes() if target.is_file() else None
     if present != data:

@@ -19,7 +19,7 @@ from piimage.formats.flat import flat_image
 from piimage.formats.sif import DataType, Document, write
 from piimage.jsons import json_bytes
 from piimage.oci.layout import Image, Layout
-from piimage.oci.models import Execution
+from piimage.oci.models import Execution, canonical_json, decode_json
 from piimage.steps import Job
 from piimage.trees import Entry, file, folder, symlink, tar_chunks
 
@@ -41,11 +41,11 @@ def write_sif(image: Image, name: str, bill: bytes, layout: Layout, job: Job, ta
     The bytes depend on these alone. The steps of `piimage.formats.flat.scans` are made in `job`.
     The file can be executed where Apptainer is installed.
     """
-    text = layout.document(image.manifest.config)
+    config = decode_json(layout.document(image.manifest.config), name).get("config", {})
     documents = [
         Document(DataType.DEFINITION, "piimage.def", _definition(name, image)),
         Document(DataType.LABELS, "labels.json", _labels(image.config.execution)),
-        Document(DataType.JSON, "oci-config.json", text),
+        Document(DataType.JSON, "oci-config.json", canonical_json(config)),
         Document(DataType.BILL, f"{name}.spdx.json", bill),
     ]
     identity = unique_id(image.descriptor.digest, "sif")

@@ -73,7 +73,8 @@ def test_a_reader_finds_all_objects_with_their_types(make: Make) -> None:
     ]  # fmt: skip
     assert siftool("dump", 1, sif).startswith("Bootstrap: docker\nFrom: thermo@sha256:")
     assert json.loads(siftool("dump", 2, sif)) == {"a": "1", "b": "2"}
-    assert json.loads(siftool("dump", 3, sif))["architecture"] == "arm64"
+    started = json.loads(siftool("dump", 3, sif))
+    assert (started["Entrypoint"][0], started["Cmd"]) == ("/opt/bin/thermo", ["--loud"])
     assert siftool("dump", 4, sif) == BILL.decode()
     offset = next(line for line in siftool("info", 5, sif).splitlines() if "Offset" in line)
     assert int(offset.split()[-1]) % 4096 == 0
