@@ -44,7 +44,9 @@ def test_each_command_for_what_linuxkit_does_works(piimage_store: Path, tmp_path
     assert (folder / "barn.yml").is_file()
     assert (folder / "barn.lock").is_file()
     made = {path.name for path in (folder / "out").iterdir()}
-    assert {"shed.img", "shed.tar", "shed.oci.tar", "barn.qcow2", "shed.spdx.json"} <= made, made
+    assert {"shed.img", "shed.tar", "shed.oci.tar", "barn.qcow2", "barn.sbom.spdx.json"} <= made, (
+        made
+    )
 
 
 def _manifest(name: str) -> dict[str, object]:  # the fields differ
