@@ -44,17 +44,53 @@ def collect(
 @app.command("export", epilog="Example: piimage cache export store.tar")
 def export(
     file: Annotated[Path, typer.Argument(help="Tar file to write.", readable=False)],
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="IMAGE", help="Write this image alone, as OCI archive."),
+    ] = None,
 ) -> None:
-    """Write the whole store to one file, for a machine without network."""
-    _show(f"wrote {file}", cache.export(Store(default_root()), file))
+    """Write the whole store, or one image of it, to a file for a machine without network."""
+    store = Store(default_root())
+    if image is None:
+        _show(f"wrote {file}", cache.export(store, file))
+        return
+    from piimage.oci.layout import Layout  # noqa: PLC0415  # only images need it
+    from piimage.pkg.mirroring import save  # noqa: PLC0415
+
+    save(image, file, Layout(store))
+    say(f"wrote {image} to {file}")
 
 
 @app.command("import", epilog="Example: piimage cache import store.tar")
 def merge(
-    file: Annotated[Path, typer.Argument(help="Tar file that `export` wrote.", readable=False)],
+    file: Annotated[
+        Path, typer.Argument(help="File that `export` wrote, or an OCI archive.", readable=False)
+    ],
 ) -> None:
-    """Add an exported store to this one; check every blob against its digest."""
-    _show(f"added from {file}", cache.merge(Store(default_root()), file))
+    """Add an exported store, or images, to this store; check every blob against its digest."""
+    from piimage.oci.layout import Layout  # noqa: PLC0415  # as above
+    from piimage.pkg.mirroring import is_archive, take  # noqa: PLC0415
+
+    store = Store(default_root())
+    if is_archive(file):
+        for name in take(file, Layout(store)):
+            say(f"added {name}")
+        return
+    _show(f"added from {file}", cache.merge(store, file))
+
+
+@app.command("rm", epilog="Example: piimage cache rm piimage/bmp280:v1")
+def remove(
+    image: Annotated[
+        str, typer.Argument(help="Image in the store, as `pkg ls` names it.", metavar="IMAGE")
+    ],
+) -> None:
+    """Remove the name of an image; `gc` deletes what nothing else uses."""
+    from piimage.oci.layout import Layout  # noqa: PLC0415  # as above
+    from piimage.pkg.mirroring import remove as remove_name  # noqa: PLC0415
+
+    remove_name(image, Layout(Store(default_root())))
+    say(f"removed {image}")
 
 
 def _registry(access: Registries, emit: Listener) -> Registry:

@@ -1,20 +1,22 @@
-"""What `pkg manifest` and `cache push` refuse; a real registry is in tests/system/pkg."""
+"""`pkg manifest`, and images in the store; a real registry is in tests/system/pkg."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from piimage import cache
 from piimage.errors import InputError, PiimageError
 from piimage.oci.layout import Layout
 from piimage.oci.models import ARM64, LAYER_GZIP, Descriptor, Platform
 from piimage.oci.reference import Reference, parse
 from piimage.oci.registry import Registry, Resolved
 from piimage.pkg.manifest import join
-from piimage.pkg.mirroring import push
+from piimage.pkg.mirroring import is_archive, push, remove, save, take
 from piimage.pkg.source import AMD64
 from piimage.run import Runner
 from piimage.store import Blob, Store
@@ -96,3 +98,37 @@ def test_an_image_whose_layers_were_cleaned_away_is_not_pushed(
     layout.set_name("piimage/thermo:v1", layout.write_manifest(manifest))
     with pytest.raises(InputError, match="no image piimage/thermo:v1"):
         push("piimage/thermo:v1", None, Closed(layout, runner))
+
+
+def test_an_image_goes_by_a_file_with_what_is_attached(store: Store, tmp_path: Path) -> None:
+    layout, name = Layout(store), "piimage/thermo:v1"
+    made = image(layout)
+    layout.set_name(name, made.descriptor)
+    bill = Descriptor.of("application/spdx+json", store.add_bytes(b"{}"))
+    layout.add_referrer(made.descriptor, "application/spdx+json", [bill])
+    save(name, tmp_path / "a.tar", layout)
+    other = Layout(Store(tmp_path / "other"))
+    assert is_archive(tmp_path / "a.tar")
+    assert take(tmp_path / "a.tar", other) == (name,)
+    assert other.names()[name].digest == made.descriptor.digest
+    assert [entry.artifact_type for entry in other.referrers(made.descriptor)] == [bill.media_type]
+
+
+def test_an_exported_store_is_no_archive_of_images(store: Store, tmp_path: Path) -> None:
+    store.add_bytes(b"made")
+    cache.export(store, tmp_path / "store.tar")
+    assert not is_archive(tmp_path / "store.tar")
+    assert not is_archive(tmp_path / "absent.tar")
+
+
+@pytest.mark.provokes("cache.no-image")
+def test_a_name_is_removed_and_the_other_stays(store: Store, tmp_path: Path) -> None:
+    layout = Layout(store)
+    for name in ("piimage/thermo:v1", "piimage/thermo:v2"):
+        layout.set_name(name, image(layout).descriptor)
+    remove("piimage/thermo:v1", layout)
+    assert list(layout.names()) == ["piimage/thermo:v2"]
+    with pytest.raises(InputError, match=r"did you mean piimage/thermo:v2\?"):
+        remove("piimage/thermo:v1", layout)
+    with pytest.raises(InputError, match="no image piimage/thermo:v1"):
+        save("piimage/thermo:v1", tmp_path / "a.tar", layout)
