@@ -33,8 +33,8 @@ def build(
         str,
         typer.Option(
             "--format",
-            help="One or more of card (or raw), qcow2, vhd, kernel+initrd, tar-kernel-initrd, tar, "
-            "oci, bundle, separated by commas.",
+            help="One or more of card (or raw, raw-efi), qcow2 (or qcow2-efi), vhd, kernel+initrd, "
+            "tar-kernel-initrd, tar, oci, bundle, separated by commas.",
         ),
     ] = "card",
     rpi_imager: Annotated[
