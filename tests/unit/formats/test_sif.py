@@ -57,8 +57,9 @@ def unpacked(sif: Path) -> Path:
     partition, target = sif.with_suffix(".squashfs"), sif.with_suffix(".root")
     dumped = subprocess.run(["siftool", "dump", "5", sif], check=True, capture_output=True)
     partition.write_bytes(dumped.stdout)
-    words = ["unsquashfs", "-q", "-n", "-d", target, partition]
-    subprocess.run(words, check=True, capture_output=True)
+    subprocess.run(
+        ["unsquashfs", "-q", "-n", "-d", target, partition], check=True, capture_output=True
+    )
     return target
 
 
