@@ -93,7 +93,8 @@ def _own(execution: Execution) -> Iterator[Entry]:
         yield folder(f"{_OWN}/{name}")
     for name, line in _ACTIONS.items():
         yield _script(f"actions/{name}", _WITH_VARIABLES, line)
-    yield _script("env/10-image.sh", *map(_exported, execution.env or ()))
+    # `apptainer inspect --environment` shows files of its own names alone.
+    yield _script("env/10-docker2singularity.sh", *map(_exported, execution.env or ()))
     yield _script("env/90-environment.sh")
     yield _script("runscript", *_program(execution))
     yield _script("startscript", f'exec /{_OWN}/runscript "$@"')

@@ -114,7 +114,7 @@ def test_the_root_has_the_files_of_all_layers_and_places_to_mount_at(make: Make)
 def says(root: Path, *words: str, **environment: str) -> list[str]:
     """Run the start script on this machine, with a shell in the place of the image's program."""
     script = (root / ".singularity.d/runscript").read_text()
-    variables = (root / ".singularity.d/env/10-image.sh").read_text()
+    variables = (root / ".singularity.d/env/10-docker2singularity.sh").read_text()
     shown = script.replace("exec ", "printf '%s\\n' \"$NOTE\" ")
     done = subprocess.run(
         ["sh", "-c", f"{variables}\n{shown}", "sh", *words],
@@ -134,7 +134,7 @@ def test_arguments_replace_the_command_and_not_the_entrypoint(make: Make) -> Non
 def test_a_variable_of_the_caller_counts_and_the_path_is_the_images(make: Make) -> None:
     root = unpacked(make(TREE))
     assert says(root, NOTE="mine")[0] == "mine"
-    variables = (root / ".singularity.d/env/10-image.sh").read_text()
+    variables = (root / ".singularity.d/env/10-docker2singularity.sh").read_text()
     assert f"export PATH={shlex.quote('/opt/bin:/bin')}" in variables
 
 
