@@ -45,7 +45,11 @@ def build(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name for a file from a URL or standard input."),
+        typer.Option(
+            "--name",
+            help="Name of the results, and of a file from a URL or standard input "
+            "(default: the last file's).",
+        ),
     ] = None,
     sets: Sets = [],
     *,
@@ -55,7 +59,7 @@ def build(
 ) -> None:
     """Build the card image of a file, from the lock beside it; write the lock if it is missing."""
     files = _paths(sources, name, sets)
-    options = (form, rpi_imager, sets, origin)
+    options = (form, rpi_imager, name, sets, origin)
     memory = Memory(Store(default_root()), files, out, tuple(map(repr, options)))
     if (summary := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
@@ -81,6 +85,7 @@ def build(
         output_folder(out),
     ):
         project = read_card_project(files, sets, inputs)
+        project = project if name is None else replace(project, name=name)
         outputs = build_all(project, inputs, out, chosen)
         if chosen.bundle:
             made = write_bundle(outputs.version, outputs.job, project.name, inputs, out)

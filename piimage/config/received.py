@@ -12,7 +12,7 @@ import os
 import re
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Final
@@ -53,18 +53,15 @@ def received(
 ) -> tuple[Path, ...]:
     """Return the path of each of `sources`; what is no file is kept as ``NAME.yml`` in `folder`.
 
+    The name is the last part of a URL, or else `given`, if that can mean one file only.
     Raises InputError ``received.address``, ``received.name``, ``received.fetch``,
     ``received.too-big``, ``received.digest``, ``received.kept``, and an ErrorGroup of
     ``received.local`` for what a file from a URL takes from this machine.
     """
-    count = sum(map(is_received, sources))
-    if given.name is not None and count != 1:
-        raise InputError(
-            "received.name",
-            f"--name is for one file from a URL or standard input, and there are {count}",
-            place="--name",
-            hint="leave it out: a file gives its own name",
-        )
+    if given.name is not None:
+        _checked(given.name, "--name")
+    if sum(map(is_received, sources)) > 1:
+        given = replace(given, name=None)
     if sources.count(STANDARD_INPUT) > 1:
         raise InputError(
             "received.address", "standard input is named twice", place=STANDARD_INPUT,
@@ -78,24 +75,22 @@ def received(
 
 def _path(source: str, given: Given, store: Store, stdin: IO[bytes], folder: Path) -> Path:
     if source == STANDARD_INPUT:
-        target = folder / f"{_checked(given, _NAME_OF_INPUT, source)}.yml"
+        target = folder / f"{_checked(given.name or _NAME_OF_INPUT, source)}.yml"
         data = _bounded(stdin.read, source)
     else:
         address = _address(source)
-        target = folder / f"{_checked(given, _name_in(address.url), source)}.yml"
+        target = folder / f"{_checked(given.name or _name_in(address.url), source)}.yml"
         data = fetch(address)
         raise_all(_taken(data, str(target), given.sets))
     _keep(target, data, store)
     return target
 
 
-def _checked(given: Given, own: str, source: str) -> str:
-    """Return the name that is given, or else the source's `own`."""
-    name = own if given.name is None else given.name
+def _checked(name: str, source: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(
             "received.name",
-            f"{name!r} is no name for the file, its lock and its image",
+            f"{name!r} is no name for a file, its lock and its image",
             place=_shown(source),
             hint="give one of letters, digits, '-', '_' and '.': --name NAME",
         )

@@ -55,6 +55,8 @@ def test_an_error_in_what_was_received_has_its_line(
     assert "stdin.yml:2:1: unknown key 'bord'" in capsys.readouterr().err
 
 
-def test_a_name_for_a_file_on_disk_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.execute(["build", "pi4.yml", "--name", "shed"]) == 2
+def test_a_name_of_results_that_is_no_file_name_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.execute(["build", "pi4.yml", "--name", "../shed"]) == 2
     assert "[received.name]" in capsys.readouterr().err

@@ -209,10 +209,17 @@ def test_a_name_that_is_no_file_name_is_refused(receive: Receive, name: str) -> 
 
 
 @pytest.mark.provokes("received.name")
-def test_a_url_without_a_file_name_needs_one(receive: Receive, store: Store, folder: Path) -> None:
+def test_a_url_without_a_file_name_needs_one(receive: Receive) -> None:
     assert code_of(lambda: receive("https://host.test/")) == "received.name"
-    given = Given(name="x")
-    assert code_of(lambda: received(["a.yml"], given, store, io.BytesIO(), folder)) == (
+
+
+@pytest.mark.provokes("received.name")
+def test_the_name_of_several_is_none_of_theirs(plain: Site, store: Store, folder: Path) -> None:
+    sources = ["base.yml", f"{plain.url}/a/shed.yml{PIN}", "-"]
+    paths = received(sources, Given(name="all"), store, io.BytesIO(b"a: 1\n"), folder)
+    assert paths == (Path("base.yml"), folder / "shed.yml", folder / "stdin.yml")
+    wrong = Given(name="a/b")
+    assert code_of(lambda: received(["a.yml"], wrong, store, io.BytesIO(), folder)) == (
         "received.name"
     )
 
