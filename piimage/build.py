@@ -111,6 +111,7 @@ class Outputs:
 
 def build(project: Project, inputs: Inputs, out: Path, chosen: Chosen) -> Outputs:
     """Write the `chosen` forms, the bills of materials and the manifest into the folder `out`."""
+    chosen.require_board(project.board)
     host_key = project.appliance.ssh.host_key
     if host_key is not None and not Path(host_key).exists():
         make_host_key(Path(host_key), inputs.runner)

@@ -50,6 +50,7 @@ ELSEWHERE: Mapping[str, str] = {
     "docs/driver-testing.md": "tests/system/chipmodels/test_plugin.py",
     "docs/first-card.md": "tests/system/first/test_readme.py",
     "docs/install.md": "tests/system/host/test_container.py",
+    "docs/linuxkit.md": "tests/system/linuxkit/test_page.py",
     "docs/no-boot.md": "tests/system/guides/test_pages.py",
     "examples/greenhouse/README.md": "tests/system/test_ci.py",
 }
@@ -76,6 +77,7 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
     },
     "docs/containers.md": {
         "docker run": "needs an engine: tests/system/oci/test_engine.py",
+        "apptainer": "needs Apptainer on an arm64 machine: tests/unit/formats/test_sif.py",
         "piimage lock greenhouse.yml": "the second one names a registry that nobody has: "
         "tests/system/oci/test_registry.py",
         "piimage pkg build thermometer --load": "needs an engine: tests/system/oci/test_engine.py",
@@ -103,6 +105,14 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "docker pull": "the release is in no registry that can be reached here",
         "docker tag": "the release is in no registry that can be reached here",
         "pip install": "the package is in no index yet: tests/system/host/test_clean.py",
+    },
+    "docs/linuxkit.md": {
+        "./template.sh": "a script of the reader: tests/unit/config/test_received.py",
+        "piimage build http": "needs a server: tests/unit/config/test_received.py",
+        "piimage cache export store.tar": "the tests share the store: tests/unit/test_cache.py",
+        "piimage cache gc": "other tests use the store: tests/unit/test_cache.py",
+        "piimage cache import store.tar": "the tests share the store: tests/unit/test_cache.py",
+        "piimage run": "one more boot: tests/system/boot/test_virt.py",
     },
     "docs/modules.md": {
         "cat": "needs a kernel with the module: tests/system/modules/test_sensor_sim.py",

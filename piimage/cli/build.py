@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piimage.cli.options import Files, Json, Origin, Sets, Verbose, with_groups
+from piimage.cli.options import Json, Origin, Sets, Sources, Verbose, with_groups
 from piimage.cli.output import listening
 from piimage.events import Note
 from piimage.store import Store, default_root
@@ -23,7 +25,7 @@ EXAMPLE = "Example: piimage build pi4.yml -o out"
 
 @with_groups
 def build(
-    files: Files,
+    sources: Sources,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for the results.", readable=False)
     ] = Path("out"),
@@ -31,14 +33,22 @@ def build(
         str,
         typer.Option(
             "--format",
-            help="One or more of card (or raw), qcow2, vhd, kernel+initrd, tar-kernel-initrd, tar, "
-            "oci, bundle, separated by commas.",
+            help="One or more of card (or raw, raw-efi), qcow2 (or qcow2-efi), vhd, kernel+initrd, "
+            "tar-kernel-initrd, tar, oci, bundle, separated by commas.",
         ),
     ] = "card",
     rpi_imager: Annotated[
         str | None,
         typer.Option(
             metavar="URL", help="Also pack the card for Raspberry Pi Imager, for download from URL."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            help="Name of the results, and of a file from a URL or standard input "
+            "(default: the last file's).",
         ),
     ] = None,
     sets: Sets = [],
@@ -48,8 +58,9 @@ def build(
     json: Json = False,
 ) -> None:
     """Build the card image of a file, from the lock beside it; write the lock if it is missing."""
-    options = (form, rpi_imager, sets, origin)
-    memory = Memory(Store(default_root()), tuple(files), out, tuple(map(repr, options)))
+    files = _paths(sources, name, sets)
+    options = (form, rpi_imager, name, sets, origin)
+    memory = Memory(Store(default_root()), files, out, tuple(map(repr, options)))
     if (summary := memory.unchanged(os.environ)) is not None:
         with listening(verbose=verbose, as_json=json) as emit:
             emit(Note(f"nothing changed; {summary}"))
@@ -74,6 +85,7 @@ def build(
         output_folder(out),
     ):
         project = read_card_project(files, sets, inputs)
+        project = project if name is None else replace(project, name=name)
         outputs = build_all(project, inputs, out, chosen)
         if chosen.bundle:
             made = write_bundle(outputs.version, outputs.job, project.name, inputs, out)
@@ -82,6 +94,15 @@ def build(
         summary = _summary(outputs, emulated=project.board.emulator is not None)
         memory.remember(witness, outputs.paths, summary, os.environ)
         inputs.emit(Note(summary))
+
+
+def _paths(sources: Sequence[str], name: str | None, sets: Sequence[str]) -> tuple[Path, ...]:
+    """Return the paths of the files; what comes from elsewhere is kept in the working folder."""
+    if name is None and not any(source == "-" or "://" in source for source in sources):
+        return tuple(map(Path, sources))
+    from piimage.config.received import Given, received  # noqa: PLC0415  # few builds need it
+
+    return received(sources, Given(sets, name), Store(default_root()), sys.stdin.buffer, Path())
 
 
 def _summary(outputs: Outputs, *, emulated: bool) -> str:

@@ -36,6 +36,12 @@ def logs(
             "--since", metavar="SPAN", help="Show only the last SPAN, such as 90s or 10min."
         ),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="SPAN", help="Leave out what was printed in the last SPAN."
+        ),
+    ] = None,
     lines: Annotated[
         int | None,
         typer.Option("-n", "--lines", min=0, metavar="N", help="Show only the last N lines."),
@@ -45,7 +51,12 @@ def logs(
     verbose: Verbose = False,
 ) -> None:
     """Show the output of a service; with several hosts, prefix each line with its host."""
-    age = None if since is None else span(since)
+    age = None if since is None else span(since, "--since")
+    end = None if until is None else span(until, "--until")
+    if end is not None and follow:
+        raise InputError(
+            "deploy.bad-span", "what is followed has no end", place="--until", hint="leave -f out"
+        )
     with listening(verbose=verbose, as_json=False) as emit:
         selected = fleet([host], inventory, ssh_config, Runner(emit))
         several = len(selected.hosts) > 1
@@ -53,7 +64,7 @@ def logs(
 
         def work(remote: Remote) -> bool:
             show = _printer(f"{remote.name} | " if several else "", output)
-            remote.log(service, Extract(lines, age, follow), show)
+            remote.log(service, Extract(lines, age, end, follow), show)
             show(b"\n" if several else b"")
             return True
 
@@ -83,15 +94,15 @@ def _printer(prefix: str, output: threading.Lock) -> Callable[[bytes], None]:
     return show
 
 
-def span(text: str) -> int:
-    """Return the seconds of a time span such as ``10min``.
+def span(text: str, option: str) -> int:
+    """Return the seconds of a time span such as ``10min``, the value of `option`.
 
     Raises InputError ``deploy.bad-span``.
     """
     match = _SPAN.fullmatch(text)
     if match is None:
         raise InputError(
-            "deploy.bad-span", f"{text!r} is not a time span", place="--since",
+            "deploy.bad-span", f"{text!r} is not a time span", place=option,
             hint="give a span such as 90s, 10min, 2h or 1d",
         )  # fmt: skip
     return int(match[1]) * _SECONDS[match[2]]

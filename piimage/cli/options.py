@@ -22,6 +22,41 @@ Files = Annotated[
     list[Path],
     typer.Argument(metavar="FILE...", help="YAML files, merged in order.", readable=False),
 ]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        help="YAML files, merged in order; also https URLs, and - for standard input.",
+    ),
+]
+Insecure = Annotated[
+    list[str],
+    typer.Option("--insecure-registry", metavar="HOST", help="Allow plain HTTP for this registry."),
+]
+Certificates = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry-certs", help="Folder with a registry's CA certificate (*.crt).", readable=False
+    ),
+]
+AuthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry-auth",
+        envvar="REGISTRY_AUTH_FILE",
+        help="Credentials file that `skopeo login` wrote.",
+        readable=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Registries:
+    """Access to registries; each field is an option of a verb that needs nothing else."""
+
+    insecure: Insecure = field(default_factory=list)
+    certificates: Certificates = None
+    auth_file: AuthFile = None
 
 
 @dataclass(frozen=True)
@@ -62,29 +97,9 @@ class Origin:
         str | None,
         typer.Option("--builder", help="buildx builder for folders with a Dockerfile."),
     ] = None
-    insecure: Annotated[
-        list[str],
-        typer.Option(
-            "--insecure-registry", metavar="HOST", help="Allow plain HTTP for this registry."
-        ),
-    ] = field(default_factory=list)
-    certificates: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry-certs",
-            help="Folder with a registry's CA certificate (*.crt).",
-            readable=False,
-        ),
-    ] = None
-    auth_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry-auth",
-            envvar="REGISTRY_AUTH_FILE",
-            help="Credentials file that `skopeo login` wrote.",
-            readable=False,
-        ),
-    ] = None
+    insecure: Insecure = field(default_factory=list)
+    certificates: Certificates = None
+    auth_file: AuthFile = None
 
 
 _ARGUMENT: Final = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -138,7 +138,7 @@ def build(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="Format of the archive: oci or docker.")
+        str, typer.Option("--format", help="Format of the file: oci, docker or sif.")
     ] = "oci",
     load: Annotated[
         bool, typer.Option("--load", help="Load the image into the Docker engine.")
@@ -197,6 +197,30 @@ def _push(built: Built, credentials: Path | None, inputs: Inputs) -> None:
     from piimage.pkg.delivery import push as push_image  # noqa: PLC0415
 
     inputs.emit(Note(f"pushed {push_image(built, credentials, inputs)}"))
+
+
+@app.command(
+    "manifest", epilog="Example: piimage pkg manifest services/bmp280 --org localhost:5000/team"
+)
+@with_groups
+def manifest(
+    request: _Request,
+    credentials: Credentials = None,
+    *,
+    origin: Origin,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> None:
+    """Join the pushed images TAG-arm64 and TAG-amd64 of a folder under the one name TAG."""
+    from piimage.pkg.delivery import registry_of  # noqa: PLC0415
+    from piimage.pkg.manifest import join  # noqa: PLC0415
+
+    with listening(verbose=verbose, as_json=json) as emit:
+        inputs = _inputs(origin, emit)
+        reference = request.reference(inputs)
+        with registry_of(reference, credentials, inputs) as registry:
+            pushed, platforms = join(reference, registry)
+        emit(Note(f"pushed {pushed}: {', '.join(platforms)}"))
 
 
 @app.command("show-tag", epilog="Example: piimage pkg show-tag services/hello_world")

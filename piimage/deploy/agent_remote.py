@@ -25,6 +25,8 @@ REPORT: Final = "report-1"
 """The feature of agents whose `report` has the facts that this tool examines."""
 AGE: Final = "logs-age"
 """The feature of agents that take the age of the oldest line in seconds."""
+UNTIL: Final = "logs-until"
+"""The feature of agents that take the age of the newest line in seconds."""
 _WAIT_S: Final = 60
 # A service may take as long to start as its health check allows, which only the host knows. ssh
 # notices earlier that a host is gone.
@@ -61,7 +63,7 @@ class AgentRemote:
         """Show the part of the log that the agent reads from its log files."""
         self.link.tell(
             "logs", service=service, lines=extract.lines, follow=extract.follow,
-            **self._begin(extract.age),
+            **self._begin(extract.age), **self._end(extract.until),
         )  # fmt: skip
         while True:
             event, body = self.link.event(_FOREVER if extract.follow else 120)
@@ -79,6 +81,17 @@ class AgentRemote:
         if AGE in self.link.features:
             return {"age": age}
         return {"since": max(0, int(time.time()) - age)}
+
+    def _end(self, until: int | None) -> dict[str, int]:
+        """Return the field of a request that says where a log ends."""
+        if until is None:
+            return {}
+        if UNTIL not in self.link.features:
+            raise PiimageError(
+                "deploy.cannot", "this agent cannot end a log at a time", place=self.name,
+                hint="leave --until out, or deploy a newer system",
+            )  # fmt: skip
+        return {"until": until}
 
     def roll_back(self) -> Return:
         """Have the agent return to the previous generation."""

@@ -69,7 +69,11 @@ class DockerRemote:
         with self._containers.asking():
             tail = "all" if extract.lines is None else extract.lines
             pieces = self._require(service).logs(
-                stream=True, follow=extract.follow, tail=tail, since=self._since(extract.age)
+                stream=True,
+                follow=extract.follow,
+                tail=tail,
+                since=self._before(extract.age),
+                until=self._before(extract.until),
             )
             for piece in pieces:
                 show(piece)
@@ -179,7 +183,7 @@ class DockerRemote:
         """Return the time by the engine's clock."""
         return _moment(str(self.client.info()["SystemTime"]))
 
-    def _since(self, age: int | None) -> float | None:
+    def _before(self, age: int | None) -> float | None:
         """Return the time `age` seconds ago by the engine's clock."""
         return None if age is None else self._now().timestamp() - age
 

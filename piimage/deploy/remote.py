@@ -23,6 +23,8 @@ class Extract:
     """Show only the last `lines` lines."""
     age: int | None = None
     """Show only what was printed in the last `age` seconds, by the host's clock."""
+    until: int | None = None
+    """Show only what was printed before the last `until` seconds, by the host's clock."""
     follow: bool = False
     """Follow the output."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from piimage.board import Board
 from piimage.card.image import Card
 from piimage.errors import InputError, raise_all
 from piimage.formats.disks import DISKS
@@ -19,7 +20,9 @@ from piimage.plan.slot import Version
 from piimage.steps import Job, Step
 
 CARD: Final = "card"
-_ALIASES: Final = {"raw": CARD}
+_UEFI: Final = {"raw-efi": CARD, "qcow2-efi": "qcow2"}
+"""LinuxKit's names of disks that UEFI boots, which here is the board's business."""
+_ALIASES: Final = {"raw": CARD, **_UEFI}
 """Other names of formats: a card is a raw disk."""
 BUNDLE: Final = "bundle"
 
@@ -52,6 +55,19 @@ class Chosen:
     names: tuple[str, ...] = (CARD,)
     imager_url: str | None = None
     """The URL of the folder for Raspberry Pi Imager's download; None if it is not requested."""
+
+    uefi: tuple[str, ...] = ()
+    """The names that were requested and that mean a disk for UEFI."""
+
+    def require_board(self, board: Board) -> None:
+        """Raise InputError ``formats.no-uefi`` if a format needs UEFI and the board has none."""
+        if self.uefi and board.firmware.chain != "uefi":
+            raise InputError(
+                "formats.no-uefi",
+                f"{self.uefi[0]} is a disk for UEFI, and {board.title} does not boot by it",
+                place="--format",
+                hint=f"write {_UEFI[self.uefi[0]]}, or take a board with UEFI, such as arm64-uefi",
+            )
 
     @property
     def card(self) -> bool:
@@ -97,7 +113,7 @@ def parse(text: str, *, imager_url: str | None = None) -> Chosen:
     raise_all(_unknown(name) for name in names or ("",) if name not in _KNOWN)
     if imager_url is not None:
         check_url(imager_url, with_card=CARD in names)
-    return Chosen(names, imager_url)
+    return Chosen(names, imager_url, tuple(name for name in words if name in _UEFI))
 
 
 def _unknown(name: str) -> InputError:

@@ -7,7 +7,7 @@ the registry's bytes unchanged, so that digests stay the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -161,6 +161,41 @@ class Registry:
             self._push_referrers(reference, subject)
         return pushed
 
+    def push_list(self, reference: Reference, entries: Sequence[Descriptor]) -> Reference:
+        """Push an index of manifests that the registry has; return the reference with its digest.
+
+        Raises the errors of `resolve`.
+        """
+        index = self.layout.write_index(Index(manifests=tuple(entries)))
+        target = replace(reference, digest=None)
+        self._push_one(target, index, ("--preserve-digests", "--multi-arch=index-only"))
+        return reference.at(index.digest)
+
+    def pull_referrers(self, reference: Reference, subject: Descriptor) -> tuple[Descriptor, ...]:
+        """Pull the artifacts that are attached to `subject` in the repository of `reference`.
+
+        They are found by the tag that `push` writes. Raises the errors of `resolve`.
+        """
+        tag = _TAG_OF_REFERRERS.format(subject.blob.sha256)
+        listed = self._listed(Reference(reference.registry, reference.repository, tag))
+        found = tuple(self._pull_artifact(reference.at(entry.digest)) for entry in listed)
+        self.layout.take_referrers(found)
+        return found
+
+    def _pull_artifact(self, exact: Reference) -> Descriptor:
+        described = self._fetch_document(exact)
+        manifest = self.layout.manifest(described)
+        parts = [part.blob for part in (manifest.config, *manifest.layers)]
+        if not all(self.layout.store.has(blob) for blob in parts):
+            with self.layout.store.scratch() as scratch:
+                source = f"docker://{exact.transport}"
+                options = ["copy", "-q", *self.access.options(exact, "src-")]
+                self._run([*options, source, f"dir:{scratch}"], exact)
+                self._adopt(scratch, parts)
+        for part in (manifest.config, *manifest.layers):
+            self.layout.store.verified(part.blob)
+        return described.model_copy(update={"artifact_type": manifest.artifact_type})
+
     # --- documents
 
     def _fetch_document(self, reference: Reference) -> Descriptor:
@@ -221,10 +256,10 @@ class Registry:
                 self._run(words, exact)
             else:
                 self._run([*options, source, f"dir:{scratch}"], exact)
-                self._adopt(scratch, image)
+                self._adopt(scratch, image.blobs)
 
-    def _adopt(self, folder: Path, image: Image) -> None:
-        for blob in image.blobs:
+    def _adopt(self, folder: Path, blobs: Iterable[Blob]) -> None:
+        for blob in blobs:
             path = folder / blob.sha256
             if path.exists() and not self.layout.store.has(blob):
                 self.layout.store.add_file(path)

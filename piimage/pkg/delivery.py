@@ -11,18 +11,19 @@ from typing import Final
 
 from piimage.durable import beside
 from piimage.errors import InputError
+from piimage.events import Warning
 from piimage.locking.inputs import Inputs
 from piimage.oci.archive import export_archive, export_folder
 from piimage.oci.models import canonical_json
 from piimage.oci.reference import Reference
 from piimage.oci.registry import Registry
-from piimage.pkg.image import Built
+from piimage.pkg.image import Built, bill_of
 
-FORMS: Final = ("oci", "docker")
+FORMS: Final = ("oci", "docker", "sif")
 
 
 def write_file(built: Built, target: Path, form: str, inputs: Inputs) -> None:
-    """Write an OCI archive of all platforms and bills, or a docker-archive of the arm64 image.
+    """Write an OCI archive of all platforms and bills, or the arm64 image in another form.
 
     Raises InputError ``pkg.form``, ``pkg.target``.
     """
@@ -41,8 +42,25 @@ def write_file(built: Built, target: Path, form: str, inputs: Inputs) -> None:
     if form == "oci":
         export_archive(inputs.layout, {str(built.reference): built.descriptor}, target)
         return
+    if form == "sif":
+        _write_sif(built, target, inputs)
+        return
     with beside(target) as draft, _docker_archive(built, inputs) as archive:
         shutil.copyfile(archive, draft)
+
+
+def _write_sif(built: Built, target: Path, inputs: Inputs) -> None:
+    from piimage.formats.apptainer import has_shell, write_sif  # noqa: PLC0415  # rarely needed
+    from piimage.formats.flat import scans  # noqa: PLC0415
+    from piimage.steps import Builder  # noqa: PLC0415
+
+    image, layout = built.images[0], inputs.layout
+    job = Builder(inputs.store, inputs.runner, inputs.emit).build(*scans(image))
+    if not has_shell(image, job):
+        text = "the image has no /bin/sh: `apptainer exec` starts its programs, but not `run`"
+        inputs.emit(Warning(text))
+    name = built.reference.repository.rpartition("/")[2]
+    write_sif(image, name, bill_of(image, layout), layout, job, target)
 
 
 def load(built: Built, inputs: Inputs) -> str:
@@ -63,14 +81,25 @@ def push(built: Built, credentials: Path | None, inputs: Inputs) -> Reference:
 
     `credentials` is as for `login_file`. Raises what that and `Registry.push` raise.
     """
+    with registry_of(built.reference, credentials, inputs) as registry:
+        return registry.push(built.reference, built.descriptor)
+
+
+@contextmanager
+def registry_of(
+    reference: Reference, credentials: Path | None, inputs: Inputs
+) -> Iterator[Registry]:
+    """Yield the registry of `reference`, with the login of the file `credentials` if there is one.
+
+    Raises what `login_file` raises.
+    """
     with ExitStack() as stack:
         access = inputs.access
         if credentials is not None:
             scratch = stack.enter_context(inputs.store.scratch())
-            login = login_file(credentials, built.reference.registry, scratch)
+            login = login_file(credentials, reference.registry, scratch)
             access = replace(access, auth_file=stack.enter_context(login))
-        registry = Registry(inputs.layout, inputs.runner, access)
-        return registry.push(built.reference, built.descriptor)
+        yield Registry(inputs.layout, inputs.runner, access)
 
 
 @contextmanager

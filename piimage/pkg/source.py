@@ -112,14 +112,20 @@ def platforms(words: tuple[str, ...]) -> tuple[Platform, ...]:
     """
     names = [name.strip() for word in words for name in word.split(",") if name.strip()]
     for name in names:
-        if name not in PLATFORMS and name != str(ARM64):
-            raise InputError(
-                "pkg.platform",
-                f"piimage cannot build for {name!r}",
-                place="--platform",
-                hint=f"use one or more of {', '.join(PLATFORMS)}",
-            )
+        one_platform(name)
     return (
         ARM64,
         *(value for name, value in PLATFORMS.items() if name in names and value != ARM64),
     )
+
+
+def one_platform(name: str) -> Platform:
+    """Return the platform `name`; raises InputError ``pkg.platform``."""
+    if name not in PLATFORMS and name != str(ARM64):
+        raise InputError(
+            "pkg.platform",
+            f"piimage has no images for {name!r}",
+            place="--platform",
+            hint=f"use {' or '.join(PLATFORMS)}",
+        )
+    return PLATFORMS.get(name, ARM64)

@@ -213,6 +213,25 @@ def test_logs_from_a_moment_on_begin_with_the_lines_of_that_time(pi: Stand) -> N
             assert log_of(talk, since=int(time.time()) - age) == expected
 
 
+def test_logs_of_a_span_end_with_the_lines_of_its_end(pi: Stand) -> None:
+    logs, times = pi.root / "var/log/services/one", pi.root / "var/log/times/one"
+    times.mkdir(parents=True)
+    (logs / "log.1").write_text("first\nsecond\n")
+    (times / "log.1").write_text("100 0\n1000 6\n")
+    (logs / "log").write_text("third\nfourth\n")
+    (times / "log").write_text("2000 0\n2900 6\n")
+    (pi.root / "proc/uptime").write_text("3000.25 5000.00\n")
+    with pi.agent() as talk:
+        talk.greet()
+        assert log_of(talk, until=50) == b"first\nsecond\nthird\nfourth\n"
+        assert log_of(talk, until=500) == b"first\nsecond\nthird\n"
+        assert log_of(talk, age=2500, until=500) == b"second\nthird\n"
+        assert log_of(talk, age=2500, until=500, lines=1) == b"third\n"
+        assert log_of(talk, until=1500) == b"first\nsecond\n"
+        assert log_of(talk, until=2950) == b""
+        assert talk.refusal("logs", service="one", until="soon") == "bad-request"
+
+
 def log_of(talk: Talk, **fields: object) -> bytes:
     """What the agent shows of the log of `one`."""
     talk.tell("logs", service="one", **fields)

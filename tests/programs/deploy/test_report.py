@@ -344,6 +344,9 @@ def test_an_older_agent_is_named_as_such(reach: Any, tmp_path: Path, capsys: Any
         "shed: this agent cannot report on its hardware [deploy.cannot]; build the file again"
         in (capsys.readouterr().err)
     )
+    reach(liar(tmp_path, [{"ok": True, "features": ["logs-age"]}]))
+    assert cli.execute(["logs", "shed", "one", "--until", "5min"]) == 1
+    assert "shed: this agent cannot end a log at a time [deploy.cannot]" in capsys.readouterr().err
 
 
 HELLO = {"ok": True, "features": ["report-1"]}

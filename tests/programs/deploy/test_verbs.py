@@ -86,12 +86,27 @@ def test_logs_since_count_by_the_clock_of_the_pi(
     assert capfdbinary.readouterr().out == b"early\nlater\n"
 
 
+def test_logs_until_leave_out_what_is_newer(
+    pis: list[Stand], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    write = pis[0].write
+    write("proc/uptime", "100.00 380.00\n")
+    write("var/log/services/one/log", "early\nlater\n")
+    write("var/log/times/one/log", "5 0\n95 6\n")
+    assert cli.execute(["logs", "a", "one", "--until", "30s"]) == 0
+    assert capfdbinary.readouterr().out == b"early\n"
+
+
 @pytest.mark.provokes("deploy.bad-span")
 def test_a_span_of_time_that_is_none_is_refused(
     pis: list[Stand], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.execute(["logs", "a", "one", "--since", "yesterday"]) == 2
     assert "such as 90s" in capsys.readouterr().err
+    assert cli.execute(["logs", "a", "one", "--until", "now"]) == 2
+    assert "--until: 'now' is not a time span" in capsys.readouterr().err
+    assert cli.execute(["logs", "a", "one", "--until", "1h", "-f"]) == 2
+    assert "what is followed has no end" in capsys.readouterr().err
 
 
 @pytest.mark.provokes("deploy.not-up")

@@ -35,7 +35,7 @@ def test_verbs_are_completed(answer) -> None:
 
 
 def test_the_parts_of_a_verb_are_completed(answer) -> None:
-    assert answer("piimage pkg ") == ["build", "push", "show-tag", "ls"]
+    assert answer("piimage pkg ") == ["build", "push", "manifest", "show-tag", "ls"]
 
 
 def test_options_are_completed(answer) -> None:

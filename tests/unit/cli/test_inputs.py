@@ -24,7 +24,9 @@ from tests.unit.syntax import nodes
 SOURCES = {"--mirror", "--snapshot", "--keyring", "--offline", "--index", "--builder",
            "--insecure-registry", "--registry-certs", "--registry-auth"}  # fmt: skip
 FETCHING = {"lock", "build", "run", "test", "flash", "deploy", "module build", "pkg build",
-            "pkg push", "pkg show-tag", "bundle make", "sensors"}  # fmt: skip
+            "pkg push", "pkg manifest", "pkg show-tag", "bundle make", "sensors"}  # fmt: skip
+REGISTRIES = {"--insecure-registry", "--registry-certs", "--registry-auth"}
+WITHOUT_PACKAGES = {"cache pull", "cache push"}
 PACKAGE = Path(cli.__file__).parents[1]
 
 
@@ -46,7 +48,8 @@ def options(command: Any) -> set[str]:
 
 def test_a_verb_takes_every_source_or_none() -> None:
     taken = {name: options(command) & SOURCES for name, command in commands()}
-    assert {name for name, some in taken.items() if some} == FETCHING
+    assert {name for name, some in taken.items() if some} == FETCHING | WITHOUT_PACKAGES
+    assert all(taken[name] == REGISTRIES for name in WITHOUT_PACKAGES)
     assert {name: SOURCES - taken[name] for name in FETCHING if taken[name] != SOURCES} == {}
 
 

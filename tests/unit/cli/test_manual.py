@@ -8,6 +8,7 @@ from piimage.cli import manual
 from piimage.cli.main import VERBS
 
 FOLDER = Path(__file__).parents[3] / "docs" / "man"
+PARTS = ("BUILD", "PUSH", "MANIFEST", "SHOW-TAG", "LS")
 
 
 def test_the_pages_are_what_the_commands_say() -> None:
@@ -29,7 +30,7 @@ def test_each_verb_has_a_page_that_the_overview_names() -> None:
 def test_the_page_of_a_verb_with_parts_has_a_section_for_each() -> None:
     page = manual.manual()["piimage-pkg.1"]
     parts = [line for line in page.splitlines() if line.startswith('.SH "')]
-    assert parts == [f'.SH "PIIMAGE PKG {name}"' for name in ("BUILD", "PUSH", "SHOW-TAG", "LS")]
+    assert parts == [f'.SH "PIIMAGE PKG {name}"' for name in PARTS]
 
 
 def test_text_is_never_taken_for_a_request_of_groff() -> None:

@@ -34,17 +34,17 @@ class EngineOf2001:
 
     name = "web"
 
-    def logs(self, *, since: object, **options: Any) -> list[bytes]:
-        self.since = since
+    def logs(self, *, since: object, until: object, **options: Any) -> list[bytes]:
+        self.since, self.until = since, until
         return []
 
 
-def test_a_log_since_counts_by_the_clock_of_the_engine() -> None:
+def test_a_span_of_a_log_counts_by_the_clock_of_the_engine() -> None:
     engine = EngineOf2001()
     host = EngineHost(Ssh(Runner()), Host("shed", "shed", engine="/run/docker.sock"))
     remote = DockerRemote(host, cast("docker.DockerClient", engine))
-    remote.log("web", Extract(age=6), lambda data: None)
+    remote.log("web", Extract(age=6, until=4), lambda data: None)
     expected = datetime(2001, 2, 3, 4, 5, 0, tzinfo=UTC).timestamp()
-    assert engine.since == expected
+    assert (engine.since, engine.until) == (expected, expected + 2)
     remote.log("web", Extract(), lambda data: None)
-    assert engine.since is None
+    assert (engine.since, engine.until) == (None, None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from piimage.boards import load_board
 from piimage.errors import ErrorGroup, InputError
 from piimage.formats.chosen import FORMATS, parse
 from piimage.formats.disks import DISKS
@@ -19,6 +20,23 @@ def test_a_card_is_a_raw_disk_and_other_disks_are_made_from_it() -> None:
     chosen = parse("vhd,qcow2,tar")
     assert chosen.disks == ("vhd", "qcow2")
     assert not chosen.card
+
+
+def test_linuxkits_names_of_disks_for_uefi_are_those_of_a_board_with_uefi() -> None:
+    chosen = parse("raw-efi,qcow2-efi,qcow2")
+    assert chosen.names == ("card", "qcow2")
+    chosen.require_board(load_board("arm64-uefi"))
+    parse("raw,qcow2").require_board(load_board("pi4"))
+
+
+@pytest.mark.provokes("formats.no-uefi")
+@pytest.mark.parametrize(
+    ("board", "name", "instead"), [("pi4", "raw-efi", "card"), ("qemu-virt", "qcow2-efi", "qcow2")]
+)
+def test_a_disk_for_uefi_is_refused_for_other_boards(board: str, name: str, instead: str) -> None:
+    with pytest.raises(InputError, match=f"write {instead}, or take a board") as caught:
+        parse(name).require_board(load_board(board))
+    assert caught.value.code == "formats.no-uefi"
 
 
 def test_a_build_without_the_card_writes_none() -> None:

@@ -129,9 +129,7 @@ def test_an_entry_that_names_the_image_runs_it_as_one_that_names_the_folder(
 
 def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
     made = make()
-    (referrer,) = Layout(store).referrers(made.descriptor)
-    artifact = document(store, referrer)
-    assert artifact["artifactType"] == "application/spdx+json"
+    artifact = attached(store, made, "application/spdx+json")
     assert artifact["subject"]["digest"] == made.descriptor.digest
     revision = artifact["annotations"]["org.opencontainers.image.revision"]
     assert revision == made.reference.tag
@@ -141,6 +139,37 @@ def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
     (top,) = [package for package in bill["packages"] if package["SPDXID"] == "SPDXRef-card"]
     assert top["versionInfo"] == made.descriptor.digest
     assert top["primaryPackagePurpose"] == "CONTAINER"
+
+
+def attached(store: Store, made: Built, kind: str) -> Any:
+    """Return the one artifact of the type `kind` that is attached to the image."""
+    artifacts = [document(store, entry) for entry in Layout(store).referrers(made.descriptor)]
+    (found,) = [artifact for artifact in artifacts if artifact["artifactType"] == kind]
+    return found
+
+
+def test_attestations_of_bill_and_build_are_attached_to_the_image(make: Make, store: Store) -> None:
+    made = make()
+    artifact = attached(store, made, "application/vnd.in-toto+json")
+    assert artifact["subject"]["digest"] == made.descriptor.digest
+    statements = {}
+    for part in artifact["layers"]:
+        assert part["mediaType"] == "application/vnd.in-toto+json"
+        text = json.loads((store.root / "blobs/sha256" / part["digest"][7:]).read_bytes())
+        assert part["annotations"] == {"in-toto.io/predicate-type": text["predicateType"]}
+        assert text["_type"] == "https://in-toto.io/Statement/v1"
+        digest = made.descriptor.digest.removeprefix("sha256:")
+        assert text["subject"] == [{"name": "thermo", "digest": {"sha256": digest}}]
+        statements[text["predicateType"]] = text["predicate"]
+    assert statements["https://spdx.dev/Document"]["spdxVersion"] == "SPDX-2.3"
+    build = statements["https://slsa.dev/provenance/v1"]["buildDefinition"]
+    assert build["externalParameters"] == {
+        "folder": "thermo",
+        "content": made.reference.tag,
+        "recipe": "service.yml",
+        "platform": "linux/arm64/v8",
+        "argumentDigests": {},
+    }
 
 
 def test_the_same_folder_gives_the_same_bytes_elsewhere(
@@ -167,7 +196,7 @@ def test_a_changed_file_leaves_no_trace_of_the_old_state(
     layout = Layout(store)
     assert list(layout.names()) == [str(new.reference)]
     assert layout.referrers(old.descriptor) == ()
-    assert len(layout.referrers(new.descriptor)) == 1
+    assert len(layout.referrers(new.descriptor)) == 2  # the bill, and the attestations
     kept = make(tag="v1")
     assert sorted(layout.names()) == sorted([str(kept.reference)])
 
@@ -193,7 +222,10 @@ def test_the_list_has_what_was_built_and_not_what_was_cleaned_away(
     (row,) = rows(Layout(store))
     assert (row.name, row.tag, row.digest) == ("piimage/thermo", "v1", made.descriptor.digest)
     assert row.size == made.images[0].manifest.layers[0].size == made.size
-    assert [referrer.type for referrer in row.referrers] == ["application/spdx+json"]
+    assert {referrer.type for referrer in row.referrers} == {
+        "application/spdx+json",
+        "application/vnd.in-toto+json",
+    }
     gone = store.path(made.images[0].manifest.layers[0].blob)
     kept = gone.rename(gone.with_name("kept"))
     assert rows(Layout(store)) == ()
@@ -308,3 +340,14 @@ def test_tools_of_the_build_machine_are_no_platform_of_the_image(
     with pytest.raises(InputError, match=r"\+ base/python@amd64") as caught:
         lock_of(source, platforms(("linux/amd64",)), pins, inputs)
     assert "toolchain" not in caught.value.message
+
+
+def test_a_sif_is_written_with_a_warning_if_apptainer_cannot_run_it(
+    make: Make, store: Store, runner: Runner, tmp_path: Path
+) -> None:
+    told: list[events.Event] = []
+    inputs = NoInputs(store, runner, told.append, lambda: 0.0)
+    write_file(make(), tmp_path / "a.sif", "sif", inputs)
+    assert (tmp_path / "a.sif").read_bytes()[32:41] == b"SIF_MAGIC"
+    (warning,) = [event for event in told if isinstance(event, events.Warning)]
+    assert "no /bin/sh" in warning.text

@@ -9,7 +9,7 @@ PROTOCOLS = (1, 1)
 """The oldest and the newest protocol that this agent speaks."""
 
 FEATURES = (
-    "backup-1", "devices", "exec", "folders", "gc", "logs", "logs-age", "logs-since", "put-resume",
-    "put-zlib", "rehearse", "report-1", "rollback", "schedule-1", "secrets-1", "switch", "system-1",
-    "system-folders-1", "watch",
+    "backup-1", "devices", "exec", "folders", "gc", "logs", "logs-age", "logs-since", "logs-until",
+    "put-resume", "put-zlib", "rehearse", "report-1", "rollback", "schedule-1", "secrets-1",
+    "switch", "system-1", "system-folders-1", "watch",
 )  # fmt: skip

@@ -328,32 +328,44 @@ def end_of_log(root: Root, name: str) -> tuple[int, int]:
     return found.st_ino, found.st_size
 
 
-def printed(root: Root, name: str, lines: int | None, since: float | None, size: int) -> bytes:
-    """Return a service's log: the last `lines`, beginning `since` seconds after the boot.
+class Span:
+    """The seconds after the boot at which the lines to show begin and end; None for no limit."""
+
+    def __init__(self, since: float | None, until: float | None) -> None:
+        self.since, self.until = since, until
+
+
+def printed(root: Root, name: str, lines: int | None, span: Span, size: int) -> bytes:
+    """Return a service's log: the last `lines` of those in `span`.
 
     Of the present log file, only the first `size` bytes count; `follow` continues there.
     """
     *older, now = ring(root, name)
-    text = b"".join(_since(path, since, _LOG_LIMIT) for path in older) + _since(now, since, size)
+    text = b"".join(_within(path, span, _LOG_LIMIT) for path in older) + _within(now, span, size)
     if lines is None:
         return text
     return b"".join(text.splitlines(keepends=True)[-lines:]) if lines else b""
 
 
-def _since(path: str, since: float | None, limit: int) -> bytes:
-    """Return a log file from the offset that its list of times has for `since`.
+def _within(path: str, span: Span, limit: int) -> bytes:
+    """Return a log file between the offsets that its list of times has for `span`.
 
     The list (appliance/rootfs/usr/lib/piimage/log) has lines of ``SECOND OFFSET`` for the first
-    line of every ten seconds; the result may therefore begin with a few older lines.
+    line of every ten seconds; the result may therefore have a few older and a few newer lines.
     """
     data = _read(path)[:limit]
-    if since is None:
-        return data
+    begin = 0 if span.since is None else _offset(path, span.since - _SPAN, len(data))
+    end = len(data) if span.until is None else _offset(path, span.until, len(data))
+    return data[begin:end]
+
+
+def _offset(path: str, after: float, size: int) -> int:
+    """Return where the first lines begin that have a time after `after`; `size` if none has."""
     for line in read_text(path.replace("/log/services/", "/log/times/")).splitlines():
         second, _, offset = line.partition(" ")
-        if second.isdigit() and offset.isdigit() and int(second) > since - _SPAN:
-            return data[int(offset) :]
-    return b""
+        if second.isdigit() and offset.isdigit() and int(second) > after:
+            return int(offset)
+    return size
 
 
 def _read(path: str) -> bytes:

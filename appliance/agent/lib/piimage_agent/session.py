@@ -331,9 +331,9 @@ class Session:
     def _logs(self, request: dict[str, Any]) -> dict[str, Any]:
         name = services.require(self.root, request.get("service"))
         lines = None if request.get("lines") is None else number_of(request, "lines", 0, 1 << 20)
-        since = self._since(request)
+        span = services.Span(self._since(request), self._until(request))
         end = services.end_of_log(self.root, name)
-        self._show(services.printed(self.root, name, lines, since, end[1]))
+        self._show(services.printed(self.root, name, lines, span, end[1]))
         if request.get("follow") is True:
             services.follow(self.root, name, end, self._show, lambda: self._has_request_within(0.3))
         return {}
@@ -350,6 +350,12 @@ class Session:
         else:
             return None
         return services.uptime(self.root) - age
+
+    def _until(self, request: dict[str, Any]) -> float | None:
+        """Return the second after the boot at which the requested lines end; None for no end."""
+        if request.get("until") is None:
+            return None
+        return services.uptime(self.root) - number_of(request, "until", 0, 1 << 40)
 
     def _show(self, data: bytes) -> None:
         for at in range(0, len(data), 1 << 16):
