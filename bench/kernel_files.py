@@ -108,7 +108,7 @@ def serving(sys_folder: Path, listed: Path) -> Iterator[Service]:
         "PYTHONPATH": ":".join(str(ROOT / folder) for folder in folders),
         "SENSORS_FILE": str(listed),
         "SENSORS_HTTP_LISTEN": f"127.0.0.1:{port}",
-        "SENSORS_HISTORY_HOURS": "0.1",
+        "SENSORS_HISTORY_HOURS": "0.4",
         "SENSORS_OTHERS": "no",
     }
     words = [sys.executable, "-c", _SERVE, "serve", str(sys_folder)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.kernel_files import Chip, make, serving
 
-SECONDS = 150.0
+SECONDS = 180.0
 AIR = "air"
 WINDOW = "window"
 
@@ -62,7 +62,7 @@ def main() -> None:
                 time.sleep(0.5)
             subprocess.run(
                 [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                 "--window-size=1000,560", "--virtual-time-budget=4000",
+                 "--window-size=1000,600", "--virtual-time-budget=4000",
                  f"--user-data-dir={name}/profile", f"--screenshot={picture}", service.url],
                 check=True, capture_output=True, timeout=120,
             )  # fmt: skip
