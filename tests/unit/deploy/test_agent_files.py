@@ -96,11 +96,11 @@ def test_a_log_is_followed_where_that_is_asked_for(
 ) -> None:
     shown: list[bytes] = []
     session = cast(Any, SimpleNamespace(
-        root=Root(str(tmp_path)), _show=shown.append, _since=lambda _: None,
-        _asked_within=lambda _: True,
+        root=Root(str(tmp_path)), _show=shown.append, _since=lambda _: None, _until=lambda _: 9.0,
+        _has_request_within=lambda _: True,
     ))  # fmt: skip
     assert Session._logs(session, {"service": "a", "lines": 5, "follow": follow}) == {}
-    assert service_calls[:2] == [("end_of_log", "a"), ("printed", "a", 5, None, 8)]
+    assert service_calls[:2] == [("end_of_log", "a"), ("printed", "a", 5, services.Span(None, 9.0), 8)]
     assert [call[:3] for call in service_calls[2:]] == [("follow", "a", (7, 8))] * followed
     assert shown == [b"x"]
 
