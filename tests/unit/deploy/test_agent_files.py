@@ -100,8 +100,10 @@ def test_a_log_is_followed_where_that_is_asked_for(
         _has_request_within=lambda _: True,
     ))  # fmt: skip
     assert Session._logs(session, {"service": "a", "lines": 5, "follow": follow}) == {}
-    assert service_calls[:2] == [("end_of_log", "a"), ("printed", "a", 5, services.Span(None, 9.0), 8)]
-    assert [call[:3] for call in service_calls[2:]] == [("follow", "a", (7, 8))] * followed
+    end, (verb, name, lines, span, size), *more = service_calls
+    assert [end, (verb, name, lines, size)] == [("end_of_log", "a"), ("printed", "a", 5, 8)]
+    assert (span.since, span.until) == (None, 9.0)
+    assert [call[:3] for call in more] == [("follow", "a", (7, 8))] * followed
     assert shown == [b"x"]
 
 
