@@ -19,6 +19,7 @@ from piimage.config.values import quoted
 from piimage.container.apparmor import own_profile
 from piimage.container.bridge import is_bridged
 from piimage.container.bridge_faults import bridge_faults
+from piimage.container.docker_faults import docker_faults
 from piimage.container.fault import Fault
 from piimage.container.ids import AUTO, range_faults, with_range
 from piimage.container.merged import Placed, merged
@@ -55,6 +56,7 @@ def refuse_unstartable(
         for fault in _of_container(with_range(each.config, each.name))
     ]
     found += [*range_faults(containers), *bridge_faults(containers, appliance)]
+    found += docker_faults(containers, appliance)
     raise_all(
         fault.error(str(_place(document, (each.section, each.number, *fault.keys))))
         for each, fault in found

@@ -17,6 +17,7 @@ from piimage.locking.requests import wants_wifi
 from piimage.modules.steps import module_step, required_kernel, symbols
 from piimage.plan.bridge import bridge_modules
 from piimage.plan.disks import disk_modules
+from piimage.plan.docker import docker_modules
 from piimage.plan.network import vlan_modules
 from piimage.plan.sensors import bus_modules
 from piimage.steps import Step
@@ -51,6 +52,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
             *bus_modules(appliance),
             *bridge_modules(appliance),
             *disk_modules(appliance, board),
+            *docker_modules(appliance),
             *(module.name for module in named),
         ),
         extra,

@@ -36,6 +36,7 @@ from piimage.locking.requests import (
 from piimage.oci.layout import Image
 from piimage.plan.agent import python_layers
 from piimage.plan.disks import disk_files
+from piimage.plan.docker import docker_files
 from piimage.plan.files import overlay_of, without
 from piimage.plan.gpio import gpio_files
 from piimage.plan.modules import plan_modules
@@ -202,6 +203,7 @@ def _generated(appliance: Appliance, board: Board) -> Iterator[File]:
     yield from sensor_files(appliance)
     yield from gpio_files(appliance, board)
     yield from disk_files(appliance)
+    yield from docker_files(appliance)
     if appliance.sysctl:
         lines = "".join(f"{key} = {value}\n" for key, value in appliance.sysctl.items())
         yield File("etc/sysctl.d/60-piimage.conf", lines.encode())

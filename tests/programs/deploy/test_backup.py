@@ -87,6 +87,21 @@ def test_a_backup_is_an_archive_that_tar_reads(
     assert {name: content for name, (_, content) in tree(tmp_path / "out").items()} == inside
 
 
+def test_of_docker_only_the_volumes_are_backed_up(stand: Stand, tmp_path: Path) -> None:
+    docker = stand.root / "data/docker"
+    for name in ("containers/1", "image/overlay2", "overlay2/1/diff", "volumes/shop/_data"):
+        (docker / name).mkdir(parents=True)
+        (docker / name / "file").write_text(name)
+    target = tmp_path / "pi.tar"
+    assert cli.execute(["backup", "pi", str(target)]) == 0
+    with tarfile.open(target) as file:
+        names = [name for name in file.getnames() if name.startswith("docker")]
+    assert names == [
+        "docker", "docker/volumes", "docker/volumes/shop", "docker/volumes/shop/_data",
+        "docker/volumes/shop/_data/file",
+    ]  # fmt: skip
+
+
 def test_an_archive_brings_everything_back(
     stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,8 @@
 """Copies of /data for `piimage backup`: folders, files and links in a fixed order.
 
 piimage's own folders are left out: layers and versions come with a card and with deploys, settings
-and the host key with `piimage flash`. So are devices, sockets and pipes, which programs make anew.
+and the host key with `piimage flash`. So are devices, sockets and pipes, which programs make anew,
+and Docker's images and containers, which have devices and attributes that tar would not restore.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 OWN = ("lost+found", "piimage", "ssh")
 """The names below /data that are not the services': the host key of SSH is the card's own."""
+_OF_DOCKER = {"containers", "image", "volumes"}
+"""What the folder of a Docker engine has; of those, its volumes are somebody's data."""
 _CHUNK = 1 << 18
 
 
@@ -51,6 +54,8 @@ def _walk(data: str, folder: str) -> Iterator[str]:
         names = sorted(os.listdir(f"{data}/{folder}"))
     except OSError:
         return  # removed meanwhile
+    if folder and _OF_DOCKER.issubset(names):
+        names = ["volumes"]
     for name in names:
         if not folder and name in OWN:
             continue
