@@ -96,6 +96,9 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "tests/unit/deploy/test_swarm.py",
     },
     "docs/disks.md": {"piimage flash /dev/nvme1n1": "needs such a disk"},
+    "docs/docker.md": {
+        "": "the test has images and a Pi of its own: tests/system/boot/test_docker.py"
+    },
     "docs/drivers.md": {"": "they run tests of this run"},
     "docs/flash.md": {},
     "docs/fleet.md": {
