@@ -110,7 +110,6 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "pip install": "the package is in no index yet: tests/system/host/test_clean.py",
     },
     "docs/linuxkit.md": {
-        "./template.sh": "a script of the reader: tests/unit/config/test_received.py",
         "piimage build http": "needs a server: tests/unit/config/test_received.py",
         "piimage cache export store.tar": "the tests share the store: tests/unit/test_cache.py",
         "piimage cache gc": "other tests use the store: tests/unit/test_cache.py",
