@@ -91,9 +91,9 @@ NOT_RUN: Mapping[str, Mapping[str, str]] = {
         "tests/system/deploy/test_docker.py",
         "piimage deploy greenhouse.yml --to kubernetes": "needs a registry: "
         "tests/system/deploy/test_one_digest.py",
-        "docker": "needs a swarm",
+        "docker": "needs a swarm: tests/system/deploy/test_swarm.py",
         "piimage deploy greenhouse.yml --to swarm": "needs a registry: "
-        "tests/unit/deploy/test_swarm.py",
+        "tests/system/deploy/test_swarm.py",
     },
     "docs/disks.md": {"piimage flash /dev/nvme1n1": "needs such a disk"},
     "docs/docker.md": {
