@@ -47,6 +47,17 @@ def test_all_containers_and_each_of_them_have_a_limit_by_the_pi_s_size(tmp_path:
     assert pi.console() == []
 
 
+def test_a_group_that_another_runner_makes_at_the_same_moment_has_its_limits(
+    tmp_path: Path,
+) -> None:
+    pi = Pi(tmp_path)
+    other = 'mkdir() { for FOLDER; do :; done; command mkdir "$FOLDER"; command mkdir "$@"; }'
+    confine(pi, f"{other}; limit_container services/web", GIB)
+    web = pi.root / "sys/fs/cgroup/piimage/services/web"
+    assert (web / "memory.max").read_text() == "589824K\n"
+    assert (web / "pids.max").read_text() == "1024\n"
+
+
 def test_a_limit_that_the_kernel_does_not_take_is_reported_and_the_rest_goes_on(
     tmp_path: Path,
 ) -> None:

@@ -75,14 +75,15 @@ limit_container() {
 	set_limit "piimage/$1" pids.max $((REPLY / 1024))
 }
 
-# Makes the control group $1, with the controllers of its limits in every group above it.
+# Makes the control group $1, with the controllers of its limits in every group above it. Another runner
+# may make the same groups at this moment.
 make_group() {
 	local folder=$GROUPS_ROOT rest="$1"
 	while [ -n "$rest" ]; do
 		echo '+memory +pids' 2>/dev/null >"$folder/cgroup.subtree_control" || return 1
 		folder=$folder/${rest%%/*}
 		case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
-		[ -d "$folder" ] || mkdir "$folder" || return 1
+		[ -d "$folder" ] || mkdir -p "$folder" || return 1
 	done
 }
 
