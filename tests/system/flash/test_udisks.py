@@ -38,6 +38,11 @@ dbus-daemon --config-file=/usr/share/dbus-1/system.conf --address="$DBUS_SYSTEM_
     --nofork --nopidfile --nosyslog &
 until [ -S "$SOCKET" ]; do sleep 0.1; done
 /usr/lib/polkit-1/polkitd --no-debug &
+# A udisks2 that does not find polkit refuses everybody as long as it runs.
+until gdbus call --system -d org.freedesktop.DBus -o /org/freedesktop/DBus \
+    -m org.freedesktop.DBus.NameHasOwner org.freedesktop.PolicyKit1 | grep -q true; do
+    sleep 0.1
+done
 exec /usr/libexec/udisks2/udisksd
 """
 # What the verb does with it: as the user, without a right to the device.
