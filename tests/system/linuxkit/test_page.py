@@ -44,11 +44,16 @@ def test_each_command_for_what_linuxkit_does_works(piimage_store: Path, tmp_path
     assert f"{server.address}/team/thermo:v1" in shown["piimage pkg ls"]
     assert (folder / "barn.yml").is_file()
     assert (folder / "barn.lock").is_file()
-    assert (folder / "hut.img").is_file()
+    assert (folder / "hut.yml").is_file()
     made = {path.name for path in (folder / "out").iterdir()}
-    assert {"shed.img", "shed.tar", "shed.oci.tar", "barn.qcow2", "barn.sbom.spdx.json"} <= made, (
-        made
-    )
+    assert {
+        "shed.img",
+        "shed.tar",
+        "shed.oci.tar",
+        "barn.qcow2",
+        "barn.sbom.spdx.json",
+        "hut.img",
+    } <= made, made
 
 
 def _manifest(name: str) -> Any:
