@@ -139,6 +139,7 @@ def before_and_after(tmp_path_factory: pytest.TempPathFactory) -> tuple[Digests,
         return before, fresh(step_modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", step_modules())
 def test_a_function_that_changes_below_a_step_moves_its_key(
     module: str, before_and_after: tuple[Digests, Digests]

@@ -13,6 +13,7 @@ from tests.fuzz.readers import READERS
 LISTS = {"wheel"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_takes_or_refuses_a_few_inputs(name: str, tmp_path: Path) -> None:

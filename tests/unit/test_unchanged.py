@@ -224,6 +224,7 @@ def test_a_change_of_any_input_is_noticed(tmp_path: Path, place: str, change: st
     assert project.remembered() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["out", ".", "outdoor"])
 def test_what_is_no_input_may_change(tmp_path: Path, place: str) -> None:
     project = new_project(tmp_path, place)

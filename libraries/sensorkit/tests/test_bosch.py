@@ -455,6 +455,7 @@ def test_any_bytes_give_measurements_or_a_sensor_error(data: st.DataObject) -> N
         driver.sample()
 
 
+@pytest.mark.slow
 def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error() -> None:
     """Valid answers, one of which is overwritten, so that each stage of the driver is reached."""
 

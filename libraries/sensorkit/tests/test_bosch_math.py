@@ -71,6 +71,7 @@ def test_integer_and_double_forms_agree(
     assert abs(by_int - by_float) <= 2 * abs(moved - by_float) + 2 + abs(by_float) * 1e-4
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(200))
 @given(raw=st.integers(200_000, 700_000), t_fine=st.integers(-100_000, 350_000))
 def test_the_32_bit_form_agrees_with_the_64_bit_one(raw: int, t_fine: int) -> None:

@@ -137,6 +137,7 @@ class Broken:
         return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHIPS)
 def test_one_answer_that_was_broken_gives_possible_values_or_a_sensor_error(name: str) -> None:
     address, make, make_driver = CHIPS[name]

@@ -194,6 +194,7 @@ def test_all_faults_of_a_board_are_reported_at_once() -> None:
     assert [word in str(caught.value) for word in ("watchdog", "console", "title")] == [True] * 3
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60), deadline=None)
 @given(
     st.recursive(

@@ -73,6 +73,7 @@ def test_the_options_of_a_source_reach_it(tmp_path: Path) -> None:
     assert found.access == Access(frozenset({"h:1"}), Path("c"), Path("a"))
 
 
+@pytest.mark.slow
 def test_an_option_that_a_message_tells_to_use_is_there() -> None:
     known = {name for _, command in commands() for name in options(command)}
     known |= {"--setrw", "--index-url", "--output", "--sparse"}  # blockdev, pip, docker save, tar

@@ -182,6 +182,7 @@ def test_without_an_answer_or_a_terminal_the_boards_are_listed(
     assert not (tmp_path / "a.yml").exists()
 
 
+@pytest.mark.slow
 @example(comment="${")
 @example(comment="${HOME} $${HOME}")
 @given(comment=st.text(st.characters(min_codepoint=32, exclude_categories=("Cs",)), max_size=20))

@@ -230,6 +230,7 @@ def near_miss() -> st.SearchStrategy[object]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(150), deadline=None)
 @given(structure=st.dictionaries(st.sampled_from(SECTIONS.split()), near_miss(), max_size=4))
 def test_any_structure_is_loaded_or_refused_with_places(

@@ -262,6 +262,7 @@ UNSIGNED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.provokes("debian.index-rollback")
 @pytest.mark.parametrize("line", UNSIGNED)
 def test_an_unsigned_line_does_not_change_the_date(

@@ -337,6 +337,7 @@ def test_a_preferred_version_is_kept_if_the_dependencies_permit(solving: Solving
     assert [package.version for package in moved.packages] == ["1.0", "2.0", "1.0"]
 
 
+@pytest.mark.slow
 def test_the_order_of_the_index_does_not_matter(solving: Solving, folder: ArchiveFolder) -> None:
     provides = {"Provides": "virt"}
     debs = [

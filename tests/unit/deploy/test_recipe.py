@@ -118,6 +118,7 @@ def test_a_card_of_another_size_is_refused_and_left_alone(tmp_path: Path) -> Non
     assert device.read_bytes() == b"\xee" * MIB
 
 
+@pytest.mark.slow
 def test_a_damaged_source_leaves_no_file_system(tmp_path: Path) -> None:
     recipe = made(tmp_path, volume(tmp_path))
     found = sources(tmp_path, recipe)

@@ -317,6 +317,7 @@ AREAS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(VALUES | st.dictionaries(st.sampled_from(AREAS), VALUES))
 def test_any_document_is_judged_or_refused(document: object) -> None:
     try:

@@ -54,6 +54,7 @@ def test_a_qcow2_has_no_faults_and_takes_no_room_for_what_is_empty(
     assert disk.stat().st_size < 2 * MIB
 
 
+@pytest.mark.slow
 def test_a_vhd_is_the_raw_disk_and_a_footer_and_sparse(image: Path, tmp_path: Path) -> None:
     disk = written(image, "vhd", tmp_path / "out")
     data = disk.read_bytes()

@@ -66,6 +66,7 @@ def fault(text: str) -> object:
     return JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
 
 
+@pytest.mark.slow
 def test_the_spdx_bill_is_valid(tmp_path: Path) -> None:
     assert faults(spdx.encode(bill("pi4", "one", PARTS), "0.1"), tmp_path) == []
 
