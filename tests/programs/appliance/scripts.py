@@ -51,7 +51,6 @@ class Pi:
         self.install("container.sh")
         self.install("confine.sh")
         self.install("schedule.sh")
-        self.install("shim.sh")
         library = self.install("lib.sh")
         noting = f'umount() {{ echo "$1" >>{self.root}/unmounted; }}'
         library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")

@@ -72,14 +72,17 @@ def test_logs_of_several_have_their_host_before_each_line(
     assert lines == [b"a | two printed this", b"b | two printed this"]
 
 
+def write_log(pi: Stand) -> None:
+    """The Pi was booted 100 s ago and has not heard of the time of day."""
+    pi.write("proc/uptime", "100.00 380.00\n")
+    pi.write("var/log/services/one/log", "early\nlater\n")
+    pi.write("var/log/times/one/log", "5 0\n95 6\n")
+
+
 def test_logs_since_count_by_the_clock_of_the_pi(
     pis: list[Stand], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """The Pi was booted 100 s ago and has not heard of the time of day."""
-    write = pis[0].write
-    write("proc/uptime", "100.00 380.00\n")
-    write("var/log/services/one/log", "early\nlater\n")
-    write("var/log/times/one/log", "5 0\n95 6\n")
+    write_log(pis[0])
     assert cli.execute(["logs", "a", "one", "--since", "30s"]) == 0
     assert capfdbinary.readouterr().out == b"later\n"
     assert cli.execute(["logs", "a", "one", "--since", "10min"]) == 0
@@ -89,10 +92,7 @@ def test_logs_since_count_by_the_clock_of_the_pi(
 def test_logs_until_leave_out_what_is_newer(
     pis: list[Stand], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    write = pis[0].write
-    write("proc/uptime", "100.00 380.00\n")
-    write("var/log/services/one/log", "early\nlater\n")
-    write("var/log/times/one/log", "5 0\n95 6\n")
+    write_log(pis[0])
     assert cli.execute(["logs", "a", "one", "--until", "30s"]) == 0
     assert capfdbinary.readouterr().out == b"early\n"
 

@@ -30,7 +30,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         self.pi = Pi(root)
         self.runners: dict[str, subprocess.Popen[bytes]] = {}
-        for script in ("service", "containerd.sh", "log.sh", "shim/containerd-shim-runc-v2"):
+        for script in ("service", "containerd.sh", "log.sh"):
             self.pi.install(script)
         self.pi.install_library()
         for name in ("health/none", "services/none", "boot"):
@@ -52,10 +52,7 @@ class Host:
 
     def _containerd(self) -> subprocess.Popen[bytes]:
         words = ["containerd", "-c", str(self.pi.root / "config.toml")]
-        path = f"{self.pi.root}/usr/lib/piimage/shim:{os.environ['PATH']}"
-        return subprocess.Popen(
-            words, stderr=subprocess.DEVNULL, process_group=0, env=environment() | {"PATH": path}
-        )
+        return subprocess.Popen(words, stderr=subprocess.DEVNULL, process_group=0)
 
     def kill_containerd(self) -> None:
         """Kill containerd and start another one, as process 1 does."""
@@ -147,10 +144,6 @@ def comes_again(host: Host, names: set[str], before: dict[str, str]) -> bool:
 
 def test_all_services_are_served_by_one_shim(host: Host) -> None:
     assert len(host.shims()) == 1
-    address = host.pi.root / "run/piimage/services/.address"
-    bundles = host.pi.root / "run/containerd/state/io.containerd.runtime.v2.task/services.linuxkit"
-    told = [(bundles / name / "address").read_text() for name in NAMES]
-    assert told == [address.read_text().strip()] * len(NAMES)
 
 
 def test_a_containerd_that_is_killed_comes_back_with_every_service(host: Host) -> None:

@@ -8,7 +8,8 @@ AWAY_LIMIT=40     # seconds that a client waits for a containerd that starts aga
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
 MESSAGE=$DIR/message # what the last client printed
-LASTS=5 # seconds
+LASTING=$RUN/services/.lasting # the first process of a task that lasts
+LASTS=5                         # seconds
 
 TURNS=1 # clients of containerd that may run at once
 
@@ -60,6 +61,17 @@ run_task() {
 run_alone() {
 	! has_shim || exec 4>&-
 	ctr run "$@"
+}
+
+# Does a task live that has lasted, and so the shim that has adopted it?
+has_shim() {
+	first_line "$LASTING"
+	[ -n "$REPLY" ] || return 1
+	first_line "/proc/$REPLY/stat"
+	# The name of a program, in brackets, may have blanks and brackets itself.
+	REPLY=${REPLY##*) ? }
+	first_line "/proc/${REPLY%% *}/comm"
+	[ "$REPLY" = containerd-shim ]
 }
 
 # Names this service's task as the one that lasts, if there is none.
