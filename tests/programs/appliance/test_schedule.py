@@ -136,7 +136,7 @@ def test_a_period_begins_with_the_service_and_is_repeated(pi: Pi, runs: Path) ->
 def test_between_its_runs_a_service_is_down_and_well(pi: Pi, runs: Path) -> None:
     with running(pi, settings({"every": "1h"})):
         wait_until(lambda: count(runs) == 1 and health(pi) == "scheduled", "the first run")
-        assert state(pi) == "scheduled"
+        wait_until(lambda: state(pi) == "scheduled", "the state, which is told after the health")
         assert printed(pi, "service one: scheduled")
         assert pi.path("run/piimage/services/one/exit").read_text() == "0\n"
 
