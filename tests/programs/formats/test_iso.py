@@ -19,6 +19,7 @@ from piimage.errors import InputError, PiimageError
 from piimage.firmware.card import open_card
 from piimage.firmware.manifest import board_of
 from piimage.firmware.reader import read_card
+from piimage.flash import source
 from piimage.flash.provision import data_partition, secret_files
 from piimage.formats.iso import Iso, disk_id, require_size, room_for
 from piimage.plan.slot import Version
@@ -174,6 +175,11 @@ def test_the_fat_has_room_for_its_files_and_little_more(size: int, tmp_path: Pat
     assert room <= max(40 * MIB, size * 1.02 + 4 * MIB)
 
 
-def test_it_is_a_disk_that_any_reader_of_cards_opens(iso: Path) -> None:
+def test_flash_takes_it_for_a_stick_as_it_is(iso: Path) -> None:
+    """Without the block map of a card of the same name beside it."""
+    iso.with_suffix(".bmap").write_text("not its own")
+    image = source.checked(source.find(iso), Runner())
+    iso.with_suffix(".bmap").unlink()
+    assert (image.map, image.size) == (None, iso.stat().st_size)
     with open_card(iso) as card:
         assert card.fat_numbers == (1,)
