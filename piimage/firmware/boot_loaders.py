@@ -16,12 +16,18 @@ from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
 from piimage.firmware.extlinux import Extlinux
 from piimage.firmware.systemd_boot import SystemdBoot
+from piimage.firmware.try_flag import TryFlag
 from piimage.firmware.writer import Boot
 from piimage.run import Runner
 
 
 class BootLoader(Protocol):
-    """A boot loader: the text files for it, and how it reads a card."""
+    """A boot loader: the text files for it, how it reads a card, and how it is told to try."""
+
+    @property
+    def try_flag(self) -> TryFlag:
+        """How it is told to try the other slot once."""
+        ...
 
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
         """Return the text files of a new card that are in no slot; they select slot A."""
@@ -50,6 +56,8 @@ class BootLoader(Protocol):
 
 class Pi:
     """The firmware of a Raspberry Pi: config.txt, cmdline.txt, and what selects a slot."""
+
+    try_flag: Final = TryFlag("tryboot", "tryboot", built=True)
 
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
         """Return autoboot.txt, or config.txt and tryboot.txt beside the folders."""

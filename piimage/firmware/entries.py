@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Final
 
 from piimage.board import Board
-from piimage.errors import PiimageError
+from piimage.errors import InputError, PiimageError
 from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
-from piimage.firmware.writer import Boot, cmdline
+from piimage.firmware.writer import CHOICE_SIZE, SELECT, TRY, TRY_WORD, Boot, cmdline
 from piimage.run import Runner
 
 ARM64: Final = 0xAA64
@@ -23,18 +24,98 @@ _KERNEL: Final = (0x38, b"ARM\x64")  # Linux: Documentation/arch/arm64/booting.r
 
 
 class LoaderWithEntries(ABC):
-    """A boot loader whose entry has the command line, and which is the same on all models."""
+    """A boot loader whose entry has the command line, and which is the same on all models.
+
+    An ordinary start boots the entry in the file `current`, a try the one in the file `tried`, if
+    the loader knows tries. Each is one sector, which an update changes in place.
+    """
+
+    current: ClassVar[str]
+    tried: ClassVar[str]
+    keys: ClassVar[tuple[str, str, str, str]]
+    """The words of an entry for kernel, initramfs, command line and device tree."""
+
+    def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
+        """Return the entries: slot A for an ordinary start, slot B for a try.
+
+        Raises the errors of `_sector`.
+        """
+        first, second = map(str, board.layout.slots)
+        files = {self.current: self._sector(board, boot, disk_id, first)}
+        if self.tried:
+            files[self.tried] = self._sector(board, boot, disk_id, second, (TRY_WORD,))
+        return files
 
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
-        """Return the command line, which the entry has as well."""
-        return {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
+        """Return the command line, and the entries that an update needs to select the slot.
+
+        Raises the errors of `_sector`.
+        """
+        files = {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
+        if self.tried:
+            files[SELECT] = self._sector(board, boot, disk_id, prefix)
+            files[TRY] = self._sector(board, boot, disk_id, prefix, (TRY_WORD,))
+        return files
 
     @abstractmethod
+    def entry(self, board: Board, prefix: str, options: str) -> Sequence[str]:
+        """Return the lines of the entry that starts the slot in the folder `prefix`."""
+
+    def _sector(
+        self, board: Board, boot: Boot, disk_id: int, prefix: str, more: tuple[str, ...] = ()
+    ) -> str:
+        """Return an entry with empty lines up to the end of a sector.
+
+        Raises InputError ``firmware.bad-cmdline`` if it is longer, and the errors of `cmdline`.
+        """
+        options = cmdline(board, boot, disk_id, prefix=prefix, more=more).strip()
+        text = "\n".join(self.entry(board, prefix, options)) + "\n"
+        if len(text) > CHOICE_SIZE:
+            raise InputError(
+                "firmware.bad-cmdline",
+                f"with the kernel's command line, the boot loader's entry has {len(text)} bytes; "
+                f"the limit is {CHOICE_SIZE}",
+                place="boot.cmdline",
+                hint=f"remove {len(text) - CHOICE_SIZE} characters or more from boot: cmdline:",
+            )
+        return text.ljust(CHOICE_SIZE, "\n")
+
     def read(
         self, card: Card, board: Board, runner: Runner, *, tryboot: bool,
         eeprom: datetime.date | None,
     ) -> BootFiles:  # fmt: skip
-        """Return what the loader starts; raises the errors of `BootPartition`."""
+        """Return what the loader starts.
+
+        An entry to be tried whose kernel is missing is passed over, as a slot that is not whole has
+        none: an ordinary start follows. Raises PiimageError ``firmware.no-try`` if the loader knows
+        no tries, and the errors of `BootPartition`.
+        """
+        if tryboot and not self.tried:
+            raise PiimageError(
+                "firmware.no-try",
+                "the boot loader of this board has no second slot to try",
+                place=card.origin,
+                hint="boot it without the flag of a try",
+            )
+        partition = BootPartition(card)
+        self.require_loader(partition)
+        if tryboot and (entry := self._trial(partition)):
+            return replace(partition.started(entry, self.keys), tryboot=True)
+        return partition.started(self.chosen(partition), self.keys)
+
+    @abstractmethod
+    def require_loader(self, partition: BootPartition) -> None:
+        """Raise PiimageError unless the firmware finds the boot loader itself."""
+
+    @abstractmethod
+    def chosen(self, partition: BootPartition) -> Mapping[str, str]:
+        """Return the entry of an ordinary start; raises ``firmware.bad-entry``."""
+
+    def _trial(self, partition: BootPartition) -> Mapping[str, str]:
+        """Return the entry of a try; an empty one if it starts nothing."""
+        entry = values_of(partition.content(self.tried))
+        kernel = entry.get(self.keys[0], "").lstrip("/")
+        return entry if kernel and partition.content(kernel) else {}
 
     def refusals(self, card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
         """Yield the reason why the card would not boot."""
@@ -45,20 +126,12 @@ class LoaderWithEntries(ABC):
 
 
 class BootPartition:
-    """The first FAT partition of a card, for an ordinary start.
+    """The first FAT partition of a card.
 
-    Raises PiimageError ``firmware.no-boot-partition``, and ``firmware.no-try`` for a start with
-    `tryboot`.
+    Raises PiimageError ``firmware.no-boot-partition``.
     """
 
-    def __init__(self, card: Card, *, tryboot: bool) -> None:
-        if tryboot:
-            raise PiimageError(
-                "firmware.no-try",
-                "the boot loader of this board has no second slot to try",
-                place=card.origin,
-                hint="boot it without the flag of a try",
-            )
+    def __init__(self, card: Card) -> None:
         if not card.fat_numbers:
             raise PiimageError(
                 "firmware.no-boot-partition",

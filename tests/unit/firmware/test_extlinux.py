@@ -82,3 +82,11 @@ def test_a_card_without_a_menu_is_refused(tmp_path: Path) -> None:
     del content[MENU]
     with pytest.raises(PiimageError, match=f"the menu {MENU} is missing"):
         require_bootable(disk(tmp_path / "card.img", content, "mbr"), board(), Runner())
+
+
+@pytest.mark.provokes("firmware.no-try")
+def test_there_is_no_second_slot_to_try(tmp_path: Path) -> None:
+    card = disk(tmp_path / "card.img", files(board()), "mbr")
+    with pytest.raises(PiimageError, match="no second slot to try") as caught:
+        read_card(card, board(), Runner(), tryboot=True)
+    assert caught.value.code == "firmware.no-try"
