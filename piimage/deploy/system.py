@@ -209,8 +209,7 @@ def _cannot_try(state: State, board: Board) -> tuple[str, str]:
         return message, f"{lack.what} Instead: {lack.instead}"
     if not boot_loader_of(board).try_flag.built and state.obstacle:
         return f"{message}: {printable_lines(state.obstacle)}", (
-            "start it with firmware that keeps variables (docs/updates.md, Machines with UEFI), or "
-            "write a new disk"
+            "docs/updates.md says what a machine with UEFI or U-Boot needs; or write a new disk"
         )
     return message, (
         "build it with `slots: {updates: true}`, and write a new card with piimage flash once"

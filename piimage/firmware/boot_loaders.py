@@ -33,6 +33,10 @@ class BootLoader(Protocol):
         """Return the text files of a new card that are in no slot; they select slot A."""
         ...
 
+    def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
+        """Return the files of a new card that are in no slot, and no text."""
+        ...
+
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
         """Return the text files of a slot, whose folder on the card is `prefix` if it has one."""
         ...
@@ -62,6 +66,10 @@ class Pi:
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
         """Return autoboot.txt, or config.txt and tryboot.txt beside the folders."""
         return writer.root_files(board, boot)
+
+    def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
+        """Return none."""
+        return {}
 
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
         """Return the files of a slot; raises the errors of `writer.config` and `writer.cmdline`."""

@@ -26,8 +26,8 @@ _KERNEL: Final = (0x38, b"ARM\x64")  # Linux: Documentation/arch/arm64/booting.r
 class LoaderWithEntries(ABC):
     """A boot loader whose entry has the command line, and which is the same on all models.
 
-    An ordinary start boots the entry in the file `current`, a try the one in the file `tried`, if
-    the loader knows tries. Each is one sector, which an update changes in place.
+    An ordinary start boots the entry in the file `current`, a try the one in the file `tried`. Each
+    is one sector, which an update changes in place.
     """
 
     current: ClassVar[str]
@@ -41,21 +41,25 @@ class LoaderWithEntries(ABC):
         Raises the errors of `_sector`.
         """
         first, second = map(str, board.layout.slots)
-        files = {self.current: self._sector(board, boot, disk_id, first)}
-        if self.tried:
-            files[self.tried] = self._sector(board, boot, disk_id, second, (TRY_WORD,))
-        return files
+        return {
+            self.current: self._sector(board, boot, disk_id, first),
+            self.tried: self._sector(board, boot, disk_id, second, (TRY_WORD,)),
+        }
+
+    def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
+        """Return none, unless the loader needs one."""
+        return {}
 
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
         """Return the command line, and the entries that an update needs to select the slot.
 
         Raises the errors of `_sector`.
         """
-        files = {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
-        if self.tried:
-            files[SELECT] = self._sector(board, boot, disk_id, prefix)
-            files[TRY] = self._sector(board, boot, disk_id, prefix, (TRY_WORD,))
-        return files
+        return {
+            "cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix),
+            SELECT: self._sector(board, boot, disk_id, prefix),
+            TRY: self._sector(board, boot, disk_id, prefix, (TRY_WORD,)),
+        }
 
     @abstractmethod
     def entry(self, board: Board, prefix: str, options: str) -> Sequence[str]:
@@ -64,7 +68,7 @@ class LoaderWithEntries(ABC):
     def _sector(
         self, board: Board, boot: Boot, disk_id: int, prefix: str, more: tuple[str, ...] = ()
     ) -> str:
-        """Return an entry with empty lines up to the end of a sector.
+        """Return an entry that is as long as a sector.
 
         Raises InputError ``firmware.bad-cmdline`` if it is longer, and the errors of `cmdline`.
         """
@@ -87,20 +91,18 @@ class LoaderWithEntries(ABC):
         """Return what the loader starts.
 
         An entry to be tried whose kernel is missing is passed over, as a slot that is not whole has
-        none: an ordinary start follows. Raises PiimageError ``firmware.no-try`` if the loader knows
-        no tries, and the errors of `BootPartition`.
+        none: an ordinary start follows. Raises the errors of `BootPartition`.
         """
-        if tryboot and not self.tried:
-            raise PiimageError(
-                "firmware.no-try",
-                "the boot loader of this board has no second slot to try",
-                place=card.origin,
-                hint="boot it without the flag of a try",
-            )
         partition = BootPartition(card)
         self.require_loader(partition)
-        if tryboot and (entry := self._trial(partition)):
-            return replace(partition.started(entry, self.keys), tryboot=True)
+        if tryboot or self.is_told(partition):
+            entry = self.trial(partition)
+            if partition.content(entry.get(self.keys[0], "").lstrip("/")):
+                return replace(partition.started(entry, self.keys), tryboot=True)
+        return self.started(partition)
+
+    def started(self, partition: BootPartition) -> BootFiles:
+        """Return what an ordinary start boots; raises the errors of `BootPartition.started`."""
         return partition.started(self.chosen(partition), self.keys)
 
     @abstractmethod
@@ -111,11 +113,13 @@ class LoaderWithEntries(ABC):
     def chosen(self, partition: BootPartition) -> Mapping[str, str]:
         """Return the entry of an ordinary start; raises ``firmware.bad-entry``."""
 
-    def _trial(self, partition: BootPartition) -> Mapping[str, str]:
-        """Return the entry of a try; an empty one if it starts nothing."""
-        entry = values_of(partition.content(self.tried))
-        kernel = entry.get(self.keys[0], "").lstrip("/")
-        return entry if kernel and partition.content(kernel) else {}
+    def is_told(self, partition: BootPartition) -> bool:
+        """Return whether the disk itself says that the next start is a try."""
+        return False
+
+    @abstractmethod
+    def trial(self, partition: BootPartition) -> Mapping[str, str]:
+        """Return the entry of a try; an empty one if there is none."""
 
     def refusals(self, card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
         """Yield the reason why the card would not boot."""
@@ -139,9 +143,14 @@ class BootPartition:
                 place=card.origin,
                 hint="build the image again",
             )
+        self._card = card
         self._number = card.fat_numbers[0]
         self._files = card.fat(self._number)
         self._place = f"{card.origin}: partition {self._number}"
+
+    def sector(self, number: int) -> bytes:
+        """Return a sector of the partition."""
+        return self._card.sector(self._number, number)
 
     def content(self, path: str) -> bytes:
         """Return the content of a file; nothing if it is missing."""

@@ -59,6 +59,10 @@ class SystemdBoot(LoaderWithEntries):
             )
         return values_of(partition.needed(f"{ENTRIES}/{name}", "entry"))
 
+    def trial(self, partition: BootPartition) -> Mapping[str, str]:
+        """Return the entry that LoaderEntryOneShot would name."""
+        return values_of(partition.content(self.tried))
+
 
 def _settings() -> str:
     # No menu, no entries of other systems, and no editor of the command line.

@@ -58,6 +58,8 @@ class Boot:
     """The firmware prepares a screen, even one that is plugged in later."""
     made: tuple[str, ...] = ()
     """Overlays that are made for this file alone, to apply after all others."""
+    tries: bool = False
+    """Updates may have the boot loader try the other slot (`slots: updates:`)."""
 
 
 README: Final = "Device tree overlays of this version; config.txt names those that are applied.\n"

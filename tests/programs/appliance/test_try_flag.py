@@ -1,4 +1,4 @@
-"""How systemd-boot is told to try the other slot: by a variable of UEFI.
+"""How systemd-boot and U-Boot are told to try the other slot: by a variable, and by a sector.
 
 A folder stands for the variables; a shell function for the kernel, which shows them in it.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from piimage.firmware.uboot_script import MARK
 from tests.programs.appliance.scripts import Pi
 
 LOADER = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
@@ -151,6 +152,39 @@ def test_a_firmware_that_keeps_nothing_is_noticed_before_anything_stops(pi: Pi) 
     assert done.returncode == 1
     assert "does not keep a variable" in done.stderr
     assert pi.run("try-flag", "check").returncode == 0
+
+
+def test_u_boot_is_told_by_a_mark_in_a_sector(pi: Pi) -> None:
+    card = pi.path("dev/sdx1")
+    card.write_bytes(b"\xaa" * 40 * 512)
+    pi.write("run/piimage/boot", f"TRY='sector'\nPIIMAGE_DISK='{pi.root}/dev/sdx'\n")
+    pi.write("run/piimage/slot/boot.scr", "")
+    for verb in ("check", "probe"):
+        assert pi.run("try-flag", verb).returncode == 0
+    assert pi.run("try-boot").returncode == 0
+    assert card.read_bytes() == b"\xaa" * 40 * 512
+    pi.sh(f"export FINIT_SHUTDOWN=reboot; . {pi.root}/usr/lib/piimage/shutdown")
+    data = card.read_bytes()
+    assert data[16 * 512 : 17 * 512] == MARK.ljust(512, b"\0")
+    assert data[: 16 * 512] + data[17 * 512 :] == b"\xaa" * 39 * 512
+    assert pi.console() == []
+
+
+def test_a_sector_that_cannot_be_written_is_said_and_the_restart_is_an_ordinary_one(
+    pi: Pi,
+) -> None:
+    pi.write("run/piimage/boot", f"TRY='sector'\nPIIMAGE_DISK='{pi.root}/dev/mmcblk0'\n")
+    pi.write("run/piimage/try-boot", "")
+    pi.path("dev/mmcblk0p1/x")
+    pi.sh(f"export FINIT_SHUTDOWN=reboot; . {pi.root}/usr/lib/piimage/shutdown")
+    assert pi.console() == ["piimage: the flag of the try cannot be set"]
+    assert notes(pi)[-1] == "reboot -f"
+
+
+def test_a_card_without_the_script_of_u_boot_is_refused(pi: Pi) -> None:
+    pi.write("run/piimage/boot", "TRY='sector'\n")
+    done = pi.run("try-flag", "check")
+    assert (done.returncode, "has no boot.scr" in done.stdout) == (1, True)
 
 
 def test_a_board_whose_boot_loader_knows_no_tries_says_so(pi: Pi) -> None:

@@ -35,10 +35,11 @@ class EfiStand(FoldersStand):
     firmware: ClassVar[dict[str, bytes]] = {"EFI/BOOT/BOOTAA64.EFI": b"MZ systemd-boot"}
     files: ClassVar[tuple[str, str]] = (CURRENT, TRIED)
     chooses: ClassVar[str] = r"title piimage\nlinux /(..)kernel"
+    kind: ClassVar[str] = "efi"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.pi.write("run/piimage/boot", f"{self.pi.text('run/piimage/boot')}TRY='efi'\n")
+        self.pi.write("run/piimage/boot", f"{self.pi.text('run/piimage/boot')}TRY='{self.kind}'\n")
         self.pi._program("usr/lib/piimage/try-flag", TRY_FLAG)
 
     @classmethod

@@ -57,6 +57,7 @@ class FoldersStand(SlotsStand):
     firmware: ClassVar[dict[str, bytes]] = {"bootcode.bin": b"boot", "start.elf": b"\x7fELF"}
     files: ClassVar[tuple[str, str]] = ("config.txt", "tryboot.txt")
     chooses: ClassVar[str] = r"\[all\]\nos_prefix=(..)\n"
+    boot: ClassVar[writer.Boot] = writer.Boot()
 
     def __post_init__(self) -> None:
         self._start()
@@ -86,7 +87,7 @@ class FoldersStand(SlotsStand):
     @classmethod
     def card(cls, files: dict[str, Path | bytes]) -> FolderedVolume:
         """A first partition with `files` in the folder of slot A."""
-        texts = boot_loader_of(cls.board).shared_files(cls.board, writer.Boot(), 7)
+        texts = boot_loader_of(cls.board).shared_files(cls.board, cls.boot, 7)
         shared: dict[str, Path | bytes] = {name: text.encode() for name, text in texts.items()}
         own = {f"a/{path}": content for path, content in {**cls.selecting("a/"), **files}.items()}
         every = {**shared, **cls.firmware, **own}

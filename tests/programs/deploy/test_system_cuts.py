@@ -30,6 +30,7 @@ from piimage.run import Runner
 from tests.programs.deploy.efi_stand import EfiStand
 from tests.programs.deploy.folders_stand import FoldersStand
 from tests.programs.deploy.slots_stand import KERNEL
+from tests.programs.deploy.uboot_stand import UBootStand
 
 MIB = 1 << 20
 FILES: dict[str, Path | bytes] = {
@@ -203,7 +204,10 @@ def test_a_folder_is_empty_or_a_whole_version_after_any_cut_and_the_other_one_un
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("stand", "choices"), [(FoldersStand, PI), (EfiStand, BY_KIND["efi"])])
+@pytest.mark.parametrize(
+    ("stand", "choices"),
+    [(FoldersStand, PI), (EfiStand, BY_KIND["efi"]), (UBootStand, BY_KIND["sector"])],
+)
 def test_one_of_the_two_folders_is_named_after_any_cut(
     tmp_path: Path, record: Record, stand: type[FoldersStand], choices: Choices
 ) -> None:

@@ -1,4 +1,4 @@
-"""Updates of a machine with UEFI: tool, agent, and a stand-in for systemd-boot."""
+"""Updates of machines with UEFI and U-Boot: tool, agent, and stand-ins for the boot loaders."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from piimage.deploy.link import linked
 from piimage.deploy.ssh import Ssh
 from piimage.errors import PiimageError
 from piimage.run import Runner
-from tests.programs.deploy.efi_stand import CURRENT, TRIED, EfiStand
+from tests.programs.deploy.efi_stand import EfiStand
 from tests.programs.deploy.slots_stand import KERNEL
+from tests.programs.deploy.uboot_stand import UBootStand
 from tests.unit.deploy.stand_in import AGENT, fake_ssh, target
 
 sys.path.insert(0, str(AGENT))
@@ -27,12 +28,15 @@ from piimage_agent.folders import Folders
 SECTOR = 512
 
 
-@pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EfiStand:
+@pytest.fixture(params=[EfiStand, UBootStand])
+def stand(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> EfiStand:
     monkeypatch.setattr(system, "_PAUSE_S", 0.2)
     monkeypatch.setattr(system, "_RESTART_S", 10.0)
     monkeypatch.setattr(system, "_MARGIN_S", 10.0)
-    return EfiStand(tmp_path)
+    found: EfiStand = request.param(tmp_path)
+    return found
 
 
 @pytest.fixture
@@ -56,17 +60,17 @@ def test_a_version_is_written_to_the_other_folder_tried_and_kept_by_the_entries(
     deploy(stand, tool)
     assert (stand.choice, state(stand)) == (("b/", "a/"), "kept")
     after = stand.slot(1)
-    folders = Folders(str(stand.pi.root / "dev/mmcblk0p1"), BY_KIND["efi"])
+    folders = Folders(str(stand.pi.root / "dev/mmcblk0p1"), BY_KIND[stand.kind])
     room = places.Room("", folders.head("b/"), folders.room("b/"))
     starts = range(0, len(before), SECTOR)
     outside = [
         at for at in starts
         if before[at : at + SECTOR] != after[at : at + SECTOR] and not room.holds(at, at + SECTOR)
     ]  # fmt: skip
-    assert len(outside) == 2  # the two entries
+    assert len(outside) == 2  # what names the folders
     assert stand.file("b/kernel.img") == stand.file("a/kernel.img") == KERNEL
-    assert stand.file(CURRENT) == stand.file("b/select.txt")
-    assert stand.file(TRIED) == stand.file("a/try.txt")
+    assert stand.file(stand.files[0]) == stand.file("b/select.txt")
+    assert stand.file(stand.files[1]) == stand.file("a/try.txt")
     # Whoever asks what runs does not wear the firmware's flash.
     assert stand.asked.count("probe") == 1
     assert stand.asked[0] == "check"
@@ -84,11 +88,11 @@ def test_a_version_that_fails_is_undone_and_the_entry_is_what_it_was(
 ) -> None:
     stand.pi.write("fate", fate)
     stand.pi.write("proc/uptime", "100.0 1.0\n")
-    entry = stand.file(CURRENT)
+    entry = stand.file(stand.files[0])
     with pytest.raises(PiimageError, match=cause) as caught:
         deploy(stand, tool)
     assert caught.value.code == "deploy.undone"
-    assert (stand.file(CURRENT), stand.choice) == (entry, ("a/", "b/"))
+    assert (stand.file(stand.files[0]), stand.choice) == (entry, ("a/", "b/"))
     assert state(stand) == "undone"
 
 
@@ -113,7 +117,7 @@ def test_a_machine_without_variables_is_refused_before_anything_is_sent(
     ) as (caught):
         deploy(stand, tool)
     assert caught.value.code == "deploy.needs-flash"
-    assert "start it with firmware that keeps variables" in str(caught.value.hint)
+    assert "what a machine with UEFI or U-Boot needs" in str(caught.value.hint)
     assert stand.slot(1) == before
     assert "probe" not in stand.asked
 
@@ -129,6 +133,7 @@ def test_a_firmware_that_does_not_keep_a_variable_is_refused_before_anything_is_
 
 
 @pytest.mark.provokes("deploy.boot-firmware")
+@pytest.mark.parametrize("stand", [EfiStand], indirect=True)
 def test_another_systemd_boot_is_refused(stand: EfiStand, tool: Runner) -> None:
     loader = stand.pi.root / "EFI/BOOT/BOOTAA64.EFI"
     loader.write_bytes(b"MZ an older one")

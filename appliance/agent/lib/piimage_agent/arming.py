@@ -29,7 +29,7 @@ def require(root: Root) -> None:
     if kind(root) != "tryboot" and (reason := _asked(root, "probe")):
         raise Refused(
             "no-try", f"the boot loader cannot be told to try another version: {reason}",
-            "see docs/updates.md, Machines with UEFI",
+            "see docs/updates.md",
         )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The files beside the folders of two slots that name one of them, for each kind of boot loader.
 
-The tool writes them: piimage/firmware/writer.py, systemd_boot.py.
+The tool writes them: piimage/firmware/writer.py, systemd_boot.py, extlinux.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ BY_KIND = {
     "efi": Choices(
         ("loader/entries/current.conf", "loader/entries/try.conf"),
         "title piimage\nlinux /{slot}kernel.img\n",
+    ),
+    "sector": Choices(
+        ("u-boot/current.env", "u-boot/try.env"),
+        "piimage_kernel=/{slot}kernel.img\n",
     ),
 }
 """By the board's setting TRY (`piimage_agent.arming`)."""

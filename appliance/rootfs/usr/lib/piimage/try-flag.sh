@@ -4,7 +4,8 @@
 #   tryboot  the firmware of a Raspberry Pi: the module of that name sets its flag.
 #   efi      systemd-boot: a variable of the firmware names the entry. It removes the variable before
 #            it starts anything, so that every later start is an ordinary one.
-#   none     one that knows no tries.
+#   sector   U-Boot: a mark in a sector of the first partition that no file system uses. The script
+#            boot.scr removes it before it starts anything.
 #
 # A function that fails leaves the reason in REPLY.
 # shellcheck shell=dash
@@ -21,6 +22,11 @@ TRY_ENTRY_READ='07 00 00 00 74 00 72 00 79 00 2e 00 63 00 6f 00 6e 00 66 00 00 0
 # Of what only piimage writes, to know whether the firmware keeps what it is given.
 OWN=b1f1a8c2-6d0e-4e0b-9d35-70c6a1e5f7d4
 
+# piimage/firmware/uboot_script.py has the script that reads the mark.
+MARK='piimage: try once'
+MARK_SECTOR=16
+FIRST_PARTITION=/run/piimage/slot # where it is mounted
+
 # Can the boot loader be told, as far as can be seen without writing anything?
 can_try() {
 	case $TRY in
@@ -29,6 +35,10 @@ can_try() {
 		[ -e "$TRY_FLAG" ]
 		;;
 	efi) with_variables knows_one_shot ;;
+	sector)
+		REPLY="this card has no boot.scr: it was written without slots: { updates: true }"
+		[ -f "$FIRST_PARTITION/boot.scr" ]
+		;;
 	*)
 		REPLY="this board's boot loader knows no tries"
 		return 1
@@ -41,6 +51,7 @@ takes_flag() {
 	can_try || return 1
 	case $TRY in
 	efi) with_variables keeps_variables ;;
+	sector) : ;;
 	*) module_takes_flag ;;
 	esac
 }
@@ -49,8 +60,21 @@ takes_flag() {
 set_try_flag() {
 	case $TRY in
 	efi) with_variables set_one_shot ;;
+	sector) mark_sector "${PIIMAGE_DISK:-${SLOT_DISK:-}}" ;;
 	*) echo 1 2>/dev/null >"$TRY_FLAG" ;;
 	esac
+}
+
+# Marks the sector of the disk $1.
+mark_sector() {
+	local partition
+	case $1 in
+	*[0-9]) partition=${1}p1 ;;
+	*) partition=${1}1 ;;
+	esac
+	echo "$MARK" | /bin/busybox dd of="$partition" bs=512 seek="$MARK_SECTOR" conv=notrunc,sync,fsync 2>/dev/null
+	REPLY="the sector of the mark cannot be written"
+	[ "$(/bin/busybox dd if="$partition" bs=1 skip=$((MARK_SECTOR * 512)) count=${#MARK} 2>/dev/null)" = "$MARK" ]
 }
 
 module_takes_flag() {
