@@ -393,7 +393,7 @@ def _shared_files(version: Version) -> dict[str, Content]:
     board, boot = version.board, boot_of(version.appliance, version.board)
     loader = boot_loader_of(board)
     texts = loader.shared_files(board, boot, version.disk_id)
-    return {name: text.encode() for name, text in texts.items()} | dict(loader.scripts(board, boot))
+    return {**{name: text.encode() for name, text in texts.items()}, **loader.scripts(board, boot)}
 
 
 def _data(version: Version, identity: str) -> Ext4Volume:

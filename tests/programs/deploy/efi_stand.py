@@ -5,7 +5,7 @@ The script that stands for its restart reads current.conf, or try.conf if it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,6 +36,7 @@ class EfiStand(FoldersStand):
     files: ClassVar[tuple[str, str]] = (CURRENT, TRIED)
     chooses: ClassVar[str] = r"title piimage\nlinux /(..)kernel"
     kind: ClassVar[str] = "efi"
+    boot: ClassVar[Boot] = Boot(cmdline=("quiet",))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +46,7 @@ class EfiStand(FoldersStand):
     @classmethod
     def selecting(cls, prefix: str, word: str = "quiet") -> dict[str, Path | bytes]:
         """The files of a folder that an update needs to select it."""
-        boot = Boot(cmdline=(word,))
+        boot = replace(cls.boot, cmdline=(word,))
         texts = boot_loader_of(cls.board).slot_files(cls.board, boot, 7, prefix)
         return {name: text.encode() for name, text in texts.items()}
 

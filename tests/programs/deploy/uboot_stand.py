@@ -23,4 +23,4 @@ class UBootStand(EfiStand):
     files: ClassVar[tuple[str, str]] = ("u-boot/current.env", "u-boot/try.env")
     chooses: ClassVar[str] = r"piimage_kernel=/(..)kernel"
     kind: ClassVar[str] = "sector"
-    boot: ClassVar[Boot] = Boot(tries=True)
+    boot: ClassVar[Boot] = Boot(cmdline=("quiet",), tries=True)
