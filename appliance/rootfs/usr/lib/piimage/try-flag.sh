@@ -101,7 +101,10 @@ knows_one_shot() {
 	REPLY="the variables of this machine's firmware cannot be changed"
 	/bin/busybox grep -q " $VARIABLES efivarfs rw" /proc/mounts || return 1
 	REPLY="it was not started by systemd-boot, or by one that does not know LoaderEntryOneShot"
-	bits=$(/bin/busybox hexdump -v -s 4 -n 1 -e '1/1 "%u"' "$VARIABLES/LoaderFeatures-$LOADER" 2>/dev/null)
+	# A variable is read from its beginning: the kernel lets nobody seek in one.
+	bits=$(/bin/busybox hexdump -v -n 5 -e '1/1 "%u "' "$VARIABLES/LoaderFeatures-$LOADER" 2>/dev/null)
+	bits=${bits% }
+	bits=${bits##* }
 	[ $((${bits:-0} & ONE_SHOT_BIT)) -ne 0 ]
 }
 
