@@ -127,8 +127,10 @@ def test_a_firmware_that_does_not_keep_a_variable_is_refused_before_anything_is_
 ) -> None:
     stand.pi.write("refuses-probe", "this machine's firmware does not keep a variable\n")
     before = stand.slot(1)
-    with pytest.raises(PiimageError, match="cannot be told to try another version: this machine's"):
+    reason = "cannot be told to try another version: this machine's"
+    with pytest.raises(PiimageError, match=reason) as caught:
         deploy(stand, tool)
+    assert caught.value.code == "deploy.refused"
     assert stand.slot(1) == before
 
 
