@@ -40,7 +40,9 @@ def pi(tmp_path: Path) -> Pi:
     library = pi.install_library()
     library.write_text(library.read_text() + KERNEL.replace("ROOT", str(tmp_path)))
     flag = pi.path("usr/lib/piimage/try-flag.sh")
-    flag.write_text(flag.read_text().replace("/proc/mounts", f"{tmp_path}/mounts"))
+    text = flag.read_text().replace("/proc/mounts", f"{tmp_path}/mounts")
+    flag.write_text(text.replace("/proc/filesystems", f"{tmp_path}/filesystems"))
+    pi.write("filesystems", "nodev\tefivarfs\n")
     pi.write("run/piimage/boot", "TRY='efi'\n")
     variables = pi.path(f"run/piimage/variables/{FEATURES}").parent
     pi.write("mounts", f"efivarfs {variables} efivarfs rw,nosuid 0 0\n")
@@ -118,7 +120,8 @@ def test_a_try_that_was_ordered_before_is_ordered_already(pi: Pi) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("busybox() { return 1; }", "has no variables that a system can use"),
+        ("rm ROOT/filesystems", "its file needs slots: { updates: true }"),
+        ("busybox() { [ $1 = grep ]; }", "has no variables that a system can use"),
         ("sed -i s/rw/ro/ ROOT/mounts", "cannot be changed"),
         (f"rm ROOT/run/piimage/variables/{FEATURES}", "was not started by systemd-boot"),
         (
@@ -200,7 +203,8 @@ def test_a_verb_that_is_not_known_is_refused(pi: Pi) -> None:
 def test_a_slot_that_is_damaged_leads_to_the_other_one(pi: Pi) -> None:
     """With `verify: boot`, in the initramfs."""
     init = pi.initramfs_functions()
-    init.write_text(init.read_text().replace("/proc/mounts", f"{pi.root}/mounts"))
+    text = init.read_text().replace("/proc/mounts", f"{pi.root}/mounts")
+    init.write_text(text.replace("/proc/filesystems", f"{pi.root}/filesystems"))
     pi.path("state/slot/b/layers/x").write_text("")
     kernel = KERNEL.replace("ROOT", str(pi.root))
     setting = f"TRY=efi; STATE={pi.root}/state; VERIFY=1; SLOT_DISK=/dev/x; SLOT_PREFIX=a/"

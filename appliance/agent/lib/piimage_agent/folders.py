@@ -1,12 +1,12 @@
 """Slots that are folders of the first partition, for boot loaders that choose no partition.
 
 A file beside the folders names the one that boots, and another file the one that is tried
-(`piimage_agent.choices`: config.txt and tryboot.txt on a Pi). Each
-is one sector, which is changed in place through the block device, as autoboot.txt is
-(`piimage_agent.selector`). A folder has clusters, and sectors of the tables, that nothing else uses
-(piimage/card/fat_folders.py). Everything is read past the cache: the kernel has the partition
-mounted and does not notice what is written here. Source: Microsoft FAT specification (2005),
-sections 3 to 6; documentation of Raspberry Pi, "os_prefix", "tryboot".
+(`piimage_agent.choices`: config.txt and tryboot.txt on a Pi). Each is one sector, which is changed
+in place through the block device, as autoboot.txt is (`piimage_agent.selector`). A folder has
+clusters, and sectors of the tables, that nothing else uses (piimage/card/fat_folders.py).
+Everything is read past the cache: the kernel has the partition mounted and does not notice what is
+written here. Source: Microsoft FAT specification (2005), sections 3 to 7; documentation of
+Raspberry Pi, "os_prefix", "tryboot".
 """
 
 from __future__ import annotations

@@ -88,6 +88,8 @@ module_takes_flag() {
 # Runs the function $1 while the variables of UEFI are mounted.
 with_variables() {
 	local status=0
+	REPLY="this system has no module efivarfs: its file needs slots: { updates: true }"
+	/bin/busybox grep -qw efivarfs /proc/filesystems || return 1
 	REPLY="this machine's firmware has no variables that a system can use"
 	[ -d "$VARIABLES" ] || /bin/busybox mkdir "$VARIABLES" || return 1
 	/bin/busybox mount -t efivarfs -o nosuid,nodev,noexec efivarfs "$VARIABLES" 2>/dev/null || return 1
