@@ -41,10 +41,9 @@ class LoaderWithEntries(ABC):
         Raises the errors of `_sector`.
         """
         first, second = map(str, board.layout.slots)
-        return {
-            self.current: self._sector(board, boot, disk_id, first),
-            self.tried: self._sector(board, boot, disk_id, second, (TRY_WORD,)),
-        }
+        # The longer one first: its error says how much is too much.
+        tried = self._sector(board, boot, disk_id, second, (TRY_WORD,))
+        return {self.current: self._sector(board, boot, disk_id, first), self.tried: tried}
 
     def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
         """Return none, unless the loader needs one."""
@@ -55,10 +54,11 @@ class LoaderWithEntries(ABC):
 
         Raises the errors of `_sector`.
         """
+        tried = self._sector(board, boot, disk_id, prefix, (TRY_WORD,))
         return {
             "cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix),
             SELECT: self._sector(board, boot, disk_id, prefix),
-            TRY: self._sector(board, boot, disk_id, prefix, (TRY_WORD,)),
+            TRY: tried,
         }
 
     @abstractmethod

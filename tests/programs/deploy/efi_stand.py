@@ -51,7 +51,7 @@ class EfiStand(FoldersStand):
         return {name: text.encode() for name, text in texts.items()}
 
     @property
-    def asked(self) -> list[str]:
+    def requests(self) -> list[str]:
         """What the agent asked about the boot loader."""
         path = self.pi.root / "asked"
         return path.read_text().split() if path.exists() else []

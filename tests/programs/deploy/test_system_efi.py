@@ -72,8 +72,8 @@ def test_a_version_is_written_to_the_other_folder_tried_and_kept_by_the_entries(
     assert stand.file(stand.files[0]) == stand.file("b/select.txt")
     assert stand.file(stand.files[1]) == stand.file("a/try.txt")
     # Whoever asks what runs does not wear the firmware's flash.
-    assert stand.asked.count("probe") == 1
-    assert stand.asked[0] == "check"
+    assert stand.requests.count("probe") == 1
+    assert stand.requests[0] == "check"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_machine_without_variables_is_refused_before_anything_is_sent(
     assert caught.value.code == "deploy.needs-flash"
     assert "what a machine with UEFI or U-Boot needs" in str(caught.value.hint)
     assert stand.slot(1) == before
-    assert "probe" not in stand.asked
+    assert "probe" not in stand.requests
 
 
 def test_a_firmware_that_does_not_keep_a_variable_is_refused_before_anything_is_written(

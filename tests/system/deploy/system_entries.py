@@ -100,8 +100,9 @@ def rolled_back(pi: Site) -> str:
 
 
 def with_boards(text: str, folder: Path) -> str:
-    """Put the boards of the tests beside the file, which stays as it is."""
-    shutil.copytree(BOARDS, folder / "boards")
+    """Put the boards of the tests beside the file, which stays as it is, and beside its card."""
+    for place in (folder, folder.parent):
+        shutil.copytree(BOARDS, place / "boards")
     return text
 
 

@@ -21,19 +21,19 @@ def obstacle(root: Root) -> str:
     if kind(root) == "tryboot":  # the most frequent one, without a program
         known = os.path.exists(root.at("sys/module/tryboot/parameters/next"))
         return "" if known else "it has no module tryboot"
-    return _asked(root, "check")
+    return _answer(root, "check")
 
 
 def require(root: Root) -> None:
     """Raise Refused ``no-try`` unless the boot loader keeps what it is told."""
-    if kind(root) != "tryboot" and (reason := _asked(root, "probe")):
+    if kind(root) != "tryboot" and (reason := _answer(root, "probe")):
         raise Refused(
             "no-try", f"the boot loader cannot be told to try another version: {reason}",
             "see docs/updates.md",
         )  # fmt: skip
 
 
-def _asked(root: Root, verb: str) -> str:
+def _answer(root: Root, verb: str) -> str:
     program = root.at("usr/lib/piimage/try-flag")
     try:
         status, output = services.run(["try-flag", verb], program, _LONG_S)
