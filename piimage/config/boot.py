@@ -117,7 +117,7 @@ class Slots(Part):
     updates: bool = Field(
         default=False,
         description="true: the boot loader can be told to try a new version of the system once; "
-        "the build compiles a kernel module for it.",
+        "for a Raspberry Pi, the build compiles a kernel module for it.",
     )
     verify: Literal["boot"] | None = Field(
         default=None,

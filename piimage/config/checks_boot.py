@@ -101,14 +101,15 @@ def _command_line_errors(
     """Give an error if the command line is too long for the board; options are checked singly."""
     from piimage.board import PrefixLayout  # noqa: PLC0415
     from piimage.boards import load_board  # noqa: PLC0415
-    from piimage.firmware.writer import TRY_WORD, Boot, cmdline  # noqa: PLC0415  # few files need it
+    from piimage.firmware.boot_loaders import boot_loader_of  # noqa: PLC0415
+    from piimage.firmware.writer import Boot  # noqa: PLC0415  # few files need it
 
     words = tuple(word for option in options for word in option.text.split())
     try:
         board = load_board(name, search)
         prefix = str(board.layout.slots[0]) if isinstance(board.layout, PrefixLayout) else ""
-        boot, more = Boot(cmdline=tuple(filter(str.isascii, words))), (TRY_WORD,) if prefix else ()
-        cmdline(board, boot, 0, prefix=prefix, more=more)
+        boot = Boot(cmdline=tuple(filter(str.isascii, words)))
+        boot_loader_of(board).slot_files(board, boot, 0, prefix)
     except InputError as error:
         if error.code == "firmware.bad-cmdline":
             yield InputError(

@@ -346,22 +346,9 @@ class Appliance(Part):
             return data
         return {**data, "services": [*services, {"name": _WIFI, "use": _WIFI}]}
 
-    @model_validator(mode="before")
-    @classmethod
-    def _with_tryboot(cls, data: Any) -> Any:  # noqa: ANN401  # any YAML
-        """Add the module that sets the boot loader's one-time flag for `slots: updates:`."""
-        slots = data.get("slots") if isinstance(data, dict) else None
-        if not isinstance(slots, dict) or slots.get("updates") is not True:
-            return data
-        modules = data.get("modules") or []
-        if not isinstance(modules, (list, tuple)):
-            return data
-        return {**data, "modules": [*modules, {"build": str(_TRYBOOT)}]}
-
 
 def _is_wifi(entry: object) -> bool:
     return isinstance(entry, dict) and _WIFI in (entry.get("name"), entry.get("use"))
 
 
 _WIFI = "wifi"
-_TRYBOOT = resources.path("kernel-modules") / "tryboot"

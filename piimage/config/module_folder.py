@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from piimage import resources
+from piimage.board import Board
 from piimage.boundary import require_inside
 from piimage.config.load import load_module
 from piimage.config.models import Appliance
 from piimage.config.module import KernelModule
 from piimage.errors import InputError
+from piimage.firmware.boot_loaders import boot_loader_of
 
 _MAKERS: Final = ("Kbuild", "Makefile")
 # Files that a build in the folder itself creates.
@@ -81,7 +84,14 @@ def module_folder(path: Path) -> ModuleFolder:
     return ModuleFolder(path, load_module(path))
 
 
-def module_folders(appliance: Appliance) -> tuple[ModuleFolder, ...]:
-    """Return the module folders of the file, in its order."""
-    builds = [module.build for module in appliance.modules if module.build is not None]
-    return tuple(module_folder(Path(build)) for build in builds)
+def module_folders(appliance: Appliance, board: Board) -> tuple[ModuleFolder, ...]:
+    """Return the module folders of the file, in its order.
+
+    With `slots: updates:`, the last one may be that of the module that tells the boot loader of
+    `board` to try a version.
+    """
+    builds = [Path(module.build) for module in appliance.modules if module.build is not None]
+    flag = boot_loader_of(board).try_flag
+    if appliance.slots.updates and flag.built:
+        builds.append(resources.path("kernel-modules") / flag.module)
+    return tuple(module_folder(build) for build in builds)

@@ -34,6 +34,8 @@ class State:
     tried: bool
     """Whether the booted slot is on trial."""
     can_try: bool
+    obstacle: str
+    """Why the boot loader cannot be told to try the other slot; empty if it can."""
     bootloader: int | None
     partitions: Mapping[str, tuple[int, int]]
     """First byte and size of each partition."""
@@ -79,6 +81,7 @@ def state_of(answer: Mapping[str, Any]) -> State:
         kept=answers.text(answer, "kept"),
         tried=answer.get("tried") is True,
         can_try=answer.get("can_try") is True,
+        obstacle=answers.text(answer, "obstacle") if "obstacle" in answer else "",
         bootloader=None if time_built is None else answers.number(answer, "bootloader"),
         partitions={name: _pair(place) for name, place in places.items()},
         update=answers.text(journal, "state"),

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from piimage.board import Board, PrefixLayout
@@ -25,6 +25,7 @@ from piimage.deploy.ssh import Ssh
 from piimage.deploy.target import Tell
 from piimage.deploy.text import printable_lines
 from piimage.errors import InputError, PiimageError
+from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.locking.inputs import Inputs
 from piimage.plan.slot import (
     Order,
@@ -103,7 +104,8 @@ def system_of(version: Version, job: Job, release: Release, inputs: Inputs) -> S
     """Return the system of a version whose steps are made."""
     shared = {}
     if isinstance(version.board.layout, PrefixLayout):
-        shared = {name: digest(data) for name, data in firmware_files(version, job).items()}
+        files = firmware_files(version, job).items()
+        shared = {PurePosixPath(path).name: digest(data) for path, data in files}
     return System(
         version.board, lambda: slots(version, job), release.containers, release.note,
         inputs.runner, inputs.store, version.order, signer_of(version.appliance), shared,
@@ -190,9 +192,7 @@ def _require_fitting(place: str, state: State, system: System) -> None:
     ):
         raise error("the system differs, and the slots of this card have another place or size")
     if not state.can_try:
-        raise error(
-            "the system differs, and the running one cannot try another", _way(system.board)
-        )
+        raise error(*_cannot_try(state, system.board))
     eeprom = system.board.eeprom
     if eeprom is not None and state.bootloader is not None and state.bootloader < eeprom.since:
         raise error(
@@ -201,12 +201,19 @@ def _require_fitting(place: str, state: State, system: System) -> None:
         )
 
 
-def _way(board: Board) -> str:
-    """Return what a user can do whose system cannot try another."""
+def _cannot_try(state: State, board: Board) -> tuple[str, str]:
+    """Return why the running system cannot try another one, and what a user can do."""
+    message = "the system differs, and the running one cannot try another"
     lacks = (lack for lack in board.lacks if "slots.updates" in lack.sections)
     if (lack := next(lacks, None)) is not None:
-        return f"{lack.what} Instead: {lack.instead}"
-    return "build it with `slots: {updates: true}`, and write a new card with piimage flash once"
+        return message, f"{lack.what} Instead: {lack.instead}"
+    if not boot_loader_of(board).try_flag.built and state.obstacle:
+        return f"{message}: {printable_lines(state.obstacle)}", (
+            "docs/updates.md says what a machine with UEFI or U-Boot needs; or write a new disk"
+        )
+    return message, (
+        "build it with `slots: {updates: true}`, and write a new card with piimage flash once"
+    )
 
 
 def _require_welcome(place: str, state: State, system: System, consent: Consent) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from piimage import distribution
 from piimage.board import MachineFirmware
 from piimage.emulator.drive import Drive
+from piimage.emulator.variables import one_shot_entry
 from piimage.errors import MissingTool
+from piimage.firmware.systemd_boot import TRIED
 from piimage.run import Runner
 
 
@@ -57,9 +59,19 @@ def firmware_of(runner: Runner, wanted: MachineFirmware | None, drive: Drive) ->
         return None
     if wanted.variables is None:
         return Firmware(Path(wanted.code))
-    variables = drive.path.with_name(f"{drive.path.name}.variables")
+    variables = _variables_of(drive)
     if not variables.exists():
         # Only the user may read what the guest stores.
         variables.touch(mode=0o600)
         runner.run(["cp", "--sparse=always", wanted.variables, variables])
     return Firmware(Path(wanted.code), variables)
+
+
+def try_is_next(drive: Drive) -> bool:
+    """Return whether the system on `drive` told systemd-boot by a variable to start a try next."""
+    variables = _variables_of(drive)
+    return variables.exists() and one_shot_entry(variables) == TRIED
+
+
+def _variables_of(drive: Drive) -> Path:
+    return drive.path.with_name(f"{drive.path.name}.variables")

@@ -24,7 +24,7 @@ from piimage.board import Board, DiskKind
 from piimage.emulator import qemu
 from piimage.emulator.console import Console, Line, Phase, phases
 from piimage.emulator.drive import Drive, flattened, make_drive
-from piimage.emulator.firmware import firmware_of, require_firmware
+from piimage.emulator.firmware import firmware_of, require_firmware, try_is_next
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
 from piimage.emulator.life import Life, Prepared, Restart
 from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
@@ -314,7 +314,7 @@ def boot(
         drive = make_drive(runner, image, scratch, size=size, kept=kept, kind=kind)
         with _card(runner, image, drive) as card:
             require_bootable(card, board, runner)
-            files = _files(card, board, runner, options, tryboot=options.tryboot)
+            files = _files(card, board, runner, options, drive, tryboot=options.tryboot)
         for remark in files.remarks:
             runner.emit(events.Warning(remark))
         with _switched_on(board, runner, options, files, drive, scratch, listen) as session:
@@ -340,7 +340,7 @@ def reboot(
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         scratch = Path(folder)
         with flattened(runner, drive) as card:
-            files = _files(card, board, runner, session.options, tryboot=tryboot)
+            files = _files(card, board, runner, session.options, drive, tryboot=tryboot)
         with _switched_on(board, runner, session.options, files, drive, scratch, listen) as again:
             yield again
 
@@ -356,9 +356,10 @@ def _card(runner: Runner, image: Path, drive: Drive) -> Iterator[Path]:
 
 
 def _files(
-    card: Path, board: Board, runner: Runner, options: Options, *, tryboot: bool
+    card: Path, board: Board, runner: Runner, options: Options, drive: Drive, *, tryboot: bool
 ) -> BootFiles:
-    return read_card(card, board, runner, tryboot=tryboot, eeprom=options.eeprom)
+    tried = tryboot or try_is_next(drive)
+    return read_card(card, board, runner, tryboot=tried, eeprom=options.eeprom)
 
 
 def _prepared(
@@ -415,7 +416,7 @@ def _switched_on(
 
     def again(tryboot: bool) -> Prepared:
         with flattened(runner, drive) as card:
-            files = _files(card, board, runner, options, tryboot=tryboot)
+            files = _files(card, board, runner, options, drive, tryboot=tryboot)
         return _prepared(files, board, runner, options, drive, scratch=scratch)
 
     errors = scratch / "qemu.log"

@@ -16,15 +16,25 @@ from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
 from piimage.firmware.extlinux import Extlinux
 from piimage.firmware.systemd_boot import SystemdBoot
+from piimage.firmware.try_flag import TryFlag
 from piimage.firmware.writer import Boot
 from piimage.run import Runner
 
 
 class BootLoader(Protocol):
-    """A boot loader: the text files for it, and how it reads a card."""
+    """A boot loader: the text files for it, how it reads a card, and how it is told to try."""
+
+    @property
+    def try_flag(self) -> TryFlag:
+        """How it is told to try the other slot once."""
+        ...
 
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
         """Return the text files of a new card that are in no slot; they select slot A."""
+        ...
+
+    def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
+        """Return the files of a new card that are in no slot, and no text."""
         ...
 
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
@@ -51,9 +61,15 @@ class BootLoader(Protocol):
 class Pi:
     """The firmware of a Raspberry Pi: config.txt, cmdline.txt, and what selects a slot."""
 
+    try_flag: Final = TryFlag("tryboot", "tryboot", built=True)
+
     def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
         """Return autoboot.txt, or config.txt and tryboot.txt beside the folders."""
         return writer.root_files(board, boot)
+
+    def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
+        """Return none."""
+        return {}
 
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
         """Return the files of a slot; raises the errors of `writer.config` and `writer.cmdline`."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from piimage import host
 from piimage.card import tables
+from piimage.card.partitions import SECTOR
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
 
@@ -40,6 +41,11 @@ class Card:
             place = f"{self.origin}: partition {number}"
             self._open[number] = FatReader(self._data, entry.start, entry.size, place)
         return self._open[number]
+
+    def sector(self, partition: int, number: int) -> bytes:
+        """Return a sector of a partition."""
+        start = self._table.partitions[partition].start + number * SECTOR
+        return self._data[start : start + SECTOR]
 
 
 @contextlib.contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Final
 
 from piimage.board import Board
-from piimage.errors import PiimageError
+from piimage.errors import InputError, PiimageError
 from piimage.firmware.bootfiles import BootFiles
 from piimage.firmware.card import Card
-from piimage.firmware.writer import Boot, cmdline
+from piimage.firmware.writer import CHOICE_SIZE, SELECT, TRY, TRY_WORD, Boot, cmdline
 from piimage.run import Runner
 
 ARM64: Final = 0xAA64
@@ -23,18 +24,102 @@ _KERNEL: Final = (0x38, b"ARM\x64")  # Linux: Documentation/arch/arm64/booting.r
 
 
 class LoaderWithEntries(ABC):
-    """A boot loader whose entry has the command line, and which is the same on all models."""
+    """A boot loader whose entry has the command line, and which is the same on all models.
+
+    An ordinary start boots the entry in the file `current`, a try the one in the file `tried`. Each
+    is one sector, which an update changes in place.
+    """
+
+    current: ClassVar[str]
+    tried: ClassVar[str]
+    keys: ClassVar[tuple[str, str, str, str]]
+    """The words of an entry for kernel, initramfs, command line and device tree."""
+
+    def shared_files(self, board: Board, boot: Boot, disk_id: int) -> Mapping[str, str]:
+        """Return the entries: slot A for an ordinary start, slot B for a try.
+
+        Raises the errors of `_sector`.
+        """
+        first, second = map(str, board.layout.slots)
+        # The longer one first: its error says how much is too much.
+        tried = self._sector(board, boot, disk_id, second, (TRY_WORD,))
+        return {self.current: self._sector(board, boot, disk_id, first), self.tried: tried}
+
+    def scripts(self, board: Board, boot: Boot) -> Mapping[str, bytes]:
+        """Return none, unless the loader needs one."""
+        return {}
 
     def slot_files(self, board: Board, boot: Boot, disk_id: int, prefix: str) -> Mapping[str, str]:
-        """Return the command line, which the entry has as well."""
-        return {"cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix)}
+        """Return the command line, and the entries that an update needs to select the slot.
+
+        Raises the errors of `_sector`.
+        """
+        tried = self._sector(board, boot, disk_id, prefix, (TRY_WORD,))
+        return {
+            "cmdline.txt": cmdline(board, boot, disk_id, prefix=prefix),
+            SELECT: self._sector(board, boot, disk_id, prefix),
+            TRY: tried,
+        }
 
     @abstractmethod
+    def entry(self, board: Board, prefix: str, options: str) -> Sequence[str]:
+        """Return the lines of the entry that starts the slot in the folder `prefix`."""
+
+    def _sector(
+        self, board: Board, boot: Boot, disk_id: int, prefix: str, more: tuple[str, ...] = ()
+    ) -> str:
+        """Return an entry that is as long as a sector.
+
+        Raises InputError ``firmware.bad-cmdline`` if it is longer, and the errors of `cmdline`.
+        """
+        options = cmdline(board, boot, disk_id, prefix=prefix, more=more).strip()
+        text = "\n".join(self.entry(board, prefix, options)) + "\n"
+        if len(text) > CHOICE_SIZE:
+            raise InputError(
+                "firmware.bad-cmdline",
+                f"with the kernel's command line, the boot loader's entry has {len(text)} bytes; "
+                f"the limit is {CHOICE_SIZE}",
+                place="boot.cmdline",
+                hint=f"remove {len(text) - CHOICE_SIZE} characters or more from boot: cmdline:",
+            )
+        return text.ljust(CHOICE_SIZE, "\n")
+
     def read(
         self, card: Card, board: Board, runner: Runner, *, tryboot: bool,
         eeprom: datetime.date | None,
     ) -> BootFiles:  # fmt: skip
-        """Return what the loader starts; raises the errors of `BootPartition`."""
+        """Return what the loader starts.
+
+        An entry to be tried whose kernel is missing is passed over, as a slot that is not whole has
+        none: an ordinary start follows. Raises the errors of `BootPartition`.
+        """
+        partition = BootPartition(card)
+        self.require_loader(partition)
+        if tryboot or self.is_told(partition):
+            entry = self.trial(partition)
+            if partition.content(entry.get(self.keys[0], "").lstrip("/")):
+                return replace(partition.started(entry, self.keys), tryboot=True)
+        return self.started(partition)
+
+    def started(self, partition: BootPartition) -> BootFiles:
+        """Return what an ordinary start boots; raises the errors of `BootPartition.started`."""
+        return partition.started(self.chosen(partition), self.keys)
+
+    @abstractmethod
+    def require_loader(self, partition: BootPartition) -> None:
+        """Raise PiimageError unless the firmware finds the boot loader itself."""
+
+    @abstractmethod
+    def chosen(self, partition: BootPartition) -> Mapping[str, str]:
+        """Return the entry of an ordinary start; raises ``firmware.bad-entry``."""
+
+    def is_told(self, partition: BootPartition) -> bool:
+        """Return whether the disk itself says that the next start is a try."""
+        return False
+
+    @abstractmethod
+    def trial(self, partition: BootPartition) -> Mapping[str, str]:
+        """Return the entry of a try; an empty one if there is none."""
 
     def refusals(self, card: Card, board: Board, runner: Runner) -> Iterator[PiimageError]:
         """Yield the reason why the card would not boot."""
@@ -45,20 +130,12 @@ class LoaderWithEntries(ABC):
 
 
 class BootPartition:
-    """The first FAT partition of a card, for an ordinary start.
+    """The first FAT partition of a card.
 
-    Raises PiimageError ``firmware.no-boot-partition``, and ``firmware.no-try`` for a start with
-    `tryboot`.
+    Raises PiimageError ``firmware.no-boot-partition``.
     """
 
-    def __init__(self, card: Card, *, tryboot: bool) -> None:
-        if tryboot:
-            raise PiimageError(
-                "firmware.no-try",
-                "the boot loader of this board has no second slot to try",
-                place=card.origin,
-                hint="boot it without the flag of a try",
-            )
+    def __init__(self, card: Card) -> None:
         if not card.fat_numbers:
             raise PiimageError(
                 "firmware.no-boot-partition",
@@ -66,9 +143,14 @@ class BootPartition:
                 place=card.origin,
                 hint="build the image again",
             )
+        self._card = card
         self._number = card.fat_numbers[0]
         self._files = card.fat(self._number)
         self._place = f"{card.origin}: partition {self._number}"
+
+    def sector(self, number: int) -> bytes:
+        """Return a sector of the partition."""
+        return self._card.sector(self._number, number)
 
     def content(self, path: str) -> bytes:
         """Return the content of a file; nothing if it is missing."""

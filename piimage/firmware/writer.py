@@ -58,6 +58,8 @@ class Boot:
     """The firmware prepares a screen, even one that is plugged in later."""
     made: tuple[str, ...] = ()
     """Overlays that are made for this file alone, to apply after all others."""
+    tries: bool = False
+    """Updates may have the boot loader try the other slot (`slots: updates:`)."""
 
 
 README: Final = "Device tree overlays of this version; config.txt names those that are applied.\n"
@@ -95,13 +97,14 @@ def config(board: Board, boot: Boot) -> str:
 
 SELECT: Final = "select.txt"
 TRY: Final = "try.txt"
-"""The files in a slot's folder that become config.txt and tryboot.txt beside the folders."""
+"""The files in a slot's folder that become config.txt and tryboot.txt beside the folders, or what
+another boot loader reads in their place."""
 TRY_CMDLINE: Final = "trycmd.txt"
 """The command line of a try, in a slot's folder: only the file that the firmware reads tells that
 it is one."""
 TRY_WORD: Final = "piimage.try=1"
-_CHOICE_SIZE: Final = 512
-"""The size in bytes of config.txt and tryboot.txt beside the folders: one sector, which an update
+CHOICE_SIZE: Final = 512
+"""The size in bytes of the files beside the folders that name one: a sector, which an update
 changes in place."""
 
 
@@ -121,13 +124,13 @@ def prefix_config(board: Board, boot: Boot, prefix: str, *, tried: bool = False)
     if tried:
         lines += ["[all]", f"cmdline={TRY_CMDLINE}"]
     text = "\n".join(lines) + "\n"
-    if len(text) > _CHOICE_SIZE:
+    if len(text) > CHOICE_SIZE:
         message = f"the first lines of config.txt have {len(text)} bytes; the limit is 512"
         raise InputError(
             "firmware.bad-setting", message, place="boot.config",
             hint="remove settings of memory and of start files from boot: config:",
         )  # fmt: skip
-    return text.ljust(_CHOICE_SIZE, "\n")
+    return text.ljust(CHOICE_SIZE, "\n")
 
 
 def root_files(board: Board, boot: Boot) -> dict[str, str]:

@@ -43,8 +43,9 @@ class LockableAppliance:
         folders = folders_in(self.appliance)
         packages = requests(self.appliance, self.board, folders)
         kernel = locked_kernel(lock)
-        if kernel is not None and any(module.build for module in self.appliance.modules):
-            packages += tuple(module_requests(module_folders(self.appliance), kernel))
+        built = module_folders(self.appliance, self.board)
+        if kernel is not None and built:
+            packages += tuple(module_requests(built, kernel))
         return Requested(packages, image_references(self.appliance), folders)
 
     def resolve(self, inputs: Inputs, old: Lock | None, moving: Collection[str] = ()) -> Lock:

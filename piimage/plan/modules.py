@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from piimage.board import Board
 from piimage.config.models import Appliance
 from piimage.config.module_folder import ModuleFolder, module_folders
+from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.kernel.modules import ModuleTree
 from piimage.kernel.package import KernelParts
 from piimage.kernel.sensors import WantedChip
@@ -22,10 +22,6 @@ from piimage.plan.network import vlan_modules
 from piimage.plan.sensors import bus_modules
 from piimage.steps import Step
 
-TRYBOOT: Final = "tryboot"
-"""The module that sets the boot loader's one-time flag. The initramfs needs it to leave a slot that
-is damaged."""
-
 
 @dataclass(frozen=True)
 class _Named:
@@ -38,10 +34,14 @@ class _Named:
 def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: Lock) -> ModuleTree:
     """Return the step that lays out the modules, those built out of tree included."""
     wifi = board.wifi.modules if board.wifi and wants_wifi(appliance) else ()
-    folders = module_folders(appliance)
+    folders = module_folders(appliance, board)
     named = tuple(_named(appliance, folders))
     extra = tuple((folder.file, module_step(folder, lock)) for folder in folders)
-    verifying = (TRYBOOT,) if appliance.slots.verify and appliance.slots.updates else ()
+    # The module that sets the boot loader's flag of a try. The initramfs needs it to leave a slot
+    # that is damaged.
+    flag = boot_loader_of(board).try_flag.module
+    trying = (flag,) if appliance.slots.updates and flag else ()
+    verifying = trying if appliance.slots.verify else ()
     return ModuleTree(
         kernel,
         (*board.modules.boot, *verifying),
@@ -54,6 +54,7 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
             *disk_modules(appliance, board),
             *docker_modules(appliance),
             *(module.name for module in named),
+            *trying,
         ),
         extra,
         _symbols(folders, lock),

@@ -113,7 +113,8 @@ def boot_of(appliance: Appliance, board: Board) -> writer.Boot:
     silent, screen = not appliance.console, appliance.console == "hdmi"
     config += tuple(("gpio", text) for text in firmware_outputs(appliance, board))
     chips = () if spi_overlay(appliance, board) is None else (SPI_OVERLAY,)
-    return writer.Boot(config, boot.overlays, (*boot.cmdline, *kernel), silent, screen, chips)
+    cmdline, tries = (*boot.cmdline, *kernel), appliance.slots.updates
+    return writer.Boot(config, boot.overlays, cmdline, silent, screen, chips, tries)
 
 
 def slot_files(version: Version, job: Job, prefix: str = "") -> dict[str, Content]:
@@ -388,10 +389,11 @@ def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list
 
 
 def shared_files(version: Version) -> dict[str, Content]:
-    """Return the text files for the boot loader that are in no slot."""
+    """Return the files for the boot loader that are in no slot."""
     board, boot = version.board, boot_of(version.appliance, version.board)
-    texts = boot_loader_of(board).shared_files(board, boot, version.disk_id)
-    return {name: text.encode() for name, text in texts.items()}
+    loader = boot_loader_of(board)
+    texts = loader.shared_files(board, boot, version.disk_id)
+    return {**{name: text.encode() for name, text in texts.items()}, **loader.scripts(board, boot)}
 
 
 def _data(version: Version, identity: str) -> Ext4Volume:

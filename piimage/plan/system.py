@@ -21,6 +21,7 @@ from piimage.compose.rules import File, Folder, Rules
 from piimage.compose.secret import SecretLayer
 from piimage.config.models import Appliance
 from piimage.container.bundle import quote
+from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.kernel.initramfs import InitramfsBase
 from piimage.kernel.package import KernelParts, UnpackedKernel
 from piimage.lock import Lock
@@ -46,6 +47,8 @@ from piimage.signing import certificate_in
 from piimage.sshkeys import keys_of
 
 _DATA = "/data"
+_TRY_FLAG = "try-flag.sh"
+"""What the initramfs and the system share: how the boot loader is told to try the other slot."""
 TRUSTED: Final = "etc/piimage/signing.pem"
 """The certificates of the keys that the Pi trusts."""
 
@@ -78,7 +81,8 @@ def plan_system(
         modules,
         (scripts / "init").read_bytes(),
         _board_settings(appliance, board).encode(),
-        _initramfs_parts(scripts / "lib", board),
+        _initramfs_parts(scripts / "lib", board)
+        | {_TRY_FLAG: (appliance_folder / "rootfs/usr/lib/piimage" / _TRY_FLAG).read_bytes()},
     )
     # The system's own files replace those of `init:` images: the system is what boots.
     layers: list[Layer] = [la for name in appliance.init for la in image_layers(images[name])]
@@ -218,10 +222,11 @@ def _generated(appliance: Appliance, board: Board) -> Iterator[File]:
 
 def _board_settings(appliance: Appliance, board: Board) -> str:
     """Return the settings of the initramfs; appliance/README.md lists the keys."""
-    selector = board.layout.kind == "selector"
+    selector, flag = board.layout.kind == "selector", boot_loader_of(board).try_flag
     values = {
         "BOARD": board.name,
         "SELECTOR": int(selector),
+        "TRY": flag.kind,
         "BOOT": board.layout.slots[0] if selector else 1,
         "DATA": board.layout.data,
         **({"TABLE": board.layout.table} if board.layout.table != "mbr" else {}),

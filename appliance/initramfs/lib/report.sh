@@ -50,9 +50,12 @@ fail() {
 # With `verify: boot`, has the boot loader take the other slot once, if that has a file system and the
 # firmware takes the flag. A failed try leads to the other slot anyway.
 leave_slot() {
+	local other
 	[ "$VERIFY" = 1 ] && [ "$TRYBOOT" = 0 ] && [ -n "$SLOT_DISK" ] || return 0
-	if has_other_slot && echo 1 2>/dev/null >"$TRY_FLAG"; then
-		say "the other slot, $REPLY, is next"
+	has_other_slot || REPLY=
+	other=$REPLY
+	if [ -n "$other" ] && set_try_flag; then
+		say "the other slot, $other, is next"
 	else
 		say "there is no other slot to go to"
 	fi

@@ -63,7 +63,8 @@ choose_partition() {
 }
 
 # Sets TRYBOOT to 1 if the boot loader started this slot because of its one-time flag. One that chooses
-# a folder does not say so: but only tryboot.txt, which it reads then, names a command line with the word.
+# a folder does not say so: but only what it reads then (tryboot.txt, or the entry try.conf) leads to a
+# command line with the word.
 # Source: Raspberry Pi's documentation of /chosen/bootloader, tryboot.
 notice_trial() {
 	if [ "$SELECTOR" = 0 ]; then

@@ -51,6 +51,7 @@ class Pi:
         self.install("container.sh")
         self.install("confine.sh")
         self.install("schedule.sh")
+        self.install("try-flag.sh")
         library = self.install("lib.sh")
         noting = f'umount() {{ echo "$1" >>{self.root}/unmounted; }}'
         library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
@@ -73,7 +74,10 @@ class Pi:
         return target
 
     def _part(self, name: str) -> str:
-        return self._copy(APPLIANCE / "initramfs/lib" / name, f"initramfs/{name}").read_text()
+        own = APPLIANCE / "initramfs/lib" / name
+        shared = APPLIANCE / "rootfs/usr/lib/piimage" / name
+        source = own if own.exists() else shared
+        return self._copy(source, f"initramfs/{name}").read_text()
 
     def grow_gpt(self) -> Path:
         """Copy the functions with which the initramfs makes a partition of a GPT grow."""

@@ -17,7 +17,8 @@ def pi(tmp_path: Path) -> Pi:
     """A Pi whose process 1, mounts and restart are stand-ins that note what they are told."""
     pi = Pi(tmp_path)
     library = pi.install_library()
-    library.write_text(library.read_text().replace("/sys/module", f"{tmp_path}/sys/module"))
+    flag = pi.path("usr/lib/piimage/try-flag.sh")
+    flag.write_text(flag.read_text().replace("/sys/module", f"{tmp_path}/sys/module"))
     with library.open("a") as stream:
         for name in ("mount", "umount", "sync", "kill", "busybox"):
             stream.write(f'{name}() {{ note {name} "$@"; }}\n')

@@ -6,15 +6,19 @@ The script that stands for its restart reads config.txt, or tryboot.txt if it is
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
+from piimage.board import Board
 from piimage.boards import load_board
 from piimage.card.fat_folders import FolderedVolume, FolderSlot
 from piimage.card.partitions import Partition
 from piimage.deploy.pi import Wish
 from piimage.deploy.system import System
 from piimage.firmware import writer
+from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.firmware.fat import FatReader
 from piimage.plan.slot import Slots
 from tests.programs.deploy.slots_stand import KERNEL, MIB, TRY_BOOT, SlotsStand
@@ -22,45 +26,38 @@ from tests.unit.deploy.stand_in import release
 
 SIZE, ROOM = 48 * MIB, 16 * MIB
 PLACE = Partition(0x0C, MIB, SIZE)
-FIRMWARE = {"bootcode.bin": b"boot", "start.elf": b"\x7fELF"}
 BOARD = load_board("pi3")
-_EDITS = (
-    ("""PIIMAGE_SLOT_PARTITION='.'", f"PIIMAGE_SLOT_PARTITION""",
-     """PIIMAGE_SLOT_PREFIX='..'", f"PIIMAGE_SLOT_PREFIX"""),
-    # The first two files that name a folder are config.txt and tryboot.txt.
-    ("""data[data.index(b"[all]"):][:128].decode()""", """data.decode("latin-1")"""),
-    (r"""re.findall(r"boot_partition=(\d)", text)""",
-     r"""re.findall(r"\[all\]\nos_prefix=(..)\n", text)[:2]"""),
-)  # fmt: skip
 
 
-def try_boot() -> str:
-    """The script of the other stand-in, with another boot loader."""
+def try_boot(chooses: str) -> str:
+    """The script of the other stand-in, with another boot loader.
+
+    The first two files that name a folder, by a match of `chooses`, are those for an ordinary start
+    and for a try.
+    """
+    edits = (
+        ("""PIIMAGE_SLOT_PARTITION='.'", f"PIIMAGE_SLOT_PARTITION""",
+         """PIIMAGE_SLOT_PREFIX='..'", f"PIIMAGE_SLOT_PREFIX"""),
+        ("""data[data.index(b"[all]"):][:128].decode()""", """data.decode("latin-1")"""),
+        (r"""re.findall(r"boot_partition=(\d)", text)""",
+         f"""re.findall(r"{chooses}", text)[:2]"""),
+    )  # fmt: skip
     text = TRY_BOOT
-    for old, new in _EDITS:
+    for old, new in edits:
         assert old in text, old
         text = text.replace(old, new)
     return text
 
 
-def chosen(prefix: str, word: str = "quiet") -> dict[str, Path | bytes]:
-    """The files of a folder that an update needs to select it."""
-    boot = writer.Boot(cmdline=(word,))
-    files = writer.folder_files(BOARD, boot, 7, prefix)
-    return {name: text.encode() for name, text in files.items()}
-
-
-def card(files: dict[str, Path | bytes]) -> FolderedVolume:
-    """A first partition with `files` in the folder of slot A."""
-    root = writer.root_files(BOARD, writer.Boot())
-    shared: dict[str, Path | bytes] = {name: text.encode() for name, text in root.items()}
-    own = {f"a/{path}": content for path, content in {**chosen("a/"), **files}.items()}
-    return FolderedVolume("the card", "PIIMAGE", 7, SIZE, ROOM, {**shared, **FIRMWARE, **own})
-
-
 @dataclass
 class FoldersStand(SlotsStand):
     """One Pi whose folder a/ has a version, and the tool's wish of another one."""
+
+    board: ClassVar[Board] = BOARD
+    firmware: ClassVar[dict[str, bytes]] = {"bootcode.bin": b"boot", "start.elf": b"\x7fELF"}
+    files: ClassVar[tuple[str, str]] = ("config.txt", "tryboot.txt")
+    chooses: ClassVar[str] = r"\[all\]\nos_prefix=(..)\n"
+    boot: ClassVar[writer.Boot] = writer.Boot()
 
     def __post_init__(self) -> None:
         self._start()
@@ -73,12 +70,28 @@ class FoldersStand(SlotsStand):
         pi.write("dev/x", "")
         device = root / "dev/mmcblk0p1"
         device.write_bytes(bytes(SIZE))
-        card({"kernel.img": KERNEL}).write(self.runner, device, 0)
+        self.card({"kernel.img": KERNEL}).write(self.runner, device, 0)
         for name, value in (("start", PLACE.start), ("size", PLACE.size)):
             pi.write(f"sys/class/block/mmcblk0p1/{name}", f"{value // 512}\n")
-        for name, data in FIRMWARE.items():
+        for name, data in self.firmware.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
-        self._finish(try_boot())
+        self._finish(try_boot(self.chooses))
+
+    @classmethod
+    def selecting(cls, prefix: str, word: str = "quiet") -> dict[str, Path | bytes]:
+        """The files of a folder that an update needs to select it."""
+        files = writer.folder_files(cls.board, writer.Boot(cmdline=(word,)), 7, prefix)
+        return {name: text.encode() for name, text in files.items()}
+
+    @classmethod
+    def card(cls, files: dict[str, Path | bytes]) -> FolderedVolume:
+        """A first partition with `files` in the folder of slot A."""
+        texts = boot_loader_of(cls.board).shared_files(cls.board, cls.boot, 7)
+        shared: dict[str, Path | bytes] = {name: text.encode() for name, text in texts.items()}
+        own = {f"a/{path}": content for path, content in {**cls.selecting("a/"), **files}.items()}
+        every = {**shared, **cls.firmware, **own}
+        return FolderedVolume("the card", "PIIMAGE", 7, SIZE, ROOM, every)
 
     def wish(self, files: dict[str, Path | bytes] | None = None) -> Wish:
         """A version with another config.txt and one new file."""
@@ -91,14 +104,20 @@ class FoldersStand(SlotsStand):
             "config.txt": b"arm_64bit=1\n",
         }
         volumes = {
-            name: FolderSlot(card({}), name[0]).with_files({**chosen(name, "new"), **content})
+            name: FolderSlot(self.card({}), name[0]).with_files(
+                {**self.selecting(name, "new"), **content}
+            )
             for name in ("a/", "b/")
         }
         slots = Slots(dict.fromkeys(volumes, PLACE), volumes, {})
-        shared = {name: hashlib.sha256(data).hexdigest() for name, data in FIRMWARE.items()}
+        shared = {
+            PurePosixPath(name).name: hashlib.sha256(data).hexdigest()
+            for name, data in self.firmware.items()
+        }
         system = System(
-            BOARD, lambda: slots, "ab" * 32, "new.yml", self.runner, self.store, firmware=shared
-        )
+            self.board, lambda: slots, "ab" * 32, "new.yml", self.runner, self.store,
+            firmware=shared,
+        )  # fmt: skip
         return Wish(fresh, wait=2, system=system)
 
     def file(self, path: str) -> bytes | None:
@@ -109,8 +128,6 @@ class FoldersStand(SlotsStand):
     @property
     def choice(self) -> tuple[str, str]:
         """The folders that boot, and that a try boots."""
-        first, second = (
-            (self.file(name) or b"").decode().partition("os_prefix=")[2][:2]
-            for name in ("config.txt", "tryboot.txt")
-        )
+        texts = ((self.file(name) or b"").decode() for name in self.files)
+        first, second = (re.findall(self.chooses, text)[0] for text in texts)
         return first, second

@@ -18,6 +18,7 @@ from piimage_agent import system as agent_system
 from piimage_agent.journal import Journal
 from piimage_agent.root import Root
 
+from piimage.board import Lack
 from piimage.boards import load_board
 from piimage.cli.status import status as show_status
 from piimage.deploy import system
@@ -27,7 +28,7 @@ from piimage.deploy.pi import PiTarget, Wish
 from piimage.deploy.rollout import Policy, roll_out
 from piimage.deploy.sending import send
 from piimage.deploy.ssh import Ssh
-from piimage.deploy.system import _way
+from piimage.deploy.system import _cannot_try
 from piimage.deploy.target import Outcome
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
@@ -275,12 +276,16 @@ def test_a_system_without_the_module_is_refused(stand: SlotsStand, tool: Runner)
         deployed(stand, tool)
 
 
-def test_a_board_that_can_try_no_other_system_says_what_to_do_instead() -> None:
-    assert "slots: {updates: true}" in _way(load_board("pi4"))
-    assert _way(load_board("arm64-uefi")) == (
-        "Nothing writes the second slot of this board yet. "
-        "Instead: deploys of containers, and a new disk for another system"
-    )
+def test_a_board_that_can_try_no_other_system_says_what_to_do_instead(stand: SlotsStand) -> None:
+    with linked(Ssh(fake_ssh(stand.folder / "bin", {"pi": stand.command}), ask=False),
+                to(stand, Runner()).host, threading.Event()) as link:  # fmt: skip
+        state = system.ask_state(link)
+    assert state.can_try
+    pi4 = load_board("pi4")
+    assert "slots: {updates: true}" in _cannot_try(state, pi4)[1]
+    lack = Lack(what="Nothing writes it.", sections=("slots.updates",), instead="a new disk")
+    without = pi4.model_copy(update={"lacks": (lack,)})
+    assert _cannot_try(state, without)[1] == "Nothing writes it. Instead: a new disk"
 
 
 @pytest.mark.provokes("deploy.trial")

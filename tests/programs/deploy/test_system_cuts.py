@@ -17,6 +17,7 @@ import pytest
 from piimage_agent import recipe as agent_recipe
 from piimage_agent import root as agent_root
 from piimage_agent import selector, slots
+from piimage_agent.choices import BY_KIND, PI, Choices
 from piimage_agent.folders import Folders
 from piimage_agent.places import Room
 
@@ -26,8 +27,10 @@ from piimage.deploy.recipe import Recipe, make_recipe
 from piimage.firmware.fat import FatReader
 from piimage.firmware.writer import autoboot
 from piimage.run import Runner
-from tests.programs.deploy.folders_stand import card, chosen
+from tests.programs.deploy.efi_stand import EfiStand
+from tests.programs.deploy.folders_stand import FoldersStand
 from tests.programs.deploy.slots_stand import KERNEL
+from tests.programs.deploy.uboot_stand import UBootStand
 
 MIB = 1 << 20
 FILES: dict[str, Path | bytes] = {
@@ -161,12 +164,12 @@ def test_the_selector_names_one_of_the_two_slots_after_any_cut(
 def folder_cut(tmp_path: Path, record: Record) -> Iterator[tuple[int, bytes, FatReader]]:
     """Write the folder b/ over an older version; yield what the card may have after any cut."""
     device = tmp_path / "device"
-    old = card({"kernel.img": KERNEL})
+    old = FoldersStand.card({"kernel.img": KERNEL})
     with_both = replace(old, files={**old.files, "b/kernel.img": b"old" * 9000})
     device.write_bytes(bytes(with_both.size))
     with_both.write(Runner(), device, 0)
     before = device.read_bytes()
-    slot = FolderSlot(old, "b").with_files({**chosen("b/"), **FILES})
+    slot = FolderSlot(old, "b").with_files({**FoldersStand.selecting("b/"), **FILES})
     recipe = make_recipe(slot, 0, {}, Runner(), tmp_path)
     sources = {}
     for digest, content in recipe.files.items():
@@ -195,31 +198,35 @@ def test_a_folder_is_empty_or_a_whole_version_after_any_cut_and_the_other_one_un
             whole = FILES["kernel.img"] if found == "new" else b"old" * 9000
             assert reader.read("b/kernel.img") == whole
         outcomes.add((syncs, found))
-        assert len(state) == card({}).size
+        assert len(state) == FoldersStand.card({}).size
     assert outcomes == {
         (0, "old"), (0, "empty"), (1, "empty"), (2, "empty"), (2, "new"), (3, "new"),
     }  # fmt: skip
 
 
-def test_config_txt_names_one_of_the_two_folders_after_any_cut(
-    tmp_path: Path, record: Record
+@pytest.mark.parametrize(
+    ("stand", "choices"),
+    [(FoldersStand, PI), (EfiStand, BY_KIND["efi"]), (UBootStand, BY_KIND["sector"])],
+)
+def test_one_of_the_two_folders_is_named_after_any_cut(
+    tmp_path: Path, record: Record, stand: type[FoldersStand], choices: Choices
 ) -> None:
     device = tmp_path / "device"
-    plain = card({})
-    both = {f"b/{name}": data for name, data in chosen("b/").items()}
+    plain = stand.card({})
+    both = {f"b/{name}": data for name, data in stand.selecting("b/").items()}
     device.write_bytes(bytes(plain.size))
     replace(plain, files={**plain.files, **both}).write(Runner(), device, 0)
     before = device.read_bytes()
     record.epochs[:] = [[]]
-    folders = Folders(str(device))
+    folders = Folders(str(device), choices)
     folders.set("a/", "b/")  # for the try
     folders.set("b/", "a/")  # keeps it
     found = set()
     for syncs, state in record.states(before, random.Random(1)):
         (tmp_path / "state").write_bytes(state)
-        found.add((syncs, Folders(str(tmp_path / "state")).active()))
+        found.add((syncs, Folders(str(tmp_path / "state"), choices).active()))
     sizes = [[len(data) for _, data in epoch] for epoch in record.epochs]
-    # tryboot.txt of a new card names b/ already: config.txt decides, and then comes tryboot.txt.
+    # A try of a new card leads to b/ already: the first file decides, and then comes that of a try.
     assert sizes == [[512], [512], []]
     assert found == {(0, "a/"), (0, "b/"), (1, "b/"), (2, "b/")}
 

@@ -21,7 +21,7 @@ from piimage.deploy.system import Consent
 from piimage.errors import PiimageError
 from piimage.firmware import writer
 from piimage.run import Runner
-from tests.programs.deploy.folders_stand import BOARD, PLACE, SIZE, FoldersStand, card
+from tests.programs.deploy.folders_stand import BOARD, PLACE, SIZE, FoldersStand
 from tests.programs.deploy.slots_stand import KERNEL, MIB
 from tests.unit.deploy.stand_in import AGENT, fake_ssh, target
 
@@ -142,7 +142,7 @@ def test_a_card_that_was_not_made_for_two_folders_is_refused(
 ) -> None:
     device = stand.pi.root / "dev/mmcblk0p1"
     device.write_bytes(bytes(SIZE))
-    FatVolume("old", "PIIMAGE", 7, SIZE, card({}).files).write(Runner(), device, 0)
+    FatVolume("old", "PIIMAGE", 7, SIZE, FoldersStand.card({}).files).write(Runner(), device, 0)
     before = device.read_bytes()
     with pytest.raises(PiimageError, match="no second slot to try it in"):
         deploy(stand, tool)

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import base64
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from piimage.board import DiskKind
+from piimage.build import open_project
 from piimage.card import gpt
+from piimage.config.load import load
+from piimage.emulator.drive import flattened
 from piimage.emulator.session import Options, boot
+from piimage.events import ignore
+from piimage.firmware import uboot_script
 from piimage.firmware.manifest import board_of
+from piimage.locking.inputs import Inputs
 from piimage.run import Runner
+from piimage.store import Store
 from piimage.testing.shell import Shell, new_key
 from tests.metadata import Cloud, serving
 from tests.system.boot.conftest import PATIENCE, Command, Pi
+from tests.system.boot.slots import with_both_folders
 
 SIZE = 2 << 30
+# Lists what the firmware keeps.
+VARIABLES = "mkdir -p /tmp/v && mount -t efivarfs v /tmp/v && ls /tmp/v; umount /tmp/v"
 NAME = b"ip-10-0-0-5.eu-central-1.compute.internal"
 
 
@@ -50,12 +62,27 @@ def disk(piimage: Command, appliances: Path, cloud: Cloud) -> Path:
     return appliances / "out" / "cloud.img"
 
 
+def inputs_in(store: Path) -> Inputs:
+    """The inputs of the command."""
+    return Inputs(Store(store), Runner(), ignore, time.time, os.environ.get("PIIMAGE_MIRROR"))
+
+
+def with_both(file: Path, sets: list[str], store: Path) -> Path:
+    """Write the card of `file`, with its version in both folders."""
+    inputs = inputs_in(store)
+    project = open_project([file], load([file], sets, os.environ), inputs)
+    return with_both_folders(project, inputs, file.with_suffix(".both"))
+
+
 @pytest.fixture(scope="module")
-def machine(disk: Path, key: Path) -> Iterator[Pi]:
-    """The machine, booted from its qcow2 on NVMe."""
+def machine(
+    disk: Path, key: Path, cloud: Cloud, appliances: Path, piimage_store: Path
+) -> Iterator[Pi]:
+    """The machine, booted from NVMe; both folders have the version."""
     board, runner = board_of(disk), Runner()
+    both = with_both(appliances / "cloud.yml", [f"METADATA_PORT={cloud.port}"], piimage_store)
     options = Options(disk_size=SIZE, ssh_port=0, kind=DiskKind.NVME)
-    with boot(disk, board, runner, options) as session:
+    with boot(both, board, runner, options) as session:
         assert session.ssh_port is not None
         session.wait_for("piimage: service sshd: running", PATIENCE)
         shell = Shell(runner, key, session.ssh_port)
@@ -121,6 +148,22 @@ def test_the_cloud_gave_the_name_the_key_and_the_user_data(machine: Pi, cloud: C
     assert [line for line in cloud.requests if not line.endswith((" 200", " 404"))] == []
 
 
+def test_systemd_boot_tries_the_other_folder_once_by_a_variable(machine: Pi) -> None:
+    session = machine.session
+    assert machine.say("/usr/lib/piimage/try-flag probe") == ""
+    assert "LoaderEntryOneShot" not in machine.say(VARIABLES)
+    machine.say("(sleep 1; /usr/lib/piimage/try-boot) </dev/null >/dev/null 2>&1 &")
+    tried = session.wait_restart(PATIENCE)
+    assert (tried.cause, tried.tryboot) == ("restart", True)
+    session.wait_for("piimage: service sshd: running", PATIENCE)
+    machine.shell.wait(PATIENCE)
+    facts = machine.say(". /run/piimage/boot; echo $PIIMAGE_SLOT_PREFIX $PIIMAGE_TRYBOOT")
+    assert facts.split() == ["b/", "1"]
+    names = machine.say(VARIABLES).split()
+    assert any(name.startswith("LoaderFeatures-") for name in names)
+    assert [name for name in names if name.startswith(("LoaderEntryOneShot", "Piimage"))] == []
+
+
 def test_the_machine_switches_itself_off(machine: Pi) -> None:
     """The last test, because the machine is off then."""
     machine.say("(sleep 1; initctl poweroff) >/dev/null 2>&1 &")  # the connection ends before it
@@ -155,3 +198,24 @@ def test_a_board_with_u_boot_is_a_file_beside_the_yaml(piimage: Command, applian
     assert done.returncode == 0, done.stderr
     assert "U-Boot" in done.stdout
     assert "piimage: slot /dev/vda1 folder a/, containers from slot" in done.stdout
+
+
+def test_u_boot_tries_the_other_folder_once_by_a_mark_in_a_sector(
+    appliances: Path, piimage_store: Path, tmp_path: Path
+) -> None:
+    """The mark is there from the beginning, as a system leaves it that restarts for a try."""
+    file = appliances / "uboot-updates.yml"
+    file.write_text((appliances / "uboot.yml").read_text() + "slots: { updates: true }\n")
+    card, runner = with_both(file, [], piimage_store), Runner()
+    board = board_of(card)
+    at = (board.layout.start_mib << 20) + uboot_script.SECTOR * 512
+    with card.open("r+b") as image:
+        image.seek(at)
+        image.write(uboot_script.MARK)
+    with boot(card, board, runner, Options(disk_size=SIZE)) as session:
+        session.wait_for("piimage: slot /dev/vda1 folder b/, containers from slot", PATIENCE)
+        session.wait_for("HELLO from", PATIENCE)
+        session.switch_off()
+        with flattened(runner, session.machine.drive) as now, now.open("rb") as disk_now:
+            disk_now.seek(at)
+            assert disk_now.read(512) == bytes(512)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from piimage.build import plan
+from piimage.card import tables
 from piimage.card.extents import Extent
 from piimage.card.partitions import SECTOR, decode
 from piimage.deploy import system
@@ -91,8 +92,9 @@ class Site:
                 file.truncate(place.end)
             used, compared = volume.write(runner, image, place.start), 0
             with image.open("rb") as built, disk.open("rb") as written:
-                table = decode(written.read(SECTOR), disk.stat().st_size, "card")
-                assert table.partitions[partition_of(slot)] == place
+                table = tables.decode(written.read(tables.HEAD), disk.stat().st_size, "card")
+                found = table.partitions[partition_of(slot)]
+                assert (found.start, found.size) == (place.start, place.size)
                 for extent in used:
                     for piece in extent.moved(place.start).pieces(1 << 20):
                         built.seek(piece.start)

@@ -6,18 +6,13 @@ Both folders have a version from the beginning; system_folders.py sends and writ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from piimage.build import plan
-from piimage.card.fat_folders import FolderedVolume, FolderSlot
-from piimage.card.image import write_card
 from piimage.firmware.manifest import board_of
-from piimage.locking.fetching import make
-from piimage.plan.slot import card_plan, slots
 from piimage.testing.shell import card_with_key
+from tests.system.boot.slots import with_both_folders
 from tests.system.deploy.greenhouse import PATIENCE, Greenhouse, booted
 from tests.system.deploy.system_site import UPDATES, Site
 
@@ -33,26 +28,13 @@ places.chooser(Root("/")).set("b/", "a/")
 """
 
 
-def with_both_folders(greenhouse: Greenhouse, folder: Path) -> Path:
-    """Write a card whose other folder has the same version."""
-    project, inputs = greenhouse.project(), greenhouse.sources
-    version = plan(project, inputs)
-    job = make(version.steps(), project.lock, inputs)
-    card, slot = card_plan(version, job), slots(version, job).volumes["b/"]
-    first = card.volumes[0]
-    assert isinstance(first, FolderedVolume)
-    assert isinstance(slot, FolderSlot)
-    both = replace(first, files={**first.files, **slot.volume.files})
-    volumes = (both, *card.volumes[1:])
-    return write_card(inputs.runner, replace(card, volumes=volumes), folder / "both.img").image
-
-
 @pytest.fixture
 def site(tmp_path: Path, piimage_store: Path) -> Iterator[Site]:
     greenhouse = Greenhouse.laid_out(tmp_path / "greenhouse", piimage_store)
     text = greenhouse.file.read_text().replace("board: qemu-virt", "board: pi3")
     greenhouse.file.write_text(text + UPDATES)
-    image, runner = with_both_folders(greenhouse, tmp_path), greenhouse.sources.runner
+    runner = greenhouse.sources.runner
+    image = with_both_folders(greenhouse.project(), greenhouse.sources, tmp_path / "both.img")
     card, key = card_with_key(runner, image, board_of(image), tmp_path)
     with booted(greenhouse, card, key) as pi:
         yield Site(pi, greenhouse, card, key)

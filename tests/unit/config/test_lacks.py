@@ -89,8 +89,6 @@ def test_what_no_model_has_is_refused_with_the_reason(
     ("asks", "reason"),
     [
         ("boot: { config: { gpu_mem: 64 } }", "'boot.config' on .*: Only the firmware of a Raspb"),
-        ("slots: { updates: true }", "'slots.updates' on .*: Nothing writes the second slot"),
-        ("updates: { server: 'https://x' }", "'updates' on .*: Nothing writes the second slot"),
     ],
 )
 def test_what_only_a_pis_boot_loader_understands_is_refused(

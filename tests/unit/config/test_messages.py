@@ -81,6 +81,8 @@ BAD = [
     ("kernel: {cmdline: a piimage.x}", "config.value", "1:19", "piimage sets piimage.x itself"),
     ("board: pi4\nboot: {cmdline: [" + "a" * 1000 + "]}", "config.value", "2:18",
      "the kernel's command line has 1172 characters; the limit is 1024"),
+    ("board: arm64-uefi\nboot: {cmdline: [" + "a" * 300 + "]}", "config.value", "2:18",
+     "with the kernel's command line, the boot loader's entry has 579 bytes; the limit is 512"),
     ("board: pi4\nslots: {updates: true}\nboot: {cmdline: [panic=9, panic=0]}", "config.value",
      "3:27", "with panic=0, a new version (slots: updates:) that panics is never undone"),
     ("boot: {overlays: ['a b']}", "config.value", "1:19", "'a b' is not a valid overlay name"),

@@ -272,22 +272,3 @@ def test_an_image_that_no_registry_could_have_is_refused_wherever_it_stands(
                  {"kernel": {"image": name}}, {"volumes": [entry]}):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             Appliance.model_validate(fields)
-
-
-@pytest.mark.parametrize(
-    ("text", "builds"),
-    [
-        ("slots: { updates: true }", ["tryboot"]),
-        ("slots: { updates: true }\nmodules: [i2c-dev]", [None, "tryboot"]),
-        ("slots: { updates: false }", []),
-        ("slots: { size: 600M }", []),
-        ("board: pi4", []),
-    ],
-)
-def test_updates_of_the_system_bring_the_module_for_the_boot_loaders_flag(
-    tmp_path: Path, text: str, builds: list[str | None]
-) -> None:
-    file = tmp_path / "shed.yml"
-    file.write_text(f"{text}\n")
-    modules = load([file]).modules
-    assert [module.build and Path(module.build).name for module in modules] == builds

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from piimage import resources
-from piimage.config.load import load_all, load_module
+from piimage.boards import load_board
+from piimage.config.load import load, load_all, load_module
 from piimage.config.module import KernelModule
-from piimage.config.module_folder import module_folder
+from piimage.config.module_folder import module_folder, module_folders
 from piimage.errors import InputError, PiimageError
 
 
@@ -87,3 +88,22 @@ def test_a_module_folder_is_checked_with_the_file_that_names_it(tmp_path: Path) 
     (tmp_path / "x.yml").write_text("modules: [{build: a}]\n")
     with pytest.raises(PiimageError, match="license"):
         load_all([tmp_path / "x.yml"])
+
+
+@pytest.mark.parametrize(
+    ("board", "text", "names"),
+    [
+        ("pi4", "slots: { updates: true }", ["tryboot"]),
+        ("pi3", "slots: { updates: true }\nmodules: [i2c-dev]", ["tryboot"]),
+        ("pi4", "slots: { updates: false }", []),
+        ("pi4", "slots: { size: 600M }", []),
+        ("arm64-uefi", "slots: { updates: true }", []),
+    ],
+)
+def test_updates_of_a_pis_system_bring_the_module_for_the_boot_loaders_flag(
+    tmp_path: Path, board: str, text: str, names: list[str]
+) -> None:
+    file = tmp_path / "shed.yml"
+    file.write_text(f"board: {board}\n{text}\n")
+    folders = module_folders(load([file]), load_board(board))
+    assert [folder.module.name for folder in folders] == names

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from piimage.boards import load_board
-from piimage.errors import ErrorGroup, PiimageError
+from piimage.errors import ErrorGroup, InputError, PiimageError
 from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.firmware.card import open_card
 from piimage.firmware.reader import read_card, require_bootable
@@ -18,6 +18,7 @@ from tests.unit.firmware.efi_disks import disk, files, program
 
 BOARD = load_board("arm64-uefi")
 ENTRY = "loader/entries/current.conf"
+TRY = "loader/entries/try.conf"
 
 
 def test_the_default_entry_gives_kernel_initramfs_and_command_line(tmp_path: Path) -> None:
@@ -46,11 +47,46 @@ def test_a_person_at_the_console_cannot_change_the_command_line() -> None:
     assert "timeout 0\n" in text
 
 
-def test_a_slot_has_its_command_line_too() -> None:
-    texts = boot_loader_of(BOARD).slot_files(BOARD, Boot(), 1, "a/")
-    entry = boot_loader_of(BOARD).shared_files(BOARD, Boot(), 1)[ENTRY]
-    assert list(texts) == ["cmdline.txt"]
-    assert f"options {texts['cmdline.txt']}" in entry
+def test_a_slot_has_its_command_line_and_the_entries_that_select_it() -> None:
+    texts = boot_loader_of(BOARD).slot_files(BOARD, Boot(), 1, "b/")
+    shared = boot_loader_of(BOARD).shared_files(BOARD, Boot(), 1)
+    assert list(texts) == ["cmdline.txt", "select.txt", "try.txt"]
+    assert f"options {texts['cmdline.txt']}" in texts["select.txt"]
+    assert texts["select.txt"] == shared[ENTRY].replace("a/", "b/")
+    assert texts["try.txt"] == shared[TRY]
+    assert texts["try.txt"].rstrip() == f"{texts['select.txt'].rstrip()} piimage.try=1"
+
+
+def test_an_entry_is_one_sector_which_an_update_changes_in_place() -> None:
+    texts = boot_loader_of(BOARD).shared_files(BOARD, Boot(cmdline=("a" * 90,)), 1)
+    assert {len(texts[ENTRY]), len(texts[TRY])} == {512}
+
+
+@pytest.mark.provokes("firmware.bad-cmdline")
+def test_a_command_line_for_which_the_sector_is_too_short_is_refused() -> None:
+    words = ("a" * 200, "b" * 150)
+    with pytest.raises(InputError, match=r"entry has \d+ bytes; the limit is 512") as caught:
+        boot_loader_of(BOARD).shared_files(BOARD, Boot(cmdline=words), 1)
+    assert caught.value.code == "firmware.bad-cmdline"
+
+
+def test_a_try_boots_the_entry_of_the_other_slot(tmp_path: Path) -> None:
+    other = {"b/kernel.img": program(), "b/initramfs.img": b"initramfs B"}
+    image = disk(tmp_path / "disk.img", {**files(), **other})
+    found = read_card(image, BOARD, Runner(), tryboot=True)
+    assert (found.prefix, found.tryboot, found.initramfs) == ("b/", True, b"initramfs B")
+    assert found.cmdline.split()[-2:] == ["piimage.prefix=b/", "piimage.try=1"]
+    assert read_card(image, BOARD, Runner()).prefix == "a/"
+
+
+@pytest.mark.parametrize("content", [{}, {TRY: b"title x\n"}])
+def test_a_try_of_a_slot_without_a_kernel_is_an_ordinary_start(
+    tmp_path: Path, content: dict[str, bytes]
+) -> None:
+    """systemd-boot lists no entry whose kernel is missing."""
+    image = disk(tmp_path / "disk.img", {**files(), **content})
+    found = read_card(image, BOARD, Runner(), tryboot=True)
+    assert (found.prefix, found.tryboot) == ("a/", False)
 
 
 @pytest.mark.provokes("firmware.no-boot-partition")
@@ -135,11 +171,3 @@ def test_errors_of_a_disk_are_not_repeated(tmp_path: Path) -> None:
         found = list(boot_loader_of(BOARD).refusals(card, BOARD, Runner()))
     assert len(found) == 1
     assert not isinstance(found[0], ErrorGroup)
-
-
-@pytest.mark.provokes("firmware.no-try")
-def test_there_is_no_second_slot_to_try(tmp_path: Path) -> None:
-    image = disk(tmp_path / "disk.img", files())
-    with pytest.raises(PiimageError, match="no second slot to try") as caught:
-        read_card(image, BOARD, Runner(), tryboot=True)
-    assert caught.value.code == "firmware.no-try"

@@ -63,11 +63,13 @@ def test_the_boot_loader_of_uefi_has_the_name_that_the_firmware_starts(store: St
     assert isinstance(boot, FolderedVolume)
     assert isinstance(data, Ext4Volume)
     shared = {path for path in boot.files if not path.startswith("a/")}
-    assert shared == {"EFI/BOOT/BOOTAA64.EFI", "loader/loader.conf", "loader/entries/current.conf"}
+    entries = {f"loader/entries/{name}.conf" for name in ("current", "try")}
+    assert shared == {"EFI/BOOT/BOOTAA64.EFI", "loader/loader.conf", *entries}
     assert {"a/kernel.img", "a/initramfs.img", "a/cmdline.txt", "a/appliance.json"} <= {*boot.files}
     assert not [path for path in boot.files if path.endswith(("config.txt", "README"))]
     entry = boot.files["loader/entries/current.conf"]
     assert isinstance(entry, bytes)
+    assert entry == boot.files["a/select.txt"]
     assert f"piimage.disk-id={version.disk_id:08x}" in entry.decode()
 
 
@@ -75,6 +77,7 @@ def test_the_initramfs_of_a_board_with_a_gpt_can_let_it_grow() -> None:
     system = planned(load_board("arm64-uefi")).system
     assert "gpt.sh" in system.initramfs_base.parts
     assert b"TABLE='gpt'\n" in system.initramfs_base.board
+    assert b"TRY='efi'\n" in system.initramfs_base.board
     other = planned(load_board("pi3")).system
     assert "gpt.sh" not in other.initramfs_base.parts
     assert b"TABLE" not in other.initramfs_base.board

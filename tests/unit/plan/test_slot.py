@@ -202,14 +202,14 @@ def settings(version: Version) -> dict[str, str]:
 def test_the_initramfs_knows_that_the_boards_loader_selects_the_slot() -> None:
     assert settings(planned("pi4")) == {
         "BOARD": "pi4", "SELECTOR": "1", "BOOT": "2", "DATA": "4", "GROW": "1",
-        "WATCHDOG": "watchdog0",
+        "WATCHDOG": "watchdog0", "TRY": "tryboot",
     }  # fmt: skip
 
 
 def test_the_initramfs_knows_that_the_boards_slots_are_folders() -> None:
     assert settings(planned("pi3")) == {
         "BOARD": "pi3", "SELECTOR": "0", "BOOT": "1", "DATA": "2", "GROW": "1",
-        "WATCHDOG": "watchdog0",
+        "WATCHDOG": "watchdog0", "TRY": "tryboot",
     }  # fmt: skip
 
 

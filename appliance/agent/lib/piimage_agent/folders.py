@@ -1,17 +1,19 @@
 """Slots that are folders of the first partition, for boot loaders that choose no partition.
 
-config.txt beside the folders names the one that boots, and tryboot.txt the one that is tried. Each
-is one sector, which is changed in place through the block device, as autoboot.txt is
-(`piimage_agent.selector`). A folder has clusters, and sectors of the tables, that nothing else uses
-(piimage/card/fat_folders.py). Everything is read past the cache: the kernel has the partition
-mounted and does not notice what is written here. Source: Microsoft FAT specification (2005),
-sections 3 to 6; documentation of Raspberry Pi, "os_prefix", "tryboot".
+A file beside the folders names the one that boots, and another file the one that is tried
+(`piimage_agent.choices`: config.txt and tryboot.txt on a Pi). Each is one sector, which is changed
+in place through the block device, as autoboot.txt is (`piimage_agent.selector`). A folder has
+clusters, and sectors of the tables, that nothing else uses (piimage/card/fat_folders.py).
+Everything is read past the cache: the kernel has the partition mounted and does not notice what is
+written here. Source: Microsoft FAT specification (2005), sections 3 to 7; documentation of
+Raspberry Pi, "os_prefix", "tryboot".
 """
 
 from __future__ import annotations
 
 import struct
 
+from piimage_agent.choices import PI, Choices
 from piimage_agent.disk import read_uncached, write_sector
 from piimage_agent.refusal import Refused
 
@@ -24,22 +26,23 @@ NAMES = ("a/", "b/")
 SECTOR = 512
 _PER_SECTOR = SECTOR // 4  # entries of a table
 _ENTRY = 32
-_FOLDER, _LABEL = 0x10, 0x08
+_FOLDER, _LABEL, _LONG_NAME = 0x10, 0x08, 0x0F
+_DELETED = 0xE5
 _END = 0x0FFFFFF8
 _CHAIN_LIMIT = 1024  # clusters of a folder
-_CHOICES = (b"CONFIG  TXT", b"TRYBOOT TXT")
-_TEXTS = (b"SELECT  TXT", b"TRY     TXT")
+_TEXTS = ("select.txt", "try.txt")
 """What a slot's folder has for the two files beside it."""
 
 
 class Folders:
-    """The two folders on the block device of the first partition.
+    """The two folders on the block device of the first partition, and what chooses one of them.
 
     Raises Refused ``no-selector`` if the partition was not made for two slots.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, choices: Choices = PI) -> None:
         self._device = device
+        self._choices = choices
         boot = self._read(0, SECTOR)
         if len(boot) < SECTOR or boot[510:] != b"\x55\xaa":
             raise _no_selector("the first partition has no FAT file system")
@@ -72,8 +75,8 @@ class Folders:
     # --- the choice
 
     def active(self) -> str:
-        """Return the slot that boots; empty if config.txt names none."""
-        return next((name for name in NAMES if self._choice(0).startswith(_start(name))), "")
+        """Return the slot that boots; empty if the file for it names none."""
+        return next((name for name in NAMES if self._choice(0).startswith(self._start(name))), "")
 
     def set(self, active: str, other: str) -> None:
         """Have `active` boot, and `other` on a try; each takes one sector, which is read back.
@@ -81,7 +84,7 @@ class Folders:
         Raises Refused ``no-selector`` if a folder has no such file, ``card-lies``.
         """
         texts = [self._text(slot, number) for number, slot in enumerate((active, other))]
-        # config.txt decides. If it is what it was, only the try changes.
+        # The first one decides. If it is what it was, only the try changes.
         for number, text in enumerate(texts):
             if self._choice(number) != text:
                 write_sector(self._device, self._choice_at(number), text)
@@ -90,36 +93,56 @@ class Folders:
         return self._read(self._choice_at(number), SECTOR)
 
     def _choice_at(self, number: int) -> int:
-        cluster, size = self._entry(self._root, _CHOICES[number], 0)
+        path = self._choices.files[number]
+        *folders, name = path.split("/")
+        folder = self._root
+        for part in folders:
+            folder, _ = self._entry(folder, part, _FOLDER)
+        cluster, size = self._entry(folder, name, 0)
         if size != SECTOR:
-            raise _no_selector("config.txt or tryboot.txt is not one sector long")
+            raise _no_selector(f"{path} is not one sector long")
         return self._at(cluster)
 
     def _text(self, slot: str, number: int) -> bytes:
-        """Return what the folder of a slot has for config.txt (0) or tryboot.txt (1)."""
+        """Return what the folder of a slot has for an ordinary start (0) or for a try (1)."""
         cluster, size = self._entry(self._first[slot], _TEXTS[number], 0)
         text = self._read(self._at(cluster), SECTOR)
-        if size != SECTOR or not text.startswith(_start(slot)):
+        if size != SECTOR or not text.startswith(self._start(slot)):
             raise _no_selector(f"the version in the folder {slot} does not say how it is selected")
         return text
+
+    def _start(self, slot: str) -> bytes:
+        return self._choices.start.format(slot=slot).encode()
 
     # --- the file system
 
     def _folder(self, name: str) -> int:
-        return self._entry(self._root, name[0].upper().encode().ljust(11), _FOLDER)[0]
+        return self._entry(self._root, name[0], _FOLDER)[0]
 
-    def _entry(self, folder: int, name: bytes, kind: int) -> tuple[int, int]:
+    def _entry(self, folder: int, name: str, kind: int) -> tuple[int, int]:
         """Return the first cluster and the size of an entry of a folder."""
+        for found, entry in self._entries(folder):
+            if found == name.lower() and entry[11] & (_FOLDER | _LABEL) == kind:
+                high, low, size = struct.unpack_from("<H4xHI", entry, 20)
+                return high << 16 | low, size
+        raise _no_selector(f"it has no {name}")
+
+    def _entries(self, folder: int) -> Iterator[tuple[str, bytes]]:
+        """Yield the entries of a folder with their names in lower case."""
+        long = ""
         for cluster in self._chain(folder):
             content = self._read(self._at(cluster), self._cluster)
             for at in range(0, len(content), _ENTRY):
                 entry = content[at : at + _ENTRY]
                 if entry[:1] == b"\0":
-                    break
-                if entry[:11] == name and entry[11] & (_FOLDER | _LABEL) == kind:
-                    high, low, size = struct.unpack_from("<H4xHI", entry, 20)
-                    return high << 16 | low, size
-        raise _no_selector(f"it has no {_shown(name)}")
+                    return
+                if entry[0] == _DELETED:
+                    long = ""
+                elif entry[11] == _LONG_NAME:
+                    long = _part_of_name(entry) + long  # the last part comes first
+                else:
+                    yield (long or _short_name(entry[:11])).lower(), entry
+                    long = ""
 
     def _chain(self, cluster: int) -> Iterator[int]:
         for _ in range(_CHAIN_LIMIT):
@@ -137,13 +160,15 @@ class Folders:
         return read_uncached(self._device, at, count)
 
 
-def _start(slot: str) -> bytes:
-    return f"[all]\nos_prefix={slot}\n".encode()
+def _short_name(name: bytes) -> str:
+    text = name.decode("latin-1")
+    return ".".join(part for part in (text[:8].strip(), text[8:].strip()) if part)
 
 
-def _shown(name: bytes) -> str:
-    text = name.decode("ascii")
-    return ".".join(part for part in (text[:8].strip(), text[8:].strip()) if part).lower()
+def _part_of_name(entry: bytes) -> str:
+    """Return the 13 letters of a part of a long name, without what follows its end."""
+    text = (entry[1:11] + entry[14:26] + entry[28:32]).decode("utf-16-le", "replace")
+    return text.partition("\0")[0]
 
 
 def _no_selector(reason: str) -> Refused:

@@ -13,7 +13,7 @@ import time
 
 from piimage import swu
 from piimage.errors import PiimageError
-from piimage_agent import change, generations, order, places, signatures, slots, system
+from piimage_agent import arming, change, generations, order, places, signatures, slots, system
 from piimage_agent.ddi import Trouble
 from piimage_agent.layers import Incoming, find, incoming_layer
 from piimage_agent.refusal import Refused, digest_of
@@ -169,10 +169,11 @@ def install_system(root: Root, bundle: Bundle, tell: Callable[[int], None]) -> s
     Raises Refused, Trouble, OSError, and what `tell` raises.
     """
     other = places.other(root)
-    if not other or not system.can_try(root):
+    if not other or (reason := arming.obstacle(root)):
+        why = f": {reason}" if other else ""
         raise Refused(
             "no-other-slot", "the system differs, and this card has no second slot that can be "
-            "tried", "write a new card with piimage flash",
+            f"tried{why}", "write a new card with piimage flash",
         )  # fmt: skip
     name = swu.recipe_name(other)
     recipe = bundle.part(name)

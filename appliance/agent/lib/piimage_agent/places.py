@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from piimage_agent import arming
+from piimage_agent.choices import BY_KIND
 from piimage_agent.disk import partition
 from piimage_agent.folders import NAMES, Folders
 from piimage_agent.refusal import Refused
@@ -16,6 +18,7 @@ from piimage_agent.selector import Selector
 PARTITIONS = ("2", "3")
 """The partitions of the two slots; boards/*.yml, layout `selector`."""
 _FIRMWARE = (".bin", ".elf", ".dat")
+_EFI = "EFI/BOOT"
 
 
 class Room:
@@ -60,10 +63,17 @@ def other(root: Root) -> str:
 
 def _has_folders(root: Root) -> bool:
     try:
-        Folders(device(root, "1"))
+        _folders(root)
     except (OSError, Refused):
         return False
     return True
+
+
+def _folders(root: Root) -> Folders:
+    choices = BY_KIND.get(arming.kind(root))
+    if choices is None:
+        raise Refused("no-selector", "this board's boot loader chooses between no two folders")
+    return Folders(device(root, "1"), choices)
 
 
 def device(root: Root, number: str) -> str:
@@ -73,17 +83,15 @@ def device(root: Root, number: str) -> str:
 
 def chooser(root: Root) -> Selector | Folders:
     """Return what names the slots on the first partition; raises Refused ``no-selector``."""
-    first = device(root, "1")
-    return Folders(first) if booted(root) in NAMES else Selector(first)
+    return _folders(root) if booted(root) in NAMES else Selector(device(root, "1"))
 
 
 def room(root: Root, slot: str) -> Room:
     """Return where the slot is written; raises Refused ``no-selector``."""
     if slot not in NAMES:
         return Room(device(root, slot), 0, None)
-    first = device(root, "1")
-    folders = Folders(first)
-    return Room(first, folders.head(slot), folders.room(slot))
+    folders = _folders(root)
+    return Room(device(root, "1"), folders.head(slot), folders.room(slot))
 
 
 def shared_firmware(root: Root) -> list[str]:
@@ -91,4 +99,6 @@ def shared_firmware(root: Root) -> list[str]:
     if booted(root) not in NAMES:
         return []
     folder = os.path.dirname(root.slot())
-    return [f"{folder}/{name}" for name in names(folder) if name.lower().endswith(_FIRMWARE)]
+    own = [f"{folder}/{name}" for name in names(folder) if name.lower().endswith(_FIRMWARE)]
+    efi = f"{folder}/{_EFI}"
+    return own + [f"{efi}/{name}" for name in names(efi) if name.lower().endswith(".efi")]

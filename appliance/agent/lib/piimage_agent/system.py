@@ -10,6 +10,7 @@ import hashlib
 import os
 
 from piimage_agent import (
+    arming,
     generations,
     hooks,
     journal,
@@ -38,7 +39,7 @@ _TELL_EVERY = 4 << 20  # bytes
 
 def state(root: Root) -> dict[str, Any]:
     """Return the reply to `system`: the slots, the last update, and whether a try is possible."""
-    found = journal.load(root)
+    found, obstacle = journal.load(root), arming.obstacle(root)
     return {
         "booted": places.booted(root),
         "other": places.other(root),
@@ -46,7 +47,8 @@ def state(root: Root) -> dict[str, Any]:
         "kept": _active(root),
         "partitions": {number: _place(root, number) for number in ("1", *places.PARTITIONS)},
         "bootloader": bootloader_time(root),
-        "can_try": can_try(root),
+        "can_try": not obstacle,
+        "obstacle": obstacle,
         "journal": found.as_reply(),
         "versions": versions.of_slots(root, found),
         "trail": journal.trail(root),
@@ -75,11 +77,6 @@ def bootloader_time(root: Root) -> int | None:
             return int.from_bytes(file.read(4), "big")
     except OSError:
         return None
-
-
-def can_try(root: Root) -> bool:
-    """Return whether the system can set the boot loader's one-time flag."""
-    return os.path.exists(root.at("sys/module/tryboot/parameters/next"))
 
 
 def _place(root: Root, number: str) -> list[int]:
@@ -168,7 +165,7 @@ def prepare(root: Root, digest: str, note: str, target: str, proof: Proof) -> Ca
     """Return what writes the recipe `digest` to the other slot.
 
     Raises Refused ``trial``, ``no-other-slot``, ``bad-recipe``, ``unsigned``, ``downgrade``,
-    ``incomplete``, ``wrong-slot``, ``no-selector``.
+    ``incomplete``, ``wrong-slot``, ``no-selector``, ``no-try``.
     """
     journal.require_no_trial(root)
     _require_other(root, target)
@@ -181,6 +178,7 @@ def prepare(root: Root, digest: str, note: str, target: str, proof: Proof) -> Ca
         raise Refused("incomplete", f"{len(missing)} files are missing: {missing[0]}")
     places.chooser(root)
     slots.require_room(places.room(root, target), plan)
+    arming.require(root)
     journal.reserve(root)
     return lambda folder: _Writing(root, folder, (digest, note, target), plan, found)
 

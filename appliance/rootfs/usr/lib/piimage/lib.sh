@@ -12,8 +12,7 @@ CONSOLE=/dev/console
 NAMESPACE=services.linuxkit
 CARD_SETTINGS=/data/piimage/provision/settings
 SECRETS_STORE=/data/piimage/provision/secrets
-TRY_FLAG=/sys/module/tryboot/parameters/next # 1: the next start is a try of the other slot
-TRY_ORDERED=$RUN/try-boot                    # exists when a restart is to set it
+TRY_ORDERED=$RUN/try-boot # exists when a restart is to set the flag of a try
 TAB='	'
 export PATH=/usr/sbin:/usr/bin
 
@@ -113,6 +112,12 @@ load_facts() {
 	DATA_MOUNT=
 	[ ! -r /etc/piimage/settings ] || load_values /etc/piimage/settings
 	load_values "$RUN/boot"
+}
+
+# Loads what the initramfs left of the board alone: TRY and the like.
+load_board() {
+	TRY=tryboot
+	[ ! -r "$RUN/boot" ] || load_values "$RUN/boot"
 }
 
 # What the card's settings (`piimage flash --set`) say of $1, still quoted, in REPLY; fails if they do
