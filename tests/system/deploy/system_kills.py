@@ -30,6 +30,7 @@ from unittest import mock
 
 from piimage.deploy import pi, system
 from piimage.deploy.pi import PiTarget, Wish
+from piimage.emulator.session import Session
 from piimage.errors import PiimageError
 from piimage.firmware.fat import FatReader
 from piimage.store import default_root
@@ -271,10 +272,21 @@ def kill_emulators(folder: Path, store: Path, count: int, chance: random.Random)
                 lengths = updating.lengths
                 continue
             stage = chance.choice(list(lengths))
-
-            strike = functools.partial(os.kill, machine.session.pid, signal.SIGKILL)
+            strike = functools.partial(_kill_machine, machine.session)
             reached, seconds = updating.kill(stage, chance.uniform(0, lengths[stage]), strike)
             pending = Kill(number, seconds, reached, updating.finished, "", "")
+
+
+def _kill_machine(session: Session) -> None:
+    """Kill QEMU, of which each restart of the machine is another process."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            os.kill(session.pid, signal.SIGKILL)
+            return
+        except ProcessLookupError:
+            time.sleep(0.05)
+    raise AssertionError("QEMU did not start again")
 
 
 def _updating(site: Site, wish: Wish) -> Updating:
