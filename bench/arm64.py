@@ -4,7 +4,8 @@ The hosts are piimage's own container images. That of arm64 is booted in QEMU by
 Debian, so that bubblewrap has real namespaces, which qemu-user cannot make; that of amd64 runs on
 this computer. In both, `piimage build` makes a card with a kernel module and a compiled Python
 package, from locked packages and without a network. Prints seconds and digests, and exits with 1 if
-they differ, after a list of what differs. Takes up to 25 minutes. From the top of the checkout:
+they differ, after a list of what differs. Takes 8 minutes on two processors that do nothing else,
+and up to 45 on busy ones. From the top of the checkout:
 
     PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.arm64 [--keep FOLDER]
 

@@ -6,9 +6,10 @@ emulated Cortex-A72, which is slower than one of a Pi 4, and that of the service
 and the kernel's transfers are not in it.
 
 With --files, the service runs on this computer, and files stand for the kernel's drivers: that is
-the work of the service alone. From the top of the checkout:
+the work of the service alone. With --steady, time in the guest is counted in instructions
+(bench/steady.py). From the top of the checkout:
 
-    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.exporter [--files]
+    PYTHONPATH=libraries/chipmodels .venv/bin/python -m bench.exporter [--files | --steady]
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import smbus2
 import yaml
 
 from bench.kernel_files import Chip, Service, make, serving
+from bench.steady import count_instructions
 from bench.usage import Usage
 from piimage.store import default_root
 from tests.system.boot.conftest import Pi, command_in, up
@@ -223,6 +225,7 @@ def main() -> None:
     """Measure both, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=120, help="for each of the two")
+    parser.add_argument("--steady", action="store_true", help="time is counted in instructions")
     parser.add_argument("--files", action="store_true", help="here, over files")
     arguments = parser.parse_args()
     seconds = arguments.seconds
@@ -231,6 +234,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.steady:
+            count_instructions(folder / "bin")
         with up(image(folder), folder) as pi:
             plug(pi)
             time.sleep(20)  # what comes with the start is over

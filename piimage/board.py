@@ -269,16 +269,17 @@ class Range(_Part):
 class DiskKind(StrEnum):
     """The kinds of disk that can hold the content of a card.
 
-    UAS is USB as well, with a faster protocol.
+    UAS is USB as well, with a faster protocol. A CD is only read.
     """
 
     CARD = "card"
     USB = "usb"
     UAS = "uas"
     NVME = "nvme"
+    CD = "cd"
 
 
-OtherDisk = Literal[DiskKind.USB, DiskKind.UAS, DiskKind.NVME]
+OtherDisk = Literal[DiskKind.USB, DiskKind.UAS, DiskKind.NVME, DiskKind.CD]
 
 
 class Port(_Part):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from piimage.compose.apparmor import PARSER, compile_profile
-from piimage.container.apparmor import DEFAULT, DEFAULT_SYS
+from piimage.container.apparmor import DEFAULT, DEFAULT_SYS, DOCKER
 from piimage.run import Runner
 
 FOLDER: Final = Path(__file__).parents[1] / "appliance" / "apparmor"
@@ -22,15 +22,20 @@ VERSION: Final = "3.0.8"
 """The version of the parser that has made the files: another one gives other bytes."""
 
 _SYS_RULE: Final = "  deny /sys/** wkl,\n"
+_SYS_RULES_OF_DOCKER: Final = "  deny /sys/[^f]** wkl,\n  deny /sys/fs/[^c]** wkl,\n"
+"""A container of Docker's may have a control group of its own to write to."""
 
 
 def sources() -> Mapping[str, str]:
-    """Return the texts of the profiles by name: the second one lacks a rule of the first."""
+    """Return the texts of the profiles by name; they differ in what is denied below /sys."""
     text = (FOLDER / f"{DEFAULT}.profile").read_text()
     if text.count(_SYS_RULE) != 1:
         raise SystemExit(f"{DEFAULT}.profile has not one line {_SYS_RULE.strip()!r}")
-    variant = text.replace(_SYS_RULE, "").replace(f"profile {DEFAULT} ", f"profile {DEFAULT_SYS} ")
-    return {DEFAULT: text, DEFAULT_SYS: variant}
+    rules = {DEFAULT: _SYS_RULE, DEFAULT_SYS: "", DOCKER: _SYS_RULES_OF_DOCKER}
+    return {
+        name: text.replace(_SYS_RULE, rule).replace(f"profile {DEFAULT} ", f"profile {name} ")
+        for name, rule in rules.items()
+    }
 
 
 def compiled() -> Mapping[str, bytes]:

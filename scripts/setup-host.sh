@@ -23,7 +23,7 @@ test_packages=(
   dbus dmsetup exfatprogs gdisk iproute2 libglib2.0-bin nftables polkitd u-boot-qemu udisks2
   fish libjs-dygraphs man-db mmdebstrap mosquitto mosquitto-clients openssh-server openssl podman
   prometheus runc
-  apparmor curl libengine-pkcs11-openssl shellcheck siftool softhsm2 swupdate umoci wget zsh
+  apparmor curl libengine-pkcs11-openssl shellcheck siftool softhsm2 swupdate umoci wget xorriso zsh
 )
 # Packages of others have the same file.
 command -v kubectl >/dev/null || test_packages+=(kubernetes-client)

@@ -33,8 +33,8 @@ def build(
         str,
         typer.Option(
             "--format",
-            help="One or more of card (or raw, raw-efi), qcow2 (or qcow2-efi), vhd, kernel+initrd, "
-            "tar-kernel-initrd, tar, oci, bundle, separated by commas.",
+            help="One or more of card (or raw, raw-efi), qcow2 (or qcow2-efi), vhd, iso-efi, "
+            "kernel+initrd, tar-kernel-initrd, tar, oci, bundle, separated by commas.",
         ),
     ] = "card",
     rpi_imager: Annotated[
@@ -91,6 +91,8 @@ def build(
             made = write_bundle(outputs.version, outputs.job, project.name, inputs, out)
             outputs = replace(outputs, paths=(*outputs.paths, made.path))
         note_host_key(project.appliance, None, inputs.emit)
+        for remark in chosen.remarks(project.name):
+            inputs.emit(Note(remark))
         summary = _summary(outputs, emulated=project.board.emulator is not None)
         memory.remember(witness, outputs.paths, summary, os.environ)
         inputs.emit(Note(summary))

@@ -94,6 +94,9 @@ def flash(
         capabilities = None if image.packing else capabilities_of(path)
         require_wifi(settings, capabilities, str(files[-1]))
         warn_unused(settings, capabilities, inputs.emit)
+        if data_files:
+            head = source.first_bytes(image, inputs.runner)
+            provision.data_partition(head, image.size or 0, str(files[-1]))
         guard.check(disk, system, image.size or 0, force=force)
         contents = disk_contents(inputs.runner)[disk.name]
         if keep.holds_data(contents) and not keep_data:

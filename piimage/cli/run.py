@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from piimage.cli.options import Files, Origin, Sets, Verbose, with_groups
 from piimage.cli.output import tell
 from piimage.cli.secret_values import Secrets, read_secrets
 from piimage.cli.session import open_inputs, read_card_project
+from piimage.emulator.drive import usual_kind
 from piimage.emulator.session import Options, boot
 from piimage.errors import InputError
 from piimage.events import Warning
@@ -56,8 +57,12 @@ def run(
     mem: Annotated[int | None, typer.Option(help="Memory in MiB.")] = None,
     disk: Annotated[int | None, typer.Option(help="Size of the card in MiB.")] = None,
     kind: Annotated[
-        DiskKind, typer.Option("--from", help="Boot from this kind of disk, if the board has it.")
-    ] = DiskKind.CARD,
+        DiskKind | None,
+        typer.Option(
+            "--from",
+            help="Boot from this kind of disk, if the board has it (default: card; cd for an ISO).",
+        ),
+    ] = None,
     disk_file: Annotated[
         Path | None,
         typer.Option(
@@ -101,7 +106,7 @@ def run(
         )
     with open_inputs(origin, verbose=verbose) as inputs:
         options = Options(
-            cpus, mem, disk and disk << 20, disk_file, kind, ssh_port, tap=tap,
+            cpus, mem, disk and disk << 20, disk_file, ssh_port=ssh_port, tap=tap,
             eeprom=eeprom and eeprom.date(), restarts=restarts,
         )  # fmt: skip
         with (
@@ -109,6 +114,7 @@ def run(
             with_secrets(built, values, inputs) as image,
         ):
             board = board_of(image)
+            options = replace(options, kind=kind or usual_kind(image))
             screen = _Screen()
             with boot(image, board, inputs.runner, options, listen=screen.show) as machine:
                 if machine.ssh_port is not None:

@@ -1,6 +1,6 @@
 """AppArmor's profiles as the kernel takes them.
 
-The two shipped profiles are compiled already (docs/decisions/0163-apparmor.md): a build needs no
+The shipped profiles are compiled already (docs/decisions/0163-apparmor.md): a build needs no
 parser for them, and their bytes depend on no host. A profile of the user's is compiled by the
 host's apparmor_parser, for the features of the kernel that boots, not of this host's.
 """

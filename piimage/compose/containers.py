@@ -37,6 +37,8 @@ class ContainerPlan:
     original: Descriptor | None = None
     apparmor: Profile | None = None
     address: str | None = None
+    inner: tuple[Profile, ...] = ()
+    """The profiles that the container gives to what it starts itself."""
 
     def container(self, job: Job) -> Container:
         """Return the container, with the layers that `job` has made."""
@@ -116,7 +118,9 @@ class ContainersLayer(Layer):
             yield file(f"{path}/container.env", f"READONLY='{int(volume.readonly)}'\n".encode())
 
     def _profiles(self, job: Job) -> Iterator[Entry]:
-        found = {plan.apparmor.name: plan.apparmor for plan in self.containers if plan.apparmor}
+        own = [plan.apparmor for plan in self.containers if plan.apparmor]
+        inner = [profile for plan in self.containers for profile in plan.inner]
+        found = {profile.name: profile for profile in (*own, *inner)}
         if found:
             yield folder(FOLDER)
         for name, profile in sorted(found.items()):

@@ -1,6 +1,6 @@
 """AppArmor: which profile confines a container, and what a profile of the user's own may be.
 
-The names of the two shipped profiles are those in ``appliance/apparmor``. Sources: apparmor.d(5);
+The names of the shipped profiles are those in ``appliance/apparmor``. Sources: apparmor.d(5);
 OCI runtime-spec 1.0.2, config.md, ``apparmorProfile``.
 """
 
@@ -22,6 +22,9 @@ DEFAULT: Final = "piimage-default"
 
 DEFAULT_SYS: Final = "piimage-default-sys"
 """The same without the rule that denies writes below /sys, for a container with a mount there."""
+
+DOCKER: Final = "docker-default"
+"""The profile that Docker gives each of its containers, and which it finds loaded by this name."""
 
 _HEADER: Final = re.compile(
     r"^profile[ \t]+([A-Za-z0-9][A-Za-z0-9_.-]{0,60})([ \t]+flags=\([a-z_, ]*\))?[ \t]*\{", re.M

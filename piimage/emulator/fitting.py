@@ -19,6 +19,7 @@ _BOOT_MODES: Final = {
     DiskKind.USB: 4,
     DiskKind.UAS: 4,
     DiskKind.NVME: 6,
+    DiskKind.CD: 4,  # there are drives for USB only
 }
 
 

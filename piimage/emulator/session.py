@@ -302,7 +302,7 @@ def boot(
     Another thread calls `listen` with the console's output. Raises the errors of `read_card`, and
     ``emulator.no-machine``, ``emulator.no-port``, ``emulator.old-qemu``,
     ``emulator.no-firmware``, ``emulator.beyond-machine``, ``emulator.disk-size``,
-    ``emulator.port-taken``, ``emulator.no-tap``.
+    ``emulator.cd``, ``emulator.port-taken``, ``emulator.no-tap``.
     """
     options = options or Options()
     port_of(emulator_of(board), options.kind)
@@ -310,7 +310,8 @@ def boot(
     require_firmware(emulator_of(board).firmware)
     with tempfile.TemporaryDirectory(prefix="piimage-") as folder:
         scratch = Path(folder)
-        drive = make_drive(runner, image, scratch, size=options.disk_size, kept=options.disk_file)
+        size, kept, kind = options.disk_size, options.disk_file, options.kind
+        drive = make_drive(runner, image, scratch, size=size, kept=kept, kind=kind)
         with _card(runner, image, drive) as card:
             require_bootable(card, board, runner)
             files = _files(card, board, runner, options, drive, tryboot=options.tryboot)

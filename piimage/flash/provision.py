@@ -146,13 +146,18 @@ def data_partition(first: bytes, size: int, origin: str) -> partitions.Partition
     table = tables.decode(first, size, origin)
     last = table.partitions.get(max(table.partitions, default=0))
     if last is None or last.kind != partitions.LINUX:
-        raise PiimageError(
-            "card.no-data",
-            "the card has no data partition",
-            place=origin,
-            hint="give a card that `piimage flash` wrote",
-        )
+        raise no_data(origin)
     return last
+
+
+def no_data(origin: str) -> PiimageError:
+    """Return the error for a card without a place for settings, such as an ISO on a stick."""
+    return PiimageError(
+        "card.no-data",
+        "the card has no data partition",
+        place=origin,
+        hint="give a card that `piimage flash` wrote, or the image of one; an ISO has no /data",
+    )
 
 
 def amend(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,15 +14,19 @@ from piimage.errors import InputError, raise_all
 from piimage.formats.disks import DISKS
 from piimage.formats.imager import check_url, write_listing
 from piimage.formats.images import Images
+from piimage.formats.iso import Iso
 from piimage.formats.kernel import KernelAndInitramfs, KernelAndInitramfsTar
 from piimage.formats.tree import RootTar
 from piimage.plan.slot import Version
 from piimage.steps import Job, Step
 
 CARD: Final = "card"
-_UEFI: Final = {"raw-efi": CARD, "qcow2-efi": "qcow2"}
+_UEFI_DISKS: Final = {"raw-efi": CARD, "qcow2-efi": "qcow2"}
 """LinuxKit's names of disks that UEFI boots, which here is the board's business."""
-_ALIASES: Final = {"raw": CARD, **_UEFI}
+_ISO: Final = "iso-efi"
+_UEFI: Final = {**_UEFI_DISKS, _ISO: CARD}
+"""What only UEFI boots, and what other boards have instead."""
+_ALIASES: Final = {"raw": CARD, **_UEFI_DISKS}
 """Other names of formats: a card is a raw disk."""
 BUNDLE: Final = "bundle"
 
@@ -44,6 +48,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "tar-kernel-initrd": KernelAndInitramfsTar(),
     "tar": RootTar(),
     "oci": Images(),
+    _ISO: Iso(),
 }
 _KNOWN: Final = (CARD, *_ALIASES, *DISKS, *FORMATS, BUNDLE)
 
@@ -57,14 +62,14 @@ class Chosen:
     """The URL of the folder for Raspberry Pi Imager's download; None if it is not requested."""
 
     uefi: tuple[str, ...] = ()
-    """The names that were requested and that mean a disk for UEFI."""
+    """The names that were requested and that mean a disk or CD for UEFI."""
 
     def require_board(self, board: Board) -> None:
         """Raise InputError ``formats.no-uefi`` if a format needs UEFI and the board has none."""
         if self.uefi and board.firmware.chain != "uefi":
             raise InputError(
                 "formats.no-uefi",
-                f"{self.uefi[0]} is a disk for UEFI, and {board.title} does not boot by it",
+                f"{self.uefi[0]} is for UEFI, and {board.title} does not boot by it",
                 place="--format",
                 hint=f"write {_UEFI[self.uefi[0]]}, or take a board with UEFI, such as arm64-uefi",
             )
@@ -91,6 +96,14 @@ class Chosen:
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write all formats except the card, disks and the bundle; return the paths."""
         return tuple(p for form in self._others() for p in form.write(version, job, name, out))
+
+    def remarks(self, name: str) -> Iterator[str]:
+        """Yield what is to be known of the results called `name`."""
+        if _ISO in self.names:
+            yield (
+                f"{name}.iso runs from memory: all that it writes, also to /data, is lost "
+                "when it is switched off"
+            )
 
     def list_for_imager(self, card: Card, version: Version) -> tuple[Path, ...]:
         """Write the packed card and its listing for Raspberry Pi Imager, if requested."""

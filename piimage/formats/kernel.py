@@ -1,24 +1,29 @@
 """Writes kernel, initramfs and command line, as LinuxKit's ``kernel+initrd`` and as one tar.
 
-The initramfs contains the slot's layers, so that the whole system boots without a card.
+The initramfs contains the slot's layers, and what a new data partition has, so that the whole
+system boots without a card.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from piimage.card.ext4 import DataFile
 from piimage.durable import write_chunks
 from piimage.firmware import writer
-from piimage.plan.slot import Content, Version, slot_files
+from piimage.plan.slot import Content, Version, data_files, slot_files
 from piimage.steps import Job, Step
 from piimage.store import CHUNK, Blob
 from piimage.trees import Entry, Kind, cpio_chunks, file, folder, tar_chunks
 
 SLOT: Final = "slot"
 """The folder of the initramfs that replaces the slot's partition."""
+
+Data = Mapping[str, DataFile]
+"""Files for /data by path; folders come before what is in them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class KernelAndInitramfs:
         files = slot_files(version, job)
         parts = {
             f"{name}-kernel": _read(files[writer.KERNEL], job),
-            f"{name}-initrd.img": initramfs_chunks(files, job),
+            f"{name}-initrd.img": initramfs_chunks(files, data_of(version), job),
             f"{name}-cmdline": _read(files["cmdline.txt"], job),
         }
         mode = version.file_mode
@@ -51,22 +56,27 @@ class KernelAndInitramfsTar:
 
     def write(self, version: Version, job: Job, name: str, out: Path) -> tuple[Path, ...]:
         """Write the tar."""
-        chunks = kernel_tar_chunks(slot_files(version, job), job)
+        chunks = kernel_tar_chunks(slot_files(version, job), data_of(version), job)
         return (write_chunks(out / f"{name}-initrd.tar", chunks, version.file_mode),)
 
 
-def kernel_tar_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:
+def data_of(version: Version) -> Data:
+    """Return the files of a new data partition, which are in memory here."""
+    return dict(data_files(version.appliance))
+
+
+def kernel_tar_chunks(files: Mapping[str, Content], data: Data, job: Job) -> Iterator[bytes]:
     """Give a tar with kernel, initramfs and command line."""
-    size = sum(map(len, initramfs_chunks(files, job)))
+    size = sum(map(len, initramfs_chunks(files, data, job)))
     initramfs = Entry(
-        "initrd.img", Kind.FILE, size=size, content=lambda: initramfs_chunks(files, job)
+        "initrd.img", Kind.FILE, size=size, content=lambda: initramfs_chunks(files, data, job)
     )
     kernel, line = files[writer.KERNEL], files["cmdline.txt"]
     yield from tar_chunks((_entry("kernel", kernel, job), initramfs, _entry("cmdline", line, job)))
 
 
-def initramfs_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:
-    """Give the slot's initramfs, followed by an archive with the slot's other files.
+def initramfs_chunks(files: Mapping[str, Content], data: Data, job: Job) -> Iterator[bytes]:
+    """Give the slot's initramfs, followed by an archive with the slot's other files and `data`.
 
     The kernel unpacks consecutive archives as one. The second is not compressed, because the layers
     already are. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
@@ -76,15 +86,22 @@ def initramfs_chunks(files: dict[str, Content], job: Job) -> Iterator[bytes]:
         size += len(chunk)
         yield chunk
     yield bytes(-size % 4)  # an archive begins at a multiple of four bytes
-    yield from cpio_chunks(_slot(files, job))
+    yield from cpio_chunks(_slot(files, data, job))
 
 
-def _slot(files: dict[str, Content], job: Job) -> Iterator[Entry]:
+def _slot(files: Mapping[str, Content], data: Data, job: Job) -> Iterator[Entry]:
     yield folder(SLOT)
     yield folder(f"{SLOT}/layers")
     for path, content in sorted(files.items()):
         if path.startswith("layers/") or path == "appliance.json":
             yield _entry(f"{SLOT}/{path}", content, job)
+    yield folder(f"{SLOT}/data")
+    for path, item in data.items():
+        place = f"{SLOT}/data/{path}"
+        if item.content is None:
+            yield folder(place, item.mode, item.uid, item.gid)
+        else:
+            yield file(place, item.content, item.mode, item.uid, item.gid)
 
 
 def _entry(path: str, content: Content, job: Job) -> Entry:

@@ -34,6 +34,7 @@ from piimage.oci.models import Execution
 from piimage.plan.apparmor import profile_of
 from piimage.plan.bridge import bridged, with_names
 from piimage.plan.composed import ContainerParts, dockerfile_labels, folder_parts, of_entry
+from piimage.plan.docker import docker_profiles, with_security_files
 from piimage.plan.localtime import with_local_time
 from piimage.plan.ranges import range_errors
 
@@ -67,8 +68,11 @@ def plan_containers(
                 parts = _parts(entry, kind, lock, labeled)
                 own = entry if appliance.init else _with_variables(entry, parts)
                 config = _config(own, kind, parts.defaults, sources, appliance.log)
+                inner = docker_profiles(entry, appliance)
+                config = with_security_files(config) if inner else config
                 made = _plan(entry, kind, number, parts, config)
-                plans.append(replace(made, apparmor=profile_of(config, made.place, appliance)))
+                profile = profile_of(config, made.place, appliance)
+                plans.append(replace(made, apparmor=profile, inner=inner))
     raise_all(errors)
     raise_all(range_errors(plans, appliance))
     attached, network = bridged(plans, appliance)

@@ -367,7 +367,7 @@ def _fat_partitions(version: Version, job: Job) -> list[_FatPartition]:
 
 
 def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> list[_FatPartition]:
-    selector = _shared_files(version)
+    selector = shared_files(version)
     slot = {**slot_firmware(version, job), **slot_files(version, job)}
     size = version.appliance.slots.size or layout.slot_mib * _MIB
     return [
@@ -379,7 +379,7 @@ def _selector_partitions(version: Version, job: Job, layout: SelectorLayout) -> 
 
 def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list[_FatPartition]:
     prefix = layout.slots[0]
-    files = {**_shared_files(version), **firmware_files(version, job)}
+    files = {**shared_files(version), **firmware_files(version, job)}
     slot = slot_files(version, job, prefix)
     files |= {prefix + path: content for path, content in slot.items()}
     room = version.appliance.slots.size or layout.room
@@ -388,7 +388,7 @@ def _prefix_partitions(version: Version, job: Job, layout: PrefixLayout) -> list
     ]
 
 
-def _shared_files(version: Version) -> dict[str, Content]:
+def shared_files(version: Version) -> dict[str, Content]:
     """Return the files for the boot loader that are in no slot."""
     board, boot = version.board, boot_of(version.appliance, version.board)
     loader = boot_loader_of(board)
@@ -405,11 +405,12 @@ def _data(version: Version, identity: str) -> Ext4Volume:
         ids.unique_id(identity, "data folders"),
         # Only the Pi knows the size of its card, and grows the partition.
         version.board.layout.data_mib * _MIB if size == "rest" else size,
-        dict(_data_files(version.appliance)),
+        dict(data_files(version.appliance)),
     )
 
 
-def _data_files(appliance: Appliance) -> Iterable[tuple[str, DataFile]]:
+def data_files(appliance: Appliance) -> Iterable[tuple[str, DataFile]]:
+    """Yield what a new data partition has, by path; folders come before what is in them."""
     yield "piimage", DataFile(None, 0o755)
     yield "piimage/state", DataFile(None, 0o755)
     if appliance.ssh.host_key is not None:

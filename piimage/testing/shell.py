@@ -15,6 +15,7 @@ from piimage.card.ext4 import DataFile, put_files
 from piimage.config.models import Appliance
 from piimage.emulator.ports import LOCAL
 from piimage.errors import InputError, PiimageError
+from piimage.flash.provision import no_data
 from piimage.run import Completed, Runner
 from piimage.testing.source import RootShell
 
@@ -133,10 +134,16 @@ def sealed(seal: str) -> Mapping[str, DataFile]:
 def card_with(
     runner: Runner, image: Path, board: Board, folder: Path, files: Mapping[str, DataFile]
 ) -> Path:
-    """Return a copy of the card `image`, in `folder`, with `files` on its data partition."""
+    """Return a copy of the card `image`, in `folder`, with `files` on its data partition.
+
+    Raises PiimageError ``card.no-data`` for an ISO, which has none.
+    """
     card = folder / "card.img"
     runner.run(["cp", "--sparse=always", "--reflink=auto", image, card])
     with card.open("rb") as file:
         table = tables.decode(file.read(tables.HEAD), card.stat().st_size, str(image)).partitions
-    put_files(runner, card, table[board.layout.data].start, files)
+    data = table.get(board.layout.data)
+    if data is None:
+        raise no_data(str(image))
+    put_files(runner, card, data.start, files)
     return card

@@ -26,6 +26,12 @@ mount_data() {
 	# Only /data knows of the trial, and says at the end whether it is kept.
 	[ "$TRYBOOT" = 0 ] || fail "a version cannot be tried without /data"
 	bb mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$ROOT/data"
+	fill_data
+}
+
+# Puts into the temporary /data what a new data partition has, if the initramfs carries it.
+fill_data() {
+	[ ! -d "$SLOT/data" ] || bb mv "$SLOT/data/"* "$ROOT/data"
 }
 
 # Notes durably that the trial of this version has reached the phase $1.

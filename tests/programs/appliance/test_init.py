@@ -223,6 +223,18 @@ def test_a_data_partition_that_is_missing_is_named(pi: Pi) -> None:
     assert _mount_data(pi, "/nowhere/mmcblk7") == [told]
 
 
+def test_what_a_new_data_partition_has_is_in_the_temporary_one(pi: Pi) -> None:
+    """With its modes: a host key is there for root alone."""
+    init = pi.initramfs_functions()
+    pi.write("run/piimage/slot/data/ssh/key", "private").chmod(0o600)
+    pi.path("root/data/x")
+    stub = 'bb() { [ $1 = mount ] || "$@"; }'
+    pi.sh(f". {init}; load_settings; {stub}; ROOT={pi.root}/root; SLOT=$STATE/slot; mount_data")
+    found = pi.path("root/data/ssh/key")
+    assert (found.read_text(), found.stat().st_mode & 0o777) == ("private", 0o600)
+    assert list((pi.root / "run/piimage/slot/data").iterdir()) == []
+
+
 @dataclass(frozen=True)
 class Disk:
     """A made-up disk with a second partition: its name, where sysfs has it, and its MBR's id."""

@@ -60,6 +60,25 @@ def test_one_that_exits_is_told_with_its_code_and_its_last_lines(pi: Pi) -> None
     assert verdict(pi, task) == f"it exited with code 7\n{lines}"
 
 
+def counted(pi: Pi, used: str) -> str:
+    """A task that uses processor time for 2 s, and fails."""
+    return (
+        f"for n in $(seq 20); do echo usage_usec {used} >{pi.root}/used; "
+        f"mv {pi.root}/used {pi.root}/sys/fs/cgroup/piimage/rehearsal/one/cpu.stat; "
+        "sleep 0.1; done; exit 7"
+    )
+
+
+def test_one_that_waits_for_something_is_well_after_a_second(pi: Pi) -> None:
+    pi.write("sys/fs/cgroup/piimage/rehearsal/one/cpu.stat", "")
+    assert verdict(pi, counted(pi, "1000")) == ""
+
+
+def test_one_that_still_computes_is_watched_longer(pi: Pi) -> None:
+    pi.write("sys/fs/cgroup/piimage/rehearsal/one/cpu.stat", "")
+    assert verdict(pi, counted(pi, "$((n * 100000))")) == "it exited with code 7\n"
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"), [("no", ""), ("always", "it exited with code 0\n")]
 )

@@ -127,9 +127,27 @@ def test_nothing_of_docker_reaches_the_pi_and_its_other_containers(whale: Whale)
     assert "SSH" not in refused
 
 
+def test_containers_of_docker_have_its_apparmor_profile_unless_they_are_privileged(
+    whale: Whale,
+) -> None:
+    """Docker has no parser there: the Pi has loaded the profile before."""
+    profiles = whale.pi.say("cat /sys/kernel/security/apparmor/profiles")
+    assert "docker-default (enforce)" in profiles
+    pid = whale.pi.say("cat /run/piimage/services/docker/pid").strip()
+    assert whale.pi.say(f"cat /proc/{pid}/attr/current").strip() == "unconfined"
+    # Without the profile, this capability would let a container mount.
+    tried = "busybox cat /proc/self/attr/current; busybox mount -t tmpfs tmpfs /mnt 2>&1 || :"
+    options = ["--cap-add", "SYS_ADMIN", "--tmpfs", "/mnt"]
+    label, refused = whale.box(options, "sh", "-c", tried).splitlines()
+    assert label == "docker-default (enforce)"
+    assert refused.endswith("failed: Permission denied")
+
+
 def test_a_privileged_container_has_no_device_of_the_pi(whale: Whale) -> None:
-    found = whale.box(["--privileged"], "ls", "/dev").split()
+    looked = "busybox ls /dev; busybox cat /proc/self/attr/current"
+    *found, label = whale.box(["--privileged"], "sh", "-c", looked).split()
     assert "null" in found
+    assert label == "unconfined"
     assert not {"vda", "vda1", "mem", "console0", "kmsg"} & {*found}
     node = "busybox mknod /tmp/disk b 254 0 && busybox head -c 1 /tmp/disk"
     options = ["--rm", "--privileged", "--tmpfs", "/tmp:dev"]

@@ -1,4 +1,4 @@
-"""A disk for UEFI boots by Debian's firmware from NVMe, and takes its settings from a cloud."""
+"""Disk and CD for UEFI boot by Debian's firmware, and take their settings from a cloud."""
 
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ def cloud(key: Path) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def disk(piimage: Command, appliances: Path, cloud: Cloud) -> Path:
     port = f"METADATA_PORT={cloud.port}"
-    built = piimage(["build", "cloud.yml", "--set", port, "--format", "raw,qcow2", "-o", "out"])
+    forms = "raw,qcow2,iso-efi"
+    built = piimage(["build", "cloud.yml", "--set", port, "--format", forms, "-o", "out"])
     assert built.returncode == 0, built.stderr
+    assert "cloud.iso runs from memory" in built.stdout + built.stderr
     return appliances / "out" / "cloud.img"
 
 
@@ -166,6 +168,26 @@ def test_the_machine_switches_itself_off(machine: Pi) -> None:
     """The last test, because the machine is off then."""
     machine.say("(sleep 1; initctl poweroff) >/dev/null 2>&1 &")  # the connection ends before it
     machine.session.wait_end(PATIENCE)
+
+
+def test_the_iso_boots_from_a_cd_and_needs_it_no_more(disk: Path, key: Path, cloud: Cloud) -> None:
+    """The cloud gives the key: an ISO has no place for one."""
+    iso, runner = disk.with_suffix(".iso"), Runner()
+    board = board_of(iso)
+    with boot(iso, board, runner, Options(ssh_port=0, kind=DiskKind.CD)) as session:
+        assert session.ssh_port is not None
+        session.wait_for("piimage: service sshd: running", PATIENCE)
+        shell = Shell(runner, key, session.ssh_port)
+        shell.wait(PATIENCE)
+        machine = Pi(session, board, shell)
+        assert machine.say("grep -c ' /data tmpfs ' /proc/mounts").strip() == "1"
+        assert machine.say("hostname").strip() == "ip-10-0-0-5"
+        # Nothing has a driver for the drive, so that nothing can read it.
+        assert machine.say("ls /sys/block | grep -v loop || true").split() == []
+        lines = [line.text for line in session.lines()]
+    assert "piimage: slot initramfs, containers from slot" in lines
+    assert "piimage: /data is temporary: this image has no disk" in lines
+    assert [line for line in lines if "did not load" in line or "DATA LOST" in line] == []
 
 
 def test_a_board_with_u_boot_is_a_file_beside_the_yaml(piimage: Command, appliances: Path) -> None:

@@ -1,6 +1,6 @@
 """Ten emulated Pis and a real goosebit: roll-outs in groups, a bad version, an interrupted one.
 
-    python -m tests.system.deploy.system_rollout [--pis 10]
+    python -m tests.system.deploy.system_rollout [--pis 10] [good] [bad] [interrupted]
 
 A roll-out goes to a feed of two Pis first, and to the others if none of the first has failed: the
 error threshold is kept by this program over goosebit's REST API, since goosebit has none. Each Pi
@@ -244,11 +244,18 @@ def fleet_of(folder: Path, count: int, server: Goosebit, proxy: Proxy) -> Iterat
         yield Fleet(server, proxy, pis)
 
 
+STEPS = {"good": good_one, "bad": bad_one, "interrupted": interrupted_one}
+
+
 def main() -> int:
     """Go through it all."""
     parser = argparse.ArgumentParser(description="ten emulated Pis and goosebit")
     parser.add_argument("--pis", type=int, default=10)
-    count = parser.parse_args().pis
+    parser.add_argument(
+        "steps", nargs="*", metavar="STEP", help=f"{', '.join(STEPS)}; default: all"
+    )
+    chosen = parser.parse_args()
+    count, steps = chosen.pis, chosen.steps or list(STEPS)
     with tempfile.TemporaryDirectory(prefix="piimage-rollout-") as name, ExitStack() as stack:
         folder = Path(name)
         server = stack.enter_context(goosebit(folder / "goosebit", POLL))
@@ -258,9 +265,8 @@ def main() -> int:
         told(f"{count} Pis started and registered in {time.monotonic() - began:.0f} s")
         for feed, names in fleet.groups.items():
             server.ask("PATCH", "/api/v1/devices", {"devices": names, "feed": feed})
-        good_one(fleet)
-        bad_one(fleet)
-        interrupted_one(fleet)
+        for step in steps:
+            STEPS[step](fleet)
     return 0
 
 

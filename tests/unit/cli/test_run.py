@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from piimage.board import Board
+from piimage.board import Board, DiskKind
 from piimage.boards import load_board
 from piimage.card.ext4 import DataFile
 from piimage.cli import main as cli
 from piimage.cli import run as command
 from piimage.cli.run import _Screen, with_secrets
+from piimage.emulator.session import Options
 from piimage.flash.able import Capabilities
 from piimage.run import Runner
 
@@ -79,3 +81,30 @@ def test_secrets_are_written_to_a_copy_that_ends_with_the_run(
     warned = [str(event) for event in events]
     assert "the secret other is not set: add --secret other=FILE" in warned[-1]
     assert not any("precious" in line for line in warned)
+
+
+@pytest.mark.parametrize(
+    ("start", "words", "kind"),
+    [
+        (b"\1CD001", [], DiskKind.CD),
+        (b"\1CD001", ["--from", "usb"], DiskKind.USB),
+        (b"", [], DiskKind.CARD),
+    ],
+)
+def test_an_iso_is_booted_as_a_cd_unless_the_user_names_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, words: list[str], kind: DiskKind
+) -> None:
+    image = tmp_path / "a.iso"
+    image.write_bytes(bytes(32768) + start)
+    booted: list[DiskKind] = []
+
+    @contextmanager
+    def boot(image: Path, board: Board, runner: Runner, options: Options, **_: Any) -> Any:
+        booted.append(options.kind)
+        yield SimpleNamespace(ssh_port=None, wait_for=lambda text, timeout: text)
+
+    monkeypatch.setattr(command, "boot", boot)
+    monkeypatch.setattr(command, "board_of", lambda image: load_board("arm64-uefi"))
+    monkeypatch.setenv("PIIMAGE_STORE", str(tmp_path / "store"))
+    assert cli.execute(["run", str(image), "--until", "x", *words]) == 0
+    assert booted == [kind]

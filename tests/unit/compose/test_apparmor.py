@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import compile_profiles
@@ -11,7 +12,7 @@ import pytest
 from piimage.compose.apparmor import CompiledProfile, Profile, features, shipped
 from piimage.compose.containers import ContainerPlan, ContainersLayer
 from piimage.config.container import ContainerConfig, merge, secure_defaults
-from piimage.container.apparmor import DEFAULT, DEFAULT_SYS
+from piimage.container.apparmor import DEFAULT, DEFAULT_SYS, DOCKER
 from piimage.errors import InputError
 from piimage.events import ignore
 from piimage.oci.models import Execution
@@ -29,7 +30,7 @@ def compiled(store: Store, text: str, features: bytes) -> bytes:
 
 def test_the_shipped_profiles_are_what_their_source_compiles_to() -> None:
     made = compile_profiles.compiled()
-    assert set(made) == {DEFAULT, DEFAULT_SYS}
+    assert set(made) == {DEFAULT, DEFAULT_SYS, DOCKER}
     for name, data in made.items():
         assert name.encode() in data
         if compile_profiles.parser_version() == compile_profiles.VERSION:
@@ -89,6 +90,14 @@ def test_the_containers_layer_has_each_profile_once_and_each_container_names_its
 
     names = [process(name).get("apparmorProfile") for name in "abcd"]
     assert names == [DEFAULT, DEFAULT, "piimage-own-1", None]
+
+
+def test_what_a_container_gives_to_others_is_loaded_and_does_not_confine_it(store: Store) -> None:
+    whale = replace(plan("docker", None), inner=(shipped(DOCKER),))
+    found = tree(store, plan("a", shipped(DEFAULT)), whale)
+    profiles = [path for path in found if path.startswith("apparmor/")]
+    assert profiles == ["apparmor/docker-default", "apparmor/piimage-default"]
+    assert "apparmorProfile" not in json.loads(found["services/docker/config.json"])["process"]
 
 
 def test_without_profiles_there_is_no_folder_of_them(store: Store) -> None:

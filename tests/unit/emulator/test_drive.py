@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piimage.emulator.drive import card_size, flattened, make_drive
-from piimage.errors import InputError
+from piimage.board import DiskKind
+from piimage.card import iso9660
+from piimage.card.partitions import FAT, Partition
+from piimage.emulator.drive import card_size, flattened, make_drive, usual_kind
+from piimage.errors import ErrorGroup, InputError
 from piimage.run import Runner
 
 MIB = 1 << 20
@@ -49,6 +52,33 @@ def test_the_image_is_read_and_never_written(runner: Runner, tmp_path: Path) -> 
     assert (len(content), content[:7]) == (4 * MIB, b"content")
     assert content[MIB : MIB + 4096] == b"\x5a" * 4096
     assert image.read_bytes() == before
+
+
+def test_a_cd_has_the_size_of_its_image(runner: Runner, tmp_path: Path) -> None:
+    drive = make_drive(runner, image_of(tmp_path), tmp_path, kind=DiskKind.CD)
+    told = runner.run(["qemu-img", "info", "--output=json", drive.path]).stdout
+    assert json.loads(told)["virtual-size"] == len(b"content") // 512 * 512 + 3 * MIB + 512
+    assert not drive.kept
+
+
+@pytest.mark.provokes("emulator.cd")
+def test_what_needs_a_disk_to_write_to_is_refused_for_a_cd(runner: Runner, tmp_path: Path) -> None:
+    """All at once; and nothing is made."""
+    kept = tmp_path / "kept.qcow2"
+    with pytest.raises(ErrorGroup) as caught:
+        make_drive(runner, image_of(tmp_path), tmp_path, size=9 * MIB, kept=kept, kind=DiskKind.CD)
+    assert [(e.code, e.place) for e in caught.value.errors] == [
+        ("emulator.cd", "--disk"), ("emulator.cd", "--disk-file")
+    ]  # fmt: skip
+    assert not kept.exists()
+
+
+def test_an_iso_is_a_cd_if_nothing_else_is_said(tmp_path: Path) -> None:
+    iso = tmp_path / "a.iso"
+    data = iso9660.encode("a", Partition(FAT, MIB, MIB), 2 * MIB)
+    iso.write_bytes(bytes(iso9660.START) + data)
+    assert usual_kind(iso) is DiskKind.CD
+    assert usual_kind(image_of(tmp_path)) is DiskKind.CARD
 
 
 def test_a_kept_card_is_its_users_alone(runner: Runner, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_the_virt_machine_has_its_own_tree_and_devices() -> None:
             ["qemu-xhci", "usb-uas,id=uas", "scsi-hd,bus=uas.0,drive=disk"],
         ),
         ("qemu-virt", DiskKind.NVME, ["nvme,serial=piimage,drive=disk"]),
+        ("arm64-uefi", DiskKind.CD, ["virtio-scsi-pci", "scsi-cd,drive=disk"]),
     ],
 )
 def test_another_disk_takes_the_place_of_the_card(

@@ -29,11 +29,27 @@ def test_linuxkits_names_of_disks_for_uefi_are_those_of_a_board_with_uefi() -> N
     parse("raw,qcow2").require_board(load_board("pi4"))
 
 
+def test_an_iso_is_a_format_of_its_own_beside_the_card() -> None:
+    chosen = parse("iso-efi,raw-efi")
+    assert (chosen.names, chosen.card) == (("iso-efi", "card"), True)
+    assert not parse("iso-efi").card
+    assert ["shed.iso runs from memory" in text for text in chosen.remarks("shed")] == [True]
+    assert list(parse("card,kernel+initrd").remarks("shed")) == []
+    chosen.require_board(load_board("arm64-uefi"))
+
+
 @pytest.mark.provokes("formats.no-uefi")
 @pytest.mark.parametrize(
-    ("board", "name", "instead"), [("pi4", "raw-efi", "card"), ("qemu-virt", "qcow2-efi", "qcow2")]
+    ("board", "name", "instead"),
+    [
+        ("pi4", "raw-efi", "card"),
+        ("qemu-virt", "qcow2-efi", "qcow2"),
+        ("pi5", "iso-efi", "card"),
+    ],
 )
-def test_a_disk_for_uefi_is_refused_for_other_boards(board: str, name: str, instead: str) -> None:
+def test_a_disk_or_cd_for_uefi_is_refused_for_other_boards(
+    board: str, name: str, instead: str
+) -> None:
     with pytest.raises(InputError, match=f"write {instead}, or take a board") as caught:
         parse(name).require_board(load_board(board))
     assert caught.value.code == "formats.no-uefi"
@@ -48,6 +64,7 @@ def test_every_format_of_the_documentation_is_there() -> None:
         "card",
         "qcow2",
         "vhd",
+        "iso-efi",
         "kernel+initrd",
         "tar-kernel-initrd",
         "tar",

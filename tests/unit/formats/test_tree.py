@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from piimage.card.ext4 import DataFile
 from piimage.compose.layers import FilesLayer, Layer, LayerTar
 from piimage.compose.rules import File, Folder, Rules
 from piimage.container.rootfs import LayerNotes
@@ -89,16 +90,25 @@ def test_the_initramfs_carries_the_slot_behind_itself(store: Store, tmp_path: Pa
             "appliance.json": b"{}",
             "config.txt": b"",
         },
+        {"ssh": DataFile(None, 0o700), "ssh/key": DataFile(b"private", 0o600)},
         job,
     )
     data = b"".join(chunks)
     assert data.startswith(first)
     second = data[(len(first) + 3) // 4 * 4 :]
     listed = subprocess.run(
-        ["cpio", "-t", "--quiet"], input=second, capture_output=True, check=True
+        ["cpio", "-tv", "--quiet"], input=second, capture_output=True, check=True
     )
-    names = listed.stdout.decode().split()
-    assert names == ["slot", "slot/layers", "slot/appliance.json", "slot/layers/x.squashfs"]
+    lines = [line.split() for line in listed.stdout.decode().splitlines()]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("drwxr-xr-x", "slot"),
+        ("drwxr-xr-x", "slot/layers"),
+        ("-rw-r--r--", "slot/appliance.json"),
+        ("-rw-r--r--", "slot/layers/x.squashfs"),
+        ("drwxr-xr-x", "slot/data"),
+        ("drwx------", "slot/data/ssh"),
+        ("-rw-------", "slot/data/ssh/key"),
+    ]
 
 
 def test_kernel_initramfs_and_command_line_are_one_tar(store: Store) -> None:
@@ -108,12 +118,12 @@ def test_kernel_initramfs_and_command_line_are_one_tar(store: Store) -> None:
         "cmdline.txt": b"quiet\n", "layers/x.squashfs": b"layer", "appliance.json": b"{}",
     }  # fmt: skip
     job = Job(store, Runner(), lambda event: None, {})
-    whole = b"".join(kernel_tar_chunks(files, job))
-    assert b"".join(kernel_tar_chunks(files, job)) == whole
+    whole = b"".join(kernel_tar_chunks(files, {}, job))
+    assert b"".join(kernel_tar_chunks(files, {}, job)) == whole
     with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
         assert archive.getnames() == ["kernel", "initrd.img", "cmdline"]
         found = [archive.extractfile(member).read() for member in archive]  # type: ignore[union-attr]
-    assert found == [b"kernel", b"".join(initramfs_chunks(files, job)), b"quiet\n"]
+    assert found == [b"kernel", b"".join(initramfs_chunks(files, {}, job)), b"quiet\n"]
 
 
 def test_what_fails_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:

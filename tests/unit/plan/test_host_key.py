@@ -8,7 +8,7 @@ import pytest
 
 from piimage.card.hostkey import make_host_key, read_host_key
 from piimage.config.models import Appliance, Ssh
-from piimage.plan.slot import _data_files
+from piimage.plan.slot import data_files
 from piimage.run import Runner
 
 
@@ -16,7 +16,7 @@ def test_a_card_has_the_host_key_at_sshds_path(tmp_path: Path, runner: Runner) -
     path = tmp_path / "key"
     make_host_key(path, runner)
     appliance = Appliance(ssh=Ssh(host_key=str(path)))
-    files = dict(_data_files(appliance))
+    files = dict(data_files(appliance))
     key = files["ssh/dropbear_ed25519_host_key"]
     assert (key.content, key.mode) == (read_host_key(path).private, 0o600)
     assert files["ssh"].mode == 0o700
@@ -24,4 +24,4 @@ def test_a_card_has_the_host_key_at_sshds_path(tmp_path: Path, runner: Runner) -
 
 @pytest.mark.parametrize("path", [None])
 def test_a_card_without_a_host_key_leaves_it_to_sshd(path: None) -> None:
-    assert "ssh" not in dict(_data_files(Appliance(ssh=Ssh(host_key=path))))
+    assert "ssh" not in dict(data_files(Appliance(ssh=Ssh(host_key=path))))

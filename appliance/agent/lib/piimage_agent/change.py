@@ -15,6 +15,7 @@ import time
 from piimage_agent import generations, rehearsal, secrets, services
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, names, read_text, remove_folder
+from piimage_agent.settling import Settling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _KEPT_RUNS = 8
-_SETTLE = 3.0
-"""Seconds for which a service without a health check has to run."""
 _PAUSE = 0.1
 _UNSET = "no service was stopped: a service could not start"
 _UNSTOPPED = "no service was stopped: the rehearsal of a service failed"
@@ -121,13 +120,14 @@ class Change(Run):
 
     def _settle(self, fresh: list[str]) -> dict[str, str]:
         """Wait for a while, in which services without a health check may fail."""
-        end = time.monotonic() + _SETTLE
         plain = [name for name in fresh if services.state(self.root, name)["health"] == "running"]
-        while plain and time.monotonic() < end:
+        settling = Settling(self.root, plain)
+        while settling.names:
             time.sleep(_PAUSE)
-            for name in plain:
+            for name in settling.names:
                 if reason := services.trouble(services.state(self.root, name)):
                     return {name: self._with_log(name, reason)}
+            settling.look()
         return {}
 
     def _with_log(self, name: str, reason: str) -> str:
