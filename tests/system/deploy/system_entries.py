@@ -56,7 +56,7 @@ def update(pi: Site) -> str:
     before = pi.state()
     assert (before.booted, before.other, before.kept) == ("a/", "b/", "a/")
     assert before.can_try, before.obstacle
-    assert set(before.firmware) == {"BOOTAA64.EFI"} if pi.pi.board.name == UEFI else set()
+    assert set(before.firmware) == ({"BOOTAA64.EFI"} if pi.pi.board.name == UEFI else set())
     wish = pi.wish(KEPT, "a system of its own")
     outcome = pi.deploy(wish)
     assert LAYER < outcome.sent < 1.02 * LAYER + 100_000
