@@ -6,10 +6,12 @@ desktop here, and no udevd, whose word on the device a file in /run/udev stands 
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +75,9 @@ else:
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("udisks")
-    for parent in (folder, *folder.parents[:2]):
+    # polkit's user has to reach the bus; every session of pytest shuts the folder of all sessions.
+    shared = Path(tempfile.gettempdir())
+    for parent in itertools.takewhile(lambda found: found != shared, (folder, *folder.parents)):
         parent.chmod(0o755)
     with (folder / "disk").open("wb") as file:
         file.truncate(32 * MIB)
