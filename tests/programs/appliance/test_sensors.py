@@ -83,6 +83,14 @@ def test_a_chip_is_made_known_once_and_its_driver_is_told(bus: Bus) -> None:
     assert bus.pi.console() == ["piimage: sensor air: bme280 at 0x76 on i2c-1"]
 
 
+def test_a_chip_is_not_suspended_between_two_reads(bus: Bus) -> None:
+    bus.listed(AIR)
+    control = bus.pi.write("sys/bus/i2c/devices/1-0076/power/control", "auto\n")
+    bus.pi.path("sys/bus/i2c/devices/1-0076/driver/x")
+    bus.round()
+    assert control.read_text() == "on\n"
+
+
 def test_a_chip_that_does_not_answer_is_tried_again_ever_later_and_told_once(bus: Bus) -> None:
     bus.listed(AIR, "bed i2c-1 sht3x 0x44")
     bus.plug("1-0044")
