@@ -26,15 +26,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from bench.cards import built
 from bench.steady import count_instructions
 from piimage.emulator.session import Options, boot
 from piimage.firmware.manifest import board_of
 from piimage.run import Runner
-from piimage.store import default_root
 from piimage.testing.shell import Shell, card_with_key
-from tests.system.boot.conftest import PATIENCE, Pi, command_in
+from tests.system.boot.conftest import PATIENCE, Pi
 from tests.system.conftest import ROOT
 
 RATES = (100, 500, 1000, 2000, 4000)
@@ -80,11 +78,7 @@ def image(folder: Path) -> Path:
         "gpio": [{"name": "rain", "kind": "counter", "chip": "gpio-sim", "line": 1}],
         "modules": [{"build": "gpio-sim"}],
     }
-    (folder / "bench.yml").write_text(yaml.safe_dump(document))
-    done = command_in(folder, default_root())(["build", "bench.yml", "-o", "out"])
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return folder / "out" / "bench.img"
+    return built(folder, document)
 
 
 @dataclass(frozen=True)

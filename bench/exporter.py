@@ -26,13 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import smbus2
-import yaml
 
+from bench.cards import built
 from bench.kernel_files import Chip, Service, make, serving
 from bench.steady import count_instructions
 from bench.usage import Usage
-from piimage.store import default_root
-from tests.system.boot.conftest import Pi, command_in, up
+from tests.system.boot.conftest import Pi, up
 from tests.system.conftest import ROOT
 
 CHIPS = {
@@ -89,11 +88,7 @@ def image(folder: Path) -> Path:
         for package in packages:
             for path in sorted(package.rglob("*.py")):
                 archive.write(path, path.relative_to(package.parent))
-    (folder / "bench.yml").write_text(yaml.safe_dump(dict(appliance())))
-    done = command_in(folder, default_root())(["build", "bench.yml", "-o", "out"])
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return folder / "out" / "bench.img"
+    return built(folder, appliance())
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import yaml
 
-from piimage.store import default_root
-from tests.system.boot.conftest import PATIENCE, Pi, command_in, up
+from bench.cards import built_of
+from tests.system.boot.conftest import PATIENCE, Pi, up
 from tests.system.conftest import ROOT
 
 PORT = 9284
@@ -55,11 +55,8 @@ def models() -> dict[str, object]:
 def build(folder: Path, *files: str) -> Path:
     """Build a card, and print how long that took."""
     start = time.monotonic()
-    done = command_in(folder, default_root())(["build", *files, "-o", "out"])
-    if done.returncode:
-        raise SystemExit(done.stderr)
+    image = built_of(folder, *files)
     print(f"build of {' and '.join(files)}: {time.monotonic() - start:.1f} s", flush=True)
-    (image,) = (folder / "out").glob("*.img")
     return image
 
 

@@ -21,8 +21,9 @@ from piimage.firmware import writer
 from piimage.firmware.boot_loaders import boot_loader_of
 from piimage.firmware.fat import FatReader
 from piimage.plan.slot import Slots
+from piimage.run import Runner
 from tests.programs.deploy.slots_stand import KERNEL, MIB, TRY_BOOT, SlotsStand
-from tests.unit.deploy.stand_in import release
+from tests.unit.deploy.stand_in import release, target
 
 SIZE, ROOM = 48 * MIB, 16 * MIB
 PLACE = Partition(0x0C, MIB, SIZE)
@@ -56,6 +57,7 @@ class FoldersStand(SlotsStand):
     board: ClassVar[Board] = BOARD
     firmware: ClassVar[dict[str, bytes]] = {"bootcode.bin": b"boot", "start.elf": b"\x7fELF"}
     files: ClassVar[tuple[str, str]] = ("config.txt", "tryboot.txt")
+    kind: ClassVar[str] = "tryboot"
     chooses: ClassVar[str] = r"\[all\]\nos_prefix=(..)\n"
     boot: ClassVar[writer.Boot] = writer.Boot()
 
@@ -119,6 +121,15 @@ class FoldersStand(SlotsStand):
             firmware=shared,
         )  # fmt: skip
         return Wish(fresh, wait=2, system=system)
+
+    def deploy(self, tool: Runner, wish: Wish | None = None) -> int:
+        """Deploy the wish by `tool`; return the bytes that travelled."""
+        return target(tool, self.store, "pi", wish or self.wish()).deploy(lambda line: None).sent
+
+    @property
+    def state(self) -> str:
+        """The state of the journal of updates."""
+        return self.pi.text("data/piimage/system/state").partition("'")[2].partition("'")[0]
 
     def file(self, path: str) -> bytes | None:
         """A file on the first partition, as a boot loader reads it."""

@@ -1,4 +1,4 @@
-"""Updates of a Pi whose slots are folders: tool, agent, and a stand-in for the boot loader."""
+"""Updates of boards whose slots are folders: tool, agent, and stand-ins for the boot loaders."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from piimage.card.fat_folders import FolderedVolume
 from piimage.deploy import system
 from piimage.deploy.agent_remote import AgentRemote
 from piimage.deploy.link import linked
-from piimage.deploy.pi import Wish
 from piimage.deploy.ssh import Ssh
 from piimage.deploy.system import Consent
 from piimage.errors import PiimageError
 from piimage.firmware import writer
 from piimage.run import Runner
+from tests.programs.deploy.efi_stand import EfiStand
 from tests.programs.deploy.folders_stand import BOARD, PLACE, SIZE, FoldersStand
 from tests.programs.deploy.slots_stand import KERNEL, MIB
+from tests.programs.deploy.uboot_stand import UBootStand
 from tests.unit.deploy.stand_in import AGENT, fake_ssh, target
 
 sys.path.insert(0, str(AGENT))
 
 from piimage_agent import places, slots
 from piimage_agent import recipe as agent_recipe
+from piimage_agent.choices import BY_KIND
 from piimage_agent.folders import Folders
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root
@@ -36,25 +38,24 @@ from piimage_agent.root import Root
 SECTOR = 512
 
 
+every_kind = pytest.mark.parametrize("stand", [FoldersStand, EfiStand, UBootStand], indirect=True)
+"""For a Pi, a machine with UEFI, and a board with U-Boot."""
+
+
 @pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoldersStand:
+def stand(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FoldersStand:
     monkeypatch.setattr(system, "_PAUSE_S", 0.2)
     monkeypatch.setattr(system, "_RESTART_S", 10.0)
     monkeypatch.setattr(system, "_MARGIN_S", 10.0)
-    return FoldersStand(tmp_path)
+    kind: type[FoldersStand] = getattr(request, "param", FoldersStand)
+    return kind(tmp_path)
 
 
 @pytest.fixture
 def tool(stand: FoldersStand) -> Runner:
     return fake_ssh(stand.folder / "bin", {"pi": stand.command})
-
-
-def deploy(stand: FoldersStand, tool: Runner, wish: Wish | None = None) -> int:
-    return target(tool, stand.store, "pi", wish or stand.wish()).deploy(lambda line: None).sent
-
-
-def state(stand: FoldersStand) -> str:
-    return stand.pi.text("data/piimage/system/state").partition("'")[2].partition("'")[0]
 
 
 def changed(before: bytes, after: bytes) -> Iterator[int]:
@@ -64,19 +65,20 @@ def changed(before: bytes, after: bytes) -> Iterator[int]:
             yield at
 
 
+@every_kind
 def test_a_version_is_written_to_the_other_folder_tried_and_kept(
     stand: FoldersStand, tool: Runner, tmp_path: Path
 ) -> None:
     before, wish = stand.slot(1), stand.wish()
     assert stand.choice == ("a/", "b/")
-    assert deploy(stand, tool, wish) < 20_000
+    assert stand.deploy(tool, wish) < 20_000
     assert stand.choice == ("b/", "a/")
-    assert state(stand) == "kept"
+    assert stand.state == "kept"
     after = stand.slot(1)
-    folders = Folders(str(stand.pi.root / "dev/mmcblk0p1"))
+    folders = Folders(str(stand.pi.root / "dev/mmcblk0p1"), BY_KIND[stand.kind])
     room = places.Room("", folders.head("b/"), folders.room("b/"))
     outside = [at for at in changed(before, after) if not room.holds(at, at + SECTOR)]
-    assert len(outside) == 2  # config.txt and tryboot.txt
+    assert len(outside) == 2  # what names the folders: config.txt and tryboot.txt on a Pi
     assert wish.system is not None
     volume, fresh = wish.system.slots.volumes["b/"], tmp_path / "fresh"
     fresh.write_bytes(bytes(SIZE))
@@ -84,10 +86,11 @@ def test_a_version_is_written_to_the_other_folder_tried_and_kept(
         built = fresh.read_bytes()[extent.start : extent.end]
         assert after[extent.start : extent.end] == built
     assert stand.file("b/kernel.img") == stand.file("a/kernel.img") == KERNEL
-    assert stand.file("config.txt") == stand.file("b/select.txt")
-    assert stand.file("tryboot.txt") == stand.file("a/try.txt")
+    assert stand.file(stand.files[0]) == stand.file("b/select.txt")
+    assert stand.file(stand.files[1]) == stand.file("a/try.txt")
 
 
+@every_kind
 @pytest.mark.parametrize(
     ("fate", "cause"),
     [
@@ -96,21 +99,22 @@ def test_a_version_is_written_to_the_other_folder_tried_and_kept(
         ("unreachable", "no tool reached the new version within 12 s"),
     ],
 )
-def test_a_version_that_fails_is_undone_and_config_txt_is_what_it_was(
+def test_a_version_that_fails_is_undone_and_what_decides_is_what_it_was(
     stand: FoldersStand, tool: Runner, fate: str, cause: str
 ) -> None:
     stand.pi.write("fate", fate)
     stand.pi.write("proc/uptime", "100.0 1.0\n")
-    config = stand.file("config.txt")
+    decides = stand.file(stand.files[0])
     with pytest.raises(PiimageError, match=cause) as caught:
-        deploy(stand, tool)
+        stand.deploy(tool)
     assert caught.value.code == "deploy.undone"
-    assert (stand.file("config.txt"), stand.choice) == (config, ("a/", "b/"))
-    assert state(stand) == "undone"
+    assert (stand.file(stand.files[0]), stand.choice) == (decides, ("a/", "b/"))
+    assert stand.state == "undone"
 
 
+@every_kind
 def test_a_rollback_selects_the_folder_before(stand: FoldersStand, tool: Runner) -> None:
-    deploy(stand, tool)
+    stand.deploy(tool)
     ssh, host = Ssh(tool, ask=False), target(tool, stand.store, "pi", stand.wish()).host
     (stand.pi.root / "run/piimage/system/confirmed").unlink()  # /run is new after a restart
     with linked(ssh, host, threading.Event()) as link:
@@ -128,10 +132,10 @@ def test_another_boot_firmware_is_refused_unless_the_card_may_keep_its_own(
     wish = replace(wish, system=replace(wish.system, firmware=firmware))
     before = stand.pi.everything()
     with pytest.raises(PiimageError, match="both slots of this card share: start") as caught:
-        deploy(stand, tool, wish)
+        stand.deploy(tool, wish)
     assert caught.value.code == "deploy.boot-firmware"
     assert stand.pi.everything() == before
-    deploy(stand, tool, replace(wish, consent=Consent(other_firmware=True)))
+    stand.deploy(tool, replace(wish, consent=Consent(other_firmware=True)))
     assert stand.choice == ("b/", "a/")
     assert stand.file("start.elf") == b"\x7fELF"
 
@@ -145,7 +149,7 @@ def test_a_card_that_was_not_made_for_two_folders_is_refused(
     FatVolume("old", "PIIMAGE", 7, SIZE, FoldersStand.card({}).files).write(Runner(), device, 0)
     before = device.read_bytes()
     with pytest.raises(PiimageError, match="no second slot to try it in"):
-        deploy(stand, tool)
+        stand.deploy(tool)
     assert device.read_bytes() == before
 
 
