@@ -18,8 +18,8 @@ def built(folder: Path, appliance: Mapping[str, object]) -> Path:
 
 
 def built_of(folder: Path, *files: str) -> Path:
-    """Return the card of `files` in `folder`, of which the first gives its name."""
+    """Return the card of `files` in `folder`, of which the last gives its name."""
     done = command_in(folder, default_root())(["build", *files, "-o", "out"])
     if done.returncode:
         raise SystemExit(done.stderr)
-    return folder / "out" / f"{Path(files[0]).stem}.img"
+    return folder / "out" / f"{Path(files[-1]).stem}.img"
