@@ -1,7 +1,8 @@
 # What it says, and how a boot that cannot go on ends.
 
-# Runs an applet through busybox itself: the initramfs has no links.
-bb() { /bin/busybox "$@"; }
+# Runs a program of busybox: the initramfs has no links. This shell, which is busybox too, runs most of
+# them in a copy of itself, and the others from /proc/self/exe. To execute /bin/busybox takes longer.
+bb() { "$@"; }
 
 # Prints a line on /dev/console, which is the last console= of the kernel's command line, and on a
 # screen as well, unless the file says `console: false`.

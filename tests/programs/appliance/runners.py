@@ -15,25 +15,24 @@ import pytest
 
 from tests.programs.appliance.scripts import Pi, end, environment
 
-# The shim holds the pipe for the output as long as the task lives, and reads from it as well.
-CTR = """
-shift 2
-case $1$2 in
-run*)
-    while [ $# -gt 1 ]; do
-        case $1 in --pid-file) pid_file=$2 ;; --log-uri) output=$2 ;; esac
-        shift
-    done
+# The shim holds the pipe for the output as long as the task lives, and reads from it as well. A
+# runner knows it by its name.
+CLIENT = """
+shift
+case $1 in
+run)
+    output=$4 pid_file=$5
     [ ! -e "$FAIL" ] || { echo "no such thing"; exit 1; }
     exec 3>"$output" 4<"$output"
     {
+        echo containerd-shim >/proc/self/comm
         sh -c "$(cat "$TASK")" >&3 2>&1 3>&- &
         echo $! >"$pid_file"
         exec 3>&-
         wait $!
     } >/dev/null 2>&1 </dev/null &
     until [ -s "$pid_file" ]; do :; done ;;
-tasksdelete) exit "$(cat "$CODE")" ;;
+delete) cat "$CODE" ;;
 esac
 """
 
@@ -46,8 +45,8 @@ def pi(tmp_path: Path) -> Iterator[Pi]:
     pi.install("log.sh")
     pi.install_library()
     pi.write("sys/devices/system/cpu/online", "0\n")
-    text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CTR}"
-    pi.program("ctr", text)
+    text = f"TASK={tmp_path}/task CODE={tmp_path}/code FAIL={tmp_path}/fail\n{CLIENT}"
+    pi.program("micropython", text)
     pi.write("task", "exec sleep 1000")
     pi.write("code", "0")
     pi.write("run/piimage/services/none", "")
@@ -93,14 +92,13 @@ def printed(pi: Pi, text: str) -> bool:
     return any(text in line for line in pi.console())
 
 
-def record_calls_of_ctr(pi: Pi) -> Callable[[], list[list[str]]]:
-    """Note what containerd is asked for; the two words that name each request."""
-    ctr, calls_of_ctr = pi.root / "bin/ctr", pi.root / "asked"
-    calls_of_ctr.touch()
-    ctr.write_text(
-        ctr.read_text().replace("shift 2", f'printf "%s\\n" "$*" >>{calls_of_ctr}\nshift 2', 1)
-    )
-    return lambda: [line.split()[2:4] for line in calls_of_ctr.read_text().splitlines()]
+def record_calls(pi: Pi) -> Callable[[], list[list[str]]]:
+    """Note the calls of containerd's client: the verb, and whose shim is to serve the task."""
+    client, calls = pi.root / "bin/micropython", pi.root / "asked"
+    calls.touch()
+    note = f'shift\nprintf "%s\\n" "$1 $6" >>{calls}'
+    client.write_text(client.read_text().replace("shift", note, 1))
+    return lambda: [line.split() for line in calls.read_text().splitlines()]
 
 
 def turn(pi: Pi) -> BinaryIO:

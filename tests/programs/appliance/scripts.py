@@ -57,6 +57,13 @@ class Pi:
         library.write_text(f"{library.read_text()}\nmount() {{ :; }}\n{noting}\n")
         return library
 
+    def install_client(self, python: str) -> None:
+        """Copy the client of containerd; `python` stands for MicroPython."""
+        library = APPLIANCE / "rootfs/usr/lib/piimage"
+        for path in sorted((library / "task").rglob("*.py")):
+            self._copy(path, f"usr/lib/piimage/{path.relative_to(library)}")
+        self.program("micropython", f'exec {python} -B "$@"')
+
     def run(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a script that was installed, to its end."""
         return subprocess.run(

@@ -14,7 +14,7 @@ def _log(pi: Pi, out: bytes, *, settings: str = "", container: str = "") -> None
     """Run the reader of a task's output on `out`, as the service's runner does."""
     script = pi.install("log.sh")
     library = pi.install_library()
-    pi.write("run/piimage/boot", settings)
+    pi.write("etc/piimage/settings", settings)
     pi.write("containers/services/one/container.env", container)
     pi.path("var/log/services/one/log")
     pi.path("run/piimage/services/one/events").touch()
@@ -22,7 +22,7 @@ def _log(pi: Pi, out: bytes, *, settings: str = "", container: str = "") -> None
     folder = library.parent
     begin = f"set -u; . {folder}/lib.sh; . {folder}/container.sh; NAME=one"
     names = f"DIR={pi.root}/run/piimage/services/one; . {script}"
-    load = f"load_facts; load_container {pi.root}/containers/services/one"
+    load = f"load_settings; load_container {pi.root}/containers/services/one"
     subprocess.run(
         ["busybox", "sh", "-c", f"{begin}; {names}; {load}; log_lines <{pi.root}/out"],
         cwd=pi.root, env=environment(), timeout=20, check=True,

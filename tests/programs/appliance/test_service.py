@@ -13,7 +13,7 @@ import pytest
 from tests.programs.appliance.runners import (
     health,
     printed,
-    record_calls_of_ctr,
+    record_calls,
     request,
     running,
     state,
@@ -52,33 +52,34 @@ def test_a_health_check_that_hangs_does_not_hold_up_the_end(pi: Pi) -> None:
 
 def test_what_is_cleaned_once_is_not_cleaned_again(pi: Pi) -> None:
     """Each client of containerd costs most of a second of a small processor."""
-    calls_of_ctr = record_calls_of_ctr(pi)
+    calls = record_calls(pi)
     pi.write("task", "exit 0")
     with running(pi, "RESTART=no\n") as process:
         wait_until(lambda: state(pi) == "exited", "the end")
         end(process)
-    assert calls_of_ctr() == [["run", "-d"], ["tasks", "delete"], ["containers", "delete"]]
+    assert calls() == [["run"], ["delete"]]
 
 
 def test_a_service_that_has_to_stop_takes_one_client_of_containerd(pi: Pi) -> None:
-    calls_of_ctr = record_calls_of_ctr(pi)
+    calls = record_calls(pi)
     with running(pi) as process:
         wait_until(lambda: state(pi) == "running", "the service")
         end(process)
-    assert calls_of_ctr() == [["run", "-d"], ["containers", "delete"]]
+    assert calls() == [["run"], ["delete"]]
 
 
-def test_a_task_that_is_not_known_to_have_stopped_is_deleted_by_force(pi: Pi) -> None:
-    """containerd may hear of the end later than the runner."""
-    calls_of_ctr = record_calls_of_ctr(pi)
-    ctr = pi.root / "bin/ctr"
-    refuses = f"containersdelete) [ -e {pi.root}/ended ] ;;\ntasksdelete) : >{pi.root}/ended;"
-    ctr.write_text(ctr.read_text().replace("tasksdelete)", refuses))
-    with running(pi) as process:
+def test_a_task_whose_shim_has_ended_is_started_again(pi: Pi) -> None:
+    """Nobody would read what it prints, and containerd does not say so."""
+    with running(pi):
         wait_until(lambda: state(pi) == "running", "the service")
-        end(process)
-    names = [["run", "-d"], ["containers", "delete"], ["tasks", "delete"], ["containers", "delete"]]
-    assert calls_of_ctr() == names
+        task = int((pi.root / "run/piimage/services/one/pid").read_text())
+        os.kill(parent_of(task), signal.SIGKILL)
+        wait_until(lambda: printed(pi, "service one: stopped, because its shim has ended"), "it")
+        wait_until(lambda: printed(pi, "restarting in 1 s"), "the restart")
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def log_of(pi: Pi) -> str:
@@ -206,10 +207,10 @@ def test_after_a_long_life_the_first_wait_is_short_again(pi: Pi) -> None:
 
 def test_a_start_that_fails_before_containerd_takes_no_turn_from_others(pi: Pi) -> None:
     pi.write("containers/services/one/prestart", "exit 1\n")
-    calls_of_ctr = record_calls_of_ctr(pi)
+    calls = record_calls(pi)
     with running(pi):
         wait_until(lambda: printed(pi, "restarting in 2 s"), "the second try")
-    assert calls_of_ctr() == []
+    assert calls() == []
 
 
 def test_a_start_that_failed_holds_no_turn_while_it_waits(pi: Pi) -> None:
@@ -224,23 +225,21 @@ def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None
     """containerd 1.6 answered the next with "mkdir …/one: file exists"; its shim lived on."""
     bundle = pi.path("run/containerd/state/io.containerd.runtime.v2.task/services.linuxkit/one")
     hangs = f"""
-    if [ "$3" = run ]; then
+    if [ "$2" = run ]; then
         mkdir {bundle} || exit 1
         shim='sleep 1000 & echo $! >{pi.root}/started; wait'
         (cd {bundle} && exec setsid sh -c "$shim") >/dev/null 2>&1 &
         until [ -s {pi.root}/started ]; do :; done
-        mv {pi.root}/bin/ctr-later {pi.root}/bin/ctr
+        mv {pi.root}/bin/later {pi.root}/bin/micropython
         exit 124
     fi
     """
-    later = pi.root / "bin/ctr-later"
-    (pi.root / "bin/ctr").rename(later)
+    later = pi.root / "bin/later"
+    (pi.root / "bin/micropython").rename(later)
     later.write_text(
-        later.read_text().replace(
-            "shift 2", f"[ $3 != run ] || mkdir {bundle} || exit 1\nshift 2", 1
-        )
+        later.read_text().replace("shift", f"[ $2 != run ] || mkdir {bundle} || exit 1\nshift", 1)
     )
-    pi.program("ctr", hangs)
+    pi.program("micropython", hangs)
     pi.program("runc", f"echo $* >{pi.root}/asked-of-runc")
     library = pi.root / "usr/lib/piimage/containerd.sh"
     library.write_text(library.read_text().replace("SHIM_LIMIT=10", "SHIM_LIMIT=1"))
@@ -252,14 +251,14 @@ def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None
 
 
 AWAY = """
-[ ! -e {0}/away ] || {{ echo 'ctr: failed to dial "/run/containerd/containerd.sock"' >&2; exit 1; }}
-shift 2"""
+[ ! -e {0}/away ] || {{ echo 'containerd cannot be reached'; exit 3; }}
+shift"""
 
 
 def let_containerd_be_away(pi: Pi) -> Path:
     """Make the client fail, as at a containerd that was killed, as long as the file exists."""
-    ctr = pi.root / "bin/ctr"
-    ctr.write_text(ctr.read_text().replace("shift 2", AWAY.format(pi.root), 1))
+    client = pi.root / "bin/micropython"
+    client.write_text(client.read_text().replace("shift", AWAY.format(pi.root), 1))
     return pi.write("away", "")
 
 
@@ -267,7 +266,7 @@ def test_a_start_waits_for_a_containerd_that_starts_again(pi: Pi) -> None:
     away = let_containerd_be_away(pi)
     message = pi.root / "run/piimage/services/one/message"
     with running(pi):
-        wait_until(lambda: message.exists() and "dial" in message.read_text(), "the first try")
+        wait_until(lambda: message.exists() and "reached" in message.read_text(), "the first try")
         away.unlink()
         wait_until(lambda: state(pi) == "running", "the start")
     assert not printed(pi, "FAILED")

@@ -7,13 +7,16 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from piimage import resources
 from tests.programs.appliance.runners import pi as pi  # noqa: PLC0414  # a fixture
-from tests.programs.appliance.runners import record_calls_of_ctr, running, state, turn
+from tests.programs.appliance.runners import record_calls, running, state, turn
 from tests.programs.appliance.scripts import Pi, end, wait_until
 
 
@@ -28,7 +31,7 @@ def test_what_a_file_says_of_who_holds_the_turn_is_nothing(pi: Pi) -> None:
 
 
 def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
-    calls_of_ctr = record_calls_of_ctr(pi)
+    calls = record_calls(pi)
     flock = pi.path("bin/flock")
     flock.write_text(f"#!/bin/sh\necho >{pi.root}/waits\nexec {shutil.which('flock')} $*\n")
     flock.chmod(0o755)
@@ -36,48 +39,67 @@ def test_a_runner_waits_until_the_turn_of_another_is_over(pi: Pi) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with running(pi):
             wait_until((pi.root / "waits").exists, "the wait")
-            assert calls_of_ctr() == []
+            assert calls() == []
             file.close()
             wait_until(lambda: state(pi) == "running", "the service")
 
 
-@pytest.mark.parametrize("served", [True, False])
-def test_starts_go_one_after_another_until_a_task_lasts(pi: Pi, served: bool) -> None:
-    """Two shims that begin at once take the same socket."""
-    calls_of_ctr = record_calls_of_ctr(pi)
+@contextmanager
+def leading_shim(pi: Pi) -> Iterator[int]:
+    """Run a process that has the name of a shim, as the one of the service `other`."""
     shim = pi.path("containerd-shim-runc-v2")
     shutil.copy(Path("/bin/sh").resolve(), shim)
-    words = [shim, "-c", "sleep 1000 & echo $!; wait"]
-    with (
-        subprocess.Popen(words, stdout=subprocess.PIPE, process_group=0) as process,
-        pi.path("run/piimage/services/.lasting.lock").open("ab") as file,
-    ):
-        assert process.stdout is not None
-        task = process.stdout.readline().decode()
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if served:
-            pi.write("run/piimage/services/.lasting", task)
-        with running(pi):
-            if served:
-                wait_until(lambda: state(pi) == "running", "the service")
-            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
-            assert bool(calls_of_ctr()) is served
-            file.close()
-            wait_until(lambda: state(pi) == "running", "the service")
+    with subprocess.Popen([shim, "-c", "sleep 1000; :"], process_group=0) as process:
+        pi.write("run/piimage/services/.leader", f"{process.pid} other\n")
+        yield process.pid
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_a_task_that_has_lived_for_a_while_is_named_as_the_one_that_lasts(pi: Pi) -> None:
-    library = pi.root / "usr/lib/piimage/containerd.sh"
-    library.write_text(library.read_text().replace("LASTS=5 ", "LASTS=0 "))
-    with running(pi):
-        lasting = pi.root / "run/piimage/services/.lasting"
-        wait_until(lambda: lasting.exists() and lasting.read_text() != "", "the task's number")
-        assert lasting.read_text() == (pi.root / "run/piimage/services/one/pid").read_text()
+def test_a_shim_that_runs_serves_the_next_task(pi: Pi) -> None:
+    calls = record_calls(pi)
+    with leading_shim(pi), lead(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until(lambda: state(pi) == "running", "the service")
+    assert calls()[0] == ["run", "other"]
+
+
+def test_without_a_shim_starts_go_one_after_another(pi: Pi) -> None:
+    """Two shims that begin at once take the same socket."""
+    calls = record_calls(pi)
+    with lead(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
+            assert calls() == []
+            file.close()
+            wait_until(lambda: state(pi) == "running", "the service")
+            leader = pi.root / "run/piimage/services/.leader"
+            shim, name = leader.read_text().split()
+            assert name == "one"
+            assert Path(f"/proc/{shim}/comm").read_text() == "containerd-shim\n"
+        assert not leader.exists()
+
+
+def test_a_task_whose_leader_has_ended_is_started_with_a_shim_of_its_own(pi: Pi) -> None:
+    client = pi.root / "bin/micropython"
+    gone = '[ "$5" != other ] && [ "$6" != other ] || exit 4\ncase $1 in'
+    client.write_text(client.read_text().replace("case $1 in", gone, 1))
+    calls = record_calls(pi)
+    with leading_shim(pi), running(pi):
+        wait_until(lambda: state(pi) == "running", "the service")
+        leader = pi.root / "run/piimage/services/.leader"
+        assert leader.read_text().endswith(" one\n")
+    assert calls()[:3] == [["run", "other"], ["run", "other"], ["run"]]
+
+
+def lead(pi: Pi) -> BinaryIO:
+    """Open the file whose lock is held by the start that has no shim yet."""
+    return pi.path("run/piimage/services/.leader.lock").open("ab")
 
 
 def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> None:
-    pi.program("ctr", f"echo >{pi.root}/hangs; exec sleep 1000")
+    pi.program("micropython", f"echo >{pi.root}/hangs; exec sleep 1000")
     with running(pi) as process, turn(pi) as file:
         wait_until((pi.root / "hangs").exists, "the client")
         with pytest.raises(BlockingIOError):
@@ -88,12 +110,12 @@ def test_a_turn_ends_with_the_client_and_the_runner_that_are_killed(pi: Pi) -> N
 
 
 def test_a_runner_that_waits_for_containerd_can_be_stopped(pi: Pi) -> None:
-    calls_of_ctr = record_calls_of_ctr(pi)
+    calls = record_calls(pi)
     (pi.root / "run/containerd/containerd.sock").unlink()
     with running(pi) as process:
         wait_until((pi.root / "run/piimage/services/.turn0").exists, "its turn")
         assert end(process) == 0
-    assert calls_of_ctr() == []
+    assert calls() == []
     assert state(pi) == "stopped"
 
 

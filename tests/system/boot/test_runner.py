@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ class Host:
         self.runners: dict[str, subprocess.Popen[bytes]] = {}
         for script in ("service", "containerd.sh", "log.sh"):
             self.pi.install(script)
+        self.pi.install_client(sys.executable)
         self.pi.install_library()
         for name in ("health/none", "services/none", "boot"):
             self.pi.write(f"run/piimage/{name}", "")

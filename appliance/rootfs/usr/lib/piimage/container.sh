@@ -95,7 +95,7 @@ load_container() {
 # A device node in a layer opens nothing: devices are in the container's /dev, which is another mount.
 mount_rootfs() {
 	local rootfs="$RUN/rootfs/$2" upper="$RUN/upper/$2" lower='' several='' digest
-	mkdir -p "$rootfs"
+	make_path "$rootfs"
 	while read -r digest; do
 		find_layer "$digest" "$RUN/mapped/$2" || return 1
 		several=${lower:+1}
@@ -146,14 +146,14 @@ mount_upper() {
 # folders, the others files.
 make_points() {
 	local point
+	(
+		cd "$1" 2>/dev/null || { mkdir -p "$1" && cd "$1"; } || exit
+		set --
+		for point in $POINTS; do set -- "$@" "${point%/*}"; done
+		mkdir -p "$@"
+	)
 	for point in $POINTS; do
-		case $point in
-		*/) mkdir -p "$1/$point" ;;
-		*)
-			mkdir -p "$1/${point%/*}"
-			: >"$1/$point"
-			;;
-		esac
+		case $point in */) ;; *) : >"$1/$point" ;; esac
 	done
 }
 
@@ -181,7 +181,7 @@ unmap_layers() {
 # `runtime` section wants before the start, and the devices.
 prepare_host() {
 	local folder
-	rm -f "$RUN/devices/$2"
+	remove_files "$RUN/devices/$2"
 	for folder in $MKDIR; do
 		make_folder "$folder" "$MKDIR_OWNER" || return 1
 		check_owner "$2" "$folder"

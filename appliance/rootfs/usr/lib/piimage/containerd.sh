@@ -2,83 +2,98 @@
 # shellcheck shell=dash
 TURN=$RUN/services/.turn
 TURN_MEMORY=98304 # KiB of the Pi's memory for each turn
-CTR_LIMIT=120     # seconds
 SHIM_LIMIT=10     # seconds
 AWAY_LIMIT=40     # seconds that a client waits for a containerd that starts again
 TASKS=io.containerd.runtime.v2.task/$NAMESPACE
 BUNDLE=/run/containerd/state/$TASKS/$NAME
 MESSAGE=$DIR/message # what the last client printed
-LASTING=$RUN/services/.lasting # the first process of a task that lasts
-LASTS=5                         # seconds
+LEADER=$RUN/services/.leader # the service whose shim serves new tasks too
+AWAY=3                       # the client's exit code if nobody listens at containerd's socket
+SHIM_GONE=4                  # and if the leader's shim is no longer there
 
 TURNS=1 # clients of containerd that may run at once
 
-# Runs containerd's client when it is this runner's turn: each client takes 20 MB and most of a second
-# of a processor, and a dozen at once would starve a Pi Zero. A turn is a lock of the shell that waits
-# for the client, and of no process that the shell starts: it ends when that shell does. This shell
-# waits itself, and no copy of it, so that a signal of process 1 ends a wait for containerd.
-ctr() {
+# Asks containerd for something when it is this runner's turn: a dozen starts at once would starve a
+# Pi Zero. A turn is a lock of the shell that waits for the client, and of no process that the shell
+# starts: it ends when that shell does. This shell waits itself, and no copy of it, so that a signal of
+# process 1 ends a wait for containerd.
+task() {
 	local number=0
 	while [ "$number" -lt "$TURNS" ]; do
-		{ flock -n 8 && { run_ctr "$@"; return; }; } 8>>"$TURN$number"
+		{ flock -n 8 && { ask_containerd "$@"; return; }; } 8>>"$TURN$number"
 		number=$((number + 1))
 	done
-	{ flock 8 && run_ctr "$@"; } 8>>"$TURN$(($$ % TURNS))"
+	{ flock 8 && ask_containerd "$@"; } 8>>"$TURN$(($$ % TURNS))"
 }
 
 # A containerd that was killed leaves its socket, at which nobody listens until it has started again.
-run_ctr() {
+ask_containerd() {
 	local code=0 deadline
 	now
 	deadline=$((REPLY + AWAY_LIMIT))
 	while :; do
 		wait_for_containerd || return 1
 		code=0
-		GOMAXPROCS=1 GOGC=off timeout -k 5 $CTR_LIMIT ctr -n "$NAMESPACE" "$@" \
-			>"$MESSAGE" 2>&1 4>&- 5>&- 8>&- || code=$?
-		if [ "$code" -eq 0 ] || ! is_away || [ -e "$RUN/shutdown" ]; then return "$code"; fi
+		micropython /usr/lib/piimage/task/main.py "$@" >"$MESSAGE" 2>&1 4>&- 5>&- 8>&- || code=$?
+		if [ "$code" -ne "$AWAY" ] || [ -e "$RUN/shutdown" ]; then return "$code"; fi
 		now
 		[ "$REPLY" -lt "$deadline" ] || return "$code"
 		nap 1
 	done
 }
 
-# Was nobody there whom the last client could ask?
-is_away() { grep -q '^ctr: failed to dial' "$MESSAGE"; }
-
-# Has containerd start the task. As long as no task lasts, starts go one after another: of two shims that
-# begin at once the second one takes the first one's socket, and a containerd that starts again would
-# find the tasks of the first no more. A shim ends with its last task, so tasks that end soon prove nothing.
+# Has containerd start the task, whose first process is in PIDFILE then. The shim of a task that runs
+# serves it too, without a program in Go that would look for this shim. If there is none, starts go one
+# after another: of two shims that begin at once the second one takes the first one's socket, and a
+# containerd that starts again would find the tasks of the first no more.
 run_task() {
-	if has_shim; then
-		ctr run "$@"
-	else
-		{ flock 4 && run_alone "$@"; } 4>>"$LASTING.lock"
+	local code=0
+	if find_leader; then
+		task run "$@" "$REPLY" || code=$?
+		[ "$code" -eq "$SHIM_GONE" ] || return "$code"
 	fi
+	{ flock 4 && run_first "$@"; } 4>>"$LEADER.lock"
 }
 
-# Others have waited for the same lock: they need not go alone if there is a shim by now.
-run_alone() {
-	! has_shim || exec 4>&-
-	ctr run "$@"
+# Others have waited for the same lock: there may be a shim by now.
+run_first() {
+	local code=0
+	if find_leader; then
+		task run "$@" "$REPLY" || code=$?
+		[ "$code" -eq "$SHIM_GONE" ] || return "$code"
+	fi
+	task run "$@" || return
+	read_pid
+	find_shim
+	echo "$SHIM $NAME" >"$LEADER"
 }
 
-# Does a task live that has lasted, and so the shim that has adopted it?
-has_shim() {
-	first_line "$LASTING"
-	[ -n "$REPLY" ] || return 1
-	first_line "/proc/$REPLY/stat"
+# The service whose task has a shim that others can share, in REPLY.
+find_leader() {
+	local leader
+	first_line "$LEADER"
+	leader=$REPLY
+	is_shim "${leader%% *}" && REPLY=${leader#* }
+}
+
+# Lets nobody count on the shim of this service's task any more.
+stop_leading() {
+	first_line "$LEADER"
+	[ "${REPLY#* }" != "$NAME" ] || rm -f "$LEADER"
+}
+
+# The parent of the task's first process, in SHIM.
+find_shim() {
+	first_line "/proc/$PID/stat"
 	# The name of a program, in brackets, may have blanks and brackets itself.
 	REPLY=${REPLY##*) ? }
-	first_line "/proc/${REPLY%% *}/comm"
-	[ "$REPLY" = containerd-shim ]
+	SHIM=${REPLY%% *}
 }
 
-# Names this service's task as the one that lasts, if there is none.
-note_lasting() {
-	now
-	[ $((REPLY - STARTED)) -ge $LASTS ] && ! has_shim || return 0
-	echo "$PID" >"$LASTING"
+# Is the process $1 a shim?
+is_shim() {
+	first_line "/proc/${1:-none}/comm"
+	[ "$REPLY" = containerd-shim ]
 }
 
 # As many turns as there are processors, if memory is enough for them; in TURNS.
@@ -101,33 +116,19 @@ wait_for_containerd() {
 	done
 }
 
-# Deletes the task and the container; the task's exit code, or that of the client, in REPLY. Nobody asks
-# for the code of a service that has to stop, and one client can delete both.
+# Deletes the task and the container; the task's exit code, or that of the client, in REPLY. What the
+# shim of a task has not deleted because it was killed, runc does.
 delete_task() {
 	local code=0
-	if [ "$STOPPING" != 1 ] || ! ctr containers delete "$NAME"; then
-		ctr tasks delete -f "$NAME" || code=$?
-		find_exit_code || REPLY=$code
-		code=$REPLY
-		ctr containers delete "$NAME"
+	stop_leading
+	task delete "$NAME" || code=$?
+	[ ! -d "$BUNDLE" ] || [ "$code" -eq "$AWAY" ] || end_start
+	[ ! -d "$RUNC/$NAME" ] || runc --root "$RUNC" delete -f "$NAME" 2>/dev/null
+	if [ "$code" -eq 0 ]; then
+		first_line "$MESSAGE"
+		code=${REPLY:-137}
 	fi
-	[ ! -d "$BUNDLE" ] || is_away || end_start
 	REPLY=$code
-}
-
-# The exit code of the task that was deleted, in REPLY: the client itself exits with 0 if the task
-# failed, and warns of its code.
-find_exit_code() {
-	while read -r REPLY; do
-		case $REPLY in
-		*"non-zero exit code "*)
-			REPLY=${REPLY##*non-zero exit code }
-			REPLY=${REPLY%%[!0-9]*}
-			return 0
-			;;
-		esac
-	done <"$MESSAGE"
-	return 1
 }
 
 # Ends a start that hung: containerd no longer knows it, and its folder is in the way of every other
