@@ -51,6 +51,8 @@ class Ddi:
     """How many reports that end nothing it takes; it refuses more, as hawkBit does."""
     lost_reports: int = 0
     """How many of the next reports of an end are lost."""
+    cut_answers: int = 0
+    """How many of the next answers end after their head."""
     reports: list[tuple[str, str, str]] = field(default_factory=list)
     """What was reported: execution, finished, details."""
     attributes: dict[str, str] = field(default_factory=dict)
@@ -263,6 +265,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if self.ddi.cut_answers:
+            self.ddi.cut_answers -= 1
+            self.close_connection = True
+            return
         self.wfile.write(data)
 
     def _status(self, status: int, headers: dict[str, str] | None = None) -> None:

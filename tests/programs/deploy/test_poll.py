@@ -381,6 +381,19 @@ def test_waits_grow_while_the_server_fails_and_end_when_it_answers(pi: CallingPi
     assert pi.call().sleep <= 10
 
 
+def test_an_answer_that_breaks_off_after_its_head_says_nothing(
+    pi: CallingPi, ddi: Ddi, tmp_path: Path
+) -> None:
+    """It is not an answer that offers nothing: the Pi calls again soon."""
+    ddi.bundle = pi.containers_bundle(tmp_path / "new.swu", release(pi, one="2", two="1"))
+    ddi.cut_answers = 1
+    broken = pi.call()
+    assert broken.lines == ["the connection broke"]
+    assert broken.sleep <= 10
+    pi.call()
+    assert ddi.reports[-1][:2] == ("closed", "success")
+
+
 def test_an_hour_of_errors_changes_nothing_and_brings_few_calls(
     pi: CallingPi, ddi: Ddi, tmp_path: Path
 ) -> None:

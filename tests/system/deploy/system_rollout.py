@@ -18,10 +18,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from piimage.card.ext4 import DataFile
 from piimage.store import default_root
@@ -38,6 +39,7 @@ PATIENCE = 1800.0
 FIRST, OTHERS = "first", "others"
 CRASHES = "#!/bin/sh\necho broken\nexit 3\n"
 LAYER = 5_000_000
+LOG_LINES = 5
 Step = Callable[[], bool]
 
 
@@ -58,6 +60,19 @@ class Fleet:
     def states(self, names: Sequence[str]) -> Counter[str]:
         """How many of these Pis are in which state, as the server has it."""
         return Counter(str(self.server.device(name)["last_state"]) for name in names)
+
+    def require(self, names: Sequence[str], version: str) -> None:
+        """Raise AssertionError, with the cause for each, if not all of these Pis have a version."""
+        found = {name: self.server.device(name) for name in names}
+        others = [name for name in names if found[name]["sw_version"] != version]
+        told = "".join(f"\n{self._account(name, found[name])}" for name in others)
+        assert not others, f"{len(others)} of {len(names)} do not have {version}:{told}"
+
+    def _account(self, name: str, found: Mapping[str, Any]) -> str:
+        """What the server knows of a Pi, and the last lines that it has reported."""
+        lines = self.server.log_of(name).strip().splitlines()[-LOG_LINES:]
+        known = f"{name}: {found['last_state']}, {found['sw_version']}"
+        return "\n  ".join([known, *(lines or ["it has reported nothing"])])
 
     def versions(self, names: Sequence[str]) -> set[str]:
         """The versions that these Pis report."""
@@ -88,8 +103,11 @@ def version_of(bundle: Path) -> str:
 def roll_out(fleet: Fleet, bundle: Path, threshold: int = 0) -> list[str]:
     """Roll a bundle out, group by group; return the names of the Pis that were reached.
 
-    A group whose failures exceed `threshold` is the last one, and its roll-out is paused.
+    A group whose failures exceed `threshold` is the last one, and its roll-out is paused. No Pi may
+    be in the state "Error": that of an earlier roll-out could not be told from one of this.
     """
+    states = fleet.states(list(fleet.pis))
+    assert "Error" not in states, f"some Pis failed in an earlier roll-out: {dict(states)}"
     number, version, reached = fleet.server.upload(bundle), version_of(bundle), []
     for feed, names in fleet.groups.items():
         body = {"name": f"{bundle.stem}-{feed}", "feed": feed, "software_id": number}
@@ -122,9 +140,10 @@ def good_one(fleet: Fleet) -> None:
     names = list(fleet.pis)
     bundle = bundle_of(fleet.pis[names[0]], "", "a-good-version")
     before, began = fleet.proxy.received, time.monotonic()
-    assert roll_out(fleet, bundle) == names
+    reached = roll_out(fleet, bundle)
     seconds, received = time.monotonic() - began, fleet.proxy.received - before
-    assert fleet.versions(names) == {version_of(bundle)}
+    fleet.require(names, version_of(bundle))
+    assert reached == names
     for site in fleet.pis.values():
         site.pi.session.wait_for("a-good-version", 60)
     told(
@@ -157,6 +176,16 @@ def bad_one(fleet: Fleet) -> None:
     )
     for name in first:
         fleet.server.ask("PATCH", "/api/v1/devices", {"devices": [name], "force_update": True})
+    until(lambda: have_recovered(fleet, first), "those that failed were offered nothing again")
+
+
+def have_recovered(fleet: Fleet, names: Sequence[str]) -> bool:
+    """Whether these Pis have reported success since they failed.
+
+    With `force_update` goosebit offers the last roll-out that is not paused. It is what these Pis
+    run, so that they report success at their next call. "Error" stays until then.
+    """
+    return fleet.states(names) == {"Finished": len(names)}
 
 
 def interrupted_one(fleet: Fleet) -> None:
@@ -171,9 +200,10 @@ def interrupted_one(fleet: Fleet) -> None:
     bundle = bundle_of(site, "", "a-large-layer")
     before, began = fleet.proxy.received, time.monotonic()
     with interruptions(fleet, before):
-        assert roll_out(fleet, bundle) == names
+        reached = roll_out(fleet, bundle)
     seconds, received = time.monotonic() - began, fleet.proxy.received - before
-    assert fleet.versions(names) == {version_of(bundle)}
+    fleet.require(names, version_of(bundle))
+    assert reached == names
     for found in fleet.pis.values():
         found.pi.session.wait_for("a-large-layer", 60)
     told(

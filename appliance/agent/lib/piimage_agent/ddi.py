@@ -102,6 +102,9 @@ class Server:
             if len(content) > _ANSWER_LIMIT or time.monotonic() > end:
                 self.close()
                 raise Trouble("the server's answer does not end")
+        if response.length:  # read1 does not tell a connection that broke from an answer's end
+            self.close()
+            raise Trouble("the connection broke")
         return content
 
     def request(
