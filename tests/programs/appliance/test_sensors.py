@@ -230,6 +230,165 @@ def test_settings_are_written_again_when_the_driver_was_started_again(bus: Bus) 
     assert ratio.read_text() == "16\n"
 
 
+def measures(bus: Bus, file: str = "iio:device0/in_illuminance_raw", value: str = "320") -> Path:
+    """A listed chip that measures `value`."""
+    bus.listed(AIR)
+    bus.plug("1-0076")
+    return bus.pi.write(f"sys/bus/i2c/devices/1-0076/{file}", f"{value}\n")
+
+
+def changing(value: Path, *readings: str) -> str:
+    """What happens after each look: the chip measures the next of `readings`."""
+    cases = " ".join(
+        f"{n}) command echo '{reading}' >{value} ;;" for n, reading in enumerate(readings)
+    )
+    return f"case $n in {cases} esac; n=$((n + 1))"
+
+
+@pytest.mark.parametrize(
+    ("file", "zero"),
+    [
+        ("iio:device0/in_illuminance_raw", "0"),
+        ("iio:device0/in_illuminance0_input", "0.000000"),
+        ("iio:device0/in_intensity_both_raw", "0"),
+        ("iio:device0/in_current3_raw", "0"),
+        ("iio:device0/in_power2_raw", "0"),
+        ("iio:device0/in_accel_x_raw", "0"),
+        ("iio:device0/in_magn_x_raw", "0"),
+        ("hwmon/hwmon1/curr1_input", "0"),
+        ("hwmon/hwmon1/power1_input", "0"),
+    ],
+)
+def test_a_chip_that_fell_to_zero_at_two_looks_has_its_driver_started_again(
+    bus: Bus, file: str, zero: str
+) -> None:
+    value = measures(bus, file)
+    readings = changing(value, "320", zero, zero, "320")
+    assert bus.round(times=5, between=readings, first="n=0") == "60\n60\n5\n60\n60\n"
+    assert bus.lines("unbound") == ["1-0076"]
+    assert bus.lines("probed") == ["1-0076"] * 2
+    assert bus.pi.console()[1:] == [
+        "piimage: sensor air: bme280 at 0x76 on i2c-1 has fallen to 0; "
+        "its driver is started again, once",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1",
+    ]
+
+
+def test_a_night_starts_the_driver_again_once_and_the_next_night_once_more(bus: Bus) -> None:
+    value = measures(bus)
+    night = ("0",) * 6
+    readings = changing(value, "320", *night, "0.5", "320", *night)
+    bus.round(times=16, between=readings, first="n=0")
+    assert bus.lines("unbound") == ["1-0076"] * 2
+
+
+def test_a_chip_that_never_measured_anything_but_zero_keeps_its_driver(bus: Bus) -> None:
+    measures(bus, value="0")
+    assert bus.round(times=4) == "60\n60\n60\n60\n"
+    assert bus.lines("unbound") == []
+
+
+def test_what_a_chip_measures_right_after_its_start_does_not_count(bus: Bus) -> None:
+    """It may be older than the start."""
+    value = measures(bus)
+    bus.round(times=5, between=changing(value, "0"), first="n=0")
+    assert bus.lines("unbound") == []
+
+
+def test_one_look_at_zero_starts_nothing_again(bus: Bus) -> None:
+    value = measures(bus)
+    readings = changing(value, "320", "0", "7", "0", "7")
+    bus.round(times=6, between=readings, first="n=0")
+    assert bus.lines("unbound") == []
+    assert len(bus.pi.console()) == 1
+
+
+@pytest.mark.parametrize(
+    "other", ["in_intensity_blue_raw", "in_current3_raw"], ids=["same kind", "another kind"]
+)
+def test_one_value_other_than_zero_keeps_the_driver(bus: Bus, other: str) -> None:
+    value = measures(bus, "iio:device0/in_intensity_both_raw")
+    value.with_name(other).write_text("-3\n")
+    bus.round(times=5, between=changing(value, "320", "0", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == []
+
+
+def test_a_voltage_beside_a_current_that_fell_to_zero_does_not_keep_the_driver(bus: Bus) -> None:
+    """As in an INA219 without its calibration."""
+    value = measures(bus, "iio:device0/in_current3_raw")
+    value.with_name("in_voltage1_raw").write_text("24800\n")
+    bus.round(times=4, between=changing(value, "320", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == ["1-0076"]
+
+
+@pytest.mark.parametrize(
+    "file", ["in_voltage0_raw", "in_temp_raw", "in_proximity_raw", "in_humidityrelative_input"]
+)
+def test_zero_of_a_kind_that_is_often_zero_keeps_the_driver(bus: Bus, file: str) -> None:
+    value = measures(bus, f"iio:device0/{file}")
+    bus.round(times=5, between=changing(value, "320", "0", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == []
+
+
+def test_a_value_that_cannot_be_read_is_not_zero(bus: Bus) -> None:
+    value = measures(bus, "iio:device0/in_accel_x_raw")
+    value.with_name("in_accel_y_raw").write_text("")
+    bus.round(times=5, between=changing(value, "320", "0", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == []
+
+
+@pytest.mark.parametrize("total", ["iio:device0/in_energy0_raw", "hwmon/hwmon1/energy1_input"])
+def test_a_chip_that_counts_a_total_keeps_its_driver_at_zero(bus: Bus, total: str) -> None:
+    value = measures(bus, "hwmon/hwmon1/power1_input")
+    bus.pi.write(f"sys/bus/i2c/devices/1-0076/{total}", "5000\n")
+    bus.round(times=5, between=changing(value, "320", "0", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == []
+
+
+def test_a_chip_that_the_kernel_samples_keeps_its_driver_at_zero(bus: Bus) -> None:
+    value = measures(bus, "iio:device0/in_current3_raw")
+    value.parent.joinpath("buffer").mkdir()
+    value.parent.joinpath("buffer/enable").write_text("1\n")
+    bus.round(times=5, between=changing(value, "320", "0", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == []
+
+
+def test_a_chip_at_zero_leaves_the_driver_of_another_alone(bus: Bus) -> None:
+    value = measures(bus)
+    bus.listed(AIR, "bed i2c-1 sht3x 0x44")
+    bus.plug("1-0076", "1-0044")
+    bus.pi.write("sys/bus/i2c/devices/1-0044/hwmon/hwmon1/temp1_input", "0\n")
+    bus.round(times=5, between=changing(value, "320", "0", "0", "0"), first="n=0")
+    assert bus.lines("unbound") == ["1-0076"]
+
+
+def test_settings_are_written_again_to_a_chip_that_fell_to_zero(bus: Bus) -> None:
+    value = measures(bus, "iio:device0/in_current3_raw")
+    bus.listed(f"{AIR} in_shunt_resistor=0.1")
+    shunt = value.with_name("in_shunt_resistor")
+    shunt.write_text("0.01\n")
+    lost = (
+        f"case $n in 1) command echo 0 >{value}; command echo 0.01 >{shunt} ;; esac; n=$((n + 1))"
+    )
+    bus.round(times=4, between=lost, first="n=0")
+    assert bus.lines("unbound") == ["1-0076"]
+    assert shunt.read_text() == "0.1\n"
+
+
+def test_a_chip_at_zero_whose_driver_does_not_find_it_is_tried_ever_later(bus: Bus) -> None:
+    value = measures(bus)
+    gone = (
+        f"case $n in 1) command echo 0 >{value} ;; 2) : >{bus.pi.root}/present ;; "
+        f"5) command echo 1-0076 >{bus.pi.root}/present ;; esac; n=$((n + 1))"
+    )
+    assert bus.round(times=7, between=gone, first="n=0") == "60\n60\n5\n10\n20\n40\n60\n"
+    assert bus.lines("unbound") == ["1-0076"]
+    assert bus.pi.console()[2:] == [
+        "piimage: sensor air: no bme280 answers at 0x76 on i2c-1; it will be tried again",
+        "piimage: sensor air: bme280 at 0x76 on i2c-1",
+    ]
+
+
 def test_oversampling_is_that_of_all_quantities_and_a_setting_of_one_is_stronger(bus: Bus) -> None:
     bus.listed(f"{AIR} oversampling=8 in_pressure_oversampling_ratio=16")
     names = ("temp", "pressure", "humidityrelative")

@@ -31,6 +31,7 @@ NAMED = (
     *("air", "window", "bed", "panel", "soil", "colour", "water", "gate", "shed", "tank"),
     SAMPLED,
 )
+SELECT = "spidev0.1"
 # On SPI, a chip that is absent cannot be told from one that answers with ones.
 ON_I2C = [word.partition("=")[0] for word in PLACES.split() if word.startswith("i2c")]
 ACCELERATION = "sensors_acceleration_meters_per_second_squared"
@@ -223,3 +224,88 @@ def test_each_chip_that_failed_has_right_values_again_and_never_a_wrong_one(
     until_counted(planted, "read_errors", set(NAMED) - {"shed", SAMPLED}, 1)
     everywhere(planted, ON_I2C, f"{fault}={end}")
     until_counted(planted, "samples", set(NAMED), 2)
+
+
+# Ends the pause of the system's program, and waits for the next one.
+LOOK = """
+program=$(initctl status _sensors | sed -n 's/^ *PID : //p')
+asleep() {
+	for child in $(cat /proc/$program/task/$program/children); do
+		grep -qsx sleep /proc/$child/comm && return
+	done
+	return 1
+}
+until asleep; do sleep 0.2; done
+before=$child
+kill $before
+until asleep && [ $child != $before ]; do sleep 0.2; done
+"""
+
+
+def look(pi: Pi) -> None:
+    """Let the system look at its chips now, and not in a minute; return when it has."""
+    pi.say(LOOK)
+
+
+def told(pi: Pi) -> list[str]:
+    """What the console has had of sensors."""
+    lines = (line.text.partition("piimage: sensor ")[2] for line in pi.session.lines())
+    return [line for line in lines if line]
+
+
+def until_told(pi: Pi, start: int, text: str) -> None:
+    """Wait until the console has this, after the first `start` lines of sensors."""
+    end = time.monotonic() + PATIENCE
+    while not any(text in line for line in told(pi)[start:]):
+        assert time.monotonic() < end, (text, pi.say(WHY))
+        time.sleep(1)
+
+
+def until_published(pi: Pi, expected: dict[str, tuple[float, float]]) -> None:
+    """Wait for these values; with each is how far from it the published one may be."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = metrics(pi)
+        other = {
+            name: found.get(name)
+            for name, (value, within) in expected.items()
+            if found.get(name) != pytest.approx(value, abs=within)
+        }
+        if not other:
+            return
+        assert time.monotonic() < end, (other, pi.say(WHY))
+        time.sleep(1)
+
+
+RESTARTED = "its driver is started again"
+
+
+def test_chips_that_lost_their_settings_are_set_up_again(planted: Pi, measured: Metrics) -> None:
+    """But for the one that the kernel samples. An INA219 goes on to answer, and measures 0 A."""
+    places = [place for place in (*ON_I2C, SELECT) if not place.endswith("0x1d")]
+    look(planted)
+    start = len(told(planted))
+    everywhere(planted, places, "power_cycle")
+    look(planted)
+    until_told(planted, start, "air: bme280 at 0x75 on i2c-1 has values again")
+    until_told(planted, start, "shed: bme280 at 1 on spi0 has values again")
+    until_told(planted, start, f"panel: ina219 at 0x40 on i2c-1 has fallen to 0; {RESTARTED}")
+    until_published(planted, EXPECTED)
+    until_counted(planted, "samples", set(NAMED), 2)
+
+
+def test_the_dark_starts_the_driver_of_one_chip_again_once(planted: Pi, measured: Metrics) -> None:
+    light = 'sensors_illuminance_lux{sensor="window"}'
+    look(planted)
+    start = len(told(planted))
+    planted.say(f"{CONTROL} i2c-0:0x23 lux=0")
+    look(planted)
+    until_told(planted, start, RESTARTED)
+    for _ in range(2):
+        look(planted)
+    until_published(planted, {light: (10, 0)})  # the offset
+    assert [line for line in told(planted)[start:] if RESTARTED in line] == [
+        f"window: bh1750 at 0x23 on i2c-1 has fallen to 0; {RESTARTED}, once"
+    ]
+    planted.say(f"{CONTROL} i2c-0:0x23 lux=320")
+    until_published(planted, {light: EXPECTED[light]})
