@@ -126,6 +126,18 @@ def test_a_key_with_a_dash_is_one_that_the_kernel_may_lack(tmp_path: Path) -> No
     assert pi.console() == ["piimage: sysctl net.gone cannot be set"]
 
 
+def test_the_form_of_sysctl_d_is_taken_as_its_page_has_it(tmp_path: Path) -> None:
+    """Comments, blanks, slashes, a value with blanks, and a last line without its end."""
+    pi = Pi(tmp_path)
+    for key in ("sysrq", "yama/ptrace_scope"):
+        pi.write(f"proc/sys/kernel/{key}", "0\n")
+    pi.write("etc/sysctl.d/05.conf", "  # no = key\n; kernel.sysrq = 9\n\nkernel/sysrq=7")
+    sysctls(pi, " kernel.yama.ptrace_scope\t=  1 2\t3\n")
+    assert (pi.root / "proc/sys/kernel/sysrq").read_text() == "7\n"
+    assert (pi.root / "proc/sys/kernel/yama/ptrace_scope").read_text() == "1 2\t3\n"
+    assert pi.console() == []
+
+
 def test_the_system_s_settings_name_each_key_once() -> None:
     text = (APPLIANCE / "rootfs/etc/sysctl.d/10-piimage.conf").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -81,6 +81,19 @@ def test_without_a_shim_starts_go_one_after_another(pi: Pi) -> None:
         assert not leader.exists()
 
 
+def test_a_start_that_has_waited_takes_the_shim_that_began_meanwhile(pi: Pi) -> None:
+    """And holds up no other start any more."""
+    calls = record_calls(pi)
+    with lead(pi) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
+            with leading_shim(pi):
+                file.close()
+                wait_until(lambda: state(pi) == "running", "the service")
+    assert calls()[0] == ["run", "other"]
+
+
 def test_a_task_whose_leader_has_ended_is_started_with_a_shim_of_its_own(pi: Pi) -> None:
     client = pi.root / "bin/micropython"
     gone = '[ "$5" != other ] && [ "$6" != other ] || exit 4\ncase $1 in'
@@ -90,7 +103,7 @@ def test_a_task_whose_leader_has_ended_is_started_with_a_shim_of_its_own(pi: Pi)
         wait_until(lambda: state(pi) == "running", "the service")
         leader = pi.root / "run/piimage/services/.leader"
         assert leader.read_text().endswith(" one\n")
-    assert calls()[:3] == [["run", "other"], ["run", "other"], ["run"]]
+    assert calls()[:2] == [["run", "other"], ["run"]]
 
 
 def lead(pi: Pi) -> BinaryIO:

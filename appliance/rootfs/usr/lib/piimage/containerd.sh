@@ -51,16 +51,17 @@ run_task() {
 	if find_leader; then
 		task run "$@" "$REPLY" || code=$?
 		[ "$code" -eq "$SHIM_GONE" ] || return "$code"
+		rm -f "$LEADER"
 	fi
 	{ flock 4 && run_first "$@"; } 4>>"$LEADER.lock"
 }
 
-# Others have waited for the same lock: there may be a shim by now.
+# Others have waited for the same lock: they need it no longer if there is a shim by now.
 run_first() {
-	local code=0
 	if find_leader; then
-		task run "$@" "$REPLY" || code=$?
-		[ "$code" -eq "$SHIM_GONE" ] || return "$code"
+		exec 4>&-
+		run_task "$@"
+		return
 	fi
 	task run "$@" || return
 	read_pid
@@ -123,8 +124,8 @@ delete_task() {
 	stop_leading
 	task delete "$NAME" || code=$?
 	[ ! -d "$BUNDLE" ] || [ "$code" -eq "$AWAY" ] || end_start
-	[ ! -d "$RUNC/$NAME" ] || runc --root "$RUNC" delete -f "$NAME" 2>/dev/null
 	if [ "$code" -eq 0 ]; then
+		[ ! -d "$RUNC/$NAME" ] || runc --root "$RUNC" delete -f "$NAME" 2>/dev/null
 		first_line "$MESSAGE"
 		code=${REPLY:-137}
 	fi
