@@ -67,30 +67,27 @@ def test_a_shim_that_runs_serves_the_next_task(pi: Pi) -> None:
 def test_without_a_shim_starts_go_one_after_another(pi: Pi) -> None:
     """Two shims that begin at once take the same socket."""
     calls = record_calls(pi)
-    with lead(pi) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with running(pi):
-            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
-            assert calls() == []
-            file.close()
-            wait_until(lambda: state(pi) == "running", "the service")
-            leader = pi.root / "run/piimage/services/.leader"
-            shim, name = leader.read_text().split()
-            assert name == "one"
-            assert Path(f"/proc/{shim}/comm").read_text() == "containerd-shim\n"
-        assert not leader.exists()
+    leader = pi.root / "run/piimage/services/.leader"
+    with held_up(pi) as lock:
+        assert calls() == []
+        lock.close()
+        wait_until(lambda: state(pi) == "running", "the service")
+        shim, name = leader.read_text().split()
+        assert name == "one"
+        assert Path(f"/proc/{shim}/comm").read_text() == "containerd-shim\n"
+    assert not leader.exists()
 
 
 def test_a_start_that_has_waited_takes_the_shim_that_began_meanwhile(pi: Pi) -> None:
     """And holds up no other start any more."""
+    client, free = pi.root / "bin/micropython", pi.root / "free"
+    tries = f"flock -n {pi.root}/run/piimage/services/.leader.lock true && : >{free}\ncase $1 in"
+    client.write_text(client.read_text().replace("case $1 in", tries, 1))
     calls = record_calls(pi)
-    with lead(pi) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with running(pi):
-            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
-            with leading_shim(pi):
-                file.close()
-                wait_until(lambda: state(pi) == "running", "the service")
+    with held_up(pi) as lock, leading_shim(pi):
+        lock.close()
+        wait_until(lambda: state(pi) == "running", "the service")
+        assert free.exists()
     assert calls()[0] == ["run", "other"]
 
 
@@ -104,6 +101,16 @@ def test_a_task_whose_leader_has_ended_is_started_with_a_shim_of_its_own(pi: Pi)
         leader = pi.root / "run/piimage/services/.leader"
         assert leader.read_text().endswith(" one\n")
     assert calls()[:2] == [["run", "other"], ["run"]]
+
+
+@contextmanager
+def held_up(pi: Pi) -> Iterator[BinaryIO]:
+    """Run the service `one` while another start has no shim yet; yields the lock of that start."""
+    with lead(pi) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with running(pi):
+            wait_until((pi.root / "run/piimage/services/one/output").exists, "the pipe")
+            yield lock
 
 
 def lead(pi: Pi) -> BinaryIO:

@@ -42,14 +42,14 @@ ask_containerd() {
 	done
 }
 
-# Has containerd start the task, whose first process is in PIDFILE then. The shim of a task that runs
+# Has containerd start the task; PID and SHIM are its processes then. The shim of a task that runs
 # serves it too, without a program in Go that would look for this shim. If there is none, starts go one
 # after another: of two shims that begin at once the second one takes the first one's socket, and a
 # containerd that starts again would find the tasks of the first no more.
 run_task() {
 	local code=0
 	if find_leader; then
-		task run "$@" "$REPLY" || code=$?
+		start_task "$@" "$REPLY" || code=$?
 		[ "$code" -eq "$SHIM_GONE" ] || return "$code"
 		rm -f "$LEADER"
 	fi
@@ -63,10 +63,14 @@ run_first() {
 		run_task "$@"
 		return
 	fi
+	start_task "$@" || return
+	echo "$SHIM $NAME" >"$LEADER"
+}
+
+start_task() {
 	task run "$@" || return
 	read_pid
 	find_shim
-	echo "$SHIM $NAME" >"$LEADER"
 }
 
 # The service whose task has a shim that others can share, in REPLY.
