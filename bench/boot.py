@@ -34,10 +34,10 @@ PHASES = {
     "kernel": "QEMU's start, the kernel",
     "initramfs": "modules, slot, layers",
     "switch-root": "process 1 reads its configuration",
-    "process-1": "boot tasks, /data grows",
+    "process-1": "boot tasks, containerd beside them",
     "onboot": "containers that run once",
-    "services": "containerd's start",
-    "task": "ctr, shim, runtime, the services",
+    "services": "process 1 starts the runners",
+    "task": "the rest of containerd's start, shim, runtime, the services",
 }
 
 # KiB of PSS by program, of all processes but those of the session that asks, and what is available.

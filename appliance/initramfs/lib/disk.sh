@@ -115,7 +115,7 @@ grow_mbr() {
 
 mount_slot() {
 	bb mkdir -p "$STATE/slot" "$STATE/layers" "$STATE/board"
-	bb mount -t vfat -o ro,umask=022 "$SLOT_DEVICE" "$STATE/slot" ||
+	bb mount -t vfat -o ro,umask=022,iocharset=cp437 "$SLOT_DEVICE" "$STATE/slot" ||
 		fail "cannot mount slot $SLOT_DEVICE (FAT)"
 	SLOT=$STATE/slot/$SLOT_PREFIX
 	SLOT=${SLOT%/}
