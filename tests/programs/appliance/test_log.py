@@ -17,6 +17,7 @@ def _log(pi: Pi, out: bytes, *, settings: str = "", container: str = "") -> None
     pi.write("etc/piimage/settings", settings)
     pi.write("containers/services/one/container.env", container)
     pi.path("var/log/services/one/log")
+    pi.path("var/log/times/one/log")
     pi.path("run/piimage/services/one/events").touch()
     pi.write("out", "").write_bytes(out)
     folder = library.parent

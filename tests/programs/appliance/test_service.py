@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from tests.programs.appliance.runners import (
     request,
     running,
     state,
-    turn,
 )
 from tests.programs.appliance.runners import pi as pi  # noqa: PLC0414  # a fixture
 from tests.programs.appliance.scripts import Pi, end, wait_until
@@ -57,7 +55,7 @@ def test_what_is_cleaned_once_is_not_cleaned_again(pi: Pi) -> None:
     with running(pi, "RESTART=no\n") as process:
         wait_until(lambda: state(pi) == "exited", "the end")
         end(process)
-    assert calls() == [["run"], ["delete"]]
+    assert calls() == ["run", "delete"]
 
 
 def test_a_service_that_has_to_stop_takes_one_client_of_containerd(pi: Pi) -> None:
@@ -65,7 +63,7 @@ def test_a_service_that_has_to_stop_takes_one_client_of_containerd(pi: Pi) -> No
     with running(pi) as process:
         wait_until(lambda: state(pi) == "running", "the service")
         end(process)
-    assert calls() == [["run"], ["delete"]]
+    assert calls() == ["run", "delete"]
 
 
 def test_a_task_whose_shim_has_ended_is_started_again(pi: Pi) -> None:
@@ -213,12 +211,14 @@ def test_a_start_that_fails_before_containerd_takes_no_turn_from_others(pi: Pi) 
     assert calls() == []
 
 
-def test_a_start_that_failed_holds_no_turn_while_it_waits(pi: Pi) -> None:
-    pi.write("fail", "")
-    with running(pi):
-        wait_until(lambda: printed(pi, "restarting in 1 s"), "the failure")
-        with turn(pi) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def test_a_runner_that_waits_for_containerd_can_be_stopped(pi: Pi) -> None:
+    calls = record_calls(pi)
+    (pi.root / "run/containerd/containerd.sock").unlink()
+    with running(pi) as process:
+        wait_until((pi.root / "run/piimage/services/one/message").exists, "the wait")
+        assert end(process) == 0
+    assert calls() == []
+    assert state(pi) == "stopped"
 
 
 def test_a_start_that_hung_leaves_nothing_in_the_way_of_the_next(pi: Pi) -> None:

@@ -70,7 +70,7 @@ def test_a_card_without_settings_is_looked_at_and_no_more(tmp_path: Path, partit
     card.agent(FOUND)
     assert card.boot() == []
     assert card.lines("called") == []
-    options = "-t vfat -o ro,nosuid,nodev,noexec,umask=077"
+    options = "-t vfat -o ro,nosuid,nodev,noexec,umask=077,iocharset=cp437"
     looked = [f"{options} /dev/mmcblk0p1 /{SELECTOR}"] if partition == 2 else []
     assert card.lines("mounted") == looked
     assert card.lines("unmounted") == ([f"/{SELECTOR}"] if partition == 2 else [])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from piimage_task import leader, processes, turns
 from piimage_task import main as command
+from piimage_task.locks import Lock
 from piimage_task.protobuf import integer, text
 
 from tests.unit.task.servers import Peer, answer, refusal, serving
+from tests.unit.task.shims import shim
 
 Reply = Callable[[int, bytes], bytes]
 NOT_FOUND, UNKNOWN = 5, 2
@@ -36,10 +41,19 @@ def playing(*replies: tuple[str, Reply]) -> Callable[[Peer], None]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The Pi's files, in the folder that the test works in."""
     (tmp_path / "config.json").write_text('{"ociVersion": "1.0.2"}')
+    (tmp_path / "services").mkdir()
+    (tmp_path / "online").write_text("0\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "FOLDER", "services")
+    monkeypatch.setattr(command, "PROCESSORS", "online")
+    monkeypatch.setattr(command, "SOCKET", "nobody")
 
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, folder: None) -> Callable[..., int]:
     def run(act: Callable[[Peer], None], *arguments: str) -> int:
         with serving(act) as path:
             monkeypatch.setattr(command, "SOCKET", path)
@@ -69,31 +83,115 @@ def test_a_start_makes_a_container_and_its_task_and_writes_the_number(
     assert b'{"ociVersion": "1.0.2"}' in seen[0]
     assert b"io.containerd.runc.v2" in seen[0]
     assert seen[1].count(b"/run/output") == 2
-    assert sorted(path.name for path in Path().iterdir()) == ["config.json", "pid"]
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "config.json",
+        "online",
+        "pid",
+        "services",
+    ]
 
 
-def test_a_task_can_share_the_shim_of_another_one(run: Callable[..., int]) -> None:
-    def shares(stream: int, request: bytes) -> bytes:
-        assert request.endswith(text(11, "other"))
-        return answer(stream, b"")
+@contextlib.contextmanager
+def led_by(name: str) -> Iterator[None]:
+    """The service `name` has a shim that others can share."""
+    with shim(Path()) as one:
+        leader.note("services", one.task, name)
+        yield
 
+
+def alone(stream: int, request: bytes) -> bytes:
+    """Take a container that shares no shim."""
+    assert text(11, "other") not in request
+    return answer(stream, b"")
+
+
+def beside_other(stream: int, request: bytes) -> bytes:
+    """Take a container that shares the shim of the service `other`."""
+    assert request.endswith(text(11, "other"))
+    return answer(stream, b"")
+
+
+def test_a_shim_that_runs_serves_the_next_task(run: Callable[..., int]) -> None:
     act = playing(
-        ("Containers/Create", shares), ("Tasks/Create", ok()), ("Tasks/Start", ok(integer(1, 7)))
-    )
-    assert run(act, *START, "other") == 0
+        ("Containers/Create", beside_other), ("Tasks/Create", ok()),
+        ("Tasks/Start", ok(integer(1, 7))),
+    )  # fmt: skip
+    with led_by("other"):
+        assert run(act, *START) == 0
+        assert leader.find("services") == "other"
 
 
-def test_without_the_other_task_nothing_is_left_of_a_start(
-    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+def test_a_task_with_a_shim_of_its_own_leads_the_next_ones(
+    run: Callable[..., int], tmp_path: Path
+) -> None:
+    with shim(tmp_path) as one:
+        act = playing(
+            ("Containers/Create", alone), ("Tasks/Create", ok()),
+            ("Tasks/Start", ok(integer(1, one.task))),
+        )  # fmt: skip
+        assert run(act, *START) == 0
+        assert leader.find("services") == "one"
+
+
+def test_a_task_whose_leader_has_ended_is_started_with_a_shim_of_its_own(
+    run: Callable[..., int],
 ) -> None:
     act = playing(
-        ("Containers/Create", ok()),
+        ("Containers/Create", beside_other),
         ("Tasks/Create", refuses(UNKNOWN, "failed to start shim: can't find sandbox other")),
         ("Containers/Delete", ok()),
-    )
-    assert run(act, *START, "other") == command.SHIM_GONE
-    assert "can't find sandbox" in capsys.readouterr().out
-    assert not Path("pid").exists()
+        ("Containers/Create", alone), ("Tasks/Create", ok()), ("Tasks/Start", ok(integer(1, 7))),
+    )  # fmt: skip
+    with led_by("other"):
+        assert run(act, *START) == 0
+        assert leader.find("services") is None
+
+
+def test_without_a_shim_starts_go_one_after_another(run: Callable[..., int]) -> None:
+    """Two shims that begin at once take the same socket; one that has waited shares the first's."""
+    act = playing(
+        ("Containers/Create", beside_other), ("Tasks/Create", ok()),
+        ("Tasks/Start", ok(integer(1, 7))),
+    )  # fmt: skip
+    first = leader.lock("services")
+    first.take()
+    codes: list[int] = []
+    waiting = threading.Thread(target=lambda: codes.append(run(act, *START)))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    with led_by("other"):
+        first.release()
+        waiting.join(10)
+    assert codes == [0]
+    first = leader.lock("services")
+    assert first.try_to_take()
+    first.release()
+
+
+def test_a_client_waits_for_its_turn(run: Callable[..., int]) -> None:
+    turn = turns.take("services", 1)
+    act = playing(("Tasks/Delete", ok()), ("Containers/Delete", ok()))
+    codes: list[int] = []
+    waiting = threading.Thread(target=lambda: codes.append(run(act, "delete", "one")))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    turn.release()
+    waiting.join(10)
+    assert codes == [0]
+    last = Lock("services/.turn0")
+    assert last.try_to_take()
+    last.release()
+
+
+def test_nothing_is_asked_for_a_runner_that_died_while_its_client_waited(
+    folder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents = iter(["4711", "1", "1", "1"])
+    monkeypatch.setattr(processes, "parent", lambda _: next(parents))
+    assert command.main(["delete", "one"]) == 1
+    assert command.main(["delete", "one"]) == command.AWAY  # this one does ask
 
 
 def test_what_containerd_says_of_a_start_that_fails_is_printed(
@@ -102,8 +200,11 @@ def test_what_containerd_says_of_a_start_that_fails_is_printed(
     act = playing(
         ("Containers/Create", ok()), ("Tasks/Create", refuses(UNKNOWN, "exec: no such file"))
     )
-    assert run(act, *START, "other") == 1
+    assert run(act, *START) == 1
     assert capsys.readouterr().out == "exec: no such file\n"
+    turn = Lock("services/.turn0")
+    assert turn.try_to_take()
+    turn.release()
 
 
 def test_a_task_that_ended_is_deleted_and_its_exit_code_printed(
@@ -156,9 +257,8 @@ def test_the_container_of_a_shim_that_died_is_deleted(run: Callable[..., int]) -
 
 
 def test_a_containerd_that_is_away_has_an_exit_code_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "SOCKET", str(tmp_path / "nobody"))
     assert command.main(["delete", "one"]) == command.AWAY
     assert capsys.readouterr().out.startswith("containerd cannot be reached: ")
 

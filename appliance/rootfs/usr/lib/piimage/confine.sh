@@ -79,6 +79,7 @@ limit_container() {
 # may make the same groups at this moment.
 make_group() {
 	local folder=$GROUPS_ROOT rest="$1"
+	[ ! -e "$folder/$1/memory.max" ] || [ ! -e "$folder/$1/pids.max" ] || return 0
 	while [ -n "$rest" ]; do
 		echo '+memory +pids' 2>/dev/null >"$folder/cgroup.subtree_control" || return 1
 		folder=$folder/${rest%%/*}

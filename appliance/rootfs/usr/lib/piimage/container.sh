@@ -95,14 +95,14 @@ load_container() {
 # A device node in a layer opens nothing: devices are in the container's /dev, which is another mount.
 mount_rootfs() {
 	local rootfs="$RUN/rootfs/$2" upper="$RUN/upper/$2" lower='' several='' digest
-	make_path "$rootfs"
+	make_folders "$rootfs" "$RUN/points/$2"
 	while read -r digest; do
 		find_layer "$digest" "$RUN/mapped/$2" || return 1
 		several=${lower:+1}
 		lower=$REPLY${lower:+:$lower}
 	done <"$1/layers"
 	if [ -n "$POINTS" ]; then
-		make_points "$RUN/points/$2"
+		make_files "$RUN/points/$2"
 		lower=$lower:$RUN/points/$2
 		several=1
 	fi
@@ -142,16 +142,17 @@ mount_upper() {
 	is_mounted "$1" || mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$1"
 }
 
-# Makes in the folder $1 the mount points of config.json that no layer has. Those that end in / are
-# folders, the others files.
-make_points() {
+# Makes the folder $1 of the root file system, and in the folder $2 the mount points of config.json that
+# no layer has. Those that end in / are folders, the others files.
+make_folders() {
+	local point points="$2"
+	set -- "$1"
+	for point in $POINTS; do set -- "$@" "$points/${point%/*}"; done
+	make_paths "$@"
+}
+
+make_files() {
 	local point
-	(
-		cd "$1" 2>/dev/null || { mkdir -p "$1" && cd "$1"; } || exit
-		set --
-		for point in $POINTS; do set -- "$@" "${point%/*}"; done
-		mkdir -p "$@"
-	)
 	for point in $POINTS; do
 		case $point in */) ;; *) : >"$1/$point" ;; esac
 	done

@@ -54,8 +54,15 @@ remove_files() {
 	done
 }
 
-# Makes the folder $1, which mostly exists, and those above it.
-make_path() { [ -d "$1" ] || mkdir -p "$1"; }
+# Makes those of these folders that do not exist, and the folders above them.
+make_paths() {
+	local path
+	for path; do
+		shift
+		[ -d "$path" ] || set -- "$@" "$path"
+	done
+	[ $# = 0 ] || mkdir -p "$@"
+}
 
 # The text $1 with every $2 replaced by $3, in REPLY.
 replace_all() {

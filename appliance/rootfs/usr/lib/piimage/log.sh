@@ -15,8 +15,7 @@ LOGGER= # the process that reads OUTPUT; empty if there is none
 # Makes the pipe for a new task, and starts its reader. It ends when nobody can write to the pipe any
 # more: that is never before `release_output`, even if containerd does not open the pipe at all.
 start_logger() {
-	remove_files "$OUTPUT"
-	mkfifo -m 0600 "$OUTPUT"
+	[ -p "$OUTPUT" ] || mkfifo -m 0600 "$OUTPUT"
 	open_output
 	start_reader
 }
@@ -86,7 +85,6 @@ end_logger() {
 # task has ended.
 log_lines() {
 	trap '' TERM INT HUP
-	make_path "$LOG_TIMES"
 	[ "$CONSOLE_LOGS" != 1 ] || exec 7>"$CONSOLE"
 	keep_lines
 	: >"$DIR/logger"
