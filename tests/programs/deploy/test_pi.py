@@ -198,8 +198,8 @@ def test_a_pi_that_cannot_go_back_is_said_to_be_unwell(
     program = pi.root / "usr/lib/piimage/switch"
     program.write_text(
         program.read_text().replace(
-            "else:\n    use(words[0])",
-            f"elif words[0] != '{pi.slot}':\n    use(words[0])\nelse:\n    sys.exit(1)",
+            "else:\n    use(words[1])",
+            f"elif words[1] != '{pi.slot}':\n    use(words[1])\nelse:\n    sys.exit(1)",
         )
     )
     with pytest.raises(PiimageError, match="the rollback failed") as caught:

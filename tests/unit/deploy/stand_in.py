@@ -66,18 +66,6 @@ def use(layer):
             start(folder, path.name)
     point(run / "containers", "layers/" + layer)
 
-def keep(name, back):
-    current, previous = (store / (link + "." + slot) for link in ("current", "previous"))
-    if name == "slot":
-        current.unlink(missing_ok=True)
-    else:
-        (store / "generations" / name / "good").touch()
-        point(current, "generations/" + name)
-    if back == "slot":
-        previous.unlink(missing_ok=True)
-    else:
-        point(previous, "generations/" + back)
-
 def start(folder, name):
     env = (folder / "services" / name / "container.env").read_text()
     state, health, code = {
@@ -103,12 +91,8 @@ words = sys.argv[1:]
 (root / "switched").open("a").write(" ".join(words) + "\\n")
 if words[0] == "--mount":
     mount(words[1])
-elif words[0] == "--keep":
-    keep(words[1], words[2])
-elif words[0] == "--forget":
-    pass
 else:
-    use(words[0])
+    use(words[1])
 """
 REHEARSE = """
 import os, pathlib, re, sys

@@ -112,7 +112,7 @@ def test_a_rollback_that_cannot_switch_leads_back_to_what_ran() -> None:
         raise Refused("switch", "no room")
 
     rollback = cast(Any, SimpleNamespace(
-        after="x", _switch=refuse, _go_back=lambda bad, why: told.append((bad, why))
+        after="x", _use=refuse, _go_back=lambda bad, why: told.append((bad, why))
     ))  # fmt: skip
     change.Rollback._run(rollback)
     assert told == [({}, "the switch failed: no room")]

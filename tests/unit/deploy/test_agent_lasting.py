@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from piimage_agent import generations
-from piimage_agent.layers import find, incoming_layer
+from piimage_agent.layers import find, incoming_layer, unmount_removed
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, make_folders, write_file
 
@@ -78,3 +78,48 @@ def test_a_small_file_lasts(root: Root, journal: Journal) -> None:
         write_file(f"{root.store}/file", text)
         journal.lasts(f"{root.store}/file")
         assert Path(f"{root.store}/file").read_bytes() == text
+
+
+def test_what_is_kept_is_what_the_next_boot_uses(root: Root) -> None:
+    one, two = (generations.create(root, letter * 64, [], letter) for letter in "cd")
+    current, previous = (Path(root.store, f"{link}.{'5' * 64}") for link in ("current", "previous"))
+    assert not generations.is_good(root, one)
+    generations.keep(root, one, generations.SLOT)
+    assert current.readlink() == Path(f"generations/{one}")
+    assert generations.is_good(root, one)
+    assert not previous.is_symlink()
+    Path(f"{current}.new").symlink_to("of a change during which power was lost")
+    generations.keep(root, two, one)
+    assert [generations.linked(root, link) for link in ("current", "previous")] == [two, one]
+    generations.keep(root, generations.SLOT, two)
+    assert not current.is_symlink()
+    assert generations.linked(root, "previous") == two
+
+
+def test_what_is_not_there_is_not_kept(root: Root) -> None:
+    make_folders(root.generations)
+    with pytest.raises(Refused, match="the next boot cannot be set"):
+        generations.keep(root, "gone", generations.SLOT)
+    assert generations.booted(root) == generations.SLOT
+
+
+def test_layers_whose_files_were_removed_are_unmounted_and_one_in_use_stays(root: Root) -> None:
+    make_folders(root.layers)
+    mounted = Path(root.run, "layers")
+    for name in ("kept", "gone", "used"):
+        (mounted / name).mkdir(parents=True)
+    (mounted / "used/file").touch()  # a mounted folder cannot be removed either
+    Path(root.layers, "kept.squashfs").touch()
+    umount = Path(root.at("usr/bin/umount"))
+    umount.parent.mkdir(parents=True)
+    umount.write_text(f'#!/bin/sh\necho "$@" >{root.run}/asked\nexit 1\n')
+    umount.chmod(0o755)
+    unmount_removed(root)
+    assert sorted(Path(f"{root.run}/asked").read_text().split()) == [
+        f"{mounted}/gone", f"{mounted}/used",
+    ]  # fmt: skip
+    assert sorted(path.name for path in mounted.iterdir()) == ["kept", "used"]
+    (mounted / "used/file").unlink()
+    (mounted / "used").rmdir()
+    umount.unlink()
+    unmount_removed(root)  # nothing to ask for

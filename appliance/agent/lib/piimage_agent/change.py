@@ -12,7 +12,7 @@ import json
 import os
 import time
 
-from piimage_agent import generations, rehearsal, secrets, services
+from piimage_agent import generations, layers, rehearsal, secrets, services
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, names, read_text, remove_folder
 from piimage_agent.settling import Settling
@@ -92,10 +92,15 @@ class Change(Run):
         program = self.root.at("usr/lib/piimage/switch")
         services.call(["switch", *words], program, 300, "switch")
 
+    def _use(self, layer: str) -> None:
+        """Replace the containers in use by those of a containers layer."""
+        self._switch("--mount", layer)
+        self._switch("--use", layer)
+
     def _keep_target(self) -> None:
         """Make the next boot use the target, and `rollback` lead to the present containers."""
         ran = generations.of_layer(self.root, self.before) or generations.SLOT
-        self._switch("--keep", self.target, ran)
+        generations.keep(self.root, self.target, ran)
 
     def _watch(self, fresh: list[str]) -> dict[str, str]:
         """Return what is wrong with which services; the fresh ones may fail at once."""
@@ -149,9 +154,9 @@ class Change(Run):
     def _undone(self) -> str:
         """Undo the switch as far as it was made; return a message on services that are not back."""
         if generations.running(self.root) != self.before:
-            self._switch(self.before)
+            self._use(self.before)
         if generations.booted(self.root) != self.booted:
-            self._switch("--keep", self.booted, self.behind)
+            generations.keep(self.root, self.booted, self.behind)
         # An interrupted switch has stopped services and started none.
         for name in self.up:
             services.initctl(self.root, "start", name)
@@ -163,7 +168,7 @@ class Change(Run):
         """Remove unused generations and layers; the next change retries what fails."""
         try:
             generations.collect(self.root)
-            self._switch("--forget")
+            layers.unmount_removed(self.root)
         except (OSError, Refused):
             return
 
@@ -192,7 +197,7 @@ class Deploy(Change):
                 self._collect()
                 self.end(ok=False, code="rehearsal", message=_UNSTOPPED, bad=objections)
                 return
-            self._switch(self.after)
+            self._switch("--use", self.after)
         except Refused as refused:
             self._go_back({}, f"the switch failed: {refused.message}")
             return
@@ -252,7 +257,7 @@ class Rollback(Change):
 
     def _run(self) -> None:
         try:
-            self._switch(self.after)
+            self._use(self.after)
             self._keep_target()
         except Refused as refused:
             self._go_back({}, f"the switch failed: {refused.message}")

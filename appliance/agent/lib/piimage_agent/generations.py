@@ -6,7 +6,7 @@ import os
 
 from piimage_agent import journal
 from piimage_agent.layers import drop_parts, find
-from piimage_agent.refusal import is_name
+from piimage_agent.refusal import Refused, is_name
 from piimage_agent.root import (
     Root,
     make_folders,
@@ -98,6 +98,31 @@ def create(root: Root, containers: str, layers: list[str], note: str) -> str:
     os.rename(beside, folder)
     sync_folder(root.generations)
     return name
+
+
+def keep(root: Root, name: str, back: str) -> None:
+    """Make the next boot use the generation `name`, and `rollback` lead to `back`.
+
+    Each slot has links of its own: a rollback of the system finds the deploys that it had. Power
+    may be lost between any two steps: the link `current` is whole at each moment. Raises Refused
+    ``keep``.
+    """
+    try:
+        if name != SLOT:
+            write_file(f"{root.generations}/{name}/good", b"")
+        for link, target in (("current", name), ("previous", back)):
+            _lead(f"{root.store}/{link}.{slot_containers(root)}", target)
+    except OSError as error:
+        raise Refused("keep", f"the next boot cannot be set: {error}") from None
+    os.sync()
+
+
+def _lead(link: str, target: str) -> None:
+    """Make a link lead to a generation; the slot has none."""
+    remove(link if target == SLOT else f"{link}.new")  # of a change during which power was lost
+    if target != SLOT:
+        os.symlink(f"generations/{target}", f"{link}.new")
+        os.rename(f"{link}.new", link)
 
 
 def before(root: Root) -> str:

@@ -7,6 +7,7 @@ import os
 import stat
 import zlib
 
+from piimage_agent import services
 from piimage_agent.refusal import Refused
 from piimage_agent.root import Root, is_file, make_folders, names, remove, sync_folder
 
@@ -23,6 +24,24 @@ def find(root: Root, digest: str) -> str | None:
         if is_file(path):
             return path
     return None
+
+
+def unmount_removed(root: Root) -> None:
+    """Unmount the layers whose files were removed, to free their space; one in use stays.
+
+    Raises OSError if that takes a minute, or cannot be done at all.
+    """
+    every = (name for name in names(f"{root.run}/layers") if not find(root, name))
+    gone = [f"{root.run}/layers/{name}" for name in every]
+    if not gone:
+        return
+    services.run(["umount", *gone], root.at("usr/bin/umount"), 60)
+    # A folder is there as long as its layer is mounted.
+    for folder in gone:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue
 
 
 def partial(folder: str, digest: str) -> int:

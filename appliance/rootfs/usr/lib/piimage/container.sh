@@ -289,7 +289,7 @@ lay_secrets() {
 }
 
 # $1: KIND/NAME.
-remove_secrets() { rm -rf "$RUN/secrets/$1"; }
+remove_secrets() { [ ! -d "$RUN/secrets/$1" ] || rm -rf "$RUN/secrets/$1"; }
 
 # --- config.json
 
