@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -79,15 +79,24 @@ def _parents(module: str) -> Iterator[str]:
     return (".".join(parts[:count]) for count in range(1, len(parts)))
 
 
-@functools.cache
 def _file(module: str) -> Path | None:
     """Return the source of `module`; None if its package has no such module."""
-    package, *parts = module.split(".")
-    if not all(part.isidentifier() for part in parts):
-        return None
-    folder = _folder(package).joinpath(*parts)
-    files = (folder / "__init__.py", folder.with_name(f"{folder.name}.py"))
-    return next((file for file in files if file.is_file()), None)
+    return _files(module.partition(".")[0]).get(module)
+
+
+@functools.cache
+def _files(package: str) -> Mapping[str, Path]:
+    """Return the sources of all modules of a package.
+
+    They are listed once: most of the names that compiled modules mention are no modules.
+    """
+    folder = _folder(package)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.py")):  # a folder is before a file of the same name
+        parts = path.relative_to(folder).with_suffix("").parts
+        inside = parts[:-1] if parts[-1] == "__init__" else parts
+        found.setdefault(".".join((package, *inside)), path)
+    return found
 
 
 @functools.cache

@@ -21,7 +21,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +131,9 @@ class Witness:
         """
         self._watching = False
         self._settle()
-        inputs = {key: value for key, value in self._seen.items() if not self._is_removed(key[1])}
+        # Those that this build itself created and removed are none.
+        removed = {path for path in self._made if not os.path.lexists(path)}
+        inputs = {key: seen for key, seen in self._seen.items() if not _is_in(key[1], removed)}
         for (way, path), seen in inputs.items():
             if STAMPS[way](path) != seen:
                 return None
@@ -212,11 +214,6 @@ class Witness:
                 self._seen["look", name] = kind_stamp(name)
                 self._read_at["look", name] = sys.maxsize
 
-    def _is_removed(self, path: str) -> bool:
-        """Return whether this build itself created and removed `path` or one of its parents."""
-        parents = map(str, Path(path).parents)
-        return any(p in self._made and not os.path.lexists(p) for p in (path, *parents))
-
 
 def _absolute(path: Any) -> str | None:  # noqa: ANN401  # also descriptors of open files
     if not isinstance(path, str | bytes | os.PathLike):
@@ -226,6 +223,16 @@ def _absolute(path: Any) -> str | None:  # noqa: ANN401  # also descriptors of o
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def _is_in(path: str, places: Set[str]) -> bool:
+    """Return whether `path` or a folder above it is one of `places`."""
+    while path not in places:
+        parent = os.path.dirname(path)  # noqa: PTH120  # thousands of paths
+        if parent == path:
+            return False
+        path = parent
+    return True
 
 
 def _has_state(path: str) -> bool:

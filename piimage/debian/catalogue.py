@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,8 @@ def build(packages: Path, compression: str, target: Path) -> None:
     try:
         with packages.open("rb") as file, closing(sqlite3.connect(target)) as database:
             database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
-            index = _decompressed(file, compression)
-            with database:
-                _fill(database, _rows(iter(lambda: index.read(_BLOCK), b"")))
+            with ThreadPoolExecutor(1) as pool, database:
+                _fill(database, _rows(_ahead(pool, _decompressed(file, compression))))
             database.executescript(_INDEXES)
     except EOFError as error:
         raise ValueError(str(error)) from error
@@ -133,6 +133,14 @@ def _fill(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
     database.executemany(insert, numbered())
     database.executemany("INSERT INTO provided VALUES (?, ?)", virtual)
+
+
+def _ahead(pool: Executor, index: Readable) -> Iterator[bytes]:
+    """Yield the blocks of `index`; one is decompressed while the one before it is parsed."""
+    coming = pool.submit(index.read, _BLOCK)
+    while block := coming.result():
+        coming = pool.submit(index.read, _BLOCK)
+        yield block
 
 
 def _decompressed(file: Readable, compression: str) -> Readable:

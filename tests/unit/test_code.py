@@ -161,7 +161,7 @@ def change_function(path: Path) -> None:
 
 def fresh(modules: list[str]) -> Digests:
     """Return the digest of each module as a new process would work it out."""
-    caches = (code.digest, code._imports, code._file)
+    caches = (code.digest, code._imports, code._files)
     for function in caches:
         function.cache_clear()
     found = {module: code.digest(module) for module in modules}
