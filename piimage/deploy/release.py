@@ -155,7 +155,7 @@ def changed_containers(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the changed, added and removed containers of a kind, by the digests of their files.
 
-    The files are those that appliance/rootfs/usr/lib/piimage/switch compares.
+    The files are those that the agent compares (services.py).
     """
     before, after = _by_folder(kind, old), _by_folder(kind, new)
     changed = [name for name in after if name in before and after[name] != before[name]]
