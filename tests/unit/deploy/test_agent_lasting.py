@@ -81,19 +81,19 @@ def test_a_small_file_lasts(root: Root, journal: Journal) -> None:
 
 
 def test_what_is_kept_is_what_the_next_boot_uses(root: Root) -> None:
-    one, two = (generations.create(root, letter * 64, [], letter) for letter in "cd")
+    first, second = (generations.create(root, letter * 64, [], letter) for letter in "cd")
     current, previous = (Path(root.store, f"{link}.{'5' * 64}") for link in ("current", "previous"))
-    assert not generations.is_good(root, one)
-    generations.keep(root, one, generations.SLOT)
-    assert current.readlink() == Path(f"generations/{one}")
-    assert generations.is_good(root, one)
+    assert not generations.is_good(root, first)
+    generations.keep(root, first, generations.SLOT)
+    assert current.readlink() == Path(f"generations/{first}")
+    assert generations.is_good(root, first)
     assert not previous.is_symlink()
     Path(f"{current}.new").symlink_to("of a change during which power was lost")
-    generations.keep(root, two, one)
-    assert [generations.linked(root, link) for link in ("current", "previous")] == [two, one]
-    generations.keep(root, generations.SLOT, two)
+    generations.keep(root, second, first)
+    assert [generations.linked(root, link) for link in ("current", "previous")] == [second, first]
+    generations.keep(root, generations.SLOT, second)
     assert not current.is_symlink()
-    assert generations.linked(root, "previous") == two
+    assert generations.linked(root, "previous") == second
 
 
 def test_what_is_not_there_is_not_kept(root: Root) -> None:

@@ -12,17 +12,17 @@ from tests.unit.task.shims import shim
 
 def test_a_leader_is_one_as_long_as_its_shim_lives(tmp_path: Path) -> None:
     folder = str(tmp_path)
-    with shim(tmp_path) as one:
-        leader.note(folder, one.task, "one")
-        assert (tmp_path / ".leader").read_text() == f"{one.pid} one\n"
+    with shim(tmp_path) as process:
+        leader.note(folder, process.task, "one")
+        assert (tmp_path / ".leader").read_text() == f"{process.pid} one\n"
         assert leader.find(folder) == "one"
     assert leader.find(folder) is None
 
 
 def test_a_task_that_has_ended_makes_no_leader(tmp_path: Path) -> None:
-    with shim(tmp_path) as one:
+    with shim(tmp_path) as process:
         pass
-    leader.note(str(tmp_path), one.pid, "one")
+    leader.note(str(tmp_path), process.pid, "one")
     assert leader.find(str(tmp_path)) is None
     assert not (tmp_path / ".leader").exists()
 
@@ -41,8 +41,8 @@ def test_a_file_that_says_something_else_names_no_leader(tmp_path: Path, text: s
 def test_only_the_leader_itself_is_forgotten(tmp_path: Path) -> None:
     folder = str(tmp_path)
     leader.forget(folder, "one")
-    with shim(tmp_path) as one:
-        leader.note(folder, one.task, "one")
+    with shim(tmp_path) as process:
+        leader.note(folder, process.task, "one")
         leader.forget(folder, "other")
         assert leader.find(folder) == "one"
         leader.forget(folder, "one")

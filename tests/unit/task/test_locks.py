@@ -10,10 +10,10 @@ from piimage_task.locks import Lock
 
 
 def test_a_lock_is_held_by_one_until_it_is_released(tmp_path: Path) -> None:
-    one, other = Lock(f"{tmp_path}/lock"), Lock(f"{tmp_path}/lock")
-    assert one.try_to_take()
+    first, other = Lock(f"{tmp_path}/lock"), Lock(f"{tmp_path}/lock")
+    assert first.try_to_take()
     assert not other.try_to_take()
-    one.release()
+    first.release()
     other.take()
     other.release()
 

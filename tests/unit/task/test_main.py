@@ -94,8 +94,8 @@ def test_a_start_makes_a_container_and_its_task_and_writes_the_number(
 @contextlib.contextmanager
 def led_by(name: str) -> Iterator[None]:
     """The service `name` has a shim that others can share."""
-    with shim(Path()) as one:
-        leader.note("services", one.task, name)
+    with shim(Path()) as process:
+        leader.note("services", process.task, name)
         yield
 
 
@@ -124,10 +124,10 @@ def test_a_shim_that_runs_serves_the_next_task(run: Callable[..., int]) -> None:
 def test_a_task_with_a_shim_of_its_own_leads_the_next_ones(
     run: Callable[..., int], tmp_path: Path
 ) -> None:
-    with shim(tmp_path) as one:
+    with shim(tmp_path) as process:
         act = playing(
             ("Containers/Create", alone), ("Tasks/Create", ok()),
-            ("Tasks/Start", ok(integer(1, one.task))),
+            ("Tasks/Start", ok(integer(1, process.task))),
         )  # fmt: skip
         assert run(act, *START) == 0
         assert leader.find("services") == "one"

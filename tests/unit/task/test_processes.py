@@ -11,10 +11,10 @@ from tests.unit.task.shims import shim
 
 
 def test_the_parent_and_the_program_of_a_process_are_told(tmp_path: Path) -> None:
-    with shim(tmp_path) as one:
-        assert processes.parent(one.task) == str(one.pid)
-        assert processes.parent(one.pid) == str(os.getpid())
-        assert processes.program(one.pid) == "containerd-shim"
+    with shim(tmp_path) as process:
+        assert processes.parent(process.task) == str(process.pid)
+        assert processes.parent(process.pid) == str(os.getpid())
+        assert processes.program(process.pid) == "containerd-shim"
     assert processes.parent("self") == str(os.getppid())
 
 
@@ -29,7 +29,7 @@ def test_a_name_with_brackets_and_blanks_is_no_part_of_the_numbers(tmp_path: Pat
 
 
 def test_of_a_process_that_has_ended_nothing_is_told(tmp_path: Path) -> None:
-    with shim(tmp_path) as one:
+    with shim(tmp_path) as process:
         pass
-    assert processes.parent(one.pid) == ""
-    assert processes.program(one.pid) == ""
+    assert processes.parent(process.pid) == ""
+    assert processes.program(process.pid) == ""

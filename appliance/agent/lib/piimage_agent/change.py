@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEPT_RUNS = 8
 _PAUSE = 0.1
+_SHORT_PAUSE = 0.02  # for an answer that is about to come
 _UNSET = "no service was stopped: a service could not start"
 _UNSTOPPED = "no service was stopped: the rehearsal of a service failed"
 
@@ -239,7 +240,7 @@ class Deploy(Change):
         while not os.path.exists(f"{self.folder}/keep"):
             if time.monotonic() > end:
                 return False
-            time.sleep(_PAUSE)
+            time.sleep(_SHORT_PAUSE)
         return True
 
     def _keep(self) -> None:
