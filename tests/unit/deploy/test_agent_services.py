@@ -106,3 +106,24 @@ def test_between_its_runs_it_is_as_well_as_its_last_run(
     row = services.state(Root(str(tmp_path)), "one")
     assert services.is_up(row) == well
     assert services.trouble(row) == ("" if well else "it exited with code 7")
+
+
+def test_a_service_that_starts_while_it_is_looked_at_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Root(str(tmp_path))
+    folder = tmp_path / "run/piimage/services/web"
+    folder.mkdir(parents=True)
+    (folder / "state").write_text("waiting\n")
+    read = services.read_line
+
+    def starting(path: str) -> str:
+        """Read a file of a service whose runner goes on right after it was read."""
+        text = read(path)
+        if path.endswith("/pid"):
+            (folder / "pid").write_text("1\n")
+            (folder / "state").write_text("running\n")
+        return text
+
+    monkeypatch.setattr(services, "read_line", starting)
+    assert services.trouble(services.state(root, "web")) == ""

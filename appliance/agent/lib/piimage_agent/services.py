@@ -85,11 +85,13 @@ def require(root: Root, name: object) -> str:
 def state(root: Root, name: str) -> dict[str, Any]:
     """Return one service's row of `ps`."""
     folder = f"{root.run}/services/{name}"
+    # Before the process: the runner notes the process first, and then that the service runs.
+    condition = read_line(f"{folder}/state") or "stopped"
     pid = _number(f"{folder}/pid")
     seconds = None if pid is None else _age(pid)
     return {
         "name": name,
-        "state": read_line(f"{folder}/state") or "stopped",
+        "state": condition,
         "health": read_line(f"{root.run}/health/{name}"),
         "missing": read_line(f"{folder}/missing").split(),
         "restarts": _number(f"{folder}/restarts") or 0,
