@@ -47,3 +47,19 @@ def test_only_the_leader_itself_is_forgotten(tmp_path: Path) -> None:
         assert leader.find(folder) == "one"
         leader.forget(folder, "one")
         assert leader.find(folder) is None
+
+
+def test_two_clients_can_forget_a_leader_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".leader").write_text("1 web\n")
+    read = leader._read
+
+    def overtaken(folder: str) -> tuple[str, str]:
+        found = read(folder)
+        (tmp_path / ".leader").unlink()
+        return found
+
+    monkeypatch.setattr(leader, "_read", overtaken)
+    leader.forget(str(tmp_path), "web")
+    assert not (tmp_path / ".leader").exists()

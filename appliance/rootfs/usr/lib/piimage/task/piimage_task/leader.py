@@ -39,8 +39,12 @@ def note(folder: str, task: int, name: str) -> None:
 
 def forget(folder: str, name: str) -> None:
     """Let nobody count on the shim of the service `name` any more."""
-    if _read(folder)[1] == name:
+    if _read(folder)[1] != name:
+        return
+    try:
         os.unlink(f"{folder}/{_FILE}")
+    except OSError:  # another client has forgotten it at this moment
+        return
 
 
 def _read(folder: str) -> tuple[str, str]:
