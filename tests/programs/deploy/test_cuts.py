@@ -1,14 +1,13 @@
 """Power cuts before every single write of a deploy: what boots after each is the old or the new.
 
-The agent's writes are cut in a process of their own, those of the script `switch` between its
-commands; what boots is asked of the initramfs's own script. A cut here loses nothing that was
-written: the emulator's cuts (tests/system/deploy/powercut.py) do.
+The agent's writes are cut in a process of their own; what boots is asked of the initramfs's own
+script. A cut here loses nothing that was written: the emulator's cuts
+(tests/system/deploy/powercut.py) do.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,17 +19,11 @@ from piimage_agent.root import Root
 from tests.programs.appliance.scripts import Pi
 from tests.unit.deploy.stand_in import layer, sha256
 
-WRITES = ("open", "write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
+WRITES = ("open", "write", "fsync", "rename", "unlink", "mkdir", "rmdir", "symlink", "ftruncate")
 CUT = 9
 SLOT = "aaa"
 OLD, NEW = layer({"v": "old"}), layer({"v": "new"})
 OLD_OWN, NEW_OWN = layer({"own": "old"}), layer({"own": "new"})
-COMMAND = """#!/bin/sh
-left=$(cat {count})
-[ "$left" -gt 0 ] || {{ kill -9 $PPID; exit 1; }}
-echo $((left - 1)) >{count}
-exec {program} "$@"
-"""
 
 
 class Disk:
@@ -65,27 +58,8 @@ class Disk:
                 self.bring(content)
         return generations.create(self.root, sha256(top), [sha256(own)], "x.yml")
 
-    def switch(self, function: str, commands: int = 1000) -> bool:
-        """Run a function of the switch script; False if the power went after so many commands."""
-        self.pi.install_library()
-        script = self.pi.install("switch")
-        text, call, _ = script.read_text().partition('\nmain "$@"')
-        assert call
-        text = text.replace(f"{self.pi.root}/data", f"{self.pi.root}/root/data")
-        script.write_text(f"{text}\nPIIMAGE_SLOT_CONTAINERS={SLOT}\n{function}\n")
-        count = self.pi.write("count", str(commands))
-        for name in ("ln", "mv", "rm", "touch"):
-            program = shutil.which(name)
-            self.pi.path(f"bin/{name}").write_text(COMMAND.format(count=count, program=program))
-            self.pi.path(f"bin/{name}").chmod(0o755)
-        self.pi.program("sync", ":")
-        pid = os.posix_spawnp(
-            "dash", ["dash", str(script)], {"PATH": f"{self.pi.root}/bin:{os.environ['PATH']}"}
-        )
-        return os.waitpid(pid, 0)[1] == 0
-
-    def keep(self, name: str, commands: int = 1000) -> bool:
-        return self.switch(f"keep {name} {self.runs}", commands)
+    def keep(self, name: str) -> None:
+        generations.keep(self.root, name, self.runs)
 
     def boots(self) -> str:
         """What the initramfs would choose: the slot's, or the digest of a deploy's."""
@@ -101,7 +75,7 @@ class Disk:
 
     def deploy(self, top: bytes, own: bytes) -> None:
         name = self.bring_generation(top, own)
-        assert self.keep(name)
+        self.keep(name)
         self.runs = name
 
 
@@ -167,36 +141,37 @@ def test_cuts_while_layers_and_generation_come_leave_the_old_one(disks: Iterator
 
 @pytest.mark.parametrize("was", ["deployed", "slot", "slot-after-rollback"])
 def test_cuts_while_it_is_kept_leave_one_of_the_two(disks: Iterator[Disk], was: str) -> None:
-    commands = 0
-    whole = False
-    while not whole:
+    writes = 0
+    cut = True
+    while cut:
         disk = next(disks)
         if was != "slot":
             disk.deploy(OLD, OLD_OWN)
         if was == "slot-after-rollback":
-            assert disk.keep("slot")
+            disk.keep("slot")
         before = sha256(OLD) if was == "deployed" else SLOT
         assert disk.boots() == before
         name = disk.bring_generation(NEW, NEW_OWN)
         assert disk.boots() == before
-        whole = disk.keep(name, commands)
-        assert disk.boots() in {before, sha256(NEW)}, commands
+        cut = cut_after(writes, lambda: disk.keep(name))  # noqa: B023
+        assert disk.boots() in {before, sha256(NEW)}, writes
         disk.deploy(NEW, NEW_OWN)
-        assert disk.boots() == sha256(NEW), commands
-        commands += 1
-    assert commands > 2
+        assert disk.boots() == sha256(NEW), writes
+        writes += 1
+    assert writes > 5
 
 
 def test_cuts_while_the_way_back_is_taken_leave_one_of_the_two(disks: Iterator[Disk]) -> None:
-    commands = 0
-    whole = False
-    while not whole:
+    writes = 0
+    cut = True
+    while cut:
         disk = next(disks)
         disk.deploy(OLD, OLD_OWN)
-        whole = disk.keep("slot", commands)
-        assert disk.boots() in {sha256(OLD), SLOT}, commands
-        commands += 1
+        cut = cut_after(writes, lambda: disk.keep("slot"))  # noqa: B023
+        assert disk.boots() in {sha256(OLD), SLOT}, writes
+        writes += 1
     assert disk.boots() == SLOT
+    assert writes > 2
 
 
 def test_cuts_while_rubbish_is_collected_lose_nothing(disks: Iterator[Disk]) -> None:
@@ -210,7 +185,7 @@ def test_cuts_while_rubbish_is_collected_lose_nothing(disks: Iterator[Disk]) -> 
         disk.deploy(NEW, NEW_OWN)
         cut = cut_after(writes, lambda: generations.collect(disk.root))  # noqa: B023
         assert disk.boots() == sha256(NEW), writes
-        assert disk.keep("slot")
+        disk.keep("slot")
         writes += 1
     left = {path.name.partition(".")[0] for path in Path(disk.root.layers).iterdir()}
     assert left == {sha256(content) for content in (OLD, OLD_OWN, NEW, NEW_OWN)}
