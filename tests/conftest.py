@@ -15,6 +15,25 @@ PROGRAMS = Path(__file__).parent / "programs"
 SYSTEM = Path(__file__).parent / "system"
 
 
+class FailuresAtOnce:
+    """Names a test when it fails: a run that is ended before its end has no summary."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    @pytest.hookimpl(trylast=True)  # after its F
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._reporter.write(f"\nFAILED {report.nodeid} ({report.when})\n")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    plugins = session.config.pluginmanager
+    reporter = plugins.get_plugin("terminalreporter")
+    if reporter is not None:  # a worker of several has none
+        plugins.register(FailuresAtOnce(reporter))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(SYSTEM):
