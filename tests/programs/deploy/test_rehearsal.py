@@ -12,14 +12,25 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from piimage_agent import rehearsal
+from piimage_agent import change, generations, rehearsal
+from piimage_agent.layers import incoming_layer
 from piimage_agent.root import Root
+from piimage_agent.settling import Settling
 
 from piimage.errors import PiimageError
 from piimage.run import Runner
 from piimage.store import Store
 from tests.branches import QUICK, at_least
-from tests.unit.deploy.stand_in import CONFINED, Stand, fake_ssh, release, target
+from tests.unit.deploy.stand_in import (
+    CONFINED,
+    Stand,
+    containers,
+    fake_ssh,
+    layer,
+    release,
+    sha256,
+    target,
+)
 
 
 @pytest.fixture
@@ -105,6 +116,33 @@ def test_a_tool_that_does_not_ask_for_one_gets_none(
     monkeypatch.setattr("piimage.deploy.link.Link.greet", _greet_an_old_agent)
     deploy(ssh, store, one="2 tried", two="1 tried")
     assert rehearsed(pi) == []
+
+
+def test_what_passed_its_rehearsal_is_watched_for_less_long_when_it_starts(
+    pi: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Root(str(pi.root))
+    passed: list[list[str]] = []
+
+    class Noting(Settling):
+        def __init__(self, root: Root, names: list[str], rehearsed: list[str]) -> None:
+            passed.append(rehearsed)
+            super().__init__(root, names, rehearsed)
+
+    monkeypatch.setattr(change, "Settling", Noting)
+    top = layer(containers(one="2 tried", two="2 fails", three="1 tried"))
+    incoming = incoming_layer(root, sha256(top), len(top))
+    incoming.add(top)
+    incoming.finish()
+    pi.write(f"run/piimage/layers/{pi.slot}/services/two/container.env", "REHEARSAL='as it was'\n")
+    target = generations.create(root, sha256(top), [], "note")
+    events = tmp_path / "events"
+    events.mkdir()
+    (events / "keep").touch()
+    change.Deploy(root, str(events), target, 5, 5, rehearse=True).run()
+    assert generations.running(root) == sha256(top)
+    assert rehearsed(pi) == ["one", "two", "two"]
+    assert passed == [["one"]]
 
 
 def _greet_an_old_agent(link: object) -> None:

@@ -13,7 +13,10 @@ STEP = 0.1
 
 
 def settled_after(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, used: Callable[[float], float | None]
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    used: Callable[[float], float | None],
+    rehearsed: tuple[str, ...] = (),
 ) -> float:
     """Seconds until a service has settled that has `used` so much processor after so many."""
     now = 0.0
@@ -28,7 +31,7 @@ def settled_after(
             counters.write_text(f"usage_usec {round(found * 1e6)}\nuser_usec 0\n")
 
     count()
-    waiting = settling.Settling(Root(str(folder)), ["one"])
+    waiting = settling.Settling(Root(str(folder)), ["one"], list(rehearsed))
     while waiting.names and now < 10:
         now = round(now + STEP, 3)
         count()
@@ -41,6 +44,20 @@ def test_one_that_waits_has_settled_after_a_second(
 ) -> None:
     took = settled_after(tmp_path, monkeypatch, lambda _: 0.2)
     assert settling.LEAST_S <= took <= settling.LEAST_S + STEP
+
+
+def test_one_that_passed_its_rehearsal_has_settled_after_half_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = settled_after(tmp_path, monkeypatch, lambda _: 0.2, ("one",))
+    assert settling.LEAST_REHEARSED_S <= took <= settling.LEAST_REHEARSED_S + STEP
+
+
+def test_one_that_passed_its_rehearsal_and_computes_has_settled_when_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = settled_after(tmp_path, monkeypatch, lambda now: 0.8 * min(now, 1.7), ("one",))
+    assert 2.0 <= took <= 2.6
 
 
 def test_one_that_computes_first_has_settled_when_it_waits(
@@ -59,4 +76,4 @@ def test_one_that_goes_on_or_that_nobody_counts_gets_the_whole_time(
 
 
 def test_what_has_ended_needs_no_time(tmp_path: Path) -> None:
-    assert settling.Settling(Root(str(tmp_path)), []).names == []
+    assert settling.Settling(Root(str(tmp_path)), [], []).names == []

@@ -71,6 +71,7 @@ class Change(Run):
         self.booted = generations.booted(root)
         self.behind = generations.linked(root, "previous") or generations.SLOT
         self.up = services.names_up(root)
+        self.rehearsed: list[str] = []
 
     def run(self) -> None:
         """Make the change; undo it after any error."""
@@ -127,7 +128,7 @@ class Change(Run):
     def _settle(self, fresh: list[str]) -> dict[str, str]:
         """Wait for a while, in which services without a health check may fail."""
         plain = [name for name in fresh if services.state(self.root, name)["health"] == "running"]
-        settling = Settling(self.root, plain)
+        settling = Settling(self.root, plain, self.rehearsed)
         while settling.names:
             time.sleep(_PAUSE)
             for name in settling.names:
@@ -220,18 +221,21 @@ class Deploy(Change):
         """Return what is wrong with the first changed service that fails its rehearsal."""
         for name in fresh:
             # A service that does not work may be replaced without a rehearsal.
-            if name in self.up and (reason := self._objection(name)):
+            reason = self._objection(name) if name in self.up else None
+            if reason:
                 return {name: reason}
+            if reason is not None:
+                self.rehearsed.append(name)
         return {}
 
-    def _objection(self, name: str) -> str:
+    def _objection(self, name: str) -> str | None:
         try:
             return rehearsal.objection(
                 self.root, self.before, self.after, name, self.wait,
                 lambda: self.tell("rehearsing", service=name),
             )  # fmt: skip
         except (Refused, OSError, ValueError, LookupError, TypeError, AttributeError):
-            return ""  # no rehearsal was possible: the real start decides
+            return None  # no rehearsal was possible: the real start decides
 
     def _confirmed(self) -> bool:
         """Wait until the tool confirms that it still reaches the Pi."""

@@ -36,21 +36,21 @@ _DISPENSABLE = 1000  # oom_score_adj(5): the first process to be killed
 
 def objection(
     root: Root, before: str, after: str, name: str, wait: float, begin: Callable[[], None]
-) -> str:
+) -> str | None:
     """Return why the service of containers layer `after` should not replace that of `before`.
 
-    The reason is empty if the rehearsal succeeded, or if it would prove nothing: the service
+    The reason is empty if the rehearsal succeeded. None if it would prove nothing: the service
     reaches out of its container, there is no memory for two, or the present version fails as well.
     `begin` is called before each try. Raises Refused ``rehearse`` if a rehearsal cannot start.
     """
     if not _has_room(root, name) or not (_fits(root, before, name) and _fits(root, after, name)):
-        return ""
+        return None
     begin()
     reason = _rehearsed(root, after, name, wait)
     if not reason:
         return ""
     begin()
-    return "" if _rehearsed(root, before, name, wait) else reason
+    return None if _rehearsed(root, before, name, wait) else reason
 
 
 def _rehearsed(root: Root, layer: str, name: str, wait: float) -> str:

@@ -1,7 +1,8 @@
 """When a service without a health check counts as started: it has lived for a while.
 
 One that waits for something after a second has started. One that still computes then, as Python
-does while it imports modules on a small Pi, gets the whole time: it fails late, if it does.
+does while it imports modules on a small Pi, gets the whole time: it fails late, if it does. One
+that has passed its rehearsal has lived for a second there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from piimage_agent.root import Root, read_text
 
 WHOLE_S = 3.0
 LEAST_S = 1.0
+LEAST_REHEARSED_S = 0.5
 _SPAN_S = 0.5
 _BUSY = 0.1
 """The share of a processor below which a service waits."""
@@ -20,9 +22,10 @@ _BUSY = 0.1
 class Settling:
     """The services of a change that have not settled yet."""
 
-    def __init__(self, root: Root, names: list[str]) -> None:
+    def __init__(self, root: Root, names: list[str], rehearsed: list[str]) -> None:
         self.names = names
         self._root = root
+        self._least = {name: LEAST_REHEARSED_S if name in rehearsed else LEAST_S for name in names}
         self._began = time.monotonic()
         self._seen = {name: (self._began, _used(root, name)) for name in names}
 
@@ -44,7 +47,7 @@ class Settling:
         self._seen[name] = (now, used)
         if used is None or before is None:
             return False
-        return age >= LEAST_S and used - before < _BUSY * (now - moment)
+        return age >= self._least[name] and used - before < _BUSY * (now - moment)
 
 
 def _used(root: Root, name: str) -> float | None:
