@@ -176,6 +176,9 @@ class Modules(_Part):
     disk, or if the card does not appear."""
     late: tuple[Name, ...] = ()
     """Modules that the system loads."""
+    on_demand: tuple[Name, ...] = ()
+    """Modules that the kernel itself loads when something needs them, such as a table of
+    characters for a file system."""
 
 
 class Function(_Part):

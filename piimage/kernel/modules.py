@@ -32,16 +32,17 @@ _MAX_MODULE: Final = 64 << 20
 
 @dataclass(frozen=True)
 class ModuleTree(Step):
-    """The modules `boot`, `other_disks`, `late` and `extra` of a kernel, with their dependencies.
+    """The modules of a kernel that the lists below name, with their dependencies.
 
     The initramfs loads `boot`, and `other_disks` if the card may be on another disk; the system
-    loads `late`. `extra` are modules built out of tree: for each its path under ``updates/``, which
-    depmod and modprobe search before ``kernel/``, and its ``.ko``; they must match the
-    Module.symvers in `symbols`. `params` are parameters by module. Outputs: ``tree`` (a tar with
-    usr/lib/modules/RELEASE and the files of depmod), ``boot`` (a tar with the modules of the
-    initramfs), ``boot-order``, ``other-disks-order`` and ``late-order`` (a path and its parameters
-    in each line). A module of ``boot-order`` is not repeated in the others; a module that `late`
-    and `other_disks` share is in both. The system also loads the drivers of `chips`.
+    loads `late`, and the kernel itself `on_demand`. `extra` are modules built out of tree: for each
+    its path under ``updates/``, which depmod and modprobe search before ``kernel/``, and its
+    ``.ko``; they must match the Module.symvers in `symbols`. `params` are parameters by module.
+    Outputs: ``tree`` (a tar with usr/lib/modules/RELEASE and the files of depmod), ``boot`` (a tar
+    with the modules of the initramfs), ``boot-order``, ``other-disks-order`` and ``late-order`` (a
+    path and its parameters in each line). A module of ``boot-order`` is not repeated in the others;
+    one that `late` and `other_disks` share is in both. The system also loads the drivers of
+    `chips`.
     """
 
     kernel: KernelParts
@@ -51,6 +52,7 @@ class ModuleTree(Step):
     symbols: Step | None = None
     params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     other_disks: tuple[str, ...] = ()
+    on_demand: tuple[str, ...] = ()
     chips: tuple[WantedChip, ...] = ()
 
     @property
@@ -74,7 +76,9 @@ class ModuleTree(Step):
             boot = supply.load_order(self.boot)
             other = [name for name in supply.load_order(self.other_disks) if name not in boot]
             late = [n for n in supply.load_order((*self.late, *drivers)) if n not in boot]
-            files = {**supply.files((*boot, *other, *late)), **supply.lists()}
+            asked_for = supply.load_order(self.on_demand)
+            chosen = dict.fromkeys((*boot, *other, *late, *asked_for))
+            files = {**supply.files(chosen), **supply.lists()}
             boot_files = supply.files((*boot, *other))
         with job.store.scratch() as folder:
             indexed = _depmod(job.runner, folder, release, files)

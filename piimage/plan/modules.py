@@ -59,8 +59,9 @@ def plan_modules(appliance: Appliance, board: Board, kernel: KernelParts, lock: 
         extra,
         _symbols(folders, lock),
         {module.name: module.params for module in named if module.params},
-        # The file's own kernel may lack the modules for booting from other disks.
+        # The file's own kernel may lack modules without which the card boots.
         board.modules.other_disks if appliance.kernel.image is None else (),
+        board.modules.on_demand if appliance.kernel.image is None else (),
         tuple(WantedChip(f"sensors.{s.label}", s.alias) for s in appliance.sensors),
     )
 

@@ -109,6 +109,16 @@ def test_the_modules_of_other_disks_are_in_the_initramfs_and_in_a_separate_list(
     assert names == {"crc16.ko", "ext4.ko", "usbcore.ko", "dwc2.ko", "usb_storage.ko"}
 
 
+def test_modules_that_the_kernel_asks_for_are_there_and_in_no_list(store: Store) -> None:
+    tree = ModuleTree(SmallKernel(), ("crc16",), (), on_demand=("ext4",))
+    job = Builder(store, Runner()).build(tree)
+    with job.file(tree, "tree").open("rb") as stream:
+        names = {entry.path.rpartition("/")[2] for entry in read_tar(stream, "tree")}
+    assert {"crc16.ko", "ext4.ko"} <= names
+    for output in ("boot-order", "other-disks-order", "late-order"):
+        assert "ext4" not in job.file(tree, output).read_text()
+
+
 @pytest.mark.provokes("kernel.unknown-module")
 def test_every_unknown_module_is_reported_with_a_similar_name() -> None:
     with pytest.raises(ErrorGroup) as caught:
