@@ -48,7 +48,8 @@ programs: setup
 	$(COMPILED) .venv/bin/pytest tests/programs tests/unit libraries -m slow -n $(WAITING) --dist worksteal $(EXAMPLES)
 
 system: setup
-	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --durations 10 $(EXAMPLES)
+	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --no-loadscope-reorder \
+	  --durations 20 $(EXAMPLES)
 
 # All examples of property tests; a quarter of them in `make check` alone.
 test: export EXAMPLES = --hypothesis-profile=full

@@ -1,4 +1,4 @@
-"""A few power cuts in the middle of deploys; the module `powercut` makes as many as asked."""
+"""A power cut in the middle of a deploy; the module `powercut` makes as many as asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.system.deploy.greenhouse import Greenhouse
 from tests.system.deploy.powercut import cuts
 
-COUNT = 2
+COUNT = 1
 
 
 def test_every_boot_after_a_cut_is_whole(tmp_path: Path, piimage_store: Path) -> None:

@@ -69,12 +69,12 @@ def test_a_board_boots_sees_its_card_and_its_network(
     assert image.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["pi4", "qemu-virt"])
 def test_the_other_slot_is_tried_and_what_was_written_is_there(
-    name: str, tiny_card: TinyCard, runner: Runner
+    tiny_card: TinyCard, runner: Runner
 ) -> None:
-    board = load_board(name)
-    with boot(tiny_card(name), board, runner) as session:
+    """tests/system/boot/test_tryboot.py does so on a Pi 4."""
+    board = load_board("qemu-virt")
+    with boot(tiny_card(board.name), board, runner) as session:
         session.wait_for(SHELL, BOOT_SECONDS)
         session.send("echo kept | dd of=/dev/$DISK bs=512 seek=9 conv=notrunc; sync; reboot -f\n")
         restart = session.wait_restart(60)
