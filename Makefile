@@ -47,6 +47,8 @@ unit: setup
 programs: setup
 	$(COMPILED) .venv/bin/pytest tests/programs tests/unit libraries -m slow -n $(WAITING) --dist worksteal $(EXAMPLES)
 
+# As many emulators as processors: one thread each (docs/emulator.md).
+system: export PIIMAGE_ACCELERATOR ?= tcg,thread=single
 system: setup
 	$(COMPILED) .venv/bin/pytest tests/system -n $(MACHINES) --dist loadfile --no-loadscope-reorder \
 	  --durations 20 $(EXAMPLES)

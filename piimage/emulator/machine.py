@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from piimage.board import Board, DiskKind, Emulator, Port, Range
 from piimage.boards import known_boards
@@ -13,6 +14,9 @@ from piimage.emulator.drive import Drive
 from piimage.emulator.firmware import Firmware
 from piimage.emulator.ports import Forward, device_options, netdev_option
 from piimage.errors import InputError, PiimageError, raise_all
+
+ACCELERATOR_VARIABLE: Final = "PIIMAGE_ACCELERATOR"
+"""The environment variable with a value for QEMU's ``-accel`` in place of the board's."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,12 @@ def port_of(emulator: Emulator, kind: DiskKind) -> Port | None:
             hint=f"it can boot from {known}; the board qemu-virt can boot from every kind",
         )
     return emulator.other_disks[kind]
+
+
+def accelerated(emulator: Emulator, environment: Mapping[str, str]) -> Emulator:
+    """Return the emulator with the accelerator of the `environment`, if that names one."""
+    wanted = environment.get(ACCELERATOR_VARIABLE)
+    return emulator.model_copy(update={"accelerator": wanted}) if wanted else emulator
 
 
 def within_limits(emulator: Emulator, cpus: int | None, memory_mib: int | None) -> tuple[int, int]:

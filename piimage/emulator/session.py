@@ -27,7 +27,7 @@ from piimage.emulator.drive import Drive, flattened, make_drive
 from piimage.emulator.firmware import firmware_of, require_firmware, try_is_next
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
 from piimage.emulator.life import Life, Prepared, Restart
-from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
+from piimage.emulator.machine import Machine, accelerated, emulator_of, port_of, within_limits
 from piimage.emulator.ports import SSH, Forward, check_free, check_tap, free_port
 from piimage.errors import PiimageError
 from piimage.firmware.bootfiles import BootFiles
@@ -365,7 +365,7 @@ def _files(
 def _prepared(
     files: BootFiles, board: Board, runner: Runner, options: Options, drive: Drive, *, scratch: Path
 ) -> Prepared:
-    emulator = emulator_of(board)
+    emulator = accelerated(emulator_of(board), os.environ)
     cpus, memory_mib = within_limits(emulator, options.cpus, options.memory_mib)
     check_free(options.forwards)
     if options.tap is not None:

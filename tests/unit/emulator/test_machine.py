@@ -10,7 +10,7 @@ from piimage.boards import load_board
 from piimage.emulator.drive import Drive
 from piimage.emulator.firmware import Firmware, firmware_of, require_firmware
 from piimage.emulator.fitting import base_tree, fitted_tree, kernel_command_line, try_flag_at
-from piimage.emulator.machine import Machine, emulator_of, port_of, within_limits
+from piimage.emulator.machine import Machine, accelerated, emulator_of, port_of, within_limits
 from piimage.emulator.ports import Forward
 from piimage.errors import InputError, MissingTool, PiimageError
 from piimage.firmware.bootfiles import BootFiles
@@ -35,6 +35,22 @@ def machine(board: str, **other: object) -> Machine:
 
 def boot_files(tree: bytes | None, *, partition: int = 2, cmdline: str = "quiet") -> BootFiles:
     return BootFiles(partition, "", False, "kernel.img", b"", None, tree, (), cmdline, ())
+
+
+@pytest.mark.parametrize(
+    ("variables", "accelerator"),
+    [
+        ({}, "tcg,thread=multi"),
+        ({"PIIMAGE_ACCELERATOR": ""}, "tcg,thread=multi"),
+        ({"PIIMAGE_ACCELERATOR": "tcg,thread=single"}, "tcg,thread=single"),
+    ],
+)
+def test_the_environment_may_name_another_accelerator(
+    variables: dict[str, str], accelerator: str
+) -> None:
+    emulator = accelerated(emulator_of(load_board("qemu-virt")), variables)
+    argv = machine("qemu-virt", emulator=emulator).argv(monitor=7)
+    assert argv[argv.index("-accel") + 1] == accelerator
 
 
 def test_the_arguments_of_a_pi_4_are_golden() -> None:
