@@ -83,12 +83,9 @@ def try_once(pi: Pi) -> None:
 def test_a_pi_4_tries_the_other_slot_once(
     piimage: Command, appliances: Path, tmp_path: Path
 ) -> None:
+    """Updates of a system do so on virt: tests/system/deploy/test_system_update.py."""
     with machine(piimage, appliances, tmp_path, "pi4") as pi4:
         try_once(pi4)
-
-
-def test_a_try_boots_the_other_slot_once(pi: Pi) -> None:
-    try_once(pi)
 
 
 @pytest.mark.parametrize(
