@@ -64,9 +64,9 @@ def restart(*words):
         if fate == "unreachable":
             (root / "offline").touch()
         start(other, 1)
-        (root / "offline").unlink(missing_ok=True)
         if (root / "initctl").exists() and "reboot" in (root / "initctl").read_text():
             start(default, 0)
+        (root / "offline").unlink(missing_ok=True)
 
 if os.fork() == 0:
     null = os.open(os.devnull, os.O_RDWR)
