@@ -61,13 +61,13 @@ def restart(*words):
     else:
         if fate in HEALTH:
             (run / "health/one").write_text(HEALTH[fate] + "\\n")
-        if fate == "unreachable":
-            (root / "offline").touch()
         start(other, 1)
         if (root / "initctl").exists() and "reboot" in (root / "initctl").read_text():
             start(default, 0)
         (root / "offline").unlink(missing_ok=True)
 
+if fate == "unreachable":
+    (root / "offline").touch()
 if os.fork() == 0:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
