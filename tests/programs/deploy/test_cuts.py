@@ -79,6 +79,10 @@ class Disk:
         self.runs = name
 
 
+Prepare = Callable[[Disk], Callable[[], object]]
+"""Makes a disk ready, and returns the work that is cut."""
+
+
 def cut_after(writes: int, work: Callable[[], object]) -> bool:
     """Do `work` in a process that ends before its write number `writes`; True if it was cut."""
     pid = os.fork()
@@ -125,67 +129,74 @@ def disks(tmp_path: Path) -> Iterator[Disk]:
     return made()
 
 
+def cuts(disks: Iterator[Disk], prepare: Prepare) -> Iterator[tuple[Disk, int]]:
+    """Yield a prepared disk after a cut before each write, and the last one after none."""
+    for writes, disk in enumerate(disks):
+        cut = cut_after(writes, prepare(disk))
+        yield disk, writes
+        if not cut:
+            return
+
+
 def test_cuts_while_layers_and_generation_come_leave_the_old_one(disks: Iterator[Disk]) -> None:
-    writes = 0
-    cut = True
-    while cut:
-        disk = next(disks)
+    def prepare(disk: Disk) -> Callable[[], object]:
         disk.deploy(OLD, OLD_OWN)
-        cut = cut_after(writes, lambda: disk.bring_generation(NEW, NEW_OWN))  # noqa: B023
+        return lambda: disk.bring_generation(NEW, NEW_OWN)
+
+    writes = 0
+    for disk, writes in cuts(disks, prepare):
         assert disk.boots() == sha256(OLD), writes
         disk.deploy(NEW, NEW_OWN)
         assert disk.boots() == sha256(NEW), writes
-        writes += 1
-    assert writes > 25
+    assert writes >= 25
 
 
 @pytest.mark.parametrize("was", ["deployed", "slot", "slot-after-rollback"])
 def test_cuts_while_it_is_kept_leave_one_of_the_two(disks: Iterator[Disk], was: str) -> None:
-    writes = 0
-    cut = True
-    while cut:
-        disk = next(disks)
+    before = sha256(OLD) if was == "deployed" else SLOT
+
+    def prepare(disk: Disk) -> Callable[[], object]:
         if was != "slot":
             disk.deploy(OLD, OLD_OWN)
         if was == "slot-after-rollback":
             disk.keep("slot")
-        before = sha256(OLD) if was == "deployed" else SLOT
         assert disk.boots() == before
         name = disk.bring_generation(NEW, NEW_OWN)
         assert disk.boots() == before
-        cut = cut_after(writes, lambda: disk.keep(name))  # noqa: B023
+        return lambda: disk.keep(name)
+
+    writes = 0
+    for disk, writes in cuts(disks, prepare):
         assert disk.boots() in {before, sha256(NEW)}, writes
         disk.deploy(NEW, NEW_OWN)
         assert disk.boots() == sha256(NEW), writes
-        writes += 1
-    assert writes > 5
+    assert writes >= 5
 
 
 def test_cuts_while_the_way_back_is_taken_leave_one_of_the_two(disks: Iterator[Disk]) -> None:
-    writes = 0
-    cut = True
-    while cut:
-        disk = next(disks)
+    def prepare(disk: Disk) -> Callable[[], object]:
         disk.deploy(OLD, OLD_OWN)
-        cut = cut_after(writes, lambda: disk.keep("slot"))  # noqa: B023
-        assert disk.boots() in {sha256(OLD), SLOT}, writes
-        writes += 1
-    assert disk.boots() == SLOT
-    assert writes > 2
+        return lambda: disk.keep("slot")
+
+    booted, writes = "", 0
+    for disk, writes in cuts(disks, prepare):
+        booted = disk.boots()
+        assert booted in {sha256(OLD), SLOT}, writes
+    assert booted == SLOT
+    assert writes >= 2
 
 
 def test_cuts_while_rubbish_is_collected_lose_nothing(disks: Iterator[Disk]) -> None:
-    writes = 0
-    cut = True
-    while cut:
-        disk = next(disks)
+    def prepare(disk: Disk) -> Callable[[], object]:
         disk.pi.path("root/run/piimage/containers").symlink_to(f"layers/{sha256(NEW)}")
         disk.bring_generation(layer({"v": "rubbish"}), layer({"own": "rubbish"}))
         disk.deploy(OLD, OLD_OWN)
         disk.deploy(NEW, NEW_OWN)
-        cut = cut_after(writes, lambda: generations.collect(disk.root))  # noqa: B023
+        return lambda: generations.collect(disk.root)
+
+    left: set[str] = set()
+    for disk, writes in cuts(disks, prepare):
         assert disk.boots() == sha256(NEW), writes
         disk.keep("slot")
-        writes += 1
-    left = {path.name.partition(".")[0] for path in Path(disk.root.layers).iterdir()}
+        left = {path.name.partition(".")[0] for path in Path(disk.root.layers).iterdir()}
     assert left == {sha256(content) for content in (OLD, OLD_OWN, NEW, NEW_OWN)}

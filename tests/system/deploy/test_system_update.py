@@ -21,7 +21,7 @@ from piimage.run import Runner
 from piimage.signing import Signer
 from tests.system.deploy import system_fleet, system_site
 from tests.system.deploy.greenhouse import PATIENCE
-from tests.system.deploy.system_faults import SICK, undone
+from tests.system.deploy.system_faults import NO_DATA, SICK, Fault, undone
 from tests.system.deploy.system_site import Site
 from tests.unit.signing_keys import pair
 
@@ -78,8 +78,9 @@ def test_a_system_that_differs_is_updated_as_a_whole_and_kept(
     assert site.compare(wish, "3") > 40 << 20
 
 
-def test_a_version_that_fails_is_undone_and_the_cause_is_told(site: Site) -> None:
-    undone(site, SICK)
+@pytest.mark.parametrize("fault", [SICK, NO_DATA], ids=lambda fault: fault.name)
+def test_a_version_that_fails_is_undone_and_the_cause_is_told(site: Site, fault: Fault) -> None:
+    undone(site, fault)
     assert "shed.version=2" in site.pi.sh("cat /proc/cmdline")
 
 

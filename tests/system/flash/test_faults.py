@@ -118,11 +118,11 @@ def start(device: str, image: Path, *more: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("block", range(5))
+@pytest.mark.parametrize("block", range(10))
 def test_a_kill_at_any_moment_leaves_all_or_nothing(
     tmp_path: Path, image: Path, block: int
 ) -> None:
-    """Twenty kills in each of five blocks, spread over the time that a whole flash takes."""
+    """Twenty kills in each of ten blocks, spread over the time that a whole flash takes."""
     chance = random.Random(block)
     file = tmp_path / "disk"
     file.write_bytes(bytes(510) + b"\x55\xaa" + b"\xde\xad\xbe\xef" * (8 * MIB - 128))
