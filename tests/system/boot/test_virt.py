@@ -141,7 +141,7 @@ def test_a_secret_reaches_its_container_and_nothing_else(
     assert value not in console(pi)
     output_of("backup", "pi", tmp_path / "data.tar")
     places = [virt.parent, piimage_store, tmp_path]
-    holds = ["-newermt", f"@{began}", "-exec", "grep", "-lF", value, "{}", "+"]
+    holds = ["-newerct", f"@{began}", "-exec", "grep", "-lF", value, "{}", "+"]
     found_here = subprocess.run(
         ["find", *places, "-type", "f", *holds],
         capture_output=True, text=True, check=False,
