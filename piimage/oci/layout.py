@@ -192,7 +192,7 @@ class Layout:
 
     # --- referrers
 
-    def add_referrer(
+    def attach(
         self,
         subject: Descriptor,
         artifact_type: str,
@@ -201,6 +201,8 @@ class Layout:
     ) -> Descriptor:
         """Attach an artifact (an SBOM) of blobs in the store to `subject`.
 
+        It takes the place of the artifacts of its type: an image that is the same again after
+        another commit has one bill, so that what is exported does not depend on earlier builds.
         Source: manifest.md, "Guidelines for Artifact Usage".
         """
         empty = Descriptor.of(models.EMPTY, self.store.add_bytes(_EMPTY))
@@ -212,7 +214,11 @@ class Layout:
             annotations=dict(annotations) if annotations else None,
         )
         written = self.write_manifest(manifest)
-        self.take_referrers((written,))
+
+        def is_replaced(entry: Descriptor) -> bool:
+            return entry.artifact_type == artifact_type and self._subject(entry) == subject.digest
+
+        self._change(lambda known: [*(e for e in known if not is_replaced(e)), written])
         return written
 
     def take_referrers(self, referrers: Sequence[Descriptor]) -> None:

@@ -86,7 +86,7 @@ def _attach_statements(
     # The image itself does not change with the folder's history or notes: the bill tells of these.
     notes = {_REVISION: content}
     blob = layout.store.add_bytes(text)
-    layout.add_referrer(image.descriptor, SPDX, [Descriptor.of(SPDX, blob)], notes)
+    layout.attach(image.descriptor, SPDX, [Descriptor.of(SPDX, blob)], notes)
     predicates = {
         provenance.SPDX_PREDICATE: json.loads(text),
         provenance.SLSA_PREDICATE: provenance.provenance(
@@ -100,7 +100,7 @@ def _attach_statements(
         ).model_copy(update={"annotations": {_PREDICATE: kind}})
         for kind, predicate in predicates.items()
     ]
-    layout.add_referrer(image.descriptor, IN_TOTO, statements, notes)
+    layout.attach(image.descriptor, IN_TOTO, statements, notes)
 
 
 def _build(source: Source, content: str, parts: Parts) -> provenance.Build:

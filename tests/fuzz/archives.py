@@ -127,7 +127,7 @@ def oci_archives() -> list[bytes]:
             os="linux", architecture="arm64", rootfs=RootFileSystem(diff_ids=(layer.diff_id,))
         )
         image = layout.write_image(settings, [layer.descriptor])
-        layout.add_referrer(image.descriptor, "a/b", [layer.descriptor])
+        layout.attach(image.descriptor, "a/b", [layer.descriptor])
         export_archive(layout, {"app:1": image.descriptor}, Path(name) / "app.tar")
         return [(Path(name) / "app.tar").read_bytes()]
 

@@ -40,7 +40,7 @@ def made(layout: Layout, platform: Platform) -> Descriptor:
     )
     image = layout.write_image(config, [layer.descriptor])
     bill = layout.store.add_bytes(b"bill")
-    layout.add_referrer(image.descriptor, "application/spdx+json", [Descriptor.of("a/b", bill)])
+    layout.attach(image.descriptor, "application/spdx+json", [Descriptor.of("a/b", bill)])
     return image.descriptor
 
 

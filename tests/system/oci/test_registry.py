@@ -112,7 +112,7 @@ def test_an_image_for_another_architecture_is_refused_by_name(
 def test_an_sbom_travels_with_its_image(server: Server, registry: Registry) -> None:
     made = image(registry.layout, "with sbom")
     sbom = Descriptor.of("application/spdx+json", registry.layout.store.add_bytes(b'{"spdx": 1}'))
-    artifact = registry.layout.add_referrer(made.descriptor, "application/spdx+json", [sbom])
+    artifact = registry.layout.attach(made.descriptor, "application/spdx+json", [sbom])
     registry.push(server.reference("sbom:1"), made.descriptor)
     listed = json.loads(raw(server, f"sbom:{made.descriptor.digest.replace(':', '-')}"))
     assert [entry["digest"] for entry in listed["manifests"]] == [artifact.digest]
@@ -253,10 +253,10 @@ def test_what_others_attached_stays_listed(
     server: Server, registry: Registry, other: Registry
 ) -> None:
     made = image(registry.layout, "attached")
-    ours = registry.layout.add_referrer(made.descriptor, "application/spdx+json", [])
+    ours = registry.layout.attach(made.descriptor, "application/spdx+json", [])
     reference = registry.push(server.reference("attached:1"), made.descriptor)
     pulled = other.pull(reference)
-    theirs = other.layout.add_referrer(pulled.descriptor, "application/vnd.example+json", [])
+    theirs = other.layout.attach(pulled.descriptor, "application/vnd.example+json", [])
     other.push(reference, pulled.descriptor)
     registry.push(reference, made.descriptor)
     tag = made.descriptor.digest.replace(":", "-")

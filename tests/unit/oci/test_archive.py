@@ -57,7 +57,7 @@ def entries(path: Path) -> list[Entry]:
 def test_an_archive_comes_back_whole(layout: Layout, other: Layout, tmp_path: Path) -> None:
     made = image(layout)
     sbom = Descriptor.of("application/spdx+json", layout.store.add_bytes(b"{1}"))
-    layout.add_referrer(made.descriptor, "application/spdx+json", [sbom])
+    layout.attach(made.descriptor, "application/spdx+json", [sbom])
     path = tmp_path / "image.tar"
     export_archive(layout, {"app:1": made.descriptor}, path)
     with path.open("rb") as stream:
@@ -76,7 +76,7 @@ def test_an_archive_with_bills_opens_by_its_file_name_alone(
     made = [image(layout, platform=platform).descriptor for platform in platforms]
     for number, descriptor in enumerate(made):
         bill = layout.store.add_bytes(b"bill %d" % number)
-        layout.add_referrer(descriptor, "application/spdx+json", [Descriptor.of("a/b", bill)])
+        layout.attach(descriptor, "application/spdx+json", [Descriptor.of("a/b", bill)])
     top = made[0] if len(made) == 1 else layout.write_index(Index(manifests=tuple(made)))
     path = tmp_path / "app.tar"
     export_archive(layout, {"example/app:1": top}, path)

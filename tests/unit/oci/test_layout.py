@@ -78,15 +78,26 @@ def test_skopeo_reads_the_layout(layout: Layout) -> None:
 def test_an_sbom_is_found_by_the_image_that_it_describes(layout: Layout) -> None:
     made, other = image(layout), image(layout, [file("x", b"")])
     sbom = Descriptor.of("application/spdx+json", layout.store.add_bytes(b'{"spdx":1}'))
-    added = layout.add_referrer(made.descriptor, "application/spdx+json", [sbom], {"a": "b"})
+    added = layout.attach(made.descriptor, "application/spdx+json", [sbom], {"a": "b"})
     assert [found.digest for found in layout.referrers(made.descriptor)] == [added.digest]
     assert layout.referrers(other.descriptor) == ()
     document = json.loads(layout.document(added))
     assert document["subject"]["digest"] == made.descriptor.digest
     assert document["artifactType"] == "application/spdx+json"
     assert document["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
-    layout.add_referrer(made.descriptor, "application/spdx+json", [sbom], {"a": "b"})
+    layout.attach(made.descriptor, "application/spdx+json", [sbom], {"a": "b"})
     assert len(layout.referrers(made.descriptor)) == 1
+
+
+def test_an_image_has_the_last_artifact_of_each_type(layout: Layout) -> None:
+    made, other = image(layout), image(layout, [file("x", b"")])
+    kept = layout.attach(made.descriptor, "application/vnd.in-toto+json", [])
+    of_other = layout.attach(other.descriptor, "application/spdx+json", [], {"by": "one"})
+    layout.attach(made.descriptor, "application/spdx+json", [], {"by": "one"})
+    last = layout.attach(made.descriptor, "application/spdx+json", [], {"by": "another"})
+    attached = {found.digest for found in layout.referrers(made.descriptor)}
+    assert attached == {kept.digest, last.digest}
+    assert layout.referrers(other.descriptor) == (of_other,)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,24 @@ def test_the_bill_is_attached_to_the_image(make: Make, store: Store) -> None:
     assert top["primaryPackagePurpose"] == "CONTAINER"
 
 
+def test_what_is_attached_does_not_depend_on_earlier_builds(
+    make: Make, store: Store, folder: Path
+) -> None:
+    kinds = ("application/spdx+json", "application/vnd.in-toto+json")
+    settings = folder / "service.yml"
+    settings.write_text(f"# an earlier remark\n{SERVICE}")
+    earlier = make()
+    before = [attached(store, earlier, kind) for kind in kinds]
+    settings.write_text(SERVICE)
+    made = make()
+    assert made.descriptor.digest == earlier.descriptor.digest
+    after = [attached(store, made, kind) for kind in kinds]
+    assert [artifact["annotations"] for artifact in after] == [
+        {"org.opencontainers.image.revision": made.reference.tag}
+    ] * 2
+    assert before != after
+
+
 def attached(store: Store, made: Built, kind: str) -> Any:
     """Return the one artifact of the type `kind` that is attached to the image."""
     artifacts = [document(store, entry) for entry in Layout(store).referrers(made.descriptor)]

@@ -105,7 +105,7 @@ def test_an_image_goes_by_a_file_with_what_is_attached(store: Store, tmp_path: P
     made = image(layout)
     layout.set_name(name, made.descriptor)
     bill = Descriptor.of("application/spdx+json", store.add_bytes(b"{}"))
-    layout.add_referrer(made.descriptor, "application/spdx+json", [bill])
+    layout.attach(made.descriptor, "application/spdx+json", [bill])
     save(name, tmp_path / "a.tar", layout)
     other = Layout(Store(tmp_path / "other"))
     assert is_archive(tmp_path / "a.tar")
