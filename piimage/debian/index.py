@@ -21,7 +21,7 @@ from piimage.run import Runner
 from piimage.store import Blob, Store
 
 _COMPRESSIONS: Final = (".xz", ".gz", "")
-_FORMAT: Final = "2"  # of the catalogues in the store; raise it if `catalogue.build` changes
+_FORMAT: Final = "3"  # of the catalogues in the store; raise it if `catalogue.build` changes
 _STEP: Final = "debian-indexes"
 
 
@@ -160,7 +160,7 @@ class Archive:
             self._fetch(suite, stem + compression, blob, signed)
             outputs = {"": self._build(suite, blob, compression)}
             self.store.remember(memo, outputs)
-        return Catalogue(self.store.verified(outputs[""]))
+        return Catalogue(self.store.verified(outputs[""]), suite.name)
 
     def _fetch(self, suite: Suite, name: str, blob: Blob, signed: Release) -> None:
         if self.store.has(blob):
@@ -198,12 +198,7 @@ class Archive:
                 catalogue.build(self.store.verified(blob), compression, target)
             except ValueError as error:
                 self.store.path(blob).unlink(missing_ok=True)
-                raise PiimageError(
-                    "debian.index-damaged",
-                    f"the archive's index cannot be read: {error}",
-                    place=suite.name,
-                    hint="the index was not kept; use another mirror",
-                ) from error
+                raise catalogue.damaged(suite.name, str(error)) from error
             return self.store.add_file(target)
 
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from piimage.debian import relations
-from piimage.debian.catalogue import Reader, Row
+from piimage.debian.catalogue import Reader, Row, damaged
 from piimage.debian.index import Index
 from piimage.debian.package import Package
 from piimage.debian.relations import Alternatives, Relation
-from piimage.errors import PiimageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +139,7 @@ def candidate(row: Row, suite: str, architecture: str, level: int) -> Candidate:
         conflicts = relations.parse(row.conflicts, architecture)
         provides = relations.parse(row.provides, architecture)
     except ValueError as error:
-        raise PiimageError(
-            "debian.index-damaged",
-            f"the archive's index cannot be read: {row.name} {row.version}: {error}",
-            place=suite,
-            hint="use another mirror",
-        ) from error
+        raise damaged(suite, f"{row.name} {row.version}: {error}") from error
     package = Package(
         row.name, row.version, row.architecture, row.path, row.size, row.sha256,
         row.source, row.source_version, suite,

@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +127,9 @@ def read_packages(data: bytes, work: Path) -> None:
     forms = {b"\xfd7": ".xz", b"\x1f\x8b": ".gz"}
     (work / "Packages").write_bytes(data)
     catalogue.build(work / "Packages", forms.get(data[:2], ""), work / "catalogue")
+    with closing(catalogue.Catalogue(work / "catalogue", "fuzz").read()) as reader:
+        for name in reader.names(""):
+            reader.named(name)
 
 
 def yamls() -> list[bytes]:

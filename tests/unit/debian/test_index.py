@@ -235,9 +235,9 @@ def test_sizes_at_the_limits_are_taken(archive: Archive, folder: ArchiveFolder, 
 
 
 def test_a_paragraph_has_at_most_four_megabytes() -> None:
-    assert list(catalogue._rows([b"x" * (4 << 20)])) == []
+    assert list(catalogue._paragraphs([b"x" * (4 << 20)])) == [b"x" * (4 << 20)]
     with pytest.raises(ValueError, match="a paragraph has more than 4194304 bytes"):
-        list(catalogue._rows([b"x" * (4 << 20), b"x"]))
+        list(catalogue._paragraphs([b"x" * (4 << 20), b"x"]))
 
 
 @pytest.mark.provokes("debian.index-rollback")
@@ -328,7 +328,7 @@ def test_an_unknown_component_or_architecture_is_refused_with_the_known_ones(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("Package: a\nVersion: 1\n", "no field"),
+        ("Package: a\nVersion: 1\n", "no field Filename"),
         (Deb("a").stanza.replace("SHA256: ", "SHA256: x"), "digest or path"),
         (Deb("a").stanza.replace("Filename: ", "Filename: ../"), "digest or path"),
         (Deb("a").stanza.replace("Filename: ", "Filename: /"), "digest or path"),
@@ -337,13 +337,34 @@ def test_an_unknown_component_or_architecture_is_refused_with_the_known_ones(
         (Deb("a").stanza.replace("Size: ", "Size: -"), "the invalid size -"),
     ],
 )
-def test_a_signed_index_with_invalid_fields_is_refused(
+def test_a_package_with_invalid_fields_is_refused_when_it_is_looked_up(
     archive: Archive, folder: ArchiveFolder, text: str, reason: str
 ) -> None:
+    folder.publish([], packages=f"{Deb('hello').stanza}\n{text}")
+    (index,) = archive.indexes([TRIXIE], ["arm64"])
+    with closing(index.catalogues[0].read()) as reader:
+        assert len(reader.named("hello")) == 1
+        with pytest.raises(PiimageError, match=rf"trixie: .*{reason}.*another mirror"):
+            reader.named("a")
+
+
+@pytest.mark.provokes("debian.index-damaged")
+@pytest.mark.parametrize("text", ["Version: 1\n", "Package: \n"])
+def test_a_signed_index_with_a_package_without_a_name_is_not_kept(
+    archive: Archive, folder: ArchiveFolder, text: str
+) -> None:
     folder.publish([], packages=text)
-    with pytest.raises(PiimageError, match=reason):
+    with pytest.raises(PiimageError, match=r"trixie: .*cannot be read.*another mirror"):
         archive.indexes([TRIXIE], ["arm64"])
     assert kept(archive.store) == []
+
+
+def test_paragraphs_end_where_a_line_is_empty_wherever_blocks_end() -> None:
+    text = b"Package: a\n\n\nPackage: b\nVersion: 1\n\nPackage: c\n"
+    expected = [b"Package: a", b"\nPackage: b\nVersion: 1", b"Package: c\n"]
+    for size in range(1, len(text) + 1):
+        blocks = [text[at : at + size] for at in range(0, len(text), size)]
+        assert list(catalogue._paragraphs(blocks)) == expected
 
 
 def test_a_damaged_compression_is_an_error(tmp_path: Path) -> None:
