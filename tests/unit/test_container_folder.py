@@ -83,8 +83,10 @@ def test_the_wrapper_passes_every_word_as_it_is(engine: Path) -> None:
 def test_the_wrapper_passes_keys_mirror_and_image(engine: Path) -> None:
     (engine.parent / "home/.ssh").mkdir()
     arguments = wrapped(
-        engine, "new", "x.yml", PIIMAGE_MIRROR="http://m.example", PIIMAGE_IMAGE="a/b:1"
-    )
-    assert arguments[7:9] == ["-e", "PIIMAGE_MIRROR"]  # the value stays in the environment
+        engine, "new", "x.yml", PIIMAGE_MIRROR="http://m.example", PIIMAGE_IMAGE="a/b:1",
+        PIIMAGE_ACCELERATOR="tcg",
+    )  # fmt: skip
+    # The values stay in the environment.
+    assert arguments[7:11] == ["-e", "PIIMAGE_ACCELERATOR", "-e", "PIIMAGE_MIRROR"]
     assert f"{engine.parent}/home/.ssh:/home/user/.ssh" in arguments
     assert arguments[-3:] == ["a/b:1", "new", "x.yml"]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.system.conftest import PIIMAGE
 
+PASSED = ("PIIMAGE_MIRROR", "PIIMAGE_ACCELERATOR")  # what the run of the tests chose
+
 
 @dataclass(frozen=True)
 class Account:
@@ -54,7 +56,7 @@ def account(home: Path, store: Path) -> Iterator[Account]:
     environment = {
         "HOME": str(home), "LANG": "C.UTF-8", "TERM": "dumb", "PIIMAGE_STORE": str(store),
         "PATH": f"{PIIMAGE.parent}:{os.environ['PATH']}", "SSH_AUTH_SOCK": str(socket),
-        **{name: os.environ[name] for name in os.environ if name == "PIIMAGE_MIRROR"},
+        **{name: os.environ[name] for name in PASSED if name in os.environ},
     }  # fmt: skip
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
     try:

@@ -156,7 +156,7 @@ def test_the_pages_about_cards(card: str, user: Account) -> None:
     (folder / "shed.yml").write_text(SHED)
     (folder / "garden.psk").write_text("blue-tomatoes\n")
     (folder / "mqtt.txt").write_text("71c9\n")
-    type_in(user, folder, "piimage build greenhouse.yml -o out && xz -1 -k out/greenhouse.img")
+    type_in(user, folder, "piimage build greenhouse.yml -o out && xz -0 -k out/greenhouse.img")
     names = [
         "docs/flash.md", "docs/network.md", "docs/disks.md", "docs/secrets.md",
         "docs/home-assistant.md", "docs/recipes.md", "services/dashboard/README.md",

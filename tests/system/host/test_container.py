@@ -32,6 +32,7 @@ class Image:
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(work.parent), "DOCKER_HOST": self.host,
             "PIIMAGE_MIRROR": mirror(), "PIIMAGE_IMAGE": "piimage:amd64",
+            **{name: os.environ[name] for name in ("PIIMAGE_ACCELERATOR",) if name in os.environ},
         }  # fmt: skip
         done = subprocess.run(
             [ROOT / "container/piimage", *words], cwd=work, env=environment,
