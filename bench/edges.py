@@ -45,8 +45,11 @@ import glob, os, sys, time
 rate, count = float(sys.argv[1]), int(sys.argv[2])
 if sys.argv[3] == 'one':
     for entry in filter(str.isdigit, os.listdir('/proc')):
-        if '-piimage' in open(f'/proc/{entry}/comm').read():
-            os.sched_setaffinity(int(entry), {1})
+        try:
+            if '-piimage' in open(f'/proc/{entry}/comm').read():
+                os.sched_setaffinity(int(entry), {1})
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
     os.sched_setaffinity(0, {1})
 file = os.open(glob.glob(sys.argv[4] + '/pull')[0], os.O_WRONLY)
 start = time.monotonic()

@@ -24,6 +24,15 @@ PIIMAGE = Path(sys.executable).with_name("piimage")
 APPLIANCES = Path(__file__).parent / "appliances"
 PATIENCE = 600.0  # seconds; a machine that tests on two busy processors is slow
 
+# Prints the process of the service's task; the file with its number outlives it for a moment.
+TASK = """
+until pid=$(cat /run/piimage/services/{0}/pid) && [ "$pid" ] && [ -d "/proc/$pid" ] \\
+    && [ "$pid" != "{1}" ]
+do sleep 1
+done 2>/dev/null
+echo $pid
+"""
+
 Command = Callable[[Sequence[str | Path]], "subprocess.CompletedProcess[str]"]
 
 
@@ -42,6 +51,23 @@ class Pi:
         done = self.shell.run(["sh", "-c", script], PATIENCE)
         assert done.status == 0, (script, done)
         return done.text
+
+    def task(self, service: str) -> str:
+        """Return the first process of the service's task, once there is one that lives."""
+        return self.say(TASK.format(service, "")).strip()
+
+    def next_task(self, service: str, former: str) -> str:
+        """Return the process of the task that follows the one with the process `former`."""
+        return self.say(TASK.format(service, former)).strip()
+
+    def restart(self, service: str) -> None:
+        """Have process 1 restart the service, and wait for its new task.
+
+        Process 1 does not wait: the old task may live for as long as the service may take to stop.
+        """
+        former = self.task(service)
+        self.say(f"initctl restart {service}")
+        self.next_task(service, former)
 
 
 @contextmanager

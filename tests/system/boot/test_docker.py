@@ -119,7 +119,7 @@ def test_nothing_of_docker_reaches_the_pi_and_its_other_containers(whale: Whale)
     assert whale.pi.say("nft list tables").splitlines() == ["table inet piimage"]
     assert "docker0" not in whale.pi.say("ls /sys/class/net")
     assert whale.pi.say("ls /run/docker.sock 2>&1 || :").endswith("No such file or directory\n")
-    pid = whale.pi.say("cat /run/piimage/services/neighbour/pid").strip()
+    pid = whale.pi.task("neighbour")
     assert "docker" not in whale.pi.say(f"find /proc/{pid}/root/ -xdev")
     seen = whale.box(["--pid", "host"], "ps", "-o", "args")
     assert "dockerd" in seen and "finit" not in seen and "1000000" not in seen
@@ -133,7 +133,7 @@ def test_containers_of_docker_have_its_apparmor_profile_unless_they_are_privileg
     """Docker has no parser there: the Pi has loaded the profile before."""
     profiles = whale.pi.say("cat /sys/kernel/security/apparmor/profiles")
     assert "docker-default (enforce)" in profiles
-    pid = whale.pi.say("cat /run/piimage/services/docker/pid").strip()
+    pid = whale.pi.task("docker")
     assert whale.pi.say(f"cat /proc/{pid}/attr/current").strip() == "unconfined"
     # Without the profile, this capability would let a container mount.
     tried = "busybox cat /proc/self/attr/current; busybox mount -t tmpfs tmpfs /mnt 2>&1 || :"

@@ -30,12 +30,6 @@ until [ $(ctr -n services.linuxkit tasks ls | grep RUNNING | grep -cE "$names") 
 do sleep 2
 done
 """
-UP_AGAIN = """
-until pid=$(cat /run/piimage/services/{0}/pid 2>/dev/null) && [ "$pid" ] && [ "$pid" != "{1}" ]; do
-    sleep 1
-done
-"""
-SLEEPING = "until [ -s /run/piimage/services/{0}/pid ]; do sleep 1; done"
 
 
 def console(pi: Pi) -> str:
@@ -43,7 +37,7 @@ def console(pi: Pi) -> str:
 
 
 def test_the_service_runs_from_slot_a(pi: Pi) -> None:
-    pi.say(SLEEPING.format("hello_world"))
+    pi.task("hello_world")
     assert re.search(r"hello_world +\d+ +RUNNING", pi.say("ctr -n services.linuxkit tasks ls"))
     assert "HELLO from greenhouse: Linux " in console(pi)
     assert "piimage: slot /dev/vda2, containers from slot" in console(pi)
@@ -76,20 +70,19 @@ def test_no_port_but_that_of_ssh_listens(pi: Pi) -> None:
 
 
 def test_a_service_has_no_privilege(pi: Pi) -> None:
-    pi.say(SLEEPING.format("hello_world"))
-    status = pi.say("cat /proc/$(cat /run/piimage/services/hello_world/pid)/status")
+    own = f"/proc/{pi.task('hello_world')}"
+    status = pi.say(f"cat {own}/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     capabilities = [fields[f"Cap{which}"].strip() for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
     assert {int(value, 16) for value in capabilities} == {0}
     assert fields["Seccomp"].strip() == "2"
     assert fields["NoNewPrivs"].strip() == "1"
-    own = "/proc/$(cat /run/piimage/services/hello_world/pid)/ns"
     for kind in ("mnt", "pid"):
-        assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
+        assert pi.say(f"readlink {own}/ns/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
 
 
 def test_a_service_writes_to_the_folder_that_was_made_for_its_bind(pi: Pi) -> None:
-    pi.say(SLEEPING.format("keeping"))
+    pi.task("keeping")
     script = """
     until [ -s /data/keeping/state/written ]; do sleep 1; done
     stat -c '%u:%g %a' /data/keeping /data/keeping/state /data/keeping/state/written
@@ -162,7 +155,7 @@ def test_a_service_with_a_schedule_runs_and_keeps_its_code(pi: Pi, tmp_path: Pat
 
 def inside(pi: Pi, service: str, script: str) -> str:
     """What `script` prints in a container, errors included."""
-    pi.say(SLEEPING.format(service))
+    pi.task(service)
     words = f"exec {service} /usr/bin/busybox sh -c '{script}'"
     return pi.say(f"runc --root /run/containerd/runc/services.linuxkit {words} 2>&1 || :")
 
@@ -214,15 +207,14 @@ def test_the_root_of_every_container_is_mounted_without_devices_and_as_the_file_
     # proc_pid_mountinfo(5): the fifth field is the mount point, the sixth its options.
     wanted = {"hello_world": "ro", "keeping": "ro", "trusting": "ro", "probing": "rw"}
     for name, kind in wanted.items():
-        pi.say(SLEEPING.format(name))
-        mounts = pi.say(f"cat /proc/$(cat /run/piimage/services/{name}/pid)/mountinfo")
+        mounts = pi.say(f"cat /proc/{pi.task(name)}/mountinfo")
         (options,) = (line.split()[5] for line in mounts.splitlines() if line.split()[4] == "/")
         assert {kind, "nodev"} <= set(options.split(",")), (name, options)
 
 
 def test_containerd_tells_what_a_service_takes_and_what_happens(pi: Pi) -> None:
     client = "ctr -n services.linuxkit"
-    pi.say(SLEEPING.format("hello_world"))
+    pi.task("hello_world")
     metrics = pi.say(f"{client} tasks metrics hello_world")
     assert re.search(r"^memory\.usage +[1-9]", metrics, re.M), metrics
     # A task that is asked to pause says so.
@@ -268,16 +260,15 @@ def test_a_containerd_that_is_killed_comes_back_with_every_service(pi: Pi) -> No
     assert all(before.values()), before
     pi.say(ALL_UP)
     # A service that is stopped and started afterwards has lost nothing.
-    now, greetings = running(pi)["hello_world"], greeted(pi)
-    pi.say("initctl restart hello_world")
-    pi.say(UP_AGAIN.format("hello_world", now))
+    greetings = greeted(pi)
+    pi.restart("hello_world")
     pi.say(f"until [ $({GREETINGS}) -gt {greetings} ]; do sleep 1; done")
 
 
 def test_a_runner_that_is_killed_has_a_successor_that_starts_the_service(pi: Pi) -> None:
     before, greetings = running(pi), greeted(pi)
     pi.say(KILL_RUNNER.format("hello_world"))
-    pi.say(UP_AGAIN.format("hello_world", before["hello_world"]))
+    pi.next_task("hello_world", before["hello_world"])
     after = running(pi)
     assert after["hello_world"] != before["hello_world"]
     assert after | {"hello_world": ""} == before | {"hello_world": ""}
@@ -291,7 +282,7 @@ def test_all_services_start_again_if_their_shim_is_killed(pi: Pi) -> None:
     pi.session.wait_for("piimage: service sshd: running", PATIENCE)
     pi.shell.wait(PATIENCE)
     for name in LASTING:
-        pi.say(UP_AGAIN.format(name, before[name]))
+        pi.next_task(name, before[name])
     after = running(pi)
     assert all(after.values()), after
     assert [name for name in LASTING if after[name] == before[name]] == []
@@ -336,7 +327,7 @@ def test_the_program_that_the_kernel_starts_for_a_module_loads_it(pi: Pi) -> Non
 
 
 def test_a_container_has_its_user_and_its_certificates(pi: Pi) -> None:
-    pi.say(SLEEPING.format("trusting"))
+    pi.task("trusting")
     inside = "runc --root /run/containerd/runc/services.linuxkit exec trusting "
     assert "uid=1234(keeper) gid=1235(keeper)" in pi.say(inside + "id")
     count = pi.say(inside + "grep -c 'BEGIN CERTIFICATE' /etc/ssl/certs/ca-certificates.crt")

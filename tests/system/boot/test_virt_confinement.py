@@ -15,7 +15,7 @@ from piimage import resources
 from piimage.compose.apparmor import features
 from piimage.container.spec import MASKED
 from tests.system.boot.conftest import PATIENCE, Pi
-from tests.system.boot.test_virt import SLEEPING, console
+from tests.system.boot.test_virt import console
 from tests.system.escapes import COMMANDS, READS, WRITES, script
 
 RUNC = "runc --root /run/containerd/runc/services.linuxkit"
@@ -24,13 +24,13 @@ GROUP = "/sys/fs/cgroup/piimage/services"
 
 def inside(pi: Pi, service: str, script: str) -> str:
     """What `script` prints in the container of `service`, errors included."""
-    pi.say(SLEEPING.format(service))
+    pi.task(service)
     return pi.say(f"{RUNC} exec {service} /usr/bin/busybox sh -c '{script}' 2>&1 || :")
 
 
-def state(pi: Pi, *services: str) -> str:
+def state(pi: Pi, *services: str) -> dict[str, str]:
     """The processes of `services`, which change if one is restarted."""
-    return pi.say(" ; ".join(f"cat /run/piimage/services/{name}/pid" for name in services))
+    return {name: pi.task(name) for name in services}
 
 
 def test_no_file_and_no_command_leads_out_of_a_container(
@@ -50,8 +50,6 @@ def test_no_file_and_no_command_leads_out_of_a_container(
 
 def test_a_fork_bomb_and_a_memory_hog_leave_the_others_as_they_were(pi: Pi) -> None:
     others = ("hello_world", "keeping", "greedy", "bombed")
-    for name in others:
-        pi.say(SLEEPING.format(name))
     before = state(pi, *others)
     # Each sleeps, so that the machine is not busy with them; the shell ends when a fork fails.
     # They hold no pipe of `runc exec`, which would wait for their ends.
@@ -69,20 +67,18 @@ def test_a_fork_bomb_and_a_memory_hog_leave_the_others_as_they_were(pi: Pi) -> N
     assert state(pi, *others) == before
     assert "oom_kill 0" in pi.say(f"cat {GROUP}/keeping/memory.events")
     # What is left of the bomb ends with the service.
-    pi.say("initctl restart bombed")
+    pi.restart("bombed")
 
 
 def test_a_service_has_its_own_ipc_and_cgroup_namespace(pi: Pi) -> None:
-    pi.say(SLEEPING.format("greedy"))
-    own = "/proc/$(cat /run/piimage/services/greedy/pid)/ns"
+    own = f"/proc/{pi.task('greedy')}/ns"
     for kind in ("ipc", "cgroup"):
         assert pi.say(f"readlink {own}/{kind}") != pi.say(f"readlink /proc/1/ns/{kind}"), kind
     assert "0::/" in inside(pi, "greedy", "cat /proc/self/cgroup").splitlines()
 
 
 def test_every_tmpfs_is_closed_to_devices_and_set_user_ids(pi: Pi) -> None:
-    pi.say(SLEEPING.format("greedy"))
-    own = pi.say("cat /proc/$(cat /run/piimage/services/greedy/pid)/mounts")
+    own = pi.say(f"cat /proc/{pi.task('greedy')}/mounts")
     mounts = [line.split() for line in own.splitlines()]
     filesystems = {mount[1]: mount[3].split(",") for mount in mounts if mount[2] == "tmpfs"}
     assert {"/dev", "/dev/shm"} <= set(filesystems)
@@ -173,7 +169,7 @@ def test_a_profile_that_is_not_loaded_stops_only_the_container_that_names_it(pi:
     before = state(pi, *others)
     name = inside(pi, "picky", "cat /proc/self/attr/current").split()[0]
     security = "/sys/kernel/security/apparmor"
-    pi.say(f"printf {name} >{security}/.remove; kill -KILL $(cat /run/piimage/services/picky/pid)")
+    pi.say(f"printf {name} >{security}/.remove; kill -KILL {pi.task('picky')}")
     pi.session.wait_for("piimage: service picky: FAILED to start", PATIENCE)
     assert state(pi, *others) == before
     load = f"dd if=/containers/apparmor/{name} of={security}/.replace bs=1M conv=notrunc"

@@ -16,7 +16,6 @@ import pytest
 
 from piimage.container.ids import first_id
 from tests.system.boot.conftest import Pi
-from tests.system.boot.test_virt import SLEEPING
 from tests.system.boot.test_virt_confinement import inside
 
 OUTSIDE = "10.0.2.2"  # this host, as the board sees it
@@ -43,7 +42,7 @@ def wait_for_page(pi: Pi) -> None:
 @pytest.fixture(scope="module")
 def bridged(pi: Pi) -> Pi:
     wait_for_page(pi)
-    pi.say(SLEEPING.format("mapped"))
+    pi.task("mapped")
     return pi
 
 
@@ -104,16 +103,13 @@ def test_a_way_out_is_what_bridge_has_and_internal_has_not(bridged: Pi, elsewher
 
 
 def test_the_bridge_outlives_the_service_and_containerd(bridged: Pi) -> None:
-    before = bridged.say("cat /run/piimage/services/page/pid")
-    bridged.say("kill -KILL $(cat /run/piimage/services/page/pid)")
-    bridged.say(
-        f"until [ -s /run/piimage/services/page/pid ] && "
-        f"[ $(cat /run/piimage/services/page/pid) != {before.strip()} ]; do sleep 1; done"
-    )
+    before = bridged.task("page")
+    bridged.say(f"kill -KILL {before}")
+    bridged.next_task("page", before)
     wait_for_page(bridged)
     bridged.say("kill -KILL $(pidof containerd)")
     assert page(bridged, 8080) == "the page\n"
-    bridged.say("initctl restart page")
+    bridged.restart("page")
     wait_for_page(bridged)
     bridged.say("until [ $(ls /sys/class/net/piimage0/brif | wc -l) = 2 ]; do sleep 1; done")
 
@@ -134,7 +130,7 @@ def test_other_ports_of_a_deploy_replace_those_of_the_one_before(bridged: Pi) ->
 
 def test_a_container_with_its_own_user_ids_is_an_unprivileged_user_of_the_pi(bridged: Pi) -> None:
     first = first_id("mapped")
-    pid = bridged.say("cat /run/piimage/services/mapped/pid").strip()
+    pid = bridged.task("mapped")
     ids = bridged.say(f"awk '/^[UG]id:/ {{print $2}}' /proc/{pid}/status").split()
     assert ids == [str(first), str(first)]
     assert inside(bridged, "mapped", "busybox id -u").strip() == "0"

@@ -22,8 +22,11 @@ PULSES = """
 import glob, os, sys, time
 os.sched_setaffinity(0, {0})
 for entry in filter(str.isdigit, os.listdir('/proc')):
-    if '-piimage' in open(f'/proc/{entry}/comm').read():
-        os.sched_setaffinity(int(entry), {0})
+    try:
+        if '-piimage' in open(f'/proc/{entry}/comm').read():
+            os.sched_setaffinity(int(entry), {0})
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended meanwhile
 path, count, rate = glob.glob(sys.argv[1] + '/pull')[0], int(sys.argv[2]), float(sys.argv[3])
 file = os.open(path, os.O_WRONLY)
 start = time.monotonic()
