@@ -153,22 +153,30 @@ def test_a_machine_has_limits() -> None:
     assert error.value.code == "emulator.beyond-machine"
 
 
+EMULATED = "mitigations=off nokaslr"
+
+
 def test_a_kernel_can_be_told_the_partition_by_a_word() -> None:
     virt, pi3 = (emulator_of(load_board(name)) for name in ("qemu-virt", "pi3"))
     virt = virt.model_copy(update={"chosen": "command-line"})
     assert (
         kernel_command_line(boot_files(None, partition=3), virt, "ttyAMA0")
-        == "quiet piimage.partition=3"
+        == f"quiet {EMULATED} piimage.partition=3"
     )
-    assert kernel_command_line(boot_files(None), pi3, "ttyAMA0") == "quiet"
-    assert kernel_command_line(boot_files(None, cmdline=""), pi3, "ttyAMA0") == ""
+    assert kernel_command_line(boot_files(None), pi3, "ttyAMA0") == f"quiet {EMULATED}"
+    assert kernel_command_line(boot_files(None, cmdline=""), pi3, "ttyAMA0") == EMULATED
+
+
+def test_a_kernel_on_a_processor_of_the_host_keeps_its_mitigations() -> None:
+    kvm = accelerated(emulator_of(load_board("qemu-virt")), {"PIIMAGE_ACCELERATOR": "kvm"})
+    assert kernel_command_line(boot_files(None), kvm, "ttyAMA0") == "quiet"
 
 
 def test_a_card_that_tells_nothing_is_watched_on_the_boards_terminal() -> None:
     pi3 = emulator_of(load_board("pi3"))
     silent = boot_files(None, cmdline="quiet console=tty62 loglevel=0")
     parameters = kernel_command_line(silent, pi3, "ttyAMA0")
-    assert parameters == "quiet console=tty62 loglevel=0 console=ttyAMA0"
+    assert parameters == f"quiet console=tty62 loglevel=0 {EMULATED} console=ttyAMA0"
 
 
 @pytest.mark.parametrize(
